@@ -1,0 +1,36 @@
+// Carries the migrations inside the program, so that one file is all that has to be installed. A test compares this list
+// with the folder.
+#include "CMigrations.h"
+
+static const unsigned char bootstrap[] = {
+#embed "../../migrations/bootstrap.sql"
+};
+static const unsigned char config_0001[] = {
+#embed "../../migrations/config/0001_cells.sql"
+};
+static const unsigned char config_0002[] = {
+#embed "../../migrations/config/0002_deployment.sql"
+};
+static const unsigned char config_0003[] = {
+#embed "../../migrations/config/0003_inspection.sql"
+};
+static const unsigned char org_0001[] = {
+#embed "../../migrations/org/0001_entities.sql"
+};
+static const unsigned char org_0002[] = {
+#embed "../../migrations/org/0002_generations.sql"
+};
+
+static const struct embedded_file files[] = {
+    {"bootstrap.sql", bootstrap, sizeof bootstrap},
+    {"config/0001_cells.sql", config_0001, sizeof config_0001},
+    {"config/0002_deployment.sql", config_0002, sizeof config_0002},
+    {"config/0003_inspection.sql", config_0003, sizeof config_0003},
+    {"org/0001_entities.sql", org_0001, sizeof org_0001},
+    {"org/0002_generations.sql", org_0002, sizeof org_0002},
+};
+
+const struct embedded_file *embedded_migrations(size_t *count) {
+    *count = sizeof files / sizeof files[0];
+    return files;
+}

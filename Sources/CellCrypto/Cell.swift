@@ -1,0 +1,48 @@
+/// One sealed value as it stands in a `bytea` column: format, key version, IV, ciphertext, tag (`docs/cell-format.md`).
+///
+/// A `Cell` has the right shape; whether it opens is known only by opening it.
+public struct Cell: Sendable, Hashable {
+    /// The only format there is, the first byte of every cell.
+    public static let format: UInt8 = 1
+    /// Length of the shortest cell, in bytes.
+    public static let minimumLength = 69
+    static let headerLength = 5
+    static let ciphertextOffset = headerLength + AuthenticatedCipher.ivLength
+
+    /// The cell's bytes, at least 69.
+    public let bytes: [UInt8]
+
+    /// Takes bytes that have the shape of a cell.
+    ///
+    /// - Throws: ``CellError`` for any other bytes.
+    public init(_ bytes: [UInt8]) throws(CellError) {
+        guard bytes.withUnsafeBytes({ Cell.hasShape($0) }) else { throw CellError() }
+        self.bytes = bytes
+    }
+
+    init(sealed bytes: [UInt8]) { self.bytes = bytes }
+
+    /// The version of the organization's key that the cell is sealed under.
+    public var keyVersion: UInt32 { bytes.withUnsafeBytes { Cell.keyVersion(of: $0) } }
+
+    /// Length of a cell over `count` bytes of plaintext.
+    public static func length(ofPlaintext count: Int) -> Int {
+        ciphertextOffset + AuthenticatedCipher.ciphertextLength(of: count) + AuthenticatedCipher.tagLength
+    }
+
+    static func hasShape(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        bytes.count >= minimumLength && bytes[0] == format && keyVersion(of: bytes) > 0
+            && (bytes.count - ciphertextOffset - AuthenticatedCipher.tagLength) % AuthenticatedCipher.blockLength == 0
+    }
+
+    static func keyVersion(of bytes: UnsafeRawBufferPointer) -> UInt32 {
+        UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt32.self))
+    }
+}
+
+/// A cell does not open: not a cell, another key, another place, or damaged. Which of them is not told, to nobody.
+public struct CellError: Error, Sendable, Equatable, CustomStringConvertible {
+    public init() {}
+
+    public var description: String { "the cell does not open" }
+}

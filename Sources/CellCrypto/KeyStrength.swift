@@ -1,0 +1,70 @@
+import Foundation
+
+/// The rule for a new organization key: 10 to 100 characters, at least one numeral, one letter and one symbol.
+///
+/// Characters are Unicode scalars after NFC. A letter is any of category L, a numeral of Nd, a symbol anything else but
+/// white space and control characters, which are refused.
+public enum KeyStrength {
+    /// One part of the rule.
+    public enum Violation: String, Sendable, CaseIterable {
+        case tooShort = "it has fewer than 10 characters"
+        case tooLong = "it has more than 100 characters"
+        case noNumeral = "it has no numeral"
+        case noLetter = "it has no letter"
+        case noSymbol = "it has no symbol"
+        case whiteSpace = "it has white space or a control character"
+    }
+
+    /// The lengths that are allowed, in Unicode scalars.
+    public static let lengths = 10...100
+
+    /// Every part of the rule that `text` breaks, in the order of the cases.
+    public static func violations(of text: String) -> [Violation] {
+        let scalars = text.precomposedStringWithCanonicalMapping.unicodeScalars
+        var found: Set<Violation> = [.noNumeral, .noLetter, .noSymbol]
+        if scalars.count < lengths.lowerBound { found.insert(.tooShort) }
+        if scalars.count > lengths.upperBound { found.insert(.tooLong) }
+        for scalar in scalars {
+            switch scalar.properties.generalCategory {
+            case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter:
+                found.remove(.noLetter)
+            case .decimalNumber:
+                found.remove(.noNumeral)
+            case .control:
+                found.insert(.whiteSpace)
+            default:
+                if scalar.properties.isWhitespace { found.insert(.whiteSpace) } else { found.remove(.noSymbol) }
+            }
+        }
+        return Violation.allCases.filter(found.contains)
+    }
+
+    static func check(_ text: String) throws(KeyStrengthError) {
+        let violations = violations(of: text)
+        guard violations.isEmpty else { throw KeyStrengthError(violations: violations) }
+    }
+
+    /// Why a text that keeps the rule still looks guessable, or nil. It deserves a warning, never a refusal.
+    public static func weakness(of text: String) -> String? {
+        let lower = text.lowercased()
+        let scalars = Array(lower.unicodeScalars)
+        if Set(scalars).count < 6 { return "it repeats a few characters" }
+        let steps = zip(scalars, scalars.dropFirst()).filter { Int($1.value) - Int($0.value) == 1 }.count
+        if steps * 2 >= scalars.count { return "it follows the alphabet or counts" }
+        let common = ["password", "passwort", "qwerty", "qwertz", "letmein", "welcome", "admin", "secret", "dynamics", "crm"]
+        if let word = common.first(where: lower.contains) { return "it contains the common word \"\(word)\"" }
+        if scalars.count < 16 { return "it is short; a generated key has 160 random bits" }
+        return nil
+    }
+}
+
+/// A new organization key breaks the strength rule.
+public struct KeyStrengthError: Error, Sendable, CustomStringConvertible {
+    /// Every part that is broken; never empty.
+    public let violations: [KeyStrength.Violation]
+
+    public var description: String {
+        "the key is too weak: \(violations.map(\.rawValue).joined(separator: ", ")); "
+            + "it needs 10 to 100 characters with at least one numeral, one letter and one symbol, and no white space"
+    }
+}

@@ -1,0 +1,101 @@
+import COpenSSL
+public import Foundation
+
+/// Algorithms fetched from libcrypto's providers once in a process: a fetch takes locks and several microseconds.
+enum Algorithm {
+    // `OpaquePointer` isn't Sendable, but these objects are immutable and reference-counted, and are never freed.
+    nonisolated(unsafe) static let aes256CBC = EVP_CIPHER_fetch(nil, "AES-256-CBC", nil)
+    nonisolated(unsafe) static let hmac = EVP_MAC_fetch(nil, "HMAC", nil)
+    nonisolated(unsafe) static let sha256 = EVP_MD_fetch(nil, "SHA256", nil)
+    nonisolated(unsafe) static let sha512 = EVP_MD_fetch(nil, "SHA512", nil)
+}
+
+/// A keyed HMAC-SHA-512 (RFC 2104, FIPS 180-4) whose key schedule is computed once and reused.
+///
+/// Not safe for use by two threads at a time.
+final class KeyedHMAC {
+    private let context: OpaquePointer
+
+    init(key: UnsafeRawBufferPointer) throws(CryptoLibraryError) {
+        context = try check(EVP_MAC_CTX_new(try check(Algorithm.hmac, "EVP_MAC_fetch")), "EVP_MAC_CTX_new")
+        let digestName: StaticString = "SHA512"
+        let bytes = key.bindMemory(to: UInt8.self)
+        var parameters = [
+            OSSL_PARAM_construct_utf8_string(
+                OSSL_MAC_PARAM_DIGEST,
+                UnsafeMutableRawPointer(mutating: digestName.utf8Start).assumingMemoryBound(to: CChar.self),
+                0
+            ),
+            OSSL_PARAM_construct_end(),
+        ]
+        try check(EVP_MAC_init(context, bytes.baseAddress, bytes.count, &parameters), "EVP_MAC_init")
+    }
+
+    deinit { EVP_MAC_CTX_free(context) }
+
+    /// Starts a new message under the same key.
+    func begin() throws(CryptoLibraryError) {
+        try check(EVP_MAC_init(context, nil, 0, nil), "EVP_MAC_init")
+    }
+
+    func update(_ bytes: UnsafeRawBufferPointer) throws(CryptoLibraryError) {
+        let input = bytes.bindMemory(to: UInt8.self)
+        try check(EVP_MAC_update(context, input.baseAddress, input.count), "EVP_MAC_update")
+    }
+
+    /// Writes the 64 bytes of the MAC.
+    func finish(into output: UnsafeMutablePointer<UInt8>) throws(CryptoLibraryError) {
+        var written = 0
+        try check(EVP_MAC_final(context, output, &written, 64), "EVP_MAC_final")
+    }
+}
+
+/// Length of an HMAC-SHA-512 and of a SHA-512 digest, in bytes.
+let hmacLength = 64
+
+/// HMAC-SHA-512 over one message, 64 bytes.
+func hmacSHA512(key: UnsafeRawBufferPointer, _ message: UnsafeRawBufferPointer) throws(CryptoLibraryError) -> [UInt8] {
+    let mac = try KeyedHMAC(key: key)
+    try mac.update(message)
+    var output = [UInt8](repeating: 0, count: hmacLength)
+    try mac.finish(into: &output)
+    return output
+}
+
+/// SHA-256 over a label and a secret, cut to its first 8 bytes, as 16 hex digits: a name that gives nothing away.
+func shortDigest(label: String, of secret: SecretBytes) throws(CryptoLibraryError) -> String {
+    let message = SecretBytes(count: label.utf8.count + secret.count) { buffer in
+        buffer.copyBytes(from: label.utf8)
+        secret.withBytes { buffer[label.utf8.count...].copyBytes(from: $0) }
+    }
+    var digest = [UInt8](repeating: 0, count: 32)
+    try message.withBytes { bytes throws(CryptoLibraryError) in
+        try check(
+            EVP_Digest(bytes.baseAddress, bytes.count, &digest, nil, try check(Algorithm.sha256, "EVP_MD_fetch"), nil),
+            "EVP_Digest"
+        )
+    }
+    return hexadecimal(digest.prefix(8))
+}
+
+/// Lower-case hexadecimal, two digits a byte.
+public func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
+    let digits = Array("0123456789abcdef".utf8)
+    return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+}
+
+/// Bytes from libcrypto's random generator, for what may be public (initialization vectors, salts).
+public func randomBytes(count: Int) throws(CryptoLibraryError) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    try check(RAND_bytes(&bytes, Int32(count)), "RAND_bytes")
+    return bytes
+}
+
+/// SHA-256 (FIPS 180-4) of a message, 32 bytes.
+public func sha256(_ message: some ContiguousBytes) throws(CryptoLibraryError) -> [UInt8] {
+    var digest = [UInt8](repeating: 0, count: 32)
+    let algorithm = try check(Algorithm.sha256, "EVP_MD_fetch")
+    let result = message.withUnsafeBytes { EVP_Digest($0.baseAddress, $0.count, &digest, nil, algorithm, nil) }
+    try check(result, "EVP_Digest")
+    return digest
+}

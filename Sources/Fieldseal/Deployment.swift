@@ -1,0 +1,79 @@
+public import CellCrypto
+public import Foundation
+import Migrations
+public import PostgresClient
+
+/// One PostgreSQL database and the key-encryption key that goes with it: all that the product works on.
+public struct Deployment: Sendable {
+    /// Connects as `fieldseal_service`.
+    public let pool: ConnectionPool
+    /// The same connection string, for work that needs connections of its own.
+    public let conninfo: String
+    public let kek: KeyEncryptionKey
+    public let policy: KeyPolicy
+    let keyring: Keyring
+
+    public init(conninfo: String, pool: ConnectionPool, kek: KeyEncryptionKey, policy: KeyPolicy = KeyPolicy()) {
+        self.conninfo = conninfo
+        self.pool = pool
+        self.kek = kek
+        self.policy = policy
+        keyring = Keyring(kek: kek)
+    }
+
+    /// Whether the deployment's own schemas are at the version that this program knows.
+    public func isMigrated() async throws -> Bool {
+        let applied = try await pool.withConnection { connection in
+            try connection.query("SELECT name FROM config.migration WHERE scope = 'config'")
+                .map { try $0.decode(0, as: String.self) }
+        }
+        return Set(applied) == Set(MigrationCatalog.migrations(.config).map(\.name))
+    }
+}
+
+/// What a deployment demands of keys.
+public struct KeyPolicy: Sendable {
+    /// PBKDF2 iterations of a new key.
+    public var iterations = DataKey.defaultIterations
+    /// Key changes that one organization may make within ``quotaInterval`` seconds; nil for any number.
+    public var changeQuota: Int?
+    /// Seconds.
+    public var quotaInterval = 3_600
+    /// Failures within ``failureInterval`` after which an account is locked for its address.
+    public var failureLimit = 10
+    /// Seconds.
+    public var failureInterval = 900
+
+    public init() {}
+}
+
+/// An organization of the deployment.
+public struct Organization: Sendable, Hashable {
+    public let id: UUID
+    public let name: String
+    public let schema: String
+
+    public init(id: UUID, name: String) {
+        self.id = id
+        self.name = name
+        schema = Self.schema(of: name)
+    }
+
+    /// The schema of an organization: `org_` and the name, with `_` for `-`.
+    static func schema(of name: String) -> String { "org_\(name.replacing("-", with: "_"))" }
+
+    /// Whether a name is `[a-z][a-z0-9-]{0,38}`.
+    public static func isName(_ name: some StringProtocol) -> Bool {
+        let bytes = name.utf8
+        guard let first = bytes.first, (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(first), bytes.count <= 39 else {
+            return false
+        }
+        return bytes.allSatisfy {
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
+                || $0 == UInt8(ascii: "-")
+        }
+    }
+
+    /// A table or sequence of the organization, as SQL writes it.
+    func qualified(_ name: String) -> String { "\(quoteIdentifier(schema)).\(quoteIdentifier(name))" }
+}

@@ -1,0 +1,19 @@
+/// Every entity there is.
+public enum EntityCatalog {
+    public static let all: [EntityDefinition] = [
+        .emailServerProfile, .mailbox, .queue, .userSettings,
+        .systemUser, .team, .businessUnit, .organization, .transactionCurrency, .role,
+    ]
+
+    /// The entities with encrypted attributes, in the order in which their cell tables are locked.
+    public static let withCells = all.filter { !$0.encryptedAttributes.isEmpty }
+
+    private static let bySet = Dictionary(uniqueKeysWithValues: all.map { ($0.entitySetName, $0) })
+    private static let byLogicalName = Dictionary(uniqueKeysWithValues: all.map { ($0.logicalName, $0) })
+
+    /// The entity whose collection has that name in a URL.
+    public static func entity(set name: String) -> EntityDefinition? { bySet[name] }
+
+    /// The entity of that logical name.
+    public static func entity(_ logicalName: String) -> EntityDefinition? { byLogicalName[logicalName] }
+}

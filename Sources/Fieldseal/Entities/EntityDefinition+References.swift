@@ -1,0 +1,103 @@
+// What the four entities refer to, in the few attributes that references need.
+
+extension EntityDefinition {
+    /// A person or a program that acts in the organization.
+    public static let systemUser = EntityDefinition(
+        schemaName: "SystemUser",
+        entitySetName: "systemusers",
+        primaryID: "systemuserid",
+        primaryName: "fullname",
+        messages: [.create, .retrieve, .retrieveMultiple, .update],
+        attributes: [
+            .init("SystemUserId", .uniqueIdentifier, required: .system, validFor: [.create, .read]),
+            .init("FullName", .string(200), required: .system),
+            .init("DomainName", .string(1024), required: .system),
+            .init("InternalEMailAddress", .string(100)),
+            .init("BusinessUnitId", .lookup(["businessunit"]), required: .system),
+            .init("IsDisabled", .boolean, required: .system, default: .bool(false)),
+            .init("CreatedOn", .dateTime, validFor: [.read]),
+            .init("ModifiedOn", .dateTime, validFor: [.read]),
+            .init("VersionNumber", .bigInt, validFor: [.read]),
+        ]
+    )
+
+    /// A group of users that can own records.
+    public static let team = EntityDefinition(
+        schemaName: "Team",
+        entitySetName: "teams",
+        primaryID: "teamid",
+        primaryName: "name",
+        messages: [.create, .retrieve, .retrieveMultiple, .update, .delete],
+        attributes: [
+            .init("TeamId", .uniqueIdentifier, required: .system, validFor: [.create, .read]),
+            .init("Name", .string(160), required: .system),
+            .init("BusinessUnitId", .lookup(["businessunit"]), required: .system),
+            .init("CreatedOn", .dateTime, validFor: [.read]),
+            .init("ModifiedOn", .dateTime, validFor: [.read]),
+            .init("VersionNumber", .bigInt, validFor: [.read]),
+        ]
+    )
+
+    /// A part of the organization.
+    public static let businessUnit = EntityDefinition(
+        schemaName: "BusinessUnit",
+        entitySetName: "businessunits",
+        primaryID: "businessunitid",
+        primaryName: "name",
+        messages: [.retrieve, .retrieveMultiple],
+        attributes: [
+            .init("BusinessUnitId", .uniqueIdentifier, required: .system, validFor: [.read]),
+            .init("Name", .string(160), required: .system, validFor: [.read]),
+            .init("ParentBusinessUnitId", .lookup(["businessunit"]), validFor: [.read]),
+            .init("CreatedOn", .dateTime, validFor: [.read]),
+            .init("ModifiedOn", .dateTime, validFor: [.read]),
+            .init("VersionNumber", .bigInt, validFor: [.read]),
+        ]
+    )
+
+    /// The organization itself, one record.
+    public static let organization = EntityDefinition(
+        schemaName: "Organization",
+        entitySetName: "organizations",
+        primaryID: "organizationid",
+        primaryName: "name",
+        messages: [.retrieve, .retrieveMultiple],
+        attributes: [
+            .init("OrganizationId", .uniqueIdentifier, required: .system, validFor: [.read]),
+            .init("Name", .string(160), required: .system, validFor: [.read]),
+            .init("VersionNumber", .bigInt, validFor: [.read]),
+        ]
+    )
+
+    /// A currency that records may name.
+    public static let transactionCurrency = EntityDefinition(
+        schemaName: "TransactionCurrency",
+        entitySetName: "transactioncurrencies",
+        primaryID: "transactioncurrencyid",
+        primaryName: "currencyname",
+        messages: [.retrieve, .retrieveMultiple],
+        attributes: [
+            .init("TransactionCurrencyId", .uniqueIdentifier, required: .system, validFor: [.read]),
+            .init("CurrencyName", .string(100), required: .system, validFor: [.read]),
+            .init("ISOCurrencyCode", .string(5), required: .system, validFor: [.read]),
+            .init("CurrencySymbol", .string(13), required: .system, validFor: [.read]),
+            .init("ExchangeRate", .decimal, required: .system, validFor: [.read]),
+            .init("VersionNumber", .bigInt, validFor: [.read]),
+        ]
+    )
+
+    /// What callers may do; the four roles are fixed.
+    public static let role = EntityDefinition(
+        schemaName: "Role",
+        entitySetName: "roles",
+        primaryID: "roleid",
+        primaryName: "name",
+        messages: [.retrieve, .retrieveMultiple],
+        attributes: [
+            .init("RoleId", .uniqueIdentifier, required: .system, validFor: [.read]),
+            .init("Name", .string(100), required: .system, validFor: [.read]),
+            .init("BusinessUnitId", .lookup(["businessunit"]), required: .system, validFor: [.read]),
+            .init("VersionNumber", .bigInt, validFor: [.read]),
+        ]
+    )
+}

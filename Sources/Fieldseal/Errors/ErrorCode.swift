@@ -1,0 +1,60 @@
+/// The codes that clients of the original product know, each with its HTTP status.
+public enum ErrorCode: String, Sendable, CaseIterable {
+    case invalidArgument = "0x80040203"
+    case unexpected = "0x80040216"
+    case objectDoesNotExist = "0x80040217"
+    case notImplemented = "0x80040219"
+    case privilegeDenied = "0x80040220"
+    case duplicateRecord = "0x80040237"
+    case readOnly = "0x8004022E"
+    case stringLengthTooLong = "0x80044331"
+    case noSuchAttribute = "0x80041103"
+    case requestTooLarge = "0x8004418A"
+    case accessDenied = "0x80048405"
+    case encryption = "0x80048518"
+    case encryptionTestFailed = "0x80048523"
+    case cannotDecryptExistingData = "0x80048524"
+    case isActiveCannotRestore = "0x80048525"
+    case cannotDeleteKey = "0x80048526"
+    case isInactiveCannotChange = "0x80048527"
+    case keyValidation = "0x80048528"
+    case changeQuotaExceeded = "0x80048529"
+    case setIsAlreadyRunning = "0x8004852A"
+    case restoreCannotDecrypt = "0x8004852B"
+    case httpsRequired = "0x8004852C"
+    case keySourceMissing = "0x8004852D"
+    case keyRequired = "0x8004852E"
+    case payloadDoesNotFit = "0x80048D19"
+    case organizationDisabled = "0x8004A104"
+    case sslRequired = "0x8005E201"
+    case profileNotAssociated = "0x8005E222"
+    case profileInactive = "0x8005E228"
+    case badRequest = "0x8005F100"
+    case attributeCannotBeUpdated = "0x80060413"
+    case concurrencyVersionMismatch = "0x80060882"
+    case concurrencyVersionNotProvided = "0x80060883"
+    case queryDoesNotFit = "0x80060888"
+    case noResource = "0x8006088A"
+    case recordNotFoundByKey = "0x80060891"
+    case duplicateRecordKey = "0x80060892"
+    case requestQuotaExceeded = "0x80072322"
+    case concurrentRequestsExceeded = "0x80072326"
+    case notAUser = "0x80072560"
+
+    /// The status of an HTTP response with this code.
+    public var httpStatus: Int {
+        switch self {
+        case .accessDenied: 401
+        case .privilegeDenied, .httpsRequired, .organizationDisabled, .notAUser: 403
+        case .objectDoesNotExist, .noResource, .recordNotFoundByKey: 404
+        case .keySourceMissing, .keyRequired: 409
+        case .duplicateRecord, .concurrencyVersionMismatch, .duplicateRecordKey: 412
+        case .requestTooLarge: 413
+        case .concurrencyVersionNotProvided: 428
+        case .changeQuotaExceeded, .setIsAlreadyRunning, .requestQuotaExceeded, .concurrentRequestsExceeded: 429
+        case .unexpected, .encryption, .encryptionTestFailed, .cannotDecryptExistingData: 500
+        case .notImplemented: 501
+        default: 400
+        }
+    }
+}

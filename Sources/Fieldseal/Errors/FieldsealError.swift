@@ -1,0 +1,33 @@
+/// A refusal: a stable code, what was wrong and what to do. It never quotes a secret.
+public struct FieldsealError: Error, Sendable, CustomStringConvertible {
+    public let code: ErrorCode
+    public let message: String
+    /// Seconds after which trying again may help; sent as `Retry-After`.
+    public let retryAfter: Int?
+
+    public init(_ code: ErrorCode, _ message: String, retryAfter: Int? = nil) {
+        self.code = code
+        self.message = message
+        self.retryAfter = retryAfter
+    }
+
+    public var description: String { "\(message) [\(code.rawValue)]" }
+}
+
+extension FieldsealError {
+    static func noSuchRecord(_ entity: EntityDefinition, _ id: String) -> FieldsealError {
+        FieldsealError(.objectDoesNotExist, "There is no \(entity.logicalName) with the id \(id).")
+    }
+
+    /// No organization of that name. Told in the same words whether it never was or is another's.
+    public static func noSuchOrganization(_ name: String) -> FieldsealError {
+        FieldsealError(.noResource, "There is no organization at this address.")
+    }
+
+    static let keyRequired = FieldsealError(
+        .keyRequired,
+        "The organization's encryption key is not in the configuration, so encrypted attributes can't be set. "
+            + "A System Administrator activates it: SetDataEncryptionKey with ChangeEncryptionKey false, "
+            + "or `fieldseal key activate`."
+    )
+}

@@ -1,0 +1,34 @@
+public import Foundation
+
+extension UUID {
+    /// A new id whose first 48 bits are the time in milliseconds (RFC 9562 section 5.7), so that new records stand
+    /// together in an index.
+    public static func timeOrdered(now: Date = Date()) -> UUID {
+        var id = UUID().uuid
+        let milliseconds = UInt64(now.timeIntervalSince1970 * 1_000)
+        withUnsafeBytes(of: milliseconds.bigEndian) { time in
+            (id.0, id.1, id.2, id.3, id.4, id.5) = (time[2], time[3], time[4], time[5], time[6], time[7])
+        }
+        id.6 = id.6 & 0x0F | 0x70
+        return UUID(uuid: id)
+    }
+
+    /// The 16 bytes in network order.
+    public var bytes: [UInt8] { withUnsafeBytes(of: uuid) { Array($0) } }
+
+    /// The form that clients see: lower case, with hyphens.
+    public var text: String { uuidString.lowercased() }
+}
+
+extension Data {
+    /// Base64 with the alphabet for URLs and without padding (RFC 4648 section 5).
+    public var base64URL: String {
+        String(base64EncodedString().compactMap { $0 == "+" ? "-" : $0 == "/" ? "_" : $0 == "=" ? nil : $0 })
+    }
+
+    /// Reads what ``base64URL`` wrote.
+    public init?(base64URL text: some StringProtocol) {
+        let padded = String(text.map { $0 == "-" ? "+" : $0 == "_" ? "/" : $0 })
+        self.init(base64Encoded: padded + String(repeating: "=", count: (4 - padded.utf8.count % 4) % 4))
+    }
+}

@@ -1,0 +1,161 @@
+public import CellCrypto
+import Foundation
+import PostgresClient
+
+extension Session {
+    /// IsDataEncryptionActive: whether `config` holds the key that opens the organization's cells.
+    public func isDataEncryptionActive() async throws -> Bool {
+        try requireSystemAdministrator()
+        return deployment.keyring.dataKey(of: state) != nil
+    }
+
+    /// RetrieveDataEncryptionKey: the key's text. The security event is recorded before the key leaves.
+    public func retrieveDataEncryptionKey() async throws -> OrganizationKeyText {
+        try await recordingRefusal("read") { try requireSystemAdministrator() }
+        guard deployment.keyring.dataKey(of: state) != nil else { throw FieldsealError.keyRequired }
+        return try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                let row = try connection.query(
+                    """
+                    UPDATE config.organization_key SET copied_on = coalesce(copied_on, now())
+                    WHERE organization_id = $1 AND key_version = $2 AND fingerprint = $3 RETURNING wrapped_text
+                    """,
+                    [.uuid(organization.id), .int32(Int32(state.keyVersion)), .text(state.fingerprint)]
+                )
+                .first
+                guard let row else { throw FieldsealError.keyRequired }
+                let text = try deployment.kek.unwrapText(
+                    try row.decode(0, as: PostgresBytes.self).bytes,
+                    organization: organization.id,
+                    keyVersion: UInt32(state.keyVersion)
+                )
+                try SecurityEvent(.keyRead, .succeeded, keyVersion: state.keyVersion, fingerprint: state.fingerprint)
+                    .insert(for: organization, by: caller, on: connection)
+                return text
+            }
+        }
+    }
+
+    /// SetDataEncryptionKey: changes the key and re-encrypts every cell, or activates an organization that needs its key.
+    ///
+    /// The work goes on when the caller's task is cancelled: a client that hangs up does not stop a change.
+    ///
+    /// - Parameters:
+    ///   - text: The new key, or the key to activate with.
+    ///   - change: False to activate.
+    public func setDataEncryptionKey(_ text: String, change: Bool) async throws {
+        try await recordingRefusal(change ? "change" : "activate") {
+            try requireSystemAdministrator()
+            if text.isEmpty {
+                throw FieldsealError(.keyValidation, "The key is empty. Encryption can't be turned off; give a new key to change it.")
+            }
+        }
+        let session = self
+        try await Task {
+            if change { _ = try await session.changeKey(to: text) } else { try await session.activate(with: text) }
+        }
+        .value
+    }
+
+    /// Records that a key message was refused, then rethrows.
+    func recordingRefusal(_ what: String, _ body: () throws -> Void) async throws {
+        do {
+            try body()
+        } catch let error as FieldsealError {
+            try await record(SecurityEvent(.keyRefused, .refused, details: "\(what): \(error.code)"))
+            throw error
+        }
+    }
+
+    func record(_ event: SecurityEvent) async throws {
+        try await deployment.pool.withConnection { try event.insert(for: organization, by: caller, on: $0) }
+    }
+
+    // MARK: Activation
+
+    private func activate(with text: String) async throws {
+        let failures = FailedSignIns(
+            account: "activate:\(organization.id.text)", address: caller.address ?? caller.actor, policy: deployment.policy)
+        let key = OrganizationKeyText(text)
+        let isRight = try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try KeySetLock.take(organization, on: connection)
+                let state = try OrganizationState.read(organization.name, on: connection)
+                guard deployment.keyring.dataKey(of: state) == nil else {
+                    throw FieldsealError(
+                        .isActiveCannotRestore,
+                        "The organization's encryption is active, so there is nothing to activate. "
+                            + "To set another key, send ChangeEncryptionKey true.")
+                }
+                try failures.check(on: connection)
+                let dataKey = try DataKey(derivedFrom: key, salt: state.salt, iterations: state.iterations)
+                guard KeyCheck.isOpened(state.keyCheck, by: dataKey, organization: organization.id) else {
+                    try failures.count(on: connection)
+                    try SecurityEvent(.keyActivated, .failed, keyVersion: state.keyVersion, fingerprint: state.fingerprint)
+                        .insert(for: organization, by: caller, on: connection)
+                    return false
+                }
+                try store(key, dataKey, of: state, on: connection)
+                try failures.clear(on: connection)
+                try SecurityEvent(.keyActivated, .succeeded, keyVersion: state.keyVersion, fingerprint: state.fingerprint)
+                    .insert(for: organization, by: caller, on: connection)
+                return true
+            }
+        }
+        guard isRight else {
+            throw FieldsealError(
+                .restoreCannotDecrypt,
+                "This key does not open the organization's cells. Wanted is the key of version \(state.keyVersion) with the "
+                    + "fingerprint \(state.fingerprint), set on \(state.changedOn.ISO8601Format()).")
+        }
+    }
+
+    private func store(
+        _ text: OrganizationKeyText,
+        _ dataKey: DataKey,
+        of state: OrganizationState,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let version = UInt32(state.keyVersion)
+        let wrappedText = try deployment.kek.wrap(text, organization: organization.id, keyVersion: version).bytes
+        let wrappedData = try deployment.kek.wrap(dataKey, organization: organization.id, keyVersion: version).bytes
+        let name: [PostgresParameter] = [.uuid(organization.id), .int32(Int32(version)), .text(state.fingerprint)]
+        let wrapped: [PostgresParameter] = [.bytes(wrappedText), .bytes(wrappedData), .text(deployment.kek.id)]
+        _ = try connection.query(
+            """
+            UPDATE config.organization_key SET retired_on = now()
+            WHERE organization_id = $1 AND retired_on IS NULL AND (key_version, fingerprint) <> ($2, $3)
+            """, name)
+        let there = try connection.query(
+            "SELECT FROM config.organization_key WHERE (organization_id, key_version, fingerprint) = ($1, $2, $3)", name)
+        if there.isEmpty {
+            _ = try connection.query(
+                """
+                INSERT INTO config.organization_key (organization_id, key_version, fingerprint, wrapped_text, wrapped_data,
+                    kek_id, rotation_id, origin, created_by, created_from)
+                SELECT $1, $2, $3, $4, $5, $6, rotation_id, 'activated', $7, $8 FROM \(organization.qualified("encryption"))
+                """,
+                name + wrapped + [.text(caller.actor), .text(caller.address)]
+            )
+        } else {
+            // The row is there but does not open: it was wrapped under a key-encryption key that is gone.
+            _ = try connection.query("SELECT config.rewrap_organization_key($1, $2, $3, $4, $5, $6)", name + wrapped)
+        }
+    }
+}
+
+/// One set of the key at a time for an organization, in all servers of the deployment.
+enum KeySetLock {
+    /// Takes the lock for the open transaction, without waiting.
+    ///
+    /// - Throws: 429 when another set is running.
+    static func take(_ organization: Organization, on connection: isolated PostgresConnection) throws {
+        let id = organization.id.bytes.withUnsafeBytes { $0.loadUnaligned(as: Int64.self) }
+        guard try connection.query("SELECT pg_try_advisory_xact_lock($1)", [.int64(id)])[0].decode(0) else {
+            throw FieldsealError(
+                .setIsAlreadyRunning,
+                "The organization's key is being set already, by this or another server. Wait until that has ended.",
+                retryAfter: 5)
+        }
+    }
+}

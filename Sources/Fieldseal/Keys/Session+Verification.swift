@@ -1,0 +1,79 @@
+import CellCrypto
+import Foundation
+import PostgresClient
+
+/// What opening every cell found.
+public struct VerificationReport: Sendable {
+    /// A cell that does not open.
+    public struct BadCell: Sendable {
+        /// Such as `mailbox(6f0e…).password`.
+        public let address: String
+        public let cause: Cause
+    }
+
+    /// Why a cell does not open, as far as its bytes tell.
+    public enum Cause: String, Sendable {
+        case notACell = "not a cell"
+        case otherKeyVersion = "sealed under another key version"
+        case damagedOrMoved = "damaged, or moved here from another place"
+    }
+
+    public let organization: String
+    public let keyVersion: Int
+    public let cells: Int
+    public let bad: [BadCell]
+}
+
+extension Session {
+    /// Opens every cell of the organization and names the ones that do not open. Changes nothing.
+    ///
+    /// - Throws: ``FieldsealError/keyRequired`` when there is no key to open them with.
+    public func verifyCells() async throws -> VerificationReport {
+        try requireSystemAdministrator()
+        guard let key = deployment.keyring.dataKey(of: state) else { throw FieldsealError.keyRequired }
+        return try await deployment.pool.withConnection { connection in
+            var cells = 0
+            var bad: [VerificationReport.BadCell] = []
+            for entity in EntityCatalog.withCells {
+                let found = try verify(entity, key, on: connection)
+                cells += found.cells
+                bad += found.bad
+            }
+            return VerificationReport(organization: organization.name, keyVersion: state.keyVersion, cells: cells, bad: bad)
+        }
+    }
+
+    private func verify(
+        _ entity: EntityDefinition,
+        _ key: DataKey,
+        on connection: isolated PostgresConnection
+    ) throws -> (cells: Int, bad: [VerificationReport.BadCell]) {
+        let cipher = try key.makeCipher()
+        let names = entity.encryptedAttributes.map { entity.cellName($0.logicalName) }
+        let columns = entity.encryptedAttributes.map { quoteIdentifier($0.logicalName) }.joined(separator: ", ")
+        let leaf = organization.qualified("\(entity.cellTable)_k\(state.keyVersion)")
+        var reader = CellCopy.Reader()
+        var cells = 0
+        var bad: [VerificationReport.BadCell] = []
+        try connection.copyOut(
+            "COPY (SELECT \(quoteIdentifier(entity.primaryID)), \(columns) FROM \(leaf)) TO STDOUT (FORMAT binary)"
+        ) { message in
+            guard let row = try reader.row(in: message) else { return }
+            for case (let cell?, let name) in zip(row.cells, names) {
+                cells += 1
+                let address = CellAddress(organization: organization.id, record: row.id, attribute: name)
+                do {
+                    try cipher.open(cell, at: address) { _ in }
+                } catch is CellError {
+                    bad.append(.init(address: address.description, cause: cause(Array(cell))))
+                }
+            }
+        }
+        return (cells, bad)
+    }
+
+    private func cause(_ bytes: [UInt8]) -> VerificationReport.Cause {
+        guard let cell = try? Cell(bytes) else { return .notACell }
+        return Int(cell.keyVersion) == state.keyVersion ? .damagedOrMoved : .otherKeyVersion
+    }
+}

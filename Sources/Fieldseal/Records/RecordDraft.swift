@@ -1,0 +1,147 @@
+import Foundation
+import PostgresClient
+
+/// A new record with every value that its INSERT writes: the client's, and those that the server fills in.
+struct RecordDraft: Sendable {
+    let entity: EntityDefinition
+    let id: UUID
+    private(set) var values: [String: AttributeValue]
+    private var setFlags: Set<String> = []
+
+    /// The caller's place in the organization, which new records are filled from.
+    struct Origin: Sendable {
+        let organization: Organization
+        let user: UUID
+        let businessUnit: UUID
+    }
+
+    init(_ entity: EntityDefinition, id: UUID, _ values: [String: AttributeValue], secrets: [String: String?] = [:], origin: Origin) {
+        self.entity = entity
+        self.id = id
+        self.values = values
+        self.values[entity.primaryID] = .id(id)
+        for attribute in entity.attributes where !attribute.isEncrypted && self.values[attribute.logicalName] == nil {
+            self.values[attribute.logicalName] = Self.filled(attribute, entity, origin)
+        }
+        for (attribute, value) in secrets where value != nil {
+            guard let flag = entity.setFlags[attribute] else { continue }
+            if entity[flag] == nil { setFlags.insert(flag) } else { self.values[flag] = .bool(true) }
+        }
+        fillOwner(origin)
+    }
+
+    /// The value of an attribute that the client left out, or nil for none.
+    private static func filled(_ attribute: AttributeDefinition, _ entity: EntityDefinition, _ origin: Origin) -> AttributeValue? {
+        switch attribute.logicalName {
+        case "createdon", "modifiedon": return .date(Date())
+        case "createdby", "modifiedby", "primaryuserid": return .id(origin.user)
+        case "organizationid": return .id(origin.organization.id)
+        case "businessunitid": return .id(origin.businessUnit)
+        case "versionnumber": return nil
+        default: break
+        }
+        if let value = attribute.defaultValue { return value }
+        switch attribute.type {
+        case .state(let options), .status(let options): return options.options.first.map { .int($0.value) }
+        case .picklist(let options) where attribute.required == .system: return options.options.first.map { .int($0.value) }
+        case .owner: return .id(origin.user)
+        case .integer(let range) where attribute.required == .system: return .int(max(range.lowerBound, min(0, range.upperBound)))
+        case .bigInt where attribute.required == .system: return .int(0)
+        case .boolean where attribute.required == .system: return .bool(false)
+        case .dateTime where attribute.required == .system: return .date(Date())
+        case .string where attribute.required == .system && attribute.validFor.contains(.create): return .text("")
+        case .memo where attribute.required == .system: return .text("")
+        default: return nil
+        }
+    }
+
+    private mutating func fillOwner(_ origin: Origin) {
+        guard entity["ownerid"] != nil, case .id(let owner) = values["ownerid"] else { return }
+        let isTeam = values["owneridtype"] == .text("team")
+        values["owneridtype"] = .text(isTeam ? "team" : "systemuser")
+        values[isTeam ? "owningteam" : "owninguser"] = .id(owner)
+        values["owningbusinessunit"] = .id(origin.businessUnit)
+    }
+
+    /// The INSERT and its parameters.
+    func statement(in organization: Organization) -> (sql: String, parameters: [PostgresParameter]) {
+        var columns: [String] = []
+        var expressions: [String] = []
+        var parameters: [PostgresParameter] = []
+        // In the order of the metadata, so that equal shapes share one prepared statement.
+        for attribute in entity.attributes where !attribute.isEncrypted {
+            guard let value = values[attribute.logicalName], value != .null else { continue }
+            parameters.append(attribute.type.parameter(value))
+            columns.append(quoteIdentifier(attribute.logicalName))
+            expressions.append(attribute.type.placeholder(parameters.count))
+            if let name = DerivedName(attribute, of: entity, isTeam: values["owneridtype"] == .text("team")) {
+                columns.append(quoteIdentifier(name.column))
+                expressions.append(name.expression(in: organization, placeholder: "$\(parameters.count)"))
+            }
+        }
+        for flag in setFlags.sorted() {
+            columns.append(quoteIdentifier(flag))
+            expressions.append("true")
+        }
+        let sql = """
+            INSERT INTO \(organization.qualified(entity.logicalName)) (\(columns.joined(separator: ", ")))
+            VALUES (\(expressions.joined(separator: ", "))) RETURNING versionnumber
+            """
+        return (sql, parameters)
+    }
+
+    func insert(into organization: Organization, on connection: isolated PostgresConnection) throws {
+        let (sql, parameters) = statement(in: organization)
+        _ = try connection.query(sql, parameters)
+        if entity.logicalName == EntityDefinition.systemUser.logicalName {
+            try userSettings(in: organization).insert(into: organization, on: connection)
+        }
+    }
+
+    /// The settings that every user has from the start.
+    func userSettings(in organization: Organization) -> RecordDraft {
+        let unit: UUID = if case .id(let unit) = values["businessunitid"] { unit } else { id }
+        return RecordDraft(.userSettings, id: id, [:], origin: Origin(organization: organization, user: id, businessUnit: unit))
+    }
+
+    /// A systemuser in the organization's first business unit.
+    static func systemUser(
+        id: UUID,
+        name: String,
+        domainName: String,
+        in organization: Organization,
+        on connection: isolated PostgresConnection
+    ) throws -> RecordDraft {
+        let unit = try connection.query(
+            "SELECT businessunitid FROM \(organization.qualified("businessunit")) ORDER BY createdon, businessunitid LIMIT 1")
+        return RecordDraft(
+            .systemUser, id: id, ["fullname": .text(name), "domainname": .text(domainName)],
+            origin: Origin(organization: organization, user: id, businessUnit: try unit[0].decode(0)))
+    }
+}
+
+extension AttributeType {
+    func placeholder(_ number: Int) -> String { isNumeric ? "$\(number)::numeric" : "$\(number)" }
+}
+
+/// The column beside a lookup that holds the name of the record it refers to, as it was at the last write.
+struct DerivedName {
+    let column: String
+    private let target: EntityDefinition
+    private let nameColumn: String
+
+    init?(_ attribute: AttributeDefinition, of entity: EntityDefinition, isTeam: Bool = false) {
+        guard attribute.type.isReference, let derived = entity["\(attribute.logicalName)name"] else { return nil }
+        let targets = attribute.type.targets
+        let target = isTeam && targets.contains("team") ? "team" : targets.first { $0 != "team" } ?? "team"
+        guard let entity = EntityCatalog.entity(target), let name = entity.primaryName else { return nil }
+        column = derived.logicalName
+        self.target = entity
+        nameColumn = name
+    }
+
+    func expression(in organization: Organization, placeholder: String) -> String {
+        "(SELECT \(quoteIdentifier(nameColumn)) FROM \(organization.qualified(target.logicalName)) "
+            + "WHERE \(quoteIdentifier(target.primaryID)) = \(placeholder))"
+    }
+}

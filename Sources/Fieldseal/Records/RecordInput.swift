@@ -1,0 +1,119 @@
+import Foundation
+
+/// A client's values for a record, checked against the entity's metadata. It holds no value of an unknown attribute, none
+/// of a wrong type, and none that is too long.
+public struct RecordInput: Sendable {
+    let entity: EntityDefinition
+    /// Values of plain attributes.
+    private(set) var values: [String: AttributeValue] = [:]
+    /// New values of encrypted attributes; nil clears.
+    private(set) var secrets: [String: String?] = [:]
+    /// References that must exist: attribute, entity, id.
+    private(set) var references: [(attribute: String, entity: EntityDefinition, id: UUID)] = []
+
+    /// What the values are for.
+    enum Purpose {
+        case create, update
+    }
+
+    /// Checks the members of a JSON object.
+    ///
+    /// - Throws: ``FieldsealError`` naming the attribute and what it takes; never quoting an encrypted attribute's value.
+    init(_ entity: EntityDefinition, _ members: [JSONValue.Member], for purpose: Purpose) throws(FieldsealError) {
+        self.entity = entity
+        for member in members {
+            if let property = member.name.strippingSuffix("@odata.bind") {
+                try bind(property, member.value, for: purpose)
+            } else if !member.name.contains("@") {
+                try set(member.name, member.value, for: purpose)
+            }
+        }
+    }
+
+    private mutating func set(_ name: String, _ value: JSONValue, for purpose: Purpose) throws(FieldsealError) {
+        guard let attribute = entity[name.lowercased()] else {
+            throw FieldsealError(.payloadDoesNotFit, "\(entity.logicalName) has no attribute \(name.quotedForMessage).")
+        }
+        guard try isTaken(attribute, for: purpose) else { return }
+        if attribute.type.isReference {
+            guard value == .null else {
+                throw FieldsealError(
+                    .payloadDoesNotFit,
+                    "\(attribute.logicalName) refers to a record: write \(attribute.logicalName)@odata.bind with its address.")
+            }
+            try requireOptional(attribute)
+            values[attribute.logicalName] = .null
+        } else if attribute.isEncrypted {
+            secrets[attribute.logicalName] = .some(try AttributeParser(attribute).secret(value))
+        } else {
+            let parsed = try AttributeParser(attribute).value(value)
+            if parsed == .null { try requireOptional(attribute) }
+            values[attribute.logicalName] = parsed
+        }
+    }
+
+    private mutating func bind(_ property: String, _ value: JSONValue, for purpose: Purpose) throws(FieldsealError) {
+        // A lookup to several entities is also bound as ATTRIBUTE_ENTITY.
+        let parts = property.lowercased().split(separator: "_", maxSplits: 1)
+        guard let attribute = parts.first.flatMap({ entity[String($0)] }), attribute.type.isReference else {
+            throw FieldsealError(.payloadDoesNotFit, "\(entity.logicalName) has no navigation property \(property.quotedForMessage).")
+        }
+        guard try isTaken(attribute, for: purpose) else { return }
+        if value == .null {
+            try requireOptional(attribute)
+            values[attribute.logicalName] = .null
+            return
+        }
+        guard case .string(let address) = value, let (target, id) = Self.reference(address),
+            attribute.type.targets.contains(target.logicalName)
+        else {
+            let sets = attribute.type.targets.map { EntityCatalog.entity($0)?.entitySetName ?? "\($0)s" }
+            throw FieldsealError(
+                .payloadDoesNotFit,
+                "\(property)@odata.bind takes the address of a record, such as /\(sets[0])(00000000-0000-0000-0000-000000000000).")
+        }
+        values[attribute.logicalName] = .id(id)
+        if case .owner = attribute.type { values["owneridtype"] = .text(target.logicalName) }
+        references.append((attribute.logicalName, target, id))
+    }
+
+    /// Reads `/mailboxes(ID)` or an absolute address that ends like it.
+    private static func reference(_ address: String) -> (EntityDefinition, UUID)? {
+        guard let last = address.split(separator: "/").last, last.hasSuffix(")"),
+            let open = last.firstIndex(of: "("),
+            let entity = EntityCatalog.entity(set: String(last[..<open])),
+            let id = UUID(uuidString: String(last[last.index(after: open)...].dropLast()))
+        else { return nil }
+        return (entity, id)
+    }
+
+    /// Whether the attribute takes part; stamps that the server keeps are ignored, as Dataverse does.
+    private func isTaken(_ attribute: AttributeDefinition, for purpose: Purpose) throws(FieldsealError) -> Bool {
+        if Self.stamps.contains(attribute.logicalName) { return false }
+        switch purpose {
+        case .create where !attribute.validFor.contains(.create):
+            throw FieldsealError(.payloadDoesNotFit, "\(attribute.logicalName) can't be set when a record is created.")
+        case .update where !attribute.validFor.contains(.update) && attribute.logicalName != entity.primaryID:
+            throw FieldsealError(.attributeCannotBeUpdated, "\(attribute.logicalName) can't be updated.")
+        default: return true
+        }
+    }
+
+    private func requireOptional(_ attribute: AttributeDefinition) throws(FieldsealError) {
+        guard attribute.required != .system else {
+            throw FieldsealError(.invalidArgument, "\(attribute.logicalName) is required and can't be set to null.")
+        }
+    }
+
+    private static let stamps: Set<String> = [
+        "createdon", "createdby", "createdonbehalfby", "modifiedon", "modifiedby", "modifiedonbehalfby", "versionnumber",
+        "organizationid", "owningbusinessunit", "owningteam", "owninguser", "owneridtype",
+    ]
+}
+
+extension String {
+    func strippingSuffix(_ suffix: String) -> String? { hasSuffix(suffix) ? String(dropLast(suffix.count)) : nil }
+
+    /// A client's own word in a message, cut to 100 characters.
+    var quotedForMessage: String { "'\(prefix(100))'" }
+}

@@ -1,0 +1,53 @@
+/// What a caller is allowed to be.
+public enum Role: String, Sendable, CaseIterable {
+    case systemAdministrator = "System Administrator"
+    case emailAdministrator = "Email Administrator"
+    case basicUser = "Basic User"
+    case emailRouter = "Email Router"
+}
+
+/// How far a privilege reaches.
+public enum Depth: Sendable, Equatable {
+    case none
+    /// The caller's own records.
+    case own
+    /// Every record of the organization.
+    case organization
+}
+
+/// Who may do what. The three encryption messages are System Administrator's alone, and stand in no row.
+public enum PrivilegeTable {
+    private typealias Row = (read: Depth, create: Depth, update: Depth, delete: Depth)
+
+    /// The depth to which `role` may send `message` to records of `entity`.
+    public static func depth(of message: EntityDefinition.Message, on entity: EntityDefinition, for role: Role) -> Depth {
+        guard entity.messages.contains(message) else { return .none }
+        let row = row(of: role, on: entity.logicalName)
+        return switch message {
+        case .retrieve, .retrieveMultiple: row.read
+        case .create: row.create
+        case .update: row.update
+        case .delete: row.delete
+        }
+    }
+
+    /// Whether `role` may set and clear the encrypted attributes of records that it may update.
+    public static func maySetPasswords(_ role: Role) -> Bool { role != .emailRouter }
+
+    private static func row(of role: Role, on entity: String) -> Row {
+        switch (role, entity) {
+        //                                                                 read           create         update         delete
+        case (.systemAdministrator, _):                                   (.organization, .organization, .organization, .organization)
+        case (.emailAdministrator, "emailserverprofile"):                 (.organization, .organization, .organization, .organization)
+        case (.emailAdministrator, "mailbox"):                            (.organization, .organization, .organization, .organization)
+        case (.emailAdministrator, "queue"):                              (.organization, .organization, .organization, .organization)
+        case (.emailAdministrator, "usersettings"):                       (.organization, .none,         .organization, .none)
+        case (.basicUser, "mailbox"):                                     (.own,          .none,         .own,          .none)
+        case (.basicUser, "usersettings"):                                (.own,          .none,         .own,          .none)
+        case (.basicUser, "emailserverprofile"), (.basicUser, "queue"):   (.none,         .none,         .none,         .none)
+        case (.emailRouter, "mailbox"):                                   (.organization, .none,         .organization, .none)
+        case (.emailRouter, "emailserverprofile"):                        (.organization, .none,         .organization, .none)
+        case (_, _):                                                      (.organization, .none,         .none,         .none)
+        }
+    }
+}

@@ -1,0 +1,219 @@
+import CellCrypto
+import Crypto
+public import Foundation
+import JWTKit
+import PostgresClient
+import Synchronization
+
+/// Issues and verifies access tokens: JWTs (RFC 7519) signed with ES256 (RFC 7518 section 3.4).
+///
+/// Signing keys are shared by all servers of a deployment through `config.signing_key`, sealed under the key-encryption
+/// key, and replaced every 30 days. A token says who the client is; what he may do is read from the database at each call.
+public final class TokenIssuer: Sendable {
+    /// Seconds that a token is valid.
+    public static let lifetime = 3_600
+    /// Seconds after which a signing key is replaced.
+    private static let rotation = 30 * 86_400
+
+    private let deployment: Deployment
+    /// The address under which clients reach this service, without a trailing slash.
+    public let baseURL: String
+    private let keys = Mutex<Keys>(Keys())
+
+    private struct Keys {
+        var collection = JWTKeyCollection()
+        var publicKeys: [String: P256.Signing.PublicKey] = [:]
+        var current: String?
+        var readOn: ContinuousClock.Instant?
+    }
+
+    public init(_ deployment: Deployment, baseURL: String) {
+        self.deployment = deployment
+        self.baseURL = baseURL
+    }
+
+    /// The issuer that stands in an organization's tokens.
+    public func issuer(_ organization: String) -> String { "\(baseURL)/\(organization)/v2.0" }
+
+    private func audience(_ organization: String) -> String { "\(baseURL)/\(organization)" }
+
+    /// A token for a client whose secret was verified.
+    public func issue(to client: UUID, in organization: Organization) async throws -> String {
+        try await refresh(unlessYoungerThan: .seconds(60))
+        let (collection, current) = keys.withLock { ($0.collection, $0.current) }
+        guard let current else { throw FieldsealError(.unexpected, "There is no token-signing key.") }
+        let now = Date()
+        let claims = Claims(
+            iss: issuer(organization.name), aud: audience(organization.name), sub: client.text, appid: client.text,
+            tid: organization.id.text, jti: UUID().text, iat: .init(value: now), nbf: .init(value: now),
+            exp: .init(value: now.addingTimeInterval(Double(Self.lifetime))), ver: "2.0")
+        return try await collection.sign(claims, kid: JWKIdentifier(string: current))
+    }
+
+    /// The client that a token was issued to, for one organization.
+    ///
+    /// - Throws: ``FieldsealError`` `.accessDenied` for a token that is malformed, forged, expired, or another's.
+    public func verify(_ token: String, for organization: String) async throws -> UUID {
+        let header = try Self.header(of: token)
+        // The library would take the algorithm from the header; here there is one.
+        guard header.alg == "ES256" else { throw Self.refused("is not signed with ES256") }
+        if keys.withLock({ $0.publicKeys[header.kid] == nil }) { try await refresh(unlessYoungerThan: .seconds(5)) }
+        guard keys.withLock({ $0.publicKeys[header.kid] != nil }) else { throw Self.refused("is signed with an unknown key") }
+        let claims: Claims
+        do {
+            claims = try await keys.withLock(\.collection).verify(token, as: Claims.self)
+        } catch {
+            throw Self.refused("is expired or not valid")
+        }
+        guard claims.iss == issuer(organization), claims.aud == audience(organization),
+            let client = UUID(uuidString: claims.appid)
+        else { throw Self.refused("is for another organization") }
+        return client
+    }
+
+    /// The public keys as a JWK Set (RFC 7517 section 5).
+    public func keySet() async throws -> JSONValue {
+        try await refresh(unlessYoungerThan: .seconds(60))
+        let publicKeys = keys.withLock(\.publicKeys)
+        return [
+            "keys": .array(
+                publicKeys.sorted { $0.key < $1.key }.map { kid, key in
+                    let point = key.rawRepresentation
+                    return [
+                        "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": .string(kid),
+                        "x": .string(point.prefix(32).base64URL), "y": .string(point.suffix(32).base64URL),
+                    ]
+                })
+        ]
+    }
+
+    /// Reads the signing keys, and makes a new one when there is none or the current one is too old.
+    ///
+    /// - Throws: ``WrongKeyEncryptionKey`` when they were sealed under another key-encryption key.
+    public func prepare() async throws {
+        try await refresh(unlessYoungerThan: .zero)
+    }
+
+    private func refresh(unlessYoungerThan age: Duration) async throws {
+        let now = ContinuousClock.now
+        if let readOn = keys.withLock(\.readOn), now - readOn < age { return }
+        let rows = try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                let rows = try Self.rows(on: connection)
+                if let current = rows.first(where: \.isCurrent), !current.isDue { return rows }
+                // One server makes the new key, the others wait and find it.
+                try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
+                let again = try Self.rows(on: connection)
+                if let current = again.first(where: \.isCurrent), !current.isDue { return again }
+                try addKey(on: connection)
+                return try Self.rows(on: connection)
+            }
+        }
+        var fresh = Keys()
+        fresh.readOn = now
+        for row in rows {
+            guard row.kekID == deployment.kek.id else {
+                throw WrongKeyEncryptionKey(given: deployment.kek.id, wanted: row.kekID)
+            }
+            let secret = try deployment.kek.open(row.sealed, at: Self.address(row.id))
+            let key = try secret.withBytes { bytes throws(any Error) in try P256.Signing.PrivateKey(rawRepresentation: bytes) }
+            let kid = row.id.text
+            await fresh.collection.add(ecdsa: try ES256PrivateKey(backing: key), kid: JWKIdentifier(string: kid))
+            fresh.publicKeys[kid] = key.publicKey
+            if row.isCurrent { fresh.current = kid }
+        }
+        let read = fresh
+        keys.withLock { $0 = read }
+    }
+
+    private struct Row: Sendable {
+        let id: UUID
+        let sealed: [UInt8]
+        let kekID: String
+        let isCurrent: Bool
+        let isDue: Bool
+    }
+
+    private static func rows(on connection: isolated PostgresConnection) throws -> [Row] {
+        try connection.query(
+            """
+            SELECT signing_key_id, private_key, kek_id, retired_on IS NULL, created_on < now() - $1 * interval '1 second'
+              FROM config.signing_key WHERE retired_on IS NULL OR retired_on > now() - $2 * interval '1 second'
+            """,
+            [.double(Double(rotation)), .double(Double(2 * lifetime))]
+        )
+        .map { row in
+            Row(
+                id: try row.decode(0), sealed: try row.decode(1, as: PostgresBytes.self).bytes, kekID: try row.decode(2),
+                isCurrent: try row.decode(3), isDue: try row.decode(4))
+        }
+    }
+
+    private func addKey(on connection: isolated PostgresConnection) throws {
+        let id = UUID()
+        let key = P256.Signing.PrivateKey()
+        let secret = key.rawRepresentation.withUnsafeBytes { SecretBytes(copying: $0) }
+        _ = try connection.query("UPDATE config.signing_key SET retired_on = now() WHERE retired_on IS NULL")
+        _ = try connection.query(
+            "INSERT INTO config.signing_key (signing_key_id, public_key, private_key, kek_id) VALUES ($1, $2, $3, $4)",
+            [
+                .uuid(id), .bytes(Array(key.publicKey.x963Representation)),
+                .bytes(try deployment.kek.seal(secret, at: Self.address(id)).bytes), .text(deployment.kek.id),
+            ])
+    }
+
+    /// Signing keys are the deployment's, not an organization's: their organization id is all zeros.
+    private static func address(_ id: UUID) -> CellAddress {
+        CellAddress(organization: UUID(uuid: zeros), record: id, attribute: "signingkey.private")
+    }
+
+    private struct Header: Decodable {
+        let alg: String
+        let kid: String
+    }
+
+    private static func header(of token: String) throws -> Header {
+        guard token.utf8.count <= 4_096, let part = token.split(separator: ".", omittingEmptySubsequences: false).first,
+            let data = Data(base64URL: part), let header = try? JSONDecoder().decode(Header.self, from: data)
+        else { throw refused("is malformed") }
+        return header
+    }
+
+    private static func refused(_ why: String) -> FieldsealError {
+        FieldsealError(.accessDenied, "The access token \(why). Ask the token endpoint for a new one.")
+    }
+}
+
+private let zeros: uuid_t = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+/// The claims of an access token.
+private struct Claims: JWTPayload {
+    let iss: String
+    let aud: String
+    let sub: String
+    /// The client's id.
+    let appid: String
+    /// The organization's id.
+    let tid: String
+    let jti: String
+    let iat: IssuedAtClaim
+    let nbf: NotBeforeClaim
+    let exp: ExpirationClaim
+    let ver: String
+
+    func verify(using algorithm: some JWTAlgorithm) throws {
+        try exp.verifyNotExpired()
+        try nbf.verifyNotBefore()
+    }
+}
+
+/// The key-encryption key at hand is not the one that the deployment's secrets are sealed under.
+public struct WrongKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
+    public let given: String
+    public let wanted: String
+
+    public var description: String {
+        "the key-encryption key has the id \(given), and the deployment's secrets are sealed under \(wanted); "
+            + "restore that one from its backup"
+    }
+}

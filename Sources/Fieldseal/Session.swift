@@ -1,0 +1,105 @@
+import CellCrypto
+public import Foundation
+import PostgresClient
+
+/// One caller at work in one organization. Everything that a caller can do is a method of it, and checks that he may.
+public struct Session: Sendable {
+    public let organization: Organization
+    public let caller: Caller
+    let deployment: Deployment
+    /// What was read when the session began; whatever depends on the current key reads again when that proves stale.
+    let state: OrganizationState
+
+    /// Begins a session for an API client whose token was verified.
+    ///
+    /// - Throws: ``FieldsealError`` `.noResource` for an unknown organization; `.accessDenied` when the client is
+    ///   disabled, or its row was not made by this service.
+    public static func begin(
+        _ deployment: Deployment,
+        organization name: String,
+        client: UUID,
+        address: String?,
+        requestID: String
+    ) async throws -> Session {
+        let state = try await deployment.pool.withConnection { try OrganizationState.read(name, client: client, on: $0) }
+        guard let row = state.client, let role = Role(rawValue: row.role),
+            constantTimeEqual(
+                row.tag,
+                try ClientRegistry(deployment).clientTag(client, state.organization.id, row.systemUserID, row.role))
+        else {
+            throw FieldsealError(
+                .accessDenied, "This client may not act in the organization (any more). An administrator can add one: fieldseal client add.")
+        }
+        let caller = Caller(
+            actor: "client:\(row.name)", clientID: client, systemUserID: row.systemUserID, role: role, address: address,
+            requestID: requestID)
+        return Session(organization: state.organization, caller: caller, deployment: deployment, state: state)
+    }
+
+    /// Begins a session for the command line.
+    public static func begin(_ deployment: Deployment, organization name: String, caller: Caller) async throws -> Session {
+        let state = try await deployment.pool.withConnection { try OrganizationState.read(name, on: $0) }
+        return Session(organization: state.organization, caller: caller, deployment: deployment, state: state)
+    }
+
+    /// The organization of that name.
+    ///
+    /// - Throws: ``FieldsealError`` `.noResource` when there is none.
+    public static func organization(named name: String, in deployment: Deployment) async throws -> Organization {
+        try await deployment.pool.withConnection { try OrganizationState.read(name, on: $0) }.organization
+    }
+
+    func requireSystemAdministrator() throws {
+        guard caller.role == .systemAdministrator else {
+            throw FieldsealError(.privilegeDenied, "Only a System Administrator may read, set or inspect the encryption key.")
+        }
+    }
+
+    /// The key in force, for sealing.
+    struct CurrentKey: Sendable {
+        let version: Int
+        let key: DataKey
+
+        func seal(_ text: String, _ entity: EntityDefinition, _ attribute: String, _ record: UUID, _ organization: Organization) throws -> [UInt8] {
+            try key.seal(
+                text,
+                at: CellAddress(organization: organization.id, record: record, attribute: entity.cellName(attribute)),
+                keyVersion: UInt32(version)
+            ).bytes
+        }
+    }
+
+    /// Runs a write that needs the current key, and runs it again when the key was changed meanwhile.
+    ///
+    /// - Throws: ``FieldsealError/keyRequired`` when `config` has no key that opens the key check.
+    func withCurrentKey<Result: Sendable>(
+        _ body: @Sendable (CurrentKey, isolated PostgresConnection) throws -> Result
+    ) async throws -> Result {
+        var state = state
+        for _ in 0..<Self.sealAttempts {
+            guard let key = deployment.keyring.dataKey(of: state) else { throw FieldsealError.keyRequired }
+            do {
+                let current = CurrentKey(version: state.keyVersion, key: key)
+                return try await deployment.pool.withConnection { try body(current, $0) }
+            } catch let error as PostgresError where error.isStaleKey {
+                let name = organization.name
+                state = try await deployment.pool.withConnection { try OrganizationState.read(name, on: $0) }
+            }
+        }
+        throw FieldsealError(
+            .encryption, "The organization's key changed \(Self.sealAttempts) times while this value was sealed. Try again.",
+            retryAfter: 1)
+    }
+
+    /// Each attempt fails only when another key change was committed meanwhile.
+    private static let sealAttempts = 16
+}
+
+extension PostgresError {
+    /// Whether a cell was refused because it is sealed under a key version that is not the current one: the generation is
+    /// retired, the leaf's CHECK does not fit, or the generation is dropped already and no partition takes the row.
+    var isStaleKey: Bool {
+        sqlState == "FS001"
+            || sqlState == "23514" && (constraint == nil || constraint?.hasSuffix("has_key_version") == true)
+    }
+}

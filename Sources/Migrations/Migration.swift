@@ -1,0 +1,57 @@
+import CMigrations
+import Crypto
+import Foundation
+
+/// One numbered file of plain SQL.
+public struct Migration: Sendable, Equatable {
+    /// What a migration is applied to.
+    public enum Scope: String, Sendable {
+        /// The deployment's own schemas, `config` and `cell`.
+        case config
+        /// Each organization's schema.
+        case organization = "org"
+    }
+
+    public let scope: Scope
+    /// The file's name without its ending, such as `0001_entities`; names sort in the order of application.
+    public let name: String
+    public let sql: String
+    /// SHA-256 over the file's bytes, as 64 hexadecimal digits.
+    public let checksum: String
+
+    init(scope: Scope, name: String, sql: String) {
+        self.scope = scope
+        self.name = name
+        self.sql = sql
+        checksum = SHA256.hash(data: Data(sql.utf8)).map { String(format: "%02x", $0) }.joined()
+    }
+}
+
+/// The migrations that this program carries.
+public enum MigrationCatalog {
+    /// All, in the order of application.
+    public static let all: [Migration] = files.compactMap { path, sql -> Migration? in
+        let parts = path.split(separator: "/")
+        guard parts.count == 2, let scope = Migration.Scope(rawValue: String(parts[0])) else { return nil }
+        return Migration(scope: scope, name: String(parts[1].dropLast(".sql".count)), sql: sql)
+    }
+    .sorted { $0.name < $1.name }
+
+    /// What a superuser applies once to a database.
+    public static let bootstrap = files.first { $0.path == "bootstrap.sql" }?.sql ?? ""
+
+    /// The migrations of one scope, in the order of application.
+    public static func migrations(_ scope: Migration.Scope) -> [Migration] { all.filter { $0.scope == scope } }
+
+    /// Every file under `migrations/` that the program carries: its path there and its text.
+    public static let files: [(path: String, sql: String)] = {
+        var count = 0
+        let first = embedded_migrations(&count)
+        return UnsafeBufferPointer(start: first, count: count).map { file in
+            (
+                String(cString: file.name),
+                String(decoding: UnsafeBufferPointer(start: file.bytes, count: file.length), as: UTF8.self)
+            )
+        }
+    }()
+}

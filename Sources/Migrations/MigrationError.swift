@@ -1,0 +1,29 @@
+/// Why a migration was not applied.
+public enum MigrationError: Error, Sendable, CustomStringConvertible {
+    /// The roles and the schema `cell` are not there.
+    case notBootstrapped
+    /// The connected role may not act as `fieldseal_owner`.
+    case mayNotBecomeOwner(role: String)
+    /// A file was changed after it was applied.
+    case changedAfterApplied(target: String, name: String)
+    /// The database has a migration that this program does not know.
+    case newerDatabase(target: String, name: String)
+    /// A migration's SQL failed; it was rolled back.
+    case failed(target: String, name: String, reason: String)
+
+    public var description: String {
+        switch self {
+        case .notBootstrapped:
+            "the database lacks the roles of Fieldseal; apply migrations/bootstrap.sql as a superuser, "
+                + "by hand or with `fieldseal migrate bootstrap`"
+        case .mayNotBecomeOwner(let role):
+            "role \(role) may not act as fieldseal_owner; a superuser can allow it: GRANT fieldseal_owner TO \(role)"
+        case .changedAfterApplied(let target, let name):
+            "\(target): migration \(name) was changed after it was applied; restore the file, and put the change into a new one"
+        case .newerDatabase(let target, let name):
+            "\(target): the database has migration \(name), which this program does not know; use the newer program"
+        case .failed(let target, let name, let reason):
+            "\(target): migration \(name) failed and was rolled back: \(reason)"
+        }
+    }
+}

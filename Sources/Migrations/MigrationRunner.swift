@@ -1,0 +1,242 @@
+public import PostgresClient
+import Foundation
+
+/// Applies migrations, each file in one transaction, in order, under an advisory lock, and keeps the ledger
+/// `config.migration`.
+///
+/// Every organization's schema has a ledger of its own beside it, so that a schema that was carried to another deployment,
+/// or outlived its `config`, still says what it is.
+public struct MigrationRunner: Sendable {
+    private let conninfo: String
+
+    /// - Parameter conninfo: Connects as a role that may `SET ROLE fieldseal_owner`.
+    public init(conninfo: String) {
+        self.conninfo = conninfo
+    }
+
+    /// What happened to one target.
+    public struct Outcome: Sendable {
+        public let target: MigrationTarget
+        /// Names of what was applied now.
+        public let applied: [String]
+        public let error: (any Error)?
+    }
+
+    /// Applies `migrations/bootstrap.sql`; the connected role must be a superuser.
+    public func bootstrap() async throws {
+        let connection = try await PostgresConnection.connect(conninfo)
+        try await connection.run { connection in
+            try connection.transaction { try connection.execute(MigrationCatalog.bootstrap) }
+        }
+    }
+
+    /// Applies what is pending to the deployment, then to organizations, several at a time.
+    ///
+    /// - Parameter organization: The one to migrate, by name; nil for all.
+    /// - Returns: An outcome for each target; one that fails leaves the others done.
+    public func up(organization: String? = nil) async throws -> [Outcome] {
+        let connection = try await PostgresConnection.connect(conninfo)
+        let config = try await Self.apply(.config, on: connection)
+        let targets = try await connection.run { try Self.organizations(on: $0, named: organization) }
+        await connection.close()
+        let organizations = await withTaskGroup(of: Outcome.self) { group in
+            var outcomes: [Outcome] = []
+            var remaining = targets.makeIterator()
+            for _ in 0..<Self.parallelism { remaining.next().map { target in group.addTask { await outcome(target) } } }
+            for await outcome in group {
+                outcomes.append(outcome)
+                remaining.next().map { target in group.addTask { await self.outcome(target) } }
+            }
+            return outcomes
+        }
+        return [Outcome(target: .config, applied: config, error: nil)]
+            + organizations.sorted { "\($0.target)" < "\($1.target)" }
+    }
+
+    /// Connections at a time.
+    private static let parallelism = 8
+
+    private func outcome(_ target: MigrationTarget) async -> Outcome {
+        do {
+            let connection = try await PostgresConnection.connect(conninfo)
+            return Outcome(target: target, applied: try await Self.apply(target, on: connection), error: nil)
+        } catch {
+            return Outcome(target: target, applied: [], error: error)
+        }
+    }
+
+    /// How far the deployment and its organizations are, and whether the ledger and the program agree.
+    public func status(organization: String? = nil) async throws -> [MigrationStatus] {
+        let connection = try await PostgresConnection.connect(conninfo)
+        return try await connection.run { connection in
+            try connection.transaction {
+                try Self.becomeOwner(on: connection)
+                let known = try connection.query("SELECT to_regclass('config.migration') IS NOT NULL")[0].decode(0, as: Bool.self)
+                guard known else { return [Self.status(.config, applied: [])] }
+                let targets = [.config] + (try Self.organizations(on: connection, named: organization))
+                return try targets.map { Self.status($0, applied: try Self.ledger($0, on: connection)) }
+            }
+        }
+    }
+
+    private static func apply(_ target: MigrationTarget, on connection: PostgresConnection) async throws -> [String] {
+        try await connection.run { connection in
+            var applied: [String] = []
+            for migration in MigrationCatalog.migrations(target.scope) {
+                let new = try connection.transaction { try apply(migration, to: target, on: connection) }
+                if new { applied.append(migration.name) }
+            }
+            return applied
+        }
+    }
+
+    /// Applies all of an organization's migrations inside the caller's transaction, for a schema that is made with it.
+    public static func applyAll(to target: MigrationTarget, on connection: isolated PostgresConnection) throws {
+        for migration in MigrationCatalog.migrations(target.scope) {
+            _ = try apply(migration, to: target, on: connection)
+        }
+    }
+
+    /// Copies a schema's own ledger into `config.migration`, for a schema that came from elsewhere.
+    public static func adoptLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws {
+        guard case .organization(let id, _, let schema) = target else { return }
+        _ = try connection.query(
+            """
+            INSERT INTO config.migration (scope, organization_id, name, checksum, milliseconds, applied_on, applied_by)
+            SELECT 'org', $1, name, checksum, milliseconds, applied_on, applied_by FROM \(quoteIdentifier(schema)).migration
+            ON CONFLICT DO NOTHING
+            """,
+            [.uuid(id)]
+        )
+    }
+
+    /// - Returns: Whether it was applied now.
+    private static func apply(
+        _ migration: Migration,
+        to target: MigrationTarget,
+        on connection: isolated PostgresConnection
+    ) throws -> Bool {
+        try becomeOwner(on: connection)
+        _ = try connection.query("SELECT pg_advisory_xact_lock(\(lockClass), hashtext($1))", [.text("\(target)")])
+        try prepareLedger(of: target, on: connection)
+        let applied = try ledger(target, on: connection)
+        if let problem = status(target, applied: applied).problem { throw problem }
+        if applied.contains(where: { $0.name == migration.name }) { return false }
+        let start = ContinuousClock.now
+        do {
+            if case .organization(_, _, let schema) = target {
+                try connection.execute("SET LOCAL search_path = \(quoteIdentifier(schema)), pg_temp")
+            }
+            try connection.execute(migration.sql)
+            try connection.execute("RESET search_path")
+        } catch let error as PostgresError where error.kind == .server {
+            throw MigrationError.failed(target: "\(target)", name: migration.name, reason: error.description)
+        }
+        let milliseconds = Int64((ContinuousClock.now - start) / .milliseconds(1))
+        try record(migration, of: target, milliseconds: milliseconds, on: connection)
+        return true
+    }
+
+    private static func record(
+        _ migration: Migration,
+        of target: MigrationTarget,
+        milliseconds: Int64,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let row: [PostgresParameter] = [.text(migration.name), .text(migration.checksum), .int64(milliseconds)]
+        _ = try connection.query(
+            """
+            INSERT INTO config.migration (scope, organization_id, name, checksum, milliseconds)
+            VALUES ($4, $5, $1, $2, $3)
+            """,
+            row + [.text(target.scope.rawValue), .uuid(target.organizationID)]
+        )
+        guard case .organization(_, _, let schema) = target else { return }
+        _ = try connection.query(
+            "INSERT INTO \(quoteIdentifier(schema)).migration (name, checksum, milliseconds) VALUES ($1, $2, $3)", row)
+    }
+
+    /// Any number will do, as long as nobody else in the database takes it for advisory locks of two integers.
+    private static let lockClass = 0x0F5_0001
+
+    private static func becomeOwner(on connection: isolated PostgresConnection) throws {
+        let there = try connection.query("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'fieldseal_owner')")
+        guard try there[0].decode(0) else { throw MigrationError.notBootstrapped }
+        do {
+            try connection.execute("SET LOCAL ROLE fieldseal_owner")
+        } catch let error as PostgresError where error.sqlState == "42501" {
+            throw MigrationError.mayNotBecomeOwner(role: connection.userName)
+        }
+    }
+
+    private static func prepareLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws {
+        let columns = """
+            name text NOT NULL, checksum text NOT NULL, milliseconds bigint NOT NULL,
+            applied_on timestamptz NOT NULL DEFAULT now(), applied_by text NOT NULL DEFAULT session_user
+            """
+        switch target {
+        case .config:
+            try connection.execute(
+                """
+                CREATE SCHEMA IF NOT EXISTS config;
+                CREATE TABLE IF NOT EXISTS config.migration (scope text NOT NULL, organization_id uuid, \(columns));
+                CREATE UNIQUE INDEX IF NOT EXISTS migration_once ON config.migration
+                    (scope, coalesce(organization_id, '00000000-0000-0000-0000-000000000000'), name);
+                """
+            )
+        case .organization(_, _, let schema):
+            try connection.execute(
+                "CREATE TABLE IF NOT EXISTS \(quoteIdentifier(schema)).migration (\(columns), PRIMARY KEY (name))")
+        }
+    }
+
+    private static func ledger(
+        _ target: MigrationTarget,
+        on connection: isolated PostgresConnection
+    ) throws -> [AppliedMigration] {
+        try connection.query(
+            """
+            SELECT name, checksum, milliseconds, applied_on, applied_by FROM config.migration
+            WHERE scope = $1 AND organization_id IS NOT DISTINCT FROM $2 ORDER BY name
+            """,
+            [.text(target.scope.rawValue), .uuid(target.organizationID)]
+        )
+        .map { row in
+            AppliedMigration(
+                name: try row.decode(0),
+                checksum: try row.decode(1),
+                milliseconds: try row.decode(2),
+                appliedOn: try row.decode(3),
+                appliedBy: try row.decode(4)
+            )
+        }
+    }
+
+    private static func status(_ target: MigrationTarget, applied: [AppliedMigration]) -> MigrationStatus {
+        let known = MigrationCatalog.migrations(target.scope)
+        var problem: MigrationError?
+        for row in applied where problem == nil {
+            guard let migration = known.first(where: { $0.name == row.name }) else {
+                problem = .newerDatabase(target: "\(target)", name: row.name)
+                continue
+            }
+            if migration.checksum != row.checksum { problem = .changedAfterApplied(target: "\(target)", name: row.name) }
+        }
+        let names = Set(applied.map(\.name))
+        return MigrationStatus(
+            target: target, applied: applied, pending: known.map(\.name).filter { !names.contains($0) }, problem: problem)
+    }
+
+    private static func organizations(
+        on connection: isolated PostgresConnection,
+        named name: String?
+    ) throws -> [MigrationTarget] {
+        let there = try connection.query("SELECT to_regclass('config.organization') IS NOT NULL")
+        guard try there[0].decode(0) else { return [] }
+        return try connection.query(
+            "SELECT organization_id, name, schema_name FROM config.organization WHERE $1 IS NULL OR name = $1 ORDER BY name",
+            [.text(name)]
+        )
+        .map { .organization(id: try $0.decode(0), name: try $0.decode(1), schema: try $0.decode(2)) }
+    }
+}

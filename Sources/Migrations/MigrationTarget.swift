@@ -1,0 +1,46 @@
+public import Foundation
+
+/// What migrations are applied to: the deployment, or one organization's schema.
+public enum MigrationTarget: Sendable, Hashable, CustomStringConvertible {
+    case config
+    case organization(id: UUID, name: String, schema: String)
+
+    var scope: Migration.Scope {
+        switch self {
+        case .config: .config
+        case .organization: .organization
+        }
+    }
+
+    var organizationID: UUID? {
+        if case .organization(let id, _, _) = self { id } else { nil }
+    }
+
+    /// `config`, or the organization's name.
+    public var description: String {
+        switch self {
+        case .config: "config"
+        case .organization(_, let name, _): name
+        }
+    }
+}
+
+/// How far a target is.
+public struct MigrationStatus: Sendable {
+    public let target: MigrationTarget
+    /// What is applied, in order.
+    public let applied: [AppliedMigration]
+    /// The names that are yet to be applied.
+    public let pending: [String]
+    /// What is wrong: a changed file, or a database newer than the program.
+    public let problem: MigrationError?
+}
+
+/// One row of the ledger.
+public struct AppliedMigration: Sendable {
+    public let name: String
+    public let checksum: String
+    public let milliseconds: Int
+    public let appliedOn: Date
+    public let appliedBy: String
+}

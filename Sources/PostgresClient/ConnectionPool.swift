@@ -1,0 +1,147 @@
+import Synchronization
+
+/// Connections that are kept and shared, up to a limit.
+public final class ConnectionPool: Sendable {
+    /// A pool's limits.
+    public struct Configuration: Sendable {
+        /// libpq's connection string.
+        public var conninfo: String
+        /// Connections at most.
+        public var limit: Int
+        /// Callers that may wait for a connection at a time.
+        public var waiterLimit: Int
+        /// How long a caller waits for a connection.
+        public var waitLimit: Duration
+        /// What `pg_stat_activity` shows.
+        public var applicationName: String
+
+        public init(
+            conninfo: String,
+            limit: Int = 16,
+            waiterLimit: Int = 1_024,
+            waitLimit: Duration = .seconds(10),
+            applicationName: String = "fieldseal"
+        ) {
+            self.conninfo = conninfo
+            self.limit = limit
+            self.waiterLimit = waiterLimit
+            self.waitLimit = waitLimit
+            self.applicationName = applicationName
+        }
+    }
+
+    private typealias Waiter = CheckedContinuation<PostgresConnection?, any Error>
+    private let configuration: Configuration
+    private let state: Mutex<PoolState<PostgresConnection, Waiter>>
+    private let lastWaiter = Atomic<UInt64>(0)
+
+    public init(_ configuration: Configuration) {
+        self.configuration = configuration
+        state = Mutex(PoolState(limit: configuration.limit, waiterLimit: configuration.waiterLimit))
+    }
+
+    /// Connections that are open now, and the callers that wait for one.
+    public var load: (open: Int, idle: Int, waiting: Int) {
+        state.withLock { ($0.open, $0.idle.count, $0.waiters.count) }
+    }
+
+    /// Lends a connection for the time of the call. Cancelling the task cancels the statement under way.
+    ///
+    /// A connection whose server hung up is replaced before `body` runs; one that is left in a transaction, or broken, is
+    /// closed afterwards.
+    ///
+    /// - Throws: ``PoolError`` when none is to be had in time; ``PostgresError`` when connecting fails; what `body` throws.
+    public func withConnection<Result: Sendable>(
+        _ body: @Sendable (isolated PostgresConnection) async throws -> Result
+    ) async throws -> Result {
+        while true {
+            let connection = try await acquire()
+            let (result, isReusable) = await connection.lend(body)
+            giveBack(connection, isReusable)
+            if let result = try result.get() { return result }
+        }
+    }
+
+    /// Closes what is idle, refuses who waits, and lets what is lent come back to be closed.
+    public func close() async {
+        let (idle, waiters) = state.withLock { $0.close() }
+        for waiter in waiters { waiter.resume(throwing: PoolError.closed) }
+        for connection in idle { await connection.close() }
+    }
+
+    private func acquire() async throws -> PostgresConnection {
+        try Task.checkCancellation()
+        switch state.withLock({ $0.acquire() }) {
+        case .use(let connection): return connection
+        case .connect: return try await connect()
+        case .refuse: throw state.withLock(\.closed) ? PoolError.closed : PoolError.exhausted
+        case .wait:
+            if let connection = try await wait() { return connection }
+            return try await connect()
+        }
+    }
+
+    private func connect() async throws -> PostgresConnection {
+        do {
+            return try await PostgresConnection.connect(
+                configuration.conninfo, applicationName: configuration.applicationName)
+        } catch {
+            state.withLock { $0.discard() }?.resume(returning: nil)
+            throw error
+        }
+    }
+
+    /// A connection, or nil for the right to open one.
+    private func wait() async throws -> PostgresConnection? {
+        let id = lastWaiter.add(1, ordering: .relaxed).newValue
+        let limit = configuration.waitLimit
+        let timer = Task {
+            try await Task.sleep(for: limit)
+            state.withLock { $0.remove(id: id) }?.resume(throwing: PoolError.exhausted)
+        }
+        defer { timer.cancel() }
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { (waiter: Waiter) in
+                // One may have come back between asking and waiting.
+                let action = state.withLock { state in
+                    let action = state.acquire()
+                    if case .wait = action { state.enqueue(waiter, id: id) }
+                    return action
+                }
+                switch action {
+                case .use(let connection): waiter.resume(returning: connection)
+                case .connect: waiter.resume(returning: nil)
+                case .refuse: waiter.resume(throwing: PoolError.exhausted)
+                case .wait: if Task.isCancelled { giveUp(id) }
+                }
+            }
+        } onCancel: {
+            giveUp(id)
+        }
+    }
+
+    private func giveUp(_ id: UInt64) {
+        state.withLock { $0.remove(id: id) }?.resume(throwing: CancellationError())
+    }
+
+    private func giveBack(_ connection: PostgresConnection, _ isReusable: Bool) {
+        // A connection that is not kept closes itself when the last reference to it goes.
+        state.withLock { isReusable ? $0.release(connection) : $0.discard() }?
+            .resume(returning: isReusable ? connection : nil)
+    }
+}
+
+/// No connection is to be had.
+public enum PoolError: Error, Sendable, CustomStringConvertible {
+    /// All connections are lent, and none came back in time.
+    case exhausted
+    /// The pool was closed.
+    case closed
+
+    public var description: String {
+        switch self {
+        case .exhausted: "no database connection came free in time"
+        case .closed: "the database connections are closed"
+        }
+    }
+}

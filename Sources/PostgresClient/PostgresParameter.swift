@@ -1,0 +1,61 @@
+public import Foundation
+
+/// A value on its way to the server, in PostgreSQL's binary format. Its description hides it.
+public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflectable {
+    let type: PostgresType
+    let bytes: [UInt8]?
+
+    private init(_ type: PostgresType, _ bytes: [UInt8]?) {
+        self.type = type
+        self.bytes = bytes
+    }
+
+    public static func text(_ value: String?) -> Self { .init(.text, value.map { Array($0.utf8) }) }
+    public static func bytes(_ value: [UInt8]?) -> Self { .init(.bytea, value) }
+    public static func uuid(_ value: UUID?) -> Self { .init(.uuid, value.map(Self.encode)) }
+    public static func bool(_ value: Bool?) -> Self { .init(.bool, value.map { [$0 ? 1 : 0] }) }
+    public static func int32(_ value: Int32?) -> Self { .init(.int4, value.map(Self.encode)) }
+    public static func int64(_ value: Int64?) -> Self { .init(.int8, value.map(Self.encode)) }
+    public static func double(_ value: Double?) -> Self { .init(.float8, value.map { Self.encode($0.bitPattern) }) }
+    /// A `timestamptz`, in whole microseconds.
+    public static func timestamp(_ value: Date?) -> Self {
+        .init(.timestamptz, value.map { Self.encode(Int64(($0.timeIntervalSinceReferenceDate * 1e6).rounded()) + epochOffset) })
+    }
+    public static func uuids(_ values: [UUID]) -> Self { .init(.uuidArray, array(values.map(encode), of: .uuid)) }
+    public static func texts(_ values: [String]) -> Self { .init(.textArray, array(values.map { Array($0.utf8) }, of: .text)) }
+
+    public var description: String { "****" }
+    public var customMirror: Mirror { Mirror(self, children: [:]) }
+
+    /// Microseconds from PostgreSQL's epoch, 2000-01-01, to Foundation's reference date, 2001-01-01.
+    static let epochOffset: Int64 = 366 * 86_400 * 1_000_000
+
+    private static func encode(_ value: some FixedWidthInteger) -> [UInt8] {
+        withUnsafeBytes(of: value.bigEndian) { Array($0) }
+    }
+
+    private static func encode(_ value: UUID) -> [UInt8] { withUnsafeBytes(of: value.uuid) { Array($0) } }
+
+    private static func array(_ elements: [[UInt8]], of type: PostgresType) -> [UInt8] {
+        let dimensions: [Int32] = elements.isEmpty ? [0, 0] : [1, 0]
+        var bytes = dimensions.flatMap(encode) + encode(type.rawValue)
+        if !elements.isEmpty { bytes += encode(Int32(elements.count)) + encode(Int32(1)) }
+        for element in elements { bytes += encode(Int32(element.count)) + element }
+        return bytes
+    }
+}
+
+/// Object ids of the built-in types that are spoken in binary (PostgreSQL's `pg_type.dat`).
+enum PostgresType: UInt32 {
+    case bool = 16
+    case bytea = 17
+    case int8 = 20
+    case int2 = 21
+    case int4 = 23
+    case text = 25
+    case float8 = 701
+    case textArray = 1009
+    case timestamptz = 1184
+    case uuid = 2950
+    case uuidArray = 2951
+}

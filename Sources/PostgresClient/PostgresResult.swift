@@ -1,0 +1,164 @@
+import CLibPQ
+public import Foundation
+
+/// The rows that a statement returned, in PostgreSQL's binary format.
+public final class PostgresResult: @unchecked Sendable, RandomAccessCollection {
+    // Sendable: libpq never changes a PGresult after it is made, and frees it once, here.
+    let pointer: OpaquePointer
+
+    init(_ pointer: OpaquePointer) { self.pointer = pointer }
+
+    deinit { PQclear(pointer) }
+
+    public var startIndex: Int { 0 }
+    public var endIndex: Int { Int(PQntuples(pointer)) }
+    public subscript(index: Int) -> PostgresRow { PostgresRow(result: self, index: Int32(index)) }
+
+    /// The number of columns.
+    public var columnCount: Int { Int(PQnfields(pointer)) }
+
+    /// Rows that the statement inserted, updated, deleted, copied or returned.
+    public var affectedRows: Int { Int(String(cString: PQcmdTuples(pointer))) ?? 0 }
+}
+
+/// One row of a result.
+public struct PostgresRow: Sendable {
+    let result: PostgresResult
+    let index: Int32
+
+    /// Whether the column holds NULL. Columns count from 0.
+    public func isNull(_ column: Int) -> Bool { PQgetisnull(result.pointer, index, Int32(column)) == 1 }
+
+    /// The column's value, which must not be NULL.
+    ///
+    /// - Throws: ``PostgresDecodingError`` for NULL and for a type that does not fit.
+    public func decode<Value: PostgresDecodable>(_ column: Int, as type: Value.Type = Value.self) throws(PostgresDecodingError) -> Value {
+        guard let value = try decodeIfPresent(column, as: type) else { throw error(column, Value.self) }
+        return value
+    }
+
+    /// The column's value, or nil for NULL.
+    ///
+    /// - Throws: ``PostgresDecodingError`` for a type that does not fit.
+    public func decodeIfPresent<Value: PostgresDecodable>(
+        _ column: Int,
+        as type: Value.Type = Value.self
+    ) throws(PostgresDecodingError) -> Value? {
+        let column32 = Int32(column)
+        guard column32 < PQnfields(result.pointer) else { throw error(column, Value.self) }
+        if isNull(column) { return nil }
+        let bytes = UnsafeRawBufferPointer(
+            start: PQgetvalue(result.pointer, index, column32),
+            count: Int(PQgetlength(result.pointer, index, column32))
+        )
+        guard let value = Value(postgresBinary: bytes, type: PQftype(result.pointer, column32)) else {
+            throw error(column, Value.self)
+        }
+        return value
+    }
+
+    private func error(_ column: Int, _ type: Any.Type) -> PostgresDecodingError {
+        let name = PQfname(result.pointer, Int32(column)).map { String(cString: $0) } ?? "?"
+        return PostgresDecodingError(column: name, expected: "\(type)", typeID: PQftype(result.pointer, Int32(column)))
+    }
+}
+
+/// A column holds something else than the code expects; says which column and type, and no value.
+public struct PostgresDecodingError: Error, Sendable, CustomStringConvertible {
+    public let column: String
+    public let expected: String
+    /// The column's type, as an object id of `pg_type`.
+    public let typeID: UInt32
+
+    public var description: String { "column \(column) (type \(typeID)) does not hold a \(expected)" }
+}
+
+/// A Swift type that can be read from PostgreSQL's binary format.
+public protocol PostgresDecodable {
+    /// Nil when `type`, an object id of `pg_type`, or the bytes do not fit.
+    init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32)
+}
+
+extension String: PostgresDecodable {
+    public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
+        // text, name, varchar, "char"[], unknown and json are all their own characters in binary.
+        guard [25, 19, 1043, 705, 114].contains(type) else { return nil }
+        self.init(decoding: bytes, as: UTF8.self)
+    }
+}
+
+extension Bool: PostgresDecodable {
+    public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
+        guard type == PostgresType.bool.rawValue, bytes.count == 1 else { return nil }
+        self = bytes[0] != 0
+    }
+}
+
+extension Int: PostgresDecodable {
+    public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
+        switch (PostgresType(rawValue: type), bytes.count) {
+        case (.int2, 2): self = Int(Int16(bigEndian: bytes.loadUnaligned(as: Int16.self)))
+        case (.int4, 4): self = Int(Int32(bigEndian: bytes.loadUnaligned(as: Int32.self)))
+        case (.int8, 8): self = Int(Int64(bigEndian: bytes.loadUnaligned(as: Int64.self)))
+        default: return nil
+        }
+    }
+}
+
+extension Double: PostgresDecodable {
+    public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
+        guard type == PostgresType.float8.rawValue, bytes.count == 8 else { return nil }
+        self.init(bitPattern: UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)))
+    }
+}
+
+extension UUID: PostgresDecodable {
+    public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
+        guard type == PostgresType.uuid.rawValue, bytes.count == 16 else { return nil }
+        self.init(uuid: bytes.loadUnaligned(as: uuid_t.self))
+    }
+}
+
+extension Date: PostgresDecodable {
+    public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
+        guard type == PostgresType.timestamptz.rawValue, bytes.count == 8 else { return nil }
+        let microseconds = Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))
+        // ±infinity are the extreme values, for which a date has no counterpart.
+        guard microseconds != .max, microseconds != .min else { return nil }
+        self.init(timeIntervalSinceReferenceDate: Double(microseconds - PostgresParameter.epochOffset) / 1e6)
+    }
+}
+
+extension Array: PostgresDecodable where Element: PostgresDecodable {
+    public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
+        func integer(at offset: Int) -> Int? {
+            guard offset + 4 <= bytes.count else { return nil }
+            return Int(Int32(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: Int32.self)))
+        }
+        guard let dimensions = integer(at: 0), let element = integer(at: 8) else { return nil }
+        self = []
+        if dimensions == 0 { return }
+        guard dimensions == 1, let count = integer(at: 12) else { return nil }
+        var offset = 20
+        for _ in 0..<count {
+            guard let length = integer(at: offset), length >= 0, offset + 4 + length <= bytes.count,
+                let value = Element(
+                    postgresBinary: UnsafeRawBufferPointer(rebasing: bytes[(offset + 4)..<(offset + 4 + length)]),
+                    type: UInt32(element)
+                )
+            else { return nil }
+            append(value)
+            offset += 4 + length
+        }
+    }
+}
+
+/// The bytes of a `bytea` column.
+public struct PostgresBytes: PostgresDecodable, Sendable {
+    public let bytes: [UInt8]
+
+    public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
+        guard type == PostgresType.bytea.rawValue else { return nil }
+        self.bytes = Array(bytes)
+    }
+}

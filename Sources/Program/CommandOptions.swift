@@ -1,0 +1,80 @@
+import ArgumentParser
+import CellCrypto
+import Fieldseal
+import Foundation
+import Glibc
+import Logging
+import PostgresClient
+
+/// Options that every command on a deployment has.
+struct CommandOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("The settings file.", valueName: "file"))
+    var settings: String?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    /// The deployment that the settings name.
+    func deployment() async throws -> (Deployment, Settings) {
+        let settings = try await Settings.read(settings)
+        let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
+        let pool = ConnectionPool(.init(conninfo: settings.database, limit: 4, applicationName: "fieldseal command"))
+        return (Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy), settings)
+    }
+
+    /// Prints the JSON, or the text for people.
+    func report(_ json: JSONValue, _ text: String) {
+        print(self.json ? String(decoding: json.utf8, as: UTF8.self) : text)
+    }
+}
+
+/// Which organization a command is about.
+struct OrganizationOption: ParsableArguments {
+    @Option(name: [.customLong("org")], help: ArgumentHelp("The organization; may be left out when there is one.", valueName: "name"))
+    var name: String?
+
+    /// A session of the command line's user in the organization.
+    func session(_ deployment: Deployment) async throws -> Session {
+        try await Session.begin(deployment, organization: try await resolved(deployment), caller: commandLineCaller)
+    }
+
+    private func resolved(_ deployment: Deployment) async throws -> String {
+        if let name { return name }
+        let organizations = try await OrganizationEntry.list(deployment).map(\.organization.name)
+        guard let only = organizations.first, organizations.count == 1 else {
+            throw ValidationError(
+                organizations.isEmpty
+                    ? "There is no organization yet: fieldseal org create NAME."
+                    : "Name one with --org: \(organizations.joined(separator: ", ")).")
+        }
+        return only
+    }
+}
+
+/// Who is recorded for what the command line does.
+var commandLineCaller: Caller {
+    let name = getpwuid(getuid()).flatMap { String(cString: $0.pointee.pw_name) } ?? "uid \(getuid())"
+    return .commandLine(user: name)
+}
+
+/// Reads a secret: from a file whose mode is checked, from a terminal without echo, or from standard input.
+enum SecretInput {
+    static func read(prompt: String, file: String?) throws -> String {
+        if let file {
+            let mode = try FileManager.default.attributesOfItem(atPath: file)[.posixPermissions] as? Int ?? 0o777
+            guard mode & 0o077 == 0 else {
+                throw ValidationError("Others may read \(file) (mode \(String(mode, radix: 8))): chmod 0400 \(file).")
+            }
+            return try firstLine(String(contentsOfFile: file, encoding: .utf8))
+        }
+        guard isatty(STDIN_FILENO) == 1 else { return try firstLine(Swift.readLine(strippingNewline: true) ?? "") }
+        guard let text = getpass("\(prompt): ") else { throw ValidationError("Nothing was typed.") }
+        return try firstLine(String(cString: text))
+    }
+
+    private static func firstLine(_ text: String) throws -> String {
+        let line = text.split(separator: "\n", maxSplits: 1, omittingEmptySubsequences: false).first.map(String.init) ?? ""
+        guard !line.isEmpty else { throw ValidationError("The secret is empty.") }
+        return line.hasSuffix("\r") ? String(line.dropLast()) : line
+    }
+}

@@ -1,0 +1,81 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+import Migrations
+
+/// Brings the database to what this program knows.
+struct Migrate: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Apply and inspect the database's migrations.",
+        subcommands: [Bootstrap.self, Up.self, Status.self, Verify.self])
+
+    struct Bootstrap: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make the roles, the schema cell and the event trigger; once, as a superuser.")
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            try await MigrationRunner(conninfo: Settings.read(options.settings).migrationDatabase).bootstrap()
+            options.report(["bootstrapped": true], "The roles, the schema cell and the event trigger are there.")
+        }
+    }
+
+    struct Up: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Apply what is pending, to the deployment and to every organization or one.")
+        @OptionGroup var options: CommandOptions
+        @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization.", valueName: "name"))
+        var organization: String?
+
+        func run() async throws {
+            let runner = MigrationRunner(conninfo: try await Settings.read(options.settings).migrationDatabase)
+            let outcomes = try await runner.up(organization: organization)
+            for outcome in outcomes {
+                let error = outcome.error.map { "\($0)" }
+                let names: [JSONValue] = outcome.applied.map { .string($0) }
+                options.report(
+                    ["target": .string("\(outcome.target)"), "applied": .array(names), "error": .text(error)],
+                    error ?? "\(outcome.target): \(names.isEmpty ? "nothing to do" : outcome.applied.joined(separator: ", "))")
+            }
+            if outcomes.contains(where: { $0.error != nil }) { throw ExitCode.failure }
+        }
+    }
+
+    struct Status: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show what is applied and what is pending.")
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let runner = MigrationRunner(conninfo: try await Settings.read(options.settings).migrationDatabase)
+            for status in try await runner.status() {
+                let applied: [JSONValue] = status.applied.map { .string($0.name) }
+                options.report(
+                    [
+                        "target": .string("\(status.target)"), "applied": .array(applied),
+                        "pending": .array(status.pending.map { .string($0) }), "problem": .text(status.problem.map { "\($0)" }),
+                    ],
+                    "\(status.target): \(status.applied.count) applied, "
+                        + (status.pending.isEmpty ? "none pending" : "pending: \(status.pending.joined(separator: ", "))")
+                        + (status.problem.map { "; \($0)" } ?? ""))
+            }
+        }
+    }
+
+    struct Verify: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Check that what was applied is what this program carries; exit 1 if not.")
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let runner = MigrationRunner(conninfo: try await Settings.read(options.settings).migrationDatabase)
+            let problems = try await runner.status().compactMap { status -> String? in
+                status.problem.map { "\($0)" }
+                    ?? (status.pending.isEmpty ? nil : "\(status.target): pending \(status.pending.joined(separator: ", "))")
+            }
+            options.report(
+                ["problems": .array(problems.map { .string($0) })],
+                problems.isEmpty ? "Every migration is applied as this program carries it." : problems.joined(separator: "\n"))
+            if !problems.isEmpty { throw ExitCode.failure }
+        }
+    }
+}

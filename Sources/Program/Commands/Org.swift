@@ -1,0 +1,121 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+
+/// Organizations.
+struct Org: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "org",
+        abstract: "Create, list and attach organizations.",
+        subcommands: [Create.self, List.self, Show.self, Attach.self])
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Create an organization, active from its first moment under a generated key.")
+        @Argument(help: "Lower-case letters, digits and hyphens, at most 39.") var name: String
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, settings) = try await options.deployment()
+            let organization = try await OrganizationRegistry(
+                conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy
+            ).create(name: name, by: commandLineCaller)
+            options.report(
+                ["organization": .string(name), "id": .string(organization.id.text), "schema": .string(organization.schema)],
+                """
+                Created \(name) (\(organization.id.text)) in the schema \(organization.schema).
+                It is active under a generated key. Next: copy the key to a safe place (fieldseal key show --org \(name)), \
+                or change it (fieldseal key change --org \(name)).
+                """)
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the organizations.")
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let entries = try await OrganizationEntry.list(options.deployment().0)
+            options.report(
+                .array(
+                    entries.map { entry in
+                        [
+                            "organization": .string(entry.organization.name), "id": .string(entry.organization.id.text),
+                            "schema": .string(entry.organization.schema), "createdOn": .string(ISO8601.text(entry.createdOn)),
+                            "attachedOn": .text(entry.attachedOn.map(ISO8601.text)),
+                        ]
+                    }),
+                entries.isEmpty
+                    ? "There is none yet: fieldseal org create NAME."
+                    : entries.map { "\($0.organization.name)  \($0.organization.id.text)" }.joined(separator: "\n"))
+        }
+    }
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show an organization and the state of its key.")
+        @Argument var name: String?
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            var organization = OrganizationOption()
+            organization.name = name
+            let session = try await organization.session(options.deployment().0)
+            let status = try await session.encryptionStatus()
+            options.report(
+                .object(
+                    [
+                        .init("organization", .string(session.organization.name)), .init("id", .string(session.organization.id.text)),
+                        .init("schema", .string(session.organization.schema)),
+                    ] + status.members),
+                """
+                \(session.organization.name)  \(session.organization.id.text)  schema \(session.organization.schema)
+                \(status.text)
+                """)
+        }
+    }
+
+    struct Attach: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Register a schema that is there already: restored by a DBA, or left over when config was lost.")
+        @Argument(help: "The organization's name; its schema is org_NAME.") var name: String
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, settings) = try await options.deployment()
+            _ = try await OrganizationRegistry(
+                conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy
+            ).attach(name: name, by: commandLineCaller)
+            let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
+            let status = try await session.encryptionStatus()
+            options.report(
+                .object([.init("organization", .string(name))] + status.members),
+                "Attached \(name). \(status.text)\nEvery mailbox is disabled until it is tested and enabled again.")
+        }
+    }
+}
+
+extension EncryptionStatus {
+    var members: [JSONValue.Member] {
+        [
+            .init("state", .string(isActive ? "active" : "key required")), .init("keyVersion", .integer(Int64(keyVersion))),
+            .init("fingerprint", .string(fingerprint)), .init("setOn", .string(ISO8601.text(setOn))),
+            .init("origin", .text(origin)), .init("copiedOn", .text(copiedOn.map(ISO8601.text))),
+            .init("nextChangeDue", .string(ISO8601.text(nextChangeDue))),
+        ]
+    }
+
+    var text: String {
+        guard isActive else {
+            return """
+                Encryption: key required. Wanted is the key of version \(keyVersion), fingerprint \(fingerprint), \
+                set on \(ISO8601.text(setOn)): fieldseal key activate.
+                """
+        }
+        let days = Int(Date().timeIntervalSince(setOn) / 86_400)
+        return """
+            Encryption: active. Key version \(keyVersion), fingerprint \(fingerprint), \(origin ?? "unknown"), \
+            \(days) day\(days == 1 ? "" : "s") old, \(copiedOn == nil ? "never copied out" : "copied out"). \
+            Next change due on \(ISO8601.text(nextChangeDue).prefix(10)).
+            """
+    }
+}

@@ -1,0 +1,18 @@
+import ArgumentParser
+import Logging
+
+/// The service in production.
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run the HTTPS service until SIGINT or SIGTERM. It never migrates by itself.")
+    @Option(help: ArgumentHelp("The settings file.", valueName: "file")) var settings: String?
+    @Flag(help: "Start even if the database connection is a superuser's, for whom no fence holds.") var allowSuperuser = false
+
+    func run() async throws {
+        let settings = try await Settings.read(settings)
+        LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
+        var logger = Logger(label: "fieldseal")
+        logger.logLevel = settings.logLevel
+        try await Service(settings: settings, logger: logger).run(allowSuperuser: allowSuperuser)
+    }
+}

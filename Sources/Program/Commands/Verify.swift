@@ -1,0 +1,49 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+
+/// Opens every cell.
+struct Verify: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Open every cell of one or all organizations; exit 1 and their addresses if any does not open.")
+    @OptionGroup var organization: OrganizationOption
+    @OptionGroup var options: CommandOptions
+
+    func run() async throws {
+        let (deployment, _) = try await options.deployment()
+        let names =
+            if let name = organization.name { [name] } else {
+                try await OrganizationEntry.list(deployment).map(\.organization.name)
+            }
+        var failed = false
+        for name in names {
+            do {
+                let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
+                let report = try await session.verifyCells()
+                failed = failed || !report.bad.isEmpty
+                options.report(report.json, report.text)
+            } catch let error as FieldsealError where error.code == .keyRequired {
+                failed = true
+                options.report(
+                    ["organization": .string(name), "error": .string(error.message)], "\(name): \(error.message)")
+            }
+        }
+        if failed { throw ExitCode.failure }
+    }
+}
+
+extension VerificationReport {
+    fileprivate var json: JSONValue {
+        [
+            "organization": .string(organization), "keyVersion": .integer(Int64(keyVersion)), "cells": .integer(Int64(cells)),
+            "bad": .array(bad.map { ["address": .string($0.address), "cause": .string($0.cause.rawValue)] }),
+        ]
+    }
+
+    fileprivate var text: String {
+        let head = "\(organization): \(cells) cells under key version \(keyVersion), "
+        if bad.isEmpty { return head + "all of them open" }
+        return head + "\(bad.count) of them do not open:\n"
+            + bad.map { "  \($0.address): \($0.cause.rawValue)" }.joined(separator: "\n")
+    }
+}

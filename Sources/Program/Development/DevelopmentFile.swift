@@ -1,0 +1,30 @@
+import Fieldseal
+import Foundation
+
+/// `dev.json`: what scripts and people need to find their way in a development deployment.
+struct DevelopmentFile: Codable, Sendable {
+    struct Client: Codable, Sendable {
+        let clientId: String
+        let clientSecret: String
+    }
+
+    var baseURL: String
+    var httpURL: String
+    var caFile: String
+    var organization: String
+    var postgres: String
+    var clients: [String: Client]
+
+    static let name = "dev.json"
+
+    static func read(_ home: DevelopmentHome) -> DevelopmentFile? {
+        guard let data = FileManager.default.contents(atPath: home.file(name)) else { return nil }
+        return try? JSONDecoder().decode(DevelopmentFile.self, from: data)
+    }
+
+    func write(_ home: DevelopmentHome) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        try home.write(String(decoding: try encoder.encode(self), as: UTF8.self) + "\n", to: Self.name)
+    }
+}

@@ -1,0 +1,116 @@
+import Crypto
+import Foundation
+import Glibc
+import Subprocess
+
+/// The folder that `fieldseal dev` keeps everything in, and the operating system's user that PostgreSQL runs as.
+struct DevelopmentHome: Sendable {
+    let path: String
+    /// Who PostgreSQL runs as when we are root, which PostgreSQL refuses to be.
+    let databaseUser: DatabaseUser?
+
+    struct DatabaseUser: Sendable {
+        let name: String
+        let uid: uid_t
+        let gid: gid_t
+    }
+
+    /// Makes the folder, and checks that the database's user can get into it.
+    ///
+    /// - Throws: ``DevelopmentError``.
+    init() throws {
+        let given = ProcessInfo.processInfo.environment["FIELDSEAL_HOME"] ?? ".fieldseal"
+        let absolute = given.hasPrefix("/") ? given : "\(FileManager.default.currentDirectoryPath)/\(given)"
+        path = URL(filePath: absolute).standardizedFileURL.path
+        // Entered by PostgreSQL's user, read by nobody else.
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
+        guard getuid() == 0 else {
+            databaseUser = nil
+            return
+        }
+        guard let entry = getpwnam("postgres") else { throw DevelopmentError.noDatabaseUser }
+        databaseUser = DatabaseUser(name: "postgres", uid: entry.pointee.pw_uid, gid: entry.pointee.pw_gid)
+        try requireEntry()
+    }
+
+    private func requireEntry() throws {
+        var folder = ""
+        for component in path.split(separator: "/") {
+            folder += "/\(component)"
+            let attributes = try FileManager.default.attributesOfItem(atPath: folder)
+            let mode = attributes[.posixPermissions] as? Int ?? 0
+            let isOwn = (attributes[.ownerAccountID] as? NSNumber)?.uint32Value == databaseUser?.uid
+            guard mode & 0o001 != 0 || isOwn else { throw DevelopmentError.cannotEnter(folder: folder, user: "postgres") }
+        }
+    }
+
+    func file(_ name: String) -> String { "\(path)/\(name)" }
+
+    /// The folder of PostgreSQL's socket. A socket's path has at most 107 bytes, so that a deep clone gets a short folder.
+    var socketFolder: String {
+        let near = file("run")
+        if "\(near)/.s.PGSQL.5432".utf8.count <= 107 { return near }
+        let digest = SHA256.hash(data: Data(path.utf8)).prefix(6).map { String(format: "%02x", $0) }.joined()
+        return "/tmp/fieldseal-\(digest)"
+    }
+
+    /// Makes a folder that belongs to the database's user.
+    func makeDatabaseFolder(_ path: String, mode: Int) throws {
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        var attributes: [FileAttributeKey: Any] = [.posixPermissions: mode]
+        if let user = databaseUser {
+            attributes[.ownerAccountID] = NSNumber(value: user.uid)
+            attributes[.groupOwnerAccountID] = NSNumber(value: user.gid)
+        }
+        try FileManager.default.setAttributes(attributes, ofItemAtPath: path)
+    }
+
+    /// Writes a file that its owner alone may read, all of it or nothing.
+    func write(_ text: String, to name: String) throws {
+        let temporary = file("\(name).new")
+        unlink(temporary)
+        guard FileManager.default.createFile(atPath: temporary, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600]),
+            rename(temporary, file(name)) == 0
+        else { throw DevelopmentError.cannotWrite(file(name)) }
+    }
+
+    /// Options for a child that runs as the database's user, in our session and process group.
+    var platformOptions: PlatformOptions {
+        var options = PlatformOptions()
+        if let user = databaseUser {
+            options.userID = user.uid
+            options.groupID = user.gid
+            options.supplementaryGroups = [user.gid]
+        }
+        return options
+    }
+}
+
+/// Why `fieldseal dev` does not start.
+enum DevelopmentError: Error, CustomStringConvertible {
+    case noDatabaseUser
+    case noPostgreSQL
+    case cannotEnter(folder: String, user: String)
+    case cannotWrite(String)
+    case running(home: String)
+    case initializationFailed(String)
+    case doesNotStart(log: String)
+    case portTaken(String, Int)
+
+    var description: String {
+        switch self {
+        case .noDatabaseUser:
+            "PostgreSQL refuses to run as root and there is no user postgres; install PostgreSQL (apt-get install postgresql), "
+                + "or run this as another user"
+        case .noPostgreSQL: "there is no PostgreSQL here; install it: apt-get install postgresql"
+        case .cannotEnter(let folder, let user):
+            "PostgreSQL runs as the user \(user), who cannot enter \(folder); allow it (chmod o+x \(folder)), "
+                + "or put the deployment elsewhere (FIELDSEAL_HOME=/var/tmp/fieldseal)"
+        case .cannotWrite(let path): "\(path) can't be written"
+        case .running(let home): "another `fieldseal dev` is running in \(home); stop that one first"
+        case .initializationFailed(let reason): "initdb failed: \(reason)"
+        case .doesNotStart(let log): "PostgreSQL does not start; see \(log)"
+        case .portTaken(let name, let port): "port \(port) (\(name)) is taken; set another, or 0 for a free one"
+        }
+    }
+}

@@ -1,0 +1,166 @@
+import CellCrypto
+import Fieldseal
+import Foundation
+import Glibc
+import PostgresClient
+import Subprocess
+import SystemPackage
+
+/// A private PostgreSQL under the development folder, on a socket of its own.
+struct DevelopmentPostgres: Sendable {
+    let home: DevelopmentHome
+    private let binaries: String
+    private let password: String
+
+    private var data: String { home.file("pg") }
+
+    /// Connects as the cluster's superuser, from any local user.
+    func conninfo(database: String, user: String = "postgres", password: String? = nil) -> String {
+        "host=\(home.socketFolder) port=5432 dbname=\(database) user=\(user) password=\(password ?? self.password)"
+    }
+
+    init(_ home: DevelopmentHome) throws {
+        self.home = home
+        binaries = try Self.findBinaries()
+        let file = home.file("postgres-password")
+        if !FileManager.default.fileExists(atPath: file) {
+            try home.write(Data(try randomBytes(count: 24)).base64URL, to: "postgres-password")
+        }
+        password = try String(contentsOfFile: file, encoding: .utf8)
+    }
+
+    /// The newest installation: Debian's, else the first one on the path.
+    private static func findBinaries() throws -> String {
+        let debian = "/usr/lib/postgresql"
+        let versions = (try? FileManager.default.contentsOfDirectory(atPath: debian)) ?? []
+        let found = versions.compactMap(Int.init).sorted(by: >).map { "\(debian)/\($0)/bin" }
+        let path = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
+        guard let binaries = (found + path).first(where: { FileManager.default.isExecutableFile(atPath: "\($0)/initdb") }) else {
+            throw DevelopmentError.noPostgreSQL
+        }
+        return binaries
+    }
+
+    /// Runs PostgreSQL for as long as `body` does, and stops it then.
+    func run<Result: Sendable>(_ body: @Sendable @escaping () async throws -> Result) async throws -> Result {
+        try home.makeDatabaseFolder(home.socketFolder, mode: 0o755)
+        try await stopLeftOver()
+        try await initialize()
+        let log = try FileDescriptor.open(
+            FilePath(home.file("postgres.log")), .writeOnly, options: [.create, .append], permissions: [.ownerReadWrite])
+        var options = home.platformOptions
+        // A smart shutdown would wait for every client; a fast one rolls their transactions back.
+        options.teardownSequence = [.send(signal: .interrupt, allowedDurationToNextStep: .seconds(60))]
+        let outcome = try await Subprocess.run(
+            .path(FilePath("\(binaries)/postgres")),
+            arguments: [
+                "-D", data, "-c", "unix_socket_directories=\(home.socketFolder)", "-c", "listen_addresses=", "-c", "port=5432",
+                "-c", "cluster_name=fieldseal",
+            ],
+            workingDirectory: "/",
+            platformOptions: options,
+            input: .none,
+            output: .fileDescriptor(log, closeAfterSpawningProcess: false),
+            error: .fileDescriptor(log, closeAfterSpawningProcess: true)
+        ) { execution in
+            do {
+                try await waitUntilReady()
+                let result = try await body()
+                try? execution.send(signal: .interrupt)
+                return Swift.Result<Result, any Error>.success(result)
+            } catch {
+                try? execution.send(signal: .interrupt)
+                return .failure(error)
+            }
+        }
+        return try outcome.closureResult.get()
+    }
+
+    /// Makes the cluster, under another name until it is complete.
+    private func initialize() async throws {
+        guard !FileManager.default.fileExists(atPath: data) else { return }
+        let temporary = home.file("pg.new")
+        try? FileManager.default.removeItem(atPath: temporary)
+        try home.makeDatabaseFolder(temporary, mode: 0o700)
+        let passwordFile = "\(home.socketFolder)/initdb-password"
+        try home.makeDatabaseFolder(home.socketFolder, mode: 0o755)
+        try? FileManager.default.removeItem(atPath: passwordFile)
+        var attributes: [FileAttributeKey: Any] = [.posixPermissions: 0o600]
+        if let user = home.databaseUser { attributes[.ownerAccountID] = NSNumber(value: user.uid) }
+        guard FileManager.default.createFile(atPath: passwordFile, contents: Data(password.utf8), attributes: attributes) else {
+            throw DevelopmentError.cannotWrite(passwordFile)
+        }
+        defer { try? FileManager.default.removeItem(atPath: passwordFile) }
+        let result = try await Subprocess.run(
+            .path(FilePath("\(binaries)/initdb")),
+            arguments: [
+                "-D", temporary, "-U", "postgres", "--auth=scram-sha-256", "--pwfile=\(passwordFile)", "-E", "UTF8",
+                "--locale=C.UTF-8", "--data-checksums",
+            ],
+            workingDirectory: "/",
+            platformOptions: home.platformOptions,
+            output: .discarded,
+            error: .string(limit: 8_192)
+        )
+        guard case .exited(0) = result.terminationStatus else {
+            throw DevelopmentError.initializationFailed(result.standardError)
+        }
+        guard rename(temporary, data) == 0 else { throw DevelopmentError.cannotWrite(data) }
+    }
+
+    /// Stops a server that outlived the program that started it, and removes a lock file whose process is another by now.
+    private func stopLeftOver() async throws {
+        let lock = "\(data)/postmaster.pid"
+        guard let text = try? String(contentsOfFile: lock, encoding: .utf8),
+            let first = text.split(separator: "\n").first, let pid = pid_t(first), pid > 0
+        else { return }
+        let command = (try? String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8)) ?? ""
+        guard command.contains("postgres"), command.contains(data) else {
+            try? FileManager.default.removeItem(atPath: lock)
+            return
+        }
+        kill(pid, SIGINT)
+        for _ in 0..<600 where FileManager.default.fileExists(atPath: lock) { try await Task.sleep(for: .milliseconds(100)) }
+    }
+
+    private func waitUntilReady() async throws {
+        for _ in 0..<600 {
+            do {
+                let connection = try await PostgresConnection.connect(conninfo(database: "postgres"))
+                await connection.close()
+                return
+            } catch let error as PostgresError where error.isConnectionLoss || error.kind == .usage {
+                try await Task.sleep(for: .milliseconds(100))
+            }
+        }
+        throw DevelopmentError.doesNotStart(log: home.file("postgres.log"))
+    }
+
+    /// Makes database and roles, as far as they are not there.
+    ///
+    /// - Returns: The service's connection string.
+    func prepareDatabase(servicePassword: String) async throws -> String {
+        let admin = try await PostgresConnection.connect(conninfo(database: "postgres"))
+        try await admin.run { connection in
+            let there = try connection.query("SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'fieldseal')")
+            if try !there[0].decode(0, as: Bool.self) { try connection.execute("CREATE DATABASE fieldseal") }
+        }
+        await admin.close()
+        let database = try await PostgresConnection.connect(conninfo(database: "fieldseal"))
+        try await database.run { connection in
+            try connection.execute("SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS pgcrypto SCHEMA public")
+        }
+        await database.close()
+        return conninfo(database: "fieldseal", user: "fieldseal_service", password: servicePassword)
+    }
+
+    /// Gives the service's role its password, as a verifier.
+    func setServicePassword(_ password: String) async throws {
+        let database = try await PostgresConnection.connect(conninfo(database: "fieldseal"))
+        try await database.run { connection in
+            let verifier = try connection.verifier(ofPassword: password, forRole: "fieldseal_service")
+            try connection.execute("ALTER ROLE fieldseal_service PASSWORD '\(verifier.replacing("'", with: "''"))'")
+        }
+        await database.close()
+    }
+}

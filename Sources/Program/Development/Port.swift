@@ -1,0 +1,35 @@
+import Foundation
+import Glibc
+
+/// Finds the port that a listener gets.
+enum Port {
+    /// The port that a variable names, or a free one for 0; without the variable the usual one, or a free one if that is taken.
+    ///
+    /// - Throws: ``DevelopmentError`` when the named one is taken.
+    static func choose(_ variable: String, usual: Int) throws -> Int {
+        let text = ProcessInfo.processInfo.environment[variable] ?? ""
+        guard let named = Int(text) else { return free(usual) ?? free(0) ?? usual }
+        guard let port = free(named) else { throw DevelopmentError.portTaken(variable, named) }
+        return port
+    }
+
+    /// `port` if it can be bound on every address, or one that can be for 0.
+    private static func free(_ port: Int) -> Int? {
+        let descriptor = socket(AF_INET6, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var yes: Int32 = 1
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
+        var address = sockaddr_in6()
+        address.sin6_family = sa_family_t(AF_INET6)
+        address.sin6_port = in_port_t(port).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in6>.size)
+        let bound = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+                bind(descriptor, pointer, length) == 0 && listen(descriptor, 1) == 0
+                    && getsockname(descriptor, pointer, &length) == 0
+            }
+        }
+        return bound ? Int(UInt16(bigEndian: address.sin6_port)) : nil
+    }
+}

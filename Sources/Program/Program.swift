@@ -1,0 +1,27 @@
+import ArgumentParser
+import Glibc
+
+/// `fieldseal`: one program, a subcommand for each thing that one does with a deployment.
+@main
+struct Program: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "fieldseal",
+        abstract: "Field-level data encryption for organizations whose records live in PostgreSQL.",
+        discussion: """
+            Commands work on the deployment that a settings file names: --settings, else FIELDSEAL_SETTINGS, else \
+            fieldseal.yaml in FIELDSEAL_HOME or ./.fieldseal, else /etc/fieldseal/fieldseal.yaml.
+
+            Exit codes: 0 done; 1 failed, or something was found; 64 the command line is wrong.
+            """,
+        version: "0.1.0",
+        subcommands: [
+            Dev.self, Serve.self, Migrate.self, Org.self, Key.self, Kek.self, Client.self, Verify.self, Config.self,
+        ]
+    )
+
+    static func main() async {
+        // A peer that hangs up is an error of that connection, not the end of the program.
+        signal(SIGPIPE, SIG_IGN)
+        await main(nil)
+    }
+}

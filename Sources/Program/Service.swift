@@ -1,0 +1,104 @@
+import CellCrypto
+import Fieldseal
+import Foundation
+import Logging
+import NIOSSL
+import PostgresClient
+import ServiceLifecycle
+import UnixSignals
+import WebAPI
+
+/// The running service: the HTTPS server and, if it is wanted, the listener without TLS.
+struct Service: Sendable {
+    let settings: Settings
+    let logger: Logger
+
+    /// Serves until SIGINT or SIGTERM, then lets running requests finish.
+    ///
+    /// - Parameter onRunning: Called once both listeners take connections.
+    func run(allowSuperuser: Bool = false, onRunning: @escaping @Sendable () async -> Void = {}) async throws {
+        let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
+        let pool = ConnectionPool(.init(conninfo: settings.database, limit: settings.connections))
+        let deployment = Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy)
+        try await check(deployment, allowSuperuser: allowSuperuser)
+        let tokens = TokenIssuer(deployment, baseURL: settings.baseURL)
+        try await tokens.prepare()
+        await sweep(deployment)
+        let running = Countdown(settings.httpPort == nil ? 1 : 2, then: onRunning)
+        let certificates = try NIOSSLCertificate.fromPEMFile(settings.certificateFile)
+        let privateKey = try NIOSSLPrivateKey(file: settings.privateKeyFile, format: .pem)
+        var services: [any ServiceLifecycle.Service] = [
+            try WebAPI(deployment, tokens: tokens, limits: settings.limits, logger: logger).server(
+                host: settings.httpsHost, port: settings.httpsPort, certificates: certificates, privateKey: privateKey
+            ) { port in
+                logger.notice("listening", metadata: ["scheme": "https", "port": "\(port)"])
+                await running.count()
+            }
+        ]
+        if let port = settings.httpPort {
+            services.append(
+                PlainServer(baseURL: settings.baseURL, limits: settings.limits, logger: logger)
+                    .server(host: settings.httpHost, port: port) { port in
+                        logger.notice("listening", metadata: ["scheme": "http", "port": "\(port)"])
+                        await running.count()
+                    })
+        }
+        try await ServiceGroup(
+            configuration: .init(services: services, gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
+        ).run()
+        await pool.close()
+        logger.notice("stopped")
+    }
+
+    private func check(_ deployment: Deployment, allowSuperuser: Bool) async throws {
+        let (isSuperuser, name) = try await deployment.pool.withConnection { connection in
+            let row = try connection.query("SELECT rolsuper, rolname FROM pg_roles WHERE rolname = current_user")[0]
+            return (try row.decode(0, as: Bool.self), try row.decode(1, as: String.self))
+        }
+        guard !isSuperuser || allowSuperuser else { throw StartError.superuser(name) }
+        do {
+            guard try await deployment.isMigrated() else { throw StartError.notMigrated }
+        } catch let error as PostgresError where ["42P01", "3F000", "42501"].contains(error.sqlState) {
+            throw StartError.notMigrated
+        }
+    }
+
+    /// Drops what changes that died, or long readers, left behind.
+    private func sweep(_ deployment: Deployment) async {
+        for entry in (try? await OrganizationEntry.list(deployment)) ?? [] {
+            let session = try? await Session.begin(deployment, organization: entry.organization.name, caller: commandLineCaller)
+            await session?.sweepGenerations()
+        }
+    }
+}
+
+/// Why the service does not start.
+enum StartError: Error, CustomStringConvertible {
+    case superuser(String)
+    case notMigrated
+
+    var description: String {
+        switch self {
+        case .superuser(let name):
+            "the database connection is a superuser's (\(name)), for whom no fence holds; connect as fieldseal_service, "
+                + "or say --allow-superuser"
+        case .notMigrated: "the database is not at this program's version: fieldseal migrate up"
+        }
+    }
+}
+
+/// Calls something once, when it was counted down to zero.
+private actor Countdown {
+    private var remaining: Int
+    private let action: @Sendable () async -> Void
+
+    init(_ count: Int, then action: @escaping @Sendable () async -> Void) {
+        remaining = count
+        self.action = action
+    }
+
+    func count() async {
+        remaining -= 1
+        if remaining == 0 { await action() }
+    }
+}

@@ -1,0 +1,147 @@
+import Configuration
+import Fieldseal
+import Foundation
+import Logging
+import SystemPackage
+import WebAPI
+import Yams
+
+/// How a deployment is reached and run: one file, YAML or JSON, with `FIELDSEAL_*` variables over it.
+struct Settings: Sendable {
+    var database = ""
+    var migrationDatabase = ""
+    var connections = 16
+    var kekFile = ""
+    var baseURL = ""
+    var httpsHost = "::"
+    var httpsPort = 8443
+    var certificateFile = ""
+    var privateKeyFile = ""
+    var httpHost = "::"
+    /// Nil for no listener without TLS.
+    var httpPort: Int?
+    var logLevel = Logger.Level.info
+    var policy = KeyPolicy()
+    var limits = APILimits()
+
+    /// Where the file is looked for, in this order.
+    static func candidates(_ option: String?) -> [String] {
+        let environment = ProcessInfo.processInfo.environment
+        if let option { return [option] }
+        if let path = environment["FIELDSEAL_SETTINGS"] { return [path] }
+        if let home = environment["FIELDSEAL_HOME"] { return ["\(home)/fieldseal.yaml"] }
+        return [".fieldseal/fieldseal.yaml", "/etc/fieldseal/fieldseal.yaml"]
+    }
+
+    /// Reads the settings.
+    ///
+    /// - Parameters:
+    ///   - option: The file that the command line names.
+    ///   - ports: Ports that were chosen already, where a variable may have said 0.
+    /// - Throws: ``SettingsError`` for a missing file, an unknown key, or a value that does not fit.
+    static func read(_ option: String? = nil, ports: (https: Int, http: Int)? = nil) async throws -> Settings {
+        let candidates = candidates(option)
+        guard let path = candidates.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
+            throw SettingsError.missing(candidates)
+        }
+        try refuseUnknownKeys(path)
+        let file = try await FileProvider<YAMLSnapshot>(filePath: FilePath(path))
+        let environment = EnvironmentVariablesProvider().prefixKeys(with: "fieldseal")
+        var settings = try Settings(ConfigReader(providers: [environment, file]))
+        if let ports { (settings.httpsPort, settings.httpPort) = (ports.https, ports.http) }
+        return settings
+    }
+
+    private init(_ reader: ConfigReader) throws {
+        func text(_ key: ConfigKey, _ value: inout String) { value = reader.string(forKey: key, default: value) }
+        func number(_ key: ConfigKey, _ value: inout Int, _ range: ClosedRange<Int>) throws {
+            value = reader.int(forKey: key, default: value)
+            guard range.contains(value) else { throw SettingsError.outOfRange("\(key)", range) }
+        }
+        text("database", &database)
+        text("migrationDatabase", &migrationDatabase)
+        try number("connections", &connections, 2...1_000)
+        text("kekFile", &kekFile)
+        text("baseURL", &baseURL)
+        text("https.host", &httpsHost)
+        try number("https.port", &httpsPort, 0...65_535)
+        text("https.certificateFile", &certificateFile)
+        text("https.privateKeyFile", &privateKeyFile)
+        text("http.host", &httpHost)
+        if let port = reader.int(forKey: "http.port") {
+            guard (0...65_535).contains(port) else { throw SettingsError.outOfRange("http.port", 0...65_535) }
+            httpPort = port
+        }
+        let level = reader.string(forKey: "log.level", default: logLevel.rawValue)
+        guard let known = Logger.Level(rawValue: level) else { throw SettingsError.unknownLevel(level) }
+        logLevel = known
+        try number("keys.iterations", &policy.iterations, 210_000...10_000_000)
+        if let quota = reader.int(forKey: "keys.changeQuota") { policy.changeQuota = quota }
+        try number("keys.quotaSeconds", &policy.quotaInterval, 1...31_536_000)
+        try number("limits.headSeconds", &limits.headSeconds, 1...3_600)
+        try number("limits.bodySeconds", &limits.bodySeconds, 1...3_600)
+        try number("limits.idleSeconds", &limits.idleSeconds, 1...86_400)
+        try number("limits.connections", &limits.connections, 1...100_000)
+        try number("limits.requests", &limits.requests, 1...100_000)
+        if baseURL.isEmpty { baseURL = "https://localhost:\(httpsPort)" }
+        if baseURL.hasSuffix("/") { baseURL.removeLast() }
+        for (name, value) in [("database", database), ("kekFile", kekFile)] where value.isEmpty {
+            throw SettingsError.required(name)
+        }
+        if migrationDatabase.isEmpty { migrationDatabase = database }
+    }
+
+    /// Every key that a file may have.
+    static let keys: Set<String> = [
+        "database", "migrationDatabase", "connections", "kekFile", "baseURL", "https.host", "https.port",
+        "https.certificateFile", "https.privateKeyFile", "http.host", "http.port", "log.level", "keys.iterations",
+        "keys.changeQuota", "keys.quotaSeconds", "limits.headSeconds", "limits.bodySeconds", "limits.idleSeconds",
+        "limits.connections", "limits.requests",
+    ]
+
+    /// The library looks keys up and lists none, so a misspelt one would be passed over in silence.
+    private static func refuseUnknownKeys(_ path: String) throws {
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        let root: Any?
+        do {
+            root = try Yams.load(yaml: text)
+        } catch {
+            throw SettingsError.malformed(path)
+        }
+        guard root == nil || root is [String: Any] else { throw SettingsError.malformed(path) }
+        for key in flattened(root as? [String: Any] ?? [:]).sorted() where !keys.contains(key) {
+            throw SettingsError.unknownKey(key, path)
+        }
+    }
+
+    private static func flattened(_ object: [String: Any]) -> [String] {
+        object.flatMap { name, value -> [String] in
+            guard let inner = value as? [String: Any] else { return [name] }
+            return flattened(inner).map { "\(name).\($0)" }
+        }
+    }
+}
+
+/// The settings can't be used.
+enum SettingsError: Error, CustomStringConvertible {
+    case missing([String])
+    case malformed(String)
+    case unknownKey(String, String)
+    case outOfRange(String, ClosedRange<Int>)
+    case unknownLevel(String)
+    case required(String)
+
+    var description: String {
+        switch self {
+        case .missing(let paths):
+            "there are no settings at \(paths.joined(separator: " or ")); name a file with --settings, "
+                + "or start a deployment for trying with `fieldseal dev`"
+        case .malformed(let path): "\(path) is neither YAML nor JSON with an object at its top"
+        case .unknownKey(let key, let path):
+            "\(path) has the unknown key \(key); known are \(Settings.keys.sorted().joined(separator: ", "))"
+        case .outOfRange(let key, let range): "\(key) takes \(range.lowerBound) to \(range.upperBound)"
+        case .unknownLevel(let level): "log.level is trace, debug, info, notice, warning, error or critical, not \(level)"
+        case .required(let key): "the settings lack \(key)"
+        }
+    }
+}

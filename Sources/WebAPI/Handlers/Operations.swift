@@ -1,0 +1,66 @@
+import CellCrypto
+import Fieldseal
+import HTTPTypes
+import Hummingbird
+
+// Functions and actions that belong to no entity.
+extension WebAPI {
+    func operation(_ name: String, _ request: Request, _ session: Session, _ representation: Representation) async throws -> Response {
+        switch (name, request.method) {
+        case ("WhoAmI", .get):
+            let (user, unit, organization) = try await session.whoAmI()
+            return APIResponse.json(
+                .object([
+                    representation.context("Microsoft.Dynamics.CRM.WhoAmIResponse"),
+                    .init("BusinessUnitId", .string(unit.text)),
+                    .init("UserId", .string(user.text)),
+                    .init("OrganizationId", .string(organization.text)),
+                ]))
+        case ("IsDataEncryptionActive", .get):
+            let isActive = try await session.isDataEncryptionActive()
+            return APIResponse.json(
+                .object([
+                    representation.context("Microsoft.Dynamics.CRM.IsDataEncryptionActiveResponse"), .init("IsActive", .bool(isActive)),
+                ]))
+        case ("RetrieveDataEncryptionKey", .get):
+            let key = try await session.retrieveDataEncryptionKey()
+            return key.withString { text in
+                APIResponse.json(
+                    .object([
+                        representation.context("Microsoft.Dynamics.CRM.RetrieveDataEncryptionKeyResponse"),
+                        .init("EncryptionKey", .string(text)),
+                    ]),
+                    headers: [.cacheControl: "no-store"])
+            }
+        case ("SetDataEncryptionKey", .post):
+            return try await setDataEncryptionKey(request, session)
+        case ("WhoAmI", _), ("IsDataEncryptionActive", _), ("RetrieveDataEncryptionKey", _):
+            throw HTTPError(.methodNotAllowed)
+        case ("SetDataEncryptionKey", _):
+            throw HTTPError(.methodNotAllowed)
+        default: throw ODataPath.unknown(name)
+        }
+    }
+
+    private func setDataEncryptionKey(_ request: Request, _ session: Session) async throws -> Response {
+        let members = try await members(request)
+        var key: String?
+        var change: Bool?
+        for member in members {
+            switch (member.name, member.value) {
+            case ("EncryptionKey", .string(let text)): key = text
+            case ("ChangeEncryptionKey", .bool(let flag)): change = flag
+            case ("EncryptionKey", .null): key = ""
+            case ("EncryptionKey", _), ("ChangeEncryptionKey", _):
+                throw FieldsealError(.payloadDoesNotFit, "EncryptionKey takes a string, and ChangeEncryptionKey true or false.")
+            default:
+                throw FieldsealError(.payloadDoesNotFit, "SetDataEncryptionKey has no parameter '\(member.name.prefix(100))'.")
+            }
+        }
+        guard let key, let change else {
+            throw FieldsealError(.payloadDoesNotFit, "SetDataEncryptionKey takes EncryptionKey and ChangeEncryptionKey.")
+        }
+        try await session.setDataEncryptionKey(key, change: change)
+        return APIResponse.noContent()
+    }
+}

@@ -1,0 +1,22 @@
+import Foundation
+import Hummingbird
+import Logging
+import NIOCore
+
+/// What goes with one request.
+struct APIContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    /// The address of the peer, without its port.
+    let peerAddress: String?
+    /// Names the request in the log, in security events and in the response.
+    let requestID: String
+
+    init(source: ApplicationRequestContextSource) {
+        requestID = UUID().uuidString.lowercased()
+        var logger = source.logger
+        logger[metadataKey: "hb.request.id"] = nil
+        logger[metadataKey: "request_id"] = .string(requestID)
+        coreContext = .init(source: ApplicationRequestContextSource(channel: source.channel, logger: logger))
+        peerAddress = source.channel.remoteAddress?.ipAddress
+    }
+}

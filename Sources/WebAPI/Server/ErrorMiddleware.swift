@@ -1,0 +1,49 @@
+import Fieldseal
+import HTTPTypes
+import Hummingbird
+import Logging
+import Synchronization
+
+/// Turns every error into a response, in one place, logs each request once, and bounds the requests in flight.
+final class ErrorMiddleware: RouterMiddleware {
+    typealias Context = APIContext
+
+    private let inFlight = Atomic<Int>(0)
+    private let limit: Int
+
+    init(limit: Int) {
+        self.limit = limit
+    }
+
+    func handle(_ request: Request, context: Context, next: (Request, Context) async throws -> Response) async throws -> Response {
+        let start = ContinuousClock.now
+        let running = inFlight.add(1, ordering: .relaxed).newValue
+        defer { inFlight.subtract(1, ordering: .relaxed) }
+        var response: Response
+        if running > limit {
+            response = APIResponse.error(
+                FieldsealError(.concurrentRequestsExceeded, "The server is busy. Try again.", retryAfter: 1), status: .serviceUnavailable)
+        } else {
+            do {
+                response = try await next(request, context)
+            } catch {
+                let (answer, isInternal) = APIResponse.response(to: error)
+                response = answer
+                if isInternal { context.logger.error("request failed", metadata: ["error": "\(error)"]) }
+            }
+        }
+        response.headers[.serviceRequestID] = context.requestID
+        response.headers[.odataVersion] = "4.0"
+        if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-cache" }
+        response.headers[.xContentTypeOptions] = "nosniff"
+        response.headers[.strictTransportSecurity] = "max-age=31536000"
+        // The path holds names and ids, and no value of an attribute; the query may hold one, and is left out.
+        context.logger.info(
+            "request",
+            metadata: [
+                "method": "\(request.method)", "path": "\(request.uri.path)", "status": "\(response.status.code)",
+                "milliseconds": "\((ContinuousClock.now - start) / .milliseconds(1))",
+            ])
+        return response
+    }
+}

@@ -1,0 +1,127 @@
+public import Fieldseal
+import Foundation
+import HTTPTypes
+public import Hummingbird
+import HummingbirdCore
+import HummingbirdHTTP2
+import HummingbirdTLS
+public import Logging
+import NIOCore
+public import NIOSSL
+
+/// The HTTPS service. A request travels one way: bytes → path and query → session → SQL → response; each route is one line
+/// of ``router()``.
+public struct WebAPI: Sendable {
+    let deployment: Deployment
+    let tokens: TokenIssuer
+    private let limits: APILimits
+    private let logger: Logger
+
+    public init(_ deployment: Deployment, tokens: TokenIssuer, limits: APILimits = APILimits(), logger: Logger) {
+        self.deployment = deployment
+        self.tokens = tokens
+        self.limits = limits
+        self.logger = logger
+    }
+
+    /// The service over TLS 1.2 and 1.3, with HTTP/1.1 and HTTP/2.
+    ///
+    /// - Parameter onRunning: Gets the port once connections are taken.
+    public func server(
+        host: String,
+        port: Int,
+        certificates: [NIOSSLCertificate],
+        privateKey: NIOSSLPrivateKey,
+        onRunning: @escaping @Sendable (Int) async -> Void
+    ) throws -> some ApplicationProtocol {
+        var tls = TLSConfiguration.makeServerConfiguration(
+            certificateChain: certificates.map { .certificate($0) }, privateKey: .privateKey(privateKey))
+        tls.minimumTLSVersion = .tlsv12
+        let limits = limits
+        let streams = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [ConnectionGuard(limits: limits)],
+            idleTimeout: .seconds(Int64(limits.idleSeconds)),
+            // The guard's own limit comes first, and answers properly.
+            httpDecoderConfiguration: .init(maxHeaderFieldSize: 1 << 18, maxHeaderListSize: 1 << 18)
+        )
+        return Application(
+            router: router(),
+            server: try .http2Upgrade(
+                tlsConfiguration: tls,
+                configuration: .init(
+                    idleTimeout: .seconds(limits.idleSeconds), gracefulCloseTimeout: .seconds(30), streamConfiguration: streams)),
+            configuration: .init(
+                address: .hostname(host, port: port), serverName: nil,
+                availableConnectionsDelegate: MaximumAvailableConnections(limits.connections)),
+            onServerRunning: { await onRunning($0.localAddress?.port ?? port) },
+            logger: logger
+        )
+    }
+
+    private func router() -> Router<APIContext> {
+        let router = Router(context: APIContext.self)
+        router.add(middleware: ErrorMiddleware(limit: limits.requests))
+        router.get("healthz") { _, _ in APIResponse.json(["status": "ok"]) }
+        router.get("readyz") { _, _ in try await readiness() }
+        router.post(":organization/oauth2/v2.0/token", use: token)
+        router.get(":organization/.well-known/openid-configuration", use: openIDConfiguration)
+        router.get(":organization/v2.0/.well-known/openid-configuration", use: openIDConfiguration)
+        router.get(":organization/discovery/v2.0/keys", use: keySet)
+        for method in [HTTPRequest.Method.get, .post, .patch, .put, .delete] {
+            router.on(":organization/api/data/:version", method: method, use: data)
+            router.on(":organization/api/data/:version/**", method: method, use: data)
+        }
+        return router
+    }
+
+    /// Everything below `/{organization}/api/data/v9.x`.
+    private func data(_ request: Request, _ context: APIContext) async throws -> Response {
+        let organization = try context.parameters.require("organization")
+        let version = try context.parameters.require("version")
+        guard ["v9.0", "v9.1", "v9.2"].contains(version) else { throw ODataPath.unknown(version) }
+        let session = try await session(request, context, organization)
+        let prefix = "/\(organization)/api/data/\(version)"
+        let representation = Representation(serviceRoot: tokens.baseURL + prefix)
+        switch try ODataPath(request.uri.path.dropFirst(prefix.count)) {
+        case .serviceRoot:
+            guard request.method == .get else { throw HTTPError(.methodNotAllowed) }
+            return serviceDocument(representation)
+        case .entitySet(let entity): return try await entitySet(entity, request, session, representation)
+        case .entity(let entity, let id): return try await self.entity(entity, id: id, request, session, representation)
+        case .operation(let name): return try await operation(name, request, session, representation)
+        }
+    }
+
+    /// The service document (OData JSON Format 4.0, section 5).
+    private func serviceDocument(_ representation: Representation) -> Response {
+        let sets = EntityCatalog.all.map { entity -> JSONValue in
+            ["name": .string(entity.entitySetName), "kind": "EntitySet", "url": .string(entity.entitySetName)]
+        }
+        return APIResponse.json(.object([representation.context("").withoutHash, .init("value", .array(sets))]))
+    }
+
+    /// Whether requests can be served: the database answers and is migrated, and the key-encryption key is the right one.
+    private func readiness() async throws -> Response {
+        do {
+            try await tokens.prepare()
+            guard try await deployment.isMigrated() else {
+                return Self.notReady("migrations are pending: fieldseal migrate up")
+            }
+            return APIResponse.json(["status": "ready"])
+        } catch let error as WrongKeyEncryptionKey {
+            return Self.notReady(error.description)
+        } catch {
+            return Self.notReady("the database can't be reached")
+        }
+    }
+
+    private static func notReady(_ why: String) -> Response {
+        APIResponse.json(["status": "not ready", "reason": .string(why)], status: .serviceUnavailable, headers: [.retryAfter: "2"])
+    }
+}
+
+extension JSONValue.Member {
+    fileprivate var withoutHash: JSONValue.Member {
+        .init(name, value.string.map { .string(String($0.dropLast())) } ?? value)
+    }
+}
