@@ -40,14 +40,19 @@ BEGIN
       FROM pg_event_trigger_ddl_commands() AS command
       JOIN pg_index AS i ON command.classid = 'pg_class'::regclass AND command.objid IN (i.indexrelid, i.indrelid)
       JOIN pg_class AS t ON t.oid = i.indrelid
-      JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
-                         AND d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid
-      JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+      JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0
       JOIN pg_constraint AS c ON c.conrelid = t.oid AND c.contype = 'c' AND a.attnum = ANY (c.conkey)
       JOIN pg_depend AS f ON f.classid = 'pg_constraint'::regclass AND f.objid = c.oid
                          AND f.refclassid = 'pg_proc'::regclass
       JOIN pg_proc AS p ON p.oid = f.refobjid AND p.proname = 'is_cell'
                        AND p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'cell')
+     WHERE a.attnum = ANY (i.indkey)
+        -- Expressions and predicates; those of a constraint's index are the constraint's.
+        OR EXISTS (SELECT FROM pg_depend AS d
+                    WHERE (d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                           OR d.classid = 'pg_constraint'::regclass
+                              AND d.objid IN (SELECT k.oid FROM pg_constraint AS k WHERE k.conindid = i.indexrelid))
+                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid AND d.refobjsubid = a.attnum)
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'encrypted column %.% cannot be indexed', hit."table", hit."column"

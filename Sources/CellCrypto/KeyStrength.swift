@@ -51,7 +51,7 @@ public enum KeyStrength {
         if Set(scalars).count < 6 { return "it repeats a few characters" }
         let steps = zip(scalars, scalars.dropFirst()).filter { Int($1.value) - Int($0.value) == 1 }.count
         if steps * 2 >= scalars.count { return "it follows the alphabet or counts" }
-        let common = ["password", "passwort", "qwerty", "qwertz", "letmein", "welcome", "admin", "secret", "dynamics", "crm"]
+        let common = ["password", "passwort", "qwerty", "qwertz", "letmein", "welcome", "admin", "secret", "dynamics"]
         if let word = common.first(where: lower.contains) { return "it contains the common word \"\(word)\"" }
         if scalars.count < 16 { return "it is short; a generated key has 160 random bits" }
         return nil

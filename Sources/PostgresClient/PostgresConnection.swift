@@ -103,11 +103,8 @@ public actor PostgresConnection {
     public var isIdle: Bool {
         guard let handle, PQtransactionStatus(handle) == PQTRANS_IDLE else { return false }
         var descriptor = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
-        if poll(&descriptor, 1, 0) > 0 {
-            // Something arrived while nobody asked: a notice, or the end.
-            return PQconsumeInput(handle) == 1 && PQstatus(handle) == CONNECTION_OK
-        }
-        return PQstatus(handle) == CONNECTION_OK
+        // Whatever arrives while nobody asked is the server's farewell, or its end.
+        return poll(&descriptor, 1, 0) == 0 && PQstatus(handle) == CONNECTION_OK
     }
 
     /// The server process's id, as in `pg_stat_activity.pid`.

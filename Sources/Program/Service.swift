@@ -23,7 +23,6 @@ struct Service: Sendable {
         try await check(deployment, allowSuperuser: allowSuperuser)
         let tokens = TokenIssuer(deployment, baseURL: settings.baseURL)
         try await tokens.prepare()
-        await sweep(deployment)
         let running = Countdown(settings.httpPort == nil ? 1 : 2, then: onRunning)
         let certificates = try NIOSSLCertificate.fromPEMFile(settings.certificateFile)
         let privateKey = try NIOSSLPrivateKey(file: settings.privateKeyFile, format: .pem)
@@ -43,6 +42,7 @@ struct Service: Sendable {
                         await running.count()
                     })
         }
+        services.append(Sweeper(deployment: deployment))
         try await ServiceGroup(
             configuration: .init(services: services, gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
         ).run()
@@ -63,11 +63,22 @@ struct Service: Sendable {
         }
     }
 
-    /// Drops what changes that died, or long readers, left behind.
-    private func sweep(_ deployment: Deployment) async {
-        for entry in (try? await OrganizationEntry.list(deployment)) ?? [] {
-            let session = try? await Session.begin(deployment, organization: entry.organization.name, caller: commandLineCaller)
-            await session?.sweepGenerations()
+}
+
+/// Drops what dead changes and long readers left behind: at the start, and every quarter of a minute.
+private struct Sweeper: ServiceLifecycle.Service {
+    let deployment: Deployment
+
+    func run() async throws {
+        try? await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                for entry in (try? await OrganizationEntry.list(deployment)) ?? [] {
+                    let session = try? await Session.begin(
+                        deployment, organization: entry.organization.name, caller: commandLineCaller)
+                    await session?.sweepGenerations()
+                }
+                try await Task.sleep(for: .seconds(15))
+            }
         }
     }
 }

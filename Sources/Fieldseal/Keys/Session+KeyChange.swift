@@ -36,9 +36,13 @@ extension Session {
             guard let known = try await finishedChange(rotationID) else { throw error }
             summary = known
         }
-        await sweepGenerations()
+        await sweepGenerations(patience: Self.sweepPatience)
         return summary
     }
+
+    /// How long a change waits for transactions that are older than its switch, before it leaves the old generation to the
+    /// service's sweeper.
+    private static let sweepPatience = Duration.seconds(2)
 
     /// The change of that rotation id, if it was committed: what resolves a connection that broke at the commit.
     private func finishedChange(_ rotationID: UUID) async throws -> KeyChangeSummary? {
@@ -58,10 +62,22 @@ extension Session {
         }
     }
 
-    /// Drops generations that are not the current one, as far as nobody needs them any more. What can't be dropped now is
-    /// dropped by the next change or the next start.
-    public func sweepGenerations() async {
-        _ = try? await deployment.pool.withConnection { connection in
+    /// Drops generations that are not the current one, as soon as no transaction is left that may still need them. What
+    /// can't be dropped now is dropped by the next sweep: of the service, of a start, or of a change.
+    ///
+    /// - Parameter patience: How long to try.
+    public func sweepGenerations(patience: Duration = .zero) async {
+        let deadline = ContinuousClock.now + patience
+        var pause = Duration.milliseconds(20)
+        while await !sweepOnce(), ContinuousClock.now < deadline {
+            try? await Task.sleep(for: pause)
+            pause = min(pause * 2, .milliseconds(500))
+        }
+    }
+
+    /// - Returns: Whether nothing is left to drop.
+    private func sweepOnce() async -> Bool {
+        let dropped = try? await deployment.pool.withConnection { connection in
             let current = try OrganizationState.read(organization.name, on: connection).keyVersion
             let rows = try connection.query(
                 """
@@ -70,10 +86,12 @@ extension Session {
                 """,
                 [.text(quoteIdentifier(organization.schema))]
             )
-            for version in try rows.map({ try $0.decode(0, as: Int.self) }) where version != current {
-                _ = try connection.query("SELECT \(organization.qualified("drop_generation"))($1)", [.int32(Int32(version))])
+            return try rows.map { try $0.decode(0, as: Int.self) }.filter { $0 != current }.map { version in
+                try connection.query(
+                    "SELECT \(organization.qualified("drop_generation"))($1)", [.int32(Int32(version))])[0].decode(0, as: Bool.self)
             }
         }
+        return dropped?.allSatisfy(\.self) ?? false
     }
 }
 

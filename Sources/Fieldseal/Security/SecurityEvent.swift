@@ -3,6 +3,7 @@ import PostgresClient
 
 /// What is recorded for good in an organization's `security_event`.
 public struct SecurityEvent: Sendable {
+    /// What happened.
     public enum Kind: String, Sendable {
         case keyRead = "key read"
         case keyChanged = "key changed"
@@ -14,6 +15,7 @@ public struct SecurityEvent: Sendable {
         case clientDisabled = "client disabled"
     }
 
+    /// How it ended.
     public enum Outcome: String, Sendable {
         case succeeded, refused, failed
     }

@@ -1,0 +1,41 @@
+# The two commands on a fresh machine are `make run` and `make test`; `make help` lists the others.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+RUN_PACKAGES := libpq-dev libssl-dev postgresql postgresql-contrib
+TEST_PACKAGES := $(RUN_PACKAGES) python3-venv jq curl postgresql-client gcc
+
+.PHONY: help run build test test-swift test-service bench lint format docs clean
+
+help: ## List the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: ## Build in release mode, and run everything on this machine until Ctrl-C
+	@scripts/install-packages $(RUN_PACKAGES)
+	@swift build -c release --product fieldseal
+	@exec .build/release/fieldseal dev
+
+build: ## Build in release mode
+	@scripts/install-packages $(RUN_PACKAGES)
+	swift build -c release --product fieldseal
+
+test: ## Run every test there is, against a real PostgreSQL that the tests start and stop
+	@scripts/install-packages $(TEST_PACKAGES)
+	@Tests/run
+
+bench: ## Measure the figures of the README, and write .fieldseal/bench.json
+	@scripts/install-packages $(TEST_PACKAGES)
+	@Benchmarks/run
+
+lint: ## Check format and house rules
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+	@scripts/tidy
+
+format: ## Format the Swift files
+	swift format --in-place --recursive --parallel Package.swift Sources Tests
+
+docs: ## Check that the links of the documentation lead somewhere
+	@scripts/tidy --links
+
+clean: ## Remove what was built and the development deployment
+	rm -rf .build .build-* .fieldseal .venv

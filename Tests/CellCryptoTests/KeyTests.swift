@@ -1,0 +1,95 @@
+import Foundation
+import Testing
+
+@testable import CellCrypto
+
+@Suite("Keys")
+struct KeyTests {
+    @Test("A key that keeps the rule is taken", arguments: ["Abcdefghi1!", "пароль-номер-1", "鍵の文字列-2026", String(repeating: "a", count: 98) + "1!"])
+    func strong(text: String) {
+        #expect(KeyStrength.violations(of: text).isEmpty)
+    }
+
+    @Test(
+        "Each way of being weak is named",
+        arguments: [
+            ("Abcdefg1!", KeyStrength.Violation.tooShort), (String(repeating: "a", count: 99) + "1!", .tooLong),
+            ("Abcdefghij!", .noNumeral), ("1234567890!", .noLetter), ("Abcdefghij1", .noSymbol), ("Abcdefg hij1!", .whiteSpace),
+            ("Abcdefg\u{A0}hij1!", .whiteSpace), ("Abcdefg\u{7}hij1!", .whiteSpace), ("Abcdefghij1!\n", .whiteSpace),
+        ])
+    func weak(text: String, violation: KeyStrength.Violation) {
+        #expect(KeyStrength.violations(of: text) == [violation])
+        #expect(throws: KeyStrengthError.self) { try OrganizationKeyText(new: text) }
+    }
+
+    @Test("Length counts Unicode scalars after NFC")
+    func length() {
+        // Nine letters and marks become eight scalars with the composed letter, and ten with what follows.
+        #expect(KeyStrength.violations(of: "u\u{308}bcdefgh1!") == [])
+        #expect(KeyStrength.violations(of: "u\u{308}bcdefg1!") == [.tooShort])
+    }
+
+    @Test("Composed and decomposed letters are one key")
+    func normalization() throws {
+        let salt = [UInt8](repeating: 1, count: 32)
+        let composed = try DataKey(derivedFrom: OrganizationKeyText("Schl\u{FC}ssel-1"), salt: salt, iterations: 10)
+        let decomposed = try DataKey(derivedFrom: OrganizationKeyText("Schlu\u{308}ssel-1"), salt: salt, iterations: 10)
+        #expect(composed.fingerprint == decomposed.fingerprint)
+    }
+
+    @Test("Generated keys keep the rule and differ")
+    func generated() throws {
+        var texts: Set<String> = []
+        for _ in 0..<500 {
+            try OrganizationKeyText.generate().withString { text in
+                #expect(KeyStrength.violations(of: text).isEmpty)
+                #expect(KeyStrength.weakness(of: text) == nil)
+                #expect(text.wholeMatch(of: /([A-HJ-NP-Z2-9]{4}-){7}[A-HJ-NP-Z2-9]{4}/) != nil)
+                texts.insert(text)
+            }
+        }
+        #expect(texts.count == 500)
+    }
+
+    @Test("A text that looks guessable gets a warning", arguments: ["Password-12345678", "aaaaaaaa-1111111", "abcdefghijklmnop-1", "Short-key1!"])
+    func guessable(text: String) {
+        #expect(KeyStrength.violations(of: text).isEmpty)
+        #expect(KeyStrength.weakness(of: text) != nil)
+    }
+
+    @Test("Iterations and salts out of bounds are refused before any work", arguments: [(0, 32), (10_000_001, 32), (1_000, 31), (1_000, 0)])
+    func bounds(iterations: Int, salt: Int) {
+        #expect(throws: KeyDerivationError.self) {
+            try DataKey(derivedFrom: OrganizationKeyText("x"), salt: [UInt8](repeating: 0, count: salt), iterations: iterations)
+        }
+    }
+
+    @Test("A wrapped key is unwrapped by its KEK, for its organization and version, and by nothing else")
+    func wrapping() throws {
+        let kek = try KeyEncryptionKey(SecretBytes.random(count: 64))
+        let organization = UUID()
+        let key = try DataKey(SecretBytes.random(count: 64))
+        let data = try kek.wrap(key, organization: organization, keyVersion: 4).bytes
+        let text = try kek.wrap(OrganizationKeyText("Abcdefghij1!"), organization: organization, keyVersion: 4).bytes
+        #expect(try kek.unwrapData(data, organization: organization, keyVersion: 4).fingerprint == key.fingerprint)
+        try kek.unwrapText(text, organization: organization, keyVersion: 4).withString { #expect($0 == "Abcdefghij1!") }
+
+        let other = try KeyEncryptionKey(SecretBytes.random(count: 64))
+        #expect(throws: CellError()) { try other.unwrapData(data, organization: organization, keyVersion: 4) }
+        #expect(throws: CellError()) { try kek.unwrapData(data, organization: UUID(), keyVersion: 4) }
+        #expect(throws: CellError()) { try kek.unwrapData(data, organization: organization, keyVersion: 5) }
+        #expect(throws: CellError()) { try kek.unwrapData(text, organization: organization, keyVersion: 4) }
+        #expect(throws: CellError()) { try kek.unwrapText(data, organization: organization, keyVersion: 4) }
+    }
+
+    @Test("A tag depends on its label and on every field's bounds")
+    func tags() throws {
+        let kek = try KeyEncryptionKey(SecretBytes.random(count: 64))
+        let tag = try kek.tag(label: "client", over: [[1, 2], [3]])
+        #expect(tag.count == 32)
+        #expect(try kek.tag(label: "client", over: [[1, 2], [3]]) == tag)
+        #expect(try kek.tag(label: "client", over: [[1], [2, 3]]) != tag)
+        #expect(try kek.tag(label: "secret", over: [[1, 2], [3]]) != tag)
+        #expect(try KeyEncryptionKey(SecretBytes.random(count: 64)).tag(label: "client", over: [[1, 2], [3]]) != tag)
+    }
+}

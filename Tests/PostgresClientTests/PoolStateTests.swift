@@ -1,0 +1,68 @@
+import Testing
+
+@testable import PostgresClient
+
+@Suite("Bookkeeping of the pool, without a database")
+struct PoolStateTests {
+    private func describe(_ action: PoolState<Int, String>.Action) -> String {
+        switch action {
+        case .use(let connection): "use \(connection)"
+        case .connect: "connect"
+        case .wait: "wait"
+        case .refuse: "refuse"
+        }
+    }
+
+    @Test("It connects up to its limit, then lets callers wait, then refuses")
+    func limits() {
+        var pool = PoolState<Int, String>(limit: 2, waiterLimit: 1)
+        #expect(describe(pool.acquire()) == "connect")
+        #expect(describe(pool.acquire()) == "connect")
+        #expect(describe(pool.acquire()) == "wait")
+        pool.enqueue("a", id: 1)
+        #expect(describe(pool.acquire()) == "refuse")
+    }
+
+    @Test("A connection that comes back goes to the first waiter, else it rests, and the last one is used first")
+    func release() {
+        var pool = PoolState<Int, String>(limit: 2, waiterLimit: 9)
+        _ = pool.acquire()
+        _ = pool.acquire()
+        pool.enqueue("a", id: 1)
+        pool.enqueue("b", id: 2)
+        #expect(pool.release(1) == "a")
+        #expect(pool.remove(id: 2) == "b")
+        #expect(pool.remove(id: 2) == nil)
+        #expect(pool.release(1) == nil)
+        #expect(pool.release(2) == nil)
+        #expect(describe(pool.acquire()) == "use 2")
+        #expect(describe(pool.acquire()) == "use 1")
+    }
+
+    @Test("A connection that is gone leaves its place to the first waiter, or free")
+    func discard() {
+        var pool = PoolState<Int, String>(limit: 1, waiterLimit: 9)
+        _ = pool.acquire()
+        pool.enqueue("a", id: 1)
+        #expect(pool.discard() == "a")
+        #expect(pool.open == 1)
+        #expect(pool.discard() == nil)
+        #expect(pool.open == 0)
+        #expect(describe(pool.acquire()) == "connect")
+    }
+
+    @Test("A closed pool hands out nothing, and counts down as its connections come back")
+    func close() {
+        var pool = PoolState<Int, String>(limit: 3, waiterLimit: 9)
+        for _ in 0..<3 { _ = pool.acquire() }
+        _ = pool.release(1)
+        pool.enqueue("a", id: 1)
+        let (idle, waiters) = pool.close()
+        #expect(idle == [1])
+        #expect(waiters == ["a"])
+        #expect(describe(pool.acquire()) == "refuse")
+        _ = pool.release(2)
+        _ = pool.discard()
+        #expect(pool.open == 0)
+    }
+}

@@ -1,0 +1,41 @@
+# Sourced by the test and benchmark scripts: starts a throwaway PostgreSQL in a folder, on a socket in it.
+#
+#   start_postgres FOLDER [SETTING…]    then $postgres is its process id
+#   stop_postgres
+
+postgres_binaries=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
+[ -n "$postgres_binaries" ] || postgres_binaries=$(dirname "$(command -v initdb)")
+
+as_database_user() {
+    if [ "$(id -u)" -eq 0 ]; then setpriv --reuid=postgres --regid=postgres --init-groups "$@"; else "$@"; fi
+}
+
+start_postgres() {
+    local folder=$1 options=()
+    shift
+    for setting in "$@"; do options+=(-c "$setting"); done
+    mkdir -p "$folder/data"
+    [ "$(id -u)" -ne 0 ] || chown postgres "$folder" "$folder/data"
+    (cd / && as_database_user "$postgres_binaries/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 >/dev/null)
+    (
+        cd /
+        as_database_user "$postgres_binaries/postgres" -D "$folder/data" -c "unix_socket_directories=$folder" \
+            -c listen_addresses= -c max_connections=300 "${options[@]}" >"$folder/postgres.log" 2>&1
+    ) &
+    for _ in $(seq 300); do
+        if "$postgres_binaries/pg_isready" -q -h "$folder"; then
+            postgres=$(head -n 1 "$folder/data/postmaster.pid")
+            return
+        fi
+        sleep 0.1
+    done
+    cat "$folder/postgres.log" >&2
+    return 1
+}
+
+stop_postgres() {
+    [ -n "${postgres:-}" ] || return 0
+    kill -INT "$postgres" 2>/dev/null || return 0
+    while kill -0 "$postgres" 2>/dev/null; do sleep 0.1; done
+    postgres=
+}
