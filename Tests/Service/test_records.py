@@ -205,7 +205,7 @@ def test_a_value_that_is_too_long_is_refused_by_utf16_units(service):
         ("mailboxes?$select=nosuch", 400, "0x80060888"), ("mailboxes?$top=x", 400, "0x80060888"), ("mailboxes?$top=-1", 400, "0x80060888"),
         ("mailboxes?$skiptoken=x", 400, "0x80060888"), ("mailboxes?$nosuch=1", 400, "0x80060888"),
         (f"mailboxes({uuid.UUID(int=0)})/name", 501, "0x80040219"), ("mailboxes?$filter=name eq 'x'", 501, "0x80040219"),
-        ("mailboxes?$top=1&x=%zz", 400, "0x8005F100"), ("mailboxes(1';DROP TABLE mailbox;--)", 400, "0x8005F100"),
+        ("mailboxes(1';DROP TABLE mailbox;--)", 400, "0x8005F100"),
     ],
 )
 def test_a_bad_address_is_refused(service, path, status, code):

@@ -145,6 +145,16 @@ def test_bytes_that_are_no_http_get_a_400(service):
         assert exchange(connection, b"\x00\x01\x02 nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
 
 
+def test_an_address_that_is_no_percent_encoding_gets_a_400(service):
+    for path in ("mailboxes?$top=1&x=%zz", "mailboxes?$top=%ff", "mail%zzboxes"):
+        request = (
+            f"GET /contoso/api/data/v9.2/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            f"Authorization: Bearer {service.token()}\r\n\r\n")
+        with connect(service) as connection:
+            answer = exchange(connection, request.encode())
+        assert answer.startswith(b"HTTP/1.1 400") and b"0x8005F100" in answer
+
+
 def test_several_requests_on_one_connection(service):
     request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with connect(service) as connection:

@@ -24,6 +24,9 @@ struct Dev: AsyncParsableCommand {
         defer { close(lock) }
         let postgres = try DevelopmentPostgres(home)
         LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
+        // Only with a new cluster: beside an old one, a new key would open nothing of it.
+        let kekFile = home.file("kek")
+        if !postgres.isInitialized, !FileManager.default.fileExists(atPath: kekFile) { try KeyEncryptionKeyFile.create(at: kekFile) }
         Self.say("Starting PostgreSQL in \(home.path) …")
         try await postgres.run { try await Self.serve(home, postgres) }
     }
@@ -40,7 +43,6 @@ struct Dev: AsyncParsableCommand {
         let httpPort = try Port.choose("FIELDSEAL_HTTP_PORT", usual: 8080)
         try DevelopmentCertificates(home: home).prepare()
         let kekFile = home.file("kek")
-        if !FileManager.default.fileExists(atPath: kekFile) { try KeyEncryptionKeyFile.create(at: kekFile) }
         let servicePassword = Data(try randomBytes(count: 24)).base64URL
         let conninfo = try await postgres.prepareDatabase(servicePassword: servicePassword)
         let superuser = postgres.conninfo(database: "fieldseal")

@@ -13,6 +13,7 @@ struct DevelopmentPostgres: Sendable {
     private let password: String
 
     private var data: String { home.file("pg") }
+    var isInitialized: Bool { FileManager.default.fileExists(atPath: data) }
 
     /// Connects as the cluster's superuser, from any local user.
     func conninfo(database: String, user: String = "postgres", password: String? = nil) -> String {
@@ -64,7 +65,7 @@ struct DevelopmentPostgres: Sendable {
             error: .fileDescriptor(log, closeAfterSpawningProcess: true)
         ) { execution in
             do {
-                try await waitUntilReady()
+                try await waitUntilReady(execution.processIdentifier)
                 let result = try await body()
                 try? execution.send(signal: .interrupt)
                 return Swift.Result<Result, any Error>.success(result)
@@ -78,7 +79,7 @@ struct DevelopmentPostgres: Sendable {
 
     /// Makes the cluster, under another name until it is complete.
     private func initialize() async throws {
-        guard !FileManager.default.fileExists(atPath: data) else { return }
+        guard !isInitialized else { return }
         let temporary = home.file("pg.new")
         try? FileManager.default.removeItem(atPath: temporary)
         try home.makeDatabaseFolder(temporary, mode: 0o700)
@@ -108,28 +109,32 @@ struct DevelopmentPostgres: Sendable {
         guard rename(temporary, data) == 0 else { throw DevelopmentError.cannotWrite(data) }
     }
 
-    /// Stops a server that outlived the program that started it, and removes a lock file whose process is another by now.
+    /// Stops a server that outlived the program that started it, and removes lock files whose process is another by now,
+    /// or dead and not yet buried: PostgreSQL would take either for a running server.
     private func stopLeftOver() async throws {
-        let lock = "\(data)/postmaster.pid"
-        guard let text = try? String(contentsOfFile: lock, encoding: .utf8),
-            let first = text.split(separator: "\n").first, let pid = pid_t(first), pid > 0
-        else { return }
-        let command = (try? String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8)) ?? ""
-        guard command.contains("postgres"), command.contains(data) else {
-            try? FileManager.default.removeItem(atPath: lock)
-            return
+        for lock in ["\(data)/postmaster.pid", "\(home.socketFolder)/.s.PGSQL.5432.lock"] {
+            guard let text = try? String(contentsOfFile: lock, encoding: .utf8),
+                let first = text.split(separator: "\n").first, let pid = pid_t(first), pid > 0
+            else { continue }
+            let command = (try? String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8)) ?? ""
+            guard command.contains("postgres"), command.contains(data) else {
+                try? FileManager.default.removeItem(atPath: lock)
+                continue
+            }
+            kill(pid, SIGINT)
+            for _ in 0..<600 where FileManager.default.fileExists(atPath: lock) { try await Task.sleep(for: .milliseconds(100)) }
         }
-        kill(pid, SIGINT)
-        for _ in 0..<600 where FileManager.default.fileExists(atPath: lock) { try await Task.sleep(for: .milliseconds(100)) }
     }
 
-    private func waitUntilReady() async throws {
+    private func waitUntilReady(_ process: ProcessIdentifier) async throws {
         for _ in 0..<600 {
             do {
                 let connection = try await PostgresConnection.connect(conninfo(database: "postgres"))
                 await connection.close()
                 return
             } catch let error as PostgresError where error.isConnectionLoss || error.kind == .usage {
+                let state = try? String(contentsOfFile: "/proc/\(process.value)/stat", encoding: .utf8)
+                guard let state, !state.contains(") Z ") else { break }
                 try await Task.sleep(for: .milliseconds(100))
             }
         }

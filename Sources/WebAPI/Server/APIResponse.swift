@@ -37,7 +37,7 @@ enum APIResponse {
         case _ where (error as? PostgresError)?.isConnectionLoss == true || error is PoolError:
             let message = "The database can't be reached at the moment. Nothing was changed."
             return (self.error(FieldsealError(.unexpected, message, retryAfter: 2), status: .serviceUnavailable), true)
-        case let error as HTTPError where error.status == .contentTooLarge:
+        case _ where error is NIOTooManyBytesError || (error as? HTTPError)?.status == .contentTooLarge:
             let limit = APILimits.bodyLength / 1_024 / 1_024
             return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limit) MiB.")), false)
         case let error as HTTPError where error.status == .notFound:

@@ -18,6 +18,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var timer: Scheduled<Void>?
     private var hasResponded = false
     private var closesAfterResponse = false
+    private var isRefused = false
 
     init(limits: APILimits) {
         self.limits = limits
@@ -25,12 +26,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         let pipeline = context.pipeline.syncOperations
-        // A stream of HTTP/2 has no such decoder: its frames are limited by the HTTP/2 handler.
-        guard let decoder = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self) else { return }
+        // A stream of HTTP/2 has no such encoder: its frames are limited by the HTTP/2 handler. The encoder is the first
+        // of the codec's handlers; what is written before it goes out as it is.
+        guard let encoder = try? pipeline.handler(type: HTTPResponseEncoder.self) else { return }
         let guardian = HeadGuard(limits: limits)
         headGuard = guardian
         // On failure the connection goes without; its handlers are there, so there is none.
-        try? pipeline.addHandler(guardian, position: .before(decoder))
+        try? pipeline.addHandler(guardian, position: .before(encoder))
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -38,14 +40,18 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isRefused else { return }
         switch unwrapInboundIn(data) {
-        case .head:
+        case .head(let head):
             headGuard?.headHasEnded()
             hasResponded = false
+            guard Self.length(of: head) <= APILimits.headLength else {
+                return refuse(.init(code: 431, reasonPhrase: "Request Header Fields Too Large"), context)
+            }
             let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
             timer = context.eventLoop.scheduleTask(in: .seconds(Int64(limits.bodySeconds))) {
                 let (handler, context) = loopBound.value
-                handler.bodyIsLate(context)
+                handler.refuse(.requestTimeout, context)
             }
         case .body: break
         case .end:
@@ -73,9 +79,17 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    private func bodyIsLate(_ context: ChannelHandlerContext) {
+    /// Bytes of a request line and header block as HTTP/1.1 writes them.
+    private static func length(of head: HTTPRequest) -> Int {
+        head.headerFields.reduce(head.path?.utf8.count ?? 0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
+    }
+
+    /// Answers a request whose rest is not waited for, and closes.
+    private func refuse(_ status: HTTPResponse.Status, _ context: ChannelHandlerContext) {
+        isRefused = true
+        timer?.cancel()
         if !hasResponded {
-            var head = HTTPResponse(status: .requestTimeout)
+            var head = HTTPResponse(status: status)
             if headGuard != nil { head.headerFields[.connection] = "close" }
             head.headerFields[.contentLength] = "0"
             context.write(wrapOutboundOut(.head(head)), promise: nil)
