@@ -89,10 +89,12 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .target(name: "TestSupport", dependencies: ["Migrations", "PostgresClient"], path: "Tests/TestSupport", swiftSettings: settings),
+        .target(
+            name: "TestSupport", dependencies: ["Migrations", "PostgresClient"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "CellCryptoTests", dependencies: ["CellCrypto"], swiftSettings: settings),
         .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "MigrationsTests", dependencies: ["Migrations", "PostgresClient", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "MigrationsTests", dependencies: ["Migrations", "PostgresClient", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "FieldsealTests",
             dependencies: ["CellCrypto", "Fieldseal", "Migrations", "PostgresClient", "TestSupport"],

@@ -28,7 +28,8 @@ public struct Session: Sendable {
                 try ClientRegistry(deployment).clientTag(client, state.organization.id, row.systemUserID, row.role))
         else {
             throw FieldsealError(
-                .accessDenied, "This client may not act in the organization (any more). An administrator can add one: fieldseal client add.")
+                .accessDenied,
+                "This client may not act in the organization (any more). An administrator can add one: fieldseal client add.")
         }
         let caller = Caller(
             actor: "client:\(row.name)", clientID: client, systemUserID: row.systemUserID, role: role, address: address,
@@ -60,7 +61,9 @@ public struct Session: Sendable {
         let version: Int
         let key: DataKey
 
-        func seal(_ text: String, _ entity: EntityDefinition, _ attribute: String, _ record: UUID, _ organization: Organization) throws -> [UInt8] {
+        func seal(_ text: String, _ entity: EntityDefinition, _ attribute: String, _ record: UUID, _ organization: Organization)
+            throws -> [UInt8]
+        {
             try key.seal(
                 text,
                 at: CellAddress(organization: organization.id, record: record, attribute: entity.cellName(attribute)),

@@ -1,5 +1,5 @@
-public import PostgresClient
 import Foundation
+public import PostgresClient
 
 /// Applies migrations, each file in one transaction, in order, under an advisory lock, and keeps the ledger
 /// `config.migration`.

@@ -1,6 +1,6 @@
 import CLibPQ
-import Synchronization
 import Dispatch
+import Synchronization
 
 /// Cancels the statement that a connection is running, from any thread.
 final class Canceller: Sendable {

@@ -32,7 +32,9 @@ public struct PostgresRow: Sendable {
     /// The column's value, which must not be NULL.
     ///
     /// - Throws: ``PostgresDecodingError`` for NULL and for a type that does not fit.
-    public func decode<Value: PostgresDecodable>(_ column: Int, as type: Value.Type = Value.self) throws(PostgresDecodingError) -> Value {
+    public func decode<Value: PostgresDecodable>(_ column: Int, as type: Value.Type = Value.self) throws(PostgresDecodingError)
+        -> Value
+    {
         guard let value = try decodeIfPresent(column, as: type) else { throw error(column, Value.self) }
         return value
     }

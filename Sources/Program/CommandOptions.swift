@@ -30,7 +30,8 @@ struct CommandOptions: ParsableArguments {
 
 /// Which organization a command is about.
 struct OrganizationOption: ParsableArguments {
-    @Option(name: [.customLong("org")], help: ArgumentHelp("The organization; may be left out when there is one.", valueName: "name"))
+    @Option(
+        name: [.customLong("org")], help: ArgumentHelp("The organization; may be left out when there is one.", valueName: "name"))
     var name: String?
 
     /// A session of the command line's user in the organization.

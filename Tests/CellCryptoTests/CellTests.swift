@@ -28,7 +28,9 @@ struct CellTests {
         try plaintext.withUnsafeBytes { plaintext in
             try bytes("1af38c2dc2b96ffdd86694092341bc04").withUnsafeBytes { iv in
                 try Array("The second principle of Auguste Kerckhoffs".utf8).withUnsafeBytes { associatedData in
-                    try output.withUnsafeMutableBytes { try cipher.seal(plaintext, iv: iv, associatedData: associatedData, into: $0) }
+                    try output.withUnsafeMutableBytes {
+                        try cipher.seal(plaintext, iv: iv, associatedData: associatedData, into: $0)
+                    }
                 }
             }
         }

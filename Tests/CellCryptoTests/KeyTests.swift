@@ -5,7 +5,9 @@ import Testing
 
 @Suite("Keys")
 struct KeyTests {
-    @Test("A key that keeps the rule is taken", arguments: ["Abcdefghi1!", "пароль-номер-1", "鍵の文字列-2026", String(repeating: "a", count: 98) + "1!"])
+    @Test(
+        "A key that keeps the rule is taken",
+        arguments: ["Abcdefghi1!", "пароль-номер-1", "鍵の文字列-2026", String(repeating: "a", count: 98) + "1!"])
     func strong(text: String) {
         #expect(KeyStrength.violations(of: text).isEmpty)
     }
@@ -51,13 +53,17 @@ struct KeyTests {
         #expect(texts.count == 500)
     }
 
-    @Test("A text that looks guessable gets a warning", arguments: ["Password-12345678", "aaaaaaaa-1111111", "abcdefghijklmnop-1", "Short-key1!"])
+    @Test(
+        "A text that looks guessable gets a warning",
+        arguments: ["Password-12345678", "aaaaaaaa-1111111", "abcdefghijklmnop-1", "Short-key1!"])
     func guessable(text: String) {
         #expect(KeyStrength.violations(of: text).isEmpty)
         #expect(KeyStrength.weakness(of: text) != nil)
     }
 
-    @Test("Iterations and salts out of bounds are refused before any work", arguments: [(0, 32), (10_000_001, 32), (1_000, 31), (1_000, 0)])
+    @Test(
+        "Iterations and salts out of bounds are refused before any work",
+        arguments: [(0, 32), (10_000_001, 32), (1_000, 31), (1_000, 0)])
     func bounds(iterations: Int, salt: Int) {
         #expect(throws: KeyDerivationError.self) {
             try DataKey(derivedFrom: OrganizationKeyText("x"), salt: [UInt8](repeating: 0, count: salt), iterations: iterations)

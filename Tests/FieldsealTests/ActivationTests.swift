@@ -14,7 +14,8 @@ struct ActivationTests {
             let session = try await organization.session()
             let id = try await session.create(.mailbox, [.init("name", "m"), .init("password", "s3cret")]).id
             let text = try await session.retrieveDataEncryptionKey().withString { $0 }
-            try await organization.execute("ALTER TABLE config.organization_key DISABLE TRIGGER ALL; DELETE FROM config.organization_key")
+            try await organization.execute(
+                "ALTER TABLE config.organization_key DISABLE TRIGGER ALL; DELETE FROM config.organization_key")
             #expect(try await organization.session().isDataEncryptionActive() == false)
             #expect(try await organization.session().retrieve(.mailbox, id: id).values.count > 0)
             _ = try await organization.session().upsert(.mailbox, id: id, [.init("name", "n")], condition: .mustExist)
@@ -35,7 +36,8 @@ struct ActivationTests {
             try await organization.session().setDataEncryptionKey(text, change: false)
             #expect(try await organization.session().isDataEncryptionActive())
             #expect(try await code { try await $0.setDataEncryptionKey(text, change: false) } == .isActiveCannotRestore)
-            #expect(try await code { try await $0.setDataEncryptionKey("Other-key-12345", change: false) } == .isActiveCannotRestore)
+            #expect(
+                try await code { try await $0.setDataEncryptionKey("Other-key-12345", change: false) } == .isActiveCannotRestore)
             #expect(try await organization.session().verifyCells().bad.isEmpty)
             #expect(try await organization.session().encryptionStatus().origin == "activated")
             let events = try await organization.sql("SELECT kind || ' ' || outcome FROM security_event ORDER BY 1", as: String.self)
@@ -47,10 +49,13 @@ struct ActivationTests {
     func throttle() async throws {
         try await TestOrganization.with { organization in
             let text = try await organization.session().retrieveDataEncryptionKey().withString { $0 }
-            try await organization.execute("ALTER TABLE config.organization_key DISABLE TRIGGER ALL; DELETE FROM config.organization_key")
+            try await organization.execute(
+                "ALTER TABLE config.organization_key DISABLE TRIGGER ALL; DELETE FROM config.organization_key")
             for _ in 0..<10 {
                 let session = try await organization.session()
-                await #expect(throws: FieldsealError.self) { try await session.setDataEncryptionKey("Wrong-key-12345", change: false) }
+                await #expect(throws: FieldsealError.self) {
+                    try await session.setDataEncryptionKey("Wrong-key-12345", change: false)
+                }
             }
             let session = try await organization.session()
             let error = await #expect(throws: FieldsealError.self) { try await session.setDataEncryptionKey(text, change: false) }
@@ -67,7 +72,9 @@ struct ActivationTests {
             let other = Deployment(
                 conninfo: organization.deployment.conninfo, pool: organization.deployment.pool,
                 kek: try KeyEncryptionKey(SecretBytes.random(count: 64)), policy: organization.deployment.policy)
-            func session() async throws -> Session { try await Session.begin(other, organization: "contoso", caller: TestOrganization.caller) }
+            func session() async throws -> Session {
+                try await Session.begin(other, organization: "contoso", caller: TestOrganization.caller)
+            }
             #expect(try await session().isDataEncryptionActive() == false)
             try await session().setDataEncryptionKey(text, change: false)
             #expect(try await session().isDataEncryptionActive())
@@ -88,7 +95,9 @@ struct ActivationTests {
             #expect(attached.id == organization.organization.id)
             let status = try await organization.session().encryptionStatus()
             #expect(!status.isActive && status.keyVersion == 2 && status.fingerprint == fingerprint)
-            #expect(try await organization.sql("SELECT bool_or(enabledforincomingemail OR enabledforoutgoingemail) FROM mailbox", as: Bool.self) == [false])
+            #expect(
+                try await organization.sql(
+                    "SELECT bool_or(enabledforincomingemail OR enabledforoutgoingemail) FROM mailbox", as: Bool.self) == [false])
             try await organization.session().setDataEncryptionKey("Abcdefghij1!", change: false)
             #expect(try await organization.session().verifyCells().cells == 1)
             _ = try await organization.session().upsert(.mailbox, id: id, [.init("password", "again")], condition: .mustExist)
@@ -110,12 +119,14 @@ struct ActivationTests {
                 return
             }
             for body in [
-                { @Sendable in _ = try await session.isDataEncryptionActive() }, { _ = try await session.retrieveDataEncryptionKey() },
+                { @Sendable in _ = try await session.isDataEncryptionActive() },
+                { _ = try await session.retrieveDataEncryptionKey() },
                 { try await session.setDataEncryptionKey("Abcdefghij1!", change: true) },
             ] as [@Sendable () async throws -> Void] {
                 #expect(await #expect(throws: FieldsealError.self) { try await body() }?.code == .privilegeDenied)
             }
-            let refused = try await organization.sql("SELECT count(*) FROM security_event WHERE outcome = 'refused' AND address = '127.0.0.1'", as: Int.self)
+            let refused = try await organization.sql(
+                "SELECT count(*) FROM security_event WHERE outcome = 'refused' AND address = '127.0.0.1'", as: Int.self)
             #expect(refused == [2])
         }
     }
@@ -125,7 +136,8 @@ struct ActivationTests {
         try await TestOrganization.with { organization in
             let client = try await organization.session().addClient(name: "c", role: .basicUser)
             func begin() async throws -> Session {
-                try await Session.begin(organization.deployment, organization: "contoso", client: client.id, address: nil, requestID: "r")
+                try await Session.begin(
+                    organization.deployment, organization: "contoso", client: client.id, address: nil, requestID: "r")
             }
             #expect(try await begin().caller.role == .basicUser)
             try await organization.execute("UPDATE config.api_client SET role = 'System Administrator'")

@@ -22,11 +22,16 @@ struct FenceTests {
     func cellsOnly() async throws {
         try await TestOrganization.with { organization in
             try await organization.execute("INSERT INTO mailbox (mailboxid) VALUES ('\(Self.record)')")
-            for value in ["'plaintext'::bytea", "'\\x00'::bytea", "convert_to(encode(\(Self.cell), 'hex'), 'UTF8')", "substring(\(Self.cell) FROM 1 FOR 68)"] {
+            for value in [
+                "'plaintext'::bytea", "'\\x00'::bytea", "convert_to(encode(\(Self.cell), 'hex'), 'UTF8')",
+                "substring(\(Self.cell) FROM 1 FOR 68)",
+            ] {
                 await refused(organization, "INSERT INTO mailbox_cell VALUES (1, '\(Self.record)', \(value))", "23514")
             }
             await refused(
-                organization, "INSERT INTO mailbox_cell VALUES (1, '\(Self.record)', '\\x0100000002'::bytea || decode(repeat('00', 64), 'hex'))", "23514")
+                organization,
+                "INSERT INTO mailbox_cell VALUES (1, '\(Self.record)', '\\x0100000002'::bytea || decode(repeat('00', 64), 'hex'))",
+                "23514")
             await refused(organization, "INSERT INTO mailbox_cell VALUES (2, '\(Self.record)', \(Self.cell))", "23514")
             try await organization.execute("INSERT INTO mailbox_cell VALUES (1, '\(Self.record)', \(Self.cell))")
             await refused(organization, "UPDATE mailbox_cell SET password = 'x'", "23514")
@@ -38,7 +43,8 @@ struct FenceTests {
         try await TestOrganization.with { organization in
             await refused(organization, "INSERT INTO mailbox_cell VALUES (1, '\(Self.record)', \(Self.cell))", "23503")
             try await organization.execute(
-                "INSERT INTO mailbox (mailboxid) VALUES ('\(Self.record)'); INSERT INTO mailbox_cell VALUES (1, '\(Self.record)', \(Self.cell))")
+                "INSERT INTO mailbox (mailboxid) VALUES ('\(Self.record)'); INSERT INTO mailbox_cell VALUES (1, '\(Self.record)', \(Self.cell))"
+            )
             #expect(try await organization.sql("SELECT count(*) FROM mailbox_cell", as: Int.self) == [1])
             try await organization.execute("DELETE FROM mailbox", role: "fieldseal_service")
             #expect(try await organization.sql("SELECT count(*) FROM mailbox_cell", as: Int.self) == [0])
@@ -50,7 +56,8 @@ struct FenceTests {
         arguments: [
             "CREATE INDEX ON mailbox_cell (password)", "CREATE INDEX ON mailbox_cell_k1 (password)",
             "CREATE INDEX ON mailbox_cell_k1 (length(password))", "CREATE INDEX ON mailbox_cell (mailboxid) INCLUDE (password)",
-            "CREATE INDEX ON mailbox_cell (mailboxid) WHERE password IS NOT NULL", "ALTER TABLE mailbox_cell_k1 ADD UNIQUE (password)",
+            "CREATE INDEX ON mailbox_cell (mailboxid) WHERE password IS NOT NULL",
+            "ALTER TABLE mailbox_cell_k1 ADD UNIQUE (password)",
             "ALTER TABLE mailbox_cell_k1 ADD EXCLUDE USING btree (password WITH =)",
         ])
     func indexes(statement: String) async throws {
@@ -64,7 +71,8 @@ struct FenceTests {
     func truncateAndIds() async throws {
         try await TestOrganization.with { organization in
             try await organization.execute(
-                "INSERT INTO mailbox (mailboxid) VALUES ('\(Self.record)'); INSERT INTO mailbox_cell VALUES (1, '\(Self.record)', \(Self.cell))")
+                "INSERT INTO mailbox (mailboxid) VALUES ('\(Self.record)'); INSERT INTO mailbox_cell VALUES (1, '\(Self.record)', \(Self.cell))"
+            )
             for table in ["mailbox", "mailbox_cell", "mailbox_cell_k1", "queue", "usersettings_cell"] {
                 await refused(organization, "TRUNCATE \(table)", "FS003")
             }
@@ -100,7 +108,8 @@ struct FenceTests {
         try await TestOrganization.with { organization in
             try await organization.execute("INSERT INTO mailbox (mailboxid) VALUES ('\(Self.record)')")
             for statement in [
-                "INSERT INTO mailbox_cell_k1 VALUES (1, '\(Self.record)', \(Self.cell))", "UPDATE encryption SET key_version = 9", "DELETE FROM encryption",
+                "INSERT INTO mailbox_cell_k1 VALUES (1, '\(Self.record)', \(Self.cell))", "UPDATE encryption SET key_version = 9",
+                "DELETE FROM encryption",
                 "DROP TABLE mailbox", "ALTER TABLE mailbox_cell DISABLE TRIGGER ALL", "CREATE TABLE mine (a int)",
             ] {
                 await refused(organization, statement, "42501", role: "fieldseal_service")
@@ -114,11 +123,14 @@ struct FenceTests {
     @Test("The inspector reads cells and status, and neither a wrapped key nor a secret's hash")
     func inspector() async throws {
         try await TestOrganization.with { organization in
-            for statement in ["SELECT * FROM mailbox_cell", "SELECT * FROM config.encryption_status", "SELECT * FROM config.key_history"] {
+            for statement in [
+                "SELECT * FROM mailbox_cell", "SELECT * FROM config.encryption_status", "SELECT * FROM config.key_history",
+            ] {
                 try await organization.execute(statement, role: "fieldseal_inspector")
             }
             for statement in [
-                "SELECT * FROM config.organization_key", "SELECT * FROM config.api_client_secret", "SELECT * FROM config.signing_key",
+                "SELECT * FROM config.organization_key", "SELECT * FROM config.api_client_secret",
+                "SELECT * FROM config.signing_key",
                 "DELETE FROM mailbox", "INSERT INTO security_event (kind, outcome, actor) VALUES ('a', 'refused', 'b')",
             ] {
                 await refused(organization, statement, "42501", role: "fieldseal_inspector")

@@ -12,7 +12,8 @@ struct JSONTests {
     @Test(
         "Invalid texts are refused",
         arguments: [
-            "", " ", "{", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "01", "1.", ".5", "+1", "1e", "nul", "\"", "\"\\x\"", "\"\\ud800\"", "\"\\ud800\\u0041\"",
+            "", " ", "{", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "01", "1.", ".5", "+1", "1e", "nul", "\"", "\"\\x\"", "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
             "\"\n\"", "1 2", "{\"a\":1,\"a\":2}", "'a'", "NaN", "[1", "{\"a\"", "\u{FEFF}1", "\"\\u12g4\"",
         ])
     func invalid(text: String) {
@@ -46,7 +47,9 @@ struct JSONTests {
             case 3: return .number("-12.5e-7")
             case 4:
                 return .string(
-                    String(String.UnicodeScalarView((0..<Int.random(in: 0..<9)).compactMap { _ in Unicode.Scalar(UInt32.random(in: 0..<0x11_0000)) })))
+                    String(
+                        String.UnicodeScalarView(
+                            (0..<Int.random(in: 0..<9)).compactMap { _ in Unicode.Scalar(UInt32.random(in: 0..<0x11_0000)) })))
             case 5: return .array((0..<Int.random(in: 0..<5)).map { _ in value(depth + 1) })
             default: return .object((0..<Int.random(in: 0..<5)).map { .init("\($0)\"\u{1}", value(depth + 1)) })
             }
@@ -74,5 +77,6 @@ struct JSONTests {
 private let validTexts: [(String, JSONValue)] = [
     ("null", .null), (" [ ] ", .array([])), ("{}", .object([])), ("-0", .integer(0)), ("9223372036854775807", .integer(.max)),
     ("9223372036854775808", .number("9223372036854775808")), ("1.50e+3", .number("1.50e+3")),
-    (#""\u00e9\ud83d\udd11\n\/""#, "é\u{1F511}\n/"), (#"{"a":[true,false,null,{"b":""}]}"#, ["a": .array([.bool(true), .bool(false), .null, .object([.init("b", "")])])]),
-            ]
+    (#""\u00e9\ud83d\udd11\n\/""#, "é\u{1F511}\n/"),
+    (#"{"a":[true,false,null,{"b":""}]}"#, ["a": .array([.bool(true), .bool(false), .null, .object([.init("b", "")])])]),
+]

@@ -30,13 +30,19 @@ struct KeyChangeTests {
             let leaves = try await organization.sql("SELECT relname FROM pg_class WHERE relname ~ '_cell_k1$'", as: String.self)
             #expect(leaves == [])
             // A key change is no change of a record.
-            #expect(try await organization.sql("SELECT versionnumber::text FROM mailbox ORDER BY mailboxid", as: String.self) == versions)
+            #expect(
+                try await organization.sql("SELECT versionnumber::text FROM mailbox ORDER BY mailboxid", as: String.self)
+                    == versions)
             let session = try await organization.session()
             let key = try #require(organization.deployment.keyring.dataKey(of: session.state))
             for (number, id) in ids.enumerated() {
-                let cell = try await organization.sql("SELECT password FROM mailbox_cell WHERE mailboxid = '\(id)' AND key_version = (SELECT key_version FROM encryption)", as: PostgresBytes.self)[0]
+                let cell = try await organization.sql(
+                    "SELECT password FROM mailbox_cell WHERE mailboxid = '\(id)' AND key_version = (SELECT key_version FROM encryption)",
+                    as: PostgresBytes.self)[0]
                 let address = CellAddress(organization: organization.organization.id, record: id, attribute: "mailbox.password")
-                try key.open(cell.bytes, at: address).withBytes { #expect(String(decoding: $0, as: UTF8.self) == "secret-\(number)") }
+                try key.open(cell.bytes, at: address).withBytes {
+                    #expect(String(decoding: $0, as: UTF8.self) == "secret-\(number)")
+                }
             }
         }
     }
@@ -67,16 +73,20 @@ struct KeyChangeTests {
                 ? "UPDATE mailbox_cell SET password = set_byte(password, 30, get_byte(password, 30) # 1) WHERE mailboxid = '\(ids[1])'"
                 : "UPDATE mailbox_cell SET password = (SELECT password FROM mailbox_cell WHERE mailboxid = '\(ids[0])') WHERE mailboxid = '\(ids[1])'"
             try await organization.execute(sql)
-            let before = try await organization.sql("SELECT password FROM mailbox_cell ORDER BY mailboxid", as: PostgresBytes.self).map(\.bytes)
+            let before = try await organization.sql("SELECT password FROM mailbox_cell ORDER BY mailboxid", as: PostgresBytes.self)
+                .map(\.bytes)
             let session = try await organization.session()
             let error = await #expect(throws: FieldsealError.self) { try await session.changeKey(to: nil) }
             #expect(error?.code == .cannotDecryptExistingData)
             #expect(error?.message.contains(ids[1].text) == true && error?.message.contains("password") == true)
-            #expect(try await organization.sql("SELECT password FROM mailbox_cell ORDER BY mailboxid", as: PostgresBytes.self).map(\.bytes) == before)
+            #expect(
+                try await organization.sql("SELECT password FROM mailbox_cell ORDER BY mailboxid", as: PostgresBytes.self).map(
+                    \.bytes) == before)
             #expect(try await organization.sql("SELECT key_version FROM encryption", as: Int.self) == [1])
             #expect(try await organization.sql("SELECT count(*) FROM pg_class WHERE relname ~ '_cell_k2$'", as: Int.self) == [0])
             let report = try await organization.session().verifyCells()
-            #expect(report.cells == 3 && report.bad.map(\.cause) == [.damagedOrMoved] && report.bad[0].address.contains(ids[1].text))
+            #expect(
+                report.cells == 3 && report.bad.map(\.cause) == [.damagedOrMoved] && report.bad[0].address.contains(ids[1].text))
         }
     }
 
@@ -92,7 +102,8 @@ struct KeyChangeTests {
             _ = try await stale.create(.mailbox, [.init("name", "m"), .init("password", "new")])
             _ = try await stale.upsert(.mailbox, id: id, [.init("password", nil)], condition: .mustExist)
             #expect(try await organization.sql("SELECT count(password) FROM mailbox_cell", as: Int.self) == [1])
-            #expect(try await organization.sql("SELECT ispasswordset FROM mailbox WHERE mailboxid = '\(id)'", as: Bool.self) == [false])
+            #expect(
+                try await organization.sql("SELECT ispasswordset FROM mailbox WHERE mailboxid = '\(id)'", as: Bool.self) == [false])
             #expect(try await organization.session().verifyCells().bad.isEmpty)
         }
     }
@@ -112,7 +123,8 @@ struct KeyChangeTests {
                             number += 1
                             let id = ids[writer * 2 + number % 2]
                             let text = "writer \(writer) value \(number)"
-                            _ = try await session.upsert(.mailbox, id: id, [.init("password", .string(text))], condition: .mustExist)
+                            _ = try await session.upsert(
+                                .mailbox, id: id, [.init("password", .string(text))], condition: .mustExist)
                             last[id] = text
                         }
                         return last
@@ -126,9 +138,13 @@ struct KeyChangeTests {
             let key = try #require(organization.deployment.keyring.dataKey(of: session.state))
             #expect(session.state.keyVersion == 6 && last.count == 8)
             for (id, text) in last {
-                let cell = try await organization.sql("SELECT password FROM mailbox_cell WHERE mailboxid = '\(id)' AND key_version = (SELECT key_version FROM encryption)", as: PostgresBytes.self)
+                let cell = try await organization.sql(
+                    "SELECT password FROM mailbox_cell WHERE mailboxid = '\(id)' AND key_version = (SELECT key_version FROM encryption)",
+                    as: PostgresBytes.self)
                 let address = CellAddress(organization: organization.organization.id, record: id, attribute: "mailbox.password")
-                try key.open(try #require(cell.first).bytes, at: address).withBytes { #expect(String(decoding: $0, as: UTF8.self) == text) }
+                try key.open(try #require(cell.first).bytes, at: address).withBytes {
+                    #expect(String(decoding: $0, as: UTF8.self) == text)
+                }
             }
             #expect(try await organization.session().verifyCells().bad.isEmpty)
         }
@@ -161,7 +177,8 @@ struct KeyChangeTests {
             var policy = organization.deployment.policy
             policy.changeQuota = 2
             let limited = Deployment(
-                conninfo: organization.deployment.conninfo, pool: organization.deployment.pool, kek: organization.deployment.kek, policy: policy)
+                conninfo: organization.deployment.conninfo, pool: organization.deployment.pool, kek: organization.deployment.kek,
+                policy: policy)
             func change() async throws {
                 _ = try await Session.begin(limited, organization: "contoso", caller: TestOrganization.caller).changeKey(to: nil)
             }
@@ -184,8 +201,11 @@ struct KeyChangeTests {
                 _ = try reader.query("SELECT count(*) FROM \(schema).mailbox_cell_k1")
             }
             _ = try await organization.session().changeKey(to: nil)
-            #expect(try await reader.run { try $0.query("SELECT count(*) FROM \(schema).mailbox_cell_k1")[0].decode(0, as: Int.self) } == 2)
-            #expect(try await organization.sql("SELECT count(*) FROM pg_class WHERE relname = 'mailbox_cell_k1'", as: Int.self) == [1])
+            #expect(
+                try await reader.run { try $0.query("SELECT count(*) FROM \(schema).mailbox_cell_k1")[0].decode(0, as: Int.self) }
+                    == 2)
+            #expect(
+                try await organization.sql("SELECT count(*) FROM pg_class WHERE relname = 'mailbox_cell_k1'", as: Int.self) == [1])
             await reader.rollBack()
             _ = try await organization.session().changeKey(to: nil)
             #expect(try await organization.sql("SELECT count(*) FROM pg_class WHERE relname ~ '_cell_k[12]$'", as: Int.self) == [0])

@@ -13,7 +13,8 @@ struct MetadataTests {
         let names = EntityCatalog.all.flatMap { entity in entity.encryptedAttributes.map { entity.cellName($0.logicalName) } }
         #expect(
             names == [
-                "emailserverprofile.incomingpassword", "emailserverprofile.outgoingpassword", "mailbox.password", "queue.emailpassword",
+                "emailserverprofile.incomingpassword", "emailserverprofile.outgoingpassword", "mailbox.password",
+                "queue.emailpassword",
                 "usersettings.emailpassword",
             ])
         #expect(EntityCatalog.withCells.map(\.logicalName) == ["emailserverprofile", "mailbox", "queue", "usersettings"])
@@ -25,7 +26,9 @@ struct MetadataTests {
             for entity in EntityCatalog.all {
                 let columns = try await organization.columns(of: entity.logicalName)
                 for attribute in entity.attributes where !attribute.isEncrypted {
-                    #expect(columns[attribute.logicalName] == attribute.type.columnType, "\(entity.logicalName).\(attribute.logicalName)")
+                    #expect(
+                        columns[attribute.logicalName] == attribute.type.columnType,
+                        "\(entity.logicalName).\(attribute.logicalName)")
                 }
                 let known = Set(entity.attributes.filter { !$0.isEncrypted }.map(\.logicalName)).union(entity.setFlags.values)
                 #expect(Set(columns.keys) == known, "\(entity.logicalName)")
@@ -38,7 +41,9 @@ struct MetadataTests {
         }
     }
 
-    @Test("The three encryption messages are in no role's row but the administrator's own check, and no role reaches what it must not")
+    @Test(
+        "The three encryption messages are in no role's row but the administrator's own check, and no role reaches what it must not"
+    )
     func privileges() {
         #expect(PrivilegeTable.depth(of: .delete, on: .mailbox, for: .systemAdministrator) == .organization)
         #expect(PrivilegeTable.depth(of: .update, on: .mailbox, for: .basicUser) == .own)

@@ -58,10 +58,13 @@ struct MigrationTests {
             let runner = MigrationRunner(conninfo: database.conninfo)
             try await execute(database, "UPDATE config.migration SET checksum = repeat('0', 64) WHERE name = '0002_deployment'")
             let changed = await #expect(throws: MigrationError.self) { try await runner.up() }
-            guard case .changedAfterApplied(_, "0002_deployment") = changed else { Issue.record("\(String(describing: changed))"); return }
+            guard case .changedAfterApplied(_, "0002_deployment") = changed else {
+                Issue.record("\(String(describing: changed))"); return
+            }
             try await execute(database, "DELETE FROM config.migration WHERE name = '0002_deployment'")
             try await execute(
-                database, "INSERT INTO config.migration (scope, name, checksum, milliseconds) VALUES ('config', '9999_future', '', 0)")
+                database,
+                "INSERT INTO config.migration (scope, name, checksum, milliseconds) VALUES ('config', '9999_future', '', 0)")
             let newer = await #expect(throws: MigrationError.self) { try await runner.up() }
             guard case .newerDatabase(_, "9999_future") = newer else { Issue.record("\(String(describing: newer))"); return }
         }

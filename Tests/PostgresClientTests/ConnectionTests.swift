@@ -125,7 +125,9 @@ struct ConnectionTests {
             var seen = 0
             #expect(try connection.copyOut("COPY t TO STDOUT") { _ in seen += 1 } == 1_000)
             #expect(seen == 1_000)
-            #expect(throws: Stop.self) { try connection.copyOut("COPY (SELECT generate_series(1, 1000000)) TO STDOUT") { _ in throw Stop() } }
+            #expect(throws: Stop.self) {
+                try connection.copyOut("COPY (SELECT generate_series(1, 1000000)) TO STDOUT") { _ in throw Stop() }
+            }
             #expect(throws: Stop.self) { try connection.copyIn("COPY t FROM STDIN") { _ in throw Stop() } }
             #expect(throws: PostgresError.self) {
                 try connection.copyIn("COPY t FROM STDIN") { write in try Array("x\n".utf8).withUnsafeBytes { try write($0) } }
@@ -166,7 +168,8 @@ struct ConnectionTests {
             let observer = try await PostgresConnection.connect(database.conninfo)
             try await observer.run { observer in
                 _ = try observer.query(
-                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
             }
             let fresh = try await pool.withConnection { $0.backendID }
             #expect(!pids.contains(fresh))

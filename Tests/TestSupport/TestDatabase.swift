@@ -1,6 +1,6 @@
-import PostgresClient
 import Foundation
 import Migrations
+import PostgresClient
 
 /// A database of a test's own, in the PostgreSQL that `Tests/run` started.
 public final class TestDatabase: Sendable {
@@ -25,7 +25,9 @@ public final class TestDatabase: Sendable {
         do {
             if migrated {
                 try await serialized.run { try await MigrationRunner(conninfo: database.conninfo).bootstrap() }
-                for outcome in try await MigrationRunner(conninfo: database.conninfo).up() { if let error = outcome.error { throw error } }
+                for outcome in try await MigrationRunner(conninfo: database.conninfo).up() {
+                    if let error = outcome.error { throw error }
+                }
             }
             result = .success(try await body(database))
         } catch {

@@ -47,7 +47,8 @@ extension Session {
         try await recordingRefusal(change ? "change" : "activate") {
             try requireSystemAdministrator()
             if text.isEmpty {
-                throw FieldsealError(.keyValidation, "The key is empty. Encryption can't be turned off; give a new key to change it.")
+                throw FieldsealError(
+                    .keyValidation, "The key is empty. Encryption can't be turned off; give a new key to change it.")
             }
         }
         let session = self

@@ -239,7 +239,8 @@ private struct KeyChange {
         }
         let count = try await sealed
         guard rows == count.rows else {
-            throw FieldsealError(.encryption, "PostgreSQL took \(rows) of \(count.rows) rows of \(entity.logicalName). Nothing was changed.")
+            throw FieldsealError(
+                .encryption, "PostgreSQL took \(rows) of \(count.rows) rows of \(entity.logicalName). Nothing was changed.")
         }
         return count.cells
     }
@@ -282,7 +283,8 @@ private struct KeyChange {
                 } catch is CellError {
                     throw FieldsealError(
                         .cannotDecryptExistingData,
-                        "The cell of \(address) does not open, so the key was not changed. `fieldseal verify` names every such cell.")
+                        "The cell of \(address) does not open, so the key was not changed. `fieldseal verify` names every such cell."
+                    )
                 }
                 cells += 1
             }

@@ -23,7 +23,8 @@ public struct OrganizationRegistry: Sendable {
     public func create(name: String, by caller: Caller) async throws -> Organization {
         guard Organization.isName(name) else {
             throw FieldsealError(
-                .invalidArgument, "An organization's name is 1 to 39 lower-case letters, digits and hyphens, and begins with a letter.")
+                .invalidArgument,
+                "An organization's name is 1 to 39 lower-case letters, digits and hyphens, and begins with a letter.")
         }
         let organization = Organization(id: UUID(), name: name)
         return try await owning { connection in
@@ -58,12 +59,15 @@ public struct OrganizationRegistry: Sendable {
         return try await owning { connection in
             let there = try connection.query(
                 "SELECT to_regclass($1) IS NOT NULL", [.text("\(quoteIdentifier(schema)).encryption")])
-            guard try there[0].decode(0), let row = try connection.query(
-                "SELECT organization_id FROM \(quoteIdentifier(schema)).encryption").first
+            guard try there[0].decode(0),
+                let row = try connection.query(
+                    "SELECT organization_id FROM \(quoteIdentifier(schema)).encryption"
+                ).first
             else {
                 throw FieldsealError(
                     .objectDoesNotExist,
-                    "There is no organization in the schema \(schema). Restore it first, or make one: fieldseal org create \(name).")
+                    "There is no organization in the schema \(schema). Restore it first, or make one: fieldseal org create \(name)."
+                )
             }
             let organization = Organization(id: try row.decode(0), name: name)
             try register(organization, by: caller, attached: true, on: connection)
@@ -120,7 +124,8 @@ public struct OrganizationRegistry: Sendable {
                     .bool(attached),
                 ])
         } catch let error as PostgresError where error.sqlState == "23505" {
-            throw FieldsealError(.duplicateRecord, "The organization \(organization.name) is there already; see `fieldseal org list`.")
+            throw FieldsealError(
+                .duplicateRecord, "The organization \(organization.name) is there already; see `fieldseal org list`.")
         }
     }
 

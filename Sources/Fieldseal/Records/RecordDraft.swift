@@ -15,7 +15,8 @@ struct RecordDraft: Sendable {
         let businessUnit: UUID
     }
 
-    init(_ entity: EntityDefinition, id: UUID, _ values: [String: AttributeValue], secrets: [String: String?] = [:], origin: Origin) {
+    init(_ entity: EntityDefinition, id: UUID, _ values: [String: AttributeValue], secrets: [String: String?] = [:], origin: Origin)
+    {
         self.entity = entity
         self.id = id
         self.values = values

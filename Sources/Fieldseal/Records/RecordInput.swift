@@ -56,7 +56,8 @@ public struct RecordInput: Sendable {
         // A lookup to several entities is also bound as ATTRIBUTE_ENTITY.
         let parts = property.lowercased().split(separator: "_", maxSplits: 1)
         guard let attribute = parts.first.flatMap({ entity[String($0)] }), attribute.type.isReference else {
-            throw FieldsealError(.payloadDoesNotFit, "\(entity.logicalName) has no navigation property \(property.quotedForMessage).")
+            throw FieldsealError(
+                .payloadDoesNotFit, "\(entity.logicalName) has no navigation property \(property.quotedForMessage).")
         }
         guard try isTaken(attribute, for: purpose) else { return }
         if value == .null {

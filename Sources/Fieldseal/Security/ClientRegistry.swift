@@ -41,7 +41,8 @@ public struct ClientRegistry: Sendable {
         let id = UUID.timeOrdered()
         let secret = Data(try randomBytes(count: 32)).base64URL
         let userID = UUID.timeOrdered()
-        let user = try RecordDraft.systemUser(id: userID, name: "# \(name)", domainName: "client\\\(name)", in: organization, on: connection)
+        let user = try RecordDraft.systemUser(
+            id: userID, name: "# \(name)", domainName: "client\\\(name)", in: organization, on: connection)
         try user.insert(into: organization, on: connection)
         do {
             _ = try connection.query(
@@ -117,7 +118,8 @@ public struct ClientRegistry: Sendable {
             [.uuid(organization.id), .text(nameOrID)]
         )
         guard result.affectedRows == 1 else {
-            throw FieldsealError(.objectDoesNotExist, "\(organization.name) has no client \(nameOrID); see `fieldseal client list`.")
+            throw FieldsealError(
+                .objectDoesNotExist, "\(organization.name) has no client \(nameOrID); see `fieldseal client list`.")
         }
         try SecurityEvent(.clientDisabled, .succeeded, details: nameOrID).insert(for: organization, by: caller, on: connection)
     }
@@ -160,7 +162,8 @@ public struct ClientRegistry: Sendable {
         var isRight = false
         for row in rows {
             func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
-            let honoured = constantTimeEqual(try bytes(2), try clientTag(clientID, organization.id, try row.decode(0), try row.decode(1)))
+            let honoured = constantTimeEqual(
+                try bytes(2), try clientTag(clientID, organization.id, try row.decode(0), try row.decode(1)))
             let salt = try bytes(4)
             let verifier = try bytes(5)
             let genuine = constantTimeEqual(try bytes(6), try secretTag(try row.decode(3), clientID, salt, verifier))

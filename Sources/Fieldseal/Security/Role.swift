@@ -37,17 +37,17 @@ public enum PrivilegeTable {
     private static func row(of role: Role, on entity: String) -> Row {
         switch (role, entity) {
         //                                                                 read           create         update         delete
-        case (.systemAdministrator, _):                                   (.organization, .organization, .organization, .organization)
-        case (.emailAdministrator, "emailserverprofile"):                 (.organization, .organization, .organization, .organization)
-        case (.emailAdministrator, "mailbox"):                            (.organization, .organization, .organization, .organization)
-        case (.emailAdministrator, "queue"):                              (.organization, .organization, .organization, .organization)
-        case (.emailAdministrator, "usersettings"):                       (.organization, .none,         .organization, .none)
-        case (.basicUser, "mailbox"):                                     (.own,          .none,         .own,          .none)
-        case (.basicUser, "usersettings"):                                (.own,          .none,         .own,          .none)
-        case (.basicUser, "emailserverprofile"), (.basicUser, "queue"):   (.none,         .none,         .none,         .none)
-        case (.emailRouter, "mailbox"):                                   (.organization, .none,         .organization, .none)
-        case (.emailRouter, "emailserverprofile"):                        (.organization, .none,         .organization, .none)
-        case (_, _):                                                      (.organization, .none,         .none,         .none)
+        case (.systemAdministrator, _): (.organization, .organization, .organization, .organization)
+        case (.emailAdministrator, "emailserverprofile"): (.organization, .organization, .organization, .organization)
+        case (.emailAdministrator, "mailbox"): (.organization, .organization, .organization, .organization)
+        case (.emailAdministrator, "queue"): (.organization, .organization, .organization, .organization)
+        case (.emailAdministrator, "usersettings"): (.organization, .none, .organization, .none)
+        case (.basicUser, "mailbox"): (.own, .none, .own, .none)
+        case (.basicUser, "usersettings"): (.own, .none, .own, .none)
+        case (.basicUser, "emailserverprofile"), (.basicUser, "queue"): (.none, .none, .none, .none)
+        case (.emailRouter, "mailbox"): (.organization, .none, .organization, .none)
+        case (.emailRouter, "emailserverprofile"): (.organization, .none, .organization, .none)
+        case (_, _): (.organization, .none, .none, .none)
         }
     }
 }

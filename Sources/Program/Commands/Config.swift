@@ -25,7 +25,8 @@ struct Config: AsyncParsableCommand {
             ]
             var problems: [String] = []
             do { _ = try KeyEncryptionKeyFile.read(settings.kekFile) } catch { problems.append("\(error)") }
-            for path in [settings.certificateFile, settings.privateKeyFile] where !FileManager.default.isReadableFile(atPath: path) {
+            for path in [settings.certificateFile, settings.privateKeyFile] where !FileManager.default.isReadableFile(atPath: path)
+            {
                 problems.append("\(path.isEmpty ? "no certificate or private key is named" : "\(path) can't be read")")
             }
             options.report(

@@ -26,7 +26,9 @@ struct Dev: AsyncParsableCommand {
         LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
         // Only with a new cluster: beside an old one, a new key would open nothing of it.
         let kekFile = home.file("kek")
-        if !postgres.isInitialized, !FileManager.default.fileExists(atPath: kekFile) { try KeyEncryptionKeyFile.create(at: kekFile) }
+        if !postgres.isInitialized, !FileManager.default.fileExists(atPath: kekFile) {
+            try KeyEncryptionKeyFile.create(at: kekFile)
+        }
         Self.say("Starting PostgreSQL in \(home.path) …")
         try await postgres.run { try await Self.serve(home, postgres) }
     }
@@ -132,7 +134,9 @@ struct Dev: AsyncParsableCommand {
         let marker = home.file("samples-created")
         guard !FileManager.default.fileExists(atPath: marker) else { return }
         func session(_ name: String) async throws -> Session {
-            guard let id = file.clients[name].flatMap({ UUID(uuidString: $0.clientId) }) else { throw DevelopmentError.cannotWrite("dev.json") }
+            guard let id = file.clients[name].flatMap({ UUID(uuidString: $0.clientId) }) else {
+                throw DevelopmentError.cannotWrite("dev.json")
+            }
             return try await Session.begin(
                 deployment, organization: file.organization, client: id, address: nil, requestID: "dev")
         }

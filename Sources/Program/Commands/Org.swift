@@ -64,7 +64,8 @@ struct Org: AsyncParsableCommand {
             options.report(
                 .object(
                     [
-                        .init("organization", .string(session.organization.name)), .init("id", .string(session.organization.id.text)),
+                        .init("organization", .string(session.organization.name)),
+                        .init("id", .string(session.organization.id.text)),
                         .init("schema", .string(session.organization.schema)),
                     ] + status.members),
                 """

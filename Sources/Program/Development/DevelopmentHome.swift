@@ -23,7 +23,8 @@ struct DevelopmentHome: Sendable {
         let absolute = given.hasPrefix("/") ? given : "\(FileManager.default.currentDirectoryPath)/\(given)"
         path = URL(filePath: absolute).standardizedFileURL.path
         // Entered by PostgreSQL's user, read by nobody else.
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
+        try FileManager.default.createDirectory(
+            atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
         guard getuid() == 0 else {
             databaseUser = nil
             return

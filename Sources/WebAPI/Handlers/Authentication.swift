@@ -1,6 +1,6 @@
 import Fieldseal
-import HTTPTypes
 import Foundation
+import HTTPTypes
 import Hummingbird
 
 extension WebAPI {

@@ -5,7 +5,9 @@ import Hummingbird
 
 // Functions and actions that belong to no entity.
 extension WebAPI {
-    func operation(_ name: String, _ request: Request, _ session: Session, _ representation: Representation) async throws -> Response {
+    func operation(_ name: String, _ request: Request, _ session: Session, _ representation: Representation) async throws
+        -> Response
+    {
         switch (name, request.method) {
         case ("WhoAmI", .get):
             let (user, unit, organization) = try await session.whoAmI()
@@ -20,7 +22,8 @@ extension WebAPI {
             let isActive = try await session.isDataEncryptionActive()
             return APIResponse.json(
                 .object([
-                    representation.context("Microsoft.Dynamics.CRM.IsDataEncryptionActiveResponse"), .init("IsActive", .bool(isActive)),
+                    representation.context("Microsoft.Dynamics.CRM.IsDataEncryptionActiveResponse"),
+                    .init("IsActive", .bool(isActive)),
                 ]))
         case ("RetrieveDataEncryptionKey", .get):
             let key = try await session.retrieveDataEncryptionKey()

@@ -43,7 +43,8 @@ enum ODataPath: Sendable {
         var value = key
         if let equals = key.firstIndex(of: "=") {
             guard key[..<equals].lowercased() == entity.primaryID else {
-                throw FieldsealError(.notImplemented, "Alternate keys are not supported; address the record by its \(entity.primaryID).")
+                throw FieldsealError(
+                    .notImplemented, "Alternate keys are not supported; address the record by its \(entity.primaryID).")
             }
             value = key[key.index(after: equals)...]
         }

@@ -70,7 +70,8 @@ struct ODataQuery: Sendable {
         guard let attribute = entity.encryptedAttributes.first(where: { words.contains($0.logicalName) }) else { return }
         throw FieldsealError(
             .queryDoesNotFit,
-            "\(attribute.logicalName) is encrypted, and encrypted attributes can't be searched or sorted: \(option) must not name it.")
+            "\(attribute.logicalName) is encrypted, and encrypted attributes can't be searched or sorted: \(option) must not name it."
+        )
     }
 }
 

@@ -6,7 +6,9 @@ struct Representation: Sendable {
     /// The address of the API with its version, such as `https://…/contoso/api/data/v9.2`.
     let serviceRoot: String
 
-    func context(_ fragment: String) -> JSONValue.Member { .init("@odata.context", .string("\(serviceRoot)/$metadata#\(fragment)")) }
+    func context(_ fragment: String) -> JSONValue.Member {
+        .init("@odata.context", .string("\(serviceRoot)/$metadata#\(fragment)"))
+    }
 
     /// The address of a record.
     func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }

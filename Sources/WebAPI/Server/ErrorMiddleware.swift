@@ -22,7 +22,8 @@ final class ErrorMiddleware: RouterMiddleware {
         var response: Response
         if running > limit {
             response = APIResponse.error(
-                FieldsealError(.concurrentRequestsExceeded, "The server is busy. Try again.", retryAfter: 1), status: .serviceUnavailable)
+                FieldsealError(.concurrentRequestsExceeded, "The server is busy. Try again.", retryAfter: 1),
+                status: .serviceUnavailable)
         } else {
             do {
                 response = try await next(request, context)

@@ -49,7 +49,8 @@ public struct PlainServer: Sendable {
                 FieldsealError(.httpsRequired, "This request is served over HTTPS only: \(baseURL)\(request.uri.path.prefix(200))"))
         }
         // Only what is certainly a path of ours is repeated in the address.
-        let path = segments.allSatisfy { $0.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") } }
+        let path =
+            segments.allSatisfy { $0.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") } }
             ? request.uri.path : "/"
         return Response(status: .permanentRedirect, headers: [.location: "\(baseURL)\(path)"])
     }
