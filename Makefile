@@ -24,15 +24,15 @@ test: ## Run every test there is, against a real PostgreSQL that the tests start
 	@Tests/run
 
 bench: ## Measure the figures of the README, and write .fieldseal/bench.json
-	@scripts/install-packages $(TEST_PACKAGES)
+	@scripts/install-packages $(TEST_PACKAGES) nghttp2-client
 	@Benchmarks/run
 
 lint: ## Check format and house rules
-	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks
 	@scripts/tidy
 
 format: ## Format the Swift files
-	swift format --in-place --recursive --parallel Package.swift Sources Tests
+	swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks
 
 docs: ## Check that the links of the documentation lead somewhere
 	@scripts/tidy --links

@@ -89,6 +89,8 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .executableTarget(
+            name: "CellBenchmark", dependencies: ["CellCrypto"], path: "Benchmarks/CellBenchmark", swiftSettings: settings),
         .target(
             name: "TestSupport", dependencies: ["Migrations", "PostgresClient"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "CellCryptoTests", dependencies: ["CellCrypto"], swiftSettings: settings),

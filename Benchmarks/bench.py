@@ -1,0 +1,60 @@
+"""Measures figures, each against its reference in turn in one run, and writes their ratios to .fieldseal/bench.json.
+
+    bench.py [FIGURE…]      all of them, or those whose names begin so
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import platform
+import statistics
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "Benchmarks"), str(ROOT / "Tests/Service"), str(ROOT / "Tests/Reader")]
+
+OUTPUT = ROOT / ".fieldseal" / "bench.json"
+
+
+def paired(subject, reference, runs=3):
+    """Runs both in turn and returns the medians: (subject, reference)."""
+    sides = [], []
+    for number in range(runs + 1):
+        for side, measure in zip(sides, (subject, reference)):
+            value = measure()
+            # The first of each warms up.
+            if number:
+                side.append(value)
+    return tuple(map(statistics.median, sides))
+
+
+def record(name, ratio, goal, **detail):
+    """Prints one figure and keeps it beside those of earlier runs."""
+    known = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {"figures": {}}
+    known["machine"] = {"cores": os.cpu_count(), "system": platform.platform()}
+    known["figures"][name] = {
+        "ratio": round(ratio, 4), "goal": goal, "detail": detail,
+        "measuredOn": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(json.dumps(known, indent=2) + "\n")
+    details = ", ".join(f"{key} {value}" for key, value in detail.items())
+    print(f"{name:28} {ratio:8.3f}  goal {goal}  ({details})", flush=True)
+
+
+def main(wanted):
+    import api
+    import cell
+    import keychange
+
+    for group in (cell, api, keychange):
+        names = [name for name in group.FIGURES if not wanted or any(name.startswith(w) for w in wanted)]
+        if names:
+            group.run(names)
+
+
+if __name__ == "__main__":
+    # The modules below import this one by its name.
+    sys.modules["bench"] = sys.modules["__main__"]
+    main(sys.argv[1:])
