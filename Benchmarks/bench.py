@@ -29,18 +29,21 @@ def paired(subject, reference, runs=3):
     return tuple(map(statistics.median, sides))
 
 
-def record(name, ratio, goal, **detail):
-    """Prints one figure and keeps it beside those of earlier runs."""
-    known = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {"figures": {}}
-    known["machine"] = {"cores": os.cpu_count(), "system": platform.platform()}
-    known["figures"][name] = {
-        "ratio": round(ratio, 4), "goal": goal, "detail": detail,
-        "measuredOn": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+def record(figure, ratio, goal, **detail):
+    """Prints one figure and keeps it beside those of earlier runs. A goal is such as "<= 1.3" or ">= 0.5"."""
+    known = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else []
+    sign, bound = goal.split()
+    detail["measuredOn"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    detail["machine"] = f"{os.cpu_count()} cores, {platform.platform()}"
+    entry = {
+        "figure": figure, "ratio": round(ratio, 4), "goal": float(bound), "better": "lower" if sign == "<=" else "higher",
+        "detail": detail,
     }
+    known = sorted([e for e in known if e["figure"] != figure] + [entry], key=lambda e: e["figure"])
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_text(json.dumps(known, indent=2) + "\n")
-    details = ", ".join(f"{key} {value}" for key, value in detail.items())
-    print(f"{name:28} {ratio:8.3f}  goal {goal}  ({details})", flush=True)
+    shown = ", ".join(f"{key} {value}" for key, value in detail.items() if key not in ("measuredOn", "machine"))
+    print(f"{figure:28} {ratio:8.3f}  goal {goal:8}  {shown}", flush=True)
 
 
 def main(wanted):

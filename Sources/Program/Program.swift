@@ -22,6 +22,9 @@ struct Program: AsyncParsableCommand {
     static func main() async {
         // A peer that hangs up is an error of that connection, not the end of the program.
         signal(SIGPIPE, SIG_IGN)
+        // A core dump would hold keys.
+        var none = rlimit(rlim_cur: 0, rlim_max: 0)
+        setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         await main(nil)
     }
 }
