@@ -39,6 +39,8 @@ public struct KeyPolicy: Sendable {
     public var changeQuota: Int?
     /// Seconds.
     public var quotaInterval = 3_600
+    /// How long a key change tries to lock writers out for its last moment, before it gives up.
+    public var patience = Duration.seconds(60)
     /// Failures within ``failureInterval`` after which an account is locked for its address.
     public var failureLimit = 10
     /// Seconds.

@@ -78,6 +78,9 @@ struct Settings: Sendable {
         try number("keys.iterations", &policy.iterations, 210_000...10_000_000)
         if let quota = reader.int(forKey: "keys.changeQuota") { policy.changeQuota = quota }
         try number("keys.quotaSeconds", &policy.quotaInterval, 1...31_536_000)
+        var patience = Int(policy.patience.components.seconds)
+        try number("keys.patienceSeconds", &patience, 1...86_400)
+        policy.patience = .seconds(patience)
         try number("limits.headSeconds", &limits.headSeconds, 1...3_600)
         try number("limits.bodySeconds", &limits.bodySeconds, 1...3_600)
         try number("limits.idleSeconds", &limits.idleSeconds, 1...86_400)
@@ -95,7 +98,8 @@ struct Settings: Sendable {
     static let keys: Set<String> = [
         "database", "migrationDatabase", "connections", "kekFile", "baseURL", "https.host", "https.port",
         "https.certificateFile", "https.privateKeyFile", "http.host", "http.port", "log.level", "keys.iterations",
-        "keys.changeQuota", "keys.quotaSeconds", "limits.headSeconds", "limits.bodySeconds", "limits.idleSeconds",
+        "keys.changeQuota", "keys.quotaSeconds", "keys.patienceSeconds", "limits.headSeconds", "limits.bodySeconds",
+        "limits.idleSeconds",
         "limits.connections", "limits.requests",
     ]
 

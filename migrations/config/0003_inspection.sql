@@ -39,9 +39,16 @@ COMMENT ON VIEW config.encryption_status IS 'One row per organization: is it act
 
 CREATE VIEW config.key_history AS
 SELECT o.name AS organization, k.key_version, k.fingerprint, k.origin, k.created_on, k.created_by, k.created_from,
-       k.retired_on, k.duration, k.cells, k.rotation_id
+       k.retired_on, k.duration, k.cells, k.pause, k.purged_on, k.rotation_id
   FROM config.organization_key AS k JOIN config.organization AS o USING (organization_id);
 COMMENT ON VIEW config.key_history IS 'Every key version that config remembers: who, when, how long it took. No key bytes.';
 
-GRANT SELECT ON config.encryption_status, config.key_history TO fieldseal_inspector, fieldseal_service;
+CREATE VIEW config.key_change_progress AS
+SELECT o.name AS organization, c.phase, c.cells, c.total, round(100.0 * c.cells / nullif(c.total, 0))::integer AS percent,
+       now() - c.started_on AS running_for, c.started_by, c.backend,
+       EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = c.backend AND a.datname = current_database()) AS is_alive
+  FROM config.key_change AS c JOIN config.organization AS o USING (organization_id);
+COMMENT ON VIEW config.key_change_progress IS 'Key changes under way. SELECT pg_cancel_backend(backend) stops one; the old key stays.';
+
+GRANT SELECT ON config.encryption_status, config.key_history, config.key_change_progress TO fieldseal_inspector, fieldseal_service;
 GRANT EXECUTE ON FUNCTION config.organization_encryption() TO fieldseal_inspector, fieldseal_service;

@@ -49,6 +49,27 @@ CREATE TABLE usersettings_cell (
     PRIMARY KEY (key_version, systemuserid)
 ) PARTITION BY LIST (key_version);
 
+-- What is written while a key change copies, to be copied again. Unlogged: a change does not outlive PostgreSQL either.
+CREATE UNLOGGED TABLE cell_change (
+    entity text NOT NULL,
+    record_id uuid NOT NULL
+);
+COMMENT ON TABLE cell_change IS 'Records whose cells were written since a running key change began, as often as they were.';
+
+-- Cells that a change with --skip-unreadable left out, as they were.
+CREATE TABLE quarantined_cell (
+    quarantined_cell_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    quarantined_on timestamptz NOT NULL DEFAULT now(),
+    rotation_id uuid NOT NULL,
+    entity text NOT NULL,
+    record_id uuid NOT NULL,
+    attribute text NOT NULL,
+    key_version integer NOT NULL,
+    content bytea NOT NULL
+);
+ALTER TABLE quarantined_cell ALTER content SET STORAGE EXTERNAL, ALTER content SET STATISTICS 0;
+COMMENT ON TABLE quarantined_cell IS 'Cells that did not open and were left behind by a key change that was told to.';
+
 -- The cell tables in the one order in which they are locked: entity, its id's column.
 CREATE VIEW cell_table AS
 SELECT * FROM (VALUES
@@ -122,6 +143,14 @@ BEGIN
                 RETURN NULL;
             END
             $body$;
+            CREATE FUNCTION %1$s_notes_change() RETURNS trigger
+                LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $body$
+            BEGIN
+                INSERT INTO cell_change (entity, record_id)
+                VALUES ('%1$s', CASE WHEN TG_OP = 'DELETE' THEN OLD.%2$I ELSE NEW.%2$I END);
+                RETURN NULL;
+            END
+            $body$;
             CREATE TRIGGER cell_needs_record BEFORE INSERT ON %1$s_cell
                 FOR EACH ROW EXECUTE FUNCTION %1$s_cell_needs_record();
             CREATE TRIGGER cell_keeps_id BEFORE UPDATE OF key_version, %2$I ON %1$s_cell
@@ -166,7 +195,7 @@ BEGIN
         END LOOP;
         EXECUTE format('ALTER TABLE %I ADD CONSTRAINT row_has_key_version CHECK (key_version = %s)', leaf, version);
         -- The load goes to the leaf itself; the right to do so ends with the switch.
-        EXECUTE format('GRANT SELECT, INSERT ON %I TO fieldseal_service', leaf);
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO fieldseal_service', leaf);
     END LOOP;
 END
 $$;
@@ -192,6 +221,49 @@ END
 $$;
 COMMENT ON FUNCTION lock_generations() IS 'Makes writers of cells wait until the transaction ends; readers go on.';
 
+CREATE FUNCTION announce_change() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    t record;
+    leaf text;
+BEGIN
+    -- Whoever wrote a cell before has ended when this is granted; whoever writes one afterwards fires the trigger.
+    PERFORM lock_generations();
+    FOR t IN SELECT * FROM cell_table ORDER BY position LOOP
+        leaf := format('%s_cell_k%s', t.entity, (SELECT e.key_version FROM encryption AS e));
+        IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = leaf::regclass AND tgname = 'notes_change') THEN
+            EXECUTE format('ALTER TABLE %I ENABLE TRIGGER notes_change', leaf);
+        ELSE
+            EXECUTE format('CREATE TRIGGER notes_change AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION %I()',
+                leaf, t.entity || '_notes_change');
+        END IF;
+        -- A vacuum of the leaf would hold the switch up, and is in vain.
+        EXECUTE format('ALTER TABLE %I SET (autovacuum_enabled = false)', leaf);
+    END LOOP;
+    DELETE FROM cell_change;
+END
+$$;
+COMMENT ON FUNCTION announce_change() IS 'From its commit on, every write of a cell is noted in cell_change.';
+
+CREATE FUNCTION end_change() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '20ms' AS $$
+DECLARE
+    leaf regclass;
+BEGIN
+    FOR leaf IN
+        SELECT tg.tgrelid FROM pg_trigger AS tg JOIN pg_class AS c ON c.oid = tg.tgrelid
+         WHERE c.relnamespace = current_schema()::regnamespace AND tg.tgname = 'notes_change' AND tg.tgenabled <> 'D'
+           AND c.relname LIKE '%\_k' || (SELECT e.key_version FROM encryption AS e)
+    LOOP
+        -- Disabled and not dropped: dropping would wait for every reader, and make everybody wait behind it.
+        EXECUTE format('ALTER TABLE %s DISABLE TRIGGER notes_change', leaf);
+        EXECUTE format('ALTER TABLE %s RESET (autovacuum_enabled)', leaf);
+    END LOOP;
+    DELETE FROM cell_change;
+END
+$$;
+COMMENT ON FUNCTION end_change() IS 'Takes back what announce_change did, after a change that failed or died.';
+
 CREATE FUNCTION switch_generation(
     version integer, new_salt bytea, new_iterations integer, new_key_check bytea, new_fingerprint text, new_rotation_id uuid,
     of_organization uuid
@@ -207,7 +279,7 @@ BEGIN
     END IF;
     FOR t IN SELECT * FROM cell_table ORDER BY position LOOP
         leaf := format('%s_cell_k%s', t.entity, version);
-        EXECUTE format('REVOKE INSERT ON %I FROM fieldseal_service', leaf);
+        EXECUTE format('REVOKE INSERT, UPDATE, DELETE ON %I FROM fieldseal_service', leaf);
         EXECUTE format('GRANT SELECT ON %I TO fieldseal_inspector', leaf);
         EXECUTE format('CREATE TRIGGER cell_refuses_truncate BEFORE TRUNCATE ON %I FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate()', leaf);
         EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES IN (%s)', t.entity || '_cell', leaf, version);
@@ -299,4 +371,5 @@ $$;
 GRANT INSERT, UPDATE, DELETE ON organization, businessunit, transactioncurrency, systemuser, team, role,
     emailserverprofile, mailbox, queue, usersettings TO fieldseal_service;
 GRANT INSERT, UPDATE, DELETE ON emailserverprofile_cell, mailbox_cell, queue_cell, usersettings_cell TO fieldseal_service;
-GRANT INSERT ON security_event TO fieldseal_service;
+GRANT INSERT ON security_event, quarantined_cell TO fieldseal_service;
+GRANT DELETE ON cell_change TO fieldseal_service;

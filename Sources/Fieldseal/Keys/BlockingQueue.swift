@@ -1,6 +1,6 @@
 import Foundation
 
-/// Hands byte buffers from one connection's thread to another's. Both may block: neither belongs to Swift's pool.
+/// Hands byte buffers from one thread to another. Both may block: neither belongs to Swift's pool.
 ///
 /// Holds at most ``capacity`` buffers, so that memory stays constant however much passes through.
 final class BlockingQueue: @unchecked Sendable {
@@ -16,19 +16,19 @@ final class BlockingQueue: @unchecked Sendable {
 
     /// Waits until there is room.
     ///
-    /// - Throws: ``Abandoned`` when the reader has gone.
+    /// - Throws: What the other side failed with.
     func put(_ buffer: [UInt8]) throws {
         condition.lock()
         defer { condition.unlock() }
         while buffers.count >= capacity, end == nil { condition.wait() }
-        guard end == nil else { throw Abandoned() }
+        if case .failure(let error) = end { throw error }
         buffers.append(buffer)
         condition.broadcast()
     }
 
     /// Waits for a buffer. Nil after the last one.
     ///
-    /// - Throws: What the writer failed with.
+    /// - Throws: What the other side failed with.
     func take() throws -> [UInt8]? {
         condition.lock()
         defer { condition.unlock() }
@@ -47,6 +47,11 @@ final class BlockingQueue: @unchecked Sendable {
         condition.unlock()
     }
 
-    /// The reader has gone.
-    struct Abandoned: Error {}
+    /// What a side failed with.
+    var failure: (any Error)? {
+        condition.lock()
+        defer { condition.unlock() }
+        guard case .failure(let error) = end else { return nil }
+        return error
+    }
 }

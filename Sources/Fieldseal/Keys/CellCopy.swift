@@ -8,14 +8,14 @@ enum CellCopy {
     static let header: [UInt8] = Array("PGCOPY\n".utf8) + [0xFF, 0x0D, 0x0A, 0] + [UInt8](repeating: 0, count: 8)
     static let trailer: [UInt8] = [0xFF, 0xFF]
 
-    /// Reads the rows of a `COPY (SELECT id, cell, …) TO STDOUT (FORMAT binary)`, one message of libpq at a time.
-    struct Reader {
+    /// Strips header and trailer off what libpq hands over, one message after the other.
+    struct Messages {
         private var isFirst = true
 
         /// The row in a message, or nil for the trailer.
         ///
         /// - Throws: ``MalformedCopy`` when the server sent anything else than it promises.
-        mutating func row(in message: UnsafeRawBufferPointer) throws -> Row? {
+        mutating func row(in message: UnsafeRawBufferPointer) throws -> UnsafeRawBufferPointer? {
             var offset = 0
             if isFirst {
                 guard message.count >= CellCopy.header.count else { throw MalformedCopy() }
@@ -26,35 +26,43 @@ enum CellCopy {
             }
             guard message.count >= offset + 2 else { throw MalformedCopy() }
             let count = Int16(bigEndian: message.loadUnaligned(fromByteOffset: offset, as: Int16.self))
-            if count == -1 { return nil }
-            return try Row(UnsafeRawBufferPointer(rebasing: message[(offset + 2)...]), count: Int(count))
+            return count == -1 ? nil : UnsafeRawBufferPointer(rebasing: message[offset...])
         }
     }
 
-    /// One row: a record's id and its cells.
-    struct Row {
-        let id: UUID
-        /// One for each column, nil for NULL; valid as long as the message.
-        let cells: [UnsafeRawBufferPointer?]
+    /// Reads fields off rows that lie one behind the other.
+    struct Fields {
+        private let bytes: UnsafeRawBufferPointer
+        private var offset = 0
 
-        init(_ bytes: UnsafeRawBufferPointer, count: Int) throws {
-            var fields: [UnsafeRawBufferPointer?] = []
-            var offset = 0
-            for _ in 0..<count {
-                guard bytes.count >= offset + 4 else { throw MalformedCopy() }
-                let length = Int(Int32(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: Int32.self)))
-                offset += 4
-                if length < 0 {
-                    fields.append(nil)
-                    continue
-                }
-                guard bytes.count >= offset + length else { throw MalformedCopy() }
-                fields.append(UnsafeRawBufferPointer(rebasing: bytes[offset..<(offset + length)]))
-                offset += length
-            }
-            guard let id = fields.first, let id, id.count == 16 else { throw MalformedCopy() }
-            self.id = UUID(uuid: id.loadUnaligned(as: uuid_t.self))
-            cells = Array(fields.dropFirst())
+        init(_ bytes: UnsafeRawBufferPointer) {
+            self.bytes = bytes
+        }
+
+        var isAtEnd: Bool { offset == bytes.count }
+
+        /// The number of fields of the row that begins here.
+        mutating func rowLength() throws -> Int { Int(try integer(Int16.self)) }
+
+        /// The next field; nil for NULL. Valid as long as the bytes.
+        mutating func field() throws -> UnsafeRawBufferPointer? {
+            let length = Int(try integer(Int32.self))
+            guard length >= 0 else { return nil }
+            guard bytes.count - offset >= length else { throw MalformedCopy() }
+            defer { offset += length }
+            return UnsafeRawBufferPointer(rebasing: bytes[offset..<(offset + length)])
+        }
+
+        mutating func uuid() throws -> UUID {
+            guard let field = try field(), field.count == 16 else { throw MalformedCopy() }
+            return UUID(uuid: field.loadUnaligned(as: uuid_t.self))
+        }
+
+        private mutating func integer<Integer: FixedWidthInteger>(_ type: Integer.Type) throws -> Integer {
+            let size = MemoryLayout<Integer>.size
+            guard bytes.count - offset >= size else { throw MalformedCopy() }
+            defer { offset += size }
+            return Integer(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
         }
     }
 

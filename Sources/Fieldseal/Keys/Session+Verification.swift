@@ -52,16 +52,20 @@ extension Session {
         let names = entity.encryptedAttributes.map { entity.cellName($0.logicalName) }
         let columns = entity.encryptedAttributes.map { quoteIdentifier($0.logicalName) }.joined(separator: ", ")
         let leaf = organization.qualified("\(entity.cellTable)_k\(state.keyVersion)")
-        var reader = CellCopy.Reader()
+        var messages = CellCopy.Messages()
         var cells = 0
         var bad: [VerificationReport.BadCell] = []
         try connection.copyOut(
             "COPY (SELECT \(quoteIdentifier(entity.primaryID)), \(columns) FROM \(leaf)) TO STDOUT (FORMAT binary)"
         ) { message in
-            guard let row = try reader.row(in: message) else { return }
-            for case (let cell?, let name) in zip(row.cells, names) {
+            guard let row = try messages.row(in: message) else { return }
+            var fields = CellCopy.Fields(row)
+            guard try fields.rowLength() == names.count + 1 else { throw CellCopy.MalformedCopy() }
+            let id = try fields.uuid()
+            for name in names {
+                guard let cell = try fields.field() else { continue }
                 cells += 1
-                let address = CellAddress(organization: organization.id, record: row.id, attribute: name)
+                let address = CellAddress(organization: organization.id, record: id, attribute: name)
                 do {
                     try cipher.open(cell, at: address) { _ in }
                 } catch is CellError {
