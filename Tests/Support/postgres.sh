@@ -2,6 +2,7 @@
 #
 #   start_postgres FOLDER [SETTING…]    then $postgres is its process id
 #   stop_postgres
+#   resume_postgres FOLDER [SETTING…]
 
 postgres_binaries=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
 [ -n "$postgres_binaries" ] || postgres_binaries=$(dirname "$(command -v initdb)")
@@ -11,23 +12,29 @@ as_database_user() {
 }
 
 start_postgres() {
-    local folder=$1 options=()
-    shift
-    for setting in "$@"; do options+=(-c "$setting"); done
+    local folder=$1
     mkdir -p "$folder/data"
     [ "$(id -u)" -ne 0 ] || chown postgres "$folder" "$folder/data"
     (cd / && as_database_user "$postgres_binaries/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 >/dev/null)
+    resume_postgres "$@"
+}
+
+# Starts what start_postgres made, and was stopped since.
+resume_postgres() {
+    local folder=$1 options=()
+    shift
+    for setting in "$@"; do options+=(-c "$setting"); done
     (
         cd /
         as_database_user "$postgres_binaries/postgres" -D "$folder/data" -c "unix_socket_directories=$folder" \
-            -c listen_addresses= -c max_connections=300 "${options[@]}" >"$folder/postgres.log" 2>&1
+            -c listen_addresses= -c max_connections=300 "${options[@]}" >>"$folder/postgres.log" 2>&1
     ) &
-    for _ in $(seq 300); do
+    for _ in $(seq 1200); do
         if "$postgres_binaries/pg_isready" -q -h "$folder"; then
             postgres=$(head -n 1 "$folder/data/postmaster.pid")
             return
         fi
-        sleep 0.1
+        sleep 0.05
     done
     cat "$folder/postgres.log" >&2
     return 1

@@ -145,7 +145,7 @@ extension Session {
                 RETURNING pg_cancel_backend(backend)
                 """, [.uuid(organization.id), .text(caller.actor)])
             guard !stopped.isEmpty else { return false }
-            try SecurityEvent(.keyRefused, .succeeded, details: "change cancelled")
+            try SecurityEvent(.keyChangeCancelled, .succeeded)
                 .insert(for: organization, by: caller, on: connection)
             return true
         }

@@ -27,6 +27,10 @@ public struct KeyHistoryEntry: Sendable {
     public let cells: Int?
     /// Seconds.
     public let duration: Double?
+    /// Seconds that writers were held at the end.
+    public let pause: Double?
+    /// When the wrapped key was removed.
+    public let purgedOn: Date?
     public let rotationID: UUID
 }
 
@@ -61,7 +65,7 @@ extension Session {
             try connection.query(
                 """
                 SELECT key_version, fingerprint, origin, created_on, created_by, created_from, retired_on, cells,
-                       extract(epoch FROM duration)::float8, rotation_id
+                       extract(epoch FROM duration)::float8, rotation_id, extract(epoch FROM pause)::float8, purged_on
                   FROM config.organization_key WHERE organization_id = $1 ORDER BY key_version DESC, created_on DESC
                 """,
                 [.uuid(organization.id)]
@@ -71,7 +75,8 @@ extension Session {
                     keyVersion: try row.decode(0), fingerprint: try row.decode(1), origin: try row.decode(2),
                     createdOn: try row.decode(3), createdBy: try row.decode(4), createdFrom: try row.decodeIfPresent(5),
                     retiredOn: try row.decodeIfPresent(6), cells: try row.decodeIfPresent(7),
-                    duration: try row.decodeIfPresent(8), rotationID: try row.decode(9))
+                    duration: try row.decodeIfPresent(8), pause: try row.decodeIfPresent(10),
+                    purgedOn: try row.decodeIfPresent(11), rotationID: try row.decode(9))
             }
         }
     }

@@ -8,6 +8,8 @@ public struct SecurityEvent: Sendable {
         case keyRead = "key read"
         case keyChanged = "key changed"
         case keyActivated = "key activated"
+        case keyPurged = "key purged"
+        case keyChangeCancelled = "key change cancelled"
         case keyRefused = "key message refused"
         case organizationCreated = "organization created"
         case organizationAttached = "organization attached"

@@ -7,7 +7,9 @@ import Foundation
 struct Key: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show, change and activate an organization's key.",
-        subcommands: [Status.self, Show.self, Change.self, Activate.self, History.self])
+        subcommands: [
+            Status.self, Show.self, Change.self, Rehearse.self, Cancel.self, Activate.self, History.self, Purge.self,
+        ])
 
     struct Status: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show the state of the key, and no byte of it.")
@@ -38,7 +40,7 @@ struct Key: AsyncParsableCommand {
 
     struct Change: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Change the key: every cell is sealed again, in one transaction.",
+            abstract: "Change the key: every cell is sealed again, in one transaction, while everybody goes on working.",
             discussion: """
                 Without --own a strong key is generated. The key's text is the only secret in a dump: whoever has the dump can \
                 try guesses, and ten characters chosen by a person will not hold for long.
@@ -49,25 +51,126 @@ struct Key: AsyncParsableCommand {
         @Option(help: ArgumentHelp("Take a key of your own from this file (mode 0400 or 0600).", valueName: "file"))
         var keyFile: String?
 
+        @Flag(
+            help: ArgumentHelp(
+                "Move cells that do not open to quarantine, for the day after a disaster. Asks for a word to be typed."))
+        var skipUnreadable = false
+
         func run() async throws {
             let session = try await organization.session(options.deployment().0)
             let text = own || keyFile != nil ? try SecretInput.read(prompt: "New key", file: keyFile) : nil
             if let text, let weakness = KeyStrength.weakness(of: text) {
                 FileHandle.standardError.write(Data("fieldseal: warning: this key looks guessable: \(weakness)\n".utf8))
             }
-            let summary = try await session.changeKey(to: text)
+            if skipUnreadable { try Self.confirm() }
+            let bar = ProgressBar()
+            let summary = try await session.changeKey(
+                to: text, options: KeyChangeOptions(skipsUnreadable: skipUnreadable, onProgress: options.json ? nil : bar.show))
+            bar.end()
             let seconds = String(format: "%.2f", summary.duration / .seconds(1))
+            let pause = String(format: "%.1f", summary.pause / .milliseconds(1))
+            let quarantined = summary.quarantined.map { "\n\($0): moved to quarantine" }.joined()
             options.report(
                 [
                     "organization": .string(session.organization.name), "keyVersion": .integer(Int64(summary.keyVersion)),
                     "fingerprint": .string(summary.fingerprint), "cells": .integer(Int64(summary.cells)),
-                    "seconds": .number(seconds),
+                    "seconds": .number(seconds), "pauseMilliseconds": .number(pause),
+                    "quarantined": .array(summary.quarantined.map { .string($0) }),
                 ],
                 """
                 \(session.organization.name) has key version \(summary.keyVersion), fingerprint \(summary.fingerprint): \
-                \(summary.cells) cells in \(seconds) s.
+                \(summary.cells) cells in \(seconds) s; writers waited for \(pause) ms.\(quarantined)
                 Next: copy the key to a safe place outside of the deployment: fieldseal key show.
                 """)
+        }
+
+        private static func confirm() throws {
+            FileHandle.standardError.write(
+                Data("Values of cells that do not open are lost to their users. Type quarantine to go on: ".utf8))
+            guard Swift.readLine(strippingNewline: true) == "quarantine" else {
+                throw ValidationError("Nothing was changed: the word was not typed.")
+            }
+        }
+    }
+
+    struct Rehearse: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Do all of a key change but its end, and roll back: how long, how much WAL, and which cells don't open.")
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let session = try await organization.session(options.deployment().0)
+            let bar = ProgressBar()
+            let summary = try await session.rehearseKeyChange(
+                options: KeyChangeOptions(onProgress: options.json ? nil : bar.show))
+            bar.end()
+            let seconds = String(format: "%.2f", summary.duration / .seconds(1))
+            let pause = String(format: "%.1f", summary.lastCatchUp / .milliseconds(1))
+            options.report(
+                [
+                    "organization": .string(session.organization.name), "cells": .integer(Int64(summary.cells)),
+                    "seconds": .number(seconds), "walBytes": .integer(Int64(summary.walBytes)),
+                    "lastCatchUpMilliseconds": .number(pause),
+                    "unreadable": .array(summary.unreadable.map { .string($0) }),
+                ],
+                """
+                \(session.organization.name): \(summary.cells) cells in \(seconds) s, \(summary.walBytes) bytes of WAL. \
+                Nothing was changed. Writers would wait for about \(pause) ms and the switch itself, a few milliseconds.
+                """ + summary.unreadable.map { "\n\($0)" }.joined())
+            if !summary.unreadable.isEmpty { throw ExitCode.failure }
+        }
+    }
+
+    struct Cancel: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Stop the key change that is under way. The key before it stays in force.")
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let session = try await organization.session(options.deployment().0)
+            let isCancelled = try await session.cancelKeyChange()
+            options.report(
+                ["organization": .string(session.organization.name), "cancelled": .bool(isCancelled)],
+                isCancelled ? "The change is told to stop." : "No key change is under way.")
+            if !isCancelled { throw ExitCode.failure }
+        }
+    }
+
+    struct Purge: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Remove a retired key. Backups from its time can't be opened any more without its text.",
+            discussion: "Without --yes it says what would become unreadable, and removes nothing.")
+        @Argument(help: "The key version.") var keyVersion: Int
+        @Flag(help: "Do it.") var yes = false
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let session = try await organization.session(options.deployment().0)
+            guard yes else {
+                let known = try await session.keyHistory().filter { $0.keyVersion == keyVersion && $0.purgedOn == nil }
+                let spans = known.map { "from \(ISO8601.text($0.createdOn)) to \($0.retiredOn.map(ISO8601.text) ?? "now")" }
+                throw ValidationError(
+                    known.isEmpty
+                        ? "There is no key of version \(keyVersion) to purge."
+                        : "Backups \(spans.joined(separator: " and ")) would need the text of key version \(keyVersion) to be opened. "
+                            + "Keep it elsewhere (fieldseal key show shows the current one only), then say --yes.")
+            }
+            let purged = try await session.purgeKey(version: keyVersion)
+            options.report(
+                .array(
+                    purged.map {
+                        [
+                            "keyVersion": .integer(Int64($0.keyVersion)), "fingerprint": .string($0.fingerprint),
+                            "unreadableFrom": .string(ISO8601.text($0.from)), "unreadableUntil": .string(ISO8601.text($0.until)),
+                        ]
+                    }),
+                purged.map {
+                    "Purged key version \($0.keyVersion), fingerprint \($0.fingerprint). Backups taken between "
+                        + "\(ISO8601.text($0.from)) and \(ISO8601.text($0.until)) open with its text alone."
+                }.joined(separator: "\n"))
         }
     }
 
@@ -105,6 +208,8 @@ struct Key: AsyncParsableCommand {
                             "retiredOn": .text(entry.retiredOn.map(ISO8601.text)),
                             "cells": entry.cells.map { .integer(Int64($0)) } ?? .null,
                             "seconds": entry.duration.map { .number(String(format: "%.3f", $0)) } ?? .null,
+                            "pauseMilliseconds": entry.pause.map { .number(String(format: "%.1f", $0 * 1_000)) } ?? .null,
+                            "purgedOn": .text(entry.purgedOn.map(ISO8601.text)),
                             "rotationId": .string(entry.rotationID.text),
                         ]
                     }),
@@ -112,7 +217,8 @@ struct Key: AsyncParsableCommand {
                     "\(entry.keyVersion)  \(entry.fingerprint)  \(ISO8601.text(entry.createdOn))  \(entry.origin) by \(entry.createdBy)"
                         + (entry.cells.map { "  \($0) cells" } ?? "")
                         + (entry.duration.map { String(format: "  %.2f s", $0) } ?? "")
-                        + (entry.retiredOn == nil ? "  current" : "  retired")
+                        + (entry.createdFrom.map { "  from \($0)" } ?? "")
+                        + (entry.retiredOn == nil ? "  current" : entry.purgedOn == nil ? "  retired" : "  purged")
                 }.joined(separator: "\n"))
         }
     }

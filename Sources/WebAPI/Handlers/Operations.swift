@@ -1,5 +1,6 @@
 import CellCrypto
 import Fieldseal
+import Foundation
 import HTTPTypes
 import Hummingbird
 
@@ -35,14 +36,32 @@ extension WebAPI {
                     ]),
                     headers: [.cacheControl: "no-store"])
             }
+        case ("RetrieveDataEncryptionKeyChange", .get):
+            return APIResponse.json(try await keyChange(session, representation), headers: [.cacheControl: "no-store"])
         case ("SetDataEncryptionKey", .post):
             return try await setDataEncryptionKey(request, session)
-        case ("WhoAmI", _), ("IsDataEncryptionActive", _), ("RetrieveDataEncryptionKey", _):
-            throw HTTPError(.methodNotAllowed)
-        case ("SetDataEncryptionKey", _):
+        case ("WhoAmI", _), ("IsDataEncryptionActive", _), ("RetrieveDataEncryptionKey", _),
+            ("RetrieveDataEncryptionKeyChange", _), ("SetDataEncryptionKey", _):
             throw HTTPError(.methodNotAllowed)
         default: throw ODataPath.unknown(name)
         }
+    }
+
+    /// An addition to the original's messages: the progress of a change that is under way.
+    private func keyChange(_ session: Session, _ representation: Representation) async throws -> JSONValue {
+        let progress = try await session.keyChangeProgress()
+        func number(_ value: Double?) -> JSONValue { value.map { .number(String(format: "%.1f", $0)) } ?? .null }
+        return .object([
+            representation.context("Microsoft.Dynamics.CRM.RetrieveDataEncryptionKeyChangeResponse"),
+            .init("IsRunning", .bool(progress != nil)),
+            .init("Phase", .text(progress?.phase.rawValue)),
+            .init("Cells", progress.map { .integer(Int64($0.cells)) } ?? .null),
+            .init("EstimatedTotal", progress?.total.map { .integer(Int64($0)) } ?? .null),
+            .init("Percent", progress?.percent.map { .integer(Int64($0)) } ?? .null),
+            .init("CellsPerSecond", number(progress?.rate)),
+            .init("SecondsLeft", number(progress?.secondsLeft)),
+            .init("StartedBy", .text(progress?.startedBy)),
+        ])
     }
 
     private func setDataEncryptionKey(_ request: Request, _ session: Session) async throws -> Response {

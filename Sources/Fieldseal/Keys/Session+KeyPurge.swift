@@ -1,0 +1,49 @@
+public import Foundation
+import PostgresClient
+
+/// What was purged, and what can't be opened any more without the key's text from elsewhere.
+public struct KeyPurgeSummary: Sendable {
+    public let keyVersion: Int
+    public let fingerprint: String
+    /// Dumps and backups of the organization's schema that were taken between these are under the purged key.
+    public let from: Date
+    public let until: Date
+}
+
+extension Session {
+    /// Removes the wrapped key of a version that is retired; its row stays in the history.
+    ///
+    /// - Throws: ``FieldsealError`` `.cannotDeleteKey` for the version in force, which can't be purged;
+    ///   `.objectDoesNotExist` when there is no such version, or it was purged before.
+    public func purgeKey(version: Int) async throws -> [KeyPurgeSummary] {
+        try requireSystemAdministrator()
+        let caller = caller
+        return try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try KeySetLock.take(organization, on: connection)
+                let current = try OrganizationState.read(organization.name, on: connection)
+                guard version != current.keyVersion else {
+                    throw FieldsealError(
+                        .cannotDeleteKey,
+                        "Version \(version) is in force, and can't be purged: encryption can't be turned off. Change the key first.")
+                }
+                let rows = try connection.query(
+                    """
+                    UPDATE config.organization_key SET wrapped_text = NULL, wrapped_data = NULL, purged_on = now()
+                    WHERE organization_id = $1 AND key_version = $2 AND retired_on IS NOT NULL AND purged_on IS NULL
+                    RETURNING fingerprint, created_on, retired_on
+                    """, [.uuid(organization.id), .int32(Int32(clamping: version))])
+                guard !rows.isEmpty else {
+                    throw FieldsealError(.objectDoesNotExist, "There is no retired key of version \(version) that was not purged yet.")
+                }
+                return try rows.map { row in
+                    let purged = KeyPurgeSummary(
+                        keyVersion: version, fingerprint: try row.decode(0), from: try row.decode(1), until: try row.decode(2))
+                    try SecurityEvent(.keyPurged, .succeeded, keyVersion: version, fingerprint: purged.fingerprint)
+                        .insert(for: organization, by: caller, on: connection)
+                    return purged
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+import Fieldseal
+import Foundation
+import Glibc
+import Synchronization
+
+/// Shows the progress of long work on standard error: a bar that is redrawn on a terminal, a line for each phase elsewhere.
+final class ProgressBar: Sendable {
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private let lastPhase = Mutex<KeyChangeProgress.Phase?>(nil)
+
+    /// Draws; called from any thread.
+    func show(_ progress: KeyChangeProgress) {
+        if isTerminal {
+            let bar = progress.percent.map { percent in
+                let filled = percent * 30 / 100
+                return "[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: 30 - filled))] \(percent) %  "
+            }
+            write("\r\u{1B}[K\(bar ?? "")\(Self.text(progress))")
+        } else {
+            let isNew = lastPhase.withLock { last in
+                defer { last = progress.phase }
+                return last != progress.phase
+            }
+            if isNew { write("\(Self.text(progress))\n") }
+        }
+    }
+
+    /// Leaves the line clean for what is printed next.
+    func end() {
+        if isTerminal { write("\r\u{1B}[K") }
+    }
+
+    /// Such as `copying: 210000 cells, 300000 a second, 2 s left`.
+    private static func text(_ progress: KeyChangeProgress) -> String {
+        var text = progress.phase.rawValue
+        guard progress.cells > 0 else { return text }
+        text += ": \(progress.cells) cells, \(Int(progress.rate)) a second"
+        if let left = progress.secondsLeft, progress.phase == .copying { text += ", \(Int(left.rounded(.up))) s left" }
+        return text
+    }
+
+    private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+}

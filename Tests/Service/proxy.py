@@ -1,0 +1,150 @@
+"""Stands between a program and PostgreSQL, reads the statements that pass (PostgreSQL, 55.7), and strikes at one of them."""
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import threading
+
+# What a strike does to the connection or the program, before the statement reaches PostgreSQL or after it was answered.
+ACTIONS = ["kill before", "kill after", "terminate before", "terminate after", "cut before", "cut after"]
+# Sent on a schedule of their own, so that a recorded run would not repeat them at the same place.
+TIMED = ("UPDATE config.key_change SET phase", "SELECT set_config('application_name'")
+
+
+class Proxy:
+    """Forwards TCP connections on a free port to PostgreSQL's socket.
+
+    `strike(connection)` may be set by whoever uses it: it is called with each statement's number and SQL, and returns an
+    action or None.
+    """
+
+    def __init__(self, socket_path, terminate=None):
+        self.target = socket_path
+        self.terminate = terminate
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.lock = threading.Lock()
+        self.reset()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def reset(self, strike=None, process=None):
+        with self.lock:
+            self.statements, self.strike, self.process, self.struck = [], strike, process, None
+
+    def close(self):
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            server = socket.socket(socket.AF_UNIX)
+            try:
+                server.connect(self.target)
+            except OSError:
+                client.close()
+                continue
+            Link(self, client, server).start()
+
+    def decide(self, sql):
+        """Counts a statement, and returns what to do at it."""
+        with self.lock:
+            if sql.strip().startswith(TIMED):
+                return None
+            number = len(self.statements)
+            self.statements.append(sql)
+            action = self.strike(number, sql) if self.strike and not self.struck else None
+            if action:
+                self.struck = (number, sql, action)
+            return action
+
+
+class Link:
+    """One connection through the proxy."""
+
+    def __init__(self, proxy, client, server):
+        self.proxy, self.client, self.server = proxy, client, server
+        self.prepared, self.backend = {}, None
+        self.pending = None
+
+    def start(self):
+        threading.Thread(target=self._guard, args=(self._forward,), daemon=True).start()
+        threading.Thread(target=self._guard, args=(self._backward,), daemon=True).start()
+
+    def _guard(self, run):
+        with contextlib.suppress(OSError, EOFError):
+            run()
+        self._cut()
+
+    def _cut(self):
+        for end in (self.client, self.server):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _read(self, end, count):
+        data = b""
+        while len(data) < count:
+            part = end.recv(count - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
+
+    def _forward(self):
+        # The startup packet has no type; nor have the requests for encryption and for a cancellation.
+        length = self._read(self.client, 4)
+        self.server.sendall(length + self._read(self.client, struct.unpack(">I", length)[0] - 4))
+        while True:
+            head = self._read(self.client, 5)
+            body = self._read(self.client, struct.unpack(">I", head[1:])[0] - 4)
+            sql = self._statement(head[:1], body)
+            action = self.proxy.decide(sql) if sql else None
+            if action and action.endswith("before"):
+                self._strike(action)
+            elif action:
+                self.pending = action
+            self.server.sendall(head + body)
+
+    def _statement(self, kind, body):
+        """The SQL that a message starts, or None."""
+        if kind == b"Q":
+            return body[:-1].decode()
+        if kind == b"P":
+            name, sql = body.split(b"\0")[:2]
+            self.prepared[name] = sql.decode()
+        if kind == b"B":
+            return self.prepared.get(body.split(b"\0")[1])
+        if kind == b"c":
+            return "end of COPY"
+        return None
+
+    def _backward(self):
+        while True:
+            head = self._read(self.server, 5)
+            body = self._read(self.server, struct.unpack(">I", head[1:])[0] - 4)
+            if head[:1] == b"K":
+                self.backend = struct.unpack(">I", body[:4])[0]
+            # A statement is answered when it is complete, or when a copy begins.
+            if self.pending and head[:1] in b"CEGH":
+                action, self.pending = self.pending, None
+                self._strike(action)
+            self.client.sendall(head + body)
+
+    def _strike(self, action):
+        what = action.split()[0]
+        if what == "kill":
+            self.proxy.process().send_signal(signal.SIGKILL)
+            self.proxy.process().wait()
+            self._cut()
+            raise EOFError
+        if what == "cut":
+            self._cut()
+            raise EOFError
+        if what == "terminate":
+            self.proxy.terminate(self.backend)

@@ -1,0 +1,314 @@
+"""Changing the key, killed, cut off and held up at every statement."""
+
+import json
+import re
+import threading
+import time
+
+import psycopg
+import pytest
+
+from cluster import Cluster
+from proxy import ACTIONS
+
+# Of the statements of a change every so-manieth is struck here; `make torture` strikes at all of them.
+STRIDE = 5
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = Cluster(keys={"patienceSeconds": 3})
+    try:
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def own_cluster():
+    cluster = Cluster(keys={"patienceSeconds": 3})
+    try:
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture(scope="module")
+def filled(cluster):
+    """The cluster with cells in it: (cluster, {address: value})."""
+    return cluster, cluster.fill(60)
+
+
+@pytest.fixture(scope="module")
+def statements(filled):
+    """The statements of one change, recorded."""
+    cluster, _ = filled
+    result = cluster.change_through_proxy(None)
+    assert result.returncode == 0, result.stderr
+    recorded = list(cluster.proxy.statements)
+    for part in ["pg_try_advisory_xact_lock", "announce_change", "COPY", "finish_generation", "switch_generation", "COMMIT", "drop_generation"]:
+        assert any(part in sql for sql in recorded), part
+    return recorded
+
+
+def is_sound(cluster, before, values, result):
+    """Checks that a change which was struck left exactly the old key or exactly the new one, and told the truth."""
+    version = cluster.key_version()
+    assert version in (before, before + 1)
+    if result.returncode == 0:
+        assert json.loads(result.stdout)["keyVersion"] == version == before + 1
+    elif "Nothing was changed" in result.stderr or "not changed" in result.stderr:
+        assert version == before
+    assert cluster.opened_cells() == values
+    assert cluster.run("verify").returncode == 0
+    return version
+
+
+def is_swept(cluster):
+    """The next change takes away what a dead one left."""
+    before = cluster.key_version()
+    assert json.loads(cluster.run("key", "change", "--json").stdout)["keyVersion"] == before + 1
+    assert cluster.leftovers() == []
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_struck_at_its_statements_a_change_leaves_one_key_or_the_other(filled, statements, action):
+    cluster, values = filled
+    struck = 0
+    for target in range(ACTIONS.index(action) % STRIDE, len(statements), STRIDE):
+        before = cluster.key_version()
+        result = cluster.change_through_proxy(lambda number, _: action if number == target else None)
+        if cluster.proxy.struck:
+            struck += 1
+            assert not action.startswith("kill") or result.returncode == -9
+        is_sound(cluster, before, values, result)
+    assert struck > len(statements) // STRIDE // 2
+    is_swept(cluster)
+
+
+@pytest.mark.parametrize("action", ["cut before", "cut after", "terminate before", "terminate after", "kill after"])
+def test_struck_at_its_commit_a_change_tells_the_truth(filled, statements, action):
+    cluster, values = filled
+    target = max(number for number, sql in enumerate(statements) if "config.organization_key (" in sql)
+    before = cluster.key_version()
+    seen = []
+
+    def strike(number, sql):
+        seen.append(sql)
+        return action if sql == "COMMIT" and any("switch_generation" in s for s in seen) else None
+
+    result = cluster.change_through_proxy(strike)
+    assert cluster.proxy.struck, (target, seen)
+    version = is_sound(cluster, before, values, result)
+    if action == "cut after":
+        # It was committed, and the answer was lost: the change's own id tells.
+        assert (result.returncode, version) == (0, before + 1), result.stderr
+    if action in ("cut before", "terminate before"):
+        assert (result.returncode, version) == (1, before), result.stdout
+    is_swept(cluster)
+
+
+def test_postgresql_stopped_at_once_during_a_change(own_cluster):
+    import signal
+
+    cluster = own_cluster
+    values = cluster.fill(3_000)
+    for delay in (0.0, 0.05, 0.15):
+        before = cluster.key_version()
+        process = cluster.popen("key", "change", "--json")
+        deadline = time.monotonic() + 30
+        while not cluster.sql("SELECT FROM config.key_change") and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(delay)
+        cluster.stop(signal.SIGQUIT)
+        threading.Timer(0.3, cluster.start).start()
+        output, errors = process.communicate("", timeout=120)
+        while cluster.run("key", "status", check=False).returncode:
+            time.sleep(0.1)
+        import subprocess
+
+        is_sound(cluster, before, values, subprocess.CompletedProcess([], process.returncode, output, errors))
+    is_swept(cluster)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"lock_timeout": "1ms"}, None), ({"statement_timeout": "1ms"}, None),
+    ],
+)
+def test_timeouts_of_the_role_do_not_break_a_change(filled, settings, message):
+    """A change sets its own; a role's habits must not end it halfway."""
+    cluster, values = filled
+    for name, value in settings.items():
+        cluster.sql(f"ALTER ROLE fieldseal_service SET {name} = '{value}'")
+    before = cluster.key_version()
+    try:
+        result = cluster.run("key", "change", "--json", check=False)
+    finally:
+        for name in settings:
+            cluster.sql(f"ALTER ROLE fieldseal_service RESET {name}")
+    is_sound(cluster, before, values, result)
+
+
+def test_a_transaction_that_holds_the_switch_up_is_named_and_nobody_else_waits(own_cluster):
+    cluster = own_cluster
+    values = cluster.fill(20)
+    id = cluster.sql("SELECT mailboxid FROM mailbox_cell LIMIT 1")[0][0]
+    other = cluster.sql("SELECT mailboxid FROM mailbox_cell WHERE mailboxid <> %s LIMIT 1", [id])[0][0]
+    touch = "UPDATE org_contoso.mailbox_cell SET password = password WHERE mailboxid = %s AND key_version = 1"
+    with psycopg.connect(cluster.superuser, application_name="a forgotten session") as idle:
+        idle.execute(touch, [id])
+        process = cluster.popen("key", "change")
+        longest = 0.0
+        while process.poll() is None:
+            start = time.monotonic()
+            cluster.sql(touch, [other])
+            longest = max(longest, time.monotonic() - start)
+        output, errors = process.communicate("")
+        assert process.returncode == 1
+        assert "a forgotten session" in errors and f"process {idle.info.backend_pid}" in errors and "since" in errors
+        # Writers wait behind a request for the lock for as long as that is tried: well under a second for all four tables.
+        assert longest < 1
+        assert cluster.key_version() == 1 and cluster.opened_cells() == values
+    is_swept(cluster)
+
+
+def test_a_dump_that_reads_the_old_generation_holds_nothing_up(own_cluster):
+    cluster = own_cluster
+    values = cluster.fill(20)
+    with psycopg.connect(cluster.superuser) as dump:
+        dump.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        first = dump.execute("SELECT count(*) FROM org_contoso.mailbox_cell").fetchall()
+        assert cluster.run("key", "change").returncode == 0
+        assert cluster.key_version() == 2 and cluster.opened_cells() == values
+        # The dump still sees one version, complete.
+        assert dump.execute("SELECT count(*) FROM org_contoso.mailbox_cell").fetchall() == first
+        assert dump.execute("SELECT DISTINCT key_version FROM org_contoso.mailbox_cell").fetchall() == [(1,)]
+    is_swept(cluster)
+
+
+def test_a_change_is_cancelled_by_an_administrator_and_by_a_dba(own_cluster):
+    cluster = own_cluster
+    values = cluster.fill(20)
+    id = cluster.sql("SELECT mailboxid FROM mailbox_cell LIMIT 1")[0][0]
+    for dba in (False, True):
+        with psycopg.connect(cluster.superuser) as idle:
+            idle.execute("UPDATE org_contoso.mailbox_cell SET password = password WHERE mailboxid = %s", [id])
+            process = cluster.popen("key", "change")
+            while not cluster.sql("SELECT FROM config.key_change"):
+                time.sleep(0.01)
+            if dba:
+                while process.poll() is None:
+                    cluster.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'fieldseal key change%'")
+                    time.sleep(0.01)
+            else:
+                assert cluster.run("key", "cancel").returncode == 0
+            _, errors = process.communicate("", timeout=60)
+            assert process.returncode == 1 and "cancelled by" in errors and ("cli:" in errors or dba), errors
+            idle.rollback()
+        assert cluster.key_version() == 1 and cluster.opened_cells() == values
+    assert cluster.run("key", "cancel", check=False).returncode == 1
+    assert ("key change cancelled",) in cluster.sql("SELECT kind FROM security_event")
+    is_swept(cluster)
+
+
+def test_a_rehearsal_changes_nothing_and_names_every_cell_that_does_not_open(own_cluster):
+    cluster = own_cluster
+    values = cluster.fill(20)
+    found = json.loads(cluster.run("key", "rehearse", "--json").stdout)
+    assert found["cells"] == len(values) and found["walBytes"] > 0 and found["unreadable"] == []
+    (one,), (other,) = cluster.sql("SELECT mailboxid FROM mailbox_cell LIMIT 2")
+    cluster.sql("UPDATE mailbox_cell SET password = set_byte(password, 30, get_byte(password, 30) # 1) WHERE mailboxid = %s", [one])
+    cluster.sql("UPDATE mailbox_cell SET password = (SELECT password FROM mailbox_cell WHERE mailboxid = %s) WHERE mailboxid = %s", [one, other])
+    result = cluster.run("key", "rehearse", "--json", check=False)
+    assert result.returncode == 1
+    unreadable = json.loads(result.stdout)["unreadable"]
+    assert sorted(unreadable) == sorted(f"mailbox({id}).password: damaged, or moved here from elsewhere" for id in (one, other))
+    assert cluster.key_version() == 1 and cluster.leftovers() == []
+
+
+def test_unreadable_cells_stop_a_change_or_are_moved_to_quarantine_on_demand(own_cluster):
+    cluster = own_cluster
+    values = cluster.fill(20)
+    [(id,)] = cluster.sql("SELECT mailboxid FROM mailbox_cell LIMIT 1")
+    cluster.sql("UPDATE mailbox SET ispasswordset = true")
+    cluster.sql("UPDATE mailbox_cell SET password = set_byte(password, 30, get_byte(password, 30) # 1) WHERE mailboxid = %s", [id])
+    [(damaged,)] = cluster.sql("SELECT password FROM mailbox_cell WHERE mailboxid = %s", [id])
+    refused = cluster.run("key", "change", check=False)
+    assert refused.returncode == 1 and f"mailbox({id}).password" in refused.stderr and cluster.key_version() == 1
+    untyped = cluster.run("key", "change", "--skip-unreadable", stdin="yes\n", check=False)
+    assert untyped.returncode != 0 and cluster.key_version() == 1
+    done = cluster.run("key", "change", "--skip-unreadable", stdin="quarantine\n")
+    assert f"mailbox({id}).password: damaged, or moved here from elsewhere: moved to quarantine" in done.stdout
+    assert cluster.sql("SELECT entity, record_id, attribute, key_version, content FROM quarantined_cell") == [
+        ("mailbox", id, "password", 1, damaged)]
+    assert cluster.sql("SELECT count(*) FROM mailbox WHERE NOT ispasswordset") == [(1,)]
+    del values[f"mailbox({id}).password"]
+    assert cluster.opened_cells() == values and cluster.run("verify").returncode == 0
+
+
+def test_a_retired_key_is_purged_and_the_one_in_force_is_not(own_cluster):
+    cluster = own_cluster
+    cluster.run("key", "change")
+    current = cluster.run("key", "purge", "2", "--yes", check=False)
+    assert current.returncode == 1 and "0x80048526" in current.stderr
+    asked = cluster.run("key", "purge", "1", check=False)
+    assert asked.returncode != 0 and re.search(r"from \S+Z to \S+Z", asked.stderr)
+    assert "Backups taken between" in cluster.run("key", "purge", "1", "--yes").stdout
+    assert cluster.sql("SELECT key_version, wrapped_text IS NULL, wrapped_data IS NULL FROM config.organization_key ORDER BY 1") == [
+        (1, True, True), (2, False, False)]
+    assert cluster.run("key", "purge", "1", "--yes", check=False).returncode == 1
+    history = json.loads(cluster.run("key", "history", "--json").stdout)
+    assert [(h["keyVersion"], h["purgedOn"] is None) for h in history] == [(2, True), (1, False)]
+    with pytest.raises(psycopg.Error, match="cannot be updated"):
+        cluster.sql("UPDATE config.organization_key SET wrapped_text = NULL, wrapped_data = NULL WHERE key_version = 2")
+
+
+def test_two_organizations_change_at_the_same_time(own_cluster):
+    cluster = own_cluster
+    cluster.run("org", "create", "fabrikam")
+    values = cluster.fill(2_000)
+    both = [cluster.popen("key", "change", "--org", name) for name in ("contoso", "fabrikam")]
+    for process in both:
+        assert process.communicate("")[1].count("Error") == 0 and process.returncode == 0
+    assert cluster.key_version() == 2
+    assert cluster.sql("SELECT key_version FROM org_fabrikam.encryption") == [(2,)]
+    key = cluster.run("key", "show", "--org", "contoso").stdout.strip()
+    import cell_reader
+
+    assert {a: s for a, _, s in cell_reader.read_organization(cluster.superuser, "org_contoso", key)} == values
+
+
+def test_values_of_one_and_ten_thousand_bytes_and_users_without_passwords(own_cluster):
+    cluster = own_cluster
+    values = cluster.fill(40, value=lambda id: "x" if id.int % 2 else "y" * 10_000)
+    cluster.sql(
+        "INSERT INTO usersettings (systemuserid, businessunitid) SELECT gen_random_uuid(), (SELECT businessunitid FROM businessunit LIMIT 1) "
+        "FROM generate_series(1, 100000)")
+    summary = json.loads(cluster.run("key", "change", "--json").stdout)
+    assert summary["cells"] == len(values) and cluster.opened_cells() == values
+
+
+def test_a_disk_that_is_full_ends_a_change_and_nothing_else(own_cluster):
+    """The new generation goes to a tablespace on a small file system of its own."""
+    import subprocess
+
+    cluster = own_cluster
+    values = cluster.fill(20_000)
+    small = cluster.home / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0777", "tmpfs", str(small)], check=True)
+    try:
+        subprocess.run(["bash", "-c", f"source {cluster.home.parent}/none 2>/dev/null; mkdir -m 0700 {small}/t && chown postgres {small}/t"], check=True)
+        cluster.sql(f"CREATE TABLESPACE small LOCATION '{small}/t'")
+        cluster.sql("GRANT CREATE ON TABLESPACE small TO PUBLIC")
+        cluster.sql("ALTER DATABASE fieldseal SET default_tablespace = 'small'")
+        result = cluster.run("key", "change", check=False)
+        assert result.returncode == 1 and "space" in result.stderr, result.stderr
+        assert cluster.key_version() == 1 and cluster.opened_cells() == values
+        cluster.sql("ALTER DATABASE fieldseal RESET default_tablespace")
+        is_swept(cluster)
+        cluster.sql("DROP TABLESPACE small")
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
