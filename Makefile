@@ -3,9 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 RUN_PACKAGES := libpq-dev libssl-dev postgresql postgresql-contrib
-TEST_PACKAGES := $(RUN_PACKAGES) python3-venv jq curl postgresql-client gcc
+TEST_PACKAGES := $(RUN_PACKAGES) python3-venv jq curl openssl nghttp2-client postgresql-client gcc
 
-.PHONY: help run build test test-swift test-service bench lint format docs clean
+.PHONY: help run build test torture bench lint format docs clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,8 +23,14 @@ test: ## Run every test there is, against a real PostgreSQL that the tests start
 	@scripts/install-packages $(TEST_PACKAGES)
 	@Tests/run
 
+torture: ## Change the key 2,000 times under writers, struck at random (CASES=n SEED=n)
+	@scripts/install-packages $(TEST_PACKAGES)
+	@swift build -c release --product fieldseal --quiet
+	@Tests/Support/python
+	@FIELDSEAL=.build/release/fieldseal .venv/bin/python Tests/torture.py $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
+
 bench: ## Measure the figures of the README, and write .fieldseal/bench.json
-	@scripts/install-packages $(TEST_PACKAGES) nghttp2-client
+	@scripts/install-packages $(TEST_PACKAGES)
 	@Benchmarks/run
 
 lint: ## Check format and house rules

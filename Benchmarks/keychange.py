@@ -1,6 +1,5 @@
 """keychange/…: what changing the key costs, against what PostgreSQL needs for moving the same bytes."""
 
-import concurrent.futures
 import os
 import pathlib
 import re
@@ -18,8 +17,14 @@ from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from service import Deployment
 
-FIGURES = ["keychange/copy-floor"]
+FIGURES = [
+    "keychange/inline-update", "keychange/copy-floor", "keychange/pgp", "keychange/pgcrypto-cbc", "keychange/linear",
+    "keychange/memory", "keychange/writers", "keychange/stall", "keychange/readers",
+]
 CELLS = 500_000
+PGP_ROWS = 5_000
+SECONDS = 6
+CLIENTS = 8
 
 
 def load(service, cells):
@@ -82,6 +87,99 @@ def copy_floor(service):
     return seconds
 
 
+# References: a column in the records' own table, updated in place.
+
+WIDE = "CREATE TABLE wide (id uuid PRIMARY KEY, {}, password bytea); CREATE INDEX ON wide (a1); CREATE INDEX ON wide (a2)".format(
+    ", ".join(f"a{n} text" for n in range(1, 18)))
+KEY = "decode('000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f', 'hex')"
+IV = "decode('000102030405060708090a0b0c0d0e0f', 'hex')"
+
+
+def update(service, rows, value, expression):
+    """Seconds of updating `rows` rows of a 19-column table with two secondary indexes, freshly loaded."""
+    columns = ", ".join(f"'attribute {n} of ' || i" for n in range(1, 18))
+    with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
+        connection.execute("SET client_min_messages = warning; DROP TABLE IF EXISTS wide")
+        connection.execute(WIDE)
+        connection.execute("ALTER TABLE wide ALTER password SET STORAGE EXTERNAL")
+        connection.execute(f"INSERT INTO wide SELECT gen_random_uuid(), {columns}, {value} FROM generate_series(1, {rows}) AS i")
+        connection.execute("VACUUM ANALYZE wide")
+        connection.execute("CHECKPOINT")
+        start = time.monotonic()
+        connection.execute(f"UPDATE wide SET password = {expression}")
+        seconds = time.monotonic() - start
+        connection.execute("DROP TABLE wide")
+    return seconds
+
+
+def plain_update(service):
+    return update(service, CELLS, f"{IV} || {KEY} || {KEY} || '\\x0102030405'::bytea", "set_byte(password, 4, 2)")
+
+
+def cbc_update(service):
+    return update(
+        service, CELLS, f"encrypt_iv('an ordinary mailbox password 32b', {KEY}, {IV}, 'aes-cbc')",
+        f"encrypt_iv(decrypt_iv(password, {KEY}, {IV}, 'aes-cbc'), {KEY}, gen_random_bytes(16), 'aes-cbc')")
+
+
+def pgp_update(service):
+    return update(
+        service, PGP_ROWS, "pgp_sym_encrypt('an ordinary mailbox password 32b', 'the old key')",
+        "pgp_sym_encrypt(pgp_sym_decrypt(password, 'the old key'), 'the new key')")
+
+
+# While others work.
+
+
+def h2load(service, paths, body=None):
+    """Requests per second, and the longest one in milliseconds, of `CLIENTS` connections for `SECONDS` seconds."""
+    command = ["h2load", "--h1", "-c", str(CLIENTS), "-t", "1", "-D", str(SECONDS), "-H", f"Authorization: Bearer {service.token()}"]
+    with tempfile.NamedTemporaryFile("w") as list_, tempfile.NamedTemporaryFile("wb") as data:
+        list_.writelines(f"{service.api}/{path}\n" for path in paths)
+        list_.flush()
+        if body:
+            data.write(body)
+            data.flush()
+            command += ["-d", data.name, "-H", ":method: PATCH", "-H", "If-Match: *", "-H", "Content-Type: application/json"]
+        output = subprocess.run([*command, "-i", list_.name], capture_output=True, text=True, check=True).stdout
+    good, *bad = map(int, re.search(r"(\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output).groups())
+    assert good > 0 and not any(bad), output
+    longest = re.search(r"time for request:\s+\S+\s+([\d.]+)(us|ms|s)\b", output)
+    return good / SECONDS, float(longest.group(1)) * {"us": 0.001, "ms": 1, "s": 1000}[longest.group(2)]
+
+
+def beside_changes(service, measure):
+    """What `measure` returns while the key is changed without a break."""
+    ending, changes = threading.Event(), []
+
+    def loop():
+        while not ending.is_set():
+            changes.append(change(service))
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        return measure()
+    finally:
+        ending.set()
+        thread.join()
+        assert changes
+
+
+def memory(service):
+    """MiB that the service needs at its peak during a change, above what it needed before."""
+    pid = service.process.pid
+    status = pathlib.Path(f"/proc/{pid}/status")
+
+    def field(name):
+        return int(re.search(rf"{name}:\s+(\d+) kB", status.read_text()).group(1)) / 1024
+
+    pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
+    idle = field("VmRSS")
+    assert service.set_key(f"Benchmark-key-{uuid.uuid4()}").status_code == 204
+    return field("VmHWM") - idle
+
+
 def run(names):
     service = Deployment()
     try:
@@ -91,9 +189,42 @@ def run(names):
         service.stop()
         service.start()
         load(service, CELLS)
-        if "keychange/copy-floor" in names:
-            ours, reference = paired(lambda: change(service), lambda: copy_floor(service))
-            record("keychange/copy-floor", ours / reference, "<= 2.0", cells=CELLS, seconds=round(ours, 2),
-                   reference=round(reference, 2), cellsPerSecond=round(CELLS / ours))
+        references = [
+            ("keychange/copy-floor", copy_floor, "<= 2.0", 1), ("keychange/inline-update", plain_update, "<= 0.25", 1),
+            ("keychange/pgcrypto-cbc", cbc_update, "<= 0.33", 1), ("keychange/pgp", pgp_update, "<= 0.01", CELLS / PGP_ROWS),
+        ]
+        for name, reference, goal, scale in references:
+            if name in names:
+                ours, other = paired(lambda: change(service), lambda: reference(service))
+                record(name, ours / (other * scale), goal, cells=CELLS, seconds=round(ours, 2), reference=round(other, 2),
+                       cellsPerSecond=round(CELLS / ours))
+        if {"keychange/writers", "keychange/stall"} & set(names):
+            ids = [row[0] for row in service.sql("SELECT mailboxid FROM org_contoso.mailbox LIMIT 64")]
+            paths, body = [f"mailboxes({id})" for id in ids], b'{"password":"an ordinary mailbox password 32b"}'
+            longest = []
+
+            def during():
+                rate, slowest = beside_changes(service, lambda: h2load(service, paths, body))
+                longest.append(slowest)
+                return rate
+
+            rate, before = paired(during, lambda: h2load(service, paths, body)[0])
+            record("keychange/writers", rate / before, ">= 0.5", writesPerSecond=round(rate), before=round(before))
+            stall = statistics.median(longest[1:])
+            record("keychange/stall", stall / 100, "<= 1.0", longestMilliseconds=round(stall, 1), runs=[round(x, 1) for x in longest])
+        if "keychange/readers" in names:
+            ids = [row[0] for row in service.sql("SELECT mailboxid FROM org_contoso.mailbox LIMIT 64")]
+            paths = [f"mailboxes({id})?$select=name,password" for id in ids]
+            rate, before = paired(
+                lambda: beside_changes(service, lambda: h2load(service, paths))[0], lambda: h2load(service, paths)[0])
+            record("keychange/readers", rate / before, ">= 0.6", readsPerSecond=round(rate), before=round(before))
+        if {"keychange/linear", "keychange/memory"} & set(names):
+            load(service, 100_000)
+            few = statistics.median(change(service) for _ in range(5)) / 100_000
+            load(service, 1_000_000)
+            many = statistics.median(change(service) for _ in range(3)) / 1_000_000
+            record("keychange/linear", many / few, "<= 1.15", nanosecondsPerCell=round(many * 1e9), ofFew=round(few * 1e9))
+            peak = statistics.median(memory(service) for _ in range(3))
+            record("keychange/memory", peak / 64, "<= 1.0", mebibytes=round(peak, 1))
     finally:
         service.remove()

@@ -66,7 +66,7 @@ class Cluster:
     def is_alive(pid):
         try:
             return ") Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return False
 
     def remove(self):

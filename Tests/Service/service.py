@@ -15,7 +15,7 @@ import psycopg
 import requests
 
 PROGRAM = os.environ.get("FIELDSEAL", str(pathlib.Path(__file__).parents[2] / ".build/debug/fieldseal"))
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "Reader"))
+sys.path[:0] = [str(pathlib.Path(__file__).parents[1] / "Reader"), str(pathlib.Path(__file__).parents[1])]
 
 
 class Deployment:

@@ -2,14 +2,20 @@
 
 import json
 import re
+import shutil
+import signal
+import subprocess
 import threading
 import time
 
+import cell_reader
 import psycopg
 import pytest
+import torture
 
 from cluster import Cluster
 from proxy import ACTIONS
+from server import Server
 
 # Of the statements of a change every so-manieth is struck here; `make torture` strikes at all of them.
 STRIDE = 5
@@ -109,15 +115,13 @@ def test_struck_at_its_commit_a_change_tells_the_truth(filled, statements, actio
 
 
 def test_postgresql_stopped_at_once_during_a_change(own_cluster):
-    import signal
-
     cluster = own_cluster
     values = cluster.fill(3_000)
     for delay in (0.0, 0.05, 0.15):
         before = cluster.key_version()
         process = cluster.popen("key", "change", "--json")
         deadline = time.monotonic() + 30
-        while not cluster.sql("SELECT FROM config.key_change") and process.poll() is None and time.monotonic() < deadline:
+        while not cluster.sql("SELECT 1 FROM config.key_change") and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(delay)
         cluster.stop(signal.SIGQUIT)
@@ -125,30 +129,20 @@ def test_postgresql_stopped_at_once_during_a_change(own_cluster):
         output, errors = process.communicate("", timeout=120)
         while cluster.run("key", "status", check=False).returncode:
             time.sleep(0.1)
-        import subprocess
-
         is_sound(cluster, before, values, subprocess.CompletedProcess([], process.returncode, output, errors))
     is_swept(cluster)
 
 
-@pytest.mark.parametrize(
-    "settings, message",
-    [
-        ({"lock_timeout": "1ms"}, None), ({"statement_timeout": "1ms"}, None),
-    ],
-)
-def test_timeouts_of_the_role_do_not_break_a_change(filled, settings, message):
-    """A change sets its own; a role's habits must not end it halfway."""
+@pytest.mark.parametrize("setting", ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"])
+def test_a_timeout_of_the_role_ends_a_change_before_it_began_or_not_at_all(filled, setting):
     cluster, values = filled
-    for name, value in settings.items():
-        cluster.sql(f"ALTER ROLE fieldseal_service SET {name} = '{value}'")
-    before = cluster.key_version()
-    try:
+    for milliseconds in (1, 3, 10, 30):
+        cluster.sql(f"ALTER ROLE fieldseal_service SET {setting} = '{milliseconds}ms'")
+        before = cluster.key_version()
         result = cluster.run("key", "change", "--json", check=False)
-    finally:
-        for name in settings:
-            cluster.sql(f"ALTER ROLE fieldseal_service RESET {name}")
-    is_sound(cluster, before, values, result)
+        cluster.sql(f"ALTER ROLE fieldseal_service RESET {setting}")
+        is_sound(cluster, before, values, result)
+    is_swept(cluster)
 
 
 def test_a_transaction_that_holds_the_switch_up_is_named_and_nobody_else_waits(own_cluster):
@@ -196,7 +190,7 @@ def test_a_change_is_cancelled_by_an_administrator_and_by_a_dba(own_cluster):
         with psycopg.connect(cluster.superuser) as idle:
             idle.execute("UPDATE org_contoso.mailbox_cell SET password = password WHERE mailboxid = %s", [id])
             process = cluster.popen("key", "change")
-            while not cluster.sql("SELECT FROM config.key_change"):
+            while not cluster.sql("SELECT 1 FROM config.key_change"):
                 time.sleep(0.01)
             if dba:
                 while process.poll() is None:
@@ -267,16 +261,14 @@ def test_a_retired_key_is_purged_and_the_one_in_force_is_not(own_cluster):
 
 def test_two_organizations_change_at_the_same_time(own_cluster):
     cluster = own_cluster
-    cluster.run("org", "create", "fabrikam")
     values = cluster.fill(2_000)
+    cluster.run("org", "create", "fabrikam")
     both = [cluster.popen("key", "change", "--org", name) for name in ("contoso", "fabrikam")]
     for process in both:
         assert process.communicate("")[1].count("Error") == 0 and process.returncode == 0
     assert cluster.key_version() == 2
     assert cluster.sql("SELECT key_version FROM org_fabrikam.encryption") == [(2,)]
     key = cluster.run("key", "show", "--org", "contoso").stdout.strip()
-    import cell_reader
-
     assert {a: s for a, _, s in cell_reader.read_organization(cluster.superuser, "org_contoso", key)} == values
 
 
@@ -292,15 +284,14 @@ def test_values_of_one_and_ten_thousand_bytes_and_users_without_passwords(own_cl
 
 def test_a_disk_that_is_full_ends_a_change_and_nothing_else(own_cluster):
     """The new generation goes to a tablespace on a small file system of its own."""
-    import subprocess
-
     cluster = own_cluster
     values = cluster.fill(20_000)
     small = cluster.home / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0777", "tmpfs", str(small)], check=True)
     try:
-        subprocess.run(["bash", "-c", f"source {cluster.home.parent}/none 2>/dev/null; mkdir -m 0700 {small}/t && chown postgres {small}/t"], check=True)
+        (small / "t").mkdir(0o700)
+        shutil.chown(small / "t", "postgres")
         cluster.sql(f"CREATE TABLESPACE small LOCATION '{small}/t'")
         cluster.sql("GRANT CREATE ON TABLESPACE small TO PUBLIC")
         cluster.sql("ALTER DATABASE fieldseal SET default_tablespace = 'small'")
@@ -312,3 +303,92 @@ def test_a_disk_that_is_full_ends_a_change_and_nothing_else(own_cluster):
         cluster.sql("DROP TABLESPACE small")
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_sample_of_the_torture():
+    """`make torture` runs 2,000 of these."""
+    assert torture.main(["--cases", "60", "--seed", "4"]) == 0
+
+
+def test_a_server_that_slept_through_a_change_seals_again_when_it_wakes(own_cluster):
+    cluster = own_cluster
+    server, other = Server(cluster), Server(cluster)
+    try:
+        id = re.search(r"\(([0-9a-f-]{36})\)", server.request("POST", "mailboxes", {"name": "m", "password": "first"}).headers["OData-EntityId"])[1]
+        server.process.send_signal(signal.SIGSTOP)
+        for number in range(2):
+            key = {"EncryptionKey": f"While-it-slept-{number}", "ChangeEncryptionKey": True}
+            assert other.request("POST", "SetDataEncryptionKey", key).status_code == 204
+        server.process.send_signal(signal.SIGCONT)
+        assert server.request("PATCH", f"mailboxes({id})", {"password": "second"}).status_code == 204
+        assert server.request("GET", "RetrieveDataEncryptionKey()").json()["EncryptionKey"] == "While-it-slept-1"
+        assert cluster.opened_cells() == {f"mailbox({id}).password": "second"}
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+        server.stop()
+        other.stop()
+
+
+def test_the_progress_of_a_change_is_seen_in_sql_and_through_any_server(own_cluster):
+    cluster = own_cluster
+    cluster.fill(20)
+    server = Server(cluster)
+    try:
+        assert server.request("GET", "RetrieveDataEncryptionKeyChange()").json()["IsRunning"] is False
+        with psycopg.connect(cluster.superuser) as idle:
+            idle.execute("UPDATE org_contoso.mailbox_cell SET password = password")
+            process = cluster.popen("key", "change")
+            while not (progress := server.request("GET", "RetrieveDataEncryptionKeyChange()").json())["IsRunning"]:
+                assert process.poll() is None
+            assert progress["Phase"] == "announcing" and progress["StartedBy"].startswith("cli:")
+            while not cluster.sql("SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'fieldseal key change contoso%'"):
+                assert process.poll() is None
+            assert cluster.sql("SELECT organization, phase, is_alive FROM config.key_change_progress") == [("contoso", "announcing", True)]
+            busy = server.request("POST", "SetDataEncryptionKey", {"EncryptionKey": "Another-one-1", "ChangeEncryptionKey": True})
+            assert busy.status_code == 429 and busy.json()["error"]["code"] == "0x8004852A" and int(busy.headers["Retry-After"]) > 0
+        _, errors = process.communicate("", timeout=60)
+        assert process.returncode == 0
+        # Without a terminal there is a line for each phase.
+        assert [line.split(":")[0] for line in errors.splitlines()] == ["announcing", "copying", "indexing", "catching up", "switching"]
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_transactions_older_than_the_switch_write_and_delete_nothing_under_the_old_key(own_cluster, level):
+    cluster = own_cluster
+    values = cluster.fill(20)
+    (one,), (two,), (three,) = cluster.sql("SELECT mailboxid FROM mailbox_cell ORDER BY 1 LIMIT 3")
+    cell = "(SELECT password FROM mailbox_cell WHERE key_version = 1 AND mailboxid = %s)"
+    attempts = [
+        (f"UPDATE mailbox_cell SET password = {cell} WHERE key_version = 1 AND mailboxid = %s", [one, one]),
+        (f"INSERT INTO mailbox_cell SELECT 1, %s, {cell} ON CONFLICT (key_version, mailboxid) DO UPDATE SET password = excluded.password", [two, two]),
+        ("DELETE FROM mailbox WHERE mailboxid = %s", [three]),
+    ]
+    sessions = []
+    for _ in attempts:
+        connection = psycopg.connect(cluster.superuser)
+        connection.execute("SET search_path = org_contoso, public")
+        connection.commit()
+        connection.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        # A snapshot, and no lock on a cell table that would hold the switch up.
+        connection.execute("SELECT count(*) FROM mailbox")
+        sessions.append(connection)
+    assert cluster.run("key", "change").returncode == 0
+    for connection, (statement, parameters) in zip(sessions, attempts):
+        if level == "READ COMMITTED" and statement.startswith("DELETE"):
+            # It sees the new key version, and takes the right cell along.
+            connection.execute(statement, parameters)
+            connection.commit()
+            del values[f"mailbox({three}).password"]
+        elif level == "READ COMMITTED" and statement.startswith("UPDATE"):
+            # The old generation is dropped already, since this transaction holds no snapshot: there is nothing to update.
+            assert connection.execute(statement, parameters).rowcount == 0
+        else:
+            with pytest.raises(psycopg.Error) as refusal:
+                connection.execute(statement, parameters)
+            assert refusal.value.sqlstate in ("FS001", "40001", "23514"), refusal.value
+        connection.close()
+    assert cluster.opened_cells() == values
+    assert cluster.sql("SELECT count(*) FROM mailbox_cell AS c LEFT JOIN mailbox AS m USING (mailboxid) WHERE m.mailboxid IS NULL") == [(0,)]
+    is_swept(cluster)

@@ -1,0 +1,76 @@
+"""`fieldseal serve` beside a cluster, with a client that is a System Administrator."""
+
+import json
+import socket
+import subprocess
+import threading
+import time
+
+import requests
+from service import PROGRAM
+
+
+class Server:
+    def __init__(self, cluster, settings="direct", program=PROGRAM):
+        self.cluster, self.program = cluster, program
+        home = cluster.home
+        if not (home / "server.pem").exists():
+            subprocess.run(
+                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                 "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", home / "server.key",
+                 "-out", home / "server.pem"], check=True, capture_output=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.base = f"https://localhost:{self.port}"
+        text = (home / f"{settings}.yaml").read_text() + json.dumps({
+            "host": "127.0.0.1", "port": self.port, "certificateFile": str(home / "server.pem"),
+            "privateKeyFile": str(home / "server.key")}).join(["https: ", "\n"]) + f"baseURL: {self.base}\n"
+        self.settings = home / f"serve-{self.port}.yaml"
+        self.settings.write_text(text)
+        self.log = open(home / f"serve-{self.port}.log", "ab")
+        self.client = json.loads(cluster.run(
+            "client", "add", f"test-{self.port}", "--org", "contoso", "--role", "System Administrator", "--json").stdout)
+        self.local = threading.local()
+        self.token = None
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [self.program, "serve", "--settings", str(self.settings)], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if requests.get(f"{self.base}/readyz", verify=self.cluster.home / "server.pem", timeout=5).status_code == 200:
+                    break
+            except requests.exceptions.RequestException:
+                pass
+            assert self.process.poll() is None and time.monotonic() < deadline, "the service does not start"
+            time.sleep(0.05)
+        if not self.token:
+            response = requests.post(
+                f"{self.base}/contoso/oauth2/v2.0/token", verify=self.cluster.home / "server.pem", timeout=30,
+                data={"grant_type": "client_credentials", "client_id": self.client["clientId"],
+                      "client_secret": self.client["clientSecret"]})
+            self.token = response.json()["access_token"]
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(60)
+
+    def request(self, method, path, body=None, headers={}, attempts=None):
+        """Sends one request. With `attempts`, None tells that the service or its database was not there."""
+        session = getattr(self.local, "session", None)
+        if session is None:
+            session = self.local.session = requests.Session()
+            # Else the environment's authorities go before the session's.
+            session.trust_env, session.verify = False, str(self.cluster.home / "server.pem")
+            session.headers["Authorization"] = f"Bearer {self.token}"
+        try:
+            response = session.request(
+                method, f"{self.base}/contoso/api/data/v9.2/{path}", json=body, headers=headers, timeout=60)
+        except requests.exceptions.RequestException:
+            if attempts is None:
+                raise
+            return None
+        return None if attempts and response.status_code == 503 else response
