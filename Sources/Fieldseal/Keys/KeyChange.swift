@@ -2,45 +2,6 @@ import CellCrypto
 import Foundation
 import PostgresClient
 
-/// What a change is asked for.
-public struct KeyChangeOptions: Sendable {
-    /// Move cells that do not open to `quarantined_cell` and go on, instead of stopping.
-    public var skipsUnreadable = false
-    /// Hears of the progress, from any thread.
-    public var onProgress: (@Sendable (KeyChangeProgress) -> Void)?
-
-    public init(skipsUnreadable: Bool = false, onProgress: (@Sendable (KeyChangeProgress) -> Void)? = nil) {
-        self.skipsUnreadable = skipsUnreadable
-        self.onProgress = onProgress
-    }
-}
-
-/// What a key change did.
-public struct KeyChangeSummary: Sendable {
-    /// The new version.
-    public let keyVersion: Int
-    public let fingerprint: String
-    /// Cells that were sealed again.
-    public let cells: Int
-    public let duration: Duration
-    /// How long writers were held at the end.
-    public let pause: Duration
-    /// Addresses of the cells that were moved to quarantine, with the cause.
-    public let quarantined: [String]
-}
-
-/// What a rehearsal found. Nothing was changed.
-public struct KeyRehearsalSummary: Sendable {
-    public let cells: Int
-    public let duration: Duration
-    /// Bytes of WAL that PostgreSQL wrote meanwhile, others' included.
-    public let walBytes: Int
-    /// How long the last catch-up took: about what writers would be held for.
-    public let lastCatchUp: Duration
-    /// Addresses of the cells that do not open, with the cause.
-    public let unreadable: [String]
-}
-
 /// One key change: the I/O around ``KeyChangeSteps``.
 ///
 /// Everything that matters is in one transaction, the writer's. The reader's connection announces the change and then only
@@ -345,7 +306,7 @@ final class KeyChange {
     private func switchOver(_ preparation: Preparation, on writer: PostgresConnection) async throws -> KeyChangeSteps.Outcome {
         let cells = cells
         let record = try keyRecord(preparation)
-        let statements = Switch(
+        let statements = GenerationSwitch(
             organization: organization, caller: session.caller, keys: preparation.keys, rotationID: rotationID,
             preparation: (preparation.salt, preparation.iterations, preparation.keyCheck), record: record,
             unreadable: unreadable)
@@ -422,73 +383,5 @@ final class KeyChange {
                 .first?.decodeIfPresent(0, as: String.self)
         }
         return KeyChangeReporter.cancelled(by: by.flatMap { $0 } ?? "an administrator of the database")
-    }
-}
-
-/// The statements that make the new generation the current one, while writers wait.
-private struct Switch: Sendable {
-    let organization: Organization
-    let caller: Caller
-    let keys: KeyPair
-    let rotationID: UUID
-    let preparation: (salt: [UInt8], iterations: Int, keyCheck: [UInt8])
-    /// The first ten columns of the key's row in `config`.
-    let record: [PostgresParameter]
-    let unreadable: [UnreadableCell]
-
-    func run(
-        cells: Int,
-        alsoUnreadable: [UnreadableCell],
-        heldSince start: ContinuousClock.Instant,
-        on connection: isolated PostgresConnection
-    ) throws {
-        for cell in unreadable + alsoUnreadable { try quarantine(cell, on: connection) }
-        let version = Int32(keys.newVersion)
-        _ = try connection.query(
-            "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)",
-            [
-                .int32(version), .bytes(preparation.salt), .int32(Int32(preparation.iterations)), .bytes(preparation.keyCheck),
-                .text(keys.new.fingerprint), .uuid(rotationID), .uuid(organization.id),
-            ])
-        _ = try connection.query(
-            "UPDATE config.organization_key SET retired_on = now() WHERE organization_id = $1 AND retired_on IS NULL",
-            [.uuid(organization.id)])
-        let details = "\(cells) cells" + (unreadable.isEmpty ? "" : ", \(unreadable.count) to quarantine")
-        try SecurityEvent(
-            .keyChanged, .succeeded, keyVersion: keys.newVersion, fingerprint: keys.new.fingerprint, details: details
-        )
-        .insert(for: organization, by: caller, on: connection)
-        // `now()` is when the transaction began.
-        _ = try connection.query(
-            """
-            INSERT INTO config.organization_key (organization_id, key_version, wrapped_text, wrapped_data, kek_id, fingerprint,
-                rotation_id, origin, created_by, created_from, cells, duration, pause)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp() - now(), $12 * interval '1 second')
-            """,
-            record + [.int64(Int64(cells)), .double((.now - start) / .seconds(1))])
-        _ = try connection.query("DELETE FROM config.key_change WHERE organization_id = $1", [.uuid(organization.id)])
-    }
-
-    /// Keeps a cell that does not open, unless it was replaced meanwhile, and clears its record's flag.
-    private func quarantine(_ cell: UnreadableCell, on connection: isolated PostgresConnection) throws {
-        guard let entity = EntityCatalog.entity(cell.entity) else { return }
-        let attribute = quoteIdentifier(cell.attribute)
-        let id = quoteIdentifier(entity.primaryID)
-        let kept = try connection.query(
-            """
-            INSERT INTO \(organization.qualified("quarantined_cell"))
-                (rotation_id, entity, record_id, attribute, key_version, content)
-            SELECT $1, $2, \(id), $3, key_version, \(attribute)
-              FROM \(organization.qualified("\(entity.cellTable)_k\(keys.oldVersion)"))
-             WHERE key_version = $4 AND \(id) = $5 AND \(attribute) = $6
-            """,
-            [
-                .uuid(rotationID), .text(cell.entity), .text(cell.attribute), .int32(Int32(keys.oldVersion)),
-                .uuid(cell.address.record), .bytes(cell.content),
-            ])
-        guard kept.affectedRows == 1, let flag = entity.setFlags[cell.attribute] else { return }
-        _ = try connection.query(
-            "UPDATE \(organization.qualified(entity.logicalName)) SET \(quoteIdentifier(flag)) = false WHERE \(id) = $1",
-            [.uuid(cell.address.record)])
     }
 }

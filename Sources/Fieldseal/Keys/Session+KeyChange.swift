@@ -30,6 +30,9 @@ extension Session {
             case .didNotHappen:
                 throw PostgresError(kind: .connection, message: "the connection broke before the change was committed")
             }
+        } catch let error as FieldsealError where error.code != .setIsAlreadyRunning {
+            try? await record(SecurityEvent(.keyChanged, .failed, keyVersion: state.keyVersion, details: error.message))
+            throw error
         }
         await sweepGenerations(patience: Self.sweepPatience)
         return summary

@@ -25,7 +25,8 @@ extension Session {
                 guard version != current.keyVersion else {
                     throw FieldsealError(
                         .cannotDeleteKey,
-                        "Version \(version) is in force, and can't be purged: encryption can't be turned off. Change the key first.")
+                        "Version \(version) is in force, and can't be purged: encryption can't be turned off. Change the key first."
+                    )
                 }
                 let rows = try connection.query(
                     """
@@ -34,7 +35,8 @@ extension Session {
                     RETURNING fingerprint, created_on, retired_on
                     """, [.uuid(organization.id), .int32(Int32(clamping: version))])
                 guard !rows.isEmpty else {
-                    throw FieldsealError(.objectDoesNotExist, "There is no retired key of version \(version) that was not purged yet.")
+                    throw FieldsealError(
+                        .objectDoesNotExist, "There is no retired key of version \(version) that was not purged yet.")
                 }
                 return try rows.map { row in
                     let purged = KeyPurgeSummary(
