@@ -15,6 +15,9 @@ public actor PostgresConnection {
     /// Statements that a connection keeps prepared; past it, all are forgotten and prepared anew.
     private static let preparedLimit = 512
 
+    /// Seconds for connecting to one host, unless the connection string says otherwise: libpq alone would wait for ever.
+    private static let connectTimeout = "10"
+
     public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
     private init() {}
@@ -39,8 +42,8 @@ public actor PostgresConnection {
 
     private func open(_ conninfo: String, applicationName: String) throws {
         // libpq expands `dbname` when it is the first keyword, so that a URI or a string can follow defaults.
-        let keywords = ["fallback_application_name", "client_encoding", "dbname"]
-        let values = [applicationName, "UTF8", conninfo]
+        let keywords = ["fallback_application_name", "client_encoding", "connect_timeout", "dbname"]
+        let values = [applicationName, "UTF8", Self.connectTimeout, conninfo]
         handle = withCStrings(keywords) { keywords in
             withCStrings(values) { values in PQconnectdbParams(keywords, values, 1) }
         }
