@@ -1,6 +1,5 @@
 """keychange/…: what changing the key costs, against what PostgreSQL needs for moving the same bytes."""
 
-import os
 import pathlib
 import re
 import statistics
@@ -13,8 +12,7 @@ import uuid
 import cell_reader
 import psycopg
 from bench import paired, record
-from cryptography.hazmat.primitives import padding
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cluster import seal
 from service import Deployment
 
 FIGURES = [
@@ -23,6 +21,7 @@ FIGURES = [
 ]
 CELLS = 500_000
 PGP_ROWS = 5_000
+VALUE = "an ordinary mailbox password 32b"
 SECONDS = 6
 CLIENTS = 8
 
@@ -35,7 +34,7 @@ def load(service, cells):
         organization, version, salt, iterations = connection.execute(
             "SELECT organization_id, key_version, salt, iterations FROM encryption").fetchone()
         key = cell_reader.derive_data_key(service.key(), bytes(salt), iterations)
-        user, unit = connection.execute("SELECT systemuserid, businessunitid FROM systemuser LIMIT 1").fetchone()
+        (unit,) = connection.execute("SELECT businessunitid FROM businessunit LIMIT 1").fetchone()
         for entity, id_column, attributes in cell_reader.CELL_TABLES:
             connection.execute(f"DELETE FROM {entity}")
             ids = [uuid.uuid4() for _ in range(each)]
@@ -46,17 +45,9 @@ def load(service, cells):
             with connection.cursor().copy(f"COPY {entity}_cell FROM STDIN (FORMAT binary)") as copy:
                 copy.set_types(["int4", "uuid"] + ["bytea"] * len(attributes))
                 for id in ids:
-                    copy.write_row((version, id, *(seal(key, version, organization, id, f"{entity}.{name}") for name in attributes)))
+                    copy.write_row((version, id, *(seal(key, version, organization, id, f"{entity}.{name}", VALUE) for name in attributes)))
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
-
-
-def seal(key, version, organization, record, attribute):
-    header, iv = bytes([1]) + version.to_bytes(4, "big"), os.urandom(16)
-    padder = padding.PKCS7(128).padder()
-    encryptor = Cipher(algorithms.AES(key[32:]), modes.CBC(iv)).encryptor()
-    text = encryptor.update(padder.update(b"an ordinary mailbox password 32b") + padder.finalize()) + encryptor.finalize()
-    return header + iv + text + cell_reader.tag(key, cell_reader.associated_data(header, organization, record, attribute), iv, text)
 
 
 def change(service):

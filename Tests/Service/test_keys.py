@@ -7,9 +7,12 @@ import threading
 import time
 import uuid
 
+import cell_reader
+import psycopg
 import pytest
 import requests
 
+from cluster import seal
 from service import refused
 
 KEY = "Correct-horse-battery-1"
@@ -34,8 +37,6 @@ def test_the_three_messages(own_service):
     after = service.opened_cells(KEY)
     assert {a: s for a, (_, s) in after.items()} == {a: s for a, (_, s) in before.items()}
     assert {v for v, _ in before.values()} == {1} and {v for v, _ in after.values()} == {2}
-    import cell_reader
-
     with pytest.raises(cell_reader.DoesNotOpen):
         service.opened_cells(generated)
     assert service.sql(tables) == [(0,)]
@@ -262,30 +263,17 @@ def test_a_damaged_cell_is_named_and_everything_else_works(own_service):
 
 def fill(service, count):
     """Puts cells beside what is there, sealed as the service seals them: copies would not open elsewhere."""
-    import os
-
-    import cell_reader
-    import psycopg
-    from cryptography.hazmat.primitives import padding
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
     with psycopg.connect(service.dev["postgres"]) as connection:
         organization, version, salt, iterations = connection.execute(
             "SELECT organization_id, key_version, salt, iterations FROM org_contoso.encryption").fetchone()
         key = cell_reader.derive_data_key(service.key(), bytes(salt), iterations)
-        header = bytes([1]) + version.to_bytes(4, "big")
         ids = [uuid.uuid4() for _ in range(count)]
         with connection.cursor().copy("COPY org_contoso.mailbox (mailboxid, name, ispasswordset) FROM STDIN") as copy:
             for id in ids:
                 copy.write_row((id, "filled", True))
         with connection.cursor().copy("COPY org_contoso.mailbox_cell FROM STDIN") as copy:
             for id in ids:
-                iv = os.urandom(16)
-                padder = padding.PKCS7(128).padder()
-                encryptor = Cipher(algorithms.AES(key[32:]), modes.CBC(iv)).encryptor()
-                ciphertext = encryptor.update(padder.update(str(id).encode()) + padder.finalize()) + encryptor.finalize()
-                aad = cell_reader.associated_data(header, organization, id, "mailbox.password")
-                copy.write_row((version, id, header + iv + ciphertext + cell_reader.tag(key, aad, iv, ciphertext)))
+                copy.write_row((version, id, seal(key, version, organization, id, "mailbox.password", str(id))))
 
 
 def attempt(call):

@@ -105,7 +105,6 @@ final class KeyChange {
             throw cause
         }
         for connection in [writer, reader, publisher] { await connection.close() }
-        await session.sweepChange()
         return summary
     }
 

@@ -42,10 +42,12 @@ extension Session {
     public func rehearseKeyChange(options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyRehearsalSummary {
         try requireSystemAdministrator()
         await sweepGenerations()
-        return try await KeyChange(
+        let summary = try await KeyChange(
             self, text: try OrganizationKeyText.generate(), isGenerated: true, isRehearsal: true, options: options
         )
         .rehearse()
+        await sweepChange()
+        return summary
     }
 
     /// How long a change waits for transactions that are older than its switch, before it leaves the old generation to the

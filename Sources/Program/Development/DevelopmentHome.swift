@@ -2,6 +2,7 @@ import Crypto
 import Foundation
 import Glibc
 import Subprocess
+import SystemPackage
 
 /// The folder that `fieldseal dev` keeps everything in, and the operating system's user that PostgreSQL runs as.
 struct DevelopmentHome: Sendable {
@@ -75,15 +76,14 @@ struct DevelopmentHome: Sendable {
         else { throw DevelopmentError.cannotWrite(file(name)) }
     }
 
-    /// Options for a child that runs as the database's user, in our session and process group.
-    var platformOptions: PlatformOptions {
-        var options = PlatformOptions()
-        if let user = databaseUser {
-            options.userID = user.uid
-            options.groupID = user.gid
-            options.supplementaryGroups = [user.gid]
-        }
-        return options
+    /// A command that runs as the database's user, in our session and process group and under the process id of the child.
+    ///
+    /// The child changes its user after it was executed: between fork and exec, glibc's setuid waits for threads that the
+    /// child does not have.
+    func databaseCommand(_ path: String, _ arguments: [String]) -> (executable: Executable, arguments: Arguments) {
+        guard let user = databaseUser else { return (.path(FilePath(path)), Arguments(arguments)) }
+        let identity = ["--reuid=\(user.uid)", "--regid=\(user.gid)", "--init-groups"]
+        return (.name("setpriv"), Arguments(identity + [path] + arguments))
     }
 }
 

@@ -49,15 +49,18 @@ struct DevelopmentPostgres: Sendable {
         try await initialize()
         let log = try FileDescriptor.open(
             FilePath(home.file("postgres.log")), .writeOnly, options: [.create, .append], permissions: [.ownerReadWrite])
-        var options = home.platformOptions
+        var options = PlatformOptions()
         // A smart shutdown would wait for every client; a fast one rolls their transactions back.
         options.teardownSequence = [.send(signal: .interrupt, allowedDurationToNextStep: .seconds(60))]
-        let outcome = try await Subprocess.run(
-            .path(FilePath("\(binaries)/postgres")),
-            arguments: [
+        let command = home.databaseCommand(
+            "\(binaries)/postgres",
+            [
                 "-D", data, "-c", "unix_socket_directories=\(home.socketFolder)", "-c", "listen_addresses=", "-c", "port=5432",
                 "-c", "cluster_name=fieldseal",
-            ],
+            ])
+        let outcome = try await Subprocess.run(
+            command.executable,
+            arguments: command.arguments,
             workingDirectory: "/",
             platformOptions: options,
             input: .none,
@@ -92,14 +95,16 @@ struct DevelopmentPostgres: Sendable {
             throw DevelopmentError.cannotWrite(passwordFile)
         }
         defer { try? FileManager.default.removeItem(atPath: passwordFile) }
-        let result = try await Subprocess.run(
-            .path(FilePath("\(binaries)/initdb")),
-            arguments: [
+        let command = home.databaseCommand(
+            "\(binaries)/initdb",
+            [
                 "-D", temporary, "-U", "postgres", "--auth=scram-sha-256", "--pwfile=\(passwordFile)", "-E", "UTF8",
                 "--locale=C.UTF-8", "--data-checksums",
-            ],
+            ])
+        let result = try await Subprocess.run(
+            command.executable,
+            arguments: command.arguments,
             workingDirectory: "/",
-            platformOptions: home.platformOptions,
             output: .discarded,
             error: .string(limit: 8_192)
         )
