@@ -110,6 +110,7 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
     private let limits: APILimits
     private var isInHead = true
     private var length = 0
+    private var requests = 0
     private var timer: Scheduled<Void>?
 
     init(limits: APILimits) {
@@ -129,6 +130,7 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
     func requestHasEnded() {
         isInHead = true
         length = 0
+        requests += 1
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -140,9 +142,11 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
                 handler.refuse("408 Request Timeout", context)
             }
         }
-        // The decoder behind runs at once: afterwards it is known whether the head has ended within these bytes.
+        // The decoder behind runs at once: afterwards it is known whether the head has ended within these bytes. When a
+        // request has ended within them, they were that request's, and not the next one's head.
+        let before = requests
         context.fireChannelRead(data)
-        if isInHead {
+        if isInHead, requests == before {
             length += count
             if length > APILimits.headLength { refuse("431 Request Header Fields Too Large", context) }
         }
