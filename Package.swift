@@ -57,6 +57,7 @@ let package = Package(
             name: "WebAPI",
             dependencies: [
                 "CellCrypto", "Fieldseal", "PostgresClient",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),

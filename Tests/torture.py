@@ -9,6 +9,7 @@ import argparse
 import collections
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -149,6 +150,15 @@ class Torture:
             self.server.stop()
         self.cluster.remove()
 
+    def tell(self):
+        """What the service and PostgreSQL said last."""
+        for log in [*self.cluster.home.glob("serve-*.log"), self.cluster.home / "postgres.log"]:
+            lines = [
+                line for line in log.read_text(errors="replace").splitlines()
+                if ('"message":"request"' not in line if log.name.startswith("serve") else re.search("ERROR|FATAL|PANIC", line))
+                and not re.search("is retired|terminating connection|connection to server|not yet accepting|starting up|called off|unexpected EOF", line)]
+            print(f"== {log.name}", *lines[-40:], sep="\n", flush=True)
+
     def case(self):
         what = self.random.choices(["kill", "terminate", "cut", "stop PostgreSQL", "nothing"], [25, 30, 30, 4, 11])[0]
         where, when = self.random.randrange(self.length), self.random.choice(["before", "after"])
@@ -231,6 +241,7 @@ def main(arguments=None):
                     torture.check()
             except Violation as violation:
                 print(f"VIOLATED in case {number} of --seed {options.seed}: {violation}", flush=True)
+                torture.tell()
                 return 1
             if number % 100 == 0:
                 print(f"{number} cases, last {what}, {time.monotonic() - start:.0f} s", flush=True)

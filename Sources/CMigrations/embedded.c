@@ -20,6 +20,9 @@ static const unsigned char org_0001[] = {
 static const unsigned char org_0002[] = {
 #embed "../../migrations/org/0002_generations.sql"
 };
+static const unsigned char org_0003[] = {
+#embed "../../migrations/org/0003_access.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -28,6 +31,7 @@ static const struct embedded_file files[] = {
     {"config/0003_inspection.sql", config_0003, sizeof config_0003},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
+    {"org/0003_access.sql", org_0003, sizeof org_0003},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -104,7 +104,10 @@ public actor PostgresConnection {
 
     /// Whether no transaction is open and the server has not hung up. One system call, no round trip.
     public var isIdle: Bool {
-        guard let handle, PQtransactionStatus(handle) == PQTRANS_IDLE else { return false }
+        // A pipeline that broke can leave its mode on, in which nothing else runs.
+        guard let handle, PQtransactionStatus(handle) == PQTRANS_IDLE, PQpipelineStatus(handle) == PQ_PIPELINE_OFF else {
+            return false
+        }
         var descriptor = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
         // Whatever arrives while nobody asked is the server's farewell, or its end.
         return poll(&descriptor, 1, 0) == 0 && PQstatus(handle) == CONNECTION_OK
@@ -333,7 +336,7 @@ public actor PostgresConnection {
     }
 
     private func require(_ sent: Int32) throws {
-        guard sent == 1 else { throw PostgresError(connection: handle) }
+        guard sent == 1 else { throw PostgresError(kind: .connection, message: PostgresError(connection: handle).message) }
     }
 
     private func finished(_ result: OpaquePointer?) throws -> PostgresResult {

@@ -51,7 +51,9 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     init(result: OpaquePointer?, connection: OpaquePointer?) {
         func field(_ code: Int32) -> String? { PQresultErrorField(result, code).map { String(cString: $0) } }
         let state = field(Self.field("C")) ?? ""
-        kind = PQstatus(connection) == CONNECTION_BAD ? .connection : .server
+        // An error of the server always has a SQLSTATE; one that libpq made up for it, such as a write that failed, has none,
+        // and may come before libpq itself takes the connection for broken.
+        kind = PQstatus(connection) == CONNECTION_BAD || state.isEmpty ? .connection : .server
         sqlState = state
         message = field(Self.field("M")) ?? Self.message(of: connection)
         hint = field(Self.field("H"))

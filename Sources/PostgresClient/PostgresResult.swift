@@ -59,6 +59,13 @@ public struct PostgresRow: Sendable {
         return value
     }
 
+    /// Lends the bytes of a column that is not NULL, as the server sent them.
+    public func withBytes<Result>(_ column: Int, _ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+        try body(
+            UnsafeRawBufferPointer(
+                start: PQgetvalue(result.pointer, index, Int32(column)), count: Int(PQgetlength(result.pointer, index, Int32(column)))))
+    }
+
     private func error(_ column: Int, _ type: Any.Type) -> PostgresDecodingError {
         let name = PQfname(result.pointer, Int32(column)).map { String(cString: $0) } ?? "?"
         return PostgresDecodingError(column: name, expected: "\(type)", typeID: PQftype(result.pointer, Int32(column)))

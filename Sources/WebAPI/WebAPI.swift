@@ -61,7 +61,7 @@ public struct WebAPI: Sendable {
     private func router() -> Router<APIContext> {
         let router = Router(context: APIContext.self)
         router.add(middleware: ErrorMiddleware(limit: limits.requests))
-        router.get("healthz") { _, _ in APIResponse.json(["status": "ok"]) }
+        router.get("healthz") { _, _ in APIAnswer.json(["status": "ok"]) }
         router.get("readyz") { _, _ in try await readiness() }
         router.post(":organization/oauth2/v2.0/token", use: token)
         router.get(":organization/.well-known/openid-configuration", use: openIDConfiguration)
@@ -75,39 +75,28 @@ public struct WebAPI: Sendable {
     }
 
     /// Everything below `/{organization}/api/data/v9.x`.
-    private func data(_ request: Request, _ context: APIContext) async throws -> Response {
+    private func data(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         let organization = try context.parameters.require("organization")
         let version = try context.parameters.require("version")
         guard ["v9.0", "v9.1", "v9.2"].contains(version) else { throw ODataPath.unknown(version) }
         let session = try await session(request, context, organization)
         let prefix = "/\(organization)/api/data/\(version)"
-        let representation = Representation(serviceRoot: tokens.baseURL + prefix)
-        switch try ODataPath(request.uri.path.dropFirst(prefix.count)) {
-        case .serviceRoot:
-            guard request.method == .get else { throw HTTPError(.methodNotAllowed) }
-            return serviceDocument(representation)
-        case .entitySet(let entity): return try await entitySet(entity, request, session, representation)
-        case .entity(let entity, let id): return try await self.entity(entity, id: id, request, session, representation)
-        case .operation(let name): return try await operation(name, request, session, representation)
-        }
-    }
-
-    /// The service document (OData JSON Format 4.0, section 5).
-    private func serviceDocument(_ representation: Representation) -> Response {
-        let sets = EntityCatalog.all.map { entity -> JSONValue in
-            ["name": .string(entity.entitySetName), "kind": "EntitySet", "url": .string(entity.entitySetName)]
-        }
-        return APIResponse.json(.object([representation.context("").withoutHash, .init("value", .array(sets))]))
+        let path = String(request.uri.path.dropFirst(prefix.count))
+        let isBulk = path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.hasSuffix("/%24batch")
+        let call = APIRequest(
+            method: request.method, path: path, query: request.uri.query, headers: request.headers,
+            body: try await body(request, upTo: isBulk ? APILimits.bulkLength : APILimits.bodyLength))
+        return try await DataAPI(session: session, serviceRoot: tokens.baseURL + prefix).answer(call)
     }
 
     /// Whether requests can be served: the database answers and is migrated, and the key-encryption key is the right one.
-    private func readiness() async throws -> Response {
+    private func readiness() async throws -> APIAnswer {
         do {
             try await tokens.prepare()
             guard try await deployment.isMigrated() else {
                 return Self.notReady("migrations are pending: fieldseal migrate up")
             }
-            return APIResponse.json(["status": "ready"])
+            return APIAnswer.json(["status": "ready"])
         } catch let error as WrongKeyEncryptionKey {
             return Self.notReady(error.description)
         } catch {
@@ -115,13 +104,7 @@ public struct WebAPI: Sendable {
         }
     }
 
-    private static func notReady(_ why: String) -> Response {
-        APIResponse.json(["status": "not ready", "reason": .string(why)], status: .serviceUnavailable, headers: [.retryAfter: "2"])
-    }
-}
-
-extension JSONValue.Member {
-    fileprivate var withoutHash: JSONValue.Member {
-        .init(name, value.string.map { .string(String($0.dropLast())) } ?? value)
+    private static func notReady(_ why: String) -> APIAnswer {
+        APIAnswer.json(["status": "not ready", "reason": .string(why)], status: .serviceUnavailable, headers: [.retryAfter: "2"])
     }
 }

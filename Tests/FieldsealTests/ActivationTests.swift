@@ -12,21 +12,21 @@ struct ActivationTests {
     func lostKey() async throws {
         try await TestOrganization.with { organization in
             let session = try await organization.session()
-            let id = try await session.create(.mailbox, [.init("name", "m"), .init("password", "s3cret")]).id
+            let id = try await session.write(.create(.mailbox, [.init("name", "m"), .init("password", "s3cret")])).id
             let text = try await session.retrieveDataEncryptionKey().withString { $0 }
             try await organization.execute(
                 "ALTER TABLE config.organization_key DISABLE TRIGGER ALL; DELETE FROM config.organization_key")
             #expect(try await organization.session().isDataEncryptionActive() == false)
-            #expect(try await organization.session().retrieve(.mailbox, id: id).values.count > 0)
-            _ = try await organization.session().upsert(.mailbox, id: id, [.init("name", "n")], condition: .mustExist)
+            #expect(try await organization.session().retrieve(.mailbox, .id(id)).records.count == 1)
+            try await organization.session().write(.upsert(.mailbox, .id(id), [.init("name", "n")], .mustExist))
 
             func code(_ body: (Session) async throws -> Void) async throws -> ErrorCode? {
                 let session = try await organization.session()
                 return await #expect(throws: FieldsealError.self) { try await body(session) }?.code
             }
-            #expect(try await code { _ = try await $0.upsert(.mailbox, id: id, [.init("password", "x")]) } == .keyRequired)
-            #expect(try await code { _ = try await $0.upsert(.mailbox, id: id, [.init("password", nil)]) } == .keyRequired)
-            #expect(try await code { _ = try await $0.create(.mailbox, [.init("password", "x")]) } == .keyRequired)
+            #expect(try await code { try await $0.write(.upsert(.mailbox, .id(id), [.init("password", "x")])) } == .keyRequired)
+            #expect(try await code { try await $0.write(.upsert(.mailbox, .id(id), [.init("password", nil)])) } == .keyRequired)
+            #expect(try await code { try await $0.write(.create(.mailbox, [.init("password", "x")])) } == .keyRequired)
             #expect(try await code { _ = try await $0.retrieveDataEncryptionKey() } == .keyRequired)
             #expect(try await code { _ = try await $0.changeKey(to: nil) } == .isInactiveCannotChange)
             #expect(try await code { _ = try await $0.verifyCells() } == .keyRequired)
@@ -85,7 +85,7 @@ struct ActivationTests {
     func attach() async throws {
         try await TestOrganization.with { organization in
             let session = try await organization.session()
-            let id = try await session.create(.mailbox, [.init("name", "m"), .init("password", "s3cret")]).id
+            let id = try await session.write(.create(.mailbox, [.init("name", "m"), .init("password", "s3cret")])).id
             _ = try await session.changeKey(to: "Abcdefghij1!")
             let fingerprint = try await organization.session().encryptionStatus().fingerprint
             try await organization.reapplyConfig()
@@ -100,7 +100,7 @@ struct ActivationTests {
                     "SELECT bool_or(enabledforincomingemail OR enabledforoutgoingemail) FROM mailbox", as: Bool.self) == [false])
             try await organization.session().setDataEncryptionKey("Abcdefghij1!", change: false)
             #expect(try await organization.session().verifyCells().cells == 1)
-            _ = try await organization.session().upsert(.mailbox, id: id, [.init("password", "again")], condition: .mustExist)
+            try await organization.session().write(.upsert(.mailbox, .id(id), [.init("password", "again")], .mustExist))
             await #expect(throws: FieldsealError.self) { try await registry.attach(name: "contoso", by: TestOrganization.caller) }
             await #expect(throws: FieldsealError.self) { try await registry.attach(name: "nobody", by: TestOrganization.caller) }
             await #expect(throws: FieldsealError.self) { try await registry.create(name: "contoso", by: TestOrganization.caller) }

@@ -13,7 +13,7 @@ struct KeyChangeTests {
         var ids: [UUID] = []
         for number in 0..<count {
             let members: [JSONValue.Member] = [.init("name", "m"), .init("password", .string("secret-\(number)"))]
-            ids.append(try await session.create(.mailbox, members).id)
+            ids.append(try await session.write(.create(.mailbox, members)).id)
         }
         return ids
     }
@@ -52,10 +52,10 @@ struct KeyChangeTests {
         try await TestOrganization.with { organization in
             #expect(try await organization.session().changeKey(to: nil).cells == 0)
             for text in ["x", String(repeating: "é", count: 200)] {
-                _ = try await organization.session().create(.queue, [.init("name", "q"), .init("emailpassword", .string(text))])
+                try await organization.session().write(.create(.queue, [.init("name", "q"), .init("emailpassword", .string(text))]))
             }
-            _ = try await organization.session().create(
-                .emailServerProfile, [.init("name", "p"), .init("outgoingpassword", "only one of two")])
+            try await organization.session().write(
+                .create(.emailServerProfile, [.init("name", "p"), .init("outgoingpassword", "only one of two")]))
             #expect(try await organization.session().changeKey(to: nil).cells == 3)
             // Back to an earlier text: new salt, new version.
             _ = try await organization.session().changeKey(to: "Abcdefghij1!")
@@ -97,10 +97,10 @@ struct KeyChangeTests {
             let id = try await createMailboxes(stale, 1)[0]
             _ = try await organization.session().changeKey(to: nil)
             _ = try await organization.session().changeKey(to: nil)
-            _ = try await stale.upsert(.mailbox, id: id, [.init("password", "newer")], condition: .mustExist)
+            try await stale.write(.upsert(.mailbox, .id(id), [.init("password", "newer")], .mustExist))
             #expect(try await organization.sql("SELECT cell.key_version(password) FROM mailbox_cell", as: Int.self) == [3])
-            _ = try await stale.create(.mailbox, [.init("name", "m"), .init("password", "new")])
-            _ = try await stale.upsert(.mailbox, id: id, [.init("password", nil)], condition: .mustExist)
+            try await stale.write(.create(.mailbox, [.init("name", "m"), .init("password", "new")]))
+            try await stale.write(.upsert(.mailbox, .id(id), [.init("password", nil)], .mustExist))
             #expect(try await organization.sql("SELECT count(password) FROM mailbox_cell", as: Int.self) == [1])
             #expect(
                 try await organization.sql("SELECT ispasswordset FROM mailbox WHERE mailboxid = '\(id)'", as: Bool.self) == [false])
@@ -123,8 +123,8 @@ struct KeyChangeTests {
                             number += 1
                             let id = ids[writer * 2 + number % 2]
                             let text = "writer \(writer) value \(number)"
-                            _ = try await session.upsert(
-                                .mailbox, id: id, [.init("password", .string(text))], condition: .mustExist)
+                            try await session.write(.upsert(
+                                .mailbox, .id(id), [.init("password", .string(text))], .mustExist))
                             last[id] = text
                         }
                         return last

@@ -162,7 +162,7 @@ def test_encrypted_attributes_cannot_be_searched_or_sorted(service, option, enti
 
 
 def test_a_literal_that_names_an_encrypted_attribute_is_no_search_of_it(service):
-    assert service.get("mailboxes?$filter=name eq 'password'").status_code == 501
+    assert service.get("mailboxes?$filter=name eq 'password'").json()["value"] == []
 
 
 BAD_BODIES = [
@@ -201,10 +201,10 @@ def test_a_value_that_is_too_long_is_refused_by_utf16_units(service):
     [
         ("nosuch", 404, "0x8006088A"), ("nosuch(1)", 404, "0x8006088A"), ("mailboxes(nonsense)", 400, "0x8005F100"),
         ("mailboxes(", 400, "0x8005F100"), ("mailboxes(1", 400, "0x8005F100"), ("mailboxes(%zz)", 400, "0x8005F100"),
-        (f"mailboxes({uuid.UUID(int=0)})", 404, "0x80040217"), (f"mailboxes(name={uuid.UUID(int=0)})", 501, "0x80040219"),
+        (f"mailboxes({uuid.UUID(int=0)})", 404, "0x80040217"), (f"mailboxes(name={uuid.UUID(int=0)})", 400, "0x80060888"),
         ("mailboxes?$select=nosuch", 400, "0x80060888"), ("mailboxes?$top=x", 400, "0x80060888"), ("mailboxes?$top=-1", 400, "0x80060888"),
         ("mailboxes?$skiptoken=x", 400, "0x80060888"), ("mailboxes?$nosuch=1", 400, "0x80060888"),
-        (f"mailboxes({uuid.UUID(int=0)})/name", 501, "0x80040219"), ("mailboxes?$filter=name eq 'x'", 501, "0x80040219"),
+        (f"mailboxes({uuid.UUID(int=0)})/name", 404, "0x80040217"), ("mailboxes?$filter=name is 'x'", 400, "0x80060888"),
         ("mailboxes(1';DROP TABLE mailbox;--)", 400, "0x8005F100"),
     ],
 )

@@ -3,6 +3,8 @@ public struct EntityDefinition: Sendable {
     /// What may be asked of an entity's records.
     public enum Message: String, Sendable, CaseIterable {
         case create, retrieve, retrieveMultiple, update, delete
+        /// To give a record to another owner, and to share it: for entities that have owners.
+        case assign, share
     }
 
     public let schemaName: String
@@ -42,6 +44,14 @@ public struct EntityDefinition: Sendable {
 
     /// The attribute of that logical name.
     public subscript(_ logicalName: String) -> AttributeDefinition? { byName[logicalName].map { attributes[$0] } }
+
+    /// Whether records know the message.
+    public func has(_ message: Message) -> Bool {
+        switch message {
+        case .assign, .share: isUserOwned
+        default: messages.contains(message)
+        }
+    }
 
     /// The attributes whose values are sealed.
     public var encryptedAttributes: [AttributeDefinition] { attributes.filter(\.isEncrypted) }

@@ -19,6 +19,11 @@ extension FieldsealError {
         FieldsealError(.objectDoesNotExist, "There is no \(entity.logicalName) with the id \(id).")
     }
 
+    /// No record at this address (any more).
+    public static func noSuchRecord(_ entity: EntityDefinition) -> FieldsealError {
+        FieldsealError(.objectDoesNotExist, "There is no such \(entity.logicalName).")
+    }
+
     /// No organization of that name. Told in the same words whether it never was or is another's.
     public static func noSuchOrganization(_ name: String) -> FieldsealError {
         FieldsealError(.noResource, "There is no organization at this address.")

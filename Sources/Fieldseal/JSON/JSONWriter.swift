@@ -6,7 +6,8 @@ extension JSONValue {
         return output
     }
 
-    private func write(to output: inout [UInt8]) {
+    /// Appends the value as UTF-8.
+    public func write(to output: inout [UInt8]) {
         switch self {
         case .null: output.append(contentsOf: "null".utf8)
         case .bool(let value): output.append(contentsOf: (value ? "true" : "false").utf8)
@@ -32,19 +33,29 @@ extension JSONValue {
         }
     }
 
-    private static func write(_ text: String, to output: inout [UInt8]) {
+    /// Appends a string in quotes, escaped where RFC 8259, section 7, asks for it.
+    public static func write(_ text: String, to output: inout [UInt8]) {
+        var text = text
+        text.withUTF8 { write(UnsafeRawBufferPointer($0), to: &output) }
+    }
+
+    /// Appends UTF-8 as a string in quotes.
+    static func write(_ text: UnsafeRawBufferPointer, to output: inout [UInt8]) {
         output.append(UInt8(ascii: "\""))
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                output.append(UInt8(ascii: "\\"))
-                output.append(byte)
-            case 0..<32:
+        var start = 0
+        for index in text.indices where isEscaped[Int(text[index])] {
+            output.append(contentsOf: text[start..<index])
+            start = index + 1
+            switch text[index] {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"): output.append(contentsOf: [UInt8(ascii: "\\"), text[index]])
+            case let byte:
                 output.append(contentsOf: "\\u00".utf8)
                 output.append(contentsOf: [byte >> 4, byte & 15].map { $0 < 10 ? 48 + $0 : 87 + $0 })
-            default: output.append(byte)
             }
         }
+        output.append(contentsOf: text[start...])
         output.append(UInt8(ascii: "\""))
     }
+
+    private static let isEscaped: [Bool] = (0..<256).map { $0 < 32 || $0 == 34 || $0 == 92 }
 }

@@ -22,6 +22,9 @@ struct OrganizationState: Sendable {
         let tag: [UInt8]
     }
 
+    /// The business unit of that client's systemuser.
+    let callersUnit: UUID?
+
     /// Reads all of it in one statement.
     ///
     /// - Throws: ``FieldsealError`` `.noResource` when there is no such organization, or its schema is gone.
@@ -36,13 +39,14 @@ struct OrganizationState: Sendable {
             rows = try connection.query(
                 """
                 SELECT o.organization_id, e.key_version, e.fingerprint, e.salt, e.iterations, e.key_check, e.changed_on,
-                       k.wrapped_data, c.name, c.systemuser_id, c.role, c.tag
+                       k.wrapped_data, c.name, c.systemuser_id, c.role, c.tag, u.businessunitid
                   FROM config.organization AS o
                   JOIN \(quoteIdentifier(Organization.schema(of: name))).encryption AS e USING (organization_id)
                   LEFT JOIN config.organization_key AS k
                     ON (k.organization_id, k.key_version, k.fingerprint) = (o.organization_id, e.key_version, e.fingerprint)
                   LEFT JOIN config.api_client AS c
                     ON c.organization_id = o.organization_id AND c.client_id = $2 AND c.disabled_on IS NULL
+                  LEFT JOIN \(quoteIdentifier(Organization.schema(of: name))).systemuser AS u ON u.systemuserid = c.systemuser_id
                  WHERE o.name = $1
                 """,
                 [.text(name), .uuid(client)]
@@ -64,7 +68,8 @@ struct OrganizationState: Sendable {
             client: row.isNull(8)
                 ? nil
                 : ClientRow(
-                    name: try row.decode(8), systemUserID: try row.decode(9), role: try row.decode(10), tag: try bytes(11))
+                    name: try row.decode(8), systemUserID: try row.decode(9), role: try row.decode(10), tag: try bytes(11)),
+            callersUnit: try row.decodeIfPresent(12)
         )
     }
 }

@@ -8,8 +8,8 @@ public struct RecordInput: Sendable {
     private(set) var values: [String: AttributeValue] = [:]
     /// New values of encrypted attributes; nil clears.
     private(set) var secrets: [String: String?] = [:]
-    /// References that must exist: attribute, entity, id.
-    private(set) var references: [(attribute: String, entity: EntityDefinition, id: UUID)] = []
+    /// References that must exist, and whose ids are not in the values yet.
+    private(set) var references: [(attribute: String, entity: EntityDefinition, key: RecordKey)] = []
 
     /// What the values are for.
     enum Purpose {
@@ -65,7 +65,7 @@ public struct RecordInput: Sendable {
             values[attribute.logicalName] = .null
             return
         }
-        guard case .string(let address) = value, let (target, id) = Self.reference(address),
+        guard case .string(let address) = value, let (target, key) = try Self.reference(address),
             attribute.type.targets.contains(target.logicalName)
         else {
             let sets = attribute.type.targets.map { EntityCatalog.entity($0)?.entitySetName ?? "\($0)s" }
@@ -73,19 +73,21 @@ public struct RecordInput: Sendable {
                 .payloadDoesNotFit,
                 "\(property)@odata.bind takes the address of a record, such as /\(sets[0])(00000000-0000-0000-0000-000000000000).")
         }
-        values[attribute.logicalName] = .id(id)
         if case .owner = attribute.type { values["owneridtype"] = .text(target.logicalName) }
-        references.append((attribute.logicalName, target, id))
+        references.append((attribute.logicalName, target, key))
     }
 
-    /// Reads `/mailboxes(ID)` or an absolute address that ends like it.
-    private static func reference(_ address: String) -> (EntityDefinition, UUID)? {
-        guard let last = address.split(separator: "/").last, last.hasSuffix(")"),
-            let open = last.firstIndex(of: "("),
-            let entity = EntityCatalog.entity(set: String(last[..<open])),
-            let id = UUID(uuidString: String(last[last.index(after: open)...].dropLast()))
+    /// Puts the id of a reference into the values, once it is known.
+    mutating func resolve(_ attribute: String, _ id: UUID) {
+        values[attribute] = .id(id)
+    }
+
+    /// Reads `/mailboxes(KEY)` or an absolute address that ends like it.
+    public static func reference(_ address: String) throws(FieldsealError) -> (EntityDefinition, RecordKey)? {
+        guard address.hasSuffix(")"), let open = address.firstIndex(of: "("),
+            let set = address[..<open].split(separator: "/").last, let entity = EntityCatalog.entity(set: String(set))
         else { return nil }
-        return (entity, id)
+        return (entity, try RecordKey(address[address.index(after: open)...].dropLast(), of: entity))
     }
 
     /// Whether the attribute takes part; stamps that the server keeps are ignored, as Dataverse does.

@@ -1,140 +1,212 @@
-public import Foundation
+import Foundation
 import PostgresClient
 
-/// A page of records and where the next one begins.
-public struct RecordPage: Sendable {
-    public let records: [Record]
-    /// For the next page; nil on the last one.
-    public let next: Continuation?
+/// A navigation property whose records are to come along.
+public struct Expansion: Sendable {
+    public var property: String
+    public var query: RecordQuery
+    public var expansions: [Expansion]
 
-    /// Names a place in a list in a way that inserts and deletes elsewhere don't move.
-    public struct Continuation: Sendable, Equatable {
-        /// The last record that was given.
-        public let after: UUID
-        /// Records of `$top` that are still to be given, if it was asked for.
-        public let remaining: Int?
-
-        public init(after: UUID, remaining: Int?) {
-            self.after = after
-            self.remaining = remaining
-        }
+    public init(_ property: String, _ query: RecordQuery = RecordQuery(), expansions: [Expansion] = []) {
+        self.property = property
+        self.query = query
+        self.expansions = expansions
     }
 }
 
 extension Session {
-    /// Records a page has at most.
-    public static let pageLimit = 5_000
-
-    /// One record.
+    /// The records that a query asks for, or the groups of them.
     ///
-    /// - Parameter select: The attributes to give; empty for all that may be read.
-    /// - Throws: ``FieldsealError`` `.objectDoesNotExist` when there is none, or none that the caller may see.
-    public func retrieve(_ entity: EntityDefinition, id: UUID, select: [AttributeDefinition] = []) async throws -> Record {
-        let depth = try require(.retrieve, on: entity)
-        let reading = RecordReading(entity, select)
-        let rows = try await deployment.pool.withConnection { connection in
-            var conditions = ["\(quoteIdentifier(entity.primaryID)) = $1"]
-            var parameters: [PostgresParameter] = [.uuid(id)]
-            if depth == .own { try restrictToOwn(entity, &conditions, &parameters) }
-            return try connection.query(
-                "SELECT \(reading.columns) FROM \(organization.qualified(entity.logicalName)) "
-                    + "WHERE \(conditions.joined(separator: " AND "))", parameters)
+    /// - Throws: ``FieldsealError``: `.noSuchAttribute`, `.queryDoesNotFit`, `.privilegeDenied`.
+    public func list(_ entity: EntityDefinition, _ query: RecordQuery, expanding: [Expansion] = []) async throws -> RecordPage {
+        let reading = try Reading(entity, query, expanding, for: self)
+        return try await deployment.pool.withConnection { connection in
+            guard !expanding.isEmpty || query.countsRows else { return try reading.run(on: connection) }
+            // One snapshot for all of its statements.
+            return try connection.transaction(isolation: .repeatableRead) { try reading.run(on: connection) }
         }
-        guard let row = rows.first else { throw FieldsealError.noSuchRecord(entity, id.text) }
-        return try reading.record(row)
     }
 
-    /// A page of records, in the order of their ids.
+    /// One record, on a page of its own.
     ///
-    /// - Parameters:
-    ///   - select: The attributes to give; empty for all that may be read.
-    ///   - top: How many to give over all pages; nil for all.
-    ///   - pageSize: 1 to ``pageLimit``.
-    ///   - continuation: Where an earlier page ended.
-    public func list(
+    /// - Parameter outputs: The attributes to give; empty for all that may be read.
+    /// - Throws: ``FieldsealError`` `.objectDoesNotExist` when there is none, or none that the caller may see;
+    ///   `.recordNotFoundByKey` and `.duplicateRecordKey` for an alternate key.
+    public func retrieve(
         _ entity: EntityDefinition,
-        select: [AttributeDefinition] = [],
-        top: Int? = nil,
-        pageSize: Int = Session.pageLimit,
-        after continuation: RecordPage.Continuation? = nil
+        _ key: RecordKey,
+        _ outputs: [RecordQuery.Output] = [],
+        expanding: [Expansion] = []
     ) async throws -> RecordPage {
-        let depth = try require(.retrieveMultiple, on: entity)
-        let reading = RecordReading(entity, select)
-        let wanted = continuation?.remaining ?? top
-        let count = min(wanted ?? .max, min(pageSize, Self.pageLimit))
-        let rows = try await deployment.pool.withConnection { connection in
-            var conditions: [String] = []
-            // One more than asked for tells whether there is a next page.
-            var parameters: [PostgresParameter] = [.int64(Int64(count) + 1)]
-            if let after = continuation?.after {
-                parameters.append(.uuid(after))
-                conditions.append("\(quoteIdentifier(entity.primaryID)) > $\(parameters.count)")
-            }
-            if depth == .own { try restrictToOwn(entity, &conditions, &parameters) }
-            let filter = conditions.isEmpty ? "" : " WHERE \(conditions.joined(separator: " AND "))"
-            return try connection.query(
-                "SELECT \(reading.columns) FROM \(organization.qualified(entity.logicalName))\(filter) "
-                    + "ORDER BY \(quoteIdentifier(entity.primaryID)) LIMIT $1", parameters)
-        }
-        let records = try rows.prefix(count).map(reading.record)
-        let remaining = wanted.map { $0 - records.count }
-        let hasMore = rows.count > count && remaining != 0
-        return RecordPage(
-            records: records,
-            next: hasMore ? records.last.map { .init(after: $0.id, remaining: remaining) } : nil)
+        var query = RecordQuery()
+        query.outputs = outputs
+        query.filter = try key.filter(entity)
+        query.pageSize = 1
+        let page = try await list(entity, query, expanding: expanding)
+        try key.check(entity, page.records.count, isAmbiguous: page.next != nil)
+        return page
     }
 
-    /// Checks a privilege and says how far it reaches.
-    ///
-    /// - Throws: ``FieldsealError`` `.privilegeDenied` when it does not reach at all; `.notImplemented` when no record of
-    ///   the entity knows the message.
+    /// How many records a query matches.
+    public func count(_ entity: EntityDefinition, _ filter: Filter?) async throws -> Int {
+        var query = RecordQuery()
+        query.filter = filter
+        query.countsRows = true
+        query.pageSize = 1
+        query.outputs = [.init(.column(.init(entity.primaryID)))]
+        return try await list(entity, query).count ?? 0
+    }
+
     func require(_ message: EntityDefinition.Message, on entity: EntityDefinition) throws -> Depth {
-        guard entity.messages.contains(message) else {
-            throw FieldsealError(.notImplemented, "\(entity.logicalName) does not have the message \(message.rawValue).")
-        }
-        let depth = PrivilegeTable.depth(of: message, on: entity, for: caller.role)
-        guard depth != .none else {
-            throw FieldsealError(
-                .privilegeDenied, "The role \(caller.role.rawValue) may not \(message.rawValue) records of \(entity.logicalName).")
-        }
-        return depth
-    }
-
-    /// Adds the condition that a record is the caller's own.
-    func restrictToOwn(_ entity: EntityDefinition, _ conditions: inout [String], _ parameters: inout [PostgresParameter]) throws {
-        let column = entity["ownerid"] == nil ? entity.primaryID : "ownerid"
-        parameters.append(.uuid(caller.systemUserID))
-        conditions.append("\(quoteIdentifier(column)) = $\(parameters.count)")
+        try caller.require(message, on: entity)
     }
 }
 
-/// Which columns a read takes, and how its rows become records.
-private struct RecordReading: Sendable {
-    let entity: EntityDefinition
-    let attributes: [AttributeDefinition]
+extension RecordKey {
+    /// The condition that finds the record.
+    ///
+    /// - Throws: ``FieldsealError`` when the named attributes are no key.
+    func filter(_ entity: EntityDefinition) throws(FieldsealError) -> Filter {
+        switch self {
+        case .id(let id): return .compare(.init(entity.primaryID), .equal, .text(id.text))
+        case .alternate(let values):
+            for (name, _) in values {
+                if let attribute = entity[name.lowercased()], attribute.isEncrypted {
+                    throw FieldsealError(.queryDoesNotFit, "\(attribute.logicalName) is encrypted, and can't be a key.")
+                }
+            }
+            guard values.count == 1, entity.alternateKeys.contains(where: { $0.logicalName == values[0].name.lowercased() }) else {
+                let keys = entity.alternateKeys.map(\.logicalName).joined(separator: ", ")
+                throw FieldsealError(
+                    .queryDoesNotFit,
+                    "\(entity.logicalName) has no such alternate key. It is addressed by its id\(keys.isEmpty ? "" : " or by \(keys)").")
+            }
+            return .all(values.map { .compare(.init($0.name), .equal, $0.value) })
+        }
+    }
 
-    init(_ entity: EntityDefinition, _ select: [AttributeDefinition]) {
+    func check(_ entity: EntityDefinition, _ found: Int, isAmbiguous: Bool) throws(FieldsealError) {
+        switch self {
+        case .id(let id):
+            if found == 0 { throw FieldsealError.noSuchRecord(entity, id.text) }
+        case .alternate:
+            if found == 0 {
+                throw FieldsealError(.recordNotFoundByKey, "There is no \(entity.logicalName) with this alternate key.")
+            }
+            if isAmbiguous {
+                throw FieldsealError(
+                    .duplicateRecordKey, "Several records of \(entity.logicalName) have this alternate key; use an id.")
+            }
+        }
+    }
+}
+
+/// A query that was planned, with those of its expansions, which need the records above them.
+private struct Reading {
+    private let plan: QueryPlan
+    private let query: RecordQuery
+    private let entity: EntityDefinition
+    private let expansions: [(request: Expansion, relationship: EntityRelationship, isCollection: Bool)]
+    private let session: Session
+
+    /// Records that the expansion of one page may bring along.
+    private static let expansionLimit = 50_000
+    private static let depthLimit = 8
+
+    init(
+        _ entity: EntityDefinition,
+        _ query: RecordQuery,
+        _ expanding: [Expansion],
+        for session: Session,
+        depth: Int = 0
+    ) throws(FieldsealError) {
+        guard depth <= Self.depthLimit else {
+            throw FieldsealError(.queryDoesNotFit, "$expand may be nested \(Self.depthLimit) levels deep.")
+        }
+        var query = query
+        var expansions: [(Expansion, EntityRelationship, Bool)] = []
+        for request in expanding {
+            if let relationship = entity.singleValued(request.property) {
+                expansions.append((request, relationship, false))
+                query.outputs.append(.hidden(.init(relationship.attribute.logicalName)))
+            } else if let relationship = entity.collectionValued(request.property) {
+                expansions.append((request, relationship, true))
+            } else {
+                throw FieldsealError(
+                    .queryDoesNotFit, "\(entity.logicalName) has no navigation property \(request.property.quotedForMessage).")
+            }
+        }
         self.entity = entity
-        attributes = select.isEmpty ? entity.attributes.filter { $0.validFor.contains(.read) } : select
+        self.query = query
+        self.expansions = expansions
+        self.session = session
+        plan = try QueryPlan(query, of: entity, for: session)
+        // Refused before anything is read, whether there are records or not.
+        for (request, relationship, isCollection) in expansions {
+            _ = try Self.child(request, relationship, isCollection, keys: [], session, depth: depth + 1)
+        }
     }
 
-    /// Id and version number, then the attributes. An encrypted attribute has no column here: there is nothing to read.
-    var columns: String {
-        let stored = attributes.filter { !$0.isEncrypted }.map { attribute in
-            let name = quoteIdentifier(attribute.logicalName)
-            return attribute.type.isNumeric ? "\(name)::text" : name
+    func run(on connection: isolated PostgresConnection) throws -> RecordPage {
+        let rows: PostgresResult
+        var count: Int?
+        do {
+            rows = try connection.query(plan.sql, plan.parameters)
+            if let (sql, parameters) = plan.count { count = try connection.query(sql, parameters)[0].decode(0) }
+        } catch let error as PostgresError where error.sqlState.hasPrefix("22") {
+            throw FieldsealError(.queryDoesNotFit, "A value in this query is out of its type's range.")
         }
-        return ([quoteIdentifier(entity.primaryID), "versionnumber"] + stored).joined(separator: ", ")
+        let records = try rows.prefix(plan.pageLimit).map { try Record(plan.shape, $0) }
+        let remaining = (query.after?.remaining ?? query.top).map { $0 - records.count }
+        let next = try rows.count > plan.pageLimit && remaining != 0
+            ? records.last.map { try plan.token(after: $0.row, given: records.count, remaining: remaining) } : nil
+        var page = RecordPage(shape: plan.shape, records: records, next: next, count: count)
+        for (request, relationship, isCollection) in expansions {
+            page.expanded.append(try expand(page, request, relationship, isCollection, on: connection))
+        }
+        return page
     }
 
-    @Sendable func record(_ row: PostgresRow) throws -> Record {
-        var column = 1
-        let values = try attributes.map { attribute in
-            if attribute.isEncrypted { return (attribute: attribute, value: AttributeValue.null) }
-            column += 1
-            return (attribute: attribute, value: try attribute.type.value(in: row, column: column))
+    private func expand(
+        _ page: RecordPage,
+        _ request: Expansion,
+        _ relationship: EntityRelationship,
+        _ isCollection: Bool,
+        on connection: isolated PostgresConnection
+    ) throws -> ExpandedProperty {
+        let keys = try page.records.compactMap { record -> UUID? in
+            if isCollection { return record.id }
+            guard case .id(let id) = try record.value(of: relationship.attribute.logicalName) else { return nil }
+            return id
         }
-        return Record(
-            entity: entity, id: try row.decode(0), versionNumber: Int64(try row.decode(1, as: Int.self)), values: values)
+        let child = try Self.child(request, relationship, isCollection, keys: Array(Set(keys)), session, depth: 1)
+        let records = try child.run(on: connection)
+        guard records.next == nil else {
+            throw FieldsealError(
+                .queryDoesNotFit, "\(request.property) brings along more than \(Self.expansionLimit) records: ask for smaller pages.")
+        }
+        return try ExpandedProperty(request.property, relationship, isCollection: isCollection, records)
+    }
+
+    private static func child(
+        _ request: Expansion,
+        _ relationship: EntityRelationship,
+        _ isCollection: Bool,
+        keys: [UUID],
+        _ session: Session,
+        depth: Int
+    ) throws(FieldsealError) -> Reading {
+        var query = request.query
+        let target = isCollection ? relationship.referencing : relationship.referenced
+        let column = isCollection ? relationship.attribute.logicalName : target.primaryID
+        query.filter = .all([.isIn(.init(column), keys.map { .text($0.text) })] + (query.filter.map { [$0] } ?? []))
+        query.pageSizeLimit = expansionLimit
+        query.pageSize = expansionLimit
+        if isCollection {
+            query.limitPerReference = (column, min(query.top ?? RecordQuery.pageLimit, RecordQuery.pageLimit))
+            query.outputs.append(.hidden(.init(column)))
+        }
+        query.top = nil
+        return try Reading(target, query, request.expansions, for: session, depth: depth)
     }
 }

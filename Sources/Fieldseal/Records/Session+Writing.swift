@@ -1,206 +1,318 @@
 public import Foundation
 import PostgresClient
 
-extension Session {
-    /// Creates a record, under the id that the members name or a new one.
-    ///
-    /// - Parameter members: A JSON object's members.
-    /// - Throws: ``FieldsealError``: `.duplicateRecord` when the id is taken, and whatever the metadata refuses.
-    public func create(_ entity: EntityDefinition, _ members: [JSONValue.Member]) async throws -> WriteOutcome {
-        _ = try require(.create, on: entity)
-        return try await create(RecordInput(entity, members, for: .create), id: nil)
-    }
-
-    /// Updates a record, or creates it under that id where the condition allows.
-    ///
-    /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.concurrencyVersionMismatch`, `.duplicateRecord`, and whatever
-    ///   the metadata refuses.
-    public func upsert(
-        _ entity: EntityDefinition,
-        id: UUID,
-        _ members: [JSONValue.Member],
-        condition: WriteCondition = .none
-    ) async throws -> WriteOutcome {
-        if condition == .mustNotExist {
-            _ = try require(.create, on: entity)
-            return try await create(RecordInput(entity, members, for: .create), id: id)
-        }
-        let depth = try require(.update, on: entity)
-        let input = try RecordInput(entity, members, for: .update)
-        if case .id(let other) = input.values[entity.primaryID], other != id {
-            throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")
-        }
-        if let updated = try await update(input, id: id, condition: condition, depth: depth) { return updated }
-        guard condition == .none, entity.messages.contains(.create) else { throw FieldsealError.noSuchRecord(entity, id.text) }
-        _ = try require(.create, on: entity)
-        do {
-            return try await create(RecordInput(entity, members, for: .create), id: id)
-        } catch let error as FieldsealError where error.code == .duplicateRecord {
-            // Somebody else created it in between: then it is an update after all.
-            guard let updated = try await update(input, id: id, condition: condition, depth: depth) else { throw error }
-            return updated
-        }
-    }
-
+/// One write of a record, with a client's own values.
+public enum RecordWrite: Sendable {
+    /// Creates a record, under the id that is given, or that the members name, or a new one.
+    case create(EntityDefinition, id: UUID? = nil, [JSONValue.Member])
+    /// Updates a record, or creates it under that key where the condition allows.
+    case upsert(EntityDefinition, RecordKey, [JSONValue.Member], WriteCondition = .none)
     /// Deletes a record and its cells.
+    case delete(EntityDefinition, RecordKey, WriteCondition = .mustExist)
+}
+
+extension Session {
+    /// Does one write.
     ///
-    /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.concurrencyVersionMismatch`.
-    public func delete(_ entity: EntityDefinition, id: UUID, condition: WriteCondition = .mustExist) async throws {
-        let depth = try require(.delete, on: entity)
-        try await deployment.pool.withConnection { connection in
-            var conditions = ["\(quoteIdentifier(entity.primaryID)) = $1"]
-            var parameters: [PostgresParameter] = [.uuid(id)]
-            try restrict(entity, condition, depth, &conditions, &parameters)
-            let result = try connection.query(
-                "DELETE FROM \(organization.qualified(entity.logicalName)) WHERE \(conditions.joined(separator: " AND "))",
-                parameters)
-            if result.affectedRows == 0 { try refuseMissing(entity, id, condition, depth, on: connection) }
+    /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.concurrencyVersionMismatch`, `.duplicateRecord`,
+    ///   `.privilegeDenied`, `.keyRequired`, and whatever the metadata refuses.
+    @discardableResult
+    public func write(_ write: RecordWrite) async throws -> WriteOutcome { try await self.write([write])[0] }
+
+    /// Does several writes in one transaction: all of them or none.
+    ///
+    /// - Throws: ``FieldsealError`` of the first write that can't be done.
+    public func write(_ writes: [RecordWrite]) async throws -> [WriteOutcome] {
+        let prepared = try writes.map { try PreparedWrite($0, for: self) }
+        guard !prepared.isEmpty else { return [] }
+        let run: @Sendable (CurrentKey?, isolated PostgresConnection) throws -> [WriteOutcome] = { key, connection in
+            guard prepared.count > 1 else { return [try prepared[0].run(key, on: connection)] }
+            return try connection.transaction { try prepared.map { try $0.run(key, on: connection) } }
         }
-    }
-
-    // MARK: Create
-
-    private func create(_ input: RecordInput, id: UUID?) async throws -> WriteOutcome {
-        let entity = input.entity
-        let named: UUID? = if case .id(let id) = input.values[entity.primaryID] { id } else { nil }
-        let recordID = id ?? named ?? UUID.timeOrdered()
-        try requirePasswordRight(input)
-        let secrets = input.secrets.compactMapValues { $0 }
-        let insert: @Sendable (CurrentKey?, isolated PostgresConnection) throws -> WriteOutcome = { key, connection in
-            let origin = try origin(on: connection)
-            try checkReferences(input, on: connection)
-            let draft = RecordDraft(entity, id: recordID, input.values, secrets: input.secrets, origin: origin)
-            var statements = [draft.statement(in: organization)]
-            if let key { statements.append(try cellUpsert(entity, recordID, secrets.mapValues(Optional.some), key)) }
-            if entity.logicalName == EntityDefinition.systemUser.logicalName {
-                statements.append(draft.userSettings(in: organization).statement(in: organization))
-            }
-            let results = try connection.pipeline(statements)
-            return WriteOutcome(
-                id: recordID, versionNumber: Int64(try results[0][0].decode(0, as: Int.self)), isCreated: true)
-        }
-        do {
-            if input.secrets.isEmpty { return try await deployment.pool.withConnection { try insert(nil, $0) } }
-            return try await withCurrentKey { key, connection in try insert(secrets.isEmpty ? nil : key, connection) }
-        } catch let error as PostgresError where error.sqlState == "23505" {
-            throw FieldsealError(.duplicateRecord, "There is a \(entity.logicalName) with the id \(recordID.text) already.")
-        }
-    }
-
-    private func origin(on connection: isolated PostgresConnection) throws -> RecordDraft.Origin {
-        let units = try connection.query(
-            """
-            SELECT coalesce((SELECT businessunitid FROM \(organization.qualified("systemuser")) WHERE systemuserid = $1),
-                (SELECT businessunitid FROM \(organization.qualified("businessunit")) ORDER BY createdon, businessunitid LIMIT 1))
-            """, [.uuid(caller.systemUserID)])
-        let unit: UUID = try units[0].decode(0)
-        return RecordDraft.Origin(organization: organization, user: caller.systemUserID ?? unit, businessUnit: unit)
-    }
-
-    private func checkReferences(_ input: RecordInput, on connection: isolated PostgresConnection) throws {
-        for (attribute, target, id) in input.references {
-            let found = try connection.query(
-                "SELECT FROM \(organization.qualified(target.logicalName)) WHERE \(quoteIdentifier(target.primaryID)) = $1",
-                [.uuid(id)])
-            guard !found.isEmpty else {
-                throw FieldsealError(
-                    .objectDoesNotExist, "\(attribute) refers to a \(target.logicalName) that does not exist: \(id.text).")
+        var attempt = 1
+        while true {
+            do {
+                guard prepared.contains(where: \.needsKey) else { return try await deployment.pool.withConnection { try run(nil, $0) } }
+                return try await withCurrentKey(run)
+            } catch let error as PostgresError where error.sqlState == "23505" && attempt < Self.upsertAttempts {
+                // Somebody else created a record in between that an upsert was to create: then it is an update after all.
+                attempt += 1
+            } catch let error as PostgresError where error.sqlState == "23505" {
+                throw FieldsealError(.duplicateRecord, "There is a record with this id already.")
+            } catch let error as PostgresError where error.sqlState.hasPrefix("22") {
+                throw FieldsealError(.payloadDoesNotFit, "A value is out of its type's range.")
             }
         }
     }
 
-    private func requirePasswordRight(_ input: RecordInput) throws {
+    private static let upsertAttempts = 3
+}
+
+/// A write whose values and privileges were checked, as far as that needs no database.
+private struct PreparedWrite: Sendable {
+    private let session: Session
+    private let entity: EntityDefinition
+    private let action: Action
+    let needsKey: Bool
+
+    private enum Action {
+        case create(RecordInput, UUID)
+        case upsert(RecordInput, RecordKey, [JSONValue.Member], WriteCondition, Depth)
+        case delete(RecordKey, WriteCondition, Depth)
+    }
+
+    private var organization: Organization { session.organization }
+    private var caller: Caller { session.caller }
+
+    init(_ write: RecordWrite, for session: Session) throws {
+        self.session = session
+        switch write {
+        case .create(let entity, let id, let members):
+            self.entity = entity
+            _ = try session.require(.create, on: entity)
+            let input = try RecordInput(entity, members, for: .create)
+            action = .create(input, Self.id(id, input))
+            needsKey = !input.secrets.isEmpty
+            try requireRights(input)
+        case .upsert(let entity, let key, let members, .mustNotExist):
+            self.entity = entity
+            _ = try session.require(.create, on: entity)
+            let input = try RecordInput(entity, key.members + members, for: .create)
+            if case .id(let id) = key { action = .create(input, id) } else { action = .create(input, Self.id(nil, input)) }
+            needsKey = !input.secrets.isEmpty
+            try requireRights(input)
+        case .upsert(let entity, let key, let members, let condition):
+            self.entity = entity
+            let depth = try session.require(.update, on: entity)
+            let input = try RecordInput(entity, members, for: .update)
+            if case .id(let other) = input.values[entity.primaryID], case .id(let id) = key, other != id {
+                throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")
+            }
+            _ = try key.filter(entity)
+            action = .upsert(input, key, members, condition, depth)
+            needsKey = !input.secrets.isEmpty
+            try requireRights(input)
+            if input.values["ownerid"] != nil || input.references.contains(where: { $0.attribute == "ownerid" }) {
+                _ = try session.require(.assign, on: entity)
+            }
+        case .delete(let entity, let key, let condition):
+            self.entity = entity
+            let depth = try session.require(.delete, on: entity)
+            _ = try key.filter(entity)
+            action = .delete(key, condition, depth)
+            needsKey = false
+        }
+    }
+
+    private static func id(_ id: UUID?, _ input: RecordInput) -> UUID {
+        let named: UUID? = if case .id(let id) = input.values[input.entity.primaryID] { id } else { nil }
+        return id ?? named ?? UUID.timeOrdered()
+    }
+
+    private func requireRights(_ input: RecordInput) throws {
         guard input.secrets.isEmpty || PrivilegeTable.maySetPasswords(caller.role) else {
             throw FieldsealError(.privilegeDenied, "The role \(caller.role.rawValue) may not set passwords.")
         }
     }
 
-    /// Seals the values, and writes them beside each other; nil clears.
-    private func cellUpsert(
-        _ entity: EntityDefinition,
+    func run(_ key: Session.CurrentKey?, on connection: isolated PostgresConnection) throws -> WriteOutcome {
+        switch action {
+        case .create(let input, let id):
+            do {
+                return try create(input, id, key, on: connection)
+            } catch let error as PostgresError where error.sqlState == "23505" {
+                throw FieldsealError(.duplicateRecord, "There is a \(entity.logicalName) with the id \(id.text) already.")
+            }
+        case .upsert(let input, let recordKey, let members, let condition, let depth):
+            return try upsert(input, recordKey, members, condition, depth, key, on: connection)
+        case .delete(let recordKey, let condition, let depth): return try delete(recordKey, condition, depth, on: connection)
+        }
+    }
+
+    // MARK: Create
+
+    private func create(
+        _ input: RecordInput,
         _ id: UUID,
-        _ secrets: [String: String?],
-        _ key: CurrentKey
+        _ key: Session.CurrentKey?,
+        on connection: isolated PostgresConnection
+    ) throws -> WriteOutcome {
+        let secrets = input.secrets.compactMapValues { $0 }
+        let input = try resolveReferences(input, on: connection)
+        let draft = RecordDraft(entity, id: id, input.values, secrets: input.secrets, origin: try origin(on: connection))
+        var statements = [draft.statement(in: organization)]
+        if let key, !secrets.isEmpty { statements.append(try cellInsert(id, secrets, key)) }
+        if entity.logicalName == EntityDefinition.systemUser.logicalName {
+            statements.append(draft.userSettings(in: organization).statement(in: organization))
+        }
+        let results = try connection.pipeline(statements)
+        return WriteOutcome(id: id, versionNumber: Int64(try results[0][0].decode(0, as: Int.self)), isCreated: true)
+    }
+
+    private func origin(on connection: isolated PostgresConnection) throws -> RecordDraft.Origin {
+        if let unit = session.state.callersUnit, let user = caller.systemUserID {
+            return RecordDraft.Origin(organization: organization, user: user, businessUnit: unit)
+        }
+        let units = try connection.query(
+            "SELECT businessunitid FROM \(organization.qualified("businessunit")) ORDER BY createdon, businessunitid LIMIT 1")
+        let unit: UUID = try units[0].decode(0)
+        return RecordDraft.Origin(organization: organization, user: caller.systemUserID ?? unit, businessUnit: unit)
+    }
+
+    /// Puts the ids of what lookups refer to into the values.
+    private func resolveReferences(_ input: RecordInput, on connection: isolated PostgresConnection) throws -> RecordInput {
+        var input = input
+        for (attribute, target, key) in input.references {
+            let found = try ids(of: target, key, on: connection)
+            guard let id = found.first else {
+                throw FieldsealError(.objectDoesNotExist, "\(attribute) refers to a \(target.logicalName) that does not exist.")
+            }
+            try key.check(target, found.count, isAmbiguous: found.count > 1)
+            input.resolve(attribute, id)
+        }
+        return input
+    }
+
+    private func ids(of target: EntityDefinition, _ key: RecordKey, on connection: isolated PostgresConnection) throws -> [UUID] {
+        var statement = StatementBuilder(organization, caller)
+        let id = quoteIdentifier(target.primaryID)
+        let condition: String
+        switch key {
+        case .id(let value): condition = "\(id) = \(statement.bind(.uuid(value)))"
+        case .alternate(let values):
+            _ = try key.filter(target)
+            condition = try values.map { name, value in
+                guard let attribute = target[name] else { throw QueryScope.unknown(entity: name) }
+                let bound = statement.bind(try attribute.type.value(of: value, for: attribute), attribute.type)
+                return attribute.type.isText ? "lower(\(quoteIdentifier(name))) = \(bound)" : "\(quoteIdentifier(name)) = \(bound)"
+            }.joined(separator: " AND ")
+        }
+        let rows = try connection.query(
+            "SELECT \(id) FROM \(organization.qualified(target.logicalName)) WHERE \(condition) LIMIT 2", statement.parameters)
+        return try rows.map { try $0.decode(0) }
+    }
+
+    /// Seals the values, and writes them beside each other.
+    private func cellInsert(
+        _ id: UUID,
+        _ secrets: [String: String],
+        _ key: Session.CurrentKey
     ) throws -> (sql: String, parameters: [PostgresParameter]) {
         let names = secrets.keys.sorted()
-        let cells = try names.map { name in
-            try secrets[name].flatMap { $0 }.map { try key.seal($0, entity, name, id, organization) }
-        }
-        let columns = names.map(quoteIdentifier)
+        let cells = try names.map { name in try secrets[name].map { try key.seal($0, entity, name, id, organization) } }
         let sql = """
             INSERT INTO \(organization.qualified(entity.cellTable))
-                (key_version, \(quoteIdentifier(entity.primaryID)), \(columns.joined(separator: ", ")))
+                (key_version, \(quoteIdentifier(entity.primaryID)), \(names.map(quoteIdentifier).joined(separator: ", ")))
             VALUES ($1, $2, \(names.indices.map { "$\($0 + 3)" }.joined(separator: ", ")))
-            ON CONFLICT (key_version, \(quoteIdentifier(entity.primaryID)))
-            DO UPDATE SET \(columns.map { "\($0) = excluded.\($0)" }.joined(separator: ", "))
             """
         return (sql, [.int32(Int32(key.version)), .uuid(id)] + cells.map { .bytes($0) })
     }
 
     // MARK: Update
 
+    private func upsert(
+        _ input: RecordInput,
+        _ recordKey: RecordKey,
+        _ members: [JSONValue.Member],
+        _ condition: WriteCondition,
+        _ depth: Depth,
+        _ key: Session.CurrentKey?,
+        on connection: isolated PostgresConnection
+    ) throws -> WriteOutcome {
+        let resolved = try resolveReferences(input, on: connection)
+        let id: UUID?
+        switch recordKey {
+        case .id(let value): id = value
+        case .alternate:
+            let found = try ids(of: entity, recordKey, on: connection)
+            if condition != .none || found.count > 1 {
+                try recordKey.check(entity, found.count, isAmbiguous: found.count > 1)
+            }
+            id = found.first
+        }
+        if let id, let updated = try update(resolved, id: id, condition, depth, key, on: connection) { return updated }
+        guard condition == .none, entity.messages.contains(.create) else {
+            throw FieldsealError.noSuchRecord(entity, id?.text ?? "")
+        }
+        _ = try session.require(.create, on: entity)
+        let new = try RecordInput(entity, recordKey.members + members, for: .create)
+        return try create(new, Self.id(id, new), key, on: connection)
+    }
+
     /// - Returns: Nil when there is no such record.
     private func update(
         _ input: RecordInput,
         id: UUID,
-        condition: WriteCondition,
-        depth: Depth
-    ) async throws -> WriteOutcome? {
-        try requirePasswordRight(input)
-        let run: @Sendable (CurrentKey?, isolated PostgresConnection) throws -> WriteOutcome? = { key, connection in
-            try checkReferences(input, on: connection)
-            return try update(input, id: id, condition: condition, depth: depth, key, on: connection)
-        }
-        if input.secrets.isEmpty { return try await deployment.pool.withConnection { try run(nil, $0) } }
-        return try await withCurrentKey(run)
-    }
-
-    private func update(
-        _ input: RecordInput,
-        id: UUID,
-        condition: WriteCondition,
-        depth: Depth,
-        _ key: CurrentKey?,
+        _ condition: WriteCondition,
+        _ depth: Depth,
+        _ key: Session.CurrentKey?,
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome? {
-        let entity = input.entity
         var update = UpdateStatement(input, caller, organization)
         var conditions = ["\(quoteIdentifier(entity.primaryID)) = $\(update.bind(.uuid(id)))"]
-        try restrict(entity, condition, depth, &conditions, &update.parameters)
-        let (sql, parameters) = try update.statement(where: conditions, cells: key.map { try cells(input, id, $0) }, key?.version)
+        restrict(condition, depth, .write, &conditions, &update.parameters)
+        var cells: [String: [UInt8]?]?
+        if let key, !input.secrets.isEmpty {
+            cells = try input.secrets.reduce(into: [:]) { cells, secret in
+                cells?[secret.key] = .some(try secret.value.map { try key.seal($0, entity, secret.key, id, organization) })
+            }
+        }
+        let (sql, parameters) = try update.statement(where: conditions, cells: cells, key?.version)
         let rows = try connection.query(sql, parameters)
         guard let row = rows.first else {
-            if condition != .none || depth == .own { try refuseMissing(entity, id, condition, depth, on: connection) }
+            if condition != .none || depth != .organization { try refuseMissing(id, condition, depth, on: connection) }
             return nil
         }
         return WriteOutcome(id: id, versionNumber: Int64(try row.decode(0, as: Int.self)), isCreated: false)
     }
 
-    private func cells(_ input: RecordInput, _ id: UUID, _ key: CurrentKey) throws -> [String: [UInt8]?] {
-        var cells: [String: [UInt8]?] = [:]
-        for (name, secret) in input.secrets {
-            cells[name] = .some(try secret.map { try key.seal($0, input.entity, name, id, organization) })
-        }
-        return cells
-    }
+    // MARK: Delete
 
-    private func restrict(
-        _ entity: EntityDefinition,
+    private func delete(
+        _ recordKey: RecordKey,
         _ condition: WriteCondition,
         _ depth: Depth,
+        on connection: isolated PostgresConnection
+    ) throws -> WriteOutcome {
+        let id: UUID
+        switch recordKey {
+        case .id(let value): id = value
+        case .alternate:
+            let found = try ids(of: entity, recordKey, on: connection)
+            try recordKey.check(entity, found.count, isAmbiguous: found.count > 1)
+            id = found[0]
+        }
+        var conditions = ["\(quoteIdentifier(entity.primaryID)) = $1"]
+        var parameters: [PostgresParameter] = [.uuid(id)]
+        restrict(condition, depth, .delete, &conditions, &parameters)
+        let result = try connection.query(
+            "DELETE FROM \(organization.qualified(entity.logicalName)) WHERE \(conditions.joined(separator: " AND "))", parameters)
+        if result.affectedRows == 0 { try refuseMissing(id, condition, depth, on: connection) }
+        return WriteOutcome(id: id, versionNumber: 0, isCreated: false)
+    }
+
+    // MARK: Conditions
+
+    private func restrict(
+        _ condition: WriteCondition,
+        _ depth: Depth,
+        _ right: AccessRights,
         _ conditions: inout [String],
         _ parameters: inout [PostgresParameter]
-    ) throws {
+    ) {
         if case .version(let version) = condition {
             parameters.append(.int64(version))
             conditions.append("versionnumber = $\(parameters.count)")
         }
-        if depth == .own { try restrictToOwn(entity, &conditions, &parameters) }
+        let own = AccessRule(entity, organization, caller).condition(depth, right, organization.qualified(entity.logicalName)) {
+            parameters.append($0)
+            return "$\(parameters.count)"
+        }
+        if let own { conditions.append(own) }
     }
 
     /// Says why a write met no record: there is none (that the caller may see), or it has another version.
     private func refuseMissing(
-        _ entity: EntityDefinition,
         _ id: UUID,
         _ condition: WriteCondition,
         _ depth: Depth,
@@ -209,10 +321,9 @@ extension Session {
         guard case .version = condition else { throw FieldsealError.noSuchRecord(entity, id.text) }
         var conditions = ["\(quoteIdentifier(entity.primaryID)) = $1"]
         var parameters: [PostgresParameter] = [.uuid(id)]
-        if depth == .own { try restrictToOwn(entity, &conditions, &parameters) }
+        restrict(.none, depth, .read, &conditions, &parameters)
         let found = try connection.query(
-            "SELECT FROM \(organization.qualified(entity.logicalName)) WHERE \(conditions.joined(separator: " AND "))",
-            parameters)
+            "SELECT FROM \(organization.qualified(entity.logicalName)) WHERE \(conditions.joined(separator: " AND "))", parameters)
         guard !found.isEmpty else { throw FieldsealError.noSuchRecord(entity, id.text) }
         throw FieldsealError(
             .concurrencyVersionMismatch,

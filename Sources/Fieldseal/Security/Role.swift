@@ -9,25 +9,29 @@ public enum Role: String, Sendable, CaseIterable {
 /// How far a privilege reaches.
 public enum Depth: Sendable, Equatable {
     case none
-    /// The caller's own records.
+    /// The caller's own records, those of his teams, and those that were shared with him.
     case own
+    /// Those that belong to users of his business unit too.
+    case businessUnit
     /// Every record of the organization.
     case organization
 }
 
 /// Who may do what. The three encryption messages are System Administrator's alone, and stand in no row.
 public enum PrivilegeTable {
-    private typealias Row = (read: Depth, create: Depth, update: Depth, delete: Depth)
+    private typealias Row = (read: Depth, create: Depth, update: Depth, delete: Depth, assign: Depth, share: Depth)
 
     /// The depth to which `role` may send `message` to records of `entity`.
     public static func depth(of message: EntityDefinition.Message, on entity: EntityDefinition, for role: Role) -> Depth {
-        guard entity.messages.contains(message) else { return .none }
+        guard entity.has(message) else { return .none }
         let row = row(of: role, on: entity.logicalName)
         return switch message {
         case .retrieve, .retrieveMultiple: row.read
         case .create: row.create
         case .update: row.update
         case .delete: row.delete
+        case .assign: row.assign
+        case .share: row.share
         }
     }
 
@@ -36,18 +40,17 @@ public enum PrivilegeTable {
 
     private static func row(of role: Role, on entity: String) -> Row {
         switch (role, entity) {
-        //                                                                 read           create         update         delete
-        case (.systemAdministrator, _): (.organization, .organization, .organization, .organization)
-        case (.emailAdministrator, "emailserverprofile"): (.organization, .organization, .organization, .organization)
-        case (.emailAdministrator, "mailbox"): (.organization, .organization, .organization, .organization)
-        case (.emailAdministrator, "queue"): (.organization, .organization, .organization, .organization)
-        case (.emailAdministrator, "usersettings"): (.organization, .none, .organization, .none)
-        case (.basicUser, "mailbox"): (.own, .none, .own, .none)
-        case (.basicUser, "usersettings"): (.own, .none, .own, .none)
-        case (.basicUser, "emailserverprofile"), (.basicUser, "queue"): (.none, .none, .none, .none)
-        case (.emailRouter, "mailbox"): (.organization, .none, .organization, .none)
-        case (.emailRouter, "emailserverprofile"): (.organization, .none, .organization, .none)
-        case (_, _): (.organization, .none, .none, .none)
+        //                                            read           create         update         delete         assign         share
+        case (.systemAdministrator, _): (.organization, .organization, .organization, .organization, .organization, .organization)
+        case (.emailAdministrator, "emailserverprofile"), (.emailAdministrator, "mailbox"), (.emailAdministrator, "queue"):
+            (.organization, .organization, .organization, .organization, .organization, .organization)
+        case (.emailAdministrator, "usersettings"): (.organization, .none, .organization, .none, .none, .none)
+        case (.basicUser, "mailbox"): (.own, .none, .own, .none, .none, .none)
+        case (.basicUser, "usersettings"): (.own, .none, .own, .none, .none, .none)
+        case (.basicUser, "emailserverprofile"), (.basicUser, "queue"): (.none, .none, .none, .none, .none, .none)
+        case (.emailRouter, "mailbox"): (.organization, .none, .organization, .none, .none, .none)
+        case (.emailRouter, "emailserverprofile"): (.organization, .none, .organization, .none, .none, .none)
+        case (_, _): (.organization, .none, .none, .none, .none, .none)
         }
     }
 }

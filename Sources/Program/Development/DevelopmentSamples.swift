@@ -52,7 +52,7 @@ struct DevelopmentSamples: Sendable {
     }
 
     private func put(_ entity: EntityDefinition, _ id: UUID, _ members: KeyValuePairs<String, JSONValue>) async throws {
-        _ = try await session.upsert(entity, id: id, members.map { JSONValue.Member($0.key, $0.value) })
+        try await session.write(.upsert(entity, .id(id), members.map { JSONValue.Member($0.key, $0.value) }))
     }
 
     private static func password() throws -> JSONValue { .string(Data(try randomBytes(count: 12)).base64URL) }

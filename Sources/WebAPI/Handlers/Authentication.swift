@@ -18,26 +18,13 @@ extension WebAPI {
             deployment, organization: organization, client: client, address: context.peerAddress, requestID: context.requestID)
     }
 
-    /// The collected body, at most 1 MiB.
-    func body(_ request: Request) async throws -> [UInt8] {
+    /// The collected body.
+    ///
+    /// - Parameter limit: Bytes at most.
+    func body(_ request: Request, upTo limit: Int = APILimits.bodyLength) async throws -> [UInt8] {
         // Refused by its own word, before any of it is read.
-        if let length = request.headers[.contentLength].flatMap(Int.init), length > APILimits.bodyLength {
-            throw HTTPError(.contentTooLarge)
-        }
-        let buffer = try await request.body.collect(upTo: APILimits.bodyLength)
+        if let length = request.headers[.contentLength].flatMap(Int.init), length > limit { throw HTTPError(.contentTooLarge) }
+        let buffer = try await request.body.collect(upTo: limit)
         return Array(buffer.readableBytesView)
-    }
-
-    /// The members of the JSON object in a request's body.
-    func members(_ request: Request) async throws -> [JSONValue.Member] {
-        let bytes = try await body(request)
-        do {
-            guard case .object(let members) = try JSONParser.parse(bytes) else {
-                throw FieldsealError(.payloadDoesNotFit, "The body must be a JSON object.")
-            }
-            return members
-        } catch let error as JSONParser.SyntaxError {
-            throw FieldsealError(.payloadDoesNotFit, "The body is not JSON: \(error).")
-        }
     }
 }

@@ -2,17 +2,20 @@ import CellCrypto
 import Fieldseal
 import Foundation
 import HTTPTypes
-import Hummingbird
 
 // Functions and actions that belong to no entity.
-extension WebAPI {
-    func operation(_ name: String, _ request: Request, _ session: Session, _ representation: Representation) async throws
-        -> Response
-    {
+extension DataAPI {
+    func operation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
+        let representation = representation(request)
         switch (name, request.method) {
+        case ("BulkDelete", _): return try await bulkDelete(request)
+        case ("GrantAccess", _), ("ModifyAccess", _), ("RevokeAccess", _): return try await share(name, request)
+        case ("RetrieveSharedPrincipalsAndAccess", _): return try await sharedPrincipals(arguments, request)
+        case ("RetrieveMetadataChanges", .get): return try metadataChanges(arguments, request)
+        case ("CreateEntities", _), ("CreateAttribute", _): throw Self.schemaIsFixed
         case ("WhoAmI", .get):
             let (user, unit, organization) = try await session.whoAmI()
-            return APIResponse.json(
+            return APIAnswer.json(
                 .object([
                     representation.context("Microsoft.Dynamics.CRM.WhoAmIResponse"),
                     .init("BusinessUnitId", .string(unit.text)),
@@ -21,7 +24,7 @@ extension WebAPI {
                 ]))
         case ("IsDataEncryptionActive", .get):
             let isActive = try await session.isDataEncryptionActive()
-            return APIResponse.json(
+            return APIAnswer.json(
                 .object([
                     representation.context("Microsoft.Dynamics.CRM.IsDataEncryptionActiveResponse"),
                     .init("IsActive", .bool(isActive)),
@@ -29,7 +32,7 @@ extension WebAPI {
         case ("RetrieveDataEncryptionKey", .get):
             let key = try await session.retrieveDataEncryptionKey()
             return key.withString { text in
-                APIResponse.json(
+                APIAnswer.json(
                     .object([
                         representation.context("Microsoft.Dynamics.CRM.RetrieveDataEncryptionKeyResponse"),
                         .init("EncryptionKey", .string(text)),
@@ -37,18 +40,19 @@ extension WebAPI {
                     headers: [.cacheControl: "no-store"])
             }
         case ("RetrieveDataEncryptionKeyChange", .get):
-            return APIResponse.json(try await keyChange(session, representation), headers: [.cacheControl: "no-store"])
+            return APIAnswer.json(try await keyChange(representation), headers: [.cacheControl: "no-store"])
         case ("SetDataEncryptionKey", .post):
-            return try await setDataEncryptionKey(request, session)
+            return try await setDataEncryptionKey(request)
         case ("WhoAmI", _), ("IsDataEncryptionActive", _), ("RetrieveDataEncryptionKey", _),
-            ("RetrieveDataEncryptionKeyChange", _), ("SetDataEncryptionKey", _):
-            throw HTTPError(.methodNotAllowed)
+            ("RetrieveDataEncryptionKeyChange", _), ("RetrieveMetadataChanges", _):
+            throw MethodNotAllowed(.get)
+        case ("SetDataEncryptionKey", _): throw MethodNotAllowed(.post)
         default: throw ODataPath.unknown(name)
         }
     }
 
     /// An addition to the original's messages: the progress of a change that is under way.
-    private func keyChange(_ session: Session, _ representation: Representation) async throws -> JSONValue {
+    private func keyChange(_ representation: Representation) async throws -> JSONValue {
         let progress = try await session.keyChangeProgress()
         func number(_ value: Double?) -> JSONValue { value.map { .number(String(format: "%.1f", $0)) } ?? .null }
         return .object([
@@ -64,8 +68,8 @@ extension WebAPI {
         ])
     }
 
-    private func setDataEncryptionKey(_ request: Request, _ session: Session) async throws -> Response {
-        let members = try await members(request)
+    private func setDataEncryptionKey(_ request: APIRequest) async throws -> APIAnswer {
+        let members = try request.members()
         var key: String?
         var change: Bool?
         for member in members {
@@ -83,6 +87,6 @@ extension WebAPI {
             throw FieldsealError(.payloadDoesNotFit, "SetDataEncryptionKey takes EncryptionKey and ChangeEncryptionKey.")
         }
         try await session.setDataEncryptionKey(key, change: change)
-        return APIResponse.noContent()
+        return APIAnswer.noContent()
     }
 }

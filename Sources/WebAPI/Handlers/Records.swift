@@ -1,104 +1,121 @@
 import Fieldseal
 import Foundation
 import HTTPTypes
-import Hummingbird
 
 // Records: create, retrieve, update, upsert, delete, list.
-extension WebAPI {
-    func entitySet(
-        _ entity: EntityDefinition,
-        _ request: Request,
-        _ session: Session,
-        _ representation: Representation
-    ) async throws -> Response {
+extension DataAPI {
+    func entitySet(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
         switch request.method {
-        case .get: return try await list(entity, request, session, representation)
+        case .get: return try await list(entity, request)
         case .post:
-            let query = try ODataQuery(request.uri.query, for: entity)
-            let outcome = try await session.create(entity, try await members(request))
-            return try await written(entity, outcome, query, request, session, representation)
-        default: throw HTTPError(.methodNotAllowed)
+            let query = try ODataQuery(request.query, for: entity)
+            let outcome = try await session.write(.create(entity, try request.members()))
+            return try await written(entity, outcome, query, request)
+        default: throw MethodNotAllowed(.get, .post)
         }
     }
 
-    func entity(
-        _ entity: EntityDefinition,
-        id: UUID,
-        _ request: Request,
-        _ session: Session,
-        _ representation: Representation
-    ) async throws -> Response {
-        let query = try ODataQuery(request.uri.query, for: entity)
+    func entity(_ entity: EntityDefinition, _ key: RecordKey, _ request: APIRequest) async throws -> APIAnswer {
+        let query = try ODataQuery(request.query, for: entity)
         switch request.method {
         case .get:
-            let record = try await session.retrieve(entity, id: id, select: query.select)
+            let page = try await retrieve(entity, key, query, request)
+            guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
             if request.headers[.ifNoneMatch] == record.etag {
-                return Response(status: .notModified, headers: [.eTag: record.etag])
+                return APIAnswer(status: .notModified, headers: [.eTag: record.etag], body: [])
             }
-            return APIResponse.json(representation.record(record), headers: [.eTag: record.etag])
-        case .patch:
-            let outcome = try await session.upsert(entity, id: id, try await members(request), condition: try condition(request))
-            return try await written(entity, outcome, query, request, session, representation)
+            let headers: HTTPFields = [.eTag: record.etag]
+            return APIAnswer.json(try representation(request).record(page), headers: headers.applying(request.preferences.applied))
+        case .patch, .put:
+            let write = RecordWrite.upsert(entity, key, try request.members(), try request.condition())
+            return try await written(entity, try await session.write(write), query, request)
         case .delete:
-            try await session.delete(entity, id: id, condition: try condition(request))
-            return APIResponse.noContent()
-        default: throw HTTPError(.methodNotAllowed)
+            try await session.write(.delete(entity, key, try request.condition()))
+            return APIAnswer.noContent()
+        default: throw MethodNotAllowed(.get, .patch, .put, .delete)
         }
     }
 
-    private func list(
+    private func retrieve(
         _ entity: EntityDefinition,
-        _ request: Request,
-        _ session: Session,
-        _ representation: Representation
-    ) async throws -> Response {
-        let query = try ODataQuery(request.uri.query, for: entity)
-        let preferences = Preferences(request.headers[.prefer])
-        let page = try await session.list(
-            entity, select: query.select, top: query.top, pageSize: preferences.maxPageSize ?? Session.pageLimit,
-            after: query.continuation)
-        var headers: HTTPFields = [:]
-        headers[HTTPField.Name.preferenceApplied] = preferences.appliedToList
-        return APIResponse.json(
-            representation.page(page, of: entity, nextLink: page.next.map { nextLink(entity, query, $0, representation) }),
-            headers: headers)
-    }
-
-    private func nextLink(
-        _ entity: EntityDefinition,
+        _ key: RecordKey,
         _ query: ODataQuery,
-        _ next: RecordPage.Continuation,
-        _ representation: Representation
-    ) -> String {
-        let select = query.select.isEmpty ? "" : "$select=\(query.select.map(\.propertyName).joined(separator: ","))&"
-        return "\(representation.serviceRoot)/\(entity.entitySetName)?\(select)$skiptoken=\(SkipToken.write(next))"
+        _ request: APIRequest
+    ) async throws -> RecordPage {
+        guard query.query.filter == nil, query.query.order.isEmpty, query.query.top == nil, query.query.groups.isEmpty else {
+            throw FieldsealError(.queryDoesNotFit, "One record takes $select and $expand only.")
+        }
+        return try await session.retrieve(
+            entity, key, named(query.query.outputs, entity, request.preferences), expanding: query.expansions)
     }
 
-    private func written(
+    /// Adds the names of lookups that are to be annotated.
+    private func named(
+        _ outputs: [RecordQuery.Output],
+        _ entity: EntityDefinition,
+        _ preferences: Preferences
+    ) -> [RecordQuery.Output] {
+        preferences.annotations.isEmpty ? outputs : outputs + RecordQuery.Output.names(of: outputs, in: entity)
+    }
+
+    func list(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
+        let options = try ODataQuery(request.query, for: entity)
+        if let text = options.others["fetchXml"] { return try await fetch(text, entity, request) }
+        if let text = options.others["sql"] { return try await sql(text, entity, options, request) }
+        return try await list(entity, options, options.query, request)
+    }
+
+    /// Answers with a page of a query.
+    func list(
+        _ entity: EntityDefinition,
+        _ options: ODataQuery,
+        _ query: RecordQuery,
+        _ request: APIRequest,
+        path: String? = nil,
+        givesReferences: Bool = false
+    ) async throws -> APIAnswer {
+        let preferences = request.preferences
+        var query = query
+        query.pageSize = min(preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
+        if query.groups.isEmpty, !query.isDistinct { query.outputs = named(query.outputs, entity, preferences) }
+        let page = try await session.list(entity, query, expanding: options.expansions)
+        let nextLink = page.next.map { "\(serviceRoot)/\(path ?? entity.entitySetName)?\(options.next($0))" }
+        if givesReferences { return APIAnswer.json(representation(request).references(page, nextLink: nextLink)) }
+        return APIAnswer.json(
+            try representation(request).page(page, nextLink: nextLink), headers: HTTPFields().applying(preferences.applied))
+    }
+
+    func count(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
+        guard request.method == .get else { throw MethodNotAllowed(.get) }
+        return APIAnswer.text(String(try await session.count(entity, try ODataQuery(request.query, for: entity).query.filter)))
+    }
+
+    func written(
         _ entity: EntityDefinition,
         _ outcome: WriteOutcome,
         _ query: ODataQuery,
-        _ request: Request,
-        _ session: Session,
-        _ representation: Representation
-    ) async throws -> Response {
-        let etag = "W/\"\(outcome.versionNumber)\""
+        _ request: APIRequest
+    ) async throws -> APIAnswer {
         let headers: HTTPFields = [
-            .odataEntityID: representation.address(entity, outcome.id), .eTag: etag,
+            .odataEntityID: representation(request).address(entity, outcome.id), .eTag: "W/\"\(outcome.versionNumber)\"",
         ]
-        guard Preferences(request.headers[.prefer]).returnsRepresentation else { return APIResponse.noContent(headers) }
-        let record = try await session.retrieve(entity, id: outcome.id, select: query.select)
-        return APIResponse.json(
-            representation.record(record),
-            status: outcome.isCreated ? .created : .ok,
-            headers: headers.merging([.preferenceApplied: "return=representation", .eTag: record.etag]))
+        guard request.preferences.returnsRepresentation else { return APIAnswer.noContent(headers) }
+        let page = try await session.retrieve(
+            entity, .id(outcome.id), named(query.query.outputs, entity, request.preferences), expanding: query.expansions)
+        var answered = headers
+        answered[.preferenceApplied] = ["return=representation", request.preferences.applied].compactMap(\.self).joined(separator: ",")
+        answered[.eTag] = page.records.first?.etag
+        return APIAnswer.json(
+            try representation(request).record(page), status: outcome.isCreated ? .created : .ok, headers: answered)
     }
+}
 
+extension APIRequest {
     /// Reads `If-Match` and `If-None-Match` (RFC 9110 section 13.1).
-    private func condition(_ request: Request) throws -> WriteCondition {
-        switch (request.headers[.ifMatch], request.headers[.ifNoneMatch]) {
+    func condition() throws(FieldsealError) -> WriteCondition {
+        switch (headers[.ifMatch], headers[.ifNoneMatch]) {
         case (nil, nil), (nil, "null"): return .none
-        case ("*", nil): return .mustExist
+        case ("*", nil), ("*", "null"): return .mustExist
         case (nil, "*"): return .mustNotExist
         case (let tag?, nil):
             guard tag.hasPrefix("W/\""), tag.hasSuffix("\""), let version = Int64(tag.dropFirst(3).dropLast()) else {
@@ -110,10 +127,27 @@ extension WebAPI {
     }
 }
 
+extension RecordQuery.Output {
+    /// Hidden outputs with the names of what the outputs' lookups refer to.
+    static func names(of outputs: [RecordQuery.Output], in entity: EntityDefinition) -> [RecordQuery.Output] {
+        var names: [RecordQuery.Output] = []
+        for output in outputs {
+            guard case .column(let column) = output.value, column.path.isEmpty, column.alias == nil,
+                let attribute = entity.attribute(named: column.name), attribute.type.isReference
+            else { continue }
+            for name in ["\(attribute.logicalName)name", "owneridtype", "regardingobjecttypecode"] where entity[name] != nil {
+                names.append(.hidden(.init(name)))
+            }
+        }
+        return names
+    }
+}
+
 extension HTTPFields {
-    fileprivate func merging(_ others: HTTPFields) -> HTTPFields {
-        var merged = self
-        for field in others { merged[field.name] = field.value }
-        return merged
+    /// The headers with `Preference-Applied`, if there is something to say.
+    func applying(_ applied: String?) -> HTTPFields {
+        var headers = self
+        headers[.preferenceApplied] = applied
+        return headers
     }
 }

@@ -5,7 +5,7 @@ import Hummingbird
 
 // The token endpoint (RFC 6749 section 4.4) and what clients find it by (OpenID Connect Discovery 1.0).
 extension WebAPI {
-    func token(_ request: Request, _ context: APIContext) async throws -> Response {
+    func token(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         let name = try context.parameters.require("organization")
         let organization = try await Session.organization(named: name, in: deployment)
         let form = try Self.form(try await body(request))
@@ -24,16 +24,16 @@ extension WebAPI {
                 .verify(clientID: client, secret: secret, of: organization, address: context.peerAddress ?? "")
             guard isRight else { return Self.invalidClient }
             let token = try await tokens.issue(to: client, in: organization)
-            return APIResponse.json(
+            return APIAnswer.json(
                 ["access_token": .string(token), "token_type": "Bearer", "expires_in": .integer(Int64(TokenIssuer.lifetime))],
                 headers: [.cacheControl: "no-store"])
         }
     }
 
-    func openIDConfiguration(_ request: Request, _ context: APIContext) async throws -> Response {
+    func openIDConfiguration(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         let name = try context.parameters.require("organization")
         _ = try await Session.organization(named: name, in: deployment)
-        return APIResponse.json([
+        return APIAnswer.json([
             "issuer": .string(tokens.issuer(name)),
             "token_endpoint": .string("\(tokens.baseURL)/\(name)/oauth2/v2.0/token"),
             "jwks_uri": .string("\(tokens.baseURL)/\(name)/discovery/v2.0/keys"),
@@ -45,9 +45,9 @@ extension WebAPI {
         ])
     }
 
-    func keySet(_ request: Request, _ context: APIContext) async throws -> Response {
+    func keySet(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         _ = try await Session.organization(named: try context.parameters.require("organization"), in: deployment)
-        return APIResponse.json(try await tokens.keySet())
+        return APIAnswer.json(try await tokens.keySet())
     }
 
     private static func form(_ bytes: [UInt8]) throws -> [String: String] {
@@ -68,14 +68,14 @@ extension WebAPI {
         return (id, secret)
     }
 
-    private static var invalidClient: Response {
+    private static var invalidClient: APIAnswer {
         oauthError("invalid_client", "The client is unknown or disabled, or its secret is wrong.", status: .unauthorized)
     }
 
-    private static func oauthError(_ error: String, _ description: String, status: HTTPResponse.Status = .badRequest) -> Response {
+    private static func oauthError(_ error: String, _ description: String, status: HTTPResponse.Status = .badRequest) -> APIAnswer {
         var headers: HTTPFields = [.cacheControl: "no-store"]
         if status == .unauthorized { headers[.wwwAuthenticate] = "Basic realm=\"token\"" }
-        return APIResponse.json(
+        return APIAnswer.json(
             ["error": .string(error), "error_description": .string(description)], status: status, headers: headers)
     }
 }

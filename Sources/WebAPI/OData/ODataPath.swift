@@ -4,58 +4,146 @@ import Foundation
 /// What a path below `/{organization}/api/data/v9.x` names (OData 4.0 Part 2, section 4). Nothing is looked up but names.
 enum ODataPath: Sendable {
     case serviceRoot
+    case metadata
+    case description
+    case batch
     case entitySet(EntityDefinition)
-    case entity(EntityDefinition, id: UUID)
-    /// A function or an action that belongs to no entity, with or without empty parentheses.
-    case operation(String)
+    case count(EntityDefinition)
+    /// An action bound to a collection, without the namespace.
+    case collectionAction(EntityDefinition, String)
+    case entity(EntityDefinition, RecordKey)
+    /// A function bound to a record, with its arguments.
+    case boundFunction(EntityDefinition, RecordKey, String, arguments: String)
+    case property(EntityDefinition, RecordKey, AttributeDefinition, isRaw: Bool)
+    case navigation(EntityDefinition, RecordKey, Navigation)
+    /// Metadata as records: `EntityDefinitions…` and its like.
+    case definitions([Segment])
+    /// A function or an action that belongs to no entity, with its arguments.
+    case operation(String, arguments: String)
+
+    /// One part of a path: `name` or `name(key)`.
+    struct Segment: Sendable, Equatable {
+        let name: String
+        let key: String?
+    }
+
+    /// A navigation property of a record.
+    struct Navigation: Sendable {
+        let relationship: EntityRelationship
+        let isCollection: Bool
+        /// Whether `$ref` follows: the link is meant, not the record.
+        let isReference: Bool
+        let isCount: Bool
+        /// A member of the collection.
+        let member: RecordKey?
+    }
+
+    static let namespace = "Microsoft.Dynamics.CRM."
 
     /// - Parameter path: The part after the version, percent-encoded, such as `/mailboxes(…)`.
     /// - Throws: ``FieldsealError`` `.noResource` naming the segment that is unknown; `.badRequest` for a malformed one.
     init(_ path: Substring) throws(FieldsealError) {
-        let segments = path.split(separator: "/", omittingEmptySubsequences: true)
-        guard let first = segments.first else {
+        var segments = try Self.segments(path)
+        guard !segments.isEmpty else {
             self = .serviceRoot
             return
         }
-        guard let segment = String(first).removingPercentEncoding else {
-            throw FieldsealError(.badRequest, "The URL is not properly percent-encoded.")
-        }
-        guard segments.count == 1 else {
-            throw FieldsealError(.notImplemented, "Paths below a record or a collection are not supported.")
-        }
-        let name = segment.prefix { $0 != "(" }
-        let rest = segment.dropFirst(name.count)
-        guard let entity = EntityCatalog.entity(set: String(name)) else {
-            guard rest.isEmpty || rest == "()" else { throw Self.unknown(name) }
-            self = .operation(String(name))
+        let first = segments.removeFirst()
+        switch (first.name, first.key) {
+        case ("$metadata", nil): self = .metadata
+        case ("$openapi", nil), ("openapi.json", nil): self = .description
+        case ("$batch", nil): self = .batch
+        case ("EntityDefinitions", _), ("RelationshipDefinitions", _), ("GlobalOptionSetDefinitions", _):
+            self = .definitions([first] + segments)
             return
+        default:
+            guard let entity = EntityCatalog.entity(set: first.name) else {
+                guard segments.isEmpty else { throw Self.unknown(segments[0].name) }
+                self = .operation(first.name.strippingNamespace, arguments: first.key ?? "")
+                return
+            }
+            guard let key = first.key else {
+                self = try Self.collection(entity, &segments)
+                break
+            }
+            self = try Self.record(entity, try RecordKey(key, of: entity), &segments)
         }
-        if rest.isEmpty {
-            self = .entitySet(entity)
-            return
-        }
-        guard rest.hasSuffix(")") else { throw FieldsealError(.badRequest, "A key has no closing parenthesis.") }
-        self = .entity(entity, id: try Self.id(rest.dropFirst().dropLast(), of: entity))
+        guard segments.isEmpty else { throw Self.unknown(segments[0].name) }
     }
 
-    /// Reads `ID` or `mailboxid=ID`.
-    private static func id(_ key: Substring, of entity: EntityDefinition) throws(FieldsealError) -> UUID {
-        var value = key
-        if let equals = key.firstIndex(of: "=") {
-            guard key[..<equals].lowercased() == entity.primaryID else {
-                throw FieldsealError(
-                    .notImplemented, "Alternate keys are not supported; address the record by its \(entity.primaryID).")
+    private static func collection(_ entity: EntityDefinition, _ segments: inout [Segment]) throws(FieldsealError) -> ODataPath {
+        guard let next = segments.first else { return .entitySet(entity) }
+        segments.removeFirst()
+        if next.name == "$count", next.key == nil { return .count(entity) }
+        guard next.name.hasPrefix(namespace) else { throw unknown(next.name) }
+        return .collectionAction(entity, next.name.strippingNamespace)
+    }
+
+    private static func record(
+        _ entity: EntityDefinition,
+        _ key: RecordKey,
+        _ segments: inout [Segment]
+    ) throws(FieldsealError) -> ODataPath {
+        guard let next = segments.first else { return .entity(entity, key) }
+        segments.removeFirst()
+        if next.name.hasPrefix(namespace) {
+            return .boundFunction(entity, key, next.name.strippingNamespace, arguments: next.key ?? "")
+        }
+        let single = entity.singleValued(next.name)
+        if let relationship = single ?? entity.collectionValued(next.name) {
+            let member: RecordKey? = if let text = next.key { try RecordKey(text, of: relationship.referencing) } else { nil }
+            guard single == nil || member == nil else { throw unknown(next.name) }
+            let suffix = segments.first?.name
+            if suffix == "$ref" || suffix == "$count" && single == nil { segments.removeFirst() }
+            return .navigation(
+                entity, key,
+                Navigation(
+                    relationship: relationship, isCollection: single == nil, isReference: suffix == "$ref",
+                    isCount: suffix == "$count", member: member))
+        }
+        guard let attribute = entity.attributes.first(where: { $0.propertyName == next.name || $0.logicalName == next.name }),
+            next.key == nil, attribute.validFor.contains(.read) || attribute.isEncrypted
+        else { throw unknown(next.name) }
+        let isRaw = segments.first?.name == "$value"
+        if isRaw { segments.removeFirst() }
+        return .property(entity, key, attribute, isRaw: isRaw)
+    }
+
+    /// Splits at slashes that stand in no quotes, decodes each part, and takes keys off.
+    private static func segments(_ path: Substring) throws(FieldsealError) -> [Segment] {
+        var parts: [Substring] = []
+        var start = path.startIndex
+        var isQuoted = false
+        for index in path.indices {
+            if path[index] == "'" { isQuoted.toggle() }
+            if path[index] == "/", !isQuoted {
+                parts.append(path[start..<index])
+                start = path.index(after: index)
             }
-            value = key[key.index(after: equals)...]
         }
-        guard let id = UUID(uuidString: String(value)) else {
-            throw FieldsealError(
-                .badRequest, "The key of a \(entity.logicalName) is an id such as 00000000-0000-0000-0000-000000000000.")
+        parts.append(path[start...])
+        var segments: [Segment] = []
+        for part in parts where !part.isEmpty {
+            guard let text = String(part).removingPercentEncoding else {
+                throw FieldsealError(.badRequest, "The URL is not properly percent-encoded.")
+            }
+            let name = String(text.prefix { $0 != "(" })
+            guard name.count < text.count else {
+                segments.append(Segment(name: name, key: nil))
+                continue
+            }
+            guard text.hasSuffix(")") else { throw FieldsealError(.badRequest, "A key has no closing parenthesis.") }
+            segments.append(Segment(name: name, key: String(text.dropFirst(name.count + 1).dropLast())))
         }
-        return id
+        return segments
     }
 
     static func unknown(_ segment: some StringProtocol) -> FieldsealError {
         FieldsealError(.noResource, "There is no resource for the segment '\(segment.prefix(100))'.")
     }
+}
+
+extension String {
+    /// The name without the namespace of Dataverse's operations.
+    var strippingNamespace: String { hasPrefix(ODataPath.namespace) ? String(dropFirst(ODataPath.namespace.count)) : self }
 }

@@ -1,34 +1,70 @@
 import Fieldseal
 import Foundation
 
-/// The system query options of a request (OData 4.0 Part 1, section 11.2), checked against the entity.
+/// The system query options of a request (OData 4.0 Part 1, section 11.2), as a query whose names are still to be looked up.
 struct ODataQuery: Sendable {
-    private(set) var select: [AttributeDefinition] = []
-    private(set) var top: Int?
-    private(set) var continuation: RecordPage.Continuation?
+    private(set) var query = RecordQuery()
+    private(set) var expansions: [Expansion] = []
+    /// Options that are no part of the query, such as the id of `$ref`.
+    private(set) var others: [String: String] = [:]
+    /// The options as they came, without `$skiptoken`.
+    private let original: [(name: String, value: String)]
 
-    /// - Parameter query: The URL's query, percent-encoded; `+` is a space, as forms write it.
-    /// - Throws: ``FieldsealError`` naming the option or the attribute.
-    init(_ query: String?, for entity: EntityDefinition) throws(FieldsealError) {
-        for (name, value) in try Self.options(query) {
-            switch name {
-            case "$select": select = try Self.select(value, of: entity)
-            case "$top":
-                guard let number = Int(value), number >= 0 else {
-                    throw FieldsealError(.queryDoesNotFit, "$top takes a number that is not negative.")
-                }
-                top = number
-            case "$skiptoken": continuation = try SkipToken.read(value)
-            case "$filter", "$orderby", "$apply", "$expand", "$count", "$search", "$skip", "$compute":
-                try Self.refuseEncrypted(value, name, entity)
-                throw FieldsealError(.notImplemented, "\(name) is not supported.")
-            default:
-                // Options without a dollar are the client's own (OData 4.0 Part 2, section 5.2).
-                guard !name.hasPrefix("$") else {
-                    throw FieldsealError(.queryDoesNotFit, "There is no query option '\(name.prefix(100))'.")
-                }
-            }
+    /// - Parameters:
+    ///   - text: The URL's query, percent-encoded; `+` is a space, as forms write it.
+    ///   - entity: What the options are about.
+    /// - Throws: ``FieldsealError`` naming the option.
+    init(_ text: String?, for entity: EntityDefinition) throws(FieldsealError) {
+        let options = try Self.options(text)
+        for (name, value) in options where ["$filter", "$orderby", "$apply"].contains(name) {
+            try Self.refuseEncrypted(value, name, entity)
         }
+        original = options.filter { $0.name != "$skiptoken" }
+        var aliases: [String: String] = [:]
+        for (name, value) in options where name.hasPrefix("@") { aliases[String(name.dropFirst())] = value }
+        var names: Set<String> = []
+        for (name, value) in options {
+            guard names.insert(name).inserted else {
+                throw FieldsealError(.queryDoesNotFit, "The query option '\(name.prefix(100))' stands twice in the URL.")
+            }
+            try read(name, value, aliases)
+        }
+    }
+
+    private mutating func read(_ name: String, _ value: String, _ aliases: [String: String]) throws(FieldsealError) {
+        switch name {
+        case "$select": query.outputs = try Self.select(value)
+        case "$filter": query.filter = try FilterParser.parse(value, aliases: aliases)
+        case "$orderby": query.order = try Self.order(value)
+        case "$top": query.top = try Self.number(value, name)
+        case "$skip": query.offset = try Self.number(value, name)
+        case "$count":
+            guard ["true", "false"].contains(value) else { throw FieldsealError(.queryDoesNotFit, "$count takes true or false.") }
+            query.countsRows = value == "true"
+        case "$expand": expansions = try ExpandParser.parse(value, aliases: aliases)
+        case "$apply": try ApplyParser.parse(value, into: &query)
+        case "$skiptoken": query.after = try SkipToken.read(value)
+        case "$search", "$compute", "$index", "$schemaversion", "$deltatoken":
+            throw FieldsealError(.notImplemented, "\(name) is not supported.")
+        case "$format":
+            guard value == "json" || value.hasPrefix("application/json") else {
+                throw FieldsealError(.queryDoesNotFit, "$format takes json.")
+            }
+        case "savedQuery", "userQuery":
+            throw FieldsealError(.notImplemented, "There are no saved queries here; send the query itself.")
+        default:
+            // Options without a dollar are the client's own (OData 4.0 Part 2, section 5.2), or an operation's.
+            guard !name.hasPrefix("$") || name == "$id" else {
+                throw FieldsealError(.queryDoesNotFit, "There is no query option '\(name.prefix(100))'.")
+            }
+            others[name] = value
+        }
+    }
+
+    /// The URL's query for the page that begins behind `token`.
+    func next(_ token: RecordQuery.PageToken) -> String {
+        (original + [(name: "$skiptoken", value: SkipToken.write(token))])
+            .map { "\($0.name.percentEncoded)=\($0.value.percentEncoded)" }.joined(separator: "&")
     }
 
     /// The decoded options, in their order.
@@ -48,21 +84,15 @@ struct ODataQuery: Sendable {
         String(text.map { $0 == "+" ? " " : $0 }).removingPercentEncoding
     }
 
-    private static func select(_ value: String, of entity: EntityDefinition) throws(FieldsealError) -> [AttributeDefinition] {
-        var selected: [AttributeDefinition] = []
-        for part in value.split(separator: ",") {
-            let name = part.trimmingCharacters(in: .whitespaces)
-            if name == "*" { return [] }
-            let attribute = entity.attributes.first { $0.propertyName == name } ?? entity[name]
-            guard let attribute, attribute.validFor.contains(.read) else {
-                throw FieldsealError(.queryDoesNotFit, "\(entity.logicalName) has no property '\(name.prefix(100))' to select.")
-            }
-            if !selected.contains(where: { $0.logicalName == attribute.logicalName }) { selected.append(attribute) }
+    private static func number(_ value: String, _ name: String) throws(FieldsealError) -> Int {
+        guard let number = Int(value), number >= 0, number <= Int(Int32.max) else {
+            throw FieldsealError(.queryDoesNotFit, "\(name) takes a number that is not negative.")
         }
-        return selected
+        return number
     }
 
-    /// Refuses an expression that names an encrypted attribute outside of a string literal.
+    /// Refuses an expression that names an encrypted attribute outside of a string literal, before anything else is said of it.
+    /// ``QueryScope`` refuses those of other entities.
     private static func refuseEncrypted(_ expression: String, _ option: String, _ entity: EntityDefinition) throws(FieldsealError) {
         let outsideLiterals = expression.split(separator: "'", omittingEmptySubsequences: false).enumerated()
             .filter { $0.offset % 2 == 0 }.map(\.element)
@@ -73,21 +103,77 @@ struct ODataQuery: Sendable {
             "\(attribute.logicalName) is encrypted, and encrypted attributes can't be searched or sorted: \(option) must not name it."
         )
     }
+
+    static func select(_ value: String) throws(FieldsealError) -> [RecordQuery.Output] {
+        var outputs: [RecordQuery.Output] = []
+        var names: Set<String> = []
+        for part in value.split(separator: ",") {
+            let name = part.trimmingCharacters(in: .whitespaces)
+            if name == "*" { return [] }
+            guard !name.isEmpty, !name.contains(where: { "/ ()".contains($0) }) else {
+                throw FieldsealError(.queryDoesNotFit, "$select takes the names of attributes; those of others come with $expand.")
+            }
+            if names.insert(name.lowercased()).inserted { outputs.append(.init(.column(.init(name)))) }
+        }
+        return outputs
+    }
+
+    static func order(_ value: String) throws(FieldsealError) -> [RecordQuery.Order] {
+        var order: [RecordQuery.Order] = []
+        for part in value.split(separator: ",") {
+            let words = part.split(separator: " ")
+            guard let path = words.first, words.count <= 2, words.count == 1 || ["asc", "desc"].contains(words[1].lowercased()) else {
+                throw FieldsealError(.queryDoesNotFit, "$orderby takes attributes, each followed by asc or desc or neither.")
+            }
+            var steps = path.split(separator: "/").map(String.init)
+            guard let name = steps.popLast() else { throw FieldsealError(.queryDoesNotFit, "$orderby names no attribute.") }
+            order.append(.init(.column(.init(name, path: steps)), descending: words.count == 2 && words[1].lowercased() == "desc"))
+        }
+        guard order.count <= 10 else { throw FieldsealError(.queryDoesNotFit, "$orderby takes at most 10 attributes.") }
+        return order
+    }
+}
+
+extension String {
+    /// The text for a URL's query: everything but RFC 3986's unreserved characters is escaped.
+    var percentEncoded: String {
+        addingPercentEncoding(withAllowedCharacters: Self.unreserved) ?? ""
+    }
+
+    private static let unreserved = CharacterSet(
+        charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~$@")
 }
 
 /// The value of `$skiptoken`: where a page ended. It holds no secret and grants nothing.
 enum SkipToken {
-    static func write(_ continuation: RecordPage.Continuation) -> String {
-        let remaining = continuation.remaining.map { ".\($0)" } ?? ""
-        return continuation.after.text + remaining
+    static func write(_ token: RecordQuery.PageToken) -> String {
+        let values = JSONValue.array(
+            [token.remaining.map { .integer(Int64($0)) } ?? .null, .integer(Int64(token.offset))] + token.values.map(JSONValue.text))
+        return Data(values.utf8).base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
     }
 
-    static func read(_ text: String) throws(FieldsealError) -> RecordPage.Continuation {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard (1...2).contains(parts.count), let after = UUID(uuidString: String(parts[0])) else { throw malformed }
-        guard parts.count == 2 else { return .init(after: after, remaining: nil) }
-        guard let remaining = Int(parts[1]), remaining > 0 else { throw malformed }
-        return .init(after: after, remaining: remaining)
+    static func read(_ text: String) throws(FieldsealError) -> RecordQuery.PageToken {
+        var base64 = text.replacing("-", with: "+").replacing("_", with: "/")
+        base64 += String(repeating: "=", count: (4 - base64.count % 4) % 4)
+        guard text.count <= 16_384, let data = Data(base64Encoded: base64),
+            case .array(let values)? = try? JSONParser.parse(Array(data)), values.count >= 2, case .integer(let offset) = values[1],
+            (0...Int64(Int32.max)).contains(offset)
+        else { throw malformed }
+        var token = RecordQuery.PageToken()
+        token.offset = Int(offset)
+        switch values[0] {
+        case .null: break
+        case .integer(let remaining) where remaining > 0: token.remaining = Int(remaining)
+        default: throw malformed
+        }
+        for value in values.dropFirst(2) {
+            switch value {
+            case .null: token.values.append(nil)
+            case .string(let text): token.values.append(text)
+            default: throw malformed
+            }
+        }
+        return token
     }
 
     private static var malformed: FieldsealError {

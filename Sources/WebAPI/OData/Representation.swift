@@ -5,6 +5,7 @@ import Foundation
 struct Representation: Sendable {
     /// The address of the API with its version, such as `https://…/contoso/api/data/v9.2`.
     let serviceRoot: String
+    var preferences = Preferences(nil)
 
     func context(_ fragment: String) -> JSONValue.Member {
         .init("@odata.context", .string("\(serviceRoot)/$metadata#\(fragment)"))
@@ -13,40 +14,167 @@ struct Representation: Sendable {
     /// The address of a record.
     func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }
 
-    func record(_ record: Record) -> JSONValue {
-        .object([context("\(record.entity.entitySetName)/$entity")] + members(record))
+    /// A record on a page of its own, as the whole answer.
+    func record(_ page: RecordPage) throws -> [UInt8] {
+        guard let record = page.records.first else { return [] }
+        var writer = RecordWriter(self)
+        writer.open(context("\(page.shape.entity.entitySetName)/$entity"))
+        try writer.members(record, page.expanded)
+        writer.close()
+        return writer.output
     }
 
-    func page(_ page: RecordPage, of entity: EntityDefinition, nextLink: String?) -> JSONValue {
-        var members = [
-            context(entity.entitySetName),
-            JSONValue.Member("value", .array(page.records.map { .object(self.members($0)) })),
-        ]
+    /// A page of records or groups, as the whole answer.
+    func page(_ page: RecordPage, nextLink: String?, annotations: [JSONValue.Member] = []) throws -> [UInt8] {
+        var writer = RecordWriter(self)
+        writer.open(context(page.shape.entity.entitySetName))
+        if let count = page.count { writer.member("@odata.count", .integer(Int64(count))) }
+        for annotation in annotations { writer.member(annotation.name, annotation.value) }
+        try writer.array("value", page.records, page.expanded)
+        if let nextLink { writer.member("@odata.nextLink", .string(nextLink)) }
+        writer.close()
+        return writer.output
+    }
+
+    /// The addresses of a page's records, as the whole answer.
+    func references(_ page: RecordPage, nextLink: String?) -> JSONValue {
+        let references = page.records.map { record -> JSONValue in ["@odata.id": .string(address(page.shape.entity, record.id))] }
+        var members = [context("Collection($ref)"), JSONValue.Member("value", .array(references))]
         if let nextLink { members.append(.init("@odata.nextLink", .string(nextLink))) }
         return .object(members)
     }
+}
 
-    private func members(_ record: Record) -> [JSONValue.Member] {
-        var members = [JSONValue.Member("@odata.etag", .string(record.etag))]
-        var hasID = false
-        for (attribute, value) in record.values {
-            hasID = hasID || attribute.logicalName == record.entity.primaryID
-            members.append(.init(attribute.propertyName, json(value)))
-        }
-        if !hasID { members.append(.init(record.entity.primaryID, .string(record.id.text))) }
-        return members
+/// Writes records as JSON.
+struct RecordWriter {
+    private(set) var output: [UInt8] = []
+    private let representation: Representation
+    private var keys: [Int: [[UInt8]]] = [:]
+
+    private static let formatted = "OData.Community.Display.V1.FormattedValue"
+    private static let lookupEntity = "Microsoft.Dynamics.CRM.lookuplogicalname"
+    private static let lookupProperty = "Microsoft.Dynamics.CRM.associatednavigationproperty"
+
+    init(_ representation: Representation) {
+        self.representation = representation
     }
 
-    private func json(_ value: AttributeValue) -> JSONValue {
+    mutating func open(_ first: JSONValue.Member) {
+        output.append(UInt8(ascii: "{"))
+        JSONValue.write(first.name, to: &output)
+        output.append(UInt8(ascii: ":"))
+        first.value.write(to: &output)
+    }
+
+    mutating func close() {
+        output.append(UInt8(ascii: "}"))
+    }
+
+    mutating func member(_ name: String, _ value: JSONValue) {
+        key(name)
+        value.write(to: &output)
+    }
+
+    private mutating func key(_ name: String) {
+        if output.last != UInt8(ascii: "{") { output.append(UInt8(ascii: ",")) }
+        JSONValue.write(name, to: &output)
+        output.append(UInt8(ascii: ":"))
+    }
+
+    mutating func array(_ name: String, _ records: [Record], _ expanded: [ExpandedProperty]) throws {
+        key(name)
+        output.append(UInt8(ascii: "["))
+        for (index, record) in records.enumerated() {
+            if index > 0 { output.append(UInt8(ascii: ",")) }
+            output.append(UInt8(ascii: "{"))
+            try members(record, expanded)
+            output.append(UInt8(ascii: "}"))
+        }
+        output.append(UInt8(ascii: "]"))
+    }
+
+    /// The members of a record's object, its braces left to the caller.
+    mutating func members(_ record: Record, _ expanded: [ExpandedProperty]) throws {
+        let shape = record.shape
+        let isIdentified = shape.hasRecords && shape.isIdentified
+        if isIdentified { member("@odata.etag", .string(record.etag)) }
+        var hasID = !isIdentified
+        for column in shape.columns where !column.isHidden {
+            if column.attribute?.logicalName == shape.entity.primaryID, !column.isRenamed { hasID = true }
+            if !representation.preferences.annotations.isEmpty { try annotations(column, record) }
+            if output.last != UInt8(ascii: "{") { output.append(UInt8(ascii: ",")) }
+            JSONValue.write(column.name, to: &output)
+            output.append(UInt8(ascii: ":"))
+            try record.writeJSON(column, to: &output)
+        }
+        if !hasID { member(shape.entity.primaryID, .string(record.id.text)) }
+        for property in expanded {
+            let (records, inner) = try property.records(of: record)
+            if property.isCollection {
+                try array(property.name, records, inner)
+            } else {
+                key(property.name)
+                guard let first = records.first else {
+                    output.append(contentsOf: "null".utf8)
+                    continue
+                }
+                output.append(UInt8(ascii: "{"))
+                try members(first, inner)
+                output.append(UInt8(ascii: "}"))
+            }
+        }
+    }
+
+    /// One value, as `value`.
+    mutating func value(_ column: RowShape.Column, _ record: Record) throws {
+        key("value")
+        try record.writeJSON(column, to: &output)
+    }
+
+    private mutating func annotations(_ column: RowShape.Column, _ record: Record) throws {
+        guard let attribute = column.attribute, !attribute.isEncrypted else { return }
+        let value = try record.value(column)
+        guard value != .null else { return }
+        let wants = representation.preferences.wants
+        if attribute.type.isReference {
+            let target = try target(of: attribute, record)
+            if wants(Self.lookupProperty), !column.isRenamed {
+                let isPolymorphic = attribute.type.targets.count > 1 && attribute.logicalName != "ownerid"
+                member(
+                    "\(column.name)@\(Self.lookupProperty)",
+                    .string(isPolymorphic ? "\(attribute.logicalName)_\(target)" : attribute.logicalName))
+            }
+            if wants(Self.lookupEntity) { member("\(column.name)@\(Self.lookupEntity)", .string(target)) }
+        }
+        guard wants(Self.formatted), let text = try FormattedValue.text(value, attribute, record) else { return }
+        member("\(column.name)@\(Self.formatted)", .string(text))
+    }
+
+    private func target(of attribute: AttributeDefinition, _ record: Record) throws -> String {
+        let targets = attribute.type.targets
+        let kind: String? = attribute.logicalName == "ownerid" ? "owneridtype" : targets.count > 1 ? "regardingobjecttypecode" : nil
+        if let kind, case .text(let name) = try record.value(of: kind) { return name }
+        return targets.first ?? ""
+    }
+}
+
+/// Values as people read them, in US English.
+enum FormattedValue {
+    /// - Returns: Nil for values that are given as they are.
+    static func text(_ value: AttributeValue, _ attribute: AttributeDefinition, _ record: Record) throws -> String? {
         switch value {
-        case .null: .null
-        case .text(let text): .string(text)
-        case .int(let number): .integer(number)
-        case .bool(let flag): .bool(flag)
-        case .decimal(let text): .number(text)
-        case .date(let date): .string(ISO8601.text(date))
-        case .id(let id): .string(id.text)
-        case .bytes(let bytes): .string(Data(bytes).base64EncodedString())
+        case .int(let number):
+            if let options = attribute.type.options { return options.options.first { $0.value == number }?.label }
+            return number.formatted(.number.locale(Locale(identifier: "en_US")))
+        case .bool(let flag): return flag ? "Yes" : "No"
+        case .date(let date): return date.formatted(style)
+        case .id where attribute.type.isReference:
+            guard case .text(let name) = try record.value(of: "\(attribute.logicalName)name") else { return nil }
+            return name
+        default: return nil
         }
     }
+
+    private static let style = Date.FormatStyle(
+        date: .numeric, time: .shortened, locale: Locale(identifier: "en_US"), timeZone: .gmt)
 }

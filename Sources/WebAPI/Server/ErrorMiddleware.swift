@@ -21,15 +21,16 @@ final class ErrorMiddleware: RouterMiddleware {
         defer { inFlight.subtract(1, ordering: .relaxed) }
         var response: Response
         if running > limit {
-            response = APIResponse.error(
+            response = APIAnswer.error(
                 FieldsealError(.concurrentRequestsExceeded, "The server is busy. Try again.", retryAfter: 1),
-                status: .serviceUnavailable)
+                status: .serviceUnavailable
+            ).response
         } else {
             do {
                 response = try await next(request, context)
             } catch {
-                let (answer, isInternal) = APIResponse.response(to: error)
-                response = answer
+                let (answer, isInternal) = APIAnswer.answer(to: error)
+                response = answer.response
                 if isInternal { context.logger.error("request failed", metadata: ["error": "\(error)"]) }
             }
         }

@@ -45,8 +45,9 @@ public struct PlainServer: Sendable {
         let segments = request.uri.path.split(separator: "/")
         let isForPrograms = segments.count >= 2 && ["api", "oauth2", "discovery", ".well-known", "v2.0"].contains(segments[1])
         guard !isForPrograms, request.method == .get else {
-            return APIResponse.error(
-                FieldsealError(.httpsRequired, "This request is served over HTTPS only: \(baseURL)\(request.uri.path.prefix(200))"))
+            return APIAnswer.error(
+                FieldsealError(.httpsRequired, "This request is served over HTTPS only: \(baseURL)\(request.uri.path.prefix(200))")
+            ).response
         }
         // Only what is certainly a path of ours is repeated in the address.
         let path =

@@ -5,18 +5,54 @@ import Hummingbird
 import NIOCore
 import PostgresClient
 
-/// Builds responses: JSON, the error envelope, and the headers that every answer carries.
-enum APIResponse {
-    static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> Response {
-        var headers = headers
-        headers[.contentType] = "application/json; odata.metadata=minimal; charset=utf-8"
-        return Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: value.utf8)))
+/// One request to the data API, alone or as a part of a batch.
+struct APIRequest: Sendable {
+    let method: HTTPRequest.Method
+    /// Below the version, percent-encoded, beginning with a slash or empty.
+    let path: String
+    let query: String?
+    let headers: HTTPFields
+    let body: [UInt8]
+
+    var preferences: Preferences { Preferences(headers[.prefer]) }
+
+    /// The members of the JSON object in the body.
+    ///
+    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit`.
+    func members() throws(FieldsealError) -> [JSONValue.Member] {
+        do {
+            if case .object(let members) = try JSONParser.parse(body) { return members }
+        } catch {
+            throw FieldsealError(.payloadDoesNotFit, "The body is not JSON: \(error).")
+        }
+        throw FieldsealError(.payloadDoesNotFit, "The body must be a JSON object.")
+    }
+}
+
+/// What a request is answered with: JSON, an error in its envelope, or nothing but headers.
+struct APIAnswer: Sendable, ResponseGenerator {
+    var status: HTTPResponse.Status
+    var headers: HTTPFields
+    var body: [UInt8]
+
+    static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> APIAnswer {
+        json(value.utf8, status: status, headers: headers)
     }
 
-    static func noContent(_ headers: HTTPFields = [:]) -> Response { Response(status: .noContent, headers: headers) }
+    static func json(_ body: [UInt8], status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> APIAnswer {
+        var headers = headers
+        headers[.contentType] = "application/json; odata.metadata=minimal; charset=utf-8"
+        return APIAnswer(status: status, headers: headers, body: body)
+    }
+
+    static func noContent(_ headers: HTTPFields = [:]) -> APIAnswer { APIAnswer(status: .noContent, headers: headers, body: []) }
+
+    func response(from request: Request, context: some RequestContext) -> Response { response }
+
+    var response: Response { Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: body))) }
 
     /// The envelope that Dataverse clients read: `{"error": {"code": …, "message": …}}`.
-    static func error(_ error: FieldsealError, status: HTTPResponse.Status? = nil) -> Response {
+    static func error(_ error: FieldsealError, status: HTTPResponse.Status? = nil) -> APIAnswer {
         var headers: HTTPFields = [:]
         if let seconds = error.retryAfter { headers[.retryAfter] = String(seconds) }
         if error.code == .accessDenied { headers[.wwwAuthenticate] = "Bearer" }
@@ -27,7 +63,7 @@ enum APIResponse {
     }
 
     /// What a client gets for an error that was thrown, and whether the operator should see it.
-    static func response(to error: any Error) -> (response: Response, isInternal: Bool) {
+    static func answer(to error: any Error) -> (answer: APIAnswer, isInternal: Bool) {
         switch error {
         case let error as FieldsealError:
             return (self.error(error), error.code.httpStatus >= 500)
@@ -38,8 +74,13 @@ enum APIResponse {
             let message = "The database can't be reached at the moment. Nothing was changed."
             return (self.error(FieldsealError(.unexpected, message, retryAfter: 2), status: .serviceUnavailable), true)
         case _ where error is NIOTooManyBytesError || (error as? HTTPError)?.status == .contentTooLarge:
-            let limit = APILimits.bodyLength / 1_024 / 1_024
-            return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limit) MiB.")), false)
+            let limits = "1 MiB, or 16 MiB for a batch and for many records"
+            return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limits).")), false)
+        case let error as MethodNotAllowed:
+            let allowed = error.allowed.map(\.rawValue).joined(separator: ", ")
+            var answer = self.error(FieldsealError(.badRequest, "This address takes \(allowed)."), status: .methodNotAllowed)
+            answer.headers[.allow] = allowed
+            return (answer, false)
         case let error as HTTPError where error.status == .notFound:
             return (self.error(FieldsealError(.noResource, "There is nothing at this address.")), false)
         case let error as HTTPError:
@@ -54,12 +95,27 @@ enum APIResponse {
     }
 }
 
+/// An address that knows the request's method not (RFC 9110 section 15.5.6).
+struct MethodNotAllowed: Error {
+    let allowed: [HTTPRequest.Method]
+
+    init(_ allowed: HTTPRequest.Method...) {
+        self.allowed = allowed
+    }
+}
+
 /// Limits on what a client may send.
 public struct APILimits: Sendable {
     /// A request's body, in bytes.
     static let bodyLength = 1 << 20
+    /// The body of a batch or of a request for many records, in bytes.
+    static let bulkLength = 16 << 20
     /// A request line with its header block, in bytes.
     static let headLength = 64 << 10
+    /// A URL, in bytes.
+    static let urlLength = 32 << 10
+    /// Requests of a batch, and records of a request for many.
+    static let bulkCount = 1_000
 
     /// Seconds for a request's head to arrive.
     public var headSeconds = 10
@@ -82,6 +138,7 @@ extension HTTPField.Name {
     static let preferenceApplied = HTTPField.Name(known: "Preference-Applied")
     static let prefer = HTTPField.Name(known: "Prefer")
     static let serviceRequestID = HTTPField.Name(known: "x-ms-service-request-id")
+    static let contentID = HTTPField.Name(known: "Content-ID")
 
     private init(known name: String) {
         guard let name = HTTPField.Name(name) else { preconditionFailure("not a header's name: \(name)") }

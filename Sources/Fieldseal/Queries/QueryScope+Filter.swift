@@ -1,0 +1,233 @@
+import Foundation
+import PostgresClient
+
+extension QueryScope {
+    /// The condition in SQL. Every literal becomes a parameter.
+    ///
+    /// - Throws: ``FieldsealError`` naming the attribute that is unknown, encrypted, or of another type than its literal.
+    mutating func condition(_ filter: Filter, _ statement: inout StatementBuilder) throws(FieldsealError) -> String {
+        switch filter {
+        case .constant(let value): return value ? "true" : "false"
+        case .all(let parts): return try joined(parts, " AND ", empty: "true", &statement)
+        case .any(let parts): return try joined(parts, " OR ", empty: "false", &statement)
+        case .not(let inner, let isThreeValued):
+            let condition = try condition(inner, &statement)
+            return isThreeValued ? "(NOT (\(condition)))" : "((\(condition)) IS NOT TRUE)"
+        case .isNull(let column): return "\(try resolve(column, &statement).sql) IS NULL"
+        case .compare(let column, let comparison, let literal):
+            return try compare(try resolve(column, &statement), comparison, literal, &statement)
+        case .compareColumns(let left, let comparison, let right):
+            let left = try resolve(left, &statement)
+            let right = try resolve(right, &statement)
+            guard left.attribute.type.kind == right.attribute.type.kind else {
+                throw Self.mismatch(left.attribute, "the value of \(right.attribute.logicalName)")
+            }
+            return "\(left.comparable) \(comparison.rawValue) \(right.comparable)"
+        case .isIn(let column, let literals):
+            return try isIn(try resolve(column, &statement), literals, &statement)
+        case .like(let column, let pattern):
+            let column = try resolve(column, &statement)
+            guard column.attribute.type.isText else { throw Self.mismatch(column.attribute, "a pattern") }
+            return "\(column.comparable) LIKE lower(\(statement.bind(.text(pattern.pattern))))"
+        case .within(let column, let from, let to):
+            let column = try resolve(column, &statement)
+            guard case .dateTime = column.attribute.type else { throw Self.mismatch(column.attribute, "a range of dates") }
+            var parts: [String] = []
+            if let from { parts.append("\(column.sql) >= \(statement.bind(.timestamp(from)))") }
+            if let to { parts.append("\(column.sql) < \(statement.bind(.timestamp(to)))") }
+            return parts.isEmpty ? "\(column.sql) IS NOT NULL" : "(\(parts.joined(separator: " AND ")))"
+        case .isCallers(let column, let own): return try isCallers(try resolve(column, &statement), own, &statement)
+        case .exists(let link, let negated): return try exists(link, negated, &statement)
+        case .lambda(let path, let property, let variable, let inner, let isAll):
+            return try lambda(path, property, variable, inner, isAll, &statement)
+        }
+    }
+
+    private mutating func joined(
+        _ parts: [Filter],
+        _ separator: String,
+        empty: String,
+        _ statement: inout StatementBuilder
+    ) throws(FieldsealError) -> String {
+        var conditions: [String] = []
+        for part in parts { conditions.append(try condition(part, &statement)) }
+        return switch conditions.count {
+        case 0: empty
+        case 1: conditions[0]
+        default: "(\(conditions.joined(separator: separator)))"
+        }
+    }
+
+    private func compare(
+        _ column: Resolved,
+        _ comparison: Filter.Comparison,
+        _ literal: Literal,
+        _ statement: inout StatementBuilder
+    ) throws(FieldsealError) -> String {
+        if literal == .null {
+            switch comparison {
+            case .equal: return "\(column.sql) IS NULL"
+            case .notEqual, .differs: return "\(column.sql) IS NOT NULL"
+            default: return "false"
+            }
+        }
+        let value = try column.attribute.type.value(of: literal, for: column.attribute)
+        return "\(column.comparable) \(comparison.rawValue) \(statement.bind(value, column.attribute.type))"
+    }
+
+    private func isIn(
+        _ column: Resolved,
+        _ literals: [Literal],
+        _ statement: inout StatementBuilder
+    ) throws(FieldsealError) -> String {
+        var values: [String] = []
+        var hasNull = false
+        for literal in literals {
+            if literal == .null { hasNull = true } else {
+                values.append(try column.attribute.type.value(of: literal, for: column.attribute).plainText)
+            }
+        }
+        let list = statement.bind(.texts(values))
+        let type = column.attribute.type.kind
+        let elements = type == .text ? "ARRAY(SELECT lower(v) FROM unnest(\(list)) AS v)" : "\(list)::\(type.rawValue)[]"
+        let condition = "\(column.comparable) = ANY (\(elements))"
+        return hasNull ? "(\(condition) OR \(column.sql) IS NULL)" : condition
+    }
+
+    private func isCallers(
+        _ column: Resolved,
+        _ own: Filter.CallersOwn,
+        _ statement: inout StatementBuilder
+    ) throws(FieldsealError) -> String {
+        guard column.attribute.type.kind == .id else { throw Self.mismatch(column.attribute, "a reference to the caller") }
+        let user = statement.bind(.uuid(statement.caller.systemUserID))
+        switch own {
+        case .user: return "\(column.sql) = \(user)"
+        case .businessUnit:
+            let users = statement.organization.qualified(EntityDefinition.systemUser.logicalName)
+            return "\(column.sql) = (SELECT u.businessunitid FROM \(users) AS u WHERE u.systemuserid = \(user))"
+        }
+    }
+
+    private mutating func exists(
+        _ link: RecordQuery.Link,
+        _ negated: Bool,
+        _ statement: inout StatementBuilder
+    ) throws(FieldsealError) -> String {
+        guard let entity = EntityCatalog.entity(link.entity) else { throw Self.unknown(entity: link.entity) }
+        let to = try resolve(RecordQuery.Column(link.to, alias: link.toAlias), &statement)
+        var inner = try QueryScope(entity, name: link.alias, outer: visible, &statement)
+        let from = try inner.resolve(RecordQuery.Column(link.from), &statement)
+        for nested in link.links { try inner.add(nested, &statement) }
+        var conditions = ["\(from.sql) = \(to.sql)"]
+        if let filter = link.filter { conditions.append(try inner.condition(filter, &statement)) }
+        return (negated ? "NOT " : "") + inner.subquery(conditions)
+    }
+
+    private mutating func lambda(
+        _ path: [String],
+        _ property: String,
+        _ variable: String,
+        _ filter: Filter?,
+        _ isAll: Bool,
+        _ statement: inout StatementBuilder
+    ) throws(FieldsealError) -> String {
+        // The table at the end of the path, found by naming its id.
+        let start = path.isEmpty ? main.entity.primaryID : try idAttribute(at: path)
+        let table = try resolve(RecordQuery.Column(start, path: path), &statement).table
+        guard let relationship = table.entity.collectionValued(property) else {
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "\(table.entity.logicalName) has no collection-valued navigation property \(property.quotedForMessage).")
+        }
+        var inner = try QueryScope(relationship.referencing, name: variable, outer: visible, &statement)
+        var conditions = ["\(inner.main.sql(relationship.attribute)) = \(table.id)"]
+        if let filter {
+            let condition = try inner.condition(filter, &statement)
+            conditions.append(isAll ? "((\(condition)) IS NOT TRUE)" : condition)
+        }
+        return (isAll ? "NOT " : "") + inner.subquery(conditions)
+    }
+
+    private func idAttribute(at path: [String]) throws(FieldsealError) -> String {
+        var entity = main.entity
+        for step in path {
+            guard let relationship = entity.singleValued(step) else {
+                throw FieldsealError(
+                    .queryDoesNotFit,
+                    "\(entity.logicalName) has no single-valued navigation property \(step.quotedForMessage).")
+            }
+            entity = relationship.referenced
+        }
+        return entity.primaryID
+    }
+
+    private func subquery(_ more: [String]) -> String {
+        "EXISTS (SELECT FROM \(from) WHERE \((conditions + more).joined(separator: " AND ")))"
+    }
+
+    /// Joins what a link names, and the links below it.
+    mutating func add(_ link: RecordQuery.Link, _ statement: inout StatementBuilder) throws(FieldsealError) {
+        guard let entity = EntityCatalog.entity(link.entity) else { throw Self.unknown(entity: link.entity) }
+        guard !visible.contains(where: { $0.name != nil && $0.name?.lowercased() == link.alias?.lowercased() }) else {
+            throw FieldsealError(.queryDoesNotFit, "Two parts of this query are called \((link.alias ?? "").quotedForMessage).")
+        }
+        let to = try resolve(RecordQuery.Column(link.to, alias: link.toAlias), &statement)
+        guard let from = entity.attribute(named: link.from), from.validFor.contains(.read) else {
+            throw FieldsealError(statement.unknownAttributeCode, "\(entity.logicalName) has no attribute \(link.from.quotedForMessage).")
+        }
+        guard !from.isEncrypted else {
+            throw FieldsealError(.queryDoesNotFit, "\(from.logicalName) is encrypted, and can't be joined on.")
+        }
+        guard from.type.kind == to.attribute.type.kind else { throw Self.mismatch(from, "the value of \(to.attribute.logicalName)") }
+        try join(
+            entity, name: link.alias, isOuter: link.isOuter, multiplies: true,
+            on: { "\(Resolved(table: $0, attribute: from).comparable) = \(to.comparable)" },
+            filter: { (scope, statement) throws(FieldsealError) in
+                guard let filter = link.filter else { return nil }
+                return try scope.condition(filter.named(link.alias), &statement)
+            }, &statement)
+        for nested in link.links {
+            var nested = nested
+            nested.toAlias = nested.toAlias ?? link.alias
+            try add(nested, &statement)
+        }
+    }
+
+    static func unknown(entity name: String) -> FieldsealError {
+        FieldsealError(.queryDoesNotFit, "There is no entity \(name.quotedForMessage).")
+    }
+
+    static func mismatch(_ attribute: AttributeDefinition, _ what: String) -> FieldsealError {
+        FieldsealError(.queryDoesNotFit, "\(attribute.logicalName) can't be compared with \(what).")
+    }
+}
+
+extension Filter {
+    /// The same condition, about the columns of a link that names none itself.
+    fileprivate func named(_ alias: String?) -> Filter {
+        func column(_ column: RecordQuery.Column) -> RecordQuery.Column {
+            var column = column
+            column.alias = column.alias ?? alias
+            return column
+        }
+        return switch self {
+        case .all(let parts): .all(parts.map { $0.named(alias) })
+        case .any(let parts): .any(parts.map { $0.named(alias) })
+        case .not(let inner, let isThreeValued): .not(inner.named(alias), isThreeValued: isThreeValued)
+        case .compare(let left, let comparison, let literal): .compare(column(left), comparison, literal)
+        case .compareColumns(let left, let comparison, let right): .compareColumns(column(left), comparison, column(right))
+        case .isNull(let name): .isNull(column(name))
+        case .isIn(let name, let literals): .isIn(column(name), literals)
+        case .like(let name, let pattern): .like(column(name), pattern)
+        case .within(let name, let from, let to): .within(column(name), from, to)
+        case .isCallers(let name, let own): .isCallers(column(name), own)
+        case .exists(var link, let negated):
+            {
+                link.toAlias = link.toAlias ?? alias
+                return .exists(link, negated: negated)
+            }()
+        case .lambda, .constant: self
+        }
+    }
+}

@@ -1,0 +1,154 @@
+public import Foundation
+import PostgresClient
+
+/// A user or a team.
+public struct Principal: Sendable, Equatable {
+    /// `systemuser` or `team`.
+    public let entity: String
+    public let id: UUID
+
+    public init(entity: String, id: UUID) {
+        self.entity = entity
+        self.id = id
+    }
+}
+
+extension Session {
+    /// Shares a record (`GrantAccess` adds rights, `ModifyAccess` replaces them).
+    ///
+    /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.privilegeDenied`.
+    public func share(
+        _ entity: EntityDefinition,
+        _ id: UUID,
+        with principal: Principal,
+        _ rights: AccessRights,
+        replacing: Bool
+    ) async throws {
+        guard !rights.isEmpty else { return try await unshare(entity, id, with: principal) }
+        try await withSharable(entity, id) { connection in
+            try requirePrincipal(principal, on: connection)
+            let update = replacing ? "excluded.rights" : "a.rights | excluded.rights"
+            _ = try connection.query(
+                """
+                INSERT INTO \(organization.qualified("principal_access")) AS a (record_id, principal_id, entity, principal_entity, rights)
+                VALUES ($1, $2, $3, $4, $5) ON CONFLICT (record_id, principal_id) DO UPDATE SET rights = \(update)
+                """,
+                [.uuid(id), .uuid(principal.id), .text(entity.logicalName), .text(principal.entity), .int32(rights.rawValue)])
+        }
+    }
+
+    /// Takes a share away (`RevokeAccess`).
+    public func unshare(_ entity: EntityDefinition, _ id: UUID, with principal: Principal) async throws {
+        try await withSharable(entity, id) { connection in
+            _ = try connection.query(
+                "DELETE FROM \(organization.qualified("principal_access")) WHERE record_id = $1 AND principal_id = $2",
+                [.uuid(id), .uuid(principal.id)])
+        }
+    }
+
+    /// With whom a record is shared, and for what.
+    public func shares(of entity: EntityDefinition, _ id: UUID) async throws -> [(principal: Principal, rights: AccessRights)] {
+        try await withSharable(entity, id) { connection in
+            try connection.query(
+                """
+                SELECT principal_entity, principal_id, rights FROM \(organization.qualified("principal_access"))
+                 WHERE record_id = $1 ORDER BY principal_id
+                """, [.uuid(id)]
+            ).map { row in
+                (
+                    Principal(entity: try row.decode(0), id: try row.decode(1)),
+                    AccessRights(rawValue: Int32(try row.decode(2, as: Int.self)))
+                )
+            }
+        }
+    }
+
+    /// What a principal may do with a record because he owns it or it was shared with him; his role may allow more.
+    public func rights(of principal: Principal, on entity: EntityDefinition, _ id: UUID) async throws -> AccessRights {
+        let owner = try await retrieve(entity, .id(id), [.init(.column(.init("ownerid")))])
+        if let record = owner.records.first, try record.value(owner.shape.columns[0]) == .id(principal.id) { return .all }
+        let rows = try await deployment.pool.withConnection { connection in
+            try connection.query(
+                "SELECT rights FROM \(organization.qualified("principal_access")) WHERE record_id = $1 AND principal_id = $2",
+                [.uuid(id), .uuid(principal.id)])
+        }
+        return AccessRights(rawValue: Int32(try rows.first?.decode(0, as: Int.self) ?? 0))
+    }
+
+    /// Adds users to a team, or takes them out of it.
+    ///
+    /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`.
+    public func setMembers(_ users: [UUID], of team: UUID, areMembers: Bool) async throws {
+        guard try require(.update, on: .team) == .organization else {
+            throw FieldsealError(.privilegeDenied, "The role \(caller.role.rawValue) may not change teams.")
+        }
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try requirePrincipal(Principal(entity: "team", id: team), on: connection)
+                for user in users {
+                    try requirePrincipal(Principal(entity: "systemuser", id: user), on: connection)
+                    let table = organization.qualified("teammembership")
+                    _ = try connection.query(
+                        areMembers
+                            ? "INSERT INTO \(table) (teamid, systemuserid) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+                            : "DELETE FROM \(table) WHERE teamid = $1 AND systemuserid = $2", [.uuid(team), .uuid(user)])
+                }
+            }
+        }
+    }
+
+    private func requirePrincipal(_ principal: Principal, on connection: isolated PostgresConnection) throws {
+        guard let entity = EntityCatalog.entity(principal.entity), ["systemuser", "team"].contains(principal.entity) else {
+            throw FieldsealError(.payloadDoesNotFit, "A principal is a systemuser or a team.")
+        }
+        let rows = try connection.query(
+            "SELECT FROM \(organization.qualified(entity.logicalName)) WHERE \(quoteIdentifier(entity.primaryID)) = $1",
+            [.uuid(principal.id)])
+        if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, principal.id.text) }
+    }
+
+    /// Runs `body` if the caller may share the record.
+    private func withSharable<Result: Sendable>(
+        _ entity: EntityDefinition,
+        _ id: UUID,
+        _ body: @Sendable (isolated PostgresConnection) throws -> Result
+    ) async throws -> Result {
+        let depth = try require(.share, on: entity)
+        return try await deployment.pool.withConnection { connection in
+            var statement = StatementBuilder(organization, caller)
+            var conditions = ["r.\(quoteIdentifier(entity.primaryID)) = \(statement.bind(.uuid(id)))"]
+            if let own = AccessRule(entity, organization, caller).condition(depth, .share, "r", bind: { statement.bind($0) }) {
+                conditions.append(own)
+            }
+            let rows = try connection.query(
+                "SELECT FROM \(organization.qualified(entity.logicalName)) AS r WHERE \(conditions.joined(separator: " AND "))",
+                statement.parameters)
+            if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, id.text) }
+            return try body(connection)
+        }
+    }
+}
+
+extension AccessRights {
+    /// Every right there is.
+    public static let all = AccessRights(named.map(\.right))
+
+    /// Reads `ReadAccess, WriteAccess`.
+    ///
+    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for a name that is none.
+    public init(names: String) throws(FieldsealError) {
+        self = []
+        for name in names.split(separator: ",").map({ $0.trimmingCharacters(in: .whitespaces) }) where name != "None" {
+            guard let right = Self.named.first(where: { $0.name == name })?.right else {
+                throw FieldsealError(
+                    .payloadDoesNotFit, "AccessMask takes names such as \(Self.named.map(\.name).joined(separator: ", ")).")
+            }
+            insert(right)
+        }
+    }
+
+    /// The names, as messages carry them.
+    public var names: String {
+        isEmpty ? "None" : Self.named.filter { contains($0.right) }.map(\.name).joined(separator: ",")
+    }
+}

@@ -1,0 +1,176 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+/// One part of a batch: a request, or a set of changes that happen together or not at all.
+enum BatchPart {
+    case request(BatchItem)
+    case changeSet([BatchItem])
+}
+
+/// A request inside of a batch, as it was written there.
+struct BatchItem {
+    var method: String
+    var url: String
+    var headers: HTTPFields
+    var body: [UInt8]
+    /// Names the item: in its answer, and as `$ID` in the URLs and bodies of later ones.
+    var id: String?
+}
+
+/// Reads `multipart/mixed` batches (OData 4.0 Part 1, section 11.7; RFC 2046 section 5.1).
+enum MultipartBatch {
+    private static let cr = UInt8(ascii: "\r")
+    private static let lf = UInt8(ascii: "\n")
+
+    /// - Throws: ``FieldsealError`` `.badRequest` saying which part is malformed.
+    static func parse(_ body: [UInt8], boundary: String) throws(FieldsealError) -> [BatchPart] {
+        var parts: [BatchPart] = []
+        var count = 0
+        for part in try split(body[...], boundary) {
+            let (headers, rest) = try self.headers(part)
+            if let nested = contentBoundary(headers[.contentType] ?? "") {
+                let items = try split(rest, nested).map { (part) throws(FieldsealError) in try item(part) }
+                count += items.count
+                parts.append(.changeSet(items))
+            } else {
+                count += 1
+                parts.append(.request(try item(part)))
+            }
+            guard count <= APILimits.bulkCount else {
+                throw FieldsealError(.badRequest, "A batch may have \(APILimits.bulkCount) requests.")
+            }
+        }
+        return parts
+    }
+
+    /// The boundary that a content type names; nil when it is not multipart.
+    static func contentBoundary(_ type: String) -> String? {
+        guard type.lowercased().hasPrefix("multipart/mixed") else { return nil }
+        for parameter in type.split(separator: ";").dropFirst() {
+            let pair = parameter.split(separator: "=", maxSplits: 1)
+            guard pair.count == 2, pair[0].trimmingCharacters(in: .whitespaces).lowercased() == "boundary" else { continue }
+            let value = pair[1].trimmingCharacters(in: .whitespaces).filter { $0 != "\"" }
+            return (1...200).contains(value.utf8.count) ? value : nil
+        }
+        return nil
+    }
+
+    /// The bytes between delimiter lines; what stands before the first and behind the last is ignored.
+    private static func split(_ bytes: ArraySlice<UInt8>, _ boundary: String) throws(FieldsealError) -> [ArraySlice<UInt8>] {
+        let delimiter = Array("--\(boundary)".utf8)
+        var parts: [ArraySlice<UInt8>] = []
+        var partStart: Int?
+        var index = bytes.startIndex
+        while index < bytes.endIndex {
+            let lineEnd = bytes[index...].firstIndex(of: lf) ?? bytes.endIndex
+            var line = bytes[index..<lineEnd]
+            while let last = line.last, last == cr || last == UInt8(ascii: " ") || last == UInt8(ascii: "\t") { line.removeLast() }
+            let isLast = line.elementsEqual(delimiter + Array("--".utf8))
+            if isLast || line.elementsEqual(delimiter) {
+                if let start = partStart {
+                    // The line break before a delimiter belongs to it.
+                    var end = index
+                    if end > start, bytes[end - 1] == lf { end -= 1 }
+                    if end > start, bytes[end - 1] == cr { end -= 1 }
+                    parts.append(bytes[start..<max(start, end)])
+                }
+                if isLast { return parts }
+                partStart = min(lineEnd + 1, bytes.endIndex)
+                guard parts.count <= APILimits.bulkCount else {
+                    throw FieldsealError(.badRequest, "A batch may have \(APILimits.bulkCount) requests.")
+                }
+            }
+            index = lineEnd + 1
+        }
+        throw FieldsealError(.badRequest, "The batch has no closing delimiter --BOUNDARY--.")
+    }
+
+    /// Takes a header block off; the end of the bytes ends it as well as an empty line does.
+    private static func headers(_ bytes: ArraySlice<UInt8>) throws(FieldsealError) -> (HTTPFields, rest: ArraySlice<UInt8>) {
+        var fields: HTTPFields = [:]
+        var index = bytes.startIndex
+        while index < bytes.endIndex {
+            let lineEnd = bytes[index...].firstIndex(of: lf) ?? bytes.endIndex
+            var line = bytes[index..<lineEnd]
+            if line.last == cr { line.removeLast() }
+            index = min(lineEnd + 1, bytes.endIndex)
+            if line.isEmpty { return (fields, bytes[index...]) }
+            guard let colon = line.firstIndex(of: UInt8(ascii: ":")),
+                let name = HTTPField.Name(String(decoding: line[..<colon], as: UTF8.self)), fields.count < 50
+            else { throw FieldsealError(.badRequest, "A part of the batch has a malformed header.") }
+            let value = String(decoding: line[(colon + 1)...], as: UTF8.self).trimmingCharacters(in: .whitespaces)
+            fields.append(HTTPField(name: name, value: value))
+        }
+        return (fields, bytes[bytes.endIndex...])
+    }
+
+    private static func item(_ part: ArraySlice<UInt8>) throws(FieldsealError) -> BatchItem {
+        let (mime, rest) = try headers(part)
+        guard mime[.contentType]?.lowercased().hasPrefix("application/http") == true else {
+            throw FieldsealError(.badRequest, "A part of the batch is neither application/http nor a change set.")
+        }
+        let lineEnd = rest.firstIndex(of: lf) ?? rest.endIndex
+        let line = String(decoding: rest[rest.startIndex..<lineEnd], as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        // URLs may hold spaces here: the first and the last one count.
+        guard let first = line.firstIndex(of: " "), let last = line.lastIndex(of: " "), first < last,
+            line[line.index(after: last)...].hasPrefix("HTTP/")
+        else { throw FieldsealError(.badRequest, "A part of the batch has no request line such as GET mailboxes HTTP/1.1.") }
+        let (headers, body) = try headers(rest[min(lineEnd + 1, rest.endIndex)...])
+        return BatchItem(
+            method: String(line[..<first]).uppercased(), url: line[line.index(after: first)..<last].trimmingCharacters(in: .whitespaces),
+            headers: headers, body: Array(body), id: mime[.contentID] ?? headers[.contentID])
+    }
+}
+
+/// Reads JSON batches (OData JSON Format 4.01, section 19).
+enum JSONBatch {
+    static func parse(_ body: [UInt8]) throws(FieldsealError) -> [BatchPart] {
+        let value: JSONValue
+        do { value = try JSONParser.parse(body) } catch { throw FieldsealError(.payloadDoesNotFit, "The batch is not JSON: \(error).") }
+        guard case .array(let requests)? = value["requests"] else {
+            throw FieldsealError(.payloadDoesNotFit, "The batch is {\"requests\": […]}.")
+        }
+        guard requests.count <= APILimits.bulkCount else {
+            throw FieldsealError(.badRequest, "A batch may have \(APILimits.bulkCount) requests.")
+        }
+        var parts: [BatchPart] = []
+        var group: (name: String, items: [BatchItem])?
+        var closed: Set<String> = []
+        for request in requests {
+            let item = try item(request)
+            let name = request["atomicityGroup"]?.string
+            if let current = group, current.name != name {
+                parts.append(.changeSet(current.items))
+                closed.insert(current.name)
+                group = nil
+            }
+            guard let name else {
+                parts.append(.request(item))
+                continue
+            }
+            guard !closed.contains(name) else {
+                throw FieldsealError(.badRequest, "The requests of an atomicityGroup follow each other.")
+            }
+            group = (name, (group?.items ?? []) + [item])
+        }
+        if let group { parts.append(.changeSet(group.items)) }
+        return parts
+    }
+
+    private static func item(_ request: JSONValue) throws(FieldsealError) -> BatchItem {
+        guard let id = request["id"]?.string, let method = request["method"]?.string, let url = request["url"]?.string else {
+            throw FieldsealError(.payloadDoesNotFit, "A request of a batch has an id, a method and a url.")
+        }
+        var headers: HTTPFields = [:]
+        if case .object(let members)? = request["headers"] {
+            for member in members.prefix(50) {
+                guard let name = HTTPField.Name(member.name), let value = member.value.string else {
+                    throw FieldsealError(.payloadDoesNotFit, "The headers of a request in a batch are texts.")
+                }
+                headers.append(HTTPField(name: name, value: value))
+            }
+        }
+        return BatchItem(method: method.uppercased(), url: url, headers: headers, body: request["body"].map(\.utf8) ?? [], id: id)
+    }
+}

@@ -1,0 +1,155 @@
+import Fieldseal
+import Foundation
+
+/// Reads `$expand` (OData 4.0 Part 2, section 5.1.2).
+struct ExpandParser {
+    private let aliases: [String: String]
+    private static let depthLimit = 8
+    private static let countLimit = 50
+
+    static func parse(_ text: String, aliases: [String: String]) throws(FieldsealError) -> [Expansion] {
+        try ExpandParser(aliases: aliases).items(text, depth: 1)
+    }
+
+    private func items(_ text: String, depth: Int) throws(FieldsealError) -> [Expansion] {
+        guard depth <= Self.depthLimit else {
+            throw FieldsealError(.queryDoesNotFit, "$expand may be nested \(Self.depthLimit) levels deep.")
+        }
+        var expansions: [Expansion] = []
+        for item in try Self.split(text, at: ",") {
+            let item = item.trimmingCharacters(in: .whitespaces)
+            let name = String(item.prefix { $0 != "(" && $0 != "/" })
+            guard !name.isEmpty, !name.contains(" ") else {
+                throw FieldsealError(.queryDoesNotFit, "$expand takes the names of navigation properties.")
+            }
+            guard !expansions.contains(where: { $0.property == name }) else {
+                throw FieldsealError(.queryDoesNotFit, "$expand names '\(name.prefix(100))' twice.")
+            }
+            let rest = item.dropFirst(name.count)
+            if rest.isEmpty || rest == "/$ref" {
+                var expansion = Expansion(name)
+                if rest == "/$ref" { expansion.query.outputs = [] }
+                expansions.append(expansion)
+                continue
+            }
+            guard rest.hasPrefix("("), rest.hasSuffix(")") else {
+                throw FieldsealError(.queryDoesNotFit, "$expand has no matching parentheses behind '\(name.prefix(100))'.")
+            }
+            expansions.append(try expansion(name, rest.dropFirst().dropLast(), depth: depth))
+        }
+        guard expansions.count <= Self.countLimit else {
+            throw FieldsealError(.queryDoesNotFit, "$expand takes at most \(Self.countLimit) navigation properties.")
+        }
+        return expansions
+    }
+
+    private func expansion(_ name: String, _ options: Substring, depth: Int) throws(FieldsealError) -> Expansion {
+        var expansion = Expansion(name)
+        for option in try Self.split(String(options), at: ";") {
+            let pair = option.split(separator: "=", maxSplits: 1)
+            guard pair.count == 2 else { throw FieldsealError(.queryDoesNotFit, "An option of $expand has no value.") }
+            let value = String(pair[1])
+            switch pair[0].trimmingCharacters(in: .whitespaces) {
+            case "$select": expansion.query.outputs = try ODataQuery.select(value)
+            case "$filter": expansion.query.filter = try FilterParser.parse(value, aliases: aliases)
+            case "$orderby": expansion.query.order = try ODataQuery.order(value)
+            case "$top":
+                guard let top = Int(value.trimmingCharacters(in: .whitespaces)), top >= 0 else {
+                    throw FieldsealError(.queryDoesNotFit, "$top takes a number that is not negative.")
+                }
+                expansion.query.top = top
+            case "$expand": expansion.expansions = try items(value, depth: depth + 1)
+            default: throw FieldsealError(.queryDoesNotFit, "$expand has no option '\(pair[0].prefix(50))'.")
+            }
+        }
+        return expansion
+    }
+
+    /// Splits at a separator that stands in no quotes and no parentheses.
+    static func split(_ text: String, at separator: Character) throws(FieldsealError) -> [Substring] {
+        var parts: [Substring] = []
+        var start = text.startIndex
+        var depth = 0
+        var isQuoted = false
+        for index in text.indices {
+            switch text[index] {
+            case "'": isQuoted.toggle()
+            case "(" where !isQuoted: depth += 1
+            case ")" where !isQuoted:
+                depth -= 1
+                guard depth >= 0 else { throw FieldsealError(.queryDoesNotFit, "A parenthesis is closed that was not opened.") }
+            case separator where !isQuoted && depth == 0:
+                parts.append(text[start..<index])
+                start = text.index(after: index)
+            default: continue
+            }
+        }
+        guard depth == 0, !isQuoted else {
+            throw FieldsealError(.queryDoesNotFit, "A quote or a parenthesis is not closed.")
+        }
+        parts.append(text[start...])
+        return parts
+    }
+}
+
+/// Reads `$apply` (OData Data Aggregation 4.0, sections 3.1, 3.10 and 3.12): `filter`, `groupby` and `aggregate`.
+enum ApplyParser {
+    static func parse(_ text: String, into query: inout RecordQuery) throws(FieldsealError) {
+        for step in try ExpandParser.split(text, at: "/") {
+            let step = step.trimmingCharacters(in: .whitespaces)
+            guard let open = step.firstIndex(of: "("), step.hasSuffix(")") else { throw malformed }
+            let inner = String(step[step.index(after: open)...].dropLast())
+            switch step[..<open] {
+            case "filter":
+                guard query.outputs.isEmpty else { throw malformed }
+                let filter = try FilterParser.parse(inner)
+                query.filter = query.filter.map { .all([$0, filter]) } ?? filter
+            case "groupby":
+                let parts = try ExpandParser.split(inner, at: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+                guard let columns = parts.first, columns.hasPrefix("("), columns.hasSuffix(")"), parts.count <= 2 else { throw malformed }
+                for name in columns.dropFirst().dropLast().split(separator: ",") {
+                    let column = Self.column(name.trimmingCharacters(in: .whitespaces))
+                    query.groups.append(.init(column))
+                    query.outputs.append(.init(.column(column), name: column.path.isEmpty ? nil : (column.path + [column.name]).joined(separator: "_")))
+                }
+                guard !query.groups.isEmpty else { throw malformed }
+                if parts.count == 2 {
+                    guard parts[1].hasPrefix("aggregate("), parts[1].hasSuffix(")") else { throw malformed }
+                    try aggregate(String(parts[1].dropFirst(10).dropLast()), &query)
+                }
+            case "aggregate": try aggregate(inner, &query)
+            default: throw FieldsealError(.notImplemented, "$apply knows filter, groupby and aggregate.")
+            }
+        }
+    }
+
+    private static func aggregate(_ text: String, _ query: inout RecordQuery) throws(FieldsealError) {
+        for item in text.split(separator: ",") {
+            let words = item.split(separator: " ").map(String.init)
+            if words.count == 3, words[0] == "$count", words[1] == "as" {
+                query.outputs.append(.init(.aggregate(.count, nil), name: words[2]))
+                continue
+            }
+            guard words.count == 5, words[1] == "with", words[3] == "as" else { throw malformed }
+            let aggregates: [String: RecordQuery.Aggregate] = [
+                "sum": .sum, "average": .average, "min": .minimum, "max": .maximum, "countdistinct": .countDistinct, "count": .countColumn,
+            ]
+            guard let aggregate = aggregates[words[2]] else {
+                throw FieldsealError(.queryDoesNotFit, "$apply aggregates with sum, average, min, max or countdistinct.")
+            }
+            query.outputs.append(.init(.aggregate(aggregate, column(words[0])), name: words[4]))
+        }
+    }
+
+    private static func column(_ text: String) -> RecordQuery.Column {
+        var steps = text.split(separator: "/").map(String.init)
+        let name = steps.popLast() ?? ""
+        return .init(name, path: steps)
+    }
+
+    private static var malformed: FieldsealError {
+        FieldsealError(
+            .queryDoesNotFit,
+            "$apply is not of the form filter(…)/groupby((a,b),aggregate(c with sum as d)) or aggregate(c with sum as d).")
+    }
+}

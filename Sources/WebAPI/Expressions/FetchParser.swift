@@ -1,0 +1,281 @@
+import Fieldseal
+import Foundation
+
+/// Reads FetchXML (Dataverse's `fetch` element) as a query.
+struct FetchParser {
+    private(set) var query = RecordQuery()
+    private(set) var entity: String
+    /// The number of the page, from 1.
+    private(set) var page = 1
+    /// Rows of a page.
+    private(set) var count: Int?
+    private(set) var returnsTotal = false
+    private var isAggregate = false
+    private var aliases = 0
+    private var allColumns = false
+
+    init(_ text: String) throws(FieldsealError) {
+        let fetch = try XMLTree.parse(text)
+        guard fetch.name == "fetch", let entity = fetch.all("entity").first, let name = entity["name"] else {
+            throw FieldsealError(.queryDoesNotFit, "FetchXML begins with <fetch><entity name=\"…\">.")
+        }
+        self.entity = name.lowercased()
+        isAggregate = fetch["aggregate"] == "true"
+        query.isDistinct = fetch["distinct"] == "true"
+        returnsTotal = fetch["returntotalrecordcount"] == "true"
+        query.countsRows = returnsTotal
+        query.top = try Self.number(fetch["top"], "top")
+        count = try Self.number(fetch["count"], "count")
+        page = max(1, try Self.number(fetch["page"], "page") ?? 1)
+        query.pageSize = min(max(1, count ?? RecordQuery.pageLimit), RecordQuery.pageLimit)
+        if page > 1 { query.offset = (page - 1) * query.pageSize }
+        if let cookie = fetch["paging-cookie"], !cookie.isEmpty { query.after = try PagingCookie.read(cookie) }
+        // A link inside of the entity names the entity by its own name.
+        query.alias = name.lowercased()
+        try content(of: entity, alias: nil)
+        if !allColumns, query.outputs.isEmpty, !isAggregate {
+            // Without an attribute every one is meant, as in Dataverse.
+            query.outputs = []
+        }
+    }
+
+    private static func number(_ text: String?, _ name: String) throws(FieldsealError) -> Int? {
+        guard let text else { return nil }
+        guard let number = Int(text), (0...1_000_000).contains(number) else {
+            throw FieldsealError(.queryDoesNotFit, "\(name) of <fetch> takes a number.")
+        }
+        return number
+    }
+
+    /// Reads attributes, filters, links and orders of an entity or a link.
+    private mutating func content(of element: XMLTree, alias: String?) throws(FieldsealError) {
+        for child in element.children {
+            switch child.name {
+            case "attribute": try attribute(child, alias)
+            case "all-attributes": allColumns = true
+            case "order": try order(child, alias)
+            case "filter" where alias == nil:
+                let filter = try filter(child, alias)
+                query.filter = query.filter.map { .all([$0, filter]) } ?? filter
+            case "link-entity" where alias == nil: try link(child)
+            case "filter", "link-entity": continue
+            default: throw FieldsealError(.queryDoesNotFit, "FetchXML has no element <\(child.name.prefix(50))> here.")
+            }
+        }
+    }
+
+    private mutating func attribute(_ element: XMLTree, _ alias: String?) throws(FieldsealError) {
+        guard let name = element["name"] else { throw FieldsealError(.queryDoesNotFit, "<attribute> has no name.") }
+        let column = RecordQuery.Column(name.lowercased(), alias: alias)
+        let outputName = element["alias"] ?? alias.map { "\($0).\(name.lowercased())" }
+        if let aggregate = element["aggregate"] {
+            let known: [String: RecordQuery.Aggregate] = [
+                "count": .count, "countcolumn": .countColumn, "sum": .sum, "avg": .average, "min": .minimum, "max": .maximum,
+            ]
+            guard var function = known[aggregate], isAggregate, outputName != nil else {
+                throw FieldsealError(
+                    .queryDoesNotFit, "An aggregate of <attribute> is count, countcolumn, sum, avg, min or max, with an alias.")
+            }
+            if element["distinct"] == "true" { function = .countDistinct }
+            query.outputs.append(.init(.aggregate(function, function == .count ? countable(column) : column), name: outputName))
+        } else if element["groupby"] == "true" {
+            let part = element["dategrouping"].map { RecordQuery.DatePart(rawValue: $0) }
+            if case .some(.none) = part {
+                throw FieldsealError(.queryDoesNotFit, "dategrouping is day, week, month, quarter or year.")
+            }
+            query.groups.append(.init(column, part: part ?? nil))
+            query.outputs.append(.init(part.flatMap { $0 }.map { .part($0, column) } ?? .column(column), name: outputName))
+        } else {
+            query.outputs.append(.init(.column(column), name: outputName))
+        }
+    }
+
+    /// Counting rows names an attribute, which must be there and may be read.
+    private func countable(_ column: RecordQuery.Column) -> RecordQuery.Column? {
+        guard let entity = EntityCatalog.entity(entity), column.alias == nil, column.name == entity.primaryID else { return column }
+        return nil
+    }
+
+    private mutating func order(_ element: XMLTree, _ alias: String?) throws(FieldsealError) {
+        let isDescending = element["descending"] == "true"
+        if let name = element["alias"] {
+            query.order.append(.init(.output(name), descending: isDescending))
+        } else if let name = element["attribute"] {
+            query.order.append(
+                .init(.column(.init(name.lowercased(), alias: element["entityname"] ?? alias)), descending: isDescending))
+        } else {
+            throw FieldsealError(.queryDoesNotFit, "<order> has neither an attribute nor an alias.")
+        }
+    }
+
+    // MARK: Links
+
+    private mutating func link(_ element: XMLTree) throws(FieldsealError) {
+        let kind = element["link-type"] ?? "inner"
+        switch kind {
+        case "inner", "outer":
+            query.links.append(try joined(element))
+        case "exists", "in", "any", "matchfirstrowusingcrossapply":
+            let filter = Filter.exists(try existing(element), negated: false)
+            query.filter = query.filter.map { .all([$0, filter]) } ?? filter
+        default: throw FieldsealError(.notImplemented, "link-type is inner, outer, exists, in or any.")
+        }
+    }
+
+    private func ends(of element: XMLTree) throws(FieldsealError) -> (entity: EntityDefinition, from: String, to: String) {
+        guard let name = element["name"], let entity = EntityCatalog.entity(name.lowercased()) else {
+            throw FieldsealError(.queryDoesNotFit, "<link-entity> names no entity that is known.")
+        }
+        let from = element["from"]?.lowercased() ?? entity.primaryID
+        return (entity, from, element["to"]?.lowercased() ?? from)
+    }
+
+    /// A link whose attributes may be given, with those below it.
+    private mutating func joined(_ element: XMLTree) throws(FieldsealError) -> RecordQuery.Link {
+        let (entity, from, to) = try ends(of: element)
+        aliases += 1
+        guard aliases <= 15 else { throw FieldsealError(.queryDoesNotFit, "FetchXML takes 15 links.") }
+        let alias = element["alias"] ?? "\(entity.logicalName)\(aliases)"
+        var link = RecordQuery.Link(
+            entity.logicalName, from: from, to: to, alias: alias, isOuter: (element["link-type"] ?? "inner") == "outer")
+        for child in element.all("filter") {
+            let filter = try filter(child, alias)
+            link.filter = link.filter.map { .all([$0, filter]) } ?? filter
+        }
+        try content(of: element, alias: alias)
+        if element.children.contains(where: { $0.name == "all-attributes" }) {
+            for attribute in entity.attributes where attribute.validFor.contains(.read) {
+                query.outputs.append(
+                    .init(.column(.init(attribute.logicalName, alias: alias)), name: "\(alias).\(attribute.logicalName)"))
+            }
+        }
+        for child in element.all("link-entity") {
+            switch child["link-type"] ?? "inner" {
+            case "inner", "outer": link.links.append(try joined(child))
+            default:
+                let exists = Filter.exists(try existing(child), negated: false)
+                link.filter = link.filter.map { .all([$0, exists]) } ?? exists
+            }
+        }
+        return link
+    }
+
+    /// A link that only must exist.
+    private mutating func existing(_ element: XMLTree) throws(FieldsealError) -> RecordQuery.Link {
+        let (entity, from, to) = try ends(of: element)
+        guard !element.children.contains(where: { ["attribute", "all-attributes", "order"].contains($0.name) }) else {
+            throw FieldsealError(.queryDoesNotFit, "A link that only must exist gives no attributes.")
+        }
+        aliases += 1
+        var link = RecordQuery.Link(entity.logicalName, from: from, to: to, alias: element["alias"] ?? "x\(aliases)")
+        for child in element.all("filter") {
+            let filter = try filter(child, nil)
+            link.filter = link.filter.map { .all([$0, filter]) } ?? filter
+        }
+        for child in element.all("link-entity") {
+            let inner = Filter.exists(try existing(child), negated: false)
+            link.filter = link.filter.map { .all([$0, inner]) } ?? inner
+        }
+        return link
+    }
+
+    // MARK: Filters
+
+    private mutating func filter(_ element: XMLTree, _ alias: String?) throws(FieldsealError) -> Filter {
+        var parts: [Filter] = []
+        for child in element.children {
+            switch child.name {
+            case "condition": parts.append(try condition(child, alias))
+            case "filter": parts.append(try filter(child, alias))
+            case "link-entity":
+                let kind = child["link-type"] ?? "any"
+                guard ["any", "not any", "all", "not all"].contains(kind) else {
+                    throw FieldsealError(.queryDoesNotFit, "A link inside of a filter is any, not any, all or not all.")
+                }
+                var link = try existing(child)
+                link.toAlias = alias
+                // In Dataverse "all" means that a linked record exists and none fails its filter.
+                if kind.hasSuffix("all"), let inner = link.filter {
+                    var failing = link
+                    failing.filter = .not(inner)
+                    link.filter = nil
+                    let all = Filter.all([.exists(link, negated: false), .exists(failing, negated: true)])
+                    parts.append(kind == "all" ? all : .exists(failing, negated: false))
+                } else {
+                    parts.append(.exists(link, negated: kind.hasPrefix("not")))
+                }
+            default: throw FieldsealError(.queryDoesNotFit, "A filter has no element <\(child.name.prefix(50))>.")
+            }
+        }
+        return element["type"] == "or" ? .any(parts) : .all(parts)
+    }
+
+    private func condition(_ element: XMLTree, _ alias: String?) throws(FieldsealError) -> Filter {
+        guard let name = element["attribute"], let operation = element["operator"] else {
+            throw FieldsealError(.queryDoesNotFit, "<condition> has an attribute and an operator.")
+        }
+        let column = RecordQuery.Column(name.lowercased(), alias: element["entityname"] ?? alias)
+        if let other = element["valueof"] {
+            guard let comparison = Self.comparisons[operation] else {
+                throw FieldsealError(.queryDoesNotFit, "valueof is compared with eq, ne, lt, le, gt or ge.")
+            }
+            let parts = other.split(separator: ".")
+            let right = parts.count == 2 ? RecordQuery.Column(parts[1].lowercased(), alias: String(parts[0])) : .init(other.lowercased(), alias: alias)
+            return .compareColumns(column, comparison, right)
+        }
+        var values = element.all("value").map { Literal.text($0.text.trimmingCharacters(in: .whitespacesAndNewlines)) }
+        if let value = element["value"] { values.insert(.text(value), at: 0) }
+        guard values.count <= 2_000 else { throw FieldsealError(.queryDoesNotFit, "A condition takes 2,000 values.") }
+        return try Self.filter(operation, column, values)
+    }
+
+    private static let comparisons: [String: Filter.Comparison] = [
+        "eq": .equal, "ne": .notEqual, "neq": .notEqual, "lt": .less, "le": .lessOrEqual, "gt": .greater, "ge": .greaterOrEqual,
+    ]
+
+    private static func filter(_ operation: String, _ column: RecordQuery.Column, _ values: [Literal]) throws(FieldsealError) -> Filter {
+        func text() throws(FieldsealError) -> String {
+            guard values.count == 1, case .text(let text) = values[0] else {
+                throw FieldsealError(.queryDoesNotFit, "The operator \(operation.prefix(30)) takes one value.")
+            }
+            return text
+        }
+        func like(_ pattern: TextPattern?) throws(FieldsealError) -> Filter {
+            guard let pattern else {
+                throw FieldsealError(.queryDoesNotFit, "A pattern has a set of characters in brackets, which is not supported.")
+            }
+            let filter = Filter.like(column, pattern)
+            return operation.hasPrefix("not") ? .not(filter) : filter
+        }
+        if let comparison = comparisons[operation] { return .compare(column, comparison, .text(try text())) }
+        switch operation {
+        case "null": return .isNull(column)
+        case "not-null": return .not(.isNull(column))
+        case "like", "not-like": return try like(TextPattern.sql(try text()))
+        case "begins-with", "not-begin-with": return try like(TextPattern.starts(with: try text()))
+        case "ends-with", "not-end-with": return try like(TextPattern.ends(with: try text()))
+        default: break
+        }
+        guard let filter = try Condition.filter(operation, column, values) else {
+            throw FieldsealError(.queryDoesNotFit, "FetchXML has no operator '\(operation.prefix(50))' here.")
+        }
+        return filter
+    }
+}
+
+/// FetchXML's paging cookie, which carries a skip token.
+enum PagingCookie {
+    /// The annotation's value for the page behind `token`: the cookie is encoded twice, as clients decode it twice.
+    static func annotation(_ token: RecordQuery.PageToken, nextPage: Int) -> String {
+        let cookie = "<cookie page=\"\(nextPage - 1)\" token=\"\(SkipToken.write(token))\"/>"
+        return "<cookie pagenumber=\"\(nextPage)\" pagingcookie=\"\(cookie.percentEncoded.percentEncoded)\" istracking=\"False\" />"
+    }
+
+    static func read(_ text: String) throws(FieldsealError) -> RecordQuery.PageToken {
+        let cookie = try XMLTree.parse(text)
+        guard cookie.name == "cookie", let token = cookie["token"] else {
+            throw FieldsealError(.queryDoesNotFit, "This paging cookie was not made by this service.")
+        }
+        return try SkipToken.read(token)
+    }
+}

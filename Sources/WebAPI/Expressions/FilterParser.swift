@@ -1,0 +1,286 @@
+import Fieldseal
+import Foundation
+
+/// Reads `$filter` (OData 4.0 Part 2, section 5.1.1, and Dataverse's query functions).
+struct FilterParser {
+    private var lexer: ExpressionLexer
+    private let aliases: [String: String]
+    private var variables: [String] = []
+    private var depth = 0
+    private var count = 0
+
+    private static let depthLimit = 50
+    private static let countLimit = 500
+
+    /// - Parameter aliases: The values of parameter aliases, by name without `@`.
+    init(_ text: String, aliases: [String: String] = [:]) throws(FieldsealError) {
+        lexer = try ExpressionLexer(text)
+        self.aliases = aliases
+    }
+
+    /// The whole text as a condition.
+    static func parse(_ text: String, aliases: [String: String] = [:]) throws(FieldsealError) -> Filter {
+        var parser = try FilterParser(text, aliases: aliases)
+        let filter = try parser.or()
+        guard parser.lexer.token == .end else { throw parser.lexer.unexpected("'and' or 'or'") }
+        return filter
+    }
+
+    private mutating func or() throws(FieldsealError) -> Filter {
+        depth += 1
+        defer { depth -= 1 }
+        guard depth <= Self.depthLimit else {
+            throw FieldsealError(.queryDoesNotFit, "An expression may be nested \(Self.depthLimit) levels deep.")
+        }
+        var parts = [try and()]
+        while try lexer.take(word: "or") { parts.append(try and()) }
+        return parts.count == 1 ? parts[0] : .any(parts)
+    }
+
+    private mutating func and() throws(FieldsealError) -> Filter {
+        var parts = [try unary()]
+        while try lexer.take(word: "and") { parts.append(try unary()) }
+        return parts.count == 1 ? parts[0] : .all(parts)
+    }
+
+    private mutating func unary() throws(FieldsealError) -> Filter {
+        if try lexer.take(word: "not") {
+            depth += 1
+            defer { depth -= 1 }
+            guard depth <= Self.depthLimit else {
+                throw FieldsealError(.queryDoesNotFit, "An expression may be nested \(Self.depthLimit) levels deep.")
+            }
+            return .not(try unary())
+        }
+        if try lexer.take("(") {
+            let inner = try or()
+            try lexer.require(")")
+            return inner
+        }
+        count += 1
+        guard count <= Self.countLimit else {
+            throw FieldsealError(.queryDoesNotFit, "An expression may have \(Self.countLimit) conditions.")
+        }
+        return try comparison()
+    }
+
+    private enum Operand {
+        case column(RecordQuery.Column)
+        case literal(Literal)
+        case condition(Filter)
+    }
+
+    private mutating func comparison() throws(FieldsealError) -> Filter {
+        let left = try operand()
+        if case .condition(let filter) = left {
+            // A condition may be compared with true or false.
+            if try lexer.take(word: "eq") { return try isTrue() ? filter : .not(filter) }
+            if try lexer.take(word: "ne") { return try isTrue() ? .not(filter) : filter }
+            return filter
+        }
+        guard case .word(let word) = lexer.token, !["and", "or"].contains(word.lowercased()) else {
+            switch left {
+            case .column(let column): return .compare(column, .equal, .bool(true))
+            case .literal(.bool(let value)): return .constant(value)
+            default: throw lexer.unexpected("comparison such as eq")
+            }
+        }
+        try lexer.advance()
+        if word.lowercased() == "in" { return try list(left) }
+        let comparisons: [String: Filter.Comparison] = [
+            "eq": .equal, "ne": .notEqual, "gt": .greater, "ge": .greaterOrEqual, "lt": .less, "le": .lessOrEqual,
+        ]
+        guard let comparison = comparisons[word.lowercased()] else {
+            throw FieldsealError(.queryDoesNotFit, "There is no operator \(word.prefix(20).debugDescription) in $filter.")
+        }
+        return try compared(left, comparison, try operand())
+    }
+
+    private func compared(_ left: Operand, _ comparison: Filter.Comparison, _ right: Operand) throws(FieldsealError) -> Filter {
+        switch (left, right) {
+        case (.column(let column), .literal(let value)): return .compare(column, comparison, value)
+        case (.column(let left), .column(let right)): return .compareColumns(left, comparison, right)
+        case (.literal(let value), .column(let column)): return .compare(column, comparison.flipped, value)
+        case (.literal(let left), .literal(let right)) where comparison == .equal: return .constant(left == right)
+        case (.literal(let left), .literal(let right)) where comparison == .notEqual: return .constant(left != right)
+        default: throw FieldsealError(.queryDoesNotFit, "A comparison in $filter needs an attribute on one side.")
+        }
+    }
+
+    private mutating func isTrue() throws(FieldsealError) -> Bool {
+        switch try lexer.requireWord("true or false").lowercased() {
+        case "true": return true
+        case "false": return false
+        default: throw FieldsealError(.queryDoesNotFit, "A condition is compared with true or false only.")
+        }
+    }
+
+    private mutating func list(_ left: Operand) throws(FieldsealError) -> Filter {
+        guard case .column(let column) = left else { throw lexer.unexpected("attribute before 'in'") }
+        try lexer.require("(")
+        var values: [Literal] = []
+        repeat {
+            guard case .literal(let value) = try operand() else { throw lexer.unexpected("list of literals") }
+            values.append(value)
+        } while try lexer.take(",")
+        try lexer.require(")")
+        return .isIn(column, values)
+    }
+
+    private mutating func operand() throws(FieldsealError) -> Operand {
+        switch lexer.token {
+        case .string(let text):
+            try lexer.advance()
+            return .literal(.text(text))
+        case .alias(let name):
+            try lexer.advance()
+            guard let value = aliases[name] else {
+                throw FieldsealError(.queryDoesNotFit, "The parameter alias '@\(name.prefix(50))' has no value in the URL.")
+            }
+            // The value is a literal; it names no alias in turn.
+            var inner = try FilterParser(value)
+            let operand = try inner.operand()
+            guard case .literal = operand, inner.lexer.token == .end else { throw inner.lexer.unexpected("literal") }
+            return operand
+        case .word(let word):
+            try lexer.advance()
+            if let literal = Self.literal(word) { return .literal(literal) }
+            if lexer.token == .symbol("(") { return try call(word) }
+            return try path(word)
+        default: throw lexer.unexpected("attribute or literal")
+        }
+    }
+
+    /// A literal that has no quotes, or nil for an identifier.
+    static func literal(_ word: String) -> Literal? {
+        switch word.lowercased() {
+        case "null": return .null
+        case "true": return .bool(true)
+        case "false": return .bool(false)
+        default: break
+        }
+        guard let first = word.unicodeScalars.first else { return nil }
+        if UUID(uuidString: word) != nil { return .text(word) }
+        guard ("0"..."9").contains(first) || first == "-" || first == "{" || first == "." else { return nil }
+        if word.wholeMatch(of: /-?\d+(\.\d+)?([eE][+-]?\d+)?/) != nil { return .number(word) }
+        return .text(word)
+    }
+
+    // MARK: Paths and lambdas
+
+    private mutating func path(_ first: String) throws(FieldsealError) -> Operand {
+        var steps = [first]
+        while try lexer.take("/") {
+            let step = try lexer.requireWord("attribute")
+            if ["any", "all"].contains(step.lowercased()), lexer.token == .symbol("(") {
+                return .condition(try lambda(steps, isAll: step.lowercased() == "all"))
+            }
+            steps.append(step)
+            guard steps.count <= 10 else { throw FieldsealError(.queryDoesNotFit, "A path may have 10 steps.") }
+        }
+        return .column(column(steps))
+    }
+
+    private func column(_ steps: [String]) -> RecordQuery.Column {
+        var steps = steps
+        let name = steps.removeLast()
+        if let first = steps.first, variables.contains(first) {
+            return RecordQuery.Column(name, path: Array(steps.dropFirst()), alias: first)
+        }
+        return RecordQuery.Column(name, path: steps)
+    }
+
+    private mutating func lambda(_ steps: [String], isAll: Bool) throws(FieldsealError) -> Filter {
+        var path = steps
+        let property = path.removeLast()
+        try lexer.require("(")
+        if try lexer.take(")") {
+            return .lambda(path: path, property: property, variable: "", nil, isAll: isAll)
+        }
+        let variable = try lexer.requireWord("variable")
+        try lexer.require(":")
+        variables.append(variable)
+        let inner = try or()
+        variables.removeLast()
+        try lexer.require(")")
+        return .lambda(path: path, property: property, variable: variable, inner, isAll: isAll)
+    }
+
+    // MARK: Functions
+
+    private mutating func call(_ name: String) throws(FieldsealError) -> Operand {
+        if name.hasPrefix("Microsoft.Dynamics.CRM.") { return .condition(try queryFunction(String(name.dropFirst(23)))) }
+        try lexer.require("(")
+        let first = try operand()
+        switch name.lowercased() {
+        case "contains", "startswith", "endswith":
+            try lexer.require(",")
+            guard case .column(let column) = first, case .literal(.text(let text)) = try operand() else {
+                throw FieldsealError(.queryDoesNotFit, "\(name.prefix(20)) takes an attribute and a text.")
+            }
+            try lexer.require(")")
+            let pattern: TextPattern =
+                switch name.lowercased() {
+                case "contains": .contains(text)
+                case "startswith": .starts(with: text)
+                default: .ends(with: text)
+                }
+            return .condition(.like(column, pattern))
+        case "tolower", "toupper", "trim":
+            // Texts are compared without regard to case anyway.
+            try lexer.require(")")
+            return first
+        default:
+            throw FieldsealError(.queryDoesNotFit, "$filter does not know the function \(name.prefix(50).debugDescription).")
+        }
+    }
+
+    /// `Name(PropertyName='a',PropertyValue=…)`, after its prefix.
+    private mutating func queryFunction(_ name: String) throws(FieldsealError) -> Filter {
+        try lexer.require("(")
+        var column: RecordQuery.Column?
+        var values: [Literal] = []
+        while try !lexer.take(")") {
+            let parameter = try lexer.requireWord("parameter")
+            try lexer.require("=")
+            switch parameter.lowercased() {
+            case "propertyname":
+                guard case .literal(.text(let text)) = try operand() else { throw lexer.unexpected("attribute's name in quotes") }
+                column = self.column(text.split(separator: "/").map(String.init))
+            case "propertyvalue":
+                guard case .literal(let value) = try operand() else { throw lexer.unexpected("literal") }
+                values.append(value)
+            case "propertyvalues":
+                try lexer.require("[")
+                while try !lexer.take("]") {
+                    guard case .literal(let value) = try operand() else { throw lexer.unexpected("literal") }
+                    values.append(value)
+                    guard try lexer.take(",") || lexer.token == .symbol("]") else { throw lexer.unexpected("',' or ']'") }
+                }
+            case "propertyvalue1", "propertyvalue2":
+                guard case .literal(let value) = try operand() else { throw lexer.unexpected("literal") }
+                values.append(value)
+            default: throw lexer.unexpected("PropertyName or PropertyValue")
+            }
+            guard try lexer.take(",") || lexer.token == .symbol(")") else { throw lexer.unexpected("',' or ')'") }
+        }
+        guard let column else { throw FieldsealError(.queryDoesNotFit, "\(name.prefix(50)) takes a PropertyName.") }
+        guard let filter = try Condition.filter(name, column, values) else {
+            throw FieldsealError(.queryDoesNotFit, "There is no query function \(name.prefix(50).debugDescription).")
+        }
+        return filter
+    }
+}
+
+extension Filter.Comparison {
+    /// The comparison with its sides exchanged.
+    var flipped: Filter.Comparison {
+        switch self {
+        case .less: .greater
+        case .lessOrEqual: .greaterOrEqual
+        case .greater: .less
+        case .greaterOrEqual: .lessOrEqual
+        default: self
+        }
+    }
+}

@@ -1,0 +1,395 @@
+import Fieldseal
+import Foundation
+
+/// Reads the subset of SQL that `?sql=` takes: one SELECT, which becomes a query like any other.
+struct SQLParser {
+    private var lexer: SQLLexer
+    private var query = RecordQuery()
+    private var depth = 0
+    /// What the table of each alias is.
+    private var tables: [(alias: String, entity: EntityDefinition)] = []
+
+    static func parse(_ text: String) throws(FieldsealError) -> (entity: String, query: RecordQuery) {
+        var parser = SQLParser(lexer: try SQLLexer(text))
+        return try parser.select()
+    }
+
+    private init(lexer: SQLLexer) {
+        self.lexer = lexer
+    }
+
+    private struct Item {
+        var value: RecordQuery.Output.Value
+        var name: String?
+    }
+
+    private mutating func select() throws(FieldsealError) -> (String, RecordQuery) {
+        try lexer.require("select")
+        query.isDistinct = try lexer.take("distinct")
+        if try lexer.take("top") {
+            let inParentheses = try lexer.take("(")
+            query.top = try lexer.requireNumber()
+            if inParentheses { try lexer.require(")") }
+        }
+        var items: [Item] = []
+        repeat { items.append(try item()) } while try lexer.take(",")
+        try lexer.require("from")
+        let entity = try table()
+        query.alias = tables[0].alias
+        while try join() {}
+        if try lexer.take("where") { query.filter = try or() }
+        if try lexer.take("group") {
+            try lexer.require("by")
+            repeat { query.groups.append(.init(try column())) } while try lexer.take(",")
+        }
+        if try lexer.take("order") {
+            try lexer.require("by")
+            repeat { query.order.append(try order(items)) } while try lexer.take(",")
+        }
+        if try lexer.take("offset") {
+            query.offset = try lexer.requireNumber()
+            try lexer.require("rows", or: "row")
+            if try lexer.take("fetch") {
+                try lexer.require("next", or: "first")
+                let rows = try lexer.requireNumber()
+                query.top = min(query.top ?? rows, rows)
+                try lexer.require("rows", or: "row")
+                try lexer.require("only")
+            }
+        }
+        _ = try lexer.take(";")
+        guard lexer.isAtEnd else { throw lexer.unexpected("end, or a clause that this SELECT may have") }
+        for item in items {
+            // A column's name in the answer is as it was written in the list.
+            var name = item.name
+            if name == nil, case .column(let column) = item.value { name = column.name }
+            query.outputs.append(.init(item.value, name: name))
+        }
+        return (entity.logicalName, query)
+    }
+
+    private mutating func item() throws(FieldsealError) -> Item {
+        guard !lexer.isSymbol("*") else { throw FieldsealError(.queryDoesNotFit, "SELECT * is not supported: name the columns.") }
+        var item: Item
+        if let aggregate = try aggregate() { item = aggregate } else { item = Item(value: .column(try column())) }
+        if try lexer.take("as") { item.name = try lexer.requireName() } else if let name = try lexer.takeAlias() { item.name = name }
+        return item
+    }
+
+    private mutating func aggregate() throws(FieldsealError) -> Item? {
+        let functions: [String: RecordQuery.Aggregate] = [
+            "count": .countColumn, "sum": .sum, "avg": .average, "min": .minimum, "max": .maximum,
+        ]
+        guard let name = lexer.word, var aggregate = functions[name], try lexer.isFollowed(by: "(") else { return nil }
+        try lexer.advance()
+        try lexer.require("(")
+        if aggregate == .countColumn, try lexer.take("*") {
+            try lexer.require(")")
+            return Item(value: .aggregate(.count, nil), name: "count")
+        }
+        if aggregate == .countColumn, try lexer.take("distinct") { aggregate = .countDistinct }
+        let column = try column()
+        try lexer.require(")")
+        return Item(value: .aggregate(aggregate, column), name: "\(name)_\(column.name)")
+    }
+
+    private mutating func table() throws(FieldsealError) -> EntityDefinition {
+        let name = try lexer.requireName().lowercased()
+        guard let entity = EntityCatalog.entity(name) else {
+            throw FieldsealError(.queryDoesNotFit, "There is no table '\(name.prefix(100))'.")
+        }
+        var alias = name
+        if try lexer.take("as") { alias = try lexer.requireName() } else if let given = try lexer.takeAlias() { alias = given }
+        tables.append((alias.lowercased(), entity))
+        return entity
+    }
+
+    private mutating func join() throws(FieldsealError) -> Bool {
+        var isOuter = false
+        if try lexer.take("left") {
+            isOuter = true
+            _ = try lexer.take("outer")
+            try lexer.require("join")
+        } else if try lexer.take("inner") { try lexer.require("join") } else {
+            guard try lexer.take("join") else { return false }
+        }
+        let entity = try table()
+        let alias = tables[tables.count - 1].alias
+        try lexer.require("on")
+        let left = try column()
+        try lexer.require("=")
+        let right = try column()
+        let (inner, outer) = left.alias?.lowercased() == alias ? (left, right) : (right, left)
+        guard inner.alias?.lowercased() == alias else {
+            throw FieldsealError(.queryDoesNotFit, "ON compares a column of the joined table with one of another.")
+        }
+        var link = RecordQuery.Link(
+            entity.logicalName, from: inner.name, to: outer.name, toAlias: outer.alias, alias: alias, isOuter: isOuter)
+        if try lexer.take("and") {
+            var parts = [try predicate()]
+            while try lexer.take("and") { parts.append(try predicate()) }
+            link.filter = .all(parts)
+        }
+        query.links.append(link)
+        return true
+    }
+
+    private mutating func column() throws(FieldsealError) -> RecordQuery.Column {
+        let first = try lexer.requireName()
+        guard try lexer.take(".") else { return RecordQuery.Column(first.lowercased()) }
+        return RecordQuery.Column(try lexer.requireName().lowercased(), alias: first)
+    }
+
+    private mutating func order(_ items: [Item]) throws(FieldsealError) -> RecordQuery.Order {
+        let key: RecordQuery.Order.Key
+        if let aggregate = try aggregate() {
+            guard case .aggregate(let function, let column) = aggregate.value,
+                let item = items.first(where: { item in
+                    if case .aggregate(function, column) = item.value { true } else { false }
+                }), let name = item.name
+            else { throw FieldsealError(.queryDoesNotFit, "ORDER BY takes an aggregate of the SELECT list.") }
+            key = .output(name)
+        } else {
+            let column = try column()
+            let isAlias = column.alias == nil && items.contains { $0.name?.lowercased() == column.name }
+            key = isAlias ? .output(column.name) : .column(column)
+        }
+        let isDescending = try lexer.take("desc")
+        if !isDescending { _ = try lexer.take("asc") }
+        return RecordQuery.Order(key, descending: isDescending)
+    }
+
+    // MARK: WHERE
+
+    private mutating func or() throws(FieldsealError) -> Filter {
+        depth += 1
+        defer { depth -= 1 }
+        guard depth <= 50 else { throw FieldsealError(.queryDoesNotFit, "A condition may be nested 50 levels deep.") }
+        var parts = [try and()]
+        while try lexer.take("or") { parts.append(try and()) }
+        return parts.count == 1 ? parts[0] : .any(parts)
+    }
+
+    private mutating func and() throws(FieldsealError) -> Filter {
+        var parts = [try unary()]
+        while try lexer.take("and") { parts.append(try unary()) }
+        return parts.count == 1 ? parts[0] : .all(parts)
+    }
+
+    private mutating func unary() throws(FieldsealError) -> Filter {
+        if try lexer.take("not") {
+            depth += 1
+            defer { depth -= 1 }
+            guard depth <= 50 else { throw FieldsealError(.queryDoesNotFit, "A condition may be nested 50 levels deep.") }
+            return .not(try unary(), isThreeValued: true)
+        }
+        if try lexer.take("(") {
+            let inner = try or()
+            try lexer.require(")")
+            return inner
+        }
+        return try predicate()
+    }
+
+    private mutating func predicate() throws(FieldsealError) -> Filter {
+        let column = try column()
+        if try lexer.take("is") {
+            let isNot = try lexer.take("not")
+            try lexer.require("null")
+            return isNot ? .not(.isNull(column)) : .isNull(column)
+        }
+        let isNot = try lexer.take("not")
+        if let filter = try special(column) { return isNot ? .not(filter, isThreeValued: true) : filter }
+        guard !isNot, let comparison = try lexer.takeComparison() else { throw lexer.unexpected("comparison") }
+        if let literal = try lexer.takeLiteral() { return .compare(column, comparison, literal) }
+        return .compareColumns(column, comparison, try self.column())
+    }
+
+    private mutating func special(_ column: RecordQuery.Column) throws(FieldsealError) -> Filter? {
+        if try lexer.take("like") {
+            guard case .text(let text)? = try lexer.takeLiteral(), let pattern = TextPattern.sql(text) else {
+                throw FieldsealError(.queryDoesNotFit, "LIKE takes a text with % and _, and no sets of characters.")
+            }
+            return .like(column, pattern)
+        }
+        if try lexer.take("in") {
+            try lexer.require("(")
+            var values: [Literal] = []
+            repeat {
+                guard let literal = try lexer.takeLiteral() else { throw lexer.unexpected("literal") }
+                values.append(literal)
+            } while try lexer.take(",")
+            try lexer.require(")")
+            return .isIn(column, values)
+        }
+        if try lexer.take("between") {
+            guard let low = try lexer.takeLiteral() else { throw lexer.unexpected("literal") }
+            try lexer.require("and")
+            guard let high = try lexer.takeLiteral() else { throw lexer.unexpected("literal") }
+            return .all([.compare(column, .greaterOrEqual, low), .compare(column, .lessOrEqual, high)])
+        }
+        return nil
+    }
+}
+
+/// Splits SQL into tokens.
+struct SQLLexer {
+    private enum Token: Equatable {
+        case word(String)
+        /// A name in brackets or double quotes.
+        case name(String)
+        case string(String)
+        case number(String)
+        case symbol(String)
+        case end
+    }
+
+    private let characters: [Character]
+    private var position = 0
+    private var token = Token.end
+    private var start = 0
+
+    private static let keywords: Set<String> = [
+        "select", "from", "where", "group", "order", "by", "join", "inner", "left", "outer", "on", "and", "or", "not", "as", "in",
+        "like", "between", "is", "null", "asc", "desc", "offset", "fetch", "top", "distinct", "having", "union", "right", "full",
+        "cross", "with",
+    ]
+
+    init(_ text: String) throws(FieldsealError) {
+        characters = Array(text)
+        try advance()
+    }
+
+    var isAtEnd: Bool { token == .end }
+
+    /// The word that is next, in lower case.
+    var word: String? { if case .word(let word) = token { word.lowercased() } else { nil } }
+
+    func isSymbol(_ symbol: String) -> Bool { token == .symbol(symbol) }
+
+    /// Whether the token behind the next one is that symbol.
+    func isFollowed(by symbol: String) throws(FieldsealError) -> Bool {
+        var copy = self
+        try copy.advance()
+        return copy.isSymbol(symbol)
+    }
+
+    mutating func advance() throws(FieldsealError) {
+        while position < characters.count, characters[position].isWhitespace { position += 1 }
+        start = position
+        guard position < characters.count else {
+            token = .end
+            return
+        }
+        let character = characters[position]
+        if character == "'" || character == "\"" || character == "[" {
+            let text = try quoted(character == "[" ? "]" : character)
+            token = character == "'" ? .string(text) : .name(text)
+        } else if character.isLetter || character == "_" {
+            token = .word(take { $0.isLetter || $0.isNumber || $0 == "_" })
+        } else if character.isASCII && character.isNumber || character == "-" && position + 1 < characters.count && characters[position + 1].isNumber {
+            position += 1
+            token = .number(String(character) + take { $0.isASCII && $0.isNumber || $0 == "." })
+        } else {
+            let two = String(characters[position..<min(position + 2, characters.count)])
+            let symbol = ["<>", "<=", ">=", "!="].contains(two) ? two : String(character)
+            guard symbol != "--", two != "--", two != "/*" else {
+                throw FieldsealError(.queryDoesNotFit, "Comments are not supported.")
+            }
+            position += symbol.count
+            token = .symbol(symbol)
+        }
+    }
+
+    private mutating func take(while isPart: (Character) -> Bool) -> String {
+        let from = position
+        while position < characters.count, isPart(characters[position]) { position += 1 }
+        return String(characters[from..<position])
+    }
+
+    private mutating func quoted(_ end: Character) throws(FieldsealError) -> String {
+        var text = ""
+        position += 1
+        while position < characters.count {
+            if characters[position] == end {
+                guard position + 1 < characters.count, characters[position + 1] == end else {
+                    position += 1
+                    return text
+                }
+                position += 1
+            }
+            text.append(characters[position])
+            position += 1
+        }
+        throw FieldsealError(.queryDoesNotFit, "A quote that begins at character \(start + 1) is not closed.")
+    }
+
+    /// Takes the token if it is that keyword, in any case, or that symbol.
+    mutating func take(_ text: String) throws(FieldsealError) -> Bool {
+        guard token == .symbol(text) || word == text else { return false }
+        try advance()
+        return true
+    }
+
+    mutating func require(_ text: String) throws(FieldsealError) {
+        guard try take(text) else { throw unexpected(text.uppercased()) }
+    }
+
+    mutating func require(_ text: String, or other: String) throws(FieldsealError) {
+        let isFirst = try take(text)
+        if !isFirst { try require(other) }
+    }
+
+    mutating func requireName() throws(FieldsealError) -> String {
+        guard let name = try takeAlias() else { throw unexpected("name") }
+        return name
+    }
+
+    /// Takes a name that is no keyword.
+    mutating func takeAlias() throws(FieldsealError) -> String? {
+        switch token {
+        case .name(let name):
+            try advance()
+            return name
+        case .word(let word) where !Self.keywords.contains(word.lowercased()):
+            try advance()
+            return word
+        default: return nil
+        }
+    }
+
+    mutating func requireNumber() throws(FieldsealError) -> Int {
+        guard case .number(let text) = token, let number = Int(text), (0...Int(Int32.max)).contains(number) else { throw unexpected("number") }
+        try advance()
+        return number
+    }
+
+    mutating func takeComparison() throws(FieldsealError) -> Filter.Comparison? {
+        let comparisons: [String: Filter.Comparison] = [
+            "=": .equal, "<>": .differs, "!=": .differs, "<": .less, "<=": .lessOrEqual, ">": .greater, ">=": .greaterOrEqual,
+        ]
+        guard case .symbol(let symbol) = token, let comparison = comparisons[symbol] else { return nil }
+        try advance()
+        return comparison
+    }
+
+    mutating func takeLiteral() throws(FieldsealError) -> Literal? {
+        switch token {
+        case .string(let text):
+            try advance()
+            return .text(text)
+        case .number(let text):
+            try advance()
+            return .number(text)
+        case .word(let word) where ["true", "false"].contains(word.lowercased()):
+            try advance()
+            return .bool(word.lowercased() == "true")
+        default: return nil
+        }
+    }
+
+    func unexpected(_ expected: String) -> FieldsealError {
+        let what = token == .end ? "it ends" : "there is something else"
+        return FieldsealError(.queryDoesNotFit, "The SELECT has no \(expected) at character \(start + 1), where \(what).")
+    }
+}

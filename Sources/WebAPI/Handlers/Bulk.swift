@@ -1,0 +1,158 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+// Actions on many records at once: all of them or none.
+extension DataAPI {
+    func collectionAction(_ name: String, _ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
+        guard ["CreateMultiple", "UpdateMultiple", "UpsertMultiple"].contains(name) else { throw ODataPath.unknown(name) }
+        guard request.method == .post else { throw MethodNotAllowed(.post) }
+        let targets = try self.targets(request, entity)
+        let writes = try targets.map { members -> RecordWrite in
+            switch name {
+            case "CreateMultiple": return .create(entity, members)
+            case "UpdateMultiple": return .upsert(entity, try key(members, entity), members, .mustExist)
+            default: return .upsert(entity, try key(members, entity), members)
+            }
+        }
+        let outcomes = try await session.write(writes)
+        switch name {
+        case "CreateMultiple":
+            return APIAnswer.json(
+                .object([
+                    representation(request).context("Microsoft.Dynamics.CRM.CreateMultipleResponse"),
+                    .init("Ids", .array(outcomes.map { .string($0.id.text) })),
+                ]))
+        case "UpsertMultiple":
+            let results = outcomes.map { outcome -> JSONValue in
+                ["RecordCreated": .bool(outcome.isCreated), "Target": [entity.primaryID: .string(outcome.id.text)]]
+            }
+            return APIAnswer.json(
+                .object([
+                    representation(request).context("Microsoft.Dynamics.CRM.UpsertMultipleResponse"), .init("Results", .array(results)),
+                ]))
+        default: return APIAnswer.noContent()
+        }
+    }
+
+    private func targets(_ request: APIRequest, _ entity: EntityDefinition) throws(FieldsealError) -> [[JSONValue.Member]] {
+        guard case .array(let targets)? = try request.members().first(where: { $0.name == "Targets" })?.value else {
+            throw FieldsealError(.payloadDoesNotFit, "The body is {\"Targets\": […]} with the records.")
+        }
+        guard (1...APILimits.bulkCount).contains(targets.count) else {
+            throw FieldsealError(.payloadDoesNotFit, "Targets takes 1 to \(APILimits.bulkCount) records.")
+        }
+        var members: [[JSONValue.Member]] = []
+        for target in targets {
+            guard case .object(let object) = target else { throw FieldsealError(.payloadDoesNotFit, "Each of Targets is an object.") }
+            if let type = target["@odata.type"]?.string,
+                type.drop(while: { $0 == "#" }) != "\(ODataPath.namespace)\(entity.logicalName)"
+            {
+                throw FieldsealError(.payloadDoesNotFit, "@odata.type of a target is \(ODataPath.namespace)\(entity.logicalName).")
+            }
+            members.append(object)
+        }
+        return members
+    }
+
+    /// A target's own id, or the key in its `@odata.id`.
+    private func key(_ members: [JSONValue.Member], _ entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
+        if let address = members.first(where: { $0.name == "@odata.id" })?.value.string {
+            guard let (target, key) = try RecordInput.reference(address), target.logicalName == entity.logicalName else {
+                throw FieldsealError(.payloadDoesNotFit, "@odata.id of a target is the address of a \(entity.logicalName).")
+            }
+            return key
+        }
+        guard let text = members.first(where: { $0.name.lowercased() == entity.primaryID })?.value.string,
+            let id = UUID(uuidString: text)
+        else {
+            throw FieldsealError(.payloadDoesNotFit, "A target has neither \(entity.primaryID) nor @odata.id.")
+        }
+        return .id(id)
+    }
+
+    /// `BulkDelete`: deletes what its query expressions match, before it answers.
+    func bulkDelete(_ request: APIRequest) async throws -> APIAnswer {
+        guard request.method == .post else { throw MethodNotAllowed(.post) }
+        guard case .array(let queries)? = try request.members().first(where: { $0.name == "QuerySet" })?.value, !queries.isEmpty else {
+            throw FieldsealError(.payloadDoesNotFit, "BulkDelete takes a QuerySet of query expressions.")
+        }
+        var writes: [RecordWrite] = []
+        for query in queries {
+            guard let name = query["EntityName"]?.string, let entity = EntityCatalog.entity(name) else {
+                throw FieldsealError(.payloadDoesNotFit, "A query expression has no EntityName that is known.")
+            }
+            var select = RecordQuery()
+            select.outputs = [.init(.column(.init(entity.primaryID)))]
+            select.filter = try QueryExpression.filter(query["Criteria"] ?? .null)
+            let page = try await session.list(entity, select)
+            guard page.next == nil, writes.count + page.records.count <= RecordQuery.pageLimit else {
+                throw FieldsealError(.payloadDoesNotFit, "BulkDelete takes at most \(RecordQuery.pageLimit) records at a time.")
+            }
+            writes += page.records.map { .delete(entity, .id($0.id)) }
+        }
+        _ = try await session.write(writes)
+        return APIAnswer.json(
+            .object([
+                representation(request).context("Microsoft.Dynamics.CRM.BulkDeleteResponse"), .init("JobId", .string(UUID().text)),
+            ]))
+    }
+}
+
+/// The criteria of a query expression, as messages carry them.
+enum QueryExpression {
+    static func filter(_ criteria: JSONValue, depth: Int = 0) throws(FieldsealError) -> Filter {
+        guard depth < 20 else { throw FieldsealError(.payloadDoesNotFit, "Criteria may be nested 20 levels deep.") }
+        var parts: [Filter] = []
+        if case .array(let conditions)? = criteria["Conditions"] {
+            for condition in conditions { parts.append(try self.condition(condition)) }
+        }
+        if case .array(let filters)? = criteria["Filters"] {
+            for filter in filters { parts.append(try self.filter(filter, depth: depth + 1)) }
+        }
+        guard !parts.isEmpty else {
+            throw FieldsealError(.payloadDoesNotFit, "Criteria has no condition; deleting every record needs one that says so.")
+        }
+        return criteria["FilterOperator"]?.string?.lowercased() == "or" ? .any(parts) : .all(parts)
+    }
+
+    private static func condition(_ condition: JSONValue) throws(FieldsealError) -> Filter {
+        guard let name = condition["AttributeName"]?.string, let comparison = condition["Operator"]?.string else {
+            throw FieldsealError(.payloadDoesNotFit, "A condition has an AttributeName and an Operator.")
+        }
+        var values: [Literal] = []
+        if case .array(let elements)? = condition["Values"] {
+            for element in elements {
+                guard let literal = literal(element["Value"] ?? element) else {
+                    throw FieldsealError(.payloadDoesNotFit, "A value of a condition is a text, a number or a boolean.")
+                }
+                values.append(literal)
+            }
+        }
+        let column = RecordQuery.Column(name)
+        switch (comparison.lowercased(), values.count) {
+        case ("equal", 1): return .compare(column, .equal, values[0])
+        case ("notequal", 1): return .compare(column, .notEqual, values[0])
+        case ("greaterthan", 1): return .compare(column, .greater, values[0])
+        case ("greaterequal", 1): return .compare(column, .greaterOrEqual, values[0])
+        case ("lessthan", 1): return .compare(column, .less, values[0])
+        case ("lessequal", 1): return .compare(column, .lessOrEqual, values[0])
+        case ("null", 0): return .isNull(column)
+        case ("notnull", 0): return .not(.isNull(column))
+        default: break
+        }
+        if let filter = try Condition.filter(comparison, column, values) { return filter }
+        throw FieldsealError(.payloadDoesNotFit, "A condition has an operator that is not known: \(comparison.prefix(50)).")
+    }
+
+    private static func literal(_ value: JSONValue) -> Literal? {
+        switch value {
+        case .null: .null
+        case .bool(let flag): .bool(flag)
+        case .integer(let number): .number(String(number))
+        case .number(let text): .number(text)
+        case .string(let text): .text(text)
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,62 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+/// The data API for one caller: every request below `/{organization}/api/data/v9.x`, alone or in a batch.
+struct DataAPI: Sendable {
+    let session: Session
+    /// The address of the API with its version.
+    let serviceRoot: String
+
+    func representation(_ request: APIRequest) -> Representation {
+        Representation(serviceRoot: serviceRoot, preferences: request.preferences)
+    }
+
+    /// - Throws: Whatever refuses the request; ``APIAnswer/answer(to:)`` makes an answer of it.
+    func answer(_ request: APIRequest) async throws -> APIAnswer {
+        guard request.path.utf8.count + (request.query?.utf8.count ?? 0) <= APILimits.urlLength else {
+            return APIAnswer.error(
+                FieldsealError(.badRequest, "A URL may be 32 KiB long. Send the query in a $batch."), status: .init(code: 414))
+        }
+        switch try ODataPath(Substring(request.path)) {
+        case .serviceRoot: return try get(request) { serviceDocument(representation(request)) }
+        case .metadata: return try get(request) { APIAnswer.xml(MetadataDocument.xml) }
+        case .description: return try get(request) { APIAnswer.json(OpenAPIDocument(serviceRoot: serviceRoot).json) }
+        case .batch: return try await batch(request)
+        case .entitySet(let entity): return try await entitySet(entity, request)
+        case .count(let entity): return try await count(entity, request)
+        case .collectionAction(let entity, let name): return try await collectionAction(name, entity, request)
+        case .entity(let entity, let key): return try await self.entity(entity, key, request)
+        case .boundFunction(let entity, let key, let name, let arguments):
+            return try await boundFunction(name, entity, key, arguments, request)
+        case .property(let entity, let key, let attribute, let isRaw):
+            return try await property(attribute, entity, key, isRaw: isRaw, request)
+        case .navigation(let entity, let key, let navigation): return try await self.navigation(navigation, entity, key, request)
+        case .definitions(let segments): return try get(request) { try definitions(segments, request) }
+        case .operation(let name, let arguments): return try await operation(name, arguments, request)
+        }
+    }
+
+    private func get(_ request: APIRequest, _ answer: () throws -> APIAnswer) throws -> APIAnswer {
+        guard request.method == .get else { throw MethodNotAllowed(.get) }
+        return try answer()
+    }
+
+    /// The service document (OData JSON Format 4.0, section 5).
+    private func serviceDocument(_ representation: Representation) -> APIAnswer {
+        let sets = EntityCatalog.all.map { entity -> JSONValue in
+            ["name": .string(entity.entitySetName), "kind": "EntitySet", "url": .string(entity.entitySetName)]
+        }
+        return APIAnswer.json(["@odata.context": .string("\(serviceRoot)/$metadata"), "value": .array(sets)])
+    }
+}
+
+extension APIAnswer {
+    static func xml(_ text: String) -> APIAnswer {
+        APIAnswer(status: .ok, headers: [.contentType: "application/xml; charset=utf-8"], body: Array(text.utf8))
+    }
+
+    static func text(_ text: String) -> APIAnswer {
+        APIAnswer(status: .ok, headers: [.contentType: "text/plain; charset=utf-8"], body: Array(text.utf8))
+    }
+}

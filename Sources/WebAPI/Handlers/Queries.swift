@@ -1,0 +1,51 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+// FetchXML and SQL, which come as options of a collection.
+extension DataAPI {
+    private static let cookie = "Microsoft.Dynamics.CRM.fetchxmlpagingcookie"
+    private static let more = "Microsoft.Dynamics.CRM.morerecords"
+    private static let total = "Microsoft.Dynamics.CRM.totalrecordcount"
+
+    func fetch(_ text: String, _ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
+        let fetch = try FetchParser(text)
+        try require(fetch.entity, entity)
+        var query = fetch.query
+        query.unknownAttributeCode = .noSuchAttribute
+        let preferences = request.preferences
+        if fetch.count == nil, let size = preferences.maxPageSize { query.pageSize = min(size, RecordQuery.pageLimit) }
+        if query.groups.isEmpty, !query.isDistinct, !query.outputs.contains(where: { $0.name != nil }), !preferences.annotations.isEmpty {
+            query.outputs += RecordQuery.Output.names(of: query.outputs, in: entity)
+        }
+        let page = try await session.list(entity, query)
+        var annotations: [JSONValue.Member] = []
+        if let count = page.count { annotations.append(.init("@\(Self.total)", .integer(Int64(count)))) }
+        if preferences.wants(Self.more) { annotations.append(.init("@\(Self.more)", .bool(page.next != nil))) }
+        if let next = page.next, preferences.wants(Self.cookie) {
+            annotations.append(.init("@\(Self.cookie)", .string(PagingCookie.annotation(next, nextPage: fetch.page + 1))))
+        }
+        return APIAnswer.json(
+            try representation(request).page(page, nextLink: nil, annotations: annotations),
+            headers: HTTPFields().applying(preferences.applied))
+    }
+
+    func sql(_ text: String, _ entity: EntityDefinition, _ options: ODataQuery, _ request: APIRequest) async throws -> APIAnswer {
+        let select = try SQLParser.parse(text)
+        try require(select.entity, entity)
+        var query = select.query
+        query.unknownAttributeCode = .noSuchAttribute
+        query.after = options.query.after
+        query.identifiesRecords = false
+        query.pageSize = min(request.preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
+        let page = try await session.list(entity, query)
+        let nextLink = page.next.map { "\(serviceRoot)/\(entity.entitySetName)?\(options.next($0))" }
+        return APIAnswer.json(try representation(request).page(page, nextLink: nextLink))
+    }
+
+    private func require(_ name: String, _ entity: EntityDefinition) throws(FieldsealError) {
+        guard name == entity.logicalName else {
+            throw FieldsealError(.queryDoesNotFit, "The query is about another entity than the address, which is \(entity.logicalName)'s.")
+        }
+    }
+}

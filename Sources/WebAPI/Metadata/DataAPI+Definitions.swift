@@ -1,0 +1,255 @@
+import Fieldseal
+import Foundation
+
+// Reads of `EntityDefinitions` and its like. The schema is fixed: writes are refused.
+extension DataAPI {
+    static let schemaIsFixed = FieldsealError(
+        .notImplemented, "Tables, columns and relationships are fixed here; they are neither created nor changed nor deleted.")
+
+    func definitions(_ segments: [ODataPath.Segment], _ request: APIRequest) throws -> APIAnswer {
+        let options = try ODataQuery.options(request.query)
+        var rest = segments[...]
+        let first = rest.removeFirst()
+        let view = try MetadataView(options)
+        switch (first.name, first.key) {
+        case ("EntityDefinitions", nil):
+            guard rest.isEmpty else { throw ODataPath.unknown(rest[rest.startIndex].name) }
+            return try list(EntityCatalog.all.map { expanded(Definitions.entity($0), $0, view) }, view, "EntityDefinitions")
+        case ("EntityDefinitions", let key?):
+            let entity = try self.entity(key)
+            guard let next = rest.popFirst() else {
+                return try one(expanded(Definitions.entity(entity), entity, view), view, "EntityDefinitions")
+            }
+            return try part(next, rest, of: entity, view)
+        case ("RelationshipDefinitions", nil):
+            return try list(EntityCatalog.relationships.map(Definitions.relationship), view, "RelationshipDefinitions")
+        case ("RelationshipDefinitions", let key?):
+            let all = EntityCatalog.relationships.map(Definitions.relationship)
+            return try one(try find(key, "SchemaName", in: all), view, "RelationshipDefinitions")
+        default: return try list([], view, first.name)
+        }
+    }
+
+    private func part(
+        _ next: ODataPath.Segment,
+        _ rest: ArraySlice<ODataPath.Segment>,
+        of entity: EntityDefinition,
+        _ view: MetadataView
+    ) throws -> APIAnswer {
+        var rest = rest
+        let context = "EntityDefinitions('\(entity.logicalName)')/\(next.name)"
+        switch (next.name, next.key) {
+        case ("Attributes", nil):
+            let kind = rest.popFirst()?.name.strippingNamespace
+            let attributes = entity.attributes.filter { kind == nil || kind == "\($0.type.metadataName)AttributeMetadata" }
+            return try list(attributes.map { withOptions($0, entity, view) }, view, context)
+        case ("Attributes", let key?):
+            let all = entity.attributes.map { withOptions($0, entity, view) }
+            let found = try find(key, "LogicalName", in: all)
+            if let next = rest.popFirst(), next.name == "OptionSet" {
+                guard let name = found["LogicalName"]?.string, let attribute = entity[name],
+                    let options = Definitions.optionSet(attribute, of: entity)
+                else { throw ODataPath.unknown(next.name) }
+                return try one(options, view, context)
+            }
+            return try one(found, view, context)
+        case ("Keys", nil): return try list(Definitions.keys(of: entity), view, context)
+        case ("OneToManyRelationships", nil): return try list(entity.oneToMany.map(Definitions.relationship), view, context)
+        case ("ManyToOneRelationships", nil): return try list(entity.manyToOne.map(Definitions.relationship), view, context)
+        case ("ManyToManyRelationships", nil): return try list([], view, context)
+        default: throw ODataPath.unknown(next.name)
+        }
+    }
+
+    private func entity(_ key: String) throws(FieldsealError) -> EntityDefinition {
+        let all = EntityCatalog.all.map(Definitions.entity)
+        guard let name = try find(key, "LogicalName", in: all)["LogicalName"]?.string, let entity = EntityCatalog.entity(name) else {
+            throw ODataPath.unknown("EntityDefinitions")
+        }
+        return entity
+    }
+
+    /// The element of a `MetadataId`, or of a name such as `LogicalName='mailbox'`.
+    private func find(_ key: String, _ name: String, in all: [JSONValue]) throws(FieldsealError) -> JSONValue {
+        let found = all.first { value in
+            key.lowercased() == value["MetadataId"]?.string || key == "\(name)='\(value[name]?.string ?? "")'"
+                || key.lowercased() == "metadataid=\(value["MetadataId"]?.string ?? "")"
+        }
+        guard let found else { throw FieldsealError(.objectDoesNotExist, "There is no such metadata: \(key.prefix(100)).") }
+        return found
+    }
+
+    private func withOptions(_ attribute: AttributeDefinition, _ entity: EntityDefinition, _ view: MetadataView) -> JSONValue {
+        let value = Definitions.attribute(attribute, of: entity)
+        guard view.expands("OptionSet"), case .object(let members) = value,
+            let options = Definitions.optionSet(attribute, of: entity)
+        else { return value }
+        return .object(members + [.init("OptionSet", options)])
+    }
+
+    private func expanded(_ value: JSONValue, _ entity: EntityDefinition, _ view: MetadataView) -> JSONValue {
+        guard case .object(var members) = value else { return value }
+        if view.expands("Attributes") {
+            members.append(.init("Attributes", .array(entity.attributes.map { view.nested("Attributes", Definitions.attribute($0, of: entity)) })))
+        }
+        if view.expands("Keys") { members.append(.init("Keys", .array(Definitions.keys(of: entity)))) }
+        if view.expands("OneToManyRelationships") {
+            members.append(.init("OneToManyRelationships", .array(entity.oneToMany.map(Definitions.relationship))))
+        }
+        if view.expands("ManyToOneRelationships") {
+            members.append(.init("ManyToOneRelationships", .array(entity.manyToOne.map(Definitions.relationship))))
+        }
+        return .object(members)
+    }
+
+    private func list(_ values: [JSONValue], _ view: MetadataView, _ context: String) throws(FieldsealError) -> APIAnswer {
+        var selected: [JSONValue] = []
+        for value in values where try view.matches(value) { selected.append(view.selected(value)) }
+        return APIAnswer.json(["@odata.context": .string("\(serviceRoot)/$metadata#\(context)"), "value": .array(selected)])
+    }
+
+    private func one(_ value: JSONValue, _ view: MetadataView, _ context: String) throws(FieldsealError) -> APIAnswer {
+        guard case .object(let members) = view.selected(value) else { throw ODataPath.unknown(context) }
+        return APIAnswer.json(.object([.init("@odata.context", .string("\(serviceRoot)/$metadata#\(context)/$entity"))] + members))
+    }
+
+    /// `RetrieveMetadataChanges(Query=@p)?@p={…}`: the entities and attributes that the query's criteria match.
+    func metadataChanges(_ arguments: String, _ request: APIRequest) throws -> APIAnswer {
+        let options = try ODataQuery.options(request.query)
+        var text = arguments.split(separator: "=", maxSplits: 1).last.map(String.init) ?? ""
+        if text.hasPrefix("@") { text = options.first { $0.name == text }?.value ?? "" }
+        guard let query = try? JSONParser.parse(Array(text.utf8)) else {
+            throw FieldsealError(.badRequest, "RetrieveMetadataChanges takes a Query in JSON: (Query=@p)?@p={…}.")
+        }
+        var entities: [JSONValue] = []
+        for entity in EntityCatalog.all {
+            let value = Definitions.entity(entity)
+            guard try MetadataView.matches(value, query["Criteria"]), case .object(let members) = value else { continue }
+            var attributes: [JSONValue] = []
+            for attribute in entity.attributes {
+                let value = Definitions.attribute(attribute, of: entity)
+                guard try MetadataView.matches(value, query["AttributeQuery"]?["Criteria"]) else { continue }
+                attributes.append(MetadataView.selected(value, MetadataView.names(query["AttributeQuery"]?["Properties"])))
+            }
+            let selected = MetadataView.selected(.object(members), MetadataView.names(query["Properties"]))
+            guard case .object(let kept) = selected else { continue }
+            entities.append(.object(kept + [.init("Attributes", .array(attributes))]))
+        }
+        return APIAnswer.json(
+            .object([
+                representation(request).context("Microsoft.Dynamics.CRM.RetrieveMetadataChangesResponse"),
+                .init("EntityMetadata", .array(entities)), .init("ServerVersionStamp", "1"), .init("DeletedMetadata", nil),
+            ]))
+    }
+}
+
+/// `$select`, `$filter` and `$expand` over metadata, which stands in no database.
+struct MetadataView {
+    private var select: Set<String> = []
+    private var filter: Filter?
+    private var expansions: [Expansion] = []
+
+    init(_ options: [(name: String, value: String)]) throws(FieldsealError) {
+        for (name, value) in options {
+            switch name {
+            case "$select": select = Set(value.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
+            case "$filter": filter = try FilterParser.parse(value)
+            case "$expand": expansions = try ExpandParser.parse(value, aliases: [:])
+            case _ where name.hasPrefix("$") && name != "$count":
+                throw FieldsealError(.queryDoesNotFit, "Metadata takes $select, $filter and $expand, and not '\(name.prefix(50))'.")
+            default: continue
+            }
+        }
+    }
+
+    func expands(_ property: String) -> Bool { expansions.contains { $0.property == property } }
+
+    /// A value under an expanded property, with what its own `$select` names.
+    func nested(_ property: String, _ value: JSONValue) -> JSONValue {
+        guard let expansion = expansions.first(where: { $0.property == property }) else { return value }
+        let names = expansion.query.outputs.compactMap { output -> String? in
+            guard case .column(let column) = output.value else { return nil }
+            return column.name
+        }
+        return Self.selected(value, Set(names))
+    }
+
+    func selected(_ value: JSONValue) -> JSONValue {
+        Self.selected(value, select.isEmpty ? [] : select.union(expansions.map(\.property)))
+    }
+
+    static func selected(_ value: JSONValue, _ names: Set<String>) -> JSONValue {
+        guard !names.isEmpty, case .object(let members) = value else { return value }
+        return .object(members.filter { names.contains($0.name) || $0.name == "@odata.type" || $0.name == "MetadataId" })
+    }
+
+    func matches(_ value: JSONValue) throws(FieldsealError) -> Bool {
+        guard let filter else { return true }
+        return try Self.matches(value, filter)
+    }
+
+    private static func matches(_ value: JSONValue, _ filter: Filter) throws(FieldsealError) -> Bool {
+        switch filter {
+        case .constant(let flag): return flag
+        case .all(let parts):
+            for part in parts where try !matches(value, part) { return false }
+            return true
+        case .any(let parts):
+            for part in parts where try matches(value, part) { return true }
+            return false
+        case .not(let inner, _): return try !matches(value, inner)
+        case .isNull(let column): return self.value(column, value) == nil
+        case .compare(let column, .equal, let literal): return equals(self.value(column, value), literal)
+        case .compare(let column, .notEqual, let literal): return !equals(self.value(column, value), literal)
+        case .isIn(let column, let literals): return literals.contains { equals(self.value(column, value), $0) }
+        default:
+            throw FieldsealError(.queryDoesNotFit, "Metadata is filtered with eq, ne, in, and, or, not.")
+        }
+    }
+
+    /// The text of a property, or of one below it such as `IsCustomizable/Value`.
+    private static func value(_ column: RecordQuery.Column, _ value: JSONValue) -> JSONValue? {
+        var current = value
+        for step in column.path + [column.name] {
+            guard let next = current[step] else { return nil }
+            current = next
+        }
+        return current == .null ? nil : current
+    }
+
+    private static func equals(_ value: JSONValue?, _ literal: Literal) -> Bool {
+        switch (value, literal) {
+        case (nil, .null): true
+        case (.string(let text)?, .text(let other)): text == other
+        case (.bool(let flag)?, .bool(let other)): flag == other
+        case (.integer(let number)?, .number(let other)): String(number) == other
+        default: false
+        }
+    }
+
+    /// Whether a value matches the criteria of a metadata query: `Conditions` joined by `FilterOperator`.
+    static func matches(_ value: JSONValue, _ criteria: JSONValue?) throws(FieldsealError) -> Bool {
+        guard case .array(let conditions)? = criteria?["Conditions"], !conditions.isEmpty else { return true }
+        let isAny = criteria?["FilterOperator"]?.string?.lowercased() == "or"
+        for condition in conditions {
+            guard let name = condition["PropertyName"]?.string else {
+                throw FieldsealError(.badRequest, "A condition of a metadata query has a PropertyName.")
+            }
+            let wanted = condition["Value"]?["Value"] ?? condition["Value"] ?? .null
+            let isEqual = value[name] == wanted
+            let holds: Bool
+            switch condition["ConditionOperator"]?.string {
+            case "Equals", nil: holds = isEqual
+            case "NotEquals": holds = !isEqual
+            default: throw FieldsealError(.badRequest, "A condition of a metadata query is Equals or NotEquals.")
+            }
+            if holds == isAny { return isAny }
+        }
+        return !isAny
+    }
+
+    static func names(_ properties: JSONValue?) -> Set<String> {
+        guard properties?["AllProperties"] != .bool(true), case .array(let names)? = properties?["PropertyNames"] else { return [] }
+        return Set(names.compactMap(\.string))
+    }
+}

@@ -1,0 +1,240 @@
+import Crypto
+import Fieldseal
+import Foundation
+
+/// Metadata in Dataverse's shape: `EntityDefinitions`, their attributes, keys and relationships.
+enum Definitions {
+    static func entity(_ entity: EntityDefinition) -> JSONValue {
+        [
+            "@odata.type": "#Microsoft.Dynamics.CRM.EntityMetadata",
+            "MetadataId": .string(id("entity", entity.logicalName)),
+            "LogicalName": .string(entity.logicalName),
+            "SchemaName": .string(entity.schemaName),
+            "EntitySetName": .string(entity.entitySetName),
+            "LogicalCollectionName": .string(entity.entitySetName),
+            "PrimaryIdAttribute": .string(entity.primaryID),
+            "PrimaryNameAttribute": .text(entity.primaryName),
+            "OwnershipType": .string(entity.isUserOwned ? "UserOwned" : "OrganizationOwned"),
+            "DisplayName": label(entity.schemaName.spaced),
+            "DisplayCollectionName": label(entity.schemaName.spaced + "s"),
+            "Description": label(""),
+            "IsPrivate": false,
+            "IsActivity": false,
+            "IsCustomEntity": false,
+            "IsIntersect": false,
+            "IsLogicalEntity": false,
+            "IsManaged": true,
+            "IsAuditEnabled": managed(false, "canmodifyauditsettings"),
+            "IsCustomizable": managed(false, "iscustomizable"),
+            "IsValidForAdvancedFind": true,
+            "HasActivities": false,
+            "HasNotes": false,
+        ]
+    }
+
+    static func attribute(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue {
+        let isPrimary = attribute.logicalName == entity.primaryID
+        var members: [JSONValue.Member] = [
+            .init("@odata.type", .string("#Microsoft.Dynamics.CRM.\(attribute.type.metadataName)AttributeMetadata")),
+            .init("MetadataId", .string(id("attribute", "\(entity.logicalName).\(attribute.logicalName)"))),
+            .init("LogicalName", .string(attribute.logicalName)),
+            .init("SchemaName", .string(attribute.schemaName)),
+            .init("EntityLogicalName", .string(entity.logicalName)),
+            .init("AttributeType", .string(attribute.type.attributeType)),
+            .init("AttributeTypeName", ["Value": .string("\(attribute.type.metadataName)Type")]),
+            .init("AttributeOf", .text(nameOf(attribute, entity))),
+            .init("DisplayName", label(attribute.schemaName.spaced)),
+            .init("Description", label("")),
+            .init("IsPrimaryId", .bool(isPrimary)),
+            .init("IsPrimaryName", .bool(attribute.logicalName == entity.primaryName)),
+            .init("IsCustomAttribute", false),
+            .init("IsManaged", true),
+            .init("IsLogical", .bool(nameOf(attribute, entity) != nil)),
+            .init("IsSecured", false),
+            .init("IsValidForCreate", .bool(attribute.validFor.contains(.create))),
+            .init("IsValidForUpdate", .bool(attribute.validFor.contains(.update))),
+            .init("IsValidForRead", .bool(attribute.validFor.contains(.read) && !attribute.isEncrypted)),
+            .init("IsSearchable", .bool(!attribute.isEncrypted && attribute.type.isSearchable)),
+            .init("IsFilterable", .bool(!attribute.isEncrypted)),
+            .init("IsEncrypted", .bool(attribute.isEncrypted)),
+            .init(
+                "IsValidForAdvancedFind",
+                ["Value": .bool(!attribute.isEncrypted), "CanBeChanged": false, "ManagedPropertyLogicalName": "canmodifysearchsettings"]),
+            .init("IsAuditEnabled", managed(false, "canmodifyauditsettings")),
+            .init("IsCustomizable", managed(false, "iscustomizable")),
+            .init("IsRenameable", managed(false, "isrenameable")),
+            .init(
+                "RequiredLevel",
+                [
+                    "Value": .string(attribute.required.name), "CanBeChanged": false,
+                    "ManagedPropertyLogicalName": "canmodifyrequirementlevelsettings",
+                ]),
+        ]
+        switch attribute.type {
+        case .string(let length):
+            members += [.init("MaxLength", .integer(Int64(length))), .init("Format", "Text"), .init("FormatName", ["Value": "Text"])]
+        case .memo(let length): members += [.init("MaxLength", .integer(Int64(length))), .init("Format", "TextArea")]
+        case .integer(let range):
+            members += [
+                .init("MinValue", .integer(range.lowerBound)), .init("MaxValue", .integer(range.upperBound)), .init("Format", "None"),
+            ]
+        case .bigInt: members += [.init("MinValue", .integer(.min)), .init("MaxValue", .integer(.max))]
+        case .decimal: members += [.init("Precision", 10)]
+        case .dateTime: members += [.init("Format", "DateAndTime"), .init("DateTimeBehavior", ["Value": "UserLocal"])]
+        case .lookup, .owner: members += [.init("Targets", .array(attribute.type.targets.map(JSONValue.string)))]
+        default: break
+        }
+        if case .int(let value)? = attribute.defaultValue { members.append(.init("DefaultFormValue", .integer(value))) }
+        if case .bool(let flag)? = attribute.defaultValue { members.append(.init("DefaultValue", .bool(flag))) }
+        return .object(members)
+    }
+
+    /// The options of an attribute, which `$expand=OptionSet` asks for.
+    static func optionSet(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue? {
+        var members: [JSONValue.Member] = [
+            .init("MetadataId", .string(id("optionset", "\(entity.logicalName).\(attribute.logicalName)"))),
+            .init("Name", .string("\(entity.logicalName)_\(attribute.logicalName)")),
+            .init("IsGlobal", false),
+            .init("OptionSetType", .string(attribute.type.metadataName)),
+        ]
+        if case .boolean = attribute.type {
+            members += [.init("TrueOption", option(1, "Yes")), .init("FalseOption", option(0, "No"))]
+            return .object(members)
+        }
+        guard let options = attribute.type.options else { return nil }
+        members.append(.init("Options", .array(options.options.map { option($0.value, $0.label) })))
+        return .object(members)
+    }
+
+    private static func option(_ value: Int64, _ text: String) -> JSONValue {
+        ["Value": .integer(value), "Label": label(text), "Color": nil, "IsManaged": true]
+    }
+
+    static func relationship(_ relationship: EntityRelationship) -> JSONValue {
+        [
+            "@odata.type": "#Microsoft.Dynamics.CRM.OneToManyRelationshipMetadata",
+            "MetadataId": .string(id("relationship", "\(relationship.schemaName).\(relationship.referenced.logicalName)")),
+            "SchemaName": .string(relationship.schemaName),
+            "RelationshipType": "OneToManyRelationship",
+            "ReferencedEntity": .string(relationship.referenced.logicalName),
+            "ReferencedAttribute": .string(relationship.referenced.primaryID),
+            "ReferencingEntity": .string(relationship.referencing.logicalName),
+            "ReferencingAttribute": .string(relationship.attribute.logicalName),
+            "ReferencingEntityNavigationPropertyName": .string(relationship.navigationProperty),
+            "ReferencedEntityNavigationPropertyName": .string(relationship.collectionProperty),
+            "IsCustomRelationship": false,
+            "IsManaged": true,
+            "IsValidForAdvancedFind": true,
+            "IsCustomizable": managed(false, "iscustomizable"),
+        ]
+    }
+
+    static func keys(of entity: EntityDefinition) -> [JSONValue] {
+        entity.alternateKeys.map { attribute in
+            [
+                "MetadataId": .string(id("key", "\(entity.logicalName).\(attribute.logicalName)")),
+                "SchemaName": .string("\(entity.schemaName)_\(attribute.schemaName)"),
+                "LogicalName": .string("\(entity.logicalName)_\(attribute.logicalName)"),
+                "EntityLogicalName": .string(entity.logicalName),
+                "KeyAttributes": .array([.string(attribute.logicalName)]),
+                "EntityKeyIndexStatus": "Active",
+                "DisplayName": label(attribute.schemaName.spaced),
+                "IsManaged": true,
+                "IsCustomizable": managed(false, "iscustomizable"),
+            ]
+        }
+    }
+
+    /// The attribute whose record's name this one holds.
+    private static func nameOf(_ attribute: AttributeDefinition, _ entity: EntityDefinition) -> String? {
+        for suffix in ["yominame", "name"] where attribute.logicalName.hasSuffix(suffix) {
+            let lookup = String(attribute.logicalName.dropLast(suffix.count))
+            if entity[lookup]?.type.isReference == true { return lookup }
+        }
+        return nil
+    }
+
+    static func label(_ text: String) -> JSONValue {
+        guard !text.isEmpty else { return ["LocalizedLabels": [], "UserLocalizedLabel": nil] }
+        let label: JSONValue = [
+            "Label": .string(text), "LanguageCode": 1033, "IsManaged": true, "MetadataId": .string(id("label", text)), "HasChanged": nil,
+        ]
+        return ["LocalizedLabels": .array([label]), "UserLocalizedLabel": label]
+    }
+
+    private static func managed(_ value: Bool, _ name: String) -> JSONValue {
+        ["Value": .bool(value), "CanBeChanged": false, "ManagedPropertyLogicalName": .string(name)]
+    }
+
+    /// An id that is the same on every server: of a name (RFC 9562 section 5.5).
+    private static func id(_ kind: String, _ name: String) -> String {
+        var bytes = Array(Insecure.SHA1.hash(data: Data("fieldseal/\(kind)/\(name)".utf8)).prefix(16))
+        bytes[6] = bytes[6] & 0x0f | 0x50
+        bytes[8] = bytes[8] & 0x3f | 0x80
+        return bytes.withUnsafeBytes { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)).text }
+    }
+}
+
+extension AttributeDefinition.RequiredLevel {
+    /// The name in metadata.
+    var name: String {
+        switch self {
+        case .none: "None"
+        case .application: "ApplicationRequired"
+        case .system: "SystemRequired"
+        }
+    }
+}
+
+extension AttributeType {
+    /// The name of the attribute's metadata type, without `AttributeMetadata`.
+    var metadataName: String {
+        switch self {
+        case .string: "String"
+        case .memo: "Memo"
+        case .picklist: "Picklist"
+        case .state: "State"
+        case .status: "Status"
+        case .boolean: "Boolean"
+        case .integer: "Integer"
+        case .bigInt: "BigInt"
+        case .decimal: "Decimal"
+        case .dateTime: "DateTime"
+        case .lookup, .owner: "Lookup"
+        case .uniqueIdentifier: "UniqueIdentifier"
+        case .entityName: "EntityName"
+        case .image: "Image"
+        }
+    }
+
+    /// The type code's name.
+    var attributeType: String {
+        switch self {
+        case .owner: "Owner"
+        case .uniqueIdentifier: "Uniqueidentifier"
+        case .image: "Virtual"
+        default: metadataName
+        }
+    }
+
+    fileprivate var isSearchable: Bool {
+        switch self {
+        case .string, .memo: true
+        default: false
+        }
+    }
+}
+
+extension String {
+    /// A schema name as words, such as `Email Server Profile`.
+    var spaced: String {
+        var words = ""
+        var previous: Character = " "
+        for character in self {
+            if character.isUppercase, previous.isLowercase { words.append(" ") }
+            words.append(character == "_" ? " " : character)
+            previous = character
+        }
+        return words
+    }
+}
