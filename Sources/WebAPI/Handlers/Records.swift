@@ -5,6 +5,7 @@ import HTTPTypes
 // Records: create, retrieve, update, upsert, delete, list.
 extension DataAPI {
     func entitySet(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
+        try require(request.method, of: entity.has(.create) ? [.get, .post] : [.get])
         switch request.method {
         case .get: return try await list(entity, request)
         case .post:
@@ -15,7 +16,13 @@ extension DataAPI {
         }
     }
 
+    private func require(_ method: HTTPRequest.Method, of allowed: [HTTPRequest.Method]) throws {
+        guard allowed.contains(method) else { throw MethodNotAllowed(allowed) }
+    }
+
     func entity(_ entity: EntityDefinition, _ key: RecordKey, _ request: APIRequest) async throws -> APIAnswer {
+        try require(
+            request.method, of: [.get] + (entity.has(.update) ? [.patch, .put] : []) + (entity.has(.delete) ? [.delete] : []))
         let query = try ODataQuery(request.query, for: entity)
         switch request.method {
         case .get:

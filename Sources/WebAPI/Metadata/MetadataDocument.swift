@@ -39,10 +39,9 @@ enum MetadataDocument {
             if attribute.logicalName == entity.primaryID { facets += " Nullable=\"false\"" }
             if attribute.isEncrypted { facets += " DefaultValue=\"null\"" }
             xml += "<Property Name=\"\(attribute.propertyName)\" Type=\"\(attribute.type.edm)\"\(facets)"
-            let computed = !attribute.validFor.contains(.create) && !attribute.validFor.contains(.update)
-            xml += computed
-                ? "><Annotation Term=\"Org.OData.Core.V1.Permissions\"><EnumMember>Org.OData.Core.V1.PermissionType/Read</EnumMember></Annotation></Property>\n"
-                : "/>\n"
+            // Lookups are written by their navigation properties.
+            let isComputed = attribute.type.isReference || !attribute.validFor.contains(.create) && !attribute.validFor.contains(.update)
+            xml += isComputed ? "><Annotation Term=\"Org.OData.Core.V1.Computed\" Bool=\"true\"/></Property>\n" : "/>\n"
         }
         for relationship in entity.manyToOne {
             xml += "<NavigationProperty Name=\"\(relationship.navigationProperty)\" Type=\"mscrm.\(relationship.referenced.logicalName)\""

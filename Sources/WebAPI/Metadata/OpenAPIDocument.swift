@@ -88,7 +88,7 @@ struct OpenAPIDocument {
     ) -> JSONValue {
         let failure: JSONValue = ["description": "Refused", "content": ["application/json": ["schema": ["$ref": "#/components/schemas/error"]]]]
         guard case .object(var responses) = answers else { return .null }
-        responses += ["400", "401", "403", "404", "412", "413", "428", "429", "500", "501", "503"].map { .init($0, failure) }
+        responses += ["400", "401", "403", "404", "405", "412", "413", "428", "429", "500", "501", "503"].map { .init($0, failure) }
         if id.hasPrefix("get_") { responses.append(.init("304", ["description": "Not modified"])) }
         if id.hasPrefix("update_") || id.hasPrefix("create_") { responses.append(.init("409", failure)) }
         var members: [JSONValue.Member] = [

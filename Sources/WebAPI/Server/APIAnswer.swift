@@ -99,6 +99,10 @@ struct APIAnswer: Sendable, ResponseGenerator {
 struct MethodNotAllowed: Error {
     let allowed: [HTTPRequest.Method]
 
+    init(_ allowed: [HTTPRequest.Method]) {
+        self.allowed = allowed
+    }
+
     init(_ allowed: HTTPRequest.Method...) {
         self.allowed = allowed
     }
