@@ -63,7 +63,8 @@ public struct PostgresRow: Sendable {
     public func withBytes<Result>(_ column: Int, _ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
         try body(
             UnsafeRawBufferPointer(
-                start: PQgetvalue(result.pointer, index, Int32(column)), count: Int(PQgetlength(result.pointer, index, Int32(column)))))
+                start: PQgetvalue(result.pointer, index, Int32(column)),
+                count: Int(PQgetlength(result.pointer, index, Int32(column)))))
     }
 
     private func error(_ column: Int, _ type: Any.Type) -> PostgresDecodingError {

@@ -52,7 +52,8 @@ struct KeyChangeTests {
         try await TestOrganization.with { organization in
             #expect(try await organization.session().changeKey(to: nil).cells == 0)
             for text in ["x", String(repeating: "é", count: 200)] {
-                try await organization.session().write(.create(.queue, [.init("name", "q"), .init("emailpassword", .string(text))]))
+                try await organization.session().write(
+                    .create(.queue, [.init("name", "q"), .init("emailpassword", .string(text))]))
             }
             try await organization.session().write(
                 .create(.emailServerProfile, [.init("name", "p"), .init("outgoingpassword", "only one of two")]))
@@ -123,8 +124,9 @@ struct KeyChangeTests {
                             number += 1
                             let id = ids[writer * 2 + number % 2]
                             let text = "writer \(writer) value \(number)"
-                            try await session.write(.upsert(
-                                .mailbox, .id(id), [.init("password", .string(text))], .mustExist))
+                            try await session.write(
+                                .upsert(
+                                    .mailbox, .id(id), [.init("password", .string(text))], .mustExist))
                             last[id] = text
                         }
                         return last

@@ -9,6 +9,8 @@ import threading
 
 # What a strike does to the connection or the program, before the statement reaches PostgreSQL or after it was answered.
 ACTIONS = ["kill before", "kill after", "terminate before", "terminate after", "cut before", "cut after"]
+# What PostgreSQL answers in the place of a statement: a deadlock, a serialization failure, a full disk.
+FAILURES = ["fail 40P01", "fail 40001", "fail 53100"]
 # Sent on a schedule of their own, so that a recorded run would not repeat them at the same place.
 TIMED = ("UPDATE config.key_change SET phase", "SELECT set_config('application_name'")
 
@@ -105,11 +107,29 @@ class Link:
             body = self._read(self.client, struct.unpack(">I", head[1:])[0] - 4)
             sql = self._statement(head[:1], body)
             action = self.proxy.decide(sql) if sql else None
+            if action and action.startswith("fail"):
+                self.server.sendall(self._failing(head[:1], action.split()[1]))
+                continue
             if action and action.endswith("before"):
                 self._strike(action)
             elif action:
                 self.pending = action
             self.server.sendall(head + body)
+
+    def _failing(self, kind, state):
+        """A message that fails with the SQLSTATE, in the place of one that would not."""
+
+        def message(kind, body):
+            return kind + struct.pack(">I", len(body) + 4) + body
+
+        sql = f"DO $$ BEGIN RAISE EXCEPTION 'injected' USING ERRCODE = '{state}'; END $$".encode()
+        if kind == b"Q":
+            return message(b"Q", sql + b"\0")
+        if kind == b"c":
+            return message(b"f", b"injected\0")
+        # In the place of a Bind: an unnamed statement, bound without parameters. Execute and Sync follow from the client.
+        unnamed = message(b"P", b"\0" + sql + b"\0" + struct.pack(">H", 0))
+        return unnamed + message(b"B", b"\0\0" + struct.pack(">HHH", 0, 0, 0))
 
     def _statement(self, kind, body):
         """The SQL that a message starts, or None."""

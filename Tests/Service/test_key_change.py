@@ -14,7 +14,7 @@ import pytest
 import torture
 
 from cluster import Cluster
-from proxy import ACTIONS
+from proxy import ACTIONS, FAILURES
 from server import Server
 
 # Of the statements of a change every so-manieth is struck here; `make torture` strikes at all of them.
@@ -89,6 +89,26 @@ def test_struck_at_its_statements_a_change_leaves_one_key_or_the_other(filled, s
             assert not action.startswith("kill") or result.returncode == -9
         is_sound(cluster, before, values, result)
     assert struck > len(statements) // STRIDE // 2
+    is_swept(cluster)
+
+
+@pytest.mark.parametrize("action", FAILURES)
+def test_a_failure_at_any_of_its_statements_leaves_one_key_or_the_other(filled, statements, action):
+    cluster, values = filled
+    struck = 0
+    for target in range(FAILURES.index(action), len(statements), 3):
+        before = cluster.key_version()
+        prepares = []
+
+        def strike(number, sql):
+            # A statement that is being prepared can't be replaced; the one that runs it can.
+            prepares.append(sql)
+            return action if number >= target and (prepares.count(sql) > 1 or not sql.startswith(("SELECT", "INSERT"))) else None
+
+        result = cluster.change_through_proxy(strike)
+        struck += bool(cluster.proxy.struck)
+        is_sound(cluster, before, values, result)
+    assert struck > len(statements) // 6
     is_swept(cluster)
 
 
@@ -392,3 +412,27 @@ def test_transactions_older_than_the_switch_write_and_delete_nothing_under_the_o
     assert cluster.opened_cells() == values
     assert cluster.sql("SELECT count(*) FROM mailbox_cell AS c LEFT JOIN mailbox AS m USING (mailboxid) WHERE m.mailboxid IS NULL") == [(0,)]
     is_swept(cluster)
+
+
+def test_an_organization_is_attached_while_another_changes_its_key(own_cluster):
+    values = own_cluster.fill(30)
+    other = Cluster()
+    try:
+        other.sql("ALTER SCHEMA org_contoso RENAME TO org_restored")
+        dump = subprocess.run(["pg_dump", "--schema=org_restored", other.superuser], capture_output=True, check=True).stdout
+    finally:
+        other.remove()
+    subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", own_cluster.superuser], input=dump, check=True, capture_output=True)
+    attached = []
+
+    def strike(number, sql):
+        if "COPY" in sql and not attached:
+            attached.append(own_cluster.run("org", "attach", "restored", check=False))
+
+    before = own_cluster.key_version()
+    result = own_cluster.change_through_proxy(strike)
+    assert (result.returncode, attached[0].returncode) == (0, 0), (result.stderr, attached[0].stderr)
+    key = own_cluster.run("key", "show", "--org", "contoso").stdout.strip()
+    assert own_cluster.key_version() == before + 1
+    assert {a: s for a, _, s in cell_reader.read_organization(own_cluster.superuser, "org_contoso", key)} == values
+    assert own_cluster.sql("SELECT count(*) FROM config.organization") == [(2,)]

@@ -48,7 +48,9 @@ public struct DateOperator: Sendable {
         var calendar = Calendar(identifier: .gregorian)
         calendar.timeZone = .gmt
         let number = max(1, min(number, 10_000))
-        func start(_ component: Calendar.Component, _ date: Date) -> Date { calendar.dateInterval(of: component, for: date)?.start ?? date }
+        func start(_ component: Calendar.Component, _ date: Date) -> Date {
+            calendar.dateInterval(of: component, for: date)?.start ?? date
+        }
         func moved(_ component: Calendar.Component, _ by: Int, _ date: Date) -> Date {
             calendar.date(byAdding: component, value: by, to: date) ?? date
         }

@@ -160,7 +160,10 @@ struct SelectWriter {
             let filter = conditions.isEmpty ? "" : " WHERE \(conditions.joined(separator: " AND "))"
             let inner = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter)"
             let limit = statement.bind(.int64(Int64(limit) + 1))
-            return ("SELECT * FROM (\(inner)) AS q WHERE n <= \(statement.bind(.int64(Int64(rows)))) ORDER BY n LIMIT \(limit)", shape, positions)
+            return (
+                "SELECT * FROM (\(inner)) AS q WHERE n <= \(statement.bind(.int64(Int64(rows)))) ORDER BY n LIMIT \(limit)", shape,
+                positions
+            )
         }
         var sql = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)"
         if !conditions.isEmpty { sql += " WHERE \(conditions.joined(separator: " AND "))" }
@@ -224,7 +227,9 @@ struct SelectWriter {
 
     private func column(ofOutput name: String) throws(FieldsealError) -> RecordQuery.Column {
         for output in query.outputs {
-            if case .column(let column) = output.value, (output.name ?? column.name).lowercased() == name.lowercased() { return column }
+            if case .column(let column) = output.value, (output.name ?? column.name).lowercased() == name.lowercased() {
+                return column
+            }
         }
         throw FieldsealError(.queryDoesNotFit, "There is no output \(name.quotedForMessage) to sort by.")
     }
@@ -243,7 +248,8 @@ struct SelectWriter {
             guard key.type.reads(value) else { throw Self.malformedToken }
             let bound = statement.bind(.text(value))
             let typed = key.type == .text ? "lower(\(bound))" : "\(bound)::\(key.type.rawValue)"
-            let greater = key.isDescending
+            let greater =
+                key.isDescending
                 ? "(\(key.expression) < \(typed) OR \(key.value) IS NULL)" : "\(key.expression) > \(typed)"
             alternatives.append((equal + [greater]).joined(separator: " AND "))
             equal.append("\(key.expression) = \(typed)")
@@ -303,10 +309,12 @@ struct SelectWriter {
             case .output(let name): name
             case .column(let column): column.name
             }
-        let index = columns.firstIndex { $0.name.lowercased() == name.lowercased() }
+        let index =
+            columns.firstIndex { $0.name.lowercased() == name.lowercased() }
             ?? columns.firstIndex { $0.attribute?.logicalName == name.lowercased() }
         guard let index else {
-            throw FieldsealError(.queryDoesNotFit, "A grouped query is sorted by what it gives, and not by \(name.quotedForMessage).")
+            throw FieldsealError(
+                .queryDoesNotFit, "A grouped query is sorted by what it gives, and not by \(name.quotedForMessage).")
         }
         return index
     }
@@ -337,7 +345,8 @@ struct SelectWriter {
             }
             let attribute = resolved.attribute
             // Texts that differ in their case alone are one group, which one of them stands for.
-            let sql = attribute.type.isText ? "min(\(resolved.sql))" : attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.sql
+            let sql =
+                attribute.type.isText ? "min(\(resolved.sql))" : attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.sql
             return (sql, attribute.type, attribute, attribute.propertyName)
         case .part(let part, let column):
             let resolved = try scope.resolve(column, &statement)
@@ -359,9 +368,12 @@ struct SelectWriter {
         case (.count, _), (.countColumn, _): return ("count(\(column.sql))", .bigInt, nil, name)
         case (.countDistinct, _): return ("count(DISTINCT \(column.comparable))", .bigInt, nil, name)
         case (.sum, .integer), (.sum, .decimal): return ("sum(\(column.sql))::text", .decimal, nil, name)
-        case (.average, .integer), (.average, .decimal): return ("trim_scale(round(avg(\(column.sql)), 10))::text", .decimal, nil, name)
-        case (.minimum, .integer), (.minimum, .date), (.minimum, .text): return ("min(\(column.sql))", attribute.type, attribute, name)
-        case (.maximum, .integer), (.maximum, .date), (.maximum, .text): return ("max(\(column.sql))", attribute.type, attribute, name)
+        case (.average, .integer), (.average, .decimal):
+            return ("trim_scale(round(avg(\(column.sql)), 10))::text", .decimal, nil, name)
+        case (.minimum, .integer), (.minimum, .date), (.minimum, .text):
+            return ("min(\(column.sql))", attribute.type, attribute, name)
+        case (.maximum, .integer), (.maximum, .date), (.maximum, .text):
+            return ("max(\(column.sql))", attribute.type, attribute, name)
         case (.minimum, .decimal): return ("min(\(column.sql))::text", attribute.type, attribute, name)
         case (.maximum, .decimal): return ("max(\(column.sql))::text", attribute.type, attribute, name)
         default: throw FieldsealError(.queryDoesNotFit, "\(attribute.logicalName) can't be aggregated in this way.")
@@ -381,7 +393,8 @@ extension AttributeType.Kind {
         case .integer: Int64(text) != nil
         case .boolean: text == "true" || text == "false"
         case .decimal: AttributeType.isDecimal(text)
-        case .date: text.count < 40 && text.wholeMatch(of: /\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d){0,2}/) != nil
+        case .date:
+            text.count < 40 && text.wholeMatch(of: /\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d){0,2}/) != nil
         case .id: UUID(uuidString: text) != nil
         case .bytes: false
         }

@@ -83,7 +83,9 @@ extension QueryScope {
         var values: [String] = []
         var hasNull = false
         for literal in literals {
-            if literal == .null { hasNull = true } else {
+            if literal == .null {
+                hasNull = true
+            } else {
                 values.append(try column.attribute.type.value(of: literal, for: column.attribute).plainText)
             }
         }
@@ -174,12 +176,15 @@ extension QueryScope {
         }
         let to = try resolve(RecordQuery.Column(link.to, alias: link.toAlias), &statement)
         guard let from = entity.attribute(named: link.from), from.validFor.contains(.read) else {
-            throw FieldsealError(statement.unknownAttributeCode, "\(entity.logicalName) has no attribute \(link.from.quotedForMessage).")
+            throw FieldsealError(
+                statement.unknownAttributeCode, "\(entity.logicalName) has no attribute \(link.from.quotedForMessage).")
         }
         guard !from.isEncrypted else {
             throw FieldsealError(.queryDoesNotFit, "\(from.logicalName) is encrypted, and can't be joined on.")
         }
-        guard from.type.kind == to.attribute.type.kind else { throw Self.mismatch(from, "the value of \(to.attribute.logicalName)") }
+        guard from.type.kind == to.attribute.type.kind else {
+            throw Self.mismatch(from, "the value of \(to.attribute.logicalName)")
+        }
         try join(
             entity, name: link.alias, isOuter: link.isOuter, multiplies: true,
             on: { "\(Resolved(table: $0, attribute: from).comparable) = \(to.comparable)" },

@@ -38,7 +38,8 @@ struct QueryScope {
     /// Tables of the SELECT around this one, which may be named by their aliases.
     private let outer: [Table]
 
-    init(_ entity: EntityDefinition, name: String?, outer: [Table] = [], _ statement: inout StatementBuilder) throws(FieldsealError) {
+    init(_ entity: EntityDefinition, name: String?, outer: [Table] = [], _ statement: inout StatementBuilder) throws(FieldsealError)
+    {
         let table = Table(entity: entity, alias: statement.nextTable(), name: name, multiplies: true)
         tables = [table]
         from = "\(statement.qualified(entity)) AS \(table.alias)"
@@ -88,7 +89,8 @@ struct QueryScope {
                 paths[path] = table
             }
         }
-        guard let attribute = table.entity.attribute(named: column.name), attribute.validFor.contains(.read) || attribute.isEncrypted
+        guard let attribute = table.entity.attribute(named: column.name),
+            attribute.validFor.contains(.read) || attribute.isEncrypted
         else {
             throw FieldsealError(
                 statement.unknownAttributeCode, "\(table.entity.logicalName) has no attribute \(column.name.quotedForMessage).")
@@ -123,7 +125,8 @@ struct QueryScope {
         var on = [condition(table)]
         if let own = try statement.restriction(of: table) { on.append(own) }
         if let more = try filter(&self, &statement) { on.append(more) }
-        from += " \(isOuter ? "LEFT JOIN" : "JOIN") \(statement.qualified(entity)) AS \(table.alias) ON \(on.joined(separator: " AND "))"
+        from +=
+            " \(isOuter ? "LEFT JOIN" : "JOIN") \(statement.qualified(entity)) AS \(table.alias) ON \(on.joined(separator: " AND "))"
         return table
     }
 

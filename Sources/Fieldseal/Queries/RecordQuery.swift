@@ -68,6 +68,7 @@ public struct RecordQuery: Sendable {
             return output
         }
 
+        /// What an output is a value of.
         public enum Value: Sendable {
             case column(Column)
             case aggregate(Aggregate, Column?)
@@ -81,6 +82,7 @@ public struct RecordQuery: Sendable {
         }
     }
 
+    /// What rows are grouped by.
     public struct Group: Sendable {
         public var column: Column
         public var part: DatePart?
@@ -91,18 +93,22 @@ public struct RecordQuery: Sendable {
         }
     }
 
+    /// How the values of a group become one; `count` counts rows.
     public enum Aggregate: String, Sendable {
         case count, countColumn, countDistinct, sum, average, minimum, maximum
     }
 
+    /// A part of a date in UTC, by which rows are grouped.
     public enum DatePart: String, Sendable {
         case day, week, month, quarter, year
     }
 
+    /// What rows are sorted by: null lowest, texts regardless of case.
     public struct Order: Sendable {
         public var key: Key
         public var isDescending: Bool
 
+        /// A column, or an output.
         public enum Key: Sendable {
             case column(Column)
             /// The name of an output.
@@ -172,6 +178,7 @@ public indirect enum Filter: Sendable {
     case lambda(path: [String], property: String, variable: String, Filter?, isAll: Bool)
     case constant(Bool)
 
+    /// How two values compare, in SQL.
     public enum Comparison: String, Sendable {
         case equal = "="
         /// Null differs from every value.
@@ -184,6 +191,7 @@ public indirect enum Filter: Sendable {
         case greaterOrEqual = ">="
     }
 
+    /// What of the caller's.
     public enum CallersOwn: Sendable {
         case user, businessUnit
     }

@@ -30,7 +30,10 @@ public struct Record: Sendable {
 
     /// The value of an attribute that was asked for.
     public func value(of attribute: String) throws -> AttributeValue {
-        guard let column = shape.columns.first(where: { $0.attribute?.logicalName == attribute && !$0.isRenamed || $0.name == attribute })
+        guard
+            let column = shape.columns.first(where: {
+                $0.attribute?.logicalName == attribute && !$0.isRenamed || $0.name == attribute
+            })
         else { return .null }
         return try value(column)
     }

@@ -79,7 +79,8 @@ extension RecordKey {
                 let keys = entity.alternateKeys.map(\.logicalName).joined(separator: ", ")
                 throw FieldsealError(
                     .queryDoesNotFit,
-                    "\(entity.logicalName) has no such alternate key. It is addressed by its id\(keys.isEmpty ? "" : " or by \(keys)").")
+                    "\(entity.logicalName) has no such alternate key. It is addressed by its id\(keys.isEmpty ? "" : " or by \(keys)")."
+                )
             }
             return .all(values.map { .compare(.init($0.name), .equal, $0.value) })
         }
@@ -158,7 +159,8 @@ private struct Reading {
         }
         let records = try rows.prefix(plan.pageLimit).map { try Record(plan.shape, $0) }
         let remaining = (query.after?.remaining ?? query.top).map { $0 - records.count }
-        let next = try rows.count > plan.pageLimit && remaining != 0
+        let next =
+            try rows.count > plan.pageLimit && remaining != 0
             ? records.last.map { try plan.token(after: $0.row, given: records.count, remaining: remaining) } : nil
         var page = RecordPage(shape: plan.shape, records: records, next: next, count: count)
         for (request, relationship, isCollection) in expansions {
@@ -183,7 +185,8 @@ private struct Reading {
         let records = try child.run(on: connection)
         guard records.next == nil else {
             throw FieldsealError(
-                .queryDoesNotFit, "\(request.property) brings along more than \(Self.expansionLimit) records: ask for smaller pages.")
+                .queryDoesNotFit,
+                "\(request.property) brings along more than \(Self.expansionLimit) records: ask for smaller pages.")
         }
         return try ExpandedProperty(request.property, relationship, isCollection: isCollection, records)
     }

@@ -32,7 +32,9 @@ extension Session {
         var attempt = 1
         while true {
             do {
-                guard prepared.contains(where: \.needsKey) else { return try await deployment.pool.withConnection { try run(nil, $0) } }
+                guard prepared.contains(where: \.needsKey) else {
+                    return try await deployment.pool.withConnection { try run(nil, $0) }
+                }
                 return try await withCurrentKey(run)
             } catch let error as PostgresError where error.sqlState == "23505" && attempt < Self.upsertAttempts {
                 // Somebody else created a record in between that an upsert was to create: then it is an update after all.

@@ -23,7 +23,8 @@ struct AccessRule {
     ///   - table: The alias or name of the records' table.
     ///   - bind: Adds a parameter and returns its placeholder.
     func condition(_ depth: Depth, _ right: AccessRights, _ table: String?, bind: (PostgresParameter) -> String)
-        -> String? {
+        -> String?
+    {
         guard depth != .organization else { return nil }
         func column(_ name: String) -> String { (table.map { "\($0)." } ?? "") + quoteIdentifier(name) }
         let user = bind(.uuid(caller.systemUserID))

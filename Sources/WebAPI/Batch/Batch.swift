@@ -9,7 +9,9 @@ extension DataAPI {
         let type = request.headers[.contentType] ?? ""
         let isJSON = type.lowercased().hasPrefix("application/json")
         let parts: [BatchPart]
-        if isJSON { parts = try JSONBatch.parse(request.body) } else {
+        if isJSON {
+            parts = try JSONBatch.parse(request.body)
+        } else {
             guard let boundary = MultipartBatch.contentBoundary(type) else {
                 throw FieldsealError(.badRequest, "A batch is multipart/mixed with a boundary, or application/json.")
             }
@@ -83,8 +85,11 @@ private struct BatchRun {
         let outcomes = try await api.session.write(requests.map(\.write))
         var answers: [(id: String?, answer: APIAnswer)] = []
         for (outcome, (item, request, write, entity)) in zip(outcomes, requests) {
-            if case .delete = write { answers.append((item.id, APIAnswer.noContent())) } else {
-                answers.append((item.id, try await api.written(entity, outcome, try ODataQuery(request.query, for: entity), request)))
+            if case .delete = write {
+                answers.append((item.id, APIAnswer.noContent()))
+            } else {
+                answers.append(
+                    (item.id, try await api.written(entity, outcome, try ODataQuery(request.query, for: entity), request)))
             }
         }
         return answers
@@ -131,13 +136,17 @@ private struct BatchRun {
         let host = api.serviceRoot.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
         let rootPath = host.count > 3 ? "/\(host[3])" : ""
         let path: String
-        if url.lowercased().hasPrefix(api.serviceRoot.lowercased()) { path = String(url.dropFirst(api.serviceRoot.count)) }
-        else if url.hasPrefix(rootPath + "/") || url == rootPath { path = String(url.dropFirst(rootPath.count)) }
-        else if url.contains("://") || url.hasPrefix("/api/") {
+        if url.lowercased().hasPrefix(api.serviceRoot.lowercased()) {
+            path = String(url.dropFirst(api.serviceRoot.count))
+        } else if url.hasPrefix(rootPath + "/") || url == rootPath {
+            path = String(url.dropFirst(rootPath.count))
+        } else if url.contains("://") || url.hasPrefix("/api/") {
             // Another name of this host, or a path without the organization: what stands behind the version counts.
             guard let version = url.firstRange(of: /\/api\/data\/v9\.[012]/) else { throw ODataPath.unknown(url) }
             path = String(url[version.upperBound...])
-        } else { path = url.hasPrefix("/") ? url : "/\(url)" }
+        } else {
+            path = url.hasPrefix("/") ? url : "/\(url)"
+        }
         let parts = path.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         return APIRequest(
             method: method, path: Self.encoded(String(parts[0])), query: parts.count > 1 ? Self.encoded(String(parts[1])) : nil,
@@ -152,10 +161,13 @@ private struct BatchRun {
 
     /// Puts addresses in the place of `"$ID"` in the values of bindings.
     private func resolved(_ body: [UInt8]) throws(FieldsealError) -> [UInt8] {
-        guard !addresses.isEmpty, body.contains(UInt8(ascii: "$")), case .object(let members)? = try? JSONParser.parse(body) else { return body }
+        guard !addresses.isEmpty, body.contains(UInt8(ascii: "$")), case .object(let members)? = try? JSONParser.parse(body) else {
+            return body
+        }
         return JSONValue.object(
             members.map { member in
-                guard member.name.hasSuffix("@odata.bind") || member.name == "@odata.id", let text = member.value.string, text.hasPrefix("$"),
+                guard member.name.hasSuffix("@odata.bind") || member.name == "@odata.id", let text = member.value.string,
+                    text.hasPrefix("$"),
                     let address = addresses[String(text.dropFirst())]
                 else { return member }
                 return .init(member.name, .string(address))
@@ -172,8 +184,13 @@ private struct BatchRun {
                 var members: [JSONValue.Member] = []
                 if let id { members.append(.init("id", .string(id))) }
                 members.append(.init("status", .integer(Int64(answer.status.code))))
-                members.append(.init("headers", .object(answer.headers.map { .init($0.name.rawName.lowercased(), .string($0.value)) })))
-                if !answer.body.isEmpty { members.append(.init("body", (try? JSONParser.parse(answer.body)) ?? .string(String(decoding: answer.body, as: UTF8.self)))) }
+                members.append(
+                    .init("headers", .object(answer.headers.map { .init($0.name.rawName.lowercased(), .string($0.value)) })))
+                if !answer.body.isEmpty {
+                    members.append(
+                        .init("body", (try? JSONParser.parse(answer.body)) ?? .string(String(decoding: answer.body, as: UTF8.self)))
+                    )
+                }
                 responses.append(.object(members))
             }
         }
@@ -225,7 +242,9 @@ extension [UInt8] {
         guard contains(where: { $0 >= 0x80 }) else { return self }
         var output: [UInt8] = []
         for scalar in String(decoding: self, as: UTF8.self).unicodeScalars {
-            if scalar.isASCII { output.append(UInt8(scalar.value)) } else {
+            if scalar.isASCII {
+                output.append(UInt8(scalar.value))
+            } else {
                 for unit in String(scalar).utf16 {
                     let digits = String(unit, radix: 16)
                     output.append(contentsOf: ("\\u" + String(repeating: "0", count: 4 - digits.count) + digits).utf8)

@@ -118,7 +118,8 @@ enum MultipartBatch {
         else { throw FieldsealError(.badRequest, "A part of the batch has no request line such as GET mailboxes HTTP/1.1.") }
         let (headers, body) = try headers(rest[min(lineEnd + 1, rest.endIndex)...])
         return BatchItem(
-            method: String(line[..<first]).uppercased(), url: line[line.index(after: first)..<last].trimmingCharacters(in: .whitespaces),
+            method: String(line[..<first]).uppercased(),
+            url: line[line.index(after: first)..<last].trimmingCharacters(in: .whitespaces),
             headers: headers, body: Array(body), id: mime[.contentID] ?? headers[.contentID])
     }
 }
@@ -127,7 +128,9 @@ enum MultipartBatch {
 enum JSONBatch {
     static func parse(_ body: [UInt8]) throws(FieldsealError) -> [BatchPart] {
         let value: JSONValue
-        do { value = try JSONParser.parse(body) } catch { throw FieldsealError(.payloadDoesNotFit, "The batch is not JSON: \(error).") }
+        do { value = try JSONParser.parse(body) } catch {
+            throw FieldsealError(.payloadDoesNotFit, "The batch is not JSON: \(error).")
+        }
         guard case .array(let requests)? = value["requests"] else {
             throw FieldsealError(.payloadDoesNotFit, "The batch is {\"requests\": […]}.")
         }

@@ -106,11 +106,16 @@ enum ApplyParser {
                 query.filter = query.filter.map { .all([$0, filter]) } ?? filter
             case "groupby":
                 let parts = try ExpandParser.split(inner, at: ",").map { $0.trimmingCharacters(in: .whitespaces) }
-                guard let columns = parts.first, columns.hasPrefix("("), columns.hasSuffix(")"), parts.count <= 2 else { throw malformed }
+                guard let columns = parts.first, columns.hasPrefix("("), columns.hasSuffix(")"), parts.count <= 2 else {
+                    throw malformed
+                }
                 for name in columns.dropFirst().dropLast().split(separator: ",") {
                     let column = Self.column(name.trimmingCharacters(in: .whitespaces))
                     query.groups.append(.init(column))
-                    query.outputs.append(.init(.column(column), name: column.path.isEmpty ? nil : (column.path + [column.name]).joined(separator: "_")))
+                    query.outputs.append(
+                        .init(
+                            .column(column), name: column.path.isEmpty ? nil : (column.path + [column.name]).joined(separator: "_"))
+                    )
                 }
                 guard !query.groups.isEmpty else { throw malformed }
                 if parts.count == 2 {
@@ -132,7 +137,8 @@ enum ApplyParser {
             }
             guard words.count == 5, words[1] == "with", words[3] == "as" else { throw malformed }
             let aggregates: [String: RecordQuery.Aggregate] = [
-                "sum": .sum, "average": .average, "min": .minimum, "max": .maximum, "countdistinct": .countDistinct, "count": .countColumn,
+                "sum": .sum, "average": .average, "min": .minimum, "max": .maximum, "countdistinct": .countDistinct,
+                "count": .countColumn,
             ]
             guard let aggregate = aggregates[words[2]] else {
                 throw FieldsealError(.queryDoesNotFit, "$apply aggregates with sum, average, min, max or countdistinct.")

@@ -81,7 +81,9 @@ struct ExpressionLexer {
         while position < characters.count {
             let scalar = characters[position]
             // A sign inside of a word belongs to a date, an id or an exponent.
-            guard Self.isWordPart(scalar) || "-+{}".unicodeScalars.contains(scalar) || scalar == ":" && isTime(from: start) else { break }
+            guard Self.isWordPart(scalar) || "-+{}".unicodeScalars.contains(scalar) || scalar == ":" && isTime(from: start) else {
+                break
+            }
             position += 1
         }
         var view = String.UnicodeScalarView()
@@ -114,6 +116,7 @@ struct ExpressionLexer {
     }
 
     private static func isWordPart(_ scalar: Unicode.Scalar) -> Bool {
-        scalar.properties.isAlphabetic || ("0"..."9").contains(scalar) || scalar == "_" || scalar == "." || scalar == "$" || scalar == "*"
+        scalar.properties.isAlphabetic || ("0"..."9").contains(scalar) || scalar == "_" || scalar == "." || scalar == "$"
+            || scalar == "*"
     }
 }

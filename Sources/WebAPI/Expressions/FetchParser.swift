@@ -220,7 +220,9 @@ struct FetchParser {
                 throw FieldsealError(.queryDoesNotFit, "valueof is compared with eq, ne, lt, le, gt or ge.")
             }
             let parts = other.split(separator: ".")
-            let right = parts.count == 2 ? RecordQuery.Column(parts[1].lowercased(), alias: String(parts[0])) : .init(other.lowercased(), alias: alias)
+            let right =
+                parts.count == 2
+                ? RecordQuery.Column(parts[1].lowercased(), alias: String(parts[0])) : .init(other.lowercased(), alias: alias)
             return .compareColumns(column, comparison, right)
         }
         var values = element.all("value").map { Literal.text($0.text.trimmingCharacters(in: .whitespacesAndNewlines)) }
@@ -233,7 +235,9 @@ struct FetchParser {
         "eq": .equal, "ne": .notEqual, "neq": .notEqual, "lt": .less, "le": .lessOrEqual, "gt": .greater, "ge": .greaterOrEqual,
     ]
 
-    private static func filter(_ operation: String, _ column: RecordQuery.Column, _ values: [Literal]) throws(FieldsealError) -> Filter {
+    private static func filter(_ operation: String, _ column: RecordQuery.Column, _ values: [Literal]) throws(FieldsealError)
+        -> Filter
+    {
         func text() throws(FieldsealError) -> String {
             guard values.count == 1, case .text(let text) = values[0] else {
                 throw FieldsealError(.queryDoesNotFit, "The operator \(operation.prefix(30)) takes one value.")

@@ -72,7 +72,11 @@ struct SQLParser {
         guard !lexer.isSymbol("*") else { throw FieldsealError(.queryDoesNotFit, "SELECT * is not supported: name the columns.") }
         var item: Item
         if let aggregate = try aggregate() { item = aggregate } else { item = Item(value: .column(try column())) }
-        if try lexer.take("as") { item.name = try lexer.requireName() } else if let name = try lexer.takeAlias() { item.name = name }
+        if try lexer.take("as") {
+            item.name = try lexer.requireName()
+        } else if let name = try lexer.takeAlias() {
+            item.name = name
+        }
         return item
     }
 
@@ -110,7 +114,9 @@ struct SQLParser {
             isOuter = true
             _ = try lexer.take("outer")
             try lexer.require("join")
-        } else if try lexer.take("inner") { try lexer.require("join") } else {
+        } else if try lexer.take("inner") {
+            try lexer.require("join")
+        } else {
             guard try lexer.take("join") else { return false }
         }
         let entity = try table()
@@ -287,7 +293,9 @@ struct SQLLexer {
             token = character == "'" ? .string(text) : .name(text)
         } else if character.isLetter || character == "_" {
             token = .word(take { $0.isLetter || $0.isNumber || $0 == "_" })
-        } else if character.isASCII && character.isNumber || character == "-" && position + 1 < characters.count && characters[position + 1].isNumber {
+        } else if character.isASCII && character.isNumber
+            || character == "-" && position + 1 < characters.count && characters[position + 1].isNumber
+        {
             position += 1
             token = .number(String(character) + take { $0.isASCII && $0.isNumber || $0 == "." })
         } else {
@@ -359,7 +367,9 @@ struct SQLLexer {
     }
 
     mutating func requireNumber() throws(FieldsealError) -> Int {
-        guard case .number(let text) = token, let number = Int(text), (0...Int(Int32.max)).contains(number) else { throw unexpected("number") }
+        guard case .number(let text) = token, let number = Int(text), (0...Int(Int32.max)).contains(number) else {
+            throw unexpected("number")
+        }
         try advance()
         return number
     }

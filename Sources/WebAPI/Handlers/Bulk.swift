@@ -29,7 +29,8 @@ extension DataAPI {
             }
             return APIAnswer.json(
                 .object([
-                    representation(request).context("Microsoft.Dynamics.CRM.UpsertMultipleResponse"), .init("Results", .array(results)),
+                    representation(request).context("Microsoft.Dynamics.CRM.UpsertMultipleResponse"),
+                    .init("Results", .array(results)),
                 ]))
         default: return APIAnswer.noContent()
         }
@@ -44,7 +45,9 @@ extension DataAPI {
         }
         var members: [[JSONValue.Member]] = []
         for target in targets {
-            guard case .object(let object) = target else { throw FieldsealError(.payloadDoesNotFit, "Each of Targets is an object.") }
+            guard case .object(let object) = target else {
+                throw FieldsealError(.payloadDoesNotFit, "Each of Targets is an object.")
+            }
             if let type = target["@odata.type"]?.string,
                 type.drop(while: { $0 == "#" }) != "\(ODataPath.namespace)\(entity.logicalName)"
             {
@@ -74,7 +77,8 @@ extension DataAPI {
     /// `BulkDelete`: deletes what its query expressions match, before it answers.
     func bulkDelete(_ request: APIRequest) async throws -> APIAnswer {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
-        guard case .array(let queries)? = try request.members().first(where: { $0.name == "QuerySet" })?.value, !queries.isEmpty else {
+        guard case .array(let queries)? = try request.members().first(where: { $0.name == "QuerySet" })?.value, !queries.isEmpty
+        else {
             throw FieldsealError(.payloadDoesNotFit, "BulkDelete takes a QuerySet of query expressions.")
         }
         var writes: [RecordWrite] = []

@@ -90,7 +90,8 @@ extension DataAPI {
             let representation = representation(request)
             return APIAnswer.json(
                 .object([
-                    representation.context("$ref"), .init("@odata.id", .string(representation.address(relationship.referenced, id))),
+                    representation.context("$ref"),
+                    .init("@odata.id", .string(representation.address(relationship.referenced, id))),
                 ]))
         }
         return try await self.entity(relationship.referenced, .id(id), request)
@@ -114,7 +115,8 @@ extension DataAPI {
         if navigation.isReference { query.outputs = [.init(.column(.init(relationship.referencing.primaryID)))] }
         return try await list(
             relationship.referencing, options, query, request,
-            path: "\(entity.entitySetName)(\(record.id.text))/\(relationship.collectionProperty)\(navigation.isReference ? "/$ref" : "")",
+            path:
+                "\(entity.entitySetName)(\(record.id.text))/\(relationship.collectionProperty)\(navigation.isReference ? "/$ref" : "")",
             givesReferences: navigation.isReference)
     }
 
@@ -140,9 +142,12 @@ extension DataAPI {
             try await session.write(.upsert(relationship.referencing, member, [.init(property, .string(parent))], .mustExist))
         case (.delete, true):
             let member: RecordKey
-            if let named = navigation.member { member = named } else {
+            if let named = navigation.member {
+                member = named
+            } else {
                 guard let address = try ODataQuery(request.query, for: relationship.referencing).others["$id"] else {
-                    throw FieldsealError(.badRequest, "Which record is to be taken off? \(relationship.collectionProperty)(ID)/$ref, or $id.")
+                    throw FieldsealError(
+                        .badRequest, "Which record is to be taken off? \(relationship.collectionProperty)(ID)/$ref, or $id.")
                 }
                 member = try self.key(of: address, relationship.referencing)
             }

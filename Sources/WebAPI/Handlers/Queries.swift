@@ -15,7 +15,9 @@ extension DataAPI {
         query.unknownAttributeCode = .noSuchAttribute
         let preferences = request.preferences
         if fetch.count == nil, let size = preferences.maxPageSize { query.pageSize = min(size, RecordQuery.pageLimit) }
-        if query.groups.isEmpty, !query.isDistinct, !query.outputs.contains(where: { $0.name != nil }), !preferences.annotations.isEmpty {
+        if query.groups.isEmpty, !query.isDistinct, !query.outputs.contains(where: { $0.name != nil }),
+            !preferences.annotations.isEmpty
+        {
             query.outputs += RecordQuery.Output.names(of: query.outputs, in: entity)
         }
         let page = try await session.list(entity, query)
@@ -45,7 +47,8 @@ extension DataAPI {
 
     private func require(_ name: String, _ entity: EntityDefinition) throws(FieldsealError) {
         guard name == entity.logicalName else {
-            throw FieldsealError(.queryDoesNotFit, "The query is about another entity than the address, which is \(entity.logicalName)'s.")
+            throw FieldsealError(
+                .queryDoesNotFit, "The query is about another entity than the address, which is \(entity.logicalName)'s.")
         }
     }
 }

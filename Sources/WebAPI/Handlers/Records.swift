@@ -110,7 +110,8 @@ extension DataAPI {
         let page = try await session.retrieve(
             entity, .id(outcome.id), named(query.query.outputs, entity, request.preferences), expanding: query.expansions)
         var answered = headers
-        answered[.preferenceApplied] = ["return=representation", request.preferences.applied].compactMap(\.self).joined(separator: ",")
+        answered[.preferenceApplied] = ["return=representation", request.preferences.applied].compactMap(\.self).joined(
+            separator: ",")
         answered[.eTag] = page.records.first?.etag
         return APIAnswer.json(
             try representation(request).record(page), status: outcome.isCreated ? .created : .ok, headers: answered)

@@ -30,7 +30,9 @@ extension DataAPI {
             let set = EntityCatalog.entity(principal.entity)?.entitySetName ?? ""
             return [
                 "AccessMask": .string(rights.names),
-                "Principal": ["@odata.id": .string("\(serviceRoot)/\(set)(\(principal.id.text))"), "ownerid": .string(principal.id.text)],
+                "Principal": [
+                    "@odata.id": .string("\(serviceRoot)/\(set)(\(principal.id.text))"), "ownerid": .string(principal.id.text),
+                ],
             ]
         }
         return APIAnswer.json(
@@ -59,7 +61,9 @@ extension DataAPI {
                     .init("AccessRights", .string(rights.names)),
                 ]))
         case ("AddMembersTeam", "team", .post), ("RemoveMembersTeam", "team", .post):
-            guard case .array(let members)? = JSONValue.object(try request.members())["Members"], members.count <= APILimits.bulkCount else {
+            guard case .array(let members)? = JSONValue.object(try request.members())["Members"],
+                members.count <= APILimits.bulkCount
+            else {
                 throw FieldsealError(.payloadDoesNotFit, "\(name) takes Members: users by their systemuserid.")
             }
             let users = try members.map { try principal($0, "Members").id }
@@ -82,18 +86,22 @@ extension DataAPI {
             let json = text.contains("\"") ? text : text.replacing("'", with: "\"")
             if let value = try? JSONParser.parse(Array(json.utf8)) { return value }
         }
-        throw FieldsealError(.badRequest, "The parameter \(name) is missing, or is no JSON: (\(name)=@t)?@t={'@odata.id':'mailboxes(ID)'}.")
+        throw FieldsealError(
+            .badRequest, "The parameter \(name) is missing, or is no JSON: (\(name)=@t)?@t={'@odata.id':'mailboxes(ID)'}.")
     }
 
     private func record(_ value: JSONValue?, _ name: String) throws(FieldsealError) -> (EntityDefinition, UUID) {
-        if let address = value?["@odata.id"]?.string, let (entity, key) = try RecordInput.reference(address), case .id(let id) = key {
+        if let address = value?["@odata.id"]?.string, let (entity, key) = try RecordInput.reference(address), case .id(let id) = key
+        {
             return (entity, id)
         }
         if case .object(let members)? = value {
             let type = value?["@odata.type"]?.string.map { String($0.drop { $0 == "#" }).strippingNamespace }
             for member in members {
                 guard let text = member.value.string, let id = UUID(uuidString: text) else { continue }
-                if let entity = EntityCatalog.all.first(where: { $0.primaryID == member.name && (type == nil || type == $0.logicalName) }) {
+                if let entity = EntityCatalog.all.first(where: {
+                    $0.primaryID == member.name && (type == nil || type == $0.logicalName)
+                }) {
                     return (entity, id)
                 }
             }

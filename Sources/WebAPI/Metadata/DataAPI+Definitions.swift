@@ -63,7 +63,8 @@ extension DataAPI {
 
     private func entity(_ key: String) throws(FieldsealError) -> EntityDefinition {
         let all = EntityCatalog.all.map(Definitions.entity)
-        guard let name = try find(key, "LogicalName", in: all)["LogicalName"]?.string, let entity = EntityCatalog.entity(name) else {
+        guard let name = try find(key, "LogicalName", in: all)["LogicalName"]?.string, let entity = EntityCatalog.entity(name)
+        else {
             throw ODataPath.unknown("EntityDefinitions")
         }
         return entity
@@ -90,7 +91,10 @@ extension DataAPI {
     private func expanded(_ value: JSONValue, _ entity: EntityDefinition, _ view: MetadataView) -> JSONValue {
         guard case .object(var members) = value else { return value }
         if view.expands("Attributes") {
-            members.append(.init("Attributes", .array(entity.attributes.map { view.nested("Attributes", Definitions.attribute($0, of: entity)) })))
+            members.append(
+                .init(
+                    "Attributes", .array(entity.attributes.map { view.nested("Attributes", Definitions.attribute($0, of: entity)) })
+                ))
         }
         if view.expands("Keys") { members.append(.init("Keys", .array(Definitions.keys(of: entity)))) }
         if view.expands("OneToManyRelationships") {

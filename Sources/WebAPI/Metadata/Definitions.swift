@@ -59,7 +59,10 @@ enum Definitions {
             .init("IsEncrypted", .bool(attribute.isEncrypted)),
             .init(
                 "IsValidForAdvancedFind",
-                ["Value": .bool(!attribute.isEncrypted), "CanBeChanged": false, "ManagedPropertyLogicalName": "canmodifysearchsettings"]),
+                [
+                    "Value": .bool(!attribute.isEncrypted), "CanBeChanged": false,
+                    "ManagedPropertyLogicalName": "canmodifysearchsettings",
+                ]),
             .init("IsAuditEnabled", managed(false, "canmodifyauditsettings")),
             .init("IsCustomizable", managed(false, "iscustomizable")),
             .init("IsRenameable", managed(false, "isrenameable")),
@@ -72,11 +75,14 @@ enum Definitions {
         ]
         switch attribute.type {
         case .string(let length):
-            members += [.init("MaxLength", .integer(Int64(length))), .init("Format", "Text"), .init("FormatName", ["Value": "Text"])]
+            members += [
+                .init("MaxLength", .integer(Int64(length))), .init("Format", "Text"), .init("FormatName", ["Value": "Text"]),
+            ]
         case .memo(let length): members += [.init("MaxLength", .integer(Int64(length))), .init("Format", "TextArea")]
         case .integer(let range):
             members += [
-                .init("MinValue", .integer(range.lowerBound)), .init("MaxValue", .integer(range.upperBound)), .init("Format", "None"),
+                .init("MinValue", .integer(range.lowerBound)), .init("MaxValue", .integer(range.upperBound)),
+                .init("Format", "None"),
             ]
         case .bigInt: members += [.init("MinValue", .integer(.min)), .init("MaxValue", .integer(.max))]
         case .decimal: members += [.init("Precision", 10)]
@@ -157,7 +163,8 @@ enum Definitions {
     static func label(_ text: String) -> JSONValue {
         guard !text.isEmpty else { return ["LocalizedLabels": [], "UserLocalizedLabel": nil] }
         let label: JSONValue = [
-            "Label": .string(text), "LanguageCode": 1033, "IsManaged": true, "MetadataId": .string(id("label", text)), "HasChanged": nil,
+            "Label": .string(text), "LanguageCode": 1033, "IsManaged": true, "MetadataId": .string(id("label", text)),
+            "HasChanged": nil,
         ]
         return ["LocalizedLabels": .array([label]), "UserLocalizedLabel": label]
     }

@@ -18,10 +18,12 @@ enum MetadataDocument {
         for entity in EntityCatalog.all {
             xml += "<EntitySet Name=\"\(entity.entitySetName)\" EntityType=\"Microsoft.Dynamics.CRM.\(entity.logicalName)\">\n"
             for relationship in entity.manyToOne {
-                xml += "<NavigationPropertyBinding Path=\"\(relationship.navigationProperty)\" Target=\"\(relationship.referenced.entitySetName)\"/>\n"
+                xml +=
+                    "<NavigationPropertyBinding Path=\"\(relationship.navigationProperty)\" Target=\"\(relationship.referenced.entitySetName)\"/>\n"
             }
             for relationship in entity.oneToMany {
-                xml += "<NavigationPropertyBinding Path=\"\(relationship.collectionProperty)\" Target=\"\(relationship.referencing.entitySetName)\"/>\n"
+                xml +=
+                    "<NavigationPropertyBinding Path=\"\(relationship.collectionProperty)\" Target=\"\(relationship.referencing.entitySetName)\"/>\n"
             }
             xml += "</EntitySet>\n"
         }
@@ -40,19 +42,23 @@ enum MetadataDocument {
             if attribute.isEncrypted { facets += " DefaultValue=\"null\"" }
             xml += "<Property Name=\"\(attribute.propertyName)\" Type=\"\(attribute.type.edm)\"\(facets)"
             // Lookups are written by their navigation properties.
-            let isComputed = attribute.type.isReference || !attribute.validFor.contains(.create) && !attribute.validFor.contains(.update)
+            let isComputed =
+                attribute.type.isReference || !attribute.validFor.contains(.create) && !attribute.validFor.contains(.update)
             xml += isComputed ? "><Annotation Term=\"Org.OData.Core.V1.Computed\" Bool=\"true\"/></Property>\n" : "/>\n"
         }
         for relationship in entity.manyToOne {
-            xml += "<NavigationProperty Name=\"\(relationship.navigationProperty)\" Type=\"mscrm.\(relationship.referenced.logicalName)\""
+            xml +=
+                "<NavigationProperty Name=\"\(relationship.navigationProperty)\" Type=\"mscrm.\(relationship.referenced.logicalName)\""
             xml += " Partner=\"\(relationship.collectionProperty)\">"
             if !relationship.attribute.type.isPolymorphicOrOwner {
-                xml += "<ReferentialConstraint Property=\"\(relationship.attribute.propertyName)\" ReferencedProperty=\"\(relationship.referenced.primaryID)\"/>"
+                xml +=
+                    "<ReferentialConstraint Property=\"\(relationship.attribute.propertyName)\" ReferencedProperty=\"\(relationship.referenced.primaryID)\"/>"
             }
             xml += "</NavigationProperty>\n"
         }
         for relationship in entity.oneToMany {
-            xml += "<NavigationProperty Name=\"\(relationship.collectionProperty)\" Type=\"Collection(mscrm.\(relationship.referencing.logicalName))\""
+            xml +=
+                "<NavigationProperty Name=\"\(relationship.collectionProperty)\" Type=\"Collection(mscrm.\(relationship.referencing.logicalName))\""
             xml += " Partner=\"\(relationship.navigationProperty)\"/>\n"
         }
         return xml + "</EntityType>\n"
@@ -67,7 +73,8 @@ enum MetadataDocument {
             "RetrieveDataEncryptionKeyChange",
             [
                 ("IsRunning", "Edm.Boolean"), ("Phase", "Edm.String"), ("Cells", "Edm.Int64"), ("EstimatedTotal", "Edm.Int64"),
-                ("Percent", "Edm.Int32"), ("CellsPerSecond", "Edm.Decimal"), ("SecondsLeft", "Edm.Decimal"), ("StartedBy", "Edm.String"),
+                ("Percent", "Edm.Int32"), ("CellsPerSecond", "Edm.Decimal"), ("SecondsLeft", "Edm.Decimal"),
+                ("StartedBy", "Edm.String"),
             ]
         ),
     ]
@@ -77,7 +84,8 @@ enum MetadataDocument {
         for (name, results) in functions {
             xml += "<ComplexType Name=\"\(name)Response\">"
             for result in results { xml += "<Property Name=\"\(result.name)\" Type=\"\(result.type)\"/>" }
-            xml += "</ComplexType>\n<Function Name=\"\(name)\"><ReturnType Type=\"mscrm.\(name)Response\" Nullable=\"false\"/></Function>\n"
+            xml +=
+                "</ComplexType>\n<Function Name=\"\(name)\"><ReturnType Type=\"mscrm.\(name)Response\" Nullable=\"false\"/></Function>\n"
         }
         xml += """
             <ComplexType Name="CreateMultipleResponse"><Property Name="Ids" Type="Collection(Edm.Guid)"/></ComplexType>

@@ -13,7 +13,8 @@ struct OpenAPIDocument {
             "openapi": "3.0.3",
             "info": [
                 "title": "Fieldseal Web API", "version": "9.2",
-                "description": "Records with encrypted attributes, and the messages about their key. See $metadata for the whole model.",
+                "description":
+                    "Records with encrypted attributes, and the messages about their key. See $metadata for the whole model.",
             ],
             "servers": [["url": .string(serviceRoot)]],
             "security": [["bearer": []]],
@@ -32,14 +33,20 @@ struct OpenAPIDocument {
                 "get",
                 operation(
                     "list_\(entity.logicalName)", "Lists records", Self.listOptions,
-                    ["200": Self.content(["type": "object", "required": ["value"], "properties": ["value": ["type": "array", "items": reference]]])])),
+                    [
+                        "200": Self.content([
+                            "type": "object", "required": ["value"],
+                            "properties": ["value": ["type": "array", "items": reference]],
+                        ])
+                    ]))
         ]
         if entity.messages.contains(.create) {
             collection.append(
                 .init(
                     "post",
                     operation(
-                        "create_\(entity.logicalName)", "Creates a record", [], ["204": Self.created], body: "\(entity.logicalName)_create")))
+                        "create_\(entity.logicalName)", "Creates a record", [], ["204": Self.created],
+                        body: "\(entity.logicalName)_create")))
         }
         let key: JSONValue = ["name": "id", "in": "path", "required": true, "schema": ["type": "string", "format": "uuid"]]
         var record: [JSONValue.Member] = [
@@ -48,7 +55,8 @@ struct OpenAPIDocument {
         ]
         if entity.messages.contains(.update) {
             let match: JSONValue = [
-                "name": "If-Match", "in": "header", "description": "* to update only, or the ETag that was read", "schema": ["type": "string"],
+                "name": "If-Match", "in": "header", "description": "* to update only, or the ETag that was read",
+                "schema": ["type": "string"],
             ]
             record.append(
                 .init(
@@ -59,7 +67,9 @@ struct OpenAPIDocument {
         }
         if entity.messages.contains(.delete) {
             record.append(
-                .init("delete", operation("delete_\(entity.logicalName)", "Deletes a record", [], ["204": ["description": "Deleted"]])))
+                .init(
+                    "delete", operation("delete_\(entity.logicalName)", "Deletes a record", [], ["204": ["description": "Deleted"]])
+                ))
         }
         return [
             .init("/\(entity.entitySetName)", .object(collection)), .init("/\(entity.entitySetName)({id})", .object(record)),
@@ -86,7 +96,9 @@ struct OpenAPIDocument {
         _ answers: JSONValue,
         body: String? = nil
     ) -> JSONValue {
-        let failure: JSONValue = ["description": "Refused", "content": ["application/json": ["schema": ["$ref": "#/components/schemas/error"]]]]
+        let failure: JSONValue = [
+            "description": "Refused", "content": ["application/json": ["schema": ["$ref": "#/components/schemas/error"]]],
+        ]
         guard case .object(var responses) = answers else { return .null }
         responses += ["400", "401", "403", "404", "405", "412", "413", "428", "429", "500", "501", "503"].map { .init($0, failure) }
         if id.hasPrefix("get_") { responses.append(.init("304", ["description": "Not modified"])) }
@@ -121,7 +133,8 @@ struct OpenAPIDocument {
         ["name": "Prefer", "in": "header", "schema": ["type": "string"], "description": "odata.maxpagesize=N"],
     ]
     private static let created: JSONValue = [
-        "description": "Done", "headers": ["OData-EntityId": ["schema": ["type": "string"], "description": "The record's address"]],
+        "description": "Done",
+        "headers": ["OData-EntityId": ["schema": ["type": "string"], "description": "The record's address"]],
     ]
 
     private static func content(_ schema: JSONValue) -> JSONValue {
@@ -135,7 +148,7 @@ struct OpenAPIDocument {
                 "error": [
                     "type": "object", "required": ["code", "message"],
                     "properties": ["code": ["type": "string"], "message": ["type": "string"]],
-                ],
+                ]
             ],
         ]
     }
@@ -146,7 +159,8 @@ struct OpenAPIDocument {
             .object(
                 entity.attributes.filter { $0.validFor.contains(use) && (use == .read || !Self.isServers($0)) }.map { attribute in
                     use != .read && attribute.type.isReference
-                        ? .init("\(attribute.logicalName)@odata.bind", ["type": "string", "description": "The address of a record"])
+                        ? .init(
+                            "\(attribute.logicalName)@odata.bind", ["type": "string", "description": "The address of a record"])
                         : .init(attribute.propertyName, schema(attribute, isRead: use == .read))
                 })
         }
@@ -168,12 +182,17 @@ struct OpenAPIDocument {
         case .picklist, .state, .status:
             let options = attribute.type.options?.options ?? []
             members = [
-                .init("type", "integer"), .init("enum", .array(options.map { .integer($0.value) } + (isRead || attribute.required != .system ? [.null] : []))),
+                .init("type", "integer"),
+                .init(
+                    "enum", .array(options.map { .integer($0.value) } + (isRead || attribute.required != .system ? [.null] : []))),
                 .init("description", .string(options.map { "\($0.value): \($0.label)" }.joined(separator: "; "))),
             ]
         case .boolean: members = [.init("type", "boolean")]
         case .integer(let range):
-            members = [.init("type", "integer"), .init("minimum", .integer(range.lowerBound)), .init("maximum", .integer(range.upperBound))]
+            members = [
+                .init("type", "integer"), .init("minimum", .integer(range.lowerBound)),
+                .init("maximum", .integer(range.upperBound)),
+            ]
         case .bigInt: members = [.init("type", "integer"), .init("format", "int64")]
         case .decimal: members = [.init("type", "number")]
         case .dateTime: members = [.init("type", "string"), .init("format", "date-time")]
@@ -181,7 +200,9 @@ struct OpenAPIDocument {
         case .image: members = [.init("type", "string"), .init("format", "byte")]
         }
         if isRead || attribute.required != .system { members.append(.init("nullable", true)) }
-        if attribute.isEncrypted { members.append(.init("description", "Encrypted: set like any other attribute, and read as null.")) }
+        if attribute.isEncrypted {
+            members.append(.init("description", "Encrypted: set like any other attribute, and read as null."))
+        }
         return .object(members)
     }
 }

@@ -122,7 +122,8 @@ struct ODataQuery: Sendable {
         var order: [RecordQuery.Order] = []
         for part in value.split(separator: ",") {
             let words = part.split(separator: " ")
-            guard let path = words.first, words.count <= 2, words.count == 1 || ["asc", "desc"].contains(words[1].lowercased()) else {
+            guard let path = words.first, words.count <= 2, words.count == 1 || ["asc", "desc"].contains(words[1].lowercased())
+            else {
                 throw FieldsealError(.queryDoesNotFit, "$orderby takes attributes, each followed by asc or desc or neither.")
             }
             var steps = path.split(separator: "/").map(String.init)
@@ -148,7 +149,8 @@ extension String {
 enum SkipToken {
     static func write(_ token: RecordQuery.PageToken) -> String {
         let values = JSONValue.array(
-            [token.remaining.map { .integer(Int64($0)) } ?? .null, .integer(Int64(token.offset))] + token.values.map(JSONValue.text))
+            [token.remaining.map { .integer(Int64($0)) } ?? .null, .integer(Int64(token.offset))] + token.values.map(JSONValue.text)
+        )
         return Data(values.utf8).base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
     }
 

@@ -21,10 +21,11 @@ final class ErrorMiddleware: RouterMiddleware {
         defer { inFlight.subtract(1, ordering: .relaxed) }
         var response: Response
         if running > limit {
-            response = APIAnswer.error(
-                FieldsealError(.concurrentRequestsExceeded, "The server is busy. Try again.", retryAfter: 1),
-                status: .serviceUnavailable
-            ).response
+            response =
+                APIAnswer.error(
+                    FieldsealError(.concurrentRequestsExceeded, "The server is busy. Try again.", retryAfter: 1),
+                    status: .serviceUnavailable
+                ).response
         } else {
             do {
                 response = try await next(request, context)
