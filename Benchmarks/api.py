@@ -4,11 +4,16 @@ import pathlib
 import re
 import subprocess
 import tempfile
+import time
 
+import psycopg
+import requests as http
 from bench import ROOT, paired, record
 from service import Deployment
 
-FIGURES = ["api/create", "api/read"]
+FIGURES = ["api/create", "api/read", "api/list", "api/seal-cost", "api/memory"]
+PAGE = 5_000
+LISTED = "mailboxid,name,emailaddress,statecode,statuscode,createdon,modifiedon,versionnumber,_ownerid_value,ispasswordset"
 CONNECTIONS = 16
 SECONDS = 5
 
@@ -40,6 +45,52 @@ def pgbench(service, script):
     return float(re.search(r"tps = ([\d.]+)", output.stdout).group(1))
 
 
+def requests(service, count, path):
+    """Sends so many reads; any answer but 2xx ends the measurement."""
+    command = ["h2load", "--h1", "-c", str(CONNECTIONS), "-t", "1", "-n", str(count), "-H", f"Authorization: Bearer {service.token()}"]
+    output = subprocess.run([*command, f"{service.api}/{path}"], capture_output=True, text=True, check=True).stdout
+    assert f"status codes: {count} 2xx" in output, output
+
+
+def resident(service):
+    """MiB."""
+    status = pathlib.Path(f"/proc/{service.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) / 1024
+
+
+def rows_per_second(measure, repetitions=20):
+    start = time.monotonic()
+    for _ in range(repetitions):
+        measure()
+    return PAGE * repetitions / (time.monotonic() - start)
+
+
+def run_list(service):
+    service.sql(
+        "INSERT INTO org_contoso.mailbox (mailboxid, name, emailaddress) "
+        "SELECT gen_random_uuid(), 'mailbox ' || i, 'mailbox' || i || '@contoso.test' FROM generate_series(1, %s) AS i", [PAGE])
+    service.sql("ANALYZE org_contoso.mailbox")
+    session = http.Session()
+    session.trust_env, session.verify = False, service.dev["caFile"]
+    session.headers["Authorization"] = f"Bearer {service.token()}"
+    columns = LISTED.replace("_ownerid_value", "ownerid")
+
+    def page():
+        content = session.get(f"{service.api}/mailboxes?$select={LISTED}").content
+        assert content.count(b'"mailboxid"') == PAGE
+
+    with psycopg.connect(service.dev["postgres"]) as connection:
+
+        def copied():
+            with connection.cursor().copy(
+                    f"COPY (SELECT {columns} FROM org_contoso.mailbox ORDER BY mailboxid LIMIT {PAGE}) TO STDOUT") as copy:
+                for _ in copy:
+                    pass
+
+        ours, reference = paired(lambda: rows_per_second(page), lambda: rows_per_second(copied))
+    record("api/list", ours / reference, ">= 0.2", rowsPerSecond=round(ours), copy=round(reference))
+
+
 def run(names):
     service = Deployment()
     try:
@@ -55,5 +106,17 @@ def run(names):
                 lambda: load(service, f"mailboxes({id})?$select=name,password,ispasswordset"),
                 lambda: load(service, f"{service.base}/healthz"))
             record("api/read", ours / reference, ">= 0.5", requestsPerSecond=round(ours), constantAnswer=round(reference))
+        if "api/seal-cost" in names:
+            sealed, plain = b'{"name":"bench","password":"an ordinary mailbox password 32b"}', b'{"name":"bench"}'
+            ours, reference = paired(lambda: load(service, "mailboxes", sealed), lambda: load(service, "mailboxes", plain))
+            record("api/seal-cost", ours / reference, ">= 0.8", requestsPerSecond=round(ours), withoutPassword=round(reference))
+        if "api/memory" in names:
+            id = service.create("mailboxes", {"name": "bench", "password": "s"})
+            requests(service, 1_000, f"mailboxes({id})")
+            before = resident(service)
+            requests(service, 99_000, f"mailboxes({id})")
+            record("api/memory", resident(service) / before, "<= 1.1", mebibytes=round(resident(service), 1), before=round(before, 1))
+        if "api/list" in names:
+            run_list(service)
     finally:
         service.remove()

@@ -14,6 +14,9 @@ static const unsigned char config_0002[] = {
 static const unsigned char config_0003[] = {
 #embed "../../migrations/config/0003_inspection.sql"
 };
+static const unsigned char config_0004[] = {
+#embed "../../migrations/config/0004_sessions.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -29,6 +32,7 @@ static const struct embedded_file files[] = {
     {"config/0001_cells.sql", config_0001, sizeof config_0001},
     {"config/0002_deployment.sql", config_0002, sizeof config_0002},
     {"config/0003_inspection.sql", config_0003, sizeof config_0003},
+    {"config/0004_sessions.sql", config_0004, sizeof config_0004},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},

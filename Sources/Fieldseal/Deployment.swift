@@ -12,6 +12,7 @@ public struct Deployment: Sendable {
     public let kek: KeyEncryptionKey
     public let policy: KeyPolicy
     let keyring: Keyring
+    let sessions = SessionCache()
 
     public init(conninfo: String, pool: ConnectionPool, kek: KeyEncryptionKey, policy: KeyPolicy = KeyPolicy()) {
         self.conninfo = conninfo

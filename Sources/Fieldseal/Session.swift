@@ -9,23 +9,36 @@ public struct Session: Sendable {
     let deployment: Deployment
     /// What was read when the session began; whatever depends on the current key reads again when that proves stale.
     let state: OrganizationState
+    /// Whether the state is that of an earlier session, which ``run(_:on:)`` checks along with its statements.
+    let isAssumed: Bool
 
     /// Begins a session for an API client whose token was verified.
     ///
     /// - Throws: ``FieldsealError`` `.noResource` for an unknown organization; `.accessDenied` when the client is
     ///   disabled, or its row was not made by this service.
+    ///
+    /// - Parameter assuming: Whether what an earlier session of the client read may be assumed. Then only reads and writes of
+    ///   records are allowed, which throw ``StaleSession`` when it proves wrong.
     public static func begin(
         _ deployment: Deployment,
         organization name: String,
         client: UUID,
         address: String?,
-        requestID: String
+        requestID: String,
+        assuming: Bool = false
     ) async throws -> Session {
-        let state = try await deployment.pool.withConnection { try OrganizationState.read(name, client: client, on: $0) }
+        let known = assuming ? deployment.sessions.state(of: client, in: name) : nil
+        let state: OrganizationState
+        if let known {
+            state = known
+        } else {
+            state = try await deployment.pool.withConnection { try OrganizationState.read(name, client: client, on: $0) }
+        }
         guard let row = state.client, let role = Role(rawValue: row.role),
-            constantTimeEqual(
-                row.tag,
-                try ClientRegistry(deployment).clientTag(client, state.organization.id, row.systemUserID, row.role))
+            try known != nil
+                || constantTimeEqual(
+                    row.tag,
+                    try ClientRegistry(deployment).clientTag(client, state.organization.id, row.systemUserID, row.role))
         else {
             throw FieldsealError(
                 .accessDenied,
@@ -34,13 +47,16 @@ public struct Session: Sendable {
         let caller = Caller(
             actor: "client:\(row.name)", clientID: client, systemUserID: row.systemUserID, role: role, address: address,
             requestID: requestID)
-        return Session(organization: state.organization, caller: caller, deployment: deployment, state: state)
+        if known == nil { deployment.sessions.keep(state, of: client) }
+        return Session(
+            organization: state.organization, caller: caller, deployment: deployment, state: state, isAssumed: known != nil)
     }
 
     /// Begins a session for the command line.
     public static func begin(_ deployment: Deployment, organization name: String, caller: Caller) async throws -> Session {
         let state = try await deployment.pool.withConnection { try OrganizationState.read(name, on: $0) }
-        return Session(organization: state.organization, caller: caller, deployment: deployment, state: state)
+        return Session(
+            organization: state.organization, caller: caller, deployment: deployment, state: state, isAssumed: false)
     }
 
     /// The organization of that name.

@@ -140,8 +140,7 @@ public actor PostgresConnection {
                     PQexecPrepared(handle, name, Int32(parameters.count), values, lengths, formats, 1)
                 }
             )
-        } catch let error as PostgresError where error.sqlState == "0A000" || error.sqlState == "26000" {
-            // A table changed under the plan, or a pooler gave us another server process.
+        } catch let error as PostgresError where error.isStalePlan {
             preparedNames[sql] = nil
             guard PQtransactionStatus(handle) == PQTRANS_IDLE else { throw error }
             return try query(sql, parameters)
@@ -154,6 +153,14 @@ public actor PostgresConnection {
     ///
     /// - Throws: The first statement's error; the others were not run.
     public func pipeline(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [PostgresResult] {
+        do {
+            return try pipelineOnce(statements)
+        } catch let error as PostgresError where error.isStalePlan && isIdle {
+            return try pipelineOnce(statements)
+        }
+    }
+
+    private func pipelineOnce(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [PostgresResult] {
         try Task.checkCancellation()
         let handle = try open()
         guard PQenterPipelineMode(handle) == 1 else { throw PostgresError(connection: handle) }

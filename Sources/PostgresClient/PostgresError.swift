@@ -32,6 +32,9 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         kind == .connection || kind == .unknownOutcome || sqlState.hasPrefix("08") || sqlState.hasPrefix("57P")
     }
 
+    /// Whether a table changed under a prepared statement's plan, or a pooler gave us another server process.
+    var isStalePlan: Bool { sqlState == "0A000" || sqlState == "26000" }
+
     public var description: String {
         sqlState.isEmpty ? message : "\(message) [\(sqlState)]"
     }

@@ -79,14 +79,34 @@ public struct WebAPI: Sendable {
         let organization = try context.parameters.require("organization")
         let version = try context.parameters.require("version")
         guard ["v9.0", "v9.1", "v9.2"].contains(version) else { throw ODataPath.unknown(version) }
-        let session = try await session(request, context, organization)
+        let client = try await client(request, organization)
         let prefix = "/\(organization)/api/data/\(version)"
         let path = String(request.uri.path.dropFirst(prefix.count))
         let isBulk = path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.hasSuffix("/%24batch")
+        guard request.uri.string.utf8.count <= APILimits.urlLength else {
+            let message = "A URL may be 32 KiB long. Send the query in a $batch."
+            return APIAnswer.error(FieldsealError(.badRequest, message), status: .init(code: 414))
+        }
         let call = APIRequest(
             method: request.method, path: path, query: request.uri.query, headers: request.headers,
             body: try await body(request, upTo: isBulk ? APILimits.bulkLength : APILimits.bodyLength))
-        return try await DataAPI(session: session, serviceRoot: tokens.baseURL + prefix).answer(call)
+        let resource = Result { try ODataPath(Substring(path)) }
+        func answer(assuming: Bool) async throws -> APIAnswer {
+            let session = try await Session.begin(
+                deployment, organization: organization, client: client, address: context.peerAddress, requestID: context.requestID,
+                assuming: assuming)
+            return try await DataAPI(session: session, serviceRoot: tokens.baseURL + prefix).answer(call, at: resource.get())
+        }
+        do {
+            return try await answer(assuming: (try? resource.get()).map(DataAPI.mayAssume) ?? false)
+        } catch is StaleSession {
+            return try await answer(assuming: false)
+        } catch let error as FieldsealError {
+            // It may have been refused before anything was checked: a client that may do nothing is told nothing else.
+            _ = try await Session.begin(
+                deployment, organization: organization, client: client, address: context.peerAddress, requestID: context.requestID)
+            throw error
+        }
     }
 
     /// Whether requests can be served: the database answers and is migrated, and the key-encryption key is the right one.

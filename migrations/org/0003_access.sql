@@ -20,7 +20,7 @@ CREATE TABLE principal_access (
 CREATE INDEX ON principal_access (principal_id);
 COMMENT ON TABLE principal_access IS 'Records that were shared, and what may be done with them: 1 read, 2 write, 65536 delete, 262144 share, 524288 assign.';
 
-CREATE FUNCTION forget_access() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION forget_access() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     EXECUTE format('DELETE FROM %I.principal_access WHERE record_id = ($1).%I', TG_TABLE_SCHEMA, TG_ARGV[0]) USING OLD;
     RETURN NULL;

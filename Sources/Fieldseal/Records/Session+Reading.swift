@@ -152,7 +152,7 @@ private struct Reading {
         let rows: PostgresResult
         var count: Int?
         do {
-            rows = try connection.query(plan.sql, plan.parameters)
+            rows = try session.run([(plan.sql, plan.parameters)], on: connection)[0]
             if let (sql, parameters) = plan.count { count = try connection.query(sql, parameters)[0].decode(0) }
         } catch let error as PostgresError where error.sqlState.hasPrefix("22") {
             throw FieldsealError(.queryDoesNotFit, "A value in this query is out of its type's range.")

@@ -26,8 +26,15 @@ extension Session {
         let prepared = try writes.map { try PreparedWrite($0, for: self) }
         guard !prepared.isEmpty else { return [] }
         let run: @Sendable (CurrentKey?, isolated PostgresConnection) throws -> [WriteOutcome] = { key, connection in
-            guard prepared.count > 1 else { return [try prepared[0].run(key, on: connection)] }
-            return try connection.transaction { try prepared.map { try $0.run(key, on: connection) } }
+            guard prepared.count > 1 || !prepared[0].isOneStep else { return [try prepared[0].run(key, on: connection)] }
+            guard prepared.count > 1 else {
+                try confirm(on: connection)
+                return [try prepared[0].run(key, on: connection)]
+            }
+            return try connection.transaction {
+                try confirm(on: connection)
+                return try prepared.map { try $0.run(key, on: connection) }
+            }
         }
         var attempt = 1
         while true {
@@ -65,6 +72,15 @@ private struct PreparedWrite: Sendable {
 
     private var organization: Organization { session.organization }
     private var caller: Caller { session.caller }
+
+    /// Whether nothing is read before the write itself.
+    var isOneStep: Bool {
+        switch action {
+        case .create(let input, _): input.references.isEmpty
+        case .upsert(let input, .id, _, _, _): input.references.isEmpty
+        default: false
+        }
+    }
 
     init(_ write: RecordWrite, for session: Session) throws {
         self.session = session
@@ -147,7 +163,7 @@ private struct PreparedWrite: Sendable {
         if entity.logicalName == EntityDefinition.systemUser.logicalName {
             statements.append(draft.userSettings(in: organization).statement(in: organization))
         }
-        let results = try connection.pipeline(statements)
+        let results = try session.run(statements, on: connection)
         return WriteOutcome(id: id, versionNumber: Int64(try results[0][0].decode(0, as: Int.self)), isCreated: true)
     }
 
@@ -260,7 +276,7 @@ private struct PreparedWrite: Sendable {
             }
         }
         let (sql, parameters) = try update.statement(where: conditions, cells: cells, key?.version)
-        let rows = try connection.query(sql, parameters)
+        let rows = try session.run([(sql, parameters)], on: connection)[0]
         guard let row = rows.first else {
             if condition != .none || depth != .organization { try refuseMissing(id, condition, depth, on: connection) }
             return nil

@@ -19,6 +19,18 @@ public final class TokenIssuer: Sendable {
     /// The address under which clients reach this service, without a trailing slash.
     public let baseURL: String
     private let keys = Mutex<Keys>(Keys())
+    /// Tokens that were verified, by their SHA-256, so that each is verified once.
+    private let verified = Mutex<[Data: Verified]>([:])
+
+    private struct Verified {
+        let client: UUID
+        let organization: String
+        let kid: String
+        let expiresOn: Date
+    }
+
+    /// Tokens that are remembered at most; past it, all are forgotten.
+    private static let verifiedLimit = 10_000
 
     private struct Keys {
         var collection = JWTKeyCollection()
@@ -54,6 +66,12 @@ public final class TokenIssuer: Sendable {
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for a token that is malformed, forged, expired, or another's.
     public func verify(_ token: String, for organization: String) async throws -> UUID {
+        let digest = Data(SHA256.hash(data: Data(token.utf8)))
+        if let known = verified.withLock({ $0[digest] }), known.organization == organization, known.expiresOn > Date(),
+            keys.withLock({ $0.publicKeys[known.kid] != nil })
+        {
+            return known.client
+        }
         let header = try Self.header(of: token)
         // The library would take the algorithm from the header; here there is one.
         guard header.alg == "ES256" else { throw Self.refused("is not signed with ES256") }
@@ -68,6 +86,10 @@ public final class TokenIssuer: Sendable {
         guard claims.iss == issuer(organization), claims.aud == audience(organization),
             let client = UUID(uuidString: claims.appid)
         else { throw Self.refused("is for another organization") }
+        verified.withLock { tokens in
+            if tokens.count >= Self.verifiedLimit { tokens.removeAll() }
+            tokens[digest] = Verified(client: client, organization: organization, kid: header.kid, expiresOn: claims.exp.value)
+        }
         return client
     }
 

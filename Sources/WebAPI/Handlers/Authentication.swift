@@ -4,18 +4,15 @@ import HTTPTypes
 import Hummingbird
 
 extension WebAPI {
-    /// Begins the session that a request's bearer token allows (RFC 6750 section 2.1).
-    func session(_ request: Request, _ context: APIContext, _ organization: String) async throws -> Session {
+    /// The client whom a request's bearer token was issued to (RFC 6750 section 2.1).
+    func client(_ request: Request, _ organization: String) async throws -> UUID {
         guard let header = request.headers[.authorization] else {
             throw FieldsealError(.accessDenied, "The request has no access token: Authorization: Bearer TOKEN.")
         }
-        let parts = header.split(separator: " ", maxSplits: 1)
-        guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+        guard header.utf8.count > 7, header.prefix(7).lowercased() == "bearer " else {
             throw FieldsealError(.accessDenied, "The Authorization header is not of the form Bearer TOKEN.")
         }
-        let client = try await tokens.verify(parts[1].trimmingCharacters(in: .whitespaces), for: organization)
-        return try await Session.begin(
-            deployment, organization: organization, client: client, address: context.peerAddress, requestID: context.requestID)
+        return try await tokens.verify(String(header.dropFirst(7).trimmed), for: organization)
     }
 
     /// The collected body.

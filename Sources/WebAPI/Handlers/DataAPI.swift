@@ -8,17 +8,27 @@ struct DataAPI: Sendable {
     /// The address of the API with its version.
     let serviceRoot: String
 
+    /// Whether a request is a read or a write of records and nothing else, so that its session may assume what an earlier one
+    /// read: PostgreSQL checks it along with the records.
+    static func mayAssume(_ path: ODataPath) -> Bool {
+        switch path {
+        case .entitySet, .entity: true
+        default: false
+        }
+    }
+
     func representation(_ request: APIRequest) -> Representation {
         Representation(serviceRoot: serviceRoot, preferences: request.preferences)
     }
 
     /// - Throws: Whatever refuses the request; ``APIAnswer/answer(to:)`` makes an answer of it.
     func answer(_ request: APIRequest) async throws -> APIAnswer {
-        guard request.path.utf8.count + (request.query?.utf8.count ?? 0) <= APILimits.urlLength else {
-            return APIAnswer.error(
-                FieldsealError(.badRequest, "A URL may be 32 KiB long. Send the query in a $batch."), status: .init(code: 414))
-        }
-        switch try ODataPath(Substring(request.path)) {
+        return try await answer(request, at: ODataPath(Substring(request.path)))
+    }
+
+    /// The same for a path that was parsed already.
+    func answer(_ request: APIRequest, at path: ODataPath) async throws -> APIAnswer {
+        switch path {
         case .serviceRoot: return try get(request) { serviceDocument(representation(request)) }
         case .metadata: return try get(request) { APIAnswer.xml(MetadataDocument.xml) }
         case .description: return try get(request) { APIAnswer.json(OpenAPIDocument(serviceRoot: serviceRoot).json) }

@@ -17,7 +17,7 @@ extension DataAPI {
     }
 
     private func require(_ method: HTTPRequest.Method, of allowed: [HTTPRequest.Method]) throws {
-        guard allowed.contains(method) else { throw MethodNotAllowed(allowed) }
+        guard allowed.contains(method) else { throw MethodNotAllowed(allowed, .notImplemented) }
     }
 
     func entity(_ entity: EntityDefinition, _ key: RecordKey, _ request: APIRequest) async throws -> APIAnswer {

@@ -111,29 +111,22 @@ enum ODataPath: Sendable {
 
     /// Splits at slashes that stand in no quotes, decodes each part, and takes keys off.
     private static func segments(_ path: Substring) throws(FieldsealError) -> [Segment] {
-        var parts: [Substring] = []
-        var start = path.startIndex
         var isQuoted = false
-        for index in path.indices {
-            if path[index] == "'" { isQuoted.toggle() }
-            if path[index] == "/", !isQuoted {
-                parts.append(path[start..<index])
-                start = path.index(after: index)
-            }
-        }
-        parts.append(path[start...])
+        let parts = path.utf8.split { byte in
+            if byte == UInt8(ascii: "'") { isQuoted.toggle() }
+            return byte == UInt8(ascii: "/") && !isQuoted
+        }.map { Substring($0) }
         var segments: [Segment] = []
-        for part in parts where !part.isEmpty {
-            guard let text = String(part).removingPercentEncoding else {
+        for part in parts {
+            guard let text = part.percentDecoded() else {
                 throw FieldsealError(.badRequest, "The URL is not properly percent-encoded.")
             }
-            let name = String(text.prefix { $0 != "(" })
-            guard name.count < text.count else {
-                segments.append(Segment(name: name, key: nil))
+            guard let open = text.utf8.firstIndex(of: UInt8(ascii: "(")) else {
+                segments.append(Segment(name: text, key: nil))
                 continue
             }
             guard text.hasSuffix(")") else { throw FieldsealError(.badRequest, "A key has no closing parenthesis.") }
-            segments.append(Segment(name: name, key: String(text.dropFirst(name.count + 1).dropLast())))
+            segments.append(Segment(name: String(text[..<open]), key: String(text[text.utf8.index(after: open)...].dropLast())))
         }
         return segments
     }

@@ -72,16 +72,14 @@ struct ODataQuery: Sendable {
         var options: [(name: String, value: String)] = []
         for part in (query ?? "").split(separator: "&") {
             let pair = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let name = decoded(pair[0]), let value = decoded(pair.count > 1 ? pair[1] : "") else {
+            guard let name = pair[0].percentDecoded(isForm: true),
+                let value = (pair.count > 1 ? pair[1] : "").percentDecoded(isForm: true)
+            else {
                 throw FieldsealError(.badRequest, "The URL's query is not properly percent-encoded.")
             }
             options.append((name, value))
         }
         return options
-    }
-
-    private static func decoded(_ text: Substring) -> String? {
-        String(text.map { $0 == "+" ? " " : $0 }).removingPercentEncoding
     }
 
     private static func number(_ value: String, _ name: String) throws(FieldsealError) -> Int {
@@ -108,9 +106,9 @@ struct ODataQuery: Sendable {
         var outputs: [RecordQuery.Output] = []
         var names: Set<String> = []
         for part in value.split(separator: ",") {
-            let name = part.trimmingCharacters(in: .whitespaces)
+            let name = String(part.trimmed)
             if name == "*" { return [] }
-            guard !name.isEmpty, !name.contains(where: { "/ ()".contains($0) }) else {
+            guard !name.isEmpty, !name.utf8.contains(where: { "/ ()".utf8.contains($0) }) else {
                 throw FieldsealError(.queryDoesNotFit, "$select takes the names of attributes; those of others come with $expand.")
             }
             if names.insert(name.lowercased()).inserted { outputs.append(.init(.column(.init(name)))) }

@@ -78,7 +78,7 @@ struct APIAnswer: Sendable, ResponseGenerator {
             return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limits).")), false)
         case let error as MethodNotAllowed:
             let allowed = error.allowed.map(\.rawValue).joined(separator: ", ")
-            var answer = self.error(FieldsealError(.badRequest, "This address takes \(allowed)."), status: .methodNotAllowed)
+            var answer = self.error(FieldsealError(error.code, "This address takes \(allowed)."), status: .methodNotAllowed)
             answer.headers[.allow] = allowed
             return (answer, false)
         case let error as HTTPError where error.status == .notFound:
@@ -98,9 +98,12 @@ struct APIAnswer: Sendable, ResponseGenerator {
 /// An address that knows the request's method not (RFC 9110 section 15.5.6).
 struct MethodNotAllowed: Error {
     let allowed: [HTTPRequest.Method]
+    var code = ErrorCode.badRequest
 
-    init(_ allowed: [HTTPRequest.Method]) {
+    /// - Parameter code: What the envelope says, such as that records do not know a message.
+    init(_ allowed: [HTTPRequest.Method], _ code: ErrorCode) {
         self.allowed = allowed
+        self.code = code
     }
 
     init(_ allowed: HTTPRequest.Method...) {

@@ -1,0 +1,78 @@
+import Foundation
+import PostgresClient
+import Synchronization
+
+/// What sessions of API clients read when they began, for later sessions to assume.
+///
+/// Nothing is trusted for being here: a session that assumes it has PostgreSQL check it in the transaction of its own
+/// statements, and in the same round trip.
+final class SessionCache: Sendable {
+    private struct Name: Hashable {
+        let organization: String
+        let client: UUID
+    }
+
+    private let states = Mutex<[Name: OrganizationState]>([:])
+    private static let limit = 1_000
+
+    func state(of client: UUID, in organization: String) -> OrganizationState? {
+        states.withLock { $0[Name(organization: organization, client: client)] }
+    }
+
+    func keep(_ state: OrganizationState, of client: UUID) {
+        states.withLock { states in
+            if states.count >= Self.limit { states.removeAll() }
+            states[Name(organization: state.organization.name, client: client)] = state
+        }
+    }
+
+    func forget(_ client: UUID, in organization: String) {
+        states.withLock { $0[Name(organization: organization, client: client)] = nil }
+    }
+}
+
+/// What a session assumed does not hold any more: begin it again.
+public struct StaleSession: Error, Sendable {}
+
+extension Session {
+    /// Runs statements in one round trip and one transaction, after the check that what the session assumed still holds.
+    ///
+    /// - Throws: ``StaleSession`` when it does not; nothing was done then.
+    func run(
+        _ statements: [(sql: String, parameters: [PostgresParameter])],
+        on connection: isolated PostgresConnection
+    ) throws -> [PostgresResult] {
+        guard isAssumed, let client = caller.clientID, let row = state.client else {
+            return statements.count == 1
+                ? [try connection.query(statements[0].sql, statements[0].parameters)] : try connection.pipeline(statements)
+        }
+        // The tag stands for the client's user and role (`ClientRegistry.clientTag`). A key that is not in `config` any more
+        // must not seal; one that is retired is refused by its generation.
+        let check = """
+            SELECT CASE WHEN EXISTS (
+                SELECT FROM config.organization AS o
+                  JOIN \(organization.qualified("encryption")) AS e USING (organization_id)
+                  LEFT JOIN config.organization_key AS k
+                    ON (k.organization_id, k.key_version, k.fingerprint) = (o.organization_id, e.key_version, e.fingerprint)
+                  JOIN config.api_client AS c ON c.organization_id = o.organization_id
+                 WHERE o.name = $1 AND o.organization_id = $2 AND c.client_id = $3 AND c.disabled_on IS NULL AND c.tag = $4
+                   AND c.name = $5 AND (k.wrapped_data IS NOT NULL) = $6)
+            THEN NULL ELSE config.refuse_session() END
+            """
+        let parameters: [PostgresParameter] = [
+            .text(organization.name), .uuid(organization.id), .uuid(client), .bytes(row.tag), .text(row.name),
+            .bool(state.wrappedData != nil),
+        ]
+        do {
+            return Array(try connection.pipeline([(check, parameters)] + statements).dropFirst())
+        } catch let error as PostgresError where ["FS010", "42P01", "3F000"].contains(error.sqlState) {
+            deployment.sessions.forget(client, in: organization.name)
+            throw StaleSession()
+        }
+    }
+
+    /// Checks what the session assumed by itself, before statements that ``run(_:on:)`` does not carry.
+    func confirm(on connection: isolated PostgresConnection) throws {
+        if isAssumed { _ = try run([], on: connection) }
+    }
+}

@@ -1,0 +1,40 @@
+extension StringProtocol {
+    /// The text with its percent-encoded bytes decoded (RFC 3986 section 2.1).
+    ///
+    /// - Parameter isForm: Whether `+` is a space, as forms write it.
+    /// - Returns: Nil for a malformed encoding, and for bytes that are no UTF-8.
+    func percentDecoded(isForm: Bool = false) -> String? {
+        let special = utf8.contains { $0 == UInt8(ascii: "%") || isForm && $0 == UInt8(ascii: "+") }
+        guard special else { return String(self) }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(utf8.count)
+        var rest = utf8.makeIterator()
+        while let byte = rest.next() {
+            switch byte {
+            case UInt8(ascii: "%"):
+                guard let high = rest.next().flatMap(Self.digit), let low = rest.next().flatMap(Self.digit) else { return nil }
+                bytes.append(high << 4 | low)
+            case UInt8(ascii: "+") where isForm: bytes.append(UInt8(ascii: " "))
+            default: bytes.append(byte)
+            }
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
+    private static func digit(_ byte: UInt8) -> UInt8? {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - 48
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - 87
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - 55
+        default: nil
+        }
+    }
+
+    /// The text without spaces and tabs around it.
+    var trimmed: Substring {
+        var text = Substring(self)
+        while let first = text.utf8.first, first == 32 || first == 9 { text.removeFirst() }
+        while let last = text.utf8.last, last == 32 || last == 9 { text.removeLast() }
+        return text
+    }
+}
