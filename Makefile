@@ -5,7 +5,7 @@ SHELL := /bin/bash
 RUN_PACKAGES := libpq-dev libssl-dev postgresql postgresql-contrib
 TEST_PACKAGES := $(RUN_PACKAGES) python3-venv jq curl openssl nghttp2-client postgresql-client gcc
 
-.PHONY: help run build test torture bench lint format docs clean
+.PHONY: help run build test torture fuzz bench lint format docs clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,10 @@ torture: ## Change the key 2,000 times under writers, struck at random (CASES=n 
 	@swift build -c release --product fieldseal --quiet
 	@Tests/Support/python
 	@FIELDSEAL=.build/release/fieldseal .venv/bin/python Tests/torture.py $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
+
+fuzz: ## Put mutated text through every parser (CASES=n SEED=n)
+	@scripts/install-packages $(TEST_PACKAGES)
+	@FIELDSEAL_FUZZ_CASES=$(or $(CASES),5000000) FIELDSEAL_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) swift test --filter ParserFuzzTests
 
 bench: ## Measure the figures of the README, and write .fieldseal/bench.json
 	@scripts/install-packages $(TEST_PACKAGES)

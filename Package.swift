@@ -103,6 +103,7 @@ let package = Package(
             dependencies: ["CellCrypto", "Fieldseal", "Migrations", "PostgresClient", "TestSupport"],
             swiftSettings: settings
         ),
+        .testTarget(name: "WebAPITests", dependencies: ["Fieldseal", "WebAPI"], swiftSettings: settings),
     ],
     cLanguageStandard: .c2x
 )

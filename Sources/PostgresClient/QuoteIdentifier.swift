@@ -2,5 +2,5 @@
 ///
 /// The one place that puts a name into a statement's text. Values never go there: they are parameters.
 public func quoteIdentifier(_ name: String) -> String {
-    "\"\(name.replacing("\"", with: "\"\""))\""
+    name.utf8.contains(UInt8(ascii: "\"")) ? "\"\(name.replacing("\"", with: "\"\""))\"" : "\"\(name)\""
 }

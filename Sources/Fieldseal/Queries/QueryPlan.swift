@@ -21,9 +21,14 @@ struct QueryPlan {
     }
 
     /// - Throws: ``FieldsealError`` for whatever the metadata, the privileges or the limits refuse.
-    init(_ query: RecordQuery, of entity: EntityDefinition, for session: Session) throws(FieldsealError) {
+    init(
+        _ query: RecordQuery,
+        of entity: EntityDefinition,
+        _ organization: Organization,
+        _ caller: Caller
+    ) throws(FieldsealError) {
         var statement = StatementBuilder(
-            session.organization, session.caller, unknownAttributeCode: query.unknownAttributeCode)
+            organization, caller, unknownAttributeCode: query.unknownAttributeCode)
         var scope = try QueryScope(entity, name: query.alias, &statement)
         for link in query.links { try scope.add(link, &statement) }
         let wanted = query.after?.remaining ?? query.top
@@ -39,20 +44,21 @@ struct QueryPlan {
             paging = .keys(keys)
         }
         parameters = writer.statement.parameters
-        count = query.countsRows ? try Self.count(query, entity, session, isGrouped) : nil
+        count = query.countsRows ? try Self.count(query, entity, organization, caller, isGrouped) : nil
     }
 
     private static func count(
         _ query: RecordQuery,
         _ entity: EntityDefinition,
-        _ session: Session,
+        _ organization: Organization,
+        _ caller: Caller,
         _ isGrouped: Bool
     ) throws(FieldsealError) -> (String, [PostgresParameter]) {
         var query = query
         query.after = nil
         query.order = []
         var statement = StatementBuilder(
-            session.organization, session.caller, unknownAttributeCode: query.unknownAttributeCode)
+            organization, caller, unknownAttributeCode: query.unknownAttributeCode)
         var scope = try QueryScope(entity, name: query.alias, &statement)
         for link in query.links { try scope.add(link, &statement) }
         var writer = SelectWriter(query: query, scope: scope, statement: statement)

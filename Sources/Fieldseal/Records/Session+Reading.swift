@@ -141,7 +141,7 @@ private struct Reading {
         self.query = query
         self.expansions = expansions
         self.session = session
-        plan = try QueryPlan(query, of: entity, for: session)
+        plan = try QueryPlan(query, of: entity, session.organization, session.caller)
         // Refused before anything is read, whether there are records or not.
         for (request, relationship, isCollection) in expansions {
             _ = try Self.child(request, relationship, isCollection, keys: [], session, depth: depth + 1)

@@ -29,12 +29,14 @@ struct FilterParser {
     private mutating func or() throws(FieldsealError) -> Filter {
         depth += 1
         defer { depth -= 1 }
-        guard depth <= Self.depthLimit else {
-            throw FieldsealError(.queryDoesNotFit, "An expression may be nested \(Self.depthLimit) levels deep.")
-        }
+        guard depth <= Self.depthLimit else { throw Self.tooDeep }
         var parts = [try and()]
         while try lexer.take(word: "or") { parts.append(try and()) }
         return parts.count == 1 ? parts[0] : .any(parts)
+    }
+
+    private static var tooDeep: FieldsealError {
+        FieldsealError(.queryDoesNotFit, "An expression may be nested \(depthLimit) levels deep.")
     }
 
     private mutating func and() throws(FieldsealError) -> Filter {
@@ -47,9 +49,7 @@ struct FilterParser {
         if try lexer.take(word: "not") {
             depth += 1
             defer { depth -= 1 }
-            guard depth <= Self.depthLimit else {
-                throw FieldsealError(.queryDoesNotFit, "An expression may be nested \(Self.depthLimit) levels deep.")
-            }
+            guard depth <= Self.depthLimit else { throw Self.tooDeep }
             return .not(try unary())
         }
         if try lexer.take("(") {
@@ -183,7 +183,7 @@ struct FilterParser {
 
     private func column(_ steps: [String]) -> RecordQuery.Column {
         var steps = steps
-        let name = steps.removeLast()
+        let name = steps.popLast() ?? ""
         if let first = steps.first, variables.contains(first) {
             return RecordQuery.Column(name, path: Array(steps.dropFirst()), alias: first)
         }
@@ -211,6 +211,9 @@ struct FilterParser {
     private mutating func call(_ name: String) throws(FieldsealError) -> Operand {
         if name.hasPrefix("Microsoft.Dynamics.CRM.") { return .condition(try queryFunction(String(name.dropFirst(23)))) }
         try lexer.require("(")
+        depth += 1
+        defer { depth -= 1 }
+        guard depth <= Self.depthLimit else { throw Self.tooDeep }
         let first = try operand()
         switch name.lowercased() {
         case "contains", "startswith", "endswith":

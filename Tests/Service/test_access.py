@@ -1,0 +1,159 @@
+"""Who may do what: every message × role × own or foreign record, and what teams and shares add to it."""
+
+import uuid
+
+import pytest
+from service import refused
+
+ROLES = {"admin": "System Administrator", "mailadmin": "Email Administrator", "basic": "Basic User", "router": "Email Router"}
+SETS = {"emailserverprofile": "emailserverprofiles", "mailbox": "mailboxes", "queue": "queues"}
+ALL, OWN, NONE = "all", "own", "none"
+#            read, create, update, delete, assign, share
+PRIVILEGES = {
+    ("admin", "emailserverprofile"): (ALL,) * 6, ("admin", "mailbox"): (ALL,) * 6, ("admin", "queue"): (ALL,) * 6,
+    ("mailadmin", "emailserverprofile"): (ALL,) * 6, ("mailadmin", "mailbox"): (ALL,) * 6, ("mailadmin", "queue"): (ALL,) * 6,
+    ("basic", "emailserverprofile"): (NONE,) * 6, ("basic", "mailbox"): (OWN, NONE, OWN, NONE, NONE, NONE), ("basic", "queue"): (NONE,) * 6,
+    ("router", "emailserverprofile"): (ALL, NONE, ALL, NONE, NONE, NONE), ("router", "mailbox"): (ALL, NONE, ALL, NONE, NONE, NONE),
+    ("router", "queue"): (ALL, NONE, NONE, NONE, NONE, NONE),
+}
+
+
+@pytest.fixture(scope="module")
+def callers(service):
+    """A client of each role: {name: (token, systemuserid)}."""
+    tokens = {}
+    for name, role in ROLES.items():
+        made = service.json("client", "add", f"access-{name}-{uuid.uuid4().hex[:6]}", "--org", "contoso", "--role", role)
+        token = service.token_response(made["clientId"], made["clientSecret"]).json()["access_token"]
+        tokens[name] = (token, service.get("WhoAmI", token=token).json()["UserId"])
+    return tokens
+
+
+def owned(service, entity, user):
+    return service.create(SETS[entity], {"name": f"access {uuid.uuid4()}", "ownerid@odata.bind": f"/systemusers({user})"})
+
+
+@pytest.mark.parametrize("ownership", ["own", "foreign"])
+@pytest.mark.parametrize("role, entity", PRIVILEGES)
+def test_every_message(service, callers, role, entity, ownership):
+    token, user = callers[role]
+    other = callers["admin" if role != "admin" else "mailadmin"][1]
+    read, create, update, delete, assign, share = PRIVILEGES[role, entity]
+
+    def allowed(depth):
+        return depth == ALL or depth == OWN and ownership == "own"
+
+    def expect(response, depth, *good):
+        # A record that may not be seen is told from none that is there as little as one of another organization.
+        expected = good if allowed(depth) else (403,) if depth == NONE else (404,)
+        assert response.status_code in expected, (response.status_code, expected, response.text)
+        if response.status_code in (403, 404):
+            assert response.json()["error"]["code"] in ("0x80040220", "0x80040217")
+
+    collection, id = SETS[entity], owned(service, entity, user if ownership == "own" else other)
+    path = f"{collection}({id})"
+    expect(service.get(path, token=token), read, 200)
+    expect(service.get(f"{path}/name", token=token), read, 200)
+    listed = service.get(f"{collection}?$filter={entity}id eq {id}", token=token)
+    fetched = service.get(f"{collection}?fetchXml=<fetch><entity name='{entity}'><filter><condition attribute='{entity}id' operator='eq' value='{id}'/></filter></entity></fetch>", token=token)
+    for answer in (listed, fetched):
+        if read == NONE:
+            refused(answer, 403, "0x80040220")
+        else:
+            assert len(answer.json()["value"]) == (1 if allowed(read) else 0)
+    created = service.request("POST", collection, {"name": "x"}, token=token)
+    assert created.status_code == (204 if create == ALL else 403)
+    expect(service.request("PATCH", path, {"name": "y"}, token=token, If_Match="*"), update, 204)
+    expect(service.request("PUT", f"{path}/name", {"value": "z"}, token=token), update, 204)
+    expect(service.request("POST", f"{collection}/Microsoft.Dynamics.CRM.UpdateMultiple", {"Targets": [{f"{entity}id": id, "name": "m"}]}, token=token), update, 204)
+    password = {"emailserverprofile": "incomingpassword", "mailbox": "password", "queue": "emailpassword"}[entity]
+    sealed = service.request("PATCH", path, {password: "s"}, token=token, If_Match="*")
+    if role == "router" and update != NONE:
+        refused(sealed, 403, "0x80040220")
+    else:
+        expect(sealed, update, 204)
+    given = service.request("PATCH", path, {"ownerid@odata.bind": f"/systemusers({user if ownership == 'own' else other})"}, token=token, If_Match="*")
+    if update != NONE and assign == NONE:
+        refused(given, 403, "0x80040220")
+    else:
+        expect(given, assign, 204)
+    shared = {"Target": {"@odata.id": path}, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({other})"}, "AccessMask": "ReadAccess"}}
+    expect(service.request("POST", "GrantAccess", shared, token=token), share, 204)
+    expect(service.request("DELETE", path, token=token), delete, 204)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_three_messages_are_a_system_administrators(service, callers, role):
+    token = callers[role][0]
+    for path in ["IsDataEncryptionActive()", "RetrieveDataEncryptionKey()", "RetrieveDataEncryptionKeyChange()"]:
+        response = service.get(path, token=token)
+        assert response.status_code == (200 if role == "admin" else 403), (role, path, response.text)
+    response = service.request("POST", "SetDataEncryptionKey", {"EncryptionKey": "weak", "ChangeEncryptionKey": True}, token=token)
+    assert response.json()["error"]["code"] == ("0x80048528" if role == "admin" else "0x80040220")
+
+
+def test_a_share_gives_what_it_names_and_nothing_else(service, callers):
+    token, user = callers["basic"]
+    id = owned(service, "mailbox", callers["admin"][1])
+    target = {"@odata.id": f"mailboxes({id})"}
+
+    def set_access(message, mask):
+        body = {"Target": target, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({user})"}, "AccessMask": mask}}
+        assert service.request("POST", message, body).status_code == 204
+
+    def rights():
+        told = service.get(f"systemusers({user})/Microsoft.Dynamics.CRM.RetrievePrincipalAccess(Target=@t)?@t={{'@odata.id':'mailboxes({id})'}}")
+        return told.json()["AccessRights"]
+
+    refused(service.get(f"mailboxes({id})", token=token), 404, "0x80040217")
+    assert rights() == "None"
+    set_access("GrantAccess", "ReadAccess")
+    assert service.get(f"mailboxes({id})", token=token).status_code == 200 and rights() == "ReadAccess"
+    refused(service.request("PATCH", f"mailboxes({id})", {"name": "x"}, token=token, If_Match="*"), 404, "0x80040217")
+    set_access("GrantAccess", "WriteAccess")
+    assert rights() == "ReadAccess,WriteAccess"
+    assert service.request("PATCH", f"mailboxes({id})", {"name": "x"}, token=token, If_Match="*").status_code == 204
+    refused(service.request("DELETE", f"mailboxes({id})", token=token), 403, "0x80040220")
+    set_access("ModifyAccess", "WriteAccess")
+    refused(service.get(f"mailboxes({id})", token=token), 404, "0x80040217")
+    assert service.request("POST", "RevokeAccess", {"Target": target, "Revokee": {"@odata.id": f"systemusers({user})"}}).status_code == 204
+    refused(service.request("PATCH", f"mailboxes({id})", {"name": "x"}, token=token, If_Match="*"), 404, "0x80040217")
+    shares = service.get(f"RetrieveSharedPrincipalsAndAccess(Target=@t)?@t={{'@odata.id':'mailboxes({id})'}}")
+    assert shares.json()["PrincipalAccesses"] == []
+    refused(service.request("POST", "GrantAccess", {"Target": target, "PrincipalAccess": {"Principal": {"@odata.id": f"mailboxes({id})"}, "AccessMask": "ReadAccess"}}), 400, "0x80048D19")
+    refused(service.request("POST", "GrantAccess", {"Target": target, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({uuid.uuid4()})"}, "AccessMask": "ReadAccess"}}), 404, "0x80040217")
+
+
+def test_shares_go_with_their_record(service, callers):
+    id = owned(service, "queue", callers["admin"][1])
+    body = {"Target": {"@odata.id": f"queues({id})"}, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({callers['basic'][1]})"}, "AccessMask": "ReadAccess"}}
+    assert service.request("POST", "GrantAccess", body).status_code == 204
+    assert service.request("DELETE", f"queues({id})").status_code == 204
+    assert service.sql("SELECT count(*) FROM org_contoso.principal_access WHERE record_id = %s", [id]) == [(0,)]
+
+
+def test_a_teams_records_are_its_members_own(service, callers):
+    token, user = callers["basic"]
+    unit = service.get("WhoAmI").json()["BusinessUnitId"]
+    team = service.create("teams", {"name": f"team {uuid.uuid4()}", "businessunitid@odata.bind": f"/businessunits({unit})"})
+    id = service.create("mailboxes", {"name": "the team's", "ownerid@odata.bind": f"/teams({team})"})
+    members = {"Members": [{"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": user}]}
+    refused(service.get(f"mailboxes({id})", token=token), 404, "0x80040217")
+    refused(service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.AddMembersTeam", members, token=token), 403, "0x80040220")
+    assert service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.AddMembersTeam", members).status_code == 204
+    assert service.get(f"mailboxes({id})", token=token).status_code == 200
+    assert service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.RemoveMembersTeam", members).status_code == 204
+    refused(service.get(f"mailboxes({id})", token=token), 404, "0x80040217")
+
+
+def test_a_client_that_is_disabled_is_refused_at_once(service):
+    made = service.json("client", "add", f"gone-{uuid.uuid4().hex[:6]}", "--org", "contoso", "--role", "System Administrator")
+    token = service.token_response(made["clientId"], made["clientSecret"]).json()["access_token"]
+    name = f"disabled {uuid.uuid4()}"
+    for _ in range(2):
+        assert service.get("mailboxes?$top=1", token=token).status_code == 200
+    service.run("client", "disable", made["clientId"], "--org", "contoso")
+    refused(service.request("POST", "mailboxes", {"name": name, "password": "x"}, token=token), 401, "0x80048405")
+    refused(service.get("mailboxes?$top=1", token=token), 401, "0x80048405")
+    refused(service.get("mailboxes?$filter=nonsense is", token=token), 401, "0x80048405")
+    assert service.get(f"mailboxes?$filter=name eq '{name}'").json()["value"] == []

@@ -1,0 +1,111 @@
+"""Batches in both formats: order, change sets, references, failures, and what is no batch."""
+
+import json
+import uuid
+
+import pytest
+from service import refused
+
+
+def multipart(service, *parts, boundary="b", **headers):
+    body = "".join(f"--{boundary}\r\n{part}\r\n" for part in parts) + f"--{boundary}--\r\n"
+    return service.request("POST", "$batch", body.encode(), Content_Type=f'multipart/mixed; boundary="{boundary}"', **headers)
+
+
+def part(method, url, body=None, id=None, headers=""):
+    mime = "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n" + (f"Content-ID: {id}\r\n" if id else "")
+    return f"{mime}\r\n{method} {url} HTTP/1.1\r\n{headers}" + (f"Content-Type: application/json\r\n\r\n{json.dumps(body)}" if body is not None else "\r\n")
+
+
+def change_set(*parts):
+    return 'Content-Type: multipart/mixed; boundary="c"\r\n\r\n' + "".join(f"--c\r\n{p}\r\n" for p in parts) + "--c--\r\n"
+
+
+def statuses(response):
+    return [int(line.split()[1]) for line in response.text.split("\r\n") if line.startswith("HTTP/1.1 ")]
+
+
+def batch(service, requests, **headers):
+    return service.request("POST", "$batch", {"requests": requests}, Content_Type="application/json", **headers)
+
+
+def test_requests_run_in_order_and_stop_at_the_first_that_fails(service):
+    name = f"batch {uuid.uuid4()}"
+    parts = [
+        part("POST", "queues", {"name": name}, id=1), part("GET", f"{service.api}/queues?$filter=name eq '{name}'"),
+        part("GET", "/contoso/api/data/v9.2/WhoAmI"), part("GET", "$1?$select=name"), part("GET", "queues(nosuch"), part("GET", "WhoAmI")]
+    response = multipart(service, *parts)
+    assert response.status_code == 200 and "charset=utf-8" in response.headers["Content-Type"]
+    assert statuses(response) == [204, 200, 200, 200, 400] and response.text.count(f'"name":"{name}"') == 2
+    assert statuses(multipart(service, *parts[1:], Prefer="odata.continue-on-error")) == [200, 200, 400, 400, 200]
+
+
+def test_a_change_set_happens_as_a_whole_or_not_at_all(service):
+    name = f"set {uuid.uuid4()}"
+    profile = part("POST", "emailserverprofiles", {"name": name, "incomingpassword": "a"}, id="p")
+    mailbox = part("POST", "mailboxes", {"name": name, "password": "b", "emailserverprofile@odata.bind": "$p"}, id="m")
+    update = part("PATCH", "$m", {"password": "c"}, id="u")
+    failing = part("PATCH", f"mailboxes({uuid.uuid4()})", {"name": "nobody"}, id="x", headers="If-Match: *\r\n")
+    response = multipart(service, change_set(profile, mailbox, update, failing))
+    assert statuses(response) == [404]
+    assert service.get(f"emailserverprofiles?$filter=name eq '{name}'").json()["value"] == []
+    assert statuses(multipart(service, change_set(profile, mailbox, update))) == [204, 204, 204]
+    (found,) = service.get(f"mailboxes?$filter=name eq '{name}'&$expand=emailserverprofile").json()["value"]
+    assert found["emailserverprofile"]["name"] == name
+    assert service.opened_cells()[f"mailbox({found['mailboxid']}).password"][1] == "c"
+
+
+def test_json_batches(service):
+    name = f"json {uuid.uuid4()}"
+    response = batch(service, [
+        {"id": "1", "atomicityGroup": "g", "method": "POST", "url": "queues", "body": {"name": name}, "headers": {"content-type": "application/json"}},
+        {"id": "2", "atomicityGroup": "g", "method": "PATCH", "url": "$1", "body": {"description": "d"}},
+        {"id": "3", "method": "GET", "url": f"queues?$filter=name eq '{name}'&$select=description"},
+        {"id": "4", "method": "GET", "url": "/nosuch"}])
+    answers = response.json()["responses"]
+    assert [(a["id"], a["status"]) for a in answers] == [("1", 204), ("2", 204), ("3", 200), ("4", 404)]
+    assert answers[2]["body"]["value"][0]["description"] == "d" and answers[3]["body"]["error"]["code"] == "0x8006088A"
+
+
+def test_a_secret_in_a_batch_is_read_as_null(service):
+    id = service.create("mailboxes", {"name": "batch", "password": "canary of a batch"})
+    response = multipart(
+        service, part("GET", f"mailboxes({id})"), change_set(part("PATCH", f"mailboxes({id})", {"password": "canary two"}, headers="Prefer: return=representation\r\n")))
+    assert statuses(response) == [200, 200] and "canary" not in response.text and response.text.count('"password":null') == 2
+
+
+@pytest.mark.parametrize(
+    "body, type",
+    [
+        (b"", "multipart/mixed; boundary=b"), (b"--b\r\n", "multipart/mixed; boundary=b"), (b"--b--\r\n--b", "multipart/mixed"), (b"x", "text/plain"), (b"{}", "application/json"),
+        (b"--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--\r\n", "multipart/mixed; boundary=b"), (b"--b\r\nContent-Type: application/http\r\n\r\nGET\r\n--b--\r\n", "multipart/mixed; boundary=b"),
+        (b'{"requests":[{"id":1}]}', "application/json"), (b'{"requests":' + b"[" * 3000, "application/json"), (b"--b\r\nno header\r\n\r\n--b--\r\n", "multipart/mixed; boundary=b"),
+    ],
+)
+def test_what_is_no_batch_is_refused(service, body, type):
+    response = service.request("POST", "$batch", body, Content_Type=type)
+    assert response.status_code == 400 and response.json()["error"]["code"] in ("0x8005F100", "0x80048D19")
+
+
+def test_a_thousand_requests_and_not_one_more(service):
+    request = {"method": "GET", "url": "queues?$top=0"}
+    response = batch(service, [{"id": str(n), **request} for n in range(1_000)])
+    assert len(response.json()["responses"]) == 1_000 and {a["status"] for a in response.json()["responses"]} == {200}
+    refused(batch(service, [{"id": str(n), **request} for n in range(1_001)]), 400, "0x8005F100")
+    too_many = {"Targets": [{"name": "x"}] * 1_001}
+    refused(service.request("POST", "queues/Microsoft.Dynamics.CRM.CreateMultiple", too_many), 400, "0x80048D19")
+    refused(service.request("POST", "$batch", b"x" * (17 << 20), Content_Type="application/json"), 413, "0x8004418A")
+
+
+def test_a_batch_holds_no_batch_and_a_change_set_no_read(service):
+    inner = batch(service, [{"id": "1", "method": "POST", "url": "$batch", "body": {"requests": []}}]).json()["responses"]
+    assert [a["status"] for a in inner] == [400]
+    assert statuses(multipart(service, change_set(part("GET", "queues", id=1)))) == [400]
+
+
+def test_bulk_delete_needs_a_condition(service):
+    query = {"EntityName": "queue", "Criteria": {"FilterOperator": "And", "Conditions": []}}
+    refused(service.request("POST", "BulkDelete", {"QuerySet": [query]}), 400, "0x80048D19")
+    refused(service.request("POST", "BulkDelete", {"QuerySet": [{"EntityName": "nosuch"}]}), 400, "0x80048D19")
+    encrypted = {"EntityName": "queue", "Criteria": {"Conditions": [{"AttributeName": "emailpassword", "Operator": "NotNull", "Values": []}]}}
+    refused(service.request("POST", "BulkDelete", {"QuerySet": [encrypted]}), 400, "0x80060888")

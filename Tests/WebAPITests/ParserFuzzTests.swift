@@ -1,0 +1,157 @@
+import Foundation
+import Testing
+
+@testable import Fieldseal
+@testable import WebAPI
+
+/// Mutated seeds through every parser of clients' text. Each must be read or refused with a code: no crash, no hang, and no
+/// literal in a statement's text.
+///
+/// `FIELDSEAL_FUZZ_CASES` and `FIELDSEAL_FUZZ_SEED` say how many and which; `make fuzz` runs millions.
+@Suite("Parsers of what clients write")
+struct ParserFuzzTests {
+    private static let environment = ProcessInfo.processInfo.environment
+    private static let cases = environment["FIELDSEAL_FUZZ_CASES"].flatMap(Int.init) ?? 20_000
+    private static let seed = environment["FIELDSEAL_FUZZ_SEED"].flatMap(UInt64.init) ?? 20_261_124
+
+    private static let seeds: [(kind: String, text: String)] = {
+        let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../Fixtures/expressions.txt")
+        return ((try? String(contentsOf: file, encoding: .utf8)) ?? "").split(separator: "\n").compactMap { line in
+            let parts = line.split(separator: "\t", maxSplits: 1)
+            return parts.count == 2 ? (String(parts[0]), String(parts[1]).replacing("\\r\\n", with: "\r\n")) : nil
+        }
+    }()
+
+    @Test("Every seed is read as it is")
+    func seedsAreRead() throws {
+        #expect(Self.seeds.count >= 15)
+        for (kind, text) in Self.seeds { try Self.parse(kind, text) }
+    }
+
+    @Test("Mutated seeds are read or refused")
+    func mutations() throws {
+        var mutator = Mutator(seed: Self.seed)
+        var refused = 0
+        let start = ContinuousClock.now
+        for number in 0..<Self.cases {
+            let (kind, text) = Self.seeds[number % Self.seeds.count]
+            let other = Self.seeds[mutator.below(Self.seeds.count)].text
+            let mutated = mutator.mutate(text, other)
+            let began = ContinuousClock.now
+            do {
+                try Self.parse(kind, mutated)
+            } catch is FieldsealError {
+                refused += 1
+            } catch is JSONParser.SyntaxError where kind == "json" {
+                refused += 1
+            }
+            #expect(
+                ContinuousClock.now - began < .seconds(2),
+                "case \(number) of seed \(Self.seed) takes too long: \(mutated.debugDescription)")
+        }
+        #expect(refused > Self.cases / 4 && refused < Self.cases)
+        print("fuzzed \(Self.cases) cases of seed \(Self.seed) in \(ContinuousClock.now - start), \(refused) refused")
+    }
+
+    @Test("No literal of a client stands in a statement's text")
+    func literals() throws {
+        let canary = "c4n4ry"
+        for filter in [
+            "name eq '\(canary)'", "contains(name,'\(canary)')", "name in ('\(canary)')", "'\(canary)' lt name",
+            "emailserverprofile/name eq '\(canary)'", "emailserverprofile/emailserverprofile_mailbox/any(m:m/name eq '\(canary)')",
+        ] {
+            var query = RecordQuery()
+            query.filter = try FilterParser.parse(filter)
+            #expect(try !Self.statement(query).contains(canary))
+        }
+        #expect(throws: FieldsealError.self) {
+            try Self.statement(FetchParser("<fetch><entity name='mailbox'><attribute name='\(canary)'/></entity></fetch>").query)
+        }
+        let sql = try SQLParser.parse(
+            "SELECT name AS \(canary) FROM mailbox \(canary) WHERE name = '\(canary)' AND \(canary).name LIKE '\(canary)'"
+        ).query
+        #expect(try !Self.statement(sql).contains(canary))
+    }
+
+    private static func parse(_ kind: String, _ text: String) throws {
+        switch kind {
+        case "filter":
+            var query = RecordQuery()
+            query.filter = try FilterParser.parse(text, aliases: ["p": "1"])
+            _ = try? statement(query)
+        case "expand": _ = try ExpandParser.parse(text, aliases: [:])
+        case "apply":
+            var query = RecordQuery()
+            try ApplyParser.parse(text, into: &query)
+            _ = try? statement(query)
+        case "order":
+            var query = RecordQuery()
+            query.order = try ODataQuery.order(text)
+            _ = try? statement(query)
+        case "fetch": _ = try? statement(try FetchParser(text).query)
+        case "sql": _ = try? statement(try SQLParser.parse(text).query)
+        case "path": _ = try ODataPath(Substring(text))
+        case "query": _ = try ODataQuery(text, for: .mailbox)
+        case "json": _ = try JSONParser.parse(Array(text.utf8))
+        case "multipart": _ = try MultipartBatch.parse(Array(text.utf8), boundary: "b")
+        case "batch": _ = try JSONBatch.parse(Array(text.utf8))
+        default: Issue.record("no parser for \(kind)")
+        }
+    }
+
+    /// The statement for a System Administrator.
+    private static func statement(_ query: RecordQuery) throws -> String {
+        let organization = Organization(id: UUID(), name: "contoso")
+        let caller = Caller.commandLine(user: "test")
+        return try QueryPlan(query, of: .mailbox, organization, caller).sql
+    }
+}
+
+/// Changes texts at random, and the same for the same seed (xorshift64*).
+private struct Mutator {
+    private var state: UInt64
+
+    init(seed: UInt64) {
+        state = seed | 1
+    }
+
+    mutating func below(_ limit: Int) -> Int {
+        state ^= state >> 12
+        state ^= state << 25
+        state ^= state >> 27
+        return Int((state &* 0x2545_F491_4F6C_DD1D) >> 33) % max(1, limit)
+    }
+
+    private static let tokens = [
+        "'", "\"", "(", ")", "[", "]", "<", ">", "/", ",", ";", ":", "@", "$", "%", "%00", "\0", "\\", " and ", " or ", "not ",
+        "null",
+        "password", "-1", "9999999999999999999", "2026-13-45", "\u{2028}", "😀", "{", "}", "&", "=", "*", "--", "<!", "]]>", "\r\n",
+        "any(", "all(x:",
+    ]
+
+    /// One to four changes: a token or a part of another text put in, a part taken out, doubled or repeated many times.
+    mutating func mutate(_ text: String, _ other: String) -> String {
+        var scalars = Array(text.unicodeScalars)
+        for _ in 0...below(4) {
+            let at = below(scalars.count + 1)
+            let end = min(scalars.count, at + below(12))
+            switch below(6) {
+            case 0, 1: scalars.insert(contentsOf: Self.tokens[below(Self.tokens.count)].unicodeScalars, at: at)
+            case 2: scalars.removeSubrange(at..<end)
+            case 3: scalars.insert(contentsOf: scalars[at..<end], at: at)
+            case 4:
+                let source = Array(other.unicodeScalars)
+                let from = below(source.count)
+                scalars.insert(contentsOf: source[from..<min(source.count, from + below(30))], at: at)
+            default:
+                let token = Self.tokens[below(Self.tokens.count)]
+                scalars.insert(
+                    contentsOf: String(repeating: token, count: 1 + below(below(40) == 0 ? 3_000 : 20)).unicodeScalars, at: at)
+            }
+            if scalars.count > 20_000 { scalars.removeLast(scalars.count - 20_000) }
+        }
+        var view = String.UnicodeScalarView()
+        view.append(contentsOf: scalars)
+        return String(view)
+    }
+}
