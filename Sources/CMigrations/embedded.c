@@ -5,6 +5,9 @@
 static const unsigned char bootstrap[] = {
 #embed "../../migrations/bootstrap.sql"
 };
+static const unsigned char recovery[] = {
+#embed "../../migrations/recovery.sql"
+};
 static const unsigned char config_0001[] = {
 #embed "../../migrations/config/0001_cells.sql"
 };
@@ -29,6 +32,7 @@ static const unsigned char org_0003[] = {
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
+    {"recovery.sql", recovery, sizeof recovery},
     {"config/0001_cells.sql", config_0001, sizeof config_0001},
     {"config/0002_deployment.sql", config_0002, sizeof config_0002},
     {"config/0003_inspection.sql", config_0003, sizeof config_0003},

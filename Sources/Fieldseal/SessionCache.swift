@@ -48,17 +48,7 @@ extension Session {
         }
         // The tag stands for the client's user and role (`ClientRegistry.clientTag`). A key that is not in `config` any more
         // must not seal; one that is retired is refused by its generation.
-        let check = """
-            SELECT CASE WHEN EXISTS (
-                SELECT FROM config.organization AS o
-                  JOIN \(organization.qualified("encryption")) AS e USING (organization_id)
-                  LEFT JOIN config.organization_key AS k
-                    ON (k.organization_id, k.key_version, k.fingerprint) = (o.organization_id, e.key_version, e.fingerprint)
-                  JOIN config.api_client AS c ON c.organization_id = o.organization_id
-                 WHERE o.name = $1 AND o.organization_id = $2 AND c.client_id = $3 AND c.disabled_on IS NULL AND c.tag = $4
-                   AND c.name = $5 AND (k.wrapped_data IS NOT NULL) = $6)
-            THEN NULL ELSE config.refuse_session() END
-            """
+        let check = Self.checks.value(of: organization.schema) { Self.check(organization) }
         let parameters: [PostgresParameter] = [
             .text(organization.name), .uuid(organization.id), .uuid(client), .bytes(row.tag), .text(row.name),
             .bool(state.wrappedData != nil),
@@ -69,6 +59,22 @@ extension Session {
             deployment.sessions.forget(client, in: organization.name)
             throw StaleSession()
         }
+    }
+
+    private static let checks = StatementCache<String, String>()
+
+    private static func check(_ organization: Organization) -> String {
+        """
+        SELECT CASE WHEN EXISTS (
+            SELECT FROM config.organization AS o
+              JOIN \(organization.qualified("encryption")) AS e USING (organization_id)
+              LEFT JOIN config.organization_key AS k
+                ON (k.organization_id, k.key_version, k.fingerprint) = (o.organization_id, e.key_version, e.fingerprint)
+              JOIN config.api_client AS c ON c.organization_id = o.organization_id
+             WHERE o.name = $1 AND o.organization_id = $2 AND c.client_id = $3 AND c.disabled_on IS NULL AND c.tag = $4
+               AND c.name = $5 AND (k.wrapped_data IS NOT NULL) = $6)
+        THEN NULL ELSE config.refuse_session() END
+        """
     }
 
     /// Checks what the session assumed by itself, before statements that ``run(_:on:)`` does not carry.

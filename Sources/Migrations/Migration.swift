@@ -40,6 +40,9 @@ public enum MigrationCatalog {
     /// What a superuser applies once to a database.
     public static let bootstrap = files.first { $0.path == "bootstrap.sql" }?.sql ?? ""
 
+    /// Functions that open cells in SQL, which a deployment may go without.
+    public static let recovery = files.first { $0.path == "recovery.sql" }?.sql ?? ""
+
     /// The migrations of one scope, in the order of application.
     public static func migrations(_ scope: Migration.Scope) -> [Migration] { all.filter { $0.scope == scope } }
 

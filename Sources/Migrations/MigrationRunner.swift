@@ -23,10 +23,15 @@ public struct MigrationRunner: Sendable {
     }
 
     /// Applies `migrations/bootstrap.sql`; the connected role must be a superuser.
-    public func bootstrap() async throws {
+    public func bootstrap() async throws { try await apply(MigrationCatalog.bootstrap) }
+
+    /// Applies `migrations/recovery.sql`; the connected role must be a superuser.
+    public func recovery() async throws { try await apply(MigrationCatalog.recovery) }
+
+    private func apply(_ file: String) async throws {
         let connection = try await PostgresConnection.connect(conninfo)
         try await connection.run { connection in
-            try connection.transaction { try connection.execute(MigrationCatalog.bootstrap) }
+            try connection.transaction { try connection.execute(file) }
         }
     }
 

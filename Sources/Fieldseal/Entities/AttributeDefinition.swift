@@ -1,3 +1,5 @@
+import PostgresClient
+
 /// One attribute of an entity.
 public struct AttributeDefinition: Sendable {
     /// What a client may do with it.
@@ -24,6 +26,8 @@ public struct AttributeDefinition: Sendable {
     public let schemaName: String
     /// The name in lower case: the column's, and the one that clients use.
     public let logicalName: String
+    /// The logical name as SQL writes it.
+    let column: String
     public let type: AttributeType
     public let required: RequiredLevel
     public let validFor: Uses
@@ -41,6 +45,7 @@ public struct AttributeDefinition: Sendable {
     ) {
         self.schemaName = schemaName
         logicalName = schemaName.lowercased()
+        column = quoteIdentifier(logicalName)
         self.type = type
         self.required = required
         self.validFor = validFor

@@ -1,3 +1,5 @@
+import PostgresClient
+
 /// What an entity is: its names, its attributes, and which of them are encrypted.
 public struct EntityDefinition: Sendable {
     /// What may be asked of an entity's records.
@@ -14,6 +16,8 @@ public struct EntityDefinition: Sendable {
     public let entitySetName: String
     /// The attribute that holds a record's id.
     public let primaryID: String
+    /// The same as SQL writes it.
+    let idColumn: String
     /// The attribute that holds a record's name, if it has one.
     public let primaryName: String?
     public let messages: Set<Message>
@@ -35,6 +39,7 @@ public struct EntityDefinition: Sendable {
         logicalName = schemaName.lowercased()
         self.entitySetName = entitySetName
         self.primaryID = primaryID
+        idColumn = quoteIdentifier(primaryID)
         self.primaryName = primaryName
         self.messages = messages
         self.setFlags = setFlags

@@ -49,7 +49,7 @@ struct CellCatchUp {
         on connection: isolated PostgresConnection
     ) throws {
         let names = entity.encryptedAttributes.map { quoteIdentifier($0.logicalName) }
-        let id = quoteIdentifier(entity.primaryID)
+        let id = entity.idColumn
         let source = organization.qualified("\(entity.cellTable)_k\(keys.oldVersion)")
         let target = organization.qualified("\(entity.cellTable)_k\(keys.newVersion)")
         let resealer = try CellResealer(

@@ -66,7 +66,7 @@ struct CellRefill: Sendable {
         var chunk: [UInt8] = []
         var turn = 0
         try connection.copyOut(
-            "COPY (SELECT \(quoteIdentifier(entity.primaryID)), \(columns) FROM \(source)) TO STDOUT (FORMAT binary)"
+            "COPY (SELECT \(entity.idColumn), \(columns) FROM \(source)) TO STDOUT (FORMAT binary)"
         ) { message in
             guard let row = try messages.row(in: message) else { return }
             if chunk.isEmpty { chunk.reserveCapacity(Self.chunkLength + row.count) }

@@ -50,7 +50,7 @@ struct GenerationSwitch: Sendable {
     private func quarantine(_ cell: UnreadableCell, on connection: isolated PostgresConnection) throws {
         guard let entity = EntityCatalog.entity(cell.entity) else { return }
         let attribute = quoteIdentifier(cell.attribute)
-        let id = quoteIdentifier(entity.primaryID)
+        let id = entity.idColumn
         let kept = try connection.query(
             """
             INSERT INTO \(organization.qualified("quarantined_cell"))

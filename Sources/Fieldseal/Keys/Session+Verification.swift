@@ -56,7 +56,7 @@ extension Session {
         var cells = 0
         var bad: [VerificationReport.BadCell] = []
         try connection.copyOut(
-            "COPY (SELECT \(quoteIdentifier(entity.primaryID)), \(columns) FROM \(leaf)) TO STDOUT (FORMAT binary)"
+            "COPY (SELECT \(entity.idColumn), \(columns) FROM \(leaf)) TO STDOUT (FORMAT binary)"
         ) { message in
             guard let row = try messages.row(in: message) else { return }
             var fields = CellCopy.Fields(row)

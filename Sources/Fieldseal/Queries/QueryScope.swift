@@ -16,8 +16,8 @@ struct QueryScope {
         /// Whether it can give several rows for one of the tables before it.
         let multiplies: Bool
 
-        func sql(_ attribute: AttributeDefinition) -> String { "\(alias).\(quoteIdentifier(attribute.logicalName))" }
-        var id: String { "\(alias).\(quoteIdentifier(entity.primaryID))" }
+        func sql(_ attribute: AttributeDefinition) -> String { "\(alias).\(attribute.column)" }
+        var id: String { "\(alias).\(entity.idColumn)" }
     }
 
     /// An attribute of a table.

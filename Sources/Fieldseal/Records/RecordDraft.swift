@@ -66,29 +66,40 @@ struct RecordDraft: Sendable {
 
     /// The INSERT and its parameters.
     func statement(in organization: Organization) -> (sql: String, parameters: [PostgresParameter]) {
-        var columns: [String] = []
-        var expressions: [String] = []
         var parameters: [PostgresParameter] = []
+        var present: [Int] = []
         // In the order of the metadata, so that equal shapes share one prepared statement.
-        for attribute in entity.attributes where !attribute.isEncrypted {
+        for (index, attribute) in entity.attributes.enumerated() where !attribute.isEncrypted {
             guard let value = values[attribute.logicalName], value != .null else { continue }
             parameters.append(attribute.type.parameter(value))
-            columns.append(quoteIdentifier(attribute.logicalName))
-            expressions.append(attribute.type.placeholder(parameters.count))
-            if let name = DerivedName(attribute, of: entity, isTeam: values["owneridtype"] == .text("team")) {
+            present.append(index)
+        }
+        let shape = InsertShape(
+            schema: organization.schema, entity: entity.logicalName, present: present, flags: setFlags.sorted(),
+            isTeams: values["owneridtype"] == .text("team"))
+        return (InsertShape.texts.value(of: shape) { text(of: shape, in: organization) }, parameters)
+    }
+
+    private func text(of shape: InsertShape, in organization: Organization) -> String {
+        var columns: [String] = []
+        var expressions: [String] = []
+        for (number, index) in shape.present.enumerated() {
+            let attribute = entity.attributes[index]
+            columns.append(attribute.column)
+            expressions.append(attribute.type.placeholder(number + 1))
+            if let name = DerivedName(attribute, of: entity, isTeam: shape.isTeams) {
                 columns.append(quoteIdentifier(name.column))
-                expressions.append(name.expression(in: organization, placeholder: "$\(parameters.count)"))
+                expressions.append(name.expression(in: organization, placeholder: "$\(number + 1)"))
             }
         }
-        for flag in setFlags.sorted() {
+        for flag in shape.flags {
             columns.append(quoteIdentifier(flag))
             expressions.append("true")
         }
-        let sql = """
+        return """
             INSERT INTO \(organization.qualified(entity.logicalName)) (\(columns.joined(separator: ", ")))
             VALUES (\(expressions.joined(separator: ", "))) RETURNING versionnumber
             """
-        return (sql, parameters)
     }
 
     func insert(into organization: Organization, on connection: isolated PostgresConnection) throws {
@@ -121,6 +132,18 @@ struct RecordDraft: Sendable {
     }
 }
 
+/// What the text of an INSERT depends on: everything but the values.
+private struct InsertShape: Hashable {
+    let schema: String
+    let entity: String
+    /// Attributes that have a value, by their places in the metadata.
+    let present: [Int]
+    let flags: [String]
+    let isTeams: Bool
+
+    static let texts = StatementCache<InsertShape, String>()
+}
+
 extension AttributeType {
     func placeholder(_ number: Int) -> String { isNumeric ? "$\(number)::numeric" : "$\(number)" }
 }
@@ -143,6 +166,6 @@ struct DerivedName {
 
     func expression(in organization: Organization, placeholder: String) -> String {
         "(SELECT \(quoteIdentifier(nameColumn)) FROM \(organization.qualified(target.logicalName)) "
-            + "WHERE \(quoteIdentifier(target.primaryID)) = \(placeholder))"
+            + "WHERE \(target.idColumn) = \(placeholder))"
     }
 }

@@ -38,13 +38,25 @@ extension Session {
         _ outputs: [RecordQuery.Output] = [],
         expanding: [Expansion] = []
     ) async throws -> RecordPage {
-        var query = RecordQuery()
-        query.outputs = outputs
-        query.filter = try key.filter(entity)
-        query.pageSize = 1
-        let page = try await list(entity, query, expanding: expanding)
+        let page: RecordPage
+        if case .id(let id) = key, expanding.isEmpty, let shape = try RetrieveShape(entity, outputs, for: self) {
+            let reading = try RetrieveShape.readings.value(of: shape) { () throws(FieldsealError) in
+                try Reading(entity, Self.query(outputs, try key.filter(entity)), [], for: self)
+            }
+            page = try await deployment.pool.withConnection { try reading.run(for: self, replacing: .uuid(id), on: $0) }
+        } else {
+            page = try await list(entity, Self.query(outputs, try key.filter(entity)), expanding: expanding)
+        }
         try key.check(entity, page.records.count, isAmbiguous: page.next != nil)
         return page
+    }
+
+    private static func query(_ outputs: [RecordQuery.Output], _ filter: Filter) -> RecordQuery {
+        var query = RecordQuery()
+        query.outputs = outputs
+        query.filter = filter
+        query.pageSize = 1
+        return query
     }
 
     /// How many records a query matches.
@@ -57,7 +69,7 @@ extension Session {
         return try await list(entity, query).count ?? 0
     }
 
-    func require(_ message: EntityDefinition.Message, on entity: EntityDefinition) throws -> Depth {
+    func require(_ message: EntityDefinition.Message, on entity: EntityDefinition) throws(FieldsealError) -> Depth {
         try caller.require(message, on: entity)
     }
 }
@@ -102,8 +114,35 @@ extension RecordKey {
     }
 }
 
+/// What the statement for one record depends on but its id, where the caller may read every record.
+private struct RetrieveShape: Hashable {
+    private let schema: String
+    private let entity: String
+    private let attributes: [String]
+    private let hidden: [String]
+
+    static let readings = StatementCache<RetrieveShape, Reading>()
+
+    /// - Returns: Nil for a caller who may not read every record.
+    init?(_ entity: EntityDefinition, _ outputs: [RecordQuery.Output], for session: Session) throws(FieldsealError) {
+        guard try session.require(.retrieveMultiple, on: entity) == .organization else { return nil }
+        schema = session.organization.schema
+        self.entity = entity.logicalName
+        var attributes: [String] = []
+        var hidden: [String] = []
+        for output in outputs {
+            guard case .column(let column) = output.value, column.path.isEmpty, column.alias == nil, output.name == nil else {
+                return nil
+            }
+            if output.isHidden { hidden.append(column.name) } else { attributes.append(column.name) }
+        }
+        self.attributes = attributes
+        self.hidden = hidden
+    }
+}
+
 /// A query that was planned, with those of its expansions, which need the records above them.
-private struct Reading {
+private struct Reading: Sendable {
     private let plan: QueryPlan
     private let query: RecordQuery
     private let entity: EntityDefinition
@@ -148,11 +187,20 @@ private struct Reading {
         }
     }
 
-    func run(on connection: isolated PostgresConnection) throws -> RecordPage {
+    /// - Parameters:
+    ///   - session: Whose it is, where a reading that was made for an earlier session of the same reach is used again.
+    ///   - first: What takes the place of the statement's first parameter.
+    func run(
+        for session: Session? = nil,
+        replacing first: PostgresParameter? = nil,
+        on connection: isolated PostgresConnection
+    ) throws -> RecordPage {
         let rows: PostgresResult
         var count: Int?
         do {
-            rows = try session.run([(plan.sql, plan.parameters)], on: connection)[0]
+            var parameters = plan.parameters
+            if let first { parameters[0] = first }
+            rows = try (session ?? self.session).run([(plan.sql, parameters)], on: connection)[0]
             if let (sql, parameters) = plan.count { count = try connection.query(sql, parameters)[0].decode(0) }
         } catch let error as PostgresError where error.sqlState.hasPrefix("22") {
             throw FieldsealError(.queryDoesNotFit, "A value in this query is out of its type's range.")

@@ -193,7 +193,7 @@ private struct PreparedWrite: Sendable {
 
     private func ids(of target: EntityDefinition, _ key: RecordKey, on connection: isolated PostgresConnection) throws -> [UUID] {
         var statement = StatementBuilder(organization, caller)
-        let id = quoteIdentifier(target.primaryID)
+        let id = target.idColumn
         let condition: String
         switch key {
         case .id(let value): condition = "\(id) = \(statement.bind(.uuid(value)))"
@@ -220,7 +220,7 @@ private struct PreparedWrite: Sendable {
         let cells = try names.map { name in try secrets[name].map { try key.seal($0, entity, name, id, organization) } }
         let sql = """
             INSERT INTO \(organization.qualified(entity.cellTable))
-                (key_version, \(quoteIdentifier(entity.primaryID)), \(names.map(quoteIdentifier).joined(separator: ", ")))
+                (key_version, \(entity.idColumn), \(names.map(quoteIdentifier).joined(separator: ", ")))
             VALUES ($1, $2, \(names.indices.map { "$\($0 + 3)" }.joined(separator: ", ")))
             """
         return (sql, [.int32(Int32(key.version)), .uuid(id)] + cells.map { .bytes($0) })
@@ -267,7 +267,7 @@ private struct PreparedWrite: Sendable {
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome? {
         var update = UpdateStatement(input, caller, organization)
-        var conditions = ["\(quoteIdentifier(entity.primaryID)) = $\(update.bind(.uuid(id)))"]
+        var conditions = ["\(entity.idColumn) = $\(update.bind(.uuid(id)))"]
         restrict(condition, depth, .write, &conditions, &update.parameters)
         var cells: [String: [UInt8]?]?
         if let key, !input.secrets.isEmpty {
@@ -300,7 +300,7 @@ private struct PreparedWrite: Sendable {
             try recordKey.check(entity, found.count, isAmbiguous: found.count > 1)
             id = found[0]
         }
-        var conditions = ["\(quoteIdentifier(entity.primaryID)) = $1"]
+        var conditions = ["\(entity.idColumn) = $1"]
         var parameters: [PostgresParameter] = [.uuid(id)]
         restrict(condition, depth, .delete, &conditions, &parameters)
         let result = try connection.query(
@@ -337,7 +337,7 @@ private struct PreparedWrite: Sendable {
         on connection: isolated PostgresConnection
     ) throws {
         guard case .version = condition else { throw FieldsealError.noSuchRecord(entity, id.text) }
-        var conditions = ["\(quoteIdentifier(entity.primaryID)) = $1"]
+        var conditions = ["\(entity.idColumn) = $1"]
         var parameters: [PostgresParameter] = [.uuid(id)]
         restrict(.none, depth, .read, &conditions, &parameters)
         let found = try connection.query(

@@ -28,7 +28,7 @@ struct UpdateStatement {
         for attribute in entity.attributes {
             guard let value = values[attribute.logicalName] else { continue }
             let number = bind(attribute.type.parameter(value))
-            assignments.append("\(quoteIdentifier(attribute.logicalName)) = \(attribute.type.placeholder(number))")
+            assignments.append("\(attribute.column) = \(attribute.type.placeholder(number))")
             if let name = DerivedName(attribute, of: entity, isTeam: values["owneridtype"] == .text("team")) {
                 assignments.append(
                     "\(quoteIdentifier(name.column)) = \(name.expression(in: organization, placeholder: "$\(number)"))")
@@ -62,7 +62,7 @@ struct UpdateStatement {
     ) throws -> (sql: String, parameters: [PostgresParameter]) {
         var sql = """
             WITH r AS (UPDATE \(organization.qualified(entity.logicalName)) SET \(assignments.joined(separator: ", "))
-            WHERE \(conditions.joined(separator: " AND ")) RETURNING \(quoteIdentifier(entity.primaryID)), versionnumber)
+            WHERE \(conditions.joined(separator: " AND ")) RETURNING \(entity.idColumn), versionnumber)
             """
         var parameters = parameters
         if let cells, let keyVersion {
@@ -72,7 +72,7 @@ struct UpdateStatement {
     }
 
     private func cellPart(_ cells: [String: [UInt8]?], _ keyVersion: Int, _ parameters: inout [PostgresParameter]) -> String {
-        let id = quoteIdentifier(entity.primaryID)
+        let id = entity.idColumn
         let table = organization.qualified(entity.cellTable)
         let names = cells.keys.sorted()
         guard cells.values.contains(where: { $0 != nil }) else {

@@ -102,7 +102,7 @@ extension Session {
             throw FieldsealError(.payloadDoesNotFit, "A principal is a systemuser or a team.")
         }
         let rows = try connection.query(
-            "SELECT FROM \(organization.qualified(entity.logicalName)) WHERE \(quoteIdentifier(entity.primaryID)) = $1",
+            "SELECT FROM \(organization.qualified(entity.logicalName)) WHERE \(entity.idColumn) = $1",
             [.uuid(principal.id)])
         if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, principal.id.text) }
     }
@@ -116,7 +116,7 @@ extension Session {
         let depth = try require(.share, on: entity)
         return try await deployment.pool.withConnection { connection in
             var statement = StatementBuilder(organization, caller)
-            var conditions = ["r.\(quoteIdentifier(entity.primaryID)) = \(statement.bind(.uuid(id)))"]
+            var conditions = ["r.\(entity.idColumn) = \(statement.bind(.uuid(id)))"]
             if let own = AccessRule(entity, organization, caller).condition(depth, .share, "r", bind: { statement.bind($0) }) {
                 conditions.append(own)
             }

@@ -65,6 +65,7 @@ struct Dev: AsyncParsableCommand {
             """, to: "fieldseal.yaml")
         let runner = MigrationRunner(conninfo: superuser)
         try await runner.bootstrap()
+        try await runner.recovery()
         try await postgres.setServicePassword(servicePassword)
         for outcome in try await runner.up() { if let error = outcome.error { throw error } }
         let settings = try await Settings.read(home.file("fieldseal.yaml"), ports: (httpsPort, httpPort))

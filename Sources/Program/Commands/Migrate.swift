@@ -7,7 +7,7 @@ import Migrations
 struct Migrate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Apply and inspect the database's migrations.",
-        subcommands: [Bootstrap.self, Up.self, Status.self, Verify.self])
+        subcommands: [Bootstrap.self, Recovery.self, Up.self, Status.self, Verify.self])
 
     struct Bootstrap: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -17,6 +17,17 @@ struct Migrate: AsyncParsableCommand {
         func run() async throws {
             try await MigrationRunner(conninfo: Settings.read(options.settings).migrationDatabase).bootstrap()
             options.report(["bootstrapped": true], "The roles, the schema cell and the event trigger are there.")
+        }
+    }
+
+    struct Recovery: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make the functions that open cells in SQL, as a superuser; a deployment may go without.")
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            try await MigrationRunner(conninfo: Settings.read(options.settings).migrationDatabase).recovery()
+            options.report(["installed": true], "cell.derive_key, cell.open and cell.key_is_right are there.")
         }
     }
 
