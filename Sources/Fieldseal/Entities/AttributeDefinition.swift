@@ -34,6 +34,17 @@ public struct AttributeDefinition: Sendable {
     public let defaultValue: AttributeValue?
     /// Whether values are sealed: set by create and update, read as null, neither searched nor sorted.
     public let isEncrypted: Bool
+    /// What a new record gets where the client says nothing.
+    let filling: Filling?
+
+    /// A value that the server fills in.
+    enum Filling: Sendable {
+        case value(AttributeValue)
+        /// The time of the write.
+        case now
+        /// The caller, his business unit, his organization.
+        case user, businessUnit, organization
+    }
 
     init(
         _ schemaName: String,
@@ -51,6 +62,40 @@ public struct AttributeDefinition: Sendable {
         self.validFor = validFor
         self.defaultValue = defaultValue
         self.isEncrypted = isEncrypted
+        filling = isEncrypted ? nil : Self.filling(logicalName, type, required, validFor, defaultValue)
+    }
+
+    private static func filling(
+        _ name: String,
+        _ type: AttributeType,
+        _ required: RequiredLevel,
+        _ uses: Uses,
+        _ defaultValue: AttributeValue?
+    ) -> Filling? {
+        switch name {
+        case "createdon", "modifiedon": return .now
+        case "createdby", "modifiedby", "primaryuserid": return .user
+        case "organizationid": return .organization
+        case "businessunitid": return .businessUnit
+        case "versionnumber": return nil
+        default: break
+        }
+        if let defaultValue { return .value(defaultValue) }
+        switch type {
+        case .state(let options), .status(let options): return options.options.first.map { .value(.int($0.value)) }
+        case .owner: return .user
+        default: break
+        }
+        guard required == .system else { return nil }
+        switch type {
+        case .picklist(let options): return options.options.first.map { .value(.int($0.value)) }
+        case .integer(let range): return .value(.int(max(range.lowerBound, min(0, range.upperBound))))
+        case .bigInt: return .value(.int(0))
+        case .boolean: return .value(.bool(false))
+        case .dateTime: return .now
+        case .string where uses.contains(.create), .memo: return .value(.text(""))
+        default: return nil
+        }
     }
 
     /// The property's name in a representation: `_emailserverprofile_value` for a lookup, else the logical name.

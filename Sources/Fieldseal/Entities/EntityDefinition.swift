@@ -24,6 +24,8 @@ public struct EntityDefinition: Sendable {
     public let attributes: [AttributeDefinition]
     /// The boolean column that tells, for each encrypted attribute, whether it has a value.
     public let setFlags: [String: String]
+    /// What the server fills in, by the attributes' names.
+    let fillings: [(name: String, filling: AttributeDefinition.Filling)]
     private let byName: [String: Int]
 
     init(
@@ -44,6 +46,7 @@ public struct EntityDefinition: Sendable {
         self.messages = messages
         self.setFlags = setFlags
         self.attributes = attributes
+        fillings = attributes.compactMap { attribute in attribute.filling.map { (attribute.logicalName, $0) } }
         byName = Dictionary(attributes.enumerated().map { ($1.logicalName, $0) }, uniquingKeysWith: { first, _ in first })
     }
 

@@ -21,39 +21,22 @@ struct RecordDraft: Sendable {
         self.id = id
         self.values = values
         self.values[entity.primaryID] = .id(id)
-        for attribute in entity.attributes where !attribute.isEncrypted && self.values[attribute.logicalName] == nil {
-            self.values[attribute.logicalName] = Self.filled(attribute, entity, origin)
+        let now = AttributeValue.date(Date())
+        for (name, filling) in entity.fillings where self.values[name] == nil {
+            self.values[name] =
+                switch filling {
+                case .value(let value): value
+                case .now: now
+                case .user: .id(origin.user)
+                case .businessUnit: .id(origin.businessUnit)
+                case .organization: .id(origin.organization.id)
+                }
         }
         for (attribute, value) in secrets where value != nil {
             guard let flag = entity.setFlags[attribute] else { continue }
             if entity[flag] == nil { setFlags.insert(flag) } else { self.values[flag] = .bool(true) }
         }
         fillOwner(origin)
-    }
-
-    /// The value of an attribute that the client left out, or nil for none.
-    private static func filled(_ attribute: AttributeDefinition, _ entity: EntityDefinition, _ origin: Origin) -> AttributeValue? {
-        switch attribute.logicalName {
-        case "createdon", "modifiedon": return .date(Date())
-        case "createdby", "modifiedby", "primaryuserid": return .id(origin.user)
-        case "organizationid": return .id(origin.organization.id)
-        case "businessunitid": return .id(origin.businessUnit)
-        case "versionnumber": return nil
-        default: break
-        }
-        if let value = attribute.defaultValue { return value }
-        switch attribute.type {
-        case .state(let options), .status(let options): return options.options.first.map { .int($0.value) }
-        case .picklist(let options) where attribute.required == .system: return options.options.first.map { .int($0.value) }
-        case .owner: return .id(origin.user)
-        case .integer(let range) where attribute.required == .system: return .int(max(range.lowerBound, min(0, range.upperBound)))
-        case .bigInt where attribute.required == .system: return .int(0)
-        case .boolean where attribute.required == .system: return .bool(false)
-        case .dateTime where attribute.required == .system: return .date(Date())
-        case .string where attribute.required == .system && attribute.validFor.contains(.create): return .text("")
-        case .memo where attribute.required == .system: return .text("")
-        default: return nil
-        }
     }
 
     private mutating func fillOwner(_ origin: Origin) {
