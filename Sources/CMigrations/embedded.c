@@ -20,6 +20,9 @@ static const unsigned char config_0003[] = {
 static const unsigned char config_0004[] = {
 #embed "../../migrations/config/0004_sessions.sql"
 };
+static const unsigned char config_0005[] = {
+#embed "../../migrations/config/0005_attribute_status.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -29,6 +32,9 @@ static const unsigned char org_0002[] = {
 static const unsigned char org_0003[] = {
 #embed "../../migrations/org/0003_access.sql"
 };
+static const unsigned char org_0004[] = {
+#embed "../../migrations/org/0004_event_chain.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -37,9 +43,11 @@ static const struct embedded_file files[] = {
     {"config/0002_deployment.sql", config_0002, sizeof config_0002},
     {"config/0003_inspection.sql", config_0003, sizeof config_0003},
     {"config/0004_sessions.sql", config_0004, sizeof config_0004},
+    {"config/0005_attribute_status.sql", config_0005, sizeof config_0005},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
+    {"org/0004_event_chain.sql", org_0004, sizeof org_0004},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -1,5 +1,6 @@
 import Fieldseal
 import Foundation
+import Glibc
 import Logging
 
 /// Writes each event as one line of JSON to standard error.
@@ -18,13 +19,24 @@ struct JSONLogHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        var members: [JSONValue.Member] = [
-            .init("time", .string(Date().ISO8601Format(.init(includingFractionalSeconds: true)))),
-            .init("level", .string(event.level.rawValue)),
-            .init("message", .string("\(event.message)")),
-        ]
-        let all = metadata.merging(event.metadata ?? [:]) { _, new in new }
-        for (key, value) in all.sorted(by: { $0.key < $1.key }) { members.append(.init(key, .string("\(value)"))) }
-        FileHandle.standardError.write(Data(JSONValue.object(members).utf8 + [UInt8(ascii: "\n")]))
+        var line: [UInt8] = []
+        line.reserveCapacity(512)
+        func member(_ name: String, _ value: String) {
+            line.append(UInt8(ascii: line.isEmpty ? "{" : ","))
+            JSONValue.write(name, to: &line)
+            line.append(UInt8(ascii: ":"))
+            JSONValue.write(value, to: &line)
+        }
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        let milliseconds = String(1_000 + time.tv_nsec / 1_000_000).dropFirst()
+        member("time", "\(ISO8601.text(Date(timeIntervalSince1970: Double(time.tv_sec))).dropLast()).\(milliseconds)Z")
+        member("level", event.level.rawValue)
+        member("message", "\(event.message)")
+        let all = event.metadata.map { metadata.merging($0) { _, new in new } } ?? metadata
+        for (key, value) in all.sorted(by: { $0.key < $1.key }) { member(key, "\(value)") }
+        line.append(contentsOf: "}\n".utf8)
+        // One call, so that lines of different threads don't mix.
+        _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }
 }

@@ -2,6 +2,8 @@ import CellCrypto
 import Fieldseal
 import Foundation
 import Logging
+import NIOCore
+import NIOPosix
 import NIOSSL
 import PostgresClient
 import ServiceLifecycle
@@ -17,6 +19,9 @@ struct Service: Sendable {
     ///
     /// - Parameter onRunning: Called once both listeners take connections.
     func run(allowSuperuser: Bool = false, onRunning: @escaping @Sendable () async -> Void = {}) async throws {
+        // Tasks run on the event loops themselves, so that a request changes threads for the database alone. Nothing blocks
+        // there: PostgreSQL and all long computations have threads of their own.
+        _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
         let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: settings.connections))
         let deployment = Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy)

@@ -33,6 +33,8 @@ def test_a_deployment_that_is_well(own_service):
         ("INSERT INTO config.api_client SELECT gen_random_uuid(), organization_id, 'intruder', gen_random_uuid(), 'System Administrator', '\\x00', now(), 'x' FROM config.organization",
          "client-not-made-here", "DELETE FROM config.api_client WHERE name = 'intruder'"),
         ("UPDATE org_contoso.encryption SET changed_on = now() - interval '2 years'", "key-overdue", "UPDATE org_contoso.encryption SET changed_on = now()"),
+        ("ALTER TABLE org_contoso.security_event DISABLE TRIGGER keep; UPDATE org_contoso.security_event SET actor = 'somebody else' WHERE security_event_id = (SELECT min(security_event_id) FROM org_contoso.security_event); "
+         "ALTER TABLE org_contoso.security_event ENABLE TRIGGER keep", "event-chain-broken", None),
         ("DELETE FROM config.migration WHERE name = '0004_sessions'", "migrations-pending", None),
     ],
 )
@@ -70,3 +72,34 @@ def test_a_lost_key_and_a_cell_that_does_not_open(own_service):
     own_service.sql("DELETE FROM config.organization_key")
     fingerprint = own_service.sql("SELECT fingerprint FROM org_contoso.encryption")[0][0]
     assert fingerprint in doctor(own_service)["key-required"]["message"]
+
+
+def test_a_chain_of_events_shows_what_was_changed_taken_out_and_moved(own_service):
+    for _ in range(4):
+        own_service.key()
+
+    def broken():
+        return [i for i, _ in own_service.sql("SELECT * FROM org_contoso.verify_security_events()")]
+
+    def tamper(statement):
+        own_service.sql(f"ALTER TABLE org_contoso.security_event DISABLE TRIGGER USER; {statement}; ALTER TABLE org_contoso.security_event ENABLE TRIGGER USER")
+
+    ids = [i for (i,) in own_service.sql("SELECT security_event_id FROM org_contoso.security_event ORDER BY 1")]
+    assert len(ids) >= 5 and broken() == []
+    tamper(f"UPDATE org_contoso.security_event SET address = '192.0.2.1' WHERE security_event_id = {ids[1]}")
+    assert ids[1] in broken()
+    tamper(f"DELETE FROM org_contoso.security_event WHERE security_event_id = {ids[3]}")
+    assert set(broken()) >= {ids[1], ids[4]}
+    own_service.key()
+    assert set(broken()) == {ids[1], ids[4]}
+
+
+def test_a_dba_sees_what_stands_in_every_encrypted_attribute(own_service):
+    own_service.set_key("Another-key-for-the-dba-1!")
+    id = own_service.create("mailboxes", {"name": "seen", "password": "x" * 33})
+    rows = {a: rest for a, *rest in own_service.sql("SELECT attribute, records, cells, cells_by_key_version, bytes, malformed FROM config.encrypted_attribute_status WHERE organization = 'contoso'")}
+    assert set(rows) == {"emailserverprofile.incomingpassword", "emailserverprofile.outgoingpassword", "mailbox.password", "queue.emailpassword", "usersettings.emailpassword"}
+    records, cells, versions, size, malformed = rows["mailbox.password"]
+    assert records == own_service.sql("SELECT count(*) FROM org_contoso.mailbox")[0][0] and id
+    assert versions == {"2": cells} and malformed == 0 and size >= 69 * cells > 0
+    own_service.sql("SET ROLE fieldseal_inspector; SELECT count(*) FROM config.encrypted_attribute_status")

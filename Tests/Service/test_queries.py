@@ -376,3 +376,10 @@ def test_an_answer_to_a_list_is_json_that_every_reader_takes(service):
     id = service.create("queues", {"name": name})
     assert service.get(f"queues?$filter=queueid eq {id}&$select=name").json()["value"][0]["name"] == name
     assert requests.compat.json.loads(service.get(f"queues({id})").text)["name"] == name
+
+
+def test_an_inner_error_comes_where_it_is_preferred(service):
+    plain = service.get("mailboxes?$top=x").json()["error"]
+    assert set(plain) == {"code", "message"}
+    inner = service.get("mailboxes?$top=x", Prefer='odata.include-annotations="*"').json()["error"]
+    assert inner["innererror"]["message"] == inner["message"] == plain["message"] and inner["code"] == plain["code"]

@@ -3,14 +3,15 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
-import shutil
+import time
 
 import psycopg
 import pytest
-from cluster import SUPPORT
+from cluster import SUPPORT, Cluster
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / "docs/recovery.md").read_text()
@@ -27,8 +28,8 @@ def bare():
     yield folder
     pid = int((folder / "data/postmaster.pid").read_text().split("\n")[0])
     os.kill(pid, signal.SIGINT)
-    while pathlib.Path(f"/proc/{pid}").exists() and ") Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text():
-        pass
+    while Cluster.is_alive(pid):
+        time.sleep(0.05)
     shutil.rmtree(folder, ignore_errors=True)
 
 

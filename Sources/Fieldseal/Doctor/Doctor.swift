@@ -189,6 +189,13 @@ public struct Doctor: Sendable {
                 .error, "fence-missing", "the trigger \(name) is missing",
                 "restore it from the migrations: fieldseal migrate verify names the file")
         }
+        let broken = try connection.query(
+            "SELECT security_event_id::text || ': ' || problem FROM \(organization.qualified("verify_security_events"))() LIMIT 10")
+        for row in broken {
+            say(
+                .error, "event-chain-broken", "security event \(try row.decode(0, as: String.self))",
+                "compare security_event with a backup: somebody changed what is recorded")
+        }
         let leaves = try connection.query(
             """
             SELECT c.relname, c.relpersistence = 'u',

@@ -62,6 +62,16 @@ struct APIAnswer: Sendable, ResponseGenerator {
             headers: headers)
     }
 
+    /// An error's answer with what it is besides its message, for a client that prefers annotations of errors.
+    func withInnerError(_ error: any Error) -> APIAnswer {
+        guard case .object(var outer)? = (try? JSONParser.parse(body))?["error"], let error = error as? FieldsealError else {
+            return self
+        }
+        outer.append(
+            .init("innererror", ["message": .string(error.message), "type": .string("Fieldseal.\(error.code)"), "stacktrace": ""]))
+        return .json(.object([.init("error", .object(outer))]), status: status, headers: headers)
+    }
+
     /// What a client gets for an error that was thrown, and whether the operator should see it.
     static func answer(to error: any Error) -> (answer: APIAnswer, isInternal: Bool) {
         switch error {

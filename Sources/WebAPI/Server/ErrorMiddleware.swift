@@ -31,7 +31,8 @@ final class ErrorMiddleware: RouterMiddleware {
                 response = try await next(request, context)
             } catch {
                 let (answer, isInternal) = APIAnswer.answer(to: error)
-                response = answer.response
+                let prefersInner = Preferences(request.headers[.prefer]).includesInnerErrors
+                response = (prefersInner ? answer.withInnerError(error) : answer).response
                 if isInternal { context.logger.error("request failed", metadata: ["error": "\(error)"]) }
             }
         }
