@@ -50,8 +50,9 @@ def main(wanted):
     import api
     import cell
     import keychange
+    import verify
 
-    for group in (cell, api, keychange):
+    for group in (cell, api, keychange, verify):
         names = [name for name in group.FIGURES if not wanted or any(name.startswith(w) for w in wanted)]
         if names:
             group.run(names)

@@ -67,7 +67,10 @@ def test_a_lost_key_and_a_cell_that_does_not_open(own_service):
         "UPDATE org_contoso.mailbox_cell AS c SET password = d.password FROM org_contoso.mailbox_cell AS d WHERE c.mailboxid = %s AND d.mailboxid = %s",
         [first, second])
     found = doctor(own_service, "--deep")
-    assert first in found["cell-does-not-open"]["message"] and doctor(own_service) == {}
+    assert f"mailbox({first}).password: this is the cell of mailbox({second}).password" in found["cell-does-not-open"]["message"]
+    assert doctor(own_service) == {}
+    verified = own_service.run("verify", "--json", check=False)
+    assert verified.returncode == 1 and json.loads(verified.stdout)["bad"][0]["origin"] == f"mailbox({second}).password"
     own_service.sql("ALTER TABLE config.organization_key DISABLE TRIGGER ALL")
     own_service.sql("DELETE FROM config.organization_key")
     fingerprint = own_service.sql("SELECT fingerprint FROM org_contoso.encryption")[0][0]
