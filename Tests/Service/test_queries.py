@@ -202,6 +202,11 @@ def test_fetchxml_gives_linked_attributes_aggregates_and_distinct_values(service
     assert row["password"] is None and row["p.incomingpassword"] is None and row["p.name"].startswith(records["prefix"])
     rows = fetch(service, "mailboxes", f"<fetch aggregate='true'><entity name='mailbox'><attribute name='mailboxid' aggregate='count' alias='n'/><attribute name='emailaddress' aggregate='countcolumn' alias='a'/><attribute name='statecode' groupby='true' alias='s'/><attribute name='createdon' groupby='true' dategrouping='year' alias='y'/><order alias='n'/>{condition}</entity></fetch>").json()["value"]
     assert [(r["n"], r["a"], r["s"]) for r in rows] == [(6, 3, 0)] and rows[0]["y"] >= 2026
+    both = fetch(service, "mailboxes", f"<fetch top='1'><entity name='mailbox'><all-attributes/>{condition}{link}</entity></fetch>").json()["value"][0]
+    assert both["name"].startswith(records["prefix"]) and both["p.name"] == row["p.name"] and both["password"] is None and "statecode" in both
+    every = "<link-entity name='emailserverprofile' from='emailserverprofileid' to='emailserverprofile' alias='p'><all-attributes/></link-entity>"
+    linked = fetch(service, "mailboxes", f"<fetch top='1'><entity name='mailbox'><attribute name='name'/>{condition}{every}</entity></fetch>").json()["value"][0]
+    assert linked["p.name"] == row["p.name"] and linked["p.incomingpassword"] is None and "statecode" not in linked
     rows = fetch(service, "mailboxes", f"<fetch distinct='true'><entity name='mailbox'><attribute name='statecode'/>{condition}</entity></fetch>").json()["value"]
     assert rows == [{"statecode": 0}]
 

@@ -33,9 +33,13 @@ struct FetchParser {
         // A link inside of the entity names the entity by its own name.
         query.alias = name.lowercased()
         try content(of: entity, alias: nil)
-        if !allColumns, query.outputs.isEmpty, !isAggregate {
-            // Without an attribute every one is meant, as in Dataverse.
-            query.outputs = []
+        if allColumns, let definition = EntityCatalog.entity(self.entity) {
+            // Beside what links give, every attribute of the entity; without an attribute that is so anyway.
+            let all = definition.attributes.filter { $0.validFor.contains(.read) || $0.isEncrypted }
+            let others = query.outputs.filter { output in
+                if case .column(let column) = output.value { column.alias != nil } else { true }
+            }
+            query.outputs = others.isEmpty ? [] : all.map { .init(.column(.init($0.logicalName))) } + others
         }
     }
 
@@ -52,7 +56,7 @@ struct FetchParser {
         for child in element.children {
             switch child.name {
             case "attribute": try attribute(child, alias)
-            case "all-attributes": allColumns = true
+            case "all-attributes": allColumns = allColumns || alias == nil
             case "order": try order(child, alias)
             case "filter" where alias == nil:
                 let filter = try filter(child, alias)
