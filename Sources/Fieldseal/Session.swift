@@ -102,6 +102,8 @@ public struct Session: Sendable {
                 return try await deployment.pool.withConnection { try body(current, $0) }
             } catch let error as PostgresError where error.isStaleKey {
                 let name = organization.name
+                // Later sessions must not assume the old key too.
+                if let client = caller.clientID { deployment.sessions.forget(client, in: name) }
                 state = try await deployment.pool.withConnection { try OrganizationState.read(name, on: $0) }
             }
         }

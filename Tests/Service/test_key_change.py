@@ -436,3 +436,22 @@ def test_an_organization_is_attached_while_another_changes_its_key(own_cluster):
     assert own_cluster.key_version() == before + 1
     assert {a: s for a, _, s in cell_reader.read_organization(own_cluster.superuser, "org_contoso", key)} == values
     assert own_cluster.sql("SELECT count(*) FROM config.organization") == [(2,)]
+
+
+def test_after_a_change_one_write_learns_of_it_and_the_next_ones_know(own_cluster):
+    server = Server(own_cluster)
+    try:
+        for n in range(2):
+            assert server.request("POST", "mailboxes", {"name": "m", "password": "p"}).status_code == 204
+        own_cluster.run("key", "change")
+
+        def refused():
+            log = (own_cluster.home / "postgres.log").read_text()
+            return len(re.findall(r"ERROR:.*(is retired|no partition of relation|_has_key_version)", log))
+
+        before = refused()
+        for n in range(10):
+            assert server.request("POST", "mailboxes", {"name": "m", "password": f"p{n}"}).status_code == 204
+        assert refused() - before == 1
+    finally:
+        server.stop()
