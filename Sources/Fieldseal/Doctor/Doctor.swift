@@ -264,7 +264,8 @@ public struct Doctor: Sendable {
         do {
             return try await session.verifyCells().bad.map { cell in
                 Finding(
-                    .error, "cell-does-not-open", organization.name, "\(cell.address): \(cell.origin.map { "this is the cell of \($0)" } ?? cell.cause.rawValue)",
+                    .error, "cell-does-not-open", organization.name,
+                    "\(cell.address): \(cell.origin.map { "this is the cell of \($0)" } ?? cell.cause.rawValue)",
                     advice: "restore it from a backup, set the password again, or clear it")
             }
         } catch let error as FieldsealError where error.code == .keyRequired {

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import PostgresClient
 import Synchronization
 
@@ -25,6 +26,8 @@ struct CellRefill: Sendable {
     private static let chunkLength = 1 << 18
     /// Chunks that wait at each side of each worker.
     private static let queueLength = 4
+    /// How far the workers step back behind requests, from 0 to 19.
+    private static let niceness: Int32 = 10
     private static let workerCount = min(max(ProcessInfo.processInfo.activeProcessorCount, 1), 4)
 
     func run(from reader: PostgresConnection, to writer: PostgresConnection) async throws -> Outcome {
@@ -81,6 +84,8 @@ struct CellRefill: Sendable {
 
     private func startWorker(on lane: Lane, _ total: RunningTotal) {
         Thread.detachNewThread {
+            // Requests go first where processors are short: on Linux, 0 is the calling thread.
+            _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Self.niceness)
             do {
                 let resealer = try CellResealer(
                     entity, organization: organization.id, keys: keys, toleratesUnreadable: toleratesUnreadable)

@@ -36,7 +36,8 @@ extension VerificationReport {
     fileprivate var json: JSONValue {
         [
             "organization": .string(organization), "keyVersion": .integer(Int64(keyVersion)), "cells": .integer(Int64(cells)),
-            "bad": .array(bad.map { ["address": .string($0.address), "cause": .string($0.cause.rawValue), "origin": .text($0.origin)] }),
+            "bad": .array(
+                bad.map { ["address": .string($0.address), "cause": .string($0.cause.rawValue), "origin": .text($0.origin)] }),
         ]
     }
 
@@ -44,6 +45,7 @@ extension VerificationReport {
         let head = "\(organization): \(cells) cells under key version \(keyVersion), "
         if bad.isEmpty { return head + "all of them open" }
         return head + "\(bad.count) of them do not open:\n"
-            + bad.map { "  \($0.address): \($0.origin.map { "this is the cell of \($0)" } ?? $0.cause.rawValue)" }.joined(separator: "\n")
+            + bad.map { "  \($0.address): \($0.origin.map { "this is the cell of \($0)" } ?? $0.cause.rawValue)" }.joined(
+                separator: "\n")
     }
 }
