@@ -418,7 +418,7 @@ def test_an_organization_is_attached_while_another_changes_its_key(own_cluster):
     values = own_cluster.fill(30)
     other = Cluster()
     try:
-        other.sql("ALTER SCHEMA org_contoso RENAME TO org_restored")
+        other.run("org", "create", "restored")
         dump = subprocess.run(["pg_dump", "--schema=org_restored", other.superuser], capture_output=True, check=True).stdout
     finally:
         other.remove()
