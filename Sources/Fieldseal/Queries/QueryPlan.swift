@@ -27,14 +27,10 @@ struct QueryPlan {
         _ organization: Organization,
         _ caller: Caller
     ) throws(FieldsealError) {
-        var statement = StatementBuilder(
-            organization, caller, unknownAttributeCode: query.unknownAttributeCode)
-        var scope = try QueryScope(entity, name: query.alias, &statement)
-        for link in query.links { try scope.add(link, &statement) }
         let wanted = query.after?.remaining ?? query.top
         pageLimit = min(wanted ?? .max, max(1, min(query.pageSize, query.pageSizeLimit)))
         let isGrouped = query.isDistinct || !query.groups.isEmpty || query.outputs.contains { $0.isAggregate }
-        var writer = SelectWriter(query: query, scope: scope, statement: statement)
+        var writer = try SelectWriter(query, of: entity, organization, caller)
         if isGrouped {
             (sql, shape) = try writer.grouped(limit: pageLimit)
             paging = .offset((query.after?.offset ?? query.offset) + pageLimit)
@@ -57,17 +53,13 @@ struct QueryPlan {
         var query = query
         query.after = nil
         query.order = []
-        var statement = StatementBuilder(
-            organization, caller, unknownAttributeCode: query.unknownAttributeCode)
-        var scope = try QueryScope(entity, name: query.alias, &statement)
-        for link in query.links { try scope.add(link, &statement) }
-        var writer = SelectWriter(query: query, scope: scope, statement: statement)
+        var writer = try SelectWriter(query, of: entity, organization, caller)
         let sql = isGrouped ? "SELECT count(*) FROM (\(try writer.grouped(limit: nil).sql)) AS q" : try writer.rowCount()
         return (sql, writer.statement.parameters)
     }
 
     /// The token for the page after the one that ends with `row`.
-    func token(after row: PostgresRow, given: Int, remaining: Int?) throws -> RecordQuery.PageToken {
+    func token(after row: PostgresRow, remaining: Int?) throws -> RecordQuery.PageToken {
         var token = RecordQuery.PageToken()
         token.remaining = remaining
         switch paging {
@@ -115,10 +107,21 @@ struct SelectWriter {
     private(set) var scope: QueryScope
     private(set) var statement: StatementBuilder
 
-    init(query: RecordQuery, scope: QueryScope, statement: StatementBuilder) {
-        self.query = query
-        self.scope = scope
-        self.statement = statement
+    init(
+        _ query: RecordQuery,
+        of entity: EntityDefinition,
+        _ organization: Organization,
+        _ caller: Caller
+    ) throws(FieldsealError) {
+        var statement = StatementBuilder(organization, caller, unknownAttributeCode: query.unknownAttributeCode)
+        var scope = try QueryScope(entity, name: query.alias, &statement)
+        for link in query.links { try scope.add(link, &statement) }
+        (self.query, self.scope, self.statement) = (query, scope, statement)
+    }
+
+    /// The WHERE clause, or nothing.
+    private func filter(_ conditions: [String]) -> String {
+        conditions.isEmpty ? "" : " WHERE \(conditions.joined(separator: " AND "))"
     }
 
     private struct SortKey {
@@ -163,16 +166,14 @@ struct SelectWriter {
         if let (name, rows) = query.limitPerReference {
             let reference = try scope.resolve(RecordQuery.Column(name), &statement).sql
             expressions.append("row_number() OVER (PARTITION BY \(reference) ORDER BY \(sorting)) AS n")
-            let filter = conditions.isEmpty ? "" : " WHERE \(conditions.joined(separator: " AND "))"
-            let inner = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter)"
+            let inner = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter(conditions))"
             let limit = statement.bind(.int64(Int64(limit) + 1))
             return (
                 "SELECT * FROM (\(inner)) AS q WHERE n <= \(statement.bind(.int64(Int64(rows)))) ORDER BY n LIMIT \(limit)", shape,
                 positions
             )
         }
-        var sql = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)"
-        if !conditions.isEmpty { sql += " WHERE \(conditions.joined(separator: " AND "))" }
+        var sql = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter(conditions))"
         sql += " ORDER BY \(sorting)"
         sql += " LIMIT \(statement.bind(.int64(Int64(limit) + 1)))"
         if query.offset > 0, query.after == nil { sql += " OFFSET \(statement.bind(.int64(Int64(query.offset))))" }
@@ -181,8 +182,7 @@ struct SelectWriter {
 
     mutating func rowCount() throws(FieldsealError) -> String {
         let conditions = try condition()
-        let filter = conditions.isEmpty ? "" : " WHERE \(conditions.joined(separator: " AND "))"
-        return "SELECT count(*) FROM \(scope.from)\(filter)"
+        return "SELECT count(*) FROM \(scope.from)\(filter(conditions))"
     }
 
     private mutating func condition() throws(FieldsealError) -> [String] {
@@ -286,8 +286,7 @@ struct SelectWriter {
         }
         guard !columns.isEmpty else { throw FieldsealError(.queryDoesNotFit, "A grouped query needs columns to give.") }
         let conditions = try condition()
-        var sql = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)"
-        if !conditions.isEmpty { sql += " WHERE \(conditions.joined(separator: " AND "))" }
+        var sql = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter(conditions))"
         if !groups.isEmpty { sql += " GROUP BY \(groups.joined(separator: ", "))" }
         var order: [String] = []
         var isSorted: Set<Int> = []

@@ -209,7 +209,7 @@ private struct Reading: Sendable {
         let remaining = (query.after?.remaining ?? query.top).map { $0 - records.count }
         let next =
             try rows.count > plan.pageLimit && remaining != 0
-            ? records.last.map { try plan.token(after: $0.row, given: records.count, remaining: remaining) } : nil
+            ? records.last.map { try plan.token(after: $0.row, remaining: remaining) } : nil
         var page = RecordPage(shape: plan.shape, records: records, next: next, count: count)
         for (request, relationship, isCollection) in expansions {
             page.expanded.append(try expand(page, request, relationship, isCollection, on: connection))

@@ -105,18 +105,17 @@ extension DataAPI {
     ) async throws -> APIAnswer {
         let relationship = navigation.relationship
         // The record must be there, and the caller's to see.
-        let page = try await session.retrieve(entity, key, [.init(.column(.init(entity.primaryID)))])
-        guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
+        let id = try await id(of: entity, key)
         let options = try ODataQuery(request.query, for: relationship.referencing)
         var query = options.query
-        let parent = Filter.compare(.init(relationship.attribute.logicalName), .equal, .text(record.id.text))
+        let parent = Filter.compare(.init(relationship.attribute.logicalName), .equal, .text(id.text))
         query.filter = .all([parent] + (query.filter.map { [$0] } ?? []))
         if navigation.isCount { return APIAnswer.text(String(try await session.count(relationship.referencing, query.filter))) }
         if navigation.isReference { query.outputs = [.init(.column(.init(relationship.referencing.primaryID)))] }
         return try await list(
             relationship.referencing, options, query, request,
             path:
-                "\(entity.entitySetName)(\(record.id.text))/\(relationship.collectionProperty)\(navigation.isReference ? "/$ref" : "")",
+                "\(entity.entitySetName)(\(id.text))/\(relationship.collectionProperty)\(navigation.isReference ? "/$ref" : "")",
             givesReferences: navigation.isReference)
     }
 

@@ -13,8 +13,16 @@ struct APIRequest: Sendable {
     let query: String?
     let headers: HTTPFields
     let body: [UInt8]
+    let preferences: Preferences
 
-    var preferences: Preferences { Preferences(headers[.prefer]) }
+    init(method: HTTPRequest.Method, path: String, query: String?, headers: HTTPFields, body: [UInt8]) {
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+        preferences = Preferences(headers[.prefer])
+    }
 
     /// The members of the JSON object in the body.
     ///
