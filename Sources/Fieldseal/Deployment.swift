@@ -13,13 +13,28 @@ public struct Deployment: Sendable {
     public let policy: KeyPolicy
     let keyring: Keyring
     let sessions = SessionCache()
+    /// Connections that carry the short statements of many callers.
+    let shared: [SharedConnection]
 
-    public init(conninfo: String, pool: ConnectionPool, kek: KeyEncryptionKey, policy: KeyPolicy = KeyPolicy()) {
+    public init(
+        conninfo: String,
+        pool: ConnectionPool,
+        kek: KeyEncryptionKey,
+        policy: KeyPolicy = KeyPolicy(),
+        sharedConnections: Int = 0
+    ) {
+        shared = (0..<sharedConnections).map { _ in SharedConnection(.init(conninfo: conninfo)) }
         self.conninfo = conninfo
         self.pool = pool
         self.kek = kek
         self.policy = policy
         keyring = Keyring(kek: kek)
+    }
+
+    /// Closes its connections, once what is under way has ended.
+    public func close() async {
+        for connection in shared { await connection.close() }
+        await pool.close()
     }
 
     /// Whether the deployment's own schemas are at the version that this program knows.

@@ -92,14 +92,13 @@ public struct Session: Sendable {
     ///
     /// - Throws: ``FieldsealError/keyRequired`` when `config` has no key that opens the key check.
     func withCurrentKey<Result: Sendable>(
-        _ body: @Sendable (CurrentKey, isolated PostgresConnection) throws -> Result
+        _ body: (CurrentKey) async throws -> Result
     ) async throws -> Result {
         var state = state
         for _ in 0..<Self.sealAttempts {
             guard let key = deployment.keyring.dataKey(of: state) else { throw FieldsealError.keyRequired }
             do {
-                let current = CurrentKey(version: state.keyVersion, key: key)
-                return try await deployment.pool.withConnection { try body(current, $0) }
+                return try await body(CurrentKey(version: state.keyVersion, key: key))
             } catch let error as PostgresError where error.isStaleKey {
                 let name = organization.name
                 // Later sessions must not assume the old key too.

@@ -42,23 +42,47 @@ extension Session {
         _ statements: [(sql: String, parameters: [PostgresParameter])],
         on connection: isolated PostgresConnection
     ) throws -> [PostgresResult] {
-        guard isAssumed, let client = caller.clientID, let row = state.client else {
+        guard let check else {
             return statements.count == 1
                 ? [try connection.query(statements[0].sql, statements[0].parameters)] : try connection.pipeline(statements)
         }
-        // The tag stands for the client's user and role (`ClientRegistry.clientTag`). A key that is not in `config` any more
-        // must not seal; one that is retired is refused by its generation.
-        let check = Self.checks.value(of: organization.schema) { Self.check(organization) }
-        let parameters: [PostgresParameter] = [
-            .text(organization.name), .uuid(organization.id), .uuid(client), .bytes(row.tag), .text(row.name),
-            .bool(state.wrappedData != nil),
-        ]
+        return try confirmed { try connection.pipeline([check] + statements) }
+    }
+
+    /// The same on a connection that many callers share, for statements that take microseconds.
+    ///
+    /// - Returns: Nil when nothing was done, and a connection of one's own is the way.
+    func runShared(_ statements: [(sql: String, parameters: [PostgresParameter])]) async throws -> [PostgresResult]? {
+        guard let check, let connection = deployment.shared.min(by: { $0.load < $1.load }) else { return nil }
         do {
-            return Array(try connection.pipeline([(check, parameters)] + statements).dropFirst())
+            guard let results = try await connection.run([check] + statements) else { return nil }
+            return Array(results.dropFirst())
+        } catch {
+            return try confirmed { throw error }
+        }
+    }
+
+    private func confirmed(_ run: () throws -> [PostgresResult]) throws -> [PostgresResult] {
+        do {
+            return Array(try run().dropFirst())
         } catch let error as PostgresError where ["FS010", "42P01", "3F000"].contains(error.sqlState) {
-            deployment.sessions.forget(client, in: organization.name)
+            if let client = caller.clientID { deployment.sessions.forget(client, in: organization.name) }
             throw StaleSession()
         }
+    }
+
+    /// The statement that checks what the session assumed; nil when it assumed nothing.
+    private var check: (sql: String, parameters: [PostgresParameter])? {
+        guard isAssumed, let client = caller.clientID, let row = state.client else { return nil }
+        // The tag stands for the client's user and role (`ClientRegistry.clientTag`). A key that is not in `config` any more
+        // must not seal; one that is retired is refused by its generation.
+        return (
+            Self.checks.value(of: organization.schema) { Self.check(organization) },
+            [
+                .text(organization.name), .uuid(organization.id), .uuid(client), .bytes(row.tag), .text(row.name),
+                .bool(state.wrappedData != nil),
+            ]
+        )
     }
 
     private static let checks = StatementCache<String, String>()

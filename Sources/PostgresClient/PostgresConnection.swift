@@ -162,18 +162,37 @@ public actor PostgresConnection {
 
     private func pipelineOnce(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [PostgresResult] {
         try Task.checkCancellation()
+        return try pipelines([statements])[0].get()
+    }
+
+    /// Runs several sets of statements in one round trip, each set in a transaction of its own.
+    func pipelines(
+        _ sets: [[(sql: String, parameters: [PostgresParameter])]]
+    ) -> [Result<[PostgresResult], any Error>] {
+        do {
+            let handle = try open()
+            try forgetPrepared(atLeast: Self.preparedLimit)
+            guard PQenterPipelineMode(handle) == 1 else { throw PostgresError(connection: handle) }
+            defer { PQexitPipelineMode(handle) }
+            let sent = try sets.map { try send($0) }
+            return zip(sets, sent).map { statements, sent in Result { try results(of: statements, sent) } }
+        } catch {
+            return sets.map { _ in .failure(error) }
+        }
+    }
+
+    /// Sends statements and what ends their transaction.
+    ///
+    /// - Returns: For everything that was sent, whether it was a preparation.
+    private func send(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [Bool] {
         let handle = try open()
-        guard PQenterPipelineMode(handle) == 1 else { throw PostgresError(connection: handle) }
-        defer { PQexitPipelineMode(handle) }
-        var preparations: [Int] = []
-        var sent = 0
+        var sent: [Bool] = []
         for (sql, parameters) in statements {
             let name = try preparedName(sql, parameters) { name, types in
-                preparations.append(sent)
-                sent += 1
+                sent.append(true)
                 try require(PQsendPrepare(handle, name, sql, Int32(types.count), types))
             }
-            sent += 1
+            sent.append(false)
             try require(
                 withBinary(parameters) { values, lengths, formats in
                     PQsendQueryPrepared(handle, name, Int32(parameters.count), values, lengths, formats, 1)
@@ -181,18 +200,21 @@ public actor PostgresConnection {
             )
         }
         try require(PQpipelineSync(handle))
-        return try pipelineResults(of: statements.map(\.sql), sent: sent, preparations: Set(preparations))
+        return sent
     }
 
-    private func pipelineResults(of statements: [String], sent: Int, preparations: Set<Int>) throws -> [PostgresResult] {
+    private func results(
+        of statements: [(sql: String, parameters: [PostgresParameter])],
+        _ sent: [Bool]
+    ) throws -> [PostgresResult] {
         let handle = try open()
         var results: [PostgresResult] = []
         var failure: PostgresError?
-        for index in 0..<sent {
+        for isPreparation in sent {
             let pointer = PQgetResult(handle)
             switch PQresultStatus(pointer) {
             case PGRES_COMMAND_OK, PGRES_TUPLES_OK:
-                if let pointer, !preparations.contains(index) { results.append(PostgresResult(pointer)) } else { PQclear(pointer) }
+                if let pointer, !isPreparation { results.append(PostgresResult(pointer)) } else { PQclear(pointer) }
             default:
                 if failure == nil { failure = PostgresError(result: pointer, connection: handle) }
                 PQclear(pointer)
@@ -204,7 +226,7 @@ public actor PostgresConnection {
         PQclear(PQgetResult(handle))
         if let failure {
             // Which of the preparations happened is not worth finding out.
-            for sql in statements { preparedNames[sql] = nil }
+            for (sql, _) in statements { preparedNames[sql] = nil }
             throw failure
         }
         return results
@@ -363,15 +385,18 @@ public actor PostgresConnection {
         prepare: (String, [Oid]) throws -> Void
     ) throws -> String {
         if let name = preparedNames[sql] { return name }
-        if preparedNames.count >= Self.preparedLimit, PQpipelineStatus(handle) == PQ_PIPELINE_OFF {
-            preparedNames.removeAll()
-            _ = try finished(PQexec(handle, "DEALLOCATE ALL"))
-        }
+        if PQpipelineStatus(handle) == PQ_PIPELINE_OFF { try forgetPrepared(atLeast: Self.preparedLimit) }
         preparedCount += 1
         let name = "s\(preparedCount)"
         try prepare(name, parameters.map(\.type.rawValue))
         preparedNames[sql] = name
         return name
+    }
+
+    private func forgetPrepared(atLeast limit: Int) throws {
+        guard preparedNames.count >= limit else { return }
+        preparedNames.removeAll()
+        _ = try finished(PQexec(handle, "DEALLOCATE ALL"))
     }
 
     private func withBinary<Result>(

@@ -15,6 +15,10 @@ struct Service: Sendable {
     let settings: Settings
     let logger: Logger
 
+    /// Connections for short statements, beside those of the pool: more share less of each round trip, fewer share more of
+    /// PostgreSQL's waiting for the disk.
+    private static let sharedConnections = 4
+
     /// Serves until SIGINT or SIGTERM, then lets running requests finish.
     ///
     /// - Parameter onRunning: Called once both listeners take connections.
@@ -24,7 +28,9 @@ struct Service: Sendable {
         _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
         let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: settings.connections))
-        let deployment = Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy)
+        let deployment = Deployment(
+            conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy,
+            sharedConnections: Self.sharedConnections)
         try await check(deployment, allowSuperuser: allowSuperuser)
         let tokens = TokenIssuer(deployment, baseURL: settings.baseURL)
         try await tokens.prepare()
@@ -51,7 +57,7 @@ struct Service: Sendable {
         try await ServiceGroup(
             configuration: .init(services: services, gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
         ).run()
-        await pool.close()
+        await deployment.close()
         logger.notice("stopped")
     }
 

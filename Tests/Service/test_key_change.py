@@ -17,9 +17,6 @@ from cluster import Cluster
 from proxy import ACTIONS, FAILURES
 from server import Server
 
-# Of the statements of a change every so-manieth is struck here; `make torture` strikes at all of them.
-STRIDE = 5
-
 
 @pytest.fixture(scope="module")
 def cluster():
@@ -78,17 +75,18 @@ def is_swept(cluster):
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_struck_at_its_statements_a_change_leaves_one_key_or_the_other(filled, statements, action):
+def test_struck_at_each_of_its_statements_a_change_leaves_one_key_or_the_other(filled, statements, action):
     cluster, values = filled
     struck = 0
-    for target in range(ACTIONS.index(action) % STRIDE, len(statements), STRIDE):
+    for target in range(len(statements)):
         before = cluster.key_version()
         result = cluster.change_through_proxy(lambda number, _: action if number == target else None)
         if cluster.proxy.struck:
             struck += 1
             assert not action.startswith("kill") or result.returncode == -9
         is_sound(cluster, before, values, result)
-    assert struck > len(statements) // STRIDE // 2
+    # The number of rounds and of statements varies a little from change to change.
+    assert struck > len(statements) * 9 // 10
     is_swept(cluster)
 
 
@@ -96,7 +94,7 @@ def test_struck_at_its_statements_a_change_leaves_one_key_or_the_other(filled, s
 def test_a_failure_at_any_of_its_statements_leaves_one_key_or_the_other(filled, statements, action):
     cluster, values = filled
     struck = 0
-    for target in range(FAILURES.index(action), len(statements), 3):
+    for target in range(len(statements)):
         before = cluster.key_version()
         prepares = []
 
@@ -108,7 +106,7 @@ def test_a_failure_at_any_of_its_statements_leaves_one_key_or_the_other(filled, 
         result = cluster.change_through_proxy(strike)
         struck += bool(cluster.proxy.struck)
         is_sound(cluster, before, values, result)
-    assert struck > len(statements) // 6
+    assert struck > len(statements) // 2
     is_swept(cluster)
 
 

@@ -1,7 +1,7 @@
 import CellCrypto
 import Foundation
 import Migrations
-public import PostgresClient
+import PostgresClient
 
 /// Walks a deployment and says what is wrong.
 public struct Doctor: Sendable {

@@ -49,7 +49,7 @@ public struct RecordPage: Sendable {
     /// For the next page; nil on the last one.
     public let next: RecordQuery.PageToken?
     /// Rows of all pages, if that was asked for.
-    public let count: Int?
+    public internal(set) var count: Int?
     public internal(set) var expanded: [ExpandedProperty] = []
 }
 

@@ -43,7 +43,7 @@ extension Session {
             let reading = try RetrieveShape.readings.value(of: shape) { () throws(FieldsealError) in
                 try Reading(entity, Self.query(outputs, try key.filter(entity)), [], for: self)
             }
-            page = try await deployment.pool.withConnection { try reading.run(for: self, replacing: .uuid(id), on: $0) }
+            page = try await reading.run(for: self, id: id)
         } else {
             page = try await list(entity, Self.query(outputs, try key.filter(entity)), expanding: expanding)
         }
@@ -187,34 +187,40 @@ private struct Reading: Sendable {
         }
     }
 
-    /// - Parameters:
-    ///   - session: Whose it is, where a reading that was made for an earlier session of the same reach is used again.
-    ///   - first: What takes the place of the statement's first parameter.
-    func run(
-        for session: Session? = nil,
-        replacing first: PostgresParameter? = nil,
-        on connection: isolated PostgresConnection
-    ) throws -> RecordPage {
-        let rows: PostgresResult
+    /// Reads one record without expansions, for a session of the same reach as the one that the reading was made for.
+    func run(for session: Session, id: UUID) async throws -> RecordPage {
+        // The plan's first parameter is the id, and it asks for nothing but the record.
+        var parameters = plan.parameters
+        parameters[0] = .uuid(id)
+        let statement = (plan.sql, parameters)
+        if let results = try await session.runShared([statement]) { return try page(results[0]) }
+        return try await session.deployment.pool.withConnection { try page(try session.run([statement], on: $0)[0]) }
+    }
+
+    func run(on connection: isolated PostgresConnection) throws -> RecordPage {
         var count: Int?
+        let rows: PostgresResult
         do {
-            var parameters = plan.parameters
-            if let first { parameters[0] = first }
-            rows = try (session ?? self.session).run([(plan.sql, parameters)], on: connection)[0]
+            rows = try session.run([(plan.sql, plan.parameters)], on: connection)[0]
             if let (sql, parameters) = plan.count { count = try connection.query(sql, parameters)[0].decode(0) }
         } catch let error as PostgresError where error.sqlState.hasPrefix("22") {
             throw FieldsealError(.queryDoesNotFit, "A value in this query is out of its type's range.")
         }
+        var page = try page(rows)
+        page.count = count
+        for (request, relationship, isCollection) in expansions {
+            page.expanded.append(try expand(page, request, relationship, isCollection, on: connection))
+        }
+        return page
+    }
+
+    private func page(_ rows: PostgresResult) throws -> RecordPage {
         let records = try rows.prefix(plan.pageLimit).map { try Record(plan.shape, $0) }
         let remaining = (query.after?.remaining ?? query.top).map { $0 - records.count }
         let next =
             try rows.count > plan.pageLimit && remaining != 0
             ? records.last.map { try plan.token(after: $0.row, remaining: remaining) } : nil
-        var page = RecordPage(shape: plan.shape, records: records, next: next, count: count)
-        for (request, relationship, isCollection) in expansions {
-            page.expanded.append(try expand(page, request, relationship, isCollection, on: connection))
-        }
-        return page
+        return RecordPage(shape: plan.shape, records: records, next: next)
     }
 
     private func expand(

@@ -25,24 +25,11 @@ extension Session {
     public func write(_ writes: [RecordWrite]) async throws -> [WriteOutcome] {
         let prepared = try writes.map { try PreparedWrite($0, for: self) }
         guard !prepared.isEmpty else { return [] }
-        let run: @Sendable (CurrentKey?, isolated PostgresConnection) throws -> [WriteOutcome] = { key, connection in
-            guard prepared.count > 1 || !prepared[0].isOneStep else { return [try prepared[0].run(key, on: connection)] }
-            guard prepared.count > 1 else {
-                try confirm(on: connection)
-                return [try prepared[0].run(key, on: connection)]
-            }
-            return try connection.transaction {
-                try confirm(on: connection)
-                return try prepared.map { try $0.run(key, on: connection) }
-            }
-        }
         var attempt = 1
         while true {
             do {
-                guard prepared.contains(where: \.needsKey) else {
-                    return try await deployment.pool.withConnection { try run(nil, $0) }
-                }
-                return try await withCurrentKey(run)
+                guard prepared.contains(where: \.needsKey) else { return try await run(prepared, nil) }
+                return try await withCurrentKey { try await run(prepared, $0) }
             } catch let error as PostgresError where error.sqlState == "23505" && attempt < Self.upsertAttempts {
                 // Somebody else created a record in between that an upsert was to create: then it is an update after all.
                 attempt += 1
@@ -55,6 +42,20 @@ extension Session {
     }
 
     private static let upsertAttempts = 3
+
+    private func run(_ writes: [PreparedWrite], _ key: CurrentKey?) async throws -> [WriteOutcome] {
+        if writes.count == 1, let outcome = try await writes[0].runShared(key) { return [outcome] }
+        return try await deployment.pool.withConnection { connection in
+            guard writes.count > 1 else {
+                if !writes[0].isOneStep { try confirm(on: connection) }
+                return [try writes[0].run(key, on: connection)]
+            }
+            return try connection.transaction {
+                try confirm(on: connection)
+                return try writes.map { try $0.run(key, on: connection) }
+            }
+        }
+    }
 }
 
 /// A write whose values and privileges were checked, as far as that needs no database.
@@ -139,7 +140,7 @@ private struct PreparedWrite: Sendable {
             do {
                 return try create(input, id, key, on: connection)
             } catch let error as PostgresError where error.sqlState == "23505" {
-                throw FieldsealError(.duplicateRecord, "There is a \(entity.logicalName) with the id \(id.text) already.")
+                throw duplicate(id)
             }
         case .upsert(let input, let recordKey, let members, let condition, let depth):
             return try upsert(input, recordKey, members, condition, depth, key, on: connection)
@@ -149,28 +150,60 @@ private struct PreparedWrite: Sendable {
 
     // MARK: Create
 
+    /// Creates a record along with what others write, where nothing has to be read before.
+    ///
+    /// - Returns: Nil when nothing was done, and a connection of one's own is the way.
+    func runShared(_ key: Session.CurrentKey?) async throws -> WriteOutcome? {
+        guard case .create(let input, let id) = action, isOneStep, let origin else { return nil }
+        do {
+            return try await session.runShared(try statements(input, id, origin, key)).map { try outcome($0, id) }
+        } catch let error as PostgresError where error.sqlState == "23505" {
+            throw duplicate(id)
+        }
+    }
+
     private func create(
         _ input: RecordInput,
         _ id: UUID,
         _ key: Session.CurrentKey?,
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome {
-        let secrets = input.secrets.compactMapValues { $0 }
         let input = try resolveReferences(input, on: connection)
-        let draft = RecordDraft(entity, id: id, input.values, secrets: input.secrets, origin: try origin(on: connection))
+        let statements = try statements(input, id, try origin ?? origin(on: connection), key)
+        return try outcome(try session.run(statements, on: connection), id)
+    }
+
+    private func statements(
+        _ input: RecordInput,
+        _ id: UUID,
+        _ origin: RecordDraft.Origin,
+        _ key: Session.CurrentKey?
+    ) throws -> [(sql: String, parameters: [PostgresParameter])] {
+        let secrets = input.secrets.compactMapValues { $0 }
+        let draft = RecordDraft(entity, id: id, input.values, secrets: input.secrets, origin: origin)
         var statements = [draft.statement(in: organization)]
         if let key, !secrets.isEmpty { statements.append(try cellInsert(id, secrets, key)) }
         if entity.logicalName == EntityDefinition.systemUser.logicalName {
             statements.append(draft.userSettings(in: organization).statement(in: organization))
         }
-        let results = try session.run(statements, on: connection)
-        return WriteOutcome(id: id, versionNumber: Int64(try results[0][0].decode(0, as: Int.self)), isCreated: true)
+        return statements
+    }
+
+    private func outcome(_ results: [PostgresResult], _ id: UUID) throws -> WriteOutcome {
+        WriteOutcome(id: id, versionNumber: Int64(try results[0][0].decode(0, as: Int.self)), isCreated: true)
+    }
+
+    private func duplicate(_ id: UUID) -> FieldsealError {
+        FieldsealError(.duplicateRecord, "There is a \(entity.logicalName) with the id \(id.text) already.")
+    }
+
+    /// The caller's place in the organization, if that is known.
+    private var origin: RecordDraft.Origin? {
+        guard let unit = session.state.callersUnit, let user = caller.systemUserID else { return nil }
+        return RecordDraft.Origin(organization: organization, user: user, businessUnit: unit)
     }
 
     private func origin(on connection: isolated PostgresConnection) throws -> RecordDraft.Origin {
-        if let unit = session.state.callersUnit, let user = caller.systemUserID {
-            return RecordDraft.Origin(organization: organization, user: user, businessUnit: unit)
-        }
         let units = try connection.query(
             "SELECT businessunitid FROM \(organization.qualified("businessunit")) ORDER BY createdon, businessunitid LIMIT 1")
         let unit: UUID = try units[0].decode(0)
