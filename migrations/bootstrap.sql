@@ -2,8 +2,10 @@
 --
 --     psql -v ON_ERROR_STOP=1 -d fieldseal -f migrations/bootstrap.sql
 --
--- It makes the three roles, the schema `cell`, and the event trigger that keeps cell columns out of indexes. Applying it
--- again changes nothing. A managed PostgreSQL without a superuser goes without the event trigger.
+-- It makes the three roles, the schema `cell`, and the event triggers that keep cell columns out of indexes and the fences up.
+-- Applying it again changes nothing. A managed PostgreSQL without a superuser goes without the event triggers.
+
+SET fieldseal.maintenance = 'on';
 
 DO $$
 BEGIN
@@ -22,6 +24,8 @@ BEGIN
     EXECUTE format('GRANT CREATE ON DATABASE %I TO fieldseal_owner', current_database());
     -- An old generation of cells may be dropped only when nobody's snapshot is older than the switch: that needs to be seen.
     GRANT pg_read_all_stats TO fieldseal_owner;
+    -- The functions of a key change carry this setting, which the event triggers below let through.
+    GRANT SET ON PARAMETER fieldseal.maintenance TO fieldseal_owner;
 END
 $$;
 
@@ -74,3 +78,152 @@ BEGIN
     END IF;
 END
 $$;
+
+-- The fences stop accidents: a command that would take one down, or touch a table of cells, is refused. Key changes and
+-- migrations set fieldseal.maintenance, and scripts of pg_dump are known by check_function_bodies. Who means it sets the
+-- former too; `fieldseal doctor` finds what was undone.
+CREATE OR REPLACE FUNCTION cell.refuse_change() RETURNS event_trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    hit record;
+BEGIN
+    IF current_setting('fieldseal.maintenance', true) = 'on' OR current_setting('check_function_bodies') = 'off' THEN
+        RETURN;
+    END IF;
+    -- The tables that the command touched, each with what it did there.
+    WITH command AS (
+        SELECT c.classid, c.objid, c.command_tag FROM pg_event_trigger_ddl_commands() AS c
+    ), published AS (
+        SELECT p.oid AS publication, r.prrelid AS relation FROM pg_publication AS p JOIN pg_publication_rel AS r ON r.prpubid = p.oid
+        UNION ALL
+        SELECT p.oid, t.oid FROM pg_publication AS p, pg_class AS t
+         WHERE p.puballtables AND t.relkind = 'p' AND t.relname LIKE '%\_cell'
+        UNION ALL
+        SELECT n.pnpubid, t.oid FROM pg_publication_namespace AS n JOIN pg_class AS t ON t.relnamespace = n.pnnspid
+    ), touched AS (
+        SELECT command_tag, objid AS relation FROM command WHERE classid = 'pg_class'::regclass
+        UNION ALL
+        SELECT command_tag, t.tgrelid FROM command JOIN pg_trigger AS t ON t.oid = objid WHERE classid = 'pg_trigger'::regclass
+        UNION ALL
+        SELECT command_tag, r.ev_class FROM command JOIN pg_rewrite AS r ON r.oid = objid WHERE classid = 'pg_rewrite'::regclass
+        UNION ALL
+        SELECT command_tag, s.stxrelid FROM command JOIN pg_statistic_ext AS s ON s.oid = objid
+         WHERE classid = 'pg_statistic_ext'::regclass
+        UNION ALL
+        SELECT command_tag, p.polrelid FROM command JOIN pg_policy AS p ON p.oid = objid WHERE classid = 'pg_policy'::regclass
+        UNION ALL
+        SELECT command_tag, p.relation FROM command JOIN published AS p ON p.publication = objid
+         WHERE classid = 'pg_publication'::regclass
+        UNION ALL
+        SELECT command_tag, p.prrelid FROM command JOIN pg_publication_rel AS p ON p.oid = objid
+         WHERE classid = 'pg_publication_rel'::regclass
+    )
+    SELECT t.oid::regclass AS "table", command_tag, fence.is_cells INTO hit
+      FROM touched JOIN pg_class AS t ON t.oid = relation JOIN pg_namespace AS n ON n.oid = t.relnamespace,
+           -- A table that was renamed or moved is known by its fence triggers still.
+           LATERAL (SELECT n.nspname LIKE 'org\_%' AND (t.relname ~ '_cell(_k[0-9]+)?$' OR t.relname = 'encryption')
+                        OR EXISTS (SELECT FROM pg_trigger AS f JOIN pg_proc AS p ON p.oid = f.tgfoid
+                             WHERE f.tgrelid = t.oid AND p.proname ~ '_cell_needs_record$') AS is_cells) AS fence
+     WHERE t.relpersistence <> 't'
+       AND (fence.is_cells
+            OR EXISTS (SELECT FROM pg_trigger AS f JOIN pg_proc AS p ON p.oid = f.tgfoid
+                         JOIN pg_namespace AS pn ON pn.oid = p.pronamespace
+                        WHERE f.tgrelid = t.oid AND NOT f.tgisinternal AND f.tgenabled NOT IN ('O', 'A')
+                          AND pn.nspname LIKE 'org\_%'))
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% on % is refused: %', hit.command_tag, hit."table",
+            CASE WHEN hit.is_cells THEN 'it holds sealed cells, or says how they are sealed' ELSE 'it would switch a fence off' END
+            USING ERRCODE = 'FS005',
+                  HINT = 'Key changes and migrations do what is needed. Who means it: SET fieldseal.maintenance = ''on'', '
+                      || 'and run fieldseal doctor afterwards.';
+    END IF;
+    SELECT p.oid::regprocedure AS function, command_tag INTO hit
+      FROM pg_event_trigger_ddl_commands() AS c JOIN pg_proc AS p ON c.classid = 'pg_proc'::regclass AND p.oid = c.objid
+      JOIN pg_namespace AS n ON n.oid = p.pronamespace
+     WHERE (n.nspname LIKE 'org\_%' OR n.nspname = 'cell')
+       AND (p.prosecdef OR EXISTS (SELECT FROM pg_depend AS d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
+                AND d.classid IN ('pg_trigger'::regclass, 'pg_constraint'::regclass, 'pg_event_trigger'::regclass)))
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% of % is refused: a fence or a key change depends on it', hit.command_tag, hit.function
+            USING ERRCODE = 'FS005',
+                  HINT = 'Migrations replace it where that is needed. Who means it: SET fieldseal.maintenance = ''on'', '
+                      || 'and run fieldseal doctor afterwards.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION cell.refuse_change() IS
+    'Event trigger: refuses what would alter a table of cells or switch a fence off (SQLSTATE FS005).';
+
+CREATE OR REPLACE FUNCTION cell.refuse_drop() RETURNS event_trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    hit record;
+BEGIN
+    IF current_setting('fieldseal.maintenance', true) = 'on'
+        -- A whole organization, or the deployment's own schema, is dropped on purpose.
+        OR EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE object_type = 'schema')
+    THEN
+        RETURN;
+    END IF;
+    SELECT d.object_type, d.object_identity INTO hit
+      FROM pg_event_trigger_dropped_objects() AS d
+     WHERE (d.schema_name LIKE 'org\_%' OR d.schema_name = 'cell') AND NOT d.is_temporary
+       AND CASE d.object_type
+           WHEN 'table' THEN d.object_name ~ '_cell(_k[0-9]+)?$'
+               OR d.object_name IN ('encryption', 'security_event', 'quarantined_cell', 'emailserverprofile', 'mailbox', 'queue',
+                   'usersettings')
+           WHEN 'table column' THEN d.address_names[2] ~ '_cell(_k[0-9]+)?$'
+               OR d.address_names[2] IN ('encryption', 'security_event', 'quarantined_cell')
+           WHEN 'table constraint' THEN d.address_names[2] ~ '_cell(_k[0-9]+)?$'
+               OR d.address_names[2] = 'encryption'
+           WHEN 'trigger' THEN d.address_names[2] ~ '_cell(_k[0-9]+)?$'
+               OR d.address_names[3] IN ('takes_cells_along', 'keeps_id', 'refuses_truncate', 'keep', 'keep_all', 'chain',
+                   'refuses_encrypted', 'audits')
+           WHEN 'function' THEN d.object_name ~
+               '^(is_cell|key_version|refuse_.*|.*_generations?|(announce|end)_change|.*_(cell_needs_record|takes_cells_along|notes_change)|chain_security_event|security_event_hash|audit_change)$'
+           ELSE false END
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'dropping the % % is refused: it holds sealed cells, or is a fence around them',
+            hit.object_type, hit.object_identity
+            USING ERRCODE = 'FS005',
+                  HINT = 'Encryption cannot be turned off. Who means it: SET fieldseal.maintenance = ''on'', '
+                      || 'and run fieldseal doctor afterwards.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION cell.refuse_drop() IS
+    'Event trigger: refuses to drop cells, their columns and the fences around them (SQLSTATE FS005).';
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'fieldseal_refuse_change') THEN
+        CREATE EVENT TRIGGER fieldseal_refuse_change ON ddl_command_end
+            WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE RULE', 'CREATE STATISTICS',
+                'CREATE POLICY', 'CREATE PUBLICATION', 'ALTER PUBLICATION', 'CREATE FUNCTION', 'ALTER FUNCTION')
+            EXECUTE FUNCTION cell.refuse_change();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'fieldseal_refuse_drop') THEN
+        CREATE EVENT TRIGGER fieldseal_refuse_drop ON sql_drop EXECUTE FUNCTION cell.refuse_drop();
+    END IF;
+END
+$$;
+
+-- Organizations that are older than the event triggers.
+DO $$
+DECLARE
+    f regprocedure;
+BEGIN
+    FOR f IN
+        SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+         WHERE n.nspname LIKE 'org\_%' AND p.proname IN ('create_generation', 'finish_generation', 'announce_change', 'end_change',
+             'switch_generation', 'drop_generation')
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET fieldseal.maintenance = ''on''', f);
+    END LOOP;
+END
+$$;
+
+RESET fieldseal.maintenance;

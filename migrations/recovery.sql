@@ -6,6 +6,7 @@
 -- It needs no other file of Fieldseal's, no role and no service. A statement that calls these functions shows its parameters
 -- to the server's log and to pg_stat_activity: use them on a machine that is thrown away afterwards.
 
+SET fieldseal.maintenance = 'on';
 CREATE EXTENSION IF NOT EXISTS pgcrypto SCHEMA public;
 CREATE SCHEMA IF NOT EXISTS cell;
 
@@ -80,3 +81,4 @@ COMMENT ON FUNCTION cell.key_is_right(text, bytea, integer, bytea, uuid) IS
     'Whether a text is the organization key, by the key check of ORG.encryption. Its parameters may reach the log.';
 REVOKE ALL ON FUNCTION cell.derive_key(text, bytea, integer), cell.open(bytea, bytea, uuid, uuid, text),
     cell.key_is_right(text, bytea, integer, bytea, uuid) FROM PUBLIC;
+RESET fieldseal.maintenance;

@@ -23,6 +23,9 @@ static const unsigned char config_0004[] = {
 static const unsigned char config_0005[] = {
 #embed "../../migrations/config/0005_attribute_status.sql"
 };
+static const unsigned char config_0006[] = {
+#embed "../../migrations/config/0006_chain_and_version.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -35,6 +38,9 @@ static const unsigned char org_0003[] = {
 static const unsigned char org_0004[] = {
 #embed "../../migrations/org/0004_event_chain.sql"
 };
+static const unsigned char org_0005[] = {
+#embed "../../migrations/org/0005_audit.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -44,10 +50,12 @@ static const struct embedded_file files[] = {
     {"config/0003_inspection.sql", config_0003, sizeof config_0003},
     {"config/0004_sessions.sql", config_0004, sizeof config_0004},
     {"config/0005_attribute_status.sql", config_0005, sizeof config_0005},
+    {"config/0006_chain_and_version.sql", config_0006, sizeof config_0006},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
     {"org/0004_event_chain.sql", org_0004, sizeof org_0004},
+    {"org/0005_audit.sql", org_0005, sizeof org_0005},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -80,7 +80,7 @@ extension Session {
             Self.checks.value(of: organization.schema) { Self.check(organization) },
             [
                 .text(organization.name), .uuid(organization.id), .uuid(client), .bytes(row.tag), .text(row.name),
-                .bool(state.wrappedData != nil),
+                .bool(state.wrappedData != nil), .text(OrganizationState.schemaVersion),
             ]
         )
     }
@@ -96,7 +96,7 @@ extension Session {
                 ON (k.organization_id, k.key_version, k.fingerprint) = (o.organization_id, e.key_version, e.fingerprint)
               JOIN config.api_client AS c ON c.organization_id = o.organization_id
              WHERE o.name = $1 AND o.organization_id = $2 AND c.client_id = $3 AND c.disabled_on IS NULL AND c.tag = $4
-               AND c.name = $5 AND (k.wrapped_data IS NOT NULL) = $6)
+               AND c.name = $5 AND (k.wrapped_data IS NOT NULL) = $6 AND o.schema_version = $7)
         THEN NULL ELSE config.refuse_session() END
         """
     }

@@ -1,5 +1,6 @@
 import Foundation
 public import PostgresClient
+import Synchronization
 
 /// Applies migrations, each file in one transaction, in order, under an advisory lock, and keeps the ledger
 /// `config.migration`.
@@ -42,32 +43,42 @@ public struct MigrationRunner: Sendable {
     public func up(organization: String? = nil) async throws -> [Outcome] {
         let connection = try await PostgresConnection.connect(conninfo)
         let config = try await Self.apply(.config, on: connection)
-        let targets = try await connection.run { try Self.organizations(on: $0, named: organization) }
+        let statuses = try await status(organization: organization).filter { $0.target != .config }
         await connection.close()
-        let organizations = await withTaskGroup(of: Outcome.self) { group in
-            var outcomes: [Outcome] = []
-            var remaining = targets.makeIterator()
-            for _ in 0..<Self.parallelism { remaining.next().map { target in group.addTask { await outcome(target) } } }
-            for await outcome in group {
-                outcomes.append(outcome)
-                remaining.next().map { target in group.addTask { await self.outcome(target) } }
+        let remaining = Remaining(statuses)
+        let outcomes = await withTaskGroup(of: [Outcome].self) { group in
+            for _ in 0..<min(Self.parallelism, statuses.count) {
+                group.addTask { await migrate(remaining) }
             }
-            return outcomes
+            return await group.reduce(into: []) { $0 += $1 }
         }
-        return [Outcome(target: .config, applied: config, error: nil)]
-            + organizations.sorted { "\($0.target)" < "\($1.target)" }
+        return [Outcome(target: .config, applied: config, error: nil)] + outcomes.sorted { "\($0.target)" < "\($1.target)" }
     }
 
     /// Connections at a time.
     private static let parallelism = 8
 
-    private func outcome(_ target: MigrationTarget) async -> Outcome {
-        do {
-            let connection = try await PostgresConnection.connect(conninfo)
-            return Outcome(target: target, applied: try await Self.apply(target, on: connection), error: nil)
-        } catch {
-            return Outcome(target: target, applied: [], error: error)
+    /// Takes one organization after the other, all on one connection as long as it holds.
+    private func migrate(_ remaining: Remaining) async -> [Outcome] {
+        var outcomes: [Outcome] = []
+        var connection: PostgresConnection?
+        while let status = remaining.next() {
+            let target = status.target
+            guard status.problem == nil, !status.pending.isEmpty else {
+                outcomes.append(Outcome(target: target, applied: [], error: status.problem))
+                continue
+            }
+            do {
+                let open: PostgresConnection
+                if let connection { open = connection } else { open = try await PostgresConnection.connect(conninfo) }
+                connection = open
+                outcomes.append(Outcome(target: target, applied: try await Self.apply(target, status.pending, on: open), error: nil))
+            } catch {
+                outcomes.append(Outcome(target: target, applied: [], error: error))
+                connection = nil
+            }
         }
+        return outcomes
     }
 
     /// How far the deployment and its organizations are, and whether the ledger and the program agree.
@@ -79,15 +90,20 @@ public struct MigrationRunner: Sendable {
                 let known = try connection.query("SELECT to_regclass('config.migration') IS NOT NULL")[0].decode(0, as: Bool.self)
                 guard known else { return [Self.status(.config, applied: [])] }
                 let targets = [.config] + (try Self.organizations(on: connection, named: organization))
-                return try targets.map { Self.status($0, applied: try Self.ledger($0, on: connection)) }
+                let applied = try Self.ledgers(on: connection)
+                return targets.map { Self.status($0, applied: applied[$0.organizationID] ?? []) }
             }
         }
     }
 
-    private static func apply(_ target: MigrationTarget, on connection: PostgresConnection) async throws -> [String] {
+    private static func apply(
+        _ target: MigrationTarget,
+        _ names: [String]? = nil,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
         try await connection.run { connection in
             var applied: [String] = []
-            for migration in MigrationCatalog.migrations(target.scope) {
+            for migration in MigrationCatalog.migrations(target.scope) where names?.contains(migration.name) ?? true {
                 let new = try connection.transaction { try apply(migration, to: target, on: connection) }
                 if new { applied.append(migration.name) }
             }
@@ -113,6 +129,9 @@ public struct MigrationRunner: Sendable {
             """,
             [.uuid(id)]
         )
+        _ = try connection.query(
+            "UPDATE config.organization SET schema_version = (SELECT max(name) FROM \(quoteIdentifier(schema)).migration) WHERE organization_id = $1",
+            [.uuid(id)])
     }
 
     /// - Returns: Whether it was applied now.
@@ -132,8 +151,10 @@ public struct MigrationRunner: Sendable {
             if case .organization(_, _, let schema) = target {
                 try connection.execute("SET LOCAL search_path = \(quoteIdentifier(schema)), pg_temp")
             }
+            // The event triggers that keep the fences up let migrations through.
+            try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
             try connection.execute(migration.sql)
-            try connection.execute("RESET search_path")
+            try connection.execute("RESET search_path; RESET fieldseal.maintenance")
         } catch let error as PostgresError where error.kind == .server {
             throw MigrationError.failed(target: "\(target)", name: migration.name, reason: error.description)
         }
@@ -148,6 +169,10 @@ public struct MigrationRunner: Sendable {
         milliseconds: Int64,
         on connection: isolated PostgresConnection
     ) throws {
+        if case .organization(let id, _, _) = target {
+            _ = try connection.query(
+                "UPDATE config.organization SET schema_version = $2 WHERE organization_id = $1", [.uuid(id), .text(migration.name)])
+        }
         let row: [PostgresParameter] = [.text(migration.name), .text(migration.checksum), .int64(milliseconds)]
         _ = try connection.query(
             """
@@ -206,15 +231,17 @@ public struct MigrationRunner: Sendable {
             """,
             [.text(target.scope.rawValue), .uuid(target.organizationID)]
         )
-        .map { row in
-            AppliedMigration(
-                name: try row.decode(0),
-                checksum: try row.decode(1),
-                milliseconds: try row.decode(2),
-                appliedOn: try row.decode(3),
-                appliedBy: try row.decode(4)
-            )
-        }
+        .map { try AppliedMigration($0) }
+    }
+
+    /// What was applied to everything, in one statement; the deployment's own stands under nil.
+    private static func ledgers(on connection: isolated PostgresConnection) throws -> [UUID?: [AppliedMigration]] {
+        let rows = try connection.query(
+            """
+            SELECT name, checksum, milliseconds, applied_on, applied_by, organization_id FROM config.migration
+            WHERE scope = 'config' OR organization_id IS NOT NULL ORDER BY name
+            """)
+        return try rows.reduce(into: [:]) { try $0[$1.decodeIfPresent(5, as: UUID.self), default: []].append(AppliedMigration($1)) }
     }
 
     private static func status(_ target: MigrationTarget, applied: [AppliedMigration]) -> MigrationStatus {
@@ -244,4 +271,13 @@ public struct MigrationRunner: Sendable {
         )
         .map { .organization(id: try $0.decode(0), name: try $0.decode(1), schema: try $0.decode(2)) }
     }
+}
+
+/// The organizations that nobody has taken yet.
+private final class Remaining: Sendable {
+    private let statuses: Mutex<ArraySlice<MigrationStatus>>
+
+    init(_ statuses: [MigrationStatus]) { self.statuses = Mutex(statuses[...]) }
+
+    func next() -> MigrationStatus? { statuses.withLock { $0.popFirst() } }
 }

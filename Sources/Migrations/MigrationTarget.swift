@@ -1,4 +1,5 @@
 public import Foundation
+import PostgresClient
 
 /// What migrations are applied to: the deployment, or one organization's schema.
 public enum MigrationTarget: Sendable, Hashable, CustomStringConvertible {
@@ -43,4 +44,13 @@ public struct AppliedMigration: Sendable {
     public let milliseconds: Int
     public let appliedOn: Date
     public let appliedBy: String
+
+    /// - Parameter row: Name, checksum, milliseconds, when, by whom.
+    init(_ row: PostgresRow) throws {
+        name = try row.decode(0)
+        checksum = try row.decode(1)
+        milliseconds = try row.decode(2)
+        appliedOn = try row.decode(3)
+        appliedBy = try row.decode(4)
+    }
 }

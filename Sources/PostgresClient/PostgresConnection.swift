@@ -257,6 +257,11 @@ public actor PostgresConnection {
         return result
     }
 
+    /// Runs `body` in the transaction that is open, or in one of its own.
+    public func atomically<Result>(_ body: () throws -> Result) throws -> Result {
+        PQtransactionStatus(handle) == PQTRANS_IDLE ? try transaction(body) : try body()
+    }
+
     /// Commits the open transaction.
     ///
     /// - Throws: ``PostgresError`` of kind `unknownOutcome` when the answer does not arrive, and of kind `server` when the

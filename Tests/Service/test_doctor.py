@@ -28,6 +28,7 @@ def test_a_deployment_that_is_well(own_service):
         ("ALTER TABLE org_contoso.mailbox DISABLE TRIGGER takes_cells_along", "fence-disabled", "ALTER TABLE org_contoso.mailbox ENABLE TRIGGER takes_cells_along"),
         ("DROP TRIGGER keeps_id ON org_contoso.queue", "fence-missing", None),
         ("ALTER EVENT TRIGGER fieldseal_refuse_index DISABLE", "no-event-trigger", "ALTER EVENT TRIGGER fieldseal_refuse_index ENABLE"),
+        ("DROP EVENT TRIGGER fieldseal_refuse_drop", "no-event-trigger", None),
         ("ALTER TABLE org_contoso.mailbox_cell_k1 SET UNLOGGED", "unlogged-cells", "ALTER TABLE org_contoso.mailbox_cell_k1 SET LOGGED"),
         ("GRANT fieldseal_owner TO fieldseal_service", "service-is-owner", "REVOKE fieldseal_owner FROM fieldseal_service"),
         ("INSERT INTO config.api_client SELECT gen_random_uuid(), organization_id, 'intruder', gen_random_uuid(), 'System Administrator', '\\x00', now(), 'x' FROM config.organization",
@@ -39,11 +40,11 @@ def test_a_deployment_that_is_well(own_service):
     ],
 )
 def test_what_is_wrong_is_found(broken_service, statement, code, repair):
-    broken_service.sql(statement)
+    broken_service.sql(f"SET fieldseal.maintenance = 'on'; {statement}")
     found = doctor(broken_service)
     assert code in found and found[code]["advice"], found
     if repair:
-        broken_service.sql(repair)
+        broken_service.sql(f"SET fieldseal.maintenance = 'on'; {repair}")
         assert code not in doctor(broken_service)
 
 
@@ -85,7 +86,7 @@ def test_a_chain_of_events_shows_what_was_changed_taken_out_and_moved(own_servic
         return [i for i, _ in own_service.sql("SELECT * FROM org_contoso.verify_security_events()")]
 
     def tamper(statement):
-        own_service.sql(f"ALTER TABLE org_contoso.security_event DISABLE TRIGGER USER; {statement}; ALTER TABLE org_contoso.security_event ENABLE TRIGGER USER")
+        own_service.sql(f"SET fieldseal.maintenance = 'on'; ALTER TABLE org_contoso.security_event DISABLE TRIGGER USER; {statement}; ALTER TABLE org_contoso.security_event ENABLE TRIGGER USER")
 
     ids = [i for (i,) in own_service.sql("SELECT security_event_id FROM org_contoso.security_event ORDER BY 1")]
     assert len(ids) >= 5 and broken() == []
@@ -95,6 +96,15 @@ def test_a_chain_of_events_shows_what_was_changed_taken_out_and_moved(own_servic
     assert set(broken()) >= {ids[1], ids[4]}
     own_service.key()
     assert set(broken()) == {ids[1], ids[4]}
+    # A tail that was cut off breaks no link; config knows how long the chain was.
+    assert "1 of " in doctor(own_service)["event-chain-cut"]["message"]
+    ids = [i for (i,) in own_service.sql("SELECT security_event_id FROM org_contoso.security_event ORDER BY 1")]
+    before = broken()
+    tamper(f"DELETE FROM org_contoso.security_event WHERE security_event_id = {ids[-1]}")
+    assert broken() == before
+    assert "2 of " in doctor(own_service)["event-chain-cut"]["message"]
+    own_service.sql("UPDATE config.event_chain SET length = length - 2")
+    assert "not written by this service" in doctor(own_service)["event-chain-cut"]["message"]
 
 
 def test_a_dba_sees_what_stands_in_every_encrypted_attribute(own_service):

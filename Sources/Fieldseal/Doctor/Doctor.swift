@@ -90,7 +90,9 @@ public struct Doctor: Sendable {
             SELECT current_setting('fsync') = 'off' OR current_setting('full_page_writes') = 'off',
                    current_setting('log_statement') IN ('mod', 'all') AND current_setting('log_parameter_max_length') <> '0'
                        AND to_regprocedure('cell.derive_key(text,bytea,integer)') IS NOT NULL,
-                   EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'fieldseal_refuse_index' AND evtenabled IN ('O', 'A')),
+                   (SELECT coalesce(string_agg(w, ', '), '') FROM unnest(ARRAY['fieldseal_refuse_index', 'fieldseal_refuse_change',
+                       'fieldseal_refuse_drop']) AS w
+                     WHERE NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = w AND evtenabled IN ('O', 'A'))),
                    (SELECT count(*) FROM pg_stat_replication WHERE replay_lag > interval '5 minutes')
             """)[0]
         var findings: [Finding] = []
@@ -107,10 +109,12 @@ public struct Doctor: Sendable {
                     "statements are logged with their parameters, and the recovery functions take keys as parameters",
                     advice: "drop the functions when nobody recovers, or SET log_parameter_max_length = 0"))
         }
-        if try !row.decode(2, as: Bool.self) {
+        let missing: String = try row.decode(2)
+        if !missing.isEmpty {
             findings.append(
                 Finding(
-                    .warning, "no-event-trigger", "nothing refuses an index over cells: the event trigger is missing or disabled",
+                    .warning, "no-event-trigger",
+                    "nothing refuses an index over cells, or to take a fence down: missing or disabled is \(missing)",
                     advice: "apply migrations/bootstrap.sql as a superuser: fieldseal migrate bootstrap"))
         }
         let lagging: Int = try row.decode(3)
@@ -195,6 +199,9 @@ public struct Doctor: Sendable {
             say(
                 .error, "event-chain-broken", "security event \(try row.decode(0, as: String.self))",
                 "compare security_event with a backup: somebody changed what is recorded")
+        }
+        if let problem = try EventChain.problem(of: organization, under: deployment.kek, on: connection) {
+            say(.error, "event-chain-cut", problem, "compare security_event with a backup: somebody changed what is recorded")
         }
         let leaves = try connection.query(
             """

@@ -2,7 +2,7 @@
 public enum EntityCatalog {
     public static let all: [EntityDefinition] = [
         .emailServerProfile, .mailbox, .queue, .userSettings,
-        .systemUser, .team, .businessUnit, .organization, .transactionCurrency, .role,
+        .systemUser, .team, .businessUnit, .organization, .transactionCurrency, .role, .audit,
     ]
 
     /// The entities with encrypted attributes, in the order in which their cell tables are locked.

@@ -100,4 +100,30 @@ extension EntityDefinition {
             .init("VersionNumber", .bigInt, validFor: [.read]),
         ]
     )
+
+    /// What happened to records. PostgreSQL's triggers write it; encrypted attributes are never in it.
+    public static let audit = EntityDefinition(
+        schemaName: "Audit",
+        entitySetName: "audits",
+        primaryID: "auditid",
+        primaryName: nil,
+        messages: [.retrieve, .retrieveMultiple],
+        attributes: [
+            .init("AuditId", .uniqueIdentifier, required: .system, validFor: [.read]),
+            .init("CreatedOn", .dateTime, required: .system, validFor: [.read]),
+            .init("Action", .picklist(auditedOperations), required: .system, validFor: [.read]),
+            .init("Operation", .picklist(auditedOperations), required: .system, validFor: [.read]),
+            .init("ObjectId", .uniqueIdentifier, required: .system, validFor: [.read]),
+            .init("ObjectTypeCode", .entityName, required: .system, validFor: [.read]),
+            .init("UserId", .lookup(["systemuser"]), validFor: [.read]),
+            .init("UserIdName", .string(200), validFor: [.read]),
+            .init("AttributeMask", .memo(100_000), validFor: [.read]),
+            .init("ChangeData", .memo(1_048_576), validFor: [.read]),
+            .init("TransactionId", .string(20), required: .system, validFor: [.read]),
+            .init("DatabaseRole", .string(63), required: .system, validFor: [.read]),
+            .init("VersionNumber", .bigInt, validFor: [.read]),
+        ]
+    )
+
+    private static let auditedOperations = [1: "Create", 2: "Update", 3: "Delete"] as OptionLabels
 }

@@ -11,9 +11,11 @@ import Synchronization
 struct CellRefill: Sendable {
     let entity: EntityDefinition
     let organization: Organization
+    /// The organization that the cells are sealed for, where it is another: for a clone.
+    var origin: UUID?
     let keys: KeyPair
     let toleratesUnreadable: Bool
-    let reporter: KeyChangeReporter
+    var reporter: KeyChangeReporter?
 
     /// What a refill did.
     struct Outcome: Sendable {
@@ -88,14 +90,14 @@ struct CellRefill: Sendable {
             _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Self.niceness)
             do {
                 let resealer = try CellResealer(
-                    entity, organization: organization.id, keys: keys, toleratesUnreadable: toleratesUnreadable)
+                    entity, organization: organization.id, origin: origin, keys: keys, toleratesUnreadable: toleratesUnreadable)
                 var known = 0
                 while let chunk = try lane.raw.take() {
-                    try reporter.check()
+                    try reporter?.check()
                     var output: [UInt8] = []
                     output.reserveCapacity(chunk.count + chunk.count / 4)
                     try chunk.withUnsafeBytes { try resealer.reseal($0, appendingTo: &output) }
-                    reporter.add(cells: resealer.cells - known)
+                    reporter?.add(cells: resealer.cells - known)
                     known = resealer.cells
                     try lane.sealed.put(output)
                 }

@@ -28,6 +28,7 @@ struct UnreadableCell: Sendable {
 final class CellResealer {
     private let entity: EntityDefinition
     private let organization: UUID
+    private let origin: UUID
     private let keys: KeyPair
     private let opener: CellCipher
     private let sealer: CellCipher
@@ -41,9 +42,11 @@ final class CellResealer {
     /// More than so many unreadable cells end a change that tolerates them: then something else is wrong.
     private static let unreadableLimit = 100_000
 
-    init(_ entity: EntityDefinition, organization: UUID, keys: KeyPair, toleratesUnreadable: Bool) throws {
+    /// - Parameter origin: The organization that the cells are sealed for; the same one, but for a clone.
+    init(_ entity: EntityDefinition, organization: UUID, origin: UUID? = nil, keys: KeyPair, toleratesUnreadable: Bool) throws {
         self.entity = entity
         self.organization = organization
+        self.origin = origin ?? organization
         self.keys = keys
         self.toleratesUnreadable = toleratesUnreadable
         opener = try keys.old.makeCipher()
@@ -92,10 +95,13 @@ final class CellResealer {
         _ index: Int,
         appendingTo output: inout [UInt8]
     ) throws -> Bool {
-        let address = CellAddress(organization: organization, record: id, attribute: names[index])
+        let address = CellAddress(organization: origin, record: id, attribute: names[index])
         do {
             try opener.open(cell, at: address) { plaintext in
-                try sealer.seal(plaintext, at: address, keyVersion: UInt32(keys.newVersion), appendingTo: &output)
+                let target =
+                    origin == organization
+                    ? address : CellAddress(organization: organization, record: id, attribute: names[index])
+                try sealer.seal(plaintext, at: target, keyVersion: UInt32(keys.newVersion), appendingTo: &output)
             }
         } catch is CellError {
             guard toleratesUnreadable, unreadable.count < Self.unreadableLimit else {

@@ -6,6 +6,7 @@ import PostgresClient
 struct GenerationSwitch: Sendable {
     let organization: Organization
     let caller: Caller
+    let kek: KeyEncryptionKey
     let keys: KeyPair
     let rotationID: UUID
     let preparation: (salt: [UInt8], iterations: Int, keyCheck: [UInt8])
@@ -34,7 +35,7 @@ struct GenerationSwitch: Sendable {
         try SecurityEvent(
             .keyChanged, .succeeded, keyVersion: keys.newVersion, fingerprint: keys.new.fingerprint, details: details
         )
-        .insert(for: organization, by: caller, on: connection)
+        .insert(for: organization, by: caller, under: kek, on: connection)
         // `now()` is when the transaction began.
         _ = try connection.query(
             """

@@ -306,8 +306,8 @@ final class KeyChange {
         let cells = cells
         let record = try keyRecord(preparation)
         let statements = GenerationSwitch(
-            organization: organization, caller: session.caller, keys: preparation.keys, rotationID: rotationID,
-            preparation: (preparation.salt, preparation.iterations, preparation.keyCheck), record: record,
+            organization: organization, caller: session.caller, kek: session.deployment.kek, keys: preparation.keys,
+            rotationID: rotationID, preparation: (preparation.salt, preparation.iterations, preparation.keyCheck), record: record,
             unreadable: unreadable)
         let before = catchUp(preparation.keys)
         let (outcome, after, pause) = try await writer.run { connection in

@@ -146,7 +146,7 @@ extension Session {
                 """, [.uuid(organization.id), .text(caller.actor)])
             guard !stopped.isEmpty else { return false }
             try SecurityEvent(.keyChangeCancelled, .succeeded)
-                .insert(for: organization, by: caller, on: connection)
+                .insert(for: organization, by: caller, under: deployment.kek, on: connection)
             return true
         }
     }

@@ -30,7 +30,7 @@ extension Session {
                     keyVersion: UInt32(state.keyVersion)
                 )
                 try SecurityEvent(.keyRead, .succeeded, keyVersion: state.keyVersion, fingerprint: state.fingerprint)
-                    .insert(for: organization, by: caller, on: connection)
+                    .insert(for: organization, by: caller, under: deployment.kek, on: connection)
                 return text
             }
         }
@@ -69,7 +69,7 @@ extension Session {
     }
 
     func record(_ event: SecurityEvent) async throws {
-        try await deployment.pool.withConnection { try event.insert(for: organization, by: caller, on: $0) }
+        try await deployment.pool.withConnection { try event.insert(for: organization, by: caller, under: deployment.kek, on: $0) }
     }
 
     // MARK: Activation
@@ -93,13 +93,13 @@ extension Session {
                 guard KeyCheck.isOpened(state.keyCheck, by: dataKey, organization: organization.id) else {
                     try failures.count(on: connection)
                     try SecurityEvent(.keyActivated, .failed, keyVersion: state.keyVersion, fingerprint: state.fingerprint)
-                        .insert(for: organization, by: caller, on: connection)
+                        .insert(for: organization, by: caller, under: deployment.kek, on: connection)
                     return false
                 }
                 try store(key, dataKey, of: state, on: connection)
                 try failures.clear(on: connection)
                 try SecurityEvent(.keyActivated, .succeeded, keyVersion: state.keyVersion, fingerprint: state.fingerprint)
-                    .insert(for: organization, by: caller, on: connection)
+                    .insert(for: organization, by: caller, under: deployment.kek, on: connection)
                 return true
             }
         }
@@ -133,8 +133,8 @@ extension Session {
             _ = try connection.query(
                 """
                 INSERT INTO config.organization_key (organization_id, key_version, fingerprint, wrapped_text, wrapped_data,
-                    kek_id, rotation_id, origin, created_by, created_from)
-                SELECT $1, $2, $3, $4, $5, $6, rotation_id, 'activated', $7, $8 FROM \(organization.qualified("encryption"))
+                    kek_id, rotation_id, origin, created_by, created_from, copied_on)
+                SELECT $1, $2, $3, $4, $5, $6, rotation_id, 'activated', $7, $8, now() FROM \(organization.qualified("encryption"))
                 """,
                 name + wrapped + [.text(caller.actor), .text(caller.address)]
             )

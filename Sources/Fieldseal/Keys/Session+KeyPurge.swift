@@ -42,7 +42,7 @@ extension Session {
                     let purged = KeyPurgeSummary(
                         keyVersion: version, fingerprint: try row.decode(0), from: try row.decode(1), until: try row.decode(2))
                     try SecurityEvent(.keyPurged, .succeeded, keyVersion: version, fingerprint: purged.fingerprint)
-                        .insert(for: organization, by: caller, on: connection)
+                        .insert(for: organization, by: caller, under: deployment.kek, on: connection)
                     return purged
                 }
             }

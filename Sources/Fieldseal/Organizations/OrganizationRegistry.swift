@@ -5,9 +5,9 @@ import PostgresClient
 
 /// The organizations of a deployment, for who may make them: a role that may act as `fieldseal_owner`.
 public struct OrganizationRegistry: Sendable {
-    private let conninfo: String
-    private let kek: KeyEncryptionKey
-    private let policy: KeyPolicy
+    let conninfo: String
+    let kek: KeyEncryptionKey
+    let policy: KeyPolicy
 
     /// - Parameter conninfo: Connects as a role that may `SET ROLE fieldseal_owner`.
     public init(conninfo: String, kek: KeyEncryptionKey, policy: KeyPolicy = KeyPolicy()) {
@@ -41,7 +41,7 @@ public struct OrganizationRegistry: Sendable {
                 to: .organization(id: organization.id, name: name, schema: organization.schema), on: connection)
             try seed(organization, on: connection)
             try activate(organization, by: caller, on: connection)
-            try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1).insert(for: organization, by: caller, on: connection)
+            try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1).insert(for: organization, by: caller, under: kek, on: connection)
             return organization
         }
     }
@@ -52,6 +52,11 @@ public struct OrganizationRegistry: Sendable {
     ///
     /// - Throws: ``FieldsealError`` when there is no such schema, or the name or the id is taken.
     public func attach(name: String, by caller: Caller) async throws -> Organization {
+        try await adopt(name: name, .organizationAttached, by: caller)
+    }
+
+    /// Registers the schema of a name, whatever it was called before, and brings it to the newest migration.
+    func adopt(name: String, _ event: SecurityEvent.Kind, by caller: Caller) async throws -> Organization {
         guard Organization.isName(name) else {
             throw FieldsealError(.invalidArgument, "\(name.quotedForMessage) is not an organization's name.")
         }
@@ -70,22 +75,53 @@ public struct OrganizationRegistry: Sendable {
                 )
             }
             let organization = Organization(id: try row.decode(0), name: name)
-            try register(organization, by: caller, attached: true, on: connection)
-            let target = MigrationTarget.organization(id: organization.id, name: name, schema: schema)
-            try MigrationRunner.adoptLedger(of: target, on: connection)
-            try MigrationRunner.applyAll(to: target, on: connection)
-            // A copy must not fetch, delete or send the original's mail: each mailbox is tested and enabled again.
-            _ = try connection.query(
-                """
-                UPDATE \(organization.qualified("mailbox")) SET enabledforincomingemail = false, enabledforoutgoingemail = false,
-                    enabledforact = false, versionnumber = nextval('\(organization.qualified("version_number"))')
-                """)
-            try SecurityEvent(.organizationAttached, .succeeded).insert(for: organization, by: caller, on: connection)
+            try settle(organization, by: caller, on: connection)
+            try SecurityEvent(event, .succeeded).insert(for: organization, by: caller, under: kek, on: connection)
             return organization
         }
     }
 
-    private func owning<Result: Sendable>(
+    /// Makes a schema that came from elsewhere one of this deployment's.
+    func settle(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
+        try register(organization, by: caller, attached: true, on: connection)
+        let target = MigrationTarget.organization(id: organization.id, name: organization.name, schema: organization.schema)
+        try MigrationRunner.adoptLedger(of: target, on: connection)
+        try fixSearchPaths(in: organization.schema, on: connection)
+        try MigrationRunner.applyAll(to: target, on: connection)
+        _ = try connection.query(
+            "UPDATE \(organization.qualified("organization")) SET name = $1 WHERE name <> $1", [.text(organization.name)])
+        // A copy must not fetch, delete or send the original's mail: each mailbox is tested and enabled again.
+        _ = try connection.query(
+            """
+            UPDATE \(organization.qualified("mailbox")) SET enabledforincomingemail = false, enabledforoutgoingemail = false,
+                enabledforact = false, versionnumber = nextval('\(organization.qualified("version_number"))')
+             WHERE enabledforincomingemail OR enabledforoutgoingemail OR enabledforact
+            """)
+    }
+
+    /// Gives the functions of a schema that was renamed its new name for their `search_path`.
+    private func fixSearchPaths(in schema: String, on connection: isolated PostgresConnection) throws {
+        let functions = try connection.query(
+            """
+            SELECT p.oid::regprocedure::text FROM pg_proc AS p
+             WHERE p.pronamespace = $1::text::regnamespace
+               AND EXISTS (SELECT FROM unnest(p.proconfig) AS c
+                    WHERE c ~ '^search_path="?org_' AND c !~ ('^search_path="?' || $2 || '"?(,|$)'))
+            """, [.text(quoteIdentifier(schema)), .text(schema)])
+        guard !functions.isEmpty else { return }
+        try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
+        for row in functions {
+            try connection.execute(
+                "ALTER FUNCTION \(try row.decode(0, as: String.self)) SET search_path = \(quoteIdentifier(schema)), pg_temp")
+        }
+    }
+
+    /// Drops a schema that was restored and could not be settled.
+    public func discard(schema: String) async throws {
+        try await owning { try $0.execute("DROP SCHEMA IF EXISTS \(quoteIdentifier(schema)) CASCADE") }
+    }
+
+    func owning<Result: Sendable>(
         _ body: @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result {
         let connection = try await PostgresConnection.connect(conninfo)
@@ -107,7 +143,7 @@ public struct OrganizationRegistry: Sendable {
         }
     }
 
-    private func register(
+    func register(
         _ organization: Organization,
         by caller: Caller,
         attached: Bool,
@@ -130,7 +166,7 @@ public struct OrganizationRegistry: Sendable {
     }
 
     /// The records that everything else refers to.
-    private func seed(_ organization: Organization, on connection: isolated PostgresConnection) throws {
+    func seed(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         let unit = UUID.timeOrdered()
         _ = try connection.query(
             "INSERT INTO \(organization.qualified("organization")) (organizationid, name) VALUES ($1, $2)",
@@ -150,31 +186,60 @@ public struct OrganizationRegistry: Sendable {
         }
     }
 
-    private func activate(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
+    func activate(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
         let text = try OrganizationKeyText.generate()
-        let salt = try randomBytes(count: DataKey.saltLength)
-        let key = try DataKey(derivedFrom: text, salt: salt, iterations: policy.iterations)
-        let keyCheck = try KeyCheck.seal(under: key, organization: organization.id, keyVersion: 1).bytes
-        let rotationID = UUID()
         for function in ["create_generation", "finish_generation"] {
             _ = try connection.query("SELECT \(organization.qualified(function))(1)")
         }
+        try NewKey(text, of: organization, version: 1, policy: policy).establish(origin: "generated", under: kek, by: caller, on: connection)
+    }
+}
+
+/// A key that an organization is to have, with its salt, its key check, and the id that names it.
+struct NewKey: Sendable {
+    let organization: Organization
+    let version: Int
+    let data: DataKey
+    private let text: OrganizationKeyText
+    private let salt: [UInt8]
+    private let iterations: Int
+    private let rotationID = UUID()
+
+    init(_ text: OrganizationKeyText, of organization: Organization, version: Int, policy: KeyPolicy) throws {
+        self.organization = organization
+        self.version = version
+        self.text = text
+        salt = try randomBytes(count: DataKey.saltLength)
+        iterations = policy.iterations
+        data = try DataKey(derivedFrom: text, salt: salt, iterations: iterations)
+    }
+
+    /// Switches to the key's generation, which is finished, and puts the key into `config`.
+    func establish(
+        origin: String,
+        under kek: KeyEncryptionKey,
+        by caller: Caller,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let number = UInt32(version)
+        let keyCheck = try KeyCheck.seal(under: data, organization: organization.id, keyVersion: number).bytes
         _ = try connection.query(
-            "SELECT \(organization.qualified("switch_generation"))(1, $1, $2, $3, $4, $5, $6)",
+            "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)",
             [
-                .bytes(salt), .int32(Int32(policy.iterations)), .bytes(keyCheck), .text(key.fingerprint), .uuid(rotationID),
-                .uuid(organization.id),
+                .int32(Int32(version)), .bytes(salt), .int32(Int32(iterations)), .bytes(keyCheck), .text(data.fingerprint),
+                .uuid(rotationID), .uuid(organization.id),
             ])
         _ = try connection.query(
             """
             INSERT INTO config.organization_key (organization_id, key_version, wrapped_text, wrapped_data, kek_id, fingerprint,
-                rotation_id, origin, created_by)
-            VALUES ($1, 1, $2, $3, $4, $5, $6, 'generated', $7)
+                rotation_id, origin, created_by, copied_on)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $8 = 'activated' THEN now() END)
             """,
             [
-                .uuid(organization.id), .bytes(try kek.wrap(text, organization: organization.id, keyVersion: 1).bytes),
-                .bytes(try kek.wrap(key, organization: organization.id, keyVersion: 1).bytes), .text(kek.id),
-                .text(key.fingerprint), .uuid(rotationID), .text(caller.actor),
+                .uuid(organization.id), .int32(Int32(version)),
+                .bytes(try kek.wrap(text, organization: organization.id, keyVersion: number).bytes),
+                .bytes(try kek.wrap(data, organization: organization.id, keyVersion: number).bytes), .text(kek.id),
+                .text(data.fingerprint), .uuid(rotationID), .text(origin), .text(caller.actor),
             ])
     }
 }

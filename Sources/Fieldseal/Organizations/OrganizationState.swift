@@ -1,4 +1,5 @@
 import Foundation
+import Migrations
 import PostgresClient
 
 /// An organization as the database has it at one moment: its current key version, and what `config` holds for it.
@@ -27,7 +28,8 @@ struct OrganizationState: Sendable {
 
     /// Reads all of it in one statement.
     ///
-    /// - Throws: ``FieldsealError`` `.noResource` when there is no such organization, or its schema is gone.
+    /// - Throws: ``FieldsealError`` `.noResource` when there is no such organization, or its schema is gone;
+    ///   `.organizationDisabled` when its schema is older or newer than this program knows.
     static func read(
         _ name: String,
         client: UUID? = nil,
@@ -39,7 +41,7 @@ struct OrganizationState: Sendable {
             rows = try connection.query(
                 """
                 SELECT o.organization_id, e.key_version, e.fingerprint, e.salt, e.iterations, e.key_check, e.changed_on,
-                       k.wrapped_data, c.name, c.systemuser_id, c.role, c.tag, u.businessunitid
+                       k.wrapped_data, c.name, c.systemuser_id, c.role, c.tag, u.businessunitid, o.schema_version
                   FROM config.organization AS o
                   JOIN \(quoteIdentifier(Organization.schema(of: name))).encryption AS e USING (organization_id)
                   LEFT JOIN config.organization_key AS k
@@ -55,6 +57,7 @@ struct OrganizationState: Sendable {
             throw FieldsealError.noSuchOrganization(name)
         }
         guard let row = rows.first else { throw FieldsealError.noSuchOrganization(name) }
+        try check(schemaVersion: try row.decodeIfPresent(13), of: name)
         func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
         return OrganizationState(
             organization: Organization(id: try row.decode(0), name: name),
@@ -71,5 +74,17 @@ struct OrganizationState: Sendable {
                     name: try row.decode(8), systemUserID: try row.decode(9), role: try row.decode(10), tag: try bytes(11)),
             callersUnit: try row.decodeIfPresent(12)
         )
+    }
+
+    /// The newest migration of an organization's schema that this program knows.
+    static let schemaVersion = MigrationCatalog.migrations(.organization).last?.name ?? ""
+
+    private static func check(schemaVersion version: String?, of name: String) throws(FieldsealError) {
+        guard version != schemaVersion else { return }
+        let isKnown = version.map { version in MigrationCatalog.migrations(.organization).contains { $0.name == version } } ?? true
+        throw FieldsealError(
+            .organizationDisabled,
+            "The schema of \(name) is at \(version ?? "no migration"), and this server knows \(schemaVersion): "
+                + (isKnown ? "fieldseal migrate up --org \(name)." : "it needs a newer server."))
     }
 }

@@ -60,7 +60,7 @@ public struct ClientRegistry: Sendable {
         }
         try addSecret(secret, to: id, on: connection)
         try SecurityEvent(.clientAdded, .succeeded, details: "\(name), \(role.rawValue)")
-            .insert(for: organization, by: caller, on: connection)
+            .insert(for: organization, by: caller, under: deployment.kek, on: connection)
         return (id, secret)
     }
 
@@ -121,7 +121,7 @@ public struct ClientRegistry: Sendable {
             throw FieldsealError(
                 .objectDoesNotExist, "\(organization.name) has no client \(nameOrID); see `fieldseal client list`.")
         }
-        try SecurityEvent(.clientDisabled, .succeeded, details: nameOrID).insert(for: organization, by: caller, on: connection)
+        try SecurityEvent(.clientDisabled, .succeeded, details: nameOrID).insert(for: organization, by: caller, under: deployment.kek, on: connection)
     }
 
     /// Whether `secret` is one of the client's valid secrets, and the client is enabled and honoured.

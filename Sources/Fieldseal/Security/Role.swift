@@ -50,6 +50,7 @@ public enum PrivilegeTable {
         case (.basicUser, "emailserverprofile"), (.basicUser, "queue"): (.none, .none, .none, .none, .none, .none)
         case (.emailRouter, "mailbox"): (.organization, .none, .organization, .none, .none, .none)
         case (.emailRouter, "emailserverprofile"): (.organization, .none, .organization, .none, .none, .none)
+        case (_, "audit"): (.none, .none, .none, .none, .none, .none)
         case (_, _): (.organization, .none, .none, .none, .none, .none)
         }
     }

@@ -6,8 +6,10 @@ import Foundation
 struct Org: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "org",
-        abstract: "Create, list and attach organizations.",
-        subcommands: [Create.self, List.self, Show.self, Attach.self])
+        abstract: "Create, list, carry about and attach organizations.",
+        subcommands: [
+            Create.self, List.self, Show.self, Export.self, Inspect.self, Import.self, Attach.self,
+        ])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
