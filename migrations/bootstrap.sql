@@ -142,7 +142,8 @@ BEGIN
       FROM pg_event_trigger_ddl_commands() AS c JOIN pg_proc AS p ON c.classid = 'pg_proc'::regclass AND p.oid = c.objid
       JOIN pg_namespace AS n ON n.oid = p.pronamespace
      WHERE (n.nspname LIKE 'org\_%' OR n.nspname = 'cell')
-       AND (p.prosecdef OR EXISTS (SELECT FROM pg_depend AS d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
+       AND (p.prosecdef OR p.proname ~ '^(refuse_|.*_(cell_needs_record|takes_cells_along|notes_change)$)'
+            OR EXISTS (SELECT FROM pg_depend AS d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
                 AND d.classid IN ('pg_trigger'::regclass, 'pg_constraint'::regclass, 'pg_event_trigger'::regclass)))
      LIMIT 1;
     IF FOUND THEN

@@ -11,11 +11,7 @@ final class ProgressBar: Sendable {
     /// Draws; called from any thread.
     func show(_ progress: KeyChangeProgress) {
         if isTerminal {
-            let bar = progress.percent.map { percent in
-                let filled = percent * 30 / 100
-                return "[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: 30 - filled))] \(percent) %  "
-            }
-            write("\r\u{1B}[K\(bar ?? "")\(Self.text(progress))")
+            write("\r\u{1B}[K\(progress.percent.map(Self.bar) ?? "")\(Self.text(progress))")
         } else {
             let isNew = lastPhase.withLock { last in
                 defer { last = progress.phase }
@@ -23,6 +19,18 @@ final class ProgressBar: Sendable {
             }
             if isNew { write("\(Self.text(progress))\n") }
         }
+    }
+
+    /// Draws the progress of a verification; plain lines say nothing, since the report follows.
+    func show(cells: Int, of total: Int?) {
+        guard isTerminal else { return }
+        let percent = total.map { $0 > 0 ? min(cells * 100 / $0, 100) : 0 }
+        write("\r\u{1B}[K\(percent.map(Self.bar) ?? "")\(cells) cells")
+    }
+
+    private static func bar(_ percent: Int) -> String {
+        let filled = percent * 30 / 100
+        return "[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: 30 - filled))] \(percent) %  "
     }
 
     /// Leaves the line clean for what is printed next.

@@ -17,3 +17,6 @@ ALTER TABLE config.organization ADD COLUMN schema_version text;
 UPDATE config.organization AS o SET schema_version =
     (SELECT max(m.name) FROM config.migration AS m WHERE m.scope = 'org' AND m.organization_id = o.organization_id);
 COMMENT ON COLUMN config.organization.schema_version IS 'The newest migration that was applied to the schema; written by the one that applies it.';
+
+REVOKE ALL ON FUNCTION config.keep_organization_key() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION config.keep_organization_key() TO fieldseal_service;

@@ -1,6 +1,7 @@
 import CellCrypto
 import Foundation
 import PostgresClient
+import Synchronization
 
 /// What opening every cell found.
 public struct VerificationReport: Sendable {
@@ -27,63 +28,76 @@ public struct VerificationReport: Sendable {
 }
 
 extension Session {
-    /// Opens every cell of the organization and names the ones that do not open. Changes nothing.
+    /// Opens every cell of the organization and names the ones that do not open. Changes nothing, and sees one key version
+    /// whatever is changed meanwhile.
     ///
+    /// - Parameter onProgress: Called about four times a second with the cells so far, and how many there may be.
     /// - Throws: ``FieldsealError/keyRequired`` when there is no key to open them with.
-    public func verifyCells() async throws -> VerificationReport {
+    public func verifyCells(
+        onProgress: (@Sendable (_ cells: Int, _ total: Int?) -> Void)? = nil
+    ) async throws -> VerificationReport {
         try requireSystemAdministrator()
-        guard let key = deployment.keyring.dataKey(of: state) else { throw FieldsealError.keyRequired }
         return try await deployment.pool.withConnection { connection in
-            var cells = 0
-            var bad: [(cell: VerificationReport.BadCell, content: [UInt8])] = []
-            for entity in EntityCatalog.withCells {
-                let found = try verify(entity, key, on: connection)
-                cells += found.cells
-                bad += found.bad
+            try connection.transaction(isolation: .repeatableRead) {
+                let state = try OrganizationState.read(organization.name, on: connection)
+                guard let key = deployment.keyring.dataKey(of: state) else { throw FieldsealError.keyRequired }
+                let progress = VerificationProgress(total: try estimate(state, on: connection), onProgress)
+                var cells = 0
+                var bad: [CellVerifier.Bad] = []
+                for entity in EntityCatalog.withCells {
+                    let found = try verify(entity, state, key, progress, on: connection)
+                    cells += found.cells
+                    bad += found.bad
+                }
+                let origins = try origins(of: bad.prefix(Self.originLimit).map(\.content), key, on: connection)
+                return VerificationReport(
+                    organization: organization.name, keyVersion: state.keyVersion, cells: cells,
+                    bad: zip(bad.map(\.cell), origins + Array(repeating: nil, count: bad.count - origins.count)).map { cell, origin in
+                        var cell = cell
+                        cell.origin = origin
+                        return cell
+                    })
             }
-            let origins = try origins(of: bad.prefix(Self.originLimit).map(\.content), key, on: connection)
-            return VerificationReport(
-                organization: organization.name, keyVersion: state.keyVersion, cells: cells,
-                bad: zip(bad.map(\.cell), origins + Array(repeating: nil, count: bad.count - origins.count)).map { cell, origin in
-                    var cell = cell
-                    cell.origin = origin
-                    return cell
-                })
         }
     }
 
+    /// Reads the cells on the connection's thread, and has them opened on others meanwhile.
     private func verify(
         _ entity: EntityDefinition,
+        _ state: OrganizationState,
         _ key: DataKey,
+        _ progress: VerificationProgress,
         on connection: isolated PostgresConnection
-    ) throws -> (cells: Int, bad: [(cell: VerificationReport.BadCell, content: [UInt8])]) {
-        let cipher = try key.makeCipher()
-        let names = entity.encryptedAttributes.map { entity.cellName($0.logicalName) }
+    ) throws -> (cells: Int, bad: [CellVerifier.Bad]) {
         let columns = entity.encryptedAttributes.map { quoteIdentifier($0.logicalName) }.joined(separator: ", ")
         let leaf = organization.qualified("\(entity.cellTable)_k\(state.keyVersion)")
+        let verifier = CellVerifier(
+            entity, organization: organization.id, keyVersion: state.keyVersion, key: key, onCells: progress.add)
+        verifier.start()
         var messages = CellCopy.Messages()
-        var cells = 0
-        var bad: [(cell: VerificationReport.BadCell, content: [UInt8])] = []
-        try connection.copyOut(
-            "COPY (SELECT \(entity.idColumn), \(columns) FROM \(leaf)) TO STDOUT (FORMAT binary)"
-        ) { message in
-            guard let row = try messages.row(in: message) else { return }
-            var fields = CellCopy.Fields(row)
-            guard try fields.rowLength() == names.count + 1 else { throw CellCopy.MalformedCopy() }
-            let id = try fields.uuid()
-            for name in names {
-                guard let cell = try fields.field() else { continue }
-                cells += 1
-                let address = CellAddress(organization: organization.id, record: id, attribute: name)
-                do {
-                    try cipher.open(cell, at: address) { _ in }
-                } catch is CellError {
-                    let content = Array(cell)
-                    bad.append((.init(address: address.description, cause: cause(content)), content))
-                }
+        var chunk: [UInt8] = []
+        let reading = Result<Void, any Error> {
+            try connection.copyOut(
+                "COPY (SELECT \(entity.idColumn), \(columns) FROM \(leaf)) TO STDOUT (FORMAT binary)"
+            ) { message in
+                guard let row = try messages.row(in: message) else { return }
+                if chunk.isEmpty { chunk.reserveCapacity(CellVerifier.chunkLength + row.count) }
+                chunk.append(contentsOf: row)
+                guard chunk.count >= CellVerifier.chunkLength else { return }
+                try verifier.add(chunk)
+                chunk = []
             }
+            if !chunk.isEmpty { try verifier.add(chunk) }
         }
-        return (cells, bad)
+        return try verifier.finish(reading)
+    }
+
+    /// How many cells there may be, by PostgreSQL's statistics; nil when it has none.
+    private func estimate(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> Int? {
+        let leaves = EntityCatalog.withCells.map { organization.qualified("\($0.cellTable)_k\(state.keyVersion)") }
+        let rows = try connection.query(
+            "SELECT sum(reltuples)::int8 FROM pg_class WHERE oid = ANY ($1::text[]::regclass[]) AND reltuples > 0", [.texts(leaves)])
+        return try rows[0].decodeIfPresent(0)
     }
 
     /// Cells whose origin is looked for: each is tried at every place there is.
@@ -122,9 +136,27 @@ extension Session {
         }
         return origins
     }
+}
 
-    private func cause(_ bytes: [UInt8]) -> VerificationReport.Cause {
-        guard let cell = try? Cell(bytes) else { return .notACell }
-        return Int(cell.keyVersion) == state.keyVersion ? .damagedOrMoved : .otherKeyVersion
+/// Counts cells, and tells of them four times a second.
+private final class VerificationProgress: Sendable {
+    private let total: Int?
+    private let onProgress: (@Sendable (Int, Int?) -> Void)?
+    private let state = Mutex((cells: 0, next: ContinuousClock.now))
+
+    init(total: Int?, _ onProgress: (@Sendable (Int, Int?) -> Void)?) {
+        self.total = total
+        self.onProgress = onProgress
+    }
+
+    func add(_ cells: Int) {
+        guard let onProgress else { return }
+        let due = state.withLock { state -> Int? in
+            state.cells += cells
+            guard state.next <= .now else { return nil }
+            state.next = .now + .milliseconds(250)
+            return state.cells
+        }
+        if let due { onProgress(due, total) }
     }
 }

@@ -146,7 +146,7 @@ public struct OrganizationRegistry: Sendable {
     func register(
         _ organization: Organization,
         by caller: Caller,
-        attached: Bool,
+        attached: Bool = false,
         on connection: isolated PostgresConnection
     ) throws {
         do {
@@ -165,24 +165,29 @@ public struct OrganizationRegistry: Sendable {
         }
     }
 
-    /// The records that everything else refers to.
+    /// The records that everything else refers to, where they are not there yet.
     func seed(_ organization: Organization, on connection: isolated PostgresConnection) throws {
-        let unit = UUID.timeOrdered()
+        let units = organization.qualified("businessunit")
         _ = try connection.query(
-            "INSERT INTO \(organization.qualified("organization")) (organizationid, name) VALUES ($1, $2)",
-            [.uuid(organization.id), .text(organization.name)])
+            """
+            INSERT INTO \(organization.qualified("organization")) (organizationid, name)
+            SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM \(organization.qualified("organization")))
+            """, [.uuid(organization.id), .text(organization.name)])
         _ = try connection.query(
-            "INSERT INTO \(organization.qualified("businessunit")) (businessunitid, name) VALUES ($1, $2)",
-            [.uuid(unit), .text(organization.name)])
+            "INSERT INTO \(units) (businessunitid, name) SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM \(units))",
+            [.uuid(.timeOrdered()), .text(organization.name)])
         _ = try connection.query(
             """
             INSERT INTO \(organization.qualified("transactioncurrency"))
-                (transactioncurrencyid, currencyname, isocurrencycode, currencysymbol) VALUES ($1, 'US Dollar', 'USD', '$')
+                (transactioncurrencyid, currencyname, isocurrencycode, currencysymbol)
+            SELECT $1, 'US Dollar', 'USD', '$' WHERE NOT EXISTS (SELECT FROM \(organization.qualified("transactioncurrency")))
             """, [.uuid(.timeOrdered())])
         for role in Role.allCases {
             _ = try connection.query(
-                "INSERT INTO \(organization.qualified("role")) (roleid, name, businessunitid) VALUES ($1, $2, $3)",
-                [.uuid(.timeOrdered()), .text(role.rawValue), .uuid(unit)])
+                """
+                INSERT INTO \(organization.qualified("role")) (roleid, name, businessunitid)
+                SELECT $1, $2, (SELECT businessunitid FROM \(units) ORDER BY createdon, businessunitid LIMIT 1) ON CONFLICT DO NOTHING
+                """, [.uuid(.timeOrdered()), .text(role.rawValue)])
         }
     }
 

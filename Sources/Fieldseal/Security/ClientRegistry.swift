@@ -131,28 +131,35 @@ public struct ClientRegistry: Sendable {
         clientID: UUID,
         secret: String,
         of organization: Organization,
-        address: String
+        address: String,
+        requestID: String?
     ) async throws -> Bool {
         let failures = FailedSignIns(account: "client:\(clientID)", address: address, policy: deployment.policy)
         return try await deployment.pool.withConnection { connection in
             try failures.check(on: connection)
-            guard try isRight(secret, for: clientID, of: organization, on: connection) else {
-                try failures.count(on: connection)
-                return false
+            let (name, isRight) = try isRight(secret, for: clientID, of: organization, on: connection)
+            if !isRight { try failures.count(on: connection) }
+            if let name {
+                let caller = Caller(
+                    actor: "client:\(name)", clientID: clientID, systemUserID: nil, role: .basicUser, address: address,
+                    requestID: requestID)
+                try SecurityEvent(.signedIn, isRight ? .succeeded : .refused)
+                    .insert(for: organization, by: caller, under: deployment.kek, on: connection)
             }
-            return true
+            return isRight
         }
     }
 
+    /// - Returns: The client's name, if there is such a client that is enabled; and whether the secret is one of its.
     private func isRight(
         _ secret: String,
         for clientID: UUID,
         of organization: Organization,
         on connection: isolated PostgresConnection
-    ) throws -> Bool {
+    ) throws -> (name: String?, isRight: Bool) {
         let rows = try connection.query(
             """
-            SELECT c.systemuser_id, c.role, c.tag, s.secret_id, s.salt, s.verifier, s.tag
+            SELECT c.systemuser_id, c.role, c.tag, s.secret_id, s.salt, s.verifier, s.tag, c.name
               FROM config.api_client AS c JOIN config.api_client_secret AS s USING (client_id)
              WHERE c.client_id = $1 AND c.organization_id = $2 AND c.disabled_on IS NULL
                AND (s.expires_on IS NULL OR s.expires_on > now())
@@ -170,7 +177,7 @@ public struct ClientRegistry: Sendable {
             let matches = constantTimeEqual(verifier, try Self.verifier(of: secret, salt: salt))
             isRight = isRight || (honoured && genuine && matches)
         }
-        return isRight
+        return (try rows.first?.decode(7), isRight)
     }
 
     /// Salted SHA-256: a secret of 32 random bytes needs no slow hash, which would only let strangers load the endpoint.

@@ -18,6 +18,7 @@ public struct SecurityEvent: Sendable {
         case organizationImported = "organization imported"
         case organizationCloned = "organization cloned"
         case organizationUpgraded = "organization upgraded from plaintext"
+        case signedIn = "signed in"
         case clientAdded = "client added"
         case clientDisabled = "client disabled"
     }

@@ -9,6 +9,7 @@ struct Org: AsyncParsableCommand {
         abstract: "Create, list, carry about and attach organizations.",
         subcommands: [
             Create.self, List.self, Show.self, Export.self, Inspect.self, Import.self, Attach.self,
+            Upgrade.self,
         ])
 
     struct Create: AsyncParsableCommand {

@@ -19,7 +19,9 @@ struct Verify: AsyncParsableCommand {
         for name in names {
             do {
                 let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
-                let report = try await session.verifyCells()
+                let bar = ProgressBar()
+                let report = try await session.verifyCells(onProgress: options.json ? nil : bar.show)
+                bar.end()
                 failed = failed || !report.bad.isEmpty
                 options.report(report.json, report.text)
             } catch let error as FieldsealError where error.code == .keyRequired {

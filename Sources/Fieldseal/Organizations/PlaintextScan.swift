@@ -1,0 +1,67 @@
+import Foundation
+
+/// Looks through files for values that must not be in them any more.
+public struct PlaintextScan: Sendable {
+    /// Values by their first bytes.
+    private var values: [UInt64: [[UInt8]]] = [:]
+    /// Which first two bytes any value has: what nearly every place in a file is passed over by.
+    private var beginnings = [Bool](repeating: false, count: 1 << 16)
+    /// Values that are looked for.
+    public private(set) var count = 0
+
+    /// Shorter values are found anywhere by chance.
+    public static let minimumLength = 6
+    /// More values than this are not remembered.
+    public static let limit = 100_000
+
+    init() {}
+
+    mutating func add(_ value: [UInt8]) {
+        guard value.count >= Self.minimumLength, count < Self.limit else { return }
+        let key = value.withUnsafeBytes(Self.key)
+        guard values[key]?.contains(value) != true else { return }
+        values[key, default: []].append(value)
+        beginnings[Int(value[0]) << 8 | Int(value[1])] = true
+        count += 1
+    }
+
+    /// The files below a folder that hold one of the values.
+    ///
+    /// - Throws: When a file can't be read.
+    public func files(below folder: String) throws -> (searched: Int, bytes: Int, hits: [String]) {
+        var searched = 0
+        var bytes = 0
+        var hits: [String] = []
+        for name in try FileManager.default.subpathsOfDirectory(atPath: folder).sorted() {
+            let path = "\(folder)/\(name)"
+            // One that was dropped meanwhile holds nothing.
+            guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),
+                attributes[.type] as? FileAttributeType == .typeRegular
+            else { continue }
+            let data = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
+            searched += 1
+            bytes += data.count
+            if data.withUnsafeBytes(holdsValue) { hits.append(path) }
+        }
+        return (searched, bytes, hits)
+    }
+
+    private func holdsValue(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard count > 0, bytes.count >= Self.minimumLength else { return false }
+        return beginnings.withUnsafeBufferPointer { beginnings in
+            for start in 0...(bytes.count - Self.minimumLength)
+            where beginnings[Int(bytes[start]) << 8 | Int(bytes[start + 1])] {
+                guard let candidates = values[Self.key(UnsafeRawBufferPointer(rebasing: bytes[start...]))] else { continue }
+                for value in candidates where bytes.count - start >= value.count {
+                    if UnsafeRawBufferPointer(rebasing: bytes[start..<(start + value.count)]).elementsEqual(value) { return true }
+                }
+            }
+            return false
+        }
+    }
+
+    /// The first six bytes as a number.
+    private static func key(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+        bytes.prefix(minimumLength).reduce(0) { $0 << 8 | UInt64($1) }
+    }
+}

@@ -1,0 +1,88 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+
+extension Org {
+    struct Upgrade: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Seal the passwords of a schema that keeps them in text columns.",
+            discussion: """
+                The tables are written anew, in one transaction: rows under the same ids, passwords in cells under a generated \
+                key, and the old tables with their files dropped. Nobody can read or write them meanwhile. Afterwards the \
+                database's files are searched for what is left of the passwords.
+                """)
+        @Argument(help: "The organization's name; its schema is org_NAME.") var name: String
+        @Flag(help: "Passwords stand in text columns.") var fromPlaintext = false
+        @Flag(help: "Do all of it, say how many and how long, and roll it back.") var rehearse = false
+        @OptionGroup var options: CommandOptions
+
+        func validate() throws {
+            guard fromPlaintext else { throw ValidationError("Say what to upgrade from: --from-plaintext.") }
+        }
+
+        func run() async throws {
+            let (deployment, settings) = try await options.deployment()
+            let registry = OrganizationRegistry(
+                conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
+            let summary = try await registry.upgradeFromPlaintext(name: name, isRehearsal: rehearse, by: commandLineCaller)
+            let seconds = summary.duration / .seconds(1)
+            var members: [JSONValue.Member] = [
+                .init("organization", .string(name)), .init("id", .string(summary.organization.id.text)),
+                .init("rehearsal", .bool(rehearse)), .init("cells", .integer(Int64(summary.cells))),
+                .init("seconds", .number(String(format: "%.3f", seconds))),
+                .init("records", .object(summary.records.map { .init($0.table, .integer(Int64($0.count))) })),
+            ]
+            var lines = [
+                "\(rehearse ? "Would seal" : "Sealed") \(summary.cells) passwords of \(name) in \(String(format: "%.2f", seconds)) s, "
+                    + summary.records.map { "\($0.count) \($0.table)" }.joined(separator: ", ") + "."
+            ]
+            if rehearse {
+                lines.append("Nothing was changed. Writers and readers of these tables wait for as long as that.")
+            } else {
+                let (found, text) = try await scan(summary.plaintexts, registry)
+                members.append(.init("dataFiles", found))
+                lines += [text] + Self.remains
+                members.append(.init("remains", .array(Self.remains.map { .string($0) })))
+            }
+            options.report(.object(members), lines.joined(separator: "\n"))
+        }
+
+        /// Searches the database's files, if this program may read them.
+        private func scan(_ plaintexts: PlaintextScan, _ registry: OrganizationRegistry) async throws -> (JSONValue, String) {
+            guard let folders = try await registry.settleFiles() else {
+                return (
+                    .null,
+                    "The database's files were not searched: connect as a superuser for that. Until VACUUM FULL pg_statistic, "
+                        + "the planner's statistics hold some of the passwords."
+                )
+            }
+            do {
+                let (searched, bytes, hits) = try plaintexts.files(below: folders.data)
+                let log = try plaintexts.files(below: folders.log).hits
+                return (
+                    [
+                        "searched": .integer(Int64(searched)), "bytes": .integer(Int64(bytes)),
+                        "values": .integer(Int64(plaintexts.count)), "hits": .array(hits.map { .string($0) }),
+                        "walSegments": .array(log.map { .string($0) }),
+                    ],
+                    hits.isEmpty
+                        ? "None of \(plaintexts.count) passwords is left in the database's \(searched) files (\(bytes >> 20) MiB); "
+                            + "\(log.count) WAL segments hold some until they are recycled."
+                        : "These files still hold a password: \(hits.joined(separator: ", "))."
+                )
+            } catch {
+                return (
+                    .null,
+                    "The database's files were not searched: \(folders.data) can't be read here. Run this on the database's machine."
+                )
+            }
+        }
+
+        /// What a transaction can't reach.
+        private static let remains = [
+            "Passwords may still stand in: WAL segments and their archives, until they are recycled and expired;",
+            "backups and dumps that were made before; replicas, until they have replayed this; snapshots of the file system;",
+            "PostgreSQL's log, if it logs statements; and whatever wrote those columns. Set the passwords anew where that matters.",
+        ]
+    }
+}

@@ -1,0 +1,48 @@
+-- What is recorded of changes to records, and that nothing encrypted is.
+BEGIN;
+SELECT no_plan();
+SET LOCAL search_path = org_contoso, public;
+
+DELETE FROM audit;
+INSERT INTO systemuser (systemuserid, fullname, domainname, businessunitid)
+SELECT '00000000-0000-4000-8000-00000000000a', 'Ada', 'ada', businessunitid FROM businessunit LIMIT 1;
+INSERT INTO mailbox (mailboxid, name, modifiedby, modifiedon)
+VALUES ('00000000-0000-4000-8000-000000000001', 'old name', '00000000-0000-4000-8000-00000000000a', now());
+UPDATE mailbox SET name = 'new name', modifiedon = now() + interval '1 second', modifiedby = '00000000-0000-4000-8000-00000000000a'
+ WHERE mailboxid = '00000000-0000-4000-8000-000000000001';
+UPDATE mailbox SET versionnumber = nextval('version_number') WHERE mailboxid = '00000000-0000-4000-8000-000000000001';
+UPDATE mailbox SET username = 'by a DBA' WHERE mailboxid = '00000000-0000-4000-8000-000000000001';
+INSERT INTO mailbox_cell SELECT 1, '00000000-0000-4000-8000-000000000001', password FROM mailbox_cell LIMIT 1;
+UPDATE mailbox_cell SET password = NULL WHERE mailboxid = '00000000-0000-4000-8000-000000000001';
+SELECT set_config('fieldseal.user', '00000000-0000-4000-8000-00000000000a', true);
+DELETE FROM mailbox WHERE mailboxid = '00000000-0000-4000-8000-000000000001';
+
+SELECT results_eq(
+    $$SELECT operation, useridname FROM audit WHERE objectid = '00000000-0000-4000-8000-000000000001' ORDER BY createdon$$,
+    $$VALUES (1, 'Ada'), (2, 'Ada'), (2, NULL), (3, 'Ada')$$,
+    'created, changed, changed past the service, deleted; a change of nothing is none');
+SELECT is((SELECT changedata::jsonb FROM audit WHERE attributemask = 'name' AND operation = 2),
+    '{"changedAttributes": [{"logicalName": "name", "oldValue": "old name", "newValue": "new name"}]}', 'what was changed');
+SELECT is((SELECT databaserole FROM audit WHERE attributemask = 'username'), session_user::text, 'and by which role');
+SELECT is_empty($$SELECT * FROM audit WHERE changedata ~ 'password"' OR objecttypecode LIKE '%cell'$$, 'no encrypted attribute');
+SELECT is_empty($$
+    SELECT t.tgrelid::regclass FROM pg_trigger AS t JOIN pg_proc AS f ON f.oid = t.tgfoid
+     WHERE f.proname = 'audit_change' AND t.tgrelid::regclass::text LIKE '%\_cell%'
+$$, 'no audit trigger on a table of cells');
+
+INSERT INTO audit_setting VALUES ('mailbox', 'username', false);
+INSERT INTO mailbox (mailboxid, name) VALUES ('00000000-0000-4000-8000-000000000002', 'a');
+UPDATE mailbox SET username = 'left out' WHERE mailboxid = '00000000-0000-4000-8000-000000000002';
+SELECT is(count(*), 1::bigint, 'an attribute can be left out') FROM audit WHERE objectid = '00000000-0000-4000-8000-000000000002';
+UPDATE audit_setting SET is_enabled = false WHERE entity = 'mailbox' AND attribute = '';
+DELETE FROM mailbox WHERE mailboxid = '00000000-0000-4000-8000-000000000002';
+SELECT is(count(*), 1::bigint, 'and an entity') FROM audit WHERE objectid = '00000000-0000-4000-8000-000000000002';
+SELECT throws_ok($$INSERT INTO audit_setting VALUES ('encryption', '', true)$$, 'FS008');
+
+SET LOCAL ROLE fieldseal_service;
+SELECT throws_ok($$INSERT INTO org_contoso.audit (action, operation, objectid, objecttypecode) VALUES (1, 1, gen_random_uuid(), 'mailbox')$$, '42501');
+SELECT throws_ok('DELETE FROM org_contoso.audit', '42501');
+RESET ROLE;
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,120 @@
+-- What the database refuses by itself, to whoever it is: each fence tried as superuser, owner, service and inspector, and with
+-- a search_path that somebody hostile put in front.
+BEGIN;
+SELECT no_plan();
+
+CREATE SCHEMA hostile;
+CREATE FUNCTION hostile.is_cell(bytea) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+CREATE FUNCTION hostile.length(bytea) RETURNS integer LANGUAGE sql AS 'SELECT 69';
+CREATE TABLE hostile.encryption (key_version integer);
+CREATE TABLE hostile.mailbox (mailboxid uuid);
+GRANT USAGE, CREATE ON SCHEMA hostile TO PUBLIC;
+GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA hostile TO PUBLIC;
+INSERT INTO hostile.encryption VALUES (99);
+INSERT INTO hostile.mailbox VALUES ('00000000-0000-4000-8000-00000000dead');
+CREATE TEMPORARY TABLE mailbox (mailboxid uuid);
+INSERT INTO mailbox VALUES ('00000000-0000-4000-8000-00000000dead');
+GRANT ALL ON mailbox TO PUBLIC;
+
+CREATE TEMPORARY TABLE attempt (statement text, state text, needs_owner boolean);
+INSERT INTO attempt VALUES
+    -- 1: a cell column takes cells
+    ($$UPDATE org_contoso.mailbox_cell SET password = 'plaintext'$$, '23514', false),
+    ($$UPDATE org_contoso.mailbox_cell SET password = convert_to(encode(password, 'hex'), 'UTF8')$$, '23514', false),
+    ($$UPDATE org_contoso.mailbox_cell SET password = substring(password FROM 1 FOR 68)$$, '23514', false),
+    -- 2: of the current key version
+    ($$UPDATE org_contoso.mailbox_cell SET password = '\x0100000063'::bytea || substring(password FROM 6)$$, '23514', false),
+    ($$INSERT INTO org_contoso.mailbox_cell SELECT 99, mailboxid, NULL FROM org_contoso.mailbox_cell$$, '23514', false),
+    -- 3: no index, no change of a table of cells, nothing beside it
+    ($$CREATE INDEX ON org_contoso.mailbox_cell (password)$$, 'FS002', true),
+    ($$CREATE INDEX ON org_contoso.mailbox_cell_k1 (mailboxid) INCLUDE (password)$$, 'FS002', true),
+    ($$CREATE INDEX ON org_contoso.mailbox_cell_k1 (length(password))$$, 'FS002', true),
+    ($$ALTER TABLE org_contoso.mailbox_cell ALTER password TYPE text USING encode(password, 'hex')$$, NULL, true),
+    ($$ALTER TABLE org_contoso.mailbox_cell RENAME password TO secret$$, 'FS005', true),
+    ($$ALTER TABLE org_contoso.mailbox_cell RENAME TO mailbox_old$$, 'FS005', true),
+    ($$ALTER TABLE org_contoso.mailbox_cell SET SCHEMA hostile$$, 'FS005', true),
+    ($$ALTER TABLE org_contoso.mailbox_cell DETACH PARTITION org_contoso.mailbox_cell_k1$$, 'FS005', true),
+    ($$ALTER TABLE org_contoso.mailbox_cell DROP COLUMN password$$, 'FS005', true),
+    ($$ALTER TABLE org_contoso.mailbox_cell DROP CONSTRAINT password_is_cell$$, 'FS005', true),
+    ($$ALTER TABLE org_contoso.mailbox_cell_k1 SET UNLOGGED$$, 'FS005', true),
+    ($$CREATE TABLE org_contoso.anywhere PARTITION OF org_contoso.mailbox_cell DEFAULT$$, 'FS005', true),
+    ($$DROP TABLE org_contoso.mailbox_cell$$, 'FS005', true),
+    ($$DROP TABLE org_contoso.mailbox_cell_k1$$, 'FS005', true),
+    ($$DROP TABLE org_contoso.mailbox CASCADE$$, 'FS005', true),
+    ($$DROP TABLE org_contoso.encryption$$, 'FS005', true),
+    ($$ALTER TABLE org_contoso.encryption ADD COLUMN anything text$$, 'FS005', true),
+    ($$CREATE STATISTICS org_contoso.s (ndistinct) ON key_version, password FROM org_contoso.mailbox_cell_k1$$, 'FS005', true),
+    ($$CREATE RULE r AS ON INSERT TO org_contoso.mailbox_cell DO INSTEAD NOTHING$$, 'FS005', true),
+    ($$CREATE TRIGGER t BEFORE INSERT ON org_contoso.mailbox_cell FOR EACH ROW EXECUTE FUNCTION org_contoso.refuse_new_id()$$, 'FS005', true),
+    ($$CREATE POLICY p ON org_contoso.mailbox_cell_k1 USING (false)$$, 'FS005', true),
+    ($$ALTER TABLE org_contoso.mailbox DISABLE TRIGGER takes_cells_along$$, 'FS005', true),
+    ($$ALTER TABLE org_contoso.mailbox_cell DISABLE TRIGGER cell_needs_record$$, 'FS005', true),
+    ($$DROP TRIGGER takes_cells_along ON org_contoso.mailbox$$, 'FS005', true),
+    ($$DROP FUNCTION org_contoso.mailbox_takes_cells_along() CASCADE$$, 'FS005', true),
+    ($$CREATE OR REPLACE FUNCTION org_contoso.refuse_retired() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'$$, 'FS005', true),
+    ($$CREATE OR REPLACE FUNCTION cell.is_cell(cell bytea) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true$$, 'FS005', true),
+    -- 4: nobody audits what is encrypted
+    ($$INSERT INTO org_contoso.audit_setting VALUES ('mailbox', 'password', true)$$, 'FS008', false),
+    ($$INSERT INTO org_contoso.audit_setting VALUES ('usersettings', 'emailpassword', false)$$, 'FS008', false),
+    -- 5: a cell needs its record
+    ($$INSERT INTO org_contoso.mailbox_cell SELECT key_version, '00000000-0000-4000-8000-00000000dead', password
+        FROM org_contoso.mailbox_cell LIMIT 1$$, '23503', false),
+    ($$UPDATE org_contoso.mailbox SET mailboxid = gen_random_uuid()$$, 'FS004', false),
+    ($$UPDATE org_contoso.mailbox_cell SET mailboxid = gen_random_uuid()$$, 'FS004', false),
+    ($$TRUNCATE org_contoso.mailbox CASCADE$$, 'FS003', true),
+    ($$TRUNCATE org_contoso.mailbox_cell$$, 'FS003', true),
+    ($$TRUNCATE org_contoso.mailbox_cell_k1$$, 'FS003', true),
+    -- 6: a key is neither deleted nor rewritten
+    ($$DELETE FROM config.organization_key$$, 'FS006', false),
+    ($$TRUNCATE config.organization_key$$, 'FS006', true),
+    ($$UPDATE config.organization_key SET wrapped_data = wrapped_text$$, 'FS006', false),
+    -- 7: what is recorded stays
+    ($$UPDATE org_contoso.security_event SET actor = 'nobody'$$, 'FS007', true),
+    ($$DELETE FROM org_contoso.security_event$$, 'FS007', true),
+    ($$TRUNCATE org_contoso.security_event$$, 'FS007', true),
+    ($$ALTER TABLE org_contoso.security_event DISABLE TRIGGER ALL$$, 'FS005', true),
+    ($$DROP TABLE org_contoso.security_event CASCADE$$, 'FS005', true);
+
+-- Says the SQLSTATE that a statement is refused with, as a role and on a search_path, and undoes it.
+CREATE FUNCTION pg_temp.refusal(statement text, as_role name, path text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('role', as_role, true), set_config('search_path', path, true);
+    EXECUTE statement;
+    RAISE EXCEPTION 'nothing refused it' USING ERRCODE = 'ZZ000';
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE;
+END
+$$;
+CREATE TEMPORARY TABLE outcome AS
+SELECT a.*, r.name AS role, p.path,
+       pg_temp.refusal(a.statement, r.name, p.path) AS got
+  FROM attempt AS a, (VALUES ('postgres'::name), ('fieldseal_owner'), ('fieldseal_service'), ('fieldseal_inspector')) AS r (name),
+       (VALUES ('pg_catalog'), ('hostile, pg_temp, pg_catalog, org_contoso')) AS p (path);
+-- A role without the right is told so, or that it is not the owner; a statement with the right meets the fence.
+SELECT is(got, coalesce(state, got), format('%s as %s, on %s', statement, role, path)) FROM outcome
+ WHERE role IN ('postgres', 'fieldseal_owner') OR role = 'fieldseal_service' AND NOT needs_owner;
+SELECT is(got, '42501', format('%s as %s', statement, role)) FROM outcome
+ WHERE (role = 'fieldseal_inspector' OR role = 'fieldseal_service' AND needs_owner) AND got NOT IN ('FS005', 'FS002');
+SELECT is_empty($$SELECT * FROM outcome WHERE got = 'ZZ000'$$, 'nothing gets through');
+
+-- Publications can't be made inside of a function that rolls back; as statements they can.
+SELECT throws_ok('CREATE PUBLICATION p FOR TABLE org_contoso.mailbox_cell', 'FS005');
+SELECT throws_ok('CREATE PUBLICATION p FOR ALL TABLES', 'FS005');
+SELECT throws_ok('CREATE PUBLICATION p FOR TABLES IN SCHEMA org_contoso', 'FS005');
+SELECT lives_ok('CREATE PUBLICATION p FOR TABLE org_contoso.mailbox', 'records without their cells may be published');
+SELECT throws_ok('ALTER PUBLICATION p ADD TABLE org_contoso.queue_cell_k1', 'FS005');
+
+-- What is not a fence is not refused.
+SELECT lives_ok('CREATE VIEW public.copied AS SELECT * FROM org_contoso.mailbox_cell', 'a view holds cells, not secrets');
+SELECT lives_ok('CREATE TABLE public.copy AS SELECT * FROM org_contoso.mailbox_cell', 'and so does a copy');
+SELECT lives_ok('ALTER TABLE public.copy ADD COLUMN note text; DROP TABLE public.copy', 'which is its maker''s own');
+SELECT lives_ok('ALTER TABLE org_contoso.mailbox ADD COLUMN x_note text', 'a table of records may be given a column');
+SELECT lives_ok('CREATE INDEX ON org_contoso.mailbox (username)', 'and an index');
+SELECT lives_ok('CREATE TABLE public.other (a bytea); ALTER TABLE public.other ADD b int; DROP TABLE public.other', 'others are free');
+SELECT lives_ok('DELETE FROM org_contoso.mailbox', 'records are deleted');
+SELECT is_empty('SELECT FROM org_contoso.mailbox_cell', 'with their cells');
+SELECT lives_ok($$SET LOCAL fieldseal.maintenance = 'on'; ALTER TABLE org_contoso.mailbox_cell_k1 SET (autovacuum_enabled = false)$$,
+    'who means it says so');
+
+SELECT * FROM finish();
+ROLLBACK;

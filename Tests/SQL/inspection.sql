@@ -1,0 +1,47 @@
+-- Who may see what: inspectors the state of every key and the cells, and nobody but the service a wrapped key or a verifier.
+BEGIN;
+SELECT no_plan();
+
+SELECT ok(has_table_privilege('fieldseal_inspector', v, 'SELECT'), 'an inspector reads ' || v)
+  FROM unnest(ARRAY['config.encryption_status', 'config.encrypted_attribute_status', 'config.key_history', 'config.key_change_progress',
+       'org_contoso.mailbox_cell', 'org_contoso.encryption', 'org_contoso.security_event', 'org_contoso.audit']) AS v;
+SELECT ok(NOT has_table_privilege('fieldseal_inspector', v, 'SELECT'), 'an inspector does not read ' || v)
+  FROM unnest(ARRAY['config.organization_key', 'config.api_client_secret', 'config.signing_key']) AS v;
+SELECT is_empty($$
+    SELECT c.oid::regclass, p.privilege FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace,
+        unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p (privilege)
+     WHERE (n.nspname IN ('config', 'cell') OR n.nspname LIKE 'org\_%') AND c.relkind IN ('r', 'p', 'v')
+       AND has_table_privilege('fieldseal_inspector', c.oid, p.privilege)
+$$, 'an inspector writes nothing');
+SELECT is_empty($$
+    SELECT c.oid::regclass FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE (n.nspname IN ('config', 'cell') OR n.nspname LIKE 'org\_%') AND c.relkind IN ('r', 'p', 'v')
+       AND EXISTS (SELECT FROM aclexplode(c.relacl) AS a WHERE a.grantee = 0)
+$$, 'nothing is everybody''s');
+SELECT is_empty($$
+    SELECT c.oid::regclass FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE (n.nspname IN ('config', 'cell') OR n.nspname LIKE 'org\_%') AND c.relkind IN ('r', 'p', 'v')
+       AND pg_get_userbyid(c.relowner) <> 'fieldseal_owner'
+$$, 'fieldseal_owner owns all of it');
+SELECT ok(NOT rolcanlogin, 'and nobody is it') FROM pg_roles WHERE rolname = 'fieldseal_owner';
+SELECT is_empty($$
+    SELECT a.attrelid::regclass, a.attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+     WHERE c.oid IN ('config.encryption_status'::regclass, 'config.key_history'::regclass, 'config.encrypted_attribute_status'::regclass)
+       AND a.attnum > 0 AND a.atttypid = 'bytea'::regtype
+$$, 'no inspection view shows bytes of a key');
+
+SET LOCAL ROLE fieldseal_inspector;
+SELECT is((SELECT state FROM config.encryption_status WHERE organization = 'contoso'), 'active', 'the state of a key');
+SELECT is(count(*), 5::bigint, 'five encrypted attributes') FROM config.encrypted_attribute_status WHERE organization = 'contoso';
+SELECT is(sum(malformed), 0::numeric, 'none of them malformed') FROM config.encrypted_attribute_status;
+SELECT cmp_ok(sum(cells), '>', 0::numeric, 'and cells in them') FROM config.encrypted_attribute_status;
+SELECT isnt_empty('SELECT * FROM config.key_history', 'the versions of the key');
+SELECT ok(bool_and(cell.format(password) = 1 AND cell.is_cell(password) AND cell.key_version(password) = 1), 'a cell''s header')
+  FROM org_contoso.mailbox_cell;
+SELECT is_empty('SELECT * FROM org_contoso.verify_security_events()', 'the chain of events is whole');
+SELECT throws_ok('SELECT wrapped_data FROM config.organization_key', '42501');
+SELECT throws_ok('SELECT * FROM config.api_client_secret', '42501');
+RESET ROLE;
+
+SELECT * FROM finish();
+ROLLBACK;

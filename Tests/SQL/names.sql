@@ -1,0 +1,50 @@
+-- The names that DBAs, backups and other programs rely on, each explaining itself in \d+.
+BEGIN;
+SELECT no_plan();
+
+SELECT has_schema(s) FROM unnest(ARRAY['config', 'cell', 'org_contoso']::name[]) AS s;
+SELECT has_role(r) FROM unnest(ARRAY['fieldseal_owner', 'fieldseal_service', 'fieldseal_inspector']::name[]) AS r;
+SELECT has_view('config'::name, v::name, v) FROM unnest(ARRAY['encryption_status', 'encrypted_attribute_status', 'key_history']) AS v;
+SELECT has_table('org_contoso'::name, t::name, t)
+  FROM unnest(ARRAY['mailbox', 'queue', 'emailserverprofile', 'usersettings', 'mailbox_cell', 'queue_cell', 'emailserverprofile_cell',
+       'usersettings_cell', 'encryption', 'security_event', 'quarantined_cell', 'audit', 'audit_setting', 'migration']) AS t;
+SELECT columns_are('org_contoso', 'encryption',
+    ARRAY['organization_id', 'key_version', 'salt', 'iterations', 'key_check', 'fingerprint', 'changed_on', 'rotation_id']);
+SELECT has_column('config', 'organization_key', c, c)
+  FROM unnest(ARRAY['organization_id', 'key_version', 'wrapped_text', 'wrapped_data', 'kek_id', 'fingerprint', 'rotation_id',
+       'created_on', 'created_by', 'retired_on']::name[]) AS c;
+SELECT col_type_is('org_contoso', 'mailbox_cell', 'password', 'bytea', 'a password is bytea');
+SELECT has_function('cell'::name, f) FROM unnest(ARRAY['format', 'key_version', 'is_cell']::name[]) AS f;
+SELECT has_function('org_contoso'::name, 'verify_security_events'::name);
+
+SELECT isnt(obj_description(format('config.%I', v)::regclass), NULL, v || ' explains itself')
+  FROM unnest(ARRAY['encryption_status', 'encrypted_attribute_status', 'key_history', 'key_change_progress']) AS v;
+SELECT isnt(obj_description(f::regprocedure), NULL, f || ' explains itself')
+  FROM unnest(ARRAY['cell.format(bytea)', 'cell.key_version(bytea)', 'cell.is_cell(bytea)', 'org_contoso.verify_security_events()']) AS f;
+
+-- Whoever may create objects in a schema on the search_path of a function could put his own in front of ours.
+SELECT is_empty($$
+    SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+     WHERE (n.nspname IN ('config', 'cell') OR n.nspname LIKE 'org\_%') AND p.prosecdef
+       AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS c WHERE c LIKE 'search_path=%, pg_temp')
+$$, 'every function that runs as its owner has a fixed search_path that ends in pg_temp');
+SELECT is_empty($$
+    SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+     WHERE (n.nspname = 'config' OR n.nspname LIKE 'org\_%')
+       AND EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE a.grantee = 0)
+$$, 'no function of an organization or of config is everybody''s');
+-- An organization's schema refers to nothing outside of itself and `cell`.
+SELECT is_empty($$
+    SELECT f.oid::regprocedure, c.conrelid::regclass FROM pg_constraint AS c
+      JOIN pg_depend AS d ON d.classid = 'pg_constraint'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_proc'::regclass
+      JOIN pg_proc AS f ON f.oid = d.refobjid
+     WHERE c.connamespace = 'org_contoso'::regnamespace
+       AND f.pronamespace NOT IN ('org_contoso'::regnamespace, 'cell'::regnamespace, 'pg_catalog'::regnamespace)
+$$, 'no CHECK calls a function elsewhere');
+SELECT is_empty($$
+    SELECT t.tgname, t.tgrelid::regclass FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_proc AS f ON f.oid = t.tgfoid
+     WHERE c.relnamespace = 'org_contoso'::regnamespace AND NOT t.tgisinternal AND f.pronamespace <> 'org_contoso'::regnamespace
+$$, 'no trigger calls a function elsewhere');
+
+SELECT * FROM finish();
+ROLLBACK;
