@@ -50,9 +50,10 @@ def main(wanted):
     import api
     import cell
     import keychange
+    import organizations
     import verify
 
-    for group in (cell, api, keychange, verify):
+    for group in (cell, api, keychange, verify, organizations):
         names = [name for name in group.FIGURES if not wanted or any(name.startswith(w) for w in wanted)]
         if names:
             group.run(names)

@@ -41,8 +41,12 @@ DECLARE
 BEGIN
     SELECT i.indexrelid::regclass AS index, t.oid::regclass AS "table", a.attname AS "column", i.indisvalid AS valid
       INTO hit
-      FROM pg_event_trigger_ddl_commands() AS command
-      JOIN pg_index AS i ON command.classid = 'pg_class'::regclass AND command.objid IN (i.indexrelid, i.indrelid)
+      -- Two joins that each follow an index: one with OR would read the whole of pg_index for every command.
+      FROM (SELECT x.* FROM pg_event_trigger_ddl_commands() AS command JOIN pg_index AS x ON x.indexrelid = command.objid
+             WHERE command.classid = 'pg_class'::regclass
+            UNION ALL
+            SELECT x.* FROM pg_event_trigger_ddl_commands() AS command JOIN pg_index AS x ON x.indrelid = command.objid
+             WHERE command.classid = 'pg_class'::regclass) AS i
       JOIN pg_class AS t ON t.oid = i.indrelid
       JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0
       JOIN pg_constraint AS c ON c.conrelid = t.oid AND c.contype = 'c' AND a.attnum = ANY (c.conkey)

@@ -1,0 +1,134 @@
+"""Many organizations in one deployment, servers and schemas of different versions, the audit, and what commands print."""
+
+import json
+import pathlib
+import shlex
+
+import jsonschema
+import pytest
+from cluster import Cluster
+from server import Server
+
+SCHEMAS = json.loads((pathlib.Path(__file__).parents[2] / "docs/command-output.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = Cluster()
+    try:
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+def test_one_organization_that_can_not_be_migrated_leaves_the_others_done(cluster):
+    for number in range(6):
+        cluster.run("org", "create", f"scale-{number}")
+    # Back to before the last migration; in one of them something stands in its way.
+    for number in range(6):
+        cluster.sql(
+            f"SET fieldseal.maintenance = 'on'; SET search_path = org_scale_{number}; DROP TABLE audit, audit_setting CASCADE; "
+            "DROP FUNCTION audit_change, refuse_encrypted_setting CASCADE; DELETE FROM migration WHERE name = '0005_audit'")
+    cluster.sql(
+        "DELETE FROM config.migration WHERE name = '0005_audit' AND organization_id IN (SELECT organization_id FROM config.organization WHERE name LIKE 'scale-%'); "
+        "UPDATE config.organization SET schema_version = '0004_event_chain' WHERE name LIKE 'scale-%'; CREATE TABLE org_scale_3.audit (in_the_way text)")
+    status = {s["target"]: s for s in map(json.loads, cluster.run("migrate", "status", "--json", check=False).stdout.splitlines())}
+    assert [status[f"scale-{n}"]["pending"] for n in range(6)] == [["0005_audit"]] * 6
+    server = Server(cluster)
+    try:
+        # It serves those that it knows, and says of the others what to do.
+        assert server.request("GET", "mailboxes").status_code == 200
+        key = cluster.run("key", "status", "--org", "scale-1", check=False)
+        assert key.returncode == 1 and "0x8004A104" in key.stderr and "migrate up --org scale-1" in key.stderr
+        result = cluster.run("migrate", "up", check=False)
+        assert result.returncode == 1 and "scale-3" in result.stderr + result.stdout and "audit" in result.stderr + result.stdout
+        versions = dict(cluster.sql("SELECT name, schema_version FROM config.organization"))
+        assert [n for n, v in versions.items() if v != "0005_audit"] == ["scale-3"]
+        cluster.sql("SET fieldseal.maintenance = 'on'; DROP TABLE org_scale_3.audit")
+        assert cluster.run("migrate", "up").stdout.count("0005_audit") == 1
+        assert "0005_audit" not in cluster.run("migrate", "up").stdout
+        # An organization that a newer program migrated is refused, whether its session is known already or not.
+        cluster.sql("UPDATE config.organization SET schema_version = '0099_newer' WHERE name = 'contoso'")
+        refused = server.request("GET", "mailboxes")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "0x8004A104") and "newer server" in refused.text
+        cluster.sql("UPDATE config.organization SET schema_version = '0005_audit' WHERE name = 'contoso'")
+        assert server.request("GET", "mailboxes").status_code == 200
+    finally:
+        server.stop()
+
+
+def test_data_survives_each_migration(own_cluster):
+    """An organization of the first migrations, with records and cells, is brought to the newest."""
+    cluster = own_cluster
+    values = cluster.fill(20)
+    cluster.sql(
+        "SET fieldseal.maintenance = 'on'; DROP TABLE audit, audit_setting CASCADE; DROP FUNCTION audit_change, refuse_encrypted_setting CASCADE; "
+        "DROP TRIGGER chain ON security_event; DROP FUNCTION verify_security_events, chain_security_event; DROP FUNCTION security_event_hash; "
+        "ALTER TABLE security_event DROP COLUMN hash, DROP COLUMN previous_hash; "
+        "DELETE FROM migration WHERE name > '0003'; DELETE FROM config.migration WHERE scope = 'org' AND name > '0003_access'; DELETE FROM config.event_chain")
+    cluster.run("migrate", "up")
+    assert cluster.opened_cells() == values
+    cluster.run("key", "change")
+    assert cluster.opened_cells() == values
+    assert cluster.run("events", "verify").returncode == 0
+    # A database that is newer than the program is left alone.
+    cluster.sql("INSERT INTO config.migration (scope, organization_id, name, checksum, milliseconds) SELECT 'org', organization_id, '0099_newer', 'x', 0 FROM config.organization")
+    newer = cluster.run("migrate", "up", check=False)
+    assert newer.returncode == 1 and "0099_newer" in newer.stderr + newer.stdout
+
+
+@pytest.fixture
+def own_cluster():
+    cluster = Cluster()
+    try:
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+def test_the_audit_is_read_as_the_original_s(service):
+    id = service.create("mailboxes", {"name": "audited", "password": "never-in-the-audit"})
+    assert service.request("PATCH", f"mailboxes({id})", {"name": "renamed", "password": "nor-this"}).status_code == 204
+    assert service.request("DELETE", f"mailboxes({id})").status_code == 204
+    answer = service.request("GET", f"audits?$filter=objectid eq {id}&$orderby=createdon&$expand=userid($select=fullname)")
+    events = answer.json()["value"]
+    assert [e["operation"] for e in events] == [1, 2, 3]
+    me = service.request("GET", "WhoAmI").json()["UserId"]
+    assert {e["_userid_value"] for e in events} == {me} and all(e["userid"]["fullname"] for e in events)
+    assert {e["databaserole"] for e in events} == {"fieldseal_service"}
+    changes = json.loads(events[1]["changedata"])["changedAttributes"]
+    assert changes == [{"logicalName": "name", "oldValue": "audited", "newValue": "renamed"}]
+    assert "never-in-the-audit" not in answer.text and "nor-this" not in answer.text and '\\"password\\"' not in answer.text
+    assert service.request("PATCH", f"audits({events[0]['auditid']})", {"operation": 2}).status_code == 405
+    assert service.request("DELETE", f"audits({events[0]['auditid']})").status_code == 405
+    assert service.request("GET", "audits", client="user").status_code == 403
+
+
+def test_security_events_are_exported(service):
+    service.key()
+    lines = [json.loads(line) for line in service.run("events", "export").stdout.splitlines()]
+    assert [e["id"] for e in lines] == sorted(e["id"] for e in lines)
+    assert {"organization created", "client added", "signed in", "key read"} <= {e["kind"] for e in lines}
+    last = lines[-2]["id"]
+    assert [json.loads(line)["id"] for line in service.run("events", "export", "--after", str(last)).stdout.splitlines()] == [lines[-1]["id"]]
+    assert service.run("events", "verify").stdout.strip().endswith("is whole.")
+
+
+def test_every_command_prints_json_by_its_schema(own_cluster, tmp_path):
+    cluster = own_cluster
+    cluster.fill(10)
+    cluster.sql("CREATE SCHEMA org_third; CREATE TABLE org_third.mailbox (mailboxid uuid PRIMARY KEY, password text); "
+                "INSERT INTO org_third.mailbox SELECT gen_random_uuid(), 'in plaintext' || n FROM generate_series(1, 3) AS n")
+    key = cluster.run("key", "show").stdout.strip()
+    seen = set()
+    for command, schema in SCHEMAS["commands"].items():
+        arguments = [a.replace("FILE", str(tmp_path / "x")) for a in shlex.split(command)]
+        settings = None if command.startswith("org inspect") else "direct"
+        result = cluster.run(*arguments, "--json", check=False, settings=settings, stdin=f"{key}\n")
+        # The doctor's exit code is its worst finding's severity, and the check finds that there is no certificate.
+        assert result.returncode == 0 or command.startswith(("doctor", "config check")), (command, result)
+        assert result.stdout, (command, result)
+        for line in result.stdout.splitlines():
+            jsonschema.validate(json.loads(line), {**schema, "$defs": SCHEMAS["$defs"]})
+        seen.add(command.split()[0])
+    assert seen >= {"org", "key", "migrate", "client", "verify", "doctor", "events", "config"}
