@@ -72,10 +72,10 @@ def loop(service):
     """Seconds of a psql for each organization."""
     file = f"{ROOT}/migrations/org/{LAST}.sql"
     lines = "".join(
-        f"PGOPTIONS='-c search_path={schema},pg_temp -c fieldseal.maintenance=on' psql -X -q -1 -v ON_ERROR_STOP=1 -f {file} \"$0\" || exit 1\n"
+        f"PGOPTIONS='-c search_path={schema},pg_temp -c fieldseal.maintenance=on' psql -X -q -1 -v ON_ERROR_STOP=1 -f {file} \"$1\" || exit 1\n"
         for schema in schemas())
     start = time.monotonic()
-    subprocess.run(["bash", "-c", lines, service.dev["postgres"]], check=True, capture_output=True)
+    subprocess.run(["bash", "-s", service.dev["postgres"]], input=lines, text=True, check=True, capture_output=True)
     seconds = time.monotonic() - start
     undo(service)
     return seconds

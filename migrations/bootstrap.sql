@@ -37,37 +37,42 @@ GRANT USAGE ON SCHEMA cell TO PUBLIC;
 CREATE OR REPLACE FUNCTION cell.refuse_index() RETURNS event_trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    command record;
     hit record;
 BEGIN
-    SELECT i.indexrelid::regclass AS index, t.oid::regclass AS "table", a.attname AS "column", i.indisvalid AS valid
-      INTO hit
-      -- Two joins that each follow an index: one with OR would read the whole of pg_index for every command.
-      FROM (SELECT x.* FROM pg_event_trigger_ddl_commands() AS command JOIN pg_index AS x ON x.indexrelid = command.objid
-             WHERE command.classid = 'pg_class'::regclass
-            UNION ALL
-            SELECT x.* FROM pg_event_trigger_ddl_commands() AS command JOIN pg_index AS x ON x.indrelid = command.objid
-             WHERE command.classid = 'pg_class'::regclass) AS i
-      JOIN pg_class AS t ON t.oid = i.indrelid
-      JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0
-      JOIN pg_constraint AS c ON c.conrelid = t.oid AND c.contype = 'c' AND a.attnum = ANY (c.conkey)
-      JOIN pg_depend AS f ON f.classid = 'pg_constraint'::regclass AND f.objid = c.oid
-                         AND f.refclassid = 'pg_proc'::regclass
-      JOIN pg_proc AS p ON p.oid = f.refobjid AND p.proname = 'is_cell'
-                       AND p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'cell')
-     WHERE a.attnum = ANY (i.indkey)
-        -- Expressions and predicates; those of a constraint's index are the constraint's.
-        OR EXISTS (SELECT FROM pg_depend AS d
-                    WHERE (d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
-                           OR d.classid = 'pg_constraint'::regclass
-                              AND d.objid IN (SELECT k.oid FROM pg_constraint AS k WHERE k.conindid = i.indexrelid))
-                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid AND d.refobjsubid = a.attnum)
-     LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'encrypted column %.% cannot be indexed', hit."table", hit."column"
-            USING ERRCODE = 'FS002',
-                  HINT = 'A cell is different every time it is sealed, so an index over it finds nothing. '
-                      || 'After CREATE INDEX CONCURRENTLY, drop the invalid index ' || hit.index::text || ' that is left.';
+    IF current_setting('fieldseal.maintenance', true) = 'on' THEN
+        RETURN;
     END IF;
+    FOR command IN SELECT objid FROM pg_event_trigger_ddl_commands() WHERE classid = 'pg_class'::regclass LOOP
+        -- Every condition follows an index of the catalog: there may be a thousand organizations.
+        SELECT i.indexrelid::regclass AS index, t.oid::regclass AS "table", a.attname AS "column"
+          INTO hit
+          FROM pg_index AS i
+          JOIN pg_class AS t ON t.oid = i.indrelid
+          JOIN pg_constraint AS c ON c.conrelid = t.oid AND c.contype = 'c'
+          JOIN pg_depend AS f ON f.classid = 'pg_constraint'::regclass AND f.objid = c.oid
+                             AND f.refclassid = 'pg_proc'::regclass
+          JOIN pg_proc AS p ON p.oid = f.refobjid AND p.proname = 'is_cell'
+                           AND p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'cell')
+          JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = ANY (c.conkey)
+         WHERE (i.indexrelid = command.objid OR i.indrelid = command.objid)
+           AND (a.attnum = ANY (i.indkey)
+                -- Expressions and predicates; those of a constraint's index are the constraint's.
+                OR EXISTS (SELECT FROM pg_depend AS d
+                            WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                              AND d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid AND d.refobjsubid = a.attnum)
+                OR EXISTS (SELECT FROM pg_constraint AS k
+                             JOIN pg_depend AS d ON d.classid = 'pg_constraint'::regclass AND d.objid = k.oid
+                            WHERE k.conrelid = t.oid AND k.conindid = i.indexrelid
+                              AND d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid AND d.refobjsubid = a.attnum))
+         LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION 'encrypted column %.% cannot be indexed', hit."table", hit."column"
+                USING ERRCODE = 'FS002',
+                      HINT = 'A cell is different every time it is sealed, so an index over it finds nothing. '
+                          || 'After CREATE INDEX CONCURRENTLY, drop the invalid index ' || hit.index::text || ' that is left.';
+        END IF;
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION cell.refuse_index() IS
@@ -204,8 +209,9 @@ COMMENT ON FUNCTION cell.refuse_drop() IS
 
 DO $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'fieldseal_refuse_change') THEN
-        CREATE EVENT TRIGGER fieldseal_refuse_change ON ddl_command_end
+    -- Event triggers run in the order of their names: an index is refused as an index first.
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'fieldseal_refuse_weakening') THEN
+        CREATE EVENT TRIGGER fieldseal_refuse_weakening ON ddl_command_end
             WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE RULE', 'CREATE STATISTICS',
                 'CREATE POLICY', 'CREATE PUBLICATION', 'ALTER PUBLICATION', 'CREATE FUNCTION', 'ALTER FUNCTION')
             EXECUTE FUNCTION cell.refuse_change();

@@ -26,6 +26,9 @@ static const unsigned char config_0005[] = {
 static const unsigned char config_0006[] = {
 #embed "../../migrations/config/0006_chain_and_version.sql"
 };
+static const unsigned char config_0007[] = {
+#embed "../../migrations/config/0007_console.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -51,6 +54,7 @@ static const struct embedded_file files[] = {
     {"config/0004_sessions.sql", config_0004, sizeof config_0004},
     {"config/0005_attribute_status.sql", config_0005, sizeof config_0005},
     {"config/0006_chain_and_version.sql", config_0006, sizeof config_0006},
+    {"config/0007_console.sql", config_0007, sizeof config_0007},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},

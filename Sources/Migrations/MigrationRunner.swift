@@ -72,7 +72,8 @@ public struct MigrationRunner: Sendable {
                 let open: PostgresConnection
                 if let connection { open = connection } else { open = try await PostgresConnection.connect(conninfo) }
                 connection = open
-                outcomes.append(Outcome(target: target, applied: try await Self.apply(target, status.pending, on: open), error: nil))
+                outcomes.append(
+                    Outcome(target: target, applied: try await Self.apply(target, status.pending, on: open), error: nil))
             } catch {
                 outcomes.append(Outcome(target: target, applied: [], error: error))
                 connection = nil

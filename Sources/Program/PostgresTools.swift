@@ -43,7 +43,9 @@ struct PostgresTools: Sendable {
         defer { service.remove() }
         let result = try await Subprocess.run(
             .path("/bin/bash"), arguments: Arguments(["-c", "set -o pipefail; \(line)", folder] + arguments),
-            environment: .inherit.updating(["PGSERVICEFILE": service.path, "PGSERVICE": ServiceFile.name, "PGAPPNAME": "fieldseal org"]),
+            environment: .inherit.updating([
+                "PGSERVICEFILE": service.path, "PGSERVICE": ServiceFile.name, "PGAPPNAME": "fieldseal org",
+            ]),
             input: .none, output: .discarded, error: .string(limit: 1 << 16))
         guard result.terminationStatus.isSuccess else {
             // psql and pg_dump name the statement and the object; data stands in lines that begin with CONTEXT or DETAIL.

@@ -1,4 +1,5 @@
 import CellCrypto
+import Console
 import Fieldseal
 import Foundation
 import Logging
@@ -34,11 +35,14 @@ struct Service: Sendable {
         try await check(deployment, allowSuperuser: allowSuperuser)
         let tokens = TokenIssuer(deployment, baseURL: settings.baseURL)
         try await tokens.prepare()
+        let console = try Console(deployment, baseURL: settings.baseURL)
         let running = Countdown(settings.httpPort == nil ? 1 : 2, then: onRunning)
         let certificates = try NIOSSLCertificate.fromPEMFile(settings.certificateFile)
         let privateKey = try NIOSSLPrivateKey(file: settings.privateKeyFile, format: .pem)
         var services: [any ServiceLifecycle.Service] = [
-            try WebAPI(deployment, tokens: tokens, limits: settings.limits, logger: logger).server(
+            try WebAPI(
+                deployment, tokens: tokens, limits: settings.limits, logger: logger, pages: console.add
+            ).server(
                 host: settings.httpsHost, port: settings.httpsPort, certificates: certificates, privateKey: privateKey
             ) { port in
                 logger.notice("listening", metadata: ["scheme": "https", "port": "\(port)"])

@@ -16,8 +16,17 @@ public struct WebAPI: Sendable {
     let tokens: TokenIssuer
     private let limits: APILimits
     private let logger: Logger
+    private let pages: @Sendable (Router<APIContext>) -> Void
 
-    public init(_ deployment: Deployment, tokens: TokenIssuer, limits: APILimits = APILimits(), logger: Logger) {
+    /// - Parameter pages: Adds routes of other parts of the service.
+    public init(
+        _ deployment: Deployment,
+        tokens: TokenIssuer,
+        limits: APILimits = APILimits(),
+        logger: Logger,
+        pages: @escaping @Sendable (Router<APIContext>) -> Void = { _ in }
+    ) {
+        self.pages = pages
         self.deployment = deployment
         self.tokens = tokens
         self.limits = limits
@@ -71,6 +80,7 @@ public struct WebAPI: Sendable {
             router.on(":organization/api/data/:version", method: method, use: data)
             router.on(":organization/api/data/:version/**", method: method, use: data)
         }
+        pages(router)
         return router
     }
 

@@ -29,6 +29,7 @@ INSERT INTO attempt VALUES
     ($$CREATE INDEX ON org_contoso.mailbox_cell (password)$$, 'FS002', true),
     ($$CREATE INDEX ON org_contoso.mailbox_cell_k1 (mailboxid) INCLUDE (password)$$, 'FS002', true),
     ($$CREATE INDEX ON org_contoso.mailbox_cell_k1 (length(password))$$, 'FS002', true),
+    ($$ALTER TABLE org_contoso.mailbox_cell_k1 ADD UNIQUE (password)$$, 'FS002', true),
     ($$ALTER TABLE org_contoso.mailbox_cell ALTER password TYPE text USING encode(password, 'hex')$$, NULL, true),
     ($$ALTER TABLE org_contoso.mailbox_cell RENAME password TO secret$$, 'FS005', true),
     ($$ALTER TABLE org_contoso.mailbox_cell RENAME TO mailbox_old$$, 'FS005', true),

@@ -106,12 +106,12 @@ def test_the_audit_is_read_as_the_original_s(service):
 
 def test_security_events_are_exported(service):
     service.key()
-    lines = [json.loads(line) for line in service.run("events", "export").stdout.splitlines()]
+    lines = [json.loads(line) for line in service.run("events", "export", "--org", "contoso").stdout.splitlines()]
     assert [e["id"] for e in lines] == sorted(e["id"] for e in lines)
     assert {"organization created", "client added", "signed in", "key read"} <= {e["kind"] for e in lines}
     last = lines[-2]["id"]
-    assert [json.loads(line)["id"] for line in service.run("events", "export", "--after", str(last)).stdout.splitlines()] == [lines[-1]["id"]]
-    assert service.run("events", "verify").stdout.strip().endswith("is whole.")
+    assert [json.loads(line)["id"] for line in service.run("events", "export", "--org", "contoso", "--after", str(last)).stdout.splitlines()] == [lines[-1]["id"]]
+    assert service.run("events", "verify", "--org", "contoso").stdout.strip().endswith("is whole.")
 
 
 def test_every_command_prints_json_by_its_schema(own_cluster, tmp_path):

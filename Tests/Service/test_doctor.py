@@ -28,6 +28,11 @@ def test_a_deployment_that_is_well(own_service):
         ("ALTER TABLE org_contoso.mailbox DISABLE TRIGGER takes_cells_along", "fence-disabled", "ALTER TABLE org_contoso.mailbox ENABLE TRIGGER takes_cells_along"),
         ("DROP TRIGGER keeps_id ON org_contoso.queue", "fence-missing", None),
         ("ALTER EVENT TRIGGER fieldseal_refuse_index DISABLE", "no-event-trigger", "ALTER EVENT TRIGGER fieldseal_refuse_index ENABLE"),
+        ("INSERT INTO org_contoso.quarantined_cell (rotation_id, entity, record_id, attribute, key_version, content) VALUES (gen_random_uuid(), 'mailbox', gen_random_uuid(), 'password', 1, 'x')",
+         "quarantined-cells", "DELETE FROM org_contoso.quarantined_cell"),
+        ("INSERT INTO config.organization_key (organization_id, key_version, wrapped_text, wrapped_data, kek_id, fingerprint, rotation_id, origin, created_by, retired_on) "
+         "SELECT organization_id, 99, wrapped_text, wrapped_data, 'aaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbb', gen_random_uuid(), 'generated', 'x', now() FROM config.organization_key",
+         "wrapped-under-another-kek", "DELETE FROM config.organization_key WHERE key_version = 99"),
         ("DROP EVENT TRIGGER fieldseal_refuse_drop", "no-event-trigger", None),
         ("ALTER TABLE org_contoso.mailbox_cell_k1 SET UNLOGGED", "unlogged-cells", "ALTER TABLE org_contoso.mailbox_cell_k1 SET LOGGED"),
         ("GRANT fieldseal_owner TO fieldseal_service", "service-is-owner", "REVOKE fieldseal_owner FROM fieldseal_service"),
@@ -59,6 +64,14 @@ def broken_service():
         yield deployment
     finally:
         deployment.remove()
+
+
+def test_a_folder_that_others_may_write_to(own_service):
+    own_service.key()
+    own_service.home.chmod(0o777)
+    assert set(doctor(own_service)) == {"kek-folder-writable"}
+    own_service.home.chmod(0o755)
+    assert doctor(own_service) == {}
 
 
 def test_a_lost_key_and_a_cell_that_does_not_open(own_service):

@@ -1,5 +1,6 @@
 """docs/moving.md, line by line, and what may go wrong on the way."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -171,6 +172,37 @@ def test_an_import_that_is_killed_leaves_nothing_or_what_attach_finishes(there, 
             there.sql("DELETE FROM config.event_chain; SET session_replication_role = replica; DELETE FROM config.organization_key")
             there.sql("DELETE FROM config.migration WHERE scope = 'org'; DELETE FROM config.organization; DROP SCHEMA org_contoso CASCADE")
         assert there.sql("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'org%'") == []
+
+
+def test_an_export_of_an_older_version_is_migrated(there, tmp_path):
+    old = Cluster()
+    try:
+        values = old.fill(20)
+        key = old.run("key", "show").stdout.strip()
+        file = tmp_path / "old"
+        old.run("org", "export", "contoso", str(tmp_path / "new"))
+        manifest = json.loads(old.run("org", "inspect", str(tmp_path / "new"), "--json", settings=None).stdout)
+        # As a version wrote it whose last migration was the third.
+        old.sql(
+            "SET fieldseal.maintenance = 'on'; DROP TABLE audit, audit_setting CASCADE; DROP FUNCTION audit_change, refuse_encrypted_setting CASCADE; "
+            "DROP TRIGGER chain ON security_event; DROP FUNCTION verify_security_events, chain_security_event; DROP FUNCTION security_event_hash; "
+            "ALTER TABLE security_event DROP COLUMN hash, DROP COLUMN previous_hash; DELETE FROM migration WHERE name > '0003z'")
+        subprocess.run(["pg_dump", "-Fc", "--schema=org_contoso", "--schema=cell", "-f", str(file), old.superuser], check=True)
+    finally:
+        old.remove()
+    dump = file.read_bytes()
+    manifest |= {"schemaVersion": "0003_access", "dumpLength": len(dump), "dumpSHA256": hashlib.sha256(dump).hexdigest()}
+    text = json.dumps(manifest).encode()
+    file.write_bytes(dump + text + len(text).to_bytes(8, "big") + b"fieldseal export")
+    there.run("org", "import", str(file), "--key", stdin=key)
+    assert opened(there, key) == values
+    assert there.sql("SELECT schema_version FROM config.organization") == [("0005_audit",)]
+    assert there.run("events", "verify").returncode == 0
+    newer = file.with_name("newer")
+    text = json.dumps(manifest | {"schemaVersion": "0099_newer"}).encode()
+    newer.write_bytes(dump + text + len(text).to_bytes(8, "big") + b"fieldseal export")
+    refused = there.run("org", "import", str(newer), "--name", "newer", check=False)
+    assert refused.returncode == 1 and "0099_newer" in refused.stderr
 
 
 def test_exports_and_base_backups_during_key_changes_hold_one_key_version(own_cluster, tmp_path):

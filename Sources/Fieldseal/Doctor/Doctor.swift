@@ -8,11 +8,15 @@ public struct Doctor: Sendable {
     private let deployment: Deployment
     /// Reads what only an owner or a superuser may see; the service's own connection otherwise.
     private let administrativeConninfo: String
+    private let kekFile: String
 
-    /// - Parameter administrativeConninfo: The connection string that migrations use.
-    public init(_ deployment: Deployment, administrativeConninfo: String) {
+    /// - Parameters:
+    ///   - administrativeConninfo: The connection string that migrations use.
+    ///   - kekFile: The path of the key-encryption key.
+    public init(_ deployment: Deployment, administrativeConninfo: String, kekFile: String) {
         self.deployment = deployment
         self.administrativeConninfo = administrativeConninfo
+        self.kekFile = kekFile
     }
 
     /// Everything that was found, the worst first.
@@ -21,7 +25,7 @@ public struct Doctor: Sendable {
     /// - Throws: ``PostgresError`` when the database can't be reached.
     public func findings(opensCells: Bool) async throws -> [Finding] {
         var findings = try await deployment.pool.withConnection { try service(on: $0) }
-        findings += try await migrations()
+        findings += try await migrations() + kekFolder()
         let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
         findings += try await connection.run { connection in
             try server(on: connection) + config(on: connection)
@@ -69,6 +73,19 @@ public struct Doctor: Sendable {
         return findings
     }
 
+    /// Whether somebody else could put another key-encryption key in the place of ours. Its own mode is checked at every start.
+    private func kekFolder() throws -> [Finding] {
+        let folder = URL(fileURLWithPath: kekFile).deletingLastPathComponent().path
+        let mode = try FileManager.default.attributesOfItem(atPath: folder)[.posixPermissions] as? Int ?? 0
+        // The sticky bit keeps others from replacing a file that is not theirs.
+        guard mode & 0o022 != 0, mode & 0o1000 == 0 else { return [] }
+        return [
+            Finding(
+                .error, "kek-folder-writable", "others may write to \(folder), and so replace the key-encryption key",
+                advice: "chmod go-w \(folder)")
+        ]
+    }
+
     private func migrations() async throws -> [Finding] {
         try await MigrationRunner(conninfo: administrativeConninfo).status().flatMap { status -> [Finding] in
             if let problem = status.problem {
@@ -90,7 +107,7 @@ public struct Doctor: Sendable {
             SELECT current_setting('fsync') = 'off' OR current_setting('full_page_writes') = 'off',
                    current_setting('log_statement') IN ('mod', 'all') AND current_setting('log_parameter_max_length') <> '0'
                        AND to_regprocedure('cell.derive_key(text,bytea,integer)') IS NOT NULL,
-                   (SELECT coalesce(string_agg(w, ', '), '') FROM unnest(ARRAY['fieldseal_refuse_index', 'fieldseal_refuse_change',
+                   (SELECT coalesce(string_agg(w, ', '), '') FROM unnest(ARRAY['fieldseal_refuse_index', 'fieldseal_refuse_weakening',
                        'fieldseal_refuse_drop']) AS w
                      WHERE NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = w AND evtenabled IN ('O', 'A'))),
                    (SELECT count(*) FROM pg_stat_replication WHERE replay_lag > interval '5 minutes')
@@ -144,6 +161,32 @@ public struct Doctor: Sendable {
                     .error, "client-not-made-here", try row.decode(6, as: String.self),
                     "the client \(try row.decode(2, as: String.self)) was not made by this service, and is not honoured",
                     advice: "find out who inserted it, and disable it: fieldseal client disable"))
+        }
+        let users = ConsoleUsers(deployment)
+        let people = try connection.query(
+            """
+            SELECT \(ConsoleUsers.columns), o.name FROM config.console_user AS u JOIN config.organization AS o USING (organization_id)
+             WHERE u.disabled_on IS NULL
+            """)
+        for row in people where try users.row(row) == nil {
+            findings.append(
+                Finding(
+                    .error, "user-not-made-here", try row.decode(8, as: String.self),
+                    "the person \(try row.decode(2, as: String.self)) was not added by this service, and is not honoured",
+                    advice: "find out who inserted the row, and disable it: fieldseal user disable"))
+        }
+        let foreign = try connection.query(
+            """
+            SELECT o.name, count(*), bool_or(k.retired_on IS NULL) FROM config.organization_key AS k JOIN config.organization AS o USING (organization_id)
+             WHERE k.kek_id <> $1 AND k.purged_on IS NULL GROUP BY 1
+            """, [.text(deployment.kek.id)])
+        for row in foreign {
+            findings.append(
+                Finding(
+                    .warning, "wrapped-under-another-kek", try row.decode(0, as: String.self),
+                    "\(try row.decode(1, as: Int.self)) versions of its key are wrapped under a key-encryption key that is not this one",
+                    advice:
+                        "put the other one back; or activate the current version, and purge the retired ones: fieldseal key purge"))
         }
         let dead = try connection.query(
             """
@@ -202,6 +245,14 @@ public struct Doctor: Sendable {
         }
         if let problem = try EventChain.problem(of: organization, under: deployment.kek, on: connection) {
             say(.error, "event-chain-cut", problem, "compare security_event with a backup: somebody changed what is recorded")
+        }
+        let quarantined = try connection.query(
+            "SELECT key_version, count(*) FROM \(organization.qualified("quarantined_cell")) GROUP BY 1 ORDER BY 1")
+        for row in quarantined {
+            say(
+                .notice, "quarantined-cells",
+                "\(try row.decode(1, as: Int.self)) cells of the retired key version \(try row.decode(0, as: Int.self)) are in quarantine",
+                "set those passwords anew, or restore the cells from a backup; then delete them from quarantined_cell")
         }
         let leaves = try connection.query(
             """

@@ -28,7 +28,8 @@ final class CellVerifier: Sendable {
     private static let workerCount = min(max(ProcessInfo.processInfo.activeProcessorCount, 1), 4)
 
     /// - Parameter onCells: Called, from any thread, with the number of cells of each chunk.
-    init(_ entity: EntityDefinition, organization: UUID, keyVersion: Int, key: DataKey, onCells: @escaping @Sendable (Int) -> Void) {
+    init(_ entity: EntityDefinition, organization: UUID, keyVersion: Int, key: DataKey, onCells: @escaping @Sendable (Int) -> Void)
+    {
         self.entity = entity
         self.organization = organization
         self.keyVersion = keyVersion

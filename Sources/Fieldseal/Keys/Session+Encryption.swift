@@ -53,9 +53,36 @@ extension Session {
         }
         let session = self
         try await Task {
-            if change { _ = try await session.changeKey(to: text) } else { try await session.activate(with: text) }
+            if change { _ = try await session.changeKey(to: text) } else { try await session.activate(with: [text]) }
         }
         .value
+    }
+
+    /// Activates with a key that went through a letter or a word processor: white space, line breaks, and quotes and dashes that
+    /// were made pretty are forgiven where the key check proves the cleaned key right. All variants together are one attempt.
+    public func activate(pasted text: String) async throws {
+        try await recordingRefusal("activate") { try requireSystemAdministrator() }
+        try await activate(with: Self.variants(of: text))
+    }
+
+    /// A text as it is, and what it may have been before it was pasted; at most five.
+    static func variants(of text: String) -> [String] {
+        let pretty: [Character: String] = [
+            "\u{2018}": "'", "\u{2019}": "'", "\u{201C}": "\"", "\u{201D}": "\"", "\u{201E}": "\"", "\u{2010}": "-",
+            "\u{2011}": "-",
+            "\u{2012}": "-", "\u{2013}": "-", "\u{2014}": "-", "\u{2212}": "-", "\u{2026}": "...", "\u{200B}": "", "\u{FEFF}": "",
+        ]
+        let joined = text.filter { !$0.isWhitespace }
+        let plain = joined.map { pretty[$0] ?? String($0) }.joined()
+        let unquoted =
+            plain.count > 2 && plain.first == plain.last && "\"'".contains(plain.first ?? " ")
+            ? String(plain.dropFirst().dropLast()) : plain
+        let trimmed = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        var variants: [String] = []
+        for variant in [text, trimmed, joined, plain, unquoted] where !variant.isEmpty && !variants.contains(variant) {
+            variants.append(variant)
+        }
+        return variants
     }
 
     /// Records that a key message was refused, then rethrows.
@@ -74,10 +101,9 @@ extension Session {
 
     // MARK: Activation
 
-    private func activate(with text: String) async throws {
+    private func activate(with texts: [String]) async throws {
         let failures = FailedSignIns(
             account: "activate:\(organization.id.text)", address: caller.address ?? caller.actor, policy: deployment.policy)
-        let key = OrganizationKeyText(text)
         let isRight = try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try KeySetLock.take(organization, on: connection)
@@ -89,8 +115,13 @@ extension Session {
                             + "To set another key, send ChangeEncryptionKey true.")
                 }
                 try failures.check(on: connection)
-                let dataKey = try DataKey(derivedFrom: key, salt: state.salt, iterations: state.iterations)
-                guard KeyCheck.isOpened(state.keyCheck, by: dataKey, organization: organization.id) else {
+                var right: (text: OrganizationKeyText, data: DataKey)?
+                for text in texts where right == nil {
+                    let key = OrganizationKeyText(text)
+                    let dataKey = try DataKey(derivedFrom: key, salt: state.salt, iterations: state.iterations)
+                    if KeyCheck.isOpened(state.keyCheck, by: dataKey, organization: organization.id) { right = (key, dataKey) }
+                }
+                guard let (key, dataKey) = right else {
                     try failures.count(on: connection)
                     try SecurityEvent(.keyActivated, .failed, keyVersion: state.keyVersion, fingerprint: state.fingerprint)
                         .insert(for: organization, by: caller, under: deployment.kek, on: connection)

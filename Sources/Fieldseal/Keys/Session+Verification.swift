@@ -52,7 +52,8 @@ extension Session {
                 let origins = try origins(of: bad.prefix(Self.originLimit).map(\.content), key, on: connection)
                 return VerificationReport(
                     organization: organization.name, keyVersion: state.keyVersion, cells: cells,
-                    bad: zip(bad.map(\.cell), origins + Array(repeating: nil, count: bad.count - origins.count)).map { cell, origin in
+                    bad: zip(bad.map(\.cell), origins + Array(repeating: nil, count: bad.count - origins.count)).map {
+                        cell, origin in
                         var cell = cell
                         cell.origin = origin
                         return cell
@@ -96,7 +97,8 @@ extension Session {
     private func estimate(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> Int? {
         let leaves = EntityCatalog.withCells.map { organization.qualified("\($0.cellTable)_k\(state.keyVersion)") }
         let rows = try connection.query(
-            "SELECT sum(reltuples)::int8 FROM pg_class WHERE oid = ANY ($1::text[]::regclass[]) AND reltuples > 0", [.texts(leaves)])
+            "SELECT sum(reltuples)::int8 FROM pg_class WHERE oid = ANY ($1::text[]::regclass[]) AND reltuples > 0", [.texts(leaves)]
+        )
         return try rows[0].decodeIfPresent(0)
     }
 

@@ -55,7 +55,8 @@ public struct ExportFile: Sendable {
     /// - Throws: ``FieldsealError`` when a byte of it is another.
     public func verify(_ manifest: ExportManifest) throws {
         guard try digest(upTo: manifest.dumpLength).text == manifest.dumpDigest else {
-            throw FieldsealError(.invalidArgument, "The file was damaged: its dump is not the one that was exported. Copy it again.")
+            throw FieldsealError(
+                .invalidArgument, "The file was damaged: its dump is not the one that was exported. Copy it again.")
         }
     }
 
@@ -65,7 +66,9 @@ public struct ExportFile: Sendable {
         var hash = SHA256()
         var length = 0
         while limit.map({ length < $0 }) ?? true {
-            guard let chunk = try file.read(upToCount: min(1 << 20, limit.map { $0 - length } ?? .max)), !chunk.isEmpty else { break }
+            guard let chunk = try file.read(upToCount: min(1 << 20, limit.map { $0 - length } ?? .max)), !chunk.isEmpty else {
+                break
+            }
             hash.update(data: chunk)
             length += chunk.count
         }

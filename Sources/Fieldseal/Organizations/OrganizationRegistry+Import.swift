@@ -173,7 +173,8 @@ extension OrganizationRegistry {
             "UPDATE \(organization.qualified("encryption")) SET organization_id = $1 WHERE organization_id = $2", ids)
         let tables = EntityCatalog.all.filter { $0["organizationid"] != nil }.map(\.logicalName)
         for table in tables {
-            _ = try connection.query("UPDATE \(organization.qualified(table)) SET organizationid = $1 WHERE organizationid = $2", ids)
+            _ = try connection.query(
+                "UPDATE \(organization.qualified(table)) SET organizationid = $1 WHERE organizationid = $2", ids)
         }
     }
 }

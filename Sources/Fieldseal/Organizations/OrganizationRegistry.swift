@@ -41,7 +41,8 @@ public struct OrganizationRegistry: Sendable {
                 to: .organization(id: organization.id, name: name, schema: organization.schema), on: connection)
             try seed(organization, on: connection)
             try activate(organization, by: caller, on: connection)
-            try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1).insert(for: organization, by: caller, under: kek, on: connection)
+            try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1).insert(
+                for: organization, by: caller, under: kek, on: connection)
             return organization
         }
     }
@@ -196,7 +197,8 @@ public struct OrganizationRegistry: Sendable {
         for function in ["create_generation", "finish_generation"] {
             _ = try connection.query("SELECT \(organization.qualified(function))(1)")
         }
-        try NewKey(text, of: organization, version: 1, policy: policy).establish(origin: "generated", under: kek, by: caller, on: connection)
+        try NewKey(text, of: organization, version: 1, policy: policy).establish(
+            origin: "generated", under: kek, by: caller, on: connection)
     }
 }
 

@@ -45,7 +45,9 @@ extension OrganizationRegistry {
     public func settleFiles() async throws -> (data: String, log: String)? {
         let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal org upgrade")
         return try await connection.run { connection in
-            guard try connection.query("SELECT rolsuper FROM pg_roles WHERE rolname = session_user")[0].decode(0) else { return nil }
+            guard try connection.query("SELECT rolsuper FROM pg_roles WHERE rolname = session_user")[0].decode(0) else {
+                return nil
+            }
             try connection.execute("VACUUM FULL pg_catalog.pg_statistic")
             try connection.execute("CHECKPOINT")
             let row = try connection.query(
@@ -124,7 +126,9 @@ private struct PlaintextUpgrade: Sendable {
             if !found.isEmpty { columns[entity.logicalName] = found }
         }
         guard !columns.isEmpty else {
-            let wanted = EntityCatalog.withCells.flatMap { entity in entity.encryptedAttributes.map { entity.cellName($0.logicalName) } }
+            let wanted = EntityCatalog.withCells.flatMap { entity in
+                entity.encryptedAttributes.map { entity.cellName($0.logicalName) }
+            }
             throw FieldsealError(
                 .invalidArgument, "No table of \(schema) has one of the columns \(wanted.joined(separator: ", ")) as text.")
         }
@@ -146,7 +150,8 @@ private struct PlaintextUpgrade: Sendable {
 
     private func organizationID(on connection: isolated PostgresConnection) throws -> UUID? {
         guard try columns(of: "organization", in: old, on: connection).keys.contains("organizationid") else { return nil }
-        return try connection.query("SELECT organizationid::uuid FROM \(quoteIdentifier(old)).organization LIMIT 1").first?.decode(0)
+        return try connection.query("SELECT organizationid::uuid FROM \(quoteIdentifier(old)).organization LIMIT 1").first?.decode(
+            0)
     }
 
     private func columns(

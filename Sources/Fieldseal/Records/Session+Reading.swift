@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 import PostgresClient
 
 /// A navigation property whose records are to come along.
@@ -67,6 +67,19 @@ extension Session {
         query.pageSize = 1
         query.outputs = [.init(.column(.init(entity.primaryID)))]
         return try await list(entity, query).count ?? 0
+    }
+
+    /// Which encrypted attributes of a record have a value, of a record that the caller may read.
+    public func secretsSet(_ entity: EntityDefinition, _ id: UUID) async throws -> Set<String> {
+        _ = try await retrieve(entity, .id(id), [.init(.column(.init(entity.primaryID)))])
+        let flags = entity.setFlags.sorted { $0.key < $1.key }
+        return try await deployment.pool.withConnection { connection in
+            let rows = try connection.query(
+                "SELECT \(flags.map { quoteIdentifier($0.value) }.joined(separator: ", ")) FROM \(organization.qualified(entity.logicalName)) WHERE \(entity.idColumn) = $1",
+                [.uuid(id)])
+            guard let row = rows.first else { return [] }
+            return Set(try flags.enumerated().compactMap { try row.decode($0, as: Bool.self) ? $1.key : nil })
+        }
     }
 
     func require(_ message: EntityDefinition.Message, on entity: EntityDefinition) throws(FieldsealError) -> Depth {

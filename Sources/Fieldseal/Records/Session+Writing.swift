@@ -339,7 +339,10 @@ private struct PreparedWrite: Sendable {
         // The row that is gone can't tell the audit who deleted it.
         let result = try connection.pipeline([
             ("SELECT set_config('fieldseal.user', $1, true)", [.text(caller.systemUserID?.text ?? "")]),
-            ("DELETE FROM \(organization.qualified(entity.logicalName)) WHERE \(conditions.joined(separator: " AND "))", parameters),
+            (
+                "DELETE FROM \(organization.qualified(entity.logicalName)) WHERE \(conditions.joined(separator: " AND "))",
+                parameters
+            ),
         ])[1]
         if result.affectedRows == 0 { try refuseMissing(id, condition, depth, on: connection) }
         return WriteOutcome(id: id, versionNumber: 0, isCreated: false)

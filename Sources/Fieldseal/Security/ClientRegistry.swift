@@ -121,7 +121,8 @@ public struct ClientRegistry: Sendable {
             throw FieldsealError(
                 .objectDoesNotExist, "\(organization.name) has no client \(nameOrID); see `fieldseal client list`.")
         }
-        try SecurityEvent(.clientDisabled, .succeeded, details: nameOrID).insert(for: organization, by: caller, under: deployment.kek, on: connection)
+        try SecurityEvent(.clientDisabled, .succeeded, details: nameOrID).insert(
+            for: organization, by: caller, under: deployment.kek, on: connection)
     }
 
     /// Whether `secret` is one of the client's valid secrets, and the client is enabled and honoured.

@@ -19,6 +19,9 @@ public struct SecurityEvent: Sendable {
         case organizationCloned = "organization cloned"
         case organizationUpgraded = "organization upgraded from plaintext"
         case signedIn = "signed in"
+        case userAdded = "user added"
+        case userDisabled = "user disabled"
+        case userReset = "user reset"
         case clientAdded = "client added"
         case clientDisabled = "client disabled"
     }

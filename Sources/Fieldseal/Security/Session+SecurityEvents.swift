@@ -44,6 +44,16 @@ extension Session {
         }
     }
 
+    /// The newest security events, the newest first.
+    public func newestSecurityEvents(limit: Int) async throws -> [RecordedEvent] {
+        try requireSystemAdministrator()
+        let newest = try await deployment.pool.withConnection { connection in
+            try connection.query("SELECT coalesce(max(security_event_id), 0) FROM \(organization.qualified("security_event"))")[0]
+                .decode(0, as: Int.self)
+        }
+        return try await securityEvents(after: max(0, newest - limit), limit: limit).reversed()
+    }
+
     /// What is wrong with the chain of security events: each broken link, and an end that is not where it should be.
     public func eventChainProblems() async throws -> [String] {
         try requireSystemAdministrator()
@@ -54,5 +64,18 @@ extension Session {
             let end = try EventChain.problem(of: organization, under: deployment.kek, on: connection)
             return links + (end.map { [$0] } ?? [])
         }
+    }
+}
+
+extension RecordedEvent {
+    /// The event as exports have it.
+    public func json(_ organization: String) -> JSONValue {
+        [
+            "organization": .string(organization), "id": .integer(Int64(id)), "occurredOn": .string(ISO8601.text(occurredOn)),
+            "kind": .string(kind), "outcome": .string(outcome), "actor": .string(actor), "address": .text(address),
+            "requestId": .text(requestID), "keyVersion": keyVersion.map { .integer(Int64($0)) } ?? .null,
+            "fingerprint": .text(fingerprint), "details": .text(details),
+            "hash": .string(hash.map { String(format: "%02x", $0) }.joined()),
+        ]
     }
 }

@@ -101,6 +101,7 @@ struct Dev: AsyncParsableCommand {
             organization: name, postgres: superuser, clients: [:])
         if let session = try? await Session.begin(deployment, organization: name, caller: commandLineCaller) {
             file.clients = try await prepareClients(session, before?.clients ?? [:])
+            file.console = try await preparePerson(deployment, session, before?.console)
             try file.write(home)
             try await createSamples(home, deployment, file)
         }
@@ -131,6 +132,25 @@ struct Dev: AsyncParsableCommand {
         return clients
     }
 
+    private static func preparePerson(
+        _ deployment: Deployment,
+        _ session: Session,
+        _ before: DevelopmentFile.Person?
+    ) async throws -> DevelopmentFile.Person {
+        let users = ConsoleUsers(deployment)
+        let name = "admin"
+        let known = try await users.list(by: session).first { $0.name == name }
+        if let before, known?.isHonoured == true, known?.disabledOn == nil { return before }
+        let person = DevelopmentFile.Person(
+            username: name, password: Data(try randomBytes(count: 12)).base64EncodedString().filter { $0.isLetter || $0.isNumber })
+        if known == nil {
+            _ = try await users.add(name: name, password: person.password, role: .systemAdministrator, by: session)
+        } else {
+            try await users.reset(name, password: person.password, by: session)
+        }
+        return person
+    }
+
     private static func createSamples(_ home: DevelopmentHome, _ deployment: Deployment, _ file: DevelopmentFile) async throws {
         let marker = home.file("samples-created")
         guard !FileManager.default.fileExists(atPath: marker) else { return }
@@ -156,6 +176,7 @@ struct Dev: AsyncParsableCommand {
         """
 
         Fieldseal serves the organization \(file.organization) at \(file.baseURL). Ctrl-C stops it.
+        The console: \(file.baseURL)/\(file.organization)/ as \(file.console?.username ?? "nobody"), password \(file.console?.password ?? "none").
         Clients and their secrets stand in \(home.file(DevelopmentFile.name)). To try it, in another terminal:
 
           dev() { jq -r "$1" \(home.file(DevelopmentFile.name)); }

@@ -12,8 +12,10 @@ struct DoctorCommand: AsyncParsableCommand {
 
     func run() async throws {
         let (deployment, settings) = try await options.deployment()
-        let findings = try await Doctor(deployment, administrativeConninfo: settings.migrationDatabase)
-            .findings(opensCells: deep)
+        let findings = try await Doctor(
+            deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile
+        )
+        .findings(opensCells: deep)
         options.report(
             .object([
                 .init(

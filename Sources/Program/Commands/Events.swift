@@ -65,15 +65,3 @@ struct Events: AsyncParsableCommand {
         }
     }
 }
-
-extension RecordedEvent {
-    func json(_ organization: String) -> JSONValue {
-        [
-            "organization": .string(organization), "id": .integer(Int64(id)), "occurredOn": .string(ISO8601.text(occurredOn)),
-            "kind": .string(kind), "outcome": .string(outcome), "actor": .string(actor), "address": .text(address),
-            "requestId": .text(requestID), "keyVersion": keyVersion.map { .integer(Int64($0)) } ?? .null,
-            "fingerprint": .text(fingerprint), "details": .text(details),
-            "hash": .string(hash.map { String(format: "%02x", $0) }.joined()),
-        ]
-    }
-}

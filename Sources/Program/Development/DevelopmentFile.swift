@@ -8,12 +8,19 @@ struct DevelopmentFile: Codable, Sendable {
         let clientSecret: String
     }
 
+    struct Person: Codable, Sendable {
+        let username: String
+        let password: String
+    }
+
     var baseURL: String
     var httpURL: String
     var caFile: String
     var organization: String
     var postgres: String
     var clients: [String: Client]
+    /// Who signs in to the console.
+    var console: Person?
 
     static let name = "dev.json"
 

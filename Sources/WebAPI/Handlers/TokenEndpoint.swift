@@ -21,7 +21,9 @@ extension WebAPI {
         do {
             guard let client = UUID(uuidString: id) else { return Self.invalidClient }
             isRight = try await ClientRegistry(deployment)
-                .verify(clientID: client, secret: secret, of: organization, address: context.peerAddress ?? "", requestID: context.requestID)
+                .verify(
+                    clientID: client, secret: secret, of: organization, address: context.peerAddress ?? "",
+                    requestID: context.requestID)
             guard isRight else { return Self.invalidClient }
             let token = try await tokens.issue(to: client, in: organization)
             return APIAnswer.json(

@@ -15,8 +15,8 @@ enum Definitions {
             "PrimaryIdAttribute": .string(entity.primaryID),
             "PrimaryNameAttribute": .text(entity.primaryName),
             "OwnershipType": .string(entity.isUserOwned ? "UserOwned" : "OrganizationOwned"),
-            "DisplayName": label(entity.schemaName.spaced),
-            "DisplayCollectionName": label(entity.schemaName.spaced + "s"),
+            "DisplayName": label(entity.displayName),
+            "DisplayCollectionName": label(entity.displayName + "s"),
             "Description": label(""),
             "IsPrivate": false,
             "IsActivity": false,
@@ -43,7 +43,7 @@ enum Definitions {
             .init("AttributeType", .string(attribute.type.attributeType)),
             .init("AttributeTypeName", ["Value": .string("\(attribute.type.metadataName)Type")]),
             .init("AttributeOf", .text(nameOf(attribute, entity))),
-            .init("DisplayName", label(attribute.schemaName.spaced)),
+            .init("DisplayName", label(attribute.displayName)),
             .init("Description", label("")),
             .init("IsPrimaryId", .bool(isPrimary)),
             .init("IsPrimaryName", .bool(attribute.logicalName == entity.primaryName)),
@@ -144,7 +144,7 @@ enum Definitions {
                 "EntityLogicalName": .string(entity.logicalName),
                 "KeyAttributes": .array([.string(attribute.logicalName)]),
                 "EntityKeyIndexStatus": "Active",
-                "DisplayName": label(attribute.schemaName.spaced),
+                "DisplayName": label(attribute.displayName),
                 "IsManaged": true,
                 "IsCustomizable": managed(false, "iscustomizable"),
             ]
@@ -229,19 +229,5 @@ extension AttributeType {
         case .string, .memo: true
         default: false
         }
-    }
-}
-
-extension String {
-    /// A schema name as words, such as `Email Server Profile`.
-    var spaced: String {
-        var words = ""
-        var previous: Character = " "
-        for character in self {
-            if character.isUppercase, previous.isLowercase { words.append(" ") }
-            words.append(character == "_" ? " " : character)
-            previous = character
-        }
-        return words
     }
 }

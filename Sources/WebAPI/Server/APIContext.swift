@@ -1,17 +1,17 @@
 import Foundation
-import Hummingbird
+public import Hummingbird
 import Logging
 import NIOCore
 
 /// What goes with one request.
-struct APIContext: RequestContext {
-    var coreContext: CoreRequestContextStorage
+public struct APIContext: RequestContext {
+    public var coreContext: CoreRequestContextStorage
     /// The address of the peer, without its port.
-    let peerAddress: String?
+    public let peerAddress: String?
     /// Names the request in the log, in security events and in the response.
-    let requestID: String
+    public let requestID: String
 
-    init(source: ApplicationRequestContextSource) {
+    public init(source: ApplicationRequestContextSource) {
         requestID = UUID().uuidString.lowercased()
         var logger = source.logger
         logger[metadataKey: "hb.request.id"] = nil

@@ -1,0 +1,58 @@
+import CConsole
+import Fieldseal
+import Mustache
+
+/// The templates, messages, style and script that the program carries.
+struct ConsoleFiles: Sendable {
+    let templates: MustacheLibrary
+    /// Messages by language and key.
+    let messages: [String: [String: String]]
+    let style: [UInt8]
+    let script: [UInt8]
+
+    /// - Throws: When a template or a message file is malformed, which a test would have found.
+    init() throws {
+        var templates: [String: MustacheTemplate] = [:]
+        var messages: [String: [String: String]] = [:]
+        var others: [String: [UInt8]] = [:]
+        var count = 0
+        let first = console_files(&count)
+        for file in UnsafeBufferPointer(start: first, count: count) {
+            let name = String(cString: file.name)
+            let bytes = Array(UnsafeBufferPointer(start: file.bytes, count: file.length))
+            if let template = name.between("Templates/", ".mustache") {
+                templates[template] = try MustacheTemplate(string: String(decoding: bytes, as: UTF8.self))
+            } else if let language = name.between("Messages/", ".json") {
+                guard case .object(let members) = try JSONParser.parse(bytes) else { continue }
+                messages[language] = members.reduce(into: [:]) { texts, member in
+                    if case .string(let text) = member.value { texts[member.name] = text }
+                }
+            } else {
+                others[name] = bytes
+            }
+        }
+        self.templates = MustacheLibrary(templates: templates)
+        self.messages = messages
+        style = others["console.css"] ?? []
+        script = others["console.js"] ?? []
+    }
+
+    /// The language that a browser prefers among those there are (RFC 9110 section 12.5.4); English otherwise.
+    func language(_ accepted: String?) -> String {
+        let wanted = (accepted ?? "").split(separator: ",").prefix(20).map { part -> (String, Double) in
+            let pieces = part.split(separator: ";")
+            let quality = pieces.dropFirst().compactMap {
+                $0.trimmingPrefix(" ").hasPrefix("q=") ? Double($0.trimmingPrefix(" ").dropFirst(2)) : nil
+            }
+            let tag = pieces.first.map { $0.trimmingPrefix(" ").prefix { $0 != "-" && $0 != " " }.lowercased() } ?? ""
+            return (tag, quality.first ?? 1)
+        }
+        return wanted.filter { $0.1 > 0 && messages[$0.0] != nil }.max { $0.1 < $1.1 }?.0 ?? "en"
+    }
+}
+
+extension String {
+    fileprivate func between(_ prefix: String, _ suffix: String) -> String? {
+        hasPrefix(prefix) && hasSuffix(suffix) ? String(dropFirst(prefix.count).dropLast(suffix.count)) : nil
+    }
+}

@@ -1,0 +1,111 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+// The overview, the security events, and who has access.
+extension Console {
+    @Sendable func overview(_ visit: Visit) async throws -> Reply {
+        let session = try visit.session()
+        let isAdministrator = session.caller.role == .systemAdministrator
+        var values: [String: Any] = ["title": visit.text("overview"), "mayInspect": isAdministrator]
+        var findings: [[String: Any]] = []
+        func say(_ severity: String, _ text: String, _ path: String) {
+            findings.append(["severity": severity, "text": text, "href": "\(visit.root)/\(path)", "link": visit.text("open")])
+        }
+        if isAdministrator {
+            let status = try await session.encryptionStatus()
+            if !status.isActive { say("error", visit.text("attentionRequired"), "settings/data-encryption") }
+            if status.isActive, status.copiedOn == nil { say("warning", visit.text("attentionCopied"), "settings/data-encryption") }
+            if status.isActive, status.nextChangeDue < Date() {
+                say("warning", visit.text("attentionDue"), "settings/data-encryption")
+            }
+            let events = try await session.newestSecurityEvents(limit: 200)
+            let kind = visit.query("kind") ?? ""
+            values["kinds"] = Set(events.map(\.kind)).sorted().map { ["text": $0, "selected": $0 == kind] as [String: Any] }
+            values["events"] = events.filter { kind.isEmpty || $0.kind == kind }.map { event -> [String: Any] in
+                [
+                    "when": visit.moment(event.occurredOn), "kind": event.kind, "outcome": event.outcome, "actor": event.actor,
+                    "address": event.address ?? "", "details": event.details ?? "",
+                ]
+            }
+        }
+        if PrivilegeTable.depth(of: .retrieveMultiple, on: .mailbox, for: session.caller.role) != .none {
+            let failed = try await session.count(
+                .mailbox,
+                .any([
+                    .compare(.init("incomingemailstatus"), .equal, .number("2")),
+                    .compare(.init("outgoingemailstatus"), .equal, .number("2")),
+                ]))
+            if failed > 0 { say("warning", "\(failed) \(visit.text("attentionMailboxes"))", "records/mailboxes") }
+        }
+        values["findings"] = findings
+        return .page("overview", values)
+    }
+
+    @Sendable func exportEvents(_ visit: Visit) async throws -> Reply {
+        let session = try visit.session()
+        var output: [UInt8] = []
+        var last = 0
+        while true {
+            let events = try await session.securityEvents(after: last, limit: 1_000)
+            guard let newest = events.last else { break }
+            for event in events { output += event.json(session.organization.name).utf8 + [UInt8(ascii: "\n")] }
+            last = newest.id
+        }
+        return Reply(content: .download(name: "\(session.organization.name)-events.jsonl", type: "application/jsonl", output))
+    }
+
+    @Sendable func access(_ visit: Visit) async throws -> Reply { .page("access", try await accessValues(visit)) }
+
+    private func accessValues(_ visit: Visit) async throws -> [String: Any] {
+        let session = try visit.session()
+        func status(_ isHonoured: Bool, _ disabledOn: Date?) -> String {
+            visit.text(!isHonoured ? "notHonoured" : disabledOn == nil ? "enabled" : "disabled")
+        }
+        return [
+            "title": visit.text("access"),
+            "people": try await ConsoleUsers(deployment).list(by: session).map { entry -> [String: Any] in
+                [
+                    "name": entry.name, "role": entry.role, "status": status(entry.isHonoured, entry.disabledOn),
+                    "isEnabled": entry.disabledOn == nil,
+                ]
+            },
+            "clients": try await session.clients().map { entry -> [String: Any] in
+                [
+                    "name": entry.name, "id": entry.id.uuidString.lowercased(), "role": entry.role,
+                    "status": status(entry.isHonoured, entry.disabledOn), "isEnabled": entry.disabledOn == nil,
+                ]
+            },
+            "roles": Role.allCases.filter { $0 != .emailRouter }.map(\.rawValue), "clientRoles": Role.allCases.map(\.rawValue),
+        ]
+    }
+
+    @Sendable func changeAccess(_ visit: Visit) async throws -> Reply {
+        if let reply = requireFresh(visit) { return reply }
+        let session = try visit.session()
+        let users = ConsoleUsers(deployment)
+        let name = visit.form["name"] ?? ""
+        let role = Role(rawValue: visit.form["role"] ?? "") ?? .basicUser
+        do {
+            switch visit.parameter("action") {
+            case "add-user": _ = try await users.add(name: name, password: visit.form["password"] ?? "", role: role, by: session)
+            case "disable-user": try await users.disable(name, by: session)
+            case "reset-user": try await users.reset(name, password: visit.form["password"] ?? "", by: session)
+            case "disable-client": try await session.disableClient(name)
+            case "add-client":
+                let (id, secret) = try await session.addClient(name: name, role: role)
+                var values = try await accessValues(visit)
+                values["secretTitle"] = name
+                values["secretID"] = id.uuidString.lowercased()
+                values["secret"] = secret
+                return .page("access", values)
+            default: throw FieldsealError(.noResource, "There is nothing at this address.")
+            }
+        } catch let error as FieldsealError where error.code != .privilegeDenied && error.code != .noResource {
+            var values = try await accessValues(visit)
+            values["problem"] = error.message
+            return .page("access", values, status: .init(code: error.code.httpStatus))
+        }
+        return .redirect("\(visit.root)/access")
+    }
+}

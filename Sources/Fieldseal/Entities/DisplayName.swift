@@ -1,0 +1,22 @@
+extension EntityDefinition {
+    /// The schema name as words, such as `Email Server Profile`.
+    public var displayName: String { schemaName.spaced }
+}
+
+extension AttributeDefinition {
+    /// The schema name as words, such as `Email Address`.
+    public var displayName: String { schemaName.spaced }
+}
+
+extension String {
+    fileprivate var spaced: String {
+        var words = ""
+        var previous: Character = " "
+        for character in self {
+            if character.isUppercase, previous.isLowercase { words.append(" ") }
+            words.append(character == "_" ? " " : character)
+            previous = character
+        }
+        return words
+    }
+}

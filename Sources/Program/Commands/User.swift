@@ -1,0 +1,89 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+
+/// The people who sign in to the console.
+struct User: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "user",
+        abstract: "Add, list, disable and reset the people who sign in to the console.",
+        subcommands: [Add.self, List.self, Disable.self, Reset.self])
+
+    struct Add: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Add a person, with a password from the terminal or standard input.")
+        @Argument(help: "The name to sign in with.") var name: String
+        @Option(help: "System Administrator, Email Administrator or Basic User.") var role: Role
+        @Option(help: ArgumentHelp("Read the password from this file (mode 0400 or 0600).", valueName: "file"))
+        var passwordFile: String?
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment()
+            let session = try await organization.session(deployment)
+            let id = try await ConsoleUsers(deployment).add(
+                name: name, password: try SecretInput.read(prompt: "Password", file: passwordFile), role: role, by: session)
+            options.report(
+                ["userId": .string(id.text), "name": .string(name), "role": .string(role.rawValue)],
+                "Added \(name), who signs in at /\(session.organization.name)/ of the service.")
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the people.")
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment()
+            let entries = try await ConsoleUsers(deployment).list(by: organization.session(deployment))
+            options.report(
+                .array(
+                    entries.map { entry in
+                        [
+                            "userId": .string(entry.id.text), "name": .string(entry.name), "role": .string(entry.role),
+                            "createdOn": .string(ISO8601.text(entry.createdOn)),
+                            "disabledOn": .text(entry.disabledOn.map(ISO8601.text)), "honoured": .bool(entry.isHonoured),
+                        ]
+                    }),
+                entries.isEmpty
+                    ? "Nobody yet: fieldseal user add."
+                    : entries.map { entry in
+                        "\(entry.name)  \(entry.role)" + (entry.disabledOn == nil ? "" : "  disabled")
+                            + (entry.isHonoured ? "" : "  not made by this service: not honoured")
+                    }.joined(separator: "\n"))
+        }
+    }
+
+    struct Disable: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Disable a person, and end his sessions.")
+        @Argument var name: String
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment()
+            try await ConsoleUsers(deployment).disable(name, by: organization.session(deployment))
+            options.report(["disabled": .string(name)], "Disabled \(name).")
+        }
+    }
+
+    struct Reset: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Give a person another password, enable him again, and end his sessions.")
+        @Argument var name: String
+        @Option(help: ArgumentHelp("Read the password from this file (mode 0400 or 0600).", valueName: "file"))
+        var passwordFile: String?
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment()
+            try await ConsoleUsers(deployment).reset(
+                name, password: try SecretInput.read(prompt: "New password", file: passwordFile),
+                by: organization.session(deployment))
+            options.report(["reset": .string(name)], "\(name) signs in with the new password.")
+        }
+    }
+}
