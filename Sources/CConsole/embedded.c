@@ -5,6 +5,9 @@
 static const unsigned char templates_access_mustache[] = {
 #embed "Templates/access.mustache"
 };
+static const unsigned char templates_account_mustache[] = {
+#embed "Templates/account.mustache"
+};
 static const unsigned char templates_encryption_mustache[] = {
 #embed "Templates/encryption.mustache"
 };
@@ -50,6 +53,7 @@ static const unsigned char console_js[] = {
 
 static const struct console_file files[] = {
     {"Templates/access.mustache", templates_access_mustache, sizeof templates_access_mustache},
+    {"Templates/account.mustache", templates_account_mustache, sizeof templates_account_mustache},
     {"Templates/encryption.mustache", templates_encryption_mustache, sizeof templates_encryption_mustache},
     {"Templates/form.mustache", templates_form_mustache, sizeof templates_form_mustache},
     {"Templates/fresh.mustache", templates_fresh_mustache, sizeof templates_fresh_mustache},

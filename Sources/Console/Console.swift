@@ -42,6 +42,8 @@ public struct Console: Sendable {
         post(router, "settings/data-encryption/key", showKey)
         post(router, "settings/data-encryption/change", changeKey)
         post(router, "settings/data-encryption/activate", activate)
+        get(router, "account", account)
+        post(router, "account/:action", changeAccount)
         get(router, "access", access)
         post(router, "access/:action", changeAccess)
         get(router, "records/:set", list)

@@ -12,7 +12,8 @@ extension Console {
         let then = visit.form["then"] ?? ""
         do {
             let token = try await sessions.signIn(
-                visit.form["name"] ?? "", password: visit.form["password"] ?? "", to: organization, address: visit.address ?? "",
+                visit.form["name"] ?? "", password: visit.form["password"] ?? "", code: visit.form["code"] ?? "", to: organization,
+                address: visit.address ?? "",
                 requestID: visit.requestID)
             // A session that was there before is not the new one's.
             if let old = visit.cookie { try await sessions.signOut(old, everywhere: false) }
@@ -42,6 +43,37 @@ extension Console {
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
             return .page("fresh", ["title": visit.text("freshTitle"), "problem": error.message], status: .forbidden)
         }
+    }
+
+    @Sendable func account(_ visit: Visit) async throws -> Reply {
+        guard let signed = visit.signed else { throw FieldsealError(.noResource, "") }
+        let isOn = try await SecondFactor(deployment).isOn(for: signed)
+        return .page("account", ["title": visit.text("account"), "isOn": isOn, "role": signed.session.caller.role.rawValue])
+    }
+
+    @Sendable func changeAccount(_ visit: Visit) async throws -> Reply {
+        if let reply = requireFresh(visit) { return reply }
+        guard let signed = visit.signed else { throw FieldsealError(.noResource, "") }
+        let factor = SecondFactor(deployment)
+        var values: [String: Any] = ["title": visit.text("account"), "role": signed.session.caller.role.rawValue]
+        switch visit.parameter("action") {
+        case "offer":
+            let offer = try factor.offer(to: signed)
+            values["secret"] = offer.secret
+            values["sealed"] = offer.sealed
+            values["link"] = "otpauth://totp/Fieldseal:\(visit.organization)?secret=\(offer.secret)&issuer=Fieldseal"
+        case "confirm":
+            do {
+                values["codes"] = try await factor.confirm(visit.form["sealed"] ?? "", code: visit.form["code"] ?? "", for: signed)
+                values["hasCodes"] = true
+                values["isOn"] = true
+            } catch let error as FieldsealError where error.code == .invalidArgument {
+                values["problem"] = error.message
+            }
+        case "end": try await factor.end(for: signed)
+        default: throw FieldsealError(.noResource, "There is nothing at this address.")
+        }
+        return .page("account", values, status: values["problem"] == nil ? .ok : .badRequest)
     }
 
     /// The page that asks for the password, unless it was typed a short while ago.

@@ -27,10 +27,9 @@ struct JSONLogHandler: LogHandler {
             line.append(UInt8(ascii: ":"))
             JSONValue.write(value, to: &line)
         }
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        let milliseconds = String(1_000 + time.tv_nsec / 1_000_000).dropFirst()
-        member("time", "\(ISO8601.text(Date(timeIntervalSince1970: Double(time.tv_sec))).dropLast()).\(milliseconds)Z")
+        let milliseconds = Int(Date().timeIntervalSince1970 * 1_000)
+        let seconds = ISO8601.text(Date(timeIntervalSince1970: Double(milliseconds / 1_000)))
+        member("time", "\(seconds.dropLast()).\(String(1_000 + milliseconds % 1_000).dropFirst())Z")
         member("level", event.level.rawValue)
         member("message", "\(event.message)")
         let all = event.metadata.map { metadata.merging($0) { _, new in new } } ?? metadata

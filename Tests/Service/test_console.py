@@ -1,9 +1,12 @@
 """The console in a real Chromium: signing in, the encryption page, records, and what an attacker would try."""
 
+import base64
+import hmac
 import html
 import json
 import pathlib
 import re
+import time
 
 import axe_core_python
 import psycopg
@@ -212,6 +215,49 @@ def test_people_and_clients_are_added_and_disabled(console, browser):
     assert other.get(f"{console.pages}/overview", verify=console.dev["caFile"]).url.split("?")[0].endswith("/sign-in")
 
 
+def one_time_password(secret, step=0):
+    """RFC 6238, by the clock."""
+    digest = hmac.new(base64.b32decode(secret), (int(time.time()) // 30 + step).to_bytes(8, "big"), "sha1").digest()
+    offset = digest[19] & 15
+    return f"{(int.from_bytes(digest[offset:offset + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06}"
+
+
+def test_one_time_passwords_are_turned_on_taken_once_and_done_without(console):
+    console.run("user", "add", "hedy", "--role", "Basic User", "--org", "contoso", stdin="hedy's own password\n")
+
+    def attempt(code, password="hedy's own password"):
+        session = requests.Session()
+        session.verify, session.trust_env = console.dev["caFile"], False
+        session.headers.update({"Origin": console.dev["baseURL"], "Accept-Language": "en"})
+        answer = session.post(f"{console.pages}/sign-in", {"name": "hedy", "password": password, "code": code})
+        return session, answer
+
+    session, answer = attempt("")
+    csrf = re.search(r'name="csrf" value="(\w+)"', answer.text)[1]
+    offered = session.post(f"{console.pages}/account/offer", {"csrf": csrf}).text
+    secret, sealed = re.search(r'class="secret">([A-Z2-7]{32})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
+    wrong = session.post(f"{console.pages}/account/confirm", {"csrf": csrf, "sealed": sealed, "code": "000000"})
+    assert wrong.status_code == 400 and attempt("")[1].status_code == 200
+    # The step before this one, so that this one and the next are left to sign in with.
+    codes = re.findall(r"<li><code>([A-Z2-7-]{19})</code>", session.post(f"{console.pages}/account/confirm", {"csrf": csrf, "sealed": sealed, "code": one_time_password(secret, -1)}).text)
+    assert len(codes) == 10
+    assert attempt("")[1].status_code == 403
+    code = one_time_password(secret)
+    assert attempt(code, "another password")[1].status_code == 403
+    assert attempt(code)[1].status_code == 200
+    assert attempt(code)[1].status_code == 403, "a code is taken once"
+    assert attempt(codes[0].lower())[1].status_code == 200 and attempt(codes[0])[1].status_code == 403
+    assert secret not in json.dumps(console.sql("SELECT encode(totp, 'escape') FROM config.console_user"))
+    # Who takes it away in the database locks the person out, and lets nobody in.
+    [(totp,)] = console.sql("SELECT totp FROM config.console_user WHERE name = 'hedy'")
+    console.sql("UPDATE config.console_user SET totp = NULL WHERE name = 'hedy'")
+    assert attempt("")[1].status_code == 403
+    console.sql("UPDATE config.console_user SET totp = %s WHERE name = 'hedy'", [totp])
+    console.run("user", "reset", "hedy", "--org", "contoso", stdin="a new password of hers\n")
+    session, answer = attempt("", "a new password of hers")
+    assert answer.status_code == 200
+
+
 def test_it_speaks_german(console):
     session, _ = visitor(console)
     page = session.get(f"{console.pages}/overview", headers={"Accept-Language": "fr;q=0.9, de-CH;q=0.8, en;q=0.1"}).text
@@ -265,7 +311,7 @@ def test_nothing_is_found_by_an_accessibility_check(console, scheme, width):
     try:
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
         driver.get(f"{console.pages}/sign-in")
-        pages = ["sign-in", "overview", "settings/data-encryption", "records/mailboxes", f"records/mailboxes/{id}", "records/queues?q=nothing-like-this", "access", "nothing-here"]
+        pages = ["sign-in", "overview", "settings/data-encryption", "records/mailboxes", f"records/mailboxes/{id}", "records/queues?q=nothing-like-this", "access", "account", "nothing-here"]
         for page in pages:
             if page == "overview":
                 sign_in(driver, console)
@@ -397,7 +443,7 @@ def test_a_row_that_a_dba_wrote_lets_nobody_in(console):
     try:
         answer = requests.post(f"{console.pages}/sign-in", {"name": "intruder", "password": console.dev["console"]["password"]}, verify=console.dev["caFile"],
                                headers={"Origin": console.dev["baseURL"], "Accept-Language": "en"})
-        assert answer.status_code == 403 and "name or the password is wrong" in answer.text
+        assert answer.status_code == 403 and "one-time password is wrong" in answer.text
         assert "intruder" in json.dumps(json.loads(console.run("doctor", "--json", check=False).stdout))
     finally:
         console.sql("DELETE FROM config.console_user WHERE name = 'intruder'")

@@ -171,7 +171,7 @@ public struct Doctor: Sendable {
         for row in people where try users.row(row) == nil {
             findings.append(
                 Finding(
-                    .error, "user-not-made-here", try row.decode(8, as: String.self),
+                    .error, "user-not-made-here", try row.decode(9, as: String.self),
                     "the person \(try row.decode(2, as: String.self)) was not added by this service, and is not honoured",
                     advice: "find out who inserted the row, and disable it: fieldseal user disable"))
         }

@@ -32,10 +32,10 @@ public struct ConsoleSessions: Sendable {
     /// - Throws: ``FieldsealError`` `.accessDenied`, in the same words whatever was wrong; `.requestQuotaExceeded` after too many
     ///   failures of this name from this address.
     public func signIn(
-        _ name: String, password: String, to organization: Organization, address: String, requestID: String
+        _ name: String, password: String, code: String = "", to organization: Organization, address: String, requestID: String
     ) async throws -> String {
         try await deployment.pool.withConnection { connection in
-            let user = try verify(name, password, in: organization, address: address, requestID: requestID, on: connection)
+            let user = try verify(name, password, code, in: organization, address: address, requestID: requestID, on: connection)
             return try begin(user.id, address, on: connection)
         }
     }
@@ -46,7 +46,7 @@ public struct ConsoleSessions: Sendable {
     ) async throws -> String {
         try await deployment.pool.withConnection { connection in
             guard let (user, _) = try find(token, organization.name, on: connection) else { throw Self.denied }
-            _ = try verify(user.name, password, in: organization, address: address, requestID: requestID, on: connection)
+            _ = try verify(user.name, password, nil, in: organization, address: address, requestID: requestID, on: connection)
             _ = try connection.query("DELETE FROM config.console_session WHERE token_hash = $1", [.bytes(try hash(token))])
             return try begin(user.id, address, on: connection)
         }
@@ -76,11 +76,12 @@ public struct ConsoleSessions: Sendable {
         }
     }
 
-    private static let denied = FieldsealError(.accessDenied, "The name or the password is wrong.")
+    private static let denied = FieldsealError(.accessDenied, "The name, the password or the one-time password is wrong.")
 
     private func verify(
         _ name: String,
         _ password: String,
+        _ code: String?,
         in organization: Organization,
         address: String,
         requestID: String,
@@ -97,7 +98,9 @@ public struct ConsoleSessions: Sendable {
         let user = try rows.first.flatMap(users.row)
         // A name that is nobody's takes as long.
         let verifier = try PasswordVerifier.make(of: password, salt: user?.salt ?? [UInt8](repeating: 0, count: 16))
-        let isRight = user.map { constantTimeEqual(verifier, $0.verifier) } ?? false
+        var isRight = user.map { constantTimeEqual(verifier, $0.verifier) } ?? false
+        // A session that goes on was begun with one.
+        if isRight, let user, let code { isRight = try SecondFactor(deployment).isRight(code, for: user, on: connection) }
         if let user {
             let caller = Caller(
                 actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
@@ -142,7 +145,7 @@ public struct ConsoleSessions: Sendable {
                 .double(Double(Self.freshLimit)),
             ])
         guard let row = rows.first, let user = try users.row(row) else { return nil }
-        return (user, try row.decode(8))
+        return (user, try row.decode(9))
     }
 
     private func hash(_ token: String) throws -> [UInt8] { try sha256(Array(token.utf8)) }

@@ -31,9 +31,11 @@ public struct ConsoleUsers: Sendable {
         let role: Role
         let salt: [UInt8]
         let verifier: [UInt8]
+        /// The sealed seed of one-time passwords, if there are any.
+        var totp: [UInt8]?
     }
 
-    static let columns = "u.user_id, u.organization_id, u.name, u.systemuser_id, u.role, u.salt, u.verifier, u.tag"
+    static let columns = "u.user_id, u.organization_id, u.name, u.systemuser_id, u.role, u.salt, u.verifier, u.tag, u.totp"
 
     /// - Returns: Nil for a row that this service did not write.
     func row(_ row: PostgresRow) throws -> Row? {
@@ -41,17 +43,18 @@ public struct ConsoleUsers: Sendable {
         guard let role = Role(rawValue: try row.decode(4)) else { return nil }
         let user = Row(
             id: try row.decode(0), organizationID: try row.decode(1), name: try row.decode(2), systemUserID: try row.decode(3),
-            role: role, salt: try bytes(5), verifier: try bytes(6))
+            role: role, salt: try bytes(5), verifier: try bytes(6),
+            totp: row.isNull(8) ? nil : try bytes(8))
         return constantTimeEqual(try bytes(7), try tag(user)) ? user : nil
     }
 
-    private func tag(_ user: Row) throws -> [UInt8] {
+    func tag(_ user: Row) throws -> [UInt8] {
         try deployment.kek.tag(
             label: "console_user",
             over: [
                 user.id.bytes, user.organizationID.bytes, Array(user.name.utf8), user.systemUserID.bytes,
                 Array(user.role.rawValue.utf8),
-                user.salt, user.verifier,
+                user.salt, user.verifier, user.totp ?? [],
             ])
     }
 
@@ -107,8 +110,8 @@ public struct ConsoleUsers: Sendable {
                 """, [.uuid(session.organization.id)]
             ).map { row in
                 Entry(
-                    id: try row.decode(0), name: try row.decode(2), role: try row.decode(4), createdOn: try row.decode(8),
-                    disabledOn: try row.decodeIfPresent(9), isHonoured: try self.row(row) != nil)
+                    id: try row.decode(0), name: try row.decode(2), role: try row.decode(4), createdOn: try row.decode(9),
+                    disabledOn: try row.decodeIfPresent(10), isHonoured: try self.row(row) != nil)
             }
         }
     }
@@ -131,7 +134,7 @@ public struct ConsoleUsers: Sendable {
         }
     }
 
-    /// Gives a person another password, enables him again, and ends his sessions.
+    /// Gives a person another password, takes his one-time passwords away, enables him again, and ends his sessions.
     public func reset(_ name: String, password: String, by session: Session) async throws {
         try session.requireSystemAdministrator()
         try Self.check(password: password)
@@ -148,8 +151,9 @@ public struct ConsoleUsers: Sendable {
                     salt: salt, verifier: verifier)
                 _ = try connection.query(
                     """
-                    UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4, disabled_on = NULL WHERE user_id = $1
+                    UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4, totp = NULL, disabled_on = NULL WHERE user_id = $1
                     """, [.uuid(user.id), .bytes(salt), .bytes(verifier), .bytes(try tag(user))])
+                _ = try connection.query("DELETE FROM config.console_recovery_code WHERE user_id = $1", [.uuid(user.id)])
                 try endSessions(of: user.id, on: connection)
                 try SecurityEvent(.userReset, .succeeded, details: name)
                     .insert(for: session.organization, by: session.caller, under: deployment.kek, on: connection)

@@ -22,6 +22,8 @@ public struct SecurityEvent: Sendable {
         case userAdded = "user added"
         case userDisabled = "user disabled"
         case userReset = "user reset"
+        case secondFactorOn = "one-time passwords turned on"
+        case secondFactorOff = "one-time passwords turned off"
         case clientAdded = "client added"
         case clientDisabled = "client disabled"
     }

@@ -1,0 +1,144 @@
+public import CellCrypto
+public import Foundation
+import PostgresClient
+
+/// One-time passwords of a person, and the codes for the day when the telephone is gone.
+public struct SecondFactor: Sendable {
+    private let deployment: Deployment
+    private let users: ConsoleUsers
+
+    public init(_ deployment: Deployment) {
+        self.deployment = deployment
+        users = ConsoleUsers(deployment)
+    }
+
+    /// Recovery codes that a person gets.
+    private static let recoveryCodeCount = 10
+    private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+
+    /// A seed that a person is to put into his authenticator.
+    public struct Offer: Sendable {
+        /// In base 32 (RFC 4648 section 6), as authenticators take it.
+        public let secret: String
+        /// The same, sealed for this person: what the form that confirms it carries.
+        public let sealed: String
+    }
+
+    /// Makes a seed; nothing is stored before it is confirmed.
+    public func offer(to signed: ConsoleSessions.Signed) throws -> Offer {
+        let seed = try randomBytes(count: OneTimePassword.seedLength)
+        let secret = seed.withUnsafeBytes { SecretBytes(copying: $0) }
+        let cell = try deployment.kek.seal(secret, at: address(signed.userID, signed.session.organization.id))
+        return Offer(secret: Self.base32(seed), sealed: Data(cell.bytes).base64URL)
+    }
+
+    /// Turns one-time passwords on, once a first one is right.
+    ///
+    /// - Returns: The recovery codes, which are shown once and stored as SHA-256.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong.
+    public func confirm(_ sealed: String, code: String, for signed: ConsoleSessions.Signed) async throws -> [String] {
+        guard let bytes = Data(base64URL: sealed).map(Array.init),
+            let seed = try? deployment.kek.open(bytes, at: address(signed.userID, signed.session.organization.id)),
+            let step = try Self.step(of: code, seed: seed)
+        else { throw FieldsealError(.invalidArgument, "The code is not the one of this secret. Is the telephone's clock right?") }
+        let codes = try (0..<Self.recoveryCodeCount).map { _ in Self.grouped(Self.base32(try randomBytes(count: 10))) }
+        try await store(bytes, step, codes, for: signed, .secondFactorOn)
+        return codes
+    }
+
+    /// Turns one-time passwords off.
+    public func end(for signed: ConsoleSessions.Signed) async throws { try await store(nil, 0, [], for: signed, .secondFactorOff) }
+
+    /// Whether a person has them.
+    public func isOn(for signed: ConsoleSessions.Signed) async throws -> Bool {
+        try await deployment.pool.withConnection { connection in
+            try connection.query("SELECT totp IS NOT NULL FROM config.console_user WHERE user_id = $1", [.uuid(signed.userID)])
+                .first?.decode(0) ?? false
+        }
+    }
+
+    private func store(
+        _ totp: [UInt8]?,
+        _ step: Int,
+        _ codes: [String],
+        for signed: ConsoleSessions.Signed,
+        _ kind: SecurityEvent.Kind
+    ) async throws {
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                let rows = try connection.query(
+                    "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1 FOR UPDATE",
+                    [.uuid(signed.userID)])
+                guard var user = try rows.first.flatMap(users.row) else {
+                    throw FieldsealError(.accessDenied, "This account is not honoured.")
+                }
+                user.totp = totp
+                _ = try connection.query(
+                    "UPDATE config.console_user SET totp = $2, totp_step = $3, tag = $4 WHERE user_id = $1",
+                    [.uuid(user.id), .bytes(totp), .int64(Int64(step)), .bytes(try users.tag(user))])
+                _ = try connection.query("DELETE FROM config.console_recovery_code WHERE user_id = $1", [.uuid(user.id)])
+                for code in codes {
+                    _ = try connection.query(
+                        "INSERT INTO config.console_recovery_code (user_id, hash) VALUES ($1, $2)",
+                        [.uuid(user.id), .bytes(try Self.hash(code))])
+                }
+                try SecurityEvent(kind, .succeeded)
+                    .insert(for: signed.session.organization, by: signed.session.caller, under: deployment.kek, on: connection)
+            }
+        }
+    }
+
+    /// Whether a code is the person's of these moments, or one of his recovery codes. Either is taken once.
+    func isRight(_ code: String, for user: ConsoleUsers.Row, on connection: isolated PostgresConnection) throws -> Bool {
+        guard let totp = user.totp else { return true }
+        let seed = try deployment.kek.open(totp, at: address(user.id, user.organizationID))
+        if let step = try Self.step(of: code, seed: seed) {
+            let taken = try connection.query(
+                "UPDATE config.console_user SET totp_step = $2 WHERE user_id = $1 AND totp_step < $2 RETURNING 1",
+                [.uuid(user.id), .int64(Int64(step))])
+            return !taken.isEmpty
+        }
+        let used = try connection.query(
+            "DELETE FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2",
+            [.uuid(user.id), .bytes(try Self.hash(code))])
+        return used.affectedRows == 1
+    }
+
+    /// The time step, of the current one and its neighbours, that a code belongs to.
+    private static func step(of code: String, seed: SecretBytes) throws -> Int? {
+        let typed = Array(code.filter { !$0.isWhitespace }.utf8)
+        let now = OneTimePassword.step(at: Date())
+        return try seed.withBytes { seed in
+            try (now - 1...now + 1).first {
+                constantTimeEqual(typed, Array(try OneTimePassword.digits(seed: seed, step: $0).utf8))
+            }
+        }
+    }
+
+    private func address(_ user: UUID, _ organization: UUID) -> CellAddress {
+        CellAddress(organization: organization, record: user, attribute: "consoleuser.totp")
+    }
+
+    private static func hash(_ code: String) throws -> [UInt8] {
+        try sha256(Array(code.uppercased().filter { $0.isLetter || $0.isNumber }.utf8))
+    }
+
+    private static func grouped(_ text: String) -> String {
+        stride(from: 0, to: text.count, by: 4).map { text.dropFirst($0).prefix(4) }.joined(separator: "-")
+    }
+
+    private static func base32(_ bytes: [UInt8]) -> String {
+        var text = ""
+        var buffer = 0
+        var bits = 0
+        for byte in bytes {
+            buffer = (buffer << 8 | Int(byte)) & 0xFFFF
+            bits += 8
+            while bits >= 5 {
+                text.append(alphabet[buffer >> (bits - 5) & 31])
+                bits -= 5
+            }
+        }
+        return text
+    }
+}
