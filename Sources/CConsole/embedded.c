@@ -1,5 +1,5 @@
-// Carries the console's pages inside the program, so that one file is all that has to be installed. A test compares this list
-// with the folder.
+// Carries the console's pages inside the program, so that one file is all that has to be installed. `make lint` compares
+// this list with the folder.
 #include "CConsole.h"
 
 static const unsigned char templates_access_mustache[] = {
@@ -7,6 +7,9 @@ static const unsigned char templates_access_mustache[] = {
 };
 static const unsigned char templates_account_mustache[] = {
 #embed "Templates/account.mustache"
+};
+static const unsigned char templates_audit_mustache[] = {
+#embed "Templates/audit.mustache"
 };
 static const unsigned char templates_encryption_mustache[] = {
 #embed "Templates/encryption.mustache"
@@ -54,6 +57,7 @@ static const unsigned char console_js[] = {
 static const struct console_file files[] = {
     {"Templates/access.mustache", templates_access_mustache, sizeof templates_access_mustache},
     {"Templates/account.mustache", templates_account_mustache, sizeof templates_account_mustache},
+    {"Templates/audit.mustache", templates_audit_mustache, sizeof templates_audit_mustache},
     {"Templates/encryption.mustache", templates_encryption_mustache, sizeof templates_encryption_mustache},
     {"Templates/form.mustache", templates_form_mustache, sizeof templates_form_mustache},
     {"Templates/fresh.mustache", templates_fresh_mustache, sizeof templates_fresh_mustache},

@@ -42,6 +42,7 @@ public struct Console: Sendable {
         post(router, "settings/data-encryption/key", showKey)
         post(router, "settings/data-encryption/change", changeKey)
         post(router, "settings/data-encryption/activate", activate)
+        get(router, "audit", audit)
         get(router, "account", account)
         post(router, "account/:action", changeAccount)
         get(router, "access", access)
@@ -188,7 +189,7 @@ public struct Console: Sendable {
         var items = [("overview", "overview")]
         items += Self.sets.filter { PrivilegeTable.depth(of: .retrieveMultiple, on: $0, for: signed.session.caller.role) != .none }
             .map { ("records/\($0.entitySetName)", $0.logicalName) }
-        if isAdministrator { items += [("settings/data-encryption", "dataEncryption"), ("access", "access")] }
+        if isAdministrator { items += [("settings/data-encryption", "dataEncryption"), ("audit", "audit"), ("access", "access")] }
         let current = visit.request.uri.path.dropFirst(visit.root.count + 1)
         return items.map { path, text in
             ["href": "\(visit.root)/\(path)", "text": visit.text(text), "current": current.hasPrefix(path)]

@@ -196,6 +196,20 @@ def test_who_saves_over_somebody_else_s_change_is_shown_it(console, browser):
     assert console.sql("SELECT name FROM org_contoso.queue WHERE queueid = %s", [id]) == [("mine",)]
 
 
+def test_the_audit_shows_who_changed_what(console, browser):
+    id = console.create("queues", {"name": "audited", "emailpassword": "never-in-the-audit"})
+    assert console.request("PATCH", f"queues({id})", {"name": "renamed", "emailpassword": "nor-this"}).status_code == 204
+    console.sql("UPDATE org_contoso.queue SET description = 'by a DBA' WHERE queueid = %s", [id])
+    browser.get(f"{console.pages}/audit?id={id}")
+    rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "tbody tr")]
+    assert len(rows) == 3 and "postgres" in rows[0] and "by a DBA" in rows[0]
+    assert "audited → renamed" in rows[1] and "dev-admin" in rows[1] and "Create" in rows[2]
+    assert "never-in-the-audit" not in browser.page_source and "nor-this" not in browser.page_source
+    Select(browser.find_element(By.NAME, "table")).select_by_value("mailbox")
+    browser.find_element(By.CSS_SELECTOR, "main form button").click()
+    says(browser, "There is nothing here.")
+
+
 def test_people_and_clients_are_added_and_disabled(console, browser):
     browser.get(f"{console.pages}/access")
     for summary in browser.find_elements(By.CSS_SELECTOR, "summary"):
@@ -311,7 +325,7 @@ def test_nothing_is_found_by_an_accessibility_check(console, scheme, width):
     try:
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
         driver.get(f"{console.pages}/sign-in")
-        pages = ["sign-in", "overview", "settings/data-encryption", "records/mailboxes", f"records/mailboxes/{id}", "records/queues?q=nothing-like-this", "access", "account", "nothing-here"]
+        pages = ["sign-in", "overview", "settings/data-encryption", "records/mailboxes", f"records/mailboxes/{id}", "records/queues?q=nothing-like-this", "audit", "access", "account", "nothing-here"]
         for page in pages:
             if page == "overview":
                 sign_in(driver, console)
