@@ -25,7 +25,15 @@ BEGIN
     -- An old generation of cells may be dropped only when nobody's snapshot is older than the switch: that needs to be seen.
     GRANT pg_read_all_stats TO fieldseal_owner;
     -- The functions of a key change carry this setting, which the event triggers below let through.
-    GRANT SET ON PARAMETER fieldseal.maintenance TO fieldseal_owner;
+    -- Parameters belong to all databases: another one's bootstrap may be granting it at the same time.
+    FOR attempt IN 1..20 LOOP
+        EXIT WHEN has_parameter_privilege('fieldseal_owner', 'fieldseal.maintenance', 'SET');
+        BEGIN
+            GRANT SET ON PARAMETER fieldseal.maintenance TO fieldseal_owner;
+        EXCEPTION WHEN internal_error OR unique_violation THEN
+            PERFORM pg_sleep(0.05);
+        END;
+    END LOOP;
 END
 $$;
 

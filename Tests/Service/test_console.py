@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import requests
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -44,6 +44,7 @@ def chromium(*arguments, script=True, scheme=None, width=1280):
     service = webdriver.ChromeService("/usr/bin/chromedriver")
     driver = webdriver.Chrome(options=options, service=service)
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme or "light"}]})
+    driver.implicitly_wait(3)
     return driver
 
 
@@ -66,7 +67,7 @@ def sign_in(driver, console, then=""):
 
 
 def wait(driver, condition):
-    return WebDriverWait(driver, 30, ignored_exceptions=[StaleElementReferenceException]).until(condition)
+    return WebDriverWait(driver, 30, ignored_exceptions=[WebDriverException]).until(condition)
 
 
 def main(driver):
@@ -355,6 +356,7 @@ def test_what_is_stored_is_never_markup(console):
     driver = chromium()
     try:
         sign_in(driver, console)
+        driver.implicitly_wait(0)
         for set, id in ids:
             for page in (f"records/{set}", f"records/{set}/{id}", f"records/{set}?q={payload}"):
                 driver.get(f"{console.pages}/{page}")
