@@ -171,7 +171,7 @@ public actor PostgresConnection {
     ) -> [Result<[PostgresResult], any Error>] {
         do {
             let handle = try open()
-            try forgetPrepared(atLeast: Self.preparedLimit)
+            try forgetPreparedAtLimit()
             guard PQenterPipelineMode(handle) == 1 else { throw PostgresError(connection: handle) }
             defer { PQexitPipelineMode(handle) }
             let sent = try sets.map { try send($0) }
@@ -390,7 +390,7 @@ public actor PostgresConnection {
         prepare: (String, [Oid]) throws -> Void
     ) throws -> String {
         if let name = preparedNames[sql] { return name }
-        if PQpipelineStatus(handle) == PQ_PIPELINE_OFF { try forgetPrepared(atLeast: Self.preparedLimit) }
+        if PQpipelineStatus(handle) == PQ_PIPELINE_OFF { try forgetPreparedAtLimit() }
         preparedCount += 1
         let name = "s\(preparedCount)"
         try prepare(name, parameters.map(\.type.rawValue))
@@ -398,8 +398,8 @@ public actor PostgresConnection {
         return name
     }
 
-    private func forgetPrepared(atLeast limit: Int) throws {
-        guard preparedNames.count >= limit else { return }
+    private func forgetPreparedAtLimit() throws {
+        guard preparedNames.count >= Self.preparedLimit else { return }
         preparedNames.removeAll()
         _ = try finished(PQexec(handle, "DEALLOCATE ALL"))
     }

@@ -7,18 +7,21 @@ import SystemPackage
 struct PostgresTools: Sendable {
     private let folder: String
 
-    /// Takes the newest installation: Debian's, else the first on the path.
-    ///
-    /// - Throws: ``ToolError`` when there is none.
+    /// - Throws: ``ToolError`` when there is no installation of PostgreSQL's client programs.
     init() throws {
+        guard let folder = Self.folder(with: "pg_restore") else {
+            throw ToolError("pg_dump, pg_restore and psql are missing: install postgresql-client")
+        }
+        self.folder = folder
+    }
+
+    /// The folder of the newest installation that has a program: Debian's, else the first on the path.
+    static func folder(with program: String) -> String? {
         let debian = "/usr/lib/postgresql"
         let versions = ((try? FileManager.default.contentsOfDirectory(atPath: debian)) ?? []).compactMap(Int.init)
         let path = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
         let folders = versions.sorted(by: >).map { "\(debian)/\($0)/bin" } + path
-        guard let folder = folders.first(where: { FileManager.default.isExecutableFile(atPath: "\($0)/pg_restore") }) else {
-            throw ToolError("pg_dump, pg_restore and psql are missing: install postgresql-client")
-        }
-        self.folder = folder
+        return folders.first { FileManager.default.isExecutableFile(atPath: "\($0)/\(program)") }
     }
 
     /// Dumps an organization's schema and `cell` into a file, as they are in a snapshot.

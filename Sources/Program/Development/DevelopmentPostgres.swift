@@ -22,24 +22,13 @@ struct DevelopmentPostgres: Sendable {
 
     init(_ home: DevelopmentHome) throws {
         self.home = home
-        binaries = try Self.findBinaries()
+        guard let folder = PostgresTools.folder(with: "initdb") else { throw DevelopmentError.noPostgreSQL }
+        binaries = folder
         let file = home.file("postgres-password")
         if !FileManager.default.fileExists(atPath: file) {
             try home.write(Data(try randomBytes(count: 24)).base64URL, to: "postgres-password")
         }
         password = try String(contentsOfFile: file, encoding: .utf8)
-    }
-
-    /// The newest installation: Debian's, else the first one on the path.
-    private static func findBinaries() throws -> String {
-        let debian = "/usr/lib/postgresql"
-        let versions = (try? FileManager.default.contentsOfDirectory(atPath: debian)) ?? []
-        let found = versions.compactMap(Int.init).sorted(by: >).map { "\(debian)/\($0)/bin" }
-        let path = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
-        guard let binaries = (found + path).first(where: { FileManager.default.isExecutableFile(atPath: "\($0)/initdb") }) else {
-            throw DevelopmentError.noPostgreSQL
-        }
-        return binaries
     }
 
     /// Runs PostgreSQL for as long as `body` does, and stops it then.
