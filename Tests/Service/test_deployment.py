@@ -1,13 +1,18 @@
 """Many organizations in one deployment, servers and schemas of different versions, the audit, and what commands print."""
 
 import json
+import os
 import pathlib
+import pty
+import re
 import shlex
+import subprocess
 
 import jsonschema
 import pytest
 from cluster import Cluster
 from server import Server
+from service import PROGRAM
 
 SCHEMAS = json.loads((pathlib.Path(__file__).parents[2] / "docs/command-output.json").read_text())
 
@@ -102,6 +107,27 @@ def test_the_audit_is_read_as_the_original_s(service):
     assert service.request("PATCH", f"audits({events[0]['auditid']})", {"operation": 2}).status_code == 405
     assert service.request("DELETE", f"audits({events[0]['auditid']})").status_code == 405
     assert service.request("GET", "audits", client="user").status_code == 403
+
+
+@pytest.mark.parametrize("command", [["key", "change"], ["verify"]])
+def test_a_terminal_is_shown_a_bar(own_cluster, command):
+    own_cluster.fill(2_000)
+    # Statistics are what the total is estimated from.
+    own_cluster.sql("ANALYZE")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [PROGRAM, *command, "--settings", str(own_cluster.home / "direct.yaml")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 4_096):
+            shown += part
+    except OSError:
+        # What reading a terminal ends with, once nobody has it open.
+        pass
+    os.close(ours)
+    assert process.wait(60) == 0
+    assert re.search(rb"\r\x1b\[K\[#*\.*\] \d+ %", shown) and b"cells" in shown, shown
 
 
 def test_security_events_are_exported(service):
