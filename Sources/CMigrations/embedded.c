@@ -44,6 +44,12 @@ static const unsigned char org_0004[] = {
 static const unsigned char org_0005[] = {
 #embed "../../migrations/org/0005_audit.sql"
 };
+static const unsigned char config_0007_down[] = {
+#embed "../../migrations/config/0007_console.down.sql"
+};
+static const unsigned char org_0005_down[] = {
+#embed "../../migrations/org/0005_audit.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -55,11 +61,13 @@ static const struct embedded_file files[] = {
     {"config/0005_attribute_status.sql", config_0005, sizeof config_0005},
     {"config/0006_chain_and_version.sql", config_0006, sizeof config_0006},
     {"config/0007_console.sql", config_0007, sizeof config_0007},
+    {"config/0007_console.down.sql", config_0007_down, sizeof config_0007_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
     {"org/0004_event_chain.sql", org_0004, sizeof org_0004},
     {"org/0005_audit.sql", org_0005, sizeof org_0005},
+    {"org/0005_audit.down.sql", org_0005_down, sizeof org_0005_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -16,13 +16,16 @@ public struct Migration: Sendable, Equatable {
     /// The file's name without its ending, such as `0001_entities`; names sort in the order of application.
     public let name: String
     public let sql: String
+    /// What undoes it; nil where nothing does, because it would take evidence or cells away.
+    public let down: String?
     /// SHA-256 over the file's bytes, as 64 hexadecimal digits.
     public let checksum: String
 
-    init(scope: Scope, name: String, sql: String) {
+    init(scope: Scope, name: String, sql: String, down: String?) {
         self.scope = scope
         self.name = name
         self.sql = sql
+        self.down = down
         checksum = SHA256.hash(data: Data(sql.utf8)).map { String(format: "%02x", $0) }.joined()
     }
 }
@@ -32,8 +35,9 @@ public enum MigrationCatalog {
     /// All, in the order of application.
     public static let all: [Migration] = files.compactMap { path, sql -> Migration? in
         let parts = path.split(separator: "/")
-        guard parts.count == 2, let scope = Migration.Scope(rawValue: String(parts[0])) else { return nil }
-        return Migration(scope: scope, name: String(parts[1].dropLast(".sql".count)), sql: sql)
+        guard parts.count == 2, !path.hasSuffix(".down.sql"), let scope = Migration.Scope(rawValue: String(parts[0])) else { return nil }
+        let name = String(parts[1].dropLast(".sql".count))
+        return Migration(scope: scope, name: name, sql: sql, down: files.first { $0.path == "\(parts[0])/\(name).down.sql" }?.sql)
     }
     .sorted { $0.name < $1.name }
 

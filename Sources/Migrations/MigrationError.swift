@@ -8,6 +8,10 @@ public enum MigrationError: Error, Sendable, CustomStringConvertible {
     case changedAfterApplied(target: String, name: String)
     /// The database has a migration that this program does not know.
     case newerDatabase(target: String, name: String)
+    /// There is no way back from a migration.
+    case cannotBeUndone(target: String, name: String)
+    /// No target has this name.
+    case unknownTarget(String)
     /// A migration's SQL failed; it was rolled back.
     case failed(target: String, name: String, reason: String)
 
@@ -22,6 +26,9 @@ public enum MigrationError: Error, Sendable, CustomStringConvertible {
             "\(target): migration \(name) was changed after it was applied; restore the file, and put the change into a new one"
         case .newerDatabase(let target, let name):
             "\(target): the database has migration \(name), which this program does not know; use the newer program"
+        case .cannotBeUndone(let target, let name):
+            "\(target): there is no way back from \(name); restore a backup that was made before it, with the program of that time"
+        case .unknownTarget(let name): "there is no organization \(name); `fieldseal migrate status` lists what there is"
         case .failed(let target, let name, let reason):
             "\(target): migration \(name) failed and was rolled back: \(reason)"
         }

@@ -97,6 +97,41 @@ public struct MigrationRunner: Sendable {
         }
     }
 
+    /// The newest migration of a target, which ``down(_:)`` would undo.
+    ///
+    /// - Parameter name: `config`, or an organization's name.
+    /// - Throws: ``MigrationError`` when there is no way back from it, the database is newer than the program, or nothing is there.
+    public func newest(of name: String) async throws -> (target: MigrationTarget, migration: Migration) {
+        let organization = name == "config" ? nil : name
+        guard let status = try await status(organization: organization).first(where: { "\($0.target)" == name }), let last = status.applied.last
+        else { throw MigrationError.unknownTarget(name) }
+        if let problem = status.problem { throw problem }
+        guard let migration = MigrationCatalog.migrations(status.target.scope).first(where: { $0.name == last.name }), migration.down != nil
+        else { throw MigrationError.cannotBeUndone(target: name, name: last.name) }
+        return (status.target, migration)
+    }
+
+    /// Undoes a migration, in one transaction, if it still is the newest of its target.
+    public func down(_ migration: Migration, of target: MigrationTarget) async throws {
+        let connection = try await PostgresConnection.connect(conninfo)
+        try await connection.run { connection in
+            try connection.transaction {
+                guard let down = migration.down, try Self.lockedLedger(of: target, on: connection).last?.name == migration.name
+                else { throw MigrationError.cannotBeUndone(target: "\(target)", name: migration.name) }
+                try Self.execute(down, of: migration, on: target, on: connection)
+                if case .organization(let id, _, let schema) = target {
+                    let ledger = "\(quoteIdentifier(schema)).migration"
+                    _ = try connection.query("DELETE FROM \(ledger) WHERE name = $1", [.text(migration.name)])
+                    _ = try connection.query(
+                        "UPDATE config.organization SET schema_version = (SELECT max(name) FROM \(ledger)) WHERE organization_id = $1", [.uuid(id)])
+                }
+                _ = try connection.query(
+                    "DELETE FROM config.migration WHERE scope = $1 AND organization_id IS NOT DISTINCT FROM $2 AND name = $3",
+                    [.text(target.scope.rawValue), .uuid(target.organizationID), .text(migration.name)])
+            }
+        }
+    }
+
     private static func apply(
         _ target: MigrationTarget,
         _ names: [String]? = nil,
@@ -141,27 +176,41 @@ public struct MigrationRunner: Sendable {
         to target: MigrationTarget,
         on connection: isolated PostgresConnection
     ) throws -> Bool {
-        try becomeOwner(on: connection)
-        _ = try connection.query("SELECT pg_advisory_xact_lock(\(lockClass), hashtext($1))", [.text("\(target)")])
-        try prepareLedger(of: target, on: connection)
-        let applied = try ledger(target, on: connection)
+        let applied = try lockedLedger(of: target, on: connection)
         if let problem = status(target, applied: applied).problem { throw problem }
         if applied.contains(where: { $0.name == migration.name }) { return false }
         let start = ContinuousClock.now
+        try execute(migration.sql, of: migration, on: target, on: connection)
+        let milliseconds = Int64((ContinuousClock.now - start) / .milliseconds(1))
+        try record(migration, of: target, milliseconds: milliseconds, on: connection)
+        return true
+    }
+
+    /// What was applied to a target, which nobody else migrates until the transaction ends.
+    private static func lockedLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws -> [AppliedMigration] {
+        try becomeOwner(on: connection)
+        _ = try connection.query("SELECT pg_advisory_xact_lock(\(lockClass), hashtext($1))", [.text("\(target)")])
+        try prepareLedger(of: target, on: connection)
+        return try ledger(target, on: connection)
+    }
+
+    private static func execute(
+        _ sql: String,
+        of migration: Migration,
+        on target: MigrationTarget,
+        on connection: isolated PostgresConnection
+    ) throws {
         do {
             if case .organization(_, _, let schema) = target {
                 try connection.execute("SET LOCAL search_path = \(quoteIdentifier(schema)), pg_temp")
             }
             // The event triggers that keep the fences up let migrations through.
             try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
-            try connection.execute(migration.sql)
+            try connection.execute(sql)
             try connection.execute("RESET search_path; RESET fieldseal.maintenance")
         } catch let error as PostgresError where error.kind == .server {
             throw MigrationError.failed(target: "\(target)", name: migration.name, reason: error.description)
         }
-        let milliseconds = Int64((ContinuousClock.now - start) / .milliseconds(1))
-        try record(migration, of: target, milliseconds: milliseconds, on: connection)
-        return true
     }
 
     private static func record(

@@ -16,6 +16,7 @@ from selenium import webdriver
 from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from service import Deployment
 
@@ -62,12 +63,19 @@ def sign_in(driver, console, then=""):
     driver.get(f"{console.pages}/{then or 'overview'}")
     driver.find_element(By.NAME, "name").send_keys(console.dev["console"]["username"])
     driver.find_element(By.NAME, "password").send_keys(console.dev["console"]["password"])
-    driver.find_element(By.CSS_SELECTOR, "main button").click()
+    press(driver, By.CSS_SELECTOR, "main button")
     wait(driver, lambda d: "/sign-in" not in d.current_url)
 
 
 def wait(driver, condition):
     return WebDriverWait(driver, 30, ignored_exceptions=[WebDriverException]).until(condition)
+
+
+def press(driver, how, what):
+    """Presses a button that sends a form, and waits for the page that answers: what is asked for before it came would call it off."""
+    before = driver.find_element(By.TAG_NAME, "html")
+    driver.find_element(how, what).click()
+    wait(driver, expected_conditions.staleness_of(before))
 
 
 def main(driver):
@@ -86,7 +94,7 @@ def confirm(driver, console):
     """Types the password again where a page asks for it."""
     if driver.find_elements(By.CSS_SELECTOR, "form[action$='/fresh']"):
         driver.find_element(By.NAME, "password").send_keys(console.dev["console"]["password"])
-        driver.find_element(By.CSS_SELECTOR, "main button").click()
+        press(driver, By.CSS_SELECTOR, "main button")
 
 
 def visitor(console):
@@ -105,19 +113,19 @@ def test_a_password_is_set_and_never_seen_again(console, browser):
     browser.get(f"{console.pages}/records/mailboxes/new")
     browser.find_element(By.ID, "name").send_keys("Made in the console")
     browser.find_element(By.ID, "password").send_keys("pässword-from-the-console")
-    browser.find_element(By.CSS_SELECTOR, "form.fields button.primary").click()
+    press(browser, By.CSS_SELECTOR, "form.fields button.primary")
     says(browser, "Saved.")
-    browser.find_element(By.LINK_TEXT, "Made in the console").click()
+    press(browser, By.LINK_TEXT, "Made in the console")
     says(browser, "A value is set. Nobody can read it.")
     assert "pässword-from-the-console" not in html.unescape(browser.page_source)
     id = browser.current_url.rsplit("/", 1)[1]
     assert console.opened_cells()[f"mailbox({id}).password"][1] == "pässword-from-the-console"
     browser.find_element(By.NAME, "password!clear").click()
-    browser.find_element(By.CSS_SELECTOR, "form.fields button.primary").click()
+    press(browser, By.CSS_SELECTOR, "form.fields button.primary")
     browser.get(f"{console.pages}/records/mailboxes/{id}")
     says(browser, "No value is set.")
     browser.find_element(By.CSS_SELECTOR, "details summary").click()
-    browser.find_element(By.CSS_SELECTOR, "details button.danger").click()
+    press(browser, By.CSS_SELECTOR, "details button.danger")
     says(browser, "Deleted.")
 
 
@@ -139,13 +147,13 @@ def test_a_change_is_seen_while_it_runs_and_the_key_is_copied_out(console, brows
         idle.rollback()
     wait(browser, lambda d: "done=changedDone" in d.current_url)
     says(browser, "The key was changed.")
-    browser.find_element(By.XPATH, "//button[text()='Show the key']").click()
+    press(browser, By.XPATH, "//button[text()='Show the key']")
     confirm(browser, console)
     assert browser.find_element(By.CSS_SELECTOR, "output.secret").text == "A-key-of-the-console-1!"
     assert console.key() == "A-key-of-the-console-1!"
     browser.get(f"{console.pages}/settings/data-encryption")
     assert "A-key-of-the-console-1!" not in browser.page_source
-    browser.find_element(By.XPATH, "//button[text()='Recovery sheet']").click()
+    press(browser, By.XPATH, "//button[text()='Recovery sheet']")
     wait(browser, lambda d: "A-ke" in main(d))
     sheet = main(browser)
     assert "exclamation mark" in sheet and console.sql("SELECT fingerprint FROM org_contoso.encryption")[0][0] in sheet
@@ -165,15 +173,15 @@ def test_a_lost_key_is_activated_by_what_the_page_says():
         try:
             sign_in(driver, deployment)
             says(driver, "encryption key is required")
-            driver.find_element(By.CSS_SELECTOR, ".findings a").click()
+            press(driver, By.CSS_SELECTOR, ".findings a")
             says(driver, "Key required", deployment.sql("SELECT fingerprint FROM org_contoso.encryption")[0][0])
             field = driver.find_element(By.NAME, "key")
             field.send_keys("Another-key-1!")
-            driver.find_element(By.CSS_SELECTOR, "form[action$=activate] button").click()
+            press(driver, By.CSS_SELECTOR, "form[action$=activate] button")
             says(driver, "does not open")
             # As a word processor sends it.
             driver.find_element(By.NAME, "key").send_keys("  Lost\u2013and\u2013found\u2013\u20181\u2019\u2013\nkey ")
-            driver.find_element(By.CSS_SELECTOR, "form[action$=activate] button").click()
+            press(driver, By.CSS_SELECTOR, "form[action$=activate] button")
             says(driver, "encryption is active")
             assert deployment.is_active()
         finally:
@@ -189,10 +197,10 @@ def test_who_saves_over_somebody_else_s_change_is_shown_it(console, browser):
     name = browser.find_element(By.ID, "name")
     name.clear()
     name.send_keys("mine")
-    browser.find_element(By.CSS_SELECTOR, "form.fields button.primary").click()
+    press(browser, By.CSS_SELECTOR, "form.fields button.primary")
     says(browser, "Somebody else changed this record")
     assert "theirs" in browser.find_element(By.CSS_SELECTOR, ".problem").text
-    browser.find_element(By.CSS_SELECTOR, "form.fields button.primary").click()
+    press(browser, By.CSS_SELECTOR, "form.fields button.primary")
     says(browser, "Saved.")
     assert console.sql("SELECT name FROM org_contoso.queue WHERE queueid = %s", [id]) == [("mine",)]
 
@@ -207,7 +215,7 @@ def test_the_audit_shows_who_changed_what(console, browser):
     assert "audited → renamed" in rows[1] and "dev-admin" in rows[1] and "Create" in rows[2]
     assert "never-in-the-audit" not in browser.page_source and "nor-this" not in browser.page_source
     Select(browser.find_element(By.NAME, "table")).select_by_value("mailbox")
-    browser.find_element(By.CSS_SELECTOR, "main form button").click()
+    press(browser, By.CSS_SELECTOR, "main form button")
     says(browser, "There is nothing here.")
 
 
@@ -225,7 +233,7 @@ def test_people_and_clients_are_added_and_disabled(console, browser):
     answer = other.post(f"{console.pages}/sign-in", {"name": "grace", "password": "grace's own password"}, verify=console.dev["caFile"], headers={"Origin": console.dev["baseURL"]})
     assert "Data Encryption" not in answer.text and answer.url.endswith("/overview")
     assert other.get(f"{console.pages}/settings/data-encryption", verify=console.dev["caFile"]).status_code == 403
-    browser.find_element(By.CSS_SELECTOR, "button[aria-label='Disable Grace']").click()
+    press(browser, By.CSS_SELECTOR, "button[aria-label='Disable Grace']")
     wait(browser, lambda d: not d.find_elements(By.CSS_SELECTOR, "button[aria-label='Disable Grace']"))
     assert other.get(f"{console.pages}/overview", verify=console.dev["caFile"]).url.split("?")[0].endswith("/sign-in")
 

@@ -6,11 +6,15 @@ import pathlib
 import pty
 import re
 import shlex
+import shutil
+import signal
 import subprocess
+import time
 
 import jsonschema
+import psycopg
 import pytest
-from cluster import Cluster
+from cluster import SUPPORT, Cluster
 from server import Server
 from service import PROGRAM
 
@@ -66,8 +70,21 @@ def test_data_survives_each_migration(own_cluster):
     """An organization of the first migrations, with records and cells, is brought to the newest."""
     cluster = own_cluster
     values = cluster.fill(20)
+    dry = cluster.run("migrate", "down", "contoso", "--dry-run").stdout
+    assert "DROP TABLE audit" in dry and cluster.sql("SELECT count(*) > 0 FROM audit") == [(True,)]
+    assert cluster.run("migrate", "down", "contoso", stdin="no\n", check=False).returncode != 0
+    assert cluster.sql("SELECT count(*) > 0 FROM audit") == [(True,)]
+    asked = cluster.run("migrate", "down", "contoso", stdin="0005_audit\n")
+    assert "audit of record changes" in asked.stderr
+    assert cluster.sql("SELECT schema_version FROM config.organization") == [("0004_event_chain",)]
+    # Evidence is not undone by a command, but only by who may do anything.
+    refused = cluster.run("migrate", "down", "contoso", stdin="0004_event_chain\n", check=False)
+    assert refused.returncode == 1 and "no way back from 0004_event_chain" in refused.stderr
+    assert cluster.run("migrate", "down", "nobody", check=False).returncode == 1
+    cluster.run("migrate", "down", "config", stdin="0007_console\n")
+    assert cluster.sql("SELECT to_regclass('config.console_user')") == [(None,)]
     cluster.sql(
-        "SET fieldseal.maintenance = 'on'; DROP TABLE audit, audit_setting CASCADE; DROP FUNCTION audit_change, refuse_encrypted_setting CASCADE; "
+        "SET fieldseal.maintenance = 'on'; "
         "DROP TRIGGER chain ON security_event; DROP FUNCTION verify_security_events, chain_security_event; DROP FUNCTION security_event_hash; "
         "ALTER TABLE security_event DROP COLUMN hash, DROP COLUMN previous_hash; "
         "DELETE FROM migration WHERE name > '0003'; DELETE FROM config.migration WHERE scope = 'org' AND name > '0003_access'; DELETE FROM config.event_chain")
@@ -138,6 +155,73 @@ def test_security_events_are_exported(service):
     last = lines[-2]["id"]
     assert [json.loads(line)["id"] for line in service.run("events", "export", "--org", "contoso", "--after", str(last)).stdout.splitlines()] == [lines[-1]["id"]]
     assert service.run("events", "verify", "--org", "contoso").stdout.strip().endswith("is whole.")
+
+
+def test_security_events_are_sent_to_syslog(service, tmp_path):
+    """Debian's rsyslog takes them, in a mount namespace whose /dev/log is its own."""
+    service.key()
+    expected = [json.loads(line) for line in service.run("events", "export", "--org", "contoso").stdout.splitlines()]
+    (tmp_path / "rsyslog.conf").write_text(
+        f'module(load="imuxsock" SysSock.Name="{tmp_path}/log" SysSock.RateLimit.Interval="0")\n'
+        f'template(name="line" type="string" string="%syslogfacility-text%.%syslogseverity-text% %msg%\\n")\n'
+        f'global(maxMessageSize="64k")\naction(type="omfile" file="{tmp_path}/received" template="line")\n')
+    apart = subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
+    namespace = (
+        f"mkdir {tmp_path}/dev; mount -t tmpfs none {tmp_path}/dev; "
+        f"for d in null urandom; do touch {tmp_path}/dev/$d; mount --bind /dev/$d {tmp_path}/dev/$d; done; mount --rbind {tmp_path}/dev /dev; ") if apart else ""
+    script = (
+        f"{namespace} rsyslogd -n -f {tmp_path}/rsyslog.conf -i {tmp_path}/pid >{tmp_path}/output 2>&1 & syslog=$!; "
+        f"while ! [ -S {tmp_path}/log ]; do sleep 0.05; done; ln -s {tmp_path}/log /dev/log; "
+        f"{PROGRAM} events export --org contoso --syslog --json; rm /dev/log; kill $syslog; wait $syslog")
+    sent = subprocess.run(
+        [*(["unshare", "--mount"] if apart else []), "bash", "-c", script], env=service.environment, capture_output=True, text=True, timeout=60,
+        stdin=subprocess.DEVNULL)
+    lines = [line for line in (tmp_path / "received").read_text().splitlines() if "fieldseal: {" in line or "{\"" in line]
+    received = [json.loads(line[line.index("{"):]) for line in lines]
+    assert received[:len(expected)] == expected and json.loads(sent.stdout)["sent"] == len(received), sent.stderr
+    assert {line.split(" ")[0] for line in lines} <= {"authpriv.notice", "authpriv.warning"}
+
+
+def test_a_replica_that_lags_is_told(own_cluster):
+    """A standby of its own, whose replay is paused while the primary goes on."""
+    cluster, standby = own_cluster, own_cluster.home / "standby"
+    cluster.run("key", "show")
+    standby.mkdir()
+    target = standby / "data"
+    target.mkdir(0o700)
+    for folder in (standby, target):
+        shutil.chown(folder, "postgres")
+    subprocess.run(
+        ["runuser", "-u", "postgres", "--", "bash", "-c",
+         f"$(ls -d /usr/lib/postgresql/*/bin | tail -1)/pg_basebackup -d 'host={cluster.home} application_name=second' -D {target} -X stream -c fast -R"],
+        check=True, capture_output=True)
+    subprocess.run(["bash", "-c", f"source {SUPPORT}; resume_postgres {standby}"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def lagging():
+        findings = json.loads(cluster.run("doctor", "--json", "--replica-lag", "1", check=False).stdout)["findings"]
+        return [f for f in findings if f["code"] == "replica-lags"]
+
+    try:
+        deadline = time.monotonic() + 60
+        while cluster.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn = pg_current_wal_lsn()") != [(1,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert lagging() == []
+        with psycopg.connect(f"host={standby} user=postgres dbname=fieldseal", autocommit=True) as replica:
+            replica.execute("SELECT pg_wal_replay_pause()")
+            cluster.sql("CREATE TABLE public.filler AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
+            [finding] = lagging()
+            assert finding["subject"] == "second" and "MiB behind" in finding["message"]
+            replica.execute("SELECT pg_wal_replay_resume()")
+            while lagging():
+                assert time.monotonic() < deadline + 60
+                time.sleep(0.2)
+        # A slot that nobody reads keeps the log for ever.
+        cluster.sql("SELECT pg_create_physical_replication_slot('forgotten', true)")
+        cluster.sql("CREATE TABLE public.more AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
+        assert [f["subject"] for f in lagging()] == ["slot forgotten"]
+    finally:
+        os.kill(int((target / "postmaster.pid").read_text().split("\n")[0]), signal.SIGINT)
 
 
 def test_every_command_prints_json_by_its_schema(own_cluster, tmp_path):

@@ -8,12 +8,18 @@ struct DoctorCommand: AsyncParsableCommand {
         commandName: "doctor",
         abstract: "Walk the deployment and say what is wrong and what to do; exit 1 for warnings, 2 for errors.")
     @Flag(help: "Open every cell too.") var deep = false
+    @Option(help: ArgumentHelp("How far a replica may be behind, in MiB of write-ahead log.", valueName: "MiB")) var replicaLag = 64
     @OptionGroup var options: CommandOptions
+
+    func validate() throws {
+        guard (0...1 << 30).contains(replicaLag) else { throw ValidationError("--replica-lag is in MiB, from 0 on.") }
+    }
 
     func run() async throws {
         let (deployment, settings) = try await options.deployment()
         let findings = try await Doctor(
-            deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile
+            deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
+            allowedLag: replicaLag
         )
         .findings(opensCells: deep)
         options.report(

@@ -42,7 +42,7 @@ struct Events: AsyncParsableCommand {
 
         private func send(_ line: String, _ event: RecordedEvent) {
             let priority = LOG_AUTHPRIV | (event.outcome == "succeeded" ? LOG_NOTICE : LOG_WARNING)
-            withVaList([line]) { arguments in vsyslog(priority, "fieldseal: %s", arguments) }
+            line.withCString { text in withVaList([text]) { vsyslog(priority, "fieldseal: %s", $0) } }
         }
     }
 

@@ -7,7 +7,7 @@ import Migrations
 struct Migrate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Apply and inspect the database's migrations.",
-        subcommands: [Bootstrap.self, Recovery.self, Up.self, Status.self, Verify.self])
+        subcommands: [Bootstrap.self, Recovery.self, Up.self, Down.self, Status.self, Verify.self])
 
     struct Bootstrap: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -49,6 +49,30 @@ struct Migrate: AsyncParsableCommand {
                     error ?? "\(outcome.target): \(names.isEmpty ? "nothing to do" : outcome.applied.joined(separator: ", "))")
             }
             if outcomes.contains(where: { $0.error != nil }) { throw ExitCode.failure }
+        }
+    }
+
+    struct Down: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Undo the newest migration of one target, for a step back to the program before. Asks for its name to be typed.",
+            discussion: "Migrations that hold evidence or cells can't be undone.")
+        @Argument(help: "config, or an organization's name.") var target: String
+        @Flag(help: "Print the SQL, and change nothing.") var dryRun = false
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let runner = MigrationRunner(conninfo: try await Settings.read(options.settings).migrationDatabase)
+            let (target, migration) = try await runner.newest(of: target)
+            let sql = migration.down ?? ""
+            if dryRun {
+                options.report(["target": .string("\(target)"), "undoes": .string(migration.name), "sql": .string(sql)], sql)
+                return
+            }
+            let loss = sql.prefix { $0 != "\n" }.drop { "- ".contains($0) }
+            try FileHandle.standardError.write(contentsOf: Data("\(loss) Type \(migration.name) to go on: ".utf8))
+            guard readLine() == migration.name else { throw ValidationError("Nothing was changed: the name was not typed.") }
+            try await runner.down(migration, of: target)
+            options.report(["target": .string("\(target)"), "undone": .string(migration.name)], "\(target): \(migration.name) is undone.")
         }
     }
 
