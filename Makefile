@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-RUN_PACKAGES := libpq-dev libssl-dev postgresql postgresql-contrib
+RUN_PACKAGES := libcurl4-openssl-dev libpq-dev libssl-dev postgresql postgresql-contrib
 TEST_PACKAGES := $(RUN_PACKAGES) python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog chromium chromium-driver
 
 .PHONY: help run build test torture fuzz bench lint format docs clean

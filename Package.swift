@@ -37,7 +37,9 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"]), .brew(["libpq"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
         .target(name: "CMigrations"),
+        .target(name: "CurlClient", dependencies: ["CCurl"], swiftSettings: settings),
         .target(name: "CellCrypto", dependencies: ["COpenSSL"], swiftSettings: settings),
         .target(name: "PostgresClient", dependencies: ["CLibPQ"], swiftSettings: settings),
         .target(
@@ -48,7 +50,7 @@ let package = Package(
         .target(
             name: "Fieldseal",
             dependencies: [
-                "CellCrypto", "Migrations", "PostgresClient",
+                "CellCrypto", "CurlClient", "Migrations", "PostgresClient",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
             ],

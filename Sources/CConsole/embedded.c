@@ -41,6 +41,15 @@ static const unsigned char templates_sheet_mustache[] = {
 static const unsigned char templates_sign_in_mustache[] = {
 #embed "Templates/sign-in.mustache"
 };
+static const unsigned char templates_signed_in_mustache[] = {
+#embed "Templates/signed-in.mustache"
+};
+static const unsigned char templates_sheet_content_mustache[] = {
+#embed "Templates/sheet-content.mustache"
+};
+static const unsigned char templates_sheet_file_mustache[] = {
+#embed "Templates/sheet-file.mustache"
+};
 static const unsigned char messages_de_json[] = {
 #embed "Messages/de.json"
 };
@@ -68,6 +77,9 @@ static const struct console_file files[] = {
     {"Templates/overview.mustache", templates_overview_mustache, sizeof templates_overview_mustache},
     {"Templates/sheet.mustache", templates_sheet_mustache, sizeof templates_sheet_mustache},
     {"Templates/sign-in.mustache", templates_sign_in_mustache, sizeof templates_sign_in_mustache},
+    {"Templates/signed-in.mustache", templates_signed_in_mustache, sizeof templates_signed_in_mustache},
+    {"Templates/sheet-content.mustache", templates_sheet_content_mustache, sizeof templates_sheet_content_mustache},
+    {"Templates/sheet-file.mustache", templates_sheet_file_mustache, sizeof templates_sheet_file_mustache},
     {"Messages/de.json", messages_de_json, sizeof messages_de_json},
     {"Messages/en.json", messages_en_json, sizeof messages_en_json},
     {"console.css", console_css, sizeof console_css},

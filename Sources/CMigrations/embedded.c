@@ -44,6 +44,12 @@ static const unsigned char org_0004[] = {
 static const unsigned char org_0005[] = {
 #embed "../../migrations/org/0005_audit.sql"
 };
+static const unsigned char config_0008[] = {
+#embed "../../migrations/config/0008_issuers.sql"
+};
+static const unsigned char config_0008_down[] = {
+#embed "../../migrations/config/0008_issuers.down.sql"
+};
 static const unsigned char config_0007_down[] = {
 #embed "../../migrations/config/0007_console.down.sql"
 };
@@ -62,6 +68,8 @@ static const struct embedded_file files[] = {
     {"config/0006_chain_and_version.sql", config_0006, sizeof config_0006},
     {"config/0007_console.sql", config_0007, sizeof config_0007},
     {"config/0007_console.down.sql", config_0007_down, sizeof config_0007_down},
+    {"config/0008_issuers.sql", config_0008, sizeof config_0008},
+    {"config/0008_issuers.down.sql", config_0008_down, sizeof config_0008_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},

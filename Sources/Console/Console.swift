@@ -15,13 +15,20 @@ public struct Console: Sendable {
     let baseURL: String
     let files: ConsoleFiles
     let sessions: ConsoleSessions
+    let openID: OpenIDSignIn
+    let doctor: Doctor
 
-    /// - Parameter baseURL: The service's address, without a trailing slash: forms come from there alone.
-    public init(_ deployment: Deployment, baseURL: String) throws {
+    /// - Parameters:
+    ///   - baseURL: The service's address, without a trailing slash: forms come from there alone.
+    ///   - providers: Where people may sign in too.
+    ///   - doctor: Says what needs attention.
+    public init(_ deployment: Deployment, baseURL: String, providers: OpenIDProviders, doctor: Doctor) throws {
         self.deployment = deployment
         self.baseURL = baseURL
         files = try ConsoleFiles()
         sessions = ConsoleSessions(deployment)
+        openID = OpenIDSignIn(deployment, providers: providers)
+        self.doctor = doctor
     }
 
     /// Adds the console's routes.
@@ -32,6 +39,8 @@ public struct Console: Sendable {
         get(router, "") { .redirect("\($0.root)/overview") }
         open(router, .get, "sign-in", signInPage)
         open(router, .post, "sign-in", signIn)
+        open(router, .get, "sign-in/with/:issuer", signInElsewhere)
+        open(router, .get, "sign-in/back", signInFromElsewhere)
         post(router, "sign-out", signOut)
         post(router, "fresh", freshen)
         get(router, "overview", overview)
@@ -159,7 +168,7 @@ public struct Console: Sendable {
             .crossOriginOpenerPolicy: "same-origin",
             .vary: "Accept-Language, Cookie",
         ]
-        if let cookie = reply.cookie { headers[.setCookie] = cookie }
+        for cookie in reply.cookies { headers.append(HTTPField(name: .setCookie, value: cookie)) }
         var status = HTTPResponse.Status.ok
         var body: [UInt8] = []
         switch reply.content {
@@ -221,13 +230,15 @@ struct Reply {
     }
 
     var content: Content
-    var cookie: String?
+    var cookies: [String] = []
 
     static func page(_ template: String, _ values: [String: Any], status: HTTPResponse.Status = .ok) -> Reply {
         Reply(content: .page(template, values, status))
     }
 
-    static func redirect(_ path: String, cookie: String? = nil) -> Reply { Reply(content: .redirect(path), cookie: cookie) }
+    static func redirect(_ path: String, cookie: String? = nil) -> Reply {
+        Reply(content: .redirect(path), cookies: cookie.map { [$0] } ?? [])
+    }
     static func json(_ value: JSONValue) -> Reply { Reply(content: .json(value)) }
 }
 
@@ -269,16 +280,34 @@ struct Visit: Sendable {
 
     static let cookieName = "__Host-fieldseal"
 
-    var cookie: String? {
+    var cookie: String? { cookie(Self.cookieName) }
+
+    /// What a sign-in through a provider is remembered by until the browser comes back from there.
+    static let attemptCookieName = "__Host-fieldseal-attempt"
+
+    func cookie(_ name: String) -> String? {
         for part in (request.headers[.cookie] ?? "").split(separator: ";") {
             let pair = part.trimmingPrefix(" ").split(separator: "=", maxSplits: 1)
-            if pair.count == 2, pair[0] == Self.cookieName, pair[1].utf8.count <= 100 { return String(pair[1]) }
+            if pair.count == 2, pair[0] == name, pair[1].utf8.count <= 500 { return String(pair[1]) }
         }
         return nil
     }
 
     static func cookie(_ token: String?) -> String {
         "\(cookieName)=\(token ?? ""); Path=/; Secure; HttpOnly; SameSite=Strict" + (token == nil ? "; Max-Age=0" : "")
+    }
+
+    /// Lax, since a browser that comes from another site would not send it otherwise.
+    static func attemptCookie(_ value: String?) -> String {
+        "\(attemptCookieName)=\(value ?? ""); Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=\(value == nil ? 0 : OpenIDSignIn.patience)"
+    }
+
+    /// A page of this organization that a form or an address names; the overview for anything else.
+    static func page(_ name: String?) -> String {
+        guard let name, !name.isEmpty, !name.hasPrefix("/"), name.utf8.count <= 200,
+            name.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-/".contains($0)) })
+        else { return "overview" }
+        return name
     }
 
     /// The fields of an `application/x-www-form-urlencoded` body (WHATWG URL section 5.1); a field that comes twice has its last value.

@@ -2,6 +2,7 @@ import CellCrypto
 import Fieldseal
 import Foundation
 import HTTPTypes
+import Mustache
 
 // Settings > Data Management > Data Encryption.
 extension Console {
@@ -59,13 +60,21 @@ extension Console {
     }
 
     @Sendable func showKey(_ visit: Visit) async throws -> Reply {
-        if let reply = requireFresh(visit) { return reply }
+        if let reply = try await requireFresh(visit) { return reply }
         let session = try visit.session()
         let status = try await session.encryptionStatus()
         let key = try await session.retrieveDataEncryptionKey()
         return key.withString { text in
-            guard visit.form["sheet"] != nil else { return .page("key", ["title": visit.text("keyShown"), "key": text]) }
-            return .page("sheet", sheet(text, status, session.organization, visit))
+            guard let wanted = visit.form["sheet"] else { return .page("key", ["title": visit.text("keyShown"), "key": text]) }
+            var values = sheet(text, status, session.organization, visit)
+            guard wanted == "file" else { return .page("sheet", values) }
+            // All in one file, which looks and prints the same wherever it is opened.
+            values["style"] = String(decoding: files.style, as: UTF8.self)
+            let page = files.templates.render(values.merging(visit.common()) { own, _ in own }, withTemplate: "sheet-file") ?? ""
+            return Reply(
+                content: .download(
+                    name: "\(session.organization.name)-key-\(status.keyVersion).html", type: "text/html; charset=utf-8",
+                    Array(page.utf8)))
         }
     }
 
@@ -85,7 +94,7 @@ extension Console {
     }
 
     @Sendable func changeKey(_ visit: Visit) async throws -> Reply {
-        if let reply = requireFresh(visit) { return reply }
+        if let reply = try await requireFresh(visit) { return reply }
         let session = try visit.session()
         do {
             if visit.form["do"] == "rehearse" {
@@ -108,7 +117,7 @@ extension Console {
     }
 
     @Sendable func activate(_ visit: Visit) async throws -> Reply {
-        if let reply = requireFresh(visit) { return reply }
+        if let reply = try await requireFresh(visit) { return reply }
         do {
             try await visit.session().activate(pasted: visit.form["key"] ?? "")
             return .redirect("\(visit.root)/settings/data-encryption?done=activatedDone")

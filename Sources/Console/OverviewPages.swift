@@ -9,15 +9,15 @@ extension Console {
         let isAdministrator = session.caller.role == .systemAdministrator
         var values: [String: Any] = ["title": visit.text("overview"), "mayInspect": isAdministrator]
         var findings: [[String: Any]] = []
-        func say(_ severity: String, _ text: String, _ path: String) {
-            findings.append(["severity": severity, "text": text, "href": "\(visit.root)/\(path)", "link": visit.text("open")])
-        }
         if isAdministrator {
-            let status = try await session.encryptionStatus()
-            if !status.isActive { say("error", visit.text("attentionRequired"), "settings/data-encryption") }
-            if status.isActive, status.copiedOn == nil { say("warning", visit.text("attentionCopied"), "settings/data-encryption") }
-            if status.isActive, status.nextChangeDue < Date() {
-                say("warning", visit.text("attentionDue"), "settings/data-encryption")
+            findings = try await doctor.findings(of: session.organization).map { finding in
+                var values: [String: Any] = [
+                    "severity": finding.severity.rawValue, "text": visit.text(finding.code), "message": finding.message,
+                    "advice": finding.advice,
+                ]
+                // What this console mends itself.
+                if let path = Self.remedies[finding.code] { values["href"] = "\(visit.root)/\(path)" }
+                return values
             }
             let events = try await session.newestSecurityEvents(limit: 200)
             let kind = visit.query("kind") ?? ""
@@ -36,11 +36,22 @@ extension Console {
                     .compare(.init("incomingemailstatus"), .equal, .number("2")),
                     .compare(.init("outgoingemailstatus"), .equal, .number("2")),
                 ]))
-            if failed > 0 { say("warning", "\(failed) \(visit.text("attentionMailboxes"))", "records/mailboxes") }
+            if failed > 0 {
+                findings.append([
+                    "severity": "warning", "text": "\(failed) \(visit.text("attentionMailboxes"))",
+                    "href": "\(visit.root)/records/mailboxes",
+                ])
+            }
         }
         values["findings"] = findings
         return .page("overview", values)
     }
+
+    private static let remedies = [
+        "key-required": "settings/data-encryption", "key-never-copied": "settings/data-encryption",
+        "key-overdue": "settings/data-encryption",
+        "client-not-made-here": "access", "user-not-made-here": "access",
+    ]
 
     @Sendable func exportEvents(_ visit: Visit) async throws -> Reply {
         let session = try visit.session()
@@ -81,7 +92,7 @@ extension Console {
     }
 
     @Sendable func changeAccess(_ visit: Visit) async throws -> Reply {
-        if let reply = requireFresh(visit) { return reply }
+        if let reply = try await requireFresh(visit) { return reply }
         let session = try visit.session()
         let users = ConsoleUsers(deployment)
         let name = visit.form["name"] ?? ""

@@ -1,10 +1,61 @@
 import Fieldseal
+import Foundation
 import HTTPTypes
 
 // Signing in and out, and typing the password again.
 extension Console {
     @Sendable func signInPage(_ visit: Visit) async throws -> Reply {
-        .page("sign-in", ["title": visit.text("signIn"), "then": visit.query("then") ?? "", "name": ""])
+        .page("sign-in", try await signInValues(visit, then: visit.query("then") ?? ""))
+    }
+
+    private func signInValues(_ visit: Visit, then: String, name: String = "", problem: String? = nil) async throws -> [String: Any]
+    {
+        var values: [String: Any] = ["title": visit.text("signIn"), "then": then, "name": name]
+        if let problem { values["problem"] = problem }
+        values["issuers"] = try await issuers(visit, then: Visit.page(then))
+        return values
+    }
+
+    private func issuers(_ visit: Visit, then: String, isFresh: Bool = false) async throws -> [[String: Any]] {
+        guard let organization = visit.organizationRecord else { return [] }
+        return try await openID.offered(organization).map { entry in
+            [
+                "name": entry.name,
+                "href": "\(visit.root)/sign-in/with/\(entry.id.uuidString.lowercased())?then=\(then)\(isFresh ? "&fresh=1" : "")",
+            ]
+        }
+    }
+
+    private func returnAddress(_ visit: Visit) -> String { "\(baseURL)\(visit.root)/sign-in/back" }
+
+    /// Sends the browser to a provider.
+    @Sendable func signInElsewhere(_ visit: Visit) async throws -> Reply {
+        guard let organization = visit.organizationRecord, let issuer = UUID(uuidString: visit.parameter("issuer") ?? "") else {
+            throw FieldsealError(.noResource, "There is nothing at this address.")
+        }
+        let (url, cookie) = try await openID.begin(
+            issuer, then: Visit.page(visit.query("then")), isFresh: visit.query("fresh") == "1", redirectURI: returnAddress(visit),
+            to: organization)
+        return .redirect(url, cookie: Visit.attemptCookie(cookie))
+    }
+
+    /// Takes the browser back from a provider. A page goes on from here, since a browser that was sent here by another site does
+    /// not yet show the new session's cookie.
+    @Sendable func signInFromElsewhere(_ visit: Visit) async throws -> Reply {
+        guard let organization = visit.organizationRecord else { throw FieldsealError(.noResource, "") }
+        do {
+            let names = ["state", "code", "iss", "error"]
+            let answer = names.reduce(into: [String: String]()) { $0[$1] = visit.query($1) }
+            let (token, then) = try await openID.finish(
+                answer, cookie: visit.cookie(Visit.attemptCookieName), redirectURI: returnAddress(visit), to: organization,
+                address: visit.address ?? "", requestID: visit.requestID)
+            if let old = visit.cookie { try await sessions.signOut(old, everywhere: false) }
+            var reply = Reply.page("signed-in", ["title": visit.text("signIn"), "href": "\(visit.root)/\(Visit.page(then))"])
+            reply.cookies = [Visit.cookie(token), Visit.attemptCookie(nil)]
+            return reply
+        } catch let error as FieldsealError where error.code == .accessDenied {
+            return .page("sign-in", try await signInValues(visit, then: "", problem: error.message), status: .forbidden)
+        }
     }
 
     @Sendable func signIn(_ visit: Visit) async throws -> Reply {
@@ -17,13 +68,11 @@ extension Console {
                 requestID: visit.requestID)
             // A session that was there before is not the new one's.
             if let old = visit.cookie { try await sessions.signOut(old, everywhere: false) }
-            let isPath = then.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-/".contains($0)) } && !then.hasPrefix("/")
-            return .redirect("\(visit.root)/\(isPath && !then.isEmpty ? then : "overview")", cookie: Visit.cookie(token))
+            return .redirect("\(visit.root)/\(Visit.page(then))", cookie: Visit.cookie(token))
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
             let status = HTTPResponse.Status(code: error.code == .accessDenied ? 403 : 429)
             return .page(
-                "sign-in",
-                ["title": visit.text("signIn"), "problem": error.message, "then": then, "name": visit.form["name"] ?? ""],
+                "sign-in", try await signInValues(visit, then: then, name: visit.form["name"] ?? "", problem: error.message),
                 status: status)
         }
     }
@@ -41,7 +90,7 @@ extension Console {
                 requestID: visit.requestID)
             return .redirect("\(visit.root)/settings/data-encryption?done=freshDone", cookie: Visit.cookie(new))
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
-            return .page("fresh", ["title": visit.text("freshTitle"), "problem": error.message], status: .forbidden)
+            return try await freshPage(visit, problem: error.message)
         }
     }
 
@@ -52,7 +101,7 @@ extension Console {
     }
 
     @Sendable func changeAccount(_ visit: Visit) async throws -> Reply {
-        if let reply = requireFresh(visit) { return reply }
+        if let reply = try await requireFresh(visit) { return reply }
         guard let signed = visit.signed else { throw FieldsealError(.noResource, "") }
         let factor = SecondFactor(deployment)
         var values: [String: Any] = ["title": visit.text("account"), "role": signed.session.caller.role.rawValue]
@@ -77,7 +126,12 @@ extension Console {
     }
 
     /// The page that asks for the password, unless it was typed a short while ago.
-    func requireFresh(_ visit: Visit) -> Reply? {
-        visit.signed?.isFresh == true ? nil : .page("fresh", ["title": visit.text("freshTitle")], status: .forbidden)
+    func requireFresh(_ visit: Visit) async throws -> Reply? { visit.signed?.isFresh == true ? nil : try await freshPage(visit) }
+
+    private func freshPage(_ visit: Visit, problem: String? = nil) async throws -> Reply {
+        var values: [String: Any] = ["title": visit.text("freshTitle")]
+        if let problem { values["problem"] = problem }
+        values["issuers"] = try await issuers(visit, then: "settings/data-encryption", isFresh: true)
+        return .page("fresh", values, status: .forbidden)
     }
 }

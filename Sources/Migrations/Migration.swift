@@ -35,7 +35,9 @@ public enum MigrationCatalog {
     /// All, in the order of application.
     public static let all: [Migration] = files.compactMap { path, sql -> Migration? in
         let parts = path.split(separator: "/")
-        guard parts.count == 2, !path.hasSuffix(".down.sql"), let scope = Migration.Scope(rawValue: String(parts[0])) else { return nil }
+        guard parts.count == 2, !path.hasSuffix(".down.sql"), let scope = Migration.Scope(rawValue: String(parts[0])) else {
+            return nil
+        }
         let name = String(parts[1].dropLast(".sql".count))
         return Migration(scope: scope, name: name, sql: sql, down: files.first { $0.path == "\(parts[0])/\(name).down.sql" }?.sql)
     }

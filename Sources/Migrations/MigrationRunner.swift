@@ -103,10 +103,12 @@ public struct MigrationRunner: Sendable {
     /// - Throws: ``MigrationError`` when there is no way back from it, the database is newer than the program, or nothing is there.
     public func newest(of name: String) async throws -> (target: MigrationTarget, migration: Migration) {
         let organization = name == "config" ? nil : name
-        guard let status = try await status(organization: organization).first(where: { "\($0.target)" == name }), let last = status.applied.last
+        guard let status = try await status(organization: organization).first(where: { "\($0.target)" == name }),
+            let last = status.applied.last
         else { throw MigrationError.unknownTarget(name) }
         if let problem = status.problem { throw problem }
-        guard let migration = MigrationCatalog.migrations(status.target.scope).first(where: { $0.name == last.name }), migration.down != nil
+        guard let migration = MigrationCatalog.migrations(status.target.scope).first(where: { $0.name == last.name }),
+            migration.down != nil
         else { throw MigrationError.cannotBeUndone(target: name, name: last.name) }
         return (status.target, migration)
     }
@@ -123,7 +125,9 @@ public struct MigrationRunner: Sendable {
                     let ledger = "\(quoteIdentifier(schema)).migration"
                     _ = try connection.query("DELETE FROM \(ledger) WHERE name = $1", [.text(migration.name)])
                     _ = try connection.query(
-                        "UPDATE config.organization SET schema_version = (SELECT max(name) FROM \(ledger)) WHERE organization_id = $1", [.uuid(id)])
+                        """
+                        UPDATE config.organization SET schema_version = (SELECT max(name) FROM \(ledger)) WHERE organization_id = $1
+                        """, [.uuid(id)])
                 }
                 _ = try connection.query(
                     "DELETE FROM config.migration WHERE scope = $1 AND organization_id IS NOT DISTINCT FROM $2 AND name = $3",
@@ -187,7 +191,9 @@ public struct MigrationRunner: Sendable {
     }
 
     /// What was applied to a target, which nobody else migrates until the transaction ends.
-    private static func lockedLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws -> [AppliedMigration] {
+    private static func lockedLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws
+        -> [AppliedMigration]
+    {
         try becomeOwner(on: connection)
         _ = try connection.query("SELECT pg_advisory_xact_lock(\(lockClass), hashtext($1))", [.text("\(target)")])
         try prepareLedger(of: target, on: connection)

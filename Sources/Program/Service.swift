@@ -33,9 +33,14 @@ struct Service: Sendable {
             conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy,
             sharedConnections: Self.sharedConnections)
         try await check(deployment, allowSuperuser: allowSuperuser)
-        let tokens = TokenIssuer(deployment, baseURL: settings.baseURL)
+        let providers = OpenIDProviders(authorityFile: settings.issuerAuthorityFile)
+        let tokens = TokenIssuer(deployment, baseURL: settings.baseURL, providers: providers)
         try await tokens.prepare()
-        let console = try Console(deployment, baseURL: settings.baseURL)
+        let console = try Console(
+            deployment, baseURL: settings.baseURL, providers: providers,
+            doctor: Doctor(
+                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
+                kekCopyFile: settings.kekCopyFile))
         let running = Countdown(settings.httpPort == nil ? 1 : 2, then: onRunning)
         let certificates = try NIOSSLCertificate.fromPEMFile(settings.certificateFile)
         let privateKey = try NIOSSLPrivateKey(file: settings.privateKeyFile, format: .pem)

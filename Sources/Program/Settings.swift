@@ -12,6 +12,8 @@ struct Settings: Sendable {
     var migrationDatabase = ""
     var connections = 16
     var kekFile = ""
+    /// Nil where nobody says that there is a copy.
+    var kekCopyFile: String?
     var baseURL = ""
     var httpsHost = "::"
     var httpsPort = 8443
@@ -20,6 +22,8 @@ struct Settings: Sendable {
     var httpHost = "::"
     /// Nil for no listener without TLS.
     var httpPort: Int?
+    /// PEM certificates of the authorities of trusted OpenID providers; nil for the system's.
+    var issuerAuthorityFile: String?
     var logLevel = Logger.Level.info
     var policy = KeyPolicy()
     var limits = APILimits()
@@ -62,6 +66,7 @@ struct Settings: Sendable {
         text("migrationDatabase", &migrationDatabase)
         try number("connections", &connections, 2...1_000)
         text("kekFile", &kekFile)
+        kekCopyFile = reader.string(forKey: "kekCopyFile")
         text("baseURL", &baseURL)
         text("https.host", &httpsHost)
         try number("https.port", &httpsPort, 0...65_535)
@@ -72,6 +77,7 @@ struct Settings: Sendable {
             guard (0...65_535).contains(port) else { throw SettingsError.outOfRange("http.port", 0...65_535) }
             httpPort = port
         }
+        issuerAuthorityFile = reader.string(forKey: "issuers.authorityFile")
         let level = reader.string(forKey: "log.level", default: logLevel.rawValue)
         guard let known = Logger.Level(rawValue: level) else { throw SettingsError.unknownLevel(level) }
         logLevel = known
@@ -96,8 +102,9 @@ struct Settings: Sendable {
 
     /// Every key that a file may have.
     static let keys: Set<String> = [
-        "database", "migrationDatabase", "connections", "kekFile", "baseURL", "https.host", "https.port",
-        "https.certificateFile", "https.privateKeyFile", "http.host", "http.port", "log.level", "keys.iterations",
+        "database", "migrationDatabase", "connections", "kekFile", "kekCopyFile", "baseURL", "https.host", "https.port",
+        "https.certificateFile", "https.privateKeyFile", "http.host", "http.port", "issuers.authorityFile", "log.level",
+        "keys.iterations",
         "keys.changeQuota", "keys.quotaSeconds", "keys.patienceSeconds", "limits.headSeconds", "limits.bodySeconds",
         "limits.idleSeconds",
         "limits.connections", "limits.requests",

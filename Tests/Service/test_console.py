@@ -1,6 +1,7 @@
 """The console in a real Chromium: signing in, the encryption page, records, and what an attacker would try."""
 
 import base64
+import concurrent.futures
 import hmac
 import html
 import json
@@ -157,6 +158,10 @@ def test_a_change_is_seen_while_it_runs_and_the_key_is_copied_out(console, brows
     wait(browser, lambda d: "A-ke" in main(d))
     sheet = main(browser)
     assert "exclamation mark" in sheet and console.sql("SELECT fingerprint FROM org_contoso.encryption")[0][0] in sheet
+    session, csrf = visitor(console)
+    file = session.post(f"{console.pages}/settings/data-encryption/key", {"csrf": csrf, "sheet": "file"})
+    assert file.headers["Content-Disposition"].startswith('attachment; filename="contoso-key-') and file.headers["Cache-Control"] == "no-store"
+    assert "A-ke" in file.text and "exclamation mark" in file.text and "http" not in file.text, "the file needs nothing else"
     browser.get(f"{console.pages}/settings/data-encryption")
     browser.find_element(By.CSS_SELECTOR, "button[value=rehearse]").click()
     says(browser, "Nothing was changed.")
@@ -184,6 +189,18 @@ def test_a_lost_key_is_activated_by_what_the_page_says():
             press(driver, By.CSS_SELECTOR, "form[action$=activate] button")
             says(driver, "encryption is active")
             assert deployment.is_active()
+            # The whole of config, with everybody's sign-in (docs/console.md).
+            deployment.sql("SET fieldseal.maintenance = 'on'; DROP SCHEMA config CASCADE")
+            deployment.run("migrate", "up")
+            deployment.run("org", "attach", "contoso")
+            deployment.dev["console"] = {"username": "ada", "password": "ada's own password"}
+            deployment.run("user", "add", "ada", "--role", "System Administrator", stdin="ada's own password\n")
+            sign_in(driver, deployment)
+            press(driver, By.CSS_SELECTOR, ".findings a")
+            driver.find_element(By.NAME, "key").send_keys("Lost-and-found-'1'-key")
+            press(driver, By.CSS_SELECTOR, "form[action$=activate] button")
+            says(driver, "encryption is active")
+            assert deployment.sql("SELECT count(*) FROM config.organization_key") == [(1,)]
         finally:
             driver.quit()
     finally:
@@ -281,6 +298,18 @@ def test_one_time_passwords_are_turned_on_taken_once_and_done_without(console):
     assert answer.status_code == 200
 
 
+def test_the_overview_says_what_the_doctor_finds(console):
+    session, _ = visitor(console)
+    assert "A fence of the database is switched off." not in session.get(f"{console.pages}/overview").text
+    console.sql("SET fieldseal.maintenance = 'on'; ALTER TABLE org_contoso.queue DISABLE TRIGGER keeps_id")
+    try:
+        assert "A fence of the database is switched off." in session.get(f"{console.pages}/overview").text
+        german = session.get(f"{console.pages}/overview", headers={"Accept-Language": "de"}).text
+        assert "Ein Zaun der Datenbank ist abgeschaltet." in german and "org_contoso.queue.keeps_id" in german
+    finally:
+        console.sql("ALTER TABLE org_contoso.queue ENABLE TRIGGER keeps_id")
+
+
 def test_it_speaks_german(console):
     session, _ = visitor(console)
     page = session.get(f"{console.pages}/overview", headers={"Accept-Language": "fr;q=0.9, de-CH;q=0.8, en;q=0.1"}).text
@@ -323,6 +352,26 @@ def test_it_is_worked_by_the_keyboard_alone(console):
         says(driver, "Nothing was changed.")
     finally:
         driver.quit()
+
+
+def test_at_200_percent_nothing_is_lost(console, browser):
+    """Zoomed as by the browser's own menu (WCAG 2.2, 1.4.4): everything is there, and nothing sticks out to the side."""
+    id = console.create("mailboxes", {"name": "zoomed " * 10, "password": "x"})
+    browser.set_window_size(1280, 900)
+    for page in ["overview", "settings/data-encryption", "records/mailboxes", f"records/mailboxes/{id}", "audit", "access", "account"]:
+        browser.get(f"{console.pages}/{page}")
+        plain = main(browser)
+        # A window of half as many CSS pixels, each twice as large, is what zooming makes of it.
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 640, "height": 450, "deviceScaleFactor": 2, "mobile": False})
+        assert browser.execute_script("return [innerWidth, devicePixelRatio]") == [640, 2]
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 640, page
+        assert main(browser).split() == plain.split(), page
+        for element in browser.find_elements(By.CSS_SELECTOR, "main button, main input:not([type=hidden]), main a"):
+            box = element.rect
+            inside = browser.execute_script("return !!arguments[0].closest('.scroll')", element)
+            assert inside or box["x"] >= 0 and box["x"] + box["width"] <= 640, (page, element.get_attribute("outerHTML"))
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    console.request("DELETE", f"mailboxes({id})")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -477,6 +526,18 @@ def test_sign_in_is_locked_after_ten_failures_for_that_name_alone(console):
     session = requests.Session()
     session.verify, session.trust_env = console.dev["caFile"], False
     session.headers.update({"Origin": console.dev["baseURL"], "Accept-Language": "en"})
-    codes = [session.post(f"{console.pages}/sign-in", {"name": "nobody", "password": "x"}).status_code for _ in range(11)]
+    took = []
+    codes = []
+    for _ in range(11):
+        began = time.monotonic()
+        codes.append(session.post(f"{console.pages}/sign-in", {"name": "nobody", "password": "x"}).status_code)
+        took.append(time.monotonic() - began)
     assert codes == [403] * 10 + [429]
+    # Each failure makes the next attempt wait longer.
+    assert all(seconds >= wait for seconds, wait in zip(took[3:10], [0.1, 0.2, 0.4, 0.8, 1.6, 2, 2])), took
+    # Many at once are no more than one at a time.
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        at_once = list(pool.map(lambda _: requests.post(
+            f"{console.pages}/sign-in", {"name": "anybody", "password": "x"}, verify=console.dev["caFile"], headers={"Origin": console.dev["baseURL"]}).status_code, range(60)))
+    assert set(at_once) == {403, 429} and at_once.count(403) <= 10
     assert visitor(console)[1]

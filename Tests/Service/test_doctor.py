@@ -1,6 +1,8 @@
 """`fieldseal doctor`: silent about what is well, and for each thing that is wrong a finding with the next step."""
 
 import json
+import pathlib
+import tempfile
 
 import pytest
 
@@ -72,6 +74,28 @@ def test_a_folder_that_others_may_write_to(own_service):
     assert set(doctor(own_service)) == {"kek-folder-writable"}
     own_service.home.chmod(0o755)
     assert doctor(own_service) == {}
+
+
+def test_the_copy_of_the_key_encryption_key(own_service):
+    own_service.key()
+    original = own_service.home / "kek"
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        copy = pathlib.Path(elsewhere) / "kek"
+
+        def found(path):
+            findings = json.loads(own_service.run("doctor", "--json", check=False, FIELDSEAL_KEK_COPY_FILE=str(path)).stdout)["findings"]
+            return [f["code"] for f in findings]
+
+        assert found(copy) == ["kek-copy-unusable"]
+        copy.write_bytes(original.read_bytes())
+        copy.chmod(0o644)
+        assert found(copy) == ["kek-copy-unusable"]
+        copy.chmod(0o400)
+        assert found(copy) == []
+        assert found(original) == ["kek-copy-nearby"]
+        copy.unlink()
+        own_service.run("kek", "create", str(copy))
+        assert found(copy) == ["kek-copy-differs"]
 
 
 def test_a_lost_key_and_a_cell_that_does_not_open(own_service):

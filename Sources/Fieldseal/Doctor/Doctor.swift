@@ -6,19 +6,24 @@ import PostgresClient
 /// Walks a deployment and says what is wrong.
 public struct Doctor: Sendable {
     private let deployment: Deployment
-    /// Reads what only an owner or a superuser may see; the service's own connection otherwise.
+    /// Reads what only an owner or a superuser may see.
     private let administrativeConninfo: String
     private let kekFile: String
+    private let kekCopyFile: String?
     private let allowedLag: Int
 
     /// - Parameters:
     ///   - administrativeConninfo: The connection string that migrations use.
     ///   - kekFile: The path of the key-encryption key.
+    ///   - kekCopyFile: The path of its copy, where the deployment says that there is one.
     ///   - allowedLag: How far a replica may be behind, in MiB of write-ahead log.
-    public init(_ deployment: Deployment, administrativeConninfo: String, kekFile: String, allowedLag: Int = 64) {
+    public init(
+        _ deployment: Deployment, administrativeConninfo: String, kekFile: String, kekCopyFile: String?, allowedLag: Int = 64
+    ) {
         self.deployment = deployment
         self.administrativeConninfo = administrativeConninfo
         self.kekFile = kekFile
+        self.kekCopyFile = kekCopyFile
         self.allowedLag = allowedLag
     }
 
@@ -28,8 +33,9 @@ public struct Doctor: Sendable {
     /// - Throws: ``PostgresError`` when the database can't be reached.
     public func findings(opensCells: Bool) async throws -> [Finding] {
         var findings = try await deployment.pool.withConnection { try service(on: $0) }
-        findings += try await migrations() + kekFolder()
-        let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
+        findings += try await migrations() + keyEncryptionKey()
+        let connection = try await PostgresConnection.connect(
+            administrativeConninfo, applicationName: "fieldseal doctor")
         findings += try await connection.run { connection in
             try server(on: connection) + replicas(on: connection) + config(on: connection)
         }
@@ -40,7 +46,20 @@ public struct Doctor: Sendable {
             if opensCells { findings += try await cells(of: organization) }
         }
         await connection.close()
-        return findings.sorted { ($1.severity, $0.subject, $0.code) < ($0.severity, $1.subject, $1.code) }
+        return Self.sorted(findings)
+    }
+
+    /// What the service's own role sees of the deployment and of one organization: nothing of the others.
+    public func findings(of organization: Organization) async throws -> [Finding] {
+        let seen = try await deployment.pool.withConnection { connection in
+            try service(on: connection) + server(on: connection) + config(on: connection) + fences(of: organization, on: connection)
+        }
+        let mine = seen.filter { $0.subject == organization.name || $0.subject == Finding.deployment }
+        return Self.sorted(try await mine + keyEncryptionKey() + key(of: organization))
+    }
+
+    private static func sorted(_ findings: [Finding]) -> [Finding] {
+        findings.sorted { ($1.severity, $0.subject, $0.code) < ($0.severity, $1.subject, $1.code) }
     }
 
     // MARK: The deployment
@@ -76,17 +95,42 @@ public struct Doctor: Sendable {
         return findings
     }
 
-    /// Whether somebody else could put another key-encryption key in the place of ours. Its own mode is checked at every start.
-    private func kekFolder() throws -> [Finding] {
+    /// Whether somebody else could put another key-encryption key in the place of ours, and whether its copy is one. Its own mode is
+    /// checked at every start.
+    private func keyEncryptionKey() throws -> [Finding] {
+        var findings: [Finding] = []
         let folder = URL(fileURLWithPath: kekFile).deletingLastPathComponent().path
         let mode = try FileManager.default.attributesOfItem(atPath: folder)[.posixPermissions] as? Int ?? 0
         // The sticky bit keeps others from replacing a file that is not theirs.
-        guard mode & 0o022 != 0, mode & 0o1000 == 0 else { return [] }
-        return [
-            Finding(
-                .error, "kek-folder-writable", "others may write to \(folder), and so replace the key-encryption key",
-                advice: "chmod go-w \(folder)")
-        ]
+        if mode & 0o022 != 0, mode & 0o1000 == 0 {
+            findings.append(
+                Finding(
+                    .error, "kek-folder-writable", "others may write to \(folder), and so replace the key-encryption key",
+                    advice: "chmod go-w \(folder)"))
+        }
+        guard let kekCopyFile else { return findings }
+        do {
+            let copy = try KeyEncryptionKeyFile.read(kekCopyFile)
+            if copy.id != deployment.kek.id {
+                findings.append(
+                    Finding(
+                        .error, "kek-copy-differs", "\(kekCopyFile) is another key-encryption key than \(kekFile)",
+                        advice: "copy the one that opens the keys of this deployment"))
+            } else if try Self.device(kekCopyFile) == Self.device(kekFile) {
+                findings.append(
+                    Finding(
+                        .warning, "kek-copy-nearby", "\(kekCopyFile) is on the same file system as the key-encryption key itself",
+                        advice: "keep the copy where it survives the loss of the other"))
+            }
+        } catch let problem as KeyEncryptionKeyFile.Problem {
+            findings.append(Finding(.error, "kek-copy-unusable", "\(problem)", advice: "copy the key-encryption key again"))
+        }
+        return findings
+    }
+
+    private static func device(_ path: String) throws -> Int? {
+        let target = URL(filePath: path).resolvingSymlinksInPath().path
+        return try FileManager.default.attributesOfItem(atPath: target)[.systemNumber] as? Int
     }
 
     private func migrations() async throws -> [Finding] {

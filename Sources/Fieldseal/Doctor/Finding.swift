@@ -16,15 +16,17 @@ public struct Finding: Sendable, Equatable {
     public let severity: Severity
     /// A name for programs, which stays the same.
     public let code: String
-    /// What it is about: `deployment`, or an organization's name.
+    /// What it is about: ``deployment``, a replica's name, or an organization's.
     public let subject: String
     public let message: String
     /// The next step.
     public let advice: String
 
+    static let deployment = "deployment"
+
     /// Something about the deployment as a whole.
     init(_ severity: Severity, _ code: String, _ message: String, advice: String) {
-        self.init(severity, code, "deployment", message, advice: advice)
+        self.init(severity, code, Self.deployment, message, advice: advice)
     }
 
     init(_ severity: Severity, _ code: String, _ subject: String, _ message: String, advice: String) {

@@ -136,6 +136,7 @@ public struct ClientRegistry: Sendable {
         requestID: String?
     ) async throws -> Bool {
         let failures = FailedSignIns(account: "client:\(clientID)", address: address, policy: deployment.policy)
+        try await failures.slowDown(deployment.pool)
         return try await deployment.pool.withConnection { connection in
             try failures.check(on: connection)
             let (name, isRight) = try isRight(secret, for: clientID, of: organization, on: connection)

@@ -34,9 +34,36 @@ public struct ConsoleSessions: Sendable {
     public func signIn(
         _ name: String, password: String, code: String = "", to organization: Organization, address: String, requestID: String
     ) async throws -> String {
-        try await deployment.pool.withConnection { connection in
+        try await failures(of: name, organization, address).slowDown(deployment.pool)
+        return try await deployment.pool.withConnection { connection in
             let user = try verify(name, password, code, in: organization, address: address, requestID: requestID, on: connection)
             return try begin(user.id, address, on: connection)
+        }
+    }
+
+    /// Signs a person in whom a provider vouches for.
+    ///
+    /// - Parameters:
+    ///   - provider: Its name, for the record.
+    ///   - isFresh: Whether the person proved himself to the provider just now.
+    func signIn(
+        _ id: UUID, through provider: String, isFresh: Bool, to organization: Organization, address: String, requestID: String
+    ) async throws -> String {
+        try await deployment.pool.withConnection { connection in
+            let rows = try connection.query(
+                "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1 AND u.organization_id = $2 AND u.disabled_on IS NULL",
+                [.uuid(id), .uuid(organization.id)])
+            guard let user = try rows.first.flatMap(users.row) else {
+                throw FieldsealError(.accessDenied, "This person was disabled here.")
+            }
+            let caller = Caller(
+                actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
+                requestID: requestID)
+            return try connection.transaction {
+                try SecurityEvent(.signedIn, .succeeded, details: "through \(provider)")
+                    .insert(for: organization, by: caller, under: deployment.kek, on: connection)
+                return try begin(user.id, address, isFresh: isFresh, on: connection)
+            }
         }
     }
 
@@ -44,7 +71,7 @@ public struct ConsoleSessions: Sendable {
     public func freshen(
         _ token: String, password: String, organization: Organization, address: String, requestID: String
     ) async throws -> String {
-        try await deployment.pool.withConnection { connection in
+        return try await deployment.pool.withConnection { connection in
             guard let (user, _) = try find(token, organization.name, on: connection) else { throw Self.denied }
             _ = try verify(user.name, password, nil, in: organization, address: address, requestID: requestID, on: connection)
             _ = try connection.query("DELETE FROM config.console_session WHERE token_hash = $1", [.bytes(try hash(token))])
@@ -78,6 +105,11 @@ public struct ConsoleSessions: Sendable {
 
     private static let denied = FieldsealError(.accessDenied, "The name, the password or the one-time password is wrong.")
 
+    private func failures(of name: String, _ organization: Organization, _ address: String) -> FailedSignIns {
+        FailedSignIns(
+            account: "user:\(organization.id.text):\(name.lowercased().prefix(100))", address: address, policy: deployment.policy)
+    }
+
     private func verify(
         _ name: String,
         _ password: String,
@@ -87,8 +119,9 @@ public struct ConsoleSessions: Sendable {
         requestID: String,
         on connection: isolated PostgresConnection
     ) throws -> ConsoleUsers.Row {
-        let failures = FailedSignIns(
-            account: "user:\(organization.id.text):\(name.lowercased().prefix(100))", address: address, policy: deployment.policy)
+        let failures = failures(of: name, organization, address)
+        try failures.begin(on: connection)
+        defer { try? failures.end(on: connection) }
         try failures.check(on: connection)
         let rows = try connection.query(
             """
@@ -116,14 +149,18 @@ public struct ConsoleSessions: Sendable {
         return user
     }
 
-    private func begin(_ user: UUID, _ address: String, on connection: isolated PostgresConnection) throws -> String {
+    private func begin(_ user: UUID, _ address: String, isFresh: Bool = true, on connection: isolated PostgresConnection) throws
+        -> String
+    {
         let token = Data(try randomBytes(count: 32)).base64URL
         _ = try connection.query(
             "DELETE FROM config.console_session WHERE used_on < now() - $1 * interval '1 second' OR created_on < now() - $2 * interval '1 second'",
             [.double(Double(Self.idleLimit)), .double(Double(Self.absoluteLimit))])
         _ = try connection.query(
-            "INSERT INTO config.console_session (token_hash, user_id, address) VALUES ($1, $2, $3)",
-            [.bytes(try hash(token)), .uuid(user), .text(address)])
+            """
+            INSERT INTO config.console_session (token_hash, user_id, address, fresh_on)
+            VALUES ($1, $2, $3, CASE WHEN $4 THEN now() ELSE '-infinity' END)
+            """, [.bytes(try hash(token)), .uuid(user), .text(address), .bool(isFresh)])
         return token
     }
 

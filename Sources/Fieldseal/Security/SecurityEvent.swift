@@ -24,6 +24,9 @@ public struct SecurityEvent: Sendable {
         case userReset = "user reset"
         case secondFactorOn = "one-time passwords turned on"
         case secondFactorOff = "one-time passwords turned off"
+        case issuerAdded = "issuer trusted"
+        case issuerRemoved = "issuer not trusted any more"
+        case identityLinked = "identity linked"
         case clientAdded = "client added"
         case clientDisabled = "client disabled"
     }

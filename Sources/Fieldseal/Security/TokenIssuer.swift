@@ -39,9 +39,13 @@ public final class TokenIssuer: Sendable {
         var readOn: ContinuousClock.Instant?
     }
 
-    public init(_ deployment: Deployment, baseURL: String) {
+    private let providers: OpenIDProviders
+
+    /// - Parameter providers: Whose tokens are taken too, where an organization trusts them.
+    public init(_ deployment: Deployment, baseURL: String, providers: OpenIDProviders) {
         self.deployment = deployment
         self.baseURL = baseURL
+        self.providers = providers
     }
 
     /// The issuer that stands in an organization's tokens.
@@ -72,6 +76,9 @@ public final class TokenIssuer: Sendable {
         {
             return known.client
         }
+        if let other = OpenIDProviders.claimedIssuer(of: token), !other.hasPrefix("\(baseURL)/") {
+            return try await client(of: token, from: other, for: organization)
+        }
         let header = try Self.header(of: token)
         // The library would take the algorithm from the header; here there is one.
         guard header.alg == "ES256" else { throw Self.refused("is not signed with ES256") }
@@ -89,6 +96,19 @@ public final class TokenIssuer: Sendable {
         verified.withLock { tokens in
             if tokens.count >= Self.verifiedLimit { tokens.removeAll() }
             tokens[digest] = Verified(client: client, organization: organization, kid: header.kid, expiresOn: claims.exp.value)
+        }
+        return client
+    }
+
+    /// The client that a token of a trusted provider stands for.
+    private func client(of token: String, from issuer: String, for name: String) async throws -> UUID {
+        let issuers = TrustedIssuers(deployment)
+        guard let entry = try await issuers.list(named: name).first(where: { $0.issuer == issuer && $0.isHonoured }) else {
+            throw Self.refused("is from an issuer that is not trusted here")
+        }
+        let claims = try await providers.verify(token, issuer: issuer, audience: audience(name))
+        guard let subject = claims[entry.claim], case .client(let client)? = try await issuers.link(of: subject, at: entry) else {
+            throw Self.refused("is for somebody who is no client here")
         }
         return client
     }

@@ -19,7 +19,7 @@ struct DoctorCommand: AsyncParsableCommand {
         let (deployment, settings) = try await options.deployment()
         let findings = try await Doctor(
             deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
-            allowedLag: replicaLag
+            kekCopyFile: settings.kekCopyFile, allowedLag: replicaLag
         )
         .findings(opensCells: deep)
         options.report(

@@ -54,8 +54,8 @@ struct Migrate: AsyncParsableCommand {
 
     struct Down: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Undo the newest migration of one target, for a step back to the program before. Asks for its name to be typed.",
-            discussion: "Migrations that hold evidence or cells can't be undone.")
+            abstract: "Undo the newest migration of one target, for a step back to the program before.",
+            discussion: "Asks for the migration's name to be typed. Those that hold evidence or cells can't be undone.")
         @Argument(help: "config, or an organization's name.") var target: String
         @Flag(help: "Print the SQL, and change nothing.") var dryRun = false
         @OptionGroup var options: CommandOptions
@@ -72,7 +72,8 @@ struct Migrate: AsyncParsableCommand {
             try FileHandle.standardError.write(contentsOf: Data("\(loss) Type \(migration.name) to go on: ".utf8))
             guard readLine() == migration.name else { throw ValidationError("Nothing was changed: the name was not typed.") }
             try await runner.down(migration, of: target)
-            options.report(["target": .string("\(target)"), "undone": .string(migration.name)], "\(target): \(migration.name) is undone.")
+            options.report(
+                ["target": .string("\(target)"), "undone": .string(migration.name)], "\(target): \(migration.name) is undone.")
         }
     }
 

@@ -1,0 +1,139 @@
+public import CCurl
+
+/// One easy handle of libcurl: a connection to one server that is kept between transfers.
+///
+/// Every call blocks its thread. A handle is used by one thread at a time; nothing here is shared.
+public final class CurlHandle {
+    private let handle: UnsafeMutableRawPointer
+    private var lists: [UnsafeMutablePointer<curl_slist>?] = []
+    private let errorBuffer: UnsafeMutablePointer<CChar>
+
+    private static let start: CURLcode = curl_start()
+
+    /// - Throws: ``CurlError`` when there is no memory for one.
+    public init() throws(CurlError) {
+        guard Self.start == CURLE_OK, let handle = curl_easy_init() else {
+            throw CurlError(code: CURLE_FAILED_INIT, reason: "libcurl can't be started")
+        }
+        self.handle = handle
+        errorBuffer = .allocate(capacity: Int(CURL_ERROR_SIZE))
+        errorBuffer.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
+        prepare()
+    }
+
+    deinit {
+        curl_easy_cleanup(handle)
+        for list in lists { curl_slist_free_all(list) }
+        errorBuffer.deallocate()
+    }
+
+    /// Takes all options back; the connection stays.
+    public func reset() {
+        curl_easy_reset(handle)
+        for list in lists { curl_slist_free_all(list) }
+        lists = []
+        prepare()
+    }
+
+    private func prepare() {
+        // Timeouts without signals, for a program of many threads.
+        set(CURLOPT_NOSIGNAL, 1)
+        curl_set_pointer(handle, CURLOPT_ERRORBUFFER, errorBuffer)
+    }
+
+    /// A number, or 1 and 0 for on and off.
+    public func set(_ option: CURLoption, _ value: Int) { curl_set_long(handle, option, value) }
+    /// libcurl copies the text.
+    public func set(_ option: CURLoption, _ value: String) { curl_set_string(handle, option, value) }
+
+    /// libcurl copies the bytes up to the zero that ends them; the caller wipes its own.
+    public func set(_ option: CURLoption, bytes: UnsafeRawBufferPointer) {
+        curl_set_string(handle, option, bytes.baseAddress?.assumingMemoryBound(to: CChar.self))
+    }
+
+    /// A list of lines, such as request headers or recipients.
+    public func set(_ option: CURLoption, _ lines: [String]) {
+        let list = lines.reduce(nil as UnsafeMutablePointer<curl_slist>?) { curl_slist_append($0, $1) }
+        lists.append(list)
+        curl_set_list(handle, option, list)
+    }
+
+    /// The number of an answer: an HTTP status, or an SMTP reply code.
+    public var responseCode: Int {
+        var code = 0
+        curl_get_long(handle, CURLINFO_RESPONSE_CODE, &code)
+        return code
+    }
+
+    /// Runs the transfer.
+    ///
+    /// - Parameters:
+    ///   - body: What is sent, for uploads.
+    ///   - limit: Bytes that are taken at most, body and headers each.
+    /// - Returns: The body, and the header lines: of HTTP, or what a mail server answered outside of literals.
+    /// - Throws: ``CurlError``.
+    public func perform(sending body: [UInt8]? = nil, limit: Int) throws(CurlError) -> (body: [UInt8], headers: [UInt8]) {
+        let received = Received(limit: limit)
+        let headers = Received(limit: limit)
+        let sent = body.map(Sent.init)
+        errorBuffer[0] = 0
+        let code = withExtendedLifetime((received, headers, sent)) {
+            curl_set_transfer(handle, CURLOPT_WRITEFUNCTION, takeBytes)
+            curl_set_pointer(handle, CURLOPT_WRITEDATA, Unmanaged.passUnretained(received).toOpaque())
+            curl_set_transfer(handle, CURLOPT_HEADERFUNCTION, takeBytes)
+            curl_set_pointer(handle, CURLOPT_HEADERDATA, Unmanaged.passUnretained(headers).toOpaque())
+            if let sent {
+                curl_set_transfer(handle, CURLOPT_READFUNCTION, giveBytes)
+                curl_set_pointer(handle, CURLOPT_READDATA, Unmanaged.passUnretained(sent).toOpaque())
+                curl_set_size(handle, CURLOPT_INFILESIZE_LARGE, curl_off_t(sent.bytes.count))
+            }
+            return curl_easy_perform(handle)
+        }
+        guard !received.isFull, !headers.isFull else { throw .tooLarge }
+        guard code == CURLE_OK else {
+            let detail = String(cString: errorBuffer)
+            throw CurlError(code: code, reason: detail.isEmpty ? String(cString: curl_easy_strerror(code)) : detail)
+        }
+        return (received.bytes, headers.bytes)
+    }
+}
+
+private final class Received {
+    var bytes: [UInt8] = []
+    var isFull = false
+    let limit: Int
+
+    init(limit: Int) { self.limit = limit }
+}
+
+private final class Sent {
+    let bytes: [UInt8]
+    var offset = 0
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+}
+
+private func takeBytes(_ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?) -> Int
+{
+    guard let bytes, let context else { return 0 }
+    let received = Unmanaged<Received>.fromOpaque(context).takeUnretainedValue()
+    guard received.bytes.count + size * count <= received.limit else {
+        received.isFull = true
+        return 0
+    }
+    received.bytes.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: size * count))
+    return size * count
+}
+
+private func giveBytes(_ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?) -> Int
+{
+    guard let bytes, let context else { return 0 }
+    let sent = Unmanaged<Sent>.fromOpaque(context).takeUnretainedValue()
+    let length = min(size * count, sent.bytes.count - sent.offset)
+    sent.bytes.withUnsafeBytes { source in
+        UnsafeMutableRawBufferPointer(start: bytes, count: length)
+            .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[sent.offset..<sent.offset + length]))
+    }
+    sent.offset += length
+    return length
+}

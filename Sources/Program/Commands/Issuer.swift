@@ -1,0 +1,95 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+
+/// The OpenID providers that an organization trusts.
+struct Issuer: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Trust OpenID providers, and say who of theirs is who here.",
+        subcommands: [Add.self, List.self, Link.self, Remove.self])
+
+    struct Add: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Trust a provider; the secret that this service has there comes from the terminal or standard input.",
+            discussion: "There, register https://…/ORGANIZATION/sign-in/back as the redirect URI.")
+        @Argument(help: "What people call it.") var name: String
+        @Option(help: ArgumentHelp("Its issuer identifier.", valueName: "url")) var issuer: String
+        @Option(help: ArgumentHelp("This service's name there.", valueName: "id")) var clientID: String
+        @Option(help: "The claim that says who somebody is: \(TrustedIssuers.claims.joined(separator: ", ")).") var claim = "sub"
+        @Flag(help: "This service has no secret there, only PKCE.") var isPublic = false
+        @Option(help: ArgumentHelp("Read the secret from this file (mode 0400 or 0600).", valueName: "file"))
+        var secretFile: String?
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, settings) = try await options.deployment()
+            let session = try await organization.session(deployment)
+            let secret = isPublic ? nil : try SecretInput.read(prompt: "Client secret", file: secretFile)
+            try await TrustedIssuers(deployment).add(
+                name: name, issuer: issuer, clientID: clientID, secret: secret, claim: claim, by: session)
+            let address = "\(settings.baseURL)/\(session.organization.name)/sign-in/back"
+            options.report(
+                ["name": .string(name), "issuer": .string(issuer), "redirectURI": .string(address)],
+                "People may sign in with \(name) once they are linked. There, register the redirect URI \(address).")
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the providers.")
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment()
+            let entries = try await TrustedIssuers(deployment).list(organization.session(deployment).organization)
+            options.report(
+                .array(
+                    entries.map { entry in
+                        [
+                            "name": .string(entry.name), "issuer": .string(entry.issuer), "clientId": .string(entry.clientID),
+                            "claim": .string(entry.claim), "honoured": .bool(entry.isHonoured),
+                        ]
+                    }),
+                entries.isEmpty
+                    ? "None yet: fieldseal issuer add."
+                    : entries.map { entry in
+                        "\(entry.name)  \(entry.issuer)  as \(entry.clientID), by \(entry.claim)"
+                            + (entry.isHonoured ? "" : "  not made by this service: not honoured")
+                    }.joined(separator: "\n"))
+        }
+    }
+
+    struct Link: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say that somebody of a provider is a person of the console, or a client of the Web API.")
+        @Argument(help: "The provider.") var name: String
+        @Argument(help: "The claim's value there.") var subject: String
+        @Option(help: "The person.") var user: String?
+        @Option(help: "The client, by name or id.") var client: String?
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment()
+            try await TrustedIssuers(deployment).link(
+                subject, of: name, user: user, client: client, by: organization.session(deployment))
+            options.report(
+                ["subject": .string(subject), "is": .string(user ?? client ?? "")],
+                "\(subject) of \(name) is \(user ?? client ?? "").")
+        }
+    }
+
+    struct Remove: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "End the trust in a provider, and take its links away.")
+        @Argument var name: String
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment()
+            try await TrustedIssuers(deployment).remove(name, by: organization.session(deployment))
+            options.report(["removed": .string(name)], "\(name) is not trusted any more.")
+        }
+    }
+}
