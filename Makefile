@@ -2,10 +2,11 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-RUN_PACKAGES := libcurl4-openssl-dev libpq-dev libssl-dev postgresql postgresql-contrib
-TEST_PACKAGES := $(RUN_PACKAGES) python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog chromium chromium-driver
+RUN_PACKAGES := libcurl4-openssl-dev libgmime-3.0-dev libpq-dev libssl-dev postgresql postgresql-contrib
+MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl
+TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog chromium chromium-driver
 
-.PHONY: help run build test torture fuzz bench lint format docs clean
+.PHONY: help run mail build test torture fuzz bench lint format docs clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,6 +15,10 @@ run: ## Build in release mode, and run everything on this machine until Ctrl-C
 	@scripts/install-packages $(RUN_PACKAGES)
 	@swift build -c release --product fieldseal
 	@exec .build/release/fieldseal dev
+
+mail: ## Start a throwaway Dovecot and Postfix until Ctrl-C, as root
+	@scripts/install-packages $(MAIL_PACKAGES)
+	@exec scripts/mail
 
 build: ## Build in release mode
 	@scripts/install-packages $(RUN_PACKAGES)

@@ -38,6 +38,16 @@ let package = Package(
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"]), .brew(["libpq"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
+        .systemLibrary(name: "CGMime", pkgConfig: "gmime-3.0", providers: [.apt(["libgmime-3.0-dev"]), .brew(["gmime"])]),
+        .target(
+            name: "MailRouter",
+            dependencies: [
+                "CGMime", "CurlClient",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
         .target(name: "CMigrations"),
         .target(name: "CurlClient", dependencies: ["CCurl"], swiftSettings: settings),
         .target(name: "CellCrypto", dependencies: ["COpenSSL"], swiftSettings: settings),
@@ -90,7 +100,7 @@ let package = Package(
         .executableTarget(
             name: "Program",
             dependencies: [
-                "CellCrypto", "Console", "Fieldseal", "Migrations", "PostgresClient", "WebAPI",
+                "CellCrypto", "Console", "Fieldseal", "MailRouter", "Migrations", "PostgresClient", "WebAPI",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Crypto", package: "swift-crypto"),

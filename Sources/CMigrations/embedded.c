@@ -44,6 +44,12 @@ static const unsigned char org_0004[] = {
 static const unsigned char org_0005[] = {
 #embed "../../migrations/org/0005_audit.sql"
 };
+static const unsigned char org_0006[] = {
+#embed "../../migrations/org/0006_email.sql"
+};
+static const unsigned char org_0006_down[] = {
+#embed "../../migrations/org/0006_email.down.sql"
+};
 static const unsigned char config_0008[] = {
 #embed "../../migrations/config/0008_issuers.sql"
 };
@@ -76,6 +82,8 @@ static const struct embedded_file files[] = {
     {"org/0004_event_chain.sql", org_0004, sizeof org_0004},
     {"org/0005_audit.sql", org_0005, sizeof org_0005},
     {"org/0005_audit.down.sql", org_0005_down, sizeof org_0005_down},
+    {"org/0006_email.sql", org_0006, sizeof org_0006},
+    {"org/0006_email.down.sql", org_0006_down, sizeof org_0006_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

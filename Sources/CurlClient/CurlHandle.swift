@@ -65,6 +65,27 @@ public final class CurlHandle {
         return code
     }
 
+    /// The socket of a connection that is used by hand.
+    var socket: Int32 {
+        var socket: curl_socket_t = -1
+        curl_get_socket(handle, &socket)
+        return socket
+    }
+
+    func send(_ bytes: UnsafeRawBufferPointer) -> (CURLcode, Int) {
+        var count = 0
+        return (curl_easy_send(handle, bytes.baseAddress, bytes.count, &count), count)
+    }
+
+    func receive(into buffer: inout [UInt8]) -> (CURLcode, Int) {
+        withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 1) { bytes in
+            var count = 0
+            let code = curl_easy_recv(handle, bytes.baseAddress, bytes.count, &count)
+            buffer.append(contentsOf: bytes[..<count])
+            return (code, count)
+        }
+    }
+
     /// Runs the transfer.
     ///
     /// - Parameters:

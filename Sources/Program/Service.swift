@@ -22,8 +22,13 @@ struct Service: Sendable {
 
     /// Serves until SIGINT or SIGTERM, then lets running requests finish.
     ///
-    /// - Parameter onRunning: Called once both listeners take connections.
-    func run(allowSuperuser: Bool = false, onRunning: @escaping @Sendable () async -> Void = {}) async throws {
+    /// - Parameters:
+    ///   - companion: What ends before the service does.
+    ///   - onRunning: Called once both listeners take connections.
+    func run(
+        allowSuperuser: Bool = false, beside companion: (any ServiceLifecycle.Service)? = nil,
+        onRunning: @escaping @Sendable () async -> Void = {}
+    ) async throws {
         // Tasks run on the event loops themselves, so that a request changes threads for the database alone. Nothing blocks
         // there: PostgreSQL and all long computations have threads of their own.
         _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
@@ -63,6 +68,7 @@ struct Service: Sendable {
                     })
         }
         services.append(Sweeper(deployment: deployment))
+        if let companion { services.append(companion) }
         try await ServiceGroup(
             configuration: .init(services: services, gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
         ).run()

@@ -92,6 +92,7 @@ struct Settings: Sendable {
         try number("limits.idleSeconds", &limits.idleSeconds, 1...86_400)
         try number("limits.connections", &limits.connections, 1...100_000)
         try number("limits.requests", &limits.requests, 1...100_000)
+        limits.allowsPlaintextMail = reader.bool(forKey: "mail.allowsPlaintext", default: false)
         if baseURL.isEmpty { baseURL = "https://localhost:\(httpsPort)" }
         if baseURL.hasSuffix("/") { baseURL.removeLast() }
         for (name, value) in [("database", database), ("kekFile", kekFile)] where value.isEmpty {
@@ -103,7 +104,8 @@ struct Settings: Sendable {
     /// Every key that a file may have.
     static let keys: Set<String> = [
         "database", "migrationDatabase", "connections", "kekFile", "kekCopyFile", "baseURL", "https.host", "https.port",
-        "https.certificateFile", "https.privateKeyFile", "http.host", "http.port", "issuers.authorityFile", "log.level",
+        "https.certificateFile", "https.privateKeyFile", "http.host", "http.port", "issuers.authorityFile", "mail.allowsPlaintext",
+        "log.level",
         "keys.iterations",
         "keys.changeQuota", "keys.quotaSeconds", "keys.patienceSeconds", "limits.headSeconds", "limits.bodySeconds",
         "limits.idleSeconds",

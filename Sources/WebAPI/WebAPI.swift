@@ -92,7 +92,9 @@ public struct WebAPI: Sendable {
         let client = try await client(request, organization)
         let prefix = "/\(organization)/api/data/\(version)"
         let path = String(request.uri.path.dropFirst(prefix.count))
-        let isBulk = path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.hasSuffix("/%24batch")
+        let isBulk =
+            path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.hasSuffix("IncomingEmail")
+            || path.hasSuffix("/%24batch")
         guard request.uri.string.utf8.count <= APILimits.urlLength else {
             let message = "A URL may be 32 KiB long. Send the query in a $batch."
             return APIAnswer.error(FieldsealError(.badRequest, message), status: .init(code: 414))
@@ -105,7 +107,8 @@ public struct WebAPI: Sendable {
             let session = try await Session.begin(
                 deployment, organization: organization, client: client, address: context.peerAddress, requestID: context.requestID,
                 assuming: assuming)
-            return try await DataAPI(session: session, serviceRoot: tokens.baseURL + prefix).answer(call, at: resource.get())
+            return try await DataAPI(session: session, serviceRoot: tokens.baseURL + prefix, limits: limits).answer(
+                call, at: resource.get())
         }
         do {
             return try await answer(assuming: (try? resource.get()).map(DataAPI.mayAssume) ?? false)

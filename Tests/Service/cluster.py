@@ -19,6 +19,10 @@ from service import PROGRAM
 
 SUPPORT = pathlib.Path(__file__).parents[1] / "Support" / "postgres.sh"
 
+#: An organization's migrations, in order.
+MIGRATIONS = sorted(p.stem for p in (pathlib.Path(__file__).parents[2] / "migrations/org").glob("*.sql") if not p.stem.endswith(".down"))
+NEWEST = MIGRATIONS[-1]
+
 
 class Cluster:
     def __init__(self, *settings, **configuration):
@@ -108,6 +112,11 @@ class Cluster:
         started.append(self.popen("key", "change", "--json", *arguments, settings="proxied"))
         output, errors = started[0].communicate("", timeout=120)
         return subprocess.CompletedProcess(arguments, started[0].returncode, output, errors)
+
+    def step_back(self, organization, to):
+        """Undoes an organization's migrations after `to`."""
+        for name in reversed(MIGRATIONS[MIGRATIONS.index(to) + 1:]):
+            self.run("migrate", "down", organization, stdin=f"{name}\n")
 
     # Cells
 

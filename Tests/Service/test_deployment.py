@@ -14,7 +14,7 @@ import time
 import jsonschema
 import psycopg
 import pytest
-from cluster import SUPPORT, Cluster
+from cluster import MIGRATIONS, NEWEST, SUPPORT, Cluster
 from server import Server
 from service import PROGRAM
 
@@ -35,14 +35,10 @@ def test_one_organization_that_can_not_be_migrated_leaves_the_others_done(cluste
         cluster.run("org", "create", f"scale-{number}")
     # Back to before the last migration; in one of them something stands in its way.
     for number in range(6):
-        cluster.sql(
-            f"SET fieldseal.maintenance = 'on'; SET search_path = org_scale_{number}; DROP TABLE audit, audit_setting CASCADE; "
-            "DROP FUNCTION audit_change, refuse_encrypted_setting CASCADE; DELETE FROM migration WHERE name = '0005_audit'")
-    cluster.sql(
-        "DELETE FROM config.migration WHERE name = '0005_audit' AND organization_id IN (SELECT organization_id FROM config.organization WHERE name LIKE 'scale-%'); "
-        "UPDATE config.organization SET schema_version = '0004_event_chain' WHERE name LIKE 'scale-%'; CREATE TABLE org_scale_3.audit (in_the_way text)")
+        cluster.step_back(f"scale-{number}", MIGRATIONS[-2])
+    cluster.sql("CREATE TABLE org_scale_3.email (in_the_way text)")
     status = {s["target"]: s for s in map(json.loads, cluster.run("migrate", "status", "--json", check=False).stdout.splitlines())}
-    assert [status[f"scale-{n}"]["pending"] for n in range(6)] == [["0005_audit"]] * 6
+    assert [status[f"scale-{n}"]["pending"] for n in range(6)] == [[NEWEST]] * 6
     server = Server(cluster)
     try:
         # It serves those that it knows, and says of the others what to do.
@@ -50,17 +46,17 @@ def test_one_organization_that_can_not_be_migrated_leaves_the_others_done(cluste
         key = cluster.run("key", "status", "--org", "scale-1", check=False)
         assert key.returncode == 1 and "0x8004A104" in key.stderr and "migrate up --org scale-1" in key.stderr
         result = cluster.run("migrate", "up", check=False)
-        assert result.returncode == 1 and "scale-3" in result.stderr + result.stdout and "audit" in result.stderr + result.stdout
+        assert result.returncode == 1 and "scale-3" in result.stderr + result.stdout and "email" in result.stderr + result.stdout
         versions = dict(cluster.sql("SELECT name, schema_version FROM config.organization"))
-        assert [n for n, v in versions.items() if v != "0005_audit"] == ["scale-3"]
-        cluster.sql("SET fieldseal.maintenance = 'on'; DROP TABLE org_scale_3.audit")
-        assert cluster.run("migrate", "up").stdout.count("0005_audit") == 1
-        assert "0005_audit" not in cluster.run("migrate", "up").stdout
+        assert [n for n, v in versions.items() if v != NEWEST] == ["scale-3"]
+        cluster.sql("SET fieldseal.maintenance = 'on'; DROP TABLE org_scale_3.email")
+        assert cluster.run("migrate", "up").stdout.count(NEWEST) == 1
+        assert NEWEST not in cluster.run("migrate", "up").stdout
         # An organization that a newer program migrated is refused, whether its session is known already or not.
         cluster.sql("UPDATE config.organization SET schema_version = '0099_newer' WHERE name = 'contoso'")
         refused = server.request("GET", "mailboxes")
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "0x8004A104") and "newer server" in refused.text
-        cluster.sql("UPDATE config.organization SET schema_version = '0005_audit' WHERE name = 'contoso'")
+        cluster.sql("UPDATE config.organization SET schema_version = %s WHERE name = 'contoso'", [NEWEST])
         assert server.request("GET", "mailboxes").status_code == 200
     finally:
         server.stop()
@@ -70,6 +66,7 @@ def test_data_survives_each_migration(own_cluster):
     """An organization of the first migrations, with records and cells, is brought to the newest."""
     cluster = own_cluster
     values = cluster.fill(20)
+    cluster.step_back("contoso", "0005_audit")
     dry = cluster.run("migrate", "down", "contoso", "--dry-run").stdout
     assert "DROP TABLE audit" in dry and cluster.sql("SELECT count(*) > 0 FROM audit") == [(True,)]
     assert cluster.run("migrate", "down", "contoso", stdin="no\n", check=False).returncode != 0
@@ -81,7 +78,8 @@ def test_data_survives_each_migration(own_cluster):
     refused = cluster.run("migrate", "down", "contoso", stdin="0004_event_chain\n", check=False)
     assert refused.returncode == 1 and "no way back from 0004_event_chain" in refused.stderr
     assert cluster.run("migrate", "down", "nobody", check=False).returncode == 1
-    cluster.run("migrate", "down", "config", stdin="0007_console\n")
+    for name in ("0008_issuers", "0007_console"):
+        cluster.run("migrate", "down", "config", stdin=f"{name}\n")
     assert cluster.sql("SELECT to_regclass('config.console_user')") == [(None,)]
     cluster.sql(
         "SET fieldseal.maintenance = 'on'; "

@@ -30,7 +30,7 @@ extension EntityDefinition {
                 5: "Exchange 2013",
             ])
         ),
-        .init("IncomingAuthenticationProtocol", .picklist([0: "Auto Detect", 1: "Negotiate", 2: "NTLM", 3: "Basic"])),
+        .init("IncomingAuthenticationProtocol", .picklist([0: "Auto Detect", 1: "Negotiate", 2: "NTLM", 3: "Basic", 4: "OAuth"])),
         .init(
             "IncomingCredentialRetrieval",
             .picklist([
@@ -59,7 +59,7 @@ extension EntityDefinition {
         .init("MinPollingIntervalInMinutes", .integer(0...1440)),
         .init("MoveUndeliveredEmails", .boolean, default: .bool(false)),
         .init("Name", .string(100), required: .application),
-        .init("OutgoingAuthenticationProtocol", .picklist([0: "Auto Detect", 1: "Negotiate", 2: "NTLM", 3: "Basic"])),
+        .init("OutgoingAuthenticationProtocol", .picklist([0: "Auto Detect", 1: "Negotiate", 2: "NTLM", 3: "Basic", 4: "OAuth"])),
         .init("OutgoingAutoGrantDelegateAccess", .boolean, default: .bool(false)),
         .init(
             "OutgoingCredentialRetrieval",
@@ -89,6 +89,7 @@ extension EntityDefinition {
                 1: "Other (POP3/SMTP)",
                 2: "Exchange Server (Hybrid)",
                 3: "Exchange Online (Hybrid)",
+                4: "IMAP/SMTP",
             ]),
             required: .application
         ),

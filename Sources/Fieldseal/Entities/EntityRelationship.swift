@@ -24,6 +24,8 @@ public struct EntityRelationship: Sendable {
         let entity = referencing.schemaName
         schemaName =
             switch attribute.logicalName {
+            case "activityid" where referencing.logicalName == "activityparty": "\(referenced.logicalName)_activity_parties"
+            case "objectid" where referencing.logicalName == "activitymimeattachment": "email_activity_mime_attachment"
             case "createdby", "createdonbehalfby", "modifiedby", "modifiedonbehalfby":
                 "lk_\(entity)_\(attribute.logicalName)"
             case "owninguser": "user_\(entity)"

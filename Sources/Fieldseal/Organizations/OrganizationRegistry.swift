@@ -98,6 +98,11 @@ public struct OrganizationRegistry: Sendable {
                 enabledforact = false, versionnumber = nextval('\(organization.qualified("version_number"))')
              WHERE enabledforincomingemail OR enabledforoutgoingemail OR enabledforact
             """)
+        _ = try connection.query(
+            """
+            UPDATE \(organization.qualified("email")) SET statuscode = 8, failure = 'The organization was brought here while this waited to be sent.'
+             WHERE statuscode IN (6, 7)
+            """)
     }
 
     /// Gives the functions of a schema that was renamed its new name for their `search_path`.

@@ -99,6 +99,38 @@ struct RecordDraft: Sendable {
         return RecordDraft(.userSettings, id: id, [:], origin: Origin(organization: organization, user: id, businessUnit: unit))
     }
 
+    /// The mailbox that a user or a queue with an e-mail address has from the start, and for a queue where it is.
+    func mailbox(in organization: Organization) -> [(sql: String, parameters: [PostgresParameter])]? {
+        let (address, name, owner): (AttributeValue?, AttributeValue?, AttributeValue?) =
+            switch entity.logicalName {
+            case "systemuser": (values["internalemailaddress"], values["fullname"], .id(id))
+            case "queue": (values["emailaddress"], values["name"], values["ownerid"])
+            default: (nil, nil, nil)
+            }
+        guard case .text(let address)? = address, MailAddress.isOne(address), case .id(let owner)? = owner else { return nil }
+        let unit: UUID = if case .id(let unit) = values["businessunitid"] ?? values["owningbusinessunit"] { unit } else { id }
+        let mailbox = UUID.timeOrdered()
+        var mailboxValues: [String: AttributeValue] = [
+            "name": name ?? .text(address), "emailaddress": .text(address), "regardingobjectid": .id(id),
+            "regardingobjecttypecode": .text(entity.logicalName), "ownerid": .id(owner),
+        ]
+        if let type = values["owneridtype"] { mailboxValues["owneridtype"] = type }
+        if let user = values["createdby"] { mailboxValues["createdby"] = user }
+        var statements = [
+            RecordDraft(
+                .mailbox, id: mailbox, mailboxValues, origin: Origin(organization: organization, user: owner, businessUnit: unit)
+            ).statement(in: organization)
+        ]
+        if entity.logicalName == "queue" {
+            statements.append(
+                (
+                    "UPDATE \(organization.qualified("queue")) SET defaultmailbox = $2, defaultmailboxname = left($3, 100) WHERE queueid = $1",
+                    [.uuid(id), .uuid(mailbox), .text(address)]
+                ))
+        }
+        return statements
+    }
+
     /// A systemuser in the organization's first business unit.
     static func systemUser(
         id: UUID,

@@ -63,6 +63,8 @@ private struct PreparedWrite: Sendable {
     private let session: Session
     private let entity: EntityDefinition
     private let action: Action
+    /// What an e-mail is created with.
+    private var parts = EmailParts()
     let needsKey: Bool
 
     private enum Action {
@@ -89,14 +91,14 @@ private struct PreparedWrite: Sendable {
         case .create(let entity, let id, let members):
             self.entity = entity
             _ = try session.require(.create, on: entity)
-            let input = try RecordInput(entity, members, for: .create)
+            let input = try RecordInput(entity, Self.own(entity, members, &parts), for: .create)
             action = .create(input, Self.id(id, input))
             needsKey = !input.secrets.isEmpty
             try requireRights(input)
         case .upsert(let entity, let key, let members, .mustNotExist):
             self.entity = entity
             _ = try session.require(.create, on: entity)
-            let input = try RecordInput(entity, key.members + members, for: .create)
+            let input = try RecordInput(entity, Self.own(entity, key.members + members, &parts), for: .create)
             if case .id(let id) = key { action = .create(input, id) } else { action = .create(input, Self.id(nil, input)) }
             needsKey = !input.secrets.isEmpty
             try requireRights(input)
@@ -121,6 +123,17 @@ private struct PreparedWrite: Sendable {
             action = .delete(key, condition, depth)
             needsKey = false
         }
+    }
+
+    /// The members of a record itself; what belongs to others goes into `parts`.
+    private static func own(_ entity: EntityDefinition, _ members: [JSONValue.Member], _ parts: inout EmailParts)
+        throws(FieldsealError)
+        -> [JSONValue.Member]
+    {
+        guard entity.logicalName == EntityDefinition.email.logicalName else { return members }
+        let (email, others) = try EmailParts.split(members)
+        parts = others
+        return email
     }
 
     private static func id(_ id: UUID?, _ input: RecordInput) -> UUID {
@@ -186,7 +199,8 @@ private struct PreparedWrite: Sendable {
         if entity.logicalName == EntityDefinition.systemUser.logicalName {
             statements.append(draft.userSettings(in: organization).statement(in: organization))
         }
-        return statements
+        if let mailbox = draft.mailbox(in: organization) { statements += mailbox }
+        return statements + parts.statements(of: id, in: organization)
     }
 
     private func outcome(_ results: [PostgresResult], _ id: UUID) throws -> WriteOutcome {

@@ -28,6 +28,13 @@ struct AccessRule {
         guard depth != .organization else { return nil }
         func column(_ name: String) -> String { (table.map { "\($0)." } ?? "") + quoteIdentifier(name) }
         let user = bind(.uuid(caller.systemUserID))
+        if let parent = entity.parent {
+            let rule = AccessRule(parent.entity, organization, caller).condition(depth, right, "parent", bind: bind) ?? "true"
+            return """
+                EXISTS (SELECT FROM \(organization.qualified(parent.entity.logicalName)) AS parent
+                WHERE parent.\(parent.entity.idColumn) = \(table ?? quoteIdentifier(entity.logicalName)).\(quoteIdentifier(parent.lookup)) AND \(rule))
+                """
+        }
         guard entity.isUserOwned else { return "\(column(entity.primaryID)) = \(user)" }
         let teams = "SELECT m.teamid FROM \(organization.qualified("teammembership")) AS m WHERE m.systemuserid = \(user)"
         var ways = [
@@ -43,6 +50,17 @@ struct AccessRule {
             ways.append("\(column("owningbusinessunit")) = (\(unit))")
         }
         return "(\(ways.joined(separator: " OR ")))"
+    }
+}
+
+extension EntityDefinition {
+    /// The entity whose records these are parts of, and that decides who may reach them.
+    fileprivate var parent: (entity: EntityDefinition, lookup: String)? {
+        switch logicalName {
+        case "activityparty": (.email, "activityid")
+        case "activitymimeattachment": (.email, "objectid")
+        default: nil
+        }
     }
 }
 

@@ -48,6 +48,16 @@ public enum PrivilegeTable {
         case (.basicUser, "mailbox"): (.own, .none, .own, .none, .none, .none)
         case (.basicUser, "usersettings"): (.own, .none, .own, .none, .none, .none)
         case (.basicUser, "emailserverprofile"), (.basicUser, "queue"): (.none, .none, .none, .none, .none, .none)
+        case (.emailAdministrator, "tracelog"): (.organization, .none, .none, .organization, .none, .none)
+        case (.basicUser, "email"): (.own, .own, .own, .own, .own, .own)
+        case (.basicUser, "activityparty"): (.own, .none, .none, .none, .none, .none)
+        case (.basicUser, "activitymimeattachment"): (.own, .none, .own, .own, .none, .none)
+        // A router writes e-mails by its own messages alone.
+        case (.emailRouter, "email"), (.emailRouter, "activityparty"), (.emailRouter, "activitymimeattachment"),
+            (.emailRouter, "tracelog"):
+            (.organization, .none, .none, .none, .none, .none)
+        case (_, "email"), (_, "activityparty"), (_, "activitymimeattachment"), (_, "tracelog"):
+            (.none, .none, .none, .none, .none, .none)
         case (.emailRouter, "mailbox"): (.organization, .none, .organization, .none, .none, .none)
         case (.emailRouter, "emailserverprofile"): (.organization, .none, .organization, .none, .none, .none)
         case (_, "audit"): (.none, .none, .none, .none, .none, .none)

@@ -27,6 +27,8 @@ public struct SecurityEvent: Sendable {
         case issuerAdded = "issuer trusted"
         case issuerRemoved = "issuer not trusted any more"
         case identityLinked = "identity linked"
+        case credentialReleased = "credential released"
+        case mailDestinationChanged = "mail server changed"
         case clientAdded = "client added"
         case clientDisabled = "client disabled"
     }

@@ -73,7 +73,7 @@ struct Dev: AsyncParsableCommand {
         try file.write(home)
         var logger = Logger(label: "fieldseal")
         logger.logLevel = settings.logLevel
-        try await Service(settings: settings, logger: logger).run { say(welcome(file, home)) }
+        try await Service(settings: settings, logger: logger).run(beside: RouterProcess()) { say(welcome(file, home)) }
         say("Stopping PostgreSQL …")
     }
 

@@ -5,6 +5,9 @@ import HTTPTypes
 // Actions on many records at once: all of them or none.
 extension DataAPI {
     func collectionAction(_ name: String, _ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
+        if entity.logicalName == "email", ["CheckIncomingEmail", "DeliverIncomingEmail"].contains(name) {
+            return try await incomingEmail(name, request)
+        }
         guard ["CreateMultiple", "UpdateMultiple", "UpsertMultiple"].contains(name) else { throw ODataPath.unknown(name) }
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let targets = try self.targets(request, entity)

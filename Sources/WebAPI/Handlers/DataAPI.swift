@@ -7,6 +7,7 @@ struct DataAPI: Sendable {
     let session: Session
     /// The address of the API with its version.
     let serviceRoot: String
+    let limits: APILimits
 
     /// Whether a request is a read or a write of records and nothing else, so that its session may assume what an earlier one
     /// read: PostgreSQL checks it along with the records.

@@ -7,6 +7,7 @@ import HTTPTypes
 extension DataAPI {
     func operation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
         let representation = representation(request)
+        if name.hasPrefix("fieldseal.") { return try await routerOperation(String(name.dropFirst("fieldseal.".count)), request) }
         switch (name, request.method) {
         case ("BulkDelete", _): return try await bulkDelete(request)
         case ("GrantAccess", _), ("ModifyAccess", _), ("RevokeAccess", _): return try await share(name, request)

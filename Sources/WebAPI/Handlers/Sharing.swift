@@ -69,6 +69,8 @@ extension DataAPI {
             let users = try members.map { try principal($0, "Members").id }
             try await session.setMembers(users, of: id, areMembers: name == "AddMembersTeam")
             return APIAnswer.noContent()
+        case ("SendEmail", "email", .post): return try await sendEmail(id, request)
+        case ("SendEmail", "email", _): throw MethodNotAllowed(.post)
         case ("RetrievePrincipalAccess", _, _), ("AddMembersTeam", _, _), ("RemoveMembersTeam", _, _):
             throw MethodNotAllowed(name == "RetrievePrincipalAccess" ? .get : .post)
         default: throw ODataPath.unknown(name)

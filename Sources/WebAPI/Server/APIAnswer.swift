@@ -152,6 +152,8 @@ public struct APILimits: Sendable {
     public var connections = 1_000
     /// Requests at a time; further ones are answered with 503.
     public var requests = 500
+    /// Whether passwords are released for mail servers that are spoken to without TLS.
+    public var allowsPlaintextMail = false
 
     public init() {}
 }

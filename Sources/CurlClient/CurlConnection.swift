@@ -1,0 +1,92 @@
+public import CCurl
+import Glibc
+
+/// A connection to a mail server that libcurl made and signed in on: TLS or STARTTLS with a verified certificate, and SASL. What is said
+/// afterwards is the caller's.
+///
+/// Every call blocks its thread, for ``timeout`` seconds at most.
+public final class CurlConnection {
+    private let handle: CurlHandle
+    private var buffer: [UInt8] = []
+    private var offset = 0
+    /// Seconds that the server may take for an answer.
+    public var timeout: Int
+
+    /// Connects and signs in.
+    ///
+    /// - Parameter prepare: Sets the address, the credentials and the rest.
+    /// - Throws: ``CurlError``: `CURLE_LOGIN_DENIED`, `CURLE_PEER_FAILED_VERIFICATION`, `CURLE_USE_SSL_FAILED` and others.
+    public init(timeout: Int, _ prepare: (CurlHandle) -> Void) throws(CurlError) {
+        handle = try CurlHandle()
+        self.timeout = timeout
+        prepare(handle)
+        handle.set(CURLOPT_CONNECT_ONLY, 1)
+        handle.set(CURLOPT_CONNECTTIMEOUT, timeout)
+        _ = try handle.perform(limit: 1 << 20)
+    }
+
+    /// Sends all of the bytes.
+    public func send(_ bytes: [UInt8]) throws(CurlError) {
+        var sent = 0
+        while sent < bytes.count {
+            let (code, count) = bytes.withUnsafeBytes { handle.send(UnsafeRawBufferPointer(rebasing: $0[sent...])) }
+            if code == CURLE_AGAIN { try wait(for: Int16(POLLOUT)) } else if code != CURLE_OK { throw CurlError(code) }
+            sent += count
+        }
+    }
+
+    /// Sends a line with its end.
+    public func send(_ line: String) throws(CurlError) { try send(Array("\(line)\r\n".utf8)) }
+
+    /// A line without its end.
+    ///
+    /// - Parameter limit: Bytes at most.
+    public func line(limit: Int = 1 << 16) throws(CurlError) -> [UInt8] {
+        var searched = offset
+        while true {
+            if let end = buffer[searched...].firstIndex(of: UInt8(ascii: "\n")) {
+                let line = buffer[offset..<end]
+                offset = end + 1
+                return line.last == UInt8(ascii: "\r") ? Array(line.dropLast()) : Array(line)
+            }
+            guard buffer.count - offset <= limit else { throw .tooLarge }
+            let before = buffer.count - offset
+            try fill()
+            searched = offset + before
+        }
+    }
+
+    /// Exactly so many bytes.
+    public func bytes(_ count: Int) throws(CurlError) -> [UInt8] {
+        while buffer.count - offset < count { try fill() }
+        let bytes = Array(buffer[offset..<offset + count])
+        offset += count
+        return bytes
+    }
+
+    private func fill() throws(CurlError) {
+        if offset > 0 {
+            buffer.removeFirst(offset)
+            offset = 0
+        }
+        while true {
+            let (code, count) = handle.receive(into: &buffer)
+            if code == CURLE_OK, count > 0 { return }
+            guard code == CURLE_AGAIN else {
+                throw code == CURLE_OK
+                    ? CurlError(code: CURLE_RECV_ERROR, reason: "the server closed the connection") : CurlError(code)
+            }
+            try wait(for: Int16(POLLIN))
+        }
+    }
+
+    private func wait(for events: Int16) throws(CurlError) {
+        var descriptor = pollfd(fd: handle.socket, events: events, revents: 0)
+        while true {
+            let ready = poll(&descriptor, 1, Int32(timeout * 1_000))
+            if ready > 0 { return }
+            if ready < 0, errno == EINTR { continue }
+            throw CurlError(code: CURLE_OPERATION_TIMEDOUT, reason: "the server did not answer within \(timeout) seconds")
+        }
+    }
+}

@@ -1,0 +1,165 @@
+import Foundation
+import PostgresClient
+
+/// What an e-mail is written with besides its own attributes: whom it is from and to, and its attachments.
+struct EmailParts: Sendable {
+    /// Somebody of an e-mail.
+    struct Party: Sendable {
+        /// 1 from, 2 To, 3 Cc, 4 Bcc.
+        let participation: Int
+        let record: (entity: EntityDefinition, id: UUID)?
+        let address: String?
+    }
+
+    struct Attachment: Sendable {
+        let name: String
+        let type: String?
+        /// Base64.
+        let body: String
+        /// Bytes before base64.
+        let size: Int
+    }
+
+    var parties: [Party] = []
+    var attachments: [Attachment] = []
+
+    static let partiesProperty = "email_activity_parties"
+    static let attachmentsProperty = "email_activity_mime_attachment"
+    /// Parties and attachments at most.
+    static let limit = 10_000
+
+    /// Takes what belongs to others out of the members of an e-mail.
+    ///
+    /// - Throws: ``FieldsealError`` saying what a party or an attachment takes.
+    static func split(_ members: [JSONValue.Member]) throws(FieldsealError) -> (email: [JSONValue.Member], parts: EmailParts) {
+        var parts = EmailParts()
+        var email: [JSONValue.Member] = []
+        for member in members {
+            switch member.name.lowercased() {
+            case partiesProperty:
+                for value in try list(member) { parts.parties.append(try party(value)) }
+            case attachmentsProperty:
+                for value in try list(member) { parts.attachments.append(try attachment(value)) }
+            default: email.append(member)
+            }
+        }
+        return (email, parts)
+    }
+
+    private static func list(_ member: JSONValue.Member) throws(FieldsealError) -> [JSONValue] {
+        guard case .array(let values) = member.value, values.count <= limit else {
+            throw FieldsealError(.payloadDoesNotFit, "\(member.name) takes an array of at most \(limit).")
+        }
+        return values
+    }
+
+    private static func party(_ value: JSONValue) throws(FieldsealError) -> Party {
+        guard case .object(let members) = value else { throw partyMismatch }
+        var participation: Int64?
+        var address: String?
+        var record: (EntityDefinition, UUID)?
+        for member in members where !member.name.hasPrefix("@") {
+            switch (member.name.lowercased(), member.value) {
+            case ("participationtypemask", .integer(let mask)) where (1...4).contains(mask): participation = mask
+            case ("addressused", .string(let text)) where MailAddress.isOne(text): address = text
+            case ("addressused", .null): break
+            case (let name, .string(let reference)) where name.hasPrefix("partyid") && name.hasSuffix("@odata.bind"):
+                guard let (entity, key) = try RecordInput.reference(reference), case .id(let id) = key,
+                    ["systemuser", "queue"].contains(entity.logicalName)
+                else {
+                    throw FieldsealError(.payloadDoesNotFit, "partyid refers to a systemuser or a queue by its id.")
+                }
+                record = (entity, id)
+            default: throw partyMismatch
+            }
+        }
+        guard let participation, address != nil || record != nil else { throw partyMismatch }
+        return Party(participation: Int(participation), record: record, address: address)
+    }
+
+    private static let partyMismatch = FieldsealError(
+        .payloadDoesNotFit,
+        "A party takes participationtypemask (1 from, 2 To, 3 Cc, 4 Bcc), and addressused (one e-mail address of at most 200 characters) or "
+            + "partyid_systemuser@odata.bind or partyid_queue@odata.bind.")
+
+    private static func attachment(_ value: JSONValue) throws(FieldsealError) -> Attachment {
+        guard let body = value["body"]?.string, let bytes = Data(base64Encoded: body) else {
+            throw FieldsealError(.payloadDoesNotFit, "An attachment takes filename, mimetype and body, which is base64.")
+        }
+        let name = String((value["filename"]?.string ?? "attachment").filter { !$0.isNewline && $0 != "\0" }.prefix(255))
+        let type = value["mimetype"]?.string.map { String($0.filter { $0.isASCII && !$0.isNewline && $0 != "\0" }.prefix(256)) }
+        return Attachment(name: name, type: type, body: body, size: bytes.count)
+    }
+
+    /// The statements that write them, after the e-mail's own.
+    func statements(of email: UUID, in organization: Organization) -> [(sql: String, parameters: [PostgresParameter])] {
+        var statements: [(sql: String, parameters: [PostgresParameter])] = []
+        func table(_ name: String) -> String { organization.qualified(name) }
+        for party in parties {
+            let user: UUID? = party.record?.entity.logicalName == "systemuser" ? party.record?.id : nil
+            let queue: UUID? = party.record?.entity.logicalName == "queue" ? party.record?.id : nil
+            statements.append(
+                (
+                    """
+                    INSERT INTO \(table("activityparty")) (activitypartyid, activityid, participationtypemask, ispartydeleted, donotemail,
+                        partyid, partyobjecttypecode, partyidname, addressused)
+                    SELECT $1, $2, $3, false, false, coalesce($4, $5), CASE WHEN $4 IS NOT NULL THEN 'systemuser' WHEN $5 IS NOT NULL THEN 'queue' END,
+                           coalesce((SELECT fullname FROM \(table("systemuser")) WHERE systemuserid = $4),
+                                    (SELECT name FROM \(table("queue")) WHERE queueid = $5), $6),
+                           coalesce($6, (SELECT internalemailaddress FROM \(table("systemuser")) WHERE systemuserid = $4),
+                                    (SELECT emailaddress FROM \(table("queue")) WHERE queueid = $5))
+                    """,
+                    [
+                        .uuid(.timeOrdered()), .uuid(email), .int32(Int32(party.participation)), .uuid(user), .uuid(queue),
+                        .text(party.address),
+                    ]
+                ))
+        }
+        for (number, attachment) in attachments.enumerated() {
+            statements.append(
+                (
+                    """
+                    INSERT INTO \(table("activitymimeattachment")) (activitymimeattachmentid, objectid, objecttypecode, attachmentnumber, body,
+                        filename, filesize, mimetype, isfollowed) VALUES ($1, $2, 'email', $3, $4, $5, $6, $7, false)
+                    """,
+                    [
+                        .uuid(.timeOrdered()), .uuid(email), .int32(Int32(number + 1)), .text(attachment.body),
+                        .text(attachment.name),
+                        .int32(Int32(attachment.size)), .text(attachment.type),
+                    ]
+                ))
+        }
+        if !parties.isEmpty {
+            statements.append(
+                (
+                    """
+                    UPDATE \(table("email")) AS e SET emailsender = s.partyid, emailsenderobjecttypecode = s.partyobjecttypecode,
+                           emailsendername = s.partyidname, sender = s.addressused, torecipients = t.addresses,
+                           sendermailboxid = m.mailboxid, sendermailboxidname = left(m.name, 100)
+                      FROM (SELECT 1) AS one
+                      LEFT JOIN \(table("activityparty")) AS s ON s.activityid = $1 AND s.participationtypemask = 1
+                      LEFT JOIN \(table("mailbox")) AS m ON m.regardingobjectid = s.partyid AND m.statecode = 0
+                      LEFT JOIN (SELECT left(string_agg(addressused, ';'), 500) AS addresses FROM \(table("activityparty"))
+                                  WHERE activityid = $1 AND participationtypemask = 2) AS t ON true
+                     WHERE e.activityid = $1
+                    """, [.uuid(email)]
+                ))
+        }
+        return statements
+    }
+}
+
+/// E-mail addresses (RFC 5321 section 4.1.2), as far as a router takes them.
+enum MailAddress {
+    /// Whether a text is one address and nothing else, without anything that ends a line or a path in SMTP.
+    static func isOne(_ text: String) -> Bool {
+        let parts = text.split(separator: "@", omittingEmptySubsequences: false)
+        guard parts.count == 2, (1...64).contains(parts[0].utf8.count), (1...255).contains(parts[1].utf8.count),
+            text.utf8.count <= 200
+        else { return false }
+        return text.unicodeScalars.allSatisfy { scalar in
+            scalar.value > 0x20 && scalar.value != 0x7F && !"<>()[]\\,;:\"".unicodeScalars.contains(scalar)
+                && !scalar.properties.isWhitespace
+        }
+    }
+}

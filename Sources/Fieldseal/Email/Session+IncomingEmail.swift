@@ -1,0 +1,244 @@
+public import Foundation
+import PostgresClient
+
+extension Session {
+    /// Bytes of an attachment that is kept, the original's default of 5,120 KB.
+    static let attachmentLimit = 5_120 * 1_024
+
+    /// Says whether an e-mail would become a record, and why.
+    ///
+    /// - Parameter mailbox: The mailbox that it came to; nil to ask for whom it is addressed to alone.
+    public func checkIncomingEmail(_ email: IncomingEmail, mailbox: UUID?) async throws -> IncomingVerdict {
+        try requireRouterOrAdministrator()
+        return try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try confirm(on: connection)
+                return try verdict(on: email, mailbox, on: connection)
+            }
+        }
+    }
+
+    /// Makes a record of an e-mail, once: the second time it is a duplicate, and nothing changes.
+    ///
+    /// - Parameters:
+    ///   - mailbox: The mailbox that it came to.
+    ///   - host: The lease of the router; nil for an administrator, who needs none.
+    /// - Returns: The record's id, and the verdict.
+    public func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> (
+        id: UUID?, verdict: IncomingVerdict
+    ) {
+        try requireRouterOrAdministrator()
+        return try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try confirm(on: connection)
+                if caller.role == .emailRouter {
+                    guard let mailbox, let host else {
+                        throw FieldsealError(
+                            .payloadDoesNotFit, "A router delivers to a mailbox that it has leased: MailboxId and HostId.")
+                    }
+                    try renewLease(mailbox, host, on: connection)
+                }
+                let verdict = try verdict(on: email, mailbox, on: connection)
+                let id = email.recordID(organization: organization.id, mailbox: mailbox ?? organization.id)
+                guard verdict.isDelivered else { return (verdict.reason == .duplicate ? id : nil, verdict) }
+                return try insert(email, id, mailbox, verdict, on: connection)
+                    ? (id, verdict) : (id, IncomingVerdict(isDelivered: false, reason: .duplicate))
+            }
+        }
+    }
+
+    private func requireRouterOrAdministrator() throws {
+        guard caller.role == .emailRouter || caller.role == .systemAdministrator else {
+            throw FieldsealError(.privilegeDenied, "Only an Email Router or a System Administrator may do this.")
+        }
+    }
+
+    // MARK: Whether
+
+    private func verdict(on email: IncomingEmail, _ mailbox: UUID?, on connection: isolated PostgresConnection) throws
+        -> IncomingVerdict
+    {
+        func no(_ reason: IncomingVerdict.Reason) -> IncomingVerdict { IncomingVerdict(isDelivered: false, reason: reason) }
+        guard MailAddress.isOne(email.from) else { return no(.badSender) }
+        let id = email.recordID(organization: organization.id, mailbox: mailbox ?? organization.id)
+        let facts = try connection.query(
+            """
+            SELECT EXISTS (SELECT FROM \(organization.qualified("email")) WHERE activityid = $1),
+                   EXISTS (SELECT FROM \(organization.qualified("email")) AS e JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = $2
+                     WHERE e.directioncode AND lower(e.messageid) = lower($3) AND $3 <> '' AND lower(m.emailaddress) = lower($4))
+            """, [.uuid(id), .uuid(mailbox), .text(email.messageID), .text(email.from)])[0]
+        if try facts.decode(0, as: Bool.self) { return no(.duplicate) }
+        // What this mailbox sent comes back to it as a copy of its own.
+        if try facts.decode(1, as: Bool.self) { return no(.ownMessage) }
+        let recipients = try recipients(of: email, mailbox, on: connection)
+        guard !recipients.isEmpty else { return no(.noRecipient) }
+        let (parent, correlation, hasToken) = try correlate(email, on: connection)
+        func yes(_ reason: IncomingVerdict.Reason) -> IncomingVerdict {
+            IncomingVerdict(isDelivered: true, reason: reason, parent: parent, correlation: correlation)
+        }
+        if parent != nil { return yes(correlation == .trackingToken ? .tokenMatched : .senderAccepted) }
+        if recipients.contains(0) { return yes(.recipientAcceptsAll) }
+        if recipients.contains(3), try isKnown(email.from, on: connection) { return yes(.senderAccepted) }
+        return no(hasToken ? .tokenUnmatched : .unknown)
+    }
+
+    /// The filters of those to whom it is: 0 all, 1 replies, 2 and 3 known senders.
+    private func recipients(of email: IncomingEmail, _ mailbox: UUID?, on connection: isolated PostgresConnection) throws -> [Int] {
+        let addresses = (email.to + email.cc + email.bcc).map { $0.lowercased() }
+        return try connection.query(
+            """
+            SELECT coalesce(s.incomingemailfilteringmethod, 1) FROM \(organization.qualified("systemuser")) AS u
+              JOIN \(organization.qualified("usersettings")) AS s USING (systemuserid)
+             WHERE NOT coalesce(u.isdisabled, false) AND (lower(u.internalemailaddress) = ANY ($1) OR u.systemuserid = (
+                SELECT regardingobjectid FROM \(organization.qualified("mailbox")) WHERE mailboxid = $2 AND regardingobjecttypecode = 'systemuser'))
+            UNION ALL
+            SELECT coalesce(q.incomingemailfilteringmethod, 0) FROM \(organization.qualified("queue")) AS q
+             WHERE q.statecode = 0 AND (lower(q.emailaddress) = ANY ($1) OR q.queueid = (
+                SELECT regardingobjectid FROM \(organization.qualified("mailbox")) WHERE mailboxid = $2 AND regardingobjecttypecode = 'queue'))
+            UNION ALL
+            SELECT 0 FROM \(organization.qualified("mailbox")) WHERE mailboxid = $2 AND regardingobjectid IS NULL AND NOT coalesce(isforwardmailbox, false)
+            """, [.texts(addresses), .uuid(mailbox)]
+        ).map { try $0.decode(0, as: Int.self) }
+    }
+
+    private func isKnown(_ address: String, on connection: isolated PostgresConnection) throws -> Bool {
+        try connection.query(
+            """
+            SELECT EXISTS (SELECT FROM \(organization.qualified("systemuser")) WHERE lower(internalemailaddress) = lower($1))
+                OR EXISTS (SELECT FROM \(organization.qualified("queue")) WHERE lower(emailaddress) = lower($1))
+            """, [.text(address)])[0].decode(0)
+    }
+
+    /// Finds what it answers: by In-Reply-To and References, then by the tracking token in the subject, then by what subject and people
+    /// have in common, if the organization has that on.
+    private func correlate(_ email: IncomingEmail, on connection: isolated PostgresConnection) throws -> (
+        UUID?, IncomingVerdict.Correlation, hasToken: Bool
+    ) {
+        let token = email.subject.firstMatch(of: /CRM:[0-9]{4,20}/).map { String($0.0) }
+        let ids = email.inReplyTo.prefix(50).map { $0.lowercased() }
+        if !ids.isEmpty {
+            let rows = try connection.query(
+                """
+                SELECT activityid FROM \(organization.qualified("email")) WHERE messageid IS NOT NULL AND lower(messageid) = ANY ($1)
+                 ORDER BY array_position($1, lower(messageid)), createdon LIMIT 1
+                """, [.texts(Array(ids))])
+            if let row = rows.first { return (try row.decode(0), .inReplyTo, token != nil) }
+        }
+        guard let token else { return (nil, .none, false) }
+        let rows = try connection.query(
+            "SELECT activityid FROM \(organization.qualified("email")) WHERE trackingtoken = $1 ORDER BY createdon DESC LIMIT 1",
+            [.text(token)])
+        return (try rows.first?.decode(0), rows.isEmpty ? .none : .trackingToken, true)
+    }
+
+    // MARK: The record
+
+    /// - Returns: False when the record was there.
+    private func insert(
+        _ email: IncomingEmail,
+        _ id: UUID,
+        _ mailbox: UUID?,
+        _ verdict: IncomingVerdict,
+        on connection: isolated PostgresConnection
+    ) throws -> Bool {
+        let places = try connection.query(
+            """
+            SELECT m.ownerid, m.owneridtype, m.owningbusinessunit, left(m.name, 200), p.regardingobjectid, p.regardingobjecttypecode, left(p.regardingobjectidname, 100),
+                   left(p.subject, 400)
+              FROM (SELECT 1) AS one LEFT JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = $1
+              LEFT JOIN \(organization.qualified("email")) AS p ON p.activityid = $2
+            """, [.uuid(mailbox), .uuid(verdict.parent)])[0]
+        let owner: UUID? = try places.decodeIfPresent(0) ?? caller.systemUserID
+        let unit: UUID? = try places.decodeIfPresent(2) ?? state.callersUnit
+        guard let owner, let unit else { throw FieldsealError(.unexpected, "The mailbox has no owner.") }
+        let kept = email.attachments.prefix(EmailParts.limit).filter { $0.body.utf8.count / 4 * 3 <= Self.attachmentLimit }
+        let bodyLimit = 10 << 20
+        let body =
+            email.body.utf8.count <= bodyLimit ? email.body : String(decoding: email.body.utf8.prefix(bodyLimit), as: UTF8.self)
+        var values: [String: AttributeValue] = [
+            "subject": .text(Self.cut(email.subject, 200)), "description": .text(body.replacing("\0", with: "")),
+            "mimetype": .text(email.bodyType),
+            "directioncode": .bool(false), "statuscode": .int(4), "statecode": .int(1),
+            "messageid": .text(Self.cut(email.messageID, 320)),
+            "correlationmethod": .int(Int64(verdict.correlation.rawValue)), "ownerid": .id(owner),
+            "prioritycode": .int(Int64(email.importance)),
+            "notifications": .int(
+                kept.count < email.attachments.count + email.omittedAttachments
+                    ? 1 : body.utf8.count < email.body.utf8.count ? 2 : 0),
+            "sender": .text(email.from),
+        ]
+        if let type: String = try places.decodeIfPresent(1) { values["owneridtype"] = .text(type) }
+        if let reply = email.inReplyTo.first { values["inreplyto"] = .text(Self.cut(reply, 320)) }
+        if let date = email.receivedOn { values["senton"] = .date(date) }
+        if let mailbox { values["receivingmailboxid"] = .id(mailbox) }
+        if let token = email.subject.firstMatch(of: /CRM:[0-9]{4,20}/) { values["trackingtoken"] = .text(String(token.0)) }
+        if let parent = verdict.parent {
+            values["parentactivityid"] = .id(parent)
+            if let regarding: UUID = try places.decodeIfPresent(4) { values["regardingobjectid"] = .id(regarding) }
+            if let type: String = try places.decodeIfPresent(5) { values["regardingobjecttypecode"] = .text(type) }
+        }
+        let draft = RecordDraft(
+            .email, id: id, values,
+            origin: .init(organization: organization, user: caller.systemUserID ?? owner, businessUnit: unit))
+        let (sql, parameters) = draft.statement(in: organization)
+        // An upsert that forbids update: whoever was first wrote the same.
+        let rows = try connection.query(
+            sql.replacing(" RETURNING versionnumber", with: " ON CONFLICT (activityid) DO NOTHING RETURNING versionnumber"),
+            parameters)
+        guard !rows.isEmpty else { return false }
+        var parts = EmailParts()
+        parts.attachments = kept.map { attachment in
+            EmailParts.Attachment(
+                name: Self.cut(attachment.name, 255), type: Self.cut(attachment.type, 256), body: attachment.body,
+                size: attachment.body.utf8.count / 4 * 3)
+        }
+        for (sql, parameters) in parts.statements(of: id, in: organization) { _ = try connection.query(sql, parameters) }
+        try insertParties(of: email, id, on: connection)
+        if let parent = verdict.parent {
+            _ = try connection.query(
+                "UPDATE \(organization.qualified("email")) SET replycount = coalesce(replycount, 0) + 1 WHERE activityid = $1",
+                [.uuid(parent)])
+        }
+        return true
+    }
+
+    /// Whom it is from and to, with the users and queues that have these addresses.
+    private func insertParties(of email: IncomingEmail, _ id: UUID, on connection: isolated PostgresConnection) throws {
+        let parties = [(1, [email.from]), (2, email.to), (3, email.cc), (4, email.bcc)]
+            .flatMap { kind, addresses in addresses.filter(MailAddress.isOne).map { (kind, $0) } }
+            .prefix(EmailParts.limit)
+        _ = try connection.query(
+            """
+            INSERT INTO \(organization.qualified("activityparty")) (activitypartyid, activityid, participationtypemask, ispartydeleted, donotemail,
+                partyid, partyobjecttypecode, partyidname, addressused)
+            SELECT gen_random_uuid(), $1, p.kind::integer, false, false, coalesce(u.systemuserid, q.queueid),
+                   CASE WHEN u.systemuserid IS NOT NULL THEN 'systemuser' WHEN q.queueid IS NOT NULL THEN 'queue' END,
+                   coalesce(u.fullname, q.name, p.address), p.address
+              FROM unnest($2, $3) AS p (kind, address)
+              LEFT JOIN LATERAL (SELECT systemuserid, fullname FROM \(organization.qualified("systemuser"))
+                    WHERE lower(internalemailaddress) = lower(p.address) ORDER BY createdon LIMIT 1) AS u ON true
+              LEFT JOIN LATERAL (SELECT queueid, name FROM \(organization.qualified("queue"))
+                    WHERE lower(emailaddress) = lower(p.address) ORDER BY createdon LIMIT 1) AS q ON u.systemuserid IS NULL
+            """, [.uuid(id), .texts(parties.map { "\($0.0)" }), .texts(parties.map(\.1))])
+        _ = try connection.query(
+            """
+            UPDATE \(organization.qualified("email")) AS e SET emailsender = s.partyid, emailsenderobjecttypecode = s.partyobjecttypecode,
+                   emailsendername = s.partyidname, torecipients = $2
+              FROM \(organization.qualified("activityparty")) AS s WHERE s.activityid = e.activityid AND s.participationtypemask = 1 AND e.activityid = $1
+            """, [.uuid(id), .text(Self.cut(email.to.joined(separator: ";"), 500))])
+    }
+
+    /// At most so many UTF-16 units, without U+0000.
+    static func cut(_ text: String, _ limit: Int) -> String {
+        let clean = text.replacing("\0", with: "")
+        guard clean.utf16.count > limit else { return clean }
+        var result = ""
+        var length = 0
+        for character in clean {
+            length += character.utf16.count
+            guard length <= limit else { break }
+            result.append(character)
+        }
+        return result
+    }
+}

@@ -1,0 +1,276 @@
+public import Foundation
+import PostgresClient
+
+/// A mailbox that a router works on until it gives it back, or its lease ends.
+public struct LeasedMailbox: Sendable {
+    public let id: UUID
+    public let name: String
+    public let address: String
+    public let isForward: Bool
+    /// What is to be done: fetch, send, or test what is not enabled yet.
+    public let receives: Bool
+    public let sends: Bool
+    public let tests: Bool
+    /// 0 Exchange, 1 POP3/SMTP, 4 IMAP/SMTP; Exchange is reached as the latter.
+    public let serverType: Int
+    public let deletesAfterProcessing: Bool
+    public let processesReceivedAfter: Date?
+    /// Seconds.
+    public let timeout: Int
+    /// What the last turn left, as the router wrote it.
+    public let routerState: String?
+}
+
+/// How a router's turn at a mailbox ended.
+public struct MailboxReport: Sendable {
+    public var routerState: String?
+    public var processed = 0
+    public var failed = 0
+    /// Whether each direction was tried, and well.
+    public var isIncomingWell: Bool?
+    public var isOutgoingWell: Bool?
+    public var error: Problem?
+    /// Seconds after which the mailbox is due again.
+    public var interval = 300
+
+    /// What is wrong with a mailbox, and what to do.
+    public struct Problem: Sendable {
+        public let code: Int
+        public let text: String
+        public let details: String
+        public let isPermanent: Bool
+
+        public init(code: Int, text: String, details: String, isPermanent: Bool) {
+            (self.code, self.text, self.details, self.isPermanent) = (code, text, details, isPermanent)
+        }
+    }
+
+    public init() {}
+}
+
+extension Session {
+    /// Seconds that a lease lasts since its router's last word.
+    static let leaseSeconds = 120.0
+    /// Failures in a row after which a temporary error counts as a permanent one.
+    static let transientLimit = 10
+    /// Connections of one profile at a time where it says nothing.
+    static let connectionsPerProfile = 10
+
+    func requireRouter() throws(FieldsealError) {
+        guard caller.role == .emailRouter else {
+            throw FieldsealError(.privilegeDenied, "Only an Email Router may do this.")
+        }
+    }
+
+    /// Leases the mailbox that has been due for longest.
+    ///
+    /// What a router left behind that did not come back is put right along with it: e-mails that it had not handed over are pending
+    /// again; of those that it was handing over nobody knows, and they are *Failed* with that reason.
+    ///
+    /// - Parameter host: The router's name for this lease, new each time.
+    /// - Returns: Nil when nothing is due.
+    public func leaseMailbox(host: String) async throws -> LeasedMailbox? {
+        try requireRouter()
+        return try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try confirm(on: connection)
+                let rows = try connection.query(
+                    """
+                    UPDATE \(organization.qualified("mailbox")) AS m
+                       SET hostid = $1, processingstatecode = 1, processinglastattemptedon = now(), lastsyncstartedon = now(),
+                           forcedunlockcount = coalesce(forcedunlockcount, 0) + due.wasleft::int,
+                           lastmailboxforcedunlockoccurredon = CASE WHEN due.wasleft THEN now() ELSE lastmailboxforcedunlockoccurredon END
+                      FROM (
+                        SELECT m.mailboxid, p.servertype, m.processingstatecode = 1 AS wasleft,
+                               coalesce(m.processemailreceivedafter, p.processemailsreceivedafter) AS after,
+                               CASE WHEN p.timeoutmailboxconnection THEN greatest(p.timeoutmailboxconnectionafteramount / 1000, 1) END AS timeout
+                          FROM \(organization.qualified("mailbox")) AS m
+                          JOIN \(organization.qualified("emailserverprofile")) AS p ON p.emailserverprofileid = m.emailserverprofile
+                         WHERE m.statecode = 0 AND p.statecode = 0
+                           AND (m.testemailconfigurationscheduled
+                                OR (m.enabledforincomingemail AND m.incomingemaildeliverymethod IN (2, 3)
+                                    OR m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = 2)
+                                   AND (coalesce(m.postponemailboxprocessinguntil, '-infinity') <= now()
+                                        OR m.enabledforoutgoingemail AND coalesce(m.transientfailurecount, 0) = 0 AND EXISTS (
+                                            SELECT FROM \(organization.qualified("email")) AS e WHERE e.sendermailboxid = m.mailboxid
+                                               AND e.statuscode = 6 AND coalesce(e.delayedemailsendtime, '-infinity') <= now()
+                                               AND coalesce(e.postponeemailprocessinguntil, '-infinity') <= now())))
+                           AND (coalesce(m.processingstatecode, 0) <> 1 OR m.processinglastattemptedon < now() - $2 * interval '1 second')
+                           AND (SELECT count(*) FROM \(organization.qualified("mailbox")) AS o
+                                 WHERE o.emailserverprofile = p.emailserverprofileid AND o.processingstatecode = 1
+                                   AND o.processinglastattemptedon >= now() - $2 * interval '1 second')
+                               < coalesce(p.maxconcurrentconnections, $3)
+                         ORDER BY coalesce(m.postponemailboxprocessinguntil, '-infinity'), m.processinglastattemptedon NULLS FIRST
+                         LIMIT 1 FOR UPDATE OF m SKIP LOCKED) AS due
+                     WHERE m.mailboxid = due.mailboxid
+                    RETURNING m.mailboxid, m.name, m.emailaddress, coalesce(m.isforwardmailbox, false),
+                        m.enabledforincomingemail AND m.incomingemaildeliverymethod IN (2, 3), m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = 2,
+                        coalesce(m.testemailconfigurationscheduled, false), due.servertype,
+                        coalesce(m.processanddeleteemails, false) AND (coalesce(m.isforwardmailbox, false) OR m.regardingobjecttypecode = 'queue'),
+                        due.after, coalesce(due.timeout, 60), m.router_state
+                    """, [.text(host), .double(Self.leaseSeconds), .int64(Int64(Self.connectionsPerProfile))])
+                guard let row = rows.first else { return nil }
+                let mailbox = LeasedMailbox(
+                    id: try row.decode(0), name: try row.decodeIfPresent(1) ?? "", address: try row.decodeIfPresent(2) ?? "",
+                    isForward: try row.decode(3), receives: try row.decodeIfPresent(4) ?? false,
+                    sends: try row.decodeIfPresent(5) ?? false,
+                    tests: try row.decode(6), serverType: try row.decodeIfPresent(7) ?? 1,
+                    deletesAfterProcessing: try row.decode(8),
+                    processesReceivedAfter: try row.decodeIfPresent(9), timeout: try row.decode(10),
+                    routerState: try row.decodeIfPresent(11))
+                try settleSending(of: mailbox, on: connection)
+                return mailbox
+            }
+        }
+    }
+
+    private func settleSending(of mailbox: LeasedMailbox, on connection: isolated PostgresConnection) throws {
+        let unknown = try connection.query(
+            """
+            UPDATE \(organization.qualified("email"))
+               SET statuscode = CASE WHEN is_handed_over THEN 8 ELSE 6 END,
+                   failure = CASE WHEN is_handed_over THEN $2 END,
+                   versionnumber = nextval('\(organization.qualified("version_number"))')
+             WHERE sendermailboxid = $1 AND statuscode = 7 RETURNING activityid, is_handed_over
+            """, [.uuid(mailbox.id), .text(Self.nobodyKnows)])
+        for row in unknown where try row.decode(1, as: Bool.self) {
+            try alert(
+                .mailbox, mailbox.id, level: 3, code: RouterCode.unknownOutcome, text: Self.nobodyKnows,
+                details: "e-mail \(try row.decode(0, as: UUID.self).text)", on: connection)
+        }
+    }
+
+    static let nobodyKnows =
+        "The connection broke while the mail server was taking the message, so nobody knows whether it was sent. Ask a recipient, or look "
+        + "into the mail server's log for its Message-ID; then send it again, or cancel it."
+
+    /// Keeps a lease, and checks that it is still the caller's.
+    ///
+    /// - Throws: ``FieldsealError`` `.concurrencyVersionMismatch` when another router has the mailbox by now.
+    func renewLease(_ mailbox: UUID, _ host: String, on connection: isolated PostgresConnection) throws {
+        let rows = try connection.query(
+            """
+            UPDATE \(organization.qualified("mailbox")) SET processinglastattemptedon = now()
+             WHERE mailboxid = $1 AND hostid = $2 AND processingstatecode = 1 RETURNING 1
+            """, [.uuid(mailbox), .text(host)])
+        guard !rows.isEmpty else {
+            throw FieldsealError(
+                .concurrencyVersionMismatch, "This mailbox is not leased to this router any more. Leave it, and lease another one.")
+        }
+    }
+
+    /// Gives a mailbox back, with what became of it.
+    public func reportMailbox(_ id: UUID, host: String, _ report: MailboxReport) async throws {
+        try requireRouter()
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try confirm(on: connection)
+                try renewLease(id, host, on: connection)
+                let failures =
+                    report.error == nil
+                    ? 0
+                    : try connection.query(
+                        "SELECT coalesce(transientfailurecount, 0) + 1 FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1",
+                        [.uuid(id)])[
+                            0
+                        ].decode(0, as: Int.self)
+                // It is the organization's to get its key back; no mailbox is switched off for that.
+                let waitsForKey = report.error?.code == RouterCode.keyRequired
+                let isPermanent = !waitsForKey && (report.error.map { $0.isPermanent || failures >= Self.transientLimit } ?? false)
+                func status(_ isWell: Bool?) -> PostgresParameter { .int32(isWell.map { $0 ? 1 : 2 }) }
+                // The longer it fails the longer it is left alone, up to an hour.
+                let wait =
+                    report.error == nil
+                    ? report.interval
+                    : waitsForKey ? min(30, report.interval) : min(3_600, max(report.interval, 30) << min(failures - 1, 7))
+                _ = try connection.query(
+                    """
+                    UPDATE \(organization.qualified("mailbox"))
+                       SET hostid = NULL, processingstatecode = 0, router_state = coalesce($2, router_state),
+                           itemsprocessedforlastsync = $3, itemsfailedforlastsync = $4, processedtimes = coalesce(processedtimes, 0) + 1,
+                           noemailcount = CASE WHEN $3 = 0 THEN coalesce(noemailcount, 0) + 1 ELSE 0 END,
+                           lastduration = least(extract(epoch FROM now() - lastsyncstartedon) * 1000, 2147483647)::integer,
+                           incomingemailstatus = coalesce($5, incomingemailstatus), outgoingemailstatus = coalesce($6, outgoingemailstatus),
+                           mailboxstatus = CASE WHEN $8 IS NULL THEN 1 ELSE 2 END,
+                           enabledforincomingemail = CASE WHEN $7 AND $5 = 2 THEN false WHEN testemailconfigurationscheduled AND $5 = 1 THEN true ELSE enabledforincomingemail END,
+                           enabledforoutgoingemail = CASE WHEN $7 AND $6 = 2 THEN false WHEN testemailconfigurationscheduled AND $6 = 1 THEN true ELSE enabledforoutgoingemail END,
+                           testmailboxaccesscompletedon = CASE WHEN testemailconfigurationscheduled THEN now() ELSE testmailboxaccesscompletedon END,
+                           testemailconfigurationscheduled = false,
+                           lastsyncerror = left($8, 2048), lastsyncerrorcode = $9,
+                           lastsyncerrorcount = CASE WHEN $8 IS NULL THEN 0 ELSE coalesce(lastsyncerrorcount, 0) + 1 END,
+                           lastsyncerroroccurredon = CASE WHEN $8 IS NULL THEN lastsyncerroroccurredon ELSE now() END,
+                           lastsyncerrormachinename = CASE WHEN $8 IS NULL THEN lastsyncerrormachinename ELSE left($12, 320) END,
+                           lastsuccessfulsynccompletedon = CASE WHEN $8 IS NULL THEN now() ELSE lastsuccessfulsynccompletedon END,
+                           transientfailurecount = $10, postponemailboxprocessinguntil = now() + $11 * interval '1 second'
+                     WHERE mailboxid = $1
+                    """,
+                    [
+                        .uuid(id), .text(report.routerState), .int32(Int32(clamping: report.processed)),
+                        .int32(Int32(clamping: report.failed)),
+                        status(report.isIncomingWell), status(report.isOutgoingWell), .bool(isPermanent), .text(report.error?.text),
+                        .int32(report.error.map { Int32(clamping: $0.code) }),
+                        .int32(Int32(isPermanent || waitsForKey ? 0 : failures)),
+                        .double(Double(wait)),
+                        .text(host),
+                    ])
+                if let error = report.error {
+                    let text =
+                        isPermanent ? "\(error.text) The mailbox is disabled until it is tested and enabled again." : error.text
+                    try alert(
+                        .mailbox, id, level: isPermanent ? 3 : 2, code: error.code, text: text, details: error.details,
+                        on: connection)
+                }
+            }
+        }
+    }
+
+    /// Writes an alert, or renews the newest one when it says the same.
+    func alert(
+        _ entity: EntityDefinition,
+        _ id: UUID,
+        level: Int,
+        code: Int,
+        text: String,
+        details: String,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let repeated = try connection.query(
+            """
+            UPDATE \(organization.qualified("tracelog")) SET modifiedon = now(), errordetails = left($5, 2048)
+             WHERE tracelogid = (SELECT tracelogid FROM \(organization.qualified("tracelog")) WHERE regardingobjectid = $1
+                ORDER BY createdon DESC LIMIT 1) AND tracecode = $2 AND level = $3 AND text = left($4, 2000) RETURNING 1
+            """, [.uuid(id), .int32(Int32(code)), .int32(Int32(level)), .text(text), .text(details)])
+        guard repeated.isEmpty else { return }
+        let draft = RecordDraft(
+            .traceLog, id: .timeOrdered(),
+            [
+                "regardingobjectid": .id(id), "regardingobjecttypecode": .text(entity.logicalName), "level": .int(Int64(level)),
+                "tracecode": .int(Int64(code)), "text": .text(String(text.prefix(2_000))),
+                "errordetails": .text(String(details.prefix(2_000))),
+                "tracestatus": .bool(level == 1),
+            ],
+            origin: .init(
+                organization: organization, user: caller.systemUserID ?? organization.id,
+                businessUnit: state.callersUnit ?? organization.id))
+        try draft.insert(into: organization, on: connection)
+    }
+}
+
+/// What alerts are about, in `tracelog.tracecode`. The original publishes no list; these stay the same.
+public enum RouterCode {
+    public static let tested = 1
+    public static let wrongPassword = 10
+    public static let certificate = 11
+    public static let unreachable = 12
+    public static let protocolError = 13
+    public static let notApproved = 14
+    public static let noCredential = 15
+    public static let keyRequired = 16
+    public static let folderChanged = 17
+    public static let undeliverable = 18
+    public static let refused = 20
+    public static let tooLarge = 21
+    public static let mailboxFull = 22
+    public static let unknownOutcome = 23
+    public static let attemptsExhausted = 24
+}

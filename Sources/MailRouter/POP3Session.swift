@@ -1,0 +1,64 @@
+import CurlClient
+
+/// The few commands of POP3 (RFC 1939) that a router needs, on a connection that is signed in.
+struct POP3Session {
+    private let connection: CurlConnection
+    /// Bytes of a message at most.
+    let limit: Int
+
+    init(_ connection: CurlConnection, limit: Int) {
+        self.connection = connection
+        self.limit = limit
+    }
+
+    /// What is there: number, unique id and size.
+    func list() throws -> [(number: Int, id: String, size: Int)] {
+        try command("LIST")
+        var sizes: [Int: Int] = [:]
+        for line in try lines() {
+            let parts = line.split(separator: " ")
+            if parts.count >= 2, let number = Int(parts[0]) { sizes[number] = Int(parts[1]) ?? 0 }
+        }
+        try command("UIDL")
+        return try lines().compactMap { line in
+            let parts = line.split(separator: " ")
+            guard parts.count >= 2, let number = Int(parts[0]), parts[1].utf8.count <= 70 else { return nil }
+            return (number, String(parts[1]), sizes[number] ?? 0)
+        }
+    }
+
+    /// A message's bytes.
+    func fetch(_ number: Int) throws -> [UInt8] {
+        try command("RETR \(number)")
+        var message: [UInt8] = []
+        while true {
+            let line = try connection.line(limit: limit)
+            if line == [UInt8(ascii: ".")] { return message }
+            // Byte-stuffing (RFC 1939 section 3).
+            message += line.first == UInt8(ascii: ".") ? line.dropFirst() : line[...]
+            message += [0x0D, 0x0A]
+            guard message.count <= limit else { throw MailError.tooLarge(message.count) }
+        }
+    }
+
+    func delete(_ number: Int) throws { try command("DELE \(number)") }
+
+    /// Ends the session; what was deleted is gone from here on.
+    func close() throws { try command("QUIT") }
+
+    private func command(_ text: String) throws {
+        try connection.send(text)
+        let answer = String(decoding: try connection.line(), as: UTF8.self)
+        guard answer.hasPrefix("+OK") else { throw MailError.protocolError("\(text): \(answer.prefix(300))") }
+    }
+
+    private func lines() throws -> [String] {
+        var lines: [String] = []
+        while true {
+            let line = String(decoding: try connection.line(), as: UTF8.self)
+            if line == "." { return lines }
+            guard lines.count < 1_000_000 else { throw MailError.protocolError("the server lists more than a million messages") }
+            lines.append(line)
+        }
+    }
+}

@@ -1,0 +1,278 @@
+import CCurl
+import CurlClient
+public import Foundation
+
+/// Where the service is, and who the router is there.
+public struct RouterConfiguration: Sendable {
+    /// The service's address, without a trailing slash.
+    public var service: String
+    public var organization: String
+    public var clientID: String
+    public var secret: String
+    /// PEM certificates that the service's is from; nil for the system's.
+    public var serviceAuthorityFile: String?
+    /// PEM certificates that mail servers' are from, once the file is there; nil for the system's.
+    public var mailAuthorityFile: String?
+    /// Mailboxes that are worked on at a time.
+    public var workers = 4
+    /// Seconds between two turns at a mailbox, and between two looks for one that is due.
+    public var interval = 300
+    public var idle = 2.0
+    /// Messages of one turn at most, so that a heavy mailbox starves nobody.
+    public var turnLimit = 500
+    /// Bytes of a message at most.
+    public var messageLimit = 50 << 20
+
+    public init(service: String, organization: String, clientID: String, secret: String) {
+        (self.service, self.organization, self.clientID, self.secret) = (service, organization, clientID, secret)
+    }
+}
+
+/// A mailbox that was leased.
+struct Mailbox: Decodable, Sendable {
+    let mailboxId: String
+    let name: String
+    let address: String
+    let isForward: Bool
+    let receives: Bool
+    let sends: Bool
+    let tests: Bool
+    let serverType: Int
+    let deletesAfterProcessing: Bool
+    let processesReceivedAfter: String?
+    let timeout: Int
+    let routerState: String?
+}
+
+/// What is signed in with; forgotten with the session.
+struct Login: Decodable {
+    let userName: String?
+    let password: String?
+    let server: String
+    let port: Int
+    let useSSL: Bool
+    let authenticationProtocol: Int
+    let serverType: Int
+}
+
+/// An e-mail that is to be sent.
+struct PendingEmail: Sendable {
+    struct Person: Sendable {
+        let name: String
+        let address: String
+    }
+
+    struct Attachment: Sendable {
+        let name: String
+        let type: String
+        let body: String
+    }
+
+    let id: String
+    let subject: String
+    let body: String
+    let messageID: String
+    let inReplyTo: String?
+    let priority: Int
+    let readReceiptRequested: Bool
+    let from: Person
+    let to: [Person]
+    let cc: [Person]
+    let bcc: [Person]
+    let attachments: [Attachment]
+}
+
+/// A parameter of an action.
+enum Parameter: Encodable {
+    case text(String)
+    case number(Int)
+    case flag(Bool)
+    case list([Parameter])
+    case object([String: Parameter])
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        switch self {
+        case .text(let value): try container.encode(value)
+        case .number(let value): try container.encode(value)
+        case .flag(let value): try container.encode(value)
+        case .list(let value): try container.encode(value)
+        case .object(let value): try container.encode(value)
+        }
+    }
+}
+
+/// Why the service did not do what the router asked.
+enum ServiceError: Error, CustomStringConvertible {
+    /// It can't be reached, or is too busy: asked again later.
+    case away(String)
+    /// The mailbox is another router's by now.
+    case leaseLost
+    /// It refuses this.
+    case refused(status: Int, code: String, message: String)
+
+    var description: String {
+        switch self {
+        case .away(let why): "the service is away: \(why)"
+        case .leaseLost: "the mailbox is leased to another router by now"
+        case .refused(let status, let code, let message): "the service refuses: \(message) [\(status) \(code)]"
+        }
+    }
+}
+
+/// The Web API, as one worker of a router speaks to it: on one connection, one request at a time.
+final class RouterClient {
+    private let configuration: RouterConfiguration
+    private let handle: CurlHandle
+    private var token: (text: String, goodUntil: Date)?
+
+    init(_ configuration: RouterConfiguration) throws {
+        self.configuration = configuration
+        handle = try CurlHandle()
+    }
+
+    /// The service's names begin with a capital, as the original's parameters do.
+    static var decoder: JSONDecoder {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .custom { path in
+            let name = path.last?.stringValue ?? ""
+            return Key(stringValue: name.prefix(1).lowercased() + name.dropFirst())
+        }
+        return decoder
+    }
+
+    private struct Key: CodingKey {
+        let stringValue: String
+        let intValue: Int? = nil
+
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+
+    private struct Token: Decodable {
+        let text: String
+        let seconds: Double
+
+        enum CodingKeys: String, CodingKey {
+            case text = "access_token"
+            case seconds = "expires_in"
+        }
+    }
+
+    private struct Failure: Decodable {
+        struct Detail: Decodable {
+            let code: String
+            let message: String
+        }
+        let error: Detail
+    }
+
+    private func send(_ path: String, _ headers: [String], _ body: [UInt8]) throws -> HTTPSRequest.Answer {
+        var request = HTTPSRequest("\(configuration.service)/\(configuration.organization)/\(path)")
+        request.method = "POST"
+        request.headers = headers
+        request.body = body
+        request.authorityFile = configuration.serviceAuthorityFile
+        request.timeout = 60
+        request.limit = 256 << 20
+        do {
+            return try request.perform(on: handle)
+        } catch {
+            throw ServiceError.away(error.reason)
+        }
+    }
+
+    private func bearer() throws -> String {
+        if let token, token.goodUntil > Date() { return token.text }
+        let form = "grant_type=client_credentials&client_id=\(configuration.clientID)&client_secret=\(configuration.secret)"
+        let answer = try send("oauth2/v2.0/token", ["Content-Type: application/x-www-form-urlencoded"], Array(form.utf8))
+        guard answer.status == 200, let new = try? JSONDecoder().decode(Token.self, from: Data(answer.body)) else {
+            throw answer.status >= 500 || answer.status == 429
+                ? ServiceError.away("status \(answer.status)")
+                : ServiceError.refused(
+                    status: answer.status, code: "token", message: "the router's client id or secret is not taken")
+        }
+        token = (new.text, Date().addingTimeInterval(new.seconds - 60))
+        return new.text
+    }
+
+    /// Sends an action.
+    ///
+    /// - Returns: The answer's body; empty for none.
+    /// - Throws: ``ServiceError``.
+    func call(_ path: String, _ body: [String: Parameter]) throws -> Data {
+        let bytes = Array(try JSONEncoder().encode(body))
+        for attempt in 0..<2 {
+            let answer = try send(
+                "api/data/v9.2/\(path)", ["Content-Type: application/json", "Authorization: Bearer \(try bearer())"], bytes)
+            switch answer.status {
+            case 200..<300: return Data(answer.body)
+            case 401 where attempt == 0: token = nil
+            case 429, 502, 503, 504: throw ServiceError.away("status \(answer.status)")
+            default:
+                let failure = try? JSONDecoder().decode(Failure.self, from: Data(answer.body)).error
+                if failure?.code == "0x80060882" { throw ServiceError.leaseLost }
+                throw ServiceError.refused(
+                    status: answer.status, code: failure?.code ?? "", message: failure?.message ?? "status \(answer.status)")
+            }
+        }
+        throw ServiceError.refused(status: 401, code: "", message: "the router's token is not taken")
+    }
+
+    func lease(_ host: String) throws -> Mailbox? {
+        let data = try call("fieldseal.LeaseMailbox", ["HostId": .text(host)])
+        return data.isEmpty ? nil : try Self.decoder.decode(Mailbox.self, from: data)
+    }
+
+    func credential(_ mailbox: Mailbox, _ direction: String, _ host: String) throws -> Login {
+        let data = try call(
+            "fieldseal.ReleaseCredential",
+            ["MailboxId": .text(mailbox.mailboxId), "Direction": .text(direction), "HostId": .text(host)])
+        return try Self.decoder.decode(Login.self, from: data)
+    }
+
+    private struct PendingList: Decodable {
+        struct Email: Decodable {
+            struct Person: Decodable {
+                let name: String
+                let address: String
+                var person: PendingEmail.Person { .init(name: name, address: address) }
+            }
+
+            struct Attachment: Decodable {
+                let fileName: String
+                let mimeType: String
+                let body: String
+            }
+
+            let emailId: String
+            let subject: String
+            let body: String
+            let messageId: String
+            let inReplyTo: String?
+            let priority: Int
+            let readReceiptRequested: Bool
+            let from: [Person]
+            let to: [Person]
+            let cc: [Person]
+            let bcc: [Person]
+            let attachments: [Attachment]
+        }
+
+        let value: [Email]
+    }
+
+    func pending(_ mailbox: Mailbox, _ host: String, limit: Int) throws -> [PendingEmail] {
+        let data = try call(
+            "fieldseal.TakePendingEmails", ["MailboxId": .text(mailbox.mailboxId), "HostId": .text(host), "Limit": .number(limit)])
+        return try Self.decoder.decode(PendingList.self, from: data).value.map { email in
+            PendingEmail(
+                id: email.emailId, subject: email.subject, body: email.body, messageID: email.messageId, inReplyTo: email.inReplyTo,
+                priority: email.priority, readReceiptRequested: email.readReceiptRequested,
+                from: email.from.first?.person ?? .init(name: "", address: ""), to: email.to.map(\.person),
+                cc: email.cc.map(\.person),
+                bcc: email.bcc.map(\.person),
+                attachments: email.attachments.map { .init(name: $0.fileName, type: $0.mimeType, body: $0.body) })
+        }
+    }
+}

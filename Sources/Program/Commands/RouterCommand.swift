@@ -1,0 +1,133 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+import Glibc
+import Logging
+import MailRouter
+import UnixSignals
+
+/// The e-mail router, and what it has done.
+struct RouterCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "router",
+        abstract: "Run the e-mail router, or say how mailboxes are.",
+        subcommands: [Run.self, Status.self],
+        defaultSubcommand: Run.self)
+
+    struct Run: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Fetch and send the mail of an organization until SIGINT or SIGTERM.",
+            discussion: """
+                It is a client of the Web API with the role Email Router, may run anywhere, and keeps nothing of its own. Any number \
+                may run for one organization. Without --service it works for the development deployment.
+                """)
+        @Option(help: ArgumentHelp("The service's address.", valueName: "url")) var service: String?
+        @Option(name: .customLong("org"), help: ArgumentHelp("The organization.", valueName: "name")) var organization = "contoso"
+        @Option(help: ArgumentHelp("The id of the router's client.", valueName: "id")) var clientID: String?
+        @Option(help: ArgumentHelp("Read the client's secret from this file (mode 0400 or 0600).", valueName: "file"))
+        var secretFile: String?
+        @Option(help: ArgumentHelp("PEM certificates that the service's is from, instead of the system's.", valueName: "file"))
+        var caFile: String?
+        @Option(help: ArgumentHelp("PEM certificates that mail servers' are from, instead of the system's.", valueName: "file"))
+        var mailCaFile: String?
+        @Option(help: "Mailboxes that are worked on at a time.") var workers = 4
+        @Option(help: ArgumentHelp("Seconds between two turns at a mailbox.", valueName: "seconds")) var interval = 300
+        @Option(help: ArgumentHelp("Messages of one turn at most.", valueName: "count")) var turnLimit = 500
+        @Flag(help: "Name every message in the log, by its Message-ID.") var verbose = false
+        @Flag(help: .hidden) var withParent = false
+
+        func validate() throws {
+            guard (1...200).contains(workers), (1...86_400).contains(interval), (1...100_000).contains(turnLimit) else {
+                throw ValidationError("--workers takes 1 to 200, --interval 1 to 86400, and --turn-limit 1 to 100000.")
+            }
+        }
+
+        func run() async throws {
+            LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
+            var logger = Logger(label: "router")
+            logger.logLevel = verbose ? .debug : .info
+            let router = Router(try configured(), logger: logger)
+            logger.notice("router started", metadata: ["workers": "\(workers)"])
+            let parent = getppid()
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm) {
+                        router.stop()
+                        break
+                    }
+                }
+                if withParent {
+                    group.addTask {
+                        while !Task.isCancelled, getppid() == parent { try? await Task.sleep(for: .milliseconds(500)) }
+                        router.stop()
+                    }
+                }
+                await router.run()
+                group.cancelAll()
+            }
+            logger.notice("router stopped")
+        }
+
+        private func configured() throws -> RouterConfiguration {
+            var configuration: RouterConfiguration
+            if let service {
+                guard service.hasPrefix("https://") else { throw ValidationError("--service takes an https address.") }
+                guard let clientID, UUID(uuidString: clientID) != nil else {
+                    throw ValidationError("--client-id takes the id that `fieldseal client add --role \"Email Router\"` printed.")
+                }
+                let secret = try SecretInput.read(prompt: "Client secret", file: secretFile)
+                configuration = RouterConfiguration(
+                    service: service.hasSuffix("/") ? String(service.dropLast()) : service, organization: organization,
+                    clientID: clientID,
+                    secret: secret)
+                configuration.serviceAuthorityFile = caFile
+                configuration.mailAuthorityFile = mailCaFile
+            } else {
+                let home = try DevelopmentHome()
+                guard let file = DevelopmentFile.read(home), let client = file.clients["router"] else {
+                    throw ValidationError("There is no development deployment here: name a --service.")
+                }
+                configuration = RouterConfiguration(
+                    service: file.baseURL, organization: file.organization, clientID: client.clientId, secret: client.clientSecret)
+                configuration.serviceAuthorityFile = caFile ?? file.caFile
+                configuration.mailAuthorityFile = mailCaFile ?? home.file("mail/ca.pem")
+            }
+            configuration.workers = workers
+            configuration.interval = interval
+            configuration.idle = min(2, Double(interval))
+            configuration.turnLimit = turnLimit
+            return configuration
+        }
+    }
+
+    struct Status: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract:
+                "Show every mailbox that a router works for: whether it is well, and what is wrong. On the service's own settings.")
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let session = try await organization.session(options.deployment().0)
+            for mailbox in try await session.mailboxStatuses() {
+                func word(_ isEnabled: Bool, _ status: Int) -> String {
+                    isEnabled ? "on" : status == 2 ? "off after an error" : "off"
+                }
+                options.report(
+                    [
+                        "mailboxId": .string(mailbox.id.text), "name": .string(mailbox.name), "address": .string(mailbox.address),
+                        "receives": .bool(mailbox.receives), "sends": .bool(mailbox.sends),
+                        "incomingStatus": .integer(Int64(mailbox.incomingStatus)),
+                        "outgoingStatus": .integer(Int64(mailbox.outgoingStatus)),
+                        "leasedTo": .text(mailbox.leasedTo), "lastSync": .text(mailbox.lastSync.map { ISO8601.text($0) }),
+                        "nextTurn": .text(mailbox.nextTurn.map { ISO8601.text($0) }), "pending": .integer(Int64(mailbox.pending)),
+                        "failed": .integer(Int64(mailbox.failed)), "error": .text(mailbox.error),
+                    ],
+                    "\(mailbox.name) <\(mailbox.address)>  incoming \(word(mailbox.receives, mailbox.incomingStatus)), "
+                        + "outgoing \(word(mailbox.sends, mailbox.outgoingStatus)), \(mailbox.pending) to send, \(mailbox.failed) failed, "
+                        + "last well \(mailbox.lastSync.map { ISO8601.text($0) } ?? "never")"
+                        + (mailbox.leasedTo.map { ", worked on by \($0)" } ?? "") + (mailbox.error.map { "\n  \($0)" } ?? ""))
+            }
+        }
+    }
+}

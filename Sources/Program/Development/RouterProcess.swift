@@ -1,0 +1,24 @@
+import Foundation
+import ServiceLifecycle
+import Subprocess
+import SystemPackage
+
+/// The router beside a development service: a program of its own, which ends before the service does.
+struct RouterProcess: ServiceLifecycle.Service {
+    func run() async throws {
+        var options = PlatformOptions()
+        options.teardownSequence = [.send(signal: .terminate, allowedDurationToNextStep: .seconds(10))]
+        let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        let prepared = options
+        try await cancelWhenGracefulShutdown {
+            do {
+                _ = try await Subprocess.run(
+                    .path(FilePath(program)), arguments: ["router", "--with-parent", "--interval", "5"], platformOptions: prepared,
+                    output: .fileDescriptor(.standardOutput, closeAfterSpawningProcess: false),
+                    error: .fileDescriptor(.standardError, closeAfterSpawningProcess: false))
+            } catch is CancellationError {}
+            // When it dies, the service goes on without it.
+            try? await gracefulShutdown()
+        }
+    }
+}

@@ -1,0 +1,193 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+// E-mail: the original's messages, and those that a router works with.
+extension DataAPI {
+    /// `fieldseal.NAME`: what a router asks for. Additions to the original, which has its router read and write the database's tables.
+    func routerOperation(_ name: String, _ request: APIRequest) async throws -> APIAnswer {
+        guard request.method == .post else { throw MethodNotAllowed(.post) }
+        let body = JSONValue.object(try request.members())
+        func id(_ name: String) throws(FieldsealError) -> UUID {
+            guard let id = body[name]?.string.flatMap(UUID.init(uuidString:)) else { throw Self.missing(name, "an id") }
+            return id
+        }
+        guard let host = body["HostId"]?.string, (1...160).contains(host.utf8.count) else {
+            throw Self.missing("HostId", "the router's name for this lease, of 1 to 160 bytes")
+        }
+        switch name {
+        case "LeaseMailbox":
+            guard let mailbox = try await session.leaseMailbox(host: host) else { return APIAnswer.noContent() }
+            return APIAnswer.json(mailbox.json, headers: [.cacheControl: "no-store"])
+        case "ReportMailbox":
+            try await session.reportMailbox(try id("MailboxId"), host: host, try Self.report(body))
+            return APIAnswer.noContent()
+        case "ReleaseCredential":
+            guard let direction = body["Direction"]?.string.flatMap(MailDirection.init) else {
+                throw Self.missing("Direction", "Incoming or Outgoing")
+            }
+            let credential = try await session.releaseCredential(
+                try id("MailboxId"), direction, host: host, allowsPlaintext: limits.allowsPlaintextMail)
+            return APIAnswer.json(credential.json, headers: [.cacheControl: "no-store"])
+        case "TakePendingEmails":
+            guard case .integer(let limit)? = body["Limit"], (1...100).contains(limit) else {
+                throw Self.missing("Limit", "1 to 100")
+            }
+            let emails = try await session.takePendingEmails(try id("MailboxId"), host: host, limit: Int(limit))
+            return APIAnswer.json(["value": .array(emails.map(\.json))])
+        case "ReportEmail":
+            guard let outcome = body["Outcome"]?.string.flatMap(SendingOutcome.init) else {
+                throw Self.missing("Outcome", "HandingOver, Sent, Temporary, Permanent or Unknown")
+            }
+            try await session.reportEmail(
+                try id("EmailId"), mailbox: try id("MailboxId"), host: host, outcome, reason: body["Reason"]?.string ?? "",
+                code: body["Code"]?.int ?? 0)
+            return APIAnswer.noContent()
+        default: throw ODataPath.unknown(name)
+        }
+    }
+
+    private static func missing(_ name: String, _ what: String) -> FieldsealError {
+        FieldsealError(.payloadDoesNotFit, "\(name) is missing, or not what it takes: \(what).")
+    }
+
+    private static func report(_ body: JSONValue) throws(FieldsealError) -> MailboxReport {
+        var report = MailboxReport()
+        report.routerState = body["RouterState"]?.string
+        guard (report.routerState?.utf8.count ?? 0) <= 1 << 19 else { throw missing("RouterState", "at most 512 KiB") }
+        report.processed = body["Processed"]?.int ?? 0
+        report.failed = body["Failed"]?.int ?? 0
+        report.interval = min(max(body["Interval"]?.int ?? 300, 1), 86_400)
+        if case .bool(let isWell)? = body["IncomingIsWell"] { report.isIncomingWell = isWell }
+        if case .bool(let isWell)? = body["OutgoingIsWell"] { report.isOutgoingWell = isWell }
+        if let error = body["Error"], let text = error["Text"]?.string {
+            report.error = .init(
+                code: error["Code"]?.int ?? 0, text: text, details: error["Details"]?.string ?? "",
+                isPermanent: error["IsPermanent"] == .bool(true))
+        }
+        return report
+    }
+
+    /// `CheckIncomingEmail` and `DeliverIncomingEmail`, bound to the collection of e-mails.
+    func incomingEmail(_ name: String, _ request: APIRequest) async throws -> APIAnswer {
+        guard request.method == .post else { throw MethodNotAllowed(.post) }
+        let body = JSONValue.object(try request.members())
+        let email = try Self.incoming(body)
+        let mailbox = body["MailboxId"]?.string.flatMap(UUID.init(uuidString:))
+        let context = representation(request).context("Microsoft.Dynamics.CRM.\(name)Response")
+        func answer(_ id: UUID?, _ verdict: IncomingVerdict) -> APIAnswer {
+            var members = [
+                context, JSONValue.Member("ShouldDeliver", .bool(verdict.isDelivered)),
+                .init("ReasonCode", .integer(Int64(verdict.reason.rawValue))),
+            ]
+            if name == "DeliverIncomingEmail" { members.append(.init("EmailId", .text(id?.text))) }
+            return APIAnswer.json(.object(members))
+        }
+        if name == "CheckIncomingEmail" { return answer(nil, try await session.checkIncomingEmail(email, mailbox: mailbox)) }
+        let (id, verdict) = try await session.deliverIncomingEmail(email, mailbox: mailbox, host: body["HostId"]?.string)
+        return answer(id, verdict)
+    }
+
+    private static func incoming(_ body: JSONValue) throws(FieldsealError) -> IncomingEmail {
+        func addresses(_ name: String) throws(FieldsealError) -> [String] {
+            switch body[name] {
+            case .string(let text)?:
+                return text.split { ";,".contains($0) }.map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+            case .array(let values)? where values.count <= 10_000: return values.compactMap(\.string)
+            case nil, .null?: return []
+            default: throw missing(name, "addresses with ; between them, or an array of at most 10,000")
+            }
+        }
+        var email = IncomingEmail()
+        email.subject = body["Subject"]?.string ?? ""
+        guard let from = body["From"]?.string else { throw missing("From", "an address") }
+        email.from = from
+        email.to = try addresses("To")
+        email.cc = try addresses("Cc")
+        email.bcc = try addresses("Bcc")
+        email.messageID = body["MessageId"]?.string ?? ""
+        email.inReplyTo = try addresses("InReplyTo")
+        email.receivedOn = body["ReceivedOn"]?.string.flatMap { ISO8601.date($0) }
+        email.importance = ["Low": 0, "High": 2][body["Importance"]?.string ?? ""] ?? 1
+        email.body = body["Body"]?.string ?? ""
+        email.bodyType = body["BodyType"]?.string == "text/html" ? "text/html" : "text/plain"
+        email.omittedAttachments = body["OmittedAttachments"]?.int ?? 0
+        if case .array(let attachments)? = body["Attachments"] {
+            for attachment in attachments {
+                guard let content = attachment["Body"]?.string, Data(base64Encoded: content) != nil else {
+                    throw missing("Attachments", "an array of FileName, MimeType and Body, which is base64")
+                }
+                email.attachments.append(
+                    .init(
+                        name: attachment["FileName"]?.string ?? "attachment",
+                        type: attachment["MimeType"]?.string ?? "application/octet-stream", body: content))
+            }
+        }
+        if let digest = body["Digest"]?.string {
+            guard let bytes = Data(base64Encoded: digest), bytes.count == 32 else {
+                throw missing("Digest", "SHA-256 of the message, in base64")
+            }
+            email.digest = Array(bytes)
+        } else {
+            // Without the message's bytes, its words stand for it.
+            email.digest = email.wordsDigest
+        }
+        return email
+    }
+
+    /// `SendEmail`, bound to an e-mail.
+    func sendEmail(_ id: UUID, _ request: APIRequest) async throws -> APIAnswer {
+        let body = JSONValue.object(try request.members())
+        guard case .bool(let issue)? = body["IssueSend"] ?? .bool(true) else { throw Self.missing("IssueSend", "true or false") }
+        let token = body["TrackingToken"]?.string
+        guard (token?.utf16.count ?? 0) <= 50 else { throw Self.missing("TrackingToken", "at most 50 characters") }
+        let subject = try await session.sendEmail(id, issue: issue, token: token)
+        return APIAnswer.json(
+            .object([
+                representation(request).context("Microsoft.Dynamics.CRM.SendEmailResponse"), .init("Subject", .string(subject)),
+            ]))
+    }
+}
+
+extension JSONValue {
+    fileprivate var int: Int? { if case .integer(let number) = self { Int(exactly: number) } else { nil } }
+}
+
+extension LeasedMailbox {
+    fileprivate var json: JSONValue {
+        [
+            "MailboxId": .string(id.text), "Name": .string(name), "Address": .string(address), "IsForward": .bool(isForward),
+            "Receives": .bool(receives), "Sends": .bool(sends), "Tests": .bool(tests), "ServerType": .integer(Int64(serverType)),
+            "DeletesAfterProcessing": .bool(deletesAfterProcessing),
+            "ProcessesReceivedAfter": .text(processesReceivedAfter.map { ISO8601.text($0) }), "Timeout": .integer(Int64(timeout)),
+            "RouterState": .text(routerState),
+        ]
+    }
+}
+
+extension Credential {
+    fileprivate var json: JSONValue {
+        [
+            "UserName": .text(userName), "Password": .text(password?.withString { $0 }), "Server": .string(server),
+            "Port": .integer(Int64(port)),
+            "UseSSL": .bool(usesTLS), "AuthenticationProtocol": .integer(Int64(authentication)),
+            "ServerType": .integer(Int64(serverType)),
+        ]
+    }
+}
+
+extension OutgoingEmail {
+    fileprivate var json: JSONValue {
+        func people(_ list: [(name: String, address: String)]) -> JSONValue {
+            .array(list.map { ["Name": .string($0.name), "Address": .string($0.address)] })
+        }
+        return [
+            "EmailId": .string(id.text), "Subject": .string(subject), "Body": .string(body), "MessageId": .string(messageID),
+            "InReplyTo": .text(inReplyTo), "Priority": .integer(Int64(priority)), "CreatedOn": .string(ISO8601.text(createdOn)),
+            "ReadReceiptRequested": .bool(wantsReceipt), "From": people([from]), "To": people(to), "Cc": people(cc),
+            "Bcc": people(bcc),
+            "Attachments": .array(
+                attachments.map { ["FileName": .string($0.name), "MimeType": .string($0.type), "Body": .string($0.body)] }),
+        ]
+    }
+}

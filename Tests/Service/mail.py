@@ -1,0 +1,94 @@
+"""Dovecot and Postfix of the test's own, and records that a router works with."""
+
+import email.message
+import email.policy
+import imaplib
+import importlib.machinery
+import importlib.util
+import pathlib
+import smtplib
+import ssl
+import time
+
+SCRIPT = pathlib.Path(__file__).parents[2] / "scripts/mail"
+_loader = importlib.machinery.SourceFileLoader("mail_servers", str(SCRIPT))
+_module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mail_servers", _loader))
+_loader.exec_module(_module)
+MailServers = _module.MailServers
+
+
+class Mail:
+    """The servers, as a person's mail program sees them."""
+
+    def __init__(self, home):
+        self.servers = MailServers(home).start()
+        self.description = self.servers.description
+        self.context = ssl.create_default_context(cafile=self.description["caFile"])
+        self.passwords = {user["address"]: user["password"] for user in self.description["users"]}
+
+    def inject(self, recipient, message, sender="customer@elsewhere.test"):
+        """Brings a message to a mailbox from outside."""
+        data = message if isinstance(message, bytes) else message.as_bytes(policy=email.policy.SMTP)
+        with smtplib.SMTP("localhost", self.description["inject"]["port"]) as smtp:
+            smtp.sendmail(sender, [recipient], data)
+
+    def box(self, address):
+        imap = imaplib.IMAP4_SSL("localhost", self.description["imap"]["port"], ssl_context=self.context)
+        imap.login(address.split("@")[0], self.passwords[address])
+        imap.select()
+        return imap
+
+    def messages(self, address):
+        imap = self.box(address)
+        try:
+            numbers = imap.search(None, "ALL")[1][0].split()
+            return [email.message_from_bytes(imap.fetch(n, "(BODY.PEEK[])")[1][0][1], policy=email.policy.default) for n in numbers]
+        finally:
+            imap.logout()
+
+    def stop(self):
+        self.servers.stop()
+
+
+def message(subject="Hello", sender="Customer <customer@elsewhere.test>", to="support@contoso.test", body="Good day.", **headers):
+    result = email.message.EmailMessage()
+    result["From"], result["To"], result["Subject"] = sender, to, subject
+    for name, value in headers.items():
+        result[name.replace("_", "-")] = value
+    if "Message-ID" not in result:
+        result["Message-ID"] = f"<{time.monotonic_ns()}@elsewhere.test>"
+    result.set_content(body)
+    return result
+
+
+def profile(deployment, mail, kind="imap", **more):
+    """An e-mail server profile for the servers; the passwords are the mailboxes' own."""
+    incoming = mail.description[kind]
+    return deployment.create("emailserverprofiles", {
+        "name": f"{kind} {time.monotonic_ns()}", "servertype": 4 if kind == "imap" else 1, "incomingserverlocation": "localhost",
+        "incomingportnumber": incoming["port"], "incomingusessl": True, "outgoingserverlocation": "localhost",
+        "outgoingportnumber": mail.description["smtp"]["port"], "outgoingusessl": True, "incomingcredentialretrieval": 0,
+        "outgoingcredentialretrieval": 0, "usesamesettingsforoutgoingconnections": True, **more})
+
+
+def queue(deployment, mail, profile, address="support@contoso.test", **more):
+    """A queue with its mailbox, ready to be tested and enabled: (queue, mailbox)."""
+    id = deployment.create("queues", {"name": f"{address} {time.monotonic_ns()}", "emailaddress": address, "incomingemailfilteringmethod": 0})
+    box = deployment.get(f"queues({id})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
+    body = {
+        "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})", "username": address.split("@")[0], "password": mail.passwords[address],
+        "allowemailconnectortousecredentials": True, "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 2,
+        "emailrouteraccessapproval": 1, "testemailconfigurationscheduled": True, **more}
+    response = deployment.request("PATCH", f"mailboxes({box})", body)
+    assert response.status_code == 204, response.text
+    return id, box
+
+
+def until(condition, seconds=60, what=""):
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, what() if callable(what) else what
+        time.sleep(0.2)
