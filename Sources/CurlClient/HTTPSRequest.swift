@@ -37,6 +37,8 @@ public struct HTTPSRequest: Sendable {
         handle.reset()
         handle.set(CURLOPT_URL, url)
         handle.set(CURLOPT_PROTOCOLS_STR, "https")
+        // One request at a time gains nothing by streams.
+        handle.set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1)
         handle.set(CURLOPT_CUSTOMREQUEST, method)
         handle.set(CURLOPT_CONNECTTIMEOUT, 5)
         handle.set(CURLOPT_TIMEOUT, timeout)

@@ -1,15 +1,31 @@
+import Foundation
 import Glibc
+import Synchronization
 
 /// Whether a server greets in the clear, as those do that speak STARTTLS.
 enum PlainGreeting {
     /// Milliseconds that a greeting may take.
     private static let patience: Int32 = 1_500
 
+    /// What was seen lately, by host and port.
+    private static let seen = Mutex<[String: (isGiven: Bool, on: Date)]>([:])
+    /// Seconds for which it is remembered.
+    private static let memory = 600.0
+
     static func isGiven(by host: String, _ port: Int) -> Bool {
+        let name = "\(host):\(port)"
+        if let known = seen.withLock({ $0[name] }), Date().timeIntervalSince(known.on) < memory { return known.isGiven }
+        guard let isGiven = look(host, port) else { return false }
+        seen.withLock { $0[name] = (isGiven, Date()) }
+        return isGiven
+    }
+
+    /// - Returns: Nil when nobody is there.
+    private static func look(_ host: String, _ port: Int) -> Bool? {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var found: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, "\(port)", &hints, &found) == 0 else { return false }
+        guard getaddrinfo(host, "\(port)", &hints, &found) == 0 else { return nil }
         defer { freeaddrinfo(found) }
         var next = found
         while let address = next?.pointee {
@@ -23,6 +39,6 @@ enum PlainGreeting {
             var ready = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             return poll(&ready, 1, patience) > 0
         }
-        return false
+        return nil
     }
 }

@@ -6,6 +6,7 @@ import imaplib
 import importlib.machinery
 import importlib.util
 import pathlib
+import shutil
 import smtplib
 import ssl
 import time
@@ -24,6 +25,7 @@ class Mail:
         self.servers = MailServers(home).start()
         self.description = self.servers.description
         self.context = ssl.create_default_context(cafile=self.description["caFile"])
+        self.count = 0
         self.passwords = {user["address"]: user["password"] for user in self.description["users"]}
 
     def inject(self, recipient, message, sender="customer@elsewhere.test"):
@@ -45,6 +47,31 @@ class Mail:
             return [email.message_from_bytes(imap.fetch(n, "(BODY.PEEK[])")[1][0][1], policy=email.policy.default) for n in numbers]
         finally:
             imap.logout()
+
+    def drop(self, address, messages):
+        """Puts messages into a mailbox as they are, however broken."""
+        box = self.servers.folder / "boxes" / address.split("@")[0] / "new"
+        if not box.exists():
+            self.box(address).logout()
+        for data in messages:
+            name = f"{time.time_ns()}.{self.count}.test"
+            self.count += 1
+            temporary = box.parent / "tmp" / name
+            temporary.write_bytes(data)
+            shutil.chown(temporary, "mail", "mail")
+            temporary.rename(box / name)
+
+    def change_validity(self, address):
+        """Makes Dovecot number a mailbox anew, under another UIDVALIDITY."""
+        box = self.servers.folder / "boxes" / address.split("@")[0]
+        for name in ("dovecot-uidlist", "dovecot-uidvalidity", *[p.name for p in box.glob("dovecot-uidvalidity.*")], *[p.name for p in box.glob("dovecot.index*")]):
+            (box / name).unlink(missing_ok=True)
+
+    def clear(self, address):
+        imap = self.box(address)
+        imap.store("1:*", "+FLAGS", "\\Deleted")
+        imap.expunge()
+        imap.logout()
 
     def stop(self):
         self.servers.stop()

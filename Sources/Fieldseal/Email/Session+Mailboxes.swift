@@ -83,7 +83,7 @@ extension Session {
                       FROM (
                         SELECT m.mailboxid, p.servertype, m.processingstatecode = 1 AS wasleft,
                                coalesce(m.processemailreceivedafter, p.processemailsreceivedafter) AS after,
-                               CASE WHEN p.timeoutmailboxconnection THEN greatest(p.timeoutmailboxconnectionafteramount / 1000, 1) END AS timeout
+                               CASE WHEN p.timeoutmailboxconnection THEN (nullif(p.timeoutmailboxconnectionafteramount, 0) + 999) / 1000 END AS timeout
                           FROM \(organization.qualified("mailbox")) AS m
                           JOIN \(organization.qualified("emailserverprofile")) AS p ON p.emailserverprofileid = m.emailserverprofile
                          WHERE m.statecode = 0 AND p.statecode = 0

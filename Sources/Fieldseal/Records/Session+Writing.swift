@@ -313,6 +313,35 @@ private struct PreparedWrite: Sendable {
         _ key: Session.CurrentKey?,
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome? {
+        guard let destination = MailDestination(of: entity), destination.isTouched(by: input) else {
+            return try updateRow(input, id: id, condition, depth, key, on: connection)
+        }
+        return try connection.atomically {
+            try session.confirm(on: connection)
+            let moves = try destination.moves(input, id, in: organization, on: connection)
+            guard !moves || caller.role == .systemAdministrator else {
+                throw FieldsealError(
+                    .privilegeDenied,
+                    "This record holds a password, which would be sent to another server: set the password anew along with the server, or ask a "
+                        + "System Administrator.")
+            }
+            let outcome = try updateRow(input, id: id, condition, depth, key, on: connection)
+            if moves, outcome != nil {
+                try SecurityEvent(.mailDestinationChanged, .succeeded, details: "\(entity.logicalName) \(id.text)")
+                    .insert(for: organization, by: caller, under: session.deployment.kek, on: connection)
+            }
+            return outcome
+        }
+    }
+
+    private func updateRow(
+        _ input: RecordInput,
+        id: UUID,
+        _ condition: WriteCondition,
+        _ depth: Depth,
+        _ key: Session.CurrentKey?,
+        on connection: isolated PostgresConnection
+    ) throws -> WriteOutcome? {
         var update = UpdateStatement(input, caller, organization)
         var conditions = ["\(entity.idColumn) = $\(update.bind(.uuid(id)))"]
         restrict(condition, depth, .write, &conditions, &update.parameters)
