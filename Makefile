@@ -6,7 +6,7 @@ RUN_PACKAGES := libcurl4-openssl-dev libgmime-3.0-dev libpq-dev libssl-dev postg
 MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl
 TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog chromium chromium-driver
 
-.PHONY: help run mail build test torture fuzz bench lint format docs clean
+.PHONY: help run mail build test torture router-torture fuzz bench lint format docs clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,13 @@ torture: ## Change the key 2,000 times under writers, struck at random (CASES=n 
 	@swift build -c release --product fieldseal --quiet
 	@Tests/Support/python
 	@FIELDSEAL=.build/release/fieldseal .venv/bin/python Tests/torture.py $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
+
+router-torture: ## Kill routers and the service 500 times while mail flows, as root (KILLS=n SEED=n)
+	@scripts/install-packages $(TEST_PACKAGES)
+	@swift build -c release --product fieldseal --quiet
+	@Tests/Support/python
+	@FIELDSEAL=.build/release/fieldseal FIELDSEAL_ROUTER_KILLS=$(or $(KILLS),500) FIELDSEAL_ROUTER_SEED=$(or $(SEED),500) \
+	    .venv/bin/python -m pytest Tests/Service/test_router.py -q -p no:cacheprovider --timeout 5400 -k kills
 
 fuzz: ## Put mutated text through every parser (CASES=n SEED=n)
 	@scripts/install-packages $(TEST_PACKAGES)

@@ -51,9 +51,10 @@ def main(wanted):
     import cell
     import keychange
     import organizations
+    import router
     import verify
 
-    for group in (cell, api, keychange, verify, organizations):
+    for group in (cell, api, keychange, verify, organizations, router):
         names = [name for name in group.FIGURES if not wanted or any(name.startswith(w) for w in wanted)]
         if names:
             group.run(names)

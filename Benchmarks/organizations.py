@@ -15,8 +15,10 @@ from service import Deployment
 
 FIGURES = ["migrate/thousand", "import/restore"]
 ORGANIZATIONS = 1_000
-# The migration that is measured, which makes two tables, three indexes, two functions and seven triggers.
-LAST = "0005_audit"
+MIGRATIONS = {pathlib.Path(f).stem: pathlib.Path(f).read_text() for f in sorted(glob.glob(f"{ROOT}/migrations/org/*.sql")) if not f.endswith(".down.sql")}
+# The migration that is measured, and what undoes it.
+LAST = list(MIGRATIONS)[-1]
+DOWN = pathlib.Path(f"{ROOT}/migrations/org/{LAST}.down.sql").read_text()
 
 
 def schemas():
@@ -25,9 +27,7 @@ def schemas():
 
 def prepare(service):
     """A thousand organizations that lack the last migration."""
-    migrations = {pathlib.Path(f).stem: pathlib.Path(f).read_text() for f in sorted(glob.glob(f"{ROOT}/migrations/org/*.sql"))}
-    assert list(migrations)[-1] == LAST
-    earlier = [(name, sql) for name, sql in migrations.items() if name != LAST]
+    earlier = [(name, sql) for name, sql in MIGRATIONS.items() if name != LAST]
     with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
         connection.execute("SET fieldseal.maintenance = 'on'; SET ROLE fieldseal_owner; SET synchronous_commit = off")
         for schema in schemas():
@@ -52,9 +52,7 @@ def undo(service):
     with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
         connection.execute("SET fieldseal.maintenance = 'on'; SET synchronous_commit = off; SET client_min_messages = error")
         for schema in schemas():
-            connection.execute(
-                f"DROP TABLE {schema}.audit, {schema}.audit_setting CASCADE; "
-                f"DROP FUNCTION {schema}.audit_change, {schema}.refuse_encrypted_setting CASCADE; DELETE FROM {schema}.migration WHERE name = '{LAST}'")
+            connection.execute(f"SET search_path = {schema}, pg_temp; {DOWN}; DELETE FROM {schema}.migration WHERE name = '{LAST}'")
         connection.execute(f"DELETE FROM config.migration WHERE name = '{LAST}' AND organization_id IN (SELECT organization_id FROM config.organization WHERE created_by = 'bench')")
 
 

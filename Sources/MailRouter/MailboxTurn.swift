@@ -13,7 +13,7 @@ struct MailboxTurn {
     let logger: Logger
     let isStopped: () -> Bool
 
-    private struct Counts {
+    struct Counts {
         var processed = 0
         var failed = 0
         var refused = 0
@@ -75,7 +75,7 @@ struct MailboxTurn {
     }
 
     /// Asks again while the service is away, as long as the lease may last.
-    private func persistently(_ body: () throws -> Void) throws {
+    func persistently(_ body: () throws -> Void) throws {
         var wait = 0.2
         let deadline = Date().addingTimeInterval(900)
         while true {
@@ -91,7 +91,7 @@ struct MailboxTurn {
 
     // MARK: Signing in
 
-    private func login(_ direction: String) throws -> Login {
+    func login(_ direction: String) throws -> Login {
         do {
             return try client.credential(mailbox, direction, host)
         } catch ServiceError.refused(_, let code, let message) {
@@ -106,7 +106,7 @@ struct MailboxTurn {
         }
     }
 
-    private func connect(_ login: Login, _ scheme: String, implicitPort: Int) throws -> CurlConnection {
+    func connect(_ login: Login, _ scheme: String, implicitPort: Int) throws -> CurlConnection {
         let server = "\(login.server):\(login.port)"
         // TLS from the first byte on the ports that are for it, STARTTLS elsewhere; without TLS only where the service lets it.
         let isImplicit = login.useSSL && (login.port == implicitPort || probesImplicitTLS(login))
@@ -208,10 +208,12 @@ struct MailboxTurn {
     private func fetch(_ uids: [UInt32], _ session: inout IMAPSession, _ state: inout State, _ counts: inout Counts) throws {
         guard !uids.isEmpty else { return }
         var done: [UInt32] = []
+        var delivery = Delivery()
         try session.fetch(uids) { uid, bytes in
-            try deliver(bytes, &counts)
+            try deliver(bytes, &delivery, &counts)
             done.append(uid)
         }
+        try hand(&delivery, &counts)
         if mailbox.deletesAfterProcessing, !done.isEmpty { try session.delete(done) }
     }
 
@@ -222,43 +224,61 @@ struct MailboxTurn {
         var known = Set(state.ids ?? [])
         known.formIntersection(there.map(\.id))
         var taken = 0
+        var delivery = Delivery()
+        var done: [(number: Int, id: String)] = []
+        // What was handed to the service is looked at, and gone from the server if it is to be.
+        func settle() throws {
+            try hand(&delivery, &counts)
+            for message in done {
+                if mailbox.deletesAfterProcessing { try session.delete(message.number) }
+                known.insert(message.id)
+            }
+            done = []
+            state.ids = Array(known)
+        }
         for message in there where !known.contains(message.id) && taken < configuration.turnLimit && !isStopped() {
             taken += 1
             if message.size > configuration.messageLimit {
                 counts.failed += 1
                 log(.warning, "message too large", ["uidl": "\(message.id)", "bytes": "\(message.size)"])
             } else {
-                try deliver(try session.fetch(message.number), &counts)
-                if mailbox.deletesAfterProcessing { try session.delete(message.number) }
+                try deliver(try session.fetch(message.number), &delivery, &counts)
             }
-            known.insert(message.id)
-            state.ids = Array(known)
+            done.append((message.number, message.id))
+            if delivery.isFull || done.count >= 100 { try settle() }
         }
-        state.ids = Array(known)
+        try settle()
         try session.close()
     }
 
-    private func log(_ level: Logger.Level, _ text: Logger.Message, _ metadata: Logger.Metadata) {
+    func log(_ level: Logger.Level, _ text: Logger.Message, _ metadata: Logger.Metadata) {
         logger.log(level: level, text, metadata: metadata.merging(["mailbox": "\(mailbox.mailboxId)"]) { own, _ in own })
     }
 
-    /// Hands one message to the service. A message that it can't take is passed over: one bad message must not hold up the others.
-    private func deliver(_ bytes: [UInt8], _ counts: inout Counts) throws {
+    /// Messages on their way to the service, several in one request.
+    private struct Delivery {
+        var emails: [(id: String, parameters: [String: Parameter])] = []
+        var size = 0
+        var isFull: Bool { emails.count >= 50 || size >= 2 << 20 }
+    }
+
+    private func deliver(_ bytes: [UInt8], _ delivery: inout Delivery, _ counts: inout Counts) throws {
         let message = MailMessage(bytes, keepsMessages: mailbox.isForward)
         // A forward mailbox's messages carry those that they are about.
         let wrapped = mailbox.isForward ? message.messages : []
-        guard wrapped.isEmpty else {
-            for inner in wrapped { try deliverOne(inner, MailMessage(inner), &counts) }
-            return
+        for (bytes, message) in wrapped.isEmpty ? [(bytes, message)] : wrapped.map({ ($0, MailMessage($0)) }) {
+            let email = parameters(of: message, bytes)
+            delivery.emails.append((message.messageID, email.parameters))
+            delivery.size += email.size
+            if delivery.isFull { try hand(&delivery, &counts) }
         }
-        try deliverOne(bytes, message, &counts)
     }
 
     /// Bytes of an attachment that the service keeps, and of all of a message's.
     private static let attachmentLimit = 5_120 * 1_024
-    private static let attachmentsLimit = 11 << 20
+    private static let attachmentsLimit = 8 << 20
 
-    private func deliverOne(_ bytes: [UInt8], _ message: MailMessage, _ counts: inout Counts) throws {
+    private func parameters(of message: MailMessage, _ bytes: [UInt8]) -> (parameters: [String: Parameter], size: Int) {
         var total = 0
         let kept = message.attachments.filter { attachment in
             guard attachment.bytes.count <= Self.attachmentLimit, total + attachment.bytes.count <= Self.attachmentsLimit else {
@@ -267,19 +287,23 @@ struct MailboxTurn {
             total += attachment.bytes.count
             return true
         }
-        var body: [String: Parameter] = [
-            "MailboxId": .text(mailbox.mailboxId), "HostId": .text(host), "MessageId": .text(message.messageID),
-            "Subject": .text(message.subject),
-            "From": .text(message.from), "To": .list(message.to.map(Parameter.text)), "Cc": .list(message.cc.map(Parameter.text)),
+        // A longer text is cut by the service too, and says so.
+        let body =
+            message.body.utf8.count <= 2 << 20 ? message.body : String(decoding: message.body.utf8.prefix(2 << 20), as: UTF8.self)
+        var parameters: [String: Parameter] = [
+            "MessageId": .text(message.messageID), "Subject": .text(String(message.subject.prefix(1_000))),
+            "From": .text(message.from),
+            "To": .list(message.to.map(Parameter.text)), "Cc": .list(message.cc.map(Parameter.text)),
             "InReplyTo": .list(message.references.map(Parameter.text)), "Importance": .text(message.importance),
-            "Body": .text(message.body),
+            "Body": .text(body),
             "BodyType": .text(message.isHTML ? "text/html" : "text/plain"),
             "Digest": .text(Data(SHA256.hash(data: bytes)).base64EncodedString()),
             "OmittedAttachments": .number(message.attachments.count - kept.count),
+            "BodyIsCut": .flag(body.utf8.count < message.body.utf8.count),
         ]
-        if let date = message.date { body["ReceivedOn"] = .text(ISO8601DateFormatter().string(from: date)) }
+        if let date = message.date { parameters["ReceivedOn"] = .text(Self.dates.string(from: date)) }
         if !kept.isEmpty {
-            body["Attachments"] = .list(
+            parameters["Attachments"] = .list(
                 kept.map { attachment in
                     .object([
                         "FileName": .text(attachment.name), "MimeType": .text(attachment.type),
@@ -287,128 +311,51 @@ struct MailboxTurn {
                     ])
                 })
         }
+        return (parameters, total * 4 / 3 + body.utf8.count + (message.to.count + message.cc.count) * 50 + 2_000)
+    }
+
+    nonisolated(unsafe) private static let dates = ISO8601DateFormatter()
+
+    /// Hands messages to the service. One that it can't take is passed over: a bad message must not hold up the others.
+    private func hand(_ delivery: inout Delivery, _ counts: inout Counts) throws {
+        let emails = delivery.emails
+        delivery = Delivery()
+        guard !emails.isEmpty else { return }
         do {
+            let body: [String: Parameter] = [
+                "MailboxId": .text(mailbox.mailboxId), "HostId": .text(host),
+                "Emails": .list(emails.map { .object($0.parameters) }),
+            ]
             var answer = Data()
-            try persistently { answer = try client.call("emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", body) }
-            let verdict = try RouterClient.decoder.decode(Verdict.self, from: answer)
-            if verdict.shouldDeliver { counts.processed += 1 } else { counts.refused += 1 }
-            log(
-                .debug, "message",
-                ["message-id": "\(message.messageID)", "reason": "\(verdict.reasonCode)", "email": "\(verdict.emailId ?? "none")"])
+            try persistently { answer = try client.call("fieldseal.DeliverIncomingEmails", body) }
+            for (email, verdict) in zip(emails, try RouterClient.decoder.decode(Verdicts.self, from: answer).value) {
+                if verdict.shouldDeliver { counts.processed += 1 } else { counts.refused += 1 }
+                log(
+                    .debug, "message",
+                    ["message-id": "\(email.id)", "reason": "\(verdict.reasonCode)", "email": "\(verdict.emailId ?? "none")"])
+            }
         } catch ServiceError.refused(let status, let code, let text)
             where (400..<500).contains(status) && status != 401 && status != 403
         {
-            counts.failed += 1
-            log(.warning, "message not taken", ["message-id": "\(message.messageID)", "code": "\(code)", "why": "\(text)"])
+            guard emails.count > 1 else {
+                counts.failed += 1
+                log(.warning, "message not taken", ["message-id": "\(emails[0].id)", "code": "\(code)", "why": "\(text)"])
+                return
+            }
+            for email in emails {
+                var one = Delivery(emails: [email])
+                try hand(&one, &counts)
+            }
         }
+    }
+
+    private struct Verdicts: Decodable {
+        let value: [Verdict]
     }
 
     private struct Verdict: Decodable {
         let shouldDeliver: Bool
         let reasonCode: Int
         let emailId: String?
-    }
-
-    // MARK: Sending
-
-    private func send(_ counts: inout Counts) throws {
-        if !mailbox.tests {
-            // Nobody's password is asked for when there is nothing to send.
-            var emails = try client.pending(mailbox, host, limit: 20)
-            guard !emails.isEmpty else { return }
-            let login: Login
-            let session: SMTPSession
-            do {
-                login = try self.login("Outgoing")
-                session = try signIn(login)
-            } catch let problem as MailboxProblem {
-                // None of these was handed over; they are pending again.
-                for email in emails { try outcome(email, "Temporary", problem.text, problem.code) }
-                throw problem
-            }
-            var taken = emails.count
-            while !emails.isEmpty {
-                for (index, email) in emails.enumerated() {
-                    do {
-                        try send(email, session, &counts)
-                    } catch let error as CurlError {
-                        let problem = MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
-                        for rest in emails[index...] { try outcome(rest, "Temporary", problem.text, problem.code) }
-                        throw problem
-                    }
-                }
-                guard taken < configuration.turnLimit, !isStopped() else { break }
-                emails = try client.pending(mailbox, host, limit: 20)
-                taken += emails.count
-            }
-            session.close()
-        } else {
-            try signIn(try login("Outgoing")).close()
-        }
-    }
-
-    private func signIn(_ login: Login) throws -> SMTPSession {
-        let connection = try connect(login, "smtp", implicitPort: 465)
-        do {
-            return try SMTPSession(connection)
-        } catch {
-            throw MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
-        }
-    }
-
-    private func send(_ email: PendingEmail, _ session: SMTPSession, _ counts: inout Counts) throws {
-        let message = MessageComposer(email: email).bytes()
-        var recipients: [String] = []
-        for person in email.to + email.cc + email.bcc where !recipients.contains(person.address) {
-            recipients.append(person.address)
-        }
-        let answer = try session.send(message, from: email.from.address, to: recipients) {
-            // From here on a crash leaves it unknown whether it was sent, and the record has to say so first.
-            try outcome(email, "HandingOver", "", 0)
-        }
-        switch answer {
-        case .accepted:
-            counts.sent += 1
-            try outcome(email, "Sent", "", 0)
-        case .refused(let isPermanent, let text):
-            if isPermanent { counts.failed += 1 }
-            try outcome(email, isPermanent ? "Permanent" : "Temporary", text, Self.code(text))
-        case .unknown(let text):
-            counts.failed += 1
-            try outcome(email, "Unknown", text, MailboxProblem.unreachable)
-            throw MailboxProblem(
-                MailboxProblem.unreachable, "The mail server broke the connection while it took a message.", text,
-                isPermanent: false)
-        }
-        log(.debug, "sent", ["email": "\(email.id)", "message-id": "\(email.messageID)", "answer": "\(answer.word)"])
-    }
-
-    private static func code(_ text: String) -> Int {
-        if text.contains("552") || text.contains("5.3.4") { return MailboxProblem.tooLarge }
-        if text.contains("452") || text.contains("5.2.2") || text.contains("4.2.2") { return MailboxProblem.mailboxFull }
-        return MailboxProblem.refused
-    }
-
-    private func outcome(_ email: PendingEmail, _ outcome: String, _ reason: String, _ code: Int) throws {
-        let body: [String: Parameter] = [
-            "EmailId": .text(email.id), "MailboxId": .text(mailbox.mailboxId), "HostId": .text(host), "Outcome": .text(outcome),
-            "Reason": .text(String(reason.prefix(2_000))), "Code": .number(code),
-        ]
-        // Whoever is about to hand over must not wait: the server waits for the bytes.
-        if outcome == "HandingOver" {
-            _ = try client.call("fieldseal.ReportEmail", body)
-        } else {
-            try persistently { _ = try client.call("fieldseal.ReportEmail", body) }
-        }
-    }
-}
-
-extension SMTPSession.Answer {
-    fileprivate var word: String {
-        switch self {
-        case .accepted: "accepted"
-        case .refused(let isPermanent, _): isPermanent ? "refused" : "deferred"
-        case .unknown: "unknown"
-        }
     }
 }

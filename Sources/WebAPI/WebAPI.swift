@@ -93,7 +93,7 @@ public struct WebAPI: Sendable {
         let prefix = "/\(organization)/api/data/\(version)"
         let path = String(request.uri.path.dropFirst(prefix.count))
         let isBulk =
-            path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.hasSuffix("IncomingEmail")
+            path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.contains("IncomingEmail")
             || path.hasSuffix("/%24batch")
         guard request.uri.string.utf8.count <= APILimits.urlLength else {
             let message = "A URL may be 32 KiB long. Send the query in a $batch."

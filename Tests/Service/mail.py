@@ -69,8 +69,9 @@ class Mail:
 
     def clear(self, address):
         imap = self.box(address)
-        imap.store("1:*", "+FLAGS", "\\Deleted")
-        imap.expunge()
+        if imap.search(None, "ALL")[1][0]:
+            imap.store("1:*", "+FLAGS", "\\Deleted")
+            imap.expunge()
         imap.logout()
 
     def stop(self):

@@ -65,6 +65,14 @@ class Deployment:
             self.stop_postgres(signal.SIGQUIT)
         shutil.rmtree(self.home, ignore_errors=True)
 
+    def router_pid(self):
+        """The router that runs beside the service."""
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                if b"router" in pathlib.Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                    return int(child)
+        raise AssertionError("no router runs beside the service")
+
     def postgres_pid(self):
         return int((self.home / "pg" / "postmaster.pid").read_text().split("\n")[0])
 

@@ -1,6 +1,9 @@
 """The e-mail router against real Dovecot and Postfix: messages become records, and records leave."""
 
+import json
 import os
+import pathlib
+import re
 import socket
 import ssl
 import subprocess
@@ -67,6 +70,28 @@ def test_a_message_becomes_a_record_and_a_record_is_sent(routed, kind):
     events = routed.sql("SELECT count(*) FROM org_contoso.security_event WHERE kind = 'credential released' AND outcome = 'succeeded' AND details LIKE %s", [f"%{box}%"])
     assert events[0][0] >= 3
     assert routed.mail.passwords[address].encode() not in routed.log()
+
+
+def test_the_example_of_the_page(routed):
+    """docs/router.md as it stands, after the first lines of the README."""
+    root = pathlib.Path(__file__).parents[2]
+    functions = re.search(r"```sh\n(dev\(\).*?)```", (root / "README.md").read_text(), re.S)[1]
+    example = "\n".join(line[4:] for line in re.search(r"## To try it\n(.*?)\n## ", (root / "docs/router.md").read_text(), re.S)[1].splitlines()
+                        if line.startswith("    ") and "make mail" not in line)
+    script = f"{functions}\n{example}\necho $box\n".replace(".fieldseal/", f"{routed.home}/").replace("fieldseal router", f"{PROGRAM} router")
+    script = script.replace("$(uuidgen)", "$(cat /proc/sys/kernel/random/uuid)")
+    result = subprocess.run(["bash", "-euc", script], env=routed.environment, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert result.returncode == 0 and "error" not in result.stdout, result
+    box = result.stdout.split()[-1]
+    enabled(routed, box)
+    subject = f"by the page {time.monotonic_ns()}"
+    routed.mail.inject("alice@contoso.test", message(subject=subject, to="alice@contoso.test"))
+    until(lambda: [e for e in emails(routed, box) if e["subject"] == subject])
+    status = [json.loads(line) for line in routed.run("router", "status", "--org", "contoso", "--json").stdout.splitlines()]
+    assert next(s for s in status if s["mailboxId"] == box)["receives"] is True
+    # The next tests fill this mailbox themselves.
+    assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
+    routed.mail.clear("alice@contoso.test")
 
 
 # What is wrong is said, with what to do
@@ -344,8 +369,8 @@ def test_credentials_are_released_to_a_lease_holder_alone(routed, inbox):
     answer = routed.request("POST", "fieldseal.ReleaseCredential", {"MailboxId": box, "Direction": "Incoming", "HostId": "another router"}, client="router")
     assert answer.status_code == 412 and routed.mail.passwords["user@contoso.test"] not in answer.text
     assert routed.sql("SELECT count(*) > 2 FROM org_contoso.security_event WHERE kind = 'credential released' AND outcome = 'refused'") == [(True,)]
-    for path in ("fieldseal.LeaseMailbox", "fieldseal.TakePendingEmails", "fieldseal.ReportMailbox", "fieldseal.ReportEmail"):
-        answer = routed.request("POST", path, {"HostId": "x", "MailboxId": box, "EmailId": box, "Outcome": "Sent", "Limit": 1}, client="admin")
+    for path in ("fieldseal.LeaseMailbox", "fieldseal.TakePendingEmails", "fieldseal.ReportMailbox", "fieldseal.ReportEmails"):
+        answer = routed.request("POST", path, {"HostId": "x", "MailboxId": box, "EmailId": box, "Reports": [{"EmailId": box, "Outcome": "Sent"}], "Limit": 1}, client="admin")
         assert answer.status_code == 403, path
     # Whoever may edit a profile can't have its password brought to another host.
     prof = profile(routed, routed.mail, incomingcredentialretrieval=1, incomingusername="x", incomingpassword="kept-here-1")

@@ -16,6 +16,8 @@ public struct IncomingEmail: Sendable {
     public var body = ""
     public var bodyType = "text/plain"
     public var attachments: [Attachment] = []
+    /// Whether the router left away the end of the body.
+    public var bodyIsCut = false
     /// Attachments that the router left away, because they are too large.
     public var omittedAttachments = 0
     /// SHA-256 over the message's bytes, as the server holds them.

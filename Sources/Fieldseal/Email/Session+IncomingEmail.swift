@@ -27,6 +27,13 @@ extension Session {
     public func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> (
         id: UUID?, verdict: IncomingVerdict
     ) {
+        try await deliverIncomingEmails([email], mailbox: mailbox, host: host)[0]
+    }
+
+    /// The same for several e-mails of one mailbox, in one transaction: all of them are looked at, or none.
+    public func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?) async throws -> [(
+        id: UUID?, verdict: IncomingVerdict
+    )] {
         try requireRouterOrAdministrator()
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {
@@ -38,13 +45,41 @@ extension Session {
                     }
                     try renewLease(mailbox, host, on: connection)
                 }
-                let verdict = try verdict(on: email, mailbox, on: connection)
-                let id = email.recordID(organization: organization.id, mailbox: mailbox ?? organization.id)
-                guard verdict.isDelivered else { return (verdict.reason == .duplicate ? id : nil, verdict) }
-                return try insert(email, id, mailbox, verdict, on: connection)
-                    ? (id, verdict) : (id, IncomingVerdict(isDelivered: false, reason: .duplicate))
+                let place = try place(of: mailbox, on: connection)
+                return try emails.map { try deliver($0, mailbox, place, on: connection) }
             }
         }
+    }
+
+    /// Whose an e-mail of a mailbox is.
+    private struct Place {
+        let owner: UUID
+        let ownerType: String?
+        let unit: UUID
+    }
+
+    private func place(of mailbox: UUID?, on connection: isolated PostgresConnection) throws -> Place {
+        let row = try connection.query(
+            "SELECT ownerid, owneridtype, owningbusinessunit FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1",
+            [.uuid(mailbox)]
+        ).first
+        guard let owner = try row?.decodeIfPresent(0, as: UUID.self) ?? caller.systemUserID,
+            let unit = try row?.decodeIfPresent(2, as: UUID.self) ?? state.callersUnit
+        else { throw FieldsealError(.unexpected, "The mailbox has no owner.") }
+        return Place(owner: owner, ownerType: try row?.decodeIfPresent(1), unit: unit)
+    }
+
+    private func deliver(
+        _ email: IncomingEmail,
+        _ mailbox: UUID?,
+        _ place: Place,
+        on connection: isolated PostgresConnection
+    ) throws -> (id: UUID?, verdict: IncomingVerdict) {
+        let verdict = try verdict(on: email, mailbox, on: connection)
+        let id = email.recordID(organization: organization.id, mailbox: mailbox ?? organization.id)
+        guard verdict.isDelivered else { return (verdict.reason == .duplicate ? id : nil, verdict) }
+        return try insert(email, id, mailbox, place, verdict, on: connection)
+            ? (id, verdict) : (id, IncomingVerdict(isDelivered: false, reason: .duplicate))
     }
 
     private func requireRouterOrAdministrator() throws {
@@ -61,44 +96,45 @@ extension Session {
         func no(_ reason: IncomingVerdict.Reason) -> IncomingVerdict { IncomingVerdict(isDelivered: false, reason: reason) }
         guard MailAddress.isOne(email.from) else { return no(.badSender) }
         let id = email.recordID(organization: organization.id, mailbox: mailbox ?? organization.id)
+        let addresses = (email.to + email.cc + email.bcc).map { $0.lowercased() }
         let facts = try connection.query(
             """
             SELECT EXISTS (SELECT FROM \(organization.qualified("email")) WHERE activityid = $1),
                    EXISTS (SELECT FROM \(organization.qualified("email")) AS e JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = $2
-                     WHERE e.directioncode AND lower(e.messageid) = lower($3) AND $3 <> '' AND lower(m.emailaddress) = lower($4))
-            """, [.uuid(id), .uuid(mailbox), .text(email.messageID), .text(email.from)])[0]
+                     WHERE e.directioncode AND lower(e.messageid) = lower($3) AND $3 <> '' AND lower(m.emailaddress) = lower($4)),
+                   \(recipientFilters)
+            """, [.uuid(id), .uuid(mailbox), .text(email.messageID), .text(email.from), .texts(addresses)])[0]
         if try facts.decode(0, as: Bool.self) { return no(.duplicate) }
         // What this mailbox sent comes back to it as a copy of its own.
         if try facts.decode(1, as: Bool.self) { return no(.ownMessage) }
-        let recipients = try recipients(of: email, mailbox, on: connection)
+        let recipients: String = try facts.decodeIfPresent(2) ?? ""
         guard !recipients.isEmpty else { return no(.noRecipient) }
         let (parent, correlation, hasToken) = try correlate(email, on: connection)
         func yes(_ reason: IncomingVerdict.Reason) -> IncomingVerdict {
             IncomingVerdict(isDelivered: true, reason: reason, parent: parent, correlation: correlation)
         }
         if parent != nil { return yes(correlation == .trackingToken ? .tokenMatched : .senderAccepted) }
-        if recipients.contains(0) { return yes(.recipientAcceptsAll) }
-        if recipients.contains(3), try isKnown(email.from, on: connection) { return yes(.senderAccepted) }
+        if recipients.contains("0") { return yes(.recipientAcceptsAll) }
+        if recipients.contains("3"), try isKnown(email.from, on: connection) { return yes(.senderAccepted) }
         return no(hasToken ? .tokenUnmatched : .unknown)
     }
 
-    /// The filters of those to whom it is: 0 all, 1 replies, 2 and 3 known senders.
-    private func recipients(of email: IncomingEmail, _ mailbox: UUID?, on connection: isolated PostgresConnection) throws -> [Int] {
-        let addresses = (email.to + email.cc + email.bcc).map { $0.lowercased() }
-        return try connection.query(
-            """
-            SELECT coalesce(s.incomingemailfilteringmethod, 1) FROM \(organization.qualified("systemuser")) AS u
+    /// The filters of those to whom it is, as digits: 0 all, 1 replies, 2 and 3 known senders. $2 is the mailbox, $5 the addresses.
+    private var recipientFilters: String {
+        """
+        (SELECT string_agg(filter::text, '') FROM (
+            SELECT coalesce(s.incomingemailfilteringmethod, 1) AS filter FROM \(organization.qualified("systemuser")) AS u
               JOIN \(organization.qualified("usersettings")) AS s USING (systemuserid)
-             WHERE NOT coalesce(u.isdisabled, false) AND (lower(u.internalemailaddress) = ANY ($1) OR u.systemuserid = (
+             WHERE NOT coalesce(u.isdisabled, false) AND (lower(u.internalemailaddress) = ANY ($5) OR u.systemuserid = (
                 SELECT regardingobjectid FROM \(organization.qualified("mailbox")) WHERE mailboxid = $2 AND regardingobjecttypecode = 'systemuser'))
             UNION ALL
             SELECT coalesce(q.incomingemailfilteringmethod, 0) FROM \(organization.qualified("queue")) AS q
-             WHERE q.statecode = 0 AND (lower(q.emailaddress) = ANY ($1) OR q.queueid = (
+             WHERE q.statecode = 0 AND (lower(q.emailaddress) = ANY ($5) OR q.queueid = (
                 SELECT regardingobjectid FROM \(organization.qualified("mailbox")) WHERE mailboxid = $2 AND regardingobjecttypecode = 'queue'))
             UNION ALL
             SELECT 0 FROM \(organization.qualified("mailbox")) WHERE mailboxid = $2 AND regardingobjectid IS NULL AND NOT coalesce(isforwardmailbox, false)
-            """, [.texts(addresses), .uuid(mailbox)]
-        ).map { try $0.decode(0, as: Int.self) }
+        ) AS filters)
+        """
     }
 
     private func isKnown(_ address: String, on connection: isolated PostgresConnection) throws -> Bool {
@@ -138,19 +174,10 @@ extension Session {
         _ email: IncomingEmail,
         _ id: UUID,
         _ mailbox: UUID?,
+        _ place: Place,
         _ verdict: IncomingVerdict,
         on connection: isolated PostgresConnection
     ) throws -> Bool {
-        let places = try connection.query(
-            """
-            SELECT m.ownerid, m.owneridtype, m.owningbusinessunit, left(m.name, 200), p.regardingobjectid, p.regardingobjecttypecode, left(p.regardingobjectidname, 100),
-                   left(p.subject, 400)
-              FROM (SELECT 1) AS one LEFT JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = $1
-              LEFT JOIN \(organization.qualified("email")) AS p ON p.activityid = $2
-            """, [.uuid(mailbox), .uuid(verdict.parent)])[0]
-        let owner: UUID? = try places.decodeIfPresent(0) ?? caller.systemUserID
-        let unit: UUID? = try places.decodeIfPresent(2) ?? state.callersUnit
-        guard let owner, let unit else { throw FieldsealError(.unexpected, "The mailbox has no owner.") }
         let kept = email.attachments.prefix(EmailParts.limit).filter { $0.body.utf8.count / 4 * 3 <= Self.attachmentLimit }
         let bodyLimit = 10 << 20
         let body =
@@ -160,72 +187,77 @@ extension Session {
             "mimetype": .text(email.bodyType),
             "directioncode": .bool(false), "statuscode": .int(4), "statecode": .int(1),
             "messageid": .text(Self.cut(email.messageID, 320)),
-            "correlationmethod": .int(Int64(verdict.correlation.rawValue)), "ownerid": .id(owner),
+            "correlationmethod": .int(Int64(verdict.correlation.rawValue)), "ownerid": .id(place.owner),
             "prioritycode": .int(Int64(email.importance)),
             "notifications": .int(
                 kept.count < email.attachments.count + email.omittedAttachments
-                    ? 1 : body.utf8.count < email.body.utf8.count ? 2 : 0),
+                    ? 1 : email.bodyIsCut || body.utf8.count < email.body.utf8.count ? 2 : 0),
             "sender": .text(email.from),
         ]
-        if let type: String = try places.decodeIfPresent(1) { values["owneridtype"] = .text(type) }
+        if let type = place.ownerType { values["owneridtype"] = .text(type) }
         if let reply = email.inReplyTo.first { values["inreplyto"] = .text(Self.cut(reply, 320)) }
         if let date = email.receivedOn { values["senton"] = .date(date) }
         if let mailbox { values["receivingmailboxid"] = .id(mailbox) }
         if let token = email.subject.firstMatch(of: /CRM:[0-9]{4,20}/) { values["trackingtoken"] = .text(String(token.0)) }
         if let parent = verdict.parent {
             values["parentactivityid"] = .id(parent)
-            if let regarding: UUID = try places.decodeIfPresent(4) { values["regardingobjectid"] = .id(regarding) }
-            if let type: String = try places.decodeIfPresent(5) { values["regardingobjecttypecode"] = .text(type) }
+            let row = try connection.query(
+                """
+                UPDATE \(organization.qualified("email")) SET replycount = coalesce(replycount, 0) + 1 WHERE activityid = $1
+                RETURNING regardingobjectid, regardingobjecttypecode
+                """, [.uuid(parent)]
+            ).first
+            if let regarding: UUID = try row?.decodeIfPresent(0) { values["regardingobjectid"] = .id(regarding) }
+            if let type: String = try row?.decodeIfPresent(1) { values["regardingobjecttypecode"] = .text(type) }
         }
         let draft = RecordDraft(
             .email, id: id, values,
-            origin: .init(organization: organization, user: caller.systemUserID ?? owner, businessUnit: unit))
+            origin: .init(organization: organization, user: caller.systemUserID ?? place.owner, businessUnit: place.unit))
         let (sql, parameters) = draft.statement(in: organization)
-        // An upsert that forbids update: whoever was first wrote the same.
-        let rows = try connection.query(
-            sql.replacing(" RETURNING versionnumber", with: " ON CONFLICT (activityid) DO NOTHING RETURNING versionnumber"),
-            parameters)
-        guard !rows.isEmpty else { return false }
         var parts = EmailParts()
         parts.attachments = kept.map { attachment in
             EmailParts.Attachment(
                 name: Self.cut(attachment.name, 255), type: Self.cut(attachment.type, 256), body: attachment.body,
                 size: attachment.body.utf8.count / 4 * 3)
         }
-        for (sql, parameters) in parts.statements(of: id, in: organization) { _ = try connection.query(sql, parameters) }
-        try insertParties(of: email, id, on: connection)
-        if let parent = verdict.parent {
-            _ = try connection.query(
-                "UPDATE \(organization.qualified("email")) SET replycount = coalesce(replycount, 0) + 1 WHERE activityid = $1",
-                [.uuid(parent)])
-        }
-        return true
+        // An upsert that forbids update: whoever was first wrote the same. All of it is one round trip.
+        let insertion = sql.replacing(
+            " RETURNING versionnumber", with: " ON CONFLICT (activityid) DO NOTHING RETURNING versionnumber")
+        let results = try connection.pipeline(
+            [(insertion, parameters)] + partyStatements(of: email, id) + parts.statements(of: id, in: organization))
+        return !results[0].isEmpty
     }
 
     /// Whom it is from and to, with the users and queues that have these addresses.
-    private func insertParties(of email: IncomingEmail, _ id: UUID, on connection: isolated PostgresConnection) throws {
+    private func partyStatements(of email: IncomingEmail, _ id: UUID) -> [(sql: String, parameters: [PostgresParameter])] {
         let parties = [(1, [email.from]), (2, email.to), (3, email.cc), (4, email.bcc)]
             .flatMap { kind, addresses in addresses.filter(MailAddress.isOne).map { (kind, $0) } }
             .prefix(EmailParts.limit)
-        _ = try connection.query(
-            """
-            INSERT INTO \(organization.qualified("activityparty")) (activitypartyid, activityid, participationtypemask, ispartydeleted, donotemail,
-                partyid, partyobjecttypecode, partyidname, addressused)
-            SELECT gen_random_uuid(), $1, p.kind::integer, false, false, coalesce(u.systemuserid, q.queueid),
-                   CASE WHEN u.systemuserid IS NOT NULL THEN 'systemuser' WHEN q.queueid IS NOT NULL THEN 'queue' END,
-                   coalesce(u.fullname, q.name, p.address), p.address
-              FROM unnest($2, $3) AS p (kind, address)
-              LEFT JOIN LATERAL (SELECT systemuserid, fullname FROM \(organization.qualified("systemuser"))
-                    WHERE lower(internalemailaddress) = lower(p.address) ORDER BY createdon LIMIT 1) AS u ON true
-              LEFT JOIN LATERAL (SELECT queueid, name FROM \(organization.qualified("queue"))
-                    WHERE lower(emailaddress) = lower(p.address) ORDER BY createdon LIMIT 1) AS q ON u.systemuserid IS NULL
-            """, [.uuid(id), .texts(parties.map { "\($0.0)" }), .texts(parties.map(\.1))])
-        _ = try connection.query(
-            """
-            UPDATE \(organization.qualified("email")) AS e SET emailsender = s.partyid, emailsenderobjecttypecode = s.partyobjecttypecode,
-                   emailsendername = s.partyidname, torecipients = $2
-              FROM \(organization.qualified("activityparty")) AS s WHERE s.activityid = e.activityid AND s.participationtypemask = 1 AND e.activityid = $1
-            """, [.uuid(id), .text(Self.cut(email.to.joined(separator: ";"), 500))])
+        return [
+            (
+                """
+                INSERT INTO \(organization.qualified("activityparty")) (activitypartyid, activityid, participationtypemask, ispartydeleted, donotemail,
+                    partyid, partyobjecttypecode, partyidname, addressused)
+                SELECT gen_random_uuid(), $1, p.kind::integer, false, false, coalesce(u.systemuserid, q.queueid),
+                       CASE WHEN u.systemuserid IS NOT NULL THEN 'systemuser' WHEN q.queueid IS NOT NULL THEN 'queue' END,
+                       coalesce(u.fullname, q.name, p.address), p.address
+                  FROM unnest($2, $3) AS p (kind, address)
+                  LEFT JOIN LATERAL (SELECT systemuserid, fullname FROM \(organization.qualified("systemuser"))
+                        WHERE lower(internalemailaddress) = lower(p.address) ORDER BY createdon LIMIT 1) AS u ON true
+                  LEFT JOIN LATERAL (SELECT queueid, name FROM \(organization.qualified("queue"))
+                        WHERE lower(emailaddress) = lower(p.address) ORDER BY createdon LIMIT 1) AS q ON u.systemuserid IS NULL
+                 WHERE NOT EXISTS (SELECT FROM \(organization.qualified("activityparty")) WHERE activityid = $1)
+                """, [.uuid(id), .texts(parties.map { "\($0.0)" }), .texts(parties.map(\.1))]
+            ),
+            (
+                """
+                UPDATE \(organization.qualified("email")) AS e SET emailsender = s.partyid, emailsenderobjecttypecode = s.partyobjecttypecode,
+                       emailsendername = s.partyidname, torecipients = $2
+                  FROM \(organization.qualified("activityparty")) AS s
+                 WHERE s.activityid = e.activityid AND s.participationtypemask = 1 AND e.activityid = $1
+                """, [.uuid(id), .text(Self.cut(email.to.joined(separator: ";"), 500))]
+            ),
+        ]
     }
 
     /// At most so many UTF-16 units, without U+0000.

@@ -171,54 +171,86 @@ extension Session {
         )
     }
 
-    /// Writes down how far a router got with an e-mail.
-    ///
-    /// - Parameters:
-    ///   - reason: The mail server's words.
-    ///   - code: What an alert about it is filed under.
-    public func reportEmail(_ id: UUID, mailbox: UUID, host: String, _ outcome: SendingOutcome, reason: String, code: Int)
-        async throws
-    {
+    /// Writes down how far a router got with e-mails, all of it or nothing.
+    public func reportEmails(_ reports: [SendingReport], mailbox: UUID, host: String) async throws {
         try requireRouter()
         try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try confirm(on: connection)
                 try renewLease(mailbox, host, on: connection)
-                let rows = try connection.query(
-                    "SELECT coalesce(deliveryattempts, 0) FROM \(organization.qualified("email")) WHERE activityid = $1 AND sendermailboxid = $2 AND statuscode = 7 FOR UPDATE",
-                    [.uuid(id), .uuid(mailbox)])
-                guard let attempts = try rows.first?.decode(0, as: Int.self) else {
-                    throw FieldsealError(.concurrencyVersionMismatch, "This e-mail is not being sent from this mailbox.")
+                // What all goes well with is one round trip.
+                let isPlain: Set<SendingOutcome> = [.handingOver, .sent]
+                let plain = reports.filter { isPlain.contains($0.outcome) }
+                for (report, result) in zip(plain, try connection.pipeline(plain.map { progress($0, mailbox) }))
+                where result.isEmpty {
+                    throw Self.notBeingSent(report.email)
                 }
-                let isExhausted = outcome == .temporary && attempts >= Self.sendingAttempts
-                let status: Int32 =
-                    switch outcome {
-                    case .handingOver: 7
-                    case .sent: 3
-                    case .temporary where !isExhausted: 6
-                    default: 8
-                    }
-                let text = outcome == .unknown ? "\(Self.nobodyKnows) (\(reason))" : reason
-                _ = try connection.query(
-                    """
-                    UPDATE \(organization.qualified("email")) SET statuscode = $2, is_handed_over = $3,
-                           failure = CASE WHEN $2 IN (3, 7) THEN NULL ELSE left($4, 4000) END, senton = CASE WHEN $2 = 3 THEN now() ELSE senton END,
-                           actualend = CASE WHEN $2 = 3 THEN now() ELSE actualend END,
-                           postponeemailprocessinguntil = CASE WHEN $2 = 6 THEN now() + $5 * interval '1 second' END,
-                           versionnumber = nextval('\(organization.qualified("version_number"))')
-                     WHERE activityid = $1
-                    """,
-                    [
-                        .uuid(id), .int32(status), .bool(outcome == .handingOver), .text(text),
-                        .double(Double(min(3_600, 60 << min(attempts - 1, 6)))),
-                    ])
-                guard status == 8 || status == 6 else { return }
-                try alert(
-                    .mailbox, mailbox, level: status == 8 ? 3 : 2, code: isExhausted ? RouterCode.attemptsExhausted : code,
-                    text: status == 8
-                        ? "An e-mail was not sent. \(text)" : "An e-mail was refused for now, and will be tried again. \(text)",
-                    details: "e-mail \(id.text), attempt \(attempts)", on: connection)
+                for report in reports where !isPlain.contains(report.outcome) { try write(report, mailbox, on: connection) }
             }
         }
+    }
+
+    private static func notBeingSent(_ id: UUID) -> FieldsealError {
+        FieldsealError(.concurrencyVersionMismatch, "The e-mail \(id.text) is not being sent from this mailbox.")
+    }
+
+    private func progress(_ report: SendingReport, _ mailbox: UUID) -> (sql: String, parameters: [PostgresParameter]) {
+        (
+            """
+            UPDATE \(organization.qualified("email")) SET statuscode = CASE WHEN $3 THEN 7 ELSE 3 END, is_handed_over = $3, failure = NULL,
+                   senton = CASE WHEN $3 THEN senton ELSE now() END, actualend = CASE WHEN $3 THEN actualend ELSE now() END,
+                   versionnumber = nextval('\(organization.qualified("version_number"))')
+             WHERE activityid = $1 AND sendermailboxid = $2 AND statuscode = 7 RETURNING 1
+            """, [.uuid(report.email), .uuid(mailbox), .bool(report.outcome == .handingOver)]
+        )
+    }
+
+    private func write(_ report: SendingReport, _ mailbox: UUID, on connection: isolated PostgresConnection) throws {
+        let (id, outcome) = (report.email, report.outcome)
+        let rows = try connection.query(
+            """
+            SELECT coalesce(deliveryattempts, 0) FROM \(organization.qualified("email"))
+             WHERE activityid = $1 AND sendermailboxid = $2 AND statuscode = 7 FOR UPDATE
+            """, [.uuid(id), .uuid(mailbox)])
+        guard let attempts = try rows.first?.decode(0, as: Int.self) else {
+            throw Self.notBeingSent(id)
+        }
+        let isExhausted = outcome == .temporary && attempts >= Self.sendingAttempts
+        let status: Int32 =
+            switch outcome {
+            case .temporary where !isExhausted: 6
+            default: 8
+            }
+        let text = outcome == .unknown ? "\(Self.nobodyKnows) (\(report.reason))" : report.reason
+        _ = try connection.query(
+            """
+            UPDATE \(organization.qualified("email")) SET statuscode = $2, is_handed_over = false, failure = left($3, 4000),
+                   postponeemailprocessinguntil = CASE WHEN $2 = 6 THEN now() + $4 * interval '1 second' END,
+                   versionnumber = nextval('\(organization.qualified("version_number"))')
+             WHERE activityid = $1
+            """,
+            [
+                .uuid(id), .int32(status), .text(text),
+                .double(Double(min(3_600, 60 << min(attempts - 1, 6)))),
+            ])
+        try alert(
+            .mailbox, mailbox, level: status == 8 ? 3 : 2, code: isExhausted ? RouterCode.attemptsExhausted : report.code,
+            text: status == 8
+                ? "An e-mail was not sent. \(text)" : "An e-mail was refused for now, and will be tried again. \(text)",
+            details: "e-mail \(id.text), attempt \(attempts)", on: connection)
+    }
+}
+
+/// How far a router got with one e-mail.
+public struct SendingReport: Sendable {
+    public let email: UUID
+    public let outcome: SendingOutcome
+    /// The mail server's words.
+    public let reason: String
+    /// What an alert about it is filed under.
+    public let code: Int
+
+    public init(email: UUID, outcome: SendingOutcome, reason: String, code: Int) {
+        (self.email, self.outcome, self.reason, self.code) = (email, outcome, reason, code)
     }
 }

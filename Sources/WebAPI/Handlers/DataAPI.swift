@@ -14,6 +14,8 @@ struct DataAPI: Sendable {
     static func mayAssume(_ path: ODataPath) -> Bool {
         switch path {
         case .entitySet, .entity: true
+        // A router's messages check it themselves, before anything else.
+        case .operation(let name, _): name.hasPrefix("fieldseal.")
         default: false
         }
     }

@@ -35,20 +35,45 @@ extension DataAPI {
             }
             let emails = try await session.takePendingEmails(try id("MailboxId"), host: host, limit: Int(limit))
             return APIAnswer.json(["value": .array(emails.map(\.json))])
-        case "ReportEmail":
-            guard let outcome = body["Outcome"]?.string.flatMap(SendingOutcome.init) else {
-                throw Self.missing("Outcome", "HandingOver, Sent, Temporary, Permanent or Unknown")
-            }
-            try await session.reportEmail(
-                try id("EmailId"), mailbox: try id("MailboxId"), host: host, outcome, reason: body["Reason"]?.string ?? "",
-                code: body["Code"]?.int ?? 0)
+        case "ReportEmails":
+            try await session.reportEmails(try Self.reports(body), mailbox: try id("MailboxId"), host: host)
             return APIAnswer.noContent()
+        case "DeliverIncomingEmails":
+            guard case .array(let values)? = body["Emails"], values.count <= 100 else {
+                throw Self.missing("Emails", "an array of at most 100")
+            }
+            let emails = try values.map { try Self.incoming($0) }
+            let results = try await session.deliverIncomingEmails(emails, mailbox: try id("MailboxId"), host: host)
+            return APIAnswer.json([
+                "value": .array(
+                    results.map { id, verdict in
+                        [
+                            "ShouldDeliver": .bool(verdict.isDelivered), "ReasonCode": .integer(Int64(verdict.reason.rawValue)),
+                            "EmailId": .text(id?.text),
+                        ]
+                    })
+            ])
         default: throw ODataPath.unknown(name)
         }
     }
 
     private static func missing(_ name: String, _ what: String) -> FieldsealError {
         FieldsealError(.payloadDoesNotFit, "\(name) is missing, or not what it takes: \(what).")
+    }
+
+    private static func reports(_ body: JSONValue) throws(FieldsealError) -> [SendingReport] {
+        guard case .array(let values)? = body["Reports"], (1...100).contains(values.count) else {
+            throw missing("Reports", "an array of 1 to 100")
+        }
+        var reports: [SendingReport] = []
+        for value in values {
+            guard let email = value["EmailId"]?.string.flatMap(UUID.init(uuidString:)),
+                let outcome = value["Outcome"]?.string.flatMap(SendingOutcome.init)
+            else { throw missing("Reports", "EmailId, and Outcome: HandingOver, Sent, Temporary, Permanent or Unknown") }
+            reports.append(
+                .init(email: email, outcome: outcome, reason: value["Reason"]?.string ?? "", code: value["Code"]?.int ?? 0))
+        }
+        return reports
     }
 
     private static func report(_ body: JSONValue) throws(FieldsealError) -> MailboxReport {
@@ -112,6 +137,7 @@ extension DataAPI {
         email.body = body["Body"]?.string ?? ""
         email.bodyType = body["BodyType"]?.string == "text/html" ? "text/html" : "text/plain"
         email.omittedAttachments = body["OmittedAttachments"]?.int ?? 0
+        email.bodyIsCut = body["BodyIsCut"] == .bool(true)
         if case .array(let attachments)? = body["Attachments"] {
             for attachment in attachments {
                 guard let content = attachment["Body"]?.string, Data(base64Encoded: content) != nil else {

@@ -1,0 +1,138 @@
+import CurlClient
+import Foundation
+import Logging
+
+// Sending what is pending.
+extension MailboxTurn {
+    /// What the service is not told yet: it goes along with the next request.
+    private final class Unreported {
+        var reports: [Parameter] = []
+    }
+
+    func send(_ counts: inout Counts) throws {
+        if !mailbox.tests {
+            // Nobody's password is asked for when there is nothing to send.
+            var emails = try client.pending(mailbox, host, limit: 50)
+            guard !emails.isEmpty else { return }
+            let unreported = Unreported()
+            let login: Login
+            let session: SMTPSession
+            do {
+                login = try self.login("Outgoing")
+                session = try signIn(login)
+            } catch let problem as MailboxProblem {
+                // None of these was handed over; they are pending again.
+                for email in emails { outcome(email, "Temporary", problem.text, problem.code, unreported) }
+                try flush(unreported)
+                throw problem
+            }
+            var taken = emails.count
+            while !emails.isEmpty {
+                for (index, email) in emails.enumerated() {
+                    do {
+                        try send(email, session, unreported, &counts)
+                    } catch ServiceError.away(let why) {
+                        // Nobody was told that this one is handed over, so it was not: the connection goes with its beginnings.
+                        unreported.reports.removeLast()
+                        for rest in emails[index...] { outcome(rest, "Temporary", "The service was away: \(why)", 0, unreported) }
+                        return try flush(unreported)
+                    } catch let error as CurlError {
+                        let problem = MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
+                        for rest in emails[index...] { outcome(rest, "Temporary", problem.text, problem.code, unreported) }
+                        try flush(unreported)
+                        throw problem
+                    } catch let problem as MailboxProblem {
+                        // This one's fate is reported; the rest were not begun.
+                        for rest in emails[(index + 1)...] { outcome(rest, "Temporary", problem.text, problem.code, unreported) }
+                        try flush(unreported)
+                        throw problem
+                    }
+                }
+                try flush(unreported)
+                guard taken < configuration.turnLimit, !isStopped() else { break }
+                emails = try client.pending(mailbox, host, limit: 50)
+                taken += emails.count
+            }
+            session.close()
+        } else {
+            try signIn(try login("Outgoing")).close()
+        }
+    }
+
+    private func signIn(_ login: Login) throws -> SMTPSession {
+        let connection = try connect(login, "smtp", implicitPort: 465)
+        do {
+            return try SMTPSession(connection)
+        } catch {
+            throw MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
+        }
+    }
+
+    private func send(_ email: PendingEmail, _ session: SMTPSession, _ unreported: Unreported, _ counts: inout Counts) throws {
+        let message = MessageComposer(email: email).bytes()
+        var recipients: [String] = []
+        for person in email.to + email.cc + email.bcc where !recipients.contains(person.address) {
+            recipients.append(person.address)
+        }
+        let answer = try session.send(message, from: email.from.address, to: recipients) {
+            // From here on a crash leaves it unknown whether it was sent, and the record has to say so first.
+            outcome(email, "HandingOver", "", 0, unreported)
+            try flush(unreported, isUrgent: true)
+        }
+        switch answer {
+        case .accepted:
+            counts.sent += 1
+            outcome(email, "Sent", "", 0, unreported)
+        case .refused(let isPermanent, let text):
+            if isPermanent { counts.failed += 1 }
+            outcome(email, isPermanent ? "Permanent" : "Temporary", text, Self.code(text), unreported)
+        case .unknown(let text):
+            counts.failed += 1
+            outcome(email, "Unknown", text, MailboxProblem.unreachable, unreported)
+            throw MailboxProblem(
+                MailboxProblem.unreachable, "The mail server broke the connection while it took a message.", text,
+                isPermanent: false)
+        }
+        log(.debug, "sent", ["email": "\(email.id)", "message-id": "\(email.messageID)", "answer": "\(answer.word)"])
+    }
+
+    private static func code(_ text: String) -> Int {
+        if text.contains("552") || text.contains("5.3.4") { return MailboxProblem.tooLarge }
+        if text.contains("452") || text.contains("5.2.2") || text.contains("4.2.2") { return MailboxProblem.mailboxFull }
+        return MailboxProblem.refused
+    }
+
+    private func outcome(_ email: PendingEmail, _ outcome: String, _ reason: String, _ code: Int, _ unreported: Unreported) {
+        unreported.reports.append(
+            .object([
+                "EmailId": .text(email.id), "Outcome": .text(outcome), "Reason": .text(String(reason.prefix(2_000))),
+                "Code": .number(code),
+            ]))
+    }
+
+    /// Tells the service.
+    ///
+    /// - Parameter isUrgent: Whether a mail server waits meanwhile, so that there is no time to ask twice.
+    private func flush(_ unreported: Unreported, isUrgent: Bool = false) throws {
+        guard !unreported.reports.isEmpty else { return }
+        let body: [String: Parameter] = [
+            "MailboxId": .text(mailbox.mailboxId), "HostId": .text(host), "Reports": .list(unreported.reports),
+        ]
+        if isUrgent {
+            _ = try client.call("fieldseal.ReportEmails", body)
+        } else {
+            try persistently { _ = try client.call("fieldseal.ReportEmails", body) }
+        }
+        unreported.reports = []
+    }
+}
+
+extension SMTPSession.Answer {
+    fileprivate var word: String {
+        switch self {
+        case .accepted: "accepted"
+        case .refused(let isPermanent, _): isPermanent ? "refused" : "deferred"
+        case .unknown: "unknown"
+        }
+    }
+}
