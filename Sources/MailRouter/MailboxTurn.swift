@@ -57,7 +57,8 @@ struct MailboxTurn {
         report["Processed"] = .number(counts.processed)
         report["Failed"] = .number(counts.failed)
         // Somebody who has more than one turn takes is due again at once, after the others.
-        report["Interval"] = .number(counts.processed + counts.refused >= configuration.turnLimit ? 1 : configuration.interval)
+        report["Interval"] = .number(
+            counts.processed + counts.refused + counts.sent >= configuration.turnLimit ? 0 : configuration.interval)
         if let problem {
             report["Error"] = .object([
                 "Code": .number(problem.code), "Text": .text(problem.text), "Details": .text(problem.details),

@@ -17,7 +17,7 @@ public struct RouterConfiguration: Sendable {
     public var workers = 4
     /// Seconds between two turns at a mailbox, and between two looks for one that is due.
     public var interval = 300
-    public var idle = 2.0
+    public var idle = 1.0
     /// Messages of one turn at most, so that a heavy mailbox starves nobody.
     public var turnLimit = 500
     /// Bytes of a message at most.

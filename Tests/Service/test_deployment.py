@@ -227,6 +227,7 @@ def test_every_command_prints_json_by_its_schema(own_cluster, tmp_path):
     cluster.fill(10)
     cluster.sql("CREATE SCHEMA org_third; CREATE TABLE org_third.mailbox (mailboxid uuid PRIMARY KEY, password text); "
                 "INSERT INTO org_third.mailbox SELECT gen_random_uuid(), 'in plaintext' || n FROM generate_series(1, 3) AS n")
+    cluster.sql("UPDATE mailbox SET enabledforincomingemail = true, statecode = 0 WHERE mailboxid = (SELECT mailboxid FROM mailbox LIMIT 1)")
     key = cluster.run("key", "show").stdout.strip()
     seen = set()
     for command, schema in SCHEMAS["commands"].items():
@@ -239,4 +240,4 @@ def test_every_command_prints_json_by_its_schema(own_cluster, tmp_path):
         for line in result.stdout.splitlines():
             jsonschema.validate(json.loads(line), {**schema, "$defs": SCHEMAS["$defs"]})
         seen.add(command.split()[0])
-    assert seen >= {"org", "key", "migrate", "client", "verify", "doctor", "events", "config"}
+    assert seen >= {"org", "key", "migrate", "client", "verify", "doctor", "events", "config", "issuer", "router"}

@@ -89,6 +89,19 @@ def test_the_example_of_the_page(routed):
     until(lambda: [e for e in emails(routed, box) if e["subject"] == subject])
     status = [json.loads(line) for line in routed.run("router", "status", "--org", "contoso", "--json").stdout.splitlines()]
     assert next(s for s in status if s["mailboxId"] == box)["receives"] is True
+    # A mailbox that is nobody's own carries messages for others, as attachments.
+    forward = routed.create("mailboxes", {
+        "name": "forward", "emailaddress": "bob@contoso.test", "username": "bob", "password": routed.mail.passwords["bob@contoso.test"],
+        "allowemailconnectortousecredentials": True, "incomingemaildeliverymethod": 2, "emailrouteraccessapproval": 1, "testemailconfigurationscheduled": True,
+        "emailserverprofile@odata.bind": f"/emailserverprofiles({profile(routed, routed.mail)})"})
+    inner = message(subject=f"inner {subject}", to="alice@contoso.test")
+    outer = message(subject="outer", sender="rule@contoso.test", to="bob@contoso.test")
+    outer.add_attachment(inner)
+    routed.mail.inject("bob@contoso.test", outer)
+    [record] = until(lambda: emails(routed, forward), 60, lambda: routed.log().decode()[-2000:])
+    assert record["subject"] == f"inner {subject}" and record["messageid"] == inner["Message-ID"]
+    assert routed.request("DELETE", f"mailboxes({forward})").status_code == 204
+    routed.mail.clear("bob@contoso.test")
     # The next tests fill this mailbox themselves.
     assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
     routed.mail.clear("alice@contoso.test")

@@ -103,7 +103,7 @@ extension Session {
                          ORDER BY coalesce(m.postponemailboxprocessinguntil, '-infinity'), m.processinglastattemptedon NULLS FIRST
                          LIMIT 1 FOR UPDATE OF m SKIP LOCKED) AS due
                      WHERE m.mailboxid = due.mailboxid
-                    RETURNING m.mailboxid, m.name, m.emailaddress, coalesce(m.isforwardmailbox, false),
+                    RETURNING m.mailboxid, m.name, m.emailaddress, coalesce(m.isforwardmailbox, false) AND m.regardingobjectid IS NULL,
                         m.enabledforincomingemail AND m.incomingemaildeliverymethod IN (2, 3), m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = 2,
                         coalesce(m.testemailconfigurationscheduled, false), due.servertype,
                         coalesce(m.processanddeleteemails, false) AND (coalesce(m.isforwardmailbox, false) OR m.regardingobjecttypecode = 'queue'),

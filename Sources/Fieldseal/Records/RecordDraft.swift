@@ -113,6 +113,7 @@ struct RecordDraft: Sendable {
         var mailboxValues: [String: AttributeValue] = [
             "name": name ?? .text(address), "emailaddress": .text(address), "regardingobjectid": .id(id),
             "regardingobjecttypecode": .text(entity.logicalName), "ownerid": .id(owner),
+            "isforwardmailbox": .bool(false),
         ]
         if let type = values["owneridtype"] { mailboxValues["owneridtype"] = type }
         if let user = values["createdby"] { mailboxValues["createdby"] = user }

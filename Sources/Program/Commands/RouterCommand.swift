@@ -94,7 +94,6 @@ struct RouterCommand: AsyncParsableCommand {
             }
             configuration.workers = workers
             configuration.interval = interval
-            configuration.idle = min(2, Double(interval))
             configuration.turnLimit = turnLimit
             return configuration
         }

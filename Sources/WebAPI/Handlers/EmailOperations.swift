@@ -82,7 +82,7 @@ extension DataAPI {
         guard (report.routerState?.utf8.count ?? 0) <= 1 << 19 else { throw missing("RouterState", "at most 512 KiB") }
         report.processed = body["Processed"]?.int ?? 0
         report.failed = body["Failed"]?.int ?? 0
-        report.interval = min(max(body["Interval"]?.int ?? 300, 1), 86_400)
+        report.interval = min(max(body["Interval"]?.int ?? 300, 0), 86_400)
         if case .bool(let isWell)? = body["IncomingIsWell"] { report.isIncomingWell = isWell }
         if case .bool(let isWell)? = body["OutgoingIsWell"] { report.isOutgoingWell = isWell }
         if let error = body["Error"], let text = error["Text"]?.string {
