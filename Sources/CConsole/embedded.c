@@ -50,6 +50,9 @@ static const unsigned char templates_sheet_content_mustache[] = {
 static const unsigned char templates_sheet_file_mustache[] = {
 #embed "Templates/sheet-file.mustache"
 };
+static const unsigned char templates_record_mustache[] = {
+#embed "Templates/record.mustache"
+};
 static const unsigned char messages_de_json[] = {
 #embed "Messages/de.json"
 };
@@ -80,6 +83,7 @@ static const struct console_file files[] = {
     {"Templates/signed-in.mustache", templates_signed_in_mustache, sizeof templates_signed_in_mustache},
     {"Templates/sheet-content.mustache", templates_sheet_content_mustache, sizeof templates_sheet_content_mustache},
     {"Templates/sheet-file.mustache", templates_sheet_file_mustache, sizeof templates_sheet_file_mustache},
+    {"Templates/record.mustache", templates_record_mustache, sizeof templates_record_mustache},
     {"Messages/de.json", messages_de_json, sizeof messages_de_json},
     {"Messages/en.json", messages_en_json, sizeof messages_en_json},
     {"console.css", console_css, sizeof console_css},

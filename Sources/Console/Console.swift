@@ -196,8 +196,10 @@ public struct Console: Sendable {
         guard let signed = visit.signed else { return [] }
         let isAdministrator = signed.session.caller.role == .systemAdministrator
         var items = [("overview", "overview")]
-        items += Self.sets.filter { PrivilegeTable.depth(of: .retrieveMultiple, on: $0, for: signed.session.caller.role) != .none }
-            .map { ("records/\($0.entitySetName)", $0.logicalName) }
+        items += (Self.sets + Self.shownSets).filter {
+            PrivilegeTable.depth(of: .retrieveMultiple, on: $0, for: signed.session.caller.role) != .none
+        }
+        .map { ("records/\($0.entitySetName)", $0.logicalName) }
         if isAdministrator { items += [("settings/data-encryption", "dataEncryption"), ("audit", "audit"), ("access", "access")] }
         let current = visit.request.uri.path.dropFirst(visit.root.count + 1)
         return items.map { path, text in
@@ -205,8 +207,10 @@ public struct Console: Sendable {
         }
     }
 
-    /// The entities that have pages.
+    /// The entities that have forms.
     static let sets = EntityCatalog.all.filter { !$0.encryptedAttributes.isEmpty }
+    /// The entities that are looked at and deleted here, and written by the router and by programs.
+    static let shownSets: [EntityDefinition] = [.email, .traceLog]
 
     private static func asset(_ bytes: [UInt8], _ type: String) -> Response {
         Response(

@@ -8,7 +8,7 @@ extension Console {
 
     private func entity(_ visit: Visit) throws(FieldsealError) -> EntityDefinition {
         guard let entity = visit.parameter("set").flatMap(EntityCatalog.entity(set:)),
-            Self.sets.contains(where: { $0.logicalName == entity.logicalName })
+            (Self.sets + Self.shownSets).contains(where: { $0.logicalName == entity.logicalName })
         else { throw FieldsealError(.noResource, "There is nothing at this address.") }
         return entity
     }
@@ -19,6 +19,8 @@ extension Console {
             case "mailbox": ["name", "emailaddress", "incomingemailstatus", "outgoingemailstatus", "modifiedon"]
             case "emailserverprofile": ["name", "incomingserverlocation", "outgoingserverlocation", "modifiedon"]
             case "queue": ["name", "emailaddress", "modifiedon"]
+            case "email": ["subject", "sender", "torecipients", "statuscode", "createdon"]
+            case "tracelog": ["text", "level", "tracecode", "modifiedon"]
             default: ["emailusername", "systemuserid", "modifiedon"]
             }
         return names.compactMap { entity[$0] }
@@ -53,7 +55,7 @@ extension Console {
         }
         var values: [String: Any] = [
             "title": visit.text(entity.logicalName), "set": entity.entitySetName, "q": q,
-            "mayCreate": PrivilegeTable.depth(of: .create, on: entity, for: session.caller.role) != .none,
+            "mayCreate": !isShownOnly(entity) && PrivilegeTable.depth(of: .create, on: entity, for: session.caller.role) != .none,
             "columns": columns.map { column -> [String: Any] in
                 let isSorted = column.logicalName == key.logicalName
                 let next = isSorted && !isDescending ? "-\(column.logicalName)" : column.logicalName
@@ -114,8 +116,32 @@ extension Console {
         return fields.enumerated().sorted { (place($0.element), $0.offset) < (place($1.element), $1.offset) }.map(\.element)
     }
 
+    private func isShownOnly(_ entity: EntityDefinition) -> Bool {
+        Self.shownSets.contains { $0.logicalName == entity.logicalName }
+    }
+
+    /// What a record that has no form holds, as far as a person wants to know.
+    private func shownValues(_ visit: Visit, _ entity: EntityDefinition, _ record: Record) throws -> [String: Any] {
+        let rows = try entity.attributes.compactMap { attribute -> [String: Any]? in
+            switch attribute.type {
+            case .lookup, .owner, .uniqueIdentifier, .entityName, .bigInt, .image: return nil
+            default: break
+            }
+            let text = try shown(record.value(of: attribute.logicalName), attribute, visit)
+            guard !text.isEmpty, attribute.type.isWorthShowing(text, visit) else { return nil }
+            return ["label": attribute.displayName, "value": text]
+        }
+        var values = formValues(visit, entity, record: record, isSet: [], typed: nil)
+        values["rows"] = rows
+        return values
+    }
+
     @Sendable func form(_ visit: Visit) async throws -> Reply {
         let entity = try entity(visit)
+        if isShownOnly(entity) {
+            guard visit.parameter("id") != "new" else { throw FieldsealError.noSuchRecord(entity) }
+            return .page("record", try shownValues(visit, entity, try await read(visit, entity).0))
+        }
         if visit.parameter("id") == "new" {
             _ = try visit.session()
             return .page("form", formValues(visit, entity, record: nil, isSet: [], typed: nil))
@@ -194,6 +220,7 @@ extension Console {
 
     @Sendable func save(_ visit: Visit) async throws -> Reply {
         let entity = try entity(visit)
+        guard !isShownOnly(entity) else { throw FieldsealError(.noResource, "There is nothing at this address.") }
         let session = try visit.session()
         let isNew = visit.parameter("id") == "new"
         let current = isNew ? nil : try await read(visit, entity)
@@ -281,5 +308,12 @@ extension Console {
         let version = Int64(visit.form["version"] ?? "") ?? 0
         try await visit.session().write(.delete(entity, .id(id), .version(version)))
         return .redirect("\(visit.root)/records/\(entity.entitySetName)?done=deleted")
+    }
+}
+
+extension AttributeType {
+    /// A flag that is not set says nothing.
+    fileprivate func isWorthShowing(_ text: String, _ visit: Visit) -> Bool {
+        if case .boolean = self { text == visit.text("yes") } else { true }
     }
 }

@@ -310,6 +310,18 @@ def test_the_overview_says_what_the_doctor_finds(console):
         console.sql("ALTER TABLE org_contoso.queue ENABLE TRIGGER keeps_id")
 
 
+def test_e_mails_and_alerts_are_shown(console):
+    id = console.create("emails", {"subject": "<b>shown</b>", "email_activity_parties": [{"participationtypemask": 2, "addressused": "customer@elsewhere.test"}]})
+    session, csrf = visitor(console)
+    assert "&lt;b&gt;shown&lt;/b&gt;" in session.get(f"{console.pages}/records/emails?q=shown").text
+    page = session.get(f"{console.pages}/records/emails/{id}").text
+    assert "customer@elsewhere.test" in page and "Draft" in page and "<b>" not in page
+    assert session.post(f"{console.pages}/records/emails/{id}", {"csrf": csrf, "subject": "x"}).status_code == 404
+    assert session.get(f"{console.pages}/records/emails/new", headers={"Accept": "text/html"}).status_code == 404
+    assert session.get(f"{console.pages}/records/tracelogs").status_code == 200
+    assert console.request("DELETE", f"emails({id})").status_code == 204
+
+
 def test_it_speaks_german(console):
     session, _ = visitor(console)
     page = session.get(f"{console.pages}/overview", headers={"Accept-Language": "fr;q=0.9, de-CH;q=0.8, en;q=0.1"}).text
@@ -383,7 +395,7 @@ def test_nothing_is_found_by_an_accessibility_check(console, scheme, width):
     try:
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
         driver.get(f"{console.pages}/sign-in")
-        pages = ["sign-in", "overview", "settings/data-encryption", "records/mailboxes", f"records/mailboxes/{id}", "records/queues?q=nothing-like-this", "audit", "access", "account", "nothing-here"]
+        pages = ["sign-in", "overview", "settings/data-encryption", "records/mailboxes", f"records/mailboxes/{id}", "records/queues?q=nothing-like-this", "records/emails", "records/tracelogs", "audit", "access", "account", "nothing-here"]
         for page in pages:
             if page == "overview":
                 sign_in(driver, console)
@@ -505,6 +517,7 @@ def test_headers_redirects_and_hosts(console):
     assert rebound.status_code == 421 and "csrf" not in rebound.text
     plain = requests.get(f"{console.dev['httpURL']}/contoso/settings/data-encryption", allow_redirects=False)
     assert plain.status_code == 308 and plain.headers["Location"].startswith(console.dev["baseURL"])
+    assert f'<a href="{console.pages}/settings/data-encryption">' in plain.text
     assert session.get(f"{console.dev['baseURL']}/nobody/overview").status_code == 404
 
 

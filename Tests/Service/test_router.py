@@ -1,9 +1,11 @@
 """The e-mail router against real Dovecot and Postfix: messages become records, and records leave."""
 
+import datetime
 import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -232,6 +234,41 @@ def test_servers_that_fail_hold_nobody_up(routed):
         silent.stop()
 
 
+def imap_answers(*after_login):
+    """The beginning of an IMAP session without TLS's troubles, and then what a test wants said."""
+    hello = (b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready\r\n", lambda d: b"* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n" + tagged(d) + b" OK\r\n")
+    login = (b"", lambda d: tagged(d) + b" OK signed in\r\n")
+    examine = (b"", lambda d: b"* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 2] x\r\n" + tagged(d) + b" OK\r\n")
+    return [hello, login, examine, *after_login]
+
+
+def test_what_a_server_may_send_is_bounded(routed):
+    """A literal of 100 MB, a connection that ends in the midst of a message, a line without an end: none of them takes memory or time."""
+    trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trusted.load_cert_chain(routed.mail.servers.folder / "server.pem", routed.mail.servers.folder / "server.key")
+    listed = (b"", lambda d: b"* 1 FETCH (UID 1 RFC822.SIZE 100)\r\n" + tagged(d) + b" OK\r\n")
+    scripts = {
+        "larger than is taken": imap_answers(listed, (b"", lambda d: b"* 1 FETCH (UID 1 BODY[] {104857600}\r\n" + b"x" * 65_536)),
+        "closed the connection": imap_answers(listed, (b"", lambda d: b"* 1 FETCH (UID 1 BODY[] {1000}\r\nSubject: half")),
+        "more than is taken": imap_answers((b"", lambda d: b"* " + b"y" * (1 << 20))),
+    }
+    router = routed.router_pid()
+    before = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{router}/status").read_text())[1])
+    talkers = [Talker(script, tls=trusted) for script in scripts.values()]
+    try:
+        boxes = [queue(routed, routed.mail, profile(routed, routed.mail, incomingportnumber=t.port), testemailconfigurationscheduled=False)[1] for t in talkers]
+        for box, words in zip(boxes, scripts):
+            routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
+            alert = problem(routed, box, 13 if "taken" in words else 12)
+            assert words in alert["errordetails"] and alert["level"] == 2, alert
+            assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
+    finally:
+        for talker in talkers:
+            talker.stop()
+    after = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{router}/status").read_text())[1])
+    assert after - before < 64 << 10, (before, after)
+
+
 # Exactly one record for a message
 
 
@@ -308,6 +345,52 @@ def test_what_is_broken_holds_up_nothing(routed, inbox):
     with_sender = [e for e in corpus if e.startswith(b"From: a@b.test\r\n")]
     assert routed.sql("SELECT count(*) >= %s FROM org_contoso.email WHERE receivingmailboxid = %s", [len(with_sender) // 2, box]) == [(True,)]
     assert routed.get(f"mailboxes({box})?$select=statecode,lastsyncerrorcode").json()["lastsyncerrorcode"] is None
+
+
+def test_an_own_message_that_comes_back_is_none(routed, inbox):
+    address, box = inbox
+    id = outgoing(routed, box, [address], "to myself")
+    until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3)
+    routed.mail.inject(address, message(subject="an automatic answer", to=address, Auto_Submitted="auto-replied"))
+    routed.mail.drop(address, [b"From: <>\r\nSubject: from nobody\r\n\r\nbounced\r\n"])
+    # The robot's message is a record like any other, and nothing here answers it.
+    until(lambda: [e for e in emails(routed, box) if e["subject"] == "an automatic answer"])
+    assert not [e for e in emails(routed, box) if e["subject"] in ("to myself", "from nobody")]
+    assert routed.sql("SELECT count(*) FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [box]) == [(0,)]
+
+
+def test_later_and_more_urgent(routed, inbox):
+    address, box = inbox
+    later = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=8)).isoformat().replace("+00:00", "Z")
+    held = outgoing(routed, box, ["customer@elsewhere.test"], "later", delayedemailsendtime=later)
+    # All at once, so that one turn takes them together.
+    ids = {name: routed.create("emails", {"subject": name, "deliveryprioritycode": code, "email_activity_parties": [
+        {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({routed.sql('SELECT regardingobjectid FROM org_contoso.mailbox WHERE mailboxid = %s', [box])[0][0]})"},
+        {"participationtypemask": 2, "addressused": "customer@elsewhere.test"}]}) for name, code in [("low", 0), ("normal", 1), ("high", 2)]}
+    routed.sql("UPDATE org_contoso.email SET statuscode = 6 WHERE activityid = ANY (%s::uuid[])", [list(ids.values())])
+    until(lambda: routed.sql("SELECT count(*) FROM org_contoso.email WHERE activityid = ANY (%s::uuid[]) AND statuscode = 3", [list(ids.values())]) == [(3,)])
+    order = [name for (name,) in routed.sql("SELECT subject FROM org_contoso.email WHERE activityid = ANY (%s::uuid[]) ORDER BY senton", [list(ids.values())])]
+    assert order == ["high", "normal", "low"]
+    until(lambda: routed.get(f"emails({held})?$select=statuscode").json()["statuscode"] == 3, 40)
+    [(waited,)] = routed.sql("SELECT senton >= delayedemailsendtime FROM org_contoso.email WHERE activityid = %s", [held])
+    assert waited
+
+
+def test_the_service_away_for_a_while(routed, inbox):
+    address, box = inbox
+    router = subprocess.Popen([PROGRAM, "router", "--interval", "1"], env=routed.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=routed.output)
+    try:
+        id = outgoing(routed, box, ["customer@elsewhere.test"], "before it went away")
+        routed.stop(signal.SIGKILL)
+        routed.mail.drop(address, [message(subject=f"while it was away {n}", to=address).as_bytes() for n in range(5)])
+        time.sleep(20)
+        routed.start()
+        until(lambda: len([e for e in emails(routed, box) if e["subject"].startswith("while it was away")]) == 5, 150)
+        until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] in (3, 8), 180)
+        assert len([m for m in routed.mail.messages("customer@elsewhere.test") if m["Subject"] == "before it went away"]) <= 1
+    finally:
+        router.terminate()
+        router.wait(30)
 
 
 # Refusals

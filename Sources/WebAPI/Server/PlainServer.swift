@@ -53,6 +53,16 @@ public struct PlainServer: Sendable {
         let path =
             segments.allSatisfy { $0.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") } }
             ? request.uri.path : "/"
-        return Response(status: .permanentRedirect, headers: [.location: "\(baseURL)\(path)"])
+        let address = "\(baseURL)\(path)"
+        // For whom the redirect does not help: a page that says where to go.
+        let page = """
+            <!DOCTYPE html><html lang="en"><title>HTTPS only</title><h1>HTTPS only</h1>
+            <p>Keys and passwords are not served without encryption. Go to <a href="\(address)">\(address)</a>.</p></html>
+
+            """
+        return Response(
+            status: .permanentRedirect,
+            headers: [.location: address, .contentType: "text/html; charset=utf-8", .cacheControl: "no-store"],
+            body: .init(byteBuffer: ByteBuffer(string: page)))
     }
 }
