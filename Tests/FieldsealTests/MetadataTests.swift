@@ -22,6 +22,8 @@ struct MetadataTests {
 
     @Test("Every attribute has a column of its type, and an encrypted one has a cell column and no other")
     func columns() async throws {
+        // What a router goes by, which clients don't see.
+        let own: [String: Set<String>] = ["mailbox": ["router_state"], "email": ["is_handed_over", "failure"]]
         try await TestOrganization.with { organization in
             for entity in EntityCatalog.all {
                 let columns = try await organization.columns(of: entity.logicalName)
@@ -31,6 +33,7 @@ struct MetadataTests {
                         "\(entity.logicalName).\(attribute.logicalName)")
                 }
                 let known = Set(entity.attributes.filter { !$0.isEncrypted }.map(\.logicalName)).union(entity.setFlags.values)
+                    .union(own[entity.logicalName] ?? [])
                 #expect(Set(columns.keys) == known, "\(entity.logicalName)")
                 guard !entity.encryptedAttributes.isEmpty else { continue }
                 let cells = try await organization.columns(of: entity.cellTable)

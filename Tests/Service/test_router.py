@@ -15,6 +15,9 @@ from random import Random
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from mail import Mail, message, profile, queue, until
 from service import PROGRAM, Deployment
 
@@ -201,16 +204,36 @@ def test_no_password_goes_to_a_server_that_does_not_prove_itself(routed, tmp_pat
     capability = (b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready\r\n", lambda d: b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n" + tagged(d) + b" OK\r\n")
     refuse = (b"", lambda d: tagged(d) + b" BAD\r\n")
     certificate = Talker([capability, refuse, refuse], tls=foreign)
+    past = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    past.load_cert_chain(*expired(routed.mail.servers.folder, tmp_path))
+    old = Talker([capability, refuse, refuse], tls=past)
     stripped = Talker([capability, refuse, refuse, refuse])
     try:
-        for talker, what in [(certificate, "not trusted"), (stripped, "does not offer TLS")]:
+        for talker, what in [(certificate, "not trusted"), (old, "not trusted"), (stripped, "does not offer TLS")]:
             _, box = queue(routed, routed.mail, profile(routed, routed.mail, incomingportnumber=talker.port), password="never-leaves-1")
             alert = problem(routed, box, 11)
             assert what in alert["text"] and alert["level"] == 3
             assert b"never-leaves-1" not in talker.heard and b"AUTHENTICATE" not in talker.heard.upper() and b"LOGIN" not in talker.heard.upper()
     finally:
-        certificate.stop()
-        stripped.stop()
+        for talker in (certificate, old, stripped):
+            talker.stop()
+
+
+def expired(authority, folder):
+    """A certificate of the mail servers' authority that was good until yesterday: (certificate, key)."""
+    issuer = x509.load_pem_x509_certificate((authority / "ca.pem").read_bytes())
+    signer = serialization.load_pem_private_key((authority / "ca.key").read_bytes(), None)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder().subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])).issuer_name(issuer.subject)
+        .public_key(key.public_key()).serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=9))
+        .not_valid_after(now - datetime.timedelta(days=1)).add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+        .sign(signer, hashes.SHA256()))
+    (folder / "old.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "old.key").write_bytes(key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    return folder / "old.crt", folder / "old.key"
 
 
 def test_servers_that_fail_hold_nobody_up(routed):
