@@ -5,10 +5,12 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 from random import Random
@@ -18,7 +20,7 @@ import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from mail import Mail, message, profile, queue, until
+from mail import Mail, MailServers, message, profile, queue, until
 from service import PROGRAM, Deployment
 
 
@@ -110,6 +112,28 @@ def test_the_example_of_the_page(routed):
     # The next tests fill this mailbox themselves.
     assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
     routed.mail.clear("alice@contoso.test")
+
+
+def test_the_mail_servers_leave_nothing_behind():
+    home = pathlib.Path(tempfile.mkdtemp(prefix="fieldseal-", dir="/tmp"))
+    home.chmod(0o755)
+    try:
+        servers = MailServers(home).start()
+        ports = list(servers.ports.values())
+        servers.stop()
+        for port in ports:
+            with pytest.raises(OSError):
+                socket.create_connection(("127.0.0.1", port), 1)
+        assert [p for p in pathlib.Path("/proc").glob("[0-9]*/environ") if str(home).encode() in readable(p)] == []
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def readable(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 # What is wrong is said, with what to do
