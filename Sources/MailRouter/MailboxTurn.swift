@@ -166,7 +166,7 @@ struct MailboxTurn {
         }
     }
 
-    private var receivedAfter: Date? { mailbox.processesReceivedAfter.flatMap { ISO8601DateFormatter().date(from: $0) } }
+    private var receivedAfter: Date? { mailbox.processesReceivedAfter.flatMap { try? Date($0, strategy: .iso8601) } }
 
     private func receiveIMAP(_ login: Login, _ state: inout State, _ counts: inout Counts) throws {
         var session = IMAPSession(try connect(login, "imap", implicitPort: 993), limit: configuration.messageLimit)
@@ -302,7 +302,7 @@ struct MailboxTurn {
             "OmittedAttachments": .number(message.attachments.count - kept.count),
             "BodyIsCut": .flag(body.utf8.count < message.body.utf8.count),
         ]
-        if let date = message.date { parameters["ReceivedOn"] = .text(Self.dates.string(from: date)) }
+        if let date = message.date { parameters["ReceivedOn"] = .text(date.ISO8601Format()) }
         if !kept.isEmpty {
             parameters["Attachments"] = .list(
                 kept.map { attachment in
@@ -314,8 +314,6 @@ struct MailboxTurn {
         }
         return (parameters, total * 4 / 3 + body.utf8.count + (message.to.count + message.cc.count) * 50 + 2_000)
     }
-
-    nonisolated(unsafe) private static let dates = ISO8601DateFormatter()
 
     /// Hands messages to the service. One that it can't take is passed over: a bad message must not hold up the others.
     private func hand(_ delivery: inout Delivery, _ counts: inout Counts) throws {

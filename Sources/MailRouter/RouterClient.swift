@@ -56,16 +56,22 @@ struct Login: Decodable {
 }
 
 /// An e-mail that is to be sent.
-struct PendingEmail: Sendable {
-    struct Person: Sendable {
+struct PendingEmail: Decodable, Sendable {
+    struct Person: Decodable, Sendable {
         let name: String
         let address: String
     }
 
-    struct Attachment: Sendable {
+    struct Attachment: Decodable, Sendable {
         let name: String
         let type: String
         let body: String
+
+        enum CodingKeys: String, CodingKey {
+            case name = "fileName"
+            case type = "mimeType"
+            case body
+        }
     }
 
     let id: String
@@ -75,11 +81,21 @@ struct PendingEmail: Sendable {
     let inReplyTo: String?
     let priority: Int
     let readReceiptRequested: Bool
-    let from: Person
+    /// One person, in a list as the recipients are.
+    private let senders: [Person]
     let to: [Person]
     let cc: [Person]
     let bcc: [Person]
     let attachments: [Attachment]
+
+    var from: Person { senders.first ?? Person(name: "", address: "") }
+
+    enum CodingKeys: String, CodingKey {
+        case id = "emailId"
+        case messageID = "messageId"
+        case senders = "from"
+        case subject, body, inReplyTo, priority, readReceiptRequested, to, cc, bcc, attachments
+    }
 }
 
 /// A parameter of an action.
@@ -232,47 +248,12 @@ final class RouterClient {
     }
 
     private struct PendingList: Decodable {
-        struct Email: Decodable {
-            struct Person: Decodable {
-                let name: String
-                let address: String
-                var person: PendingEmail.Person { .init(name: name, address: address) }
-            }
-
-            struct Attachment: Decodable {
-                let fileName: String
-                let mimeType: String
-                let body: String
-            }
-
-            let emailId: String
-            let subject: String
-            let body: String
-            let messageId: String
-            let inReplyTo: String?
-            let priority: Int
-            let readReceiptRequested: Bool
-            let from: [Person]
-            let to: [Person]
-            let cc: [Person]
-            let bcc: [Person]
-            let attachments: [Attachment]
-        }
-
-        let value: [Email]
+        let value: [PendingEmail]
     }
 
     func pending(_ mailbox: Mailbox, _ host: String, limit: Int) throws -> [PendingEmail] {
         let data = try call(
             "fieldseal.TakePendingEmails", ["MailboxId": .text(mailbox.mailboxId), "HostId": .text(host), "Limit": .number(limit)])
-        return try Self.decoder.decode(PendingList.self, from: data).value.map { email in
-            PendingEmail(
-                id: email.emailId, subject: email.subject, body: email.body, messageID: email.messageId, inReplyTo: email.inReplyTo,
-                priority: email.priority, readReceiptRequested: email.readReceiptRequested,
-                from: email.from.first?.person ?? .init(name: "", address: ""), to: email.to.map(\.person),
-                cc: email.cc.map(\.person),
-                bcc: email.bcc.map(\.person),
-                attachments: email.attachments.map { .init(name: $0.fileName, type: $0.mimeType, body: $0.body) })
-        }
+        return try Self.decoder.decode(PendingList.self, from: data).value
     }
 }

@@ -22,7 +22,7 @@ public struct TrustedIssuers: Sendable {
         public let clientID: String
         public let claim: String
         /// Whether the row's tag is valid.
-        public let isHonoured: Bool
+        public fileprivate(set) var isHonoured: Bool
         let secret: [UInt8]?
         let organizationID: UUID
     }
@@ -177,16 +177,12 @@ public struct TrustedIssuers: Sendable {
     }
 
     private func entry(_ row: PostgresRow) throws -> Entry {
-        let entry = Entry(
+        var entry = Entry(
             id: try row.decode(0), name: try row.decode(2), issuer: try row.decode(3), clientID: try row.decode(4),
-            claim: try row.decode(6), isHonoured: true,
-            secret: row.isNull(5) ? nil : try row.decode(5, as: PostgresBytes.self).bytes,
-            organizationID: try row.decode(1))
-        let isHonoured = constantTimeEqual(try row.decode(7, as: PostgresBytes.self).bytes, try tag(entry))
-        return Entry(
-            id: entry.id, name: entry.name, issuer: entry.issuer, clientID: entry.clientID, claim: entry.claim,
-            isHonoured: isHonoured,
-            secret: entry.secret, organizationID: entry.organizationID)
+            claim: try row.decode(6), isHonoured: false,
+            secret: row.isNull(5) ? nil : try row.decode(5, as: PostgresBytes.self).bytes, organizationID: try row.decode(1))
+        entry.isHonoured = constantTimeEqual(try row.decode(7, as: PostgresBytes.self).bytes, try tag(entry))
+        return entry
     }
 
     private func tag(_ entry: Entry) throws -> [UInt8] {
