@@ -4,7 +4,7 @@ SHELL := /bin/bash
 
 RUN_PACKAGES := libcurl4-openssl-dev libgmime-3.0-dev libpq-dev libssl-dev postgresql postgresql-contrib
 MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl
-TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog chromium chromium-driver
+TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog sasl2-bin libsasl2-modules chromium chromium-driver
 
 .PHONY: help run mail build test torture router-torture fuzz bench lint format docs clean
 

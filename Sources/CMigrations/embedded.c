@@ -62,6 +62,12 @@ static const unsigned char config_0007_down[] = {
 static const unsigned char org_0005_down[] = {
 #embed "../../migrations/org/0005_audit.down.sql"
 };
+static const unsigned char org_0007[] = {
+#embed "../../migrations/org/0007_email_settings.sql"
+};
+static const unsigned char org_0007_down[] = {
+#embed "../../migrations/org/0007_email_settings.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -84,6 +90,8 @@ static const struct embedded_file files[] = {
     {"org/0005_audit.down.sql", org_0005_down, sizeof org_0005_down},
     {"org/0006_email.sql", org_0006, sizeof org_0006},
     {"org/0006_email.down.sql", org_0006_down, sizeof org_0006_down},
+    {"org/0007_email_settings.sql", org_0007, sizeof org_0007},
+    {"org/0007_email_settings.down.sql", org_0007_down, sizeof org_0007_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -13,6 +13,7 @@ public struct Deployment: Sendable {
     public let policy: KeyPolicy
     let keyring: Keyring
     let sessions = SessionCache()
+    let mailTokens: MailTokens
     /// Connections that carry the short statements of many callers.
     let shared: [SharedConnection]
 
@@ -21,13 +22,15 @@ public struct Deployment: Sendable {
         pool: ConnectionPool,
         kek: KeyEncryptionKey,
         policy: KeyPolicy = KeyPolicy(),
-        sharedConnections: Int = 0
+        sharedConnections: Int = 0,
+        mailTokens: MailTokens = MailTokens()
     ) {
         shared = (0..<sharedConnections).map { _ in SharedConnection(.init(conninfo: conninfo)) }
         self.conninfo = conninfo
         self.pool = pool
         self.kek = kek
         self.policy = policy
+        self.mailTokens = mailTokens
         keyring = Keyring(kek: kek)
     }
 

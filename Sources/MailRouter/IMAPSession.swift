@@ -72,6 +72,18 @@ struct IMAPSession {
         try? command("UID EXPUNGE \(set)")
     }
 
+    /// Moves messages into another folder, which is made where it is not there.
+    mutating func move(_ uids: [UInt32], to folder: String) throws {
+        let set = uids.map(String.init).joined(separator: ",")
+        // A quoted string (RFC 3501 section 4.3); other characters would need the mailbox names' own encoding.
+        let isPlain = folder.utf8.allSatisfy { (0x20..<0x7F).contains($0) && $0 != UInt8(ascii: "&") }
+        let name = isPlain ? folder.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") : "Undeliverable"
+        // It is there already, mostly.
+        try? command("CREATE \"\(name)\"")
+        try command("UID COPY \(set) \"\(name)\"")
+        try delete(uids)
+    }
+
     mutating func close() { try? command("LOGOUT") }
 
     private mutating func command(_ text: String, _ body: (Untagged) throws -> Void = { _ in }) throws {

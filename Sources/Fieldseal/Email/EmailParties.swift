@@ -21,6 +21,8 @@ struct EmailParts: Sendable {
     }
 
     var parties: [Party] = []
+    /// Whether parties were named, if only to say that there are none.
+    var namesParties = false
     var attachments: [Attachment] = []
 
     static let partiesProperty = "email_activity_parties"
@@ -37,6 +39,7 @@ struct EmailParts: Sendable {
         for member in members {
             switch member.name.lowercased() {
             case partiesProperty:
+                parts.namesParties = true
                 for value in try list(member) { parts.parties.append(try party(value)) }
             case attachmentsProperty:
                 for value in try list(member) { parts.attachments.append(try attachment(value)) }
@@ -91,6 +94,22 @@ struct EmailParts: Sendable {
         return Attachment(name: name, type: type, body: body, size: bytes.count)
     }
 
+    /// Puts these parties in the place of those that an e-mail has, as long as it is not on its way.
+    ///
+    /// - Throws: ``FieldsealError`` `.invalidArgument` for an e-mail that was received, is to be sent, or was.
+    func replace(in email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws {
+        let isOpen = try connection.query(
+            """
+            SELECT FROM \(organization.qualified("email")) WHERE activityid = $1 AND directioncode AND statuscode IN (1, 8) FOR UPDATE
+            """, [.uuid(email)])
+        guard !isOpen.isEmpty else {
+            throw FieldsealError(.invalidArgument, "Whom an e-mail is from and to can be changed while it is a draft, or failed, and outgoing.")
+        }
+        _ = try connection.query(
+            "DELETE FROM \(organization.qualified("activityparty")) WHERE activityid = $1", [.uuid(email)])
+        _ = try connection.pipeline(statements(of: email, in: organization))
+    }
+
     /// The statements that write them, after the e-mail's own.
     func statements(of email: UUID, in organization: Organization) -> [(sql: String, parameters: [PostgresParameter])] {
         var statements: [(sql: String, parameters: [PostgresParameter])] = []
@@ -129,7 +148,7 @@ struct EmailParts: Sendable {
                     ]
                 ))
         }
-        if !parties.isEmpty {
+        if namesParties {
             statements.append(
                 (
                     """

@@ -1,12 +1,12 @@
-import CellCrypto
+public import CellCrypto
 public import Foundation
 import PostgresClient
 
 /// What a router signs in to a mail server with.
 public struct Credential: Sendable {
     public let userName: String?
-    /// Nil to sign in without one.
-    public let password: SecretBytesBox?
+    /// Wiped with the last that holds it; nil to sign in without one.
+    public fileprivate(set) var password: SecretBytes?
     public let server: String
     public let port: Int
     public let usesTLS: Bool
@@ -14,15 +14,6 @@ public struct Credential: Sendable {
     public let authentication: Int
     /// 1 POP3, 4 IMAP; SMTP when outgoing.
     public let serverType: Int
-
-    /// A password, wiped with the last that holds it.
-    public struct SecretBytesBox: Sendable {
-        let secret: SecretBytes
-        /// Lends it as a text for the time of the call.
-        public func withString<Result>(_ body: (String) throws -> Result) rethrows -> Result {
-            try secret.withBytes { bytes in try body(String(decoding: bytes, as: UTF8.self)) }
-        }
-    }
 }
 
 /// Which way mail goes.
@@ -41,9 +32,10 @@ extension Session {
     {
         do throws(any Error) {
             try requireRouter()
-            return try await deployment.pool.withConnection { connection in
+            let released = try await deployment.pool.withConnection { connection in
                 try connection.transaction { try release(mailbox, direction, host, allowsPlaintext, on: connection) }
             }
+            return try await authorized(released)
         } catch let error as FieldsealError {
             try await record(
                 SecurityEvent(
@@ -56,7 +48,7 @@ extension Session {
     private func release(
         _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool,
         on connection: isolated PostgresConnection
-    ) throws -> Credential {
+    ) throws -> Released {
         try confirm(on: connection)
         try renewLease(mailbox, host, on: connection)
         let state = try OrganizationState.read(organization.name, on: connection)
@@ -77,7 +69,7 @@ extension Session {
                    m.allowemailconnectortousecredentials, m.username, m.regardingobjecttypecode, m.regardingobjectid,
                    CASE m.regardingobjecttypecode WHEN 'queue' THEN q.emailusername ELSE u.emailusername END,
                    CASE m.regardingobjecttypecode WHEN 'queue' THEN q.allowemailcredentials ELSE u.allowemailcredentials END,
-                   m.emailrouteraccessapproval = 1, m.emailaddress
+                   m.emailrouteraccessapproval = 1, m.emailaddress, s.exchangeonlinetenantid
               FROM \(organization.qualified("mailbox")) AS m JOIN s ON true
               LEFT JOIN \(organization.qualified("queue")) AS q ON q.queueid = m.regardingobjectid
               LEFT JOIN \(organization.qualified("usersettings")) AS u ON u.systemuserid = m.regardingobjectid
@@ -102,13 +94,15 @@ extension Session {
         }
         let serverType: Int = try row.decodeIfPresent(1) ?? 1
         let port = try row.decodeIfPresent(7, as: Int.self) ?? (isOutgoing ? 587 : serverType == 1 ? 995 : 993)
-        var (userName, password): (String?, Credential.SecretBytesBox?)
-        var source = "none"
+        var userName: String?
+        var source: MailTokens.Source?
+        func from(_ entity: EntityDefinition, _ record: UUID, _ attribute: String) -> MailTokens.Source {
+            .init(organization: organization.id, entity: entity.logicalName, record: record, attribute: attribute)
+        }
         switch try row.decodeIfPresent(3, as: Int.self) ?? 0 {
         case 0 where try row.decodeIfPresent(9, as: Bool.self) ?? false:
             userName = try row.decodeIfPresent(10)
-            password = try open(.mailbox, mailbox, "password", key, state, on: connection)
-            source = "mailbox"
+            source = from(.mailbox, mailbox, "password")
         case 0:
             userName = try row.decodeIfPresent(13)
             guard try row.decodeIfPresent(14, as: Bool.self) ?? false, let id: UUID = try row.decodeIfPresent(12) else {
@@ -117,49 +111,140 @@ extension Session {
                     "The profile takes credentials by user or queue, and neither the mailbox nor its user or queue allows their use."
                 )
             }
-            let entity = try row.decodeIfPresent(11, as: String.self) == "queue" ? EntityDefinition.queue : .userSettings
-            password = try open(entity, id, "emailpassword", key, state, on: connection)
-            source = entity.logicalName
+            source = from(try row.decodeIfPresent(11, as: String.self) == "queue" ? .queue : .userSettings, id, "emailpassword")
         case 1:
             userName = try row.decodeIfPresent(4)
-            password = try open(
-                .emailServerProfile, row.decode(0), "\(row.decode(2, as: String.self))password", key, state, on: connection)
-            source = "profile"
+            source = from(.emailServerProfile, try row.decode(0), "\(try row.decode(2, as: String.self))password")
         case 4: break
         default:
             throw FieldsealError(
                 .notImplemented,
                 "Credentials are retrieved by user or queue (0), from the profile (1), or not at all (4); no other way is there.")
         }
-        guard source == "none" || userName?.isEmpty == false && password != nil else {
-            throw FieldsealError(.profileNotAssociated, "There is no user name, or no password, to sign in with (\(source)).")
+        let password = try source.flatMap { try open($0, key, state.keyVersion, on: connection)?.secret }
+        guard source == nil || userName?.isEmpty == false && password != nil else {
+            throw FieldsealError(
+                .profileNotAssociated, "There is no user name, or no password, to sign in with (\(source?.entity ?? "")).")
         }
         try SecurityEvent(
             .credentialReleased, .succeeded, keyVersion: state.keyVersion,
-            details: "\(direction.rawValue), mailbox \(mailbox.text), from \(source), for \(server):\(port)"
+            details: "\(direction.rawValue), mailbox \(mailbox.text), from \(source?.entity ?? "none"), for \(server):\(port)"
         ).insert(for: organization, by: caller, under: deployment.kek, on: connection)
-        return Credential(
-            userName: userName, password: password, server: server, port: port, usesTLS: usesTLS,
-            authentication: try row.decodeIfPresent(5) ?? 0, serverType: serverType == 1 ? 1 : 4)
+        return Released(
+            credential: Credential(
+                userName: userName, password: password, server: server, port: port, usesTLS: usesTLS,
+                authentication: try row.decodeIfPresent(5) ?? 0, serverType: serverType == 1 ? 1 : 4),
+            source: source, tenant: try row.decodeIfPresent(17))
     }
 
-    private func open(
-        _ entity: EntityDefinition,
-        _ id: UUID,
-        _ attribute: String,
-        _ key: DataKey,
-        _ state: OrganizationState,
-        on connection: isolated PostgresConnection
-    ) throws -> Credential.SecretBytesBox? {
+    /// What is sealed, and where.
+    private struct Released {
+        var credential: Credential
+        let source: MailTokens.Source?
+        let tenant: String?
+    }
+
+    // MARK: Access tokens
+
+    /// Puts an access token in the place of what it is exchanged for, where the mail server's tokens come from an authorization server.
+    private func authorized(_ released: Released) async throws -> Credential {
+        let tokens = deployment.mailTokens
+        var credential = released.credential
+        guard credential.authentication == 4, let source = released.source, let sealed = credential.password,
+            let application = tokens.application(for: credential.server)
+        else { return credential }
+        if let token = tokens.token(for: source, sealed) {
+            credential.password = token
+            return credential
+        }
+        credential.password = try await deployment.pool.withConnection { connection in
+            // One server at a time: a refresh token may be good for one use. Nothing else is locked meanwhile.
+            let name = "\(source.organization.text) \(source.record.text) \(source.attribute)"
+            _ = try connection.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [.text(name)])
+            let result: Result<SecretBytes, any Error>
+            do {
+                result = .success(try await exchange(source, application, released.tenant, on: connection))
+            } catch {
+                result = .failure(error)
+            }
+            _ = try connection.query("SELECT pg_advisory_unlock(hashtextextended($1, 0))", [.text(name)])
+            return try result.get()
+        }
+        return credential
+    }
+
+    private func exchange(
+        _ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?, on connection: isolated PostgresConnection
+    ) async throws -> SecretBytes {
+        let tokens = deployment.mailTokens
+        // Another server may have exchanged it, and sealed its successor.
+        let sealed = try current(source, on: connection)
+        if let token = tokens.token(for: source, sealed) { return token }
+        let answer = try await tokens.exchange(sealed, by: application, tenant: tenant)
+        if let next = answer.refreshToken, !next.isEqual(to: sealed) {
+            try replace(sealed, with: next, in: source, on: connection)
+            tokens.remember(answer, for: source, next)
+        } else {
+            tokens.remember(answer, for: source, sealed)
+        }
+        return answer.token
+    }
+
+    private func current(_ source: MailTokens.Source, on connection: isolated PostgresConnection) throws -> SecretBytes {
+        let key = try currentKey(on: connection)
+        guard let sealed = try open(source, key.key, key.version, on: connection)?.secret else {
+            throw FieldsealError(.profileNotAssociated, "There is no password any more to sign in with (\(source.entity)).")
+        }
+        return sealed
+    }
+
+    private func currentKey(on connection: isolated PostgresConnection) throws -> CurrentKey {
+        let state = try OrganizationState.read(organization.name, on: connection)
+        guard let key = deployment.keyring.dataKey(of: state) else { throw FieldsealError.keyRequired }
+        return CurrentKey(version: state.keyVersion, key: key)
+    }
+
+    /// Seals the successor of a refresh token where the old one is, unless somebody set another password meanwhile.
+    private func replace(
+        _ old: SecretBytes, with new: SecretBytes, in source: MailTokens.Source, on connection: isolated PostgresConnection
+    ) throws {
+        guard let entity = EntityCatalog.entity(source.entity) else { return }
+        let attribute = quoteIdentifier(source.attribute)
+        var attempts = 0
+        while true {
+            let key = try currentKey(on: connection)
+            do {
+                return try connection.transaction {
+                    guard let there = try open(source, key.key, key.version, on: connection), there.secret.isEqual(to: old) else { return }
+                    let cell = try new.withBytes { bytes in
+                        try key.seal(String(decoding: bytes, as: UTF8.self), entity, source.attribute, source.record, organization)
+                    }
+                    _ = try connection.query(
+                        """
+                        UPDATE \(organization.qualified(entity.cellTable)) SET \(attribute) = $3
+                         WHERE \(entity.idColumn) = $1 AND key_version = $2 AND \(attribute) = $4
+                        """, [.uuid(source.record), .int32(Int32(key.version)), .bytes(cell), .bytes(there.cell)])
+                }
+            } catch let error as PostgresError where error.isStaleKey && attempts < 16 {
+                // The key was changed meanwhile.
+                attempts += 1
+            }
+        }
+    }
+
+    private func open(_ source: MailTokens.Source, _ key: DataKey, _ version: Int, on connection: isolated PostgresConnection) throws -> (
+        cell: [UInt8], secret: SecretBytes
+    )? {
+        guard let entity = EntityCatalog.entity(source.entity) else { return nil }
         let rows = try connection.query(
             """
-            SELECT \(quoteIdentifier(attribute)) FROM \(organization.qualified(entity.cellTable)) WHERE \(entity.idColumn) = $1 AND key_version = $2
-            """, [.uuid(id), .int32(Int32(state.keyVersion))])
+            SELECT \(quoteIdentifier(source.attribute)) FROM \(organization.qualified(entity.cellTable))
+             WHERE \(entity.idColumn) = $1 AND key_version = $2
+            """, [.uuid(source.record), .int32(Int32(version))])
         guard let row = rows.first, !row.isNull(0) else { return nil }
         let cell = try row.decode(0, as: PostgresBytes.self).bytes
-        return .init(
-            secret: try key.open(
-                cell, at: CellAddress(organization: organization.id, record: id, attribute: entity.cellName(attribute))))
+        let address = CellAddress(organization: organization.id, record: source.record, attribute: entity.cellName(source.attribute))
+        return (cell, try key.open(cell, at: address))
     }
 }
 

@@ -2,9 +2,6 @@ public import Foundation
 import PostgresClient
 
 extension Session {
-    /// Bytes of an attachment that is kept, the original's default of 5,120 KB.
-    static let attachmentLimit = 5_120 * 1_024
-
     /// Says whether an e-mail would become a record, and why.
     ///
     /// - Parameter mailbox: The mailbox that it came to; nil to ask for whom it is addressed to alone.
@@ -13,7 +10,7 @@ extension Session {
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try confirm(on: connection)
-                return try verdict(on: email, mailbox, on: connection)
+                return try verdict(on: email, mailbox, place(of: mailbox, on: connection), on: connection)
             }
         }
     }
@@ -53,22 +50,33 @@ extension Session {
         }
     }
 
-    /// Whose an e-mail of a mailbox is.
+    /// Whose an e-mail of a mailbox is, and what the organization decided about e-mail.
     private struct Place {
         let owner: UUID
         let ownerType: String?
         let unit: UUID
+        /// Whether In-Reply-To and References tell what is answered; and whether subject and people do.
+        let correlatesHeaders: Bool
+        let matchesSubjects: Bool
+        /// Bytes of an attachment that is kept.
+        let attachmentLimit: Int
     }
 
     private func place(of mailbox: UUID?, on connection: isolated PostgresConnection) throws -> Place {
         let row = try connection.query(
-            "SELECT ownerid, owneridtype, owningbusinessunit FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1",
-            [.uuid(mailbox)]
-        ).first
-        guard let owner = try row?.decodeIfPresent(0, as: UUID.self) ?? caller.systemUserID,
-            let unit = try row?.decodeIfPresent(2, as: UUID.self) ?? state.callersUnit
+            """
+            SELECT m.ownerid, m.owneridtype, m.owningbusinessunit, coalesce(o.emailcorrelationenabled, true),
+                   coalesce(o.enablesmartmatching, false), coalesce(o.maxuploadfilesize, 5242880)
+              FROM \(organization.qualified("organization")) AS o
+              LEFT JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = $1 LIMIT 1
+            """, [.uuid(mailbox)]
+        )[0]
+        guard let owner = try row.decodeIfPresent(0, as: UUID.self) ?? caller.systemUserID,
+            let unit = try row.decodeIfPresent(2, as: UUID.self) ?? state.callersUnit
         else { throw FieldsealError(.unexpected, "The mailbox has no owner.") }
-        return Place(owner: owner, ownerType: try row?.decodeIfPresent(1), unit: unit)
+        return Place(
+            owner: owner, ownerType: try row.decodeIfPresent(1), unit: unit, correlatesHeaders: try row.decode(3),
+            matchesSubjects: try row.decode(4), attachmentLimit: try row.decode(5))
     }
 
     private func deliver(
@@ -77,7 +85,7 @@ extension Session {
         _ place: Place,
         on connection: isolated PostgresConnection
     ) throws -> (id: UUID?, verdict: IncomingVerdict) {
-        let verdict = try verdict(on: email, mailbox, on: connection)
+        let verdict = try verdict(on: email, mailbox, place, on: connection)
         let id = email.recordID(organization: organization.id, mailbox: mailbox ?? organization.id)
         guard verdict.isDelivered else { return (verdict.reason == .duplicate ? id : nil, verdict) }
         return try insert(email, id, mailbox, place, verdict, on: connection)
@@ -92,9 +100,9 @@ extension Session {
 
     // MARK: Whether
 
-    private func verdict(on email: IncomingEmail, _ mailbox: UUID?, on connection: isolated PostgresConnection) throws
-        -> IncomingVerdict
-    {
+    private func verdict(
+        on email: IncomingEmail, _ mailbox: UUID?, _ place: Place, on connection: isolated PostgresConnection
+    ) throws -> IncomingVerdict {
         func no(_ reason: IncomingVerdict.Reason) -> IncomingVerdict { IncomingVerdict(isDelivered: false, reason: reason) }
         guard MailAddress.isOne(email.from) else { return no(.badSender) }
         let id = email.recordID(organization: organization.id, mailbox: mailbox ?? organization.id)
@@ -111,7 +119,7 @@ extension Session {
         if try facts.decode(1, as: Bool.self) { return no(.ownMessage) }
         let recipients: String = try facts.decodeIfPresent(2) ?? ""
         guard !recipients.isEmpty else { return no(.noRecipient) }
-        let (parent, correlation, hasToken) = try correlate(email, on: connection)
+        let (parent, correlation, hasToken) = try correlate(email, place, on: connection)
         func yes(_ reason: IncomingVerdict.Reason) -> IncomingVerdict {
             IncomingVerdict(isDelivered: true, reason: reason, parent: parent, correlation: correlation)
         }
@@ -149,12 +157,12 @@ extension Session {
 
     /// Finds what it answers: by In-Reply-To and References, then by the tracking token in the subject, then by what subject and people
     /// have in common, if the organization has that on.
-    private func correlate(_ email: IncomingEmail, on connection: isolated PostgresConnection) throws -> (
+    private func correlate(_ email: IncomingEmail, _ place: Place, on connection: isolated PostgresConnection) throws -> (
         UUID?, IncomingVerdict.Correlation, hasToken: Bool
     ) {
         let token = email.subject.firstMatch(of: /CRM:[0-9]{4,20}/).map { String($0.0) }
         let ids = email.inReplyTo.prefix(50).map { $0.lowercased() }
-        if !ids.isEmpty {
+        if place.correlatesHeaders, !ids.isEmpty {
             let rows = try connection.query(
                 """
                 SELECT activityid FROM \(organization.qualified("email")) WHERE messageid IS NOT NULL AND lower(messageid) = ANY ($1)
@@ -162,11 +170,29 @@ extension Session {
                 """, [.texts(Array(ids))])
             if let row = rows.first { return (try row.decode(0), .inReplyTo, token != nil) }
         }
-        guard let token else { return (nil, .none, false) }
-        let rows = try connection.query(
-            "SELECT activityid FROM \(organization.qualified("email")) WHERE trackingtoken = $1 ORDER BY createdon DESC LIMIT 1",
-            [.text(token)])
-        return (try rows.first?.decode(0), rows.isEmpty ? .none : .trackingToken, true)
+        if let token {
+            let rows = try connection.query(
+                "SELECT activityid FROM \(organization.qualified("email")) WHERE trackingtoken = $1 ORDER BY createdon DESC LIMIT 1",
+                [.text(token)])
+            if let row = rows.first { return (try row.decode(0), .trackingToken, true) }
+        }
+        guard place.matchesSubjects, let parent = try smartMatch(email, on: connection) else { return (nil, .none, token != nil) }
+        return (parent, .smartMatching, token != nil)
+    }
+
+    /// The newest e-mail of the last 90 days with the same subject, but for what programs put before it, and at least two people of this one.
+    private func smartMatch(_ email: IncomingEmail, on connection: isolated PostgresConnection) throws -> UUID? {
+        let people = ([email.from] + email.to + email.cc).map { $0.lowercased() }
+        let key = organization.qualified("subject_key")
+        return try connection.query(
+            """
+            SELECT e.activityid FROM \(organization.qualified("email")) AS e
+             WHERE \(key)(e.subject) = \(key)($1) AND e.createdon > now() - interval '90 days' AND \(key)($1) <> md5('')
+               AND (SELECT count(DISTINCT lower(p.addressused)) FROM \(organization.qualified("activityparty")) AS p
+                     WHERE p.activityid = e.activityid AND lower(p.addressused) = ANY ($2)) >= 2
+             ORDER BY e.createdon DESC LIMIT 1
+            """, [.text(Self.cut(email.subject, 200)), .texts(people)]
+        ).first?.decode(0)
     }
 
     // MARK: The record
@@ -180,7 +206,7 @@ extension Session {
         _ verdict: IncomingVerdict,
         on connection: isolated PostgresConnection
     ) throws -> Bool {
-        let kept = email.attachments.prefix(EmailParts.limit).filter { $0.body.utf8.count / 4 * 3 <= Self.attachmentLimit }
+        let kept = email.attachments.prefix(EmailParts.limit).filter { $0.body.utf8.count / 4 * 3 <= place.attachmentLimit }
         let bodyLimit = 10 << 20
         let body =
             email.body.utf8.count <= bodyLimit ? email.body : String(decoding: email.body.utf8.prefix(bodyLimit), as: UTF8.self)

@@ -19,6 +19,10 @@ public struct LeasedMailbox: Sendable {
     public let timeout: Int
     /// What the last turn left, as the router wrote it.
     public let routerState: String?
+    /// The folder that what can't be delivered is moved into; nil where it stays.
+    public let undeliverableFolder: String?
+    /// Bytes of an attachment that is kept.
+    public let attachmentLimit: Int
 }
 
 /// How a router's turn at a mailbox ended.
@@ -30,6 +34,8 @@ public struct MailboxReport: Sendable {
     public var isIncomingWell: Bool?
     public var isOutgoingWell: Bool?
     public var error: Problem?
+    /// What is to be said about single messages.
+    public var alerts: [Problem] = []
     /// Seconds after which the mailbox is due again.
     public var interval = 300
 
@@ -83,6 +89,7 @@ extension Session {
                       FROM (
                         SELECT m.mailboxid, p.servertype, m.processingstatecode = 1 AS wasleft,
                                coalesce(m.processemailreceivedafter, p.processemailsreceivedafter) AS after,
+                               CASE WHEN p.moveundeliveredemails THEN coalesce(nullif(m.undeliverablefolder, ''), 'Undeliverable') END AS folder,
                                CASE WHEN p.timeoutmailboxconnection THEN (nullif(p.timeoutmailboxconnectionafteramount, 0) + 999) / 1000 END AS timeout
                           FROM \(organization.qualified("mailbox")) AS m
                           JOIN \(organization.qualified("emailserverprofile")) AS p ON p.emailserverprofileid = m.emailserverprofile
@@ -107,7 +114,8 @@ extension Session {
                         m.enabledforincomingemail AND m.incomingemaildeliverymethod IN (2, 3), m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = 2,
                         coalesce(m.testemailconfigurationscheduled, false), due.servertype,
                         coalesce(m.processanddeleteemails, false) AND (coalesce(m.isforwardmailbox, false) OR m.regardingobjecttypecode = 'queue'),
-                        due.after, coalesce(due.timeout, 60), m.router_state
+                        due.after, coalesce(due.timeout, 60), m.router_state, due.folder,
+                        (SELECT coalesce(max(maxuploadfilesize), 5242880) FROM \(organization.qualified("organization")))
                     """, [.text(host), .double(Self.leaseSeconds), .int64(Int64(Self.connectionsPerProfile))])
                 guard let row = rows.first else { return nil }
                 let mailbox = LeasedMailbox(
@@ -117,7 +125,8 @@ extension Session {
                     tests: try row.decode(6), serverType: try row.decodeIfPresent(7) ?? 1,
                     deletesAfterProcessing: try row.decode(8),
                     processesReceivedAfter: try row.decodeIfPresent(9), timeout: try row.decode(10),
-                    routerState: try row.decodeIfPresent(11))
+                    routerState: try row.decodeIfPresent(11), undeliverableFolder: try row.decodeIfPresent(12),
+                    attachmentLimit: try row.decode(13))
                 try settleSending(of: mailbox, on: connection)
                 return mailbox
             }
@@ -213,6 +222,10 @@ extension Session {
                         .double(Double(wait)),
                         .text(host),
                     ])
+                for problem in report.alerts {
+                    try alert(
+                        .mailbox, id, level: 2, code: problem.code, text: problem.text, details: problem.details, on: connection)
+                }
                 if let error = report.error {
                     let text =
                         isPermanent ? "\(error.text) The mailbox is disabled until it is tested and enabled again." : error.text

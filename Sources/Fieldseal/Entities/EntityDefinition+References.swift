@@ -61,10 +61,17 @@ extension EntityDefinition {
         entitySetName: "organizations",
         primaryID: "organizationid",
         primaryName: "name",
-        messages: [.retrieve, .retrieveMultiple],
+        messages: [.retrieve, .retrieveMultiple, .update],
         attributes: [
             .init("OrganizationId", .uniqueIdentifier, required: .system, validFor: [.read]),
             .init("Name", .string(160), required: .system, validFor: [.read]),
+            .init("EmailCorrelationEnabled", .boolean, required: .system, validFor: [.update, .read], default: .bool(true)),
+            .init("EnableSmartMatching", .boolean, required: .system, validFor: [.update, .read], default: .bool(false)),
+            // Bytes of an attachment; what a router hands over at once bounds it.
+            .init(
+                "MaxUploadFileSize", .integer(1...8_388_608), required: .system, validFor: [.update, .read],
+                default: .int(5_242_880)),
+            .init("ModifiedOn", .dateTime, validFor: [.read]),
             .init("VersionNumber", .bigInt, validFor: [.read]),
         ]
     )

@@ -63,7 +63,7 @@ private struct PreparedWrite: Sendable {
     private let session: Session
     private let entity: EntityDefinition
     private let action: Action
-    /// What an e-mail is created with.
+    /// What belongs to an e-mail.
     private var parts = EmailParts()
     let needsKey: Bool
 
@@ -80,7 +80,7 @@ private struct PreparedWrite: Sendable {
     var isOneStep: Bool {
         switch action {
         case .create(let input, _): input.references.isEmpty
-        case .upsert(let input, .id, _, _, _): input.references.isEmpty
+        case .upsert(let input, .id, _, _, _): input.references.isEmpty && !parts.namesParties
         default: false
         }
     }
@@ -105,7 +105,11 @@ private struct PreparedWrite: Sendable {
         case .upsert(let entity, let key, let members, let condition):
             self.entity = entity
             let depth = try session.require(.update, on: entity)
+            let members = try Self.own(entity, members, &parts)
             let input = try RecordInput(entity, members, for: .update)
+            guard parts.attachments.isEmpty else {
+                throw FieldsealError(.invalidArgument, "Attachments are created with their e-mail; after that they can be changed and deleted one by one.")
+            }
             if case .id(let other) = input.values[entity.primaryID], case .id(let id) = key, other != id {
                 throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")
             }
@@ -313,6 +317,13 @@ private struct PreparedWrite: Sendable {
         _ key: Session.CurrentKey?,
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome? {
+        if parts.namesParties {
+            return try connection.atomically {
+                let outcome = try updateRow(input, id: id, condition, depth, key, on: connection)
+                if outcome != nil { try parts.replace(in: id, of: organization, on: connection) }
+                return outcome
+            }
+        }
         guard let destination = MailDestination(of: entity), destination.isTouched(by: input) else {
             return try updateRow(input, id: id, condition, depth, key, on: connection)
         }

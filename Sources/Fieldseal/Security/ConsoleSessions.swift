@@ -1,5 +1,5 @@
 import CellCrypto
-public import Foundation
+import Foundation
 import PostgresClient
 
 /// Sessions of the console: begun with a password, kept by their hashes, bound to one organization.

@@ -1,5 +1,5 @@
-public import CellCrypto
-public import Foundation
+import CellCrypto
+import Foundation
 import PostgresClient
 
 /// One-time passwords of a person, and the codes for the day when the telephone is gone.

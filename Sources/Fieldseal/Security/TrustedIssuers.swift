@@ -47,7 +47,7 @@ public struct TrustedIssuers: Sendable {
         }
         let id = UUID.timeOrdered()
         let sealed = try secret.map { secret in
-            try Array(secret.utf8).withUnsafeBytes { SecretBytes(copying: $0) }
+            Array(secret.utf8).withUnsafeBytes { SecretBytes(copying: $0) }
         }.map { try deployment.kek.seal($0, at: Self.address(id, session.organization.id)).bytes }
         let entry = Entry(
             id: id, name: name, issuer: issuer, clientID: clientID, claim: claim, isHonoured: true, secret: sealed,

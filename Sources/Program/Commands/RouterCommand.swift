@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import Logging
 import MailRouter
+import ServiceLifecycle
 import UnixSignals
 
 /// The e-mail router, and what it has done.
@@ -33,6 +34,8 @@ struct RouterCommand: AsyncParsableCommand {
         @Option(help: "Mailboxes that are worked on at a time.") var workers = 4
         @Option(help: ArgumentHelp("Seconds between two turns at a mailbox.", valueName: "seconds")) var interval = 300
         @Option(help: ArgumentHelp("Messages of one turn at most.", valueName: "count")) var turnLimit = 500
+        @Option(help: ArgumentHelp("Serve metrics for Prometheus over HTTP, at GET /metrics of this address.", valueName: "host:port"))
+        var metrics: String?
         @Flag(help: "Name every message in the log, by its Message-ID.") var verbose = false
         @Flag(help: .hidden) var withParent = false
 
@@ -40,6 +43,14 @@ struct RouterCommand: AsyncParsableCommand {
             guard (1...200).contains(workers), (1...86_400).contains(interval), (1...100_000).contains(turnLimit) else {
                 throw ValidationError("--workers takes 1 to 200, --interval 1 to 86400, and --turn-limit 1 to 100000.")
             }
+            guard metrics == nil || metricsAddress != nil else { throw ValidationError("--metrics takes an address such as 127.0.0.1:9464.") }
+        }
+
+        private var metricsAddress: (host: String, port: Int)? {
+            guard let metrics, let colon = metrics.lastIndex(of: ":"), let port = Int(metrics[metrics.index(after: colon)...]),
+                (0...65_535).contains(port), colon > metrics.startIndex
+            else { return nil }
+            return (metrics[..<colon].trimmingCharacters(in: ["[", "]"]), port)
         }
 
         func run() async throws {
@@ -49,7 +60,15 @@ struct RouterCommand: AsyncParsableCommand {
             let router = Router(try configured(), logger: logger)
             logger.notice("router started", metadata: ["workers": "\(workers)"])
             let parent = getppid()
-            await withTaskGroup(of: Void.self) { group in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                if let (host, port) = metricsAddress {
+                    let server = RouterMetricsServer.application(router.metrics, host: host, port: port, logger: logger)
+                    group.addTask {
+                        // Who asked for metrics is not left without them.
+                        defer { router.stop() }
+                        try await server.run()
+                    }
+                }
                 group.addTask {
                     for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm) {
                         router.stop()
@@ -64,6 +83,7 @@ struct RouterCommand: AsyncParsableCommand {
                 }
                 await router.run()
                 group.cancelAll()
+                try await group.waitForAll()
             }
             logger.notice("router stopped")
         }

@@ -1,3 +1,4 @@
+import CellCrypto
 import Fieldseal
 import Foundation
 import HTTPTypes
@@ -85,11 +86,14 @@ extension DataAPI {
         report.interval = min(max(body["Interval"]?.int ?? 300, 0), 86_400)
         if case .bool(let isWell)? = body["IncomingIsWell"] { report.isIncomingWell = isWell }
         if case .bool(let isWell)? = body["OutgoingIsWell"] { report.isOutgoingWell = isWell }
-        if let error = body["Error"], let text = error["Text"]?.string {
-            report.error = .init(
-                code: error["Code"]?.int ?? 0, text: text, details: error["Details"]?.string ?? "",
-                isPermanent: error["IsPermanent"] == .bool(true))
+        func problem(_ value: JSONValue) -> MailboxReport.Problem? {
+            guard let text = value["Text"]?.string else { return nil }
+            return .init(
+                code: value["Code"]?.int ?? 0, text: text, details: value["Details"]?.string ?? "",
+                isPermanent: value["IsPermanent"] == .bool(true))
         }
+        report.error = body["Error"].flatMap(problem)
+        if case .array(let values)? = body["Alerts"] { report.alerts = values.prefix(20).compactMap(problem) }
         return report
     }
 
@@ -186,7 +190,8 @@ extension LeasedMailbox {
             "Receives": .bool(receives), "Sends": .bool(sends), "Tests": .bool(tests), "ServerType": .integer(Int64(serverType)),
             "DeletesAfterProcessing": .bool(deletesAfterProcessing),
             "ProcessesReceivedAfter": .text(processesReceivedAfter.map { ISO8601.text($0) }), "Timeout": .integer(Int64(timeout)),
-            "RouterState": .text(routerState),
+            "RouterState": .text(routerState), "UndeliverableFolder": .text(undeliverableFolder),
+            "AttachmentLimit": .integer(Int64(attachmentLimit)),
         ]
     }
 }
@@ -194,7 +199,7 @@ extension LeasedMailbox {
 extension Credential {
     fileprivate var json: JSONValue {
         [
-            "UserName": .text(userName), "Password": .text(password?.withString { $0 }), "Server": .string(server),
+            "UserName": .text(userName), "Password": .text(password?.withBytes { String(decoding: $0, as: UTF8.self) }), "Server": .string(server),
             "Port": .integer(Int64(port)),
             "UseSSL": .bool(usesTLS), "AuthenticationProtocol": .integer(Int64(authentication)),
             "ServerType": .integer(Int64(serverType)),

@@ -1,0 +1,30 @@
+import Foundation
+
+/// Work on a thread of its own, whose result is waited for.
+///
+/// Sendable: the result is written before the semaphore is signalled, and read after.
+final class BackgroundTask<Value: Sendable>: @unchecked Sendable {
+    private let isDone = DispatchSemaphore(value: 0)
+    private var outcome: Result<Value, any Error>?
+
+    /// - Parameter body: What it uses must be left alone until ``result()`` is back.
+    init(_ body: @escaping () throws -> Value) {
+        let body = Lent(value: body)
+        let thread = Thread { [self] in
+            outcome = Result { try body.value() }
+            isDone.signal()
+        }
+        thread.start()
+    }
+
+    private struct Lent: @unchecked Sendable {
+        let value: () throws -> Value
+    }
+
+    /// Waits for it.
+    func result() throws -> Value {
+        isDone.wait()
+        guard let outcome else { preconditionFailure("signalled before it ended") }
+        return try outcome.get()
+    }
+}

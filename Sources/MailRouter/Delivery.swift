@@ -1,0 +1,198 @@
+import Crypto
+import Foundation
+import Logging
+
+/// Messages on their way to the service, several in one request. While one request is answered, the next messages are fetched.
+final class Delivery {
+    /// What became of a message.
+    struct Settled {
+        /// Its UID, or its number.
+        let source: UInt32
+        /// Whether it can't become a record, whoever tries.
+        let isUndeliverable: Bool
+    }
+
+    private struct Email: Sendable {
+        let source: UInt32
+        let id: String
+        let parameters: [String: Parameter]
+    }
+
+    /// What one request came to.
+    private struct Outcome: Sendable {
+        var counts = MailboxTurn.Counts()
+        var undeliverable: Set<UInt32> = []
+    }
+
+    private let turn: MailboxTurn
+    private var emails: [Email] = []
+    private var size = 0
+    /// The number of the request that is being gathered.
+    private var number = 0
+    /// Messages that were looked at, with the request after which they are settled.
+    private var looked: [(source: UInt32, number: Int)] = []
+    private var undeliverable: Set<UInt32> = []
+    private var underWay: BackgroundTask<Outcome>?
+    private(set) var counts = MailboxTurn.Counts()
+
+    init(_ turn: MailboxTurn) { self.turn = turn }
+
+    /// Takes a message apart, and sends what is gathered when it is much.
+    ///
+    /// - Throws: ``ServiceError``.
+    func take(_ source: UInt32, _ bytes: [UInt8]) throws {
+        counts.fetched += 1
+        let message = MailMessage(bytes, keepsMessages: turn.mailbox.isForward)
+        // A forward mailbox's messages carry those that they are about.
+        let wrapped = turn.mailbox.isForward ? message.messages : []
+        for (bytes, message) in wrapped.isEmpty ? [(bytes, message)] : wrapped.map({ ($0, MailMessage($0)) }) {
+            let email = parameters(of: message, bytes)
+            emails.append(Email(source: source, id: message.messageID, parameters: email.parameters))
+            size += email.size
+            if emails.count >= 50 || size >= 2 << 20 { try send() }
+        }
+        looked.append((source, number))
+    }
+
+    /// Notes when the oldest message that was found had arrived.
+    func arrived(on date: Date) { counts.oldestArrival = date }
+
+    /// Notes a message that is left alone.
+    func pass(_ source: UInt32) { looked.append((source, number)) }
+
+    /// Notes a message that is larger than is fetched.
+    func passTooLarge(_ source: UInt32, _ size: Int, _ name: String) {
+        counts.failed += 1
+        counts.problems.append(
+            .init(
+                MailboxProblem.tooLarge,
+                "A message was not taken, because it is larger than \(turn.configuration.messageLimit >> 20) MiB. Look for it in the mailbox.",
+                "\(name), \(size) bytes", isPermanent: true))
+        turn.log(.warning, "message too large", ["message": "\(name)", "bytes": "\(size)"])
+        undeliverable.insert(source)
+        looked.append((source, number))
+    }
+
+    /// Messages whose requests were answered since the last call, in the order in which they were looked at.
+    func settled() -> [Settled] {
+        let isIdle = underWay == nil && emails.isEmpty
+        let end = looked.firstIndex { !isIdle && $0.number >= number - (underWay == nil ? 0 : 1) } ?? looked.endIndex
+        defer { looked.removeFirst(end) }
+        return looked[..<end].map { Settled(source: $0.source, isUndeliverable: undeliverable.contains($0.source)) }
+    }
+
+    /// Sends the rest, and waits for the answers.
+    ///
+    /// - Throws: ``ServiceError``.
+    func finish() throws {
+        try send()
+        try wait()
+    }
+
+    private func send() throws {
+        try wait()
+        guard !emails.isEmpty else { return }
+        let (turn, emails) = (turn, emails)
+        (self.emails, size) = ([], 0)
+        number += 1
+        underWay = BackgroundTask { try Self.hand(emails, turn) }
+    }
+
+    private func wait() throws {
+        guard let task = underWay else { return }
+        underWay = nil
+        let outcome = try task.result()
+        counts += outcome.counts
+        undeliverable.formUnion(outcome.undeliverable)
+    }
+
+    /// Hands messages to the service. One that it can't take is passed over: a bad message must not hold up the others.
+    private static func hand(_ emails: [Email], _ turn: MailboxTurn) throws -> Outcome {
+        var outcome = Outcome()
+        do {
+            let body: [String: Parameter] = [
+                "MailboxId": .text(turn.mailbox.mailboxId), "HostId": .text(turn.host),
+                "Emails": .list(emails.map { .object($0.parameters) }),
+            ]
+            var answer = Data()
+            try turn.persistently { answer = try turn.client.call("fieldseal.DeliverIncomingEmails", body) }
+            for (email, verdict) in zip(emails, try RouterClient.decoder.decode(Verdicts.self, from: answer).value) {
+                if verdict.shouldDeliver { outcome.counts.processed += 1 } else { outcome.counts.refused[verdict.reasonCode, default: 0] += 1 }
+                if verdict.reasonCode == Self.badSender { outcome.undeliverable.insert(email.source) }
+                turn.log(
+                    .debug, "message",
+                    ["message-id": "\(email.id)", "reason": "\(verdict.reasonCode)", "email": "\(verdict.emailId ?? "none")"])
+            }
+        } catch ServiceError.refused(let status, let code, let text)
+            where (400..<500).contains(status) && status != 401 && status != 403
+        {
+            guard emails.count > 1 else {
+                outcome.counts.failed += 1
+                outcome.undeliverable.insert(emails[0].source)
+                outcome.counts.problems.append(
+                    .init(
+                        MailboxProblem.undeliverable, "A message was not taken. Look for it in the mailbox.",
+                        "\(emails[0].id) [\(code)] \(text)", isPermanent: true))
+                turn.log(.warning, "message not taken", ["message-id": "\(emails[0].id)", "code": "\(code)", "why": "\(text)"])
+                return outcome
+            }
+            for email in emails {
+                let one = try hand([email], turn)
+                outcome.counts += one.counts
+                outcome.undeliverable.formUnion(one.undeliverable)
+            }
+        }
+        return outcome
+    }
+
+    /// The original's reason for a message from nobody.
+    private static let badSender = 7
+
+    private struct Verdicts: Decodable {
+        let value: [Verdict]
+    }
+
+    private struct Verdict: Decodable {
+        let shouldDeliver: Bool
+        let reasonCode: Int
+        let emailId: String?
+    }
+
+    /// Bytes of all attachments that one message brings.
+    private static let attachmentsLimit = 8 << 20
+
+    private func parameters(of message: MailMessage, _ bytes: [UInt8]) -> (parameters: [String: Parameter], size: Int) {
+        var total = 0
+        let kept = message.attachments.filter { attachment in
+            guard attachment.bytes.count <= turn.mailbox.attachmentLimit, total + attachment.bytes.count <= Self.attachmentsLimit
+            else { return false }
+            total += attachment.bytes.count
+            return true
+        }
+        // A longer text is cut by the service too, and says so.
+        let body =
+            message.body.utf8.count <= 2 << 20 ? message.body : String(decoding: message.body.utf8.prefix(2 << 20), as: UTF8.self)
+        var parameters: [String: Parameter] = [
+            "MessageId": .text(message.messageID), "Subject": .text(String(message.subject.prefix(1_000))),
+            "From": .text(message.from),
+            "To": .list(message.to.map(Parameter.text)), "Cc": .list(message.cc.map(Parameter.text)),
+            "InReplyTo": .list(message.references.map(Parameter.text)), "Importance": .text(message.importance),
+            "Body": .text(body),
+            "BodyType": .text(message.isHTML ? "text/html" : "text/plain"),
+            "Digest": .text(Data(SHA256.hash(data: bytes)).base64EncodedString()),
+            "OmittedAttachments": .number(message.attachments.count - kept.count),
+            "BodyIsCut": .flag(body.utf8.count < message.body.utf8.count),
+        ]
+        if let date = message.date { parameters["ReceivedOn"] = .text(date.ISO8601Format()) }
+        if !kept.isEmpty {
+            parameters["Attachments"] = .list(
+                kept.map { attachment in
+                    .object([
+                        "FileName": .text(attachment.name), "MimeType": .text(attachment.type),
+                        "Body": .text(Data(attachment.bytes).base64EncodedString()),
+                    ])
+                })
+        }
+        return (parameters, total * 4 / 3 + body.utf8.count + (message.to.count + message.cc.count) * 50 + 2_000)
+    }
+}

@@ -1,0 +1,78 @@
+import Foundation
+import Synchronization
+
+/// What a router has done since it was started, in the text format of Prometheus (version 0.0.4). Nothing of messages is in it.
+public final class RouterMetrics: Sendable {
+    private struct Mailbox {
+        var lag = 0.0
+        var seconds = 0.0
+        var finished = Date()
+    }
+
+    private struct State {
+        var counts = MailboxTurn.Counts()
+        var turns = 0
+        var problems: [Int: Int] = [:]
+        var mailboxes: [String: Mailbox] = [:]
+    }
+
+    private let state = Mutex(State())
+
+    init() {}
+
+    /// Adds a turn.
+    func add(_ counts: MailboxTurn.Counts, problem: Int?, mailbox: String, began: Date) {
+        let now = Date()
+        state.withLock { state in
+            state.counts += counts
+            state.counts.problems = []
+            state.turns += 1
+            if let problem { state.problems[problem, default: 0] += 1 }
+            // A mailbox that is another router's by now has nothing to say here.
+            state.mailboxes = state.mailboxes.filter { now.timeIntervalSince($0.value.finished) < 86_400 }
+            state.mailboxes[mailbox] = Mailbox(
+                lag: counts.oldestArrival.map { max(0, began.timeIntervalSince($0)) } ?? 0, seconds: now.timeIntervalSince(began),
+                finished: now)
+        }
+    }
+
+    /// The text of an answer to `GET /metrics`.
+    public var text: String {
+        let state = state.withLock { $0 }
+        var lines: [String] = []
+        func family(_ name: String, _ type: String, _ help: String, _ samples: [(labels: String, value: String)]) {
+            lines += ["# HELP fieldseal_router_\(name) \(help)", "# TYPE fieldseal_router_\(name) \(type)"]
+            lines += samples.map { "fieldseal_router_\(name)\($0.labels.isEmpty ? "" : "{\($0.labels)}") \($0.value)" }
+        }
+        func counter(_ name: String, _ help: String, _ value: Int) { family("\(name)_total", "counter", help, [("", "\(value)")]) }
+        func counters(_ name: String, _ help: String, _ label: String, _ values: [String: Int]) {
+            family("\(name)_total", "counter", help, values.sorted { $0.key < $1.key }.map { ("\(label)=\"\($0.key)\"", "\($0.value)") })
+        }
+        func gauge(_ name: String, _ help: String, _ value: (Mailbox) -> Double) {
+            family(
+                name, "gauge", help,
+                state.mailboxes.sorted { $0.key < $1.key }.map { ("mailbox=\"\($0.key)\"", "\(value($0.value))") })
+        }
+        counter("turns", "Turns at mailboxes.", state.turns)
+        counter("messages_fetched", "Messages that mail servers gave.", state.counts.fetched)
+        counter("messages_delivered", "Messages that became records.", state.counts.processed)
+        counters(
+            "messages_refused", "Messages that the service made no record of, by its reason.", "reason",
+            Dictionary(state.counts.refused.map { (Self.reasons[$0.key] ?? "\($0.key)", $0.value) }, uniquingKeysWith: +))
+        counter("messages_undeliverable", "Messages that can't become records.", state.counts.failed)
+        counter("emails_sent", "E-mails that mail servers took.", state.counts.sent)
+        counters("emails_failed", "E-mails that mail servers did not take, by whether that is for good.", "outcome", state.counts.unsent)
+        counters(
+            "problems", "Turns that found something wrong with the mailbox, by the code of its alert.", "code",
+            Dictionary(uniqueKeysWithValues: state.problems.map { ("\($0.key)", $0.value) }))
+        gauge("mailbox_lag_seconds", "Age of the oldest message that the last turn found; 0 when there was none.") { $0.lag }
+        gauge("mailbox_turn_seconds", "How long the last turn took.") { $0.seconds }
+        gauge("mailbox_turn_finished_timestamp_seconds", "When the last turn ended.") { $0.finished.timeIntervalSince1970 }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// The original's numbers, in words.
+    private static let reasons = [
+        -1: "no filter takes it", 0: "duplicate", 1: "token unmatched", 3: "no recipient", 4: "own message", 7: "bad sender",
+    ]
+}
