@@ -15,8 +15,29 @@ struct IMAPSession {
 
     /// An untagged answer; literals stand apart from the line that they belong to.
     private struct Untagged {
-        var line = ""
+        var line: [UInt8] = []
         var literals: [[UInt8]] = []
+
+        func starts(with text: String) -> Bool { line.starts(with: text.utf8) }
+
+        /// What follows a name that stands at the beginning of a list or within it.
+        func value(of name: StaticString) -> ArraySlice<UInt8>? {
+            name.withUTF8Buffer { name in
+                guard line.count > name.count else { return nil }
+                for start in 1...(line.count - name.count)
+                where line[start] == name[0] && Self.separators.contains(line[start - 1]) && line[start...].starts(with: name) {
+                    return line[(start + name.count)...]
+                }
+                return nil
+            }
+        }
+
+        private static let separators = Array(" ([".utf8)
+
+        func number<Number: FixedWidthInteger>(of name: StaticString) -> Number? {
+            guard let digits = value(of: name)?.prefix(while: { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
+            return Number(String(decoding: digits, as: UTF8.self))
+        }
     }
 
     /// A folder's state.
@@ -32,8 +53,8 @@ struct IMAPSession {
         var validity: UInt32?
         var next: UInt32?
         try command(writes ? "SELECT INBOX" : "EXAMINE INBOX") { answer in
-            if let match = answer.line.firstMatch(of: /\[UIDVALIDITY ([0-9]{1,10})\]/) { validity = UInt32(match.1) }
-            if let match = answer.line.firstMatch(of: /\[UIDNEXT ([0-9]{1,10})\]/) { next = UInt32(match.1) }
+            validity = answer.number(of: "UIDVALIDITY ") ?? validity
+            next = answer.number(of: "UIDNEXT ") ?? next
         }
         guard let validity else {
             throw MailError.protocolError("the server gives its inbox no UIDVALIDITY (RFC 3501 section 2.3.1.1)")
@@ -42,25 +63,32 @@ struct IMAPSession {
     }
 
     /// What is in the inbox from a UID on: UID, size and when it arrived, in ascending order.
-    mutating func list(from uid: UInt32) throws -> [(uid: UInt32, size: Int, arrivedOn: Date?)] {
+    ///
+    /// - Parameters:
+    ///   - next: The folder's next UID; 0 where it is not known.
+    ///   - limit: Messages at most.
+    mutating func list(from uid: UInt32, next: UInt32, limit: Int) throws -> [(uid: UInt32, size: Int, arrivedOn: Date?)] {
         var found: [(uid: UInt32, size: Int, arrivedOn: Date?)] = []
-        try command("UID FETCH \(uid):* (UID RFC822.SIZE INTERNALDATE)") { answer in
-            guard let match = answer.line.firstMatch(of: /[( ]UID ([0-9]{1,10})/), let id = UInt32(match.1), id >= uid else {
-                return
+        // A window of UIDs, and a larger one while that holds few messages.
+        var (start, width) = (UInt64(uid), UInt64(limit))
+        while found.count < limit {
+            let end = next == 0 ? nil : min(start + width, UInt64(next)) - 1
+            try command("UID FETCH \(start):\(end.map(String.init) ?? "*") (UID RFC822.SIZE INTERNALDATE)") { answer in
+                // `*` is the last message, even one before the window (RFC 3501 section 6.4.8).
+                guard let id: UInt32 = answer.number(of: "UID "), id >= uid else { return }
+                let date = answer.value(of: "INTERNALDATE \"").flatMap { Self.date($0) }
+                found.append((id, answer.number(of: "RFC822.SIZE ") ?? 0, date))
             }
-            let size = answer.line.firstMatch(of: /RFC822\.SIZE ([0-9]{1,18})/).flatMap { Int($0.1) } ?? 0
-            let date = answer.line.firstMatch(of: /INTERNALDATE "([^"]{1,40})"/).flatMap { Self.date(String($0.1)) }
-            found.append((id, size, date))
+            guard let end, end + 1 < next else { break }
+            (start, width) = (end + 1, width * 4)
         }
-        return found.sorted { $0.uid < $1.uid }
+        return Array(found.sorted { $0.uid < $1.uid }.prefix(limit))
     }
 
     /// The messages with these UIDs, each given as it comes.
     mutating func fetch(_ uids: [UInt32], _ body: (UInt32, [UInt8]) throws -> Void) throws {
         try command("UID FETCH \(uids.map(String.init).joined(separator: ",")) (UID BODY.PEEK[])") { answer in
-            guard let match = answer.line.firstMatch(of: /[( ]UID ([0-9]{1,10})/), let uid = UInt32(match.1),
-                let bytes = answer.literals.first
-            else { return }
+            guard let uid: UInt32 = answer.number(of: "UID "), let bytes = answer.literals.first else { return }
             try body(uid, bytes)
         }
     }
@@ -93,23 +121,23 @@ struct IMAPSession {
         var failure: (any Error)?
         while true {
             var answer = Untagged()
-            var line = String(decoding: try connection.line(), as: UTF8.self)
-            while let match = line.firstMatch(of: /\{([0-9]{1,18})\}$/) {
-                guard let length = Int(match.1), length <= limit else { throw MailError.tooLarge(Int(match.1) ?? Int.max) }
+            var line = try connection.line()
+            while let length = Self.literalLength(line) {
+                guard length <= limit else { throw MailError.tooLarge(length) }
                 answer.line += line
                 answer.literals.append(try connection.bytes(length))
-                line = String(decoding: try connection.line(), as: UTF8.self)
+                line = try connection.line()
             }
             answer.line += line
-            if answer.line.hasPrefix("* BYE"), !text.hasPrefix("LOGOUT") {
-                throw MailError.protocolError("the server said goodbye: \(answer.line.dropFirst(6).prefix(200))")
+            if answer.starts(with: "* BYE"), !text.hasPrefix("LOGOUT") {
+                throw MailError.protocolError("the server said goodbye: \(Self.words(answer.line.dropFirst(6), 200))")
             }
-            if answer.line.hasPrefix("* ") {
+            if answer.starts(with: "* ") {
                 // What was sent is read to its end, so that the connection can go on.
                 if failure == nil { do { try body(answer) } catch { failure = error } }
-            } else if answer.line.hasPrefix("\(tag) ") {
-                guard answer.line.hasPrefix("\(tag) OK") else {
-                    throw MailError.protocolError("\(text.prefix(40)): \(answer.line.dropFirst(tag.count + 1).prefix(300))")
+            } else if answer.starts(with: "\(tag) ") {
+                guard answer.starts(with: "\(tag) OK") else {
+                    throw MailError.protocolError("\(text.prefix(40)): \(Self.words(answer.line.dropFirst(tag.utf8.count + 1), 300))")
                 }
                 if let failure { throw failure }
                 return
@@ -117,11 +145,37 @@ struct IMAPSession {
         }
     }
 
-    /// RFC 3501 section 9, date-time.
-    private static func date(_ text: String) -> Date? {
-        let formatter = DateFormatter()
-        formatter.locale = Locale(identifier: "en_US_POSIX")
-        formatter.dateFormat = "dd-MMM-yyyy HH:mm:ss Z"
-        return formatter.date(from: text.trimmingCharacters(in: .whitespaces))
+    /// A server's words, for people.
+    private static func words(_ bytes: ArraySlice<UInt8>, _ limit: Int) -> String { String(decoding: bytes.prefix(limit), as: UTF8.self) }
+
+    /// The length of the literal that a line announces: `{123}` at its end.
+    private static func literalLength(_ line: [UInt8]) -> Int? {
+        guard line.last == UInt8(ascii: "}"), let open = line.lastIndex(of: UInt8(ascii: "{")) else { return nil }
+        let digits = line[(open + 1)..<(line.count - 1)]
+        guard !digits.isEmpty, digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
+        return Int(String(decoding: digits, as: UTF8.self)) ?? .max
     }
+
+    /// RFC 3501 section 9, date-time: `24-Nov-2026 09:05:00 +0100`, the day with a blank before it where it has one digit.
+    static func date(_ text: ArraySlice<UInt8>) -> Date? {
+        let bytes = Array(text.prefix(26))
+        guard bytes.count == 26 else { return nil }
+        func number(_ range: Range<Int>) -> Int? {
+            Int(String(decoding: bytes[range], as: UTF8.self).trimmingCharacters(in: .whitespaces))
+        }
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        guard let day = number(0..<2), let month = months.firstIndex(of: String(decoding: bytes[3..<6], as: UTF8.self)),
+            let year = number(7..<11), let hour = number(12..<14), let minute = number(15..<17), let second = number(18..<20),
+            let zone = number(22..<26)
+        else { return nil }
+        let components = DateComponents(year: year, month: month + 1, day: day, hour: hour, minute: minute, second: second)
+        let offset = (zone / 100 * 60 + zone % 100) * 60 * (bytes[21] == UInt8(ascii: "-") ? -1 : 1)
+        return utc.date(from: components)?.addingTimeInterval(-Double(offset))
+    }
+
+    private static let utc = {
+        var calendar = Calendar(identifier: .gregorian)
+        calendar.timeZone = .gmt
+        return calendar
+    }()
 }

@@ -106,7 +106,12 @@ public struct MailMessage: Sendable {
         }
     }
 
-    private static func ids(_ text: String) -> [String] { text.matches(of: /<[^<>\s]{1,318}>/).prefix(100).map { String($0.0) } }
+    /// The Message-IDs in a header, with their angle brackets: 100 at most.
+    private static func ids(_ text: String) -> [String] {
+        text.split { $0 != ">" && $0.isWhitespace || $0 == "<" }
+            .lazy.compactMap { part in part.firstIndex(of: ">").map { "<\(part[..<$0])>" } }
+            .filter { (3...320).contains($0.utf8.count) }.prefix(100).map(\.self)
+    }
 
     private static func text(_ pointer: UnsafePointer<CChar>?) -> String { pointer.map { String(cString: $0) } ?? "" }
 

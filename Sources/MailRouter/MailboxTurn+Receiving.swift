@@ -34,7 +34,7 @@ extension MailboxTurn {
         if state.validity != folder.validity { state = State(validity: folder.validity, uid: 0) }
         let first = (state.uid ?? 0) + 1
         guard folder.next == 0 || first < folder.next else { return session.close() }
-        let found = try session.list(from: first).prefix(configuration.turnLimit)
+        let found = try session.list(from: first, next: folder.next, limit: configuration.turnLimit)
         if let oldest = found.lazy.compactMap(\.arrivedOn).min() { delivery.arrived(on: oldest) }
         var batch: [UInt32] = []
         var size = 0

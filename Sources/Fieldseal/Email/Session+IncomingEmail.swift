@@ -42,8 +42,9 @@ extension Session {
                     }
                     try renewLease(mailbox, host, on: connection)
                 }
-                // Statements that were planned for an empty table read all of a full one, until somebody analyzes it.
-                try connection.execute("SET LOCAL enable_seqscan = off")
+                // Statements that were planned for an empty table read all of a full one, until somebody analyzes it. The price that this
+                // puts on a table without an index would have each statement compiled.
+                try connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
                 let place = try place(of: mailbox, on: connection)
                 return try emails.map { try deliver($0, mailbox, place, on: connection) }
             }
@@ -160,7 +161,7 @@ extension Session {
     private func correlate(_ email: IncomingEmail, _ place: Place, on connection: isolated PostgresConnection) throws -> (
         UUID?, IncomingVerdict.Correlation, hasToken: Bool
     ) {
-        let token = email.subject.firstMatch(of: /CRM:[0-9]{4,20}/).map { String($0.0) }
+        let token = email.trackingToken
         let ids = email.inReplyTo.prefix(50).map { $0.lowercased() }
         if place.correlatesHeaders, !ids.isEmpty {
             let rows = try connection.query(
@@ -211,7 +212,7 @@ extension Session {
         let body =
             email.body.utf8.count <= bodyLimit ? email.body : String(decoding: email.body.utf8.prefix(bodyLimit), as: UTF8.self)
         var values: [String: AttributeValue] = [
-            "subject": .text(Self.cut(email.subject, 200)), "description": .text(body.replacing("\0", with: "")),
+            "subject": .text(Self.cut(email.subject, 200)), "description": .text(Self.withoutNull(body)),
             "mimetype": .text(email.bodyType),
             "directioncode": .bool(false), "statuscode": .int(4), "statecode": .int(1),
             "messageid": .text(Self.cut(email.messageID, 320)),
@@ -226,7 +227,7 @@ extension Session {
         if let reply = email.inReplyTo.first { values["inreplyto"] = .text(Self.cut(reply, 320)) }
         if let date = email.receivedOn { values["senton"] = .date(date) }
         if let mailbox { values["receivingmailboxid"] = .id(mailbox) }
-        if let token = email.subject.firstMatch(of: /CRM:[0-9]{4,20}/) { values["trackingtoken"] = .text(String(token.0)) }
+        if let token = email.trackingToken { values["trackingtoken"] = .text(token) }
         if let parent = verdict.parent {
             values["parentactivityid"] = .id(parent)
             let row = try connection.query(
@@ -288,9 +289,12 @@ extension Session {
         ]
     }
 
+    /// PostgreSQL's texts hold no U+0000.
+    private static func withoutNull(_ text: String) -> String { text.utf8.contains(0) ? text.filter { $0 != "\0" } : text }
+
     /// At most so many UTF-16 units, without U+0000.
     static func cut(_ text: String, _ limit: Int) -> String {
-        let clean = text.replacing("\0", with: "")
+        let clean = withoutNull(text)
         guard clean.utf16.count > limit else { return clean }
         var result = ""
         var length = 0
