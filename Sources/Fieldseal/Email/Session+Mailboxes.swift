@@ -157,12 +157,13 @@ extension Session {
     ///
     /// - Throws: ``FieldsealError`` `.concurrencyVersionMismatch` when another router has the mailbox by now.
     func renewLease(_ mailbox: UUID, _ host: String, on connection: isolated PostgresConnection) throws {
-        let rows = try connection.query(
-            """
-            UPDATE \(organization.qualified("mailbox")) SET processinglastattemptedon = now()
-             WHERE mailboxid = $1 AND hostid = $2 AND processingstatecode = 1 RETURNING 1
-            """, [.uuid(mailbox), .text(host)])
-        guard !rows.isEmpty else {
+        let table = organization.qualified("mailbox")
+        let condition = "WHERE mailboxid = $1 AND hostid = $2 AND processingstatecode = 1"
+        func isHeld(_ sql: String) throws -> Bool { try !connection.query(sql, [.uuid(mailbox), .text(host)]).isEmpty }
+        // A young lease is left as it is: nobody may take it over, and a write that says nothing new has its price.
+        let isYoung = try isHeld(
+            "SELECT 1 FROM \(table) \(condition) AND processinglastattemptedon > now() - interval '15 seconds' FOR SHARE")
+        guard try isYoung || isHeld("UPDATE \(table) SET processinglastattemptedon = now() \(condition) RETURNING 1") else {
             throw FieldsealError(
                 .concurrencyVersionMismatch, "This mailbox is not leased to this router any more. Leave it, and lease another one.")
         }
