@@ -117,7 +117,11 @@ final class Delivery {
             var answer = Data()
             try turn.persistently { answer = try turn.client.call("fieldseal.DeliverIncomingEmails", body) }
             for (email, verdict) in zip(emails, try RouterClient.decoder.decode(Verdicts.self, from: answer).value) {
-                if verdict.shouldDeliver { outcome.counts.processed += 1 } else { outcome.counts.refused[verdict.reasonCode, default: 0] += 1 }
+                if verdict.shouldDeliver {
+                    outcome.counts.processed += 1
+                } else {
+                    outcome.counts.refused[verdict.reasonCode, default: 0] += 1
+                }
                 if verdict.reasonCode == Self.badSender { outcome.undeliverable.insert(email.source) }
                 turn.log(
                     .debug, "message",

@@ -35,7 +35,9 @@ struct IMAPSession {
         private static let separators = Array(" ([".utf8)
 
         func number<Number: FixedWidthInteger>(of name: StaticString) -> Number? {
-            guard let digits = value(of: name)?.prefix(while: { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
+            guard let digits = value(of: name)?.prefix(while: { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else {
+                return nil
+            }
             return Number(String(decoding: digits, as: UTF8.self))
         }
     }
@@ -137,7 +139,8 @@ struct IMAPSession {
                 if failure == nil { do { try body(answer) } catch { failure = error } }
             } else if answer.starts(with: "\(tag) ") {
                 guard answer.starts(with: "\(tag) OK") else {
-                    throw MailError.protocolError("\(text.prefix(40)): \(Self.words(answer.line.dropFirst(tag.utf8.count + 1), 300))")
+                    throw MailError.protocolError(
+                        "\(text.prefix(40)): \(Self.words(answer.line.dropFirst(tag.utf8.count + 1), 300))")
                 }
                 if let failure { throw failure }
                 return
@@ -146,7 +149,9 @@ struct IMAPSession {
     }
 
     /// A server's words, for people.
-    private static func words(_ bytes: ArraySlice<UInt8>, _ limit: Int) -> String { String(decoding: bytes.prefix(limit), as: UTF8.self) }
+    private static func words(_ bytes: ArraySlice<UInt8>, _ limit: Int) -> String {
+        String(decoding: bytes.prefix(limit), as: UTF8.self)
+    }
 
     /// The length of the literal that a line announces: `{123}` at its end.
     private static func literalLength(_ line: [UInt8]) -> Int? {

@@ -89,7 +89,8 @@ struct MailboxTurn {
         try persistently { _ = try client.call("fieldseal.ReportMailbox", report) }
         var metadata: Logger.Metadata = [
             "mailbox": "\(mailbox.mailboxId)", "fetched": "\(counts.fetched)", "delivered": "\(counts.processed)",
-            "refused": "\(counts.refused.values.reduce(0, +))", "sent": "\(counts.sent)", "failed": "\(counts.failed + unsent)", "seconds": "\(Date().timeIntervalSince(began))",
+            "refused": "\(counts.refused.values.reduce(0, +))", "sent": "\(counts.sent)", "failed": "\(counts.failed + unsent)",
+            "seconds": "\(Date().timeIntervalSince(began))",
         ]
         if let problem { metadata["problem"] = "\(problem.text)" }
         logger.log(level: problem == nil ? .info : .warning, "mailbox processed", metadata: metadata)

@@ -46,7 +46,9 @@ public final class RouterMetrics: Sendable {
         }
         func counter(_ name: String, _ help: String, _ value: Int) { family("\(name)_total", "counter", help, [("", "\(value)")]) }
         func counters(_ name: String, _ help: String, _ label: String, _ values: [String: Int]) {
-            family("\(name)_total", "counter", help, values.sorted { $0.key < $1.key }.map { ("\(label)=\"\($0.key)\"", "\($0.value)") })
+            family(
+                "\(name)_total", "counter", help,
+                values.sorted { $0.key < $1.key }.map { ("\(label)=\"\($0.key)\"", "\($0.value)") })
         }
         func gauge(_ name: String, _ help: String, _ value: (Mailbox) -> Double) {
             family(
@@ -61,7 +63,8 @@ public final class RouterMetrics: Sendable {
             Dictionary(state.counts.refused.map { (Self.reasons[$0.key] ?? "\($0.key)", $0.value) }, uniquingKeysWith: +))
         counter("messages_undeliverable", "Messages that can't become records.", state.counts.failed)
         counter("emails_sent", "E-mails that mail servers took.", state.counts.sent)
-        counters("emails_failed", "E-mails that mail servers did not take, by whether that is for good.", "outcome", state.counts.unsent)
+        counters(
+            "emails_failed", "E-mails that mail servers did not take, by whether that is for good.", "outcome", state.counts.unsent)
         counters(
             "problems", "Turns that found something wrong with the mailbox, by the code of its alert.", "code",
             Dictionary(uniqueKeysWithValues: state.problems.map { ("\($0.key)", $0.value) }))

@@ -103,7 +103,8 @@ struct EmailParts: Sendable {
             SELECT FROM \(organization.qualified("email")) WHERE activityid = $1 AND directioncode AND statuscode IN (1, 8) FOR UPDATE
             """, [.uuid(email)])
         guard !isOpen.isEmpty else {
-            throw FieldsealError(.invalidArgument, "Whom an e-mail is from and to can be changed while it is a draft, or failed, and outgoing.")
+            throw FieldsealError(
+                .invalidArgument, "Whom an e-mail is from and to can be changed while it is a draft, or failed, and outgoing.")
         }
         _ = try connection.query(
             "DELETE FROM \(organization.qualified("activityparty")) WHERE activityid = $1", [.uuid(email)])

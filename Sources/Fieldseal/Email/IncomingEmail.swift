@@ -45,8 +45,11 @@ public struct IncomingEmail: Sendable {
     var trackingToken: String? {
         let subject = Array(subject.utf8)
         let prefix = Array("CRM:".utf8)
-        for start in subject.indices.dropLast(prefix.count) where subject[start] == prefix[0] && subject[start...].starts(with: prefix) {
-            let digits = subject[(start + prefix.count)...].prefix(20).prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+        for start in subject.indices.dropLast(prefix.count)
+        where subject[start] == prefix[0] && subject[start...].starts(with: prefix) {
+            let digits = subject[(start + prefix.count)...].prefix(20).prefix {
+                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
+            }
             if digits.count >= 4 { return "CRM:\(String(decoding: digits, as: UTF8.self))" }
         }
         return nil

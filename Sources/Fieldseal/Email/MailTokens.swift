@@ -145,7 +145,8 @@ public final class MailTokens: Sendable {
         var endpoint = application.tokenEndpoint
         if endpoint.contains("{tenant}") {
             // A name within a path, so that a profile can't bring a secret elsewhere.
-            guard let tenant, !tenant.isEmpty, !tenant.hasPrefix("."), tenant.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-.".contains($0)) })
+            guard let tenant, !tenant.isEmpty, !tenant.hasPrefix("."),
+                tenant.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-.".contains($0)) })
             else { throw FieldsealError(.profileNotAssociated, "The profile's exchangeonlinetenantid names no tenant.") }
             endpoint = endpoint.replacing("{tenant}", with: tenant)
         }
@@ -175,10 +176,12 @@ public final class MailTokens: Sendable {
         do {
             answer = try await request.send()
         } catch {
-            throw FieldsealError(.unexpected, "The authorization server of \(application.clientID.quotedForMessage) can't be reached: \(error)")
+            throw FieldsealError(
+                .unexpected, "The authorization server of \(application.clientID.quotedForMessage) can't be reached: \(error)")
         }
         guard answer.status < 500, answer.status != 429 else {
-            throw FieldsealError(.unexpected, "The authorization server of \(application.clientID.quotedForMessage) answers \(answer.status).")
+            throw FieldsealError(
+                .unexpected, "The authorization server of \(application.clientID.quotedForMessage) answers \(answer.status).")
         }
         guard answer.status == 200, let reply = try? JSONDecoder().decode(Reply.self, from: Data(answer.body)) else {
             throw FieldsealError(

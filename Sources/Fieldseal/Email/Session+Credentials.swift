@@ -174,7 +174,8 @@ extension Session {
     }
 
     private func exchange(
-        _ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?, on connection: isolated PostgresConnection
+        _ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?,
+        on connection: isolated PostgresConnection
     ) async throws -> SecretBytes {
         let tokens = deployment.mailTokens
         // Another server may have exchanged it, and sealed its successor.
@@ -215,7 +216,9 @@ extension Session {
             let key = try currentKey(on: connection)
             do {
                 return try connection.transaction {
-                    guard let there = try open(source, key.key, key.version, on: connection), there.secret.isEqual(to: old) else { return }
+                    guard let there = try open(source, key.key, key.version, on: connection), there.secret.isEqual(to: old) else {
+                        return
+                    }
                     let cell = try new.withBytes { bytes in
                         try key.seal(String(decoding: bytes, as: UTF8.self), entity, source.attribute, source.record, organization)
                     }
@@ -232,9 +235,11 @@ extension Session {
         }
     }
 
-    private func open(_ source: MailTokens.Source, _ key: DataKey, _ version: Int, on connection: isolated PostgresConnection) throws -> (
-        cell: [UInt8], secret: SecretBytes
-    )? {
+    private func open(_ source: MailTokens.Source, _ key: DataKey, _ version: Int, on connection: isolated PostgresConnection)
+        throws -> (
+            cell: [UInt8], secret: SecretBytes
+        )?
+    {
         guard let entity = EntityCatalog.entity(source.entity) else { return nil }
         let rows = try connection.query(
             """
@@ -243,7 +248,8 @@ extension Session {
             """, [.uuid(source.record), .int32(Int32(version))])
         guard let row = rows.first, !row.isNull(0) else { return nil }
         let cell = try row.decode(0, as: PostgresBytes.self).bytes
-        let address = CellAddress(organization: organization.id, record: source.record, attribute: entity.cellName(source.attribute))
+        let address = CellAddress(
+            organization: organization.id, record: source.record, attribute: entity.cellName(source.attribute))
         return (cell, try key.open(cell, at: address))
     }
 }

@@ -8,9 +8,8 @@ extension Session {
     public func checkIncomingEmail(_ email: IncomingEmail, mailbox: UUID?) async throws -> IncomingVerdict {
         try requireRouterOrAdministrator()
         return try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                try confirm(on: connection)
-                return try verdict(on: email, mailbox, place(of: mailbox, on: connection), on: connection)
+            try planned(on: connection) {
+                try verdict(on: email, mailbox, place(of: mailbox, on: connection), on: connection)
             }
         }
     }
@@ -33,8 +32,7 @@ extension Session {
     )] {
         try requireRouterOrAdministrator()
         return try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                try confirm(on: connection)
+            try planned(on: connection) {
                 if caller.role == .emailRouter {
                     guard let mailbox, let host else {
                         throw FieldsealError(
@@ -42,10 +40,6 @@ extension Session {
                     }
                     try renewLease(mailbox, host, on: connection)
                 }
-                // Plans are made once: they take longer than what they plan. They are by index, whatever was in the tables by then; and the
-                // price that this puts on a table without an index must not have each statement compiled.
-                try connection.execute(
-                    "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
                 let place = try place(of: mailbox, on: connection)
                 return try emails.map { try deliver($0, mailbox, place, on: connection) }
             }

@@ -68,6 +68,19 @@ extension Session {
         }
     }
 
+    /// Runs `body` in a transaction whose statements are planned once, by index.
+    ///
+    /// A plan takes longer than most of what is done here, and is kept with its connection. One that was made while a table was empty would
+    /// read all of it ever after, or until somebody analyzes it; and the price that is put on that must not have statements compiled.
+    func planned<Result>(on connection: isolated PostgresConnection, _ body: () throws -> Result) throws -> Result {
+        try connection.transaction {
+            try connection.execute(
+                "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
+            try confirm(on: connection)
+            return try body()
+        }
+    }
+
     /// Leases the mailbox that has been due for longest.
     ///
     /// What a router left behind that did not come back is put right along with it: e-mails that it had not handed over are pending
@@ -78,8 +91,7 @@ extension Session {
     public func leaseMailbox(host: String) async throws -> LeasedMailbox? {
         try requireRouter()
         return try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                try confirm(on: connection)
+            try planned(on: connection) {
                 let rows = try connection.query(
                     """
                     UPDATE \(organization.qualified("mailbox")) AS m
@@ -173,8 +185,7 @@ extension Session {
     public func reportMailbox(_ id: UUID, host: String, _ report: MailboxReport) async throws {
         try requireRouter()
         try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                try confirm(on: connection)
+            try planned(on: connection) {
                 try renewLease(id, host, on: connection)
                 let failures =
                     report.error == nil

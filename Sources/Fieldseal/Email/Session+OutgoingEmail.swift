@@ -115,8 +115,7 @@ extension Session {
     public func takePendingEmails(_ mailbox: UUID, host: String, limit: Int) async throws -> [OutgoingEmail] {
         try requireRouter()
         return try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                try confirm(on: connection)
+            try planned(on: connection) {
                 try renewLease(mailbox, host, on: connection)
                 let rows = try connection.query(
                     """
@@ -175,8 +174,7 @@ extension Session {
     public func reportEmails(_ reports: [SendingReport], mailbox: UUID, host: String) async throws {
         try requireRouter()
         try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                try confirm(on: connection)
+            try planned(on: connection) {
                 try renewLease(mailbox, host, on: connection)
                 // What all goes well with is one round trip.
                 let isPlain: Set<SendingOutcome> = [.handingOver, .sent]

@@ -108,7 +108,9 @@ private struct PreparedWrite: Sendable {
             let members = try Self.own(entity, members, &parts)
             let input = try RecordInput(entity, members, for: .update)
             guard parts.attachments.isEmpty else {
-                throw FieldsealError(.invalidArgument, "Attachments are created with their e-mail; after that they can be changed and deleted one by one.")
+                throw FieldsealError(
+                    .invalidArgument,
+                    "Attachments are created with their e-mail; after that they can be changed and deleted one by one.")
             }
             if case .id(let other) = input.values[entity.primaryID], case .id(let id) = key, other != id {
                 throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")

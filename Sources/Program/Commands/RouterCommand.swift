@@ -34,7 +34,8 @@ struct RouterCommand: AsyncParsableCommand {
         @Option(help: "Mailboxes that are worked on at a time.") var workers = 4
         @Option(help: ArgumentHelp("Seconds between two turns at a mailbox.", valueName: "seconds")) var interval = 300
         @Option(help: ArgumentHelp("Messages of one turn at most.", valueName: "count")) var turnLimit = 500
-        @Option(help: ArgumentHelp("Serve metrics for Prometheus over HTTP, at GET /metrics of this address.", valueName: "host:port"))
+        @Option(
+            help: ArgumentHelp("Serve metrics for Prometheus over HTTP, at GET /metrics of this address.", valueName: "host:port"))
         var metrics: String?
         @Flag(help: "Name every message in the log, by its Message-ID.") var verbose = false
         @Flag(help: .hidden) var withParent = false
@@ -43,7 +44,9 @@ struct RouterCommand: AsyncParsableCommand {
             guard (1...200).contains(workers), (1...86_400).contains(interval), (1...100_000).contains(turnLimit) else {
                 throw ValidationError("--workers takes 1 to 200, --interval 1 to 86400, and --turn-limit 1 to 100000.")
             }
-            guard metrics == nil || metricsAddress != nil else { throw ValidationError("--metrics takes an address such as 127.0.0.1:9464.") }
+            guard metrics == nil || metricsAddress != nil else {
+                throw ValidationError("--metrics takes an address such as 127.0.0.1:9464.")
+            }
         }
 
         private var metricsAddress: (host: String, port: Int)? {

@@ -199,7 +199,8 @@ extension LeasedMailbox {
 extension Credential {
     fileprivate var json: JSONValue {
         [
-            "UserName": .text(userName), "Password": .text(password?.withBytes { String(decoding: $0, as: UTF8.self) }), "Server": .string(server),
+            "UserName": .text(userName), "Password": .text(password?.withBytes { String(decoding: $0, as: UTF8.self) }),
+            "Server": .string(server),
             "Port": .integer(Int64(port)),
             "UseSSL": .bool(usesTLS), "AuthenticationProtocol": .integer(Int64(authentication)),
             "ServerType": .integer(Int64(serverType)),
