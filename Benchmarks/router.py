@@ -136,7 +136,8 @@ def run(names):
         service.mail = Mail(service.home, postfix="transport_maps = inline:{{elsewhere.test=discard:}}")
         address = "support@contoso.test"
         q, box = queue(service, service.mail, profile(service, service.mail), address)
-        until(lambda: service.sql("SELECT enabledforincomingemail FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(True,)])
+        # A turn that tests the mailbox would write its own state over what is set here.
+        until(lambda: service.sql("SELECT incomingemailstatus, outgoingemailstatus, processingstatecode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(1, 1, 0)])
         set_mailbox(service, box, enabledforincomingemail="false", enabledforoutgoingemail="false")
         if "router/send" in names:
             ours, theirs = paired(lambda: send(service, box, q), lambda: smtp_source(service))
