@@ -33,12 +33,12 @@ def cluster():
 def test_one_organization_that_can_not_be_migrated_leaves_the_others_done(cluster):
     for number in range(6):
         cluster.run("org", "create", f"scale-{number}")
-    # Back to before the last migration; in one of them something stands in its way.
+    # Back to before e-mails; in one of them something stands in their way.
     for number in range(6):
-        cluster.step_back(f"scale-{number}", MIGRATIONS[-2])
+        cluster.step_back(f"scale-{number}", "0005_audit")
     cluster.sql("CREATE TABLE org_scale_3.email (in_the_way text)")
     status = {s["target"]: s for s in map(json.loads, cluster.run("migrate", "status", "--json", check=False).stdout.splitlines())}
-    assert [status[f"scale-{n}"]["pending"] for n in range(6)] == [[NEWEST]] * 6
+    assert [status[f"scale-{n}"]["pending"] for n in range(6)] == [MIGRATIONS[MIGRATIONS.index("0006_email"):]] * 6
     server = Server(cluster)
     try:
         # It serves those that it knows, and says of the others what to do.
