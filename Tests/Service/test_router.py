@@ -563,7 +563,7 @@ def test_the_service_away_for_a_while(routed, inbox):
         id = outgoing(routed, box, ["customer@elsewhere.test"], "before it went away")
         routed.stop(signal.SIGKILL)
         routed.mail.drop(address, [message(subject=f"while it was away {n}", to=address).as_bytes() for n in range(5)])
-        time.sleep(20)
+        time.sleep(int(os.environ.get("FIELDSEAL_ROUTER_AWAY", "20")))
         routed.start()
         until(lambda: len([e for e in emails(routed, box) if e["subject"].startswith("while it was away")]) == 5, 150)
         until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] in (3, 8), 180)
