@@ -14,6 +14,8 @@ public struct Deployment: Sendable {
     let keyring: Keyring
     let sessions = SessionCache()
     let mailTokens: MailTokens
+    /// Attempts at sending an e-mail, at most.
+    let sendingAttempts: Int
     /// Connections that carry the short statements of many callers.
     let shared: [SharedConnection]
 
@@ -23,7 +25,8 @@ public struct Deployment: Sendable {
         kek: KeyEncryptionKey,
         policy: KeyPolicy = KeyPolicy(),
         sharedConnections: Int = 0,
-        mailTokens: MailTokens = MailTokens()
+        mailTokens: MailTokens = MailTokens(),
+        sendingAttempts: Int = 10
     ) {
         shared = (0..<sharedConnections).map { _ in SharedConnection(.init(conninfo: conninfo)) }
         self.conninfo = conninfo
@@ -31,6 +34,7 @@ public struct Deployment: Sendable {
         self.kek = kek
         self.policy = policy
         self.mailTokens = mailTokens
+        self.sendingAttempts = sendingAttempts
         keyring = Keyring(kek: kek)
     }
 

@@ -36,7 +36,8 @@ struct Service: Sendable {
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: settings.connections))
         let deployment = Deployment(
             conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy,
-            sharedConnections: Self.sharedConnections, mailTokens: try settings.mailTokens())
+            sharedConnections: Self.sharedConnections, mailTokens: try settings.mailTokens(),
+            sendingAttempts: settings.mailAttempts)
         try await check(deployment, allowSuperuser: allowSuperuser)
         let providers = OpenIDProviders(authorityFile: settings.issuerAuthorityFile)
         let tokens = TokenIssuer(deployment, baseURL: settings.baseURL, providers: providers)

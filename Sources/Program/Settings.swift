@@ -27,6 +27,8 @@ struct Settings: Sendable {
     /// The applications at authorization servers of mail servers, and PEM certificates of those servers' authorities.
     var mailApplicationsFile: String?
     var mailAuthorityFile: String?
+    /// Attempts at sending an e-mail, at most.
+    var mailAttempts = 10
     var logLevel = Logger.Level.info
     var policy = KeyPolicy()
     var limits = APILimits()
@@ -83,6 +85,7 @@ struct Settings: Sendable {
         issuerAuthorityFile = reader.string(forKey: "issuers.authorityFile")
         mailApplicationsFile = reader.string(forKey: "mail.applicationsFile")
         mailAuthorityFile = reader.string(forKey: "mail.authorityFile")
+        try number("mail.attempts", &mailAttempts, 1...100)
         let level = reader.string(forKey: "log.level", default: logLevel.rawValue)
         guard let known = Logger.Level(rawValue: level) else { throw SettingsError.unknownLevel(level) }
         logLevel = known
@@ -115,7 +118,7 @@ struct Settings: Sendable {
     static let keys: Set<String> = [
         "database", "migrationDatabase", "connections", "kekFile", "kekCopyFile", "baseURL", "https.host", "https.port",
         "https.certificateFile", "https.privateKeyFile", "http.host", "http.port", "issuers.authorityFile", "mail.allowsPlaintext",
-        "mail.applicationsFile", "mail.authorityFile", "log.level", "keys.iterations",
+        "mail.applicationsFile", "mail.attempts", "mail.authorityFile", "log.level", "keys.iterations",
         "keys.changeQuota", "keys.quotaSeconds", "keys.patienceSeconds", "limits.headSeconds", "limits.bodySeconds",
         "limits.idleSeconds",
         "limits.connections", "limits.requests",

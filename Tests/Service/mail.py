@@ -5,6 +5,7 @@ import email.policy
 import imaplib
 import importlib.machinery
 import importlib.util
+import os
 import pathlib
 import shutil
 import smtplib
@@ -36,7 +37,12 @@ class Mail:
 
     def box(self, address):
         imap = imaplib.IMAP4_SSL("localhost", self.description["imap"]["port"], ssl_context=self.context)
-        imap.login(address.split("@")[0], self.passwords[address])
+        name, password = address.split("@")[0], self.passwords[address]
+        if "AUTH=LOGIN" in imap.capabilities:
+            answers = iter([name.encode(), password.encode()])
+            imap.authenticate("LOGIN", lambda _: next(answers))
+        else:
+            imap.login(name, password)
         imap.select()
         return imap
 
@@ -48,8 +54,8 @@ class Mail:
         finally:
             imap.logout()
 
-    def drop(self, address, messages):
-        """Puts messages into a mailbox as they are, however broken."""
+    def drop(self, address, messages, arrived=None):
+        """Puts messages into a mailbox as they are, however broken; as if they had arrived at that time."""
         box = self.servers.folder / "boxes" / address.split("@")[0] / "new"
         if not box.exists():
             self.box(address).logout()
@@ -59,6 +65,8 @@ class Mail:
             temporary = box.parent / "tmp" / name
             temporary.write_bytes(data)
             shutil.chown(temporary, "mail", "mail")
+            if arrived:
+                os.utime(temporary, (arrived, arrived))
             temporary.rename(box / name)
 
     def change_validity(self, address):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import time
 import urllib.parse
@@ -100,10 +101,15 @@ def exchanges(deployment):
 
 
 def test_a_clients_secret_is_exchanged(authorized):
+    # Servers that know Google's older way alone.
+    settings = authorized.mail.servers.folder / "dovecot.conf"
+    settings.write_text(settings.read_text().replace("login oauthbearer xoauth2", "login xoauth2"))
+    authorized.mail.servers.processes[0].send_signal(signal.SIGHUP)
     _, box = queue(authorized, authorized.mail, oauth_profile(authorized, "127.0.0.1"), "bob@contoso.test", password="the secret of bob")
     enabled(authorized, box)
     authorized.mail.drop("bob@contoso.test", [message(subject="for a robot", to="bob@contoso.test").as_bytes()])
     until(lambda: [e for e in emails(authorized, box) if e["subject"] == "for a robot"], 60, lambda: authorized.log().decode()[-3000:])
+    assert "user=<bob>, method=XOAUTH2" in authorized.mail.servers.log() and "user=<alice>, method=OAUTHBEARER" in authorized.mail.servers.log()
     # A key change between two exchanges is no matter.
     assert authorized.set_key("A-key-between-exchanges-1!").status_code == 204
     authorized.mail.drop("bob@contoso.test", [message(subject="after a key change", to="bob@contoso.test").as_bytes()])

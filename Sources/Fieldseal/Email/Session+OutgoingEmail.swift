@@ -23,7 +23,7 @@ public enum SendingOutcome: String, Sendable {
     /// The mail server is ready for the bytes: from now on nobody knows before it answers.
     case handingOver = "HandingOver"
     case sent = "Sent"
-    /// Refused for now; tried again later, up to ``Session/sendingAttempts`` times.
+    /// Refused for now; tried again later, after 1, 2, 4, 8 … minutes, an hour at most, as often as the deployment says.
     case temporary = "Temporary"
     case permanent = "Permanent"
     /// The connection broke before the server answered to the last byte.
@@ -31,9 +31,6 @@ public enum SendingOutcome: String, Sendable {
 }
 
 extension Session {
-    /// Attempts at most; between them 1, 2, 4, 8 … minutes pass, an hour at most.
-    public static let sendingAttempts = 10
-
     /// Has an e-mail sent: it is *Pending Send* until a router takes it.
     ///
     /// - Parameters:
@@ -213,7 +210,7 @@ extension Session {
         guard let attempts = try rows.first?.decode(0, as: Int.self) else {
             throw Self.notBeingSent(id)
         }
-        let isExhausted = outcome == .temporary && attempts >= Self.sendingAttempts
+        let isExhausted = outcome == .temporary && attempts >= deployment.sendingAttempts
         let status: Int32 =
             switch outcome {
             case .temporary where !isExhausted: 6

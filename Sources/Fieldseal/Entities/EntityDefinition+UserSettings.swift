@@ -63,7 +63,7 @@ extension EntityDefinition {
                 2: "Email messages from Dynamics 365 for Customer Engagement Leads, Contacts and Accounts",
                 3: "Email messages from Dynamics 365 for Customer Engagement records that are email enabled",
             ]),
-            required: .system
+            required: .system, default: .int(1)
         ),
         .init("IsAppsForCrmAlertDismissed", .boolean, default: .bool(false)),
         .init("IsAutoDataCaptureEnabled", .boolean, required: .system, default: .bool(false)),
