@@ -1,9 +1,8 @@
 import Foundation
 
 /// Work on a thread of its own, whose result is waited for.
-///
-/// Sendable: the result is written before the semaphore is signalled, and read after.
 final class BackgroundTask<Value: Sendable>: @unchecked Sendable {
+    // Sendable: the outcome is written before the semaphore is signalled, and read after.
     private let isDone = DispatchSemaphore(value: 0)
     private var outcome: Result<Value, any Error>?
 
@@ -17,6 +16,7 @@ final class BackgroundTask<Value: Sendable>: @unchecked Sendable {
         thread.start()
     }
 
+    // Sendable: whoever lends it leaves alone what it uses.
     private struct Lent: @unchecked Sendable {
         let value: () throws -> Value
     }

@@ -220,3 +220,13 @@ def test_a_profile_says_how_many_are_worked_on_at_a_time(ruled):
             assert ruled.request("DELETE", f"mailboxes({box})").status_code == 204
     finally:
         silent.stop()
+
+
+def test_a_profile_says_how_often_a_mailbox_is_looked_at(ruled):
+    _, box = queue(ruled, ruled.mail, profile(ruled, ruled.mail, minpollingintervalinminutes=10), "support@contoso.test")
+    enabled(ruled, box)
+    due = ruled.sql("SELECT postponemailboxprocessinguntil > now() + interval '9 minutes' FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+    assert due == [(True,)]
+    # What is to be sent does not wait for it.
+    id = outgoing(ruled, box, ["customer@elsewhere.test"], "sent in between")
+    until(lambda: ruled.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3)

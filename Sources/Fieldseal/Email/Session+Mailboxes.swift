@@ -92,6 +92,9 @@ extension Session {
         try requireRouter()
         return try await deployment.pool.withConnection { connection in
             try planned(on: connection) {
+                // One after the other: who counts a profile's mailboxes has to see those that were leased a moment ago.
+                _ = try connection.query(
+                    "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [.text("\(organization.id.text) lease")])
                 let rows = try connection.query(
                     """
                     UPDATE \(organization.qualified("mailbox")) AS m
@@ -222,7 +225,10 @@ extension Session {
                            lastsyncerroroccurredon = CASE WHEN $8 IS NULL THEN lastsyncerroroccurredon ELSE now() END,
                            lastsyncerrormachinename = CASE WHEN $8 IS NULL THEN lastsyncerrormachinename ELSE left($12, 320) END,
                            lastsuccessfulsynccompletedon = CASE WHEN $8 IS NULL THEN now() ELSE lastsuccessfulsynccompletedon END,
-                           transientfailurecount = $10, postponemailboxprocessinguntil = now() + $11 * interval '1 second'
+                           transientfailurecount = $10,
+                           postponemailboxprocessinguntil = now() + interval '1 second' * CASE WHEN $11 = 0 THEN 0 ELSE greatest($11, (
+                               SELECT 60 * p.minpollingintervalinminutes FROM \(organization.qualified("emailserverprofile")) AS p
+                                WHERE p.emailserverprofileid = emailserverprofile)) END
                      WHERE mailboxid = $1
                     """,
                     [
