@@ -654,6 +654,8 @@ def test_credentials_are_released_to_a_lease_holder_alone(routed, inbox):
     token = routed.token_response(editor["clientId"], editor["clientSecret"]).json()["access_token"]
     moved = routed.request("PATCH", f"emailserverprofiles({prof})", {"incomingserverlocation": "evil.test"}, token=token)
     assert (moved.status_code, moved.json()["error"]["code"]) == (403, "0x80040220")
+    for attribute, value in [("incomingauthenticationprotocol", 4), ("exchangeonlinetenantid", "another")]:
+        assert routed.request("PATCH", f"emailserverprofiles({prof})", {attribute: value}, token=token).status_code == 403, attribute
     assert routed.request("PATCH", f"emailserverprofiles({prof})", {"description": "still mine"}, token=token).status_code == 204
     assert routed.request("PATCH", f"emailserverprofiles({prof})", {"incomingserverlocation": "new.test", "incomingpassword": "another-1"}, token=token).status_code == 204
     assert routed.request("PATCH", f"emailserverprofiles({prof})", {"incomingserverlocation": "admin.test"}).status_code == 204

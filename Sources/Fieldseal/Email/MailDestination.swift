@@ -14,6 +14,8 @@ struct MailDestination {
             attributes = [
                 "defaultserverlocation", "incomingserverlocation", "incomingportnumber", "incomingusessl", "outgoingserverlocation",
                 "outgoingportnumber", "outgoingusessl", "servertype", "usesamesettingsforoutgoingconnections",
+                // Whether a refresh token goes to a mail server as it is, and for which tenant tokens are asked.
+                "incomingauthenticationprotocol", "outgoingauthenticationprotocol", "exchangeonlinetenantid",
             ]
         case "mailbox": attributes = ["emailserverprofile"]
         default: return nil

@@ -157,20 +157,38 @@ extension Session {
             credential.password = token
             return credential
         }
-        credential.password = try await deployment.pool.withConnection { connection in
-            // One server at a time: a refresh token may be good for one use. Nothing else is locked meanwhile.
-            let name = "\(source.organization.text) \(source.record.text) \(source.attribute)"
-            _ = try connection.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [.text(name)])
-            let result: Result<SecretBytes, any Error>
-            do {
-                result = .success(try await exchange(source, application, released.tenant, on: connection))
-            } catch {
-                result = .failure(error)
+        // A task of its own: whoever hangs up meanwhile must not keep a new refresh token from being sealed.
+        credential.password = try await Task {
+            try await deployment.pool.withConnection { connection in
+                try await exchangeAlone(source, application, released.tenant, on: connection)
             }
-            _ = try connection.query("SELECT pg_advisory_unlock(hashtextextended($1, 0))", [.text(name)])
-            return try result.get()
-        }
+        }.value
         return credential
+    }
+
+    /// One server at a time, since a refresh token may be good for one use. Nothing else is locked meanwhile.
+    private func exchangeAlone(
+        _ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?,
+        on connection: isolated PostgresConnection
+    ) async throws -> SecretBytes {
+        let name = PostgresParameter.text("\(source.organization.text) \(source.record.text) \(source.attribute)")
+        _ = try connection.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [name])
+        func unlock() {
+            do {
+                _ = try connection.query("SELECT pg_advisory_unlock(hashtextextended($1, 0))", [name])
+            } catch {
+                // The lock ends with its connection.
+                connection.close()
+            }
+        }
+        do {
+            let token = try await exchange(source, application, tenant, on: connection)
+            unlock()
+            return token
+        } catch {
+            unlock()
+            throw error
+        }
     }
 
     private func exchange(
