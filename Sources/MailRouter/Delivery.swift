@@ -51,6 +51,11 @@ final class Delivery {
             size += email.size
             if emails.count >= 50 || size >= 2 << 20 { try send() }
         }
+        note(source)
+    }
+
+    private func note(_ source: UInt32) {
+        counts.looked += 1
         looked.append((source, number))
     }
 
@@ -58,7 +63,7 @@ final class Delivery {
     func arrived(on date: Date) { counts.oldestArrival = date }
 
     /// Notes a message that is left alone.
-    func pass(_ source: UInt32) { looked.append((source, number)) }
+    func pass(_ source: UInt32) { note(source) }
 
     /// Notes a message that is larger than is fetched.
     func passTooLarge(_ source: UInt32, _ size: Int, _ name: String) {
@@ -70,7 +75,7 @@ final class Delivery {
                 "\(name), \(size) bytes", isPermanent: true))
         turn.log(.warning, "message too large", ["message": "\(name)", "bytes": "\(size)"])
         undeliverable.insert(source)
-        looked.append((source, number))
+        note(source)
     }
 
     /// Messages whose requests were answered since the last call, in the order in which they were looked at.

@@ -78,6 +78,9 @@ struct IMAPSession {
             try command("UID FETCH \(start):\(end.map(String.init) ?? "*") (UID RFC822.SIZE INTERNALDATE)") { answer in
                 // `*` is the last message, even one before the window (RFC 3501 section 6.4.8).
                 guard let id: UInt32 = answer.number(of: "UID "), id >= uid else { return }
+                guard found.count < 1_000_000 else {
+                    throw MailError.protocolError("the server lists more than a million messages")
+                }
                 let date = answer.value(of: "INTERNALDATE \"").flatMap { Self.date($0) }
                 found.append((id, answer.number(of: "RFC822.SIZE ") ?? 0, date))
             }

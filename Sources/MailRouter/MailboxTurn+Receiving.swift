@@ -74,15 +74,15 @@ extension MailboxTurn {
         let there = try session.list()
         var known = Set(state.ids ?? [])
         known.formIntersection(there.map(\.id))
+        defer { state.ids = Array(known) }
         let new = there.filter { !known.contains($0.id) }.prefix(configuration.turnLimit)
-        let ids = Dictionary(uniqueKeysWithValues: new.map { (UInt32(clamping: $0.number), $0.id) })
+        let ids = Dictionary(new.map { (UInt32(clamping: $0.number), $0.id) }) { first, _ in first }
         func settle() throws {
             for message in delivery.settled() {
                 // POP3 has one folder: what can't be delivered stays in it.
                 if mailbox.deletesAfterProcessing, !message.isUndeliverable { try session.delete(Int(message.source)) }
                 if let id = ids[message.source] { known.insert(id) }
             }
-            state.ids = Array(known)
         }
         for message in new {
             let number = UInt32(clamping: message.number)

@@ -14,6 +14,8 @@ struct MailboxTurn {
     let isStopped: () -> Bool
 
     struct Counts: Sendable {
+        /// Messages that were looked at, if only at their size and date.
+        var looked = 0
         var fetched = 0
         /// Messages that became records.
         var processed = 0
@@ -30,6 +32,7 @@ struct MailboxTurn {
         var oldestArrival: Date?
 
         static func += (left: inout Counts, right: Counts) {
+            left.looked += right.looked
             left.fetched += right.fetched
             left.processed += right.processed
             left.refused.merge(right.refused, uniquingKeysWith: +)
@@ -80,7 +83,7 @@ struct MailboxTurn {
         report["Failed"] = .number(counts.failed + unsent)
         // Somebody who has more than one turn takes is due again at once, after the others.
         report["Interval"] = .number(
-            max(counts.fetched, counts.sent) >= configuration.turnLimit ? 0 : configuration.interval)
+            max(counts.looked, counts.sent) >= configuration.turnLimit ? 0 : configuration.interval)
         if !counts.problems.isEmpty { report["Alerts"] = .list(counts.problems.prefix(20).map(\.parameter)) }
         if let problem {
             report["Error"] = problem.parameter
