@@ -173,7 +173,7 @@ extension Session {
     ) async throws -> SecretBytes {
         let name = PostgresParameter.text("\(source.organization.text) \(source.record.text) \(source.attribute)")
         _ = try connection.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [name])
-        func unlock() {
+        defer {
             do {
                 _ = try connection.query("SELECT pg_advisory_unlock(hashtextextended($1, 0))", [name])
             } catch {
@@ -181,14 +181,7 @@ extension Session {
                 connection.close()
             }
         }
-        do {
-            let token = try await exchange(source, application, tenant, on: connection)
-            unlock()
-            return token
-        } catch {
-            unlock()
-            throw error
-        }
+        return try await exchange(source, application, tenant, on: connection)
     }
 
     private func exchange(
