@@ -32,8 +32,9 @@ extension MailboxTurn {
         guard mailbox.receives else { return session.close() }
         // Other numbers for the same messages: what is there is looked at again, and what is a record stays one.
         if state.validity != folder.validity { state = State(validity: folder.validity, uid: 0) }
-        let first = (state.uid ?? 0) + 1
-        guard folder.next == 0 || first < folder.next else { return session.close() }
+        // The highest UID that there can be has no next one.
+        let (first, isLast) = (state.uid ?? 0).addingReportingOverflow(1)
+        guard !isLast, folder.next == 0 || first < folder.next else { return session.close() }
         let found = try session.list(from: first, next: folder.next, limit: configuration.turnLimit)
         if let oldest = found.lazy.compactMap(\.arrivedOn).min() { delivery.arrived(on: oldest) }
         var batch: [UInt32] = []
