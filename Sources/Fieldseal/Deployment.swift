@@ -16,19 +16,22 @@ public struct Deployment: Sendable {
     let mailTokens: MailTokens
     /// Attempts at sending an e-mail, at most.
     let sendingAttempts: Int
-    /// Connections that carry the short statements of many callers.
-    let shared: [SharedConnection]
+    /// Connections that carry the short statements of many callers: lookups of records, and writes that need no look first.
+    let readers: [SharedConnection]
+    let writers: [SharedConnection]
 
     public init(
         conninfo: String,
         pool: ConnectionPool,
         kek: KeyEncryptionKey,
         policy: KeyPolicy = KeyPolicy(),
-        sharedConnections: Int = 0,
+        sharedReaders: Int = 0,
+        sharedWriters: Int = 0,
         mailTokens: MailTokens = MailTokens(),
         sendingAttempts: Int = 10
     ) {
-        shared = (0..<sharedConnections).map { _ in SharedConnection(.init(conninfo: conninfo)) }
+        readers = (0..<sharedReaders).map { _ in SharedConnection(.init(conninfo: conninfo)) }
+        writers = (0..<sharedWriters).map { _ in SharedConnection(.init(conninfo: conninfo)) }
         self.conninfo = conninfo
         self.pool = pool
         self.kek = kek
@@ -40,7 +43,7 @@ public struct Deployment: Sendable {
 
     /// Closes its connections, once what is under way has ended.
     public func close() async {
-        for connection in shared { await connection.close() }
+        for connection in readers + writers { connection.close() }
         await pool.close()
     }
 

@@ -1,10 +1,19 @@
 public import Foundation
 
 extension UUID {
+    /// A new random id (RFC 9562 section 5.4), without opening the system's source of randomness each time, as `UUID()` does.
+    public static func random() -> UUID {
+        var generator = SystemRandomNumberGenerator()
+        var (high, low) = (generator.next(), generator.next())
+        high = high & ~0xF000 | 0x4000
+        low = low & ~(0xC << 60) | 0x8 << 60
+        return withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
+    }
+
     /// A new id whose first 48 bits are the time in milliseconds (RFC 9562 section 5.7), so that new records stand
     /// together in an index.
     public static func timeOrdered(now: Date = Date()) -> UUID {
-        var id = UUID().uuid
+        var id = random().uuid
         let milliseconds = UInt64(now.timeIntervalSince1970 * 1_000)
         withUnsafeBytes(of: milliseconds.bigEndian) { time in
             (id.0, id.1, id.2, id.3, id.4, id.5) = (time[2], time[3], time[4], time[5], time[6], time[7])
@@ -17,7 +26,11 @@ extension UUID {
     public var bytes: [UInt8] { withUnsafeBytes(of: uuid) { Array($0) } }
 
     /// The form that clients see: lower case, with hyphens.
-    public var text: String { uuidString.lowercased() }
+    public var text: String {
+        var bytes: [UInt8] = []
+        bytes.append(self)
+        return String(decoding: bytes, as: UTF8.self)
+    }
 }
 
 extension Data {

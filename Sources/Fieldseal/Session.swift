@@ -9,8 +9,8 @@ public struct Session: Sendable {
     let deployment: Deployment
     /// What was read when the session began; whatever depends on the current key reads again when that proves stale.
     let state: OrganizationState
-    /// Whether the state is that of an earlier session, which ``run(_:on:)`` checks along with its statements.
-    let isAssumed: Bool
+    /// What ``run(_:on:)`` sends along where the state is that of an earlier session: it fails when that does not hold any more.
+    let check: SharedStatement?
 
     /// Begins a session for an API client whose token was verified.
     ///
@@ -27,10 +27,10 @@ public struct Session: Sendable {
         requestID: String,
         assuming: Bool = false
     ) async throws -> Session {
-        let known = assuming ? deployment.sessions.state(of: client, in: name) : nil
+        let known = assuming ? deployment.sessions.entry(of: client, in: name) : nil
         let state: OrganizationState
         if let known {
-            state = known
+            state = known.state
         } else {
             state = try await deployment.pool.withConnection { try OrganizationState.read(name, client: client, on: $0) }
         }
@@ -49,14 +49,14 @@ public struct Session: Sendable {
             requestID: requestID)
         if known == nil { deployment.sessions.keep(state, of: client) }
         return Session(
-            organization: state.organization, caller: caller, deployment: deployment, state: state, isAssumed: known != nil)
+            organization: state.organization, caller: caller, deployment: deployment, state: state, check: known?.check)
     }
 
     /// Begins a session for the command line.
     public static func begin(_ deployment: Deployment, organization name: String, caller: Caller) async throws -> Session {
         let state = try await deployment.pool.withConnection { try OrganizationState.read(name, on: $0) }
         return Session(
-            organization: state.organization, caller: caller, deployment: deployment, state: state, isAssumed: false)
+            organization: state.organization, caller: caller, deployment: deployment, state: state, check: nil)
     }
 
     /// The organization of that name.

@@ -12,22 +12,55 @@ final class SessionCache: Sendable {
         let client: UUID
     }
 
-    private let states = Mutex<[Name: OrganizationState]>([:])
+    /// What a session read, and the statement that fails when it does not hold any more.
+    struct Entry {
+        let state: OrganizationState
+        let check: SharedStatement
+    }
+
+    private let entries = Mutex<[Name: Entry]>([:])
     private static let limit = 1_000
 
-    func state(of client: UUID, in organization: String) -> OrganizationState? {
-        states.withLock { $0[Name(organization: organization, client: client)] }
+    func entry(of client: UUID, in organization: String) -> Entry? {
+        entries.withLock { $0[Name(organization: organization, client: client)] }
     }
 
     func keep(_ state: OrganizationState, of client: UUID) {
-        states.withLock { states in
-            if states.count >= Self.limit { states.removeAll() }
-            states[Name(organization: state.organization.name, client: client)] = state
+        guard let row = state.client else { return }
+        let entry = Entry(state: state, check: Self.check(state, client, row))
+        entries.withLock { entries in
+            if entries.count >= Self.limit { entries.removeAll() }
+            entries[Name(organization: state.organization.name, client: client)] = entry
         }
     }
 
     func forget(_ client: UUID, in organization: String) {
-        states.withLock { $0[Name(organization: organization, client: client)] = nil }
+        entries.withLock { $0[Name(organization: organization, client: client)] = nil }
+    }
+
+    private static func check(
+        _ state: OrganizationState,
+        _ client: UUID,
+        _ row: OrganizationState.ClientRow
+    ) -> SharedStatement {
+        // The tag stands for the client's user and role (`ClientRegistry.clientTag`). A key that is not in `config` any more
+        // must not seal; one that is retired is refused by its generation.
+        SharedStatement(
+            """
+            SELECT CASE WHEN EXISTS (
+                SELECT FROM config.organization AS o
+                  JOIN \(state.organization.qualified("encryption")) AS e USING (organization_id)
+                  LEFT JOIN config.organization_key AS k
+                    ON (k.organization_id, k.key_version, k.fingerprint) = (o.organization_id, e.key_version, e.fingerprint)
+                  JOIN config.api_client AS c ON c.organization_id = o.organization_id
+                 WHERE o.name = $1 AND o.organization_id = $2 AND c.client_id = $3 AND c.disabled_on IS NULL AND c.tag = $4
+                   AND c.name = $5 AND (k.wrapped_data IS NOT NULL) = $6 AND o.schema_version = $7)
+            THEN NULL ELSE config.refuse_session() END
+            """,
+            [
+                .text(state.organization.name), .uuid(state.organization.id), .uuid(client), .bytes(row.tag), .text(row.name),
+                .bool(state.wrappedData != nil), .text(OrganizationState.schemaVersion),
+            ])
     }
 }
 
@@ -46,16 +79,24 @@ extension Session {
             return statements.count == 1
                 ? [try connection.query(statements[0].sql, statements[0].parameters)] : try connection.pipeline(statements)
         }
-        return try confirmed { try connection.pipeline([check] + statements) }
+        return try confirmed { try connection.pipeline([check.statement] + statements) }
+    }
+
+    /// Looks a record up along with what others look up.
+    ///
+    /// - Returns: Rows among which it is, if it is there; nil when a connection of one's own is the way.
+    func look(up id: UUID, with statement: SharedStatement) async -> PostgresResult? {
+        guard let check, let connection = deployment.readers.min(by: { $0.load < $1.load }) else { return nil }
+        return await connection.look(up: id, with: statement, after: check)
     }
 
     /// The same on a connection that many callers share, for statements that take microseconds.
     ///
     /// - Returns: Nil when nothing was done, and a connection of one's own is the way.
     func runShared(_ statements: [(sql: String, parameters: [PostgresParameter])]) async throws -> [PostgresResult]? {
-        guard let check, let connection = deployment.shared.min(by: { $0.load < $1.load }) else { return nil }
+        guard let check, let connection = deployment.writers.min(by: { $0.load < $1.load }) else { return nil }
         do {
-            guard let results = try await connection.run([check] + statements) else { return nil }
+            guard let results = try await connection.run([check.statement] + statements) else { return nil }
             return Array(results.dropFirst())
         } catch {
             return try confirmed { throw error }
@@ -71,38 +112,8 @@ extension Session {
         }
     }
 
-    /// The statement that checks what the session assumed; nil when it assumed nothing.
-    private var check: (sql: String, parameters: [PostgresParameter])? {
-        guard isAssumed, let client = caller.clientID, let row = state.client else { return nil }
-        // The tag stands for the client's user and role (`ClientRegistry.clientTag`). A key that is not in `config` any more
-        // must not seal; one that is retired is refused by its generation.
-        return (
-            Self.checks.value(of: organization.schema) { Self.check(organization) },
-            [
-                .text(organization.name), .uuid(organization.id), .uuid(client), .bytes(row.tag), .text(row.name),
-                .bool(state.wrappedData != nil), .text(OrganizationState.schemaVersion),
-            ]
-        )
-    }
-
-    private static let checks = StatementCache<String, String>()
-
-    private static func check(_ organization: Organization) -> String {
-        """
-        SELECT CASE WHEN EXISTS (
-            SELECT FROM config.organization AS o
-              JOIN \(organization.qualified("encryption")) AS e USING (organization_id)
-              LEFT JOIN config.organization_key AS k
-                ON (k.organization_id, k.key_version, k.fingerprint) = (o.organization_id, e.key_version, e.fingerprint)
-              JOIN config.api_client AS c ON c.organization_id = o.organization_id
-             WHERE o.name = $1 AND o.organization_id = $2 AND c.client_id = $3 AND c.disabled_on IS NULL AND c.tag = $4
-               AND c.name = $5 AND (k.wrapped_data IS NOT NULL) = $6 AND o.schema_version = $7)
-        THEN NULL ELSE config.refuse_session() END
-        """
-    }
-
     /// Checks what the session assumed by itself, before statements that ``run(_:on:)`` does not carry.
     func confirm(on connection: isolated PostgresConnection) throws {
-        if isAssumed { _ = try run([], on: connection) }
+        if check != nil { _ = try run([], on: connection) }
     }
 }

@@ -102,15 +102,19 @@ public actor PostgresConnection {
 
     // MARK: State
 
+    /// Whether no transaction is open and the connection is not known to be broken.
+    var isReady: Bool {
+        // A pipeline that broke can leave its mode on, in which nothing else runs.
+        handle != nil && PQtransactionStatus(handle) == PQTRANS_IDLE && PQpipelineStatus(handle) == PQ_PIPELINE_OFF
+            && PQstatus(handle) == CONNECTION_OK
+    }
+
     /// Whether no transaction is open and the server has not hung up. One system call, no round trip.
     public var isIdle: Bool {
-        // A pipeline that broke can leave its mode on, in which nothing else runs.
-        guard let handle, PQtransactionStatus(handle) == PQTRANS_IDLE, PQpipelineStatus(handle) == PQ_PIPELINE_OFF else {
-            return false
-        }
+        guard isReady else { return false }
         var descriptor = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
         // Whatever arrives while nobody asked is the server's farewell, or its end.
-        return poll(&descriptor, 1, 0) == 0 && PQstatus(handle) == CONNECTION_OK
+        return poll(&descriptor, 1, 0) == 0
     }
 
     /// The server process's id, as in `pg_stat_activity.pid`.

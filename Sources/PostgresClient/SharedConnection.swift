@@ -1,11 +1,12 @@
+import Dispatch
+public import Foundation
 import Synchronization
 
 /// One connection that carries short statements of many callers: what they ask for while it is busy goes out together, in the
 /// next round trip.
 ///
-/// Each caller's statements are a transaction of their own, and his error is his alone. PostgreSQL runs them one after the
-/// other, so this is for statements that take microseconds. One that waits for a lock is given up after
-/// ``Configuration/lockLimit``; its caller, and for a while everybody, is sent to a connection of his own.
+/// PostgreSQL runs them one after the other, so this is for statements that take microseconds. One that waits for a lock is
+/// given up after ``Configuration/lockLimit``; its caller, and for a while everybody, is sent to a connection of his own.
 public final class SharedConnection: Sendable {
     /// One statement and its parameters.
     public typealias Statement = (sql: String, parameters: [PostgresParameter])
@@ -14,7 +15,7 @@ public final class SharedConnection: Sendable {
     public struct Configuration: Sendable {
         /// libpq's connection string.
         public var conninfo: String
-        /// Callers whose statements go out together, at most.
+        /// Transactions that go out together, at most.
         public var batchLimit = 32
         /// Callers that may wait for the next round trip.
         public var queueLimit = 256
@@ -26,26 +27,25 @@ public final class SharedConnection: Sendable {
         public init(conninfo: String) { self.conninfo = conninfo }
     }
 
-    private struct Request {
-        let statements: [Statement]
-        let continuation: CheckedContinuation<[PostgresResult]?, any Error>
-    }
-
     private struct State {
-        var queue: [Request] = []
-        var isServing = false
-        var connection: PostgresConnection?
+        var waiting = Batch()
+        /// Whether there is a connection, or one is being opened.
+        var isOpen = false
+        /// Whether the connection's thread sleeps until there is something to do.
+        var isSleeping = false
+        var isBusy = false
         var restsUntil: ContinuousClock.Instant?
         var isClosed = false
     }
 
     private let configuration: Configuration
     private let state = Mutex(State())
+    private let wake = DispatchSemaphore(value: 0)
 
     public init(_ configuration: Configuration) { self.configuration = configuration }
 
     /// Callers that wait for the next round trip, or for the answer of this one.
-    public var load: Int { state.withLock { $0.queue.count + ($0.isServing ? 1 : 0) } }
+    public var load: Int { state.withLock { $0.waiting.count + ($0.isBusy ? 1 : 0) } }
 
     /// Runs statements in one transaction of their own.
     ///
@@ -53,80 +53,168 @@ public final class SharedConnection: Sendable {
     /// - Throws: ``PostgresError`` of the first statement that failed; the others were not run.
     public func run(_ statements: [Statement]) async throws -> [PostgresResult]? {
         try await withCheckedThrowingContinuation { continuation in
-            let (isTaken, starts) = state.withLock { state in
-                guard !state.isClosed, state.queue.count < configuration.queueLimit,
-                    state.restsUntil.map({ $0 <= .now }) ?? true
-                else { return (false, false) }
-                state.queue.append(Request(statements: statements, continuation: continuation))
-                defer { state.isServing = true }
-                return (true, !state.isServing)
+            let isTaken = enqueue { $0.transactions.append(.init(statements: statements, continuation: continuation)) }
+            if !isTaken { continuation.resume(returning: nil) }
+        }
+    }
+
+    /// Reads what belongs to an id, along with what others look up: one statement for all who ask the same.
+    ///
+    /// - Parameters:
+    ///   - statement: Takes an array of ids as its first parameter.
+    ///   - check: Goes before, once for all who have the same; when it fails, nothing is answered.
+    /// - Returns: The rows of this id, among those of others; nil when nothing could be read, and a connection of one's own is
+    ///   the way to find out why.
+    public func look(up id: UUID, with statement: SharedStatement, after check: SharedStatement) async -> PostgresResult? {
+        await withCheckedContinuation { continuation in
+            let isTaken = enqueue {
+                $0.lookups.append(.init(statement: statement, id: id, check: check, continuation: continuation))
             }
             if !isTaken { continuation.resume(returning: nil) }
-            if starts { Task { await serve() } }
         }
     }
 
     /// Closes the connection; who asks afterwards is sent elsewhere.
-    public func close() async {
-        let connection = state.withLock { state in
-            state.isClosed = true
-            return state.connection
-        }
-        await connection?.close()
+    public func close() {
+        state.withLock { $0.isClosed = true }
+        wake.signal()
     }
 
-    private func serve() async {
+    /// - Returns: Whether somebody will see to it.
+    private func enqueue(_ add: (inout Batch) -> Void) -> Bool {
+        enum Step { case refuse, open, wake, wait }
+        let step = state.withLock { state -> Step in
+            guard !state.isClosed, state.waiting.count < configuration.queueLimit,
+                state.restsUntil.map({ $0 <= .now }) ?? true
+            else { return .refuse }
+            add(&state.waiting)
+            defer { (state.isOpen, state.isSleeping) = (true, false) }
+            return !state.isOpen ? .open : state.isSleeping ? .wake : .wait
+        }
+        switch step {
+        case .refuse: return false
+        case .open: Task { await open() }
+        case .wake: wake.signal()
+        case .wait: break
+        }
+        return true
+    }
+
+    private func open() async {
         do {
-            let connection: PostgresConnection
-            if let open = state.withLock(\.connection) {
-                connection = open
-            } else {
-                connection = try await PostgresConnection.connect(configuration.conninfo)
-                try await connection.execute("SET lock_timeout = '\(configuration.lockLimit)ms'")
-                state.withLock { $0.connection = connection }
-            }
+            let connection = try await PostgresConnection.connect(configuration.conninfo)
+            try await connection.execute("SET lock_timeout = '\(configuration.lockLimit)ms'")
             await connection.serve(self)
         } catch {
             // Whoever waits finds out on a connection of his own why there is none.
-            rest()
+            rest(isBroken: true)
         }
     }
 
-    /// The next callers' statements; none when nobody waits, and then nobody serves any more.
-    fileprivate func next() -> [(statements: [Statement], finish: @Sendable (Result<[PostgresResult], any Error>) -> Void)] {
-        let requests = state.withLock { state in
-            let batch = Array(state.queue.prefix(configuration.batchLimit))
-            state.queue.removeFirst(batch.count)
-            if batch.isEmpty { state.isServing = false }
-            return batch
-        }
-        return requests.map { request in
-            (
-                request.statements,
-                { result in
-                    if case .failure(let error as PostgresError) = result, error.isGivenUp {
-                        request.continuation.resume(returning: nil)
-                    } else {
-                        request.continuation.resume(with: result.map { $0 })
-                    }
-                }
-            )
+    /// What is to go out next. Waits for it, on the connection's own thread, which has nothing else to do.
+    ///
+    /// - Returns: Nil when this was closed.
+    fileprivate func next() -> Batch? {
+        while true {
+            let (batch, isClosed) = state.withLock { state in
+                let batch = state.waiting.removeFirst(configuration.batchLimit)
+                state.isBusy = batch.count > 0
+                state.isSleeping = !state.isBusy
+                return (batch, state.isClosed)
+            }
+            if batch.count > 0 { return batch }
+            if isClosed { return nil }
+            wake.wait()
         }
     }
 
     /// Sends everybody elsewhere for a while.
     ///
     /// - Parameter isBroken: Whether the connection can't be used again.
-    fileprivate func rest(isBroken: Bool = true) {
+    fileprivate func rest(isBroken: Bool) {
         let waiting = state.withLock { state in
-            defer { state.queue = [] }
-            state.isServing = false
+            defer { state.waiting = Batch() }
             state.restsUntil = .now + configuration.rest
-            if isBroken { state.connection = nil }
-            return state.queue
+            if isBroken { (state.isOpen, state.isBusy) = (false, false) }
+            return state.waiting
         }
-        for request in waiting { request.continuation.resume(returning: nil) }
+        waiting.refuse()
     }
+}
+
+/// A statement that many callers send; the same if it is the same object.
+public final class SharedStatement: Sendable {
+    public let statement: SharedConnection.Statement
+
+    public init(_ sql: String, _ parameters: [PostgresParameter] = []) {
+        statement = (sql, parameters)
+    }
+
+    /// The statement with ids as its first parameter, before those that it holds.
+    public func statement(for ids: [UUID]) -> SharedConnection.Statement {
+        (statement.sql, [.uuids(ids)] + statement.parameters)
+    }
+}
+
+/// What several callers asked for.
+private struct Batch {
+    struct Transaction {
+        let statements: [SharedConnection.Statement]
+        let continuation: CheckedContinuation<[PostgresResult]?, any Error>
+    }
+
+    struct Lookup {
+        let statement: SharedStatement
+        let id: UUID
+        let check: SharedStatement
+        let continuation: CheckedContinuation<PostgresResult?, Never>
+    }
+
+    var transactions: [Transaction] = []
+    var lookups: [Lookup] = []
+
+    var count: Int { transactions.count + lookups.count }
+
+    /// Takes all lookups, and so many transactions.
+    mutating func removeFirst(_ limit: Int) -> Batch {
+        let batch = Batch(transactions: Array(transactions.prefix(limit)), lookups: lookups)
+        transactions.removeFirst(batch.transactions.count)
+        lookups = []
+        return batch
+    }
+
+    /// Sends everybody elsewhere.
+    func refuse() {
+        for transaction in transactions { transaction.continuation.resume(returning: nil) }
+        for lookup in lookups { lookup.continuation.resume(returning: nil) }
+    }
+}
+
+/// Lookups as one transaction: each check once, then each statement once, for the ids of all who asked.
+private struct MergedLookups {
+    private var checks: [SharedStatement] = []
+    private var groups: [(statement: SharedStatement, ids: [UUID])] = []
+
+    init(_ lookups: [Batch.Lookup]) {
+        for lookup in lookups {
+            if !checks.contains(where: { $0 === lookup.check }) { checks.append(lookup.check) }
+            if let group = group(of: lookup) {
+                groups[group].ids.append(lookup.id)
+            } else {
+                groups.append((lookup.statement, [lookup.id]))
+            }
+        }
+    }
+
+    var statements: [SharedConnection.Statement] {
+        checks.map(\.statement) + groups.map { $0.statement.statement(for: $0.ids) }
+    }
+
+    func result(of lookup: Batch.Lookup, among results: [PostgresResult]) -> PostgresResult? {
+        group(of: lookup).map { results[checks.count + $0] }
+    }
+
+    private func group(of lookup: Batch.Lookup) -> Int? { groups.firstIndex { $0.statement === lookup.statement } }
 }
 
 extension PostgresError {
@@ -135,21 +223,39 @@ extension PostgresError {
 }
 
 extension PostgresConnection {
-    /// Serves who waits, until nobody does.
+    /// Serves who waits, until the connection breaks or is to be closed.
     fileprivate func serve(_ callers: SharedConnection) {
-        guard isIdle else { return callers.rest() }
-        while true {
-            let requests = callers.next()
-            guard !requests.isEmpty else { return }
-            let results = pipelines(requests.map(\.statements))
-            let isGivenUp = results.contains {
-                if case .failure(let error as PostgresError) = $0 { error.sqlState == "55P03" } else { false }
+        while let batch = callers.next() {
+            // The server may have hung up while nobody asked, and the outcome of a write must not be in doubt for that.
+            guard batch.transactions.isEmpty || isIdle else {
+                callers.rest(isBroken: true)
+                return batch.refuse()
             }
-            // Before the callers hear of it, so that they don't come back at once.
-            let isUsable = isIdle
-            if isGivenUp || !isUsable { callers.rest(isBroken: !isUsable) }
-            for (request, result) in zip(requests, results) { request.finish(result) }
-            if isGivenUp || !isUsable { return }
+            carry(batch, for: callers)
+            if !isReady { return }
+        }
+    }
+
+    private func carry(_ batch: Batch, for callers: SharedConnection) {
+        let lookups = MergedLookups(batch.lookups)
+        var sets = batch.transactions.map(\.statements)
+        if !batch.lookups.isEmpty { sets.append(lookups.statements) }
+        let results = pipelines(sets)
+        let metLock = results.contains {
+            if case .failure(let error as PostgresError) = $0 { error.sqlState == "55P03" } else { false }
+        }
+        // Before the callers hear of it, so that they don't come back at once.
+        if metLock || !isReady { callers.rest(isBroken: !isReady) }
+        for (transaction, result) in zip(batch.transactions, results) {
+            if case .failure(let error as PostgresError) = result, error.isGivenUp {
+                transaction.continuation.resume(returning: nil)
+            } else {
+                transaction.continuation.resume(with: result.map { $0 })
+            }
+        }
+        guard let found = results.last else { return }
+        for lookup in batch.lookups {
+            lookup.continuation.resume(returning: (try? found.get()).flatMap { lookups.result(of: lookup, among: $0) })
         }
     }
 }

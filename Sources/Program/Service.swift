@@ -16,9 +16,10 @@ struct Service: Sendable {
     let settings: Settings
     let logger: Logger
 
-    /// Connections for short statements, beside those of the pool: more share less of each round trip, fewer share more of
-    /// PostgreSQL's waiting for the disk.
-    private static let sharedConnections = 4
+    /// Connections for short statements, beside those of the pool. Lookups share most where there is one; of those for writes,
+    /// more share less of each round trip, fewer share more of PostgreSQL's waiting for the disk.
+    private static let sharedReaders = 1
+    private static let sharedWriters = 4
 
     /// Serves until SIGINT or SIGTERM, then lets running requests finish.
     ///
@@ -36,7 +37,7 @@ struct Service: Sendable {
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: settings.connections))
         let deployment = Deployment(
             conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy,
-            sharedConnections: Self.sharedConnections, mailTokens: try settings.mailTokens(),
+            sharedReaders: Self.sharedReaders, sharedWriters: Self.sharedWriters, mailTokens: try settings.mailTokens(),
             sendingAttempts: settings.mailAttempts)
         try await check(deployment, allowSuperuser: allowSuperuser)
         let providers = OpenIDProviders(authorityFile: settings.issuerAuthorityFile)

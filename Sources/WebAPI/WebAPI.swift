@@ -77,8 +77,13 @@ public struct WebAPI: Sendable {
         router.get(":organization/v2.0/.well-known/openid-configuration", use: openIDConfiguration)
         router.get(":organization/discovery/v2.0/keys", use: keySet)
         for method in [HTTPRequest.Method.get, .post, .patch, .put, .delete] {
-            router.on(":organization/api/data/:version", method: method, use: data)
-            router.on(":organization/api/data/:version/**", method: method, use: data)
+            for path in [":organization/api/data/:version", ":organization/api/data/:version/**"] as [RouterPath] {
+                router.on(path, method: method) { request, context in
+                    try await withTaskExecutorPreference(context.loop) {
+                        try await data(request, context)
+                    }
+                }
+            }
         }
         pages(router)
         return router
@@ -91,17 +96,14 @@ public struct WebAPI: Sendable {
         guard ["v9.0", "v9.1", "v9.2"].contains(version) else { throw ODataPath.unknown(version) }
         let client = try await client(request, organization)
         let prefix = "/\(organization)/api/data/\(version)"
-        let path = String(request.uri.path.dropFirst(prefix.count))
-        let isBulk =
-            path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.contains("IncomingEmail")
-            || path.hasSuffix("/%24batch")
+        let path = String(Substring(request.uri.path.utf8.dropFirst(prefix.utf8.count)))
         guard request.uri.string.utf8.count <= APILimits.urlLength else {
             let message = "A URL may be 32 KiB long. Send the query in a $batch."
             return APIAnswer.error(FieldsealError(.badRequest, message), status: .init(code: 414))
         }
         let call = APIRequest(
             method: request.method, path: path, query: request.uri.query, headers: request.headers,
-            body: try await body(request, upTo: isBulk ? APILimits.bulkLength : APILimits.bodyLength))
+            body: request.method == .get ? [] : try await body(request, upTo: Self.bodyLimit(path)))
         let resource = Result { try ODataPath(Substring(path)) }
         func answer(assuming: Bool) async throws -> APIAnswer {
             let session = try await Session.begin(
@@ -120,6 +122,14 @@ public struct WebAPI: Sendable {
                 deployment, organization: organization, client: client, address: context.peerAddress, requestID: context.requestID)
             throw error
         }
+    }
+
+    /// Bytes of a request's body at most.
+    private static func bodyLimit(_ path: String) -> Int {
+        let isBulk =
+            path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.contains("IncomingEmail")
+            || path.hasSuffix("/%24batch")
+        return isBulk ? APILimits.bulkLength : APILimits.bodyLength
     }
 
     /// Whether requests can be served: the database answers and is migrated, and the key-encryption key is the right one.

@@ -19,7 +19,7 @@ struct SharedConnectionTests {
             let other = try await PostgresConnection.connect(database.conninfo)
             try await other.execute("CREATE TABLE t (n int PRIMARY KEY)")
             try await body(connection, other)
-            await connection.close()
+            connection.close()
         }
     }
 
@@ -97,8 +97,66 @@ struct SharedConnectionTests {
             var results: [PostgresResult]?
             while results == nil { results = try await connection.run([("SELECT pg_backend_pid()", [])]) }
             #expect(try self.number(results) != process)
-            await connection.close()
+            connection.close()
             let closed = try await connection.run([("SELECT 1", [])])
+            #expect(closed == nil)
+        }
+    }
+
+    private static let check = SharedStatement("SELECT 1 WHERE $1", [.bool(true)])
+
+    /// The number of an id, and the transaction that it was read in.
+    private static let numbers = SharedStatement(
+        "SELECT id, n, txid_current() FROM numbers WHERE id = ANY ($1) AND n < $2", [.int32(50)])
+
+    private func row(of id: UUID, in rows: PostgresResult) throws -> PostgresRow? {
+        try rows.first { try $0.decode(0, as: UUID.self) == id }
+    }
+
+    @Test("Lookups that wait together are one transaction, and each finds its own row among all")
+    func lookups() async throws {
+        try await shared { connection, other in
+            try await other.execute("CREATE TABLE numbers (id uuid PRIMARY KEY, n int)")
+            let ids = (0..<100).map { _ in UUID() }
+            for (number, id) in ids.enumerated() {
+                try await other.query("INSERT INTO numbers VALUES ($1, $2)", [.uuid(id), .int32(Int32(number))])
+            }
+            async let slow = connection.run([("SELECT 1 FROM pg_sleep(1)", [])])
+            while connection.load == 0 { await Task.yield() }
+            let transactions = try await withThrowingTaskGroup(of: Int?.self) { group in
+                for (number, id) in ids.enumerated() {
+                    group.addTask {
+                        let rows = try #require(await connection.look(up: id, with: Self.numbers, after: Self.check))
+                        let row = try self.row(of: id, in: rows)
+                        #expect(try row?.decode(1, as: Int.self) == (number < 50 ? number : nil))
+                        return try row?.decode(2)
+                    }
+                }
+                return try await group.reduce(into: Set()) { $0.insert($1) }
+            }
+            #expect(try await slow?.count == 1)
+            // Some may have come before the slow statement went out, or after its answer; not each alone.
+            #expect(transactions.compactMap(\.self).count < 5)
+        }
+    }
+
+    @Test("A lookup whose check fails, or that meets a lock, is answered with nothing; the next one works")
+    func refusedLookups() async throws {
+        try await shared({ $0.rest = .milliseconds(1) }) { connection, other in
+            let id = UUID()
+            try await other.execute("CREATE TABLE numbers (id uuid PRIMARY KEY, n int)")
+            try await other.query("INSERT INTO numbers VALUES ($1, 1)", [.uuid(id)])
+            let refusal = SharedStatement("SELECT 1 / $1", [.int32(0)])
+            let refused = await connection.look(up: id, with: Self.numbers, after: refusal)
+            try await other.execute("BEGIN; LOCK TABLE numbers")
+            let locked = await connection.look(up: id, with: Self.numbers, after: Self.check)
+            try await other.execute("COMMIT")
+            #expect(refused == nil && locked == nil)
+            var found: PostgresResult?
+            while found == nil { found = await connection.look(up: id, with: Self.numbers, after: Self.check) }
+            #expect(found?.count == 1)
+            connection.close()
+            let closed = await connection.look(up: id, with: Self.numbers, after: Self.check)
             #expect(closed == nil)
         }
     }

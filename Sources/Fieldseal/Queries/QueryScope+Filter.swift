@@ -80,18 +80,17 @@ extension QueryScope {
         _ literals: [Literal],
         _ statement: inout StatementBuilder
     ) throws(FieldsealError) -> String {
-        var values: [String] = []
-        var hasNull = false
-        for literal in literals {
-            if literal == .null {
-                hasNull = true
-            } else {
-                values.append(try column.attribute.type.value(of: literal, for: column.attribute).plainText)
-            }
+        var values: [AttributeValue] = []
+        for literal in literals where literal != .null {
+            values.append(try column.attribute.type.value(of: literal, for: column.attribute))
         }
-        let list = statement.bind(.texts(values))
-        let type = column.attribute.type.kind
-        let elements = type == .text ? "ARRAY(SELECT lower(v) FROM unnest(\(list)) AS v)" : "\(list)::\(type.rawValue)[]"
+        let hasNull = values.count < literals.count
+        let elements: String
+        switch column.attribute.type.kind {
+        case .id: elements = statement.bind(.uuids(values.compactMap { if case .id(let id) = $0 { id } else { nil } }))
+        case .text: elements = "ARRAY(SELECT lower(v) FROM unnest(\(statement.bind(.texts(values.map(\.plainText))))) AS v)"
+        case let type: elements = "\(statement.bind(.texts(values.map(\.plainText))))::\(type.rawValue)[]"
+        }
         let condition = "\(column.comparable) = ANY (\(elements))"
         return hasNull ? "(\(condition) OR \(column.sql) IS NULL)" : condition
     }

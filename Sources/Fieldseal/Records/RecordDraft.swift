@@ -157,7 +157,7 @@ private struct InsertShape: Hashable {
     let flags: [String]
     let isTeams: Bool
 
-    static let texts = StatementCache<InsertShape, String>()
+    static let texts = BoundedCache<InsertShape, String>()
 }
 
 extension AttributeType {

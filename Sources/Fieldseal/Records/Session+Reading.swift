@@ -41,9 +41,10 @@ extension Session {
         let page: RecordPage
         if case .id(let id) = key, expanding.isEmpty, let shape = try RetrieveShape(entity, outputs, for: self) {
             let reading = try RetrieveShape.readings.value(of: shape) { () throws(FieldsealError) in
-                try Reading(entity, Self.query(outputs, try key.filter(entity)), [], for: self)
+                try Reading(
+                    entity, Self.query(outputs, .isIn(.init(entity.primaryID), []), pageSize: Reading.lookupLimit), [], for: self)
             }
-            page = try await reading.run(for: self, id: id)
+            page = try await reading.look(up: id, for: self)
         } else {
             page = try await list(entity, Self.query(outputs, try key.filter(entity)), expanding: expanding)
         }
@@ -51,11 +52,11 @@ extension Session {
         return page
     }
 
-    private static func query(_ outputs: [RecordQuery.Output], _ filter: Filter) -> RecordQuery {
+    private static func query(_ outputs: [RecordQuery.Output], _ filter: Filter, pageSize: Int = 1) -> RecordQuery {
         var query = RecordQuery()
         query.outputs = outputs
         query.filter = filter
-        query.pageSize = 1
+        query.pageSize = pageSize
         return query
     }
 
@@ -134,7 +135,7 @@ private struct RetrieveShape: Hashable {
     private let attributes: [String]
     private let hidden: [String]
 
-    static let readings = StatementCache<RetrieveShape, Reading>()
+    static let readings = BoundedCache<RetrieveShape, Reading>()
 
     /// - Returns: Nil for a caller who may not read every record.
     init?(_ entity: EntityDefinition, _ outputs: [RecordQuery.Output], for session: Session) throws(FieldsealError) {
@@ -161,10 +162,14 @@ private struct Reading: Sendable {
     private let entity: EntityDefinition
     private let expansions: [(request: Expansion, relationship: EntityRelationship, isCollection: Bool)]
     private let session: Session
+    /// The statement for an array of ids, where the query is for such.
+    private let lookup: SharedStatement
 
     /// Records that the expansion of one page may bring along.
     private static let expansionLimit = 50_000
     private static let depthLimit = 8
+    /// Records that are looked up together, at most.
+    static let lookupLimit = 1_000
 
     init(
         _ entity: EntityDefinition,
@@ -194,6 +199,7 @@ private struct Reading: Sendable {
         self.expansions = expansions
         self.session = session
         plan = try QueryPlan(query, of: entity, session.organization, session.caller)
+        lookup = SharedStatement(plan.sql, Array(plan.parameters.dropFirst()))
         // Refused before anything is read, whether there are records or not.
         for (request, relationship, isCollection) in expansions {
             _ = try Self.child(request, relationship, isCollection, keys: [], session, depth: depth + 1)
@@ -201,13 +207,18 @@ private struct Reading: Sendable {
     }
 
     /// Reads one record without expansions, for a session of the same reach as the one that the reading was made for.
-    func run(for session: Session, id: UUID) async throws -> RecordPage {
-        // The plan's first parameter is the id, and it asks for nothing but the record.
-        var parameters = plan.parameters
-        parameters[0] = .uuid(id)
-        let statement = (plan.sql, parameters)
-        if let results = try await session.runShared([statement]) { return try page(results[0]) }
-        return try await session.deployment.pool.withConnection { try page(try session.run([statement], on: $0)[0]) }
+    func look(up id: UUID, for session: Session) async throws -> RecordPage {
+        let rows: PostgresResult
+        if let found = await session.look(up: id, with: lookup) {
+            rows = found
+        } else {
+            rows = try await session.deployment.pool.withConnection { try session.run([lookup.statement(for: [id])], on: $0)[0] }
+        }
+        // Others' records may stand beside it.
+        for row in rows where try row.decode(0, as: UUID.self) == id {
+            return RecordPage(shape: plan.shape, records: [try Record(plan.shape, row)], next: nil)
+        }
+        return RecordPage(shape: plan.shape, records: [], next: nil)
     }
 
     func run(on connection: isolated PostgresConnection) throws -> RecordPage {

@@ -88,7 +88,7 @@ public struct ConsoleSessions: Sendable {
                 actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
                 requestID: requestID)
             let session = Session(
-                organization: state.organization, caller: caller, deployment: deployment, state: state, isAssumed: false)
+                organization: state.organization, caller: caller, deployment: deployment, state: state, check: nil)
             return Signed(session: session, name: user.name, isFresh: isFresh, userID: user.id)
         }
     }

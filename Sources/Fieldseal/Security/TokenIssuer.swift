@@ -20,7 +20,7 @@ public final class TokenIssuer: Sendable {
     public let baseURL: String
     private let keys = Mutex<Keys>(Keys())
     /// Tokens that were verified, by their SHA-256, so that each is verified once.
-    private let verified = Mutex<[Data: Verified]>([:])
+    private let verified = Mutex<[SHA256Digest: Verified]>([:])
 
     private struct Verified {
         let client: UUID
@@ -70,7 +70,7 @@ public final class TokenIssuer: Sendable {
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for a token that is malformed, forged, expired, or another's.
     public func verify(_ token: String, for organization: String) async throws -> UUID {
-        let digest = Data(SHA256.hash(data: Data(token.utf8)))
+        let digest = SHA256.hash(data: Data(token.utf8))
         if let known = verified.withLock({ $0[digest] }), known.organization == organization, known.expiresOn > Date(),
             keys.withLock({ $0.publicKeys[known.kid] != nil })
         {

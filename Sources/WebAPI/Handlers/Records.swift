@@ -23,7 +23,7 @@ extension DataAPI {
     func entity(_ entity: EntityDefinition, _ key: RecordKey, _ request: APIRequest) async throws -> APIAnswer {
         try require(
             request.method, of: [.get] + (entity.has(.update) ? [.patch, .put] : []) + (entity.has(.delete) ? [.delete] : []))
-        let query = try ODataQuery(request.query, for: entity)
+        let query = try ODataQuery.ofRecord(request.query, of: entity)
         switch request.method {
         case .get:
             let page = try await retrieve(entity, key, query, request)

@@ -31,6 +31,14 @@ struct ODataQuery: Sendable {
         }
     }
 
+    /// The options of a request for one record, which few different ones are sent for, and often.
+    static func ofRecord(_ text: String?, of entity: EntityDefinition) throws(FieldsealError) -> ODataQuery {
+        guard let text, text.utf8.count <= 512 else { return try ODataQuery(text, for: entity) }
+        return try known.value(of: [entity.logicalName, text]) { () throws(FieldsealError) in try ODataQuery(text, for: entity) }
+    }
+
+    private static let known = BoundedCache<[String], ODataQuery>()
+
     private mutating func read(_ name: String, _ value: String, _ aliases: [String: String]) throws(FieldsealError) {
         switch name {
         case "$select": query.outputs = try Self.select(value)
