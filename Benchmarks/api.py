@@ -95,6 +95,9 @@ def run(names):
     service = Deployment()
     try:
         service.start()
+        # Before a hundred thousand creates, which PostgreSQL would clean up behind in the meantime.
+        if "api/list" in names:
+            run_list(service)
         if "api/create" in names:
             body = b'{"name":"bench","password":"an ordinary mailbox password 32b"}'
             create = (ROOT / "Benchmarks/create.sql").as_posix()
@@ -116,7 +119,5 @@ def run(names):
             before = resident(service)
             requests(service, 99_000, f"mailboxes({id})")
             record("api/memory", resident(service) / before, "<= 1.1", mebibytes=round(resident(service), 1), before=round(before, 1))
-        if "api/list" in names:
-            run_list(service)
     finally:
         service.remove()
