@@ -47,7 +47,13 @@ public struct Session: Sendable {
         let caller = Caller(
             actor: "client:\(row.name)", clientID: client, systemUserID: row.systemUserID, role: role, address: address,
             requestID: requestID)
-        if known == nil { deployment.sessions.keep(state, of: client) }
+        if known == nil {
+            if deployment.keyring.dataKey(of: state) != nil {
+                deployment.sessions.keep(state, of: client)
+            } else {
+                deployment.sessions.forget(client, in: name)
+            }
+        }
         return Session(
             organization: state.organization, caller: caller, deployment: deployment, state: state, check: known?.check)
     }
@@ -96,7 +102,7 @@ public struct Session: Sendable {
     ) async throws -> Result {
         var state = state
         for _ in 0..<Self.sealAttempts {
-            guard let key = deployment.keyring.dataKey(of: state) else { throw FieldsealError.keyRequired }
+            let key = try deployment.keyring.requiredKey(of: state)
             do {
                 return try await body(CurrentKey(version: state.keyVersion, key: key))
             } catch let error as PostgresError where error.isStaleKey {

@@ -25,6 +25,9 @@ final class SessionCache: Sendable {
         entries.withLock { $0[Name(organization: organization, client: client)] }
     }
 
+    /// Keeps the state of an organization that has its key.
+    ///
+    /// Without one a password is refused before any statement runs, and so before a check could tell that the key has come.
     func keep(_ state: OrganizationState, of client: UUID) {
         guard let row = state.client else { return }
         let entry = Entry(state: state, check: Self.check(state, client, row))
@@ -50,16 +53,16 @@ final class SessionCache: Sendable {
             SELECT CASE WHEN EXISTS (
                 SELECT FROM config.organization AS o
                   JOIN \(state.organization.qualified("encryption")) AS e USING (organization_id)
-                  LEFT JOIN config.organization_key AS k
+                  JOIN config.organization_key AS k
                     ON (k.organization_id, k.key_version, k.fingerprint) = (o.organization_id, e.key_version, e.fingerprint)
                   JOIN config.api_client AS c ON c.organization_id = o.organization_id
                  WHERE o.name = $1 AND o.organization_id = $2 AND c.client_id = $3 AND c.disabled_on IS NULL AND c.tag = $4
-                   AND c.name = $5 AND (k.wrapped_data IS NOT NULL) = $6 AND o.schema_version = $7)
+                   AND c.name = $5 AND k.wrapped_data IS NOT NULL AND o.schema_version = $6)
             THEN NULL ELSE config.refuse_session() END
             """,
             [
                 .text(state.organization.name), .uuid(state.organization.id), .uuid(client), .bytes(row.tag), .text(row.name),
-                .bool(state.wrappedData != nil), .text(OrganizationState.schemaVersion),
+                .text(OrganizationState.schemaVersion),
             ])
     }
 }

@@ -122,7 +122,7 @@ struct MailboxTurn {
         } catch ServiceError.refused(_, let code, let message) {
             let kind =
                 switch code {
-                case "0x8004852E": MailboxProblem.keyRequired
+                case "0x8004852D", "0x8004852E": MailboxProblem.keyRequired
                 case "0x8005E228": MailboxProblem.notApproved
                 case "0x80040216": MailboxProblem.unreachable
                 default: MailboxProblem.noCredential

@@ -4,6 +4,7 @@ import json
 import urllib.parse
 import uuid
 
+import psycopg
 import pytest
 import requests
 from service import refused
@@ -302,6 +303,24 @@ def test_no_query_reads_searches_or_sorts_by_an_encrypted_attribute(service, rec
         rows = response.json()["value"]
         assert rows and all(row.get(attribute, row.get("x")) is None for row in rows) and "canary" not in response.text
         assert f"{attribute}@OData" not in response.text
+
+
+def test_reads_touch_no_cell(service, records):
+    """No answer, and no time that it takes, can tell a cell from another: reads are answered while nobody can read a cell."""
+    tables = [f"org_contoso.{name}_cell" for name in ("emailserverprofile", "mailbox", "queue", "usersettings")]
+    with psycopg.connect(service.dev["postgres"]) as holder:
+        holder.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
+        for entity_set, entity, attribute in ENCRYPTED:
+            id = {"usersettings": "systemuserid"}.get(entity, f"{entity}id")
+            record = service.get(f"{entity_set}?$top=1", timeout=20).json()["value"][0][id]
+            for path in [
+                f"{entity_set}({record})", f"{entity_set}({record})?$select={attribute}", f"{entity_set}({record})/{attribute}", f"{entity_set}?$count=true",
+                f"{entity_set}?$apply=aggregate($count as n)", f"{entity_set}?sql=" + urllib.parse.quote(f"SELECT {attribute} FROM {entity}"),
+                f"{entity_set}?fetchXml=" + urllib.parse.quote(f"<fetch><entity name='{entity}'><all-attributes/></entity></fetch>"),
+            ]:
+                assert service.get(path, timeout=20).status_code in (200, 204), path
+            refused(service.get(f"{entity_set}?$filter={attribute} ne null", timeout=20), 400, "0x80060888")
+        assert service.get("emailserverprofiles?$expand=emailserverprofile_mailbox", timeout=20).status_code == 200
 
 
 def test_encrypted_attributes_of_others_are_not_reached_over_a_path(service):

@@ -96,7 +96,7 @@ struct EmailParts: Sendable {
 
     /// Puts these parties in the place of those that an e-mail has, as long as it is not on its way.
     ///
-    /// - Throws: ``FieldsealError`` `.invalidArgument` for an e-mail that was received, is to be sent, or was.
+    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that was received, is to be sent, or was.
     func replace(in email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws {
         let isOpen = try connection.query(
             """
@@ -104,7 +104,7 @@ struct EmailParts: Sendable {
             """, [.uuid(email)])
         guard !isOpen.isEmpty else {
             throw FieldsealError(
-                .invalidArgument, "Whom an e-mail is from and to can be changed while it is a draft, or failed, and outgoing.")
+                .readOnly, "Whom an e-mail is from and to can be changed while it is a draft, or failed, and outgoing.")
         }
         _ = try connection.query(
             "DELETE FROM \(organization.qualified("activityparty")) WHERE activityid = $1", [.uuid(email)])

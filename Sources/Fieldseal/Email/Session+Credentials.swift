@@ -52,7 +52,7 @@ extension Session {
         try confirm(on: connection)
         try renewLease(mailbox, host, on: connection)
         let state = try OrganizationState.read(organization.name, on: connection)
-        guard let key = deployment.keyring.dataKey(of: state) else { throw FieldsealError.keyRequired }
+        let key = try deployment.keyring.requiredKey(of: state)
         let isOutgoing = direction == .outgoing
         let rows = try connection.query(
             """
@@ -212,7 +212,7 @@ extension Session {
 
     private func currentKey(on connection: isolated PostgresConnection) throws -> CurrentKey {
         let state = try OrganizationState.read(organization.name, on: connection)
-        guard let key = deployment.keyring.dataKey(of: state) else { throw FieldsealError.keyRequired }
+        let key = try deployment.keyring.requiredKey(of: state)
         return CurrentKey(version: state.keyVersion, key: key)
     }
 

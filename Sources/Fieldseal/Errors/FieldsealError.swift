@@ -29,6 +29,14 @@ extension FieldsealError {
         FieldsealError(.noResource, "There is no organization at this address.")
     }
 
+    static func keyEncryptionKeyMissing(_ id: String, given: String) -> FieldsealError {
+        FieldsealError(
+            .keySourceMissing,
+            "The organization's encryption key is wrapped under the key-encryption key \(id), and this server has \(given). "
+                + "Give the server that one back, or activate the organization with its key: it is wrapped anew then.")
+    }
+
+    /// `config` has no key for an organization, or a wrong one.
     static let keyRequired = FieldsealError(
         .keyRequired,
         "The organization's encryption key is not in the configuration, so encrypted attributes can't be set. "

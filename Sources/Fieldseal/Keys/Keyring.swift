@@ -20,6 +20,16 @@ final class Keyring: Sendable {
         self.kek = kek
     }
 
+    /// The organization's data key.
+    ///
+    /// - Throws: ``FieldsealError/keyRequired``; `.keySourceMissing` when `config` has the key, but wrapped under a key-encryption
+    ///   key that this server does not have.
+    func requiredKey(of state: OrganizationState) throws(FieldsealError) -> DataKey {
+        if let key = dataKey(of: state) { return key }
+        guard let wrappedUnder = state.kekID, wrappedUnder != kek.id else { throw .keyRequired }
+        throw .keyEncryptionKeyMissing(wrappedUnder, given: kek.id)
+    }
+
     /// The organization's data key, or nil when what `config` holds is not the key that opens the key check.
     func dataKey(of state: OrganizationState) -> DataKey? {
         let name = Name(organization: state.organization.id, version: state.keyVersion, fingerprint: state.fingerprint)

@@ -12,7 +12,7 @@ extension Session {
     /// RetrieveDataEncryptionKey: the key's text. The security event is recorded before the key leaves.
     public func retrieveDataEncryptionKey() async throws -> OrganizationKeyText {
         try await recordingRefusal("read") { try requireSystemAdministrator() }
-        guard deployment.keyring.dataKey(of: state) != nil else { throw FieldsealError.keyRequired }
+        _ = try deployment.keyring.requiredKey(of: state)
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 let row = try connection.query(

@@ -40,7 +40,7 @@ extension Session {
         return try await deployment.pool.withConnection { connection in
             try connection.transaction(isolation: .repeatableRead) {
                 let state = try OrganizationState.read(organization.name, on: connection)
-                guard let key = deployment.keyring.dataKey(of: state) else { throw FieldsealError.keyRequired }
+                let key = try deployment.keyring.requiredKey(of: state)
                 let progress = VerificationProgress(total: try estimate(state, on: connection), onProgress)
                 var cells = 0
                 var bad: [CellVerifier.Bad] = []

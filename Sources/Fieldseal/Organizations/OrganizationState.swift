@@ -13,6 +13,8 @@ struct OrganizationState: Sendable {
     let changedOn: Date
     /// The wrapped data key of that version and fingerprint; nil when `config` has none: a key is required.
     let wrappedData: [UInt8]?
+    /// What it is wrapped under, as 16 digits in hex.
+    let kekID: String?
     /// The row of `api_client` that was asked for, if there is one and it is not disabled.
     let client: ClientRow?
 
@@ -41,7 +43,7 @@ struct OrganizationState: Sendable {
             rows = try connection.query(
                 """
                 SELECT o.organization_id, e.key_version, e.fingerprint, e.salt, e.iterations, e.key_check, e.changed_on,
-                       k.wrapped_data, c.name, c.systemuser_id, c.role, c.tag, u.businessunitid, o.schema_version
+                       k.wrapped_data, c.name, c.systemuser_id, c.role, c.tag, u.businessunitid, o.schema_version, k.kek_id
                   FROM config.organization AS o
                   JOIN \(quoteIdentifier(Organization.schema(of: name))).encryption AS e USING (organization_id)
                   LEFT JOIN config.organization_key AS k
@@ -68,6 +70,7 @@ struct OrganizationState: Sendable {
             keyCheck: try bytes(5),
             changedOn: try row.decode(6),
             wrappedData: row.isNull(7) ? nil : try bytes(7),
+            kekID: try row.decodeIfPresent(14),
             client: row.isNull(8)
                 ? nil
                 : ClientRow(

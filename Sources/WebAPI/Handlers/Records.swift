@@ -120,11 +120,16 @@ extension DataAPI {
 
 extension APIRequest {
     /// Reads `If-Match` and `If-None-Match` (RFC 9110 section 13.1).
+    ///
+    /// - Throws: ``FieldsealError`` `.concurrencyVersionNotProvided` (428, RFC 6585 section 3) for an empty one; `.badRequest`.
     func condition() throws(FieldsealError) -> WriteCondition {
         switch (headers[.ifMatch], headers[.ifNoneMatch]) {
         case (nil, nil), (nil, "null"): return .none
         case ("*", nil), ("*", "null"): return .mustExist
         case (nil, "*"): return .mustNotExist
+        case ("", nil), ("W/\"\"", nil):
+            throw FieldsealError(
+                .concurrencyVersionNotProvided, "If-Match names no version. Give the ETag of the record, such as W/\"1234\", or *.")
         case (let tag?, nil):
             guard tag.hasPrefix("W/\""), tag.hasSuffix("\""), let version = Int64(tag.dropFirst(3).dropLast()) else {
                 throw FieldsealError(.badRequest, "If-Match takes * or the ETag of a record, such as W/\"1234\".")
