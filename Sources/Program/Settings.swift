@@ -67,6 +67,11 @@ struct Settings: Sendable {
             value = reader.int(forKey: key, default: value)
             guard range.contains(value) else { throw SettingsError.outOfRange("\(key)", range) }
         }
+        func optional(_ key: ConfigKey, _ value: inout Int?, _ range: ClosedRange<Int>) throws {
+            guard let given = reader.int(forKey: key) else { return }
+            guard range.contains(given) else { throw SettingsError.outOfRange("\(key)", range) }
+            value = given
+        }
         text("database", &database)
         text("migrationDatabase", &migrationDatabase)
         try number("connections", &connections, 2...1_000)
@@ -78,10 +83,7 @@ struct Settings: Sendable {
         text("https.certificateFile", &certificateFile)
         text("https.privateKeyFile", &privateKeyFile)
         text("http.host", &httpHost)
-        if let port = reader.int(forKey: "http.port") {
-            guard (0...65_535).contains(port) else { throw SettingsError.outOfRange("http.port", 0...65_535) }
-            httpPort = port
-        }
+        try optional("http.port", &httpPort, 0...65_535)
         issuerAuthorityFile = reader.string(forKey: "issuers.authorityFile")
         mailApplicationsFile = reader.string(forKey: "mail.applicationsFile")
         mailAuthorityFile = reader.string(forKey: "mail.authorityFile")
@@ -90,7 +92,7 @@ struct Settings: Sendable {
         guard let known = Logger.Level(rawValue: level) else { throw SettingsError.unknownLevel(level) }
         logLevel = known
         try number("keys.iterations", &policy.iterations, 210_000...10_000_000)
-        if let quota = reader.int(forKey: "keys.changeQuota") { policy.changeQuota = quota }
+        try optional("keys.changeQuota", &policy.changeQuota, 1...1_000_000)
         try number("keys.quotaSeconds", &policy.quotaInterval, 1...31_536_000)
         var patience = Int(policy.patience.components.seconds)
         try number("keys.patienceSeconds", &patience, 1...86_400)
@@ -100,6 +102,9 @@ struct Settings: Sendable {
         try number("limits.idleSeconds", &limits.idleSeconds, 1...86_400)
         try number("limits.connections", &limits.connections, 1...100_000)
         try number("limits.requests", &limits.requests, 1...100_000)
+        try optional("limits.clientRequests", &limits.clientRequests, 1...100_000_000)
+        try number("limits.clientSeconds", &limits.clientSeconds, 1...86_400)
+        try optional("limits.clientConcurrency", &limits.clientConcurrency, 1...100_000)
         limits.allowsPlaintextMail = reader.bool(forKey: "mail.allowsPlaintext", default: false)
         if baseURL.isEmpty { baseURL = "https://localhost:\(httpsPort)" }
         if baseURL.hasSuffix("/") { baseURL.removeLast() }
@@ -121,7 +126,7 @@ struct Settings: Sendable {
         "mail.applicationsFile", "mail.attempts", "mail.authorityFile", "log.level", "keys.iterations",
         "keys.changeQuota", "keys.quotaSeconds", "keys.patienceSeconds", "limits.headSeconds", "limits.bodySeconds",
         "limits.idleSeconds",
-        "limits.connections", "limits.requests",
+        "limits.clientRequests", "limits.clientConcurrency", "limits.clientSeconds", "limits.connections", "limits.requests",
     ]
 
     /// The library looks keys up and lists none, so a misspelt one would be passed over in silence.

@@ -15,6 +15,7 @@ public struct WebAPI: Sendable {
     let deployment: Deployment
     let tokens: TokenIssuer
     private let limits: APILimits
+    private let quota: RequestQuota?
     private let logger: Logger
     private let pages: @Sendable (Router<APIContext>) -> Void
 
@@ -30,6 +31,7 @@ public struct WebAPI: Sendable {
         self.deployment = deployment
         self.tokens = tokens
         self.limits = limits
+        quota = RequestQuota(limits)
         self.logger = logger
     }
 
@@ -95,6 +97,8 @@ public struct WebAPI: Sendable {
         let version = try context.parameters.require("version")
         guard ["v9.0", "v9.1", "v9.2"].contains(version) else { throw ODataPath.unknown(version) }
         let client = try await client(request, organization)
+        try quota?.begin(client)
+        defer { quota?.end(client) }
         let prefix = "/\(organization)/api/data/\(version)"
         let path = String(Substring(request.uri.path.utf8.dropFirst(prefix.utf8.count)))
         guard request.uri.string.utf8.count <= APILimits.urlLength else {

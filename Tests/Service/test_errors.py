@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import signal
+import time
 import uuid
 
 import psycopg
@@ -57,6 +58,30 @@ def test_more_requests_at_a_time_than_the_server_takes(strict):
             assert sum(future.done() for future in asked) == 16
             holder.rollback()
         assert sorted(future.result().status_code for future in asked) == [200] * 8 + [503] * 16
+
+
+def test_a_client_has_a_quota_of_requests():
+    deployment = Deployment(FIELDSEAL_LIMITS_CLIENT_REQUESTS="20", FIELDSEAL_LIMITS_CLIENT_SECONDS="8", FIELDSEAL_LIMITS_CLIENT_CONCURRENCY="2")
+    try:
+        deployment.start()
+        deployment.token(), deployment.token("user")
+        with concurrent.futures.ThreadPoolExecutor(3) as pool, psycopg.connect(deployment.dev["postgres"]) as holder:
+            holder.execute("LOCK TABLE org_contoso.queue IN ACCESS EXCLUSIVE MODE")
+            asked = [pool.submit(deployment.get, "queues?$top=1") for _ in range(3)]
+            refused(next(concurrent.futures.as_completed(asked, timeout=60)).result(), 429, "0x80072326")
+            holder.rollback()
+        assert sorted(future.result().status_code for future in asked) == [200, 200, 429]
+        answers = [deployment.get("WhoAmI") for _ in range(60)]
+        statuses = [answer.status_code for answer in answers]
+        assert set(statuses) == {200, 429} and statuses.index(429) >= 18
+        refusal = answers[statuses.index(429)]
+        assert "20 requests within 8 seconds" in refused(refusal, 429, "0x80072322")
+        # Another client is not told to wait, and this one has to for as long as it is told.
+        assert deployment.get("WhoAmI", client="user").status_code == 200
+        time.sleep(int(deployment.get("WhoAmI").headers.get("Retry-After", 0)))
+        assert deployment.get("WhoAmI").status_code == 200
+    finally:
+        deployment.remove()
 
 
 def test_a_write_that_names_no_version(strict):

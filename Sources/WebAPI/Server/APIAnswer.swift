@@ -152,6 +152,11 @@ public struct APILimits: Sendable {
     public var connections = 1_000
     /// Requests at a time; further ones are answered with 503.
     public var requests = 500
+    /// Requests of one client within ``clientSeconds``; nil for any number.
+    public var clientRequests: Int?
+    public var clientSeconds = 300
+    /// Requests of one client at a time; nil for any number.
+    public var clientConcurrency: Int?
     /// Whether passwords are released for mail servers that are spoken to without TLS.
     public var allowsPlaintextMail = false
 

@@ -1,0 +1,90 @@
+import Fieldseal
+import Foundation
+import Synchronization
+
+/// What one client may ask of this server: requests within an interval, and requests at a time.
+///
+/// Each server counts for itself, as Dataverse's do: to count in the database would cost more than most requests.
+final class RequestQuota: Sendable {
+    private struct Usage {
+        /// When the interval began that requests are counted in.
+        var start: ContinuousClock.Instant
+        var requests = 0
+        /// Requests of the interval before.
+        var before = 0
+        var running = 0
+    }
+
+    private let limits: APILimits
+    private let usages = Mutex<[UUID: Usage]>([:])
+    /// Clients that are counted, before those are forgotten that asked for nothing lately.
+    private static let clientLimit = 10_000
+
+    /// - Returns: Nil where nothing is limited.
+    init?(_ limits: APILimits) {
+        guard limits.clientRequests != nil || limits.clientConcurrency != nil else { return nil }
+        self.limits = limits
+    }
+
+    /// Counts a request, which ``end(_:)`` has to follow.
+    ///
+    /// - Throws: ``FieldsealError`` `.requestQuotaExceeded` or `.concurrentRequestsExceeded`, and then nothing is counted.
+    func begin(_ client: UUID) throws(FieldsealError) {
+        let refusal = usages.withLock { usages -> FieldsealError? in
+            var usage = current(usages[client])
+            if let limit = limits.clientConcurrency, usage.running >= limit {
+                return FieldsealError(
+                    .concurrentRequestsExceeded,
+                    "This client may have \(limit) requests at a time. Wait for an answer, then try again.",
+                    retryAfter: 1)
+            }
+            if let limit = limits.clientRequests, let seconds = wait(of: usage, for: limit) {
+                return FieldsealError(
+                    .requestQuotaExceeded,
+                    "This client may send \(limit) requests within \(limits.clientSeconds) seconds. Try again in \(seconds) seconds.",
+                    retryAfter: seconds)
+            }
+            usage.requests += 1
+            usage.running += 1
+            if usages.count >= Self.clientLimit {
+                usages = usages.filter { $0.value.running > 0 || current($0.value).before + current($0.value).requests > 0 }
+            }
+            usages[client] = usage
+            return nil
+        }
+        if let refusal { throw refusal }
+    }
+
+    func end(_ client: UUID) {
+        usages.withLock { $0[client]?.running -= 1 }
+    }
+
+    /// A client's usage with the interval that now is in.
+    private func current(_ known: Usage?) -> Usage {
+        let now = ContinuousClock.now
+        guard var usage = known else { return Usage(start: now) }
+        let passed = Int((now - usage.start) / .seconds(limits.clientSeconds))
+        if passed > 0 {
+            usage.before = passed == 1 ? usage.requests : 0
+            usage.requests = 0
+            usage.start += .seconds(limits.clientSeconds * passed)
+        }
+        return usage
+    }
+
+    /// Seconds until one more request fits; nil for none.
+    ///
+    /// The requests of the interval before count by how much of it the last `clientSeconds` still hold.
+    private func wait(of usage: Usage, for limit: Int) -> Int? {
+        let elapsed = (ContinuousClock.now - usage.start) / .seconds(limits.clientSeconds)
+        let room = Double(limit - 1 - usage.requests)
+        let fits: Double
+        if Double(usage.before) * (1 - elapsed) <= room { return nil }
+        if room >= 0 {
+            fits = 1 - room / Double(usage.before)
+        } else {
+            fits = 1 + max(0, 1 - Double(limit - 1) / Double(usage.requests))
+        }
+        return max(1, Int((Double(limits.clientSeconds) * (fits - elapsed)).rounded(.up)))
+    }
+}
