@@ -61,6 +61,8 @@ struct Settings: Sendable {
         return settings
     }
 
+    private init() {}
+
     private init(_ reader: ConfigReader) throws {
         func text(_ key: ConfigKey, _ value: inout String) { value = reader.string(forKey: key, default: value) }
         func number(_ key: ConfigKey, _ value: inout Int, _ range: ClosedRange<Int>) throws {
@@ -119,15 +121,36 @@ struct Settings: Sendable {
         try mailApplicationsFile.map { try MailTokens(file: $0, authorityFile: mailAuthorityFile) } ?? MailTokens()
     }
 
+    /// What is in force, under the keys that a file has it under, without passwords.
+    var shown: [(key: String, value: String)] {
+        func optional<Value>(_ value: Value?) -> String { value.map { "\($0)" } ?? "none" }
+        return [
+            ("database", Self.hidden(database)), ("migrationDatabase", Self.hidden(migrationDatabase)),
+            ("connections", "\(connections)"),
+            ("kekFile", kekFile), ("kekCopyFile", optional(kekCopyFile)), ("baseURL", baseURL),
+            ("https.host", httpsHost), ("https.port", "\(httpsPort)"), ("https.certificateFile", certificateFile),
+            ("https.privateKeyFile", privateKeyFile), ("http.host", httpHost), ("http.port", optional(httpPort)),
+            ("issuers.authorityFile", optional(issuerAuthorityFile)), ("mail.allowsPlaintext", "\(limits.allowsPlaintextMail)"),
+            ("mail.applicationsFile", optional(mailApplicationsFile)), ("mail.attempts", "\(mailAttempts)"),
+            ("mail.authorityFile", optional(mailAuthorityFile)), ("log.level", logLevel.rawValue),
+            ("keys.iterations", "\(policy.iterations)"), ("keys.changeQuota", optional(policy.changeQuota)),
+            ("keys.quotaSeconds", "\(policy.quotaInterval)"), ("keys.patienceSeconds", "\(policy.patience.components.seconds)"),
+            ("limits.headSeconds", "\(limits.headSeconds)"), ("limits.bodySeconds", "\(limits.bodySeconds)"),
+            ("limits.idleSeconds", "\(limits.idleSeconds)"), ("limits.connections", "\(limits.connections)"),
+            ("limits.requests", "\(limits.requests)"), ("limits.clientRequests", optional(limits.clientRequests)),
+            ("limits.clientSeconds", "\(limits.clientSeconds)"), ("limits.clientConcurrency", optional(limits.clientConcurrency)),
+        ]
+    }
+
+    /// A connection string without the values of its passwords.
+    private static func hidden(_ conninfo: String) -> String {
+        conninfo
+            .replacing(#/((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)/#.ignoresCase()) { "\($0.output.1)****" }
+            .replacing(#/(://[^:/@]*:)[^@]*@/#) { "\($0.output.1)****@" }
+    }
+
     /// Every key that a file may have.
-    static let keys: Set<String> = [
-        "database", "migrationDatabase", "connections", "kekFile", "kekCopyFile", "baseURL", "https.host", "https.port",
-        "https.certificateFile", "https.privateKeyFile", "http.host", "http.port", "issuers.authorityFile", "mail.allowsPlaintext",
-        "mail.applicationsFile", "mail.attempts", "mail.authorityFile", "log.level", "keys.iterations",
-        "keys.changeQuota", "keys.quotaSeconds", "keys.patienceSeconds", "limits.headSeconds", "limits.bodySeconds",
-        "limits.idleSeconds",
-        "limits.clientRequests", "limits.clientConcurrency", "limits.clientSeconds", "limits.connections", "limits.requests",
-    ]
+    static let keys = Set(Settings().shown.map(\.key))
 
     /// The library looks keys up and lists none, so a misspelt one would be passed over in silence.
     private static func refuseUnknownKeys(_ path: String) throws {

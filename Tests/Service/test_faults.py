@@ -215,6 +215,16 @@ def test_config_check_hides_passwords(service):
     assert password not in output and "password=****" in output
 
 
+def test_config_check_prints_every_setting(service, tmp_path):
+    (tmp_path / "unknown.yaml").write_text("nosuch: 1\n")
+    refusal = service.run("config", "check", "--settings", str(tmp_path / "unknown.yaml"), check=False).stderr
+    known = refusal.split("known are ")[1].strip().split(", ")
+    shown = service.json("config", "check", FIELDSEAL_LIMITS_CLIENT_REQUESTS="77")["settings"]
+    assert sorted(shown) == known and len(known) == 30 and shown["limits.clientRequests"] == "77"
+    page = (pathlib.Path(__file__).parents[2] / "docs/operations.md").read_text()
+    assert [key for key in known if f"`{key}`" not in page] == []
+
+
 def test_the_server_refuses_to_run_as_a_superuser(service):
     text = (service.home / "fieldseal.yaml").read_text()
     path = service.home / "superuser.yaml"
