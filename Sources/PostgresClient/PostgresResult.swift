@@ -23,7 +23,7 @@ public final class PostgresResult: @unchecked Sendable, RandomAccessCollection {
 
 /// One row of a result.
 public struct PostgresRow: Sendable {
-    let result: PostgresResult
+    @usableFromInline let result: PostgresResult
     let index: Int32
 
     /// Whether the column holds NULL. Columns count from 0.
@@ -32,6 +32,7 @@ public struct PostgresRow: Sendable {
     /// The column's value, which must not be NULL.
     ///
     /// - Throws: ``PostgresDecodingError`` for NULL and for a type that does not fit.
+    @inlinable
     public func decode<Value: PostgresDecodable>(_ column: Int, as type: Value.Type = Value.self) throws(PostgresDecodingError)
         -> Value
     {
@@ -42,21 +43,27 @@ public struct PostgresRow: Sendable {
     /// The column's value, or nil for NULL.
     ///
     /// - Throws: ``PostgresDecodingError`` for a type that does not fit.
+    @inlinable
     public func decodeIfPresent<Value: PostgresDecodable>(
         _ column: Int,
         as type: Value.Type = Value.self
     ) throws(PostgresDecodingError) -> Value? {
-        let column32 = Int32(column)
-        guard column32 < PQnfields(result.pointer) else { throw error(column, Value.self) }
-        if isNull(column) { return nil }
-        let bytes = UnsafeRawBufferPointer(
-            start: PQgetvalue(result.pointer, index, column32),
-            count: Int(PQgetlength(result.pointer, index, column32))
-        )
-        guard let value = Value(postgresBinary: bytes, type: PQftype(result.pointer, column32)) else {
-            throw error(column, Value.self)
+        guard let field = field(column) else {
+            if column >= result.columnCount { throw error(column, Value.self) }
+            return nil
         }
+        guard let value = Value(postgresBinary: field.bytes, type: field.type) else { throw error(column, Value.self) }
         return value
+    }
+
+    /// The column's bytes and type; nil for NULL and for a column that is not there.
+    @usableFromInline
+    func field(_ column: Int) -> (bytes: UnsafeRawBufferPointer, type: UInt32)? {
+        let column = Int32(column)
+        guard column < PQnfields(result.pointer), PQgetisnull(result.pointer, index, column) == 0 else { return nil }
+        let bytes = UnsafeRawBufferPointer(
+            start: PQgetvalue(result.pointer, index, column), count: Int(PQgetlength(result.pointer, index, column)))
+        return (bytes, PQftype(result.pointer, column))
     }
 
     /// Lends the bytes of a column that is not NULL, as the server sent them.
@@ -67,7 +74,8 @@ public struct PostgresRow: Sendable {
                 count: Int(PQgetlength(result.pointer, index, Int32(column)))))
     }
 
-    private func error(_ column: Int, _ type: Any.Type) -> PostgresDecodingError {
+    @usableFromInline
+    func error(_ column: Int, _ type: Any.Type) -> PostgresDecodingError {
         let name = PQfname(result.pointer, Int32(column)).map { String(cString: $0) } ?? "?"
         return PostgresDecodingError(column: name, expected: "\(type)", typeID: PQftype(result.pointer, Int32(column)))
     }

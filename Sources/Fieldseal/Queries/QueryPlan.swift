@@ -74,33 +74,6 @@ struct QueryPlan {
     }
 }
 
-/// What the columns of a result are.
-public struct RowShape: Sendable {
-    /// One value of each row.
-    public struct Column: Sendable {
-        /// Its name in an answer.
-        public let name: String
-        /// What it is a value of; nil for an aggregate or a part of a date.
-        public let attribute: AttributeDefinition?
-        public let type: AttributeType
-        /// The column of the result; nil where nothing is read, because the value is sealed.
-        let index: Int?
-        /// Whether the client chose the name, or it belongs to another entity than the rows.
-        public let isRenamed: Bool
-        /// Whether the value is for the service itself.
-        public var isHidden = false
-    }
-
-    public let entity: EntityDefinition
-    public let columns: [Column]
-    /// Whether a row is a record, whose id and version are the first two columns.
-    public let hasRecords: Bool
-    /// Whether the id and the version are given although nobody asked for them.
-    public var isIdentified = true
-    /// Columns with ids of joined records, which only paging needs.
-    var idColumns: Set<Int> = []
-}
-
 /// Writes SELECT statements for a query.
 struct SelectWriter {
     let query: RecordQuery
@@ -158,9 +131,8 @@ struct SelectWriter {
         }
         var conditions = condition
         if let after = query.after { conditions.append(try self.after(after, keys)) }
-        var shape = RowShape(entity: main.entity, columns: columns, hasRecords: true)
-        shape.idColumns = ids
-        shape.isIdentified = query.identifiesRecords
+        let shape = RowShape(
+            entity: main.entity, columns: columns, hasRecords: true, isIdentified: query.identifiesRecords, idColumns: ids)
         let order = keys.map { "\($0.expression) \($0.isDescending ? "DESC NULLS LAST" : "NULLS FIRST")" }
         let sorting = keys.count == 1 ? keys[0].expression : order.joined(separator: ", ")
         if let (name, rows) = query.limitPerReference {
@@ -193,7 +165,7 @@ struct SelectWriter {
 
     private mutating func outputs(_ expressions: inout [String]) throws(FieldsealError) -> [RowShape.Column] {
         var columns: [RowShape.Column] = []
-        func add(_ resolved: QueryScope.Resolved, _ name: String?) {
+        func add(_ resolved: QueryScope.Resolved, _ name: String?, isHidden: Bool = false) {
             let attribute = resolved.attribute
             let index = attribute.isEncrypted ? nil : expressions.count
             if index != nil { expressions.append(attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.sql) }
@@ -201,12 +173,11 @@ struct SelectWriter {
             columns.append(
                 .init(
                     name: name ?? attribute.propertyName, attribute: attribute, type: attribute.type, index: index,
-                    isRenamed: name != nil || isOther))
+                    isRenamed: name != nil || isOther, isHidden: isHidden))
         }
         for output in query.outputs {
             guard case .column(let column) = output.value else { continue }
-            add(try scope.resolveReadable(column, &statement), output.name)
-            columns[columns.count - 1].isHidden = output.isHidden
+            add(try scope.resolveReadable(column, &statement), output.name, isHidden: output.isHidden)
         }
         if query.outputs.allSatisfy(\.isHidden) {
             for attribute in scope.main.entity.attributes where attribute.validFor.contains(.read) || attribute.isEncrypted {

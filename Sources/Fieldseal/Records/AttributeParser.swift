@@ -4,6 +4,9 @@ import Foundation
 struct AttributeParser {
     let attribute: AttributeDefinition
 
+    /// 1753-01-01, as in Dataverse: before the calendars of all readers agree, nothing is kept.
+    private static let earliestDate = Date(timeIntervalSince1970: -6_847_804_800)
+
     init(_ attribute: AttributeDefinition) {
         self.attribute = attribute
     }
@@ -33,7 +36,12 @@ struct AttributeParser {
         case (.decimal, .integer(let number)): return .decimal(String(number))
         case (.decimal, .number(let text)): return .decimal(text)
         case (.dateTime, .string(let text)):
-            if let date = ISO8601.date(text) { return .date(date) }
+            if let date = ISO8601.date(text) {
+                guard date >= Self.earliestDate else {
+                    throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes dates from 1753-01-01 on.")
+                }
+                return .date(date)
+            }
         case (.uniqueIdentifier, .string(let text)), (.lookup, .string(let text)), (.owner, .string(let text)):
             if let id = UUID(uuidString: text) { return .id(id) }
         case (.image, .string(let text)):

@@ -14,7 +14,16 @@ public enum ISO8601 {
 
     /// Writes a date in UTC, to the second, as Dataverse does.
     public static func text(_ date: Date) -> String {
-        var seconds = Int64(date.timeIntervalSince1970.rounded(.down))
+        var output: [UInt8] = []
+        output.append(date)
+        return String(decoding: output, as: UTF8.self)
+    }
+}
+
+extension [UInt8] {
+    /// Appends a date in UTC, to the second (RFC 3339 section 5.6), as Dataverse does.
+    public mutating func append(_ date: Date) {
+        var seconds = Int(date.timeIntervalSince1970.rounded(.down))
         let days = (seconds >= 0 ? seconds : seconds - 86_399) / 86_400
         seconds -= days * 86_400
         // Days to a civil date, in eras of 400 years that begin in March.
@@ -27,11 +36,21 @@ public enum ISO8601 {
         let month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
         let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
         let day = dayOfYear - (153 * monthFromMarch + 2) / 5 + 1
-        func padded(_ number: Int64, _ width: Int) -> String {
-            let digits = String(number)
-            return String(repeating: "0", count: max(0, width - digits.count)) + digits
+        if year >= 0, year < 1_000 {
+            append(contentsOf: repeatElement(UInt8(ascii: "0"), count: year < 10 ? 3 : year < 100 ? 2 : 1))
         }
-        return "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))T"
-            + "\(padded(seconds / 3_600, 2)):\(padded(seconds / 60 % 60, 2)):\(padded(seconds % 60, 2))Z"
+        appendDecimal(year)
+        appendTwoDigits(month, after: "-")
+        appendTwoDigits(day, after: "-")
+        appendTwoDigits(seconds / 3_600, after: "T")
+        appendTwoDigits(seconds / 60 % 60, after: ":")
+        appendTwoDigits(seconds % 60, after: ":")
+        append(UInt8(ascii: "Z"))
+    }
+
+    private mutating func appendTwoDigits(_ number: Int, after separator: Unicode.Scalar) {
+        append(UInt8(ascii: separator))
+        append(UInt8(ascii: "0") + UInt8(number / 10))
+        append(UInt8(ascii: "0") + UInt8(number % 10))
     }
 }

@@ -8,20 +8,20 @@ extension Record {
             output.append(contentsOf: "null".utf8)
             return
         }
-        switch column.type {
-        case .string, .memo, .entityName: row.withBytes(index) { JSONValue.write($0, to: &output) }
-        case .decimal: row.withBytes(index) { output.append(contentsOf: $0) }
+        switch column.form {
+        case .text: row.withBytes(index) { JSONValue.write($0, to: &output) }
+        case .number: row.withBytes(index) { output.append(contentsOf: $0) }
         case .boolean: output.append(contentsOf: (try row.decode(index, as: Bool.self) ? "true" : "false").utf8)
-        case .integer, .bigInt, .picklist, .state, .status: output.appendDecimal(try row.decode(index, as: Int.self))
-        case .lookup, .owner, .uniqueIdentifier:
+        case .integer: output.appendDecimal(try row.decode(index, as: Int.self))
+        case .id:
             output.append(UInt8(ascii: "\""))
             output.append(try row.decode(index, as: UUID.self))
             output.append(UInt8(ascii: "\""))
-        case .dateTime:
+        case .moment:
             output.append(UInt8(ascii: "\""))
-            output.append(contentsOf: ISO8601.text(try row.decode(index, as: Date.self)).utf8)
+            output.append(try row.decode(index, as: Date.self))
             output.append(UInt8(ascii: "\""))
-        case .image:
+        case .bytes:
             let bytes = try row.decode(index, as: PostgresBytes.self).bytes
             JSONValue.write(Data(bytes).base64EncodedString(), to: &output)
         }
@@ -31,19 +31,33 @@ extension Record {
 extension [UInt8] {
     /// Appends an id in lower-case hexadecimal with hyphens (RFC 9562 section 4).
     public mutating func append(_ id: UUID) {
-        Swift.withUnsafeBytes(of: id.uuid) { bytes in
-            for (index, byte) in bytes.enumerated() {
-                if index == 4 || index == 6 || index == 8 || index == 10 { append(UInt8(ascii: "-")) }
-                append(Self.digits[Int(byte >> 4)])
-                append(Self.digits[Int(byte & 15)])
+        func digit(_ value: UInt8) -> UInt8 { value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") - 10 + value }
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 36) { text in
+            var end = 0
+            func put(_ byte: UInt8) {
+                text.initializeElement(at: end, to: byte)
+                end += 1
             }
+            Swift.withUnsafeBytes(of: id.uuid) { bytes in
+                for (index, byte) in bytes.enumerated() {
+                    if index == 4 || index == 6 || index == 8 || index == 10 { put(UInt8(ascii: "-")) }
+                    put(digit(byte >> 4))
+                    put(digit(byte & 15))
+                }
+            }
+            append(contentsOf: text)
         }
     }
 
     /// Appends an integer in decimal.
     public mutating func appendDecimal(_ number: Int) {
-        if number >= 0, number < 10 { append(48 + UInt8(number)) } else { append(contentsOf: String(number).utf8) }
+        if number < 0 { append(UInt8(ascii: "-")) }
+        let number = number.magnitude
+        var power: UInt = 1
+        while number / power >= 10 { power *= 10 }
+        while power > 0 {
+            append(UInt8(ascii: "0") + UInt8(number / power % 10))
+            power /= 10
+        }
     }
-
-    private static let digits = Array("0123456789abcdef".utf8)
 }

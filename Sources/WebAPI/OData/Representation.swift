@@ -49,14 +49,18 @@ struct Representation: Sendable {
 struct RecordWriter {
     private(set) var output: [UInt8] = []
     private let representation: Representation
-    private var keys: [Int: [[UInt8]]] = [:]
+    private let isAnnotated: Bool
 
     private static let formatted = "OData.Community.Display.V1.FormattedValue"
     private static let lookupEntity = "Microsoft.Dynamics.CRM.lookuplogicalname"
     private static let lookupProperty = "Microsoft.Dynamics.CRM.associatednavigationproperty"
 
+    private static let tagStart = Array(#""@odata.etag":"W/\""#.utf8)
+    private static let tagEnd = Array(#"\"""#.utf8)
+
     init(_ representation: Representation) {
         self.representation = representation
+        isAnnotated = !representation.preferences.annotations.isEmpty
     }
 
     mutating func open(_ first: JSONValue.Member) {
@@ -75,8 +79,20 @@ struct RecordWriter {
         value.write(to: &output)
     }
 
-    private mutating func key(_ name: String) {
+    private mutating func separate() {
         if output.last != UInt8(ascii: "{") { output.append(UInt8(ascii: ",")) }
+    }
+
+    /// The entity tag, as ``Record/etag`` says it.
+    private mutating func tag(_ record: Record) {
+        separate()
+        output.append(contentsOf: Self.tagStart)
+        output.appendDecimal(Int(record.versionNumber))
+        output.append(contentsOf: Self.tagEnd)
+    }
+
+    private mutating func key(_ name: String) {
+        separate()
         JSONValue.write(name, to: &output)
         output.append(UInt8(ascii: ":"))
     }
@@ -87,8 +103,13 @@ struct RecordWriter {
         for (index, record) in records.enumerated() {
             if index > 0 { output.append(UInt8(ascii: ",")) }
             output.append(UInt8(ascii: "{"))
+            let start = output.count
             try members(record, expanded)
             output.append(UInt8(ascii: "}"))
+            guard index == 0 else { continue }
+            // As if all were a little longer than the first; less than doubling would be done by appending.
+            let expected = start + (output.count - start) * records.count * 9 / 8
+            if expected > 2 * output.capacity { output.reserveCapacity(expected) }
         }
         output.append(UInt8(ascii: "]"))
     }
@@ -97,17 +118,14 @@ struct RecordWriter {
     mutating func members(_ record: Record, _ expanded: [ExpandedProperty]) throws {
         let shape = record.shape
         let isIdentified = shape.hasRecords && shape.isIdentified
-        if isIdentified { member("@odata.etag", .string(record.etag)) }
-        var hasID = !isIdentified
+        if isIdentified { tag(record) }
         for column in shape.columns where !column.isHidden {
-            if column.attribute?.logicalName == shape.entity.primaryID, !column.isRenamed { hasID = true }
-            if !representation.preferences.annotations.isEmpty { try annotations(column, record) }
-            if output.last != UInt8(ascii: "{") { output.append(UInt8(ascii: ",")) }
-            JSONValue.write(column.name, to: &output)
-            output.append(UInt8(ascii: ":"))
+            if isAnnotated { try annotations(column, record) }
+            separate()
+            output.append(contentsOf: column.key)
             try record.writeJSON(column, to: &output)
         }
-        if !hasID { member(shape.entity.primaryID, .string(record.id.text)) }
+        if isIdentified, !shape.givesID { member(shape.entity.primaryID, .string(record.id.text)) }
         for property in expanded {
             let (records, inner) = try property.records(of: record)
             if property.isCollection {

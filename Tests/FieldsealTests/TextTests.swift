@@ -1,0 +1,45 @@
+import Fieldseal
+import Foundation
+import Testing
+
+/// What the service writes by hand, against what Foundation and the standard library write.
+@Suite("Values as text")
+struct TextTests {
+    @Test(
+        "Dates are written as RFC 3339 says", arguments: [0, 3_600, 86_400 * 59, 86_400 * 60] + (0..<400).map { $0 * 150_000_017 })
+    func date(_ seconds: Int) throws {
+        // From the year 1600 on, across leap days of each kind, in steps of less than five years.
+        let date = Date(timeIntervalSince1970: Double(seconds - 11_676_096_000))
+        #expect(ISO8601.text(date) == date.formatted(.iso8601))
+        #expect(ISO8601.date(ISO8601.text(date)) == date)
+    }
+
+    @Test("Years have four digits at least")
+    func years() {
+        #expect(ISO8601.text(Date(timeIntervalSince1970: -62_135_596_800)) == "0001-01-01T00:00:00Z")
+        #expect(ISO8601.text(Date(timeIntervalSince1970: -58_979_923_200)) == "0101-01-01T00:00:00Z")
+        #expect(ISO8601.text(Date(timeIntervalSince1970: 253_402_300_800)) == "10000-01-01T00:00:00Z")
+    }
+
+    @Test("Fractions of a second are cut off, before 1970 too")
+    func fraction() {
+        #expect(ISO8601.text(Date(timeIntervalSince1970: 0.999)) == "1970-01-01T00:00:00Z")
+        #expect(ISO8601.text(Date(timeIntervalSince1970: -0.001)) == "1969-12-31T23:59:59Z")
+    }
+
+    @Test("Integers are written in decimal", arguments: [0, 1, 9, 10, 99, 100, -1, -10, 1_234_567_890, .max, .min])
+    func integer(_ number: Int) {
+        var output: [UInt8] = []
+        output.appendDecimal(number)
+        #expect(String(decoding: output, as: UTF8.self) == String(number))
+    }
+
+    @Test("Ids are written in lower case with hyphens")
+    func id() throws {
+        for text in ["00000000-0000-0000-0000-000000000000", "0123abcd-89ef-4567-8a9b-fedcba987654"] {
+            var output = Array("x".utf8)
+            output.append(try #require(UUID(uuidString: text)))
+            #expect(String(decoding: output, as: UTF8.self) == "x\(text)")
+        }
+    }
+}
