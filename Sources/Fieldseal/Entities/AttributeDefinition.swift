@@ -1,7 +1,7 @@
 import PostgresClient
 
 /// One attribute of an entity.
-public struct AttributeDefinition: Sendable {
+public final class AttributeDefinition: Sendable {
     /// What a client may do with it.
     public struct Uses: OptionSet, Sendable {
         public let rawValue: UInt8

@@ -1,7 +1,7 @@
 import PostgresClient
 
 /// What an entity is: its names, its attributes, and which of them are encrypted.
-public struct EntityDefinition: Sendable {
+public final class EntityDefinition: Sendable {
     /// What may be asked of an entity's records.
     public enum Message: String, Sendable, CaseIterable {
         case create, retrieve, retrieveMultiple, update, delete

@@ -43,7 +43,7 @@ struct AttributeParser {
                 return .date(date)
             }
         case (.uniqueIdentifier, .string(let text)), (.lookup, .string(let text)), (.owner, .string(let text)):
-            if let id = UUID(uuidString: text) { return .id(id) }
+            if let id = UUID(text: text) { return .id(id) }
         case (.image, .string(let text)):
             if let bytes = Data(base64Encoded: text) { return .bytes(Array(bytes)) }
         default: break

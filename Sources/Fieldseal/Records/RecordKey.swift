@@ -5,7 +5,7 @@ extension RecordKey {
     ///
     /// - Throws: ``FieldsealError`` `.badRequest` for anything else.
     public init(_ text: some StringProtocol, of entity: EntityDefinition) throws(FieldsealError) {
-        if let id = UUID(uuidString: String(text)) {
+        if let id = UUID(text: text) {
             self = .id(id)
             return
         }
@@ -20,7 +20,7 @@ extension RecordKey {
             values.append((pair[0].trimmingCharacters(in: .whitespaces).lowercased(), value))
         }
         if values.count == 1, values[0].name == entity.primaryID, case .text(let text) = values[0].value,
-            let id = UUID(uuidString: text)
+            let id = UUID(text: text)
         {
             self = .id(id)
         } else {
@@ -51,7 +51,7 @@ extension RecordKey {
         if text == "null" { return .null }
         if text == "true" || text == "false" { return .bool(text == "true") }
         if AttributeType.isDecimal(text) { return .number(text) }
-        return UUID(uuidString: text).map { .text($0.text) }
+        return UUID(text: text).map { .text($0.text) }
     }
 
     /// The values as members of a new record.

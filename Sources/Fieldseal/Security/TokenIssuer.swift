@@ -70,7 +70,8 @@ public final class TokenIssuer: Sendable {
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for a token that is malformed, forged, expired, or another's.
     public func verify(_ token: String, for organization: String) async throws -> UUID {
-        let digest = SHA256.hash(data: Data(token.utf8))
+        var token = token
+        let digest = token.withUTF8 { SHA256.hash(data: $0) }
         if let known = verified.withLock({ $0[digest] }), known.organization == organization, known.expiresOn > Date(),
             keys.withLock({ $0.publicKeys[known.kid] != nil })
         {

@@ -115,18 +115,19 @@ enum ODataPath: Sendable {
         let parts = path.utf8.split { byte in
             if byte == UInt8(ascii: "'") { isQuoted.toggle() }
             return byte == UInt8(ascii: "/") && !isQuoted
-        }.map { Substring($0) }
+        }
         var segments: [Segment] = []
         for part in parts {
-            guard let text = part.percentDecoded() else {
+            guard let text = Substring(part).percentDecoded() else {
                 throw FieldsealError(.badRequest, "The URL is not properly percent-encoded.")
             }
             guard let open = text.utf8.firstIndex(of: UInt8(ascii: "(")) else {
                 segments.append(Segment(name: text, key: nil))
                 continue
             }
-            guard text.hasSuffix(")") else { throw FieldsealError(.badRequest, "A key has no closing parenthesis.") }
-            segments.append(Segment(name: String(text[..<open]), key: String(text[text.utf8.index(after: open)...].dropLast())))
+            guard text.utf8.last == UInt8(ascii: ")") else { throw FieldsealError(.badRequest, "A key has no closing parenthesis.") }
+            let key = text.utf8[text.utf8.index(after: open)...].dropLast()
+            segments.append(Segment(name: String(text[..<open]), key: String(Substring(key))))
         }
         return segments
     }
