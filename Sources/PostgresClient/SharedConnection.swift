@@ -1,5 +1,6 @@
 import Dispatch
 public import Foundation
+import Glibc
 import Synchronization
 
 /// One connection that carries short statements of many callers: what they ask for while it is busy goes out together, in the
@@ -225,6 +226,7 @@ extension PostgresError {
 extension PostgresConnection {
     /// Serves who waits, until the connection breaks or is to be closed.
     fileprivate func serve(_ callers: SharedConnection) {
+        waitForItsTurn()
         while let batch = callers.next() {
             // The server may have hung up while nobody asked, and the outcome of a write must not be in doubt for that.
             guard batch.transactions.isEmpty || isIdle else {
@@ -235,6 +237,17 @@ extension PostgresConnection {
             if !isReady { return }
         }
     }
+
+    /// Lets this thread run when others pause, instead of interrupting them as soon as it has something to do: under load that
+    /// would be for each answer, and with fewer callers in each round trip.
+    private func waitForItsTurn() {
+        var parameters = sched_param(sched_priority: 0)
+        // Where that is not allowed it is slower, and nothing else.
+        sched_setscheduler(0, Self.batchPolicy, &parameters)
+    }
+
+    /// `SCHED_BATCH` of sched(7), a macro that is not imported.
+    private static let batchPolicy: Int32 = 3
 
     private func carry(_ batch: Batch, for callers: SharedConnection) {
         let lookups = MergedLookups(batch.lookups)

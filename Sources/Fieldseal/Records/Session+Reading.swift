@@ -156,7 +156,7 @@ private struct RetrieveShape: Hashable {
 }
 
 /// A query that was planned, with those of its expansions, which need the records above them.
-private struct Reading: Sendable {
+private final class Reading: Sendable {
     private let plan: QueryPlan
     private let query: RecordQuery
     private let entity: EntityDefinition

@@ -125,7 +125,9 @@ enum ODataPath: Sendable {
                 segments.append(Segment(name: text, key: nil))
                 continue
             }
-            guard text.utf8.last == UInt8(ascii: ")") else { throw FieldsealError(.badRequest, "A key has no closing parenthesis.") }
+            guard text.utf8.last == UInt8(ascii: ")") else {
+                throw FieldsealError(.badRequest, "A key has no closing parenthesis.")
+            }
             let key = text.utf8[text.utf8.index(after: open)...].dropLast()
             segments.append(Segment(name: String(text[..<open]), key: String(Substring(key))))
         }
