@@ -21,17 +21,19 @@ extension DataAPI {
     }
 
     func entity(_ entity: EntityDefinition, _ key: RecordKey, _ request: APIRequest) async throws -> APIAnswer {
-        try require(
-            request.method, of: [.get] + (entity.has(.update) ? [.patch, .put] : []) + (entity.has(.delete) ? [.delete] : []))
+        if request.method != .get {
+            try require(
+                request.method, of: [.get] + (entity.has(.update) ? [.patch, .put] : []) + (entity.has(.delete) ? [.delete] : []))
+        }
         let query = try ODataQuery.ofRecord(request.query, of: entity)
         switch request.method {
         case .get:
             let page = try await retrieve(entity, key, query, request)
             guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
-            if request.headers[.ifNoneMatch] == record.etag {
-                return APIAnswer(status: .notModified, headers: [.eTag: record.etag], body: [])
-            }
             let headers: HTTPFields = [.eTag: record.etag]
+            if let known = request.headers[.ifNoneMatch], known == record.etag {
+                return APIAnswer(status: .notModified, headers: headers, body: [])
+            }
             return APIAnswer.json(try representation(request).record(page), headers: headers.applying(request.preferences.applied))
         case .patch, .put:
             let write = RecordWrite.upsert(entity, key, try request.members(), try request.condition())

@@ -9,7 +9,8 @@ struct Preferences: Sendable {
     private(set) var includesInnerErrors = false
 
     init(_ header: String?) {
-        for part in Self.parts(header ?? "") {
+        guard let header else { return }
+        for part in Self.parts(header) {
             let pair = part.split(separator: "=", maxSplits: 1)
             let name = pair.first.map { $0.filter { $0 != " " }.lowercased() } ?? ""
             let value = pair.count > 1 ? pair[1].filter { $0 != "\"" && $0 != " " } : ""
