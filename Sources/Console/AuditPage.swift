@@ -8,7 +8,7 @@ extension Console {
     @Sendable func audit(_ visit: Visit) async throws -> Reply {
         let session = try visit.session()
         let table = visit.query("table").flatMap { name in Self.sets.first { $0.logicalName == name } }
-        let id = visit.query("id").flatMap(UUID.init(uuidString:))
+        let id = visit.query("id").flatMap(UUID.init(text:))
         let page = max(0, min(Int(visit.query("page") ?? "") ?? 0, 10_000))
         var query = RecordQuery()
         let names = ["createdon", "operation", "objectid", "objecttypecode", "useridname", "databaserole", "changedata"]

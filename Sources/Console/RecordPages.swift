@@ -151,7 +151,7 @@ extension Console {
     }
 
     private func read(_ visit: Visit, _ entity: EntityDefinition) async throws -> (Record, Set<String>) {
-        guard let id = visit.parameter("id").flatMap(UUID.init(uuidString:)) else { throw FieldsealError.noSuchRecord(entity) }
+        guard let id = visit.parameter("id").flatMap(UUID.init(text:)) else { throw FieldsealError.noSuchRecord(entity) }
         let session = try visit.session()
         let page = try await session.retrieve(entity, .id(id))
         guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
@@ -304,7 +304,7 @@ extension Console {
 
     @Sendable func delete(_ visit: Visit) async throws -> Reply {
         let entity = try entity(visit)
-        guard let id = visit.parameter("id").flatMap(UUID.init(uuidString:)) else { throw FieldsealError.noSuchRecord(entity) }
+        guard let id = visit.parameter("id").flatMap(UUID.init(text:)) else { throw FieldsealError.noSuchRecord(entity) }
         let version = Int64(visit.form["version"] ?? "") ?? 0
         try await visit.session().write(.delete(entity, .id(id), .version(version)))
         return .redirect("\(visit.root)/records/\(entity.entitySetName)?done=deleted")

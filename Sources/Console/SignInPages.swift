@@ -30,7 +30,7 @@ extension Console {
 
     /// Sends the browser to a provider.
     @Sendable func signInElsewhere(_ visit: Visit) async throws -> Reply {
-        guard let organization = visit.organizationRecord, let issuer = UUID(uuidString: visit.parameter("issuer") ?? "") else {
+        guard let organization = visit.organizationRecord, let issuer = UUID(text: visit.parameter("issuer") ?? "") else {
             throw FieldsealError(.noResource, "There is nothing at this address.")
         }
         let (url, cookie) = try await openID.begin(

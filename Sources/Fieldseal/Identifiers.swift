@@ -22,7 +22,9 @@ extension UUID {
         return UUID(uuid: id)
     }
 
-    /// Reads 32 hexadecimal digits with hyphens, in either case, as `init(uuidString:)` does in ten times the time.
+    /// Reads 32 hexadecimal digits with hyphens, in either case, and nothing else.
+    ///
+    /// Foundation's initializer takes a sign or a space for a digit, and reads some other id then.
     public init?(text: some StringProtocol) {
         var id: (UInt64, UInt64) = (0, 0)
         var position = 0

@@ -35,11 +35,34 @@ struct TextTests {
     }
 
     @Test("Ids are written in lower case with hyphens")
-    func id() throws {
+    func writingIDs() throws {
         for text in ["00000000-0000-0000-0000-000000000000", "0123abcd-89ef-4567-8a9b-fedcba987654"] {
             var output = Array("x".utf8)
             output.append(try #require(UUID(uuidString: text)))
             #expect(String(decoding: output, as: UTF8.self) == "x\(text)")
         }
     }
+
+    @Test("Ids are read in either case")
+    func readingIDs() {
+        for text in [id, id.lowercased(), id.uppercased()] { #expect(UUID(text: text)?.text == id.lowercased()) }
+    }
+
+    @Test("What is no id is not read as one", arguments: noIDs)
+    func notReading(_ text: String) {
+        #expect(UUID(text: text) == nil)
+    }
 }
+
+private let id = "0123ABCD-89ef-4567-8a9b-fedcba987654"
+
+/// With a character replaced at each position, with one less, with one more, and others.
+private let noIDs: [String] = {
+    let replaced = id.indices.flatMap { index in
+        ["-", "+", "g", " ", "é", "\0"].filter { $0 != String(id[index]) }.map {
+            id.replacingCharacters(in: index...index, with: $0)
+        }
+    }
+    let shorter = id.indices.map { id.replacingCharacters(in: $0...$0, with: "") }
+    return replaced + shorter + ["", id + "0", "{\(id)}", id.filter { $0 != "-" }]
+}()

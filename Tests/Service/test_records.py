@@ -207,6 +207,7 @@ def test_a_value_that_is_too_long_is_refused_by_utf16_units(service):
         ("mailboxes?$skiptoken=x", 400, "0x80060888"), ("mailboxes?$nosuch=1", 400, "0x80060888"),
         (f"mailboxes({uuid.UUID(int=0)})/name", 404, "0x80040217"), ("mailboxes?$filter=name is 'x'", 400, "0x80060888"),
         ("mailboxes(1';DROP TABLE mailbox;--)", 400, "0x8005F100"),
+        ("mailboxes(-123abcd-89ef-4567-8a9b-fedcba987654)", 400, "0x8005F100"), ("mailboxes(%20123abcd-89ef-4567-8a9b-fedcba987654)", 400, "0x8005F100"),
     ],
 )
 def test_a_bad_address_is_refused(service, path, status, code):

@@ -72,7 +72,7 @@ public struct ExportManifest: Sendable, Equatable {
         }
         guard try text("format") == Self.format else { throw Self.malformed }
         organization = try text("organization")
-        guard Organization.isName(organization), let id = UUID(uuidString: try text("organizationId")) else { throw Self.malformed }
+        guard Organization.isName(organization), let id = UUID(text: try text("organizationId")) else { throw Self.malformed }
         organizationID = id
         schema = try text("schema")
         // It is written into statements.

@@ -49,7 +49,7 @@ extension AttributeType {
         case (.decimal, .number(let text)), (.decimal, .text(let text)): Self.isDecimal(text) ? .decimal(text) : nil
         case (.date, .text(let text)): ISO8601.date(text).map(AttributeValue.date)
         case (.id, .text(let text)):
-            UUID(uuidString: text.hasPrefix("{") && text.hasSuffix("}") ? String(text.dropFirst().dropLast()) : text)
+            UUID(text: text.hasPrefix("{") && text.hasSuffix("}") ? String(text.dropFirst().dropLast()) : text)
                 .map(AttributeValue.id)
         default: nil
         }

@@ -371,7 +371,7 @@ extension AttributeType.Kind {
         case .decimal: AttributeType.isDecimal(text)
         case .date:
             text.count < 40 && text.wholeMatch(of: /\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d){0,2}/) != nil
-        case .id: UUID(uuidString: text) != nil
+        case .id: UUID(text: text) != nil
         case .bytes: false
         }
     }

@@ -44,7 +44,7 @@ public struct OpenIDSignIn: Sendable {
 
         init?(_ cookie: String) {
             let parts = cookie.split(separator: ".", maxSplits: 4, omittingEmptySubsequences: false).map(String.init)
-            guard parts.count == 5, let issuer = UUID(uuidString: parts[1]), let time = Int(parts[2]) else { return nil }
+            guard parts.count == 5, let issuer = UUID(text: parts[1]), let time = Int(parts[2]) else { return nil }
             self.init(token: parts[0], issuer: issuer, time: time, isFresh: parts[3] == "1", then: parts[4])
         }
     }

@@ -92,7 +92,7 @@ public final class TokenIssuer: Sendable {
             throw Self.refused("is expired or not valid")
         }
         guard claims.iss == issuer(organization), claims.aud == audience(organization),
-            let client = UUID(uuidString: claims.appid)
+            let client = UUID(text: claims.appid)
         else { throw Self.refused("is for another organization") }
         verified.withLock { tokens in
             if tokens.count >= Self.verifiedLimit { tokens.removeAll() }

@@ -157,7 +157,7 @@ struct Dev: AsyncParsableCommand {
         let marker = home.file("samples-created")
         guard !FileManager.default.fileExists(atPath: marker) else { return }
         func session(_ name: String) async throws -> Session {
-            guard let id = file.clients[name].flatMap({ UUID(uuidString: $0.clientId) }) else {
+            guard let id = file.clients[name].flatMap({ UUID(text: $0.clientId) }) else {
                 throw DevelopmentError.cannotWrite("dev.json")
             }
             return try await Session.begin(

@@ -95,7 +95,7 @@ struct RouterCommand: AsyncParsableCommand {
             var configuration: RouterConfiguration
             if let service {
                 guard service.hasPrefix("https://") else { throw ValidationError("--service takes an https address.") }
-                guard let clientID, UUID(uuidString: clientID) != nil else {
+                guard let clientID, UUID(text: clientID) != nil else {
                     throw ValidationError("--client-id takes the id that `fieldseal client add --role \"Email Router\"` printed.")
                 }
                 let secret = try SecretInput.read(prompt: "Client secret", file: secretFile)

@@ -100,7 +100,7 @@ private struct BatchRun {
         switch (try ODataPath(Substring(request.path)), request.method) {
         case (.entitySet(let entity), .post):
             let members = try request.members()
-            let named = members.first { $0.name.lowercased() == entity.primaryID }?.value.string.flatMap { UUID(uuidString: $0) }
+            let named = members.first { $0.name.lowercased() == entity.primaryID }?.value.string.flatMap { UUID(text: $0) }
             // Chosen now, so that later requests of the set can refer to it.
             let id = named ?? UUID()
             return (.create(entity, id: id, members), entity, "\(api.serviceRoot)/\(entity.entitySetName)(\(id.text))")

@@ -160,7 +160,7 @@ struct FilterParser {
         default: break
         }
         guard let first = word.unicodeScalars.first else { return nil }
-        if UUID(uuidString: word) != nil { return .text(word) }
+        if UUID(text: word) != nil { return .text(word) }
         guard ("0"..."9").contains(first) || first == "-" || first == "{" || first == "." else { return nil }
         if word.wholeMatch(of: /-?\d+(\.\d+)?([eE][+-]?\d+)?/) != nil { return .number(word) }
         return .text(word)

@@ -70,7 +70,7 @@ extension DataAPI {
             return key
         }
         guard let text = members.first(where: { $0.name.lowercased() == entity.primaryID })?.value.string,
-            let id = UUID(uuidString: text)
+            let id = UUID(text: text)
         else {
             throw FieldsealError(.payloadDoesNotFit, "A target has neither \(entity.primaryID) nor @odata.id.")
         }

@@ -10,7 +10,7 @@ extension DataAPI {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
         func id(_ name: String) throws(FieldsealError) -> UUID {
-            guard let id = body[name]?.string.flatMap(UUID.init(uuidString:)) else { throw Self.missing(name, "an id") }
+            guard let id = body[name]?.string.flatMap(UUID.init(text:)) else { throw Self.missing(name, "an id") }
             return id
         }
         guard let host = body["HostId"]?.string, (1...160).contains(host.utf8.count) else {
@@ -68,7 +68,7 @@ extension DataAPI {
         }
         var reports: [SendingReport] = []
         for value in values {
-            guard let email = value["EmailId"]?.string.flatMap(UUID.init(uuidString:)),
+            guard let email = value["EmailId"]?.string.flatMap(UUID.init(text:)),
                 let outcome = value["Outcome"]?.string.flatMap(SendingOutcome.init)
             else { throw missing("Reports", "EmailId, and Outcome: HandingOver, Sent, Temporary, Permanent or Unknown") }
             reports.append(
@@ -102,7 +102,7 @@ extension DataAPI {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
         let email = try Self.incoming(body)
-        let mailbox = body["MailboxId"]?.string.flatMap(UUID.init(uuidString:))
+        let mailbox = body["MailboxId"]?.string.flatMap(UUID.init(text:))
         let context = representation(request).context("Microsoft.Dynamics.CRM.\(name)Response")
         func answer(_ id: UUID?, _ verdict: IncomingVerdict) -> APIAnswer {
             var members = [

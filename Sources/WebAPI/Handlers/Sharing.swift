@@ -100,7 +100,7 @@ extension DataAPI {
         if case .object(let members)? = value {
             let type = value?["@odata.type"]?.string.map { String($0.drop { $0 == "#" }).strippingNamespace }
             for member in members {
-                guard let text = member.value.string, let id = UUID(uuidString: text) else { continue }
+                guard let text = member.value.string, let id = UUID(text: text) else { continue }
                 if let entity = EntityCatalog.all.first(where: {
                     $0.primaryID == member.name && (type == nil || type == $0.logicalName)
                 }) {

@@ -19,7 +19,7 @@ extension WebAPI {
         let (id, secret) = Self.basicCredentials(request) ?? (form["client_id"] ?? "", form["client_secret"] ?? "")
         let isRight: Bool
         do {
-            guard let client = UUID(uuidString: id) else { return Self.invalidClient }
+            guard let client = UUID(text: id) else { return Self.invalidClient }
             isRight = try await ClientRegistry(deployment)
                 .verify(
                     clientID: client, secret: secret, of: organization, address: context.peerAddress ?? "",
