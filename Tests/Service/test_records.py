@@ -173,6 +173,7 @@ BAD_BODIES = [
     (b'{"password@odata.bind":"/mailboxes(1)"}', 400, "0x80048D19"), (b'{"incomingemaildeliverymethod":"Queue"}', 400, "0x80048D19"),
     (b'{"incomingemaildeliverymethod":99}', 400, "0x80040203"), (b'{"postponesendinguntil":"tomorrow"}', 400, "0x80048D19"),
     (b'{"postponesendinguntil":"1752-12-31T23:59:59Z"}', 400, "0x80040203"),
+    (b'{"postponesendinguntil":"2026-02-30T00:00:00Z"}', 400, "0x80048D19"),
     (b'{"allowemailconnectortousecredentials":"yes"}', 400, "0x80048D19"), (b'{"name":null}', 400, "0x80040203"),
     (b'{"name":"a\\u0000b"}', 400, "0x80040203"), (b'{"mailboxid":"nonsense"}', 400, "0x80048D19"),
     (b'{"ispasswordset":true}', 400, "0x80048D19"), (b'{"ownerid":"00000000-0000-0000-0000-000000000000"}', 400, "0x80048D19"),

@@ -40,7 +40,8 @@ struct AttributeParser {
                 guard date >= Self.earliestDate else {
                     throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes dates from 1753-01-01 on.")
                 }
-                return .date(date)
+                // To the second, as it is read back.
+                return .date(Date(timeIntervalSince1970: date.timeIntervalSince1970.rounded(.down)))
             }
         case (.uniqueIdentifier, .string(let text)), (.lookup, .string(let text)), (.owner, .string(let text)):
             if let id = UUID(text: text) { return .id(id) }

@@ -2,14 +2,65 @@ public import Foundation
 
 /// Dates and times as OData 4.0 writes them (Edm.DateTimeOffset), which is RFC 3339.
 public enum ISO8601 {
-    /// Reads a date, or a date and time; without an offset it counts as UTC.
+    /// Reads a date, or a date and time with or without seconds and their fraction; without an offset it counts as UTC.
+    ///
+    /// Foundation's parser takes the 30th of February for the 2nd of March, 25 o'clock for the next day, and any text behind.
+    ///
+    /// - Returns: Nil for what is no moment of the calendar, years 1 to 9999.
     public static func date(_ text: String) -> Date? {
-        if let date = try? Date(text, strategy: .iso8601) { return date }
-        if let date = try? Date(text, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: true)) { return date }
-        guard !text.hasSuffix("Z"), text.count >= 10 else { return nil }
-        if text.count == 10 { return try? Date("\(text)T00:00:00Z", strategy: .iso8601) }
-        // A second look with "Z" appended can't repeat itself.
-        return date("\(text)Z")
+        var rest = Substring(text).utf8
+        func take(_ characters: String) -> Bool {
+            guard let first = rest.first, characters.utf8.contains(first) else { return false }
+            rest = rest.dropFirst()
+            return true
+        }
+        func number(_ width: Int, in range: ClosedRange<Int>) -> Int? {
+            let digits = rest.prefix(width)
+            guard digits.count == width, digits.allSatisfy({ (48...57).contains($0) }) else { return nil }
+            rest = rest.dropFirst(width)
+            let number = digits.reduce(0) { $0 * 10 + Int($1) - 48 }
+            return range.contains(number) ? number : nil
+        }
+        guard let year = number(4, in: 1...9_999), take("-"), let month = number(2, in: 1...12), take("-"),
+            let day = number(2, in: 1...days(of: month, year))
+        else { return nil }
+        let midnight = Double(days(until: day, month, year) * 86_400)
+        if rest.isEmpty { return Date(timeIntervalSince1970: midnight) }
+        guard take("Tt "), let hour = number(2, in: 0...23), take(":"), let minute = number(2, in: 0...59) else { return nil }
+        var seconds = Double(hour * 3_600 + minute * 60)
+        if take(":") {
+            guard let whole = number(2, in: 0...59) else { return nil }
+            seconds += Double(whole)
+            if take(".") {
+                let digits = rest.prefix { (48...57).contains($0) }
+                guard !digits.isEmpty, let fraction = Double("0.\(Substring(digits))") else { return nil }
+                rest = rest.dropFirst(digits.count)
+                seconds += fraction
+            }
+        }
+        if !rest.isEmpty, !take("Zz") {
+            let sign: Double = rest.first == UInt8(ascii: "-") ? 1 : -1
+            guard take("+-"), let hours = number(2, in: 0...23), take(":"), let minutes = number(2, in: 0...59) else { return nil }
+            seconds += sign * Double(hours * 3_600 + minutes * 60)
+        }
+        return rest.isEmpty ? Date(timeIntervalSince1970: midnight + seconds) : nil
+    }
+
+    private static func days(of month: Int, _ year: Int) -> Int {
+        switch month {
+        case 2: year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28
+        case 4, 6, 9, 11: 30
+        default: 31
+        }
+    }
+
+    /// Days from 1970-01-01 until a date, in eras of 400 years that begin in March.
+    private static func days(until day: Int, _ month: Int, _ year: Int) -> Int {
+        let year = month <= 2 ? year - 1 : year
+        let era = year / 400
+        let yearOfEra = year - era * 400
+        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
+        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
     }
 
     /// Writes a date in UTC, to the second, as Dataverse does.
