@@ -61,17 +61,17 @@ public struct PostgresRow: Sendable {
     func field(_ column: Int) -> (bytes: UnsafeRawBufferPointer, type: UInt32)? {
         let column = Int32(column)
         guard column < PQnfields(result.pointer), PQgetisnull(result.pointer, index, column) == 0 else { return nil }
-        let bytes = UnsafeRawBufferPointer(
+        return (bytes(column), PQftype(result.pointer, column))
+    }
+
+    private func bytes(_ column: Int32) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(
             start: PQgetvalue(result.pointer, index, column), count: Int(PQgetlength(result.pointer, index, column)))
-        return (bytes, PQftype(result.pointer, column))
     }
 
     /// Lends the bytes of a column that is not NULL, as the server sent them.
     public func withBytes<Result>(_ column: Int, _ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
-        try body(
-            UnsafeRawBufferPointer(
-                start: PQgetvalue(result.pointer, index, Int32(column)),
-                count: Int(PQgetlength(result.pointer, index, Int32(column)))))
+        try body(bytes(Int32(column)))
     }
 
     @usableFromInline

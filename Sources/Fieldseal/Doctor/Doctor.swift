@@ -386,7 +386,7 @@ public struct Doctor: Sendable {
                     "\(cell.address): \(cell.origin.map { "this is the cell of \($0)" } ?? cell.cause.rawValue)",
                     advice: "restore it from a backup, set the password again, or clear it")
             }
-        } catch let error as FieldsealError where [.keyRequired, .keySourceMissing].contains(error.code) {
+        } catch let error as FieldsealError where error.code.asksForKey {
             return []
         }
     }

@@ -51,8 +51,7 @@ extension Session {
     ) throws -> Released {
         try confirm(on: connection)
         try renewLease(mailbox, host, on: connection)
-        let state = try OrganizationState.read(organization.name, on: connection)
-        let key = try deployment.keyring.requiredKey(of: state)
+        let key = try currentKey(on: connection)
         let isOutgoing = direction == .outgoing
         let rows = try connection.query(
             """
@@ -121,13 +120,13 @@ extension Session {
                 .notImplemented,
                 "Credentials are retrieved by user or queue (0), from the profile (1), or not at all (4); no other way is there.")
         }
-        let password = try source.flatMap { try open($0, key, state.keyVersion, on: connection)?.secret }
+        let password = try source.flatMap { try open($0, key, on: connection)?.secret }
         guard source == nil || userName?.isEmpty == false && password != nil else {
             throw FieldsealError(
                 .profileNotAssociated, "There is no user name, or no password, to sign in with (\(source?.entity ?? "")).")
         }
         try SecurityEvent(
-            .credentialReleased, .succeeded, keyVersion: state.keyVersion,
+            .credentialReleased, .succeeded, keyVersion: key.version,
             details: "\(direction.rawValue), mailbox \(mailbox.text), from \(source?.entity ?? "none"), for \(server):\(port)"
         ).insert(for: organization, by: caller, under: deployment.kek, on: connection)
         return Released(
@@ -204,7 +203,7 @@ extension Session {
 
     private func current(_ source: MailTokens.Source, on connection: isolated PostgresConnection) throws -> SecretBytes {
         let key = try currentKey(on: connection)
-        guard let sealed = try open(source, key.key, key.version, on: connection)?.secret else {
+        guard let sealed = try open(source, key, on: connection)?.secret else {
             throw FieldsealError(.profileNotAssociated, "There is no password any more to sign in with (\(source.entity)).")
         }
         return sealed
@@ -227,7 +226,7 @@ extension Session {
             let key = try currentKey(on: connection)
             do {
                 return try connection.transaction {
-                    guard let there = try open(source, key.key, key.version, on: connection), there.secret.isEqual(to: old) else {
+                    guard let there = try open(source, key, on: connection), there.secret.isEqual(to: old) else {
                         return
                     }
                     let cell = try new.withBytes { bytes in
@@ -246,7 +245,7 @@ extension Session {
         }
     }
 
-    private func open(_ source: MailTokens.Source, _ key: DataKey, _ version: Int, on connection: isolated PostgresConnection)
+    private func open(_ source: MailTokens.Source, _ key: CurrentKey, on connection: isolated PostgresConnection)
         throws -> (
             cell: [UInt8], secret: SecretBytes
         )?
@@ -256,12 +255,12 @@ extension Session {
             """
             SELECT \(quoteIdentifier(source.attribute)) FROM \(organization.qualified(entity.cellTable))
              WHERE \(entity.idColumn) = $1 AND key_version = $2
-            """, [.uuid(source.record), .int32(Int32(version))])
+            """, [.uuid(source.record), .int32(Int32(key.version))])
         guard let row = rows.first, !row.isNull(0) else { return nil }
         let cell = try row.decode(0, as: PostgresBytes.self).bytes
         let address = CellAddress(
             organization: organization.id, record: source.record, attribute: entity.cellName(source.attribute))
-        return (cell, try key.open(cell, at: address))
+        return (cell, try key.key.open(cell, at: address))
     }
 }
 

@@ -41,6 +41,9 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case concurrentRequestsExceeded = "0x80072326"
     case notAUser = "0x80072560"
 
+    /// Whether the organization needs its key, in either of the two ways.
+    public var asksForKey: Bool { self == .keyRequired || self == .keySourceMissing }
+
     /// The status of an HTTP response with this code.
     public var httpStatus: Int {
         switch self {

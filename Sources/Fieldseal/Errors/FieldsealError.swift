@@ -29,6 +29,11 @@ extension FieldsealError {
         FieldsealError(.noResource, "There is no organization at this address.")
     }
 
+    /// `config` has an organization's key, under a key-encryption key that this server does not have.
+    ///
+    /// - Parameters:
+    ///   - id: That one's id.
+    ///   - given: The id of this server's.
     static func keyEncryptionKeyMissing(_ id: String, given: String) -> FieldsealError {
         FieldsealError(
             .keySourceMissing,

@@ -197,7 +197,7 @@ public struct JSONParser {
     private mutating func unit() throws(SyntaxError) -> UInt32 {
         var unit: UInt32 = 0
         for _ in 0..<4 {
-            guard let byte = next, let digit = Character(Unicode.Scalar(byte)).hexDigitValue else {
+            guard let byte = next, let digit = byte.hexDigitValue else {
                 throw error("expected four hexadecimal digits")
             }
             unit = unit << 4 | UInt32(digit)

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Fieldseal
 import Foundation
-import Logging
 
 /// The settings.
 struct Config: AsyncParsableCommand {

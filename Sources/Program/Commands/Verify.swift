@@ -24,7 +24,7 @@ struct Verify: AsyncParsableCommand {
                 bar.end()
                 failed = failed || !report.bad.isEmpty
                 options.report(report.json, report.text)
-            } catch let error as FieldsealError where [.keyRequired, .keySourceMissing].contains(error.code) {
+            } catch let error as FieldsealError where error.code.asksForKey {
                 failed = true
                 options.report(
                     ["organization": .string(name), "error": .string(error.message)], "\(name): \(error.message)")

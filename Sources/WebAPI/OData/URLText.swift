@@ -1,3 +1,5 @@
+import Fieldseal
+
 extension StringProtocol {
     /// The text with its percent-encoded bytes decoded (RFC 3986 section 2.1).
     ///
@@ -12,22 +14,13 @@ extension StringProtocol {
         while let byte = rest.next() {
             switch byte {
             case UInt8(ascii: "%"):
-                guard let high = rest.next().flatMap(Self.digit), let low = rest.next().flatMap(Self.digit) else { return nil }
+                guard let high = rest.next()?.hexDigitValue, let low = rest.next()?.hexDigitValue else { return nil }
                 bytes.append(high << 4 | low)
             case UInt8(ascii: "+") where isForm: bytes.append(UInt8(ascii: " "))
             default: bytes.append(byte)
             }
         }
         return String(validating: bytes, as: UTF8.self)
-    }
-
-    private static func digit(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - 48
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - 87
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - 55
-        default: nil
-        }
     }
 
     /// The text without spaces and tabs around it.

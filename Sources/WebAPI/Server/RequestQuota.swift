@@ -46,8 +46,11 @@ final class RequestQuota: Sendable {
             }
             usage.requests += 1
             usage.running += 1
-            if usages.count >= Self.clientLimit {
-                usages = usages.filter { $0.value.running > 0 || current($0.value).before + current($0.value).requests > 0 }
+            if usages.count >= Self.clientLimit, usages[client] == nil {
+                usages = usages.filter { _, known in
+                    let usage = current(known)
+                    return usage.running > 0 || usage.before + usage.requests > 0
+                }
             }
             usages[client] = usage
             return nil
@@ -78,13 +81,9 @@ final class RequestQuota: Sendable {
     private func wait(of usage: Usage, for limit: Int) -> Int? {
         let elapsed = (ContinuousClock.now - usage.start) / .seconds(limits.clientSeconds)
         let room = Double(limit - 1 - usage.requests)
-        let fits: Double
-        if Double(usage.before) * (1 - elapsed) <= room { return nil }
-        if room >= 0 {
-            fits = 1 - room / Double(usage.before)
-        } else {
-            fits = 1 + max(0, 1 - Double(limit - 1) / Double(usage.requests))
-        }
+        guard Double(usage.before) * (1 - elapsed) > room else { return nil }
+        // In this interval, or in the next one, for which this one's requests are those before.
+        let fits = room >= 0 ? 1 - room / Double(usage.before) : 1 + max(0, 1 - Double(limit - 1) / Double(usage.requests))
         return max(1, Int((Double(limits.clientSeconds) * (fits - elapsed)).rounded(.up)))
     }
 }
