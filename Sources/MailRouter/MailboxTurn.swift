@@ -162,15 +162,20 @@ struct MailboxTurn {
                 }
             }
         } catch {
+            if login.useSSL, !Self.knownPorts.contains(login.port), error.code != CURLE_LOGIN_DENIED {
+                PlainGreeting.correct(login.server, login.port, answersTLS: !(isImplicit && error.code == CURLE_SSL_CONNECT_ERROR))
+            }
             throw MailboxProblem(error, server: server, what: "the mailbox \(mailbox.address)")
         }
     }
 
+    /// Ports of STARTTLS.
+    private static let knownPorts = [143, 110, 25, 587]
+
     /// Ports that a deployment chose itself tell nothing. A server that waits for TLS says nothing in the clear, so whoever greets within
     /// a moment speaks STARTTLS; no password is sent either way before there is TLS.
     private func probesImplicitTLS(_ login: Login) -> Bool {
-        let known = [143, 110, 25, 587]
-        guard !known.contains(login.port) else { return false }
+        guard !Self.knownPorts.contains(login.port) else { return false }
         return !PlainGreeting.isGiven(by: login.server, login.port)
     }
 

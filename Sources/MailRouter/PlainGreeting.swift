@@ -20,7 +20,13 @@ enum PlainGreeting {
         return isGiven
     }
 
-    /// - Returns: Nil when nobody is there.
+    /// Learns from a connection that could not be made as was said here: a server that answers TLS with something else speaks in the
+    /// clear, if late; of any other it is no longer known.
+    static func correct(_ host: String, _ port: Int, answersTLS: Bool) {
+        seen.withLock { $0["\(host):\(port)"] = answersTLS ? nil : (true, Date()) }
+    }
+
+    /// - Returns: Nil when nobody is there, or hangs up.
     private static func look(_ host: String, _ port: Int) -> Bool? {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
@@ -37,7 +43,9 @@ enum PlainGreeting {
             setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
             guard connect(descriptor, address.ai_addr, address.ai_addrlen) == 0 else { continue }
             var ready = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-            return poll(&ready, 1, patience) > 0
+            guard poll(&ready, 1, patience) > 0 else { return false }
+            var byte: UInt8 = 0
+            return recv(descriptor, &byte, 1, Int32(MSG_DONTWAIT)) == 1 ? true : nil
         }
         return nil
     }

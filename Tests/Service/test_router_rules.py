@@ -5,7 +5,9 @@ import datetime
 import os
 import re
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -48,6 +50,61 @@ def test_starttls_and_login(ruled, inbox):
     assert re.search(r"user=<user>, method=LOGIN, .* TLS", ruled.mail.servers.log())
     [arrived] = until(lambda: [m for m in ruled.mail.messages("customer@elsewhere.test") if m["Subject"] == "out by STARTTLS"])
     assert "ESMTPSA" in str(arrived["Received"]) or "ESMTPSA" in str(arrived.get_all("Received"))
+
+
+class LateRelay(threading.Thread):
+    """Stands before a server and holds what it says first: for some seconds, or, for the first connections, for ever by hanging up."""
+
+    def __init__(self, port, seconds=0.0, hang_up=0):
+        super().__init__(daemon=True)
+        self.target, self.seconds, self.hang_up = port, seconds, hang_up
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.hang_up:
+                self.hang_up -= 1
+                client.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", self.target))
+            threading.Thread(target=self.forward, args=(client, server, 0), daemon=True).start()
+            threading.Thread(target=self.forward, args=(server, client, self.seconds), daemon=True).start()
+
+    def forward(self, source, target, seconds):
+        try:
+            while data := source.recv(65_536):
+                time.sleep(seconds)
+                target.sendall(data)
+                seconds = 0
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+@pytest.mark.parametrize("tls, relay", [("STARTTLS", {"seconds": 2.5}), ("implicit", {"hang_up": 1})])
+def test_a_server_that_is_slow_to_greet_is_understood_at_the_next_turn(ruled, tls, relay):
+    """On a port that says nothing of TLS, the first look goes wrong: a late greeting, or a connection that ends without one."""
+    servers = ruled.mail.description
+    relay = LateRelay(servers["imap"]["startTLSPort" if tls == "STARTTLS" else "port"], **relay)
+    try:
+        _, box = queue(ruled, ruled.mail, profile(ruled, ruled.mail, incomingportnumber=relay.port), "bob@contoso.test")
+        enabled(ruled, box)
+        ruled.mail.inject("bob@contoso.test", message(subject=f"past a slow greeting, {tls}", to="bob@contoso.test"))
+        until(lambda: [e for e in emails(ruled, box) if e["subject"] == f"past a slow greeting, {tls}"])
+    finally:
+        # The mailbox is nobody's any more.
+        ruled.request("PATCH", f"mailboxes({box})", {"statecode": 1, "statuscode": 2})
+        relay.listener.close()
 
 
 def test_no_credentials_where_none_are_asked_for(ruled):
