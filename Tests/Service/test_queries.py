@@ -63,6 +63,37 @@ def test_filter(service, records, expression, expected):
     assert numbers(service, records, f"$orderby=name&$filter={text}") == expected
 
 
+def test_dates_are_compared_as_they_are_read(service):
+    """To the second, whatever stands behind it in the table: what was read is found, and found once."""
+    prefix = f"dates{uuid.uuid4().hex[:8]}"
+    for n in range(3):
+        service.create("queues", {"name": f"{prefix} {n}"})
+    service.sql("UPDATE org_contoso.queue SET createdon = timestamptz '2026-03-01T12:00:00Z' + right(name, 1)::int * interval '0.6 s' WHERE name LIKE %s", [f"{prefix}%"])
+    mine = f"startswith(name,'{prefix}')"
+    read = [q["createdon"] for q in service.get(f"queues?$filter={mine}&$orderby=createdon&$select=createdon").json()["value"]]
+    first, second = "2026-03-01T12:00:00Z", "2026-03-01T12:00:01Z"
+    assert read == [first, first, second]
+
+    def found(condition):
+        response = service.get(f"queues?$filter={mine} and {condition}&$orderby=name&$select=name")
+        assert response.status_code == 200, response.text
+        return "".join(q["name"][-1] for q in response.json()["value"])
+
+    expected = {f"eq {first}": "01", f"eq {second}": "2", f"ne {first}": "2", f"gt {first}": "2", f"ge {first}": "012", f"le {first}": "01", f"lt {second}": "01",
+                f"in ({first},{second})": "012", f"in ({second})": "2", "eq 2026-03-01T12:00:00.6Z": "", "ne 2026-03-01T12:00:00.6Z": "012", "in (2026-03-01T12:00:00.6Z)": "",
+                "gt 2026-03-01T12:00:00.3Z": "2", "ge 2026-03-01T12:00:00.3Z": "2", "lt 2026-03-01T12:00:00.3Z": "01", "le 2026-03-01T12:00:00.3Z": "01"}
+    assert {condition: found(f"createdon {condition}") for condition in expected} == expected
+    assert found(f"not (createdon eq {first})") == "2" and found("modifiedon gt createdon") == "012"
+    where = f"WHERE name LIKE '{prefix}%' AND createdon"
+    assert [len(sql(service, f"SELECT name FROM queue {where} {c}", "queues").json()["value"]) for c in (f"= '{first}'", f"<> '{first}'", f"BETWEEN '{first}' AND '{first}'")] == [2, 1, 2]
+    assert sql(service, f"SELECT DISTINCT createdon FROM queue WHERE name LIKE '{prefix}%' ORDER BY createdon", "queues").json()["value"] == [{"createdon": first}, {"createdon": second}]
+    groups = service.get(f"queues?$apply=filter({mine})/groupby((createdon),aggregate($count as n))&$orderby=createdon").json()["value"]
+    assert [(g["createdon"], g["n"]) for g in groups] == [(first, 2), (second, 1)]
+    counted = fetch(service, "queues", f"<fetch aggregate='true'><entity name='queue'><attribute name='createdon' aggregate='countcolumn' distinct='true' alias='n'/>"
+                    f"<filter><condition attribute='name' operator='like' value='{prefix}%'/></filter></entity></fetch>").json()["value"]
+    assert counted == [{"n": 2}]
+
+
 def test_sorting_puts_null_lowest(service, records):
     option = f"$filter=startswith(name,'{records['prefix']}')"
     assert numbers(service, records, f"{option}&$orderby=emailaddress,name desc") == "531024"

@@ -83,7 +83,7 @@ extension AttributeValue {
         case .text(let text), .decimal(let text): text
         case .int(let number): String(number)
         case .bool(let flag): String(flag)
-        case .date(let date): date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+        case .date(let date): ISO8601.text(date)
         case .id(let id): id.text
         }
     }

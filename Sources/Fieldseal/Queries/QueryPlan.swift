@@ -198,7 +198,7 @@ struct SelectWriter {
             throw FieldsealError(.queryDoesNotFit, "Pictures can't be sorted by: \(resolved.attribute.logicalName).")
         }
         return SortKey(
-            expression: resolved.comparable, value: resolved.sql, type: resolved.attribute.type.kind,
+            expression: resolved.sortable, value: resolved.sql, type: resolved.attribute.type.kind,
             isDescending: order.isDescending)
     }
 
@@ -322,7 +322,8 @@ struct SelectWriter {
             let attribute = resolved.attribute
             // Texts that differ in their case alone are one group, which one of them stands for.
             let sql =
-                attribute.type.isText ? "min(\(resolved.sql))" : attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.sql
+                attribute.type.isText
+                ? "min(\(resolved.sql))" : attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.comparable
             return (sql, attribute.type, attribute, attribute.propertyName)
         case .part(let part, let column):
             let resolved = try scope.resolve(column, &statement)

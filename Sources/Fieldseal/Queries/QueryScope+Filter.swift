@@ -72,7 +72,31 @@ extension QueryScope {
             }
         }
         let value = try column.attribute.type.value(of: literal, for: column.attribute)
+        if case .date(let date) = value { return compare(column, comparison, date, &statement) }
         return "\(column.comparable) \(comparison.rawValue) \(statement.bind(value, column.attribute.type))"
+    }
+
+    /// Dates are compared as they are read, to the second, by ranges that an index serves.
+    private func compare(
+        _ column: Resolved,
+        _ comparison: Filter.Comparison,
+        _ date: Date,
+        _ statement: inout StatementBuilder
+    ) -> String {
+        let seconds = date.timeIntervalSince1970
+        // The first second that is not before the date, and the first one behind it: the same one unless the date is a whole second.
+        let from = statement.bind(.timestamp(Date(timeIntervalSince1970: seconds.rounded(.up))))
+        let to = statement.bind(.timestamp(Date(timeIntervalSince1970: seconds.rounded(.down) + 1)))
+        let isEqual = "(\(column.sql) >= \(from) AND \(column.sql) < \(to))"
+        return switch comparison {
+        case .equal: isEqual
+        case .notEqual: "(\(isEqual) IS NOT TRUE)"
+        case .differs: "(NOT \(isEqual))"
+        case .less: "\(column.sql) < \(from)"
+        case .lessOrEqual: "\(column.sql) < \(to)"
+        case .greater: "\(column.sql) >= \(to)"
+        case .greaterOrEqual: "\(column.sql) >= \(from)"
+        }
     }
 
     private func isIn(
@@ -89,6 +113,9 @@ extension QueryScope {
         switch column.attribute.type.kind {
         case .id: elements = statement.bind(.uuids(values.compactMap { if case .id(let id) = $0 { id } else { nil } }))
         case .text: elements = "ARRAY(SELECT lower(v) FROM unnest(\(statement.bind(.texts(values.map(\.plainText))))) AS v)"
+        case .date:
+            let seconds = values.compactMap { if case .date(let date) = $0 { String(date.timeIntervalSince1970) } else { nil } }
+            elements = "ARRAY(SELECT to_timestamp(v::float8) FROM unnest(\(statement.bind(.texts(seconds)))) AS v)"
         case let type: elements = "\(statement.bind(.texts(values.map(\.plainText))))::\(type.rawValue)[]"
         }
         let condition = "\(column.comparable) = ANY (\(elements))"

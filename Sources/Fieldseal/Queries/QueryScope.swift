@@ -26,8 +26,10 @@ struct QueryScope {
         let attribute: AttributeDefinition
 
         var sql: String { table.sql(attribute) }
-        /// What is compared and sorted: texts count without regard to case.
-        var comparable: String { attribute.type.isText ? "lower(\(sql))" : sql }
+        /// What is sorted by: texts without regard to case.
+        var sortable: String { attribute.type.isText ? "lower(\(sql))" : sql }
+        /// What is compared: dates as they are read, to the second.
+        var comparable: String { attribute.type.kind == .date ? "date_trunc('second', \(sql))" : sortable }
     }
 
     private(set) var tables: [Table]
