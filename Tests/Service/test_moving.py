@@ -205,6 +205,26 @@ def test_an_export_of_an_older_version_is_migrated(there, tmp_path):
     assert refused.returncode == 1 and "0099_newer" in refused.stderr
 
 
+def test_no_table_goes_under_an_export(own_cluster, tmp_path):
+    """A change drops the generation that it is done with, which an export's snapshot may name still."""
+    cluster = own_cluster
+    cluster.fill(20)
+    ended = threading.Event()
+
+    def change():
+        while not ended.is_set():
+            cluster.run("key", "change")
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for number in range(60):
+            cluster.run("org", "export", "contoso", str(tmp_path / f"{number}"))
+    finally:
+        ended.set()
+        thread.join()
+
+
 def test_exports_and_base_backups_during_key_changes_hold_one_key_version(own_cluster, tmp_path):
     cluster = own_cluster
     values = cluster.fill(3_000)

@@ -16,8 +16,7 @@ public struct OrganizationSnapshot: Sendable {
     public static func open(_ name: String, conninfo: String, productVersion: String) async throws -> OrganizationSnapshot {
         let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal org export")
         let (id, manifest) = try await connection.run { connection in
-            try connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE fieldseal_owner")
-            let state = try OrganizationState.read(name, on: connection)
+            let state = try begin(name, on: connection)
             let organization = state.organization
             var cells: [String: Int] = [:]
             for entity in EntityCatalog.withCells {
@@ -35,6 +34,26 @@ public struct OrganizationSnapshot: Sendable {
             return (try connection.query("SELECT pg_export_snapshot()")[0].decode(0, as: String.self), manifest)
         }
         return OrganizationSnapshot(connection: connection, id: id, manifest: manifest)
+    }
+
+    /// Begins a transaction that sees one moment, and in which no table goes that its catalog names: pg_dump stops at one that is
+    /// gone, such as a generation that a key change has just done with.
+    private static func begin(_ name: String, on connection: isolated PostgresConnection) throws -> OrganizationState {
+        while true {
+            try connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE fieldseal_owner")
+            let state = try OrganizationState.read(name, on: connection)
+            let tables = try connection.query(
+                "SELECT format('%I.%I', $1::text, relname) FROM pg_class WHERE relnamespace = $2::regnamespace AND relkind IN ('r', 'p')",
+                [.text(state.organization.schema), .text(quoteIdentifier(state.organization.schema))]
+            ).map { try $0.decode(0, as: String.self) }
+            do {
+                try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN ACCESS SHARE MODE")
+                return state
+            } catch let error as PostgresError where error.sqlState == "42P01" {
+                // One went after the snapshot; a newer one does not see it.
+                try connection.execute("ROLLBACK")
+            }
+        }
     }
 
     /// Lets the snapshot go.
