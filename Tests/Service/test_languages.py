@@ -12,19 +12,25 @@ import pytest
 SEED = int(os.environ.get("FIELDSEAL_SEED", "20261125"))
 CASES = int(os.environ.get("FIELDSEAL_QUERIES", "150"))
 TAG = "exchangeonlinetenantid"
+# A mailbox's, and beside them those of its profile, each with "p." before its name.
+OWN = {"name": "text", "emailaddress": "text", "username": "text", "incomingemaildeliverymethod": "number", "processemailreceivedafter": "date", "processanddeleteemails": "flag"}
 TEXTS = ["a", "A", "ab", "AB", "b%", "b_", "it's", "50%", "c\\d", "[x]", "x]", "a&b<c>", "#+?", "%", "_", "''", "zz top"]
 DATES = ["2026-01-31T12:00:00Z", "2026-01-31T12:00:01Z", "2024-02-29T23:59:59Z", "1999-12-31T00:00:00Z"]
 KINDS = {
     "name": "text", "description": "text", "incomingusername": "text", "incomingportnumber": "number", "servertype": "number", "lasttestexecutionstatus": "number",
     "lasttesttotalexecutiontime": "number", "processemailsreceivedafter": "date", "lastteststarttime": "date", "incomingusessl": "flag", "outgoingusessl": "flag",
 }
-# Values that attributes take; queries name others, too.
-VALUES = {"servertype": [0, 1, 2, 3], "lasttestexecutionstatus": [0, 1, 2], "incomingportnumber": [25, 143, 993], "lasttesttotalexecutiontime": [-9_007_199_254_740_993, 0, 7]}
+LINKED = OWN | {f"p.{a}": KINDS[a] for a in ("name", "description", "incomingportnumber", "processemailsreceivedafter", "incomingusessl")}
+VALUES = {"incomingemaildeliverymethod": [0, 1, 2, 3], "servertype": [0, 1, 2, 3], "lasttestexecutionstatus": [0, 1, 2], "incomingportnumber": [25, 143, 993], "lasttesttotalexecutiontime": [-9_007_199_254_740_993, 0, 7]}
 NULLABLE = ["description", "incomingusername", "incomingportnumber", "lasttestexecutionstatus", "lasttesttotalexecutiontime", "processemailsreceivedafter", "lastteststarttime"]
 
 
 def values(attribute):
-    return VALUES.get(attribute) or {"text": TEXTS, "date": DATES, "flag": [True, False]}[KINDS[attribute]]
+    return VALUES.get(attribute.removeprefix("p.")) or {"text": TEXTS, "date": DATES, "flag": [True, False]}[kind(attribute)]
+
+
+def kind(attribute):
+    return {**KINDS, **LINKED}[attribute]
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +49,16 @@ def profiles(service):
     return tag, records
 
 
-# MARK: Conditions: ("and" | "or", parts), ("not", part), (operator, attribute, value)
+# MARK: Conditions: ("and" | "or", parts), ("not", part), ("some" | "every", of its mailboxes), (operator, attribute, value)
 
-def condition(random, depth=3):
+def condition(random, depth=3, names=KINDS):
     if depth and random.random() < 0.6:
         if random.random() < 0.2:
-            return ("not", condition(random, depth - 1))
-        return (random.choice(["and", "or"]), [condition(random, depth - 1) for _ in range(random.randint(1, 4))])
-    attribute = random.choice(list(KINDS))
-    kind = KINDS[attribute]
-    operators = ["eq", "ne", "null", "in"] + (["lt", "le", "gt", "ge", "between"] if kind != "flag" else []) + (["contains", "startswith", "endswith"] if kind == "text" else [])
+            return ("not", condition(random, depth - 1, names))
+        return (random.choice(["and", "or"]), [condition(random, depth - 1, names) for _ in range(random.randint(1, 4))])
+    attribute = random.choice(list(names))
+    operators = ["eq", "ne", "null", "in"] + (["lt", "le", "gt", "ge", "between"] if kind(attribute) != "flag" else [])
+    operators += ["contains", "startswith", "endswith"] if kind(attribute) == "text" else []
     operator = random.choice(operators)
     if operator == "null":
         return (operator, attribute, None)
@@ -99,32 +105,37 @@ def certain(tree, record):
         return not certain(tree[1], record)
     if tree[0] in ("and", "or"):
         return (all if tree[0] == "and" else any)([certain(part, record) for part in tree[1]])
+    if tree[0] in ("some", "every"):
+        return (any if tree[0] == "some" else all)([certain(tree[1], linked) for linked in record["mailboxes"]])
     if tree[0] == "ne" and record[tree[1]] is None:
         return True
     return truth(tree, record) is True
 
 
-def odata(tree):
+def odata(tree, variable=""):
     if tree[0] == "not":
-        return f"not ({odata(tree[1])})"
+        return f"not ({odata(tree[1], variable)})"
     if tree[0] in ("and", "or"):
-        return "(" + f" {tree[0]} ".join(odata(part) for part in tree[1]) + ")"
+        return "(" + f" {tree[0]} ".join(odata(part, variable) for part in tree[1]) + ")"
+    if tree[0] in ("some", "every"):
+        return f"emailserverprofile_mailbox/{'any' if tree[0] == 'some' else 'all'}(x:{odata(tree[1], 'x/')})"
     operator, attribute, value = tree
+    name = variable + attribute.replace("p.", "emailserverprofile/")
 
     def literal(value):
-        if KINDS[attribute] == "text":
+        if kind(attribute) == "text":
             return "'" + value.replace("'", "''") + "'"
         return str(value).lower() if isinstance(value, bool) else str(value)
 
     if operator == "null":
-        return f"{attribute} eq null"
+        return f"{name} eq null"
     if operator == "between":
-        return f"({attribute} ge {literal(value[0])} and {attribute} le {literal(value[1])})"
+        return f"({name} ge {literal(value[0])} and {name} le {literal(value[1])})"
     if operator == "in":
-        return f"{attribute} in ({','.join(literal(v) for v in value)})"
+        return f"{name} in ({','.join(literal(v) for v in value)})"
     if operator in ("contains", "startswith", "endswith"):
-        return f"{operator}({attribute},{literal(value)})"
-    return f"{attribute} {operator} {literal(value)}"
+        return f"{operator}({name},{literal(value)})"
+    return f"{name} {operator} {literal(value)}"
 
 
 def pattern(operator, value):
@@ -132,27 +143,28 @@ def pattern(operator, value):
     return {"contains": f"%{value}%", "startswith": f"{value}%", "endswith": f"%{value}"}[operator]
 
 
-def sql(tree):
+def sql(tree, table=""):
     if tree[0] == "not":
-        return f"NOT ({sql(tree[1])})"
+        return f"NOT ({sql(tree[1], table)})"
     if tree[0] in ("and", "or"):
-        return "(" + f" {tree[0].upper()} ".join(sql(part) for part in tree[1]) + ")"
+        return "(" + f" {tree[0].upper()} ".join(sql(part, table) for part in tree[1]) + ")"
     operator, attribute, value = tree
+    name = attribute if attribute.startswith("p.") else table + attribute
 
     def literal(value):
-        if KINDS[attribute] in ("text", "date"):
+        if kind(attribute) in ("text", "date"):
             return "'" + value.replace("'", "''") + "'"
         return str(int(value))
 
     if operator == "null":
-        return f"{attribute} IS NULL"
+        return f"{name} IS NULL"
     if operator == "between":
-        return f"{attribute} BETWEEN {literal(value[0])} AND {literal(value[1])}"
+        return f"{name} BETWEEN {literal(value[0])} AND {literal(value[1])}"
     if operator == "in":
-        return f"{attribute} IN ({', '.join(literal(v) for v in value)})"
+        return f"{name} IN ({', '.join(literal(v) for v in value)})"
     if operator in ("contains", "startswith", "endswith"):
-        return f"{attribute} LIKE {literal(pattern(operator, value))}"
-    return f"{attribute} { {'eq': '=', 'ne': '<>', 'lt': '<', 'le': '<=', 'gt': '>', 'ge': '>='}[operator]} {literal(value)}"
+        return f"{name} LIKE {literal(pattern(operator, value))}"
+    return f"{name} { {'eq': '=', 'ne': '<>', 'lt': '<', 'le': '<=', 'gt': '>', 'ge': '>='}[operator]} {literal(value)}"
 
 
 def fetch(tree, isNegated=False):
@@ -162,7 +174,13 @@ def fetch(tree, isNegated=False):
     if tree[0] in ("and", "or"):
         kind = tree[0] if not isNegated else {"and": "or", "or": "and"}[tree[0]]
         return f"<filter type='{kind}'>{''.join(fetch(part, isNegated) for part in tree[1])}</filter>"
+    if tree[0] in ("some", "every"):
+        # In Dataverse "all" wants one that matches, too.
+        kinds = {("some", False): "any", ("some", True): "not any"}
+        inner, kind = (fetch(tree[1]), kinds["some", isNegated]) if tree[0] == "some" else (fetch(tree[1], True), kinds["some", not isNegated])
+        return f"<link-entity name='mailbox' from='emailserverprofile' to='emailserverprofileid' link-type='{kind}'><filter>{inner}</filter></link-entity>"
     operator, attribute, value = tree
+    name = f"attribute='{attribute.removeprefix('p.')}'" + (" entityname='p'" if attribute.startswith("p.") else "")
     value = [str(int(v) if isinstance(v, bool) else v) for v in (value if isinstance(value, list) else [value])]
     if operator in ("contains", "startswith", "endswith"):
         operator, value = "like", [pattern(operator, value[0])]
@@ -172,15 +190,15 @@ def fetch(tree, isNegated=False):
             opposite = [("lt", value[0]), ("gt", value[1])]
         else:
             opposite = [({"lt": "ge", "le": "gt", "gt": "le", "ge": "lt"}[operator], value[0])]
-        conditions = "".join(f"<condition attribute='{attribute}' operator='{o}' value={xml.sax.saxutils.quoteattr(v)}/>" for o, v in opposite)
-        return f"<filter type='or'>{conditions}<condition attribute='{attribute}' operator='null'/></filter>"
+        conditions = "".join(f"<condition {name} operator='{o}' value={xml.sax.saxutils.quoteattr(v)}/>" for o, v in opposite)
+        return f"<filter type='or'>{conditions}<condition {name} operator='null'/></filter>"
     if isNegated:
         operator = {"eq": "ne", "ne": "eq", "null": "not-null", "in": "not-in", "like": "not-like"}[operator]
     if operator in ("null", "not-null"):
-        return f"<condition attribute='{attribute}' operator='{operator}'/>"
+        return f"<condition {name} operator='{operator}'/>"
     if operator in ("in", "not-in", "between"):
-        return f"<condition attribute='{attribute}' operator='{operator}'>{''.join(f'<value>{xml.sax.saxutils.escape(v)}</value>' for v in value)}</condition>"
-    return f"<condition attribute='{attribute}' operator='{operator}' value={xml.sax.saxutils.quoteattr(value[0])}/>"
+        return f"<condition {name} operator='{operator}'>{''.join(f'<value>{xml.sax.saxutils.escape(v)}</value>' for v in value)}</condition>"
+    return f"<condition {name} operator='{operator}' value={xml.sax.saxutils.quoteattr(value[0])}/>"
 
 
 # MARK: What is asked
@@ -290,3 +308,63 @@ def test_groups(service, profiles):
         text = (f"SELECT {', '.join(groups)}, COUNT(*) AS n, SUM({number}) AS s, MIN({number}) AS low, MAX({number}) AS high FROM emailserverprofile "
                 f"WHERE {TAG} = '{tag}' AND ({sql(tree)}) GROUP BY {', '.join(groups)}")
         assert answer(asker.get("sql=" + urllib.parse.quote(text))["value"]) == table([r for r in records if truth(tree, r)]), (case, tree)
+
+
+@pytest.fixture(scope="module")
+def linked(service, profiles):
+    """Mailboxes as they are read, most of them with a profile: (tag, mailboxes, profiles)"""
+    random, tag = Random(SEED + 1), f"tagged {uuid.uuid4().hex[:12]}"
+    targets = []
+    for n in range(60):
+        box = {a: random.choice(values(a)) for a in OWN} | {a: None for a in ("emailaddress", "username", "processemailreceivedafter") if random.random() < 0.3}
+        box |= {"@odata.type": "Microsoft.Dynamics.CRM.mailbox", "ewsurl": tag}
+        if random.random() < 0.75:
+            # Some profiles have several, and some have none.
+            box["emailserverprofile@odata.bind"] = f"/emailserverprofiles({random.choice(profiles[1][:25])['emailserverprofileid']})"
+        targets.append(box)
+    response = service.request("POST", "mailboxes/Microsoft.Dynamics.CRM.CreateMultiple", {"Targets": targets})
+    assert response.status_code == 200, response.text
+    boxes = service.get(f"mailboxes?$filter=ewsurl eq '{tag}'").json()["value"]
+    assert len(boxes) == 60
+    byID = {p["emailserverprofileid"]: {**p, "mailboxes": []} for p in profiles[1]}
+    for box in boxes:
+        profile = byID.get(box["_emailserverprofile_value"])
+        box |= {a: profile[a[2:]] if profile else None for a in LINKED if a.startswith("p.")}
+        if profile:
+            profile["mailboxes"].append(box)
+    return tag, boxes, list(byID.values())
+
+
+def test_conditions_over_a_reference(service, linked):
+    tag, boxes, _ = linked
+
+    def asked(query):
+        response = service.get(f"mailboxes?{query}")
+        assert response.status_code == 200, (query, response.text)
+        return sorted(r["mailboxid"] for r in response.json()["value"])
+
+    for case in range(CASES // 2):
+        tree = condition(Random(SEED * 1_000_003 + case), names=LINKED)
+        expected = sorted(b["mailboxid"] for b in boxes if certain(tree, b))
+        assert asked("$select=mailboxid&$filter=" + urllib.parse.quote(f"ewsurl eq '{tag}' and ({odata(tree)})")) == expected, (case, tree)
+        link = "<link-entity name='emailserverprofile' from='emailserverprofileid' to='emailserverprofile' link-type='outer' alias='p'/>"
+        text = (f"<fetch><entity name='mailbox'><attribute name='mailboxid'/>{link}<filter><condition attribute='ewsurl' operator='eq' value='{tag}'/>"
+                f"{fetch(tree)}</filter></entity></fetch>")
+        assert asked("fetchXml=" + urllib.parse.quote(text)) == expected, (case, tree)
+        for join, wanted in (("LEFT JOIN", boxes), ("JOIN", [b for b in boxes if b["_emailserverprofile_value"]])):
+            text = (f"SELECT m.mailboxid FROM mailbox AS m {join} emailserverprofile AS p ON m.emailserverprofile = p.emailserverprofileid "
+                    f"WHERE m.ewsurl = '{tag}' AND ({sql(tree, 'm.')})")
+            assert asked("sql=" + urllib.parse.quote(text)) == sorted(b["mailboxid"] for b in wanted if truth(tree, b)), (case, join, tree)
+
+
+def test_conditions_over_a_collection(service, linked, profiles):
+    tag, asker = profiles[0], Asker(service, profiles[0])
+    for case in range(CASES // 2):
+        random = Random(SEED * 1_000_003 + case)
+        quantified = [(random.choice(["some", "every"]), condition(random, 2, OWN)) for _ in range(random.randint(1, 2))]
+        tree = (random.choice(["and", "or"]), [*quantified, condition(random, 1)])
+        if random.random() < 0.3:
+            tree = ("not", tree)
+        expected = {p["emailserverprofileid"] for p in linked[2] if certain(tree, p)}
+        assert set(asker.odata(tree, [], 100)) == expected, (case, tree)
+        assert set(asker.fetch(tree, [], 100)) == expected, (case, tree)
