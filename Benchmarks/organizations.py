@@ -117,7 +117,7 @@ def run_import():
                 service.run("org", "import", file)
                 seconds = time.monotonic() - start
                 cells()
-                service.sql("SET session_replication_role = replica; DELETE FROM config.event_chain; DELETE FROM config.migration WHERE scope = 'org'; DELETE FROM config.organization")
+                service.sql("SET session_replication_role = replica; DELETE FROM config.attested_state; DELETE FROM config.migration WHERE scope = 'org'; DELETE FROM config.organization")
                 return seconds
 
             def restored():

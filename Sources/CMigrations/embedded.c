@@ -50,6 +50,15 @@ static const unsigned char org_0006[] = {
 static const unsigned char org_0006_down[] = {
 #embed "../../migrations/org/0006_email.down.sql"
 };
+static const unsigned char config_0009[] = {
+#embed "../../migrations/config/0009_attested_state.sql"
+};
+static const unsigned char org_0008[] = {
+#embed "../../migrations/org/0008_key_goes_forward.sql"
+};
+static const unsigned char org_0008_down[] = {
+#embed "../../migrations/org/0008_key_goes_forward.down.sql"
+};
 static const unsigned char config_0008[] = {
 #embed "../../migrations/config/0008_issuers.sql"
 };
@@ -82,6 +91,7 @@ static const struct embedded_file files[] = {
     {"config/0007_console.down.sql", config_0007_down, sizeof config_0007_down},
     {"config/0008_issuers.sql", config_0008, sizeof config_0008},
     {"config/0008_issuers.down.sql", config_0008_down, sizeof config_0008_down},
+    {"config/0009_attested_state.sql", config_0009, sizeof config_0009},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
@@ -92,6 +102,8 @@ static const struct embedded_file files[] = {
     {"org/0006_email.down.sql", org_0006_down, sizeof org_0006_down},
     {"org/0007_email_settings.sql", org_0007, sizeof org_0007},
     {"org/0007_email_settings.down.sql", org_0007_down, sizeof org_0007_down},
+    {"org/0008_key_goes_forward.sql", org_0008, sizeof org_0008},
+    {"org/0008_key_goes_forward.down.sql", org_0008_down, sizeof org_0008_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -13,6 +13,7 @@ public struct Deployment: Sendable {
     public let policy: KeyPolicy
     let keyring: Keyring
     let sessions = SessionCache()
+    let seenStates = SeenStates()
     let mailTokens: MailTokens
     /// Attempts at sending an e-mail, at most.
     let sendingAttempts: Int

@@ -32,17 +32,15 @@ public struct Session: Sendable {
         if let known {
             state = known.state
         } else {
-            state = try await deployment.pool.withConnection { try OrganizationState.read(name, client: client, on: $0) }
+            state = try await read(name, client: client, in: deployment)
         }
         guard let row = state.client, let role = Role(rawValue: row.role),
-            try known != nil
-                || constantTimeEqual(
-                    row.tag,
-                    try ClientRegistry(deployment).clientTag(client, state.organization.id, row.systemUserID, row.role))
+            try known != nil || ClientRegistry(deployment).mayAct(row, in: state)
         else {
             throw FieldsealError(
                 .accessDenied,
-                "This client may not act in the organization (any more). An administrator can add one: fieldseal client add.")
+                "This client may not act in the organization: it is unknown or disabled, its systemuser is disabled, or its row was "
+                    + "not made by this service. An administrator can add one: fieldseal client add.")
         }
         let caller = Caller(
             actor: "client:\(row.name)", clientID: client, systemUserID: row.systemUserID, role: role, address: address,
@@ -59,17 +57,33 @@ public struct Session: Sendable {
     }
 
     /// Begins a session for the command line.
-    public static func begin(_ deployment: Deployment, organization name: String, caller: Caller) async throws -> Session {
-        let state = try await deployment.pool.withConnection { try OrganizationState.read(name, on: $0) }
+    ///
+    /// - Parameter isInspection: Whether the session only looks, and so goes on where the organization's attested state does not
+    ///   verify. It then has no key, and appends no event.
+    public static func begin(
+        _ deployment: Deployment, organization name: String, caller: Caller, isInspection: Bool = false
+    ) async throws -> Session {
+        let state = try await read(name, in: deployment, isInspection: isInspection)
         return Session(
             organization: state.organization, caller: caller, deployment: deployment, state: state, check: nil)
+    }
+
+    /// Reads an organization's state outside of any transaction, and remembers that it was seen.
+    private static func read(
+        _ name: String, client: UUID? = nil, in deployment: Deployment, isInspection: Bool = false
+    ) async throws -> OrganizationState {
+        let state = try await deployment.pool.withConnection {
+            try OrganizationState.read(name, client: client, in: deployment, isInspection: isInspection, on: $0)
+        }
+        deployment.remember(state)
+        return state
     }
 
     /// The organization of that name.
     ///
     /// - Throws: ``FieldsealError`` `.noResource` when there is none.
     public static func organization(named name: String, in deployment: Deployment) async throws -> Organization {
-        try await deployment.pool.withConnection { try OrganizationState.read(name, on: $0) }.organization
+        try await read(name, in: deployment).organization
     }
 
     func requireSystemAdministrator() throws {
@@ -109,7 +123,7 @@ public struct Session: Sendable {
                 let name = organization.name
                 // Later sessions must not assume the old key too.
                 if let client = caller.clientID { deployment.sessions.forget(client, in: name) }
-                state = try await deployment.pool.withConnection { try OrganizationState.read(name, on: $0) }
+                state = try await Self.read(name, in: deployment)
             }
         }
         throw FieldsealError(

@@ -46,23 +46,30 @@ final class SessionCache: Sendable {
         _ client: UUID,
         _ row: OrganizationState.ClientRow
     ) -> SharedStatement {
-        // The tag stands for the client's user and role (`ClientRegistry.clientTag`). A key that is not in `config` any more
-        // must not seal; one that is retired is refused by its generation.
-        SharedStatement(
+        // The revision stands for everything that is attested: the key in force, the client and its systemuser. A newest event
+        // that is not the attested one, or a key or client that is gone, has the session begin again, which says why.
+        let attested = state.attested
+        return SharedStatement(
             """
             SELECT CASE WHEN EXISTS (
-                SELECT FROM config.organization AS o
-                  JOIN \(state.organization.qualified("encryption")) AS e USING (organization_id)
+                SELECT FROM config.attested_state AS a
+                  JOIN config.organization AS o USING (organization_id)
+                  JOIN \(state.organization.qualified("encryption")) AS e
+                    ON (e.organization_id, e.key_version, e.fingerprint) = (a.organization_id, a.key_version, a.fingerprint)
                   JOIN config.organization_key AS k
-                    ON (k.organization_id, k.key_version, k.fingerprint) = (o.organization_id, e.key_version, e.fingerprint)
-                  JOIN config.api_client AS c ON c.organization_id = o.organization_id
-                 WHERE o.name = $1 AND o.organization_id = $2 AND c.client_id = $3 AND c.disabled_on IS NULL AND c.tag = $4
-                   AND c.name = $5 AND k.wrapped_data IS NOT NULL AND o.schema_version = $6)
+                    ON (k.organization_id, k.key_version, k.fingerprint) = (a.organization_id, a.key_version, a.fingerprint)
+                  JOIN config.api_client AS c ON c.client_id = $1 AND c.organization_id = a.organization_id
+                  LEFT JOIN \(state.organization.qualified("systemuser")) AS u ON u.systemuserid = $2
+                 WHERE a.organization_id = $3 AND a.revision = $4 AND a.grants_digest = $5
+                   AND a.newest_event = (SELECT max(security_event_id) FROM \(state.organization.qualified("security_event")))
+                   AND o.name = $6 AND o.schema_version = $7 AND k.wrapped_data IS NOT NULL
+                   AND c.tag = $8 AND c.disabled_on IS NULL AND u.isdisabled IS NOT TRUE)
             THEN NULL ELSE config.refuse_session() END
             """,
             [
-                .text(state.organization.name), .uuid(state.organization.id), .uuid(client), .bytes(row.tag), .text(row.name),
-                .text(OrganizationState.schemaVersion),
+                .uuid(client), .uuid(row.systemUserID), .uuid(state.organization.id), .int64(attested.map { Int64($0.revision) }),
+                .bytes(attested?.grantsDigest), .text(state.organization.name), .text(OrganizationState.schemaVersion),
+                .bytes(row.tag),
             ])
     }
 }

@@ -1,6 +1,7 @@
 import CMigrations
 import Crypto
 import Foundation
+public import PostgresClient
 
 /// One numbered file of plain SQL.
 public struct Migration: Sendable, Equatable {
@@ -20,6 +21,9 @@ public struct Migration: Sendable, Equatable {
     public let down: String?
     /// SHA-256 over the file's bytes, as 64 hexadecimal digits.
     public let checksum: String
+
+    /// Whether the program has to finish what the SQL began, in the same transaction.
+    public var isCompletedByProgram: Bool { scope == .config && name == "0009_attested_state" }
 
     init(scope: Scope, name: String, sql: String, down: String?) {
         self.scope = scope
@@ -64,3 +68,6 @@ public enum MigrationCatalog {
         }
     }()
 }
+
+/// Finishes a migration with what SQL does not have, such as the key-encryption key. Returns what was left out, and why.
+public typealias MigrationCompletion = @Sendable (isolated PostgresConnection) throws -> [String]

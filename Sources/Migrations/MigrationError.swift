@@ -10,6 +10,8 @@ public enum MigrationError: Error, Sendable, CustomStringConvertible {
     case newerDatabase(target: String, name: String)
     /// There is no way back from a migration.
     case cannotBeUndone(target: String, name: String)
+    /// A migration is completed with the key-encryption key, which was not given.
+    case needsKeyEncryptionKey(name: String)
     /// No target has this name.
     case unknownTarget(String)
     /// A migration's SQL failed; it was rolled back.
@@ -28,6 +30,9 @@ public enum MigrationError: Error, Sendable, CustomStringConvertible {
             "\(target): the database has migration \(name), which this program does not know; use the newer program"
         case .cannotBeUndone(let target, let name):
             "\(target): there is no way back from \(name); restore a backup that was made before it, with the program of that time"
+        case .needsKeyEncryptionKey(let name):
+            "config: migration \(name) attests every organization with the key-encryption key, which could not be read; check kekFile "
+                + "in the settings"
         case .unknownTarget(let name): "there is no organization \(name); `fieldseal migrate status` lists what there is"
         case .failed(let target, let name, let reason):
             "\(target): migration \(name) failed and was rolled back: \(reason)"

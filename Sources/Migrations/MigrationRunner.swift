@@ -9,10 +9,14 @@ import Synchronization
 /// or outlived its `config`, still says what it is.
 public struct MigrationRunner: Sendable {
     private let conninfo: String
+    private let completion: MigrationCompletion?
 
-    /// - Parameter conninfo: Connects as a role that may `SET ROLE fieldseal_owner`.
-    public init(conninfo: String) {
+    /// - Parameters:
+    ///   - conninfo: Connects as a role that may `SET ROLE fieldseal_owner`.
+    ///   - completion: What ``Migration/isCompletedByProgram`` needs; a database without organizations goes without.
+    public init(conninfo: String, completion: MigrationCompletion? = nil) {
         self.conninfo = conninfo
+        self.completion = completion
     }
 
     /// What happened to one target.
@@ -21,6 +25,8 @@ public struct MigrationRunner: Sendable {
         /// Names of what was applied now.
         public let applied: [String]
         public let error: (any Error)?
+        /// What the program left out while it completed a migration, and why.
+        public var notes: [String] = []
     }
 
     /// Applies `migrations/bootstrap.sql`; the connected role must be a superuser.
@@ -42,7 +48,7 @@ public struct MigrationRunner: Sendable {
     /// - Returns: An outcome for each target; one that fails leaves the others done.
     public func up(organization: String? = nil) async throws -> [Outcome] {
         let connection = try await PostgresConnection.connect(conninfo)
-        let config = try await Self.apply(.config, on: connection)
+        let (config, notes) = try await Self.apply(.config, completion: completion, on: connection)
         let statuses = try await status(organization: organization).filter { $0.target != .config }
         await connection.close()
         let remaining = Remaining(statuses)
@@ -52,7 +58,8 @@ public struct MigrationRunner: Sendable {
             }
             return await group.reduce(into: []) { $0 += $1 }
         }
-        return [Outcome(target: .config, applied: config, error: nil)] + outcomes.sorted { "\($0.target)" < "\($1.target)" }
+        return [Outcome(target: .config, applied: config, error: nil, notes: notes)]
+            + outcomes.sorted { "\($0.target)" < "\($1.target)" }
     }
 
     /// Connections at a time.
@@ -73,7 +80,7 @@ public struct MigrationRunner: Sendable {
                 if let connection { open = connection } else { open = try await PostgresConnection.connect(conninfo) }
                 connection = open
                 outcomes.append(
-                    Outcome(target: target, applied: try await Self.apply(target, status.pending, on: open), error: nil))
+                    Outcome(target: target, applied: try await Self.apply(target, status.pending, on: open).applied, error: nil))
             } catch {
                 outcomes.append(Outcome(target: target, applied: [], error: error))
                 connection = nil
@@ -139,16 +146,33 @@ public struct MigrationRunner: Sendable {
     private static func apply(
         _ target: MigrationTarget,
         _ names: [String]? = nil,
+        completion: MigrationCompletion? = nil,
         on connection: PostgresConnection
-    ) async throws -> [String] {
+    ) async throws -> (applied: [String], notes: [String]) {
         try await connection.run { connection in
-            var applied: [String] = []
+            var (applied, notes): ([String], [String]) = ([], [])
             for migration in MigrationCatalog.migrations(target.scope) where names?.contains(migration.name) ?? true {
-                let new = try connection.transaction { try apply(migration, to: target, on: connection) }
+                let new = try connection.transaction {
+                    guard try apply(migration, to: target, on: connection) else { return false }
+                    if migration.isCompletedByProgram { notes += try complete(migration, completion, on: connection) }
+                    return true
+                }
                 if new { applied.append(migration.name) }
             }
-            return applied
+            return (applied, notes)
         }
+    }
+
+    /// Does what a migration leaves to the program, in the migration's transaction.
+    private static func complete(
+        _ migration: Migration,
+        _ completion: MigrationCompletion?,
+        on connection: isolated PostgresConnection
+    ) throws -> [String] {
+        if let completion { return try completion(connection) }
+        let isNeeded: Bool = try connection.query("SELECT EXISTS (SELECT FROM config.organization)")[0].decode(0)
+        if isNeeded { throw MigrationError.needsKeyEncryptionKey(name: migration.name) }
+        return []
     }
 
     /// Applies all of an organization's migrations inside the caller's transaction, for a schema that is made with it.

@@ -21,6 +21,8 @@ public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflec
     public static func timestamp(_ value: Date?) -> Self {
         .init(.timestamptz, value.map { Self.encode(Int64(($0.timeIntervalSinceReferenceDate * 1e6).rounded()) + epochOffset) })
     }
+    /// A `timestamptz` exactly as it was read, infinity included.
+    public static func moment(_ value: PostgresMoment?) -> Self { .init(.timestamptz, value.map { Self.encode($0.microseconds) }) }
     public static func uuids(_ values: [UUID]) -> Self { .init(.uuidArray, array(values.map(encode), of: .uuid)) }
     public static func texts(_ values: [String]) -> Self { .init(.textArray, array(values.map { Array($0.utf8) }, of: .text)) }
 

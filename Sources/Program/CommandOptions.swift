@@ -35,8 +35,11 @@ struct OrganizationOption: ParsableArguments {
     var name: String?
 
     /// A session of the command line's user in the organization.
-    func session(_ deployment: Deployment) async throws -> Session {
-        try await Session.begin(deployment, organization: try await resolved(deployment), caller: commandLineCaller)
+    ///
+    /// - Parameter isInspection: Whether the command only looks, and so runs where the organization's state is not attested.
+    func session(_ deployment: Deployment, isInspection: Bool = false) async throws -> Session {
+        try await Session.begin(
+            deployment, organization: try await resolved(deployment), caller: commandLineCaller, isInspection: isInspection)
     }
 
     private func resolved(_ deployment: Deployment) async throws -> String {

@@ -75,6 +75,12 @@ struct ActivationTests {
             func session() async throws -> Session {
                 try await Session.begin(other, organization: "contoso", caller: TestOrganization.caller)
             }
+            // Nothing of the organization is believed under another key-encryption key, until an administrator says so.
+            #expect(await #expect(throws: FieldsealError.self) { try await session() }?.code == .keySourceMissing)
+            let registry = OrganizationRegistry(
+                conninfo: organization.database.conninfo, kek: other.kek, policy: other.policy)
+            let report = try await registry.attestAgain(name: "contoso", by: TestOrganization.caller)
+            #expect(report.differences.count == 1 && report.honoured.isEmpty)
             #expect(try await session().isDataEncryptionActive() == false)
             try await session().setDataEncryptionKey(text, change: false)
             #expect(try await session().isDataEncryptionActive())

@@ -136,9 +136,10 @@ class Cluster:
                 number = count if entity == "mailbox" else count // 10
                 ids = [uuid.uuid4() for _ in range(number)]
                 other = ("businessunitid", unit) if entity == "usersettings" else ("name", "filled")
-                with connection.cursor().copy(f"COPY {entity} ({id_column}, {other[0]}) FROM STDIN") as copy:
+                flags = [f"is{name}set" for name in attributes]
+                with connection.cursor().copy(f"COPY {entity} ({id_column}, {other[0]}, {', '.join(flags)}) FROM STDIN") as copy:
                     for id in ids:
-                        copy.write_row((id, other[1]))
+                        copy.write_row((id, other[1], *[True] * len(flags)))
                 with connection.cursor().copy(f"COPY {entity}_cell FROM STDIN") as copy:
                     for id in ids:
                         cells = []

@@ -19,6 +19,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import Select, WebDriverWait
+from attested import Attestor
 from service import Deployment
 
 AXE = (pathlib.Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
@@ -477,7 +478,7 @@ def test_sessions_are_new_at_each_sign_in_hashed_and_end(console):
                              headers={"Cookie": f"__Host-fieldseal={token}", "Origin": console.dev["baseURL"]})
 
     # A key is shown only a short while after the password was typed; typing it again gives another session id.
-    console.sql("UPDATE config.console_session SET fresh_on = now() - interval '10 minutes'")
+    Attestor(console).age_sessions(fresh="10 minutes")
     asked = post(token, "settings/data-encryption/key", csrf=csrf)
     assert asked.status_code == 403 and 'action="/contoso/fresh"' in asked.text
     assert post(token, "fresh", csrf=csrf, password="wrong").status_code == 403
@@ -493,7 +494,7 @@ def test_sessions_are_new_at_each_sign_in_hashed_and_end(console):
     console.sql("UPDATE config.console_session SET used_on = now() - interval '31 minutes'")
     assert page(new).status_code == 303
     session, csrf = visitor(console)
-    console.sql("UPDATE config.console_session SET created_on = now() - interval '13 hours'")
+    Attestor(console).age_sessions(created="13 hours")
     assert session.get(f"{console.pages}/overview").url.split("?")[0].endswith("/sign-in")
     # Everywhere means everywhere.
     one, csrf = visitor(console)

@@ -78,6 +78,13 @@ def test_data_survives_each_migration(own_cluster):
     refused = cluster.run("migrate", "down", "contoso", stdin="0004_event_chain\n", check=False)
     assert refused.returncode == 1 and "no way back from 0004_event_chain" in refused.stderr
     assert cluster.run("migrate", "down", "nobody", check=False).returncode == 1
+    refused = cluster.run("migrate", "down", "config", stdin="0009_attested_state\n", check=False)
+    assert refused.returncode == 1 and "no way back from 0009_attested_state" in refused.stderr
+    cluster.sql(
+        "DROP TABLE config.attested_state; ALTER TABLE config.console_session DROP COLUMN tag; ALTER TABLE config.console_recovery_code DROP COLUMN tag; "
+        "CREATE TABLE config.event_chain (organization_id uuid PRIMARY KEY REFERENCES config.organization ON DELETE CASCADE, length bigint NOT NULL, "
+        "head bytea NOT NULL, tag bytea NOT NULL); ALTER TABLE config.event_chain OWNER TO fieldseal_owner; "
+        "DELETE FROM config.migration WHERE name = '0009_attested_state'")
     for name in ("0008_issuers", "0007_console"):
         cluster.run("migrate", "down", "config", stdin=f"{name}\n")
     assert cluster.sql("SELECT to_regclass('config.console_user')") == [(None,)]
@@ -85,7 +92,7 @@ def test_data_survives_each_migration(own_cluster):
         "SET fieldseal.maintenance = 'on'; "
         "DROP TRIGGER chain ON security_event; DROP FUNCTION verify_security_events, chain_security_event; DROP FUNCTION security_event_hash; "
         "ALTER TABLE security_event DROP COLUMN hash, DROP COLUMN previous_hash; "
-        "DELETE FROM migration WHERE name > '0003'; DELETE FROM config.migration WHERE scope = 'org' AND name > '0003_access'; DELETE FROM config.event_chain")
+        "DELETE FROM migration WHERE name > '0003'; DELETE FROM config.migration WHERE scope = 'org' AND name > '0003_access'")
     cluster.run("migrate", "up")
     assert cluster.opened_cells() == values
     cluster.run("key", "change")

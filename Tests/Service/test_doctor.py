@@ -140,8 +140,8 @@ def test_a_chain_of_events_shows_what_was_changed_taken_out_and_moved(own_servic
     tamper(f"DELETE FROM org_contoso.security_event WHERE security_event_id = {ids[-1]}")
     assert broken() == before
     assert "2 of " in doctor(own_service)["event-chain-cut"]["message"]
-    own_service.sql("UPDATE config.event_chain SET length = length - 2")
-    assert "not written by this service" in doctor(own_service)["event-chain-cut"]["message"]
+    own_service.sql("UPDATE config.attested_state SET events = events - 2")
+    assert "not written by this service" in doctor(own_service)["state-not-attested"]["message"]
 
 
 def test_a_dba_sees_what_stands_in_every_encrypted_attribute(own_service):

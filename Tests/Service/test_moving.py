@@ -169,7 +169,7 @@ def test_an_import_that_is_killed_leaves_nothing_or_what_attach_finishes(there, 
         if registered:
             there.run("key", "activate", stdin=key)
             assert "all of them open" in there.run("verify").stdout
-            there.sql("DELETE FROM config.event_chain; SET session_replication_role = replica; DELETE FROM config.organization_key")
+            there.sql("DELETE FROM config.attested_state; SET session_replication_role = replica; DELETE FROM config.organization_key")
             there.sql("DELETE FROM config.migration WHERE scope = 'org'; DELETE FROM config.organization; DROP SCHEMA org_contoso CASCADE")
         assert there.sql("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'org%'") == []
 

@@ -15,6 +15,7 @@ import requests
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from selenium.webdriver.common.by import By
+from attested import Attestor
 from service import Deployment
 from test_console import chromium, main, press, says, wait
 
@@ -105,7 +106,7 @@ def test_a_person_signs_in_and_proves_herself_again_before_the_key_is_shown(trus
     wait(browser, lambda d: d.current_url == f"{trusting.pages}/settings/data-encryption")
     assert "through Canaille" in json.dumps(trusting.sql("SELECT details FROM org_contoso.security_event WHERE kind = 'signed in' AND outcome = 'succeeded'"))
     # Somebody who proved himself there long ago is not shown the key.
-    trusting.sql("UPDATE config.console_session SET fresh_on = '-infinity'")
+    Attestor(trusting).age_sessions(fresh="1 hour")
     press(browser, By.XPATH, "//button[text()='Show the key']")
     time.sleep(1)
     browser.find_element(By.LINK_TEXT, "Sign in with Canaille").click()

@@ -2,49 +2,9 @@ import CellCrypto
 import PostgresClient
 
 extension Doctor {
-    /// Rows that grant power, keys that nobody may have a copy of, and what dead changes left.
+    /// Keys that this service can't open, and what dead changes left.
     func config(on connection: isolated PostgresConnection) throws -> [Finding] {
-        try clients(on: connection) + people(on: connection) + foreignKeys(on: connection) + deadChanges(on: connection)
-    }
-
-    /// Clients whose rows this service did not write.
-    private func clients(on connection: isolated PostgresConnection) throws -> [Finding] {
-        var findings: [Finding] = []
-        let registry = ClientRegistry(deployment)
-        let clients = try connection.query(
-            """
-            SELECT c.client_id, c.organization_id, c.name, c.systemuser_id, c.role, c.tag, o.name
-              FROM config.api_client AS c JOIN config.organization AS o USING (organization_id) WHERE c.disabled_on IS NULL
-            """)
-        for row in clients {
-            let tag = try registry.clientTag(try row.decode(0), try row.decode(1), try row.decode(3), try row.decode(4))
-            guard !constantTimeEqual(tag, try row.decode(5, as: PostgresBytes.self).bytes) else { continue }
-            findings.append(
-                Finding(
-                    .error, "client-not-made-here", try row.decode(6, as: String.self),
-                    "the client \(try row.decode(2, as: String.self)) was not made by this service, and is not honoured",
-                    advice: "find out who inserted it, and disable it: fieldseal client disable"))
-        }
-        return findings
-    }
-
-    /// People whose rows this service did not write.
-    private func people(on connection: isolated PostgresConnection) throws -> [Finding] {
-        var findings: [Finding] = []
-        let users = ConsoleUsers(deployment)
-        let people = try connection.query(
-            """
-            SELECT \(ConsoleUsers.columns), o.name FROM config.console_user AS u JOIN config.organization AS o USING (organization_id)
-             WHERE u.disabled_on IS NULL
-            """)
-        for row in people where try users.row(row) == nil {
-            findings.append(
-                Finding(
-                    .error, "user-not-made-here", try row.decode(9, as: String.self),
-                    "the person \(try row.decode(2, as: String.self)) was not added by this service, and is not honoured",
-                    advice: "find out who inserted the row, and disable it: fieldseal user disable"))
-        }
-        return findings
+        try foreignKeys(on: connection) + deadChanges(on: connection)
     }
 
     /// Keys that are wrapped under another key-encryption key.

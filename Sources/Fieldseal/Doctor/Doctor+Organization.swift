@@ -21,7 +21,7 @@ extension Doctor {
 
     func key(of organization: Organization) async throws -> [Finding] {
         let (state, copied) = try await deployment.pool.withConnection { connection in
-            let state = try OrganizationState.read(organization.name, on: connection)
+            let state = try OrganizationState.read(organization.name, in: deployment, isInspection: true, on: connection)
             let rows = try connection.query(
                 "SELECT copied_on IS NOT NULL FROM config.organization_key WHERE organization_id = $1 AND key_version = $2 AND fingerprint = $3",
                 [.uuid(organization.id), .int32(Int32(state.keyVersion)), .text(state.fingerprint)])
@@ -53,7 +53,8 @@ extension Doctor {
     }
 
     func cells(of organization: Organization) async throws -> [Finding] {
-        let session = try await Session.begin(deployment, organization: organization.name, caller: .commandLine(user: "doctor"))
+        let session = try await Session.begin(
+            deployment, organization: organization.name, caller: .commandLine(user: "doctor"), isInspection: true)
         do {
             return try await session.verifyCells().bad.map { cell in
                 Finding(
@@ -61,7 +62,7 @@ extension Doctor {
                     "\(cell.address): \(cell.origin.map { "this is the cell of \($0)" } ?? cell.cause.rawValue)",
                     advice: "restore it from a backup, set the password again, or clear it")
             }
-        } catch let error as FieldsealError where error.code.asksForKey {
+        } catch let error as FieldsealError where error.code.asksForKey || error.code == .organizationDisabled {
             return []
         }
     }

@@ -210,7 +210,7 @@ extension Session {
     }
 
     private func currentKey(on connection: isolated PostgresConnection) throws -> CurrentKey {
-        let state = try OrganizationState.read(organization.name, on: connection)
+        let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
         let key = try deployment.keyring.requiredKey(of: state)
         return CurrentKey(version: state.keyVersion, key: key)
     }

@@ -12,6 +12,8 @@ struct GenerationSwitch: Sendable {
     let preparation: (salt: [UInt8], iterations: Int, keyCheck: [UInt8])
     /// The first ten columns of the key's row in `config`.
     let record: [PostgresParameter]
+    /// What is attested of the new key.
+    let grant: Grant
     let unreadable: [UnreadableCell]
 
     func run(
@@ -32,10 +34,17 @@ struct GenerationSwitch: Sendable {
             "UPDATE config.organization_key SET retired_on = now() WHERE organization_id = $1 AND retired_on IS NULL",
             [.uuid(organization.id)])
         let details = "\(cells) cells" + (unreadable.isEmpty ? "" : ", \(unreadable.count) to quarantine")
-        try SecurityEvent(
-            .keyChanged, .succeeded, keyVersion: keys.newVersion, fingerprint: keys.new.fingerprint, details: details
-        )
-        .insert(for: organization, by: caller, under: kek, on: connection)
+        try AttestedState.change(of: organization, under: kek, on: connection) { change in
+            guard change.state.keyVersion == keys.oldVersion else {
+                throw FieldsealError(.encryption, "Another key was put in force meanwhile. Nothing was changed.")
+            }
+            change.setKey(version: keys.newVersion, fingerprint: keys.new.fingerprint)
+            _ = try change.grant(grant)
+            try change.append(
+                SecurityEvent(
+                    .keyChanged, .succeeded, keyVersion: keys.newVersion, fingerprint: keys.new.fingerprint, details: details),
+                by: caller, on: connection)
+        }
         // `now()` is when the transaction began.
         _ = try connection.query(
             """

@@ -192,7 +192,7 @@ final class KeyChange {
                 SET LOCAL maintenance_work_mem = '128MB'
                 """)
             try KeySetLock.take(organization, on: connection)
-            let state = try OrganizationState.read(organization.name, on: connection)
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             guard let old = deployment.keyring.dataKey(of: state) else {
                 throw FieldsealError(
                     .isInactiveCannotChange,
@@ -304,10 +304,11 @@ final class KeyChange {
 
     private func switchOver(_ preparation: Preparation, on writer: PostgresConnection) async throws -> KeyChangeSteps.Outcome {
         let cells = cells
-        let record = try keyRecord(preparation)
+        let (record, grant) = try keyRecord(preparation)
         let statements = GenerationSwitch(
             organization: organization, caller: session.caller, kek: session.deployment.kek, keys: preparation.keys,
             rotationID: rotationID, preparation: (preparation.salt, preparation.iterations, preparation.keyCheck), record: record,
+            grant: grant,
             unreadable: unreadable)
         let before = catchUp(preparation.keys)
         let (outcome, after, pause) = try await writer.run { connection in
@@ -334,15 +335,19 @@ final class KeyChange {
         return outcome
     }
 
-    private func keyRecord(_ preparation: Preparation) throws -> [PostgresParameter] {
+    private func keyRecord(_ preparation: Preparation) throws -> ([PostgresParameter], Grant) {
         let version = UInt32(preparation.keys.newVersion)
         let (id, kek) = (organization.id, deployment.kek)
-        return [
-            .uuid(id), .int32(Int32(version)), .bytes(try kek.wrap(text, organization: id, keyVersion: version).bytes),
-            .bytes(try kek.wrap(preparation.keys.new, organization: id, keyVersion: version).bytes), .text(kek.id),
-            .text(preparation.keys.new.fingerprint), .uuid(rotationID), .text(isGenerated ? "generated" : "chosen"),
-            .text(session.caller.actor), .text(session.caller.address),
+        let stored = StoredKey(
+            version: preparation.keys.newVersion, fingerprint: preparation.keys.new.fingerprint,
+            wrappedText: try kek.wrap(text, organization: id, keyVersion: version).bytes,
+            wrappedData: try kek.wrap(preparation.keys.new, organization: id, keyVersion: version).bytes)
+        let record: [PostgresParameter] = [
+            .uuid(id), .int32(Int32(version)), .bytes(stored.wrappedText), .bytes(stored.wrappedData), .text(kek.id),
+            .text(stored.fingerprint), .uuid(rotationID), .text(isGenerated ? "generated" : "chosen"), .text(session.caller.actor),
+            .text(session.caller.address),
         ]
+        return (record, stored.grant)
     }
 
     // MARK: When it fails

@@ -26,14 +26,16 @@ final class Keyring: Sendable {
     ///   key that this server does not have.
     func requiredKey(of state: OrganizationState) throws(FieldsealError) -> DataKey {
         if let key = dataKey(of: state) { return key }
+        guard state.isKeyAttested else { throw .otherKeyInForce(state) }
         guard let wrappedUnder = state.kekID, wrappedUnder != kek.id else { throw .keyRequired }
         throw .keyEncryptionKeyMissing(wrappedUnder, given: kek.id)
     }
 
-    /// The organization's data key, or nil when what `config` holds is not the key that opens the key check.
+    /// The organization's data key, or nil when what `config` holds is not the key that opens the key check, or the schema names
+    /// another key than the attested one.
     func dataKey(of state: OrganizationState) -> DataKey? {
         let name = Name(organization: state.organization.id, version: state.keyVersion, fingerprint: state.fingerprint)
-        guard let wrapped = state.wrappedData else { return nil }
+        guard state.isKeyAttested, let wrapped = state.wrappedData else { return nil }
         if let key = keys.withLock({ $0[name] }) { return key }
         guard
             let key = try? kek.unwrapData(wrapped, organization: state.organization.id, keyVersion: UInt32(state.keyVersion)),

@@ -10,29 +10,22 @@ extension Session {
     }
 
     /// RetrieveDataEncryptionKey: the key's text. The security event is recorded before the key leaves.
+    ///
+    /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text that `config` holds is not the key in force.
     public func retrieveDataEncryptionKey() async throws -> OrganizationKeyText {
         try await recordingRefusal("read") { try requireSystemAdministrator() }
-        _ = try deployment.keyring.requiredKey(of: state)
         return try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                let row = try connection.query(
-                    """
-                    UPDATE config.organization_key SET copied_on = coalesce(copied_on, now())
-                    WHERE organization_id = $1 AND key_version = $2 AND fingerprint = $3 RETURNING wrapped_text
-                    """,
-                    [.uuid(organization.id), .int32(Int32(state.keyVersion)), .text(state.fingerprint)]
-                )
-                .first
-                guard let row else { throw FieldsealError.keyRequired }
-                let text = try deployment.kek.unwrapText(
-                    try row.decode(0, as: PostgresBytes.self).bytes,
-                    organization: organization.id,
-                    keyVersion: UInt32(state.keyVersion)
-                )
-                try SecurityEvent(.keyRead, .succeeded, keyVersion: state.keyVersion, fingerprint: state.fingerprint)
-                    .insert(for: organization, by: caller, under: deployment.kek, on: connection)
-                return text
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            _ = try deployment.keyring.requiredKey(of: state)
+            guard let stored = try storedKeys(state.keyVersion, state.fingerprint, on: connection).first else {
+                throw FieldsealError.keyRequired
             }
+            let text = try opened(stored, in: state)
+            let key = try DataKey(derivedFrom: text, salt: state.salt, iterations: state.iterations)
+            guard key.fingerprint == state.fingerprint, KeyCheck.isOpened(state.keyCheck, by: key, organization: organization.id)
+            else { throw FieldsealError.notTheKeysText(state.keyVersion, state.fingerprint) }
+            try recordReading(of: stored, on: connection)
+            return text
         }
     }
 
@@ -107,13 +100,14 @@ extension Session {
         let isRight = try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try KeySetLock.take(organization, on: connection)
-                let state = try OrganizationState.read(organization.name, on: connection)
+                let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
                 guard deployment.keyring.dataKey(of: state) == nil else {
                     throw FieldsealError(
                         .isActiveCannotRestore,
                         "The organization's encryption is active, so there is nothing to activate. "
                             + "To set another key, send ChangeEncryptionKey true.")
                 }
+                guard state.isKeyAttested else { throw FieldsealError.otherKeyInForce(state) }
                 try failures.check(on: connection)
                 var right: (text: OrganizationKeyText, data: DataKey)?
                 for text in texts where right == nil {
@@ -127,10 +121,13 @@ extension Session {
                         .insert(for: organization, by: caller, under: deployment.kek, on: connection)
                     return false
                 }
-                try store(key, dataKey, of: state, on: connection)
+                try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                    _ = try change.grant(try store(key, dataKey, of: state, on: connection))
+                    try change.append(
+                        SecurityEvent(.keyActivated, .succeeded, keyVersion: state.keyVersion, fingerprint: state.fingerprint),
+                        by: caller, on: connection)
+                }
                 try failures.clear(on: connection)
-                try SecurityEvent(.keyActivated, .succeeded, keyVersion: state.keyVersion, fingerprint: state.fingerprint)
-                    .insert(for: organization, by: caller, under: deployment.kek, on: connection)
                 return true
             }
         }
@@ -142,12 +139,15 @@ extension Session {
         }
     }
 
+    /// Puts the key into `config`.
+    ///
+    /// - Returns: What is to be attested of it.
     private func store(
         _ text: OrganizationKeyText,
         _ dataKey: DataKey,
         of state: OrganizationState,
         on connection: isolated PostgresConnection
-    ) throws {
+    ) throws -> Grant {
         let version = UInt32(state.keyVersion)
         let wrappedText = try deployment.kek.wrap(text, organization: organization.id, keyVersion: version).bytes
         let wrappedData = try deployment.kek.wrap(dataKey, organization: organization.id, keyVersion: version).bytes
@@ -173,6 +173,8 @@ extension Session {
             // The row is there but does not open: it was wrapped under a key-encryption key that is gone.
             _ = try connection.query("SELECT config.rewrap_organization_key($1, $2, $3, $4, $5, $6)", name + wrapped)
         }
+        return Grant.organizationKey(
+            version: state.keyVersion, fingerprint: state.fingerprint, wrappedText: wrappedText, wrappedData: wrappedData)
     }
 }
 

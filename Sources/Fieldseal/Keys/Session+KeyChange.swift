@@ -160,7 +160,10 @@ extension Session {
     /// - Returns: Whether nothing is left to drop.
     private func dropGenerations() async -> Bool {
         let dropped = try? await deployment.pool.withConnection { connection in
-            let current = try OrganizationState.read(organization.name, on: connection).keyVersion
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            // Where a retired key was put back into force, the newer generation has the cells.
+            guard state.isKeyAttested else { return [Bool]() }
+            let current = state.keyVersion
             let rows = try connection.query(
                 """
                 SELECT DISTINCT substring(relname FROM '_cell_k([0-9]+)$')::integer FROM pg_class
@@ -168,7 +171,7 @@ extension Session {
                 """,
                 [.text(quoteIdentifier(organization.schema))]
             )
-            return try rows.map { try $0.decode(0, as: Int.self) }.filter { $0 != current }.map { version in
+            return try rows.map { try $0.decode(0, as: Int.self) }.filter { $0 < current }.map { version in
                 try connection.query(
                     "SELECT \(organization.qualified("drop_generation"))($1)", [.int32(Int32(version))])[0].decode(0, as: Bool.self)
             }

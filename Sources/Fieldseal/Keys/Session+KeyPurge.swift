@@ -21,8 +21,8 @@ extension Session {
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try KeySetLock.take(organization, on: connection)
-                let current = try OrganizationState.read(organization.name, on: connection)
-                guard version != current.keyVersion else {
+                let current = try OrganizationState.read(organization.name, in: deployment, on: connection)
+                guard version != current.keyVersion, version != current.attested?.keyVersion else {
                     throw FieldsealError(
                         .cannotDeleteKey,
                         "Version \(version) is in force, and can't be purged: encryption can't be turned off. Change the key first."
@@ -38,12 +38,17 @@ extension Session {
                     throw FieldsealError(
                         .objectDoesNotExist, "There is no retired key of version \(version) that was not purged yet.")
                 }
-                return try rows.map { row in
-                    let purged = KeyPurgeSummary(
-                        keyVersion: version, fingerprint: try row.decode(0), from: try row.decode(1), until: try row.decode(2))
-                    try SecurityEvent(.keyPurged, .succeeded, keyVersion: version, fingerprint: purged.fingerprint)
-                        .insert(for: organization, by: caller, under: deployment.kek, on: connection)
-                    return purged
+                return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                    try rows.map { row in
+                        let purged = KeyPurgeSummary(
+                            keyVersion: version, fingerprint: try row.decode(0), from: try row.decode(1), until: try row.decode(2))
+                        // A wrapped key that is put back from a backup is not shown again.
+                        try change.remove(Grant.organizationKeyName(version: version, fingerprint: purged.fingerprint))
+                        try change.append(
+                            SecurityEvent(.keyPurged, .succeeded, keyVersion: version, fingerprint: purged.fingerprint), by: caller,
+                            on: connection)
+                        return purged
+                    }
                 }
             }
         }

@@ -25,6 +25,11 @@ public struct VerificationReport: Sendable {
     public let keyVersion: Int
     public let cells: Int
     public let bad: [BadCell]
+    /// Records whose flags and cells disagree.
+    public let mismatches: [FlagMismatch]
+
+    /// Whether nothing is wrong.
+    public var isClean: Bool { bad.isEmpty && mismatches.isEmpty }
 }
 
 extension Session {
@@ -39,7 +44,7 @@ extension Session {
         try requireSystemAdministrator()
         return try await deployment.pool.withConnection { connection in
             try connection.transaction(isolation: .repeatableRead) {
-                let state = try OrganizationState.read(organization.name, on: connection)
+                let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
                 let key = try deployment.keyring.requiredKey(of: state)
                 let progress = VerificationProgress(total: try estimate(state, on: connection), onProgress)
                 var cells = 0
@@ -57,7 +62,7 @@ extension Session {
                         var cell = cell
                         cell.origin = origin
                         return cell
-                    })
+                    }, mismatches: try FlagMismatch.all(in: state, on: connection))
             }
         }
     }

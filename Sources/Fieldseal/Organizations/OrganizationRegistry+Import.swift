@@ -159,7 +159,8 @@ extension OrganizationRegistry {
             try await writer.run { connection in
                 _ = try connection.query(
                     "SELECT \(organization.qualified("finish_generation"))($1)", [.int32(Int32(key.version))])
-                try key.establish(origin: "activated", under: kek, by: caller, on: connection)
+                let grant = try key.establish(origin: "activated", under: kek, by: caller, on: connection)
+                try attest(organization, keys: [grant], on: connection)
                 try SecurityEvent(
                     .organizationCloned, .succeeded, keyVersion: key.version, fingerprint: key.data.fingerprint,
                     details: "\(count) cells, from \(manifest.organization) (\(manifest.organizationID.text))"
@@ -188,6 +189,8 @@ extension OrganizationRegistry {
     /// Puts an organization's new id wherever its old one stands, but for the cells.
     private func rename(_ organization: Organization, from old: UUID, on connection: isolated PostgresConnection) throws {
         let ids: [PostgresParameter] = [.uuid(organization.id), .uuid(old)]
+        // The row is protected, and a key change would not write its organization's id.
+        try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
         _ = try connection.query(
             "UPDATE \(organization.qualified("encryption")) SET organization_id = $1 WHERE organization_id = $2", ids)
         let tables = EntityCatalog.all.filter { $0["organizationid"] != nil }.map(\.logicalName)

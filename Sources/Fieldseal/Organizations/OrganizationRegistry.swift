@@ -40,7 +40,8 @@ public struct OrganizationRegistry: Sendable {
             try MigrationRunner.applyAll(
                 to: .organization(id: organization.id, name: name, schema: organization.schema), on: connection)
             try seed(organization, on: connection)
-            try activate(organization, by: caller, on: connection)
+            let key = try activate(organization, by: caller, on: connection)
+            try attest(organization, keys: [key], on: connection)
             try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1).insert(
                 for: organization, by: caller, under: kek, on: connection)
             return organization
@@ -51,7 +52,8 @@ public struct OrganizationRegistry: Sendable {
     ///
     /// The organization keeps its id, since its cells are bound to it. It needs its key, unless `config` still has it.
     ///
-    /// - Throws: ``FieldsealError`` when there is no such schema, or the name or the id is taken.
+    /// - Throws: ``FieldsealError`` when there is no such schema, or the name or the id is taken. Where the organization is
+    ///   registered already, ``attestAgain(name:by:)`` is the way.
     public func attach(name: String, by caller: Caller) async throws -> Organization {
         try await adopt(name: name, .organizationAttached, by: caller)
     }
@@ -77,6 +79,7 @@ public struct OrganizationRegistry: Sendable {
             }
             let organization = Organization(id: try row.decode(0), name: name)
             try settle(organization, by: caller, on: connection)
+            try attest(organization, on: connection)
             try SecurityEvent(event, .succeeded).insert(for: organization, by: caller, under: kek, on: connection)
             return organization
         }
@@ -197,12 +200,19 @@ public struct OrganizationRegistry: Sendable {
         }
     }
 
-    func activate(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
+    /// Gives an organization without cells its first key.
+    ///
+    /// - Returns: What is to be attested of the key.
+    private func activate(
+        _ organization: Organization,
+        by caller: Caller,
+        on connection: isolated PostgresConnection
+    ) throws -> Grant {
         let text = try OrganizationKeyText.generate()
         for function in ["create_generation", "finish_generation"] {
             _ = try connection.query("SELECT \(organization.qualified(function))(1)")
         }
-        try NewKey(text, of: organization, version: 1, policy: policy).establish(
+        return try NewKey(text, of: organization, version: 1, policy: policy).establish(
             origin: "generated", under: kek, by: caller, on: connection)
     }
 }
@@ -227,13 +237,19 @@ struct NewKey: Sendable {
     }
 
     /// Switches to the key's generation, which is finished, and puts the key into `config`.
+    ///
+    /// - Returns: What is to be attested of the key.
     func establish(
         origin: String,
         under kek: KeyEncryptionKey,
         by caller: Caller,
         on connection: isolated PostgresConnection
-    ) throws {
+    ) throws -> Grant {
         let number = UInt32(version)
+        let stored = StoredKey(
+            version: version, fingerprint: data.fingerprint,
+            wrappedText: try kek.wrap(text, organization: organization.id, keyVersion: number).bytes,
+            wrappedData: try kek.wrap(data, organization: organization.id, keyVersion: number).bytes)
         let keyCheck = try KeyCheck.seal(under: data, organization: organization.id, keyVersion: number).bytes
         _ = try connection.query(
             "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)",
@@ -248,11 +264,11 @@ struct NewKey: Sendable {
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $8 = 'activated' THEN now() END)
             """,
             [
-                .uuid(organization.id), .int32(Int32(version)),
-                .bytes(try kek.wrap(text, organization: organization.id, keyVersion: number).bytes),
-                .bytes(try kek.wrap(data, organization: organization.id, keyVersion: number).bytes), .text(kek.id),
+                .uuid(organization.id), .int32(Int32(version)), .bytes(stored.wrappedText), .bytes(stored.wrappedData),
+                .text(kek.id),
                 .text(data.fingerprint), .uuid(rotationID), .text(origin), .text(caller.actor),
             ])
+        return stored.grant
     }
 }
 

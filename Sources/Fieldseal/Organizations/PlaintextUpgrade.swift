@@ -91,7 +91,8 @@ private struct PlaintextUpgrade: Sendable {
             try copy(entity.logicalName, setFlags: flags, to: organization, &records, on: connection)
         }
         try connection.execute("UPDATE \(organization.qualified("audit_setting")) SET is_enabled = true")
-        let (cells, scan) = try seal(columns, organization, on: connection)
+        let (cells, scan, key) = try seal(columns, organization, on: connection)
+        try registry.attest(organization, keys: [key], on: connection)
         try SecurityEvent(.organizationUpgraded, .succeeded, keyVersion: 1, details: "\(cells) cells")
             .insert(for: organization, by: caller, under: registry.kek, on: connection)
         // Its files go with the commit.
@@ -202,7 +203,7 @@ private struct PlaintextUpgrade: Sendable {
         _ columns: [String: [String]],
         _ organization: Organization,
         on connection: isolated PostgresConnection
-    ) throws -> (cells: Int, PlaintextScan) {
+    ) throws -> (cells: Int, PlaintextScan, key: Grant) {
         let key = try NewKey(OrganizationKeyText.generate(), of: organization, version: 1, policy: registry.policy)
         let cipher = try key.data.makeCipher()
         var scan = PlaintextScan()
@@ -257,7 +258,7 @@ private struct PlaintextUpgrade: Sendable {
             try connection.execute("CLOSE \(cursor)")
         }
         _ = try connection.query("SELECT \(organization.qualified("finish_generation"))(1)")
-        try key.establish(origin: "generated", under: registry.kek, by: caller, on: connection)
-        return (cells, scan)
+        let grant = try key.establish(origin: "generated", under: registry.kek, by: caller, on: connection)
+        return (cells, scan, grant)
     }
 }

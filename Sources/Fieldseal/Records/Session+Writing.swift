@@ -79,7 +79,7 @@ private struct PreparedWrite: Sendable {
     /// Whether nothing is read before the write itself.
     var isOneStep: Bool {
         switch action {
-        case .create(let input, _): input.references.isEmpty
+        case .create(let input, _): input.references.isEmpty && !DisabledUsers.isTouched(by: input)
         case .upsert(let input, .id, _, _, _): input.references.isEmpty && !parts.namesParties
         default: false
         }
@@ -189,7 +189,9 @@ private struct PreparedWrite: Sendable {
     ) throws -> WriteOutcome {
         let input = try resolveReferences(input, on: connection)
         let statements = try statements(input, id, try origin ?? origin(on: connection), key)
-        return try outcome(try session.run(statements, on: connection), id)
+        return try DisabledUsers.attesting(input, id, session, on: connection) {
+            try outcome(try session.run(statements, on: connection), id)
+        }
     }
 
     private func statements(
@@ -327,7 +329,9 @@ private struct PreparedWrite: Sendable {
             }
         }
         guard let destination = MailDestination(of: entity), destination.isTouched(by: input) else {
-            return try updateRow(input, id: id, condition, depth, key, on: connection)
+            return try DisabledUsers.attesting(input, id, session, on: connection) {
+                try updateRow(input, id: id, condition, depth, key, on: connection)
+            }
         }
         return try connection.atomically {
             try session.confirm(on: connection)

@@ -4,7 +4,7 @@ import PostgresClient
 
 /// API clients: programs that get tokens with a secret, each acting as one systemuser in one role.
 ///
-/// What a row grants is tagged under the key-encryption key: one that was inserted or changed by SQL is not honoured.
+/// Rows are attested (see ``Grant``): one that SQL inserted, changed or put back is not honoured.
 public struct ClientRegistry: Sendable {
     private let deployment: Deployment
 
@@ -20,7 +20,7 @@ public struct ClientRegistry: Sendable {
         public let systemUserID: UUID
         public let createdOn: Date
         public let disabledOn: Date?
-        /// Whether the row's tag is valid.
+        /// Whether the row is as this service last wrote it.
         public let isHonoured: Bool
     }
 
@@ -41,62 +41,75 @@ public struct ClientRegistry: Sendable {
         let id = UUID.timeOrdered()
         let secret = Data(try randomBytes(count: 32)).base64URL
         let userID = UUID.timeOrdered()
-        let user = try RecordDraft.systemUser(
-            id: userID, name: "# \(name)", domainName: "client\\\(name)", in: organization, on: connection)
-        try user.insert(into: organization, on: connection)
-        do {
-            _ = try connection.query(
-                """
-                INSERT INTO config.api_client (client_id, organization_id, name, systemuser_id, role, tag, created_by)
-                VALUES ($1, $2, $3, $4, $5, $6, $7)
-                """,
-                [
-                    .uuid(id), .uuid(organization.id), .text(name), .uuid(userID), .text(role.rawValue),
-                    .bytes(try clientTag(id, organization.id, userID, role.rawValue)), .text(caller.actor),
-                ]
-            )
-        } catch let error as PostgresError where error.sqlState == "23505" {
-            throw FieldsealError(.duplicateRecord, "There is a client named \(name) already. Disable it, or take another name.")
+        let grant = Self.grant(id, organization, name: name, systemUser: userID, role: role.rawValue, disabledOn: nil)
+        try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            let user = try RecordDraft.systemUser(
+                id: userID, name: "# \(name)", domainName: "client\\\(name)", in: organization, on: connection)
+            try user.insert(into: organization, on: connection)
+            do {
+                _ = try connection.query(
+                    """
+                    INSERT INTO config.api_client (client_id, organization_id, name, systemuser_id, role, tag, created_by)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7)
+                    """,
+                    [
+                        .uuid(id), .uuid(organization.id), .text(name), .uuid(userID), .text(role.rawValue),
+                        .bytes(try change.grant(grant)), .text(caller.actor),
+                    ]
+                )
+            } catch let error as PostgresError where error.sqlState == "23505" {
+                throw FieldsealError(
+                    .duplicateRecord, "There is a client named \(name) already. Disable it, or take another name.")
+            }
+            try addSecret(secret, to: id, &change, on: connection)
+            try change.append(
+                SecurityEvent(.clientAdded, .succeeded, details: "\(name), \(role.rawValue)"), by: caller, on: connection)
         }
-        try addSecret(secret, to: id, on: connection)
-        try SecurityEvent(.clientAdded, .succeeded, details: "\(name), \(role.rawValue)")
-            .insert(for: organization, by: caller, under: deployment.kek, on: connection)
         return (id, secret)
     }
 
-    private func addSecret(_ secret: String, to client: UUID, on connection: isolated PostgresConnection) throws {
-        let id = UUID.timeOrdered()
+    private func addSecret(
+        _ secret: String,
+        to client: UUID,
+        _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws {
         let salt = try randomBytes(count: 16)
-        let verifier = try Self.verifier(of: secret, salt: salt)
+        let row = SecretRow(
+            id: .timeOrdered(), client: client, salt: salt, verifier: try Self.verifier(of: secret, salt: salt), expiresOn: nil)
         _ = try connection.query(
             "INSERT INTO config.api_client_secret (secret_id, client_id, salt, verifier, tag) VALUES ($1, $2, $3, $4, $5)",
-            [
-                .uuid(id), .uuid(client), .bytes(salt), .bytes(verifier),
-                .bytes(try secretTag(id, client, salt, verifier)),
-            ]
+            [.uuid(row.id), .uuid(client), .bytes(salt), .bytes(row.verifier), .bytes(try change.grant(row.grant))]
         )
     }
 
     /// The clients of an organization, by name.
-    func list(_ organization: Organization, on connection: isolated PostgresConnection) throws -> [Entry] {
+    func list(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> [Entry] {
+        try Self.rows(of: state.organization, on: connection).map { row, createdOn in
+            let standing = try state.grants.standing(of: Self.grant(row, state.organization), tag: row.tag, under: deployment.kek)
+            return Entry(
+                id: row.id, name: row.name, role: row.role, systemUserID: row.systemUserID, createdOn: createdOn,
+                disabledOn: row.disabledOn.map { $0.date ?? .distantPast },
+                isHonoured: standing == (row.disabledOn == nil ? .honoured : .revoked))
+        }
+    }
+
+    /// Every row of an organization, by name, as it is.
+    static func rows(of organization: Organization, on connection: isolated PostgresConnection) throws -> [(
+        row: OrganizationState.ClientRow, createdOn: Date
+    )] {
         try connection.query(
             """
-            SELECT client_id, name, role, systemuser_id, created_on, disabled_on, tag FROM config.api_client
-            WHERE organization_id = $1 ORDER BY name
-            """,
-            [.uuid(organization.id)]
-        )
-        .map { row in
-            let (id, role, user): (UUID, String, UUID) = (try row.decode(0), try row.decode(2), try row.decode(3))
-            let tag = try row.decode(6, as: PostgresBytes.self).bytes
-            return Entry(
-                id: id,
-                name: try row.decode(1),
-                role: role,
-                systemUserID: user,
-                createdOn: try row.decode(4),
-                disabledOn: try row.decodeIfPresent(5),
-                isHonoured: constantTimeEqual(tag, try clientTag(id, organization.id, user, role))
+            SELECT client_id, name, systemuser_id, role, tag, disabled_on, created_on FROM config.api_client
+             WHERE organization_id = $1 ORDER BY name
+            """, [.uuid(organization.id)]
+        ).map { row in
+            (
+                OrganizationState.ClientRow(
+                    id: try row.decode(0), name: try row.decode(1), systemUserID: try row.decode(2), role: try row.decode(3),
+                    tag: try row.decode(4, as: PostgresBytes.self).bytes, disabledOn: try row.decodeIfPresent(5),
+                    businessUnitID: nil, isUserDisabled: false),
+                (try row.decode(6, as: PostgresMoment.self)).date ?? .distantPast
             )
         }
     }
@@ -110,19 +123,21 @@ public struct ClientRegistry: Sendable {
         by caller: Caller,
         on connection: isolated PostgresConnection
     ) throws {
-        let result = try connection.query(
-            """
-            UPDATE config.api_client SET disabled_on = coalesce(disabled_on, now())
-            WHERE organization_id = $1 AND (name = $2 OR client_id::text = lower($2))
-            """,
-            [.uuid(organization.id), .text(nameOrID)]
-        )
-        guard result.affectedRows == 1 else {
-            throw FieldsealError(
-                .objectDoesNotExist, "\(organization.name) has no client \(nameOrID); see `fieldseal client list`.")
+        try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            let rows = try connection.query(
+                """
+                UPDATE config.api_client SET disabled_on = coalesce(disabled_on, now())
+                WHERE organization_id = $1 AND (name = $2 OR client_id::text = lower($2)) RETURNING client_id
+                """,
+                [.uuid(organization.id), .text(nameOrID)]
+            )
+            guard rows.count == 1, let id = try rows.first?.decode(0, as: UUID.self) else {
+                throw FieldsealError(
+                    .objectDoesNotExist, "\(organization.name) has no client \(nameOrID); see `fieldseal client list`.")
+            }
+            try change.revoke(Self.name(id))
+            try change.append(SecurityEvent(.clientDisabled, .succeeded, details: nameOrID), by: caller, on: connection)
         }
-        try SecurityEvent(.clientDisabled, .succeeded, details: nameOrID).insert(
-            for: organization, by: caller, under: deployment.kek, on: connection)
     }
 
     /// Whether `secret` is one of the client's valid secrets, and the client is enabled and honoured.
@@ -152,34 +167,35 @@ public struct ClientRegistry: Sendable {
         }
     }
 
-    /// - Returns: The client's name, if there is such a client that is enabled; and whether the secret is one of its.
+    /// - Returns: The client's name, if there is such a client that may act; and whether the secret is one of its.
     private func isRight(
         _ secret: String,
         for clientID: UUID,
         of organization: Organization,
         on connection: isolated PostgresConnection
     ) throws -> (name: String?, isRight: Bool) {
+        // Before the secrets are read: a row that is newer than the list is not in use yet.
+        let state = try OrganizationState.read(organization.name, client: clientID, in: deployment, on: connection)
+        guard let client = state.client, try mayAct(client, in: state) else { return (nil, false) }
         let rows = try connection.query(
-            """
-            SELECT c.systemuser_id, c.role, c.tag, s.secret_id, s.salt, s.verifier, s.tag, c.name
-              FROM config.api_client AS c JOIN config.api_client_secret AS s USING (client_id)
-             WHERE c.client_id = $1 AND c.organization_id = $2 AND c.disabled_on IS NULL
-               AND (s.expires_on IS NULL OR s.expires_on > now())
-            """,
-            [.uuid(clientID), .uuid(organization.id)]
-        )
+            "SELECT secret_id, salt, verifier, expires_on, tag, now() FROM config.api_client_secret WHERE client_id = $1",
+            [.uuid(clientID)])
         var isRight = false
         for row in rows {
-            func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
-            let honoured = constantTimeEqual(
-                try bytes(2), try clientTag(clientID, organization.id, try row.decode(0), try row.decode(1)))
-            let salt = try bytes(4)
-            let verifier = try bytes(5)
-            let genuine = constantTimeEqual(try bytes(6), try secretTag(try row.decode(3), clientID, salt, verifier))
-            let matches = constantTimeEqual(verifier, try Self.verifier(of: secret, salt: salt))
-            isRight = isRight || (honoured && genuine && matches)
+            let (secretRow, tag) = try Self.secretRow(row, of: clientID)
+            let isHonoured = try state.grants.honours(secretRow.grant, tag: tag, under: deployment.kek)
+            let isCurrent = try secretRow.expiresOn.map { try $0 > row.decode(5, as: PostgresMoment.self) } ?? true
+            let matches = constantTimeEqual(secretRow.verifier, try Self.verifier(of: secret, salt: secretRow.salt))
+            isRight = isRight || (isHonoured && isCurrent && matches)
         }
-        return (try rows.first?.decode(7), isRight)
+        return (client.name, isRight)
+    }
+
+    /// Whether a client is as this service wrote it, enabled, and acts as a systemuser that is enabled.
+    func mayAct(_ client: OrganizationState.ClientRow, in state: OrganizationState) throws -> Bool {
+        try client.disabledOn == nil
+            && state.grants.honours(Self.grant(client, state.organization), tag: client.tag, under: deployment.kek)
+            && !client.isUserDisabled && !state.isDisabled(systemUser: client.systemUserID)
     }
 
     /// Salted SHA-256: a secret of 32 random bytes needs no slow hash, which would only let strangers load the endpoint.
@@ -187,11 +203,46 @@ public struct ClientRegistry: Sendable {
         try sha256(salt + Array(secret.utf8))
     }
 
-    func clientTag(_ client: UUID, _ organization: UUID, _ user: UUID, _ role: String) throws -> [UInt8] {
-        try deployment.kek.tag(label: "api_client", over: [client.bytes, organization.bytes, user.bytes, Array(role.utf8)])
+    // MARK: What is attested
+
+    static func name(_ id: UUID) -> Grant.Name { Grant.Name(.client, [id.bytes]) }
+
+    static func grant(_ row: OrganizationState.ClientRow, _ organization: Organization) -> Grant {
+        grant(
+            row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: row.disabledOn)
     }
 
-    private func secretTag(_ id: UUID, _ client: UUID, _ salt: [UInt8], _ verifier: [UInt8]) throws -> [UInt8] {
-        try deployment.kek.tag(label: "api_client_secret", over: [id.bytes, client.bytes, salt, verifier])
+    static func grant(
+        _ id: UUID, _ organization: Organization, name: String, systemUser: UUID, role: String, disabledOn: PostgresMoment?
+    ) -> Grant {
+        Grant(
+            Self.name(id),
+            [
+                organization.id.bytes, Grant.field(name), systemUser.bytes, Grant.field(role), Grant.field(disabledOn),
+            ])
+    }
+
+    /// A row of `config.api_client_secret`.
+    struct SecretRow: Sendable {
+        let id: UUID
+        let client: UUID
+        let salt: [UInt8]
+        let verifier: [UInt8]
+        let expiresOn: PostgresMoment?
+
+        var grant: Grant {
+            Grant(Grant.Name(.clientSecret, [id.bytes]), [client.bytes, salt, verifier, Grant.field(expiresOn)])
+        }
+    }
+
+    /// Reads `secret_id, salt, verifier, expires_on, tag`.
+    static func secretRow(_ row: PostgresRow, of client: UUID) throws -> (row: SecretRow, tag: [UInt8]) {
+        func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
+        return (
+            SecretRow(
+                id: try row.decode(0), client: client, salt: try bytes(1), verifier: try bytes(2),
+                expiresOn: try row.decodeIfPresent(3)),
+            try bytes(4)
+        )
     }
 }

@@ -37,7 +37,9 @@ public struct ConsoleSessions: Sendable {
         try await failures(of: name, organization, address).slowDown(deployment.pool)
         return try await deployment.pool.withConnection { connection in
             let user = try verify(name, password, code, in: organization, address: address, requestID: requestID, on: connection)
-            return try begin(user.id, address, on: connection)
+            return try AttestedState.change(of: organization, under: deployment.kek, on: connection) {
+                try begin(user, address, &$0, on: connection)
+            }
         }
     }
 
@@ -45,24 +47,22 @@ public struct ConsoleSessions: Sendable {
     ///
     /// - Parameters:
     ///   - provider: Its name, for the record.
-    ///   - isFresh: Whether the person proved himself to the provider just now.
+    ///   - isFresh: Whether the person signed in at the provider just now.
     func signIn(
         _ id: UUID, through provider: String, isFresh: Bool, to organization: Organization, address: String, requestID: String
     ) async throws -> String {
         try await deployment.pool.withConnection { connection in
-            let rows = try connection.query(
-                "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1 AND u.organization_id = $2 AND u.disabled_on IS NULL",
-                [.uuid(id), .uuid(organization.id)])
-            guard let user = try rows.first.flatMap(users.row) else {
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            guard let user = try users.find("u.user_id = $2", [.uuid(id)], in: state, on: connection) else {
                 throw FieldsealError(.accessDenied, "This person was disabled here.")
             }
             let caller = Caller(
                 actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
                 requestID: requestID)
-            return try connection.transaction {
-                try SecurityEvent(.signedIn, .succeeded, details: "through \(provider)")
-                    .insert(for: organization, by: caller, under: deployment.kek, on: connection)
-                return try begin(user.id, address, isFresh: isFresh, on: connection)
+            return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                try change.append(
+                    SecurityEvent(.signedIn, .succeeded, details: "through \(provider)"), by: caller, on: connection)
+                return try begin(user, address, isFresh: isFresh, &change, on: connection)
             }
         }
     }
@@ -72,18 +72,24 @@ public struct ConsoleSessions: Sendable {
         _ token: String, password: String, organization: Organization, address: String, requestID: String
     ) async throws -> String {
         return try await deployment.pool.withConnection { connection in
-            guard let (user, _) = try find(token, organization.name, on: connection) else { throw Self.denied }
-            _ = try verify(user.name, password, nil, in: organization, address: address, requestID: requestID, on: connection)
-            _ = try connection.query("DELETE FROM config.console_session WHERE token_hash = $1", [.bytes(try hash(token))])
-            return try begin(user.id, address, on: connection)
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            guard let (user, _) = try find(token, in: state, on: connection) else { throw Self.denied }
+            let verified = try verify(
+                user.name, password, nil, in: organization, address: address, requestID: requestID, on: connection)
+            return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                try Self.end("token_hash = $1", [.bytes(try Self.hash(token))], &change, on: connection)
+                return try begin(verified, address, &change, on: connection)
+            }
         }
     }
 
     /// The session of a token, if it is one of the organization's and has not ended.
     public func session(_ token: String, organization name: String, address: String?, requestID: String) async throws -> Signed? {
         try await deployment.pool.withConnection { connection in
-            guard let (user, isFresh) = try find(token, name, on: connection) else { return nil }
-            let state = try OrganizationState.read(name, on: connection)
+            // Before the session's row is read: one that is newer than the list was not handed out yet.
+            let state = try OrganizationState.read(name, in: deployment, on: connection)
+            deployment.remember(state)
+            guard let (user, isFresh) = try find(token, in: state, on: connection) else { return nil }
             let caller = Caller(
                 actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
                 requestID: requestID)
@@ -96,10 +102,21 @@ public struct ConsoleSessions: Sendable {
     /// Ends a session, or all of its person's.
     public func signOut(_ token: String, everywhere: Bool) async throws {
         try await deployment.pool.withConnection { connection in
-            _ = try connection.query(
-                everywhere
-                    ? "DELETE FROM config.console_session WHERE user_id = (SELECT user_id FROM config.console_session WHERE token_hash = $1)"
-                    : "DELETE FROM config.console_session WHERE token_hash = $1", [.bytes(try hash(token))])
+            let hash = try Self.hash(token)
+            let rows = try connection.query(
+                """
+                SELECT o.organization_id, o.name, s.user_id FROM config.console_session AS s JOIN config.console_user USING (user_id)
+                  JOIN config.organization AS o USING (organization_id) WHERE s.token_hash = $1
+                """, [.bytes(hash)])
+            guard let row = rows.first else { return }
+            let organization = Organization(id: try row.decode(0), name: try row.decode(1))
+            let user: UUID = try row.decode(2)
+            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                try Self.end("token_hash = $1", [.bytes(hash)], &change, on: connection)
+                if everywhere { try Self.end("user_id = $1", [.uuid(user)], &change, on: connection) }
+                // Also where SQL took the row away meanwhile.
+                try change.remove(Self.name(hash))
+            }
         }
     }
 
@@ -123,17 +140,15 @@ public struct ConsoleSessions: Sendable {
         try failures.begin(on: connection)
         defer { try? failures.end(on: connection) }
         try failures.check(on: connection)
-        let rows = try connection.query(
-            """
-            SELECT \(ConsoleUsers.columns) FROM config.console_user AS u
-             WHERE u.organization_id = $1 AND lower(u.name) = lower($2) AND u.disabled_on IS NULL
-            """, [.uuid(organization.id), .text(name)])
-        let user = try rows.first.flatMap(users.row)
+        let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+        let user = try users.find("lower(u.name) = lower($2)", [.text(name)], in: state, on: connection)
         // A name that is nobody's takes as long.
         let verifier = try PasswordVerifier.make(of: password, salt: user?.salt ?? [UInt8](repeating: 0, count: 16))
         var isRight = user.map { constantTimeEqual(verifier, $0.verifier) } ?? false
         // A session that goes on was begun with one.
-        if isRight, let user, let code { isRight = try SecondFactor(deployment).isRight(code, for: user, on: connection) }
+        if isRight, let user, let code {
+            isRight = try SecondFactor(deployment).isRight(code, for: user, in: organization, on: connection)
+        }
         if let user {
             let caller = Caller(
                 actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
@@ -149,41 +164,97 @@ public struct ConsoleSessions: Sendable {
         return user
     }
 
-    private func begin(_ user: UUID, _ address: String, isFresh: Bool = true, on connection: isolated PostgresConnection) throws
-        -> String
-    {
+    private func begin(
+        _ user: ConsoleUsers.Row,
+        _ address: String,
+        isFresh: Bool = true,
+        _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws -> String {
+        try Self.end(
+            """
+            user_id IN (SELECT user_id FROM config.console_user WHERE organization_id = $1)
+              AND (used_on < now() - $2 * interval '1 second' OR created_on < now() - $3 * interval '1 second')
+            """,
+            [.uuid(user.organizationID), .double(Double(Self.idleLimit)), .double(Double(Self.absoluteLimit))], &change,
+            on: connection)
         let token = Data(try randomBytes(count: 32)).base64URL
-        _ = try connection.query(
-            "DELETE FROM config.console_session WHERE used_on < now() - $1 * interval '1 second' OR created_on < now() - $2 * interval '1 second'",
-            [.double(Double(Self.idleLimit)), .double(Double(Self.absoluteLimit))])
+        let row = Row(
+            tokenHash: try Self.hash(token), userID: user.id, createdOn: change.now, freshOn: isFresh ? change.now : .distantPast)
         _ = try connection.query(
             """
-            INSERT INTO config.console_session (token_hash, user_id, address, fresh_on)
-            VALUES ($1, $2, $3, CASE WHEN $4 THEN now() ELSE '-infinity' END)
-            """, [.bytes(try hash(token)), .uuid(user), .text(address), .bool(isFresh)])
+            INSERT INTO config.console_session (token_hash, user_id, address, created_on, used_on, fresh_on, tag)
+            VALUES ($1, $2, $3, $4, $4, $5, $6)
+            """,
+            [
+                .bytes(row.tokenHash), .uuid(user.id), .text(address), .moment(row.createdOn), .moment(row.freshOn),
+                .bytes(try change.grant(row.grant(of: user))),
+            ])
         return token
     }
 
+    /// The user and the age of a token's session, if both are as this service wrote them.
     private func find(
         _ token: String,
-        _ organization: String,
+        in state: OrganizationState,
         on connection: isolated PostgresConnection
     ) throws -> (user: ConsoleUsers.Row, isFresh: Bool)? {
+        let hash = try Self.hash(token)
         let rows = try connection.query(
-            """
-            UPDATE config.console_session AS s SET used_on = now()
-              FROM config.console_user AS u JOIN config.organization AS o USING (organization_id)
-             WHERE s.token_hash = $1 AND u.user_id = s.user_id AND u.disabled_on IS NULL AND o.name = $2
-               AND s.used_on > now() - $3 * interval '1 second' AND s.created_on > now() - $4 * interval '1 second'
-            RETURNING \(ConsoleUsers.columns), s.fresh_on > now() - $5 * interval '1 second'
-            """,
-            [
-                .bytes(try hash(token)), .text(organization), .double(Double(Self.idleLimit)), .double(Double(Self.absoluteLimit)),
-                .double(Double(Self.freshLimit)),
-            ])
-        guard let row = rows.first, let user = try users.row(row) else { return nil }
-        return (user, try row.decode(9))
+            "SELECT token_hash, user_id, created_on, fresh_on, tag, used_on, now() FROM config.console_session WHERE token_hash = $1",
+            [.bytes(hash)])
+        guard let row = rows.first else { return nil }
+        let (session, tag) = try Self.row(row)
+        let (usedOn, now): (PostgresMoment, PostgresMoment) = (try row.decode(5), try row.decode(6))
+        guard session.createdOn.isWithin(seconds: Self.absoluteLimit, before: now),
+            usedOn.isWithin(seconds: Self.idleLimit, before: now),
+            let user = try users.find("u.user_id = $2", [.uuid(session.userID)], in: state, on: connection),
+            try state.grants.honours(session.grant(of: user), tag: tag, under: deployment.kek)
+        else { return nil }
+        _ = try connection.query("UPDATE config.console_session SET used_on = now() WHERE token_hash = $1", [.bytes(hash)])
+        return (user, session.freshOn.isWithin(seconds: Self.freshLimit, before: now))
     }
 
-    private func hash(_ token: String) throws -> [UInt8] { try sha256(Array(token.utf8)) }
+    /// Deletes the sessions that a condition names, and takes them from the attested list.
+    static func end(
+        _ condition: String,
+        _ parameters: [PostgresParameter],
+        _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let ended = try connection.query(
+            "DELETE FROM config.console_session WHERE \(condition) RETURNING token_hash", parameters)
+        for row in ended { try change.remove(name(try row.decode(0, as: PostgresBytes.self).bytes)) }
+    }
+
+    private static func hash(_ token: String) throws -> [UInt8] { try sha256(Array(token.utf8)) }
+
+    // MARK: What is attested
+
+    /// A row of `config.console_session`. When it was last used is not attested: it changes with each page, and ends a session
+    /// sooner than its twelve hours at most.
+    struct Row: Sendable {
+        let tokenHash: [UInt8]
+        let userID: UUID
+        let createdOn: PostgresMoment
+        let freshOn: PostgresMoment
+
+        /// The salt of the password binds the session to it: another password ends all sessions, hidden ones too.
+        func grant(of user: ConsoleUsers.Row) -> Grant {
+            Grant(
+                ConsoleSessions.name(tokenHash), [userID.bytes, Grant.field(createdOn), Grant.field(freshOn), user.salt])
+        }
+    }
+
+    static func name(_ tokenHash: [UInt8]) -> Grant.Name { Grant.Name(.session, [tokenHash]) }
+
+    /// Reads `token_hash, user_id, created_on, fresh_on, tag`.
+    static func row(_ row: PostgresRow) throws -> (row: Row, tag: [UInt8]) {
+        (
+            Row(
+                tokenHash: try row.decode(0, as: PostgresBytes.self).bytes, userID: try row.decode(1), createdOn: try row.decode(2),
+                freshOn: try row.decode(3)),
+            try row.decode(4, as: PostgresBytes.self).bytes
+        )
+    }
 }

@@ -112,7 +112,7 @@ public struct OpenIDSignIn: Sendable {
             claims.aud.values.count == 1 || claims.azp == entry.clientID
         else { throw OpenIDProviders.refused("is for another sign-in") }
         guard let subject = claims[entry.claim] else { throw OpenIDProviders.refused("has no \(entry.claim)") }
-        guard case .user(let user)? = try await issuers.link(of: subject, at: entry) else {
+        guard case .user(let user)? = try await issuers.link(of: subject, at: entry, in: organization.name) else {
             throw FieldsealError(
                 .accessDenied,
                 "\(entry.name) knows you as \(subject.quotedForMessage), and nobody here is that. An administrator can say who you are: "

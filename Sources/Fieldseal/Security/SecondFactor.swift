@@ -5,11 +5,9 @@ import PostgresClient
 /// One-time passwords of a person, and the codes for the day when the telephone is gone.
 public struct SecondFactor: Sendable {
     private let deployment: Deployment
-    private let users: ConsoleUsers
 
     public init(_ deployment: Deployment) {
         self.deployment = deployment
-        users = ConsoleUsers(deployment)
     }
 
     /// Recovery codes that a person gets.
@@ -65,31 +63,53 @@ public struct SecondFactor: Sendable {
         _ kind: SecurityEvent.Kind
     ) async throws {
         try await deployment.pool.withConnection { connection in
-            try connection.transaction {
+            let organization = signed.session.organization
+            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 let rows = try connection.query(
                     "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1 FOR UPDATE",
                     [.uuid(signed.userID)])
-                guard var user = try rows.first.flatMap(users.row) else {
-                    throw FieldsealError(.accessDenied, "This account is not honoured.")
-                }
+                guard let (found, tag) = try rows.first.flatMap(ConsoleUsers.row),
+                    try change.grants.honours(found.grant, tag: tag, under: deployment.kek)
+                else { throw FieldsealError(.accessDenied, "This account is not honoured.") }
+                var user = found
                 user.totp = totp
                 _ = try connection.query(
                     "UPDATE config.console_user SET totp = $2, totp_step = $3, tag = $4 WHERE user_id = $1",
-                    [.uuid(user.id), .bytes(totp), .int64(Int64(step)), .bytes(try users.tag(user))])
-                _ = try connection.query("DELETE FROM config.console_recovery_code WHERE user_id = $1", [.uuid(user.id)])
+                    [.uuid(user.id), .bytes(totp), .int64(Int64(step)), .bytes(try change.grant(user.grant))])
+                try Self.removeCodes(of: user.id, &change, on: connection)
                 for code in codes {
+                    let grant = Self.grant(try Self.hash(code), of: user)
                     _ = try connection.query(
-                        "INSERT INTO config.console_recovery_code (user_id, hash) VALUES ($1, $2)",
-                        [.uuid(user.id), .bytes(try Self.hash(code))])
+                        "INSERT INTO config.console_recovery_code (user_id, hash, tag) VALUES ($1, $2, $3)",
+                        [.uuid(user.id), .bytes(try Self.hash(code)), .bytes(try change.grant(grant))])
                 }
-                try SecurityEvent(kind, .succeeded)
-                    .insert(for: signed.session.organization, by: signed.session.caller, under: deployment.kek, on: connection)
+                try change.append(SecurityEvent(kind, .succeeded), by: signed.session.caller, on: connection)
             }
         }
     }
 
-    /// Whether a code is the person's of these moments, or one of his recovery codes. Either is taken once.
-    func isRight(_ code: String, for user: ConsoleUsers.Row, on connection: isolated PostgresConnection) throws -> Bool {
+    /// Deletes a person's recovery codes, and takes them from the attested list.
+    static func removeCodes(
+        of user: UUID,
+        _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let removed = try connection.query(
+            "DELETE FROM config.console_recovery_code WHERE user_id = $1 RETURNING hash", [.uuid(user)])
+        for row in removed { try change.remove(name(user, try row.decode(0, as: PostgresBytes.self).bytes)) }
+    }
+
+    static func name(_ user: UUID, _ hash: [UInt8]) -> Grant.Name { Grant.Name(.recoveryCode, [user.bytes, hash]) }
+
+    /// What is attested of a recovery code. The sealed seed binds it: codes of an earlier seed are not honoured.
+    static func grant(_ hash: [UInt8], of user: ConsoleUsers.Row) -> Grant {
+        Grant(name(user.id, hash), [Grant.field(user.totp)])
+    }
+
+    /// Whether a code is the person's of these moments, or one of their recovery codes. Either is accepted once.
+    func isRight(
+        _ code: String, for user: ConsoleUsers.Row, in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> Bool {
         guard let totp = user.totp else { return true }
         let seed = try deployment.kek.open(totp, at: address(user.id, user.organizationID))
         if let step = try Self.step(of: code, seed: seed) {
@@ -98,10 +118,17 @@ public struct SecondFactor: Sendable {
                 [.uuid(user.id), .int64(Int64(step))])
             return !taken.isEmpty
         }
-        let used = try connection.query(
-            "DELETE FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2",
-            [.uuid(user.id), .bytes(try Self.hash(code))])
-        return used.affectedRows == 1
+        let grant = Self.grant(try Self.hash(code), of: user)
+        return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            let used = try connection.query(
+                "DELETE FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2 RETURNING tag",
+                [.uuid(user.id), .bytes(try Self.hash(code))])
+            guard let row = used.first, !row.isNull(0),
+                try change.grants.honours(grant, tag: row.decode(0, as: PostgresBytes.self).bytes, under: deployment.kek)
+            else { return false }
+            try change.remove(grant.name)
+            return true
+        }
     }
 
     /// The time step, of the current one and its neighbours, that a code belongs to.

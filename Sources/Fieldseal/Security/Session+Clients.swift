@@ -17,7 +17,10 @@ extension Session {
     /// The organization's clients, by name.
     public func clients() async throws -> [ClientRegistry.Entry] {
         try requireSystemAdministrator()
-        return try await deployment.pool.withConnection { try ClientRegistry(deployment).list(organization, on: $0) }
+        return try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            return try ClientRegistry(deployment).list(state, on: connection)
+        }
     }
 
     /// Disables a client by its name or id; its tokens are refused at once.

@@ -61,8 +61,15 @@ extension Session {
             let links = try connection.query(
                 "SELECT security_event_id::text || ': ' || problem FROM \(organization.qualified("verify_security_events"))()"
             ).map { try $0.decode(0, as: String.self) }
-            let end = try EventChain.problem(of: organization, under: deployment.kek, on: connection)
-            return links + (end.map { [$0] } ?? [])
+            let count: Int = try connection.query("SELECT count(*) FROM \(organization.qualified("security_event"))")[0].decode(0)
+            var problems = links
+            if let problem = state.problem { problems.append("\(organization.name): \(problem.description)") }
+            if let attested = state.attested, state.problem == nil, count != attested.events,
+                state.newestEvent == attested.newestEvent
+            {
+                problems.append("\(attested.events - count) of \(attested.events) security events are missing")
+            }
+            return problems
         }
     }
 }

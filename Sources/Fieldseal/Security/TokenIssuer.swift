@@ -108,7 +108,9 @@ public final class TokenIssuer: Sendable {
             throw Self.refused("is from an issuer that is not trusted here")
         }
         let claims = try await providers.verify(token, issuer: issuer, audience: audience(name))
-        guard let subject = claims[entry.claim], case .client(let client)? = try await issuers.link(of: subject, at: entry) else {
+        guard let subject = claims[entry.claim],
+            case .client(let client)? = try await issuers.link(of: subject, at: entry, in: name)
+        else {
             throw Self.refused("is for somebody who is no client here")
         }
         return client

@@ -21,7 +21,7 @@ public struct TrustedIssuers: Sendable {
         /// This service's name there.
         public let clientID: String
         public let claim: String
-        /// Whether the row's tag is valid.
+        /// Whether the row is as this service last wrote it.
         public fileprivate(set) var isHonoured: Bool
         let secret: [UInt8]?
         let organizationID: UUID
@@ -52,7 +52,7 @@ public struct TrustedIssuers: Sendable {
         let entry = Entry(
             id: id, name: name, issuer: issuer, clientID: clientID, claim: claim, isHonoured: true, secret: sealed,
             organizationID: session.organization.id)
-        try await change(.issuerAdded, "\(name), \(issuer)", by: session) { connection in
+        try await change(.issuerAdded, "\(name), \(issuer)", by: session) { change, connection in
             do {
                 _ = try connection.query(
                     """
@@ -61,7 +61,7 @@ public struct TrustedIssuers: Sendable {
                     """,
                     [
                         .uuid(id), .uuid(session.organization.id), .text(name), .text(issuer), .text(clientID), .bytes(sealed),
-                        .text(claim), .bytes(try tag(entry)), .text(session.caller.actor),
+                        .text(claim), .bytes(try change.grant(entry.grant)), .text(session.caller.actor),
                     ])
             } catch let error as PostgresError where error.sqlState == "23505" {
                 throw FieldsealError(.duplicateRecord, "This issuer, or one of that name, is trusted already.")
@@ -74,23 +74,45 @@ public struct TrustedIssuers: Sendable {
 
     func list(named organization: String) async throws -> [Entry] {
         try await deployment.pool.withConnection { connection in
-            try connection.query(
-                """
-                SELECT i.issuer_id, organization_id, i.name, i.issuer, i.client_id, i.client_secret, i.claim, i.tag
-                  FROM config.oidc_issuer AS i JOIN config.organization AS o USING (organization_id) WHERE o.name = $1 ORDER BY i.name
-                """, [.text(organization)]
-            ).map(entry)
+            let state = try OrganizationState.read(organization, in: deployment, on: connection)
+            return try Self.rows(of: state.organization, on: connection).map { entry, tag in
+                var entry = entry
+                entry.isHonoured = try state.grants.honours(entry.grant, tag: tag, under: deployment.kek)
+                return entry
+            }
+        }
+    }
+
+    /// Every row of an organization, by name, as it is.
+    static func rows(of organization: Organization, on connection: isolated PostgresConnection) throws -> [(
+        entry: Entry, tag: [UInt8]
+    )] {
+        try connection.query(
+            """
+            SELECT issuer_id, organization_id, name, issuer, client_id, client_secret, claim, tag FROM config.oidc_issuer
+             WHERE organization_id = $1 ORDER BY name
+            """, [.uuid(organization.id)]
+        ).map { row in
+            let entry = Entry(
+                id: try row.decode(0), name: try row.decode(2), issuer: try row.decode(3), clientID: try row.decode(4),
+                claim: try row.decode(6), isHonoured: false,
+                secret: row.isNull(5) ? nil : try row.decode(5, as: PostgresBytes.self).bytes, organizationID: try row.decode(1))
+            return (entry, try row.decode(7, as: PostgresBytes.self).bytes)
         }
     }
 
     /// Ends the trust in a provider, and takes all its links away.
     public func remove(_ name: String, by session: Session) async throws {
         try session.requireSystemAdministrator()
-        try await change(.issuerRemoved, name, by: session) { connection in
-            let rows = try connection.query(
-                "DELETE FROM config.oidc_issuer WHERE organization_id = $1 AND name = $2 RETURNING issuer_id",
+        try await change(.issuerRemoved, name, by: session) { change, connection in
+            let issuer = try connection.query(
+                "SELECT issuer_id FROM config.oidc_issuer WHERE organization_id = $1 AND name = $2 FOR UPDATE",
                 [.uuid(session.organization.id), .text(name)])
-            guard !rows.isEmpty else { throw Self.unknown(name) }
+            guard let id = try issuer.first?.decode(0, as: UUID.self) else { throw Self.unknown(name) }
+            let links = try connection.query("DELETE FROM config.oidc_link WHERE issuer_id = $1 RETURNING subject", [.uuid(id)])
+            for link in links { try change.remove(Link.name(id, try link.decode(0))) }
+            _ = try connection.query("DELETE FROM config.oidc_issuer WHERE issuer_id = $1", [.uuid(id)])
+            try change.remove(Entry.name(id))
         }
     }
 
@@ -116,7 +138,7 @@ public struct TrustedIssuers: Sendable {
         guard let issuer = try await list(organization).first(where: { $0.name == name && $0.isHonoured }) else {
             throw Self.unknown(name)
         }
-        try await change(.identityLinked, "\(subject) of \(name) is \(user ?? client ?? "")", by: session) { connection in
+        try await change(.identityLinked, "\(subject) of \(name) is \(user ?? client ?? "")", by: session) { change, connection in
             let rows = try connection.query(
                 user != nil
                     ? "SELECT user_id FROM config.console_user WHERE organization_id = $1 AND lower(name) = lower($2)"
@@ -134,21 +156,22 @@ public struct TrustedIssuers: Sendable {
                 """,
                 [
                     .uuid(issuer.id), .text(subject), .uuid(user != nil ? id : nil), .uuid(client != nil ? id : nil),
-                    .bytes(try tag(link, subject, issuer.id)), .text(session.caller.actor),
+                    .bytes(try change.grant(link.grant(subject, at: issuer.id))), .text(session.caller.actor),
                 ])
         }
     }
 
-    /// Who a subject is here; nil for somebody who is not linked, or whose link was not made by this service.
-    func link(of subject: String, at issuer: Entry) async throws -> Link? {
+    /// Who a subject is here; nil for one that is not linked, or whose link is not as this service wrote it.
+    func link(of subject: String, at issuer: Entry, in organization: String) async throws -> Link? {
         try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization, in: deployment, on: connection)
             let rows = try connection.query(
                 "SELECT user_id, client_id, tag FROM config.oidc_link WHERE issuer_id = $1 AND subject = $2",
                 [.uuid(issuer.id), .text(subject)])
             guard let row = rows.first else { return nil }
-            let link = try row.isNull(0) ? Link.client(row.decode(1)) : .user(row.decode(0))
-            return constantTimeEqual(try row.decode(2, as: PostgresBytes.self).bytes, try tag(link, subject, issuer.id))
-                ? link : nil
+            let link = try Link(row)
+            let tag = try row.decode(2, as: PostgresBytes.self).bytes
+            return try state.grants.honours(link.grant(subject, at: issuer.id), tag: tag, under: deployment.kek) ? link : nil
         }
     }
 
@@ -165,40 +188,14 @@ public struct TrustedIssuers: Sendable {
         _ kind: SecurityEvent.Kind,
         _ details: String,
         by session: Session,
-        _ body: @Sendable (isolated PostgresConnection) throws -> Void
+        _ body: @Sendable (inout AttestedChange, isolated PostgresConnection) throws -> Void
     ) async throws {
         try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                try body(connection)
-                try SecurityEvent(kind, .succeeded, details: details)
-                    .insert(for: session.organization, by: session.caller, under: deployment.kek, on: connection)
+            try AttestedState.change(of: session.organization, under: deployment.kek, on: connection) { change in
+                try body(&change, connection)
+                try change.append(SecurityEvent(kind, .succeeded, details: details), by: session.caller, on: connection)
             }
         }
-    }
-
-    private func entry(_ row: PostgresRow) throws -> Entry {
-        var entry = Entry(
-            id: try row.decode(0), name: try row.decode(2), issuer: try row.decode(3), clientID: try row.decode(4),
-            claim: try row.decode(6), isHonoured: false,
-            secret: row.isNull(5) ? nil : try row.decode(5, as: PostgresBytes.self).bytes, organizationID: try row.decode(1))
-        entry.isHonoured = constantTimeEqual(try row.decode(7, as: PostgresBytes.self).bytes, try tag(entry))
-        return entry
-    }
-
-    private func tag(_ entry: Entry) throws -> [UInt8] {
-        try deployment.kek.tag(
-            label: "oidc_issuer",
-            over: [entry.id.bytes, entry.organizationID.bytes]
-                + [entry.name, entry.issuer, entry.clientID, entry.claim].map { Array($0.utf8) })
-    }
-
-    private func tag(_ link: Link, _ subject: String, _ issuer: UUID) throws -> [UInt8] {
-        let (kind, id) =
-            switch link {
-            case .user(let id): ("user", id)
-            case .client(let id): ("client", id)
-            }
-        return try deployment.kek.tag(label: "oidc_link", over: [issuer.bytes, Array(subject.utf8), Array(kind.utf8), id.bytes])
     }
 
     private static func address(_ id: UUID, _ organization: UUID) -> CellAddress {
@@ -207,5 +204,36 @@ public struct TrustedIssuers: Sendable {
 
     private static func unknown(_ name: String) -> FieldsealError {
         FieldsealError(.objectDoesNotExist, "No issuer \(name.quotedForMessage) is trusted here: fieldseal issuer list.")
+    }
+}
+
+// What is attested of issuers and links.
+extension TrustedIssuers.Entry {
+    static func name(_ id: UUID) -> Grant.Name { Grant.Name(.issuer, [id.bytes]) }
+
+    var grant: Grant {
+        Grant(
+            Self.name(id),
+            [organizationID.bytes] + [name, issuer, clientID, claim].map { Grant.field($0) } + [Grant.field(secret)])
+    }
+}
+
+extension TrustedIssuers.Link {
+    /// Reads `user_id, client_id`, of which one is there.
+    init(_ row: PostgresRow, at first: Int = 0) throws {
+        self = try row.isNull(first) ? .client(row.decode(first + 1)) : .user(row.decode(first))
+    }
+
+    static func name(_ issuer: UUID, _ subject: String) -> Grant.Name {
+        Grant.Name(.link, [issuer.bytes, Grant.field(subject)])
+    }
+
+    func grant(_ subject: String, at issuer: UUID) -> Grant {
+        let (kind, id) =
+            switch self {
+            case .user(let id): ("user", id)
+            case .client(let id): ("client", id)
+            }
+        return Grant(Self.name(issuer, subject), [Grant.field(kind), id.bytes])
     }
 }

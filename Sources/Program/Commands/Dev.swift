@@ -67,8 +67,11 @@ struct Dev: AsyncParsableCommand {
         try await runner.bootstrap()
         try await runner.recovery()
         try await postgres.setServicePassword(servicePassword)
-        for outcome in try await runner.up() { if let error = outcome.error { throw error } }
         let settings = try await Settings.read(home.file("fieldseal.yaml"), ports: (httpsPort, httpPort))
+        for outcome in try await MigrationRunner(conninfo: superuser, completion: settings.attestationUpgrade()).up() {
+            for note in outcome.notes { say(note) }
+            if let error = outcome.error { throw error }
+        }
         let file = try await prepareOrganization(home, settings, superuser: superuser)
         try file.write(home)
         var logger = Logger(label: "fieldseal")

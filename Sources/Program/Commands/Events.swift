@@ -20,7 +20,7 @@ struct Events: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options.deployment().0, isInspection: true)
             var last = after
             var count = 0
             while true {
@@ -53,7 +53,7 @@ struct Events: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options.deployment().0, isInspection: true)
             let problems = try await session.eventChainProblems()
             options.report(
                 [

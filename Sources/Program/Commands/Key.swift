@@ -28,12 +28,24 @@ struct Key: AsyncParsableCommand {
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print the key's text, for a safe place outside of the deployment. It is recorded.")
+        @Option(
+            name: .customLong("version"), help: ArgumentHelp("A retired version, for a backup of its time.", valueName: "number"))
+        var keyVersion: Int?
+        @Option(help: ArgumentHelp("Which of several keys of that version.", valueName: "16 digits"))
+        var fingerprint: String?
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
+        func validate() throws {
+            guard fingerprint == nil || keyVersion != nil else { throw ValidationError("--fingerprint goes with --version.") }
+        }
+
         func run() async throws {
             let session = try await organization.session(options.deployment().0)
-            let key = try await session.retrieveDataEncryptionKey()
+            let key =
+                if let keyVersion { try await session.retrieveKey(version: keyVersion, fingerprint: fingerprint) } else {
+                    try await session.retrieveDataEncryptionKey()
+                }
             key.withString { options.report(["key": .string($0)], $0) }
         }
     }
@@ -156,7 +168,7 @@ struct Key: AsyncParsableCommand {
                     known.isEmpty
                         ? "There is no key of version \(keyVersion) to purge."
                         : "Backups \(spans.joined(separator: " and ")) would need the text of key version \(keyVersion) to be opened. "
-                            + "Keep it elsewhere (fieldseal key show shows the current one only), then say --yes.")
+                            + "Copy it first (fieldseal key show --version \(keyVersion)), then say --yes.")
             }
             let purged = try await session.purgeKey(version: keyVersion)
             options.report(

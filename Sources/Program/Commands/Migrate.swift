@@ -39,16 +39,22 @@ struct Migrate: AsyncParsableCommand {
         var organization: String?
 
         func run() async throws {
-            let runner = MigrationRunner(conninfo: try await Settings.read(options.settings).migrationDatabase)
-            let outcomes = try await runner.up(organization: organization)
+            let settings = try await Settings.read(options.settings)
+            let outcomes = try await MigrationRunner(
+                conninfo: settings.migrationDatabase, completion: settings.attestationUpgrade()
+            ).up(organization: organization)
             for outcome in outcomes {
                 let error = outcome.error.map { "\($0)" }
                 let names: [JSONValue] = outcome.applied.map { .string($0) }
                 options.report(
-                    ["target": .string("\(outcome.target)"), "applied": .array(names), "error": .text(error)],
-                    error ?? "\(outcome.target): \(names.isEmpty ? "nothing to do" : outcome.applied.joined(separator: ", "))")
+                    [
+                        "target": .string("\(outcome.target)"), "applied": .array(names), "error": .text(error),
+                        "notes": .array(outcome.notes.map { .string($0) }),
+                    ],
+                    (error ?? "\(outcome.target): \(names.isEmpty ? "nothing to do" : outcome.applied.joined(separator: ", "))")
+                        + outcome.notes.map { "\n\($0)" }.joined())
             }
-            if outcomes.contains(where: { $0.error != nil }) { throw ExitCode.failure }
+            if outcomes.contains(where: { $0.error != nil || !$0.notes.isEmpty }) { throw ExitCode.failure }
         }
     }
 
@@ -113,5 +119,13 @@ struct Migrate: AsyncParsableCommand {
                 problems.isEmpty ? "Every migration is applied as this program carries it." : problems.joined(separator: "\n"))
             if !problems.isEmpty { throw ExitCode.failure }
         }
+    }
+}
+
+extension Settings {
+    /// What attests the organizations of an older deployment; nil where the key-encryption key can't be read.
+    func attestationUpgrade() -> MigrationCompletion? {
+        guard let kek = try? KeyEncryptionKeyFile.read(kekFile) else { return nil }
+        return AttestationUpgrade(OrganizationRegistry(conninfo: migrationDatabase, kek: kek, policy: policy)).completion
     }
 }

@@ -80,21 +80,64 @@ struct Org: AsyncParsableCommand {
 
     struct Attach: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Register a schema that is there already: restored by a DBA, or left over when config was lost.")
+            abstract: "Register a schema that is there already, or accept the state of an organization after a restore.",
+            discussion: """
+                For a schema that a DBA restored, or that was left over when config was lost. For an organization that is registered, it \
+                says what differs from what this service wrote, asks, and accepts the state as it is. Rows that this service did not \
+                write grant nothing afterwards either, and people sign in again. It is recorded as a security event.
+                """)
         @Argument(help: "The organization's name; its schema is org_NAME.") var name: String
+        @Flag(help: "Accept what differs without asking.") var yes = false
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
             let (deployment, settings) = try await options.deployment()
-            _ = try await OrganizationRegistry(
-                conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy
-            ).attach(name: name, by: commandLineCaller)
+            let registry = OrganizationRegistry(
+                conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
+            if try await registry.isRegistered(name) { return try await attestAgain(registry) }
+            _ = try await registry.attach(name: name, by: commandLineCaller)
             let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
             let status = try await session.encryptionStatus()
             options.report(
                 .object([.init("organization", .string(name))] + status.members),
                 "Attached \(name). \(status.text)\nEvery mailbox is disabled until it is tested and enabled again.")
         }
+
+        private func attestAgain(_ registry: OrganizationRegistry) async throws {
+            let found = try await registry.attestationReport(of: name)
+            if !yes {
+                FileHandle.standardError.write(Data("\(found.text(name))\nType \(name) to accept this state: ".utf8))
+                guard Swift.readLine(strippingNewline: true) == name else {
+                    throw ValidationError("Nothing was changed: the name was not typed.")
+                }
+            }
+            let report = try await registry.attestAgain(name: name, by: commandLineCaller)
+            options.report(
+                [
+                    "organization": .string(name), "differences": .array(report.differences.map { .string($0) }),
+                    "honoured": .array(report.honoured.map { .string($0) }),
+                    "notHonoured": .array(report.notHonoured.map { .string($0) }),
+                    "keyVersion": .integer(Int64(report.keyVersion)), "events": .integer(Int64(report.events)),
+                ],
+                "\(report.text(name))\nThe state of \(name) is accepted as it is. Everybody signs in to its console again.")
+        }
+    }
+}
+
+extension AttestationReport {
+    /// For people.
+    fileprivate func text(_ name: String) -> String {
+        let differing =
+            differences.isEmpty
+            ? ["Nothing differs from what this service last wrote about \(name)."]
+            : ["\(name) differs from what this service last wrote:"] + differences.map { "  \($0)" }
+        let refused =
+            notHonoured.isEmpty ? [] : ["Not made by this service, or revoked; grants nothing:"] + notHonoured.map { "  \($0)" }
+        return
+            (differing + refused + [
+                "Grants power: \(honoured.isEmpty ? "nothing" : honoured.joined(separator: ", ")).",
+                "Key version \(keyVersion); the newest security event is number \(events).",
+            ]).joined(separator: "\n")
     }
 }
 

@@ -22,7 +22,7 @@ struct Verify: AsyncParsableCommand {
                 let bar = ProgressBar()
                 let report = try await session.verifyCells(onProgress: options.json ? nil : bar.show)
                 bar.end()
-                failed = failed || !report.bad.isEmpty
+                failed = failed || !report.isClean
                 options.report(report.json, report.text)
             } catch let error as FieldsealError where error.code.asksForKey {
                 failed = true
@@ -40,14 +40,16 @@ extension VerificationReport {
             "organization": .string(organization), "keyVersion": .integer(Int64(keyVersion)), "cells": .integer(Int64(cells)),
             "bad": .array(
                 bad.map { ["address": .string($0.address), "cause": .string($0.cause.rawValue), "origin": .text($0.origin)] }),
+            "mismatches": .array(mismatches.map { ["address": .string($0.address), "problem": .string($0.description)] }),
         ]
     }
 
     fileprivate var text: String {
         let head = "\(organization): \(cells) cells under key version \(keyVersion), "
-        if bad.isEmpty { return head + "all of them open" }
+        let flags = mismatches.map { "\n  \($0.address): \($0.description)" }.joined()
+        if bad.isEmpty { return head + "all of them open" + flags }
         return head + "\(bad.count) of them do not open:\n"
             + bad.map { "  \($0.address): \($0.origin.map { "this is the cell of \($0)" } ?? $0.cause.rawValue)" }.joined(
-                separator: "\n")
+                separator: "\n") + flags
     }
 }

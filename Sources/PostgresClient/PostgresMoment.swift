@@ -1,0 +1,34 @@
+public import Foundation
+
+/// A `timestamptz` with all that PostgreSQL stores of it: whole microseconds, and infinity.
+///
+/// For what is authenticated, where a rounded or unreadable date would be another value.
+public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable {
+    /// Microseconds since 2000-01-01; the two extreme values are ±infinity.
+    public let microseconds: Int64
+
+    public init(microseconds: Int64) { self.microseconds = microseconds }
+
+    public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
+        guard type == PostgresType.timestamptz.rawValue, bytes.count == 8 else { return nil }
+        microseconds = Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))
+    }
+
+    /// Earlier than every date.
+    public static let distantPast = PostgresMoment(microseconds: .min)
+
+    public static func < (one: PostgresMoment, other: PostgresMoment) -> Bool { one.microseconds < other.microseconds }
+
+    /// Whether this lies less than so many seconds before `now`. A moment in the future does not.
+    public func isWithin(seconds: Int, before now: PostgresMoment) -> Bool {
+        guard self <= now, microseconds != .min else { return false }
+        let (age, overflow) = now.microseconds.subtractingReportingOverflow(microseconds)
+        return !overflow && age < Int64(seconds) * 1_000_000
+    }
+
+    /// The date, as closely as `Date` holds it; nil for infinity.
+    public var date: Date? {
+        guard microseconds != .max, microseconds != .min else { return nil }
+        return Date(timeIntervalSinceReferenceDate: Double(microseconds - PostgresParameter.epochOffset) / 1e6)
+    }
+}
