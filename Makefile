@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 RUN_PACKAGES := libcurl4-openssl-dev libgmime-3.0-dev libpq-dev libssl-dev postgresql postgresql-contrib
-MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl
+MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl python3
 TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog sasl2-bin libsasl2-modules chromium chromium-driver
 
 .PHONY: help run mail build test torture router-torture fuzz bench lint format docs clean
@@ -45,7 +45,7 @@ fuzz: ## Put mutated text through every parser (CASES=n SEED=n)
 	@scripts/install-packages $(TEST_PACKAGES)
 	@FIELDSEAL_FUZZ_CASES=$(or $(CASES),5000000) FIELDSEAL_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) swift test --filter ParserFuzzTests
 
-bench: ## Measure the figures of the README, and write .fieldseal/bench.json
+bench: ## Measure the figures of docs/performance.md, and write .fieldseal/bench.json
 	@scripts/install-packages $(TEST_PACKAGES)
 	@Benchmarks/run
 
