@@ -2,21 +2,25 @@
 
 import os
 import pathlib
+import pwd
 import re
+import shutil
 import subprocess
 import tempfile
 
-from service import PROGRAM
+import pytest
+from mail import MailServers
+from service import PROGRAM, Deployment
 
 README = pathlib.Path(__file__).parents[2] / "README.md"
+END_OF_STEP = "--- end of step ---\n"
 
 
 def steps():
-    """The tour's commands, each with the output that is printed below it, or None."""
-    tour = README.read_text().split("## Five minutes")[1].split("\n## ")[0]
-    blocks = re.findall(r"```(sh|text)\n(.*?)```", tour, re.S)
+    """The tour's commands, each with the output that is printed below it."""
+    tour = README.read_text().split("\n## Five minutes\n")[1].split("\n## ")[0]
     found = []
-    for kind, text in blocks:
+    for kind, text in re.findall(r"```(sh|text)\n(.*?)```", tour, re.S):
         if kind == "sh":
             found.append([text, ""])
         else:
@@ -24,20 +28,52 @@ def steps():
     return found
 
 
-def test_the_tour_works_as_printed(own_service):
-    service = own_service
+@pytest.fixture
+def deployment():
+    """What `make run` and `make mail` start. The mail servers' users have to be able to enter the folder."""
+    deployment = Deployment()
+    deployment.home.chmod(0o755)
+    servers = MailServers(deployment.home)
+    try:
+        deployment.start()
+        servers.start()
+        yield deployment
+    finally:
+        servers.stop()
+        deployment.remove()
+
+
+def test_the_tour_works_as_printed(deployment):
     with tempfile.TemporaryDirectory() as folder:
         here = pathlib.Path(folder)
-        (here / ".fieldseal").symlink_to(service.home)
+        (here / ".fieldseal").symlink_to(deployment.home)
         (here / ".build/release").mkdir(parents=True)
         (here / ".build/release/fieldseal").symlink_to(PROGRAM)
-        commands = [command for command, _ in steps()]
-        assert len(commands) >= 7
-        script = "\n".join(f"{command}\necho '--- end of step ---'" for command in commands)
+        script = "\n".join(f"{command}\nprintf -- '{END_OF_STEP[:-1]}\\n'" for command, _ in steps())
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FIELDSEAL_")}
         result = subprocess.run(
-            ["bash", "-eu", "-c", script], cwd=here, env=environment, capture_output=True, text=True, timeout=120)
+            ["bash", "-eu", "-c", script], cwd=here, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stdout + result.stderr
-    for (command, expected), output in zip(steps(), result.stdout.split("--- end of step ---\n"), strict=False):
+    *outputs, rest = result.stdout.split(END_OF_STEP)
+    assert rest == ""
+    assert len(outputs) == len(steps()) >= 12
+    for (command, expected), output in zip(steps(), outputs, strict=True):
         pattern = re.escape(expected.strip()).replace("…", ".*")
-        assert re.fullmatch(pattern, output.strip(), re.S), f"{command}\nprinted\n{output}\nand not\n{expected}"
+        assert re.fullmatch(pattern, output.strip().replace("\r", ""), re.S), f"{command}\nprinted\n{output}\nand not\n{expected}"
+
+
+def test_the_description_of_the_mail_servers_belongs_to_the_owner_of_the_folder():
+    """`sudo make mail` writes it as root; the tour reads it as the user that ran `make run`."""
+    home = pathlib.Path(tempfile.mkdtemp(prefix="fieldseal-", dir="/tmp"))
+    home.chmod(0o755)
+    owner = pwd.getpwnam("nobody")
+    os.chown(home, owner.pw_uid, owner.pw_gid)
+    servers = MailServers(home)
+    try:
+        servers.start()
+        description = (home / "mail.json").stat()
+        assert (description.st_uid, description.st_gid) == (owner.pw_uid, owner.pw_gid)
+        assert description.st_mode & 0o777 == 0o600
+    finally:
+        servers.stop()
+        shutil.rmtree(home, ignore_errors=True)
