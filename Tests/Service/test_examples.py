@@ -1,0 +1,50 @@
+"""The programs in examples/, run as their page says."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+FOLDER = pathlib.Path(__file__).parents[2] / "examples"
+
+
+def run(service, *command):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FIELDSEAL_")}
+    result = subprocess.run(
+        command, cwd=FOLDER.parent, env={**environment, "FIELDSEAL_HOME": str(service.home)}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def mailboxes(service):
+    return service.get("mailboxes?$filter=name eq 'Example'").json()["value"]
+
+
+def test_the_page_lists_every_example():
+    page = (FOLDER / "README.md").read_text()
+    programs = [path.name for path in FOLDER.iterdir() if path.name != "README.md"]
+    assert len(programs) == 3
+    assert [name for name in programs if f"]({name})" not in page] == []
+
+
+def test_the_example_with_curl(service):
+    first, second, third = run(service, FOLDER / "mailbox.sh").splitlines()
+    assert first == '{"name":"Example","password":null,"ispasswordset":true}'
+    assert second == '{"ispasswordset":false}'
+    assert "password is encrypted" in third
+    assert mailboxes(service) == []
+
+
+def test_the_example_with_the_dataverse_client(service):
+    assert run(service, sys.executable, FOLDER / "mailbox.py").split() == ["Example", "None", "True", "False"]
+    assert mailboxes(service) == []
+
+
+def test_the_example_in_sql(service):
+    service.create("mailboxes", {"name": "seen in SQL", "password": "not seen in SQL"})
+    output = run(service, "psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-f", FOLDER / "inspect.sql", service.dev["postgres"])
+    assert "contoso|active|" in output
+    assert re.search(r"^seen in SQL\|\d+\|t\|\d+$", output, re.MULTILINE)
+    assert "not seen in SQL" not in output
