@@ -11,12 +11,12 @@ TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) isync python3-venv jq curl ope
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-run: ## Build in release mode, and run everything on this machine until Ctrl-C
+run: ## Build in release mode, then run everything on this machine until Ctrl-C
 	@scripts/install-packages $(RUN_PACKAGES)
 	@swift build -c release --product fieldseal
 	@exec .build/release/fieldseal dev
 
-mail: ## Start a throwaway Dovecot and Postfix until Ctrl-C, as root
+mail: ## Start Dovecot and Postfix as test servers until Ctrl-C, as root
 	@scripts/install-packages $(MAIL_PACKAGES)
 	@exec scripts/mail
 
@@ -24,24 +24,24 @@ build: ## Build in release mode
 	@scripts/install-packages $(RUN_PACKAGES)
 	swift build -c release --product fieldseal
 
-test: ## Run every test there is, against a real PostgreSQL that the tests start and stop
+test: ## Run every test, against a PostgreSQL and other servers that the tests start and stop
 	@scripts/install-packages $(TEST_PACKAGES)
 	@Tests/run
 
-torture: ## Change the key 2,000 times under writers, struck at random (CASES=n SEED=n)
+torture: ## Change the key 2,000 times under load, interrupted at random (CASES=n SEED=n)
 	@scripts/install-packages $(TEST_PACKAGES)
 	@swift build -c release --product fieldseal --quiet
 	@Tests/Support/python
 	@FIELDSEAL=.build/release/fieldseal .venv/bin/python Tests/torture.py $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
 
-router-torture: ## Kill routers and the service 500 times while mail flows, and let it be away for five minutes, as root (KILLS=n SEED=n)
+router-torture: ## Kill routers and the service 500 times while mail flows, then stop the service for five minutes, as root (KILLS=n SEED=n)
 	@scripts/install-packages $(TEST_PACKAGES)
 	@swift build -c release --product fieldseal --quiet
 	@Tests/Support/python
 	@FIELDSEAL=.build/release/fieldseal FIELDSEAL_ROUTER_KILLS=$(or $(KILLS),500) FIELDSEAL_ROUTER_SEED=$(or $(SEED),500) FIELDSEAL_ROUTER_AWAY=300 \
 	    .venv/bin/python -m pytest Tests/Service/test_router.py -q -p no:cacheprovider --timeout 5400 -k 'kills or away'
 
-fuzz: ## Put mutated text through every parser (CASES=n SEED=n)
+fuzz: ## Feed mutated input to every parser (CASES=n SEED=n)
 	@scripts/install-packages $(TEST_PACKAGES)
 	@FIELDSEAL_FUZZ_CASES=$(or $(CASES),5000000) FIELDSEAL_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) swift test --filter ParserFuzzTests
 
@@ -49,15 +49,15 @@ bench: ## Measure the figures of docs/performance.md, and write .fieldseal/bench
 	@scripts/install-packages $(TEST_PACKAGES)
 	@Benchmarks/run
 
-lint: ## Check format and house rules
+lint: ## Check format, imports, links, and that documentation and code agree
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks
 	@scripts/tidy
 
 format: ## Format the Swift files
 	swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks
 
-docs: ## Check that the links of the documentation lead somewhere
+docs: ## Check the links of the documentation
 	@scripts/tidy --links
 
-clean: ## Remove what was built and the development deployment
+clean: ## Remove all build products and the development deployment
 	rm -rf .build .build-* .fieldseal .venv
