@@ -22,6 +22,25 @@ final class Canceller: Sendable {
         }
     }
 
+    /// One borrower's time with the connection.
+    final class Lending: Sendable {
+        private let isOver = Atomic(false)
+
+        var hasEnded: Bool { isOver.load(ordering: .acquiring) }
+
+        func end() { isOver.store(true, ordering: .releasing) }
+    }
+
+    /// Asks the server to stop, again and again until the borrower has ended: PostgreSQL ignores a cancellation that it notices
+    /// between two messages of one request.
+    func cancel(_ lending: Lending, repeatingAfter pause: DispatchTimeInterval = .milliseconds(250)) {
+        guard !lending.hasEnded else { return }
+        cancel()
+        DispatchQueue.global().asyncAfter(deadline: .now() + pause) { [self] in
+            cancel(lending, repeatingAfter: .seconds(2))
+        }
+    }
+
     /// Asks the server to stop. PQcancel opens a connection of its own and waits for it to close, so it gets a thread
     /// that may block.
     func cancel() {

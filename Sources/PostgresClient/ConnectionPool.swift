@@ -14,19 +14,27 @@ public final class ConnectionPool: Sendable {
         public var waitLimit: Duration
         /// What `pg_stat_activity` shows.
         public var applicationName: String
+        /// Connections that one ``PoolBorrower`` may hold at a time; nil for any number.
+        public var share: Int?
+        /// How long a statement may run (`statement_timeout`); nil for what the role's settings say.
+        public var statementLimit: Duration?
 
         public init(
             conninfo: String,
             limit: Int = 16,
             waiterLimit: Int = 1_024,
             waitLimit: Duration = .seconds(10),
-            applicationName: String = "fieldseal"
+            applicationName: String = "fieldseal",
+            share: Int? = nil,
+            statementLimit: Duration? = nil
         ) {
             self.conninfo = conninfo
             self.limit = limit
             self.waiterLimit = waiterLimit
             self.waitLimit = waitLimit
             self.applicationName = applicationName
+            self.share = share
+            self.statementLimit = statementLimit
         }
     }
 
@@ -37,7 +45,7 @@ public final class ConnectionPool: Sendable {
 
     public init(_ configuration: Configuration) {
         self.configuration = configuration
-        state = Mutex(PoolState(limit: configuration.limit, waiterLimit: configuration.waiterLimit))
+        state = Mutex(PoolState(limit: configuration.limit, waiterLimit: configuration.waiterLimit, share: configuration.share))
     }
 
     /// Connections that are open now, and the callers that wait for one.
@@ -54,10 +62,11 @@ public final class ConnectionPool: Sendable {
     public func withConnection<Result: Sendable>(
         _ body: @Sendable (isolated PostgresConnection) async throws -> Result
     ) async throws -> Result {
+        let borrower = PoolBorrower.current
         while true {
-            let connection = try await acquire()
+            let connection = try await acquire(for: borrower)
             let (result, isReusable) = await connection.lend(body)
-            giveBack(connection, isReusable)
+            giveBack(connection, isReusable, by: borrower)
             if let result = try result.get() { return result }
         }
     }
@@ -69,43 +78,48 @@ public final class ConnectionPool: Sendable {
         for connection in idle { await connection.close() }
     }
 
-    private func acquire() async throws -> PostgresConnection {
+    private func acquire(for borrower: PoolBorrower?) async throws -> PostgresConnection {
         try Task.checkCancellation()
-        switch state.withLock({ $0.acquire() }) {
+        switch state.withLock({ $0.acquire(for: borrower) }) {
         case .use(let connection): return connection
-        case .connect: return try await connect()
+        case .connect: return try await connect(for: borrower)
         case .refuse: throw state.withLock(\.closed) ? PoolError.closed : PoolError.exhausted
         case .wait:
-            if let connection = try await wait() { return connection }
-            return try await connect()
+            if let connection = try await wait(for: borrower) { return connection }
+            return try await connect(for: borrower)
         }
     }
 
-    private func connect() async throws -> PostgresConnection {
+    private func connect(for borrower: PoolBorrower?) async throws -> PostgresConnection {
         do {
-            return try await PostgresConnection.connect(
+            let connection = try await PostgresConnection.connect(
                 configuration.conninfo, applicationName: configuration.applicationName)
+            if let limit = configuration.statementLimit { try await connection.limitStatements(to: limit) }
+            return connection
         } catch {
-            state.withLock { $0.discard() }?.resume(returning: nil)
+            state.withLock { $0.discard(by: borrower) }?.resume(returning: nil)
             throw error
         }
     }
 
     /// A connection, or nil for the right to open one.
-    private func wait() async throws -> PostgresConnection? {
+    private func wait(for borrower: PoolBorrower?) async throws -> PostgresConnection? {
         let id = lastWaiter.add(1, ordering: .relaxed).newValue
         let limit = configuration.waitLimit
         let timer = Task {
             try await Task.sleep(for: limit)
-            state.withLock { $0.remove(id: id) }?.resume(throwing: PoolError.exhausted)
+            let (waiter, error) = state.withLock {
+                ($0.remove(id: id), $0.holdsItsShare(borrower) ? PoolError.shareExhausted : PoolError.exhausted)
+            }
+            waiter?.resume(throwing: error)
         }
         defer { timer.cancel() }
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (waiter: Waiter) in
                 // One may have come back between asking and waiting.
                 let action = state.withLock { state in
-                    let action = state.acquire()
-                    if case .wait = action { state.enqueue(waiter, id: id) }
+                    let action = state.acquire(for: borrower)
+                    if case .wait = action { state.enqueue(waiter, id: id, for: borrower) }
                     return action
                 }
                 switch action {
@@ -124,9 +138,9 @@ public final class ConnectionPool: Sendable {
         state.withLock { $0.remove(id: id) }?.resume(throwing: CancellationError())
     }
 
-    private func giveBack(_ connection: PostgresConnection, _ isReusable: Bool) {
+    private func giveBack(_ connection: PostgresConnection, _ isReusable: Bool, by borrower: PoolBorrower?) {
         // A connection that is not kept closes itself when the last reference to it goes.
-        state.withLock { isReusable ? $0.release(connection) : $0.discard() }?
+        state.withLock { isReusable ? $0.release(connection, by: borrower) : $0.discard(by: borrower) }?
             .resume(returning: isReusable ? connection : nil)
     }
 }
@@ -135,12 +149,15 @@ public final class ConnectionPool: Sendable {
 public enum PoolError: Error, Sendable, CustomStringConvertible {
     /// All connections are lent, and none came back in time.
     case exhausted
+    /// The borrower holds as many connections as one may, and none of them came back in time.
+    case shareExhausted
     /// The pool was closed.
     case closed
 
     public var description: String {
         switch self {
         case .exhausted: "no database connection came free in time"
+        case .shareExhausted: "none of the database connections that one caller may hold came free in time"
         case .closed: "the database connections are closed"
         }
     }

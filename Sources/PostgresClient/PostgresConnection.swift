@@ -81,10 +81,12 @@ public actor PostgresConnection {
     nonisolated func lend<Value: Sendable>(
         _ body: @Sendable (isolated PostgresConnection) async throws -> Value
     ) async -> (Result<Value?, any Error>, isReusable: Bool) {
-        await withTaskCancellationHandler {
+        let lending = Canceller.Lending()
+        defer { lending.end() }
+        return await withTaskCancellationHandler {
             await lendIsolated(body)
         } onCancel: {
-            canceller.cancel()
+            canceller.cancel(lending)
         }
     }
 
@@ -137,6 +139,8 @@ public actor PostgresConnection {
         let handle = try open()
         let name = try preparedName(sql, parameters) { name, types in
             _ = try finished(PQprepare(handle, name, sql, Int32(types.count), types))
+            // PostgreSQL takes no cancellation between two messages: one that came meanwhile would be lost.
+            try Task.checkCancellation()
         }
         do {
             return try finished(

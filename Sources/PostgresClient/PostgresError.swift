@@ -35,6 +35,9 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// Whether a table changed under a prepared statement's plan, or a pooler gave us another server process.
     var isStalePlan: Bool { sqlState == "0A000" || sqlState == "26000" }
 
+    /// Whether PostgreSQL ended the statement: it took longer than `statement_timeout`, or it was cancelled.
+    public var isCancelledStatement: Bool { sqlState == "57014" }
+
     public var description: String {
         sqlState.isEmpty ? message : "\(message) [\(sqlState)]"
     }

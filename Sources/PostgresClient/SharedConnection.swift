@@ -22,10 +22,15 @@ public final class SharedConnection: Sendable {
         public var queueLimit = 256
         /// Milliseconds that a statement may wait for a lock.
         public var lockLimit = 20
+        /// How long a statement may run (`statement_timeout`); nil for what the role's settings say.
+        public var statementLimit: Duration?
         /// How long nothing is carried after a statement had to be given up, or connecting failed.
         public var rest = Duration.seconds(1)
 
-        public init(conninfo: String) { self.conninfo = conninfo }
+        public init(conninfo: String, statementLimit: Duration? = nil) {
+            self.conninfo = conninfo
+            self.statementLimit = statementLimit
+        }
     }
 
     private struct State {
@@ -105,6 +110,7 @@ public final class SharedConnection: Sendable {
         do {
             let connection = try await PostgresConnection.connect(configuration.conninfo)
             try await connection.execute("SET lock_timeout = '\(configuration.lockLimit)ms'")
+            if let limit = configuration.statementLimit { try await connection.limitStatements(to: limit) }
             await connection.serve(self)
         } catch {
             // Whoever waits finds out on a connection of his own why there is none.

@@ -51,6 +51,29 @@ struct PoolStateTests {
         #expect(describe(pool.acquire()) == "connect")
     }
 
+    @Test("A borrower gets no more than its share, and those behind it pass")
+    func share() {
+        let (greedy, other) = (PoolBorrower.network("greedy"), PoolBorrower.network("other"))
+        var pool = PoolState<Int, String>(limit: 3, waiterLimit: 9, share: 2)
+        #expect(describe(pool.acquire(for: greedy)) == "connect")
+        #expect(describe(pool.acquire(for: greedy)) == "connect")
+        #expect(pool.holdsItsShare(greedy) && !pool.holdsItsShare(other) && !pool.holdsItsShare(nil))
+        #expect(describe(pool.acquire(for: greedy)) == "wait")
+        pool.enqueue("greedy", id: 1, for: greedy)
+        #expect(describe(pool.acquire(for: other)) == "connect")
+        pool.enqueue("other", id: 2, for: other)
+        // The connection of another goes to the waiter that may have one, and not to the first.
+        #expect(pool.release(3, by: other) == "other")
+        #expect(pool.release(3, by: other) == nil)
+        #expect(pool.idle == [3])
+        #expect(pool.release(1, by: greedy) == "greedy")
+        #expect(pool.discard(by: greedy) == nil)
+        #expect(describe(pool.acquire(for: greedy)) == "use 3")
+        // Work of the program itself has no share.
+        #expect(describe(pool.acquire()) == "connect")
+        #expect(describe(pool.acquire()) == "wait")
+    }
+
     @Test("A closed pool hands out nothing, and counts down as its connections come back")
     func close() {
         var pool = PoolState<Int, String>(limit: 3, waiterLimit: 9)
