@@ -7,6 +7,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case privilegeDenied = "0x80040220"
     case duplicateRecord = "0x80040237"
     case readOnly = "0x8004022E"
+    case sqlTimeout = "0x80044151"
     case stringLengthTooLong = "0x80044331"
     case noSuchAttribute = "0x80041103"
     case requestTooLarge = "0x8004418A"

@@ -146,6 +146,7 @@ extension QueryScope {
         let to = try resolve(RecordQuery.Column(link.to, alias: link.toAlias), &statement)
         var inner = try QueryScope(entity, name: link.alias, outer: visible, &statement)
         let from = try inner.resolve(RecordQuery.Column(link.from), &statement)
+        try statement.countJoin(multiplies: false, hasKey: from.isID || to.isID)
         for nested in link.links { try inner.add(nested, &statement) }
         var conditions = ["\(from.sql) = \(to.sql)"]
         if let filter = link.filter { conditions.append(try inner.condition(filter, &statement)) }
@@ -211,6 +212,8 @@ extension QueryScope {
         guard from.type.kind == to.attribute.type.kind else {
             throw Self.mismatch(from, "the value of \(to.attribute.logicalName)")
         }
+        let isID = from.logicalName == entity.primaryID
+        try statement.countJoin(multiplies: !isID, hasKey: isID || to.isID)
         try join(
             entity, name: link.alias, isOuter: link.isOuter, multiplies: true,
             on: { "\(Resolved(table: $0, attribute: from).comparable) = \(to.comparable)" },

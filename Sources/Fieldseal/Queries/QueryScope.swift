@@ -26,6 +26,8 @@ struct QueryScope {
         let attribute: AttributeDefinition
 
         var sql: String { table.sql(attribute) }
+        /// Whether it is its record's id.
+        var isID: Bool { attribute.logicalName == table.entity.primaryID }
         /// What is sorted by: texts without regard to case.
         var sortable: String { attribute.type.isText ? "lower(\(sql))" : sql }
         /// What is compared: dates as they are read, to the second.
@@ -42,7 +44,7 @@ struct QueryScope {
 
     init(_ entity: EntityDefinition, name: String?, outer: [Table] = [], _ statement: inout StatementBuilder) throws(FieldsealError)
     {
-        let table = Table(entity: entity, alias: statement.nextTable(), name: name, multiplies: true)
+        let table = Table(entity: entity, alias: try statement.nextTable(), name: name, multiplies: true)
         tables = [table]
         from = "\(statement.qualified(entity)) AS \(table.alias)"
         self.outer = outer
@@ -119,10 +121,7 @@ struct QueryScope {
         filter: (inout QueryScope, inout StatementBuilder) throws(FieldsealError) -> String? = { (_, _) in nil },
         _ statement: inout StatementBuilder
     ) throws(FieldsealError) -> Table {
-        guard statement.tables < Self.tableLimit else {
-            throw FieldsealError(.queryDoesNotFit, "A query may join at most \(Self.tableLimit) tables.")
-        }
-        let table = Table(entity: entity, alias: statement.nextTable(), name: name, multiplies: multiplies)
+        let table = Table(entity: entity, alias: try statement.nextTable(), name: name, multiplies: multiplies)
         tables.append(table)
         var on = [condition(table)]
         if let own = try statement.restriction(of: table) { on.append(own) }
@@ -131,8 +130,6 @@ struct QueryScope {
             " \(isOuter ? "LEFT JOIN" : "JOIN") \(statement.qualified(entity)) AS \(table.alias) ON \(on.joined(separator: " AND "))"
         return table
     }
-
-    static let tableLimit = 16
 }
 
 /// The parameters of a statement that is being written, and for whom.
@@ -141,7 +138,16 @@ struct StatementBuilder {
     let caller: Caller
     let unknownAttributeCode: ErrorCode
     private(set) var parameters: [PostgresParameter] = []
-    private(set) var tables = 0
+    private var tables = 0
+    private var multiplyingJoins = 0
+    private var keylessJoins = 0
+
+    /// Tables of one statement, with those of its subqueries.
+    static let tableLimit = 16
+    /// Joins of one statement that may give several rows for one of the record before.
+    static let multiplyingLimit = 4
+    /// Joins of one statement in which neither side is a record's id: each may give the square of its rows.
+    static let keylessLimit = 2
 
     init(_ organization: Organization, _ caller: Caller, unknownAttributeCode: ErrorCode = .queryDoesNotFit) {
         self.organization = organization
@@ -155,9 +161,35 @@ struct StatementBuilder {
         return "$\(parameters.count)"
     }
 
-    mutating func nextTable() -> String {
+    /// - Throws: ``FieldsealError`` when the statement has as many tables as it may.
+    mutating func nextTable() throws(FieldsealError) -> String {
+        guard tables < Self.tableLimit else {
+            throw FieldsealError(
+                .queryDoesNotFit, "A query may join at most \(Self.tableLimit) tables, with those of its subqueries.")
+        }
         defer { tables += 1 }
         return "t\(tables)"
+    }
+
+    /// Counts a join.
+    ///
+    /// - Parameters:
+    ///   - multiplies: Whether it may give several rows for one.
+    ///   - hasKey: Whether either side is its record's id.
+    /// - Throws: ``FieldsealError`` when the rows could become too many to count.
+    mutating func countJoin(multiplies: Bool, hasKey: Bool) throws(FieldsealError) {
+        multiplyingJoins += multiplies ? 1 : 0
+        keylessJoins += hasKey ? 0 : 1
+        guard multiplyingJoins <= Self.multiplyingLimit else {
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "A query may have at most \(Self.multiplyingLimit) joins that give several records for one. Split it.")
+        }
+        guard keylessJoins <= Self.keylessLimit else {
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "A query may have at most \(Self.keylessLimit) joins in which neither attribute is a record's id. Split it.")
+        }
     }
 
     func qualified(_ entity: EntityDefinition) -> String { organization.qualified(entity.logicalName) }

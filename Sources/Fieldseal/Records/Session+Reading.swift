@@ -229,6 +229,12 @@ private final class Reading: Sendable {
             if let (sql, parameters) = plan.count { count = try connection.query(sql, parameters)[0].decode(0) }
         } catch let error as PostgresError where error.sqlState.hasPrefix("22") {
             throw FieldsealError(.queryDoesNotFit, "A value in this query is out of its type's range.")
+        } catch let error as PostgresError where error.isCancelledStatement {
+            // The client has hung up, or the statement took too long.
+            try Task.checkCancellation()
+            throw FieldsealError(
+                .sqlTimeout,
+                "The query took longer than this service allows, and was ended. Ask for fewer records, or with fewer links.")
         }
         var page = try page(rows)
         page.count = count

@@ -5,10 +5,17 @@ import Foundation
 struct ExpandParser {
     private let aliases: [String: String]
     private static let depthLimit = 8
-    private static let countLimit = 50
+    private static let totalLimit = 15
+
+    private static func count(_ expansions: [Expansion]) -> Int { expansions.reduce(0) { $0 + 1 + count($1.expansions) } }
 
     static func parse(_ text: String, aliases: [String: String]) throws(FieldsealError) -> [Expansion] {
-        try ExpandParser(aliases: aliases).items(text, depth: 1)
+        let expansions = try ExpandParser(aliases: aliases).items(text, depth: 1)
+        guard count(expansions) <= totalLimit else {
+            throw FieldsealError(
+                .queryDoesNotFit, "$expand takes at most \(totalLimit) navigation properties on all levels together.")
+        }
+        return expansions
     }
 
     private func items(_ text: String, depth: Int) throws(FieldsealError) -> [Expansion] {
@@ -36,9 +43,6 @@ struct ExpandParser {
                 throw FieldsealError(.queryDoesNotFit, "$expand has no matching parentheses behind '\(name.prefix(100))'.")
             }
             expansions.append(try expansion(name, rest.dropFirst().dropLast(), depth: depth))
-        }
-        guard expansions.count <= Self.countLimit else {
-            throw FieldsealError(.queryDoesNotFit, "$expand takes at most \(Self.countLimit) navigation properties.")
         }
         return expansions
     }
