@@ -77,6 +77,12 @@ static const unsigned char org_0007[] = {
 static const unsigned char org_0007_down[] = {
 #embed "../../migrations/org/0007_email_settings.down.sql"
 };
+static const unsigned char config_0010[] = {
+#embed "../../migrations/config/0010_limits.sql"
+};
+static const unsigned char config_0010_down[] = {
+#embed "../../migrations/config/0010_limits.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -92,6 +98,8 @@ static const struct embedded_file files[] = {
     {"config/0008_issuers.sql", config_0008, sizeof config_0008},
     {"config/0008_issuers.down.sql", config_0008_down, sizeof config_0008_down},
     {"config/0009_attested_state.sql", config_0009, sizeof config_0009},
+    {"config/0010_limits.sql", config_0010, sizeof config_0010},
+    {"config/0010_limits.down.sql", config_0010_down, sizeof config_0010_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},

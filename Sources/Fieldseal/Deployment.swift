@@ -17,6 +17,9 @@ public struct Deployment: Sendable {
     let mailTokens: MailTokens
     /// Attempts at sending an e-mail, at most.
     let sendingAttempts: Int
+    let hashing = PasswordHashing()
+    /// Sign-ins with a password that are under way: each has a network for its key.
+    let signIns = AdmissionGate<String>(.init(running: 64, runningPerKey: 8))
     /// Connections that carry the short statements of many callers: lookups of records, and writes that need no look first.
     let readers: [SharedConnection]
     let writers: [SharedConnection]
@@ -28,11 +31,12 @@ public struct Deployment: Sendable {
         policy: KeyPolicy = KeyPolicy(),
         sharedReaders: Int = 0,
         sharedWriters: Int = 0,
+        statementLimit: Duration? = nil,
         mailTokens: MailTokens = MailTokens(),
         sendingAttempts: Int = 10
     ) {
-        readers = (0..<sharedReaders).map { _ in SharedConnection(.init(conninfo: conninfo)) }
-        writers = (0..<sharedWriters).map { _ in SharedConnection(.init(conninfo: conninfo)) }
+        readers = (0..<sharedReaders).map { _ in SharedConnection(.init(conninfo: conninfo, statementLimit: statementLimit)) }
+        writers = (0..<sharedWriters).map { _ in SharedConnection(.init(conninfo: conninfo, statementLimit: statementLimit)) }
         self.conninfo = conninfo
         self.pool = pool
         self.kek = kek
@@ -68,8 +72,13 @@ public struct KeyPolicy: Sendable {
     public var quotaInterval = 3_600
     /// How long a key change tries to lock writers out for its last moment, before it gives up.
     public var patience = Duration.seconds(60)
-    /// Failures within ``failureInterval`` after which an account is locked for its address.
+    /// Failures within ``failureInterval`` after which an account is locked for the network that they came from.
     public var failureLimit = 10
+    /// Failures of all accounts together after which their network is locked.
+    public var networkFailureLimit = 100
+    /// Failures of an account from all networks together after which its sign-ins are slowed down. They never lock it: else
+    /// strangers could lock others out.
+    public var accountFailures = 20
     /// Seconds.
     public var failureInterval = 900
 

@@ -95,48 +95,68 @@ extension Session {
     // MARK: Activation
 
     private func activate(with texts: [String]) async throws {
+        let network = caller.address ?? caller.actor
         let failures = FailedSignIns(
-            account: "activate:\(organization.id.text)", address: caller.address ?? caller.actor, policy: deployment.policy)
-        let isRight = try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                try KeySetLock.take(organization, on: connection)
-                let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-                guard deployment.keyring.dataKey(of: state) == nil else {
-                    throw FieldsealError(
-                        .isActiveCannotRestore,
-                        "The organization's encryption is active, so there is nothing to activate. "
-                            + "To set another key, send ChangeEncryptionKey true.")
-                }
-                guard state.isKeyAttested else { throw FieldsealError.otherKeyInForce(state) }
-                try failures.check(on: connection)
-                var right: (text: OrganizationKeyText, data: DataKey)?
-                for text in texts where right == nil {
+            .known("activate:\(organization.id.text)"), from: network, policy: deployment.policy)
+        let state = try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            try requireInactive(state)
+            _ = try failures.begin(on: connection)
+            return state
+        }
+        let right: (text: OrganizationKeyText, data: DataKey)?
+        do {
+            // Without a connection, since each derivation takes some tenths of a second.
+            right = try await deployment.hashing.compute(for: IPAddress.network(of: network)) {
+                for text in texts {
                     let key = OrganizationKeyText(text)
                     let dataKey = try DataKey(derivedFrom: key, salt: state.salt, iterations: state.iterations)
-                    if KeyCheck.isOpened(state.keyCheck, by: dataKey, organization: organization.id) { right = (key, dataKey) }
+                    if KeyCheck.isOpened(state.keyCheck, by: dataKey, organization: state.organization.id) { return (key, dataKey) }
                 }
-                guard let (key, dataKey) = right else {
-                    try failures.count(on: connection)
-                    try SecurityEvent(.keyActivated, .failed, keyVersion: state.keyVersion, fingerprint: state.fingerprint)
-                        .insert(for: organization, by: caller, under: deployment.kek, on: connection)
-                    return false
-                }
-                try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                    _ = try change.grant(try store(key, dataKey, of: state, on: connection))
-                    try change.append(
-                        SecurityEvent(.keyActivated, .succeeded, keyVersion: state.keyVersion, fingerprint: state.fingerprint),
-                        by: caller, on: connection)
-                }
-                try failures.clear(on: connection)
-                return true
+                return nil
             }
+        } catch {
+            try? await deployment.pool.withConnection { try failures.withdraw(on: $0) }
+            throw error
         }
-        guard isRight else {
+        guard let (key, dataKey) = right else {
+            try await record(
+                SecurityEvent(.keyActivated, .failed, keyVersion: state.keyVersion, fingerprint: state.fingerprint))
             throw FieldsealError(
                 .restoreCannotDecrypt,
                 "This key does not open the organization's cells. Wanted is the key of version \(state.keyVersion) with the "
                     + "fingerprint \(state.fingerprint), set on \(state.changedOn.ISO8601Format()).")
         }
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try KeySetLock.take(organization, on: connection)
+                // The key may have been set, or the schema restored, while the key was derived.
+                let now = try OrganizationState.read(organization.name, in: deployment, on: connection)
+                try requireInactive(now)
+                guard now.keyCheck == state.keyCheck, now.keyVersion == state.keyVersion, now.fingerprint == state.fingerprint
+                else {
+                    throw FieldsealError(
+                        .setIsAlreadyRunning, "The organization's key changed while this one was tried. Try again.", retryAfter: 1)
+                }
+                try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                    _ = try change.grant(try store(key, dataKey, of: now, on: connection))
+                    try change.append(
+                        SecurityEvent(.keyActivated, .succeeded, keyVersion: now.keyVersion, fingerprint: now.fingerprint),
+                        by: caller, on: connection)
+                }
+                try failures.succeed(on: connection)
+            }
+        }
+    }
+
+    private func requireInactive(_ state: OrganizationState) throws(FieldsealError) {
+        guard deployment.keyring.dataKey(of: state) == nil else {
+            throw FieldsealError(
+                .isActiveCannotRestore,
+                "The organization's encryption is active, so there is nothing to activate. "
+                    + "To set another key, send ChangeEncryptionKey true.")
+        }
+        guard state.isKeyAttested else { throw FieldsealError.otherKeyInForce(state) }
     }
 
     /// Puts the key into `config`.

@@ -142,7 +142,7 @@ public struct ClientRegistry: Sendable {
 
     /// Whether `secret` is one of the client's valid secrets, and the client is enabled and honoured.
     ///
-    /// - Throws: 429 once there were too many failures for this client from this address.
+    /// - Throws: 429 once there were too many failures: of this client from this network, or of the network.
     public func verify(
         clientID: UUID,
         secret: String,
@@ -150,12 +150,18 @@ public struct ClientRegistry: Sendable {
         address: String,
         requestID: String?
     ) async throws -> Bool {
-        let failures = FailedSignIns(account: "client:\(clientID)", address: address, policy: deployment.policy)
-        try await failures.slowDown(deployment.pool)
+        let (failures, wait) = try await deployment.pool.withConnection { connection in
+            let isKnown: Bool = try connection.query(
+                "SELECT EXISTS (SELECT FROM config.api_client WHERE client_id = $1 AND organization_id = $2)",
+                [.uuid(clientID), .uuid(organization.id)])[0].decode(0)
+            let failures = FailedSignIns(
+                isKnown ? .known("client:\(clientID)") : .unknownID, from: address, policy: deployment.policy)
+            return (failures, try failures.begin(on: connection))
+        }
+        if wait > .zero { try await Task.sleep(for: wait) }
         return try await deployment.pool.withConnection { connection in
-            try failures.check(on: connection)
             let (name, isRight) = try isRight(secret, for: clientID, of: organization, on: connection)
-            if !isRight { try failures.count(on: connection) }
+            if isRight { try failures.succeed(on: connection) }
             if let name {
                 let caller = Caller(
                     actor: "client:\(name)", clientID: clientID, systemUserID: nil, role: .basicUser, address: address,

@@ -4,8 +4,8 @@ import PostgresClient
 
 /// Sessions of the console: begun with a password, kept by their hashes, bound to one organization.
 public struct ConsoleSessions: Sendable {
-    private let deployment: Deployment
-    private let users: ConsoleUsers
+    let deployment: Deployment
+    let users: ConsoleUsers
 
     public init(_ deployment: Deployment) {
         self.deployment = deployment
@@ -24,23 +24,6 @@ public struct ConsoleSessions: Sendable {
         public let name: String
         public let isFresh: Bool
         let userID: UUID
-    }
-
-    /// Signs a person in.
-    ///
-    /// - Returns: The token for the browser's cookie: 32 random bytes in base64url.
-    /// - Throws: ``FieldsealError`` `.accessDenied`, in the same words whatever was wrong; `.requestQuotaExceeded` after too many
-    ///   failures of this name from this address.
-    public func signIn(
-        _ name: String, password: String, code: String = "", to organization: Organization, address: String, requestID: String
-    ) async throws -> String {
-        try await failures(of: name, organization, address).slowDown(deployment.pool)
-        return try await deployment.pool.withConnection { connection in
-            let user = try verify(name, password, code, in: organization, address: address, requestID: requestID, on: connection)
-            return try AttestedState.change(of: organization, under: deployment.kek, on: connection) {
-                try begin(user, address, &$0, on: connection)
-            }
-        }
     }
 
     /// Signs a person in whom a provider vouches for.
@@ -63,22 +46,6 @@ public struct ConsoleSessions: Sendable {
                 try change.append(
                     SecurityEvent(.signedIn, .succeeded, details: "through \(provider)"), by: caller, on: connection)
                 return try begin(user, address, isFresh: isFresh, &change, on: connection)
-            }
-        }
-    }
-
-    /// Checks the password again, and gives the session another token under which keys may be shown and set.
-    public func freshen(
-        _ token: String, password: String, organization: Organization, address: String, requestID: String
-    ) async throws -> String {
-        return try await deployment.pool.withConnection { connection in
-            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            guard let (user, _) = try find(token, in: state, on: connection) else { throw Self.denied }
-            let verified = try verify(
-                user.name, password, nil, in: organization, address: address, requestID: requestID, on: connection)
-            return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                try Self.end("token_hash = $1", [.bytes(try Self.hash(token))], &change, on: connection)
-                return try begin(verified, address, &change, on: connection)
             }
         }
     }
@@ -120,51 +87,7 @@ public struct ConsoleSessions: Sendable {
         }
     }
 
-    private static let denied = FieldsealError(.accessDenied, "The name, the password or the one-time password is wrong.")
-
-    private func failures(of name: String, _ organization: Organization, _ address: String) -> FailedSignIns {
-        FailedSignIns(
-            account: "user:\(organization.id.text):\(name.lowercased().prefix(100))", address: address, policy: deployment.policy)
-    }
-
-    private func verify(
-        _ name: String,
-        _ password: String,
-        _ code: String?,
-        in organization: Organization,
-        address: String,
-        requestID: String,
-        on connection: isolated PostgresConnection
-    ) throws -> ConsoleUsers.Row {
-        let failures = failures(of: name, organization, address)
-        try failures.begin(on: connection)
-        defer { try? failures.end(on: connection) }
-        try failures.check(on: connection)
-        let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-        let user = try users.find("lower(u.name) = lower($2)", [.text(name)], in: state, on: connection)
-        // A name that is nobody's takes as long.
-        let verifier = try PasswordVerifier.make(of: password, salt: user?.salt ?? [UInt8](repeating: 0, count: 16))
-        var isRight = user.map { constantTimeEqual(verifier, $0.verifier) } ?? false
-        // A session that goes on was begun with one.
-        if isRight, let user, let code {
-            isRight = try SecondFactor(deployment).isRight(code, for: user, in: organization, on: connection)
-        }
-        if let user {
-            let caller = Caller(
-                actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
-                requestID: requestID)
-            try SecurityEvent(.signedIn, isRight ? .succeeded : .refused)
-                .insert(for: organization, by: caller, under: deployment.kek, on: connection)
-        }
-        guard let user, isRight else {
-            try failures.count(on: connection)
-            throw Self.denied
-        }
-        try failures.clear(on: connection)
-        return user
-    }
-
-    private func begin(
+    func begin(
         _ user: ConsoleUsers.Row,
         _ address: String,
         isFresh: Bool = true,
@@ -194,7 +117,7 @@ public struct ConsoleSessions: Sendable {
     }
 
     /// The user and the age of a token's session, if both are as this service wrote them.
-    private func find(
+    func find(
         _ token: String,
         in state: OrganizationState,
         on connection: isolated PostgresConnection
@@ -227,7 +150,7 @@ public struct ConsoleSessions: Sendable {
         for row in ended { try change.remove(name(try row.decode(0, as: PostgresBytes.self).bytes)) }
     }
 
-    private static func hash(_ token: String) throws -> [UInt8] { try sha256(Array(token.utf8)) }
+    static func hash(_ token: String) throws -> [UInt8] { try sha256(Array(token.utf8)) }
 
     // MARK: What is attested
 

@@ -102,12 +102,12 @@ public struct ConsoleUsers: Sendable {
             throw FieldsealError(.invalidArgument, "A name has 1 to 100 characters, and a person is no Email Router.")
         }
         try Self.check(password: password)
+        let salt = try randomBytes(count: PasswordVerifier.saltLength)
+        let verifier = try await deployment.hashing.verifier(of: password, salt: salt, for: Self.network(caller))
         return try await deployment.pool.withConnection { connection in
-            let salt = try randomBytes(count: PasswordVerifier.saltLength)
             let user = Row(
                 id: .timeOrdered(), organizationID: organization.id, name: name, systemUserID: .timeOrdered(), role: role,
-                salt: salt,
-                verifier: try PasswordVerifier.make(of: password, salt: salt))
+                salt: salt, verifier: verifier)
             return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 try RecordDraft.systemUser(
                     id: user.systemUserID, name: name, domainName: "console\\\(name)", in: organization, on: connection
@@ -189,9 +189,9 @@ public struct ConsoleUsers: Sendable {
         try session.requireSystemAdministrator()
         try Self.check(password: password)
         let organization = session.organization
+        let salt = try randomBytes(count: PasswordVerifier.saltLength)
+        let verifier = try await deployment.hashing.verifier(of: password, salt: salt, for: Self.network(session.caller))
         try await deployment.pool.withConnection { connection in
-            let salt = try randomBytes(count: PasswordVerifier.saltLength)
-            let verifier = try PasswordVerifier.make(of: password, salt: salt)
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 guard let (old, tag, standing) = try Self.row(named: name, &change, on: connection) else {
                     throw Self.unknown(name)
@@ -212,6 +212,9 @@ public struct ConsoleUsers: Sendable {
             }
         }
     }
+
+    /// What the hashing of a caller's passwords is counted by.
+    private static func network(_ caller: Caller) -> String { caller.address.map(IPAddress.network) ?? caller.actor }
 
     private static func check(password: String) throws(FieldsealError) {
         guard password.count >= minimumPasswordLength, password.utf8.count <= 1_000 else {

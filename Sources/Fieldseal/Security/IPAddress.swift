@@ -1,0 +1,99 @@
+import Glibc
+
+/// An IPv4 or IPv6 address. An IPv4 address that is written as an IPv6 one (`::ffff:192.0.2.1`) is the IPv4 address.
+public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
+    /// Four or sixteen.
+    let bytes: [UInt8]
+
+    /// Reads an address without a port; nil for anything else.
+    public init?(_ text: String) {
+        // inet_pton reads as far as a zero byte, and would accept what follows it.
+        guard text.utf8.count <= 45, !text.utf8.contains(0) else { return nil }
+        var four = in_addr()
+        var sixteen = in6_addr()
+        if inet_pton(AF_INET, text, &four) == 1 {
+            self.init(four: withUnsafeBytes(of: &four) { Array($0) })
+        } else if inet_pton(AF_INET6, text, &sixteen) == 1 {
+            self.init(sixteen: withUnsafeBytes(of: &sixteen) { Array($0) })
+        } else {
+            return nil
+        }
+    }
+
+    /// The address of four or sixteen bytes; nil for another number of them.
+    public init?(bytes: [UInt8]) {
+        switch bytes.count {
+        case 4: self.init(four: bytes)
+        case 16: self.init(sixteen: bytes)
+        default: return nil
+        }
+    }
+
+    private init(four bytes: [UInt8]) {
+        self.bytes = bytes
+    }
+
+    private init(sixteen bytes: [UInt8]) {
+        self.bytes = bytes.starts(with: Self.mappedPrefix) ? Array(bytes.dropFirst(12)) : bytes
+    }
+
+    static let mappedPrefix = [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF]
+
+    public var description: String {
+        guard bytes.count == 16 else { return bytes.map(String.init).joined(separator: ".") }
+        var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+        guard inet_ntop(AF_INET6, bytes, &text, socklen_t(text.count)) != nil else { return "" }
+        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// What limits are counted by: an IPv4 address, or the /64 of an IPv6 address, of which one host has all.
+    public var network: String {
+        guard bytes.count == 16 else { return description }
+        let prefix = IPAddress(bytes: Array(bytes.prefix(8)) + [UInt8](repeating: 0, count: 8))
+        return "\(prefix?.description ?? description)/64"
+    }
+
+    /// The network of an address in text; the text itself where it is no address.
+    public static func network(of text: String) -> String { IPAddress(text)?.network ?? text }
+
+    /// An address as it is shown: an IPv4 address never in its IPv6 form.
+    public static func shown(_ text: String) -> String {
+        text.hasPrefix("::ffff:") ? IPAddress(text)?.description ?? text : text
+    }
+}
+
+/// A range of addresses, such as `10.0.0.0/8`, or one address.
+public struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
+    private let base: [UInt8]
+    /// Bits of `base` that an address must have.
+    private let length: Int
+
+    /// Reads a network; nil for anything else. Bits behind the prefix are ignored.
+    public init?(_ text: String) {
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let first = parts.first, let address = IPAddress(String(first)) else { return nil }
+        base = address.bytes
+        guard parts.count == 2 else {
+            length = base.count * 8
+            return
+        }
+        guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), parts[1].utf8.count <= 3, var bits = Int(parts[1]) else {
+            return nil
+        }
+        // A mapped address lost its first 96 bits.
+        if base.count == 4, first.contains(":") { bits -= 96 }
+        guard (0...base.count * 8).contains(bits) else { return nil }
+        length = bits
+    }
+
+    /// Whether the address is one of the network.
+    public func contains(_ address: IPAddress) -> Bool {
+        guard address.bytes.count == base.count else { return false }
+        let whole = length / 8
+        guard base[..<whole] == address.bytes[..<whole] else { return false }
+        let rest = length % 8
+        return rest == 0 || (base[whole] ^ address.bytes[whole]) >> (8 - rest) == 0
+    }
+
+    public var description: String { "\(IPAddress(bytes: base)?.description ?? "")/\(length)" }
+}
