@@ -51,6 +51,11 @@ public final class MailTokens: Sendable {
     private let applications: [String: Application]
     private let authorityFile: String?
     private let remembered = Mutex<[Source: Remembered]>([:])
+    /// Exchanges that run on this server: one for each password.
+    let exchanges = SingleFlight<Source, SecretBytes>(waiterLimit: 64)
+    /// Requests to authorization servers that run: each holds a thread.
+    let requests = AdmissionGate<String>(
+        .init(running: 32, runningPerKey: 8, waiting: 256, waitingPerKey: 128))
 
     /// Seconds before its end at which a token is not given out any more: a mailbox's turn takes its time.
     private static let margin = 120.0
@@ -174,7 +179,8 @@ public final class MailTokens: Sendable {
         request.body = Array(form.joined(separator: "&").utf8)
         let answer: HTTPSRequest.Answer
         do {
-            answer = try await request.send()
+            let request = request
+            answer = try await requests.run(endpoint) { try await request.send() }
         } catch {
             throw FieldsealError(
                 .unexpected, "The authorization server of \(application.clientID.quotedForMessage) can't be reached: \(error)")

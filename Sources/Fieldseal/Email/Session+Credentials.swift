@@ -156,52 +156,11 @@ extension Session {
             credential.password = token
             return credential
         }
-        // A task of its own: whoever hangs up meanwhile must not keep a new refresh token from being sealed.
-        credential.password = try await Task {
-            try await deployment.pool.withConnection { connection in
-                try await exchangeAlone(source, application, released.tenant, on: connection)
-            }
-        }.value
+        credential.password = try await exchanged(source, application, released.tenant)
         return credential
     }
 
-    /// One server at a time, since a refresh token may be good for one use. Nothing else is locked meanwhile.
-    private func exchangeAlone(
-        _ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?,
-        on connection: isolated PostgresConnection
-    ) async throws -> SecretBytes {
-        let name = PostgresParameter.text("\(source.organization.text) \(source.record.text) \(source.attribute)")
-        _ = try connection.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [name])
-        defer {
-            do {
-                _ = try connection.query("SELECT pg_advisory_unlock(hashtextextended($1, 0))", [name])
-            } catch {
-                // The lock ends with its connection.
-                connection.close()
-            }
-        }
-        return try await exchange(source, application, tenant, on: connection)
-    }
-
-    private func exchange(
-        _ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?,
-        on connection: isolated PostgresConnection
-    ) async throws -> SecretBytes {
-        let tokens = deployment.mailTokens
-        // Another server may have exchanged it, and sealed its successor.
-        let sealed = try current(source, on: connection)
-        if let token = tokens.token(for: source, sealed) { return token }
-        let answer = try await tokens.exchange(sealed, by: application, tenant: tenant)
-        if let next = answer.refreshToken, !next.isEqual(to: sealed) {
-            try replace(sealed, with: next, in: source, on: connection)
-            tokens.remember(answer, for: source, next)
-        } else {
-            tokens.remember(answer, for: source, sealed)
-        }
-        return answer.token
-    }
-
-    private func current(_ source: MailTokens.Source, on connection: isolated PostgresConnection) throws -> SecretBytes {
+    func current(_ source: MailTokens.Source, on connection: isolated PostgresConnection) throws -> SecretBytes {
         let key = try currentKey(on: connection)
         guard let sealed = try open(source, key, on: connection)?.secret else {
             throw FieldsealError(.profileNotAssociated, "There is no password any more to sign in with (\(source.entity)).")
@@ -216,7 +175,7 @@ extension Session {
     }
 
     /// Seals the successor of a refresh token where the old one is, unless somebody set another password meanwhile.
-    private func replace(
+    func replace(
         _ old: SecretBytes, with new: SecretBytes, in source: MailTokens.Source, on connection: isolated PostgresConnection
     ) throws {
         guard let entity = EntityCatalog.entity(source.entity) else { return }

@@ -7,7 +7,9 @@ import Synchronization
 /// OpenID providers as they describe themselves (OpenID Connect Discovery 1.0), and their signing keys, remembered.
 public final class OpenIDProviders: Sendable {
     private let authorityFile: String?
-    private let known = Mutex<[String: Provider]>([:])
+    private let known = Mutex<[String: Known]>([:])
+    private let fetches = SingleFlight<String, Provider>(waiterLimit: OpenIDProviders.waiterLimit)
+    private let exchanges = AdmissionGate<String>(.init(running: 8, runningPerKey: 4))
 
     /// - Parameter authorityFile: PEM certificates of the authorities that providers' certificates are from; nil for the system's.
     public init(authorityFile: String? = nil) { self.authorityFile = authorityFile }
@@ -15,6 +17,19 @@ public final class OpenIDProviders: Sendable {
     /// Seconds that a provider's description and keys are good for; and after which an unknown key is looked for again.
     private static let lifetime = 3_600.0
     private static let keyInterval = 30.0
+    /// Requests that may wait for one provider's answer.
+    private static let waiterLimit = 50
+    /// Seconds for which a failure is remembered: doubled with each that follows, up to the second.
+    private static let firstBackoff = 2.0
+    private static let longestBackoff = 60.0
+
+    /// What is known of a provider.
+    private struct Known {
+        var provider: Provider?
+        /// Failures since it last answered.
+        var failures = 0
+        var failedUntil = Date.distantPast
+    }
 
     struct Metadata: Decodable {
         let issuer: String
@@ -52,16 +67,39 @@ public final class OpenIDProviders: Sendable {
 
     func metadata(of issuer: String) async throws -> Metadata { try await provider(issuer, maximumAge: Self.lifetime).metadata }
 
+    /// A provider as it was read not longer ago than that. One fetch runs for each at a time, and after a failure none for a while:
+    /// a provider that is away holds up a few requests, and the others are answered at once.
     private func provider(_ issuer: String, maximumAge: Double) async throws -> Provider {
-        if let provider = known.withLock({ $0[issuer] }), Date().timeIntervalSince(provider.readOn) < maximumAge { return provider }
-        let base = issuer.hasSuffix("/") ? String(issuer.dropLast()) : issuer
-        let metadata = try await get("\(base)/.well-known/openid-configuration", as: Metadata.self)
-        // Discovery section 4.3: else one provider could speak for another.
-        guard metadata.issuer == issuer else { throw Self.unusable("says that it is \(metadata.issuer.quotedForMessage)") }
-        let keys = try await get(metadata.jwksURI, as: KeySet.self).keys.compactMap(\.key)
-        let provider = Provider(metadata: metadata, keys: keys, readOn: Date())
-        known.withLock { $0[issuer] = provider }
+        let known = known.withLock { $0[issuer] }
+        if let provider = known?.provider, Date().timeIntervalSince(provider.readOn) < maximumAge { return provider }
+        if let wait = known?.failedUntil.timeIntervalSinceNow, wait > 0 {
+            throw Self.away("did not answer a moment ago", seconds: Int(wait.rounded(.up)))
+        }
+        guard let provider = try await fetches.value(of: issuer, { try await self.fetch(issuer) }) else {
+            throw Self.away("has not answered yet, and many requests wait for it", seconds: 2)
+        }
         return provider
+    }
+
+    private func fetch(_ issuer: String) async throws -> Provider {
+        do {
+            let base = issuer.hasSuffix("/") ? String(issuer.dropLast()) : issuer
+            let metadata = try await get("\(base)/.well-known/openid-configuration", as: Metadata.self)
+            // Discovery section 4.3: else one provider could speak for another.
+            guard metadata.issuer == issuer else { throw Self.unusable("says that it is \(metadata.issuer.quotedForMessage)") }
+            let keys = try await get(metadata.jwksURI, as: KeySet.self).keys.compactMap(\.key)
+            let provider = Provider(metadata: metadata, keys: keys, readOn: Date())
+            known.withLock { $0[issuer] = Known(provider: provider) }
+            return provider
+        } catch {
+            known.withLock { known in
+                let failures = (known[issuer]?.failures ?? 0) + 1
+                let seconds = min(Self.longestBackoff, Self.firstBackoff * Double(1 << min(failures - 1, 8)))
+                known[issuer, default: Known()].failures = failures
+                known[issuer]?.failedUntil = Date().addingTimeInterval(seconds)
+            }
+            throw error
+        }
     }
 
     private func get<Value: Decodable>(_ url: String, as type: Value.Type) async throws -> Value {
@@ -80,8 +118,15 @@ public final class OpenIDProviders: Sendable {
         do {
             return try await request.send()
         } catch let error as CurlError {
-            throw Self.unusable("can't be reached: \(error)")
+            throw Self.away("can't be reached: \(error)", seconds: Int(Self.firstBackoff))
         }
+    }
+
+    private static func away(_ why: String, seconds: Int) -> FieldsealError {
+        FieldsealError(
+            .unexpected,
+            "The OpenID provider \(why). Try again in \(seconds) seconds; if it stays so, an administrator has to look into it.",
+            retryAfter: seconds)
     }
 
     private static func unusable(_ why: String) -> FieldsealError {
@@ -223,7 +268,13 @@ public final class OpenIDProviders: Sendable {
             }
         }
         request.body = Array(form.map { "\($0)=\(Self.formEncoded($1))" }.joined(separator: "&").utf8)
-        let answer = try await send(request)
+        let ready = request
+        let answer: HTTPSRequest.Answer
+        do {
+            answer = try await exchanges.run(issuer) { try await send(ready) }
+        } catch is AdmissionGate<String>.Full {
+            throw Self.away("is asked by many sign-ins at the moment", seconds: 2)
+        }
         guard answer.status == 200, let token = try? JSONDecoder().decode(TokenAnswer.self, from: Data(answer.body)) else {
             throw Self.refused("was not given (status \(answer.status))")
         }

@@ -33,6 +33,7 @@ public struct SecurityEvent: Sendable {
         case clientDisabled = "client disabled"
         case systemUserDisabled = "systemuser disabled"
         case systemUserEnabled = "systemuser enabled"
+        case tokenExposed = "token sent without encryption"
     }
 
     /// How it ended.

@@ -2,7 +2,7 @@ import CellCrypto
 import Crypto
 public import Foundation
 import JWTKit
-import PostgresClient
+public import PostgresClient
 import Synchronization
 
 /// Issues and verifies access tokens: JWTs (RFC 7519) signed with ES256 (RFC 7518 section 3.4).
@@ -40,9 +40,14 @@ public final class TokenIssuer: Sendable {
     }
 
     private let providers: OpenIDProviders
+    private let trusted: RecentIssuers
+    /// Tokens that were sent without encryption.
+    public let exposed: ExposedTokens
 
     /// - Parameter providers: Whose tokens are taken too, where an organization trusts them.
     public init(_ deployment: Deployment, baseURL: String, providers: OpenIDProviders) {
+        trusted = RecentIssuers(deployment)
+        exposed = ExposedTokens(deployment)
         self.deployment = deployment
         self.baseURL = baseURL
         self.providers = providers
@@ -66,17 +71,27 @@ public final class TokenIssuer: Sendable {
         return try await collection.sign(claims, kid: JWKIdentifier(string: current))
     }
 
+    /// The client of a token that was verified already; nil for any other token.
+    ///
+    /// - Throws: ``FieldsealError`` `.accessDenied` for one that was exposed.
+    public func known(_ token: String, for organization: String) throws -> UUID? {
+        var token = token
+        let digest = token.withUTF8 { SHA256.hash(data: $0) }
+        guard !exposed.contains(digest) else { throw Self.exposure }
+        guard let known = verified.withLock({ $0[digest] }), known.organization == organization, known.expiresOn > Date(),
+            keys.withLock({ $0.publicKeys[known.kid] != nil })
+        else { return nil }
+        return known.client
+    }
+
+    private static let exposure = refused("was sent over a connection without encryption, and is not accepted any more")
+
     /// The client that a token was issued to, for one organization.
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for a token that is malformed, forged, expired, or another's.
     public func verify(_ token: String, for organization: String) async throws -> UUID {
-        var token = token
-        let digest = token.withUTF8 { SHA256.hash(data: $0) }
-        if let known = verified.withLock({ $0[digest] }), known.organization == organization, known.expiresOn > Date(),
-            keys.withLock({ $0.publicKeys[known.kid] != nil })
-        {
-            return known.client
-        }
+        let digest = SHA256.hash(data: Data(token.utf8))
+        guard !exposed.contains(digest) else { throw Self.exposure }
         if let other = OpenIDProviders.claimedIssuer(of: token), !other.hasPrefix("\(baseURL)/") {
             return try await client(of: token, from: other, for: organization)
         }
@@ -104,6 +119,9 @@ public final class TokenIssuer: Sendable {
     /// The client that a token of a trusted provider stands for.
     private func client(of token: String, from issuer: String, for name: String) async throws -> UUID {
         let issuers = TrustedIssuers(deployment)
+        guard try await trusted.mayTrust(issuer, in: name) else {
+            throw Self.refused("is from an issuer that is not trusted here")
+        }
         guard let entry = try await issuers.list(named: name).first(where: { $0.issuer == issuer && $0.isHonoured }) else {
             throw Self.refused("is from an issuer that is not trusted here")
         }
@@ -132,11 +150,23 @@ public final class TokenIssuer: Sendable {
         ]
     }
 
-    /// Reads the signing keys, and makes a new one when there is none or the current one is too old.
+    /// Reads the signing keys, and makes a new one when there is none or the current one is too old; and reads the exposed tokens.
     ///
     /// - Throws: ``WrongKeyEncryptionKey`` when they were sealed under another key-encryption key.
     public func prepare() async throws {
         try await refresh(unlessYoungerThan: .zero)
+        try await exposed.read()
+    }
+
+    /// Checks that the signing keys in force were sealed under this server's key-encryption key. Opens none of them.
+    ///
+    /// - Throws: ``WrongKeyEncryptionKey``.
+    public func checkKeyEncryptionKey(on connection: isolated PostgresConnection) throws {
+        let others = try connection.query(
+            "SELECT kek_id FROM config.signing_key WHERE retired_on IS NULL AND kek_id <> $1 LIMIT 1", [.text(deployment.kek.id)])
+        if let other = others.first {
+            throw WrongKeyEncryptionKey(given: deployment.kek.id, wanted: try other.decode(0))
+        }
     }
 
     private func refresh(unlessYoungerThan age: Duration) async throws {
