@@ -7,8 +7,7 @@ public struct Doctor: Sendable {
     let deployment: Deployment
     /// Reads what only an owner or a superuser may see.
     let administrativeConninfo: String
-    let kekFile: String
-    let kekCopyFile: String?
+    private let keyFiles: KeyFileCheck
     let allowedLag: Int
 
     /// - Parameters:
@@ -21,8 +20,7 @@ public struct Doctor: Sendable {
     ) {
         self.deployment = deployment
         self.administrativeConninfo = administrativeConninfo
-        self.kekFile = kekFile
-        self.kekCopyFile = kekCopyFile
+        keyFiles = KeyFileCheck(file: kekFile, copy: kekCopyFile, keyID: deployment.kek.id)
         self.allowedLag = allowedLag
     }
 
@@ -32,7 +30,7 @@ public struct Doctor: Sendable {
     /// - Throws: ``PostgresError`` when the database can't be reached.
     public func findings(opensCells: Bool) async throws -> [Finding] {
         var findings = try await deployment.pool.withConnection { try service(on: $0) }
-        findings += try await migrations() + keyEncryptionKey()
+        findings += try await migrations() + keyFiles.findings()
         let connection = try await PostgresConnection.connect(
             administrativeConninfo, applicationName: "fieldseal doctor")
         findings += try await connection.run { connection in
@@ -58,7 +56,7 @@ public struct Doctor: Sendable {
                 + attestation(of: organization, on: connection)
         }
         let mine = seen.filter { $0.subject == organization.name || $0.subject == Finding.deployment }
-        return Self.sorted(try await mine + keyEncryptionKey() + key(of: organization))
+        return Self.sorted(try await mine + keyFiles.findings() + key(of: organization))
     }
 
     private static func sorted(_ findings: [Finding]) -> [Finding] {
