@@ -6,6 +6,7 @@ public import Hummingbird
 import Logging
 import Mustache
 import NIOCore
+import PostgresClient
 public import WebAPI
 
 /// The pages that administrators work with, under `/{organization}/`. They are whole without script; every one is made here, and
@@ -106,8 +107,9 @@ public struct Console: Sendable {
         let language = files.language(request.headers[.acceptLanguage])
         var visit = Visit(
             organization: context.parameters.get("organization") ?? "", request: request, parameters: context.parameters,
-            address: context.peerAddress, requestID: context.requestID, language: language,
+            address: context.clientAddress, requestID: context.requestID, language: language,
             messages: files.messages[language] ?? [:])
+        visit.principal = context.principal
         let reply: Reply
         do {
             reply = try await answer(&visit, method, body)
@@ -142,7 +144,11 @@ public struct Console: Sendable {
                 token, organization: visit.organization, address: visit.address, requestID: visit.requestID)
             if visit.signed != nil { visit.token = token }
         }
-        return try await body(visit)
+        guard let caller = visit.signed?.session.caller else { return try await body(visit) }
+        visit.principal?.name = caller.actor
+        // A signed-in person counts for themselves, and not for the network.
+        let signedIn = visit
+        return try await PoolBorrower.$current.withValue(caller.systemUserID.map { .principal($0) }) { try await body(signedIn) }
     }
 
     /// What a person is told of an error, and never more than he may know.
@@ -260,6 +266,8 @@ struct Visit: Sendable {
     /// The session's token, once it is known to be one.
     var token: String?
     var signed: ConsoleSessions.Signed?
+    /// Where the log finds who asked.
+    var principal: APIContext.Principal?
 
     var root: String { "/\(organization)" }
 

@@ -34,10 +34,15 @@ struct Service: Sendable {
         // there: PostgreSQL and all long computations have threads of their own.
         _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
         let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
-        let pool = ConnectionPool(.init(conninfo: settings.database, limit: settings.connections))
+        let statementLimit = Duration.seconds(settings.statementSeconds)
+        let pool = ConnectionPool(
+            .init(
+                conninfo: settings.database, limit: settings.connections,
+                share: settings.clientConnections ?? max(1, settings.connections / 2), statementLimit: statementLimit))
         let deployment = Deployment(
             conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy,
-            sharedReaders: Self.sharedReaders, sharedWriters: Self.sharedWriters, mailTokens: try settings.mailTokens(),
+            sharedReaders: Self.sharedReaders, sharedWriters: Self.sharedWriters, statementLimit: statementLimit,
+            mailTokens: try settings.mailTokens(),
             sendingAttempts: settings.mailAttempts)
         try await check(deployment, allowSuperuser: allowSuperuser)
         let providers = OpenIDProviders(authorityFile: settings.issuerAuthorityFile)
@@ -51,10 +56,9 @@ struct Service: Sendable {
         let running = Countdown(settings.httpPort == nil ? 1 : 2, then: onRunning)
         let certificates = try NIOSSLCertificate.fromPEMFile(settings.certificateFile)
         let privateKey = try NIOSSLPrivateKey(file: settings.privateKeyFile, format: .pem)
+        let api = WebAPI(deployment, tokens: tokens, limits: settings.limits, logger: logger, pages: console.add)
         var services: [any ServiceLifecycle.Service] = [
-            try WebAPI(
-                deployment, tokens: tokens, limits: settings.limits, logger: logger, pages: console.add
-            ).server(
+            try api.server(
                 host: settings.httpsHost, port: settings.httpsPort, certificates: certificates, privateKey: privateKey
             ) { port in
                 logger.notice("listening", metadata: ["scheme": "https", "port": "\(port)"])
@@ -63,11 +67,10 @@ struct Service: Sendable {
         ]
         if let port = settings.httpPort {
             services.append(
-                PlainServer(baseURL: settings.baseURL, limits: settings.limits, logger: logger)
-                    .server(host: settings.httpHost, port: port) { port in
-                        logger.notice("listening", metadata: ["scheme": "http", "port": "\(port)"])
-                        await running.count()
-                    })
+                api.plainServer(host: settings.httpHost, port: port) { port in
+                    logger.notice("listening", metadata: ["scheme": "http", "port": "\(port)"])
+                    await running.count()
+                })
         }
         services.append(Sweeper(deployment: deployment))
         if let companion { services.append(companion) }
@@ -100,6 +103,7 @@ private struct Sweeper: ServiceLifecycle.Service {
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
+                await deployment.sweepLimits()
                 for entry in (try? await OrganizationEntry.list(deployment)) ?? [] {
                     let session = try? await Session.begin(
                         deployment, organization: entry.organization.name, caller: commandLineCaller)

@@ -24,6 +24,10 @@ struct Settings: Sendable {
     var httpPort: Int?
     /// PEM certificates of the authorities of trusted OpenID providers; nil for the system's.
     var issuerAuthorityFile: String?
+    /// Seconds that a statement of a request may run.
+    var statementSeconds = 30
+    /// Database connections that the requests of one caller may hold at a time; nil for half of ``connections``.
+    var clientConnections: Int?
     /// The applications at authorization servers of mail servers, and PEM certificates of those servers' authorities.
     var mailApplicationsFile: String?
     var mailAuthorityFile: String?
@@ -107,6 +111,18 @@ struct Settings: Sendable {
         try optional("limits.clientRequests", &limits.clientRequests, 1...100_000_000)
         try number("limits.clientSeconds", &limits.clientSeconds, 1...86_400)
         try optional("limits.clientConcurrency", &limits.clientConcurrency, 1...100_000)
+        try optional("limits.handshakeSeconds", &limits.handshakeLimit, 1...3_600)
+        try optional("limits.addressConnections", &limits.addressConnections, 1...100_000)
+        try number("limits.statementSeconds", &statementSeconds, 1...86_400)
+        try optional("limits.clientConnections", &clientConnections, 1...1_000)
+        limits.takesProxyProtocol = reader.bool(forKey: "https.proxyProtocol", default: false)
+        limits.trustedProxies = try (reader.stringArray(forKey: "trustedProxies") ?? []).map { text in
+            guard let network = IPNetwork(text.trimmingCharacters(in: .whitespaces)) else {
+                throw SettingsError.malformedNetwork(text)
+            }
+            return network
+        }
+        if limits.takesProxyProtocol, limits.trustedProxies.isEmpty { throw SettingsError.required("trustedProxies") }
         limits.allowsPlaintextMail = reader.bool(forKey: "mail.allowsPlaintext", default: false)
         if baseURL.isEmpty { baseURL = "https://localhost:\(httpsPort)" }
         if baseURL.hasSuffix("/") { baseURL.removeLast() }
@@ -138,6 +154,11 @@ struct Settings: Sendable {
             ("limits.headSeconds", "\(limits.headSeconds)"), ("limits.bodySeconds", "\(limits.bodySeconds)"),
             ("limits.idleSeconds", "\(limits.idleSeconds)"), ("limits.connections", "\(limits.connections)"),
             ("limits.requests", "\(limits.requests)"), ("limits.clientRequests", optional(limits.clientRequests)),
+            ("limits.handshakeSeconds", "\(limits.handshakeLimit ?? limits.headSeconds)"),
+            ("limits.addressConnections", optional(limits.addressConnections)),
+            ("limits.statementSeconds", "\(statementSeconds)"), ("limits.clientConnections", optional(clientConnections)),
+            ("https.proxyProtocol", "\(limits.takesProxyProtocol)"),
+            ("trustedProxies", limits.trustedProxies.map(\.description).joined(separator: ",")),
             ("limits.clientSeconds", "\(limits.clientSeconds)"), ("limits.clientConcurrency", optional(limits.clientConcurrency)),
         ]
     }
@@ -182,6 +203,7 @@ enum SettingsError: Error, CustomStringConvertible {
     case unknownKey(String, String)
     case outOfRange(String, ClosedRange<Int>)
     case unknownLevel(String)
+    case malformedNetwork(String)
     case required(String)
 
     var description: String {
@@ -193,6 +215,8 @@ enum SettingsError: Error, CustomStringConvertible {
         case .unknownKey(let key, let path):
             "\(path) has the unknown key \(key); known are \(Settings.keys.sorted().joined(separator: ", "))"
         case .outOfRange(let key, let range): "\(key) takes \(range.lowerBound) to \(range.upperBound)"
+        case .malformedNetwork(let text):
+            "trustedProxies has \(text.prefix(100)), which is no network; write each as 192.0.2.0/24, 2001:db8::/32 or one address"
         case .unknownLevel(let level): "log.level is trace, debug, info, notice, warning, error or critical, not \(level)"
         case .required(let key): "the settings lack \(key)"
         }

@@ -8,6 +8,7 @@ import HummingbirdTLS
 public import Logging
 import NIOCore
 public import NIOSSL
+import PostgresClient
 
 /// The HTTPS service. A request travels one way: bytes → path and query → session → SQL → response; each route is one line
 /// of ``router()``.
@@ -15,7 +16,10 @@ public struct WebAPI: Sendable {
     let deployment: Deployment
     let tokens: TokenIssuer
     private let limits: APILimits
-    private let quota: RequestQuota?
+    private let quota: RequestQuota
+    private let listeners: Listeners
+    private let readiness: Readiness
+    private let requests: ErrorMiddleware
     private let logger: Logger
     private let pages: @Sendable (Router<APIContext>) -> Void
 
@@ -32,6 +36,9 @@ public struct WebAPI: Sendable {
         self.tokens = tokens
         self.limits = limits
         quota = RequestQuota(limits)
+        listeners = Listeners(limits)
+        readiness = Readiness(deployment, tokens)
+        requests = ErrorMiddleware(limit: limits.requests, listeners: listeners)
         self.logger = logger
     }
 
@@ -55,12 +62,16 @@ public struct WebAPI: Sendable {
             // The guard's own limit comes first, and answers properly.
             httpDecoderConfiguration: .init(maxHeaderFieldSize: 1 << 18, maxHeaderListSize: 1 << 18)
         )
+        let configuration = HTTP2UpgradeChannel.Configuration(
+            idleTimeout: .seconds(limits.idleSeconds), gracefulCloseTimeout: .seconds(30), streamConfiguration: streams)
+        let (context, listeners) = (tls, listeners)
         return Application(
             router: router(),
-            server: try .http2Upgrade(
-                tlsConfiguration: tls,
-                configuration: .init(
-                    idleTimeout: .seconds(limits.idleSeconds), gracefulCloseTimeout: .seconds(30), streamConfiguration: streams)),
+            server: .init { responder in
+                GuardedChannel(
+                    inner: try HTTP2UpgradeChannel(tlsConfiguration: context, configuration: configuration, responder: responder),
+                    limits: limits, listeners: listeners, takesProxyProtocol: limits.takesProxyProtocol)
+            },
             configuration: .init(
                 address: .hostname(host, port: port), serverName: nil,
                 availableConnectionsDelegate: MaximumAvailableConnections(limits.connections)),
@@ -69,15 +80,26 @@ public struct WebAPI: Sendable {
         )
     }
 
+    /// The listener without TLS. What trusted proxies received over TLS it serves as the HTTPS service does.
+    ///
+    /// - Parameter onRunning: Gets the port once connections are taken.
+    public func plainServer(
+        host: String,
+        port: Int,
+        onRunning: @escaping @Sendable (Int) async -> Void
+    ) -> some ApplicationProtocol {
+        PlainServer(
+            baseURL: tokens.baseURL, limits: limits, logger: logger, listeners: listeners, api: self,
+            secure: router().buildResponder()
+        )
+        .server(host: host, port: port, onRunning: onRunning)
+    }
+
     private func router() -> Router<APIContext> {
         let router = Router(context: APIContext.self)
-        router.add(middleware: ErrorMiddleware(limit: limits.requests))
+        router.add(middleware: requests)
         router.get("healthz") { _, _ in APIAnswer.json(["status": "ok"]) }
-        router.get("readyz") { _, _ in try await readiness() }
-        router.post(":organization/oauth2/v2.0/token", use: token)
-        router.get(":organization/.well-known/openid-configuration", use: openIDConfiguration)
-        router.get(":organization/v2.0/.well-known/openid-configuration", use: openIDConfiguration)
-        router.get(":organization/discovery/v2.0/keys", use: keySet)
+        router.get("readyz") { _, _ in try await readiness.answer() }
         for method in [HTTPRequest.Method.get, .post, .patch, .put, .delete] {
             for path in [":organization/api/data/:version", ":organization/api/data/:version/**"] as [RouterPath] {
                 router.on(path, method: method) { request, context in
@@ -87,6 +109,12 @@ public struct WebAPI: Sendable {
                 }
             }
         }
+        // What follows needs no token.
+        router.add(middleware: NetworkShare(quota: quota))
+        router.post(":organization/oauth2/v2.0/token", use: token)
+        router.get(":organization/.well-known/openid-configuration", use: openIDConfiguration)
+        router.get(":organization/v2.0/.well-known/openid-configuration", use: openIDConfiguration)
+        router.get(":organization/discovery/v2.0/keys", use: keySet)
         pages(router)
         return router
     }
@@ -96,9 +124,18 @@ public struct WebAPI: Sendable {
         let organization = try context.parameters.require("organization")
         let version = try context.parameters.require("version")
         guard ["v9.0", "v9.1", "v9.2"].contains(version) else { throw ODataPath.unknown(version) }
-        let client = try await client(request, organization)
-        try quota?.begin(client)
-        defer { quota?.end(client) }
+        let client = try await client(request, organization, context)
+        let borrower = PoolBorrower.principal(client)
+        try quota.begin(borrower)
+        defer { quota.end(borrower) }
+        return try await PoolBorrower.$current.withValue(borrower) {
+            try await data(request, context, organization, version, client)
+        }
+    }
+
+    private func data(_ request: Request, _ context: APIContext, _ organization: String, _ version: String, _ client: UUID)
+        async throws -> APIAnswer
+    {
         let prefix = "/\(organization)/api/data/\(version)"
         let path = String(Substring(request.uri.path.utf8.dropFirst(prefix.utf8.count)))
         guard request.uri.string.utf8.count <= APILimits.urlLength else {
@@ -109,12 +146,19 @@ public struct WebAPI: Sendable {
             method: request.method, path: path, query: request.uri.query, headers: request.headers,
             body: request.method == .get ? [] : try await body(request, upTo: Self.bodyLimit(path)))
         let resource = Result { try ODataPath(Substring(path)) }
-        func answer(assuming: Bool) async throws -> APIAnswer {
+        func begin(assuming: Bool = false) async throws -> Session {
             let session = try await Session.begin(
-                deployment, organization: organization, client: client, address: context.peerAddress, requestID: context.requestID,
+                deployment, organization: organization, client: client, address: context.clientAddress,
+                requestID: context.requestID,
                 assuming: assuming)
-            return try await DataAPI(session: session, serviceRoot: tokens.baseURL + prefix, limits: limits).answer(
-                call, at: resource.get())
+            context.principal.name = session.caller.actor
+            return session
+        }
+        func answer(assuming: Bool) async throws -> APIAnswer {
+            let api = DataAPI(
+                session: try await begin(assuming: assuming), serviceRoot: tokens.baseURL + prefix, limits: limits,
+                peer: context.peer)
+            return try await api.answer(call, at: resource.get())
         }
         do {
             return try await answer(assuming: (try? resource.get()).map(DataAPI.mayAssume) ?? false)
@@ -122,8 +166,7 @@ public struct WebAPI: Sendable {
             return try await answer(assuming: false)
         } catch let error as FieldsealError {
             // It may have been refused before anything was checked: a client that may do nothing is told nothing else.
-            _ = try await Session.begin(
-                deployment, organization: organization, client: client, address: context.peerAddress, requestID: context.requestID)
+            _ = try await begin()
             throw error
         }
     }
@@ -134,24 +177,5 @@ public struct WebAPI: Sendable {
             path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.contains("IncomingEmail")
             || path.hasSuffix("/%24batch")
         return isBulk ? APILimits.bulkLength : APILimits.bodyLength
-    }
-
-    /// Whether requests can be served: the database answers and is migrated, and the key-encryption key is the right one.
-    private func readiness() async throws -> APIAnswer {
-        do {
-            try await tokens.prepare()
-            guard try await deployment.isMigrated() else {
-                return Self.notReady("migrations are pending: fieldseal migrate up")
-            }
-            return APIAnswer.json(["status": "ready"])
-        } catch let error as WrongKeyEncryptionKey {
-            return Self.notReady(error.description)
-        } catch {
-            return Self.notReady("the database can't be reached")
-        }
-    }
-
-    private static func notReady(_ why: String) -> APIAnswer {
-        APIAnswer.json(["status": "not ready", "reason": .string(why)], status: .serviceUnavailable, headers: [.retryAfter: "2"])
     }
 }

@@ -2,17 +2,39 @@ import Fieldseal
 import Foundation
 import HTTPTypes
 import Hummingbird
+import Logging
+import PostgresClient
 
 extension WebAPI {
     /// The client whom a request's bearer token was issued to (RFC 6750 section 2.1).
-    func client(_ request: Request, _ organization: String) async throws -> UUID {
+    func client(_ request: Request, _ organization: String, _ context: APIContext) async throws -> UUID {
         guard let header = request.headers[.authorization] else {
             throw FieldsealError(.accessDenied, "The request has no access token: Authorization: Bearer TOKEN.")
         }
         guard header.utf8.count > 7, header.prefix(7).lowercased() == "bearer " else {
             throw FieldsealError(.accessDenied, "The Authorization header is not of the form Bearer TOKEN.")
         }
-        return try await tokens.verify(String(header.dropFirst(7).trimmed), for: organization)
+        let token = String(header.dropFirst(7).trimmed)
+        if let client = try tokens.known(token, for: organization) { return client }
+        return try await PoolBorrower.$current.withValue(.network(context.network)) {
+            try await tokens.verify(token, for: organization)
+        }
+    }
+
+    /// Notes a token that came over the listener without TLS: from now on it is refused. What is no valid token is passed over.
+    func noteExposure(of token: String, for organization: String, _ context: APIContext, address: String?) async {
+        do {
+            try await PoolBorrower.$current.withValue(.network(address.map(IPAddress.network) ?? "")) {
+                let client = try await tokens.verify(token, for: organization)
+                let organization = try await Session.organization(named: organization, in: deployment)
+                try await tokens.exposed.record(
+                    token, of: client, in: organization, address: address, requestID: context.requestID)
+            }
+            context.logger.warning(
+                "a token was sent without encryption, and is refused from now on", metadata: ["address": "\(address ?? "")"])
+        } catch {
+            context.logger.debug("a token that is not valid was sent without encryption")
+        }
     }
 
     /// The collected body.

@@ -8,6 +8,8 @@ struct DataAPI: Sendable {
     /// The address of the API with its version.
     let serviceRoot: String
     let limits: APILimits
+    /// Who waits for the answer; nil for no one that could hang up.
+    var peer: Peer?
 
     /// Whether a request is a read or a write of records and nothing else, so that its session may assume what an earlier one
     /// read: PostgreSQL checks it along with the records.
@@ -29,8 +31,22 @@ struct DataAPI: Sendable {
         return try await answer(request, at: ODataPath(Substring(request.path)))
     }
 
-    /// The same for a path that was parsed already.
+    /// The same for a path that was parsed already. A read that may take long ends when its client hangs up; a write goes on.
     func answer(_ request: APIRequest, at path: ODataPath) async throws -> APIAnswer {
+        guard let peer, request.method == .get, Self.mayTakeLong(request, path) else { return try await run(request, at: path) }
+        return try await peer.cancellingOnHangUp { try await run(request, at: path) }
+    }
+
+    /// Whether a read is more than a lookup.
+    private static func mayTakeLong(_ request: APIRequest, _ path: ODataPath) -> Bool {
+        switch path {
+        case .entitySet, .count, .boundFunction, .navigation, .operation: true
+        case .entity: request.query?.contains("expand") ?? false
+        default: false
+        }
+    }
+
+    private func run(_ request: APIRequest, at path: ODataPath) async throws -> APIAnswer {
         switch path {
         case .serviceRoot: return try get(request) { serviceDocument(representation(request)) }
         case .metadata: return try get(request) { APIAnswer.xml(MetadataDocument.xml) }

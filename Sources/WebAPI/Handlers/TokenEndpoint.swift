@@ -22,9 +22,10 @@ extension WebAPI {
             guard let client = UUID(text: id) else { return Self.invalidClient }
             isRight = try await ClientRegistry(deployment)
                 .verify(
-                    clientID: client, secret: secret, of: organization, address: context.peerAddress ?? "",
+                    clientID: client, secret: secret, of: organization, address: context.clientAddress ?? "",
                     requestID: context.requestID)
             guard isRight else { return Self.invalidClient }
+            context.principal.name = "client:\(client.text)"
             let token = try await tokens.issue(to: client, in: organization)
             return APIAnswer.json(
                 ["access_token": .string(token), "token_type": "Bearer", "expires_in": .integer(Int64(TokenIssuer.lifetime))],

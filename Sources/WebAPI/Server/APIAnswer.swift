@@ -83,11 +83,19 @@ struct APIAnswer: Sendable, ResponseGenerator {
     /// What a client gets for an error that was thrown, and whether the operator should see it.
     static func answer(to error: any Error) -> (answer: APIAnswer, isInternal: Bool) {
         switch error {
+        case let error as FieldsealError where error.code == .unexpected && error.retryAfter != nil:
+            return (self.error(error, status: .serviceUnavailable), false)
         case let error as FieldsealError:
             return (self.error(error), error.code.httpStatus >= 500)
         case let error as PostgresError where error.kind == .unknownOutcome:
             let message = "The connection to the database broke while the change was committed. Read it before you repeat it."
             return (self.error(FieldsealError(.unexpected, message, retryAfter: 2), status: .serviceUnavailable), true)
+        case PoolError.shareExhausted:
+            let message = "This caller's requests hold as many database connections as one may have. Wait for their answers."
+            return (self.error(FieldsealError(.concurrentRequestsExceeded, message, retryAfter: 2)), false)
+        case let error as PostgresError where error.isCancelledStatement:
+            let message = "The database did not finish this in the time that the service allows. Nothing was changed."
+            return (self.error(FieldsealError(.sqlTimeout, message, retryAfter: 5), status: .serviceUnavailable), true)
         case _ where (error as? PostgresError)?.isConnectionLoss == true || error is PoolError:
             let message = "The database can't be reached at the moment. Nothing was changed."
             return (self.error(FieldsealError(.unexpected, message, retryAfter: 2), status: .serviceUnavailable), true)
@@ -129,46 +137,14 @@ struct MethodNotAllowed: Error {
     }
 }
 
-/// Limits on what a client may send.
-public struct APILimits: Sendable {
-    /// A request's body, in bytes.
-    static let bodyLength = 1 << 20
-    /// The body of a batch or of a request for many records, in bytes.
-    static let bulkLength = 16 << 20
-    /// A request line with its header block, in bytes.
-    static let headLength = 64 << 10
-    /// A URL, in bytes.
-    static let urlLength = 32 << 10
-    /// Requests of a batch, and records of a request for many.
-    static let bulkCount = 1_000
-
-    /// Seconds for a request's head to arrive.
-    public var headSeconds = 10
-    /// Seconds for a request's body to arrive.
-    public var bodySeconds = 30
-    /// Seconds after which an idle connection is closed.
-    public var idleSeconds = 60
-    /// Connections at a time; further ones wait.
-    public var connections = 1_000
-    /// Requests at a time; further ones are answered with 503.
-    public var requests = 500
-    /// Requests of one client within ``clientSeconds``; nil for any number.
-    public var clientRequests: Int?
-    public var clientSeconds = 300
-    /// Requests of one client at a time; nil for any number.
-    public var clientConcurrency: Int?
-    /// Whether passwords are released for mail servers that are spoken to without TLS.
-    public var allowsPlaintextMail = false
-
-    public init() {}
-}
-
 extension HTTPField.Name {
     // Some clients compare these with their case.
     static let odataVersion = HTTPField.Name(known: "OData-Version")
     static let odataEntityID = HTTPField.Name(known: "OData-EntityId")
     static let preferenceApplied = HTTPField.Name(known: "Preference-Applied")
     static let prefer = HTTPField.Name(known: "Prefer")
+    static let xForwardedFor = HTTPField.Name(known: "X-Forwarded-For")
+    static let xForwardedProto = HTTPField.Name(known: "X-Forwarded-Proto")
     static let serviceRequestID = HTTPField.Name(known: "x-ms-service-request-id")
     static let contentID = HTTPField.Name(known: "Content-ID")
 

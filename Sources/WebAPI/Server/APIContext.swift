@@ -3,14 +3,18 @@ import Foundation
 public import Hummingbird
 import Logging
 import NIOCore
+import Synchronization
 
 /// What goes with one request.
 public struct APIContext: RequestContext {
     public var coreContext: CoreRequestContextStorage
     /// Where the connection is read and written.
     let loop: LoopExecutor
-    /// The address of the peer, without its port.
-    public let peerAddress: String?
+    let channel: any Channel
+    /// The address of the client, without its port: of the peer, or what trusted proxies say.
+    public internal(set) var clientAddress: String?
+    /// Who asks, for the log.
+    public let principal = Principal()
     /// Names the request in the log, in security events and in the response.
     public let requestID: String
 
@@ -21,6 +25,22 @@ public struct APIContext: RequestContext {
         logger[metadataKey: "request_id"] = .string(requestID)
         coreContext = .init(source: ApplicationRequestContextSource(channel: source.channel, logger: logger))
         loop = LoopExecutor(source.channel.eventLoop)
-        peerAddress = source.channel.remoteAddress?.ipAddress
+        channel = source.channel
+    }
+
+    /// What requests without a token are counted by.
+    var network: String { clientAddress.map(IPAddress.network) ?? "" }
+
+    var peer: Peer { Peer(channel: channel, loop: loop) }
+
+    /// Who asks, once it is known.
+    public final class Principal: Sendable {
+        private let actor = Mutex<String?>(nil)
+
+        /// As security events have it, such as `client:NAME`.
+        public var name: String? {
+            get { actor.withLock { $0 } }
+            set { actor.withLock { $0 = newValue } }
+        }
     }
 }

@@ -19,6 +19,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var hasResponded = false
     private var closesAfterResponse = false
     private var isRefused = false
+    private var watch: ConnectionWatch?
+    /// Requests whose responses are not written.
+    private var running = 0
+    private var responseTimer: Scheduled<Void>?
+    private var isGone = false
+    private var hangUpActions: [Int: () -> Void] = [:]
+    private var lastAction = 0
 
     init(limits: APILimits) {
         self.limits = limits
@@ -26,6 +33,10 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         let pipeline = context.pipeline.syncOperations
+        // A stream of HTTP/2 runs on the loop of its connection.
+        watch =
+            (try? pipeline.handler(type: ConnectionWatch.self))
+            ?? (try? context.channel.parent?.pipeline.syncOperations.handler(type: ConnectionWatch.self))
         // A stream of HTTP/2 has no such encoder: its frames are limited by the HTTP/2 handler. The encoder is the first
         // of the codec's handlers; what is written before it goes out as it is.
         guard let encoder = try? pipeline.handler(type: HTTPResponseEncoder.self) else { return }
@@ -37,12 +48,53 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         timer?.cancel()
+        peerIsGone()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        peerIsGone()
+        context.fireChannelInactive()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        // On HTTP/1.1 the client closed the connection, whose other half it can't read any more; on HTTP/2 its request has ended.
+        if event as? ChannelEvent == .inputClosed, headGuard != nil { peerIsGone() }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    /// Calls `action` when the client hangs up, or at once if it has.
+    ///
+    /// - Returns: What ``forget(_:)`` takes.
+    func onHangUp(_ action: @escaping () -> Void) -> Int {
+        lastAction += 1
+        if isGone { action() } else { hangUpActions[lastAction] = action }
+        return lastAction
+    }
+
+    func forget(_ id: Int) {
+        hangUpActions[id] = nil
+    }
+
+    private func peerIsGone() {
+        isGone = true
+        responseTimer?.cancel()
+        let actions = hangUpActions.values
+        hangUpActions = [:]
+        for action in actions { action() }
+        while running > 0 { requestHasEnded() }
+    }
+
+    private func requestHasEnded() {
+        running -= 1
+        watch?.requestHasEnded()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isRefused else { return }
         switch unwrapInboundIn(data) {
         case .head(let head):
+            running += 1
+            watch?.requestHasBegun()
             headGuard?.headHasEnded()
             hasResponded = false
             guard Self.length(of: head) <= APILimits.headLength else {
@@ -66,16 +118,32 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         switch unwrapOutboundIn(data) {
         case .head(var head):
             hasResponded = true
+            responseBegins(context)
             if head.status == .contentTooLarge, headGuard != nil {
                 head.headerFields[.connection] = "close"
                 closesAfterResponse = true
             }
             context.write(wrapOutboundOut(.head(head)), promise: promise)
-        case .end where closesAfterResponse:
-            context.writeAndFlush(data, promise: promise)
-            context.close(promise: nil)
-        default:
+        case .end:
+            if running > 0 { requestHasEnded() }
+            if closesAfterResponse {
+                context.writeAndFlush(data, promise: promise)
+                context.close(promise: nil)
+            } else {
+                context.write(data, promise: promise)
+            }
+        case .body:
             context.write(data, promise: promise)
+        }
+    }
+
+    /// A client that does not read a response must not keep it: a connection of HTTP/1.1 is idle from then on, a stream of HTTP/2
+    /// is closed.
+    private func responseBegins(_ context: ChannelHandlerContext) {
+        guard headGuard == nil else { return }
+        let loopBound = NIOLoopBound(context, eventLoop: context.eventLoop)
+        responseTimer = context.eventLoop.scheduleTask(in: .seconds(Int64(limits.idleSeconds))) {
+            loopBound.value.close(promise: nil)
         }
     }
 

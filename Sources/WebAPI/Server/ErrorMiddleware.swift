@@ -10,13 +10,17 @@ final class ErrorMiddleware: RouterMiddleware {
 
     private let inFlight = Atomic<Int>(0)
     private let limit: Int
+    private let listeners: Listeners
 
-    init(limit: Int) {
+    init(limit: Int, listeners: Listeners) {
         self.limit = limit
+        self.listeners = listeners
     }
 
     func handle(_ request: Request, context: Context, next: (Request, Context) async throws -> Response) async throws -> Response {
         let start = ContinuousClock.now
+        var context = context
+        context.clientAddress = listeners.clientAddress(of: request, on: context.channel)
         let running = inFlight.add(1, ordering: .relaxed).newValue
         defer { inFlight.subtract(1, ordering: .relaxed) }
         var response: Response
@@ -47,6 +51,7 @@ final class ErrorMiddleware: RouterMiddleware {
             metadata: [
                 "method": "\(request.method)", "path": "\(request.uri.path)", "status": "\(response.status.code)",
                 "milliseconds": "\((ContinuousClock.now - start) / .milliseconds(1))",
+                "address": "\(context.clientAddress ?? "")", "actor": "\(context.principal.name ?? "")",
             ])
         return response
     }

@@ -1,38 +1,40 @@
 import Fieldseal
+import Foundation
 import HTTPTypes
-public import Hummingbird
+import Hummingbird
 import HummingbirdCore
-public import Logging
+import Logging
 import NIOCore
 
 /// The listener without TLS, which serves nothing: the API is refused with the code that clients know, and everything else
-/// is shown the way to HTTPS.
-public struct PlainServer: Sendable {
-    private let baseURL: String
-    private let limits: APILimits
-    private let logger: Logger
-
-    /// - Parameter baseURL: The HTTPS service's address, without a trailing slash.
-    public init(baseURL: String, limits: APILimits = APILimits(), logger: Logger) {
-        self.baseURL = baseURL
-        self.limits = limits
-        self.logger = logger
-    }
+/// is shown the way to HTTPS. What a trusted proxy received over TLS is served as the HTTPS service serves it.
+struct PlainServer: Sendable {
+    /// The HTTPS service's address, without a trailing slash.
+    let baseURL: String
+    let limits: APILimits
+    let logger: Logger
+    let listeners: Listeners
+    let api: WebAPI
+    /// Answers what came over TLS.
+    let secure: RouterResponder<APIContext>
 
     /// - Parameter onRunning: Gets the port once connections are taken.
-    public func server(
+    func server(
         host: String,
         port: Int,
         onRunning: @escaping @Sendable (Int) async -> Void
     ) -> some ApplicationProtocol {
-        let limits = limits
+        let (limits, listeners) = (limits, listeners)
+        let streams = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [ConnectionGuard(limits: limits)],
+            idleTimeout: .seconds(Int64(limits.idleSeconds)),
+            httpDecoderConfiguration: .init(maxHeaderFieldSize: 1 << 18, maxHeaderListSize: 1 << 18))
         return Application(
-            responder: CallbackResponder { (request: Request, _: APIContext) in answer(request) },
-            server: .http1(
-                configuration: .init(
-                    additionalChannelHandlers: [ConnectionGuard(limits: limits)],
-                    idleTimeout: .seconds(Int64(limits.idleSeconds)),
-                    httpDecoderConfiguration: .init(maxHeaderFieldSize: 1 << 18, maxHeaderListSize: 1 << 18))),
+            responder: CallbackResponder { (request: Request, context: APIContext) in try await respond(request, context) },
+            server: .init { responder in
+                GuardedChannel(
+                    inner: HTTP1Channel(responder: responder, configuration: streams), limits: limits, listeners: listeners)
+            },
             configuration: .init(
                 address: .hostname(host, port: port), serverName: nil,
                 availableConnectionsDelegate: MaximumAvailableConnections(limits.connections)),
@@ -41,7 +43,22 @@ public struct PlainServer: Sendable {
         )
     }
 
-    private func answer(_ request: Request) -> Response {
+    private func respond(_ request: Request, _ context: APIContext) async throws -> Response {
+        // Two values would mean that the client wrote one of them.
+        if listeners.isTrusted(listeners.peer(of: context.channel)), request.headers[values: .xForwardedProto] == ["https"] {
+            return try await secure.respond(to: request, context: context)
+        }
+        if let header = request.headers[.authorization], header.prefix(7).lowercased() == "bearer ",
+            let organization = request.uri.path.split(separator: "/").first
+        {
+            await api.noteExposure(
+                of: String(header.dropFirst(7)).trimmingCharacters(in: .whitespaces), for: String(organization), context,
+                address: listeners.clientAddress(of: request, on: context.channel))
+        }
+        return refusal(of: request)
+    }
+
+    private func refusal(of request: Request) -> Response {
         let segments = request.uri.path.split(separator: "/")
         let isForPrograms = segments.count >= 2 && ["api", "oauth2", "discovery", ".well-known", "v2.0"].contains(segments[1])
         guard !isForPrograms, request.method == .get else {

@@ -1,8 +1,10 @@
 import Fieldseal
 import Foundation
+import PostgresClient
 import Synchronization
 
-/// What one client may ask of this server: requests within an interval, and requests at a time.
+/// What one client may ask of this server: requests within an interval, and requests at a time. A network without a token is
+/// limited in the latter alone.
 ///
 /// Each server counts for itself, as Dataverse's do: to count in the database would cost more than most requests.
 final class RequestQuota: Sendable {
@@ -16,29 +18,28 @@ final class RequestQuota: Sendable {
     }
 
     private let limits: APILimits
-    private let usages = Mutex<[UUID: Usage]>([:])
+    private let usages = Mutex<[PoolBorrower: Usage]>([:])
     /// Clients that are counted, before those are forgotten that asked for nothing lately.
     private static let clientLimit = 10_000
 
-    /// - Returns: Nil where nothing is limited.
-    init?(_ limits: APILimits) {
-        guard limits.clientRequests != nil || limits.clientConcurrency != nil else { return nil }
+    init(_ limits: APILimits) {
         self.limits = limits
     }
 
     /// Counts a request, which ``end(_:)`` has to follow.
     ///
     /// - Throws: ``FieldsealError`` `.requestQuotaExceeded` or `.concurrentRequestsExceeded`, and then nothing is counted.
-    func begin(_ client: UUID) throws(FieldsealError) {
+    func begin(_ client: PoolBorrower) throws(FieldsealError) {
         let refusal = usages.withLock { usages -> FieldsealError? in
-            var usage = current(usages[client])
-            if let limit = limits.clientConcurrency, usage.running >= limit {
+            // Without a quota the time is not asked for.
+            var usage = limits.clientRequests == nil ? usages[client] ?? Usage(start: .now) : current(usages[client])
+            if usage.running >= limits.clientShare {
                 return FieldsealError(
                     .concurrentRequestsExceeded,
-                    "This client may have \(limit) requests at a time. Wait for an answer, then try again.",
+                    "This client may have \(limits.clientShare) requests at a time. Wait for an answer, then try again.",
                     retryAfter: 1)
             }
-            if let limit = limits.clientRequests, let seconds = wait(of: usage, for: limit) {
+            if case .principal = client, let limit = limits.clientRequests, let seconds = wait(of: usage, for: limit) {
                 return FieldsealError(
                     .requestQuotaExceeded,
                     "This client may send \(limit) requests within \(limits.clientSeconds) seconds. Try again in \(seconds) seconds.",
@@ -58,8 +59,12 @@ final class RequestQuota: Sendable {
         if let refusal { throw refusal }
     }
 
-    func end(_ client: UUID) {
-        usages.withLock { $0[client]?.running -= 1 }
+    func end(_ client: PoolBorrower) {
+        usages.withLock { usages in
+            usages[client]?.running -= 1
+            // There are more networks than clients, and nothing else of them is counted.
+            if case .network = client, usages[client]?.running == 0 { usages[client] = nil }
+        }
     }
 
     /// A client's usage with the interval that now is in.

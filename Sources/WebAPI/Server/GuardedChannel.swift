@@ -1,0 +1,54 @@
+import Fieldseal
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOSSL
+
+/// Puts limits before a listener's own handlers: a share of the connections for each network, a deadline for the TLS handshake, and
+/// the PROXY protocol where the listener takes it.
+struct GuardedChannel<Inner: ServerChildChannel>: ServerChildChannel {
+    struct Value: ServerChildChannelValue {
+        /// Nil for a connection that was closed before anything was read.
+        let inner: Inner.Value?
+        let channel: any Channel
+    }
+
+    let inner: Inner
+    let limits: APILimits
+    let listeners: Listeners
+    /// Whether each connection begins with a header of the PROXY protocol.
+    var takesProxyProtocol = false
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+        let peer = channel.remoteAddress?.ipAddress.flatMap(IPAddress.init)
+        // With the PROXY protocol the client's address counts, once it is told.
+        let isAdmitted = takesProxyProtocol ? listeners.isTrusted(peer) : listeners.admit(channel, from: peer)
+        guard isAdmitted else {
+            channel.close(promise: nil)
+            return channel.eventLoop.makeSucceededFuture(Value(inner: nil, channel: channel))
+        }
+        do {
+            // First, so that what is before the handshake is within its deadline too.
+            let watch = ConnectionWatch(limits: limits)
+            try channel.pipeline.syncOperations.addHandler(watch)
+            if takesProxyProtocol {
+                try channel.pipeline.syncOperations.addHandler(ProxyProtocolHandler(listeners: listeners, peer: peer))
+            }
+        } catch {
+            return channel.eventLoop.makeFailedFuture(error)
+        }
+        return inner.setup(channel: channel, logger: logger).flatMapThrowing { value in
+            if let tls = try? channel.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self) {
+                try channel.pipeline.syncOperations.addHandler(HandshakeObserver(), position: .after(tls))
+            } else {
+                try channel.pipeline.syncOperations.handler(type: ConnectionWatch.self).handshakeHasEnded()
+            }
+            return Value(inner: value, channel: channel)
+        }
+    }
+
+    func handle(value: Value, logger: Logger) async {
+        guard let inner = value.inner else { return }
+        await self.inner.handle(value: inner, logger: logger)
+    }
+}

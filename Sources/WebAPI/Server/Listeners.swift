@@ -1,0 +1,114 @@
+import Fieldseal
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import Synchronization
+
+/// The connections of all listeners: how many each network has, and which addresses proxies speak for.
+final class Listeners: Sendable {
+    private let proxies: [IPNetwork]
+    /// Connections of one network at a time.
+    private let share: Int
+    private let counts = Mutex<[String: Int]>([:])
+    /// Addresses that the PROXY protocol told, by connection.
+    private let told = Mutex<[ObjectIdentifier: IPAddress]>([:])
+
+    init(_ limits: APILimits) {
+        proxies = limits.trustedProxies
+        share = limits.addressShare
+    }
+
+    /// Whether a peer may say whom it speaks for.
+    func isTrusted(_ address: IPAddress?) -> Bool {
+        guard let address else { return false }
+        return proxies.contains { $0.contains(address) }
+    }
+
+    /// Counts a connection until it is closed.
+    ///
+    /// - Returns: False when its network has as many as it may; then it is to be closed. Trusted proxies have no limit.
+    func admit(_ channel: any Channel, from address: IPAddress?) -> Bool {
+        guard let address, !isTrusted(address) else { return true }
+        let network = address.network
+        let isAdmitted = counts.withLock { counts in
+            guard counts[network, default: 0] < share else { return false }
+            counts[network, default: 0] += 1
+            return true
+        }
+        guard isAdmitted else { return false }
+        channel.closeFuture.whenComplete { [self] _ in
+            counts.withLock { counts in
+                let left = counts[network, default: 1] - 1
+                counts[network] = left > 0 ? left : nil
+            }
+        }
+        return true
+    }
+
+    /// Remembers the address that a proxy told for a connection.
+    func tell(_ address: IPAddress, for channel: any Channel) {
+        let id = ObjectIdentifier(channel)
+        told.withLock { $0[id] = address }
+        channel.closeFuture.whenComplete { [self] _ in told.withLock { $0[id] = nil } }
+    }
+
+    /// The address at the other end of a connection: what the PROXY protocol told, else the peer's.
+    ///
+    /// - Parameter channel: The connection, or a stream of it.
+    func peer(of channel: any Channel) -> IPAddress? {
+        let address = told.withLock { told -> IPAddress? in
+            guard !told.isEmpty else { return nil }
+            return told[ObjectIdentifier(channel)] ?? channel.parent.flatMap { told[ObjectIdentifier($0)] }
+        }
+        return address ?? channel.remoteAddress?.ipAddress.flatMap(IPAddress.init)
+    }
+
+    /// The client's address as events and the log show it.
+    func clientAddress(of request: Request, on channel: any Channel) -> String? {
+        guard !proxies.isEmpty else { return channel.remoteAddress?.ipAddress.map(IPAddress.shown) }
+        return client(behind: peer(of: channel), request.headers[values: .xForwardedFor])?.description
+    }
+
+    /// The address of the client behind trusted proxies: the nearest one in `X-Forwarded-For`, counted from the right, that is no
+    /// trusted proxy. What stands left of it the client may have written itself, and is not looked at.
+    ///
+    /// - Parameters:
+    ///   - peer: Whom the request came from. If it is not trusted, it is the client.
+    ///   - fields: The values of all `X-Forwarded-For` fields in their order.
+    func client(behind peer: IPAddress?, _ fields: [String]) -> IPAddress? {
+        guard !proxies.isEmpty, !fields.isEmpty, isTrusted(peer) else { return peer }
+        var client = peer
+        var hops = 0
+        for field in fields.reversed() {
+            for entry in field.split(separator: ",", omittingEmptySubsequences: false).reversed() {
+                // What is no address ends the walk: the proxy before it is the last that is known.
+                guard hops < Self.hopLimit, let address = Self.address(entry) else { return client }
+                client = address
+                guard isTrusted(address) else { return client }
+                hops += 1
+            }
+        }
+        return client
+    }
+
+    private static let hopLimit = 32
+
+    /// An address with or without a port, as proxies write them.
+    private static func address(_ entry: Substring) -> IPAddress? {
+        let text = entry.drop { $0 == " " || $0 == "\t" }
+        let trimmed = text.prefix(text.count - text.reversed().prefix { $0 == " " || $0 == "\t" }.count)
+        if let address = IPAddress(String(trimmed)) { return address }
+        if trimmed.hasPrefix("["), let end = trimmed.firstIndex(of: "]") {
+            let port = trimmed[trimmed.index(after: end)...]
+            guard port.isEmpty || port.hasPrefix(":") && isPort(port.dropFirst()) else { return nil }
+            return IPAddress(String(trimmed.dropFirst().prefix { $0 != "]" }))
+        }
+        let parts = trimmed.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 2, isPort(parts[1]) else { return nil }
+        return IPAddress(String(parts[0]))
+    }
+
+    private static func isPort(_ text: Substring) -> Bool {
+        text.utf8.allSatisfy { (0x30...0x39).contains($0) } && UInt16(text) != nil
+    }
+}

@@ -1,0 +1,17 @@
+import Fieldseal
+import Hummingbird
+import PostgresClient
+
+/// Counts requests that carry no token of a client, such as sign-ins, for the network that they come from.
+struct NetworkShare: RouterMiddleware {
+    typealias Context = APIContext
+
+    let quota: RequestQuota
+
+    func handle(_ request: Request, context: Context, next: (Request, Context) async throws -> Response) async throws -> Response {
+        let borrower = PoolBorrower.network(context.network)
+        try quota.begin(borrower)
+        defer { quota.end(borrower) }
+        return try await PoolBorrower.$current.withValue(borrower) { try await next(request, context) }
+    }
+}

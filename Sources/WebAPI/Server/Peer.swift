@@ -1,0 +1,32 @@
+import NIOCore
+
+/// The client at the other end of a request, which may hang up.
+struct Peer: Sendable {
+    /// The connection of HTTP/1.1, or the stream of HTTP/2.
+    let channel: any Channel
+    let loop: LoopExecutor
+
+    /// Runs `body`, and cancels it when the client hangs up: nothing is read on for a client that is gone.
+    func cancellingOnHangUp<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
+        let task = Task(executorPreference: loop) { try await body() }
+        return try await withTaskCancellationHandler {
+            let id = try? await channel.eventLoop.submit { [channel] () -> Int? in
+                // Without its handlers, the connection is closed already.
+                guard let guardian = try? channel.pipeline.syncOperations.handler(type: ConnectionGuard.self) else {
+                    task.cancel()
+                    return nil
+                }
+                return guardian.onHangUp { task.cancel() }
+            }.get()
+            let result = await task.result
+            if let id {
+                channel.eventLoop.execute { [channel] in
+                    try? channel.pipeline.syncOperations.handler(type: ConnectionGuard.self).forget(id)
+                }
+            }
+            return try result.get()
+        } onCancel: {
+            task.cancel()
+        }
+    }
+}

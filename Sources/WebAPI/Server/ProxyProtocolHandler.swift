@@ -1,0 +1,103 @@
+import Fieldseal
+import NIOCore
+
+/// Reads the header of the PROXY protocol, version 1 or 2, with which a load balancer begins each connection (HAProxy,
+/// proxy-protocol.txt). Anything else closes the connection.
+final class ProxyProtocolHandler: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+
+    private let listeners: Listeners
+    private let peer: IPAddress?
+    private var buffer = ByteBuffer()
+    private var isDone = false
+
+    init(listeners: Listeners, peer: IPAddress?) {
+        self.listeners = listeners
+        self.peer = peer
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isDone else { return context.fireChannelRead(data) }
+        var data = unwrapInboundIn(data)
+        buffer.writeBuffer(&data)
+        switch ProxyHeader.parse(buffer.readableBytesView) {
+        case .incomplete: return
+        case .malformed: return refuse(context)
+        case .complete(let address, let length):
+            isDone = true
+            // A proxy's own connection, such as a health check, has the proxy's address.
+            let client = address ?? peer
+            guard listeners.admit(context.channel, from: client) else { return refuse(context) }
+            if let address { listeners.tell(address, for: context.channel) }
+            buffer.moveReaderIndex(forwardBy: length)
+            if buffer.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(buffer)) }
+            buffer = ByteBuffer()
+            context.pipeline.syncOperations.removeHandler(self, promise: nil)
+        }
+    }
+
+    private func refuse(_ context: ChannelHandlerContext) {
+        isDone = true
+        buffer = ByteBuffer()
+        context.close(promise: nil)
+    }
+}
+
+/// A header of the PROXY protocol.
+enum ProxyHeader: Equatable {
+    case incomplete
+    case malformed
+    /// The client's address, or nil for a connection of the proxy itself; and the header's length in bytes.
+    case complete(IPAddress?, length: Int)
+
+    private static let signature: [UInt8] = [0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A]
+    /// Bytes of a header of version 1, with its end.
+    private static let textLimit = 107
+    /// Bytes of a header of version 2 that are read: addresses and some extensions.
+    private static let binaryLimit = 2_048
+
+    static func parse(_ bytes: some RandomAccessCollection<UInt8>) -> ProxyHeader {
+        let head = Array(bytes.prefix(signature.count))
+        if head.elementsEqual(signature) { return parseBinary(bytes) }
+        if signature.starts(with: head) { return .incomplete }
+        let name = Array("PROXY ".utf8)
+        guard name.starts(with: head.prefix(name.count)) else { return .malformed }
+        return parseText(Array(bytes.prefix(textLimit)), isWhole: bytes.count < textLimit)
+    }
+
+    private static func parseText(_ bytes: [UInt8], isWhole: Bool) -> ProxyHeader {
+        guard let end = bytes.firstIndex(of: 0x0A) else { return isWhole ? .incomplete : .malformed }
+        guard end > 0, bytes[end - 1] == 0x0D, bytes[..<end].allSatisfy({ $0 < 0x80 }) else { return .malformed }
+        let words = String(decoding: bytes[..<(end - 1)], as: UTF8.self).split(separator: " ", omittingEmptySubsequences: false)
+        guard words.count >= 2, words[0] == "PROXY" else { return .malformed }
+        if words[1] == "UNKNOWN" { return .complete(nil, length: end + 1) }
+        guard words.count == 6, words[1] == "TCP4" || words[1] == "TCP6", !words[2].contains("\r"),
+            words[2].contains(":") == (words[1] == "TCP6"), words[3].contains(":") == (words[1] == "TCP6"),
+            let source = IPAddress(String(words[2])), IPAddress(String(words[3])) != nil, isPort(words[4]), isPort(words[5])
+        else { return .malformed }
+        return .complete(source, length: end + 1)
+    }
+
+    private static func isPort(_ text: Substring) -> Bool {
+        !text.isEmpty && text.utf8.allSatisfy { (0x30...0x39).contains($0) } && UInt16(text) != nil
+    }
+
+    private static func parseBinary(_ bytes: some RandomAccessCollection<UInt8>) -> ProxyHeader {
+        let head = Array(bytes.prefix(16))
+        guard head.count == 16 else { return .incomplete }
+        let length = Int(head[14]) << 8 | Int(head[15])
+        guard head[12] >> 4 == 2, length + 16 <= binaryLimit else { return .malformed }
+        guard bytes.count >= 16 + length else { return .incomplete }
+        let body = Array(bytes.dropFirst(16).prefix(length))
+        switch (head[12] & 0xF, head[13]) {
+        // LOCAL: whatever the addresses are, they are to be ignored.
+        case (0, _): return .complete(nil, length: 16 + length)
+        // PROXY over TCP: two addresses and two ports.
+        case (1, 0x11) where length >= 12: return .complete(IPAddress(bytes: Array(body.prefix(4))), length: 16 + length)
+        case (1, 0x21) where length >= 36: return .complete(IPAddress(bytes: Array(body.prefix(16))), length: 16 + length)
+        case (1, 0x00): return .complete(nil, length: 16 + length)
+        default: return .malformed
+        }
+    }
+}

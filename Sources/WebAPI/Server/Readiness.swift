@@ -1,0 +1,53 @@
+import Fieldseal
+import HTTPTypes
+import PostgresClient
+import Synchronization
+
+/// Whether requests can be served: the database answers and is migrated, and the key-encryption key is the right one.
+///
+/// Anyone may ask, so an answer is good for a second, and one check runs at a time.
+final class Readiness: Sendable {
+    private struct Answered {
+        let answer: APIAnswer
+        let on: ContinuousClock.Instant
+    }
+
+    private let deployment: Deployment
+    private let tokens: TokenIssuer
+    private let last = Mutex<Answered?>(nil)
+    private let checks = SingleFlight<Bool, APIAnswer>()
+    private static let lifetime = Duration.seconds(1)
+
+    init(_ deployment: Deployment, _ tokens: TokenIssuer) {
+        self.deployment = deployment
+        self.tokens = tokens
+    }
+
+    func answer() async throws -> APIAnswer {
+        if let last = last.withLock({ $0 }), .now - last.on < Self.lifetime { return last.answer }
+        let answer = try await checks.value(of: true) { [self] in
+            let answer = await check()
+            last.withLock { $0 = Answered(answer: answer, on: .now) }
+            return answer
+        }
+        return answer ?? Self.notReady("the check is under way")
+    }
+
+    private func check() async -> APIAnswer {
+        do {
+            guard try await deployment.isMigrated() else {
+                return Self.notReady("migrations are pending: fieldseal migrate up")
+            }
+            try await deployment.pool.withConnection { [tokens] in try tokens.checkKeyEncryptionKey(on: $0) }
+            return APIAnswer.json(["status": "ready"])
+        } catch let error as WrongKeyEncryptionKey {
+            return Self.notReady(error.description)
+        } catch {
+            return Self.notReady("the database can't be reached")
+        }
+    }
+
+    private static func notReady(_ why: String) -> APIAnswer {
+        APIAnswer.json(["status": "not ready", "reason": .string(why)], status: .serviceUnavailable, headers: [.retryAfter: "2"])
+    }
+}
