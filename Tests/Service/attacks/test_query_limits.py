@@ -1,0 +1,232 @@
+"""What one query, and one client, may take: joins, time, connections; and a client that hangs up."""
+
+import concurrent.futures
+import socket
+import ssl
+import time
+import urllib.parse
+
+import h2.connection
+import h2.errors
+import h2.events
+import psycopg
+import pytest
+from service import Deployment, refused
+
+USERS = 2_000
+
+
+def filled(**environment):
+    deployment = Deployment(**environment).start()
+    deployment.sql(
+        "INSERT INTO org_contoso.systemuser (systemuserid, fullname, domainname, businessunitid) "
+        "SELECT gen_random_uuid(), 'user ' || n, 'filled\\' || n, (SELECT businessunitid FROM org_contoso.businessunit LIMIT 1) "
+        "FROM generate_series(1, %s) AS n", [USERS])
+    deployment.sql("ANALYZE org_contoso.systemuser")
+    return deployment
+
+
+@pytest.fixture(scope="module")
+def hurried():
+    """A deployment whose statements end after a second."""
+    deployment = filled(FIELDSEAL_LIMITS_STATEMENT_SECONDS="1")
+    try:
+        yield deployment
+    finally:
+        deployment.remove()
+
+
+@pytest.fixture(scope="module")
+def patient():
+    """A deployment of four connections, of which one client may hold two."""
+    deployment = filled(FIELDSEAL_CONNECTIONS="4", FIELDSEAL_LIMITS_STATEMENT_SECONDS="300")
+    try:
+        yield deployment
+    finally:
+        deployment.remove()
+
+
+def links(depth, link="systemuser", start="businessunitid", end="businessunitid"):
+    xml = f'<attribute name="{link}id" alias="n" aggregate="count" />'
+    for number in range(depth):
+        xml = f'<link-entity name="{link}" from="{start}" to="{end}" alias="l{depth - number}">{xml}</link-entity>'
+    return f'<fetch aggregate="true"><entity name="systemuser">{xml}</entity></fetch>'
+
+
+def fetch(xml):
+    return f"systemusers?fetchXml={urllib.parse.quote(xml)}"
+
+
+def sql(joins, condition=""):
+    text = "SELECT count(*) AS n FROM systemuser AS t0"
+    for number in range(1, joins + 1):
+        text += f" JOIN systemuser AS t{number} ON t{number - 1}.businessunitid = t{number}.businessunitid"
+    return f"systemusers?sql={urllib.parse.quote(text + condition)}"
+
+
+#: Reads that stay within the bounds on joins, and still have the cube of the users to count.
+HEAVY = {"fetch": fetch(links(2)), "sql": sql(2)}
+
+FANNED = '<fetch aggregate="true"><entity name="businessunit"><attribute name="businessunitid" alias="n" aggregate="count" />' + "".join(
+    f'<link-entity name="systemuser" from="businessunitid" to="businessunitid" alias="l{n}" />' for n in range(5)) + "</entity></fetch>"
+MAILBOXES = "emailserverprofile/emailserverprofile_mailbox/any(m:m/name ne 'x')"
+EXPANDED = "emailserverprofile"
+for _ in range(3):
+    EXPANDED = f"owninguser,owningbusinessunit,modifiedby,createdby,emailserverprofile($expand=emailserverprofile_mailbox($expand={EXPANDED}))"
+
+
+@pytest.mark.parametrize("path, says", [
+    pytest.param(fetch(links(14)), "joins", id="nested links without a key"),
+    pytest.param(fetch(links(3)), "neither attribute", id="three links without a key"),
+    pytest.param(f"businessunits?fetchXml={urllib.parse.quote(FANNED)}", "several records", id="five collections of one record"),
+    pytest.param(sql(3), "neither attribute", id="joins in SQL"),
+    pytest.param("mailboxes?$filter=" + urllib.parse.quote(" and ".join([MAILBOXES] * 16)), "16 tables", id="sixteen subqueries"),
+    pytest.param("mailboxes?$expand=" + urllib.parse.quote(EXPANDED), "$expand", id="expansions of expansions"),
+])
+def test_what_would_multiply_rows_is_refused_before_it_runs(service, path, says):
+    assert says in refused(service.get(path), 400, "0x80060888")
+
+
+def test_ordinary_links_are_answered(service):
+    to_one = "".join(f'<link-entity name="systemuser" from="systemuserid" to="ownerid" alias="o{n}" link-type="outer" />' for n in range(8))
+    xml = f'<fetch top="1"><entity name="mailbox"><attribute name="name" />{to_one}</entity></fetch>'
+    assert service.get(f"mailboxes?fetchXml={urllib.parse.quote(xml)}").status_code == 200
+    assert service.get(fetch(links(1))).status_code == 200
+    assert service.get(sql(1)).status_code == 200
+    assert service.get("mailboxes?$filter=" + urllib.parse.quote(" and ".join([MAILBOXES] * 3))).status_code == 200
+    assert service.get("mailboxes?$top=1&$expand=owninguser,owningbusinessunit,emailserverprofile($expand=emailserverprofile_mailbox)").status_code == 200
+
+
+@pytest.mark.parametrize("language", HEAVY)
+def test_a_query_that_takes_too_long_is_ended_and_says_so(hurried, language):
+    assert "longer" in refused(hurried.get(HEAVY[language], client="user"), 400, "0x80044151")
+    assert running(hurried) == 0
+    # In a batch it is one answer among others.
+    body = "\r\n".join([
+        "--b", "Content-Type: application/http", "", f"GET /contoso/api/data/v9.2/{HEAVY[language]} HTTP/1.1", "", "",
+        "--b", "Content-Type: application/http", "", "GET /contoso/api/data/v9.2/WhoAmI HTTP/1.1", "", "", "--b--", ""]).encode()
+    answer = hurried.request("POST", "$batch", body, Content_Type="multipart/mixed; boundary=b", Prefer="odata.continue-on-error")
+    assert "0x80044151" in answer.text and "UserId" in answer.text
+
+
+def test_a_write_that_waits_too_long_is_ended_and_changes_nothing(hurried):
+    id = hurried.create("mailboxes", {"name": "kept"})
+    with psycopg.connect(hurried.dev["postgres"]) as holder:
+        holder.execute("UPDATE org_contoso.mailbox SET name = 'held' WHERE mailboxid = %s", [id])
+        response = hurried.request("PATCH", f"mailboxes({id})", {"name": "lost"})
+        assert "Nothing was changed" in refused(response, 503, "0x80044151") and response.headers["Retry-After"]
+        holder.rollback()
+    assert hurried.get(f"mailboxes({id})").json()["name"] == "kept"
+
+
+def test_long_work_has_no_such_limit(hurried):
+    """A key change whose writers are held up for longer than a statement of a request may take."""
+    id = hurried.create("mailboxes", {"name": "kept", "password": "before the change"})
+    with psycopg.connect(hurried.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        holder.execute("UPDATE org_contoso.mailbox_cell SET password = password WHERE mailboxid = %s", [id])
+        change = pool.submit(hurried.set_key, "A-key-that-takes-its-time-1")
+        with pytest.raises(concurrent.futures.TimeoutError):
+            change.result(timeout=3)
+        holder.rollback()
+        assert change.result().status_code == 204
+    assert hurried.key() == "A-key-that-takes-its-time-1"
+
+
+def running(deployment):
+    """Queries of the service that count users."""
+    return deployment.sql(
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND usename = 'fieldseal_service' AND query LIKE '%count(%systemuser%'")[0][0]
+
+
+def until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition does not come true"
+
+
+def open_request(deployment, path, client="user"):
+    """Sends a request, and leaves its connection to the caller."""
+    context = ssl.create_default_context(cafile=deployment.dev["caFile"])
+    raw = socket.create_connection(("localhost", int(deployment.base.rsplit(":", 1)[1])), timeout=60)
+    connection = context.wrap_socket(raw, server_hostname="localhost")
+    connection.sendall(
+        f"GET /contoso/api/data/v9.2/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {deployment.token(client)}\r\n\r\n".encode())
+    return connection
+
+
+@pytest.mark.parametrize("language", HEAVY)
+def test_a_client_that_hangs_up_takes_its_query_along(patient, language):
+    connection = open_request(patient, HEAVY[language])
+    until(lambda: running(patient) == 1)
+    connection.close()
+    until(lambda: running(patient) == 0)
+
+
+def test_a_stream_of_http_2_that_is_reset_takes_its_query_along(patient):
+    context = ssl.create_default_context(cafile=patient.dev["caFile"])
+    context.set_alpn_protocols(["h2"])
+    raw = socket.create_connection(("localhost", int(patient.base.rsplit(":", 1)[1])), timeout=60)
+    client = h2.connection.H2Connection()
+
+    def get(path):
+        stream = client.get_next_available_stream_id()
+        client.send_headers(stream, [
+            (":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", f"/contoso/api/data/v9.2/{path}"),
+            ("authorization", f"Bearer {patient.token('user')}")], end_stream=True)
+        connection.sendall(client.data_to_send())
+        return stream
+
+    with context.wrap_socket(raw, server_hostname="localhost") as connection:
+        client.initiate_connection()
+        stream = get(HEAVY["fetch"])
+        until(lambda: running(patient) == 1)
+        client.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
+        connection.sendall(client.data_to_send())
+        until(lambda: running(patient) == 0)
+        # The connection goes on.
+        stream = get("WhoAmI")
+        events = []
+        while not any(isinstance(event, h2.events.ResponseReceived) for event in events):
+            events += client.receive_data(connection.recv(65536))
+            connection.sendall(client.data_to_send())
+        assert next(dict(e.headers) for e in events if isinstance(e, h2.events.ResponseReceived))[b":status"] == b"200"
+
+
+def test_twenty_heavy_queries_of_one_client_leave_the_others_served(patient):
+    connections = [open_request(patient, HEAVY["fetch"]) for _ in range(20)]
+    try:
+        until(lambda: running(patient) == 2)
+        # Others read, write and sign in, as long as the queries run.
+        for client in ("admin", "router"):
+            patient.tokens.pop(client, None)
+            assert patient.get("WhoAmI", client=client).status_code == 200
+        patient.create("mailboxes", {"name": "written meanwhile"})
+        for _ in range(5):
+            assert patient.get("mailboxes?$top=3&$count=true").status_code == 200
+        assert running(patient) == 2
+        # The client itself is told to wait, and its lookups are answered.
+        answer = patient.get("mailboxes?$top=1&$count=true", client="user")
+        refused(answer, 429, "0x80072326")
+        assert int(answer.headers["Retry-After"]) > 0
+    finally:
+        for connection in connections:
+            connection.close()
+    until(lambda: running(patient) == 0)
+    assert patient.get("mailboxes?$top=1&$count=true", client="user").status_code == 200
+
+
+def test_more_requests_at_a_time_than_one_client_may_have():
+    deployment = Deployment(FIELDSEAL_LIMITS_REQUESTS="40").start()
+    try:
+        # A quarter of 40, and 16 at least.
+        with psycopg.connect(deployment.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(24) as pool:
+            deployment.token(), deployment.token("user")
+            holder.execute("LOCK TABLE org_contoso.queue IN ACCESS EXCLUSIVE MODE")
+            asked = [pool.submit(deployment.get, "queues?$top=1") for _ in range(24)]
+            for _, future in zip(range(8), concurrent.futures.as_completed(asked, timeout=60)):
+                refused(future.result(), 429, "0x80072326")
+            assert deployment.get("WhoAmI", client="user").status_code == 200
+            holder.rollback()
+            assert sorted(future.result().status_code for future in asked) == [200] * 16 + [429] * 8
+    finally:
+        deployment.remove()

@@ -1,0 +1,358 @@
+"""Sign-ins by strangers: processors, connections, rows and locks that they may take; OpenID providers and mail authorities that are away."""
+
+import base64
+import concurrent.futures
+import contextlib
+import json
+import pathlib
+import re
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import uuid
+
+import pytest
+import requests
+from service import Deployment
+from test_client_addresses import PROXY, ask_token, session
+
+
+@pytest.fixture(scope="module")
+def signed():
+    """A deployment of four database connections behind a trusted proxy, so that a test can come from many addresses."""
+    deployment = Deployment(FIELDSEAL_CONNECTIONS="4", FIELDSEAL_TRUSTED_PROXIES=PROXY)
+    try:
+        yield deployment.start()
+    finally:
+        deployment.remove()
+
+
+def sign_in(deployment, name, password, address, timeout=120):
+    return session(deployment, PROXY).post(
+        f"{deployment.base}/contoso/sign-in", {"name": name, "password": password}, timeout=timeout, allow_redirects=False,
+        headers={"Origin": deployment.base, "X-Forwarded-For": address}).status_code
+
+
+def rows(deployment, condition="true"):
+    return deployment.sql(f"SELECT count(*) FROM config.failed_sign_in WHERE {condition}")[0][0]
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition does not come true"
+
+
+def test_a_flood_of_sign_ins_leaves_the_api_served(signed):
+    signed.token()
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        # From forty addresses, since each alone has few attempts at a time.
+        asked = [pool.submit(sign_in, signed, uuid.uuid4().hex, "x", f"203.0.113.{n}") for n in range(40)]
+        until(lambda: any(future.done() for future in asked))
+        served = 0
+        while not all(future.done() for future in asked):
+            assert signed.get("mailboxes?$top=3&$count=true").status_code == 200
+            served += 1
+        codes = [future.result() for future in asked]
+    # Far more requests than sign-ins were answered meanwhile: they waited for none of them.
+    assert served > 10 and set(codes) <= {403, 429} and 403 in codes, (served, codes)
+    # The control.
+    person = signed.dev["console"]
+    assert sign_in(signed, person["username"], person["password"], "203.0.113.99") == 303
+
+
+def test_one_address_has_few_sign_ins_at_a_time(signed):
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        asked = [pool.submit(sign_in, signed, uuid.uuid4().hex, "x", "198.51.100.7") for _ in range(40)]
+        # Another address is served while they wait.
+        person = signed.dev["console"]
+        assert sign_in(signed, person["username"], person["password"], "198.51.100.8") == 303
+        assert [future.result() for future in asked].count(429) >= 20
+
+
+def test_made_up_ids_and_names_leave_few_rows(signed):
+    network, before = "192.0.2.33", rows(signed)
+    codes = {ask_token(signed, PROXY, [network], str(uuid.uuid4()), "x") for _ in range(60)}
+    assert codes == {401} and rows(signed) == before + 1
+    for _ in range(25):
+        sign_in(signed, uuid.uuid4().hex, "x", network)
+    assert rows(signed, f"address = '{network}'") <= 17 and rows(signed, "address = '*' AND account LIKE 'unknown%'") == 0
+    # The network as a whole is locked at a hundred; others are not.
+    while ask_token(signed, PROXY, [network], str(uuid.uuid4()), "x") == 401:
+        pass
+    assert ask_token(signed, PROXY, [network]) == 429
+    assert signed.sql("SELECT failures FROM config.failed_sign_in WHERE account = '*' AND address = %s", [network])[0][0] == 100
+    assert ask_token(signed, PROXY, ["192.0.2.34"]) == 200
+
+
+def test_old_failures_are_swept(signed):
+    ask_token(signed, PROXY, ["192.0.2.40"], str(uuid.uuid4()), "x")
+    signed.sql("UPDATE config.failed_sign_in SET last_on = now() - interval '16 minutes'")
+    until(lambda: rows(signed) == 0)
+    ask_token(signed, PROXY, ["192.0.2.40"], str(uuid.uuid4()), "x")
+    assert rows(signed) == 1
+
+
+def test_names_that_are_there_and_names_that_are_not_are_locked_alike(signed):
+    answers = {}
+    for name, address in [(signed.dev["console"]["username"], "192.0.2.50"), ("no-such-name", "192.0.2.51")]:
+        signed.sql("DELETE FROM config.failed_sign_in")
+        answers[name] = [sign_in(signed, name, "wrong", address) for _ in range(11)]
+    assert set(map(tuple, answers.values())) == {(403,) * 10 + (429,)}
+    # A refused sign-in is recorded where there is a person, and strangers' names fill no table.
+    events = "SELECT count(*) FROM org_contoso.security_event WHERE outcome = 'refused' AND address = %s"
+    assert signed.sql(events, ["192.0.2.50"]) == [(10,)] and signed.sql(events, ["192.0.2.51"]) == [(0,)]
+
+
+def test_attempts_from_everywhere_lock_nobody_out(signed):
+    signed.sql("DELETE FROM config.failed_sign_in")
+    person = signed.dev["console"]
+    for network in range(6):
+        for _ in range(4):
+            assert sign_in(signed, person["username"], "wrong", f"198.18.{network}.1") == 403
+    [(slow,)] = signed.sql("SELECT failures FROM config.failed_sign_in WHERE address = '*'")
+    assert slow == 24
+    assert sign_in(signed, person["username"], person["password"], "198.18.99.1") == 303
+    # The sign-in took itself back, and nothing of others.
+    assert signed.sql("SELECT failures FROM config.failed_sign_in WHERE address = '*'") == [(24,)]
+
+
+def test_many_attempts_at_once_are_no_more_than_the_limit(signed):
+    signed.sql("DELETE FROM config.failed_sign_in")
+    client = signed.json("client", "add", "at once", "--role", "Basic User")
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        codes = list(pool.map(
+            lambda _: ask_token(signed, PROXY, ["192.0.2.60"], client["clientId"], "wrong"), range(40)))
+    assert codes.count(401) <= 10 and set(codes) <= {401, 429}
+    assert ask_token(signed, PROXY, ["192.0.2.61"], client["clientId"], client["clientSecret"]) == 200
+
+
+def test_sign_in_leaves_no_lock_behind(signed):
+    person = signed.dev["console"]
+    sign_in(signed, person["username"], "wrong", "192.0.2.70")
+    assert signed.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+
+
+def test_typing_the_password_again_and_resetting_it_hold_no_connection(signed):
+    """Twelve attempts at a time on a pool of four connections, and lists are answered meanwhile."""
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        page = session(signed, PROXY)
+        headers = {"Origin": signed.base}
+        person = signed.dev["console"]
+        page.post(f"{signed.base}/contoso/sign-in", {"name": person["username"], "password": person["password"]}, headers=headers, timeout=60)
+        csrf = re.search(r'name="csrf" value="([^"]+)"', page.get(f"{signed.base}/contoso/settings/data-encryption", timeout=60).text).group(1)
+        asked = [pool.submit(
+            page.post, f"{signed.base}/contoso/fresh", {"csrf": csrf, "password": "wrong"}, headers=headers, timeout=120) for _ in range(12)]
+        while not all(future.done() for future in asked):
+            assert signed.get("mailboxes?$top=3&$count=true").status_code == 200
+    assert {future.result().status_code for future in asked} <= {403, 429}
+
+
+# OpenID providers
+
+
+class Silent:
+    """Accepts connections, counts them, and never answers."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port = self.listener.getsockname()[1]
+        self.connections = []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                self.connections.append(self.listener.accept()[0])
+            except OSError:
+                return
+
+    def close(self):
+        self.listener.close()
+        for connection in self.connections:
+            connection.close()
+
+
+def claimed(issuer):
+    def part(value):
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+    return f"{part({'alg': 'RS256', 'kid': uuid.uuid4().hex})}.{part({'iss': issuer, 'exp': int(time.time()) + 300, 'n': uuid.uuid4().hex})}.AAAA"
+
+
+def threads(deployment):
+    return len(list(pathlib.Path(f"/proc/{deployment.process.pid}/task").iterdir()))
+
+
+def test_a_provider_that_is_away_is_asked_once_and_remembered(signed):
+    silent = Silent()
+    try:
+        issuer = f"https://localhost:{silent.port}"
+        signed.run("issuer", "add", "away", "--issuer", issuer, "--client-id", "fieldseal", stdin="a secret\n")
+        signed.token()
+        before = threads(signed)
+        with concurrent.futures.ThreadPoolExecutor(100) as pool:
+            asked = [pool.submit(signed.get, "WhoAmI", token=claimed(issuer)) for _ in range(200)]
+            until(lambda: silent.connections)
+            # Others are served, and no thread waits for each request.
+            assert signed.get("WhoAmI").status_code == 200 and threads(signed) < before + 20
+            answers = [future.result() for future in asked]
+        assert {answer.status_code for answer in answers} == {503}
+        assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+        assert len(silent.connections) <= 6
+        # An issuer that is not trusted costs nothing but the refusal.
+        other = Silent()
+        try:
+            assert {signed.get("WhoAmI", token=claimed(f"https://localhost:{other.port}")).status_code for _ in range(20)} == {401}
+            assert not other.connections
+        finally:
+            other.close()
+    finally:
+        signed.run("issuer", "remove", "away", check=False)
+        silent.close()
+
+
+# Authorization servers of mail
+
+
+class Authority:
+    """A token endpoint that answers when it is told to, and counts what it was asked."""
+
+    def __init__(self, folder):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "tls.key", "-out",
+             folder / "tls.crt", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port = self.listener.getsockname()[1]
+        self.context, self.asked, self.go = context, [], threading.Event()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+
+    def answer(self, raw):
+        with self.context.wrap_socket(raw, server_side=True) as connection:
+            data = b""
+            while b"refresh_token=" not in data:
+                data += connection.recv(65536)
+            refresh = data.rsplit(b"refresh_token=", 1)[1].split(b"&")[0].decode()
+            self.asked.append(refresh)
+            self.go.wait(60)
+            body = json.dumps({"access_token": f"access {refresh}", "expires_in": 3600, "refresh_token": f"{refresh}-next"}).encode()
+            with contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+@pytest.fixture(scope="module")
+def mailing(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("authority")
+    authority = Authority(folder)
+    (folder / "applications.json").write_text(json.dumps([{
+        "servers": ["mail.test"], "tokenEndpoint": f"https://localhost:{authority.port}/token", "clientId": "reader", "grant": "refresh_token"}]))
+    deployment = Deployment(
+        FIELDSEAL_CONNECTIONS="4", FIELDSEAL_LIMITS_CLIENT_CONNECTIONS="4", FIELDSEAL_MAIL_APPLICATIONS_FILE=str(folder / "applications.json"),
+        FIELDSEAL_MAIL_AUTHORITY_FILE=str(folder / "tls.crt"))
+    try:
+        deployment.start()
+        deployment.authority = authority
+        deployment.profile = deployment.create("emailserverprofiles", {
+            "name": "by token", "incomingserverlocation": "mail.test", "incomingcredentialretrieval": 0, "incomingauthenticationprotocol": 4, "servertype": 1})
+        yield deployment
+    finally:
+        authority.go.set()
+        deployment.remove()
+
+
+def mailbox(deployment, name):
+    box = deployment.create("mailboxes", {
+        "name": name, "username": name, "password": f"refresh-{name}", "allowemailconnectortousecredentials": True, "emailrouteraccessapproval": 1,
+        "emailserverprofile@odata.bind": f"/emailserverprofiles({deployment.profile})"})
+    lease(deployment, box)
+    return box
+
+
+def lease(deployment, box):
+    deployment.sql(
+        "UPDATE org_contoso.mailbox SET emailrouteraccessapproval = 1, hostid = 'here', processingstatecode = 1, processinglastattemptedon = now() "
+        "WHERE mailboxid = %s", [box])
+
+
+def credential(deployment, box):
+    return deployment.request(
+        "POST", "fieldseal.ReleaseCredential", {"MailboxId": box, "Direction": "Incoming", "HostId": "here"}, client="router")
+
+
+def test_a_slow_authorization_server_holds_no_connections(mailing):
+    authority = mailing.authority
+    authority.go.clear()
+    boxes = [mailbox(mailing, f"box{number}") for number in range(6)]
+    mailing.token("router")
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        # Twice each: one exchange serves both.
+        asked = [pool.submit(credential, mailing, box) for box in boxes * 2]
+        until(lambda: len(authority.asked) == 6)
+        for _ in range(10):
+            assert mailing.get("mailboxes?$top=3&$count=true").status_code == 200
+        assert mailing.sql("SELECT count(*) FROM config.token_exchange") == [(6,)]
+        assert mailing.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND state LIKE 'idle in%'") == [(0,)]
+        authority.go.set()
+        answers = [future.result() for future in asked]
+    assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
+    assert len(authority.asked) == 6
+    # The successor is sealed, and the claims are gone.
+    opened = mailing.opened_cells()
+    assert {opened[f"mailbox({box}).password"][1] for box in boxes} == {f"refresh-box{n}-next" for n in range(6)}
+    assert mailing.sql("SELECT count(*) FROM config.token_exchange") == [(0,)]
+
+
+def claim(deployment, box, seconds):
+    deployment.sql(
+        "INSERT INTO config.token_exchange SELECT organization_id, 'mailbox', %s, 'password', gen_random_uuid(), now() + %s * interval '1 second' "
+        "FROM config.organization", [box, seconds])
+
+
+def test_a_claim_of_another_server_is_waited_for_and_ends_with_its_server(mailing):
+    mailing.authority.go.set()
+    dead, alive = mailbox(mailing, "dead"), mailbox(mailing, "alive")
+    before = len(mailing.authority.asked)
+    claim(mailing, dead, -1)
+    assert credential(mailing, dead).status_code == 200
+    claim(mailing, alive, 3_600)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(credential, mailing, alive)
+        until(lambda: len(mailing.authority.asked) == before + 1)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            asked.result(timeout=1)
+        # The other server has done.
+        mailing.sql("DELETE FROM config.token_exchange")
+        assert asked.result().status_code == 200
+    assert len(mailing.authority.asked) == before + 2
+
+
+def test_a_server_that_dies_in_an_exchange_loses_nothing(mailing):
+    authority = mailing.authority
+    authority.go.clear()
+    box = mailbox(mailing, "killed")
+    before = len(authority.asked)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(credential, mailing, box)
+        until(lambda: len(authority.asked) == before + 1)
+        mailing.stop(9)
+        with pytest.raises(requests.exceptions.RequestException):
+            asked.result()
+    authority.go.set()
+    mailing.start()
+    lease(mailing, box)
+    # Its claim is still there, and ends by itself.
+    mailing.sql("UPDATE config.token_exchange SET expires_on = now()")
+    assert credential(mailing, box).status_code == 200
+    assert mailing.opened_cells()[f"mailbox({box}).password"][1] == "refresh-killed-next"
