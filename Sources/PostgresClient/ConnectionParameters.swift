@@ -1,4 +1,5 @@
 import CLibPQ
+import Foundation
 
 /// What a connection string says, keyword by keyword.
 public enum ConnectionParameters {
@@ -18,4 +19,44 @@ public enum ConnectionParameters {
         }
         return parameters
     }
+
+    /// One way to connect: keywords and values for libpq.
+    struct Attempt {
+        fileprivate var keywords: [String]
+        fileprivate var values: [String]
+
+        func connect() -> OpaquePointer? {
+            withCStrings(keywords) { keywords in
+                withCStrings(values) { values in PQconnectdbParams(keywords, values, 1) }
+            }
+        }
+    }
+
+    /// Seconds for connecting to one host, and milliseconds for data that the other end does not acknowledge, unless the connection
+    /// string says otherwise: libpq alone would wait without limit, and TCP for a quarter of an hour.
+    private static let defaults = [("client_encoding", "UTF8"), ("connect_timeout", "10"), ("tcp_user_timeout", "30000")]
+
+    /// The ways to try in turn. Among several hosts it is first one that can write, then any, so that reading goes on.
+    static func attempts(_ conninfo: String, applicationName: String) -> [Attempt] {
+        func attempt(_ more: [(String, String)] = []) -> Attempt {
+            // libpq expands `dbname` when it is the first of its keyword, so that a URI or a string can follow defaults.
+            let all = [("fallback_application_name", applicationName)] + defaults + more + [("dbname", conninfo)]
+            return Attempt(keywords: all.map(\.0), values: all.map(\.1))
+        }
+        let parameters = (try? parse(conninfo)) ?? []
+        let hosts =
+            parameters.filter { ["host", "hostaddr"].contains($0.keyword) }.map(\.value).joined()
+            + (ProcessInfo.processInfo.environment["PGHOST"] ?? "")
+        let isChosen =
+            parameters.contains { $0.keyword == "target_session_attrs" }
+            || ProcessInfo.processInfo.environment["PGTARGETSESSIONATTRS"] != nil
+        guard hosts.contains(","), !isChosen else { return [attempt()] }
+        return [attempt([("target_session_attrs", "read-write")]), attempt()]
+    }
+}
+
+private func withCStrings<Result>(_ strings: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Result) -> Result {
+    let copies = strings.map { strdup($0) }
+    defer { copies.forEach { free($0) } }
+    return body(copies.map { UnsafePointer($0) } + [nil])
 }

@@ -63,12 +63,14 @@ public final class ConnectionPool: Sendable {
         _ body: @Sendable (isolated PostgresConnection) async throws -> Result
     ) async throws -> Result {
         let borrower = PoolBorrower.current
-        while true {
+        // Each attempt takes one connection that the server hung up on out of the pool; the last one is new.
+        for _ in 0...configuration.limit {
             let connection = try await acquire(for: borrower)
             let (result, isReusable) = await connection.lend(body)
             giveBack(connection, isReusable, by: borrower)
             if let result = try result.get() { return result }
         }
+        throw PostgresError(kind: .connection, message: "PostgreSQL closes each connection at once")
     }
 
     /// Closes what is idle, refuses who waits, and lets what is lent come back to be closed.

@@ -8,24 +8,26 @@ import Foundation
 public actor PostgresConnection {
     private nonisolated let thread = ConnectionThread()
     nonisolated let canceller = Canceller()
-    private var handle: OpaquePointer?
+    var handle: OpaquePointer?
+    /// The server process, as the server itself names it: a pooler tells another one.
+    private var backend: Int32 = 0
+    /// When a session that can't write was opened, or was found to be one. Nil while it can.
+    private var readOnlySince: ContinuousClock.Instant?
     private var preparedNames: [String: String] = [:]
     private var preparedCount = 0
 
     /// Statements that a connection keeps prepared; past it, all are forgotten and prepared anew.
     private static let preparedLimit = 512
 
-    /// Seconds for connecting to one host, unless the connection string says otherwise: libpq alone would wait for ever.
-    private static let connectTimeout = "10"
-
     public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
     private init() {}
 
-    /// Connects.
+    /// Connects, and sets what every session runs under (``SessionSettings``).
     ///
     /// - Parameters:
-    ///   - conninfo: A libpq connection string or URI, with all that libpq knows (several hosts, TLS, passfiles).
+    ///   - conninfo: A libpq connection string or URI, with all that libpq knows (several hosts, TLS, passfiles). Among several
+    ///     hosts one that can write is preferred, unless the string has `target_session_attrs`.
     ///   - applicationName: What `pg_stat_activity` shows, unless `conninfo` says otherwise.
     /// - Throws: ``PostgresError`` of kind `connection`, with libpq's own words. They never quote the password.
     public static func connect(_ conninfo: String, applicationName: String = "fieldseal") async throws -> PostgresConnection {
@@ -41,19 +43,25 @@ public actor PostgresConnection {
     }
 
     private func open(_ conninfo: String, applicationName: String) throws {
-        // libpq expands `dbname` when it is the first keyword, so that a URI or a string can follow defaults.
-        let keywords = ["fallback_application_name", "client_encoding", "connect_timeout", "dbname"]
-        let values = [applicationName, "UTF8", Self.connectTimeout, conninfo]
-        handle = withCStrings(keywords) { keywords in
-            withCStrings(values) { values in PQconnectdbParams(keywords, values, 1) }
+        for parameters in ConnectionParameters.attempts(conninfo, applicationName: applicationName) {
+            PQfinish(handle)
+            handle = parameters.connect()
+            if PQstatus(handle) == CONNECTION_OK { break }
         }
-        guard PQstatus(handle) == CONNECTION_OK else {
-            let error = PostgresError(connection: handle)
+        do {
+            guard PQstatus(handle) == CONNECTION_OK else { throw PostgresError(connection: handle) }
+            PQsetNoticeReceiver(handle, { _, _ in }, nil)
+            let result = PQexec(handle, SessionSettings.statement)
+            defer { PQclear(result) }
+            guard PQresultStatus(result) == PGRES_TUPLES_OK else { throw PostgresError(result: result, connection: handle) }
+            let report = try SessionSettings.report(result)
+            backend = report.backend
+            readOnlySince = report.isReadOnly ? .now : nil
+        } catch {
             PQfinish(handle)
             handle = nil
             throw error
         }
-        PQsetNoticeReceiver(handle, { _, _ in }, nil)
         canceller.arm(handle)
     }
 
@@ -68,10 +76,11 @@ public actor PostgresConnection {
     public nonisolated func run<Result: Sendable>(
         _ body: @Sendable (isolated PostgresConnection) async throws -> Result
     ) async throws -> Result {
-        try await withTaskCancellationHandler {
+        let turn = canceller.turn
+        return try await withTaskCancellationHandler {
             try await body(self)
         } onCancel: {
-            canceller.cancel()
+            canceller.cancel(turn)
         }
     }
 
@@ -81,25 +90,27 @@ public actor PostgresConnection {
     nonisolated func lend<Value: Sendable>(
         _ body: @Sendable (isolated PostgresConnection) async throws -> Value
     ) async -> (Result<Value?, any Error>, isReusable: Bool) {
-        let lending = Canceller.Lending()
-        defer { lending.end() }
+        let turn = canceller.turn
         return await withTaskCancellationHandler {
             await lendIsolated(body)
         } onCancel: {
-            canceller.cancel(lending)
+            canceller.cancelUntilItEnds(turn)
         }
     }
 
     private func lendIsolated<Value: Sendable>(
         _ body: @Sendable (isolated PostgresConnection) async throws -> Value
     ) async -> (Result<Value?, any Error>, isReusable: Bool) {
-        guard isIdle else { return (.success(nil), false) }
+        guard isIdle, !isOutdated else { return (.success(nil), false) }
+        let result: Result<Value?, any Error>
         do {
-            let value = try await body(self)
-            return (.success(value), isIdle)
+            result = .success(try await body(self))
         } catch {
-            return (.failure(error), isIdle)
+            result = .failure(error)
         }
+        // After a request to cancel it may come late, and must not meet the next borrower's statement.
+        let wasCancelled = canceller.endTurn()
+        return (result, isIdle && !wasCancelled && !isOutdated)
     }
 
     // MARK: State
@@ -119,8 +130,20 @@ public actor PostgresConnection {
         return poll(&descriptor, 1, 0) == 0
     }
 
+    /// How long a session that can't write is kept: its server may have become the one that can, and others may be.
+    private static let readOnlyLifetime = Duration.seconds(2)
+
+    /// Whether the session can't write, and another one may.
+    var isOutdated: Bool { readOnlySince.map { .now - $0 > Self.readOnlyLifetime } ?? false }
+
+    /// Whether the session could not write when it was opened, or met a statement that could not.
+    public var isReadOnly: Bool { readOnlySince != nil }
+
     /// The server process's id, as in `pg_stat_activity.pid`.
-    public var backendID: Int32 { PQbackendPID(handle) }
+    public var backendID: Int32 { backend }
+
+    /// Whether a pooler stands between: the process that the protocol names is not the one that runs the statements.
+    public var isPooled: Bool { handle != nil && PQbackendPID(handle) != backend }
 
     /// The connected role's name.
     public var userName: String { PQuser(handle).map { String(cString: $0) } ?? "" }
@@ -130,11 +153,26 @@ public actor PostgresConnection {
     /// Runs one or more statements without parameters, by the simple protocol, and discards their rows.
     public func execute(_ sql: String) throws {
         try Task.checkCancellation()
-        _ = try finished(PQexec(try open(), sql))
+        let isOwnTransaction = PQtransactionStatus(handle) == PQTRANS_IDLE
+        do {
+            _ = try finished(PQexec(try open(), sql))
+        } catch let error as PostgresError where isOwnTransaction && handle != nil {
+            throw error.afterSending([sql], to: backend)
+        }
     }
 
     /// Runs one statement with binary parameters, prepared at its first use on this connection.
+    ///
+    /// Outside of a transaction it is one of its own, and is repeated a few times when PostgreSQL took it back for the sake of
+    /// others (``PostgresError/isRetryable``).
+    ///
+    /// - Throws: ``PostgresError`` of kind `unknownOutcome` when the connection breaks under a statement that writes, outside of a
+    ///   transaction.
     public func query(_ sql: String, _ parameters: [PostgresParameter] = []) throws -> PostgresResult {
+        try retrying { try queryOnce(sql, parameters) }
+    }
+
+    private func queryOnce(_ sql: String, _ parameters: [PostgresParameter]) throws -> PostgresResult {
         try Task.checkCancellation()
         let handle = try open()
         let name = try preparedName(sql, parameters) { name, types in
@@ -142,50 +180,54 @@ public actor PostgresConnection {
             // PostgreSQL takes no cancellation between two messages: one that came meanwhile would be lost.
             try Task.checkCancellation()
         }
+        let isOwnTransaction = PQtransactionStatus(handle) == PQTRANS_IDLE
         do {
             return try finished(
                 withBinary(parameters) { values, lengths, formats in
                     PQexecPrepared(handle, name, Int32(parameters.count), values, lengths, formats, 1)
                 }
             )
-        } catch let error as PostgresError where error.isStalePlan {
-            preparedNames[sql] = nil
-            guard PQtransactionStatus(handle) == PQTRANS_IDLE else { throw error }
-            return try query(sql, parameters)
+        } catch let error as PostgresError {
+            if error.isStalePlan { preparedNames[sql] = nil }
+            throw isOwnTransaction ? error.afterSending([sql], to: backend) : error
         }
     }
 
     /// Runs statements in one round trip and one transaction (libpq's pipeline mode): all happen or none does.
     ///
-    /// Inside an open transaction they are part of it.
+    /// Inside an open transaction they are part of it. Outside they are repeated as ``query(_:_:)`` repeats its statement.
     ///
-    /// - Throws: The first statement's error; the others were not run.
+    /// - Throws: The first statement's error; the others were not run. ``PostgresError`` of kind `unknownOutcome` as in
+    ///   ``query(_:_:)``.
     public func pipeline(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [PostgresResult] {
-        do {
-            return try pipelineOnce(statements)
-        } catch let error as PostgresError where error.isStalePlan && isIdle {
-            return try pipelineOnce(statements)
+        try retrying {
+            try Task.checkCancellation()
+            return try pipelines([statements])[0].get()
         }
-    }
-
-    private func pipelineOnce(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [PostgresResult] {
-        try Task.checkCancellation()
-        return try pipelines([statements])[0].get()
     }
 
     /// Runs several sets of statements in one round trip, each set in a transaction of its own.
     func pipelines(
         _ sets: [[(sql: String, parameters: [PostgresParameter])]]
     ) -> [Result<[PostgresResult], any Error>] {
+        let isOwnTransaction = PQtransactionStatus(handle) == PQTRANS_IDLE
+        func explained(_ error: any Error, _ statements: [(sql: String, parameters: [PostgresParameter])]) -> any Error {
+            guard isOwnTransaction, let error = error as? PostgresError else { return error }
+            return error.afterSending(statements.map(\.sql), to: backend)
+        }
+        var isSending = false
         do {
             let handle = try open()
             try forgetPreparedAtLimit()
             guard PQenterPipelineMode(handle) == 1 else { throw PostgresError(connection: handle) }
             defer { PQexitPipelineMode(handle) }
+            isSending = true
             let sent = try sets.map { try send($0) }
-            return zip(sets, sent).map { statements, sent in Result { try results(of: statements, sent) } }
+            return zip(sets, sent).map { statements, sent in
+                Result { try results(of: statements, sent) }.mapError { explained($0, statements) }
+            }
         } catch {
-            return sets.map { _ in .failure(error) }
+            return sets.map { .failure(isSending ? explained(error, $0) : error) }
         }
     }
 
@@ -224,20 +266,41 @@ public actor PostgresConnection {
             case PGRES_COMMAND_OK, PGRES_TUPLES_OK:
                 if let pointer, !isPreparation { results.append(PostgresResult(pointer)) } else { PQclear(pointer) }
             default:
-                if failure == nil { failure = PostgresError(result: pointer, connection: handle) }
+                if failure == nil { failure = error(of: pointer) }
                 PQclear(pointer)
             }
             // A null pointer ends each statement's results.
             while let rest = PQgetResult(handle) { PQclear(rest) }
             if PQstatus(handle) == CONNECTION_BAD { break }
         }
-        PQclear(PQgetResult(handle))
+        if let late = endOfTransaction(), failure == nil { failure = late }
         if let failure {
             // Which of the preparations happened is not worth finding out.
             for (sql, _) in statements { preparedNames[sql] = nil }
             throw failure
         }
         return results
+    }
+
+    /// Reads to the end of a pipeline's transaction. Its commit comes after the statements' own results, and may fail.
+    ///
+    /// - Returns: Why it was not committed, or is not known to be.
+    private func endOfTransaction() -> PostgresError? {
+        var failure: PostgresError?
+        var ends = 0
+        while ends < 2 {
+            let pointer = PQgetResult(handle)
+            defer { PQclear(pointer) }
+            guard pointer != nil else {
+                ends += 1
+                if PQstatus(handle) == CONNECTION_BAD { break }
+                continue
+            }
+            ends = 0
+            if PQresultStatus(pointer) == PGRES_PIPELINE_SYNC { return failure }
+            if failure == nil { failure = error(of: pointer) }
+        }
+        return failure ?? PostgresError(kind: .connection, message: "the connection ended before the end of the transaction")
     }
 
     // MARK: Transactions
@@ -251,18 +314,23 @@ public actor PostgresConnection {
 
     /// Runs `body` in a transaction: committed when it returns, rolled back when it throws.
     ///
+    /// When PostgreSQL takes the transaction back for the sake of others (``PostgresError/isRetryable``), `body` runs again, a few
+    /// times at most: it must not change anything but the database.
+    ///
     /// - Throws: What `body` throws; ``PostgresError`` of kind `unknownOutcome` when the connection breaks at COMMIT.
     public func transaction<Result>(isolation: Isolation = .readCommitted, _ body: () throws -> Result) throws -> Result {
-        try execute("BEGIN ISOLATION LEVEL \(isolation.rawValue)")
-        let result: Result
-        do {
-            result = try body()
-        } catch {
-            rollBack()
-            throw error
+        try retrying {
+            try execute("BEGIN ISOLATION LEVEL \(isolation.rawValue)")
+            let result: Result
+            do {
+                result = try body()
+            } catch {
+                rollBack()
+                throw error
+            }
+            try commit()
+            return result
         }
-        try commit()
-        return result
     }
 
     /// Runs `body` in the transaction that is open, or in one of its own.
@@ -280,7 +348,7 @@ public actor PostgresConnection {
         do {
             _ = try finished(PQexec(handle, "COMMIT"))
         } catch let error as PostgresError where error.isConnectionLoss {
-            throw error.outcomeUnknown()
+            throw error.outcomeUnknown(backend)
         }
         if failed { throw PostgresError(kind: .usage, message: "the transaction had failed and was rolled back") }
     }
@@ -291,88 +359,9 @@ public actor PostgresConnection {
         PQclear(PQexec(handle, "ROLLBACK"))
     }
 
-    // MARK: COPY
-
-    /// Runs a `COPY … TO STDOUT` and lends each row's bytes as they come.
-    ///
-    /// When `body` throws, the statement is cancelled and the error rethrown; an open transaction has failed then.
-    ///
-    /// - Returns: The number of rows.
-    @discardableResult
-    public func copyOut(_ sql: String, _ body: (UnsafeRawBufferPointer) throws -> Void) throws -> Int {
-        try Task.checkCancellation()
-        let handle = try open()
-        try copyStarted(PQexec(handle, sql), PGRES_COPY_OUT)
-        var failure: (any Error)?
-        var data: UnsafeMutablePointer<CChar>?
-        while true {
-            let length = PQgetCopyData(handle, &data, 0)
-            guard length > 0 else { break }
-            defer { PQfreemem(data) }
-            if failure != nil { continue }
-            do {
-                try body(UnsafeRawBufferPointer(start: data, count: Int(length)))
-            } catch {
-                failure = error
-                canceller.cancel()
-            }
-        }
-        let result = Swift.Result { try copyFinished() }
-        if let failure { throw failure }
-        return try result.get()
-    }
-
-    /// Runs a `COPY … FROM STDIN` and sends what `body` writes.
-    ///
-    /// When `body` throws, the copy is called off and the error rethrown; an open transaction has failed then.
-    ///
-    /// - Returns: The number of rows that the server took.
-    @discardableResult
-    public func copyIn(_ sql: String, _ body: (_ write: (UnsafeRawBufferPointer) throws -> Void) throws -> Void) throws -> Int {
-        try Task.checkCancellation()
-        let handle = try open()
-        try copyStarted(PQexec(handle, sql), PGRES_COPY_IN)
-        do {
-            try body { bytes in
-                let data = bytes.bindMemory(to: CChar.self)
-                guard data.count > 0 else { return }
-                guard PQputCopyData(handle, data.baseAddress, Int32(data.count)) == 1 else {
-                    throw PostgresError(connection: handle)
-                }
-            }
-        } catch {
-            _ = PQputCopyEnd(handle, "called off by the client")
-            _ = try? copyFinished()
-            throw error
-        }
-        guard PQputCopyEnd(handle, nil) == 1 else { throw PostgresError(connection: handle) }
-        return try copyFinished()
-    }
-
-    private func copyStarted(_ result: OpaquePointer?, _ expected: ExecStatusType) throws {
-        defer { PQclear(result) }
-        guard PQresultStatus(result) == expected else { throw PostgresError(result: result, connection: handle) }
-    }
-
-    private func copyFinished() throws -> Int {
-        var rows = 0
-        var failure: PostgresError?
-        while let result = PQgetResult(handle) {
-            if PQresultStatus(result) == PGRES_COMMAND_OK {
-                rows = Int(String(cString: PQcmdTuples(result))) ?? 0
-            } else if failure == nil {
-                failure = PostgresError(result: result, connection: handle)
-            }
-            PQclear(result)
-            if PQstatus(handle) == CONNECTION_BAD { break }
-        }
-        if let failure { throw failure }
-        return rows
-    }
-
     // MARK: Inside
 
-    private func open() throws -> OpaquePointer {
+    func open() throws -> OpaquePointer {
         guard let handle else { throw PostgresError(kind: .connection, message: "the connection is closed") }
         return handle
     }
@@ -388,8 +377,16 @@ public actor PostgresConnection {
             throw PostgresError(connection: handle)
         default:
             defer { PQclear(result) }
-            throw PostgresError(result: result, connection: handle)
+            throw error(of: result)
         }
+    }
+
+    /// The error that a result stands for. It tells whether the session has become one that can't write.
+    func error(of result: OpaquePointer?) -> PostgresError {
+        let error = PostgresError(result: result, connection: handle)
+        // Closed at once: the pool's next connection finds the server that can write, if there is one.
+        if error.isReadOnly { readOnlySince = ContinuousClock.now - Self.readOnlyLifetime * 2 }
+        return error
     }
 
     private func preparedName(
@@ -432,21 +429,5 @@ public actor PostgresConnection {
             }
             return body(values, lengths, formats)
         }
-    }
-}
-
-private func withCStrings<Result>(_ strings: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Result) -> Result {
-    let copies = strings.map { strdup($0) }
-    defer { copies.forEach { free($0) } }
-    return body(copies.map { UnsafePointer($0) } + [nil])
-}
-
-extension PostgresConnection {
-    /// A password as the server stores it (SCRAM-SHA-256, RFC 5803), made on this side: the password itself is in no statement.
-    public func verifier(ofPassword password: String, forRole role: String) throws -> String {
-        let text = PQencryptPasswordConn(try open(), password, role, "scram-sha-256")
-        defer { PQfreemem(text) }
-        guard let text else { throw PostgresError(kind: .usage, message: "the password could not be hashed") }
-        return String(cString: text)
     }
 }

@@ -26,6 +26,9 @@ public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflec
     public static func uuids(_ values: [UUID]) -> Self { .init(.uuidArray, array(values.map(encode), of: .uuid)) }
     public static func texts(_ values: [String]) -> Self { .init(.textArray, array(values.map { Array($0.utf8) }, of: .text)) }
 
+    /// An array of `bytea`.
+    public static func byteArrays(_ values: [[UInt8]]) -> Self { .init(.byteaArray, array(values, of: .bytea)) }
+
     public var description: String { "****" }
     public var customMirror: Mirror { Mirror(self, children: [:]) }
 
@@ -56,6 +59,7 @@ enum PostgresType: UInt32 {
     case int4 = 23
     case text = 25
     case float8 = 701
+    case byteaArray = 1001
     case textArray = 1009
     case timestamptz = 1184
     case uuid = 2950

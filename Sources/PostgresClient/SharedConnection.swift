@@ -225,8 +225,9 @@ private struct MergedLookups {
 }
 
 extension PostgresError {
-    /// Whether a statement waited too long for a lock, or was prepared for tables that changed since: nothing was done.
-    fileprivate var isGivenUp: Bool { sqlState == "55P03" || isStalePlan }
+    /// Whether a statement waited too long for a lock, was taken back for the sake of others, or was prepared for tables that changed
+    /// since: nothing was done.
+    fileprivate var isGivenUp: Bool { sqlState == "55P03" || isRetryable }
 }
 
 extension PostgresConnection {
@@ -235,14 +236,17 @@ extension PostgresConnection {
         waitForItsTurn()
         while let batch = callers.next() {
             // The server may have hung up while nobody asked, and the outcome of a write must not be in doubt for that.
-            guard batch.transactions.isEmpty || isIdle else {
+            guard batch.transactions.isEmpty || isIdle, !isOutdated else {
                 callers.rest(isBroken: true)
                 return batch.refuse()
             }
             carry(batch, for: callers)
-            if !isReady { return }
+            if !isUsable { return }
         }
     }
+
+    /// Whether the next round trip can go over this connection.
+    private var isUsable: Bool { isReady && !isOutdated }
 
     /// Lets this thread run when others pause, instead of interrupting them as soon as it has something to do: under load that
     /// would be for each answer, and with fewer callers in each round trip.
@@ -264,7 +268,7 @@ extension PostgresConnection {
             if case .failure(let error as PostgresError) = $0 { error.sqlState == "55P03" } else { false }
         }
         // Before the callers hear of it, so that they don't come back at once.
-        if metLock || !isReady { callers.rest(isBroken: !isReady) }
+        if metLock || !isUsable { callers.rest(isBroken: !isUsable) }
         for (transaction, result) in zip(batch.transactions, results) {
             if case .failure(let error as PostgresError) = result, error.isGivenUp {
                 transaction.continuation.resume(returning: nil)

@@ -1,0 +1,22 @@
+/// Finds a pooler that gives each transaction another server process, as PgBouncer does with `pool_mode = transaction`.
+///
+/// Prepared statements, settings of the session, `pg_cancel_backend` and COPY belong to one server process. Behind such a pooler they
+/// would reach another client's. In session mode a pooler does no harm.
+public enum PoolerCheck {
+    /// - Throws: ``PostgresError`` of kind `usage` when two connections that are open at the same time share a server process.
+    public static func refuseTransactionPooling(_ conninfo: String) async throws {
+        let first = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal pooler check")
+        guard await first.isPooled else { return await first.close() }
+        let second = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal pooler check")
+        // Both are idle between statements, which is when such a pooler takes the process back.
+        let (one, other) = (await first.backendID, await second.backendID)
+        await first.close()
+        await second.close()
+        guard one == other else { return }
+        throw PostgresError(
+            kind: .usage,
+            message:
+                "the database connection goes through a pooler in transaction or statement mode, in which sessions do not keep "
+                + "their server process. Set its pool_mode to session, or connect to PostgreSQL itself")
+    }
+}
