@@ -53,12 +53,27 @@ public struct Deployment: Sendable {
     }
 
     /// Whether the deployment's own schemas are at the version that this program knows.
-    public func isMigrated() async throws -> Bool {
-        let applied = try await pool.withConnection { connection in
-            try connection.query("SELECT name FROM config.migration WHERE scope = 'config'")
-                .map { try $0.decode(0, as: String.self) }
+    public func isMigrated() async throws -> Bool { try await condition() != .notMigrated }
+
+    /// Whether requests can be served.
+    public enum Condition: Sendable {
+        case ready
+        case notMigrated
+        /// The server does not write: it is a standby, or a setting says so.
+        case readOnly
+    }
+
+    /// Asks the database whether it is migrated, and whether it writes.
+    public func condition() async throws -> Condition {
+        try await pool.withConnection { connection in
+            let rows = try connection.query(
+                """
+                SELECT name, current_setting('transaction_read_only') = 'on' FROM config.migration WHERE scope = 'config'
+                """)
+            let applied = try rows.map { try $0.decode(0, as: String.self) }
+            guard Set(applied) == Set(MigrationCatalog.migrations(.config).map(\.name)) else { return .notMigrated }
+            return try rows.first?.decode(1, as: Bool.self) == true ? .readOnly : .ready
         }
-        return Set(applied) == Set(MigrationCatalog.migrations(.config).map(\.name))
     }
 }
 

@@ -205,13 +205,27 @@ final class RouterClient {
         let form = "grant_type=client_credentials&client_id=\(configuration.clientID)&client_secret=\(configuration.secret)"
         let answer = try send("oauth2/v2.0/token", ["Content-Type: application/x-www-form-urlencoded"], Array(form.utf8))
         guard answer.status == 200, let new = try? JSONDecoder().decode(Token.self, from: Data(answer.body)) else {
-            throw answer.status >= 500 || answer.status == 429
-                ? ServiceError.away("status \(answer.status)")
-                : ServiceError.refused(
-                    status: answer.status, code: "token", message: "the router's client id or secret is not taken")
+            throw tokenError(answer.status)
         }
         token = (new.text, Date().addingTimeInterval(new.seconds - 60))
         return new.text
+    }
+
+    private func tokenError(_ status: Int) -> ServiceError {
+        switch status {
+        case 500..., 429: .away("status \(status)")
+        case 404:
+            .refused(
+                status: status, code: "token",
+                message:
+                    "there is no organization \(configuration.organization) at \(configuration.service); check --org and --service")
+        case 400, 401, 403:
+            .refused(status: status, code: "token", message: "the router's client id or secret is not accepted")
+        default:
+            .refused(
+                status: status, code: "token",
+                message: "\(configuration.service) does not answer as a token endpoint does; check --service")
+        }
     }
 
     /// Sends an action.
@@ -230,6 +244,8 @@ final class RouterClient {
             default:
                 let failure = try? JSONDecoder().decode(Failure.self, from: Data(answer.body)).error
                 if failure?.code == "0x80060882" { throw ServiceError.leaseLost }
+                // The service lost its database while it saved. The action is asked again, and answered by what is there then.
+                if failure?.code == "0x80044150" { throw ServiceError.away("it does not know whether it saved") }
                 throw ServiceError.refused(
                     status: answer.status, code: failure?.code ?? "", message: failure?.message ?? "status \(answer.status)")
             }

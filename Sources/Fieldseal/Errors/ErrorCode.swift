@@ -7,6 +7,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case privilegeDenied = "0x80040220"
     case duplicateRecord = "0x80040237"
     case readOnly = "0x8004022E"
+    case outcomeUnknown = "0x80044150"
     case sqlTimeout = "0x80044151"
     case stringLengthTooLong = "0x80044331"
     case noSuchAttribute = "0x80041103"
@@ -56,7 +57,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
         case .requestTooLarge: 413
         case .concurrencyVersionNotProvided: 428
         case .changeQuotaExceeded, .setIsAlreadyRunning, .requestQuotaExceeded, .concurrentRequestsExceeded: 429
-        case .unexpected, .encryption, .encryptionTestFailed, .cannotDecryptExistingData: 500
+        case .unexpected, .outcomeUnknown, .encryption, .encryptionTestFailed, .cannotDecryptExistingData: 500
         case .notImplemented: 501
         default: 400
         }

@@ -1,16 +1,6 @@
 public import Foundation
 import PostgresClient
 
-/// One write of a record, with a client's own values.
-public enum RecordWrite: Sendable {
-    /// Creates a record, under the id that is given, or that the members name, or a new one.
-    case create(EntityDefinition, id: UUID? = nil, [JSONValue.Member])
-    /// Updates a record, or creates it under that key where the condition allows.
-    case upsert(EntityDefinition, RecordKey, [JSONValue.Member], WriteCondition = .none)
-    /// Deletes a record and its cells.
-    case delete(EntityDefinition, RecordKey, WriteCondition = .mustExist)
-}
-
 extension Session {
     /// Does one write.
     ///
@@ -26,6 +16,7 @@ extension Session {
         let prepared = try writes.map { try PreparedWrite($0, for: self) }
         guard !prepared.isEmpty else { return [] }
         var attempt = 1
+        let start = (ContinuousClock.now, Date())
         while true {
             do {
                 guard prepared.contains(where: \.needsKey) else { return try await run(prepared, nil) }
@@ -33,8 +24,14 @@ extension Session {
             } catch let error as PostgresError where error.sqlState == "23505" && attempt < Self.upsertAttempts {
                 // Somebody else created a record in between that an upsert was to create: then it is an update after all.
                 attempt += 1
+            } catch let error as UncertainCommit {
+                let resolution = WriteResolution(session: self, traces: prepared.map(\.trace), start: start)
+                if let outcomes = try await resolution.outcomes(after: error) { return outcomes }
+                throw PostgresError(kind: .connection, message: "the connection broke before the change was committed")
             } catch let error as PostgresError where error.sqlState == "23505" {
                 throw FieldsealError(.duplicateRecord, "There is a record with this id already.")
+            } catch let error as PostgresError where error.isImpossibleText {
+                throw error.refusal
             } catch let error as PostgresError where error.sqlState.hasPrefix("22") {
                 throw FieldsealError(.payloadDoesNotFit, "A value is out of its type's range.")
             }
@@ -44,16 +41,35 @@ extension Session {
     private static let upsertAttempts = 3
 
     private func run(_ writes: [PreparedWrite], _ key: CurrentKey?) async throws -> [WriteOutcome] {
-        if writes.count == 1, let outcome = try await writes[0].runShared(key) { return [outcome] }
-        return try await deployment.pool.withConnection { connection in
-            guard writes.count > 1 else {
-                if !writes[0].isOneStep { try confirm(on: connection) }
-                return [try writes[0].run(key, on: connection)]
-            }
+        do {
+            if writes.count == 1, let outcome = try await writes[0].runShared(key) { return [outcome] }
+            return try await deployment.pool.withConnection { try run(writes, key, on: $0) }
+        } catch let error as PostgresError where error.kind == .unknownOutcome {
+            throw UncertainCommit(backend: error.backend, outcomes: nil)
+        }
+    }
+
+    private func run(_ writes: [PreparedWrite], _ key: CurrentKey?, on connection: isolated PostgresConnection) throws
+        -> [WriteOutcome]
+    {
+        guard writes.count > 1 else {
+            if !writes[0].isOneStep { try confirm(on: connection) }
+            return [try writes[0].run(key, on: connection)]
+        }
+        var outcomes: [WriteOutcome]?
+        var attempts = 0
+        do {
             return try connection.transaction {
+                outcomes = nil
+                attempts += 1
                 try confirm(on: connection)
-                return try writes.map { try $0.run(key, on: connection) }
+                if attempts > 1 { try lock(writes.map(\.trace), on: connection) }
+                let all = try writes.map { try $0.run(key, on: connection) }
+                outcomes = all
+                return all
             }
+        } catch let error as PostgresError where error.kind == .unknownOutcome {
+            throw UncertainCommit(backend: error.backend, outcomes: outcomes)
         }
     }
 }
@@ -66,6 +82,8 @@ private struct PreparedWrite: Sendable {
     /// What belongs to an e-mail.
     private var parts = EmailParts()
     let needsKey: Bool
+    /// Whether the id of a new record was chosen here.
+    private var isOwnID = false
 
     private enum Action {
         case create(RecordInput, UUID)
@@ -85,6 +103,16 @@ private struct PreparedWrite: Sendable {
         }
     }
 
+    /// What it leaves behind, for finding out whether it happened.
+    var trace: WriteTrace {
+        func id(_ key: RecordKey) -> UUID? { if case .id(let id) = key { id } else { nil } }
+        return switch action {
+        case .create(_, let id): WriteTrace(entity: entity, id: id, effect: .create(isOwnID: isOwnID))
+        case .upsert(_, let key, _, let condition, _): WriteTrace(entity: entity, id: id(key), effect: .update(condition))
+        case .delete(let key, _, _): WriteTrace(entity: entity, id: id(key), effect: .delete)
+        }
+    }
+
     init(_ write: RecordWrite, for session: Session) throws {
         self.session = session
         switch write {
@@ -93,6 +121,7 @@ private struct PreparedWrite: Sendable {
             _ = try session.require(.create, on: entity)
             let input = try RecordInput(entity, Self.own(entity, members, &parts), for: .create)
             action = .create(input, Self.id(id, input))
+            isOwnID = id == nil && input.values[entity.primaryID] == nil
             needsKey = !input.secrets.isEmpty
             try requireRights(input)
         case .upsert(let entity, let key, let members, .mustNotExist):
@@ -168,7 +197,6 @@ private struct PreparedWrite: Sendable {
     }
 
     // MARK: Create
-
     /// Creates a record along with what others write, where nothing has to be read before.
     ///
     /// - Returns: Nil when nothing was done, and a connection of one's own is the way.
@@ -236,7 +264,7 @@ private struct PreparedWrite: Sendable {
     private func resolveReferences(_ input: RecordInput, on connection: isolated PostgresConnection) throws -> RecordInput {
         var input = input
         for (attribute, target, key) in input.references {
-            let found = try ids(of: target, key, on: connection)
+            let found = try session.ids(of: target, key, on: connection)
             guard let id = found.first else {
                 throw FieldsealError(.objectDoesNotExist, "\(attribute) refers to a \(target.logicalName) that does not exist.")
             }
@@ -244,25 +272,6 @@ private struct PreparedWrite: Sendable {
             input.resolve(attribute, id)
         }
         return input
-    }
-
-    private func ids(of target: EntityDefinition, _ key: RecordKey, on connection: isolated PostgresConnection) throws -> [UUID] {
-        var statement = StatementBuilder(organization, caller)
-        let id = target.idColumn
-        let condition: String
-        switch key {
-        case .id(let value): condition = "\(id) = \(statement.bind(.uuid(value)))"
-        case .alternate(let values):
-            _ = try key.filter(target)
-            condition = try values.map { name, value in
-                guard let attribute = target[name] else { throw QueryScope.unknown(entity: name) }
-                let bound = statement.bind(try attribute.type.value(of: value, for: attribute), attribute.type)
-                return attribute.type.isText ? "lower(\(quoteIdentifier(name))) = \(bound)" : "\(quoteIdentifier(name)) = \(bound)"
-            }.joined(separator: " AND ")
-        }
-        let rows = try connection.query(
-            "SELECT \(id) FROM \(organization.qualified(target.logicalName)) WHERE \(condition) LIMIT 2", statement.parameters)
-        return try rows.map { try $0.decode(0) }
     }
 
     /// Seals the values, and writes them beside each other.
@@ -297,7 +306,7 @@ private struct PreparedWrite: Sendable {
         switch recordKey {
         case .id(let value): id = value
         case .alternate:
-            let found = try ids(of: entity, recordKey, on: connection)
+            let found = try session.ids(of: entity, recordKey, on: connection)
             if condition != .none || found.count > 1 {
                 try recordKey.check(entity, found.count, isAmbiguous: found.count > 1)
             }
@@ -389,7 +398,7 @@ private struct PreparedWrite: Sendable {
         switch recordKey {
         case .id(let value): id = value
         case .alternate:
-            let found = try ids(of: entity, recordKey, on: connection)
+            let found = try session.ids(of: entity, recordKey, on: connection)
             try recordKey.check(entity, found.count, isAmbiguous: found.count > 1)
             id = found[0]
         }

@@ -109,8 +109,11 @@ extension DataAPI {
             .odataEntityID: representation(request).address(entity, outcome.id), .eTag: "W/\"\(outcome.versionNumber)\"",
         ]
         guard request.preferences.returnsRepresentation else { return APIAnswer.noContent(headers) }
-        let page = try await session.retrieve(
-            entity, .id(outcome.id), named(query.query.outputs, entity, request.preferences), expanding: query.expansions)
+        let outputs = named(query.query.outputs, entity, request.preferences)
+        // The record is saved whatever happens here: an error would say that it is not, and make the client save it again.
+        guard let page = try? await session.retrieve(entity, .id(outcome.id), outputs, expanding: query.expansions) else {
+            return APIAnswer.noContent(headers)
+        }
         var answered = headers
         answered[.preferenceApplied] = ["return=representation", request.preferences.applied].compactMap(\.self).joined(
             separator: ",")

@@ -87,18 +87,15 @@ struct APIAnswer: Sendable, ResponseGenerator {
             return (self.error(error, status: .serviceUnavailable), false)
         case let error as FieldsealError:
             return (self.error(error), error.code.httpStatus >= 500)
-        case let error as PostgresError where error.kind == .unknownOutcome:
-            let message = "The connection to the database broke while the change was committed. Read it before you repeat it."
-            return (self.error(FieldsealError(.unexpected, message, retryAfter: 2), status: .serviceUnavailable), true)
+        case let error as PostgresError where error.isTold:
+            return (self.error(error.refusal, status: .init(code: error.refusalStatus)), error.refusalStatus >= 500)
         case PoolError.shareExhausted:
             let message = "This caller's requests hold as many database connections as one may have. Wait for their answers."
             return (self.error(FieldsealError(.concurrentRequestsExceeded, message, retryAfter: 2)), false)
         case let error as PostgresError where error.isCancelledStatement:
             let message = "The database did not finish this in the time that the service allows. Nothing was changed."
             return (self.error(FieldsealError(.sqlTimeout, message, retryAfter: 5), status: .serviceUnavailable), true)
-        case _ where (error as? PostgresError)?.isConnectionLoss == true || error is PoolError:
-            let message = "The database can't be reached at the moment. Nothing was changed."
-            return (self.error(FieldsealError(.unexpected, message, retryAfter: 2), status: .serviceUnavailable), true)
+        case is PoolError: return (self.error(.databaseAway, status: .serviceUnavailable), true)
         case _ where error is NIOTooManyBytesError || (error as? HTTPError)?.status == .contentTooLarge:
             let limits = "1 MiB, or 16 MiB for a batch and for many records"
             return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limits).")), false)

@@ -35,8 +35,10 @@ final class Readiness: Sendable {
 
     private func check() async -> APIAnswer {
         do {
-            guard try await deployment.isMigrated() else {
-                return Self.notReady("migrations are pending: fieldseal migrate up")
+            switch try await deployment.condition() {
+            case .notMigrated: return Self.notReady("migrations are pending: fieldseal migrate up")
+            case .readOnly: return Self.notReady("the database is read-only: it is a standby, or default_transaction_read_only is on")
+            case .ready: break
             }
             try await deployment.pool.withConnection { [tokens] in try tokens.checkKeyEncryptionKey(on: $0) }
             return APIAnswer.json(["status": "ready"])
