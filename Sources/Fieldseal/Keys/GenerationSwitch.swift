@@ -22,7 +22,7 @@ struct GenerationSwitch: Sendable {
         heldSince start: ContinuousClock.Instant,
         on connection: isolated PostgresConnection
     ) throws {
-        for cell in unreadable + alsoUnreadable { try quarantine(cell, on: connection) }
+        try quarantine(alsoUnreadable, on: connection)
         let version = Int32(keys.newVersion)
         _ = try connection.query(
             "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)",
@@ -56,26 +56,39 @@ struct GenerationSwitch: Sendable {
         _ = try connection.query("DELETE FROM config.key_change WHERE organization_id = $1", [.uuid(organization.id)])
     }
 
-    /// Keeps a cell that does not open, unless it was replaced meanwhile, and clears its record's flag.
-    private func quarantine(_ cell: UnreadableCell, on connection: isolated PostgresConnection) throws {
-        guard let entity = EntityCatalog.entity(cell.entity) else { return }
-        let attribute = quoteIdentifier(cell.attribute)
-        let id = entity.idColumn
-        let kept = try connection.query(
+    /// Cells that one statement moves.
+    private static let batch = 5_000
+
+    /// Keeps cells that do not open, unless they were replaced meanwhile, and clears their records' flags.
+    func quarantine(_ cells: [UnreadableCell], on connection: isolated PostgresConnection) throws {
+        let groups = Dictionary(grouping: cells) { [$0.entity, $0.attribute] }
+        for (_, cells) in groups.sorted(by: { $0.key.joined(separator: ".") < $1.key.joined(separator: ".") }) {
+            for start in stride(from: 0, to: cells.count, by: Self.batch) {
+                try quarantine(together: Array(cells[start..<min(start + Self.batch, cells.count)]), on: connection)
+            }
+        }
+    }
+
+    /// - Parameter cells: Of one attribute.
+    private func quarantine(together cells: [UnreadableCell], on connection: isolated PostgresConnection) throws {
+        guard let first = cells.first, let entity = EntityCatalog.entity(first.entity), let flag = entity.setFlags[first.attribute]
+        else { return }
+        let (attribute, id) = (quoteIdentifier(first.attribute), entity.idColumn)
+        _ = try connection.query(
             """
-            INSERT INTO \(organization.qualified("quarantined_cell"))
-                (rotation_id, entity, record_id, attribute, key_version, content)
-            SELECT $1, $2, \(id), $3, key_version, \(attribute)
-              FROM \(organization.qualified("\(entity.cellTable)_k\(keys.oldVersion)"))
-             WHERE key_version = $4 AND \(id) = $5 AND \(attribute) = $6
+            WITH kept AS (
+                INSERT INTO \(organization.qualified("quarantined_cell"))
+                    (rotation_id, entity, record_id, attribute, key_version, content)
+                SELECT $1, $2, c.\(id), $3, c.key_version, c.\(attribute)
+                  FROM \(organization.qualified("\(entity.cellTable)_k\(keys.oldVersion)")) AS c
+                  JOIN unnest($5::uuid[], $6::bytea[]) AS w (id, content) ON w.id = c.\(id) AND w.content = c.\(attribute)
+                 WHERE c.key_version = $4 RETURNING record_id)
+            UPDATE \(organization.qualified(entity.logicalName)) AS r SET \(quoteIdentifier(flag)) = false
+              FROM kept WHERE r.\(id) = kept.record_id
             """,
             [
-                .uuid(rotationID), .text(cell.entity), .text(cell.attribute), .int32(Int32(keys.oldVersion)),
-                .uuid(cell.address.record), .bytes(cell.content),
+                .uuid(rotationID), .text(first.entity), .text(first.attribute), .int32(Int32(keys.oldVersion)),
+                .uuids(cells.map(\.address.record)), .byteArrays(cells.map(\.content)),
             ])
-        guard kept.affectedRows == 1, let flag = entity.setFlags[cell.attribute] else { return }
-        _ = try connection.query(
-            "UPDATE \(organization.qualified(entity.logicalName)) SET \(quoteIdentifier(flag)) = false WHERE \(id) = $1",
-            [.uuid(cell.address.record)])
     }
 }

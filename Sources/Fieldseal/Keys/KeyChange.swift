@@ -64,6 +64,7 @@ final class KeyChange {
         let start = ContinuousClock.now
         return try await run { preparation, writer in
             let walEnd = try await writer.run { try Self.walPosition(on: $0) }
+            await self.forgetProgress()
             await writer.rollBack()
             return KeyRehearsalSummary(
                 cells: self.cells, duration: .now - start, walBytes: walEnd - preparation.walStart,
@@ -98,9 +99,11 @@ final class KeyChange {
             publishing.cancel()
             await publishing.value
         } catch {
+            let cause = await explained(error)
+            // While the lock is still held, so that no sweep takes this change for a dead one: its failure is recorded by itself.
+            await forgetProgress()
             await writer.rollBack()
             for connection in [writer, reader, publisher] { await connection.close() }
-            let cause = await explained(error)
             await session.sweepChange()
             throw cause
         }
@@ -246,6 +249,8 @@ final class KeyChange {
 
     /// How long one attempt waits for each table's lock. Writers that come meanwhile wait behind it.
     private static let lockTimeout = "20ms"
+    /// How long the quarantine waits for a record that another transaction is changing. Only writers of that record wait with it.
+    private static let quarantineTimeout = "2s"
 
     private func announce(on reader: PostgresConnection) async throws -> KeyChangeSteps.Outcome {
         let organization = organization
@@ -263,7 +268,7 @@ final class KeyChange {
         do {
             try body()
             return .done
-        } catch let error as PostgresError where error.sqlState == "55P03" {
+        } catch let error as PostgresError where error.sqlState == "55P03" || error.sqlState == "40P01" {
             return .heldUp
         }
     }
@@ -314,8 +319,11 @@ final class KeyChange {
         let (outcome, after, pause) = try await writer.run { connection in
             var catchUp = before
             var pause = Duration.zero
-            try connection.execute("SAVEPOINT switch_over; SET LOCAL lock_timeout = '\(Self.lockTimeout)'")
+            try connection.execute("SAVEPOINT switch_over; SET LOCAL lock_timeout = '\(Self.quarantineTimeout)'")
             let outcome = try Self.unlessHeldUp {
+                // Before writers are locked out, since there may be many.
+                try statements.quarantine(statements.unreadable, on: connection)
+                try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'")
                 _ = try connection.query("SELECT \(statements.organization.qualified("lock_generations"))()")
                 let start = ContinuousClock.now
                 while try catchUp.run(on: connection) > 0 {}
@@ -351,6 +359,14 @@ final class KeyChange {
     }
 
     // MARK: When it fails
+
+    private func forgetProgress() async {
+        let (id, rotation) = (organization.id, rotationID)
+        _ = try? await deployment.pool.withConnection { connection in
+            try connection.query(
+                "DELETE FROM config.key_change WHERE organization_id = $1 AND rotation_id = $2", [.uuid(id), .uuid(rotation)])
+        }
+    }
 
     /// Who holds a lock on the cells, for an administrator to look at.
     private func holder() async -> String {

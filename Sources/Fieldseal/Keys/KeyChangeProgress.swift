@@ -141,8 +141,10 @@ extension Session {
         return try await deployment.pool.withConnection { connection in
             let stopped = try connection.query(
                 """
-                UPDATE config.key_change SET cancelled_by = $2 WHERE organization_id = $1
-                RETURNING pg_cancel_backend(backend)
+                UPDATE config.key_change AS c SET cancelled_by = $2 WHERE organization_id = $1
+                RETURNING (SELECT pg_cancel_backend(a.pid) FROM pg_stat_activity AS a
+                            WHERE a.pid = c.backend AND a.backend_start < c.started_on AND a.datname = current_database()
+                              AND a.usename = current_user)
                 """, [.uuid(organization.id), .text(caller.actor)])
             guard !stopped.isEmpty else { return false }
             try SecurityEvent(.keyChangeCancelled, .succeeded)

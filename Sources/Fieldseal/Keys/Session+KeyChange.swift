@@ -24,14 +24,15 @@ extension Session {
         do {
             summary = try await change.change()
         } catch let error as PostgresError where error.kind == .unknownOutcome {
-            guard let known = try await outcome(of: change.rotationID, patience: Self.outcomePatience) else { throw error }
-            switch known {
-            case .happened(let found): summary = found
-            case .didNotHappen:
-                throw PostgresError(kind: .connection, message: "the connection broke before the change was committed")
+            summary = try await recordingFailure(of: .keyChanged) {
+                guard let known = try await outcome(of: change.rotationID, patience: Self.outcomePatience) else { throw error }
+                guard case .happened(let found) = known else {
+                    throw PostgresError(kind: .connection, message: "the connection broke before the change was committed")
+                }
+                return found
             }
-        } catch let error as FieldsealError where error.code != .setIsAlreadyRunning {
-            try? await record(SecurityEvent(.keyChanged, .failed, keyVersion: state.keyVersion, details: error.message))
+        } catch {
+            try await recordingFailure(of: .keyChanged) { () -> Void in throw error }
             throw error
         }
         await sweepGenerations(patience: Self.sweepPatience)
@@ -42,13 +43,46 @@ extension Session {
     public func rehearseKeyChange(options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyRehearsalSummary {
         try requireSystemAdministrator()
         await sweepGenerations()
-        let summary = try await KeyChange(
-            self, text: try OrganizationKeyText.generate(), isGenerated: true, isRehearsal: true, options: options
-        )
-        .rehearse()
+        let change = KeyChange(
+            self, text: try OrganizationKeyText.generate(), isGenerated: true, isRehearsal: true, options: options)
+        let summary = try await recordingFailure(of: .keyChangeRehearsed) { try await change.rehearse() }
         await sweepChange()
+        try await record(
+            SecurityEvent(
+                .keyChangeRehearsed, .succeeded, keyVersion: state.keyVersion,
+                details: "\(summary.cells) cells"
+                    + (summary.unreadable.isEmpty ? "" : ", \(summary.unreadable.count) do not open")))
         return summary
     }
+
+    /// Records a failure, whatever failed, then rethrows it. A change that never began, since another one runs, is none.
+    private func recordingFailure<Value>(of kind: SecurityEvent.Kind, _ body: () async throws -> Value) async throws -> Value {
+        do {
+            return try await body()
+        } catch let error as FieldsealError where error.code == .setIsAlreadyRunning {
+            throw error
+        } catch {
+            let details = (error as? FieldsealError)?.message ?? (error as? PostgresError)?.description ?? "\(type(of: error))"
+            let event = SecurityEvent(kind, .failed, keyVersion: state.keyVersion, details: details)
+            // A task that was cancelled has no statement of its own any more, and a database that restarts needs a moment.
+            await Task {
+                for attempt in 0..<Self.recordAttempts {
+                    if attempt > 0 { try? await Task.sleep(for: .milliseconds(250 << attempt)) }
+                    do {
+                        return try await record(event)
+                    } catch let lost as PostgresError where lost.isConnectionLoss && lost.kind != .unknownOutcome {
+                        continue
+                    } catch {
+                        return
+                    }
+                }
+            }.value
+            throw error
+        }
+    }
+
+    /// Attempts at recording a failure, over some seven seconds.
+    private static let recordAttempts = 5
 
     /// How long a change waits for transactions that are older than its switch, before it leaves the old generation to the
     /// service's sweeper.
@@ -152,7 +186,16 @@ extension Session {
             try connection.transaction {
                 try KeySetLock.take(organization, on: connection)
                 _ = try connection.query("SELECT \(organization.qualified("end_change"))()")
-                _ = try connection.query("DELETE FROM config.key_change WHERE organization_id = $1", [.uuid(organization.id)])
+                let dead = try connection.query(
+                    "DELETE FROM config.key_change WHERE organization_id = $1 RETURNING started_by, phase", [.uuid(organization.id)]
+                )
+                guard let row = dead.first else { return }
+                // Its process or its connections ended, so that it could not record this itself.
+                let (by, phase) = (try row.decode(0, as: String.self), try row.decode(1, as: String.self))
+                try SecurityEvent(
+                    .keyChanged, .failed,
+                    details: "the change of \(by) ended without a word while \(phase); its key is not in force"
+                ).insert(for: organization, by: caller, under: deployment.kek, on: connection)
             }
         }
     }

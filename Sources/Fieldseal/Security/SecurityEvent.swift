@@ -11,6 +11,7 @@ public struct SecurityEvent: Sendable {
         case keyActivated = "key activated"
         case keyPurged = "key purged"
         case keyChangeCancelled = "key change cancelled"
+        case keyChangeRehearsed = "key change rehearsed"
         case keyRefused = "key message refused"
         case organizationCreated = "organization created"
         case organizationAttached = "organization attached"
