@@ -3,7 +3,7 @@ public import Foundation
 
 /// Bytes that must not outlive their use: a key, or a text that a key is derived from.
 ///
-/// The memory is wiped with `OPENSSL_cleanse` when the last reference goes. The type is neither printable, comparable
+/// The memory is in ``SecretMemory``, and is wiped with `OPENSSL_cleanse` when the last reference goes. The type is neither printable, comparable
 /// nor encodable; its bytes are reached only inside ``withBytes(_:)``.
 public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, CustomReflectable {
     // Sendable: `base` is written only before `init` returns; afterwards every access is a read.
@@ -18,7 +18,7 @@ public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, Cu
         count: Int,
         filledBy fill: (UnsafeMutableRawBufferPointer) throws(Failure) -> Void
     ) throws(Failure) {
-        base = .allocate(byteCount: max(count, 1), alignment: 16)
+        base = SecretMemory.allocate(count)
         self.count = count
         try fill(UnsafeMutableRawBufferPointer(start: base, count: count))
     }
@@ -35,10 +35,7 @@ public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, Cu
         }
     }
 
-    deinit {
-        OPENSSL_cleanse(base, count)
-        base.deallocate()
-    }
+    deinit { SecretMemory.free(base, count) }
 
     /// Lends the bytes for the time of the call.
     public func withBytes<Result, Failure: Error>(

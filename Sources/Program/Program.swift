@@ -1,4 +1,5 @@
 import ArgumentParser
+import CellCrypto
 import Glibc
 
 /// `fieldseal`: one program, a subcommand for each thing that one does with a deployment.
@@ -11,7 +12,8 @@ struct Program: AsyncParsableCommand {
             Commands work on the deployment that a settings file names: --settings, else FIELDSEAL_SETTINGS, else \
             fieldseal.yaml in FIELDSEAL_HOME or ./.fieldseal, else /etc/fieldseal/fieldseal.yaml.
 
-            Exit codes: 0 done; 1 failed, or something was found; 64 the command line is wrong.
+            Exit codes: 0 done; 1 failed, or something was found (doctor: warnings); 2 doctor found errors; 64 the command line is \
+            wrong; 78 the key-encryption key is not the deployment's.
             """,
         version: "0.1.0",
         subcommands: [
@@ -23,9 +25,14 @@ struct Program: AsyncParsableCommand {
     static func main() async {
         // A peer that hangs up is an error of that connection, not the end of the program.
         signal(SIGPIPE, SIG_IGN)
-        // A core dump would hold keys.
-        var none = rlimit(rlim_cur: 0, rlim_max: 0)
-        setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
+        // A core dump, or a process of the same user that reads this one's memory, would have keys.
+        ProcessProtection.apply()
         await main(nil)
     }
+}
+
+/// Keeps a server alive through the signals of a closed terminal, a log's rotation and a certificate's renewal, whose default is
+/// to end the process without answering what runs. SIGTERM and SIGINT end it in order.
+func ignoreHangUps() {
+    for number in [SIGHUP, SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
 }

@@ -57,6 +57,7 @@ struct RouterCommand: AsyncParsableCommand {
         }
 
         func run() async throws {
+            ignoreHangUps()
             LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
             var logger = Logger(label: "router")
             logger.logLevel = verbose ? .debug : .info

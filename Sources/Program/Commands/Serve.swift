@@ -9,6 +9,7 @@ struct Serve: AsyncParsableCommand {
     @Flag(help: "Start even if the database connection is a superuser's, for whom no fence holds.") var allowSuperuser = false
 
     func run() async throws {
+        ignoreHangUps()
         let settings = try await Settings.read(settings)
         LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
         var logger = Logger(label: "fieldseal")

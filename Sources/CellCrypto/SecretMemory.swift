@@ -1,0 +1,96 @@
+import COpenSSL
+import Glibc
+import Synchronization
+
+/// Memory for secrets: pages that are locked into RAM, left out of core dumps, and empty in a forked process.
+///
+/// Locking needs RLIMIT_MEMLOCK. Where that is used up, secrets are kept all the same, in pages that may be swapped out:
+/// ``isLocked`` tells.
+public enum SecretMemory {
+    /// Blocks of one size: a power of two, 64 bytes to 4 KiB. What is longer has pages of its own.
+    private struct Blocks {
+        var free: [UnsafeMutableRawPointer] = []
+    }
+
+    private struct Pool: @unchecked Sendable {
+        // Sendable: the pool is reached under its lock alone, and a block in it belongs to nobody.
+        var blocks = [Blocks](repeating: Blocks(), count: 7)
+        var isLocked = true
+    }
+
+    private static let pool = Mutex(Pool())
+    private static let smallest = 64
+    private static let largest = smallest << 6
+    /// Bytes that are asked of the kernel at a time.
+    private static let chunk = 64 << 10
+
+    /// Whether all pages for secrets so far could be locked into RAM.
+    public static var isLocked: Bool { pool.withLock(\.isLocked) }
+
+    /// A block of at least `count` bytes, all zero.
+    static func allocate(_ count: Int) -> UnsafeMutableRawPointer {
+        guard count <= largest else { return pages(length(count)) }
+        let index = sizeClass(count)
+        let block = pool.withLock { pool -> Address in
+            if pool.blocks[index].free.isEmpty {
+                let base = pages(chunk, &pool)
+                let size = smallest << index
+                pool.blocks[index].free = stride(from: 0, to: chunk, by: size).map { base + $0 }
+            }
+            return Address(pointer: pool.blocks[index].free.removeLast())
+        }
+        return block.pointer
+    }
+
+    /// Wipes a block, and takes it back.
+    static func free(_ block: UnsafeMutableRawPointer, _ count: Int) {
+        OPENSSL_cleanse(block, count)
+        guard count <= largest else {
+            munmap(block, length(count))
+            return
+        }
+        let address = Address(pointer: block)
+        pool.withLock { $0.blocks[sizeClass(count)].free.append(address.pointer) }
+    }
+
+    private struct Address: @unchecked Sendable {
+        // Sendable: it hands a block over, which one side holds at a time.
+        let pointer: UnsafeMutableRawPointer
+    }
+
+    private static func sizeClass(_ count: Int) -> Int {
+        var index = 0
+        while smallest << index < count { index += 1 }
+        return index
+    }
+
+    /// Whole pages.
+    private static func length(_ count: Int) -> Int { (count + 4_095) & ~4_095 }
+
+    private static func pages(_ length: Int) -> UnsafeMutableRawPointer {
+        pool.withLock { Address(pointer: pages(length, &$0)) }.pointer
+    }
+
+    private static func pages(_ length: Int, _ pool: inout Pool) -> UnsafeMutableRawPointer {
+        let base = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let base, base != MAP_FAILED else { preconditionFailure("no memory is left for secrets") }
+        if mlock(base, length) != 0 { pool.isLocked = false }
+        madvise(base, length, MADV_DONTDUMP)
+        madvise(base, length, MADV_WIPEONFORK)
+        return base
+    }
+}
+
+/// What keeps a process that holds keys from being read by others.
+public enum ProcessProtection {
+    /// No core dump of this process is written, not even to a program of the system, and no process of the same user may trace it
+    /// or read its memory.
+    ///
+    /// - Returns: Whether both could be had.
+    @discardableResult
+    public static func apply() -> Bool {
+        var none = rlimit(rlim_cur: 0, rlim_max: 0)
+        let limited = setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none) == 0
+        return fieldseal_forbid_dumps() == 0 && limited
+    }
+}
