@@ -15,10 +15,23 @@ struct CommandOptions: ParsableArguments {
     var json = false
 
     /// The deployment that the settings name.
-    func deployment() async throws -> (Deployment, Settings) {
+    ///
+    /// - Parameter comparesKey: Whether a key-encryption key that is not the deployment's ends the command, before it reads or writes
+    ///   anything under it. The doctor reports that itself.
+    /// - Throws: An exit code of 78 (`EX_CONFIG`) for the wrong key-encryption key, which was told then.
+    func deployment(comparesKey: Bool = true) async throws -> (Deployment, Settings) {
         let settings = try await Settings.read(settings)
         let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 4, applicationName: "fieldseal command"))
+        try await PoolerCheck.refuseTransactionPooling(settings.database)
+        if comparesKey {
+            do {
+                try await KeyEncryptionKeyCheck.check(kek, on: pool)
+            } catch let error as WrongKeyEncryptionKey {
+                FileHandle.standardError.write(Data("Error: \(error)\n".utf8))
+                throw ExitCode(EX_CONFIG)
+            }
+        }
         return (Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy), settings)
     }
 
@@ -37,9 +50,20 @@ struct OrganizationOption: ParsableArguments {
     /// A session of the command line's user in the organization.
     ///
     /// - Parameter isInspection: Whether the command only looks, and so runs where the organization's state is not attested.
+    /// - Throws: ``CommandFailure`` that names the organizations there are, when this one is not among them.
     func session(_ deployment: Deployment, isInspection: Bool = false) async throws -> Session {
-        try await Session.begin(
-            deployment, organization: try await resolved(deployment), caller: commandLineCaller, isInspection: isInspection)
+        let name = try await resolved(deployment)
+        do {
+            return try await Session.begin(
+                deployment, organization: name, caller: commandLineCaller, isInspection: isInspection)
+        } catch let error as FieldsealError where error.code == .noResource {
+            let names = try await OrganizationEntry.list(deployment).map(\.organization.name)
+            // Its row is there and its schema is not: then the error itself tells more.
+            guard !names.contains(name) else { throw error }
+            throw CommandFailure(
+                "There is no organization \(name)"
+                    + (names.isEmpty ? " yet: fieldseal org create NAME." : "; there are: \(names.joined(separator: ", "))."))
+        }
     }
 
     private func resolved(_ deployment: Deployment) async throws -> String {
@@ -53,6 +77,13 @@ struct OrganizationOption: ParsableArguments {
         }
         return only
     }
+}
+
+/// Why a command did not do its work, where the command line itself was right.
+struct CommandFailure: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
 }
 
 /// Who is recorded for what the command line does.
@@ -69,16 +100,20 @@ enum SecretInput {
             guard mode & 0o077 == 0 else {
                 throw ValidationError("Others may read \(file) (mode \(String(mode, radix: 8))): chmod 0400 \(file).")
             }
-            return try firstLine(String(contentsOfFile: file, encoding: .utf8))
+            return try firstLine(String(contentsOfFile: file, encoding: .utf8), prompt)
         }
-        guard isatty(STDIN_FILENO) == 1 else { return try firstLine(Swift.readLine(strippingNewline: true) ?? "") }
-        guard let text = getpass("\(prompt): ") else { throw ValidationError("Nothing was typed.") }
-        return try firstLine(String(cString: text))
+        guard isatty(STDIN_FILENO) == 1 else { return try firstLine(Swift.readLine(strippingNewline: true) ?? "", prompt) }
+        guard let text = getpass("\(prompt): ") else { throw CommandFailure("Nothing was typed.") }
+        return try firstLine(String(cString: text), prompt)
     }
 
-    private static func firstLine(_ text: String) throws -> String {
+    private static func firstLine(_ text: String, _ prompt: String) throws -> String {
         let line = text.split(separator: "\n", maxSplits: 1, omittingEmptySubsequences: false).first.map(String.init) ?? ""
-        guard !line.isEmpty else { throw ValidationError("The secret is empty.") }
+        guard !line.isEmpty else { throw CommandFailure("The \(prompt.lowercased()) is empty. Nothing was changed.") }
+        guard !line.utf8.contains(0) else {
+            throw CommandFailure(
+                "The \(prompt.lowercased()) has the character U+0000, which no text may hold. Nothing was changed.")
+        }
         return line.hasSuffix("\r") ? String(line.dropLast()) : line
     }
 }

@@ -5,7 +5,6 @@ import Foundation
 import Logging
 import NIOCore
 import NIOPosix
-import NIOSSL
 import PostgresClient
 import ServiceLifecycle
 import UnixSignals
@@ -34,6 +33,9 @@ struct Service: Sendable {
         // there: PostgreSQL and all long computations have threads of their own.
         _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
         let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
+        if !SecretMemory.isLocked {
+            logger.warning("keys may be swapped out: RLIMIT_MEMLOCK is too small to lock their memory")
+        }
         let statementLimit = Duration.seconds(settings.statementSeconds)
         let pool = ConnectionPool(
             .init(
@@ -54,12 +56,13 @@ struct Service: Sendable {
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
                 kekCopyFile: settings.kekCopyFile))
         let running = Countdown(settings.httpPort == nil ? 1 : 2, then: onRunning)
-        let certificates = try NIOSSLCertificate.fromPEMFile(settings.certificateFile)
-        let privateKey = try NIOSSLPrivateKey(file: settings.privateKeyFile, format: .pem)
+        let certificate = try ServerCertificate(settings)
+        try checkPorts()
         let api = WebAPI(deployment, tokens: tokens, limits: settings.limits, logger: logger, pages: console.add)
         var services: [any ServiceLifecycle.Service] = [
             try api.server(
-                host: settings.httpsHost, port: settings.httpsPort, certificates: certificates, privateKey: privateKey
+                host: settings.httpsHost, port: settings.httpsPort, certificates: certificate.chain,
+                privateKey: certificate.privateKey
             ) { port in
                 logger.notice("listening", metadata: ["scheme": "https", "port": "\(port)"])
                 await running.count()
@@ -81,7 +84,15 @@ struct Service: Sendable {
         logger.notice("stopped")
     }
 
+    private func checkPorts() throws {
+        guard Port.isFree(settings.httpsPort, on: settings.httpsHost) else {
+            throw StartError.portTaken("https.port", settings.httpsPort)
+        }
+        if let port = settings.httpPort, !Port.isFree(port, on: settings.httpHost) { throw StartError.portTaken("http.port", port) }
+    }
+
     private func check(_ deployment: Deployment, allowSuperuser: Bool) async throws {
+        try await PoolerCheck.refuseTransactionPooling(settings.database)
         let (isSuperuser, name) = try await deployment.pool.withConnection { connection in
             let row = try connection.query("SELECT rolsuper, rolname FROM pg_roles WHERE rolname = current_user")[0]
             return (try row.decode(0, as: Bool.self), try row.decode(1, as: String.self))
@@ -119,12 +130,15 @@ private struct Sweeper: ServiceLifecycle.Service {
 enum StartError: Error, CustomStringConvertible {
     case superuser(String)
     case notMigrated
+    case portTaken(String, Int)
 
     var description: String {
         switch self {
         case .superuser(let name):
-            "the database connection is a superuser's (\(name)), for whom no fence holds; connect as fieldseal_service, "
-                + "or say --allow-superuser"
+            "the database connection is a superuser's (\(name)), and a superuser can switch the database's guards off; connect as "
+                + "fieldseal_service, or say --allow-superuser"
+        case .portTaken(let setting, let port):
+            "port \(port) is taken by another program; end that one, or set \(setting) to another port"
         case .notMigrated: "the database is not at this program's version: fieldseal migrate up"
         }
     }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Fieldseal
 import Foundation
+import PostgresClient
 
 /// The settings.
 struct Config: AsyncParsableCommand {
@@ -13,19 +14,78 @@ struct Config: AsyncParsableCommand {
 
         func run() async throws {
             let settings = try await Settings.read(options.settings)
-            var problems: [String] = []
-            do { _ = try KeyEncryptionKeyFile.read(settings.kekFile) } catch { problems.append("\(error)") }
-            for path in [settings.certificateFile, settings.privateKeyFile] where !FileManager.default.isReadableFile(atPath: path)
-            {
-                problems.append("\(path.isEmpty ? "no certificate or private key is named" : "\(path) can't be read")")
+            var (problems, notes) = ([String](), [String]())
+            await Self.compareKey(settings, &problems, &notes)
+            do {
+                let certificate = try ServerCertificate(settings)
+                Self.checkExpiry(certificate, settings, &problems, &notes)
+            } catch {
+                problems.append("\(error)")
+            }
+            let files = [settings.issuerAuthorityFile, settings.mailApplicationsFile, settings.mailAuthorityFile]
+            for path in files.compactMap(\.self) where !FileManager.default.isReadableFile(atPath: path) {
+                problems.append("\(path) can't be read")
             }
             options.report(
                 [
-                    "settings": .object(settings.shown.map { .init($0.key, .string($0.value)) }),
-                    "problems": .array(problems.map { .string($0) }),
+                    "settings": .object(settings.shown.map { .init($0.key, $0.value.json) }),
+                    "problems": .array(problems.map { .string($0) }), "notes": .array(notes.map { .string($0) }),
                 ],
-                (settings.shown.map { "\($0.key): \($0.value)" } + problems.map { "problem: \($0)" }).joined(separator: "\n"))
+                (settings.shown.map { "\($0.key): \($0.value.text)" } + problems.map { "problem: \($0)" }
+                    + notes.map { "note: \($0)" }).joined(separator: "\n"))
             if !problems.isEmpty { throw ExitCode.failure }
+        }
+
+        /// Compares the key-encryption key with the one of the database, as far as that can be asked.
+        private static func compareKey(_ settings: Settings, _ problems: inout [String], _ notes: inout [String]) async {
+            let pool = ConnectionPool(.init(conninfo: settings.database, limit: 2, applicationName: "fieldseal command"))
+            do {
+                let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
+                try await PoolerCheck.refuseTransactionPooling(settings.database)
+                try await KeyEncryptionKeyCheck.check(kek, on: pool)
+            } catch let error as PostgresError {
+                notes.append("the database can't be asked, so the key-encryption key was not compared with it: \(error)")
+            } catch {
+                problems.append("\(error)")
+            }
+            await pool.close()
+        }
+
+        /// Days before its end from which a certificate is named.
+        private static let expiryNotice = 30
+
+        private static func checkExpiry(
+            _ certificate: ServerCertificate, _ settings: Settings, _ problems: inout [String], _ notes: inout [String]
+        ) {
+            let days = Int((certificate.expiresOn.timeIntervalSinceNow / 86_400).rounded(.down))
+            let date = ISO8601.text(certificate.expiresOn)
+            if certificate.expiresOn < Date() {
+                problems.append("the certificate \(settings.certificateFile) expired on \(date)")
+            } else if days < expiryNotice {
+                notes.append("the certificate \(settings.certificateFile) expires in \(days) days, on \(date)")
+            }
+        }
+    }
+}
+
+extension Setting.Value {
+    fileprivate var json: JSONValue {
+        switch self {
+        case .text(let text): .string(text)
+        case .integer(let number): .integer(Int64(number))
+        case .flag(let flag): .bool(flag)
+        case .list(let texts): .array(texts.map { .string($0) })
+        case .none: .null
+        }
+    }
+
+    fileprivate var text: String {
+        switch self {
+        case .text(let text): text
+        case .integer(let number): "\(number)"
+        case .flag(let flag): "\(flag)"
+        case .list(let texts): texts.isEmpty ? "none" : texts.joined(separator: ", ")
+        case .none: "none"
         }
     }
 }

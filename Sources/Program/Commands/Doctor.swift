@@ -16,7 +16,7 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let (deployment, settings) = try await options.deployment()
+        let (deployment, settings) = try await options.deployment(comparesKey: false)
         let findings = try await Doctor(
             deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
             kekCopyFile: settings.kekCopyFile, allowedLag: replicaLag

@@ -100,7 +100,7 @@ struct Key: AsyncParsableCommand {
             FileHandle.standardError.write(
                 Data("Values of cells that do not open are lost to their users. Type quarantine to go on: ".utf8))
             guard Swift.readLine(strippingNewline: true) == "quarantine" else {
-                throw ValidationError("Nothing was changed: the word was not typed.")
+                throw CommandFailure("Nothing was changed: the word was not typed.")
             }
         }
     }
@@ -164,7 +164,7 @@ struct Key: AsyncParsableCommand {
             guard yes else {
                 let known = try await session.keyHistory().filter { $0.keyVersion == keyVersion && $0.purgedOn == nil }
                 let spans = known.map { "from \(ISO8601.text($0.createdOn)) to \($0.retiredOn.map(ISO8601.text) ?? "now")" }
-                throw ValidationError(
+                throw CommandFailure(
                     known.isEmpty
                         ? "There is no key of version \(keyVersion) to purge."
                         : "Backups \(spans.joined(separator: " and ")) would need the text of key version \(keyVersion) to be opened. "

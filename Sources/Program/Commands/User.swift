@@ -13,7 +13,7 @@ struct User: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Add a person, with a password from the terminal or standard input.")
         @Argument(help: "The name to sign in with.") var name: String
-        @Option(help: "System Administrator, Email Administrator or Basic User.") var role: Role
+        @Option(help: "What the person may do.") var role: PersonRole
         @Option(help: ArgumentHelp("Read the password from this file (mode 0400 or 0600).", valueName: "file"))
         var passwordFile: String?
         @OptionGroup var organization: OrganizationOption
@@ -23,7 +23,7 @@ struct User: AsyncParsableCommand {
             let (deployment, _) = try await options.deployment()
             let session = try await organization.session(deployment)
             let id = try await ConsoleUsers(deployment).add(
-                name: name, password: try SecretInput.read(prompt: "Password", file: passwordFile), role: role, by: session)
+                name: name, password: try SecretInput.read(prompt: "Password", file: passwordFile), role: role.role, by: session)
             options.report(
                 ["userId": .string(id.text), "name": .string(name), "role": .string(role.rawValue)],
                 "Added \(name), who signs in at /\(session.organization.name)/ of the service.")
@@ -84,6 +84,21 @@ struct User: AsyncParsableCommand {
                 name, password: try SecretInput.read(prompt: "New password", file: passwordFile),
                 by: organization.session(deployment))
             options.report(["reset": .string(name)], "\(name) signs in with the new password.")
+        }
+    }
+}
+
+/// The roles that a person may have; a router's is for programs.
+enum PersonRole: String, CaseIterable, ExpressibleByArgument {
+    case systemAdministrator = "System Administrator"
+    case emailAdministrator = "Email Administrator"
+    case basicUser = "Basic User"
+
+    var role: Role {
+        switch self {
+        case .systemAdministrator: .systemAdministrator
+        case .emailAdministrator: .emailAdministrator
+        case .basicUser: .basicUser
         }
     }
 }

@@ -32,4 +32,23 @@ enum Port {
         }
         return bound ? Int(UInt16(bigEndian: address.sin6_port)) : nil
     }
+
+    /// Whether a port can be bound on the addresses of a host. A host that is no address, and a port that needs rights, are left to
+    /// the listener's own words.
+    static func isFree(_ port: Int, on host: String) -> Bool {
+        var hints = addrinfo()
+        hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard port != 0, getaddrinfo(host, "\(port)", &hints, &list) == 0 else { return true }
+        defer { freeaddrinfo(list) }
+        guard let address = list?.pointee else { return true }
+        let descriptor = socket(address.ai_family, address.ai_socktype | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return true }
+        defer { close(descriptor) }
+        var yes: Int32 = 1
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
+        let isBound = bind(descriptor, address.ai_addr, address.ai_addrlen) == 0 && listen(descriptor, 1) == 0
+        return isBound || errno != EADDRINUSE
+    }
 }

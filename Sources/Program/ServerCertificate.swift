@@ -1,0 +1,66 @@
+import Foundation
+import NIOSSL
+import SwiftASN1
+import X509
+
+/// The certificate and the private key that the service shows to its clients.
+struct ServerCertificate {
+    let chain: [NIOSSLCertificate]
+    let privateKey: NIOSSLPrivateKey
+    /// When the first certificate of the chain expires.
+    let expiresOn: Date
+
+    /// Why they can't be used. Each names its file.
+    enum Problem: Error, CustomStringConvertible {
+        case unnamed(String)
+        case unreadable(String, String)
+        case noCertificate(String)
+        case noKey(String)
+        case mismatch(certificate: String, key: String)
+
+        var description: String {
+            switch self {
+            case .unnamed(let setting): "the settings name no file in \(setting)"
+            case .unreadable(let path, let reason): "\(path) can't be read: \(reason)"
+            case .noCertificate(let path): "\(path) holds no certificate in PEM"
+            case .noKey(let path): "\(path) holds no private key in PEM, or one that a passphrase protects"
+            case .mismatch(let certificate, let key): "the private key \(key) does not belong to the certificate \(certificate)"
+            }
+        }
+    }
+
+    /// Reads both files, and checks that they belong together.
+    ///
+    /// - Throws: ``Problem``.
+    init(_ settings: Settings) throws {
+        let (certificateFile, keyFile) = (settings.certificateFile, settings.privateKeyFile)
+        let text = try Self.contents(certificateFile, "https.certificateFile")
+        let key = try Self.contents(keyFile, "https.privateKeyFile")
+        guard let chain = try? NIOSSLCertificate.fromPEMBytes(Array(text.utf8)), !chain.isEmpty,
+            let first = try? Certificate(pemEncoded: Self.firstBlock(text))
+        else { throw Problem.noCertificate(certificateFile) }
+        guard let privateKey = try? NIOSSLPrivateKey(bytes: Array(key.utf8), format: .pem) else { throw Problem.noKey(keyFile) }
+        let configuration = TLSConfiguration.makeServerConfiguration(
+            certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(privateKey))
+        guard (try? NIOSSLContext(configuration: configuration)) != nil else {
+            throw Problem.mismatch(certificate: certificateFile, key: keyFile)
+        }
+        (self.chain, self.privateKey, expiresOn) = (chain, privateKey, first.notValidAfter)
+    }
+
+    private static func contents(_ path: String, _ setting: String) throws(Problem) -> String {
+        guard !path.isEmpty else { throw .unnamed(setting) }
+        guard FileManager.default.fileExists(atPath: path) else { throw .unreadable(path, "there is no such file") }
+        guard FileManager.default.isReadableFile(atPath: path) else { throw .unreadable(path, "permission denied") }
+        do {
+            return try String(contentsOfFile: path, encoding: .utf8)
+        } catch {
+            throw .unreadable(path, "it is no text")
+        }
+    }
+
+    private static func firstBlock(_ text: String) -> String {
+        let end = "-----END CERTIFICATE-----"
+        return text.firstRange(of: end).map { String(text[..<$0.upperBound]) } ?? text
+    }
+}

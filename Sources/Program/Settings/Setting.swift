@@ -1,0 +1,119 @@
+import Fieldseal
+
+/// One setting: its name, what it takes, and where its value is kept.
+///
+/// ``Settings/table`` has them all. Reading, `config check` and the test of the documentation are made from it.
+struct Setting {
+    /// What a setting takes.
+    enum Kind {
+        case text
+        /// A path. Whether the file is there is looked at where it is used.
+        case file
+        /// A libpq connection string. It is never quoted in a message: it may hold a password.
+        case connection
+        /// The address of the service: `https://`, a host, and perhaps a port.
+        case address
+        case integer(ClosedRange<Int>)
+        case flag
+        case choice([String])
+        /// A list of networks; in a variable they are separated by commas.
+        case networks
+    }
+
+    /// A value of any of these kinds.
+    enum Value: Equatable {
+        case text(String)
+        case integer(Int)
+        case flag(Bool)
+        case list([String])
+        /// Not set.
+        case none
+    }
+
+    /// As in a file, with a dot for each level.
+    let key: String
+    let kind: Kind
+    /// Whether the settings are refused without it.
+    var isRequired = false
+    let read: (Settings) -> Value
+    /// Puts a value in that fits `kind`.
+    let write: (inout Settings, Value) -> Void
+
+    /// The variable that goes before the file: `https.port` is `FIELDSEAL_HTTPS_PORT`.
+    var variable: String {
+        var name = "FIELDSEAL_"
+        var isAfterLowercase = false
+        for character in key {
+            if character.isUppercase, isAfterLowercase { name += "_" }
+            isAfterLowercase = character.isLowercase
+            name += character == "." ? "_" : character.uppercased()
+        }
+        return name
+    }
+
+    /// What it takes, for a message.
+    var expectation: String {
+        switch kind {
+        case .text: "a text"
+        case .file: "the path of a file"
+        case .connection: "a libpq connection string"
+        case .address: "an address such as https://crm.example.com, without a path"
+        case .integer(let range): "\(range.lowerBound) to \(range.upperBound)"
+        case .flag: "true or false"
+        case .choice(let options): "one of \(options.joined(separator: ", "))"
+        case .networks: "a list of networks such as 192.0.2.0/24, 2001:db8::/32 or single addresses"
+        }
+    }
+}
+
+extension Setting {
+    static func text(_ key: String, _ path: WritableKeyPath<Settings, String>, _ kind: Kind = .text, isRequired: Bool = false)
+        -> Setting
+    {
+        Setting(key: key, kind: kind, isRequired: isRequired) {
+            .text($0[keyPath: path])
+        } write: { settings, value in
+            if case .text(let text) = value { settings[keyPath: path] = text }
+        }
+    }
+
+    static func text(_ key: String, _ path: WritableKeyPath<Settings, String?>, _ kind: Kind = .file) -> Setting {
+        Setting(key: key, kind: kind) {
+            $0[keyPath: path].map { .text($0) } ?? .none
+        } write: { settings, value in
+            if case .text(let text) = value { settings[keyPath: path] = text } else { settings[keyPath: path] = nil }
+        }
+    }
+
+    static func integer(_ key: String, _ path: WritableKeyPath<Settings, Int>, _ range: ClosedRange<Int>) -> Setting {
+        Setting(key: key, kind: .integer(range)) {
+            .integer($0[keyPath: path])
+        } write: { settings, value in
+            if case .integer(let number) = value { settings[keyPath: path] = number }
+        }
+    }
+
+    static func integer(_ key: String, _ path: WritableKeyPath<Settings, Int?>, _ range: ClosedRange<Int>) -> Setting {
+        Setting(key: key, kind: .integer(range)) {
+            $0[keyPath: path].map { .integer($0) } ?? .none
+        } write: { settings, value in
+            if case .integer(let number) = value { settings[keyPath: path] = number } else { settings[keyPath: path] = nil }
+        }
+    }
+
+    static func flag(_ key: String, _ path: WritableKeyPath<Settings, Bool>) -> Setting {
+        Setting(key: key, kind: .flag) {
+            .flag($0[keyPath: path])
+        } write: { settings, value in
+            if case .flag(let flag) = value { settings[keyPath: path] = flag }
+        }
+    }
+
+    static func networks(_ key: String, _ path: WritableKeyPath<Settings, [IPNetwork]>) -> Setting {
+        Setting(key: key, kind: .networks) {
+            .list($0[keyPath: path].map(\.description))
+        } write: { settings, value in
+            if case .list(let texts) = value { settings[keyPath: path] = texts.compactMap(IPNetwork.init) }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+import Fieldseal
+import Foundation
+import PostgresClient
+
+/// Reads the text of a setting as a value of its kind. Nothing is guessed: what does not fit is refused.
+struct SettingParser {
+    /// How a text is written where it comes from.
+    enum Form {
+        /// Between quotes, or in a variable: it is a text, and a number or a flag when it is exactly one.
+        case quoted
+        /// Bare in YAML or JSON, where it is a number, a flag, nothing or a text.
+        case plain
+    }
+
+    let setting: Setting
+    /// Where the value is, for messages: the file with the line, or the variable.
+    let place: String
+
+    /// - Throws: ``SettingsError`` that says what the setting takes. It quotes no connection string.
+    func value(_ text: String, _ form: Form) throws(SettingsError) -> Setting.Value {
+        guard !text.unicodeScalars.contains("\0") else { throw misfit("a text with the character U+0000") }
+        if form == .plain, ["", "~", "null", "Null", "NULL"].contains(text) { return try none() }
+        switch setting.kind {
+        case .integer(let range):
+            // Tools that fill templates quote numbers.
+            guard text.wholeMatch(of: /-?(0|[1-9][0-9]{0,17})/) != nil, let number = Int(text), range.contains(number) else {
+                throw misfit(text)
+            }
+            return .integer(number)
+        case .flag:
+            guard text == "true" || text == "false" else { throw misfit(text) }
+            return .flag(text == "true")
+        case .choice(let options):
+            guard options.contains(text) else { throw misfit(text) }
+            return .text(text)
+        case .networks: return .list(try networks(text.split(separator: ",").map(String.init)))
+        case .text, .file, .connection, .address:
+            if form == .plain, Self.isNoText(text) { throw misfit("\(text), which is no text; put a text in quotes") }
+            if text.isEmpty { return try none() }
+            return try checked(text)
+        }
+    }
+
+    func list(_ texts: [(text: String, form: Form)]) throws(SettingsError) -> Setting.Value {
+        guard case .networks = setting.kind else { throw misfit("a list") }
+        return .list(try networks(texts.map(\.text)))
+    }
+
+    func misfit(_ given: String) -> SettingsError {
+        if case .connection = setting.kind { return .misfit(setting, "something else", place) }
+        return .misfit(setting, given.count > 100 ? "\(given.prefix(100))…" : given, place)
+    }
+
+    private func none() throws(SettingsError) -> Setting.Value {
+        guard [.none, .text("")].contains(setting.read(Settings.defaults)) else { throw misfit("nothing") }
+        return .none
+    }
+
+    private func networks(_ texts: [String]) throws(SettingsError) -> [String] {
+        var networks: [String] = []
+        for text in texts {
+            let text = text.trimmingCharacters(in: .whitespaces)
+            guard IPNetwork(text) != nil else { throw misfit("a list with \(text.prefix(100)), which is no network") }
+            networks.append(text)
+        }
+        return networks
+    }
+
+    private func checked(_ text: String) throws(SettingsError) -> Setting.Value {
+        switch setting.kind {
+        case .connection:
+            do { _ = try ConnectionParameters.parse(text) } catch { throw misfit("") }
+        case .address:
+            let address = text.hasSuffix("/") ? String(text.dropLast()) : text
+            guard address.wholeMatch(of: /https:\/\/([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/) != nil,
+                let url = URL(string: address), url.host()?.isEmpty == false, url.port.map((1...65_535).contains) ?? true
+            else { throw misfit(text) }
+            return .text(address)
+        case .text where setting.key.hasSuffix(".host"):
+            guard text.wholeMatch(of: /[A-Za-z0-9.:%_-]+/) != nil else { throw misfit(text) }
+        default: break
+        }
+        return .text(text)
+    }
+
+    /// Whether YAML and JSON take a bare text for a number or a flag.
+    private static func isNoText(_ text: String) -> Bool {
+        text.wholeMatch(of: /[-+]?(0x[0-9a-fA-F]+|0o[0-7]+|[0-9][0-9_]*(\.[0-9]*)?([eE][-+]?[0-9]+)?|\.[0-9]+|\.inf|\.nan)/) != nil
+            || ["true", "false", "yes", "no", "on", "off", "True", "False", "TRUE", "FALSE"].contains(text)
+    }
+}

@@ -1,0 +1,152 @@
+import Fieldseal
+import Foundation
+import Logging
+import WebAPI
+
+/// How a deployment is reached and run: one file, YAML or JSON, with `FIELDSEAL_*` variables over it.
+struct Settings: Sendable {
+    var database = ""
+    var migrationDatabase = ""
+    var connections = 16
+    var kekFile = ""
+    /// Nil where nobody says that there is a copy.
+    var kekCopyFile: String?
+    var baseURL = ""
+    var httpsHost = "::"
+    var httpsPort = 8443
+    var certificateFile = ""
+    var privateKeyFile = ""
+    var httpHost = "::"
+    /// Nil for no listener without TLS.
+    var httpPort: Int?
+    /// PEM certificates of the authorities of trusted OpenID providers; nil for the system's.
+    var issuerAuthorityFile: String?
+    /// Seconds that a statement of a request may run.
+    var statementSeconds = 30
+    /// Database connections that the requests of one caller may hold at a time; nil for half of ``connections``.
+    var clientConnections: Int?
+    /// The applications at authorization servers of mail servers, and PEM certificates of those servers' authorities.
+    var mailApplicationsFile: String?
+    var mailAuthorityFile: String?
+    /// Attempts at sending an e-mail, at most.
+    var mailAttempts = 10
+    var logLevel = Logger.Level.info
+    var policy = KeyPolicy()
+    var limits = APILimits()
+
+    /// Where the file is looked for, in this order.
+    static func candidates(_ option: String?) -> [String] {
+        let environment = ProcessInfo.processInfo.environment
+        if let option { return [option] }
+        if let path = environment["FIELDSEAL_SETTINGS"] { return [path] }
+        if let home = environment["FIELDSEAL_HOME"] { return ["\(home)/fieldseal.yaml"] }
+        return [".fieldseal/fieldseal.yaml", "/etc/fieldseal/fieldseal.yaml"]
+    }
+
+    /// Reads the settings.
+    ///
+    /// - Parameters:
+    ///   - option: The file that the command line names.
+    ///   - ports: Ports that were chosen already, where a variable may have said 0.
+    /// - Throws: ``SettingsError`` for a missing file, an unknown key, or a value that does not fit.
+    static func read(_ option: String? = nil, ports: (https: Int, http: Int)? = nil) async throws -> Settings {
+        let candidates = candidates(option)
+        guard let path = candidates.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
+            throw SettingsError.missing(candidates)
+        }
+        var settings = Settings()
+        let file = try SettingsFile(path, table)
+        let variables = try SettingsVariables(ProcessInfo.processInfo.environment, table)
+        for (setting, value) in file.values + variables.values { setting.write(&settings, value) }
+        if let ports { (settings.httpsPort, settings.httpPort) = (ports.https, ports.http) }
+        try settings.complete()
+        return settings
+    }
+
+    private init() {}
+
+    /// Settings of which none is given.
+    static let defaults = Settings()
+
+    /// Every setting, in the order in which they are shown.
+    static var table: [Setting] {
+        [
+            .text("database", \.database, .connection, isRequired: true),
+            .text("migrationDatabase", \.migrationDatabase, .connection),
+            .integer("connections", \.connections, 2...1_000),
+            .text("kekFile", \.kekFile, .file, isRequired: true),
+            .text("kekCopyFile", \.kekCopyFile),
+            .text("baseURL", \.baseURL, .address),
+            .networks("trustedProxies", \.limits.trustedProxies),
+            .text("https.host", \.httpsHost),
+            .integer("https.port", \.httpsPort, 0...65_535),
+            .text("https.certificateFile", \.certificateFile, .file),
+            .text("https.privateKeyFile", \.privateKeyFile, .file),
+            .flag("https.proxyProtocol", \.limits.takesProxyProtocol),
+            .text("http.host", \.httpHost),
+            .integer("http.port", \.httpPort, 0...65_535),
+            .text("issuers.authorityFile", \.issuerAuthorityFile),
+            .flag("mail.allowsPlaintext", \.limits.allowsPlaintextMail),
+            .text("mail.applicationsFile", \.mailApplicationsFile),
+            .integer("mail.attempts", \.mailAttempts, 1...100),
+            .text("mail.authorityFile", \.mailAuthorityFile),
+            .text("log.level", \.logLevelName, .choice(Logger.Level.allCases.map(\.rawValue))),
+            .integer("keys.iterations", \.policy.iterations, 210_000...10_000_000),
+            .integer("keys.changeQuota", \.policy.changeQuota, 1...1_000_000),
+            .integer("keys.quotaSeconds", \.policy.quotaInterval, 1...31_536_000),
+            .integer("keys.patienceSeconds", \.patienceSeconds, 1...86_400),
+            .integer("limits.handshakeSeconds", \.limits.handshakeLimit, 1...3_600),
+            .integer("limits.headSeconds", \.limits.headSeconds, 1...3_600),
+            .integer("limits.bodySeconds", \.limits.bodySeconds, 1...3_600),
+            .integer("limits.idleSeconds", \.limits.idleSeconds, 1...86_400),
+            .integer("limits.connections", \.limits.connections, 1...100_000),
+            .integer("limits.addressConnections", \.limits.addressConnections, 1...100_000),
+            .integer("limits.requests", \.limits.requests, 1...100_000),
+            .integer("limits.clientRequests", \.limits.clientRequests, 1...100_000_000),
+            .integer("limits.clientSeconds", \.limits.clientSeconds, 1...86_400),
+            .integer("limits.clientConcurrency", \.limits.clientConcurrency, 1...100_000),
+            .integer("limits.clientConnections", \.clientConnections, 1...1_000),
+            .integer("limits.statementSeconds", \.statementSeconds, 1...86_400),
+        ]
+    }
+
+    private var logLevelName: String {
+        get { logLevel.rawValue }
+        set { logLevel = Logger.Level(rawValue: newValue) ?? logLevel }
+    }
+
+    private var patienceSeconds: Int {
+        get { Int(policy.patience.components.seconds) }
+        set { policy.patience = .seconds(newValue) }
+    }
+
+    /// Fills in what follows from other settings.
+    private mutating func complete() throws(SettingsError) {
+        for setting in Self.table where setting.isRequired && setting.read(self) == .text("") { throw .required(setting.key) }
+        if limits.takesProxyProtocol, limits.trustedProxies.isEmpty { throw .required("trustedProxies") }
+        if baseURL.isEmpty { baseURL = "https://localhost:\(httpsPort)" }
+        if migrationDatabase.isEmpty { migrationDatabase = database }
+    }
+
+    /// Where mail servers' access tokens come from.
+    func mailTokens() throws -> MailTokens {
+        try mailApplicationsFile.map { try MailTokens(file: $0, authorityFile: mailAuthorityFile) } ?? MailTokens()
+    }
+
+    /// What is in force, under the keys that a file has it under, without passwords.
+    var shown: [(key: String, value: Setting.Value)] {
+        Self.table.map { setting in
+            if case .connection = setting.kind, case .text(let conninfo) = setting.read(self) {
+                return (setting.key, .text(Self.hidden(conninfo)))
+            }
+            return (setting.key, setting.read(self))
+        }
+    }
+
+    /// A connection string without the values of its passwords.
+    private static func hidden(_ conninfo: String) -> String {
+        conninfo
+            .replacing(#/((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)/#.ignoresCase()) { "\($0.output.1)****" }
+            .replacing(#/(://[^:/@]*:)[^@]*@/#) { "\($0.output.1)****@" }
+    }
+}

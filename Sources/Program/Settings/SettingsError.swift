@@ -1,0 +1,29 @@
+/// The settings can't be used.
+enum SettingsError: Error, CustomStringConvertible {
+    case missing([String])
+    case malformed(String)
+    case unknownKey(String, String, [String])
+    case unknownVariable(String, nearest: String?)
+    /// A value that its setting does not take, and where it is.
+    case misfit(Setting, String, String)
+    case required(String)
+
+    var description: String {
+        switch self {
+        case .missing(let paths):
+            "there are no settings at \(paths.joined(separator: " or ")); name a file with --settings, "
+                + "or start a deployment for trying with `fieldseal dev`"
+        case .malformed(let problem): problem
+        case .unknownKey(let key, let place, let keys):
+            "\(place) has the unknown key \(key)"
+                + (SettingsVariables.nearest(to: key, keys).map { "; the nearest is \($0)" } ?? "")
+                + "; known are \(keys.sorted().joined(separator: ", "))"
+        case .unknownVariable(let name, let nearest):
+            "the environment has the unknown variable \(name)"
+                + (nearest.map { "; the nearest is \($0)" } ?? "") + ". Correct its name, or unset it"
+        case .misfit(let setting, let given, let place):
+            "\(setting.key) takes \(setting.expectation), not \(given) (\(place))"
+        case .required(let key): "the settings lack \(key)"
+        }
+    }
+}

@@ -1,0 +1,89 @@
+import Foundation
+import Yams
+
+/// The settings of a file, YAML or JSON, with the line of each.
+struct SettingsFile {
+    let path: String
+    private(set) var values: [(setting: Setting, value: Setting.Value)] = []
+
+    /// Reads a file, and refuses everything in it that is no setting or does not fit.
+    ///
+    /// - Throws: ``SettingsError``.
+    init(_ path: String, _ table: [Setting]) throws {
+        self.path = path
+        let text: String
+        do {
+            text = try String(contentsOfFile: path, encoding: .utf8)
+        } catch {
+            throw SettingsError.malformed("\(path) can't be read: it must be a file in UTF-8")
+        }
+        let root: Node?
+        do {
+            root = try Yams.compose(yaml: text)
+        } catch let error as YamlError {
+            throw SettingsError.malformed(Self.problem(error, path))
+        }
+        guard let root, !Self.isNothing(root) else { return }
+        try read(root, under: "", table)
+    }
+
+    private mutating func read(_ node: Node, under prefix: String, _ table: [Setting]) throws {
+        guard case .mapping(let mapping) = node else {
+            guard prefix.isEmpty else {
+                throw SettingsError.malformed("\(place(node)) has \(prefix.dropLast()) without settings below it")
+            }
+            throw SettingsError.malformed("\(place(node)) is neither YAML nor JSON with an object at its top")
+        }
+        for (name, child) in mapping {
+            guard case .scalar(let scalar) = name, !scalar.string.contains(".") else {
+                throw SettingsError.malformed("\(place(name)) has a name that is no setting; https.port is port below https")
+            }
+            let key = prefix + scalar.string
+            if table.contains(where: { $0.key.hasPrefix("\(key).") }) {
+                if !Self.isNothing(child) { try read(child, under: "\(key).", table) }
+            } else if let setting = table.first(where: { $0.key == key }) {
+                values.append((setting, try value(of: child, setting)))
+            } else {
+                throw SettingsError.unknownKey(key, place(name), table.map(\.key))
+            }
+        }
+    }
+
+    private func value(of node: Node, _ setting: Setting) throws(SettingsError) -> Setting.Value {
+        let parser = SettingParser(setting: setting, place: place(node))
+        switch node {
+        case .scalar(let scalar): return try parser.value(scalar.string, Self.form(scalar))
+        case .sequence(let sequence):
+            var texts: [(String, SettingParser.Form)] = []
+            for element in sequence {
+                guard case .scalar(let scalar) = element else { throw parser.misfit("a list of something else") }
+                texts.append((scalar.string, Self.form(scalar)))
+            }
+            return try parser.list(texts)
+        case .mapping: throw parser.misfit("an object")
+        case .alias: throw parser.misfit("an alias")
+        }
+    }
+
+    private static func form(_ scalar: Node.Scalar) -> SettingParser.Form {
+        scalar.style == .plain || scalar.style == .any ? .plain : .quoted
+    }
+
+    private static func isNothing(_ node: Node) -> Bool {
+        guard case .scalar(let scalar) = node, form(scalar) == .plain else { return false }
+        return ["", "~", "null", "Null", "NULL"].contains(scalar.string)
+    }
+
+    private func place(_ node: Node) -> String { node.mark.map { "\(path) line \($0.line)" } ?? path }
+
+    /// The parser's own description quotes the file, which may hold a password.
+    private static func problem(_ error: YamlError, _ path: String) -> String {
+        switch error {
+        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
+            "\(path) line \(mark.line) is neither YAML nor JSON: \(problem)"
+        case .duplicatedKeysInMapping(let duplicates, let context):
+            "\(path) has \(duplicates.sorted().joined(separator: ", ")) twice, in the object at line \(context.mark.line)"
+        default: "\(path) is neither YAML nor JSON"
+        }
+    }
+}
