@@ -137,7 +137,7 @@ public struct Console: Sendable {
                 return visit.message("wentWrong", visit.text("forged"), status: .forbidden)
             }
             let buffer = try await visit.request.body.collect(upTo: 1 << 18)
-            visit.form = Visit.form(String(buffer: buffer))
+            visit.form = try Visit.form(buffer.readableBytesView)
         }
         if let token = visit.cookie {
             visit.signed = try await sessions.session(
@@ -159,6 +159,11 @@ public struct Console: Sendable {
         case let error as FieldsealError:
             return visit.message("wentWrong", error.message, status: .init(code: error.code.httpStatus))
         case is NIOTooManyBytesError: return visit.message("wentWrong", "", status: .contentTooLarge)
+        case let error as PostgresError where error.isTold:
+            context.logger.error("page failed", metadata: ["error": "\(error)"])
+            return visit.message("wentWrong", error.refusal.message, status: .init(code: error.refusalStatus))
+        case is PoolError:
+            return visit.message("wentWrong", FieldsealError.databaseAway.message, status: .serviceUnavailable)
         default:
             context.logger.error("page failed", metadata: ["error": "\(error)"])
             return visit.message("wentWrong", visit.requestID, status: .internalServerError)
@@ -323,12 +328,30 @@ struct Visit: Sendable {
     }
 
     /// The fields of an `application/x-www-form-urlencoded` body (WHATWG URL section 5.1); a field that comes twice has its last value.
-    static func form(_ body: String) -> [String: String] {
-        func decoded(_ text: Substring) -> String { text.replacing("+", with: " ").removingPercentEncoding ?? "" }
-        return body.split(separator: "&").prefix(500).reduce(into: [:]) { fields, pair in
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            fields[decoded(parts[0])] = parts.count == 2 ? decoded(parts[1]) : ""
+    ///
+    /// - Throws: ``FieldsealError`` for a form that can't be read whole: leaving a part of it out would lose what was typed.
+    static func form(_ bytes: some Sequence<UInt8>) throws(FieldsealError) -> [String: String] {
+        func decoded(_ text: Substring, in field: String) throws(FieldsealError) -> String {
+            guard let text = text.replacing("+", with: " ").removingPercentEncoding else {
+                throw FieldsealError(.badRequest, "The form is not in UTF-8. Nothing was saved.")
+            }
+            guard !text.utf8.contains(0) else {
+                throw FieldsealError(.invalidArgument, "\(field) can't hold the character U+0000. Nothing was saved.")
+            }
+            return text
         }
+        guard let body = String(validating: Array(bytes), as: UTF8.self) else {
+            throw FieldsealError(.badRequest, "The form is not in UTF-8. Nothing was saved.")
+        }
+        var fields: [String: String] = [:]
+        let pairs = body.split(separator: "&")
+        guard pairs.count <= 500 else { throw FieldsealError(.badRequest, "The form has too many fields. Nothing was saved.") }
+        for pair in pairs {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let name = try decoded(parts[0], in: "A field's name")
+            fields[name] = parts.count == 2 ? try decoded(parts[1], in: name) : ""
+        }
+        return fields
     }
 
     /// What every template may use.

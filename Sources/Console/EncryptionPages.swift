@@ -10,11 +10,12 @@ extension Console {
         let done = visit.query("done").flatMap {
             ["freshDone", "changedDone", "activatedDone"].contains($0) ? visit.text($0) : nil
         }
-        return try await encryptionPage(visit, notice: done)
+        return try await encryptionPage(visit, notice: done, isTyped: visit.query("typed") == "1")
     }
 
     private func encryptionPage(
-        _ visit: Visit, notice: String? = nil, problem: String? = nil, status code: HTTPResponse.Status = .ok
+        _ visit: Visit, notice: String? = nil, problem: String? = nil, isTyped: Bool = false,
+        status code: HTTPResponse.Status = .ok
     ) async throws -> Reply {
         let session = try visit.session()
         let status = try await session.encryptionStatus()
@@ -39,6 +40,8 @@ extension Console {
         ]
         values["notice"] = notice
         values["problem"] = problem
+        // A key that was typed is on no page. An empty field must not stand for a generated one then.
+        values["isTyped"] = isTyped
         return .page("encryption", values, status: code)
     }
 
@@ -96,6 +99,8 @@ extension Console {
     @Sendable func changeKey(_ visit: Visit) async throws -> Reply {
         if let reply = try await requireFresh(visit) { return reply }
         let session = try visit.session()
+        let text = visit.form["key"].flatMap { $0.isEmpty ? nil : $0 }
+        let isTyped = text != nil || visit.form["typed"] == "1"
         do {
             if visit.form["do"] == "rehearse" {
                 let found = try await session.rehearseKeyChange()
@@ -105,21 +110,28 @@ extension Console {
                     ? ""
                     : " \(found.unreadable.count) \(visit.text("unreadable")): \(found.unreadable.prefix(20).joined(separator: "; "))"
                 return try await encryptionPage(
-                    visit, notice: "\(visit.text("rehearsed")) \(seconds), \(found.cells) \(visit.text("cells")).\(bad)")
+                    visit, notice: "\(visit.text("rehearsed")) \(seconds), \(found.cells) \(visit.text("cells")).\(bad)",
+                    isTyped: isTyped)
             }
-            let text = visit.form["key"].flatMap { $0.isEmpty ? nil : $0 }
+            guard text != nil || !isTyped else {
+                return try await encryptionPage(visit, problem: visit.text("typeKeyAgain"), isTyped: true, status: .badRequest)
+            }
             // A browser that hangs up does not stop a change.
             _ = try await Task { try await session.changeKey(to: text) }.value
             return .redirect("\(visit.root)/settings/data-encryption?done=changedDone")
         } catch let error as FieldsealError {
-            return try await encryptionPage(visit, problem: error.message, status: .init(code: error.code.httpStatus))
+            return try await encryptionPage(
+                visit, problem: error.message, isTyped: isTyped, status: .init(code: error.code.httpStatus))
         }
     }
 
     @Sendable func activate(_ visit: Visit) async throws -> Reply {
         if let reply = try await requireFresh(visit) { return reply }
+        guard let text = visit.form["key"], !text.isEmpty else {
+            return try await encryptionPage(visit, problem: visit.text("typeKeyAgain"), status: .badRequest)
+        }
         do {
-            try await visit.session().activate(pasted: visit.form["key"] ?? "")
+            try await visit.session().activate(pasted: text)
             return .redirect("\(visit.root)/settings/data-encryption?done=activatedDone")
         } catch let error as FieldsealError {
             return try await encryptionPage(visit, problem: error.message, status: .init(code: error.code.httpStatus))

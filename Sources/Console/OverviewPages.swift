@@ -114,7 +114,8 @@ extension Console {
             }
         } catch let error as FieldsealError where error.code != .privilegeDenied && error.code != .noResource {
             var values = try await accessValues(visit)
-            values["problem"] = error.message
+            let wasTyped = visit.form["password"]?.isEmpty == false
+            values["problem"] = error.message + (wasTyped ? " \(visit.text("typePasswordAgain"))" : "")
             return .page("access", values, status: .init(code: error.code.httpStatus))
         }
         return .redirect("\(visit.root)/access")

@@ -160,7 +160,7 @@ extension Console {
 
     private func formValues(
         _ visit: Visit, _ entity: EntityDefinition, record: Record?, isSet: Set<String>, typed: [String: String]?,
-        errors: [String: String] = [:]
+        errors: [String: String] = [:], kept: [String: String] = [:]
     ) -> [String: Any] {
         let path = record.map { $0.id.uuidString.lowercased() } ?? "new"
         let name = record.flatMap { record in entity.primaryName.flatMap { try? record.value(of: $0) } }
@@ -184,6 +184,11 @@ extension Console {
                 field["isSecret"] = true
                 field["isSet"] = isSet.contains(attribute.logicalName)
                 field["state"] = visit.text(isSet.contains(attribute.logicalName) ? "isSet" : "isNotSet")
+                if let sealed = kept[attribute.logicalName] {
+                    field["kept"] = sealed
+                    field["state"] = visit.text("isKept")
+                }
+                field["clears"] = typed?["\(attribute.logicalName)!clear"] != nil
                 return field
             }
             let raw: String =
@@ -224,14 +229,23 @@ extension Console {
         let session = try visit.session()
         let isNew = visit.parameter("id") == "new"
         let current = isNew ? nil : try await read(visit, entity)
-        let (members, errors) = members(visit, entity, isNew: isNew)
-        func again(_ errors: [String: String], problem: String?, _ status: HTTPResponse.Status) -> Reply {
+        let secrets = try KeptSecrets(
+            deployment.kek, organization: session.organization.id, entity: entity, record: current?.0.id, token: visit.token ?? "")
+        let (members, errors) = members(visit, entity, isNew: isNew, secrets)
+        func kept(_ errors: [String: String]) throws -> [String: String] {
+            let typed = members.filter { entity[$0.name]?.isEncrypted == true && errors[$0.name] == nil }
+            return try typed.reduce(into: [:]) { kept, member in
+                if let text = member.value.string { kept[member.name] = try secrets.sealed(text, for: member.name) }
+            }
+        }
+        func again(_ errors: [String: String], problem: String?, _ status: HTTPResponse.Status) throws -> Reply {
             var values = formValues(
-                visit, entity, record: current?.0, isSet: current?.1 ?? [], typed: visit.form, errors: errors)
+                visit, entity, record: current?.0, isSet: current?.1 ?? [], typed: visit.form, errors: errors,
+                kept: try kept(errors))
             values["problem"] = problem
             return .page("form", values, status: status)
         }
-        guard errors.isEmpty else { return again(errors, problem: nil, .badRequest) }
+        guard errors.isEmpty else { return try again(errors, problem: nil, .badRequest) }
         do {
             if isNew {
                 try await session.write(.create(entity, members))
@@ -242,7 +256,7 @@ extension Console {
             return .redirect("\(visit.root)/records/\(entity.entitySetName)?done=saved")
         } catch let error as FieldsealError where error.code == .concurrencyVersionMismatch {
             guard let (record, isSet) = try? await read(visit, entity) else { throw error }
-            var values = formValues(visit, entity, record: record, isSet: isSet, typed: visit.form)
+            var values = formValues(visit, entity, record: record, isSet: isSet, typed: visit.form, kept: try kept([:]))
             values["conflict"] = true
             values["changes"] = try fields(entity, for: .update).filter { !$0.isEncrypted }.compactMap {
                 attribute -> [String: Any]? in
@@ -260,24 +274,34 @@ extension Console {
         } catch let error as FieldsealError where error.code.httpStatus < 500 {
             // The message names the attribute; it stands at its field.
             let field = fields(entity, for: isNew ? .create : .update).first { error.message.contains($0.logicalName) }
-            return again(
+            return try again(
                 field.map { [$0.logicalName: error.message] } ?? [:], problem: field == nil ? error.message : nil,
                 .init(code: error.code.httpStatus))
         }
     }
 
-    /// The form's values as a client would send them: those that a person typed, and passwords only where he typed or cleared one.
-    private func members(_ visit: Visit, _ entity: EntityDefinition, isNew: Bool) -> ([JSONValue.Member], [String: String]) {
+    /// The form's values as a client would send them: those that a person typed, and passwords only where they typed or cleared one,
+    /// now or at an attempt that could not be saved.
+    private func members(_ visit: Visit, _ entity: EntityDefinition, isNew: Bool, _ secrets: KeptSecrets)
+        -> ([JSONValue.Member], [String: String])
+    {
         var members: [JSONValue.Member] = []
         var errors: [String: String] = [:]
         for attribute in fields(entity, for: isNew ? .create : .update) {
             guard let text = visit.form[attribute.logicalName] else { continue }
             let name = attribute.logicalName
             if attribute.isEncrypted {
+                let kept = visit.form[KeptSecrets.field(name)].flatMap { $0.isEmpty ? nil : $0 }
                 if visit.form["\(name)!clear"] != nil {
-                    members.append(.init(name, .null))
+                    if text.isEmpty { members.append(.init(name, .null)) } else { errors[name] = visit.text("typedAndCleared") }
                 } else if !text.isEmpty {
                     members.append(.init(name, .string(text)))
+                } else if let kept {
+                    if let text = secrets.opened(kept, for: name) {
+                        members.append(.init(name, .string(text)))
+                    } else {
+                        errors[name] = visit.text("typeAgain")
+                    }
                 }
                 continue
             }

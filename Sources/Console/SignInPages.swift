@@ -88,7 +88,9 @@ extension Console {
             let new = try await sessions.freshen(
                 token, password: visit.form["password"] ?? "", organization: organization, address: visit.address ?? "",
                 requestID: visit.requestID)
-            return .redirect("\(visit.root)/settings/data-encryption?done=freshDone", cookie: Visit.cookie(new))
+            return .redirect(
+                "\(visit.root)/settings/data-encryption?done=freshDone\(visit.form["typed"] == "1" ? "&typed=1" : "")",
+                cookie: Visit.cookie(new))
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
             return try await freshPage(visit, problem: error.message)
         }
@@ -119,7 +121,13 @@ extension Console {
             } catch let error as FieldsealError where error.code == .invalidArgument {
                 values["problem"] = error.message
             }
-        case "end": try await factor.end(for: signed)
+        case "end":
+            do {
+                try await factor.end(visit.form["code"] ?? "", for: signed)
+            } catch let error as FieldsealError where [.invalidArgument, .requestQuotaExceeded].contains(error.code) {
+                values["problem"] = error.message
+                values["isOn"] = true
+            }
         default: throw FieldsealError(.noResource, "There is nothing at this address.")
         }
         return .page("account", values, status: values["problem"] == nil ? .ok : .badRequest)
@@ -130,6 +138,7 @@ extension Console {
 
     private func freshPage(_ visit: Visit, problem: String? = nil) async throws -> Reply {
         var values: [String: Any] = ["title": visit.text("freshTitle")]
+        values["isTyped"] = visit.form["key"]?.isEmpty == false || visit.form["typed"] == "1"
         if let problem { values["problem"] = problem }
         values["issuers"] = try await issuers(visit, then: "settings/data-encryption", isFresh: true)
         return .page("fresh", values, status: .forbidden)

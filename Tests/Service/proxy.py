@@ -9,6 +9,9 @@ import threading
 
 # What a strike does to the connection or the program, before the statement reaches PostgreSQL or after it was answered.
 ACTIONS = ["kill before", "kill after", "terminate before", "terminate after", "cut before", "cut after"]
+# What loses the answer alone: the transaction that the statement ends is sent, and its outcome never comes back. "lose answer" waits
+# for PostgreSQL's commit; "cut sent" hangs up as soon as everything is on its way.
+LOSSES = ["lose answer", "cut sent"]
 # What PostgreSQL answers in the place of a statement: a deadlock, a serialization failure, a full disk.
 FAILURES = ["fail 40P01", "fail 40001", "fail 53100"]
 # Sent on a schedule of their own, so that a recorded run would not repeat them at the same place.
@@ -73,6 +76,8 @@ class Link:
         self.proxy, self.client, self.server = proxy, client, server
         self.prepared, self.backend = {}, None
         self.pending = None
+        # Transactions that were sent and not yet answered. PostgreSQL says that it is ready once before the first.
+        self.unanswered, self.losing = 1, None
 
     def start(self):
         threading.Thread(target=self._guard, args=(self._forward,), daemon=True).start()
@@ -110,11 +115,18 @@ class Link:
             if action and action.startswith("fail"):
                 self.server.sendall(self._failing(head[:1], action.split()[1]))
                 continue
-            if action and action.endswith("before"):
+            if action in LOSSES:
+                self.losing = (action, self.unanswered + 1)
+            elif action and action.endswith("before"):
                 self._strike(action)
             elif action:
                 self.pending = action
+            if head[:1] in (b"S", b"Q"):
+                self.unanswered += 1
             self.server.sendall(head + body)
+            if self.losing and self.losing[0] == "cut sent" and head[:1] in (b"S", b"Q"):
+                self._cut()
+                raise EOFError
 
     def _failing(self, kind, state):
         """A message that fails with the SQLSTATE, in the place of one that would not."""
@@ -148,6 +160,15 @@ class Link:
         while True:
             head = self._read(self.server, 5)
             body = self._read(self.server, struct.unpack(">I", head[1:])[0] - 4)
+            if head[:1] == b"Z":
+                self.unanswered -= 1
+                if self.losing:
+                    self.losing = (self.losing[0], self.losing[1] - 1)
+                    if self.losing[1] == 0:
+                        self._cut()
+                        raise EOFError
+            if self.losing:
+                continue
             if head[:1] == b"K":
                 self.backend = struct.unpack(">I", body[:4])[0]
             # A statement is answered when it is complete, or when a copy begins.

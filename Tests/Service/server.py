@@ -11,8 +11,9 @@ from service import PROGRAM
 
 
 class Server:
-    def __init__(self, cluster, settings="direct", program=PROGRAM):
-        self.cluster, self.program = cluster, program
+    def __init__(self, cluster, settings="direct", program=PROGRAM, ready=200, token=None):
+        """Starts one, and returns once `/readyz` answers with `ready`."""
+        self.cluster, self.program, self.ready = cluster, program, ready
         home = cluster.home
         if not (home / "server.pem").exists():
             subprocess.run(
@@ -32,7 +33,7 @@ class Server:
         self.client = json.loads(cluster.run(
             "client", "add", f"test-{self.port}", "--org", "contoso", "--role", "System Administrator", "--json").stdout)
         self.local = threading.local()
-        self.token = None
+        self.token = token
         self.start()
 
     def start(self):
@@ -41,18 +42,21 @@ class Server:
         deadline = time.monotonic() + 60
         while True:
             try:
-                if requests.get(f"{self.base}/readyz", verify=self.cluster.home / "server.pem", timeout=5).status_code == 200:
+                if requests.get(f"{self.base}/readyz", verify=self.cluster.home / "server.pem", timeout=5).status_code == self.ready:
                     break
             except requests.exceptions.RequestException:
                 pass
             assert self.process.poll() is None and time.monotonic() < deadline, "the service does not start"
             time.sleep(0.05)
         if not self.token:
-            response = requests.post(
-                f"{self.base}/contoso/oauth2/v2.0/token", verify=self.cluster.home / "server.pem", timeout=30,
-                data={"grant_type": "client_credentials", "client_id": self.client["clientId"],
-                      "client_secret": self.client["clientSecret"]})
-            self.token = response.json()["access_token"]
+            self.token = self.sign_in().json()["access_token"]
+
+    def sign_in(self):
+        """Asks for a token."""
+        return requests.post(
+            f"{self.base}/contoso/oauth2/v2.0/token", verify=self.cluster.home / "server.pem", timeout=30,
+            data={"grant_type": "client_credentials", "client_id": self.client["clientId"],
+                  "client_secret": self.client["clientSecret"]})
 
     def stop(self):
         self.process.terminate()

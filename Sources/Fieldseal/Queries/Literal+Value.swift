@@ -30,6 +30,9 @@ extension AttributeType {
     /// - Throws: ``FieldsealError`` `.queryDoesNotFit` saying what the attribute is compared with. It quotes no literal.
     func value(of literal: Literal, for attribute: AttributeDefinition) throws(FieldsealError) -> AttributeValue {
         if let value = value(of: literal) { return value }
+        if case .text(let text) = literal, text.utf8.contains(0) {
+            throw FieldsealError(.queryDoesNotFit, "\(attribute.logicalName) can't hold the character U+0000.")
+        }
         throw FieldsealError(.queryDoesNotFit, "\(attribute.logicalName) is compared with \(kind.expectation).")
     }
 

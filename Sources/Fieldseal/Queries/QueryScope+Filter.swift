@@ -28,6 +28,9 @@ extension QueryScope {
         case .like(let column, let pattern):
             let column = try resolve(column, &statement)
             guard column.attribute.type.isText else { throw Self.mismatch(column.attribute, "a pattern") }
+            guard !pattern.pattern.utf8.contains(0) else {
+                throw FieldsealError(.queryDoesNotFit, "\(column.attribute.logicalName) can't hold the character U+0000.")
+            }
             return "\(column.comparable) LIKE lower(\(statement.bind(.text(pattern.pattern))))"
         case .within(let column, let from, let to):
             let column = try resolve(column, &statement)

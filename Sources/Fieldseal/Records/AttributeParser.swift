@@ -17,7 +17,9 @@ struct AttributeParser {
         case (_, .null): return .null
         case (.string(let limit), .string(let text)), (.memo(let limit), .string(let text)):
             return .text(try text.checked(limit, attribute))
-        case (.entityName, .string(let text)): return .text(text)
+        case (.entityName, .string(let text)):
+            try text.checkCharacters(attribute)
+            return .text(text)
         case (.boolean, .bool(let flag)): return .bool(flag)
         case (.integer(let range), .integer(let number)):
             guard range.contains(number) else {
@@ -61,6 +63,8 @@ struct AttributeParser {
         case .null: return nil
         case .string(let text):
             try text.checkLength(limit, attribute)
+            // PostgreSQL's own decryption, which recovery relies on, could not give it back.
+            try text.checkCharacters(attribute)
             return text.isEmpty ? nil : text
         default: throw mismatch(json)
         }
@@ -74,10 +78,14 @@ struct AttributeParser {
 extension String {
     fileprivate func checked(_ limit: Int, _ attribute: AttributeDefinition) throws(FieldsealError) -> String {
         try checkLength(limit, attribute)
+        try checkCharacters(attribute)
+        return self
+    }
+
+    fileprivate func checkCharacters(_ attribute: AttributeDefinition) throws(FieldsealError) {
         guard !utf8.contains(0) else {
             throw FieldsealError(.invalidArgument, "\(attribute.logicalName) can't hold the character U+0000.")
         }
-        return self
     }
 
     fileprivate func checkLength(_ limit: Int, _ attribute: AttributeDefinition) throws(FieldsealError) {

@@ -45,6 +45,7 @@ extension RecordKey {
 
     private static func literal(_ text: String) -> Literal? {
         if text.count >= 2, text.hasPrefix("'"), text.hasSuffix("'") {
+            guard !text.utf8.contains(0) else { return nil }
             let inner = text.dropFirst().dropLast().replacing("''", with: "\u{0}")
             return inner.contains("'") ? nil : .text(String(inner.replacing("\u{0}", with: "'")))
         }

@@ -44,8 +44,33 @@ public struct SecondFactor: Sendable {
         return codes
     }
 
-    /// Turns one-time passwords off.
-    public func end(for signed: ConsoleSessions.Signed) async throws { try await store(nil, 0, [], for: signed, .secondFactorOff) }
+    /// Turns one-time passwords off, for a person who proves that they have them.
+    ///
+    /// - Parameter code: A one-time password of this moment, or a recovery code. It is used up.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong; `.requestQuotaExceeded` after too many.
+    public func end(_ code: String, for signed: ConsoleSessions.Signed) async throws {
+        let failures = FailedSignIns(
+            account: "code:\(signed.userID.text)", address: signed.session.caller.address ?? "", policy: deployment.policy)
+        let isRight = try await deployment.pool.withConnection { connection in
+            try failures.check(on: connection)
+            let rows = try connection.query(
+                "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1", [.uuid(signed.userID)])
+            guard let (user, _) = try rows.first.flatMap(ConsoleUsers.row),
+                try user.totp == nil || self.isRight(code, for: user, in: signed.session.organization, on: connection)
+            else {
+                try failures.count(on: connection)
+                return false
+            }
+            return true
+        }
+        guard isRight else {
+            throw FieldsealError(
+                .invalidArgument,
+                "The code is wrong, and one-time passwords stay on. Type the code that the authenticator shows now, or a recovery code."
+            )
+        }
+        try await store(nil, 0, [], for: signed, .secondFactorOff)
+    }
 
     /// Whether a person has them.
     public func isOn(for signed: ConsoleSessions.Signed) async throws -> Bool {

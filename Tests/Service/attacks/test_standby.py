@@ -1,0 +1,151 @@
+"""The service with a standby: named first, alone, and after a failover."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+import requests
+from cluster import SUPPORT, Cluster
+from server import Server
+
+
+class Standby:
+    """A streaming standby of a cluster."""
+
+    def __init__(self, cluster):
+        self.home = cluster.home / "standby"
+        subprocess.run(
+            ["bash", "-c", f"""
+             set -e; source {SUPPORT}; mkdir {self.home}; mkdir {self.home}/data; chmod 755 {self.home}; chmod 700 {self.home}/data
+             chown -R postgres {self.home} 2>/dev/null || true
+             as_database_user $postgres_binaries/pg_basebackup -d 'host={cluster.home} user=postgres' -D {self.home}/data -X stream -c fast -R
+             resume_postgres {self.home}"""],
+            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+        self.superuser = f"host={self.home} user=postgres dbname=fieldseal"
+
+    def promote(self):
+        import psycopg
+
+        with psycopg.connect(self.superuser, autocommit=True) as connection:
+            assert connection.execute("SELECT pg_promote()").fetchone() == (True,)
+
+    def stop(self):
+        import os
+
+        pid = int((self.home / "data" / "postmaster.pid").read_text().split("\n")[0])
+        os.kill(pid, signal.SIGINT)
+        wait_for(lambda: not Cluster.is_alive(pid))
+
+
+@pytest.fixture
+def cluster():
+    cluster = Cluster()
+    try:
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def standby(cluster):
+    standby = Standby(cluster)
+    try:
+        yield standby
+    finally:
+        standby.stop()
+
+
+def settings(cluster, name, hosts):
+    """A settings file whose database is these hosts."""
+    database = json.dumps(f"host={','.join(str(host) for host in hosts)} user=fieldseal_service dbname=fieldseal")
+    text = re.sub(r"^database: .*$", lambda _: f"database: {database}", (cluster.home / "direct.yaml").read_text(), flags=re.M)
+    (cluster.home / f"{name}.yaml").write_text(text)
+    return name
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def ready(server):
+    response = requests.get(f"{server.base}/readyz", verify=server.cluster.home / "server.pem", timeout=30)
+    return response.status_code, response.text
+
+
+def writes(server, name):
+    """Whether a create does its work; otherwise it must say that it did not, and when to try again."""
+    response = server.request("POST", "mailboxes", {"name": name, "password": "s3cret"})
+    if response.status_code == 204:
+        return True
+    assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0, response.text
+    return False
+
+
+def test_a_standby_named_first_is_passed_over_and_a_failover_is_survived(cluster, standby):
+    server = Server(cluster, settings(cluster, "both", [standby.home, cluster.home]))
+    try:
+        assert ready(server)[0] == 200 and writes(server, "before")
+        # The sweeper looks every 15 seconds at tables that a standby does not have.
+        assert server.process.poll() is None
+        cluster.sql("SELECT pg_switch_wal()")
+        import psycopg
+
+        with psycopg.connect(standby.superuser, autocommit=True) as connection:
+            wait_for(lambda: connection.execute("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'before'").fetchone() == (1,))
+        cluster.stop(signal.SIGQUIT)
+        # Nobody writes now; what is there can be read.
+        wait_for(lambda: ready(server)[0] == 503)
+        wait_for(lambda: server.request("GET", "mailboxes?$select=name").status_code == 200)
+        assert not writes(server, "between")
+        standby.promote()
+        wait_for(lambda: ready(server)[0] == 200)
+        wait_for(lambda: writes(server, "after"))
+        names = [row["name"] for row in server.request("GET", "mailboxes?$select=name").json()["value"]]
+        assert "before" in names and "after" in names and "between" not in names
+        assert server.process.poll() is None
+    finally:
+        server.stop()
+    assert server.process.returncode == 0
+
+
+def test_a_standby_alone_serves_reads_and_takes_writes_once_it_is_promoted(cluster, standby):
+    primary = Server(cluster)
+    assert writes(primary, "of the primary")
+    token = primary.token
+    primary.stop()
+    server = Server(cluster, settings(cluster, "alone", [standby.home]), ready=503, token=token)
+    try:
+        status, text = ready(server)
+        assert status == 503 and "read-only" in text
+        wait_for(lambda: "of the primary" in server.request("GET", "mailboxes?$select=name").text)
+        for _ in range(3):
+            assert not writes(server, "refused")
+        assert server.sign_in().status_code in (200, 503)
+        # One round of the sweeper and more, which ended the process once.
+        begun = time.monotonic()
+        wait_for(lambda: time.monotonic() > begun + 2 and server.request("GET", "mailboxes?$top=1").status_code == 200)
+        assert server.process.poll() is None
+        standby.promote()
+        wait_for(lambda: ready(server)[0] == 200)
+        wait_for(lambda: writes(server, "taken"))
+        assert server.sign_in().status_code == 200
+    finally:
+        server.stop()
+    assert server.process.returncode == 0
+
+
+def test_commands_on_a_standby_end_with_one_message(cluster, standby):
+    name = settings(cluster, "alone", [standby.home])
+    # Reading works.
+    assert json.loads(cluster.run("key", "status", "--json", settings=name).stdout)["state"] == "active"
+    for command in (["key", "change"], ["client", "add", "x", "--role", "Basic User"], ["key", "rehearse"], ["key", "show"]):
+        result = cluster.run(*command, settings=name, check=False)
+        assert result.returncode == 1, (command, result.stdout, result.stderr)
+        assert re.search("read-only|recovery", result.stderr), (command, result.stderr)
+    assert cluster.key_version() == 1
