@@ -13,7 +13,7 @@ public enum SecretMemory {
     }
 
     private struct Pool: @unchecked Sendable {
-        // Sendable: the pool is reached under its lock alone, and a block in it belongs to nobody.
+        // Sendable: the pool is reached under its lock alone, and a block in it has no owner.
         var blocks = [Blocks](repeating: Blocks(), count: 7)
         var isLocked = true
     }

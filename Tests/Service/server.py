@@ -11,8 +11,8 @@ from service import PROGRAM
 
 
 class Server:
-    def __init__(self, cluster, settings="direct", program=PROGRAM, ready=200, token=None):
-        """Starts one, and returns once `/readyz` answers with `ready`."""
+    def __init__(self, cluster, settings="direct", program=PROGRAM, ready=200, after=None):
+        """Starts one, and returns once `/readyz` answers with `ready`. It takes the place of the server `after`, with its token."""
         self.cluster, self.program, self.ready = cluster, program, ready
         home = cluster.home
         if not (home / "server.pem").exists():
@@ -22,7 +22,8 @@ class Server:
                  "-out", home / "server.pem"], check=True, capture_output=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+            # A token is good for its server's address.
+            self.port = after.port if after else probe.getsockname()[1]
         self.base = f"https://localhost:{self.port}"
         text = (home / f"{settings}.yaml").read_text() + json.dumps({
             "host": "127.0.0.1", "port": self.port, "certificateFile": str(home / "server.pem"),
@@ -30,10 +31,10 @@ class Server:
         self.settings = home / f"serve-{self.port}.yaml"
         self.settings.write_text(text)
         self.log = open(home / f"serve-{self.port}.log", "ab")
-        self.client = json.loads(cluster.run(
+        self.client = after.client if after else json.loads(cluster.run(
             "client", "add", f"test-{self.port}", "--org", "contoso", "--role", "System Administrator", "--json").stdout)
         self.local = threading.local()
-        self.token = token
+        self.token = after.token if after else None
         self.start()
 
     def start(self):

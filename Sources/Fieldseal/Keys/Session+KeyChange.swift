@@ -55,7 +55,7 @@ extension Session {
         return summary
     }
 
-    /// Records a failure, whatever failed, then rethrows it. A change that never began, since another one runs, is none.
+    /// Records a failure of any kind, then rethrows it. A change that never began, since another one runs, is none.
     private func recordingFailure<Value>(of kind: SecurityEvent.Kind, _ body: () async throws -> Value) async throws -> Value {
         do {
             return try await body()

@@ -231,7 +231,7 @@ private struct PreparedWrite: Sendable {
         let secrets = input.secrets.compactMapValues { $0 }
         let draft = RecordDraft(entity, id: id, input.values, secrets: input.secrets, origin: origin)
         var statements = [draft.statement(in: organization)]
-        if let key, !secrets.isEmpty { statements.append(try cellInsert(id, secrets, key)) }
+        if let key, !secrets.isEmpty { statements.append(try key.insert(secrets, of: entity, id, in: organization)) }
         if entity.logicalName == EntityDefinition.systemUser.logicalName {
             statements.append(draft.userSettings(in: organization).statement(in: organization))
         }
@@ -272,22 +272,6 @@ private struct PreparedWrite: Sendable {
             input.resolve(attribute, id)
         }
         return input
-    }
-
-    /// Seals the values, and writes them beside each other.
-    private func cellInsert(
-        _ id: UUID,
-        _ secrets: [String: String],
-        _ key: Session.CurrentKey
-    ) throws -> (sql: String, parameters: [PostgresParameter]) {
-        let names = secrets.keys.sorted()
-        let cells = try names.map { name in try secrets[name].map { try key.seal($0, entity, name, id, organization) } }
-        let sql = """
-            INSERT INTO \(organization.qualified(entity.cellTable))
-                (key_version, \(entity.idColumn), \(names.map(quoteIdentifier).joined(separator: ", ")))
-            VALUES ($1, $2, \(names.indices.map { "$\($0 + 3)" }.joined(separator: ", ")))
-            """
-        return (sql, [.int32(Int32(key.version)), .uuid(id)] + cells.map { .bytes($0) })
     }
 
     // MARK: Update

@@ -43,7 +43,7 @@ struct Config: AsyncParsableCommand {
                 let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
                 try await PoolerCheck.refuseTransactionPooling(settings.database)
                 try await KeyEncryptionKeyCheck.check(kek, on: pool)
-            } catch let error as PostgresError {
+            } catch let error as PostgresError where error.isConnectionLoss {
                 notes.append("the database can't be asked, so the key-encryption key was not compared with it: \(error)")
             } catch {
                 problems.append("\(error)")

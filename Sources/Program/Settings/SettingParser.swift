@@ -47,12 +47,13 @@ struct SettingParser {
     }
 
     func misfit(_ given: String) -> SettingsError {
-        if case .connection = setting.kind { return .misfit(setting, "something else", place) }
-        return .misfit(setting, given.count > 100 ? "\(given.prefix(100))…" : given, place)
+        var shown = given.count > 100 ? "\(given.prefix(100))…" : given
+        if case .connection = setting.kind { shown = "something else" }
+        return .misfit(key: setting.key, takes: setting.expectation, given: shown, place: place)
     }
 
     private func none() throws(SettingsError) -> Setting.Value {
-        guard [.none, .text("")].contains(setting.read(Settings.defaults)) else { throw misfit("nothing") }
+        guard [.none, .text(""), .list([])].contains(setting.read(Settings.defaults)) else { throw misfit("nothing") }
         return .none
     }
 

@@ -9,7 +9,7 @@ struct Settings: Sendable {
     var migrationDatabase = ""
     var connections = 16
     var kekFile = ""
-    /// Nil where nobody says that there is a copy.
+    /// Nil where there is no copy that the doctor should look at.
     var kekCopyFile: String?
     var baseURL = ""
     var httpsHost = "::"

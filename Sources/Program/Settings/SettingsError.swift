@@ -5,7 +5,7 @@ enum SettingsError: Error, CustomStringConvertible {
     case unknownKey(String, String, [String])
     case unknownVariable(String, nearest: String?)
     /// A value that its setting does not take, and where it is.
-    case misfit(Setting, String, String)
+    case misfit(key: String, takes: String, given: String, place: String)
     case required(String)
 
     var description: String {
@@ -21,8 +21,7 @@ enum SettingsError: Error, CustomStringConvertible {
         case .unknownVariable(let name, let nearest):
             "the environment has the unknown variable \(name)"
                 + (nearest.map { "; the nearest is \($0)" } ?? "") + ". Correct its name, or unset it"
-        case .misfit(let setting, let given, let place):
-            "\(setting.key) takes \(setting.expectation), not \(given) (\(place))"
+        case .misfit(let key, let expectation, let given, let place): "\(key) takes \(expectation), not \(given) (\(place))"
         case .required(let key): "the settings lack \(key)"
         }
     }

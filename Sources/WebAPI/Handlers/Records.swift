@@ -110,7 +110,7 @@ extension DataAPI {
         ]
         guard request.preferences.returnsRepresentation else { return APIAnswer.noContent(headers) }
         let outputs = named(query.query.outputs, entity, request.preferences)
-        // The record is saved whatever happens here: an error would say that it is not, and make the client save it again.
+        // The record is saved, also when reading it back fails: an error would say that it is not, and make the client save it again.
         guard let page = try? await session.retrieve(entity, .id(outcome.id), outputs, expanding: query.expansions) else {
             return APIAnswer.noContent(headers)
         }

@@ -40,9 +40,15 @@ def server(cluster):
         server.stop()
 
 
+def administer(cluster, statement):
+    """Runs a statement also where transactions are read-only unless they say otherwise."""
+    with psycopg.connect(cluster.superuser, autocommit=True, options="-c default_transaction_read_only=off") as admin:
+        admin.execute(statement)
+
+
 def renew(cluster):
     """Ends the service's sessions, so that the next have the role's settings of now."""
-    cluster.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
+    administer(cluster, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
 
 
 def with_setting(cluster, where, name, value):
@@ -132,7 +138,7 @@ def test_a_read_only_role_is_not_ready_and_is_well_again_by_itself(cluster, serv
             sign_in = server.sign_in()
             assert sign_in.status_code in (200, 503), sign_in.text
         finally:
-            cluster.sql(f"ALTER {how} RESET default_transaction_read_only")
+            administer(cluster, f"ALTER {how} RESET default_transaction_read_only")
         wait_for(lambda: server_get(server, "/readyz").status_code == 200)
         wait_for(lambda: server.request("POST", "mailboxes", {"name": "taken"}).status_code == 204)
         assert server.sign_in().status_code == 200 and server.token == token

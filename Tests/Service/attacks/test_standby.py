@@ -99,7 +99,7 @@ def test_a_standby_named_first_is_passed_over_and_a_failover_is_survived(cluster
         with psycopg.connect(standby.superuser, autocommit=True) as connection:
             wait_for(lambda: connection.execute("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'before'").fetchone() == (1,))
         cluster.stop(signal.SIGQUIT)
-        # Nobody writes now; what is there can be read.
+        # No server can write now; what is there can be read.
         wait_for(lambda: ready(server)[0] == 503)
         wait_for(lambda: server.request("GET", "mailboxes?$select=name").status_code == 200)
         assert not writes(server, "between")
@@ -117,9 +117,8 @@ def test_a_standby_named_first_is_passed_over_and_a_failover_is_survived(cluster
 def test_a_standby_alone_serves_reads_and_takes_writes_once_it_is_promoted(cluster, standby):
     primary = Server(cluster)
     assert writes(primary, "of the primary")
-    token = primary.token
     primary.stop()
-    server = Server(cluster, settings(cluster, "alone", [standby.home]), ready=503, token=token)
+    server = Server(cluster, settings(cluster, "alone", [standby.home]), ready=503, after=primary)
     try:
         status, text = ready(server)
         assert status == 503 and "read-only" in text

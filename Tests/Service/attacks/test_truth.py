@@ -108,7 +108,7 @@ def test_a_create_that_never_arrived_is_told_to_try_again(cluster, server):
 
 
 def test_a_create_of_an_id_that_was_there_before_is_not_taken_for_done(cluster, server):
-    """The record is somebody else's of an hour ago: finding it proves nothing."""
+    """The record is another client's of an hour ago: finding it proves nothing."""
     id = created(server, "of an hour ago")
     cluster.sql("UPDATE mailbox SET createdon = createdon - interval '1 hour' WHERE mailboxid = %s", [id])
     response = struck(
