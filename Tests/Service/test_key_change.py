@@ -445,7 +445,7 @@ def test_after_a_change_one_write_learns_of_it_and_the_next_ones_know(own_cluste
 
         def refused():
             log = (own_cluster.home / "postgres.log").read_text()
-            return len(re.findall(r"ERROR:.*(is retired|no partition of relation|_has_key_version)", log))
+            return len(re.findall(r"ERROR:.*(session is stale|is retired|no partition of relation|_has_key_version)", log))
 
         before = refused()
         for n in range(10):
