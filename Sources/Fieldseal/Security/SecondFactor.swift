@@ -50,17 +50,19 @@ public struct SecondFactor: Sendable {
     /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong; `.requestQuotaExceeded` after too many.
     public func end(_ code: String, for signed: ConsoleSessions.Signed) async throws {
         let failures = FailedSignIns(
-            account: "code:\(signed.userID.text)", address: signed.session.caller.address ?? "", policy: deployment.policy)
+            .known("code:\(signed.userID.text)"), from: signed.session.caller.address ?? "", policy: deployment.policy)
+        let wait = try await deployment.pool.withConnection { try failures.begin(on: $0) }
+        if wait > .zero { try await Task.sleep(for: wait) }
         let isRight = try await deployment.pool.withConnection { connection in
-            try failures.check(on: connection)
             let rows = try connection.query(
                 "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1", [.uuid(signed.userID)])
             guard let (user, _) = try rows.first.flatMap(ConsoleUsers.row),
                 try user.totp == nil || self.isRight(code, for: user, in: signed.session.organization, on: connection)
             else {
-                try failures.count(on: connection)
+                try failures.fail(on: connection)
                 return false
             }
+            try failures.succeed(on: connection)
             return true
         }
         guard isRight else {
