@@ -27,7 +27,8 @@ public struct Session: Sendable {
         requestID: String,
         assuming: Bool = false
     ) async throws -> Session {
-        let known = assuming ? deployment.sessions.entry(of: client, in: name) : nil
+        let cached = assuming ? deployment.sessions.entry(of: client, in: name) : nil
+        let known = cached.flatMap { deployment.isNewest($0.state) ? $0 : nil }
         let state: OrganizationState
         if let known {
             state = known.state

@@ -69,6 +69,12 @@ INSERT INTO attempt VALUES
     ($$DELETE FROM config.organization_key$$, 'FS006', false),
     ($$TRUNCATE config.organization_key$$, 'FS006', true),
     ($$UPDATE config.organization_key SET wrapped_data = wrapped_text$$, 'FS006', false),
+    -- The row that makes the key work is a key change's alone.
+    ($$UPDATE org_contoso.encryption SET key_version = 9$$, 'FS012', true),
+    ($$DELETE FROM org_contoso.encryption$$, 'FS012', true),
+    ($$TRUNCATE org_contoso.encryption$$, 'FS012', true),
+    ($$SELECT org_contoso.switch_generation(1, salt, iterations, key_check, fingerprint, rotation_id, organization_id) FROM org_contoso.encryption$$, 'FS001', false),
+    ($$SELECT org_contoso.drop_generation(2)$$, 'FS001', false),
     -- 7: what is recorded stays
     ($$UPDATE org_contoso.security_event SET actor = 'nobody'$$, 'FS007', true),
     ($$DELETE FROM org_contoso.security_event$$, 'FS007', true),

@@ -196,6 +196,15 @@ def test_rows_that_a_dba_wrote_are_not_honoured(trusting, provider):
     location, _ = begin(trusting, ada)
     back = ada.get(location, allow_redirects=False).headers["Location"]
     assert ada.get(back).status_code == 200
+    # A link of an earlier time that is put back is none.
+    [row] = trusting.sql("SELECT user_id, client_id, tag FROM config.oidc_link WHERE subject = 'ada'")
+    trusting.run("issuer", "link", "Canaille", "ada", "--user", "admin")
+    [mend] = trusting.sql("SELECT user_id, client_id, tag FROM config.oidc_link WHERE subject = 'ada'")
+    for link, status in ((row, 403), (mend, 200)):
+        trusting.sql("UPDATE config.oidc_link SET (user_id, client_id, tag) = (%s, %s, %s) WHERE subject = 'ada'", link)
+        location, _ = begin(trusting, ada)
+        assert ada.get(ada.get(location, allow_redirects=False).headers["Location"]).status_code == status
+    trusting.run("issuer", "link", "Canaille", "ada", "--user", "grace")
     trusting.run("user", "disable", "grace")
     location, _ = begin(trusting, ada)
     assert ada.get(ada.get(location, allow_redirects=False).headers["Location"]).status_code == 403

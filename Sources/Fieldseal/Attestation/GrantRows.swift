@@ -77,34 +77,50 @@ extension GrantRow {
             "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.organization_id = $1 ORDER BY lower(u.name)",
             [.uuid(organization.id)]
         ).compactMap { try ConsoleUsers.row($0) }
-        return try users.flatMap { user, tag -> [GrantRow] in
-            let fields = [
-                user.id.bytes, user.organizationID.bytes, Grant.field(user.name), user.systemUserID.bytes,
-                Grant.field(user.role.rawValue), user.salt, user.verifier, user.totp ?? [],
-            ]
-            let row = GrantRow(
+        let rows = users.map { user, tag in
+            GrantRow(
                 grant: user.grant, tag: tag, title: "person \(user.name)", isDisabled: user.disabledOn != nil,
-                key: [.uuid(user.id)], formerTag: ("console_user", fields))
-            return try [row] + codes(of: user, on: connection) + sessions(of: user, on: connection)
+                key: [.uuid(user.id)],
+                formerTag: (
+                    "console_user",
+                    [
+                        user.id.bytes, user.organizationID.bytes, Grant.field(user.name), user.systemUserID.bytes,
+                        Grant.field(user.role.rawValue), user.salt, user.verifier, user.totp ?? [],
+                    ]
+                ))
         }
+        let byID = Dictionary(users.map { ($0.row.id, $0.row) }) { first, _ in first }
+        return try rows + codes(of: byID, in: organization, on: connection) + sessions(of: byID, in: organization, on: connection)
     }
 
-    private static func codes(of user: ConsoleUsers.Row, on connection: isolated PostgresConnection) throws -> [GrantRow] {
+    private static func codes(
+        of users: [UUID: ConsoleUsers.Row], in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> [GrantRow] {
         try connection.query(
-            "SELECT hash, coalesce(tag, ''::bytea) FROM config.console_recovery_code WHERE user_id = $1", [.uuid(user.id)]
-        ).map { row in
-            let hash = try row.decode(0, as: PostgresBytes.self).bytes
+            """
+            SELECT c.user_id, c.hash, coalesce(c.tag, ''::bytea) FROM config.console_recovery_code AS c
+              JOIN config.console_user AS u USING (user_id) WHERE u.organization_id = $1
+            """, [.uuid(organization.id)]
+        ).compactMap { row in
+            guard let user = users[try row.decode(0)] else { return nil }
+            let hash = try row.decode(1, as: PostgresBytes.self).bytes
             return GrantRow(
-                grant: SecondFactor.grant(hash, of: user), tag: try row.decode(1, as: PostgresBytes.self).bytes,
+                grant: SecondFactor.grant(hash, of: user), tag: try row.decode(2, as: PostgresBytes.self).bytes,
                 title: "recovery code of \(user.name)", isDisabled: false, key: [.uuid(user.id), .bytes(hash)], formerTag: nil)
         }
     }
 
-    private static func sessions(of user: ConsoleUsers.Row, on connection: isolated PostgresConnection) throws -> [GrantRow] {
+    private static func sessions(
+        of users: [UUID: ConsoleUsers.Row], in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> [GrantRow] {
         try connection.query(
-            "SELECT token_hash, user_id, created_on, fresh_on, tag FROM config.console_session WHERE user_id = $1", [.uuid(user.id)]
-        ).map { row in
+            """
+            SELECT s.token_hash, s.user_id, s.created_on, s.fresh_on, s.tag FROM config.console_session AS s
+              JOIN config.console_user AS u USING (user_id) WHERE u.organization_id = $1
+            """, [.uuid(organization.id)]
+        ).compactMap { row in
             let (session, tag) = try ConsoleSessions.row(row)
+            guard let user = users[session.userID] else { return nil }
             return GrantRow(
                 grant: session.grant(of: user), tag: tag, title: "session of \(user.name)", isDisabled: false,
                 key: [.bytes(session.tokenHash)], formerTag: nil)

@@ -129,7 +129,8 @@ extension OrganizationRegistry {
         for row in try GrantRow.all(of: organization, on: connection) where row.grant.name.kind != .session {
             if try isOwn(row, in: former) {
                 if row.isDisabled { try grants.revoke(row.grant.name, under: kek) } else { try grants.set(row.grant, under: kek) }
-                if !row.isDisabled { honoured.append(row.title) }
+                let isNamed = [.client, .user, .issuer, .link].contains(row.grant.name.kind)
+                if isNamed, !row.isDisabled { honoured.append(row.title) }
             } else {
                 // Once revoked, a row stays revoked.
                 try grants.revoke(row.grant.name, under: kek)

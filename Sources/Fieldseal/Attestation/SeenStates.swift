@@ -40,6 +40,13 @@ extension SeenStates.Seen {
 }
 
 extension Deployment {
+    /// Whether this server has seen no newer revision than the one that a session once read: what was revoked since is not assumed
+    /// any more, also where SQL keeps the session's own check from failing.
+    func isNewest(_ state: OrganizationState) -> Bool {
+        guard let seen = seenStates.newest(of: state.organization.name)?.state, let attested = state.attested else { return false }
+        return (seen.organizationID, seen.revision) == (attested.organizationID, attested.revision)
+    }
+
     /// Remembers a state that was read outside of a transaction, and so is committed.
     func remember(_ state: OrganizationState) {
         guard let attested = state.attested, state.problem == nil else { return }

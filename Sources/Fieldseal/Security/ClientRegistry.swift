@@ -124,18 +124,22 @@ public struct ClientRegistry: Sendable {
         on connection: isolated PostgresConnection
     ) throws {
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-            let rows = try connection.query(
-                """
-                UPDATE config.api_client SET disabled_on = coalesce(disabled_on, now())
-                WHERE organization_id = $1 AND (name = $2 OR client_id::text = lower($2)) RETURNING client_id
-                """,
-                [.uuid(organization.id), .text(nameOrID)]
-            )
-            guard rows.count == 1, let id = try rows.first?.decode(0, as: UUID.self) else {
+            let named = try Self.rows(of: organization, on: connection).filter {
+                $0.row.name == nameOrID || $0.row.id.text == nameOrID.lowercased()
+            }
+            guard named.count == 1, let row = named.first?.row else {
                 throw FieldsealError(
                     .objectDoesNotExist, "\(organization.name) has no client \(nameOrID); see `fieldseal client list`.")
             }
-            try change.revoke(Self.name(id))
+            let disabledOn = row.disabledOn ?? change.now
+            let disabled = Self.grant(
+                row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: disabledOn)
+            // A row that was changed by SQL keeps its tag: it is not this service's.
+            let isOwn = try change.grants.honours(Self.grant(row, organization), tag: row.tag, under: deployment.kek)
+            _ = try connection.query(
+                "UPDATE config.api_client SET disabled_on = $2, tag = $3 WHERE client_id = $1",
+                [.uuid(row.id), .moment(disabledOn), .bytes(isOwn ? try disabled.tag(under: deployment.kek) : row.tag)])
+            try change.revoke(Self.name(row.id))
             try change.append(SecurityEvent(.clientDisabled, .succeeded, details: nameOrID), by: caller, on: connection)
         }
     }

@@ -67,22 +67,29 @@ public struct ConsoleSessions: Sendable {
     }
 
     /// Ends a session, or all of its person's.
-    public func signOut(_ token: String, everywhere: Bool) async throws {
+    public func signOut(_ token: String, everywhere: Bool, address: String?, requestID: String) async throws {
         try await deployment.pool.withConnection { connection in
             let hash = try Self.hash(token)
             let rows = try connection.query(
                 """
-                SELECT o.organization_id, o.name, s.user_id FROM config.console_session AS s JOIN config.console_user USING (user_id)
-                  JOIN config.organization AS o USING (organization_id) WHERE s.token_hash = $1
+                SELECT o.organization_id, o.name, u.user_id, u.name, u.systemuser_id, u.role FROM config.console_session AS s
+                  JOIN config.console_user AS u USING (user_id) JOIN config.organization AS o USING (organization_id)
+                 WHERE s.token_hash = $1
                 """, [.bytes(hash)])
             guard let row = rows.first else { return }
             let organization = Organization(id: try row.decode(0), name: try row.decode(1))
             let user: UUID = try row.decode(2)
+            let caller = Caller(
+                actor: "user:\(try row.decode(3, as: String.self))", clientID: nil, systemUserID: try row.decode(4),
+                role: Role(rawValue: try row.decode(5)) ?? .basicUser, address: address, requestID: requestID)
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 try Self.end("token_hash = $1", [.bytes(hash)], &change, on: connection)
                 if everywhere { try Self.end("user_id = $1", [.uuid(user)], &change, on: connection) }
                 // Also where SQL took the row away meanwhile.
                 try change.remove(Self.name(hash))
+                // An attested state from before the session ended shows by the event that it lacks.
+                try change.append(
+                    SecurityEvent(.signedOut, .succeeded, details: everywhere ? "everywhere" : nil), by: caller, on: connection)
             }
         }
     }

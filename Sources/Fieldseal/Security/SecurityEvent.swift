@@ -20,6 +20,7 @@ public struct SecurityEvent: Sendable {
         case organizationCloned = "organization cloned"
         case organizationUpgraded = "organization upgraded from plaintext"
         case signedIn = "signed in"
+        case signedOut = "signed out"
         case userAdded = "user added"
         case userDisabled = "user disabled"
         case userReset = "user reset"

@@ -1,0 +1,163 @@
+"""A deployment under attack: a server that runs all the time, a fresh one for a second look, and SQL as each role."""
+
+import base64
+import contextlib
+import copy
+import hmac
+import json
+import re
+import socket
+import time
+
+import psycopg
+import requests
+from cluster import Cluster
+from server import Server
+
+#: Whom an attacker connects as. None of them has the key-encryption key.
+SQL_ROLES = ["fieldseal_service", "fieldseal_owner", "postgres"]
+PASSWORD = "a long password of a person"
+
+
+class Place(Cluster):
+    def __init__(self):
+        super().__init__()
+        self.server = Server(self)
+
+    def remove(self):
+        self.server.stop()
+        super().remove()
+
+    # SQL
+
+    def sql_as(self, role, statement, parameters=None):
+        """One statement as the service's own login, as the owner, or as a superuser."""
+        user = "fieldseal_service" if role == "fieldseal_service" else "postgres"
+        with psycopg.connect(f"host={self.home} user={user} dbname=fieldseal", autocommit=True) as connection:
+            if role == "fieldseal_owner":
+                connection.execute("SET ROLE fieldseal_owner")
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else None
+
+    @contextlib.contextmanager
+    def put_back(self, table, condition="true"):
+        """Remembers rows; the function that it yields puts them back as they were, and leaves others alone."""
+        rows = self.sql(f"SELECT * FROM config.{table} WHERE {condition}")
+        [(key,)] = self.sql(
+            "SELECT array_agg(a.attname::text) FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) "
+            "WHERE i.indrelid = %s::regclass AND i.indisprimary", [f"config.{table}"])
+        names = [n for (n,) in self.sql(
+            "SELECT attname::text FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum", [f"config.{table}"])]
+
+        def restore(role="postgres"):
+            for row in rows:
+                sets = ", ".join(f"{n} = excluded.{n}" for n in names if n not in key) or f"{key[0]} = excluded.{key[0]}"
+                if table == "attested_state":
+                    # The service may change the row, and not insert it.
+                    values = dict(zip(names, row))
+                    assignments = ", ".join(f"{n} = %({n})s" for n in names if n != "organization_id")
+                    self.sql_as(role, f"UPDATE config.attested_state SET {assignments} WHERE organization_id = %(organization_id)s", values)
+                else:
+                    self.sql_as(role, f"INSERT INTO config.{table} VALUES ({', '.join(['%s'] * len(row))}) ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sets}", row)
+
+        yield restore
+
+    # What a client or a person can do
+
+    def add_client(self, name, role="System Administrator"):
+        return json.loads(self.run("client", "add", name, "--role", role, "--org", "contoso", "--json").stdout)
+
+    def token(self, client, server=None):
+        """The answer of the token endpoint."""
+        return requests.post(
+            f"{(server or self.server).base}/contoso/oauth2/v2.0/token", verify=self.home / "server.pem", timeout=30,
+            data={"grant_type": "client_credentials", "client_id": client["clientId"], "client_secret": client["clientSecret"]})
+
+    def get(self, path, token, server=None, method="GET", **options):
+        return requests.request(
+            method, f"{(server or self.server).base}/contoso/api/data/v9.2/{path}", verify=self.home / "server.pem", timeout=60,
+            headers={"Authorization": f"Bearer {token}"}, **options)
+
+    def add_user(self, name, role="System Administrator", password=PASSWORD):
+        self.run("user", "add", name, "--role", role, "--org", "contoso", stdin=f"{password}\n")
+
+    def visit(self, name, password=PASSWORD, code="", server=None):
+        """A person at the console: signed in, or not."""
+        return Visitor(self, server or self.server, name, password, code)
+
+    @contextlib.contextmanager
+    def fresh_server(self):
+        """Another server, which has seen nothing yet."""
+        server = copy.copy(self.server)
+        server.log = open(self.home / "fresh.log", "ab")
+        text = self.server.settings.read_text()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        # The same base URL, so that tokens and cookies are good for both.
+        server.settings = self.home / f"fresh-{port}.yaml"
+        server.settings.write_text(text.replace(f'"port": {self.server.port}', f'"port": {port}'))
+        server.base = f"https://localhost:{port}"
+        server.port = port
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+    #: Whether checks look at a fresh server too: servers don't know as whom SQL wrote, so once for each attack is enough.
+    looks_twice = True
+
+    def everywhere(self, check):
+        """Runs a check with the server that runs all the time, and with a fresh one."""
+        check(self.server)
+        if self.looks_twice:
+            with self.fresh_server() as server:
+                check(server)
+
+    # What an administrator sees
+
+    def doctor(self):
+        result = self.run("doctor", "--json", check=False)
+        return {f["code"]: f["message"] for f in json.loads(result.stdout)["findings"]}
+
+    def is_refused(self, server, token):
+        """Whether the organization is refused by name, with the way out of it."""
+        answer = self.get("mailboxes", token, server)
+        return answer.status_code == 403 and "contoso is refused" in answer.text and "fieldseal org attach contoso" in answer.text
+
+
+class Visitor(requests.Session):
+    def __init__(self, place, server, name, password, code):
+        super().__init__()
+        self.place, self.trust_env, self.verify = place, False, str(place.home / "server.pem")
+        self.headers.update({"Origin": place.server.base, "Accept-Language": "en", "Host": place.server.base.removeprefix("https://")})
+        self.answer = self.post(
+            f"{server.base}/contoso/sign-in", {"name": name, "password": password, "code": code}, allow_redirects=False)
+        cookie = re.match(r"__Host-fieldseal=([\w-]{43});", self.answer.headers.get("Set-Cookie", ""))
+        self.cookies.clear()
+        self.secret = cookie and cookie[1]
+
+    @property
+    def is_in(self):
+        return self.answer.status_code == 303 and self.secret is not None
+
+    def page(self, path="overview", server=None, token=None, **form):
+        headers = {"Cookie": f"__Host-fieldseal={token or self.secret}"}
+        url = f"{(server or self.place.server).base}/contoso/{path}"
+        if form:
+            return self.post(url, form, headers=headers, allow_redirects=False)
+        return self.get(url, headers=headers, allow_redirects=False)
+
+    def csrf(self, server=None):
+        return re.search(r'name="csrf" value="(\w+)"', self.page(server=server).text)[1]
+
+    def key(self, server=None, csrf=None):
+        """The answer to "Show the key"."""
+        return self.page("settings/data-encryption/key", server, csrf=csrf or self.csrf(server))
+
+
+def one_time_password(secret, step=0):
+    digest = hmac.new(base64.b32decode(secret), (int(time.time()) // 30 + step).to_bytes(8, "big"), "sha1").digest()
+    offset = digest[19] & 15
+    return f"{(int.from_bytes(digest[offset:offset + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06}"
