@@ -66,16 +66,7 @@ public final class KeyEncryptionKey: Sendable {
     ///   - label: What kind of row it is; each label has its own subkey.
     ///   - fields: What the row grants, to whom, where.
     public func tag(label: String, over fields: [[UInt8]]) throws -> [UInt8] {
-        let message = fields.flatMap { field in
-            withUnsafeBytes(of: UInt64(field.count).bigEndian) { Array($0) } + field
-        }
-        let subkey = try bytes.withBytes { kek throws(any Error) in
-            try Array("fieldseal tag \(label)".utf8).withUnsafeBytes { try hmacSHA512(key: kek, $0) }
-        }
-        let mac = try subkey.withUnsafeBytes { subkey in
-            try message.withUnsafeBytes { try hmacSHA512(key: subkey, $0) }
-        }
-        return Array(mac.prefix(AuthenticatedCipher.tagLength))
+        try CellCrypto.tag(key: bytes, label: label, over: fields)
     }
 
     private func seal(_ secret: UnsafeRawBufferPointer, at address: CellAddress, keyVersion: UInt32) throws -> Cell {

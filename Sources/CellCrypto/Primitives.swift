@@ -62,6 +62,21 @@ func hmacSHA512(key: UnsafeRawBufferPointer, _ message: UnsafeRawBufferPointer) 
     return output
 }
 
+/// HMAC-SHA-512 over length-prefixed fields under a subkey of a key, cut to 32 bytes; each label has its own subkey.
+func tag(key: SecretBytes, label: String, over fields: [[UInt8]]) throws -> [UInt8] {
+    let message = fields.flatMap { field in
+        withUnsafeBytes(of: UInt64(field.count).bigEndian) { Array($0) } + field
+    }
+    var subkey = try key.withBytes { key throws(any Error) in
+        try Array("fieldseal tag \(label)".utf8).withUnsafeBytes { try hmacSHA512(key: key, $0) }
+    }
+    defer { subkey.withUnsafeMutableBytes { secureWipe($0) } }
+    let mac = try subkey.withUnsafeBytes { subkey in
+        try message.withUnsafeBytes { try hmacSHA512(key: subkey, $0) }
+    }
+    return Array(mac.prefix(AuthenticatedCipher.tagLength))
+}
+
 /// SHA-256 over a label and a secret, cut to its first 8 bytes, as 16 hex digits: a name that gives nothing away.
 func shortDigest(label: String, of secret: SecretBytes) throws(CryptoLibraryError) -> String {
     let message = SecretBytes(count: label.utf8.count + secret.count) { buffer in
