@@ -11,7 +11,8 @@ struct Program: AsyncParsableCommand {
             Commands work on the deployment that a settings file names: --settings, else FIELDSEAL_SETTINGS, else \
             fieldseal.yaml in FIELDSEAL_HOME or ./.fieldseal, else /etc/fieldseal/fieldseal.yaml.
 
-            Exit codes: 0 done; 1 failed, or something was found; 64 the command line is wrong.
+            Exit codes: 0 done; 1 failed, or something was found; 2 the doctor found an error; 3 the database can't be reached \
+            (doctor, verify, events verify, migrate); 64 the command line is wrong.
             """,
         version: "0.1.0",
         subcommands: [
