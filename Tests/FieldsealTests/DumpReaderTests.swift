@@ -10,7 +10,7 @@ import Testing
 @Suite("The reader of exports")
 struct DumpReaderTests {
     private static let environment = ProcessInfo.processInfo.environment
-    private static let cases = environment["FIELDSEAL_FUZZ_CASES"].flatMap(Int.init) ?? 20_000
+    private static let cases = environment["FIELDSEAL_FUZZ_CASES"].flatMap(Int.init) ?? 4_000
     private static let seed = environment["FIELDSEAL_FUZZ_SEED"].flatMap(UInt64.init) ?? 20_261_126
 
     private static let text = """

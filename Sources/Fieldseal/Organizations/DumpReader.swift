@@ -129,14 +129,17 @@ final class DumpReader {
     private func nextLine() throws -> String? {
         var searched = start
         while true {
-            if let newline = buffer[searched..<end].firstIndex(of: UInt8(ascii: "\n")) {
+            let newline = buffer[searched..<end].firstIndex(of: UInt8(ascii: "\n"))
+            guard (newline ?? end) - start <= Self.lineLimit else {
+                throw Self.refusal("it has a line of more than \(Self.lineLimit) bytes.")
+            }
+            if let newline {
                 defer { start = newline + 1 }
                 guard let line = String(validating: buffer[start..<newline], as: UTF8.self) else {
                     throw Self.refusal("it is not in UTF-8.")
                 }
                 return line
             }
-            guard end - start <= Self.lineLimit else { throw Self.refusal("it has a line of more than \(Self.lineLimit) bytes.") }
             let searchedBytes = end - start
             if try !fill() {
                 guard start == end else { throw Self.cutOff }
