@@ -9,11 +9,20 @@ SET fieldseal.maintenance = 'on';
 
 DO $$
 BEGIN
+    IF current_setting('server_encoding') <> 'UTF8' THEN
+        RAISE EXCEPTION 'the database''s encoding is %, and Fieldseal needs UTF8', current_setting('server_encoding')
+            USING HINT = 'Make the database with ENCODING ''UTF8'' and TEMPLATE template0.';
+    END IF;
+END
+$$;
+
+DO $$
+BEGIN
     -- Owns every object; nobody logs in as it. Grant it to the role that migrates, which uses SET ROLE.
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'fieldseal_owner') THEN
         CREATE ROLE fieldseal_owner NOLOGIN;
     END IF;
-    -- What the server connects as. It owns nothing. Give it a password or a certificate: ALTER ROLE … PASSWORD.
+    -- What the server connects as. It owns nothing. Give it a password or a certificate: ALTER ROLE ... PASSWORD.
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'fieldseal_service') THEN
         CREATE ROLE fieldseal_service LOGIN NOINHERIT;
     END IF;

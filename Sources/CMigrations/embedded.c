@@ -29,6 +29,24 @@ static const unsigned char config_0006[] = {
 static const unsigned char config_0007[] = {
 #embed "../../migrations/config/0007_console.sql"
 };
+static const unsigned char config_0007_down[] = {
+#embed "../../migrations/config/0007_console.down.sql"
+};
+static const unsigned char config_0008[] = {
+#embed "../../migrations/config/0008_issuers.sql"
+};
+static const unsigned char config_0008_down[] = {
+#embed "../../migrations/config/0008_issuers.down.sql"
+};
+static const unsigned char config_0009[] = {
+#embed "../../migrations/config/0009_attested_state.sql"
+};
+static const unsigned char config_0010[] = {
+#embed "../../migrations/config/0010_limits.sql"
+};
+static const unsigned char config_0010_down[] = {
+#embed "../../migrations/config/0010_limits.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -44,32 +62,14 @@ static const unsigned char org_0004[] = {
 static const unsigned char org_0005[] = {
 #embed "../../migrations/org/0005_audit.sql"
 };
+static const unsigned char org_0005_down[] = {
+#embed "../../migrations/org/0005_audit.down.sql"
+};
 static const unsigned char org_0006[] = {
 #embed "../../migrations/org/0006_email.sql"
 };
 static const unsigned char org_0006_down[] = {
 #embed "../../migrations/org/0006_email.down.sql"
-};
-static const unsigned char config_0009[] = {
-#embed "../../migrations/config/0009_attested_state.sql"
-};
-static const unsigned char org_0008[] = {
-#embed "../../migrations/org/0008_key_goes_forward.sql"
-};
-static const unsigned char org_0008_down[] = {
-#embed "../../migrations/org/0008_key_goes_forward.down.sql"
-};
-static const unsigned char config_0008[] = {
-#embed "../../migrations/config/0008_issuers.sql"
-};
-static const unsigned char config_0008_down[] = {
-#embed "../../migrations/config/0008_issuers.down.sql"
-};
-static const unsigned char config_0007_down[] = {
-#embed "../../migrations/config/0007_console.down.sql"
-};
-static const unsigned char org_0005_down[] = {
-#embed "../../migrations/org/0005_audit.down.sql"
 };
 static const unsigned char org_0007[] = {
 #embed "../../migrations/org/0007_email_settings.sql"
@@ -77,11 +77,17 @@ static const unsigned char org_0007[] = {
 static const unsigned char org_0007_down[] = {
 #embed "../../migrations/org/0007_email_settings.down.sql"
 };
-static const unsigned char config_0010[] = {
-#embed "../../migrations/config/0010_limits.sql"
+static const unsigned char org_0008[] = {
+#embed "../../migrations/org/0008_key_goes_forward.sql"
 };
-static const unsigned char config_0010_down[] = {
-#embed "../../migrations/config/0010_limits.down.sql"
+static const unsigned char org_0008_down[] = {
+#embed "../../migrations/org/0008_key_goes_forward.down.sql"
+};
+static const unsigned char org_0011[] = {
+#embed "../../migrations/org/0011_generation_places.sql"
+};
+static const unsigned char org_0011_down[] = {
+#embed "../../migrations/org/0011_generation_places.down.sql"
 };
 
 static const struct embedded_file files[] = {
@@ -112,6 +118,8 @@ static const struct embedded_file files[] = {
     {"org/0007_email_settings.down.sql", org_0007_down, sizeof org_0007_down},
     {"org/0008_key_goes_forward.sql", org_0008, sizeof org_0008},
     {"org/0008_key_goes_forward.down.sql", org_0008_down, sizeof org_0008_down},
+    {"org/0011_generation_places.sql", org_0011, sizeof org_0011},
+    {"org/0011_generation_places.down.sql", org_0011_down, sizeof org_0011_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

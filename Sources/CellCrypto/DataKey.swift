@@ -30,6 +30,14 @@ public final class DataKey: Sendable {
     /// A cipher for one thread's exclusive use, such as a worker of a key change.
     public func makeCipher() throws(CryptoLibraryError) -> CellCipher { try CellCipher(key: bytes) }
 
+    /// A tag over fields, which only a holder of the key can make or check. Fields are length-prefixed, so that no two lists share
+    /// an encoding.
+    ///
+    /// - Parameter label: What is tagged; each label has its own subkey.
+    public func tag(label: String, over fields: [[UInt8]]) throws -> [UInt8] {
+        try CellCrypto.tag(under: tagSubkey(of: bytes, label: label), over: fields)
+    }
+
     /// Lends the key's bytes, for wrapping them.
     func withBytes<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result

@@ -69,26 +69,12 @@ public final class KeyEncryptionKey: Sendable {
     ///   - label: What kind of row it is; each label has its own subkey.
     ///   - fields: What the row grants, to whom, where.
     public func tag(label: String, over fields: [[UInt8]]) throws -> [UInt8] {
-        let message = fields.flatMap { field in
-            withUnsafeBytes(of: UInt64(field.count).bigEndian) { Array($0) } + field
-        }
-        let mac = try subkey(label).withBytes { subkey throws(any Error) in
-            try message.withUnsafeBytes { try hmacSHA512(key: subkey, $0) }
-        }
-        return Array(mac.prefix(AuthenticatedCipher.tagLength))
+        try CellCrypto.tag(under: subkey(label), over: fields)
     }
 
     private func subkey(_ label: String) throws -> SecretBytes {
         if let known = subkeys.withLock({ $0[label] }) { return known }
-        let subkey = try bytes.withBytes { kek throws(any Error) in
-            try Array("fieldseal tag \(label)".utf8).withUnsafeBytes { label in
-                var mac = try hmacSHA512(key: kek, label)
-                return mac.withUnsafeMutableBytes { mac in
-                    defer { secureWipe(mac) }
-                    return SecretBytes(copying: UnsafeRawBufferPointer(mac))
-                }
-            }
-        }
+        let subkey = try tagSubkey(of: bytes, label: label)
         subkeys.withLock { $0[label] = subkey }
         return subkey
     }

@@ -62,6 +62,30 @@ func hmacSHA512(key: UnsafeRawBufferPointer, _ message: UnsafeRawBufferPointer) 
     return output
 }
 
+/// The subkey under which rows of one kind are tagged: HMAC-SHA-512 of the label.
+func tagSubkey(of key: SecretBytes, label: String) throws -> SecretBytes {
+    try key.withBytes { key throws(any Error) in
+        try Array("fieldseal tag \(label)".utf8).withUnsafeBytes { label in
+            var mac = try hmacSHA512(key: key, label)
+            return mac.withUnsafeMutableBytes { mac in
+                defer { secureWipe(mac) }
+                return SecretBytes(copying: UnsafeRawBufferPointer(mac))
+            }
+        }
+    }
+}
+
+/// HMAC-SHA-512 over length-prefixed fields, cut to 32 bytes.
+func tag(under subkey: SecretBytes, over fields: [[UInt8]]) throws -> [UInt8] {
+    let message = fields.flatMap { field in
+        withUnsafeBytes(of: UInt64(field.count).bigEndian) { Array($0) } + field
+    }
+    let mac = try subkey.withBytes { subkey throws(any Error) in
+        try message.withUnsafeBytes { try hmacSHA512(key: subkey, $0) }
+    }
+    return Array(mac.prefix(AuthenticatedCipher.tagLength))
+}
+
 /// SHA-256 over a label and a secret, cut to its first 8 bytes, as 16 hex digits: a name that gives nothing away.
 func shortDigest(label: String, of secret: SecretBytes) throws(CryptoLibraryError) -> String {
     let message = SecretBytes(count: label.utf8.count + secret.count) { buffer in

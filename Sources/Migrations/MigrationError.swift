@@ -14,6 +14,12 @@ public enum MigrationError: Error, Sendable, CustomStringConvertible {
     case needsKeyEncryptionKey(name: String)
     /// No target has this name.
     case unknownTarget(String)
+    /// An organization's schema, or its ledger, is not there.
+    case schemaMissing(target: String)
+    /// The schema's own ledger is another than `config`'s.
+    case ledgersDiffer(target: String, schema: [String])
+    /// The database's encoding is not UTF8.
+    case encoding(String)
     /// A migration's SQL failed; it was rolled back.
     case failed(target: String, name: String, reason: String)
 
@@ -34,6 +40,12 @@ public enum MigrationError: Error, Sendable, CustomStringConvertible {
             "config: migration \(name) attests every organization with the key-encryption key, which could not be read; check kekFile "
                 + "in the settings"
         case .unknownTarget(let name): "there is no organization \(name); `fieldseal migrate status` lists what there is"
+        case .schemaMissing(let target):
+            "\(target): its schema, or the table migration in it, is not there; restore it from a backup"
+        case .ledgersDiffer(let target, let schema):
+            "\(target): its schema is at \(schema.last ?? "no migration"), and config says something else; restore the one that is wrong"
+        case .encoding(let encoding):
+            "the database's encoding is \(encoding), and Fieldseal needs UTF8; make the database with ENCODING 'UTF8' and TEMPLATE template0"
         case .failed(let target, let name, let reason):
             "\(target): migration \(name) failed and was rolled back: \(reason)"
         }

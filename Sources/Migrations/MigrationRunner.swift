@@ -30,7 +30,15 @@ public struct MigrationRunner: Sendable {
     }
 
     /// Applies `migrations/bootstrap.sql`; the connected role must be a superuser.
+    ///
+    /// - Throws: ``MigrationError`` `.encoding` for a database that is not in UTF8.
     public func bootstrap() async throws { try await apply(MigrationCatalog.bootstrap) }
+
+    /// Whether the database's locale knows upper and lower case beyond ASCII, without which names are not found regardless of case.
+    public func knowsCase() async throws -> Bool {
+        let connection = try await PostgresConnection.connect(conninfo)
+        return try await connection.run { try $0.query("SELECT lower(U&'\\00C4\\0416') = U&'\\00E4\\0436'")[0].decode(0) }
+    }
 
     /// Applies `migrations/recovery.sql`; the connected role must be a superuser.
     public func recovery() async throws { try await apply(MigrationCatalog.recovery) }
@@ -38,6 +46,8 @@ public struct MigrationRunner: Sendable {
     private func apply(_ file: String) async throws {
         let connection = try await PostgresConnection.connect(conninfo)
         try await connection.run { connection in
+            let encoding: String = try connection.query("SELECT current_setting('server_encoding')")[0].decode(0)
+            guard encoding == "UTF8" else { throw MigrationError.encoding(encoding) }
             try connection.transaction { try connection.execute(file) }
         }
     }
@@ -99,7 +109,17 @@ public struct MigrationRunner: Sendable {
                 guard known else { return [Self.status(.config, applied: [])] }
                 let targets = [.config] + (try Self.organizations(on: connection, named: organization))
                 let applied = try Self.ledgers(on: connection)
-                return targets.map { Self.status($0, applied: applied[$0.organizationID] ?? []) }
+                let own = try Self.ownLedgers(of: targets, on: connection)
+                return targets.map { target in
+                    let status = Self.status(target, applied: applied[target.organizationID] ?? [])
+                    guard let own = own["\(target)"], status.problem == nil, own != status.applied.map(\.name) else {
+                        return status
+                    }
+                    let problem =
+                        own == nil
+                        ? MigrationError.schemaMissing(target: "\(target)") : .ledgersDiffer(target: "\(target)", schema: own ?? [])
+                    return MigrationStatus(target: target, applied: status.applied, pending: status.pending, problem: problem)
+                }
             }
         }
     }
@@ -175,9 +195,15 @@ public struct MigrationRunner: Sendable {
         return []
     }
 
-    /// Applies all of an organization's migrations inside the caller's transaction, for a schema that is made with it.
-    public static func applyAll(to target: MigrationTarget, on connection: isolated PostgresConnection) throws {
-        for migration in MigrationCatalog.migrations(target.scope) {
+    /// Applies all of a target's migrations inside the caller's transaction, for a schema that is made with it.
+    ///
+    /// - Parameter last: The newest one to apply; nil for all.
+    public static func applyAll(
+        to target: MigrationTarget,
+        through last: String? = nil,
+        on connection: isolated PostgresConnection
+    ) throws {
+        for migration in MigrationCatalog.migrations(target.scope) where last.map({ migration.name <= $0 }) ?? true {
             _ = try apply(migration, to: target, on: connection)
         }
     }
@@ -322,6 +348,22 @@ public struct MigrationRunner: Sendable {
             WHERE scope = 'config' OR organization_id IS NOT NULL ORDER BY name
             """)
         return try rows.reduce(into: [:]) { try $0[$1.decodeIfPresent(5, as: UUID.self), default: []].append(AppliedMigration($1)) }
+    }
+
+    /// What organizations' own ledgers say, by the targets' names; nil for one that is not there.
+    private static func ownLedgers(
+        of targets: [MigrationTarget],
+        on connection: isolated PostgresConnection
+    ) throws -> [String: [String]?] {
+        try targets.reduce(into: [:]) { ledgers, target in
+            guard case .organization(_, _, let schema) = target else { return }
+            let table = "\(quoteIdentifier(schema)).migration"
+            let isThere = try connection.query("SELECT to_regclass($1) IS NOT NULL", [.text(table)])[0].decode(0, as: Bool.self)
+            let names =
+                isThere
+                ? try connection.query("SELECT name FROM \(table) ORDER BY name").map { try $0.decode(0, as: String.self) } : nil
+            ledgers.updateValue(names, forKey: "\(target)")
+        }
     }
 
     private static func status(_ target: MigrationTarget, applied: [AppliedMigration]) -> MigrationStatus {

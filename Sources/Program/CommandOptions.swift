@@ -35,6 +35,31 @@ struct CommandOptions: ParsableArguments {
         return (Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy), settings)
     }
 
+    /// Runs what needs the database, and says in one way that it is away.
+    ///
+    /// - Throws: `ExitCode` 3 when the database can't be reached.
+    func reachingDatabase(_ body: () async throws -> Void) async throws {
+        do {
+            try await body()
+        } catch let error as PostgresError where error.isConnectionLoss {
+            let words = "The database can't be reached: \(error)"
+            if json {
+                report(["error": .string(words)], words)
+            } else {
+                FileHandle.standardError.write(Data("fieldseal: \(words)\n".utf8))
+            }
+            throw ExitCode(3)
+        }
+    }
+
+    /// What went wrong with one of several organizations.
+    ///
+    /// - Throws: The error itself when the database can't be reached, which is about all of them.
+    func words(for error: any Error) throws -> String {
+        if let error = error as? PostgresError, error.isConnectionLoss { throw error }
+        return (error as? FieldsealError)?.message ?? "\(error)"
+    }
+
     /// Prints the JSON, or the text for people.
     func report(_ json: JSONValue, _ text: String) {
         print(self.json ? String(decoding: json.utf8, as: UTF8.self) : text)

@@ -1,62 +1,69 @@
+import Fieldseal
 import Foundation
 import PostgresClient
 import Subprocess
 import SystemPackage
 
-/// PostgreSQL's own programs, run on a database without a secret in an argument or in the environment.
+/// PostgreSQL's own programs, run without a secret in an argument or in the environment, and without a shell.
 struct PostgresTools: Sendable {
     private let folder: String
 
+    /// - Parameter version: The server's major version. Its own client programs are preferred: what they write, an equally old
+    ///   server reads. Nil for the newest, which reads what any wrote.
     /// - Throws: ``ToolError`` when there is no installation of PostgreSQL's client programs.
-    init() throws {
-        guard let folder = Self.folder(with: "pg_restore") else {
-            throw ToolError("pg_dump, pg_restore and psql are missing: install postgresql-client")
+    init(version: Int? = nil) throws {
+        guard let folder = Self.folders(with: "pg_restore", version: version).first else {
+            throw ToolError("pg_dump and pg_restore are missing: install postgresql-client")
         }
         self.folder = folder
     }
 
     /// The folder of the newest installation that has a program: Debian's, else the first on the path.
-    static func folder(with program: String) -> String? {
+    static func folder(with program: String) -> String? { folders(with: program, version: nil).first }
+
+    private static func folders(with program: String, version: Int?) -> [String] {
         let debian = "/usr/lib/postgresql"
-        let versions = ((try? FileManager.default.contentsOfDirectory(atPath: debian)) ?? []).compactMap(Int.init)
+        let versions = ((try? FileManager.default.contentsOfDirectory(atPath: debian)) ?? []).compactMap(Int.init).sorted(by: >)
+        let preferred = versions.filter { $0 == version } + versions.filter { $0 != version }
         let path = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
-        let folders = versions.sorted(by: >).map { "\(debian)/\($0)/bin" } + path
-        return folders.first { FileManager.default.isExecutableFile(atPath: "\($0)/\(program)") }
+        let folders = preferred.map { "\(debian)/\($0)/bin" } + path
+        return folders.filter { FileManager.default.isExecutableFile(atPath: "\($0)/\(program)") }
     }
 
     /// Dumps an organization's schema and `cell` into a file, as they are in a snapshot.
-    func dump(schema: String, snapshot: String, to file: String, conninfo: String) async throws {
-        try await run(
-            #"exec "$0/pg_dump" --format=custom --compress=1 --role=fieldseal_owner --snapshot="$1" --schema="$2" --schema=cell "#
-                + #"--exclude-table-data="$2.cell_change" --file="$3""#,
-            [snapshot, schema, file], conninfo: conninfo)
-    }
-
-    /// Restores a schema of a dump between two scripts. What stands after it runs only when all of the dump was read.
-    func restore(schema: String, from file: String, before: String, after: String, conninfo: String) async throws {
-        try await run(
-            #"{ printf %s "$1" && "$0/pg_restore" --no-owner --schema="$3" --file=- "$4" && printf %s "$2"; } "#
-                + #"| "$0/psql" --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --output=/dev/null --file=-"#,
-            [before, after, schema, file], conninfo: conninfo)
-    }
-
-    /// Runs a line of shell with the folder of the programs as `$0`.
-    private func run(_ line: String, _ arguments: [String], conninfo: String) async throws {
+    func dump(schema: String, snapshot: String, to file: ExportFile, conninfo: String) async throws {
         let service = try ServiceFile(conninfo)
         defer { service.remove() }
         let result = try await Subprocess.run(
-            .path("/bin/bash"), arguments: Arguments(["-c", "set -o pipefail; \(line)", folder] + arguments),
+            .path(FilePath("\(folder)/pg_dump")),
+            arguments: [
+                "--format=custom", "--compress=1", "--role=fieldseal_owner", "--snapshot=\(snapshot)", "--schema=\(schema)",
+                "--schema=cell", "--exclude-table-data=\(schema).cell_change",
+            ],
             environment: .inherit.updating([
                 "PGSERVICEFILE": service.path, "PGSERVICE": ServiceFile.name, "PGAPPNAME": "fieldseal org",
             ]),
-            input: .none, output: .discarded, error: .string(limit: 1 << 16))
-        guard result.terminationStatus.isSuccess else {
-            // psql and pg_dump name the statement and the object; data stands in lines that begin with CONTEXT or DETAIL.
-            let lines = result.standardError.split(separator: "\n").filter { line in
-                !["CONTEXT:", "DETAIL:"].contains { line.contains($0) }
-            }
-            throw ToolError(lines.prefix(5).joined(separator: "\n"))
-        }
+            input: .none,
+            output: .fileDescriptor(FileDescriptor(rawValue: file.descriptor), closeAfterSpawningProcess: false),
+            error: .string(limit: 1 << 16))
+        try Self.check(result.terminationStatus.isSuccess, result.standardError)
+    }
+
+    /// Prints the rows of a schema of a dump. It reads no settings, connects to nothing and executes nothing.
+    func printRows(schema: String, of file: ExportFile, to output: FileDescriptor) async throws {
+        let result = try await Subprocess.run(
+            .path(FilePath("\(folder)/pg_restore")), arguments: ["--data-only", "--no-owner", "--schema=\(schema)", "--file=-"],
+            environment: .custom(["PATH": folder, "LC_ALL": "C"]),
+            input: .fileDescriptor(FileDescriptor(rawValue: file.descriptor), closeAfterSpawningProcess: false),
+            output: .fileDescriptor(output, closeAfterSpawningProcess: true), error: .string(limit: 1 << 16))
+        try Self.check(result.terminationStatus.isSuccess, result.standardError)
+    }
+
+    private static func check(_ isSuccess: Bool, _ errors: String?) throws {
+        guard !isSuccess else { return }
+        // These programs name the object; data stands in lines that begin with CONTEXT or DETAIL.
+        let lines = (errors ?? "").split(separator: "\n").filter { line in !["CONTEXT:", "DETAIL:"].contains { line.contains($0) } }
+        throw ToolError(lines.prefix(5).joined(separator: "\n"))
     }
 }
 

@@ -12,8 +12,9 @@ struct Program: AsyncParsableCommand {
             Commands work on the deployment that a settings file names: --settings, else FIELDSEAL_SETTINGS, else \
             fieldseal.yaml in FIELDSEAL_HOME or ./.fieldseal, else /etc/fieldseal/fieldseal.yaml.
 
-            Exit codes: 0 done; 1 failed, or something was found (doctor: warnings); 2 doctor found errors; 64 the command line is \
-            wrong; 78 the key-encryption key is not the deployment's.
+            Exit codes: 0 done; 1 failed, or something was found (doctor: warnings); 2 the doctor found an error; 3 the database can't \
+            be reached (doctor, verify, events verify, migrate); 64 the command line is wrong; 78 the key-encryption key is not \
+            the deployment's.
             """,
         version: "0.1.0",
         subcommands: [

@@ -92,7 +92,7 @@ def test_data_survives_each_migration(own_cluster):
         "SET fieldseal.maintenance = 'on'; "
         "DROP TRIGGER chain ON security_event; DROP FUNCTION verify_security_events, chain_security_event; DROP FUNCTION security_event_hash; "
         "ALTER TABLE security_event DROP COLUMN hash, DROP COLUMN previous_hash; "
-        "DELETE FROM migration WHERE name > '0003'; DELETE FROM config.migration WHERE scope = 'org' AND name > '0003_access'")
+        "DELETE FROM migration WHERE name > '0003_access'; DELETE FROM config.migration WHERE scope = 'org' AND name > '0003_access'")
     cluster.run("migrate", "up")
     assert cluster.opened_cells() == values
     cluster.run("key", "change")

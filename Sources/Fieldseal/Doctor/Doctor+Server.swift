@@ -1,3 +1,4 @@
+import Foundation
 import Migrations
 import PostgresClient
 
@@ -29,6 +30,60 @@ extension Doctor {
                 Finding(
                     .warning, "database-without-tls", "the service speaks with the database over a network without TLS",
                     advice: "add sslmode=verify-full to the connection string"))
+        }
+        return findings
+    }
+
+    /// Connection strings that let whoever sits between the service and the database be the database.
+    func connectionStrings() throws -> [Finding] {
+        var seen: Set<String> = []
+        return try [("database", deployment.conninfo), ("migrationDatabase", administrativeConninfo)].compactMap { name, conninfo in
+            guard seen.insert(conninfo).inserted else { return nil }
+            let values = try Dictionary(
+                ConnectionParameters.parse(conninfo).map { ($0.keyword, $0.value) }, uniquingKeysWith: { $1 })
+            let environment = ProcessInfo.processInfo.environment
+            let hosts = (values["host"] ?? values["hostaddr"] ?? environment["PGHOST"] ?? "").split(separator: ",")
+            let isRemote = hosts.contains { !$0.hasPrefix("/") && !["localhost", "127.0.0.1", "::1"].contains($0) }
+            let mode = values["sslmode"] ?? environment["PGSSLMODE"] ?? "prefer"
+            guard isRemote, mode != "verify-full" else { return nil }
+            return Finding(
+                .warning, "database-not-verified",
+                "\(name) is reached over a network with sslmode=\(mode): nobody checks that it is the database, and whoever answers in its "
+                    + "place reads and writes as it",
+                advice: "add sslmode=verify-full and sslrootcert to the connection string")
+        }
+    }
+
+    /// The database's encoding and locale, and whether the owner sees what it must see.
+    func database(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let encoding: String = try connection.query("SELECT current_setting('server_encoding')")[0].decode(0)
+        guard encoding == "UTF8" else {
+            return [
+                Finding(
+                    .error, "database-not-utf8", "the database's encoding is \(encoding), and the product needs UTF8",
+                    advice: "dump it, make a database with ENCODING 'UTF8', and restore it there")
+            ]
+        }
+        let row = try connection.query(
+            """
+            SELECT lower(U&'\\00C4\\0416') = U&'\\00E4\\0436',
+                   EXISTS (SELECT FROM pg_roles WHERE rolname = 'fieldseal_owner')
+                       AND NOT pg_has_role('fieldseal_owner', 'pg_read_all_stats', 'MEMBER')
+            """)[0]
+        var findings: [Finding] = []
+        if try !row.decode(0, as: Bool.self) {
+            findings.append(
+                Finding(
+                    .warning, "locale-without-case",
+                    "the database's locale knows no upper and lower case beyond ASCII: names such as Ärger are not found regardless of case",
+                    advice: "dump it, make a database with LC_CTYPE 'C.UTF-8' or a language's locale, and restore it there"))
+        }
+        if try row.decode(1, as: Bool.self) {
+            findings.append(
+                Finding(
+                    .warning, "owner-sees-no-snapshots",
+                    "fieldseal_owner does not see other sessions' snapshots, and may drop an old generation under one that needs it",
+                    advice: "GRANT pg_read_all_stats TO fieldseal_owner"))
         }
         return findings
     }

@@ -1,4 +1,3 @@
-import CellCrypto
 import Foundation
 import PostgresClient
 
@@ -7,7 +6,7 @@ public struct Doctor: Sendable {
     let deployment: Deployment
     /// Reads what only an owner or a superuser may see.
     let administrativeConninfo: String
-    private let keyFiles: KeyFileCheck
+    let keyFiles: KeyFileCheck
     let allowedLag: Int
 
     /// - Parameters:
@@ -29,21 +28,18 @@ public struct Doctor: Sendable {
     /// - Parameter opensCells: Whether every cell is opened too.
     /// - Throws: ``PostgresError`` when the database can't be reached.
     public func findings(opensCells: Bool) async throws -> [Finding] {
+        if let wrong = try await deployment.pool.withConnection({ try wrongKeyEncryptionKey(on: $0) }) { return [wrong] }
         var findings = try await deployment.pool.withConnection { try service(on: $0) }
-        findings += try await migrations() + keyFiles.findings()
+        findings += try await migrations() + keyFiles.findings() + connectionStrings()
         let connection = try await PostgresConnection.connect(
             administrativeConninfo, applicationName: "fieldseal doctor")
         findings += try await connection.run { connection in
-            try server(on: connection) + replicas(on: connection) + config(on: connection)
+            try server(on: connection) + database(on: connection) + replicas(on: connection) + config(on: connection)
         }
+        let (reference, problems) = try await connection.run { try schemas(on: $0) }
+        findings += problems
         for entry in try await OrganizationEntry.list(deployment) {
-            let organization = entry.organization
-            findings += try await connection.run { connection in
-                try fences(of: organization, on: connection) + attestation(of: organization, on: connection)
-                    + passwordFlags(of: organization, on: connection)
-            }
-            findings += try await key(of: organization)
-            if opensCells { findings += try await cells(of: organization) }
+            findings += try await everything(of: entry, reference, opensCells: opensCells, on: connection)
         }
         await connection.close()
         return Self.sorted(findings)
@@ -59,7 +55,56 @@ public struct Doctor: Sendable {
         return Self.sorted(try await mine + keyFiles.findings() + key(of: organization))
     }
 
-    private static func sorted(_ findings: [Finding]) -> [Finding] {
+    /// How the definitions in one organization's schema differ from the program's migrations, for a schema that came from elsewhere.
+    public func definitions(of organization: Organization) async throws -> [Finding] {
+        let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
+        let findings = try await connection.run { connection in
+            let registry = OrganizationRegistry(conninfo: administrativeConninfo, kek: deployment.kek, policy: deployment.policy)
+            return try structure(of: organization, SchemaReference.make(registry, on: connection), on: connection)
+        }
+        await connection.close()
+        return Self.sorted(findings)
+    }
+
+    /// One organization by itself: what is wrong with it keeps nobody from looking at the others.
+    private func everything(
+        of entry: OrganizationEntry,
+        _ reference: SchemaReference?,
+        opensCells: Bool,
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        let organization = entry.organization
+        if let missing = try await connection.run({ try whole(organization, on: $0) }) { return [missing] }
+        var findings: [Finding] = []
+        func look(_ what: String, _ body: () async throws -> [Finding]) async throws {
+            do {
+                findings += try await body()
+            } catch let error as PostgresError where error.isConnectionLoss {
+                throw error
+            } catch {
+                findings.append(
+                    Finding(
+                        .error, "not-checked", organization.name, "\(what) could not be looked at: \(error)",
+                        advice: "correct what the other findings name, then run fieldseal doctor again"))
+            }
+        }
+        if let reference, try await isNewest(organization) {
+            try await look("its schema") { try await connection.run { try structure(of: organization, reference, on: $0) } }
+        } else {
+            try await look("its triggers") { try await connection.run { try triggers(of: organization, on: $0) } }
+        }
+        try await look("its generations") { try await connection.run { try leaves(of: organization, on: $0) } }
+        try await look("its events") { try await connection.run { try events(of: organization, on: $0) } }
+        try await look("its quarantine") { try await connection.run { try quarantined(of: organization, on: $0) } }
+        try await look("what is attested") { try await connection.run { try attestation(of: organization, on: $0) } }
+        try await look("its flags") { try await connection.run { try passwordFlags(of: organization, on: $0) } }
+        try await look("its key") { try await key(of: organization) }
+        if opensCells { try await look("its cells") { try await cells(of: organization) } }
+        return findings
+    }
+
+    /// Findings in the order in which they are shown: the worst first.
+    public static func sorted(_ findings: [Finding]) -> [Finding] {
         findings.sorted { ($1.severity, $0.subject, $0.code) < ($0.severity, $1.subject, $1.code) }
     }
 }

@@ -25,7 +25,7 @@ public struct Finding: Sendable, Equatable {
     static let deployment = "deployment"
 
     /// Something about the deployment as a whole.
-    init(_ severity: Severity, _ code: String, _ message: String, advice: String) {
+    public init(_ severity: Severity, _ code: String, _ message: String, advice: String) {
         self.init(severity, code, Self.deployment, message, advice: advice)
     }
 

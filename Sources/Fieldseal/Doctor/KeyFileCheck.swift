@@ -9,7 +9,7 @@ import Synchronization
 /// The copy is on another file system, which may hang. So the files are read on a thread of their own, of which there is one at a
 /// time, and nothing waits for it longer than ``patience``.
 final class KeyFileCheck: Sendable {
-    private let file: String
+    let file: String
     private let copy: String?
     private let keyID: String
     private let reads = SingleFlight<String, [Finding]>()

@@ -8,6 +8,19 @@ enum CellCopy {
     static let header: [UInt8] = Array("PGCOPY\n".utf8) + [0xFF, 0x0D, 0x0A, 0] + [UInt8](repeating: 0, count: 8)
     static let trailer: [UInt8] = [0xFF, 0xFF]
 
+    /// Appends one row of a generation: its key version, the record's id, and its cells.
+    static func append(_ cells: [[UInt8]?], of record: UUID, keyVersion: Int, to output: inout [UInt8]) {
+        output.append(bigEndian: Int16(cells.count + 2))
+        output.append(bigEndian: Int32(4))
+        output.append(bigEndian: Int32(keyVersion))
+        output.append(bigEndian: Int32(16))
+        withUnsafeBytes(of: record.uuid) { output.append(contentsOf: $0) }
+        for cell in cells {
+            output.append(bigEndian: cell.map { Int32($0.count) } ?? -1)
+            output += cell ?? []
+        }
+    }
+
     /// Strips header and trailer off what libpq hands over, one message after the other.
     struct Messages {
         private var isFirst = true

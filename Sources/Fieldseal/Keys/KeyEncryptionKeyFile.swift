@@ -8,6 +8,8 @@ public enum KeyEncryptionKeyFile {
     public enum Problem: Error, Sendable, CustomStringConvertible {
         case missing(path: String)
         case readableByOthers(path: String, mode: Int)
+        case othersFile(path: String, owner: Int)
+        case noFile(path: String)
         case unreadable(path: String, reason: String)
         case malformed(path: String)
         case exists(path: String)
@@ -19,6 +21,11 @@ public enum KeyEncryptionKeyFile {
                     + "`fieldseal kek create`"
             case .readableByOthers(let path, let mode):
                 "others than its owner may read the key-encryption key \(path) (mode \(String(mode, radix: 8))): chmod 0400 \(path)"
+            case .othersFile(let path, let owner):
+                "the key-encryption key \(path) belongs to the user with the id \(owner), who could replace it: chown it to the user "
+                    + "that this program runs as, or to root"
+            case .noFile(let path):
+                "\(path) is no regular file; the key-encryption key must be one"
             case .unreadable(let path, let reason):
                 "the key-encryption key \(path) can't be read: \(reason)"
             case .malformed(let path):
@@ -29,30 +36,70 @@ public enum KeyEncryptionKeyFile {
         }
     }
 
-    /// Reads the file after checking its mode.
+    /// Reads the file after checking what it is, whose, and its mode: of the file that is open, whatever the path names meanwhile.
     ///
     /// - Throws: ``Problem``.
     public static func read(_ path: String) throws -> KeyEncryptionKey {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        // A pipe that nobody writes to must not hold this up.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             throw errno == ENOENT
                 ? Problem.missing(path: path) : Problem.unreadable(path: path, reason: String(cString: strerror(errno)))
         }
         defer { close(descriptor) }
-        let attributes = try? FileManager.default.attributesOfItem(atPath: URL(filePath: path).resolvingSymlinksInPath().path)
-        guard let mode = attributes?[.posixPermissions] as? Int else {
-            throw Problem.unreadable(path: path, reason: "its mode is unknown")
+        try check(descriptor, path)
+        return try KeyEncryptionKey(
+            SecretBytes(count: KeyEncryptionKey.length) { key throws(any Error) in
+                var text = [UInt8](repeating: 0, count: 256)
+                defer { text.withUnsafeMutableBytes { secureWipe($0) } }
+                let length = text.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
+                guard length > 0, length < text.count, decode(text[..<length], into: key) else {
+                    throw Problem.malformed(path: path)
+                }
+            })
+    }
+
+    private static func check(_ descriptor: Int32, _ path: String) throws {
+        guard let status = FileStatus(descriptor: descriptor) else {
+            throw Problem.unreadable(path: path, reason: "its status is unknown")
         }
-        guard mode & 0o077 == 0 else { throw Problem.readableByOthers(path: path, mode: mode) }
-        var text = [UInt8](repeating: 0, count: 256)
-        defer { text.withUnsafeMutableBytes { secureWipe($0) } }
-        let length = text.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
-        guard length > 0, length < text.count, var key = Data(base64Encoded: Data(trimmed(text[..<length]))) else {
-            throw Problem.malformed(path: path)
+        guard status.isRegular else { throw Problem.noFile(path: path) }
+        guard status.owner == geteuid() || status.owner == 0 else { throw Problem.othersFile(path: path, owner: Int(status.owner)) }
+        guard status.mode & 0o077 == 0 else { throw Problem.readableByOthers(path: path, mode: status.mode) }
+    }
+
+    /// Decodes base64 into a buffer that it fills exactly, passing over white space. It leaves no copy behind.
+    private static func decode(_ text: ArraySlice<UInt8>, into output: UnsafeMutableRawBufferPointer) -> Bool {
+        var bits: UInt32 = 0
+        var pending = 0
+        var count = 0
+        var padding = 0
+        for byte in text where byte > 0x20 {
+            if byte == UInt8(ascii: "=") {
+                padding += 1
+                continue
+            }
+            guard padding == 0, let value = sextet(byte) else { return false }
+            bits = bits << 6 | value
+            pending += 6
+            guard pending >= 8 else { continue }
+            pending -= 8
+            guard count < output.count else { return false }
+            output[count] = UInt8(truncatingIfNeeded: bits >> UInt32(pending))
+            count += 1
         }
-        defer { key.withUnsafeMutableBytes { secureWipe($0) } }
-        guard key.count == KeyEncryptionKey.length else { throw Problem.malformed(path: path) }
-        return try KeyEncryptionKey(key.withUnsafeBytes { SecretBytes(copying: $0) })
+        return count == output.count && padding == (3 - count % 3) % 3 && bits & (1 << UInt32(pending) - 1) == 0
+    }
+
+    private static func sextet(_ byte: UInt8) -> UInt32? {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"): UInt32(byte - UInt8(ascii: "A"))
+        case UInt8(ascii: "a")...UInt8(ascii: "z"): UInt32(byte - UInt8(ascii: "a")) + 26
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt32(byte - UInt8(ascii: "0")) + 52
+        case UInt8(ascii: "+"): 62
+        case UInt8(ascii: "/"): 63
+        default: nil
+        }
     }
 
     /// Makes a new key-encryption key at `path`, mode 0400.
@@ -60,19 +107,18 @@ public enum KeyEncryptionKeyFile {
     /// - Throws: ``Problem`` `.exists` rather than overwrite anything.
     public static func create(at path: String) throws {
         let key = try SecretBytes.random(count: KeyEncryptionKey.length)
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o400)
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o400)
         guard descriptor >= 0 else {
             throw errno == EEXIST
                 ? Problem.exists(path: path) : Problem.unreadable(path: path, reason: String(cString: strerror(errno)))
         }
         defer { close(descriptor) }
-        let text = key.withBytes { Data($0).base64EncodedString() } + "\n"
-        let written = Array(text.utf8).withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-        guard written == text.utf8.count, fsync(descriptor) == 0 else {
+        var text = key.withBytes { Array(Data($0).base64EncodedData()) } + [UInt8(ascii: "\n")]
+        defer { text.withUnsafeMutableBytes { secureWipe($0) } }
+        let written = text.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        guard written == text.count, fchmod(descriptor, 0o400) == 0, fsync(descriptor) == 0 else {
             unlink(path)
             throw Problem.unreadable(path: path, reason: "writing failed")
         }
     }
-
-    private static func trimmed(_ bytes: ArraySlice<UInt8>) -> [UInt8] { bytes.filter { $0 > 0x20 } }
 }

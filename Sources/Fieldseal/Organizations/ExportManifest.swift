@@ -25,6 +25,10 @@ public struct ExportManifest: Sendable, Equatable {
     /// Length and SHA-256 of the dump, which `pg_restore` reads as it stands.
     public var dumpLength: Int = 0
     public var dumpDigest: String = ""
+    /// A tag over all of it under the data key of ``keyVersion``; nil in exports without one, such as those of older programs.
+    public internal(set) var authentication: [UInt8]?
+    /// The members that were read, in their order: what the tag is over.
+    private var members: [JSONValue.Member]?
 
     /// Cells of all attributes.
     public var cellCount: Int { cells.values.reduce(0, +) }
@@ -35,7 +39,57 @@ public struct ExportManifest: Sendable, Equatable {
         return KeyCheck.isOpened(keyCheck, by: dataKey, organization: organizationID)
     }
 
-    public var json: JSONValue {
+    /// The data key that a text derives.
+    ///
+    /// - Throws: ``FieldsealError`` `.restoreCannotDecrypt` when it does not open the cells.
+    func dataKey(from text: OrganizationKeyText) throws -> DataKey {
+        let key = try DataKey(derivedFrom: text, salt: salt, iterations: iterations)
+        guard KeyCheck.isOpened(keyCheck, by: key, organization: organizationID) else {
+            throw OrganizationRegistry.wrongKey(self)
+        }
+        return key
+    }
+
+    // MARK: Authenticity
+
+    /// Tags the manifest, with the dump's digest in it.
+    mutating func authenticate(under key: DataKey) throws { authentication = try tag(under: key) }
+
+    /// Whether the key's holder made the file as it is.
+    ///
+    /// - Returns: False when it carries no tag.
+    /// - Throws: ``FieldsealError`` when manifest or dump were changed since.
+    public func isAuthentic(under text: OrganizationKeyText) throws -> Bool { try requireAuthentic(under: dataKey(from: text)) }
+
+    func requireAuthentic(under key: DataKey) throws -> Bool {
+        guard let authentication else { return false }
+        guard constantTimeEqual(authentication, try tag(under: key)) else {
+            throw FieldsealError(
+                .invalidArgument,
+                "The file was changed since it was exported: its authentication does not fit. Nothing was imported. Export it again."
+            )
+        }
+        return true
+    }
+
+    private func tag(under key: DataKey) throws -> [UInt8] {
+        let tagged = JSONValue.object((members ?? described).filter { $0.name != Self.authenticationName })
+        return try key.tag(label: "export", over: [tagged.utf8])
+    }
+
+    private static let authenticationName = "authentication"
+
+    // MARK: JSON
+
+    public var json: JSONValue { .object(described) }
+
+    private var described: [JSONValue.Member] {
+        let tag = authentication.map { JSONValue.Member(Self.authenticationName, .string(Data($0).base64EncodedString())) }
+        guard case .object(let members) = facts else { return [] }
+        return members + (tag.map { [$0] } ?? [])
+    }
+
+    private var facts: JSONValue {
         [
             "format": .string(Self.format), "organization": .string(organization), "organizationId": .string(organizationID.text),
             "schema": .string(schema), "schemaVersion": .string(schemaVersion), "productVersion": .string(productVersion),
@@ -86,11 +140,15 @@ public struct ExportManifest: Sendable, Equatable {
         salt = try bytes("salt")
         iterations = try number(values["iterations"])
         keyCheck = try bytes("keyCheck")
-        guard salt.count == DataKey.saltLength, (1...10_000_000).contains(iterations) else { throw Self.malformed }
+        guard salt.count == DataKey.saltLength, DataKey.iterationBounds.contains(iterations),
+            (1..<Int(Int32.max)).contains(keyVersion)
+        else { throw Self.malformed }
         guard case .object(let counts)? = values["cells"] else { throw Self.malformed }
         cells = Dictionary(try counts.map { ($0.name, try number($0.value)) }, uniquingKeysWith: { first, _ in first })
         dumpLength = try number(values["dumpLength"])
         dumpDigest = try text("dumpSHA256")
+        if values[Self.authenticationName] != nil { authentication = try bytes(Self.authenticationName) }
+        self.members = members
     }
 
     init(

@@ -36,16 +36,27 @@ public struct OrganizationRegistry: Sendable {
                     "The schema \(organization.schema) exists: the name is taken, or differs only by - and _, or the "
                         + "organization outlived its config (then `fieldseal org attach \(name)`).")
             }
-            try register(organization, by: caller, attached: false, on: connection)
-            try MigrationRunner.applyAll(
-                to: .organization(id: organization.id, name: name, schema: organization.schema), on: connection)
-            try seed(organization, on: connection)
-            let key = try activate(organization, by: caller, on: connection)
-            try attest(organization, keys: [key], on: connection)
-            try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1).insert(
-                for: organization, by: caller, under: kek, on: connection)
+            try fill(organization, by: caller, on: connection)
             return organization
         }
+    }
+
+    /// Makes an organization in one transaction, for one that is rolled back.
+    func make(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
+        try connection.execute("CREATE SCHEMA \(quoteIdentifier(organization.schema))")
+        try fill(organization, by: caller, on: connection)
+    }
+
+    /// Makes what a new organization has in its empty schema.
+    private func fill(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
+        try register(organization, by: caller, attached: false, on: connection)
+        try MigrationRunner.applyAll(
+            to: .organization(id: organization.id, name: organization.name, schema: organization.schema), on: connection)
+        try seed(organization, on: connection)
+        let key = try activate(organization, by: caller, on: connection)
+        try attest(organization, keys: [key], on: connection)
+        try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1).insert(
+            for: organization, by: caller, under: kek, on: connection)
     }
 
     /// Registers a schema that is there already: restored by a DBA, or left over when `config` was lost.
@@ -92,9 +103,14 @@ public struct OrganizationRegistry: Sendable {
         try MigrationRunner.adoptLedger(of: target, on: connection)
         try fixSearchPaths(in: organization.schema, on: connection)
         try MigrationRunner.applyAll(to: target, on: connection)
+        try quiet(organization, on: connection)
+    }
+
+    /// Gives an organization that came from elsewhere its name here, and keeps it from fetching and sending the original's mail.
+    func quiet(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             "UPDATE \(organization.qualified("organization")) SET name = $1 WHERE name <> $1", [.text(organization.name)])
-        // A copy must not fetch, delete or send the original's mail: each mailbox is tested and enabled again.
+        // Each mailbox is tested and enabled again.
         _ = try connection.query(
             """
             UPDATE \(organization.qualified("mailbox")) SET enabledforincomingemail = false, enabledforoutgoingemail = false,
@@ -125,30 +141,30 @@ public struct OrganizationRegistry: Sendable {
         }
     }
 
-    /// Drops a schema that was restored and could not be settled.
-    public func discard(schema: String) async throws {
-        try await owning { try $0.execute("DROP SCHEMA IF EXISTS \(quoteIdentifier(schema)) CASCADE") }
-    }
-
     func owning<Result: Sendable>(
         _ body: @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result {
         let connection = try await PostgresConnection.connect(conninfo)
         return try await connection.run { connection in
             try connection.transaction {
-                do {
-                    try connection.execute("SET LOCAL ROLE fieldseal_owner")
-                } catch let error as PostgresError where error.sqlState == "42501" {
-                    throw MigrationError.mayNotBecomeOwner(role: connection.userName)
-                } catch let error as PostgresError where error.sqlState == "22023" {
-                    throw MigrationError.notBootstrapped
-                }
-                let migrated = try connection.query("SELECT to_regclass('config.organization') IS NOT NULL")
-                guard try migrated[0].decode(0) else {
-                    throw FieldsealError(.unexpected, "The database is not migrated yet: fieldseal migrate up.")
-                }
+                try begin(on: connection)
                 return try body(connection)
             }
+        }
+    }
+
+    /// Goes on as the owner until the transaction ends.
+    func begin(on connection: isolated PostgresConnection) throws {
+        do {
+            try connection.execute("SET LOCAL ROLE fieldseal_owner")
+        } catch let error as PostgresError where error.sqlState == "42501" {
+            throw MigrationError.mayNotBecomeOwner(role: connection.userName)
+        } catch let error as PostgresError where error.sqlState == "22023" {
+            throw MigrationError.notBootstrapped
+        }
+        let migrated = try connection.query("SELECT to_regclass('config.organization') IS NOT NULL")
+        guard try migrated[0].decode(0) else {
+            throw FieldsealError(.unexpected, "The database is not migrated yet: fieldseal migrate up.")
         }
     }
 

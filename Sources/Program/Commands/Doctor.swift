@@ -1,12 +1,15 @@
 import ArgumentParser
 import Fieldseal
 import Foundation
+import PostgresClient
 
 /// Says what is wrong with a deployment.
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Walk the deployment and say what is wrong and what to do; exit 1 for warnings, 2 for errors.")
+        abstract:
+            "Walk the deployment and say what is wrong and what to do; exit 1 for warnings, 2 for errors, 3 if the database can't be reached."
+    )
     @Flag(help: "Open every cell too.") var deep = false
     @Option(help: ArgumentHelp("How far a replica may be behind, in MiB of write-ahead log.", valueName: "MiB")) var replicaLag = 64
     @OptionGroup var options: CommandOptions
@@ -17,11 +20,25 @@ struct DoctorCommand: AsyncParsableCommand {
 
     func run() async throws {
         let (deployment, settings) = try await options.deployment(comparesKey: false)
-        let findings = try await Doctor(
-            deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
-            kekCopyFile: settings.kekCopyFile, allowedLag: replicaLag
-        )
-        .findings(opensCells: deep)
+        let findings: [Finding]
+        var isUnreachable = false
+        do {
+            let found = try await Doctor(
+                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
+                kekCopyFile: settings.kekCopyFile, allowedLag: replicaLag
+            ).findings(opensCells: deep)
+            let path = Settings.candidates(options.settings).first { FileManager.default.fileExists(atPath: $0) }
+            // With another key-encryption key there is one thing to say.
+            let isWrong = found.contains { $0.code == "wrong-key-encryption-key" }
+            findings = Doctor.sorted(found + (isWrong ? [] : SecretFiles.findings(settings, settingsFile: path)))
+        } catch let error as PostgresError where error.isConnectionLoss {
+            isUnreachable = true
+            findings = [
+                Finding(
+                    .error, "database-unreachable", "the database can't be reached, and nothing was looked at: \(error)",
+                    advice: "start it, or correct database and migrationDatabase in the settings")
+            ]
+        }
         options.report(
             .object([
                 .init(
@@ -39,6 +56,7 @@ struct DoctorCommand: AsyncParsableCommand {
                 ? "Nothing is wrong."
                 : findings.map { "\($0.severity.rawValue.uppercased())  \($0.subject): \($0.message)\n  → \($0.advice)" }
                     .joined(separator: "\n"))
+        if isUnreachable { throw ExitCode(3) }
         switch findings.map(\.severity).max() {
         case .error: throw ExitCode(2)
         case .warning: throw ExitCode(1)

@@ -48,20 +48,41 @@ struct Events: AsyncParsableCommand {
 
     struct Verify: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Check the chain of security events; exit 1 and what is wrong if it is broken or cut off.")
+            abstract:
+                "Check the chain of security events of one or all organizations; exit 1 and what is wrong if one is broken or cut off."
+        )
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
-        func run() async throws {
-            let session = try await organization.session(options.deployment().0, isInspection: true)
-            let problems = try await session.eventChainProblems()
-            options.report(
-                [
-                    "organization": .string(session.organization.name), "problems": .array(problems.map { .string($0) }),
-                ],
-                problems.isEmpty
-                    ? "\(session.organization.name): the chain of security events is whole." : problems.joined(separator: "\n"))
-            if !problems.isEmpty { throw ExitCode.failure }
+        func run() async throws { try await options.reachingDatabase(look) }
+
+        private func look() async throws {
+            let (deployment, _) = try await options.deployment()
+            let names =
+                if let name = organization.name { [name] } else {
+                    try await OrganizationEntry.list(deployment).map(\.organization.name)
+                }
+            var failed = false
+            for name in names {
+                let problems = try await problems(of: name, deployment)
+                failed = failed || !problems.isEmpty
+                options.report(
+                    ["organization": .string(name), "problems": .array(problems.map { .string($0) })],
+                    problems.isEmpty
+                        ? "\(name): the chain of security events is whole."
+                        : problems.map { "\(name): \($0)" }.joined(separator: "\n"))
+            }
+            if failed { throw ExitCode.failure }
+        }
+
+        /// One organization by itself: the others are looked at all the same.
+        private func problems(of name: String, _ deployment: Deployment) async throws -> [String] {
+            do {
+                return try await Session.begin(deployment, organization: name, caller: commandLineCaller, isInspection: true)
+                    .eventChainProblems()
+            } catch {
+                return [try options.words(for: error)]
+            }
         }
     }
 }

@@ -2,6 +2,8 @@ import ArgumentParser
 import CellCrypto
 import Fieldseal
 import Foundation
+import Glibc
+import SystemPackage
 
 /// An organization's key.
 struct Key: AsyncParsableCommand {
@@ -33,20 +35,34 @@ struct Key: AsyncParsableCommand {
         var keyVersion: Int?
         @Option(help: ArgumentHelp("Which of several keys of that version.", valueName: "16 digits"))
         var fingerprint: String?
+        @Option(help: ArgumentHelp("Write it to this file instead, readable by its owner alone.", valueName: "file"))
+        var file: String?
+        @Flag(help: "Replace the file if it exists.") var force = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
         func validate() throws {
             guard fingerprint == nil || keyVersion != nil else { throw ValidationError("--fingerprint goes with --version.") }
+            guard !force || file != nil else { throw ValidationError("--force goes with --file.") }
         }
 
         func run() async throws {
             let session = try await organization.session(options.deployment().0)
-            let key =
-                if let keyVersion { try await session.retrieveKey(version: keyVersion, fingerprint: fingerprint) } else {
-                    try await session.retrieveDataEncryptionKey()
-                }
-            key.withString { options.report(["key": .string($0)], $0) }
+            // Before the key is read, which is recorded.
+            let output = try file.map { try KeyOutput($0, replacing: force) }
+            let key: OrganizationKeyText
+            do {
+                key =
+                    if let keyVersion { try await session.retrieveKey(version: keyVersion, fingerprint: fingerprint) } else {
+                        try await session.retrieveDataEncryptionKey()
+                    }
+            } catch {
+                output?.discard()
+                throw error
+            }
+            guard let file else { return key.withString { options.report(["key": .string($0)], $0) } }
+            try output?.write(key)
+            options.report(["file": .string(file)], "Wrote the key to \(file). Keep it apart from exports and backups.")
         }
     }
 
@@ -254,6 +270,34 @@ struct Kek: AsyncParsableCommand {
                 Keep a copy away from the database's backups: whoever has both can open every organization's cells, and \
                 without it each organization's own key is needed.
                 """)
+        }
+    }
+}
+
+/// A new file for a key's text, for its owner alone whatever the umask says.
+private struct KeyOutput {
+    private let file: FileDescriptor
+    private let path: String
+
+    init(_ path: String, replacing: Bool) throws {
+        self.path = path
+        if replacing { try? FileManager.default.removeItem(atPath: path) }
+        do {
+            file = try FileDescriptor.open(
+                FilePath(path), .writeOnly, options: [.create, .exclusiveCreate, .noFollow, .closeOnExec],
+                permissions: .ownerReadWrite)
+        } catch Errno.fileExists {
+            throw ValidationError("\(path) exists. Give the file another name, or replace it with --force.")
+        }
+        _ = fchmod(file.rawValue, 0o600)
+    }
+
+    /// Takes the empty file away.
+    func discard() { try? FileManager.default.removeItem(atPath: path) }
+
+    func write(_ key: OrganizationKeyText) throws {
+        try file.closeAfter {
+            try key.withString { _ = try file.writeAll("\($0)\n".utf8) }
         }
     }
 }

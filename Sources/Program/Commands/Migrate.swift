@@ -15,8 +15,16 @@ struct Migrate: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            try await MigrationRunner(conninfo: Settings.read(options.settings).migrationDatabase).bootstrap()
-            options.report(["bootstrapped": true], "The roles, the schema cell and the event trigger are there.")
+            let runner = MigrationRunner(conninfo: try await Settings.read(options.settings).migrationDatabase)
+            try await runner.bootstrap()
+            let knowsCase = try await runner.knowsCase()
+            options.report(
+                ["bootstrapped": true, "knowsCase": .bool(knowsCase)],
+                "The roles, the schema cell and the event triggers are there."
+                    + (knowsCase
+                        ? ""
+                        : "\nThe database's locale knows no upper and lower case beyond ASCII: names such as Ärger will not be found "
+                            + "regardless of case. Make the database with LC_CTYPE 'C.UTF-8' or a language's locale."))
         }
     }
 
@@ -38,7 +46,9 @@ struct Migrate: AsyncParsableCommand {
         @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization.", valueName: "name"))
         var organization: String?
 
-        func run() async throws {
+        func run() async throws { try await options.reachingDatabase(look) }
+
+        private func look() async throws {
             let settings = try await Settings.read(options.settings)
             let outcomes = try await MigrationRunner(
                 conninfo: settings.migrationDatabase, completion: settings.attestationUpgrade()
@@ -87,7 +97,9 @@ struct Migrate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show what is applied and what is pending.")
         @OptionGroup var options: CommandOptions
 
-        func run() async throws {
+        func run() async throws { try await options.reachingDatabase(look) }
+
+        private func look() async throws {
             let runner = MigrationRunner(conninfo: try await Settings.read(options.settings).migrationDatabase)
             for status in try await runner.status() {
                 let applied: [JSONValue] = status.applied.map { .string($0.name) }
@@ -108,7 +120,9 @@ struct Migrate: AsyncParsableCommand {
             abstract: "Check that what was applied is what this program carries; exit 1 if not.")
         @OptionGroup var options: CommandOptions
 
-        func run() async throws {
+        func run() async throws { try await options.reachingDatabase(look) }
+
+        private func look() async throws {
             let runner = MigrationRunner(conninfo: try await Settings.read(options.settings).migrationDatabase)
             let problems = try await runner.status().compactMap { status -> String? in
                 status.problem.map { "\($0)" }

@@ -6,7 +6,7 @@ import Foundation
 struct Org: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "org",
-        abstract: "Create, list, carry about and attach organizations.",
+        abstract: "Create, list, move and attach organizations.",
         subcommands: [
             Create.self, List.self, Show.self, Export.self, Inspect.self, Import.self, Attach.self,
             Upgrade.self,
@@ -98,9 +98,15 @@ struct Org: AsyncParsableCommand {
             _ = try await registry.attach(name: name, by: commandLineCaller)
             let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
             let status = try await session.encryptionStatus()
+            let foreign = try await Doctor(
+                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile, kekCopyFile: nil
+            ).definitions(of: session.organization)
             options.report(
-                .object([.init("organization", .string(name))] + status.members),
-                "Attached \(name). \(status.text)\nEvery mailbox is disabled until it is tested and enabled again.")
+                .object(
+                    [.init("organization", .string(name)), .init("differences", .array(foreign.map { .string($0.message) }))]
+                        + status.members),
+                "Attached \(name). \(status.text)\nEvery mailbox is disabled until it is tested and enabled again."
+                    + foreign.map { "\n\($0.severity.rawValue.uppercased())  \($0.message)" }.joined())
         }
 
         private func attestAgain(_ registry: OrganizationRegistry) async throws {

@@ -2,6 +2,8 @@ import ArgumentParser
 import CellCrypto
 import Fieldseal
 import Foundation
+import Glibc
+import SystemPackage
 
 extension Org {
     struct Export: AsyncParsableCommand {
@@ -9,34 +11,53 @@ extension Org {
             abstract: "Write an organization into a file: pg_dump's custom format, with a manifest behind it.",
             discussion: "The cells stay sealed, and the key is not in the file: copy it out with `fieldseal key show`.")
         @Argument(help: "The organization.") var name: String
-        @Argument(help: "The file to write. It must not exist.") var file: String
+        @Argument(help: "The file to write, readable by its owner alone.") var file: String
+        @Flag(help: "Replace the file if it exists.") var force = false
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
             let (deployment, settings) = try await options.deployment()
-            guard !FileManager.default.fileExists(atPath: file) else { throw ValidationError("\(file) exists.") }
+            guard force || !FileManager.default.fileExists(atPath: file) else {
+                throw ValidationError("\(file) exists. Give the file another name, or replace it with --force.")
+            }
             let snapshot = try await OrganizationSnapshot.open(
-                name, conninfo: settings.migrationDatabase, productVersion: Program.configuration.version)
-            let partial = "\(file).partial"
+                name, in: deployment, conninfo: settings.migrationDatabase, productVersion: Program.configuration.version)
             let manifest: ExportManifest
             do {
-                try await PostgresTools().dump(
-                    schema: snapshot.manifest.schema, snapshot: snapshot.id, to: partial, conninfo: settings.migrationDatabase)
-                manifest = try ExportFile(partial).append(snapshot.manifest)
-                try await Session.begin(deployment, organization: name, caller: commandLineCaller).recordExport(manifest)
-                try FileManager.default.moveItem(atPath: partial, toPath: file)
+                manifest = try await write(snapshot, deployment, settings)
             } catch {
-                try? FileManager.default.removeItem(atPath: partial)
                 await snapshot.close()
                 throw error
             }
             await snapshot.close()
+            let authenticity =
+                manifest.authentication == nil
+                ? "It carries no authentication: the organization needs its key, and nobody will see whether the file was changed.\n"
+                : ""
             options.report(
                 manifest.json,
                 """
                 Wrote \(file): \(manifest.summary)
-                Its key is not in it. Where it is imported, that key is asked for: fieldseal key show --org \(name).
+                \(authenticity)Its key is not in it. Where it is imported, that key is asked for: fieldseal key show --org \(name).
                 """)
+        }
+
+        private func write(_ snapshot: OrganizationSnapshot, _ deployment: Deployment, _ settings: Settings) async throws
+            -> ExportManifest
+        {
+            let partial = try ExportFile(writing: "\(file).partial")
+            do {
+                try await PostgresTools(version: snapshot.serverVersion).dump(
+                    schema: snapshot.manifest.schema, snapshot: snapshot.id, to: partial, conninfo: settings.migrationDatabase)
+                let manifest = try partial.append(
+                    snapshot.manifest, authenticatedUnder: snapshot.authentication(in: deployment))
+                try await Session.begin(deployment, organization: name, caller: commandLineCaller).recordExport(manifest)
+                try partial.publish(as: file, replacing: force)
+                return manifest
+            } catch {
+                partial.discard()
+                throw error
+            }
         }
     }
 
@@ -50,21 +71,26 @@ extension Org {
         @Flag(help: "Print JSON.") var json = false
 
         func run() async throws {
-            let manifest = try ExportFile(file).manifest()
-            try ExportFile(file).verify(manifest)
+            let export = try ExportFile(reading: file)
+            let manifest = try export.manifest()
+            try export.verify(manifest)
             var isRight: Bool?
+            var isAuthentic = false
             if key || keyFile != nil {
-                isRight = try manifest.isOpened(by: OrganizationKeyText(try SecretInput.read(prompt: "Key", file: keyFile)))
+                let text = OrganizationKeyText(try SecretInput.read(prompt: "Key", file: keyFile))
+                isRight = try manifest.isOpened(by: text)
+                if isRight == true { isAuthentic = try manifest.isAuthentic(under: text) }
             }
             if json {
                 var value = manifest.json
                 if let isRight, case .object(let members) = value {
-                    value = .object(members + [.init("keyIsRight", .bool(isRight))])
+                    value = .object(members + [.init("keyIsRight", .bool(isRight)), .init("isAuthentic", .bool(isAuthentic))])
                 }
                 print(String(decoding: value.utf8, as: UTF8.self))
             } else {
                 print(manifest.summary)
                 if let isRight { print(isRight ? "The key is the right one." : "The key is another one.") }
+                print(manifest.authenticity(isAuthentic))
             }
             if isRight == false { throw ExitCode(1) }
         }
@@ -75,62 +101,117 @@ extension Org {
             commandName: "import",
             abstract: "Make an organization of a file that `org export` wrote.",
             discussion: """
-                It keeps its id, since its cells are bound to it, and ends in key required, unless its key is given. A clone \
-                beside its original gets an id of its own with --as-new: every cell is sealed again, which needs the key.
+                The program makes the schema, and takes rows out of the file and nothing else. The organization keeps its id, since \
+                its cells are bound to it, and ends in key required, unless its key is given. A clone beside its original gets an id \
+                and a key of its own with --as-new: every cell is sealed again, which needs the original's key.
                 """)
         @Argument(help: "A file that `org export` wrote.") var file: String
         @Option(help: "Another name than the one it was exported under.") var name: String?
-        @Flag(help: "Make a clone with an id of its own; needs the key.") var asNew = false
+        @Flag(help: "Make a clone with an id and a key of its own; needs the original's key.") var asNew = false
         @Flag(help: "Activate it with its key, from the terminal or standard input.") var key = false
         @Option(help: ArgumentHelp("Read the key from this file (mode 0400 or 0600).", valueName: "file"))
         var keyFile: String?
+        @Option(
+            help: ArgumentHelp(
+                "Leave out a table, or a column as table.column, that this program does not know. May be given several times.",
+                valueName: "name"))
+        var discard: [String] = []
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
             let (deployment, settings) = try await options.deployment()
-            let manifest = try ExportFile(file).manifest()
-            try ExportFile(file).verify(manifest)
+            let export = try ExportFile(reading: file)
+            let manifest = try export.manifest()
+            let stamp = try export.verify(manifest)
             let text =
                 key || asNew || keyFile != nil
                 ? try SecretInput.read(prompt: "Key of version \(manifest.keyVersion)", file: keyFile) : nil
-            // Before anything is restored.
-            if let text, try !manifest.isOpened(by: OrganizationKeyText(text)) { throw OrganizationRegistry.wrongKey(manifest) }
+            let request = OrganizationImport(
+                manifest, as: name ?? manifest.organization, isNew: asNew, key: text.map { OrganizationKeyText($0) },
+                discards: discard)
             let registry = OrganizationRegistry(
                 conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
-            let plan = try await registry.planImport(manifest, as: name ?? manifest.organization, isNew: asNew)
-            try await PostgresTools().restore(
-                schema: manifest.schema, from: file, before: plan.before, after: plan.after, conninfo: settings.migrationDatabase)
+            let rows = try RowsOfExport(export, schema: manifest.schema)
             do {
-                if asNew, let text {
-                    _ = try await registry.finishClone(plan, key: OrganizationKeyText(text), by: commandLineCaller)
-                } else {
-                    _ = try await registry.finishImport(plan, by: commandLineCaller)
-                }
+                _ = try await registry.importOrganization(
+                    request, rows: rows.read,
+                    confirm: {
+                        try await rows.end()
+                        try export.requireUnchanged(since: stamp)
+                    }, by: commandLineCaller)
             } catch {
-                try await registry.discard(schema: plan.schema)
+                await rows.abandon()
                 throw error
             }
             if !asNew, let text {
-                try await Session.begin(deployment, organization: plan.name, caller: commandLineCaller)
+                try await Session.begin(deployment, organization: request.name, caller: commandLineCaller)
                     .setDataEncryptionKey(text, change: false)
             }
-            let session = try await Session.begin(deployment, organization: plan.name, caller: commandLineCaller)
+            try await report(request, deployment)
+        }
+
+        private func report(_ request: OrganizationImport, _ deployment: Deployment) async throws {
+            let manifest = request.manifest
+            let session = try await Session.begin(deployment, organization: request.name, caller: commandLineCaller)
             let status = try await session.encryptionStatus()
+            let isAuthentic = request.key != nil && manifest.authentication != nil
+            let own = asNew ? "\nIt has a key of its own, which was generated: fieldseal key show --org \(request.name)." : ""
             options.report(
                 .object(
                     [
-                        .init("organization", .string(plan.name)), .init("id", .string(session.organization.id.text)),
-                        .init("cells", .integer(Int64(manifest.cellCount))),
+                        .init("organization", .string(request.name)), .init("id", .string(session.organization.id.text)),
+                        .init("cells", .integer(Int64(manifest.cellCount))), .init("isAuthentic", .bool(isAuthentic)),
                     ] + status.members),
                 """
-                Imported \(plan.name) (\(session.organization.id.text)) with \(manifest.cellCount) cells. \(status.text)
+                Imported \(request.name) (\(session.organization.id.text)) with \(manifest.cellCount) cells. \(status.text)\(own)
+                \(manifest.authenticity(isAuthentic))
                 Every mailbox is disabled until it is tested and enabled again, and API clients are added anew.
                 """)
         }
     }
 }
 
+/// The rows of an export, as `pg_restore` prints them into a pipe.
+private struct RowsOfExport: Sendable {
+    private let output: FileDescriptor
+    private let tool: Task<Void, any Error>
+
+    init(_ export: ExportFile, schema: String) throws {
+        let tools = try PostgresTools()
+        let (output, input) = try FileDescriptor.pipe()
+        // The program must not hold the end that is read: it ends when that is closed.
+        _ = fcntl(output.rawValue, F_SETFD, FD_CLOEXEC)
+        self.output = output
+        tool = Task { try await tools.printRows(schema: schema, of: export, to: input) }
+    }
+
+    /// Fills a buffer, and says how many bytes that were; 0 at the end.
+    func read(_ buffer: UnsafeMutableRawBufferPointer) throws -> Int { try output.read(into: buffer) }
+
+    /// Waits until all was printed.
+    ///
+    /// - Throws: ``ToolError`` when it was not.
+    func end() async throws {
+        try await tool.value
+        try output.close()
+    }
+
+    /// Lets the program go, which ends when nobody reads what it prints.
+    func abandon() async {
+        try? output.close()
+        _ = try? await tool.value
+    }
+}
+
 extension ExportManifest {
+    /// Whether the file is known to be the one that was exported, for people.
+    fileprivate func authenticity(_ isAuthentic: Bool) -> String {
+        if isAuthentic { return "It is authentic: nobody without the key changed it since it was exported." }
+        return authentication == nil
+            ? "Its authenticity was not checked: it carries no authentication, and could have been changed since it was exported."
+            : "Its authenticity was not checked, since no key was given: --key checks it."
+    }
+
     /// For people.
     var summary: String {
         """

@@ -8,12 +8,17 @@ extension Org {
             abstract: "Seal the passwords of a schema that keeps them in text columns.",
             discussion: """
                 The tables are written anew, in one transaction: rows under the same ids, passwords in cells under a generated \
-                key, and the old tables with their files dropped. Nobody can read or write them meanwhile. Afterwards the \
-                database's files are searched for what is left of the passwords.
+                key, and the old tables with their files dropped. Nobody can read or write them meanwhile. What the new tables \
+                do not take over is listed, and lost only where --discard names it. Afterwards the database's files are searched for \
+                what is left of the passwords.
                 """)
         @Argument(help: "The organization's name; its schema is org_NAME.") var name: String
         @Flag(help: "Passwords stand in text columns.") var fromPlaintext = false
-        @Flag(help: "Do all of it, say how many and how long, and roll it back.") var rehearse = false
+        @Flag(help: "Do all of it, say how many, how long, and what would be lost, and roll it back.") var rehearse = false
+        @Option(
+            help: ArgumentHelp(
+                "Lose this on purpose: a name that the rehearsal lists. May be given several times.", valueName: "name"))
+        var discard: [String] = []
         @OptionGroup var options: CommandOptions
 
         func validate() throws {
@@ -24,18 +29,21 @@ extension Org {
             let (deployment, settings) = try await options.deployment()
             let registry = OrganizationRegistry(
                 conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
-            let summary = try await registry.upgradeFromPlaintext(name: name, isRehearsal: rehearse, by: commandLineCaller)
+            let summary = try await registry.upgradeFromPlaintext(
+                name: name, isRehearsal: rehearse, discards: discard, by: commandLineCaller)
             let seconds = summary.duration / .seconds(1)
             var members: [JSONValue.Member] = [
                 .init("organization", .string(name)), .init("id", .string(summary.organization.id.text)),
                 .init("rehearsal", .bool(rehearse)), .init("cells", .integer(Int64(summary.cells))),
                 .init("seconds", .number(String(format: "%.3f", seconds))),
                 .init("records", .object(summary.records.map { .init($0.table, .integer(Int64($0.count))) })),
+                .init("losses", .array(summary.losses.map { ["name": .string($0.name), "what": .string($0.description)] })),
             ]
             var lines = [
                 "\(rehearse ? "Would seal" : "Sealed") \(summary.cells) passwords of \(name) in \(String(format: "%.2f", seconds)) s, "
                     + summary.records.map { "\($0.count) \($0.table)" }.joined(separator: ", ") + "."
             ]
+            lines += summary.losses.map { "\(rehearse ? "Would lose" : "Lost"): \($0.description)" }
             if rehearse {
                 lines.append("Nothing was changed. Writers and readers of these tables wait for as long as that.")
             } else {
@@ -44,7 +52,13 @@ extension Org {
                 lines += [text] + Self.remains
                 members.append(.init("remains", .array(Self.remains.map { .string($0) })))
             }
+            if !summary.unaccepted.isEmpty {
+                lines.append(
+                    "The upgrade is refused as long as these are not named: "
+                        + summary.unaccepted.map { "--discard '\($0)'" }.joined(separator: " "))
+            }
             options.report(.object(members), lines.joined(separator: "\n"))
+            if !summary.unaccepted.isEmpty { throw ExitCode.failure }
         }
 
         /// Searches the database's files, if this program may read them.

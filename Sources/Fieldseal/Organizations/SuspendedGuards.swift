@@ -1,0 +1,79 @@
+import PostgresClient
+
+/// Triggers and foreign keys of a schema that are out of force while rows are loaded in bulk, inside one transaction: rows
+/// arrive in any order and as they were written, events with their hashes, and no audit of the load. The foreign keys are
+/// checked over all rows when they come back. So are indexes that are no constraints': they are built faster over all rows.
+struct SuspendedGuards {
+    private struct Trigger {
+        let table: String
+        let name: String
+        let state: String
+    }
+
+    private struct ForeignKey {
+        let table: String
+        let name: String
+        let definition: String
+    }
+
+    private let triggers: [Trigger]
+    private let foreignKeys: [ForeignKey]
+    private let indexes: [String]
+
+    /// What is asked of rows whatever their order stays in force.
+    private static let kept = "refuses_encrypted"
+
+    /// Takes them out of force.
+    ///
+    /// - Parameter table: Only of this table; nil for all of the schema.
+    init(in schema: String, table: String? = nil, on connection: isolated PostgresConnection) throws {
+        let parameters: [PostgresParameter] = [.text(quoteIdentifier(schema)), .text(table)]
+        triggers = try connection.query(
+            """
+            SELECT t.tgrelid::regclass::text, quote_ident(t.tgname), t.tgenabled::text
+              FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
+             WHERE c.relnamespace = $1::text::regnamespace AND ($2::text IS NULL OR c.relname = $2)
+               AND NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgenabled <> 'D' AND t.tgname <> $3
+            """, parameters + [.text(Self.kept)]
+        ).map { try Trigger(table: $0.decode(0), name: $0.decode(1), state: $0.decode(2)) }
+        foreignKeys = try connection.query(
+            """
+            SELECT k.conrelid::regclass::text, quote_ident(k.conname), pg_get_constraintdef(k.oid)
+              FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
+             WHERE c.relnamespace = $1::text::regnamespace AND ($2::text IS NULL OR c.relname = $2)
+               AND k.contype = 'f' AND k.conparentid = 0
+            """, parameters
+        ).map { try ForeignKey(table: $0.decode(0), name: $0.decode(1), definition: $0.decode(2)) }
+        let found = try connection.query(
+            """
+            SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid) FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid
+             WHERE c.relnamespace = $1::text::regnamespace AND $2::text IS NULL AND c.relkind = 'r'
+               AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)
+            """, parameters)
+        indexes = try found.map { try $0.decode(1) }
+        for index in found { try connection.execute("DROP INDEX \(try index.decode(0, as: String.self))") }
+        for trigger in triggers {
+            try connection.execute("ALTER TABLE \(trigger.table) DISABLE TRIGGER \(trigger.name)")
+        }
+        for key in foreignKeys { try connection.execute("ALTER TABLE \(key.table) DROP CONSTRAINT \(key.name)") }
+    }
+
+    /// Puts them in force again, each as it was.
+    ///
+    /// - Throws: ``PostgresError`` 23503 when a row refers to one that is not there.
+    func restore(on connection: isolated PostgresConnection) throws {
+        for index in indexes { try connection.execute(index) }
+        for key in foreignKeys {
+            try connection.execute("ALTER TABLE \(key.table) ADD CONSTRAINT \(key.name) \(key.definition)")
+        }
+        for trigger in triggers {
+            let mode =
+                switch trigger.state {
+                case "A": "ENABLE ALWAYS"
+                case "R": "ENABLE REPLICA"
+                default: "ENABLE"
+                }
+            try connection.execute("ALTER TABLE \(trigger.table) \(mode) TRIGGER \(trigger.name)")
+        }
+    }
+}

@@ -1,0 +1,36 @@
+import Fieldseal
+import Foundation
+
+/// Files that hold secrets besides the key-encryption key: who may read and replace them.
+enum SecretFiles {
+    /// What is wrong with the modes of the files that the settings name, and of the settings file itself.
+    static func findings(_ settings: Settings, settingsFile: String?) -> [Finding] {
+        var files = [("the private key", settings.privateKeyFile)]
+        if let file = settings.mailApplicationsFile {
+            files.append(("the applications of mail servers", file))
+            files += clientSecrets(file).map { ("a client secret", $0) }
+        }
+        let conninfos = settings.database + settings.migrationDatabase
+        if let settingsFile, conninfos.contains(#/password\s*=|://[^:/@]*:[^@]*@/#) {
+            files.append(("the settings, which have a password of the database,", settingsFile))
+        }
+        return files.compactMap { finding($0.0, $0.1) }
+    }
+
+    /// Group members may read: that is how a private key is shared with a service. Others may not, and only the owner may write.
+    private static func finding(_ what: String, _ path: String) -> Finding? {
+        // One that is missing is named where it is used.
+        guard !path.isEmpty, let mode = FileStatus(path: path)?.mode else { return nil }
+        guard mode & 0o027 != 0 else { return nil }
+        return Finding(
+            .warning, "secret-file-exposed",
+            "\(what) \(path) has the mode \(String(mode, radix: 8)): others than its owner may \(mode & 0o022 != 0 ? "replace" : "read") it",
+            advice: "chmod \(mode & 0o040 != 0 ? "0640" : "0600") \(path)")
+    }
+
+    private static func clientSecrets(_ file: String) -> [String] {
+        struct Entry: Decodable { let clientSecretFile: String? }
+        guard let data = FileManager.default.contents(atPath: file) else { return [] }
+        return (try? JSONDecoder().decode([Entry].self, from: data))?.compactMap(\.clientSecretFile) ?? []
+    }
+}

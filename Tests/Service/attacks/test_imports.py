@@ -1,0 +1,391 @@
+"""An export file comes from somebody else: it is rows, and nothing of it is executed. What is refused leaves nothing behind."""
+
+import hashlib
+import json
+import os
+import stat
+import subprocess
+
+import cell_reader
+import psycopg
+import pytest
+from cluster import Cluster
+from service import PROGRAM
+
+MARK = b"fieldseal export"
+
+
+@pytest.fixture(scope="module")
+def here():
+    cluster = Cluster("fsync=on")
+    try:
+        cluster.values = cluster.fill(20)
+        cluster.sql(
+            "INSERT INTO email (activityid, subject, statuscode) VALUES (gen_random_uuid(), 'kept', 1); "
+            "INSERT INTO activityparty (activitypartyid, activityid, addressused) SELECT gen_random_uuid(), activityid, 'a@b.test' FROM email")
+        cluster.key = cluster.run("key", "show").stdout.strip()
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture(scope="module")
+def deployment():
+    cluster = Cluster("fsync=on")
+    try:
+        forget(cluster, "contoso")
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def there(deployment):
+    """Another deployment, without organizations before and after."""
+    yield deployment
+    for (name,) in deployment.sql("SELECT name FROM config.organization"):
+        forget(deployment, name)
+    assert schemas(deployment) == []
+
+
+def forget(cluster, name):
+    """As if the organization had never been there."""
+    tables = cluster.sql(
+        "SELECT table_name FROM information_schema.columns WHERE table_schema = 'config' AND column_name = 'organization_id' "
+        "AND table_name IN (SELECT relname FROM pg_class WHERE relkind = 'r') ORDER BY table_name = 'organization'")
+    statements = [f"DELETE FROM config.{t} WHERE organization_id = (SELECT organization_id FROM config.organization WHERE name = '{name}')" for (t,) in tables]
+    cluster.sql("SET session_replication_role = replica; " + "; ".join(statements) + f"; DROP SCHEMA IF EXISTS org_{name.replace('-', '_')} CASCADE")
+
+
+def schemas(cluster):
+    return [s for (s,) in cluster.sql("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'org%'")]
+
+
+def export(cluster, path, name="contoso", **options):
+    path.unlink(missing_ok=True)
+    cluster.run("org", "export", name, str(path), **options)
+    return path
+
+
+def parts(path):
+    """(dump, manifest) of an export."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[-24:-16], "big")
+    return content[: -24 - size], json.loads(content[-24 - size : -24])
+
+
+def write(path, dump, manifest):
+    """As somebody writes a file who has no key: length and digest fit."""
+    manifest = {**manifest, "dumpLength": len(dump), "dumpSHA256": hashlib.sha256(dump).hexdigest()}
+    text = json.dumps(manifest).encode()
+    path.write_bytes(dump + text + len(text).to_bytes(8, "big") + MARK)
+    return path
+
+
+def dumped(cluster, *arguments, schema="org_contoso"):
+    """A dump by pg_dump itself, uncompressed."""
+    return subprocess.run(
+        ["pg_dump", "-Fc", "--compress=0", f"--schema={schema}", *arguments, cluster.superuser], check=True, capture_output=True).stdout
+
+
+def refused(there, path, *arguments, words="", stdin=""):
+    result = there.run("org", "import", str(path), *arguments, check=False, stdin=stdin)
+    assert result.returncode == 1 and words in result.stderr, result
+    assert schemas(there) == [] and there.sql("SELECT count(*) FROM config.organization") == [(0,)]
+    return result.stderr
+
+
+def opened(cluster, key, schema="org_contoso"):
+    return {a: s for a, _, s in cell_reader.read_organization(cluster.superuser, schema, key)}
+
+
+def schema_findings(cluster):
+    findings = json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]
+    return [f for f in findings if f["code"].startswith(("fence", "object", "foreign", "not-checked", "schema-"))]
+
+
+# Nothing is executed
+
+
+def test_what_stands_beside_the_rows_is_not_executed(here, there, tmp_path):
+    marker = tmp_path / "owned"
+    marker_sql = str(marker).replace("'", "")
+    hostile = f"""
+        SET fieldseal.maintenance = 'on';
+        CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN CREATE TABLE public.owned (); RETURN NEW; END $$;
+        CREATE FUNCTION evil_check(text) RETURNS boolean LANGUAGE sql AS $$ SELECT true $$;
+        CREATE TRIGGER evil BEFORE INSERT ON mailbox FOR EACH ROW EXECUTE FUNCTION evil();
+        CREATE TRIGGER evil AFTER INSERT ON team FOR EACH STATEMENT EXECUTE FUNCTION evil();
+        CREATE FUNCTION "x
+\\! touch {marker_sql}
+-- "() RETURNS int LANGUAGE sql AS 'SELECT 1';
+        COMMENT ON TABLE team IS E'x\\n\\\\! touch {marker_sql}\\n';
+        CREATE INDEX evil ON queue (evil_check(name)) WHERE evil_check(name);
+        CREATE RULE evil AS ON INSERT TO role DO ALSO SELECT 1;
+        CREATE VIEW evil_view AS SELECT * FROM mailbox_cell;
+        ALTER TABLE queue ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY evil ON queue USING (evil_check(name));
+        GRANT ALL ON mailbox_cell, encryption TO PUBLIC;
+        ALTER TABLE mailbox DISABLE TRIGGER audits;
+        ALTER TABLE queue ALTER description SET DEFAULT 'evil';
+        ALTER FUNCTION audit_change() RESET search_path;
+    """
+    cluster = Cluster()
+    try:
+        values = cluster.fill(10)
+        key = cluster.run("key", "show").stdout.strip()
+        cluster.sql(hostile)
+        file = export(cluster, tmp_path / "hostile")
+    finally:
+        cluster.remove()
+    output = there.run("org", "import", str(file), "--key", stdin=key).stdout
+    assert "authentic" in output
+    assert not marker.exists() and there.sql("SELECT to_regclass('public.owned')") == [(None,)]
+    for catalog, column in [("pg_proc", "proname"), ("pg_trigger", "tgname"), ("pg_class", "relname"), ("pg_rewrite", "rulename"), ("pg_policy", "polname")]:
+        assert there.sql(f"SELECT {column} FROM {catalog} WHERE {column} ~ 'evil|touch'") == []
+    # The schema is the one that the migrations make, fences and all, and the rows are there.
+    assert schema_findings(there) == []
+    assert opened(there, key) == values
+    with pytest.raises(Exception, match="cannot be truncated"):
+        there.sql("TRUNCATE org_contoso.mailbox_cell")
+    before = there.sql("SELECT count(*) FROM org_contoso.audit")[0][0]
+    there.sql("UPDATE org_contoso.mailbox SET name = 'audited' WHERE mailboxid = (SELECT mailboxid FROM org_contoso.mailbox LIMIT 1)")
+    assert there.sql("SELECT count(*) FROM org_contoso.audit") == [(before + 1,)]
+
+
+@pytest.mark.parametrize("statement", [
+    "COPY org_contoso.team FROM PROGRAM 'touch {marker}';", "DROP SCHEMA config CASCADE;", "\\! touch {marker}",
+    "COPY config.organization (organization_id) FROM stdin;", "CREATE TABLE public.owned ();"])
+def test_a_dump_that_names_another_statement_than_copy_is_refused(here, there, tmp_path, statement):
+    marker = tmp_path / "owned"
+    file = export(here, tmp_path / "file")
+    dump = dumped(here)
+    start = dump.index(b"COPY org_contoso.tracelog (")
+    length = dump.index(b"FROM stdin;\n", start) + len(b"FROM stdin;\n") - start
+    new = statement.format(marker=marker).encode()
+    changed = dump[:start] + (new + b"\n" * (length - len(new)))[:length] + dump[start + length :]
+    assert len(changed) == len(dump)
+    refused(there, write(tmp_path / "changed", changed, parts(file)[1]), words="was refused")
+    assert not marker.exists() and there.sql("SELECT to_regclass('public.owned')") == [(None,)]
+
+
+# Rows that are not the program's, or not whole
+
+
+def test_tables_and_columns_that_are_not_known_are_refused_by_name(there, tmp_path):
+    cluster = Cluster()
+    try:
+        values = cluster.fill(10)
+        key = cluster.run("key", "show").stdout.strip()
+        cluster.sql(
+            "CREATE TABLE report (id int, note text); INSERT INTO report VALUES (1, 'x'); ALTER TABLE mailbox ADD COLUMN custom text; "
+            "UPDATE mailbox SET custom = E'a\\tb\\\\.c', name = 'tab\there'; CREATE SEQUENCE mine; "
+            "ALTER TABLE report OWNER TO fieldseal_owner; ALTER SEQUENCE mine OWNER TO fieldseal_owner")
+        file = export(cluster, tmp_path / "file")
+    finally:
+        cluster.remove()
+    first = refused(there, file, "--discard", "mine", "--discard", "report", words="mailbox.custom")
+    assert "--discard mailbox.custom" in first
+    refused(there, file, "--discard", "mailbox.custom", "--discard", "mine", words="--discard report")
+    refused(there, file, "--discard", "mailbox.custom", "--discard", "report", words="--discard mine")
+    there.run(
+        "org", "import", str(file), "--discard", "mailbox.custom", "--discard", "report", "--discard", "mine", "--key", stdin=key)
+    assert opened(there, key) == values
+    assert there.sql("SELECT DISTINCT name FROM org_contoso.mailbox") == [("tab\there",)]
+
+
+def test_a_file_of_another_organization_or_deployment_is_refused(here, there, tmp_path):
+    file = export(here, tmp_path / "file")
+    _, manifest = parts(file)
+    here.run("org", "create", "second")
+    other = parts(export(here, tmp_path / "other", "second"))[0]
+    refused(there, write(tmp_path / "a", other, manifest), words="does not say how its cells are sealed")
+    cluster = Cluster()
+    try:
+        cluster.fill(20)
+        twin = parts(export(cluster, tmp_path / "twin"))[0]
+    finally:
+        cluster.remove()
+    refused(there, write(tmp_path / "b", twin, manifest), words="not what its manifest says")
+    here.sql("DROP SCHEMA org_second CASCADE")
+    forget(here, "second")
+
+
+def test_a_file_that_was_cut_off_is_refused(here, there, tmp_path):
+    dump, manifest = parts(export(here, tmp_path / "file"))
+    for length in (0, 5, 2_000, len(dump) // 2, len(dump) * 3 // 4, len(dump) - 200, len(dump) - 20):
+        refused(there, write(tmp_path / "cut", dump[:length], manifest))
+    for length in (10, 30, 400):
+        path = tmp_path / "short"
+        path.write_bytes((tmp_path / "file").read_bytes()[:-length])
+        refused(there, path)
+
+
+UNCHECKED = "ALTER TABLE mailbox_cell DROP CONSTRAINT password_is_cell; ALTER TABLE mailbox_cell_k1 DROP CONSTRAINT IF EXISTS password_is_cell, DROP CONSTRAINT password_has_key_version; "
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ("DELETE FROM mailbox WHERE name = 'filled'", "have no record"),
+        ("DELETE FROM mailbox_cell", "its manifest says 20"),
+        ("DELETE FROM encryption", "not what its manifest says"),
+        ("UPDATE encryption SET key_version = 9", "not what its manifest says"),
+        ("UPDATE encryption SET iterations = 1", "not what its manifest says"),
+        ("UPDATE organization SET organizationid = gen_random_uuid()", "another organization's"),
+        (UNCHECKED + "UPDATE mailbox_cell SET password = 'x'", "mailbox_cell_k1"),
+        (UNCHECKED + "UPDATE mailbox_cell SET password = set_byte(password, 4, 3)", "mailbox_cell_k1"),
+        ("ALTER TABLE mailbox_cell DETACH PARTITION mailbox_cell_k1; ALTER TABLE mailbox_cell_k1 DROP CONSTRAINT row_has_key_version; "
+         "UPDATE mailbox_cell_k1 SET key_version = 3", "mailbox_cell_k1"),
+        ("ALTER TABLE mailbox_cell_k1 RENAME TO mailbox_cell_k7", "its manifest says 20"),
+        ("UPDATE activityparty SET activityid = gen_random_uuid()", "activityparty"),
+        ("INSERT INTO audit_setting VALUES ('mailbox', 'password', true)", "audit_setting"),
+        ("SELECT setval('version_number', 9223372036854775807)", "version_number"),
+    ])
+def test_rows_that_do_not_fit_are_refused(here, there, tmp_path, change, words):
+    """As somebody writes a file who can make dumps, but has no key."""
+    _, manifest = parts(export(here, tmp_path / "file"))
+    here.sql("CREATE DATABASE copy TEMPLATE fieldseal")
+    copy = here.superuser.replace("dbname=fieldseal", "dbname=copy")
+    try:
+        with psycopg.connect(copy, autocommit=True) as connection:
+            connection.execute("SET search_path = org_contoso; SET session_replication_role = replica; SET fieldseal.maintenance = 'on'")
+            connection.execute(change)
+        dump = subprocess.run(["pg_dump", "-Fc", "--schema=org_contoso", copy], check=True, capture_output=True).stdout
+    finally:
+        here.sql("DROP DATABASE copy WITH (FORCE)")
+    refused(there, write(tmp_path / "changed", dump, manifest), words=words)
+
+
+def test_a_manifest_with_impossible_numbers_is_refused(here, there, tmp_path):
+    dump, manifest = parts(export(here, tmp_path / "file"))
+    for change in ({"keyVersion": 2**31}, {"keyVersion": 0}, {"keyVersion": 2**31 - 1}, {"iterations": 10**9}, {"cells": {"mailbox.password": 21}},
+                   {"schema": "config"}, {"schemaVersion": "0099_newer"}, {"organization": "x; DROP"}, {"keyCheck": ""}, {"cells": [1]}):
+        refused(there, write(tmp_path / "changed", dump, {**manifest, **change}))
+
+
+# Authenticity
+
+
+def test_a_file_that_was_changed_is_refused_where_the_key_is_given(here, there, tmp_path):
+    dump, manifest = parts(export(here, tmp_path / "file"))
+    assert manifest["authentication"]
+    # The attacker moves the mail server, and makes length and digest fit.
+    here.sql("UPDATE emailserverprofile SET incomingserverlocation = 'imap.evil.test'")
+    moved = dumped(here)
+    here.sql("UPDATE emailserverprofile SET incomingserverlocation = NULL")
+    changed = write(tmp_path / "changed", moved, manifest)
+    refused(there, changed, "--key", words="was changed since it was exported", stdin=here.key)
+    refused(there, changed, "--as-new", "--name", "clone", words="was changed since it was exported", stdin=here.key)
+    assert "changed since" in there.run("org", "inspect", str(changed), "--key", stdin=here.key, settings=None, check=False).stderr
+    for change in ({"exportedOn": "2020-01-01T00:00:00Z"}, {"productVersion": "9"}, {"authentication": "AAAA"}, {"note": "more"}):
+        refused(there, write(tmp_path / "changed", dump, {**manifest, **change}), "--key", words="was changed since", stdin=here.key)
+    # Without a key it can't be seen, and that is said.
+    output = there.run("org", "import", str(changed)).stdout
+    assert "authenticity was not checked" in output
+    assert not json.loads(there.run("org", "inspect", str(changed), "--json", settings=None).stdout).get("isAuthentic")
+    forget(there, "contoso")
+    # One from which the tag was taken: said, too.
+    stripped = write(tmp_path / "stripped", moved, {k: v for k, v in manifest.items() if k != "authentication"})
+    output = there.run("org", "import", str(stripped), "--key", stdin=here.key).stdout
+    assert "could have been changed" in output
+    assert "authenticity not checked" in there.sql("SELECT details FROM org_contoso.security_event WHERE kind = 'organization imported'")[0][0]
+    forget(there, "contoso")
+    # The file as it was exported.
+    inspected = there.run("org", "inspect", str(tmp_path / "file"), "--key", stdin=here.key, settings=None).stdout
+    assert "It is authentic" in inspected
+    imported = json.loads(there.run("org", "import", str(tmp_path / "file"), "--key", "--json", stdin=here.key).stdout)
+    assert imported["isAuthentic"] and imported["state"] == "active"
+    assert opened(there, here.key) == here.values
+    assert there.sql("SELECT subject FROM org_contoso.email") == [("kept",)] and there.sql("SELECT addressused FROM org_contoso.activityparty") == [("a@b.test",)]
+
+
+# Clones
+
+
+def test_a_clone_has_a_key_of_its_own_wherever_the_original_is(here, there, tmp_path):
+    file = export(here, tmp_path / "file")
+    for cluster in (there, here):
+        result = cluster.run("org", "import", str(file), "--name", "clone", "--as-new", stdin=here.key)
+        assert "key of its own" in result.stdout and "key show --org clone" in result.stdout
+        own = cluster.run("key", "show", "--org", "clone").stdout.strip()
+        assert own != here.key
+        assert opened(cluster, own, "org_clone") == here.values
+        with pytest.raises(Exception):
+            assert opened(cluster, here.key, "org_clone") == here.values
+        assert cluster.sql("SELECT origin, copied_on IS NULL FROM config.organization_key JOIN config.organization USING (organization_id) WHERE name = 'clone'")[0][0] == "generated"
+        # Its functions are its own: they read and write no other organization's tables.
+        settings = cluster.sql("SELECT DISTINCT c FROM pg_proc, unnest(proconfig) AS c WHERE pronamespace = 'org_clone'::regnamespace AND c LIKE '%%org_%%'")
+        assert settings == [('search_path=org_clone, pg_temp',)]
+        ids = cluster.sql("SELECT DISTINCT organizationid FROM org_clone.organization UNION SELECT organization_id FROM org_clone.encryption")
+        assert len(ids) == 1 and str(ids[0][0]) != parts(file)[1]["organizationId"]
+        cluster.run("key", "change", "--org", "clone")
+        assert "all of them open" in cluster.run("verify", "--org", "clone").stdout
+        assert schema_findings(cluster) == []
+    assert here.run("verify", "--org", "contoso").returncode == 0
+    here.sql("DROP SCHEMA org_clone CASCADE")
+    forget(here, "clone")
+
+
+def test_a_clone_with_a_cell_that_was_moved_is_refused(here, there, tmp_path):
+    a, b = [i for (i,) in here.sql("SELECT mailboxid FROM mailbox_cell LIMIT 2")]
+    swap = "UPDATE mailbox_cell AS c SET password = d.password FROM mailbox_cell AS d WHERE c.mailboxid = %s AND d.mailboxid = %s"
+    saved = here.sql("SELECT password FROM mailbox_cell WHERE mailboxid = %s", [a])[0][0]
+    here.sql(swap, [a, b])
+    try:
+        file = export(here, tmp_path / "file")
+    finally:
+        here.sql("UPDATE mailbox_cell SET password = %s WHERE mailboxid = %s", [saved, a])
+    refused(there, file, "--as-new", "--name", "clone", words=str(a), stdin=here.key)
+
+
+# A commit whose answer is lost
+
+
+@pytest.mark.parametrize("action, is_there", [("cut after", True), ("cut before", False)])
+def test_an_import_whose_commit_has_no_answer_is_looked_up(here, there, tmp_path, action, is_there):
+    file = export(here, tmp_path / "file")
+    proxied = f"host=127.0.0.1 port={there.proxy.port} user=postgres dbname=fieldseal sslmode=disable gssencmode=disable"
+    settings = (there.home / "direct.yaml").read_text().replace(json.dumps(there.superuser), json.dumps(proxied))
+    (there.home / "through.yaml").write_text(settings)
+    there.proxy.reset(lambda number, sql: action if sql.strip() == "COMMIT" else None)
+    result = there.run("org", "import", str(file), check=False, settings="through")
+    assert there.proxy.struck, there.proxy.statements[-5:]
+    there.proxy.reset()
+    registered = there.sql("SELECT count(*) FROM config.organization")[0][0] == 1
+    assert registered == is_there and (result.returncode == 0) == is_there, result
+    # What is registered has its schema, and what is not has none.
+    assert schemas(there) == (["org_contoso"] if registered else [])
+    if registered:
+        there.run("key", "activate", stdin=here.key)
+        assert "all of them open" in there.run("verify").stdout
+
+
+# Files
+
+
+def test_an_export_is_its_owners_alone(here, tmp_path):
+    file = tmp_path / "file"
+    settings = str(here.home / "direct.yaml")
+
+    def run(*arguments):
+        return subprocess.run(["bash", "-c", 'umask 0; exec "$0" "$@"', PROGRAM, "org", "export", "contoso", *map(str, arguments), "--settings", settings], capture_output=True, text=True)
+
+    assert run(file).returncode == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600 and not list(tmp_path.glob("*.partial"))
+    before = file.read_bytes()
+    assert run(file).returncode != 0 and file.read_bytes() == before
+    assert run(file, "--force").returncode == 0 and file.read_bytes() != before and stat.S_IMODE(file.stat().st_mode) == 0o600
+    # A link that somebody put there is not followed.
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    (tmp_path / "linked.partial").symlink_to(victim)
+    assert run(tmp_path / "linked").returncode == 1 and victim.read_text() == "kept"
+    (tmp_path / "linked.partial").unlink()
+    (tmp_path / "linked").symlink_to(victim)
+    assert run(tmp_path / "linked").returncode != 0 and victim.read_text() == "kept"
+    # What a killed export left is written anew.
+    (tmp_path / "again.partial").write_bytes(b"x" * 10_000_000)
+    assert run(tmp_path / "again").returncode == 0 and (tmp_path / "again").stat().st_size < 1_000_000
+    os.mkfifo(tmp_path / "pipe")
+    assert here.run("org", "inspect", str(tmp_path / "pipe"), settings=None, check=False).returncode == 1
