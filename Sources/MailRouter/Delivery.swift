@@ -1,6 +1,7 @@
 import Crypto
 import Foundation
 import Logging
+import MailFormat
 
 /// Messages on their way to the service, several in one request. While one request is answered, the next messages are fetched.
 final class Delivery {
@@ -14,6 +15,8 @@ final class Delivery {
 
     private struct Email: Sendable {
         let source: UInt32
+        /// How an alert names it: its UID.
+        let name: String
         let id: String
         let parameters: [String: Parameter]
     }
@@ -40,14 +43,14 @@ final class Delivery {
     /// Takes a message apart, and sends what is gathered when it is much.
     ///
     /// - Throws: ``ServiceError``.
-    func take(_ source: UInt32, _ bytes: [UInt8]) throws {
+    func take(_ source: UInt32, _ bytes: [UInt8], named name: String) throws {
         counts.fetched += 1
         let message = MailMessage(bytes, keepsMessages: turn.mailbox.isForward)
         // A forward mailbox's messages carry those that they are about.
         let wrapped = turn.mailbox.isForward ? message.messages : []
         for (bytes, message) in wrapped.isEmpty ? [(bytes, message)] : wrapped.map({ ($0, MailMessage($0)) }) {
             let email = parameters(of: message, bytes)
-            emails.append(Email(source: source, id: message.messageID, parameters: email.parameters))
+            emails.append(Email(source: source, name: name, id: message.messageID, parameters: email.parameters))
             size += email.size
             if emails.count >= 50 || size >= 2 << 20 { try send() }
         }
@@ -127,7 +130,15 @@ final class Delivery {
                 } else {
                     outcome.counts.refused[verdict.reasonCode, default: 0] += 1
                 }
-                if verdict.reasonCode == Self.badSender { outcome.undeliverable.insert(email.source) }
+                if verdict.reasonCode == Self.badSender {
+                    outcome.counts.failed += 1
+                    outcome.undeliverable.insert(email.source)
+                    outcome.counts.problems.append(
+                        .init(
+                            MailboxProblem.undeliverable,
+                            "A message did not become a record, because nothing in it says who sent it. Look for it in the mailbox.",
+                            "\(email.name), Message-ID \(email.id.isEmpty ? "none" : email.id)", isPermanent: true))
+                }
                 turn.log(
                     .debug, "message",
                     ["message-id": "\(email.id)", "reason": "\(verdict.reasonCode)", "email": "\(verdict.emailId ?? "none")"])
@@ -141,7 +152,8 @@ final class Delivery {
                 outcome.counts.problems.append(
                     .init(
                         MailboxProblem.undeliverable, "A message was not taken. Look for it in the mailbox.",
-                        "\(emails[0].id) [\(code)] \(text)", isPermanent: true))
+                        "\(emails[0].name), Message-ID \(emails[0].id.isEmpty ? "none" : emails[0].id) [\(code)] \(text)",
+                        isPermanent: true))
                 turn.log(.warning, "message not taken", ["message-id": "\(emails[0].id)", "code": "\(code)", "why": "\(text)"])
                 return outcome
             }
@@ -154,7 +166,7 @@ final class Delivery {
         return outcome
     }
 
-    /// The original's reason for a message from nobody.
+    /// The original's reason for a message without a sender.
     private static let badSender = 7
 
     private struct Verdicts: Decodable {
@@ -185,7 +197,8 @@ final class Delivery {
             "MessageId": .text(message.messageID), "Subject": .text(String(message.subject.prefix(1_000))),
             "From": .text(message.from),
             "To": .list(message.to.map(Parameter.text)), "Cc": .list(message.cc.map(Parameter.text)),
-            "InReplyTo": .list(message.references.map(Parameter.text)), "Importance": .text(message.importance),
+            "InReplyTo": .list(message.references.map(Parameter.text)), "References": .list(message.thread.map(Parameter.text)),
+            "Importance": .text(message.importance),
             "Body": .text(body),
             "BodyType": .text(message.isHTML ? "text/html" : "text/plain"),
             "Digest": .text(Data(SHA256.hash(data: bytes)).base64EncodedString()),

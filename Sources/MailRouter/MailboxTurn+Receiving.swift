@@ -50,7 +50,7 @@ extension MailboxTurn {
                 size += message.size
             }
             guard batch.count >= 100 || size >= 4 << 20 || isLast || isStopped() else { continue }
-            if !batch.isEmpty { try session.fetch(batch) { uid, bytes in try delivery.take(uid, bytes) } }
+            if !batch.isEmpty { try session.fetch(batch) { uid, bytes in try delivery.take(uid, bytes, named: "UID \(uid)") } }
             (batch, size) = ([], 0)
             if isLast || isStopped() { try delivery.finish() }
             try settle(delivery.settled(), &session, &state)
@@ -90,7 +90,7 @@ extension MailboxTurn {
             if message.size > configuration.messageLimit {
                 delivery.passTooLarge(number, message.size, "UIDL \(message.id)")
             } else {
-                try delivery.take(number, try session.fetch(message.number))
+                try delivery.take(number, try session.fetch(message.number), named: "UIDL \(message.id)")
             }
             try settle()
             if isStopped() { break }

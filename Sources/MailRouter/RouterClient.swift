@@ -81,6 +81,10 @@ struct PendingEmail: Decodable, Sendable {
     let body: String
     let messageID: String
     let inReplyTo: String?
+    /// References of what it answers.
+    let references: [String]?
+    /// `text/html` or `text/plain`; nil where the e-mail says neither.
+    let bodyType: String?
     let priority: Int
     let readReceiptRequested: Bool
     /// One person, in a list as the recipients are.
@@ -96,7 +100,7 @@ struct PendingEmail: Decodable, Sendable {
         case id = "emailId"
         case messageID = "messageId"
         case senders = "from"
-        case subject, body, inReplyTo, priority, readReceiptRequested, to, cc, bcc, attachments
+        case subject, body, inReplyTo, references, bodyType, priority, readReceiptRequested, to, cc, bcc, attachments
     }
 }
 
