@@ -77,6 +77,12 @@ static const unsigned char org_0007[] = {
 static const unsigned char org_0007_down[] = {
 #embed "../../migrations/org/0007_email_settings.down.sql"
 };
+static const unsigned char org_0012[] = {
+#embed "../../migrations/org/0012_mail.sql"
+};
+static const unsigned char org_0012_down[] = {
+#embed "../../migrations/org/0012_mail.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -104,6 +110,8 @@ static const struct embedded_file files[] = {
     {"org/0007_email_settings.down.sql", org_0007_down, sizeof org_0007_down},
     {"org/0008_key_goes_forward.sql", org_0008, sizeof org_0008},
     {"org/0008_key_goes_forward.down.sql", org_0008_down, sizeof org_0008_down},
+    {"org/0012_mail.sql", org_0012, sizeof org_0012},
+    {"org/0012_mail.down.sql", org_0012_down, sizeof org_0012_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

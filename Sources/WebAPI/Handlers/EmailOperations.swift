@@ -136,6 +136,7 @@ extension DataAPI {
         email.bcc = try addresses("Bcc")
         email.messageID = body["MessageId"]?.string ?? ""
         email.inReplyTo = try addresses("InReplyTo")
+        email.references = Array(try addresses("References").prefix(100))
         email.receivedOn = body["ReceivedOn"]?.string.flatMap { ISO8601.date($0) }
         email.importance = ["Low": 0, "High": 2][body["Importance"]?.string ?? ""] ?? 1
         email.body = body["Body"]?.string ?? ""
@@ -215,7 +216,8 @@ extension OutgoingEmail {
         }
         return [
             "EmailId": .string(id.text), "Subject": .string(subject), "Body": .string(body), "MessageId": .string(messageID),
-            "InReplyTo": .text(inReplyTo), "Priority": .integer(Int64(priority)), "CreatedOn": .string(ISO8601.text(createdOn)),
+            "InReplyTo": .text(inReplyTo), "References": .array(references.map { .string($0) }), "BodyType": .text(bodyType),
+            "Priority": .integer(Int64(priority)), "CreatedOn": .string(ISO8601.text(createdOn)),
             "ReadReceiptRequested": .bool(wantsReceipt), "From": people([from]), "To": people(to), "Cc": people(cc),
             "Bcc": people(bcc),
             "Attachments": .array(
