@@ -111,7 +111,7 @@ public struct MailMessage: Sendable {
     }
 
     /// A text without what ends a line or is not seen: U+0000 is taken out, other controls become blanks.
-    static func oneLine(_ text: String) -> String {
+    public static func oneLine(_ text: String) -> String {
         var view = String.UnicodeScalarView()
         for scalar in text.unicodeScalars where scalar != "\0" { view.append(scalar.isControl ? " " : scalar) }
         return String(view).trimmingCharacters(in: .whitespaces)

@@ -65,6 +65,12 @@ final class Delivery {
     /// Notes when the oldest message that was found had arrived.
     func arrived(on date: Date) { counts.oldestArrival = date }
 
+    /// Adds an alert.
+    func note(_ problem: MailboxProblem) { counts.problems.append(problem) }
+
+    /// Counts a message that could not be fetched.
+    func countFailure() { counts.failed += 1 }
+
     /// Notes a message that is left alone.
     func pass(_ source: UInt32) { note(source) }
 
@@ -74,7 +80,7 @@ final class Delivery {
         counts.problems.append(
             .init(
                 MailboxProblem.tooLarge,
-                "A message was not taken, because it is larger than \(turn.configuration.messageLimit >> 20) MiB. Look for it in the mailbox.",
+                "A message of \(turn.mailbox.address) (\(name)) was not fetched, because it is larger than \(turn.configuration.messageLimit >> 20) MiB. Look for it in the mailbox.",
                 "\(name), \(size) bytes", isPermanent: true))
         turn.log(.warning, "message too large", ["message": "\(name)", "bytes": "\(size)"])
         undeliverable.insert(source)
@@ -133,11 +139,7 @@ final class Delivery {
                 if verdict.reasonCode == Self.badSender {
                     outcome.counts.failed += 1
                     outcome.undeliverable.insert(email.source)
-                    outcome.counts.problems.append(
-                        .init(
-                            MailboxProblem.undeliverable,
-                            "A message did not become a record, because nothing in it says who sent it. Look for it in the mailbox.",
-                            "\(email.name), Message-ID \(email.id.isEmpty ? "none" : email.id)", isPermanent: true))
+                    outcome.counts.problems.append(undeliverable(email, turn, "nothing in it says who sent it"))
                 }
                 turn.log(
                     .debug, "message",
@@ -149,11 +151,7 @@ final class Delivery {
             guard emails.count > 1 else {
                 outcome.counts.failed += 1
                 outcome.undeliverable.insert(emails[0].source)
-                outcome.counts.problems.append(
-                    .init(
-                        MailboxProblem.undeliverable, "A message was not taken. Look for it in the mailbox.",
-                        "\(emails[0].name), Message-ID \(emails[0].id.isEmpty ? "none" : emails[0].id) [\(code)] \(text)",
-                        isPermanent: true))
+                outcome.counts.problems.append(undeliverable(emails[0], turn, "the service refused it: [\(code)] \(text)"))
                 turn.log(.warning, "message not taken", ["message-id": "\(emails[0].id)", "code": "\(code)", "why": "\(text)"])
                 return outcome
             }
@@ -164,6 +162,17 @@ final class Delivery {
             }
         }
         return outcome
+    }
+
+    /// An alert that names a message, so that one does not take the place of another's.
+    private static func undeliverable(_ email: Email, _ turn: MailboxTurn, _ reason: String) -> MailboxProblem {
+        let place =
+            turn.mailbox.undeliverableFolder.map { "It is moved to the folder \($0) where the server has folders." }
+            ?? "It stays in the mailbox."
+        let name = "\(email.name), Message-ID \(email.id.isEmpty ? "none" : email.id)"
+        return MailboxProblem(
+            MailboxProblem.undeliverable, "A message of \(turn.mailbox.address) did not become a record (\(name)). \(place)",
+            "\(name): \(reason)", isPermanent: true)
     }
 
     /// The original's reason for a message without a sender.

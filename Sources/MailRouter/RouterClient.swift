@@ -44,6 +44,8 @@ struct Mailbox: Decodable, Sendable {
     let routerState: String?
     let undeliverableFolder: String?
     let attachmentLimit: Int
+    /// Messages that could not be fetched and are due again.
+    let setAside: [String]?
 }
 
 /// What is signed in with; forgotten with the session.

@@ -1,4 +1,5 @@
 import CurlClient
+import MailFormat
 
 /// The few commands of SMTP (RFC 5321) that a router needs, on a connection that is signed in.
 struct SMTPSession {
@@ -105,7 +106,7 @@ struct SMTPSession {
             guard line.utf8.count >= 3, let code = Int(line.prefix(3)), lines.count < 200 else {
                 throw MailError.protocolError("the server's reply is not one of SMTP")
             }
-            lines.append(String(line.dropFirst(4).prefix(500)))
+            lines.append(MailMessage.oneLine(String(line.dropFirst(4).prefix(500))))
             if line.dropFirst(3).first != "-" { return Reply(code: code, lines: lines) }
         }
     }
