@@ -50,13 +50,16 @@ enum CharsetLabels {
         (["windows-1251"], "cp1251 windows1251 win1251 1251"),
         (["windows-1254"], "iso88599 latin5 l5 cp1254 windows1254 isoir148 csisolatin5"),
         (["windows-874-2000"], "tis620 iso885911 cp874 dos874 windows874"),
-        (["gb18030"], "gb2312 gbk euccn cngb csgb2312 gb231280 chinese cp936 ms936 windows936 gb18030 isoir58 csiso58gb231280"),
+        (
+            ["gb18030"],
+            "gb2312 gbk euccn eucgb2312cn cngb csgb2312 gb231280 chinese cp936 ms936 windows936 gb18030 isoir58 csiso58gb231280"
+        ),
         (["HZ"], "hzgb2312 hz"),
         (
             ["windows-949-2000"],
             "euckr ksc56011987 ksc56011989 ksc5601 ksc56011992 uhc cp949 ms949 windows949 korean cseuckr csksc56011987 isoir149 ks"
         ),
-        (["windows-950-2000", "ibm-1375_P100-2008"], "big5 cnbig5 csbig5 xxbig5 big5eten cp950 ms950 windows950"),
+        (["windows-950-2000", "ibm-1375_P100-2008"], "big5 big5tw cnbig5 csbig5 xxbig5 big5eten cp950 ms950 windows950"),
         (["ibm-1375_P100-2008", "windows-950-2000"], "big5hkscs"),
         (
             ["ibm-943_P15A-2003"],

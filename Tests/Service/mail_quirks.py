@@ -163,3 +163,60 @@ class POP3Server(MailServer):
     @staticmethod
     def name(uid):
         return b"unique-%d" % uid
+
+
+class SMTPServer(MailServer):
+    """Takes messages (sender, recipients, bytes) into `taken`; what is odd about it is in `limits`, `delay` and `hangs_up_at`."""
+
+    def __init__(self, certificate, extensions=("PIPELINING", "8BITMIME", "AUTH PLAIN LOGIN"), most=None, delay=0, hangs_up_at=b"", refuses=b"", words=b"452 4.5.3 Error: too many recipients"):
+        self.taken, self.extensions, self.most, self.delay, self.hangs_up_at, self.refuses, self.words = [], extensions, most, delay, hangs_up_at, refuses, words
+        self.answer = threading.Event()
+        super().__init__(certificate, {})
+
+    def serve(self, connection):
+        # STARTTLS would need a second handshake here: TLS from the first byte.
+        super().serve(connection)
+
+    def talk(self, stream, lines):
+        def say(text):
+            stream.sendall(text + b"\r\n")
+
+        say(b"220 ready")
+        sender, recipients = b"", []
+        for line in lines:
+            line = line.rstrip(b"\r\n")
+            self.commands.append(line.decode(errors="replace"))
+            verb = line.upper()
+            if self.hangs_up_at and self.hangs_up_at in line:
+                return
+            if verb.startswith(b"EHLO"):
+                words = [b"localhost", *[e.encode() for e in self.extensions]]
+                for index, word in enumerate(words):
+                    say(b"250%s%s" % (b" " if index == len(words) - 1 else b"-", word))
+            elif verb.startswith(b"AUTH"):
+                say(b"235 signed in")
+            elif verb.startswith(b"MAIL"):
+                sender, recipients = line, []
+                say(b"250 ok")
+            elif verb.startswith(b"RCPT"):
+                if self.refuses and self.refuses in line:
+                    say(b"550 5.1.1 no such user")
+                elif self.most and len(recipients) >= self.most:
+                    say(self.words)
+                else:
+                    recipients.append(re.search(rb"<(.*)>", line)[1].decode())
+                    say(b"250 ok")
+            elif verb == b"DATA":
+                say(b"354 go on")
+                data = b""
+                while not data.endswith(b"\r\n.\r\n"):
+                    data += lines.readline()
+                self.taken.append((sender.decode(), recipients, data[:-3]))
+                if self.delay:
+                    self.answer.wait(self.delay)
+                say(b"250 taken")
+            elif verb == b"QUIT":
+                say(b"221 bye")
+                return
+            else:
+                say(b"250 ok")
