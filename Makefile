@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-RUN_PACKAGES := libcurl4-openssl-dev libgmime-3.0-dev libpq-dev libssl-dev postgresql postgresql-contrib
+RUN_PACKAGES := libcurl4-openssl-dev libicu-dev libpq-dev libssl-dev postgresql postgresql-contrib
 MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl python3
 TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog sasl2-bin libsasl2-modules chromium chromium-driver
 
@@ -43,7 +43,7 @@ router-torture: ## Kill routers and the service 500 times while mail flows, then
 
 fuzz: ## Feed mutated input to every parser (CASES=n SEED=n)
 	@scripts/install-packages $(TEST_PACKAGES)
-	@FIELDSEAL_FUZZ_CASES=$(or $(CASES),5000000) FIELDSEAL_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) swift test --filter ParserFuzzTests
+	@FIELDSEAL_FUZZ_CASES=$(or $(CASES),5000000) FIELDSEAL_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) swift test --filter "ParserFuzzTests|MailFuzzTests"
 
 bench: ## Measure the figures of docs/performance.md, and write .fieldseal/bench.json
 	@scripts/install-packages $(TEST_PACKAGES)

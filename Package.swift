@@ -37,11 +37,12 @@ let package = Package(
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"]), .brew(["libpq"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
-        .systemLibrary(name: "CGMime", pkgConfig: "gmime-3.0", providers: [.apt(["libgmime-3.0-dev"]), .brew(["gmime"])]),
+        .target(name: "CICU", linkerSettings: [.linkedLibrary("icui18n"), .linkedLibrary("icuuc")]),
+        .target(name: "MailFormat", dependencies: ["CICU"], swiftSettings: settings),
         .target(
             name: "MailRouter",
             dependencies: [
-                "CGMime", "CurlClient",
+                "CurlClient", "MailFormat",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -59,7 +60,7 @@ let package = Package(
         .target(
             name: "Fieldseal",
             dependencies: [
-                "CellCrypto", "CurlClient", "Migrations", "PostgresClient",
+                "CellCrypto", "CurlClient", "MailFormat", "Migrations", "PostgresClient",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
             ],
@@ -131,6 +132,8 @@ let package = Package(
             dependencies: ["CellCrypto", "Fieldseal", "Migrations", "PostgresClient", "TestSupport"],
             swiftSettings: settings
         ),
+        .testTarget(name: "MailFormatTests", dependencies: ["MailFormat"], swiftSettings: settings),
+        .executableTarget(name: "MessageProbe", dependencies: ["MailFormat"], path: "Tests/MessageProbe", swiftSettings: settings),
         .testTarget(name: "WebAPITests", dependencies: ["Fieldseal", "WebAPI"], swiftSettings: settings),
     ],
     cLanguageStandard: .c2x

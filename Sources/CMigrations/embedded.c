@@ -89,6 +89,12 @@ static const unsigned char org_0011[] = {
 static const unsigned char org_0011_down[] = {
 #embed "../../migrations/org/0011_generation_places.down.sql"
 };
+static const unsigned char org_0012[] = {
+#embed "../../migrations/org/0012_mail.sql"
+};
+static const unsigned char org_0012_down[] = {
+#embed "../../migrations/org/0012_mail.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -120,6 +126,8 @@ static const struct embedded_file files[] = {
     {"org/0008_key_goes_forward.down.sql", org_0008_down, sizeof org_0008_down},
     {"org/0011_generation_places.sql", org_0011, sizeof org_0011},
     {"org/0011_generation_places.down.sql", org_0011_down, sizeof org_0011_down},
+    {"org/0012_mail.sql", org_0012, sizeof org_0012},
+    {"org/0012_mail.down.sql", org_0012_down, sizeof org_0012_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

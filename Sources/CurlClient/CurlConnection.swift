@@ -64,6 +64,26 @@ public final class CurlConnection {
         return bytes
     }
 
+    /// Waits until the server says something.
+    ///
+    /// - Parameters:
+    ///   - seconds: How long at least it is waited for; ``timeout`` where that is longer.
+    ///   - interval: Seconds between two calls of `body` meanwhile.
+    public func wait(seconds: Int, every interval: Int, _ body: () -> Void) throws(CurlError) {
+        let patience = timeout
+        defer { timeout = patience }
+        var left = max(seconds, patience)
+        while buffer.count == offset {
+            timeout = min(interval, left)
+            left -= timeout
+            do {
+                try fill()
+            } catch let error where error.code == CURLE_OPERATION_TIMEDOUT && left > 0 {
+                body()
+            }
+        }
+    }
+
     private func fill() throws(CurlError) {
         if offset > 0 {
             buffer.removeFirst(offset)

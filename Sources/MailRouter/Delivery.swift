@@ -1,6 +1,7 @@
 import Crypto
 import Foundation
 import Logging
+import MailFormat
 
 /// Messages on their way to the service, several in one request. While one request is answered, the next messages are fetched.
 final class Delivery {
@@ -14,6 +15,8 @@ final class Delivery {
 
     private struct Email: Sendable {
         let source: UInt32
+        /// How an alert names it: its UID.
+        let name: String
         let id: String
         let parameters: [String: Parameter]
     }
@@ -40,14 +43,14 @@ final class Delivery {
     /// Takes a message apart, and sends what is gathered when it is much.
     ///
     /// - Throws: ``ServiceError``.
-    func take(_ source: UInt32, _ bytes: [UInt8]) throws {
+    func take(_ source: UInt32, _ bytes: [UInt8], named name: String) throws {
         counts.fetched += 1
         let message = MailMessage(bytes, keepsMessages: turn.mailbox.isForward)
         // A forward mailbox's messages carry those that they are about.
         let wrapped = turn.mailbox.isForward ? message.messages : []
         for (bytes, message) in wrapped.isEmpty ? [(bytes, message)] : wrapped.map({ ($0, MailMessage($0)) }) {
             let email = parameters(of: message, bytes)
-            emails.append(Email(source: source, id: message.messageID, parameters: email.parameters))
+            emails.append(Email(source: source, name: name, id: message.messageID, parameters: email.parameters))
             size += email.size
             if emails.count >= 50 || size >= 2 << 20 { try send() }
         }
@@ -62,6 +65,12 @@ final class Delivery {
     /// Notes when the oldest message that was found had arrived.
     func arrived(on date: Date) { counts.oldestArrival = date }
 
+    /// Adds an alert.
+    func note(_ problem: MailboxProblem) { counts.problems.append(problem) }
+
+    /// Counts a message that could not be fetched.
+    func countFailure() { counts.failed += 1 }
+
     /// Notes a message that is left alone.
     func pass(_ source: UInt32) { note(source) }
 
@@ -71,7 +80,7 @@ final class Delivery {
         counts.problems.append(
             .init(
                 MailboxProblem.tooLarge,
-                "A message was not taken, because it is larger than \(turn.configuration.messageLimit >> 20) MiB. Look for it in the mailbox.",
+                "A message of \(turn.mailbox.address) (\(name)) was not fetched, because it is larger than \(turn.configuration.messageLimit >> 20) MiB. Look for it in the mailbox.",
                 "\(name), \(size) bytes", isPermanent: true))
         turn.log(.warning, "message too large", ["message": "\(name)", "bytes": "\(size)"])
         undeliverable.insert(source)
@@ -127,7 +136,11 @@ final class Delivery {
                 } else {
                     outcome.counts.refused[verdict.reasonCode, default: 0] += 1
                 }
-                if verdict.reasonCode == Self.badSender { outcome.undeliverable.insert(email.source) }
+                if verdict.reasonCode == Self.badSender {
+                    outcome.counts.failed += 1
+                    outcome.undeliverable.insert(email.source)
+                    outcome.counts.problems.append(undeliverable(email, turn, "nothing in it says who sent it"))
+                }
                 turn.log(
                     .debug, "message",
                     ["message-id": "\(email.id)", "reason": "\(verdict.reasonCode)", "email": "\(verdict.emailId ?? "none")"])
@@ -138,10 +151,7 @@ final class Delivery {
             guard emails.count > 1 else {
                 outcome.counts.failed += 1
                 outcome.undeliverable.insert(emails[0].source)
-                outcome.counts.problems.append(
-                    .init(
-                        MailboxProblem.undeliverable, "A message was not taken. Look for it in the mailbox.",
-                        "\(emails[0].id) [\(code)] \(text)", isPermanent: true))
+                outcome.counts.problems.append(undeliverable(emails[0], turn, "the service refused it: [\(code)] \(text)"))
                 turn.log(.warning, "message not taken", ["message-id": "\(emails[0].id)", "code": "\(code)", "why": "\(text)"])
                 return outcome
             }
@@ -154,7 +164,18 @@ final class Delivery {
         return outcome
     }
 
-    /// The original's reason for a message from nobody.
+    /// An alert that names a message, so that one does not take the place of another's.
+    private static func undeliverable(_ email: Email, _ turn: MailboxTurn, _ reason: String) -> MailboxProblem {
+        let place =
+            turn.mailbox.undeliverableFolder.map { "It is moved to the folder \($0) where the server has folders." }
+            ?? "It stays in the mailbox."
+        let name = "\(email.name), Message-ID \(email.id.isEmpty ? "none" : email.id)"
+        return MailboxProblem(
+            MailboxProblem.undeliverable, "A message of \(turn.mailbox.address) did not become a record (\(name)). \(place)",
+            "\(name): \(reason)", isPermanent: true)
+    }
+
+    /// The original's reason for a message without a sender.
     private static let badSender = 7
 
     private struct Verdicts: Decodable {
@@ -185,7 +206,8 @@ final class Delivery {
             "MessageId": .text(message.messageID), "Subject": .text(String(message.subject.prefix(1_000))),
             "From": .text(message.from),
             "To": .list(message.to.map(Parameter.text)), "Cc": .list(message.cc.map(Parameter.text)),
-            "InReplyTo": .list(message.references.map(Parameter.text)), "Importance": .text(message.importance),
+            "InReplyTo": .list(message.references.map(Parameter.text)), "References": .list(message.thread.map(Parameter.text)),
+            "Importance": .text(message.importance),
             "Body": .text(body),
             "BodyType": .text(message.isHTML ? "text/html" : "text/plain"),
             "Digest": .text(Data(SHA256.hash(data: bytes)).base64EncodedString()),

@@ -1,5 +1,6 @@
 import CurlClient
 import Foundation
+import MailFormat
 
 /// The few commands of IMAP4rev1 (RFC 3501) that a router needs, on a connection that is signed in. Nothing is marked as read.
 struct IMAPSession {
@@ -11,35 +12,6 @@ struct IMAPSession {
     init(_ connection: CurlConnection, limit: Int) {
         self.connection = connection
         self.limit = limit
-    }
-
-    /// An untagged answer; literals stand apart from the line that they belong to.
-    private struct Untagged {
-        var line: [UInt8] = []
-        var literals: [[UInt8]] = []
-
-        func starts(with text: String) -> Bool { line.starts(with: text.utf8) }
-
-        /// What follows a name that stands at the beginning of a list or within it.
-        func value(of name: StaticString) -> ArraySlice<UInt8>? {
-            name.withUTF8Buffer { name in
-                guard line.count > name.count else { return nil }
-                for start in 1...(line.count - name.count)
-                where line[start] == name[0] && Self.separators.contains(line[start - 1]) && line[start...].starts(with: name) {
-                    return line[(start + name.count)...]
-                }
-                return nil
-            }
-        }
-
-        private static let separators = Array(" ([".utf8)
-
-        func number<Number: FixedWidthInteger>(of name: StaticString) -> Number? {
-            guard let digits = value(of: name)?.prefix(while: { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else {
-                return nil
-            }
-            return Number(String(decoding: digits, as: UTF8.self))
-        }
     }
 
     /// A folder's state.
@@ -55,8 +27,8 @@ struct IMAPSession {
         var validity: UInt32?
         var next: UInt32?
         try command(writes ? "SELECT INBOX" : "EXAMINE INBOX") { answer in
-            validity = answer.number(of: "UIDVALIDITY ") ?? validity
-            next = answer.number(of: "UIDNEXT ") ?? next
+            validity = answer.number(after: "UIDVALIDITY") ?? validity
+            next = answer.number(after: "UIDNEXT") ?? next
         }
         guard let validity else {
             throw MailError.protocolError("the server gives its inbox no UIDVALIDITY (RFC 3501 section 2.3.1.1)")
@@ -64,38 +36,69 @@ struct IMAPSession {
         return Folder(validity: validity, next: next ?? 0)
     }
 
-    /// What is in the inbox from a UID on: UID, size and when it arrived, in ascending order.
+    /// A message of the inbox.
+    struct Listed {
+        let uid: UInt32
+        let size: Int
+        let arrivedOn: Date?
+    }
+
+    /// What is in the inbox from a UID on, in ascending order.
     ///
     /// - Parameters:
     ///   - next: The folder's next UID; 0 where it is not known.
     ///   - limit: Messages at most.
-    mutating func list(from uid: UInt32, next: UInt32, limit: Int) throws -> [(uid: UInt32, size: Int, arrivedOn: Date?)] {
-        var found: [(uid: UInt32, size: Int, arrivedOn: Date?)] = []
+    mutating func list(from uid: UInt32, next: UInt32, limit: Int) throws -> [Listed] {
+        var found: [UInt32: Listed] = [:]
         // A window of UIDs, and a larger one while that holds few messages.
         var (start, width) = (UInt64(uid), UInt64(limit))
         while found.count < limit {
             let end = next == 0 ? nil : min(start + width, UInt64(next)) - 1
             try command("UID FETCH \(start):\(end.map(String.init) ?? "*") (UID RFC822.SIZE INTERNALDATE)") { answer in
                 // `*` is the last message, even one before the window (RFC 3501 section 6.4.8).
-                guard let id: UInt32 = answer.number(of: "UID "), id >= uid else { return }
+                guard let items = answer.fetched, let id: UInt32 = items["UID"]?.number(), id >= uid else { return }
                 guard found.count < 1_000_000 else {
                     throw MailError.protocolError("the server lists more than a million messages")
                 }
-                let date = answer.value(of: "INTERNALDATE \"").flatMap { Self.date($0) }
-                found.append((id, answer.number(of: "RFC822.SIZE ") ?? 0, date))
+                found[id] = Listed(
+                    uid: id, size: items["RFC822.SIZE"]?.number() ?? 0,
+                    arrivedOn: items["INTERNALDATE"]?.bytes.flatMap { Self.date($0[...]) })
             }
             guard let end, end + 1 < next else { break }
             (start, width) = (end + 1, width * 4)
         }
-        return Array(found.sorted { $0.uid < $1.uid }.prefix(limit))
+        return Array(found.values.sorted { $0.uid < $1.uid }.prefix(limit))
     }
 
-    /// The messages with these UIDs, each given as it comes.
+    /// The messages with these UIDs, each given as it comes; the server may leave some away.
+    ///
+    /// - Throws: ``MailError/refused(_:)`` when the server refuses; ``MailError/goodbye(_:)`` when it ends the session.
     mutating func fetch(_ uids: [UInt32], _ body: (UInt32, [UInt8]) throws -> Void) throws {
         try command("UID FETCH \(uids.map(String.init).joined(separator: ",")) (UID BODY.PEEK[])") { answer in
-            guard let uid: UInt32 = answer.number(of: "UID "), let bytes = answer.literals.first else { return }
+            guard let items = answer.fetched, let uid: UInt32 = items["UID"]?.number(),
+                let bytes = items.first(where: { $0.key.hasPrefix("BODY[]") || $0.key == "RFC822" })?.value.bytes
+            else { return }
             try body(uid, bytes)
         }
+    }
+
+    /// Whether a message is in the inbox.
+    mutating func isThere(_ uid: UInt32) throws -> Bool {
+        var isThere = false
+        try command("UID FETCH \(uid) (UID)") { answer in
+            if let found: UInt32 = answer.fetched?["UID"]?.number(), found == uid { isThere = true }
+        }
+        return isThere
+    }
+
+    /// The Message-ID of a message, for people to find it by; nil for none.
+    mutating func messageID(of uid: UInt32) throws -> String? {
+        var id: String?
+        try command("UID FETCH \(uid) (UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])") { answer in
+            guard let items = answer.fetched, let found: UInt32 = items["UID"]?.number(), found == uid else { return }
+            id = items.first { $0.key.hasPrefix("BODY[HEADER") }?.value.bytes.flatMap { MailMessage($0).messageID }
+        }
+        return id.flatMap { $0.isEmpty ? nil : $0 }
     }
 
     /// Deletes messages for good. Without UIDPLUS (RFC 4315) they are only marked.
@@ -119,13 +122,13 @@ struct IMAPSession {
 
     mutating func close() { try? command("LOGOUT") }
 
-    private mutating func command(_ text: String, _ body: (Untagged) throws -> Void = { _ in }) throws {
+    private mutating func command(_ text: String, _ body: (IMAPAnswer) throws -> Void = { _ in }) throws {
         number += 1
         let tag = "R\(number)"
         try connection.send("\(tag) \(text)")
         var failure: (any Error)?
         while true {
-            var answer = Untagged()
+            var answer = IMAPAnswer()
             var line = try connection.line()
             while let length = Self.literalLength(line) {
                 guard length <= limit else { throw MailError.tooLarge(length) }
@@ -134,16 +137,16 @@ struct IMAPSession {
                 line = try connection.line()
             }
             answer.line += line
+            try finishQuoted(&answer, tag)
             if answer.starts(with: "* BYE"), !text.hasPrefix("LOGOUT") {
-                throw MailError.protocolError("the server said goodbye: \(Self.words(answer.line.dropFirst(6), 200))")
+                throw MailError.goodbye("the server said goodbye: \(Self.words(answer.line.dropFirst(6), 200))")
             }
             if answer.starts(with: "* ") {
                 // What was sent is read to its end, so that the connection can go on.
                 if failure == nil { do { try body(answer) } catch { failure = error } }
             } else if answer.starts(with: "\(tag) ") {
                 guard answer.starts(with: "\(tag) OK") else {
-                    throw MailError.protocolError(
-                        "\(text.prefix(40)): \(Self.words(answer.line.dropFirst(tag.utf8.count + 1), 300))")
+                    throw MailError.refused("\(text.prefix(40)): \(Self.words(answer.line.dropFirst(tag.utf8.count + 1), 300))")
                 }
                 if let failure { throw failure }
                 return
@@ -151,15 +154,30 @@ struct IMAPSession {
         }
     }
 
-    /// A server's words, for people.
-    private static func words(_ bytes: ArraySlice<UInt8>, _ limit: Int) -> String {
-        String(decoding: bytes.prefix(limit), as: UTF8.self)
+    /// Reads the rest of a message that the server gives as a quoted string with its line ends in it, against RFC 3501 section 4.3.
+    private func finishQuoted(_ answer: inout IMAPAnswer, _ tag: String) throws {
+        guard answer.starts(with: "* "), answer.hasOpenQuote, IMAPAnswer.uppercased(answer.line.prefix(40)).contains(" FETCH (")
+        else { return }
+        while answer.hasOpenQuote {
+            let line = try connection.line(limit: limit)
+            // No quote is open after all; what was read is lost to the command, which ends here.
+            guard !line.starts(with: "\(tag) ".utf8), answer.line.count + line.count <= limit else {
+                throw MailError.goodbye("the server's quoted string has no end")
+            }
+            answer.line += [0x0D, 0x0A] + line
+        }
     }
 
-    /// The length of the literal that a line announces: `{123}` at its end.
+    /// A server's words, for people.
+    private static func words(_ bytes: ArraySlice<UInt8>, _ limit: Int) -> String {
+        MailMessage.oneLine(String(decoding: bytes.prefix(limit), as: UTF8.self))
+    }
+
+    /// The length of the literal that a line announces at its end: `{123}`, or `{123+}`.
     private static func literalLength(_ line: [UInt8]) -> Int? {
         guard line.last == UInt8(ascii: "}"), let open = line.lastIndex(of: UInt8(ascii: "{")) else { return nil }
-        let digits = line[(open + 1)..<(line.count - 1)]
+        var digits = line[(open + 1)..<(line.count - 1)]
+        if digits.last == UInt8(ascii: "+") { digits.removeLast() }
         guard !digits.isEmpty, digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
         return Int(String(decoding: digits, as: UTF8.self)) ?? .max
     }
@@ -172,7 +190,7 @@ struct IMAPSession {
             Int(String(decoding: bytes[range], as: UTF8.self).trimmingCharacters(in: .whitespaces))
         }
         let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-        guard let day = number(0..<2), let month = months.firstIndex(of: String(decoding: bytes[3..<6], as: UTF8.self)),
+        guard let day = number(0..<2), let month = months.firstIndex(of: String(decoding: bytes[3..<6], as: UTF8.self).capitalized),
             let year = number(7..<11), let hour = number(12..<14), let minute = number(15..<17), let second = number(18..<20),
             let zone = number(22..<26)
         else { return nil }

@@ -4,12 +4,16 @@ import CurlClient
 /// What went wrong with a mail server.
 enum MailError: Error, CustomStringConvertible {
     case protocolError(String)
+    /// The server refused a command, in its words; the connection goes on.
+    case refused(String)
+    /// The server ended the session.
+    case goodbye(String)
     case tooLarge(Int)
     case stopped
 
     var description: String {
         switch self {
-        case .protocolError(let text): text
+        case .protocolError(let text), .refused(let text), .goodbye(let text): text
         case .tooLarge(let size): "a message of \(size) bytes is larger than is taken"
         case .stopped: "the router is being stopped"
         }

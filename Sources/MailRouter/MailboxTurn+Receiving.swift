@@ -4,39 +4,82 @@ import Logging
 
 // Fetching what came.
 extension MailboxTurn {
+    /// Messages that were set aside and are fetched again in one turn.
+    static let retryLimit = 20
+
     func receive(_ state: inout State, _ counts: inout Counts) throws {
         let login = try login("Incoming")
         let server = "\(login.server):\(login.port)"
         let delivery = Delivery(self)
+        var notes = MessageNotes()
         defer { counts += delivery.counts }
         do {
             if login.serverType == 1 {
-                try receivePOP3(login, &state, delivery)
+                var receiver = try POP3Receiver(self, delivery) {
+                    POP3Session(try connect(login, "pop3", implicitPort: 995), limit: configuration.messageLimit)
+                }
+                defer { notes = receiver.notes }
+                try receiver.run(&state)
+                noteLoss(receiver.loss, login, delivery)
             } else {
-                try receiveIMAP(login, &state, delivery)
+                try receiveIMAP(login, &state, delivery, &notes)
             }
+            try tell(notes)
         } catch let error as ServiceError {
             throw error
         } catch {
             // What the server gave before it failed is not lost on the way.
             try delivery.finish()
+            try tell(notes)
             throw MailboxProblem(error, server: server, what: "the mailbox \(mailbox.address)")
+        }
+    }
+
+    /// Tells the service about single messages, before the report says that the router is past them.
+    private func tell(_ notes: MessageNotes) throws {
+        guard !notes.isEmpty else { return }
+        for request in notes.parameters(mailbox, host) {
+            try persistently { _ = try client.call("fieldseal.NoteMessages", request) }
         }
     }
 
     private var receivedAfter: Date? { mailbox.processesReceivedAfter.flatMap { try? Date($0, strategy: .iso8601) } }
 
-    private func receiveIMAP(_ login: Login, _ state: inout State, _ delivery: Delivery) throws {
-        var session = IMAPSession(try connect(login, "imap", implicitPort: 993), limit: configuration.messageLimit)
-        let folder = try session.open(writes: mailbox.deletesAfterProcessing || mailbox.undeliverableFolder != nil)
+    // MARK: IMAP
+
+    private func receiveIMAP(_ login: Login, _ state: inout State, _ delivery: Delivery, _ notes: inout MessageNotes) throws {
+        func signIn() throws -> IMAPSession {
+            IMAPSession(try connect(login, "imap", implicitPort: 993), limit: configuration.messageLimit)
+        }
+        let writes = mailbox.deletesAfterProcessing || mailbox.undeliverableFolder != nil
+        var session = try signIn()
+        let folder = try session.open(writes: writes)
         guard mailbox.receives else { return session.close() }
         // Other numbers for the same messages: what is there is looked at again, and what is a record stays one.
         if state.validity != folder.validity { state = State(validity: folder.validity, uid: 0) }
         // The highest UID that there can be has no next one.
         let (first, isLast) = (state.uid ?? 0).addingReportingOverflow(1)
-        guard !isLast, folder.next == 0 || first < folder.next else { return session.close() }
-        let found = try session.list(from: first, next: folder.next, limit: configuration.turnLimit)
+        let isNew = !isLast && (folder.next == 0 || first < folder.next)
+        let found = isNew ? try session.list(from: first, next: folder.next, limit: configuration.turnLimit) : []
+        var fetcher = IMAPFetcher(session, validity: folder.validity, writes: writes, reconnect: signIn)
+        try receive(found, &fetcher, &state, delivery, &notes)
+        try retry(&fetcher, folder.validity, &state, delivery, &notes)
+        fetcher.withSession { $0.close() }
+        noteLoss(fetcher.loss, login, delivery)
+    }
+
+    /// An alert that connections ended, and nothing more: the turn went on in another one.
+    private func noteLoss(_ error: (any Error)?, _ login: Login, _ delivery: Delivery) {
+        guard let error else { return }
+        delivery.note(MailboxProblem(error, server: "\(login.server):\(login.port)", what: "the mailbox \(mailbox.address)"))
+    }
+
+    private func receive(
+        _ found: [IMAPSession.Listed], _ fetcher: inout IMAPFetcher, _ state: inout State, _ delivery: Delivery,
+        _ notes: inout MessageNotes
+    ) throws {
         if let oldest = found.lazy.compactMap(\.arrivedOn).min() { delivery.arrived(on: oldest) }
+        var unfinished = Set(found.map(\.uid))
         var batch: [UInt32] = []
         var size = 0
         for (index, message) in found.enumerated() {
@@ -50,53 +93,62 @@ extension MailboxTurn {
                 size += message.size
             }
             guard batch.count >= 100 || size >= 4 << 20 || isLast || isStopped() else { continue }
-            if !batch.isEmpty { try session.fetch(batch) { uid, bytes in try delivery.take(uid, bytes) } }
+            try fetch(batch, &fetcher, state.validity ?? 0, delivery, &notes, &unfinished)
             (batch, size) = ([], 0)
             if isLast || isStopped() { try delivery.finish() }
-            try settle(delivery.settled(), &session, &state)
+            try settle(delivery.settled(), &fetcher, &unfinished)
+            // The router is past a message once it is a record, or is set aside, or was passed over; and so are all before it.
+            let past = unfinished.min().map { $0 - 1 } ?? message.uid
+            state.uid = max(state.uid ?? 0, min(past, message.uid))
             if isStopped() { break }
         }
-        session.close()
     }
 
-    private func settle(_ settled: [Delivery.Settled], _ session: inout IMAPSession, _ state: inout State) throws {
-        if let folder = mailbox.undeliverableFolder {
-            let bad = settled.filter(\.isUndeliverable).map(\.source)
-            if !bad.isEmpty { try session.move(bad, to: folder) }
+    private func fetch(
+        _ batch: [UInt32], _ fetcher: inout IMAPFetcher, _ validity: UInt32, _ delivery: Delivery, _ notes: inout MessageNotes,
+        _ unfinished: inout Set<UInt32>
+    ) throws {
+        guard !batch.isEmpty else { return }
+        let failures = try fetcher.fetch(batch, isStopped: isStopped) { uid, bytes in
+            try delivery.take(uid, bytes, named: "UID \(uid)")
+        } gone: {
+            delivery.pass($0)
         }
+        for failure in failures {
+            delivery.countFailure()
+            notes.setAside.append(("\(validity):\(failure.uid)", "UID \(failure.uid)", failure.messageID, failure.reason))
+            unfinished.remove(failure.uid)
+            log(.warning, "message set aside", ["uid": "\(failure.uid)", "why": "\(failure.reason)"])
+        }
+    }
+
+    /// Fetches what was set aside and is due again.
+    private func retry(
+        _ fetcher: inout IMAPFetcher, _ validity: UInt32, _ state: inout State, _ delivery: Delivery, _ notes: inout MessageNotes
+    ) throws {
+        let due = (mailbox.setAside ?? []).prefix(Self.retryLimit)
+        for name in due where !isStopped() {
+            let parts = name.split(separator: ":")
+            // Under another UIDVALIDITY all was looked at again.
+            guard parts.count == 2, UInt32(parts[0]) == validity, let uid = UInt32(parts[1]) else {
+                notes.settled.append(name)
+                continue
+            }
+            var unfinished: Set = [uid]
+            try fetch([uid], &fetcher, validity, delivery, &notes, &unfinished)
+            try delivery.finish()
+            try settle(delivery.settled(), &fetcher, &unfinished)
+            if !notes.setAside.contains(where: { $0.uid == name }) { notes.settled.append(name) }
+        }
+    }
+
+    private func settle(_ settled: [Delivery.Settled], _ fetcher: inout IMAPFetcher, _ unfinished: inout Set<UInt32>) throws {
+        let bad = settled.filter(\.isUndeliverable).map(\.source)
         let good = settled.filter { !$0.isUndeliverable }.map(\.source)
-        if mailbox.deletesAfterProcessing, !good.isEmpty { try session.delete(good) }
-        if let last = settled.map(\.source).max() { state.uid = max(state.uid ?? 0, last) }
-    }
-
-    private func receivePOP3(_ login: Login, _ state: inout State, _ delivery: Delivery) throws {
-        let session = POP3Session(try connect(login, "pop3", implicitPort: 995), limit: configuration.messageLimit)
-        guard mailbox.receives else { return try session.close() }
-        let there = try session.list()
-        var known = Set(state.ids ?? [])
-        known.formIntersection(there.map(\.id))
-        defer { state.ids = Array(known) }
-        let new = there.filter { !known.contains($0.id) }.prefix(configuration.turnLimit)
-        let ids = Dictionary(new.map { (UInt32(clamping: $0.number), $0.id) }) { first, _ in first }
-        func settle() throws {
-            for message in delivery.settled() {
-                // POP3 has one folder: what can't be delivered stays in it.
-                if mailbox.deletesAfterProcessing, !message.isUndeliverable { try session.delete(Int(message.source)) }
-                if let id = ids[message.source] { known.insert(id) }
-            }
+        try fetcher.withSession { session in
+            if let folder = mailbox.undeliverableFolder, !bad.isEmpty { try session.move(bad, to: folder) }
+            if mailbox.deletesAfterProcessing, !good.isEmpty { try session.delete(good) }
         }
-        for message in new {
-            let number = UInt32(clamping: message.number)
-            if message.size > configuration.messageLimit {
-                delivery.passTooLarge(number, message.size, "UIDL \(message.id)")
-            } else {
-                try delivery.take(number, try session.fetch(message.number))
-            }
-            try settle()
-            if isStopped() { break }
-        }
-        try delivery.finish()
-        try settle()
-        try session.close()
+        unfinished.subtract(settled.map(\.source))
     }
 }

@@ -9,54 +9,64 @@ extension MailboxTurn {
         var reports: [Parameter] = []
     }
 
+    /// Connections that may end while e-mails are sent, before it is the server that is at fault.
+    private static let lossLimit = 5
+
     func send(_ counts: inout Counts) throws {
-        if !mailbox.tests {
-            // Nobody's password is asked for when there is nothing to send.
-            var emails = try client.pending(mailbox, host, limit: 50)
-            guard !emails.isEmpty else { return }
-            let unreported = Unreported()
-            let login: Login
-            let session: SMTPSession
-            do {
-                login = try self.login("Outgoing")
-                session = try signIn(login)
-            } catch let problem as MailboxProblem {
-                // None of these was handed over; they are pending again.
-                for email in emails { outcome(email, "Temporary", problem.text, problem.code, unreported) }
-                try flush(unreported)
-                throw problem
-            }
-            var taken = emails.count
-            while !emails.isEmpty {
-                for (index, email) in emails.enumerated() {
+        guard !mailbox.tests else { return try signIn(try login("Outgoing")).close() }
+        // Nobody's password is asked for when there is nothing to send.
+        var emails = try client.pending(mailbox, host, limit: 50)
+        guard !emails.isEmpty else { return }
+        let unreported = Unreported()
+        let login: Login
+        var session: SMTPSession
+        do {
+            login = try self.login("Outgoing")
+            session = try signIn(login)
+        } catch let problem as MailboxProblem {
+            // None of these was handed over; they are pending again.
+            try postpone(emails[...], problem, unreported)
+            throw problem
+        }
+        var taken = emails.count
+        var losses = 0
+        while !emails.isEmpty {
+            for (index, email) in emails.enumerated() {
+                do {
+                    try send(email, session, unreported, &counts)
+                } catch ServiceError.away(let why) {
+                    // Nobody was told that this one is handed over, so it was not: the connection goes with its beginnings.
+                    unreported.reports.removeLast()
+                    for rest in emails[index...] { outcome(rest, "Temporary", "The service was away: \(why)", 0, unreported) }
+                    return try flush(unreported)
+                } catch let error where error is CurlError || error is MailError || error is MailboxProblem {
+                    let problem = MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
+                    // What a server hangs up at is one e-mail's fault until it hangs up again and again. The fate of one that was being handed
+                    // over is reported already.
+                    if !(error is MailboxProblem) { outcome(email, "Temporary", problem.text, problem.code, unreported) }
+                    losses += 1
                     do {
-                        try send(email, session, unreported, &counts)
-                    } catch ServiceError.away(let why) {
-                        // Nobody was told that this one is handed over, so it was not: the connection goes with its beginnings.
-                        unreported.reports.removeLast()
-                        for rest in emails[index...] { outcome(rest, "Temporary", "The service was away: \(why)", 0, unreported) }
-                        return try flush(unreported)
-                    } catch let error as CurlError {
-                        let problem = MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
-                        for rest in emails[index...] { outcome(rest, "Temporary", problem.text, problem.code, unreported) }
-                        try flush(unreported)
-                        throw problem
+                        guard losses <= Self.lossLimit else { throw problem }
+                        session = try signIn(login)
                     } catch let problem as MailboxProblem {
-                        // This one's fate is reported; the rest were not begun.
-                        for rest in emails[(index + 1)...] { outcome(rest, "Temporary", problem.text, problem.code, unreported) }
-                        try flush(unreported)
+                        try postpone(emails[(index + 1)...], problem, unreported)
                         throw problem
                     }
+                    counts.problems.append(problem)
                 }
-                try flush(unreported)
-                guard taken < configuration.turnLimit, !isStopped() else { break }
-                emails = try client.pending(mailbox, host, limit: 50)
-                taken += emails.count
             }
-            session.close()
-        } else {
-            try signIn(try login("Outgoing")).close()
+            try flush(unreported)
+            guard taken < configuration.turnLimit, !isStopped() else { break }
+            emails = try client.pending(mailbox, host, limit: 50)
+            taken += emails.count
         }
+        session.close()
+    }
+
+    /// Has e-mails that were not begun tried again later.
+    private func postpone(_ emails: ArraySlice<PendingEmail>, _ problem: MailboxProblem, _ unreported: Unreported) throws {
+        for email in emails { outcome(email, "Temporary", problem.text, problem.code, unreported) }
+        try flush(unreported)
     }
 
     private func signIn(_ login: Login) throws -> SMTPSession {
@@ -78,6 +88,8 @@ extension MailboxTurn {
             // From here on a crash leaves it unknown whether it was sent, and the record has to say so first.
             outcome(email, "HandingOver", "", 0, unreported)
             try flush(unreported, isUrgent: true)
+        } onWait: {
+            keepLease()
         }
         switch answer {
         case .accepted:
@@ -86,6 +98,9 @@ extension MailboxTurn {
         case .refused(let isPermanent, let text):
             counts.unsent[isPermanent ? "permanent" : "temporary", default: 0] += 1
             outcome(email, isPermanent ? "Permanent" : "Temporary", text, Self.code(text), unreported)
+        case .partly(let text):
+            counts.unsent["permanent", default: 0] += 1
+            outcome(email, "Permanent", text, Self.code(text), unreported)
         case .unknown(let text):
             counts.unsent["unknown", default: 0] += 1
             outcome(email, "Unknown", text, MailboxProblem.unreachable, unreported)
@@ -94,6 +109,12 @@ extension MailboxTurn {
                 isPermanent: false)
         }
         log(.debug, "sent", ["email": "\(email.id)", "message-id": "\(email.messageID)", "answer": "\(answer.word)"])
+    }
+
+    /// Has the lease last while a mail server thinks.
+    private func keepLease() {
+        let body: [String: Parameter] = ["MailboxId": .text(mailbox.mailboxId), "HostId": .text(host), "Ids": .list([])]
+        _ = try? client.call("fieldseal.KnownMessages", body)
     }
 
     private static func code(_ text: String) -> Int {
@@ -132,6 +153,7 @@ extension SMTPSession.Answer {
         switch self {
         case .accepted: "accepted"
         case .refused(let isPermanent, _): isPermanent ? "refused" : "deferred"
+        case .partly: "partly"
         case .unknown: "unknown"
         }
     }

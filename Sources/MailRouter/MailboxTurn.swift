@@ -49,8 +49,17 @@ struct MailboxTurn {
         /// IMAP: UIDVALIDITY and the highest UID that was looked at.
         var validity: UInt32?
         var uid: UInt32?
-        /// POP3: the unique ids that were looked at.
+        /// POP3: the beginning of the list all of which was looked at.
+        var known: Prefix?
+        /// POP3, written by versions before 1.0: the unique ids that were looked at.
         var ids: [String]?
+
+        /// A beginning of a list of unique ids.
+        struct Prefix: Codable {
+            let count: Int
+            /// SHA-256 over the ids.
+            let digest: String
+        }
     }
 
     func run() throws {
@@ -84,7 +93,7 @@ struct MailboxTurn {
         // Somebody who has more than one turn takes is due again at once, after the others.
         report["Interval"] = .number(
             max(counts.looked, counts.sent) >= configuration.turnLimit ? 0 : configuration.interval)
-        if !counts.problems.isEmpty { report["Alerts"] = .list(counts.problems.prefix(20).map(\.parameter)) }
+        if !counts.problems.isEmpty { report["Alerts"] = .list(counts.problems.prefix(1_000).map(\.parameter)) }
         if let problem {
             report["Error"] = problem.parameter
         }

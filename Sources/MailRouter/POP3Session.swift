@@ -1,4 +1,5 @@
 import CurlClient
+import MailFormat
 
 /// The few commands of POP3 (RFC 1939) that a router needs, on a connection that is signed in.
 struct POP3Session {
@@ -11,8 +12,15 @@ struct POP3Session {
         self.limit = limit
     }
 
-    /// What is there: number, unique id and size.
-    func list() throws -> [(number: Int, id: String, size: Int)] {
+    /// A message of the mailbox.
+    struct Listed {
+        let number: Int
+        let id: String
+        let size: Int
+    }
+
+    /// What is there.
+    func list() throws -> [Listed] {
         try command("LIST")
         var sizes: [Int: Int] = [:]
         for line in try lines() {
@@ -23,11 +31,13 @@ struct POP3Session {
         return try lines().compactMap { line in
             let parts = line.split(separator: " ")
             guard parts.count >= 2, let number = Int(parts[0]), parts[1].utf8.count <= 70 else { return nil }
-            return (number, String(parts[1]), sizes[number] ?? 0)
+            return Listed(number: number, id: String(parts[1]), size: sizes[number] ?? 0)
         }
     }
 
     /// A message's bytes.
+    ///
+    /// - Throws: ``MailError/refused(_:)`` when the server refuses it; the connection goes on.
     func fetch(_ number: Int) throws -> [UInt8] {
         try command("RETR \(number)")
         var message: [UInt8] = []
@@ -49,7 +59,9 @@ struct POP3Session {
     private func command(_ text: String) throws {
         try connection.send(text)
         let answer = String(decoding: try connection.line(), as: UTF8.self)
-        guard answer.hasPrefix("+OK") else { throw MailError.protocolError("\(text): \(answer.prefix(300))") }
+        guard answer.uppercased().hasPrefix("+OK") else {
+            throw MailError.refused("\(text): \(MailMessage.oneLine(String(answer.prefix(300))))")
+        }
     }
 
     private func lines() throws -> [String] {

@@ -44,6 +44,8 @@ struct Mailbox: Decodable, Sendable {
     let routerState: String?
     let undeliverableFolder: String?
     let attachmentLimit: Int
+    /// Messages that could not be fetched and are due again.
+    let setAside: [String]?
 }
 
 /// What is signed in with; forgotten with the session.
@@ -81,6 +83,10 @@ struct PendingEmail: Decodable, Sendable {
     let body: String
     let messageID: String
     let inReplyTo: String?
+    /// References of what it answers.
+    let references: [String]?
+    /// `text/html` or `text/plain`; nil where the e-mail says neither.
+    let bodyType: String?
     let priority: Int
     let readReceiptRequested: Bool
     /// One person, in a list as the recipients are.
@@ -96,7 +102,7 @@ struct PendingEmail: Decodable, Sendable {
         case id = "emailId"
         case messageID = "messageId"
         case senders = "from"
-        case subject, body, inReplyTo, priority, readReceiptRequested, to, cc, bcc, attachments
+        case subject, body, inReplyTo, references, bodyType, priority, readReceiptRequested, to, cc, bcc, attachments
     }
 }
 

@@ -1,17 +1,29 @@
 import CurlClient
+import MailFormat
 
 /// The few commands of SMTP (RFC 5321) that a router needs, on a connection that is signed in.
 struct SMTPSession {
+    /// Seconds for the server's final answer to a message (RFC 5321 section 4.5.3.2.6).
+    private static let finalAnswerSeconds = 600
+    /// Recipients that every server takes in one transaction (RFC 5321 section 4.5.3.1.8).
+    private static let certainRecipients = 100
+
     private let connection: CurlConnection
     private let pipelines: Bool
     private let takesUTF8: Bool
-    private let sizeLimit: Int
+    private let takes8Bit: Bool
+    /// Bytes of a message at most: 0 where the server does not say; nil where it does not know SIZE.
+    private let sizeLimit: Int?
+    /// Recipients of one transaction at most (RFC 9422), where the server says.
+    private let recipientLimit: Int
 
     /// How the server took a message.
     enum Answer {
         case accepted
         /// Refused for now, or for good; nothing was sent.
         case refused(isPermanent: Bool, String)
+        /// Taken for some of the recipients, and then refused for the others.
+        case partly(String)
         /// The connection broke before the answer to the last byte.
         case unknown(String)
     }
@@ -19,42 +31,146 @@ struct SMTPSession {
     init(_ connection: CurlConnection) throws {
         self.connection = connection
         try connection.send("EHLO localhost")
-        let words = try Self.reply(connection).lines.map { $0.uppercased() }
+        var greeting = try Self.reply(connection)
+        if greeting.code / 100 == 5 {
+            try connection.send("HELO localhost")
+            greeting = Reply(code: try Self.reply(connection).code, lines: [])
+        }
+        guard greeting.code / 100 == 2 else { throw MailError.protocolError("EHLO: \(greeting.text)") }
+        let words = greeting.lines.map { $0.uppercased() }
         pipelines = words.contains("PIPELINING")
         takesUTF8 = words.contains("SMTPUTF8")
-        sizeLimit = words.first { $0.hasPrefix("SIZE ") }.flatMap { Int($0.dropFirst(5)) } ?? 0
+        takes8Bit = words.contains("8BITMIME")
+        sizeLimit = words.first { $0 == "SIZE" || $0.hasPrefix("SIZE ") }.map { Int($0.dropFirst(5)) ?? 0 }
+        let limits = words.first { $0.hasPrefix("LIMITS ") }?.split(separator: " ") ?? []
+        recipientLimit = limits.lazy.compactMap { $0.hasPrefix("RCPTMAX=") ? Int($0.dropFirst(8)) : nil }.first { $0 > 0 } ?? .max
     }
 
     /// Sends one message. Every recipient has to be taken, or nothing is sent.
     ///
-    /// - Parameter onReady: Called when the server is ready for the bytes; when it throws, none are sent.
-    func send(_ message: [UInt8], from sender: String, to recipients: [String], onReady: () throws -> Void) throws -> Answer {
-        guard sizeLimit == 0 || message.count <= sizeLimit else {
-            return .refused(isPermanent: true, "552 the message has \(message.count) bytes, and the server takes \(sizeLimit)")
+    /// - Parameters:
+    ///   - onReady: Called when the server is ready for the bytes; when it throws, none are sent.
+    ///   - onWait: Called again and again while the server's final answer is waited for.
+    func send(
+        _ message: [UInt8], from sender: String, to recipients: [String], onReady: () throws -> Void, onWait: () -> Void
+    ) throws -> Answer {
+        for address in [sender] + recipients where !EmailAddress.isOne(address) {
+            return .refused(isPermanent: true, "553 \(MailMessage.oneLine(address)) is not an e-mail address")
         }
-        let isASCII = ([sender] + recipients).allSatisfy { $0.allSatisfy(\.isASCII) }
-        guard isASCII || takesUTF8 else {
-            return .refused(isPermanent: true, "550 an address is not in ASCII, and the server has no SMTPUTF8")
+        guard !recipients.isEmpty else { return .refused(isPermanent: true, "554 the e-mail has no recipient") }
+        guard (sizeLimit ?? 0) == 0 || message.count <= sizeLimit ?? 0 else {
+            return .refused(isPermanent: true, "552 the message has \(message.count) bytes, and the server takes \(sizeLimit ?? 0)")
         }
-        let commands = ["MAIL FROM:<\(sender)>\(isASCII ? "" : " SMTPUTF8")"] + recipients.map { "RCPT TO:<\($0)>" }
+        let wire = recipients.map { EmailAddress.onTheWire($0) }
+        let from = EmailAddress.onTheWire(sender)
+        if let address = ([from] + wire).first(where: \.needsUTF8)?.address, !takesUTF8 {
+            return .refused(isPermanent: true, "550 \(address) is not in ASCII before the @, and the server has no SMTPUTF8")
+        }
+        var command = "MAIL FROM:<\(from.address)>"
+        if sizeLimit != nil { command += " SIZE=\(message.count)" }
+        if takes8Bit, message.contains(where: { $0 > 0x7F }) { command += " BODY=8BITMIME" }
+        if ([from] + wire).contains(where: \.needsUTF8) { command += " SMTPUTF8" }
+        let addresses = wire.map(\.address)
+        let first = try offer(command, Array(addresses.prefix(recipientLimit)))
+        if let refusal = first.refusal { return refusal }
+        if first.accepted == addresses.count { return try hand(over: message, onReady: onReady, onWait: onWait) }
+        try reset()
+        return try send(message, command, addresses, by: first.accepted, onReady: onReady, onWait: onWait)
+    }
+
+    /// Sends a message in several transactions, since the server takes so many recipients in one. First all of them are asked for.
+    private func send(
+        _ message: [UInt8], _ command: String, _ addresses: [String], by size: Int, onReady: () throws -> Void, onWait: () -> Void
+    ) throws -> Answer {
+        let groups = stride(from: 0, to: addresses.count, by: size).map { Array(addresses[$0..<min($0 + size, addresses.count)]) }
+        for group in groups {
+            let offered = try offer(command, group)
+            if let refusal = offered.refusal { return refusal }
+            try reset()
+            guard offered.accepted == group.count else {
+                return .refused(
+                    isPermanent: false, "452 the server takes \(offered.accepted) recipients now, and took \(size) before")
+            }
+        }
+        var done = 0
+        for group in groups {
+            let answer: Answer
+            do {
+                let offered = try offer(command, group)
+                if let refusal = offered.refusal {
+                    answer = refusal
+                } else if offered.accepted == group.count {
+                    answer = try hand(over: message, onReady: done == 0 ? onReady : {}, onWait: onWait)
+                } else {
+                    try reset()
+                    answer = .refused(isPermanent: false, "452 too many recipients")
+                }
+            } catch  where done > 0 {
+                // The connection broke between two of them.
+                answer = .refused(isPermanent: false, "\(error)")
+            }
+            switch answer {
+            case .accepted: done += group.count
+            case .unknown(let text):
+                return .unknown(
+                    "\(text)\(done == 0 ? "" : "; the server took the message for the first \(done) recipients before")")
+            case .refused(_, let text) where done > 0:
+                let rest = addresses.dropFirst(done)
+                return .partly(
+                    "The mail server took the message for \(done) of \(addresses.count) recipients, and then answered: \(text). "
+                        + "It was not sent to \(rest.prefix(50).joined(separator: ", "))\(rest.count > 50 ? " and \(rest.count - 50) more" : "")."
+                )
+            case .refused, .partly: return answer
+            }
+        }
+        return .accepted
+    }
+
+    /// Begins a transaction.
+    ///
+    /// - Returns: How many recipients were taken, fewer when the server takes no more in one transaction; and why none are, after which
+    ///   there is no transaction.
+    private func offer(_ command: String, _ addresses: [String]) throws -> (accepted: Int, refusal: Answer?) {
+        let commands = [command] + addresses.map { "RCPT TO:<\($0)>" }
         var refusals: [(isPermanent: Bool, text: String)] = []
+        var accepted = 0
+        var isFull = false
         // In pieces, so that neither side waits for the other to read.
-        for start in stride(from: 0, to: commands.count, by: pipelines ? 100 : 1) {
-            let piece = commands[start..<min(start + (pipelines ? 100 : 1), commands.count)]
+        let width = pipelines ? 100 : 1
+        for start in stride(from: 0, to: commands.count, by: width) where !isFull && refusals.count <= 20 {
+            let piece = commands[start..<min(start + width, commands.count)]
             try connection.send(Array(piece.map { "\($0)\r\n" }.joined().utf8))
-            for command in piece {
+            for (index, command) in piece.enumerated() {
                 let reply = try Self.reply(connection)
-                if reply.code / 100 != 2 {
+                if reply.code / 100 == 2 {
+                    // One that is taken behind one that is not would not be the first of the next transaction.
+                    if start + index > 0, !isFull { accepted += 1 }
+                } else if isFull || start + index > 0 && refusals.isEmpty && Self.isTooMany(reply, accepted) {
+                    isFull = true
+                } else {
                     refusals.append((reply.code / 100 == 5, "\(command.drop { $0 != "<" }): \(reply.text)"))
                 }
             }
-            if refusals.count > 20 { break }
         }
-        guard refusals.isEmpty else {
-            try reset()
-            return .refused(
-                isPermanent: refusals.contains { $0.isPermanent }, refusals.prefix(20).map(\.text).joined(separator: "; "))
-        }
+        guard !refusals.isEmpty || accepted == 0 else { return (accepted, nil) }
+        try reset()
+        return (
+            accepted,
+            .refused(
+                isPermanent: refusals.contains { $0.isPermanent },
+                refusals.isEmpty ? "452 no recipient was taken" : refusals.prefix(20).map(\.text).joined(separator: "; "))
+        )
+    }
+
+    /// Whether a reply means that the next recipients belong into another transaction (RFC 5321 section 4.5.3.1.10).
+    private static func isTooMany(_ reply: Reply, _ accepted: Int) -> Bool {
+        let words = reply.text.lowercased()
+        return accepted > 0
+            && (words.contains("4.5.3") || words.contains("5.5.3") || words.contains("too many")
+                || (reply.code == 452 || reply.code == 552) && accepted >= certainRecipients)
+    }
+
+    private func hand(over message: [UInt8], onReady: () throws -> Void, onWait: () -> Void) throws -> Answer {
         try connection.send("DATA")
         let ready = try Self.reply(connection)
         guard ready.code == 354 else {
@@ -64,10 +180,11 @@ struct SMTPSession {
         try onReady()
         do {
             try connection.send(Self.stuffed(message))
+            try connection.wait(seconds: Self.finalAnswerSeconds, every: 20, onWait)
             let reply = try Self.reply(connection)
             return reply.code / 100 == 2 ? .accepted : .refused(isPermanent: reply.code / 100 == 5, reply.text)
         } catch {
-            return .unknown("\(error)")
+            return .unknown((error as? CurlError)?.reason ?? "\(error)")
         }
     }
 
@@ -105,7 +222,7 @@ struct SMTPSession {
             guard line.utf8.count >= 3, let code = Int(line.prefix(3)), lines.count < 200 else {
                 throw MailError.protocolError("the server's reply is not one of SMTP")
             }
-            lines.append(String(line.dropFirst(4).prefix(500)))
+            lines.append(MailMessage.oneLine(String(line.dropFirst(4).prefix(500))))
             if line.dropFirst(3).first != "-" { return Reply(code: code, lines: lines) }
         }
     }

@@ -82,7 +82,7 @@ struct EmailParts: Sendable {
 
     private static let partyMismatch = FieldsealError(
         .payloadDoesNotFit,
-        "A party takes participationtypemask (1 from, 2 To, 3 Cc, 4 Bcc), and addressused (one e-mail address of at most 200 characters) or "
+        "A party takes participationtypemask (1 from, 2 To, 3 Cc, 4 Bcc), and addressused (one e-mail address of at most 320 bytes) or "
             + "partyid_systemuser@odata.bind or partyid_queue@odata.bind.")
 
     private static func attachment(_ value: JSONValue) throws(FieldsealError) -> Attachment {
@@ -166,20 +166,5 @@ struct EmailParts: Sendable {
                 ))
         }
         return statements
-    }
-}
-
-/// E-mail addresses (RFC 5321 section 4.1.2), as far as a router takes them.
-enum MailAddress {
-    /// Whether a text is one address and nothing else, without anything that ends a line or a path in SMTP.
-    static func isOne(_ text: String) -> Bool {
-        let parts = text.split(separator: "@", omittingEmptySubsequences: false)
-        guard parts.count == 2, (1...64).contains(parts[0].utf8.count), (1...255).contains(parts[1].utf8.count),
-            text.utf8.count <= 200
-        else { return false }
-        return text.unicodeScalars.allSatisfy { scalar in
-            scalar.value > 0x20 && scalar.value != 0x7F && !"<>()[]\\,;:\"".unicodeScalars.contains(scalar)
-                && !scalar.properties.isWhitespace
-        }
     }
 }

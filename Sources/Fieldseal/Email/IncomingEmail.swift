@@ -11,6 +11,8 @@ public struct IncomingEmail: Sendable {
     public var bcc: [String] = []
     public var messageID = ""
     public var inReplyTo: [String] = []
+    /// The ids of References, oldest first.
+    public var references: [String] = []
     public var receivedOn: Date?
     public var importance = 1
     public var body = ""

@@ -100,16 +100,16 @@ extension Session {
         on email: IncomingEmail, _ mailbox: UUID?, _ place: Place, on connection: isolated PostgresConnection
     ) throws -> IncomingVerdict {
         func no(_ reason: IncomingVerdict.Reason) -> IncomingVerdict { IncomingVerdict(isDelivered: false, reason: reason) }
-        guard MailAddress.isOne(email.from) else { return no(.badSender) }
+        guard MailAddress.isSender(email.from) else { return no(.badSender) }
         let id = email.recordID(organization: organization.id, mailbox: mailbox ?? organization.id)
-        let addresses = (email.to + email.cc + email.bcc).map { $0.lowercased() }
+        let addresses = (email.to + email.cc + email.bcc).flatMap(MailAddress.forms)
         let facts = try connection.query(
             """
             SELECT EXISTS (SELECT FROM \(organization.qualified("email")) WHERE activityid = $1),
                    EXISTS (SELECT FROM \(organization.qualified("email")) AS e JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = $2
-                     WHERE e.directioncode AND lower(e.messageid) = lower($3) AND $3 <> '' AND lower(m.emailaddress) = lower($4)),
+                     WHERE e.directioncode AND lower(e.messageid) = lower($3) AND $3 <> '' AND lower(m.emailaddress) = ANY ($4)),
                    \(recipientFilters)
-            """, [.uuid(id), .uuid(mailbox), .text(email.messageID), .text(email.from), .texts(addresses)])[0]
+            """, [.uuid(id), .uuid(mailbox), .text(email.messageID), .texts(MailAddress.forms(email.from)), .texts(addresses)])[0]
         if try facts.decode(0, as: Bool.self) { return no(.duplicate) }
         // What this mailbox sent comes back to it as a copy of its own.
         if try facts.decode(1, as: Bool.self) { return no(.ownMessage) }
@@ -146,9 +146,9 @@ extension Session {
     private func isKnown(_ address: String, on connection: isolated PostgresConnection) throws -> Bool {
         try connection.query(
             """
-            SELECT EXISTS (SELECT FROM \(organization.qualified("systemuser")) WHERE lower(internalemailaddress) = lower($1))
-                OR EXISTS (SELECT FROM \(organization.qualified("queue")) WHERE lower(emailaddress) = lower($1))
-            """, [.text(address)])[0].decode(0)
+            SELECT EXISTS (SELECT FROM \(organization.qualified("systemuser")) WHERE lower(internalemailaddress) = ANY ($1))
+                OR EXISTS (SELECT FROM \(organization.qualified("queue")) WHERE lower(emailaddress) = ANY ($1))
+            """, [.texts(MailAddress.forms(address))])[0].decode(0)
     }
 
     /// Finds what it answers: by In-Reply-To and References, then by the tracking token in the subject, then by what subject and people
@@ -157,7 +157,7 @@ extension Session {
         UUID?, IncomingVerdict.Correlation, hasToken: Bool
     ) {
         let token = email.trackingToken
-        let ids = email.inReplyTo.prefix(50).map { $0.lowercased() }
+        let ids = email.inReplyTo.prefix(100).map { $0.lowercased() }
         if place.correlatesHeaders, !ids.isEmpty {
             let rows = try connection.query(
                 """
@@ -178,7 +178,7 @@ extension Session {
 
     /// The newest e-mail of the last 90 days with the same subject, but for what programs put before it, and at least two people of this one.
     private func smartMatch(_ email: IncomingEmail, on connection: isolated PostgresConnection) throws -> UUID? {
-        let people = ([email.from] + email.to + email.cc).map { $0.lowercased() }
+        let people = ([email.from] + email.to + email.cc).flatMap(MailAddress.forms)
         let key = organization.qualified("subject_key")
         return try connection.query(
             """
@@ -265,21 +265,31 @@ extension Session {
                 SELECT gen_random_uuid(), $1, p.kind::integer, false, false, coalesce(u.systemuserid, q.queueid),
                        CASE WHEN u.systemuserid IS NOT NULL THEN 'systemuser' WHEN q.queueid IS NOT NULL THEN 'queue' END,
                        coalesce(u.fullname, q.name, p.address), p.address
-                  FROM unnest($2, $3) AS p (kind, address)
+                  FROM unnest($2, $3, $4) AS p (kind, address, other)
                   LEFT JOIN LATERAL (SELECT systemuserid, fullname FROM \(organization.qualified("systemuser"))
-                        WHERE lower(internalemailaddress) = lower(p.address) ORDER BY createdon LIMIT 1) AS u ON true
+                        WHERE lower(internalemailaddress) IN (lower(p.address), p.other) ORDER BY createdon LIMIT 1) AS u ON true
                   LEFT JOIN LATERAL (SELECT queueid, name FROM \(organization.qualified("queue"))
-                        WHERE lower(emailaddress) = lower(p.address) ORDER BY createdon LIMIT 1) AS q ON u.systemuserid IS NULL
+                        WHERE lower(emailaddress) IN (lower(p.address), p.other) ORDER BY createdon LIMIT 1) AS q ON u.systemuserid IS NULL
                  WHERE NOT EXISTS (SELECT FROM \(organization.qualified("activityparty")) WHERE activityid = $1)
-                """, [.uuid(id), .texts(parties.map { "\($0.0)" }), .texts(parties.map(\.1))]
+                """,
+                [
+                    .uuid(id), .texts(parties.map { "\($0.0)" }), .texts(parties.map(\.1)),
+                    .texts(parties.map { MailAddress.forms($0.1).last ?? "" }),
+                ]
             ),
             (
                 """
                 UPDATE \(organization.qualified("email")) AS e SET emailsender = s.partyid, emailsenderobjecttypecode = s.partyobjecttypecode,
-                       emailsendername = s.partyidname, torecipients = $2
-                  FROM \(organization.qualified("activityparty")) AS s
-                 WHERE s.activityid = e.activityid AND s.participationtypemask = 1 AND e.activityid = $1
-                """, [.uuid(id), .text(Self.cut(email.to.joined(separator: ";"), 500))]
+                       emailsendername = coalesce(s.partyidname, $4), torecipients = $2, message_references = $3
+                  FROM (SELECT 1) AS one
+                  LEFT JOIN \(organization.qualified("activityparty")) AS s ON s.activityid = $1 AND s.participationtypemask = 1
+                 WHERE e.activityid = $1
+                """,
+                [
+                    .uuid(id), .text(Self.cut(email.to.joined(separator: ";"), 500)),
+                    .text(email.references.isEmpty ? nil : email.references.map(Self.withoutNull).joined(separator: " ")),
+                    .text(email.from),
+                ]
             ),
         ]
     }

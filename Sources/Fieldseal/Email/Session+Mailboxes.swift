@@ -23,6 +23,8 @@ public struct LeasedMailbox: Sendable {
     public let undeliverableFolder: String?
     /// Bytes of an attachment that is kept.
     public let attachmentLimit: Int
+    /// Messages that could not be fetched before and are due again.
+    public let setAside: [String]
 }
 
 /// How a router's turn at a mailbox ended.
@@ -130,7 +132,9 @@ extension Session {
                         coalesce(m.testemailconfigurationscheduled, false), due.servertype,
                         coalesce(m.processanddeleteemails, false) AND (coalesce(m.isforwardmailbox, false) OR m.regardingobjecttypecode = 'queue'),
                         due.after, coalesce(due.timeout, 60), m.router_state, due.folder,
-                        (SELECT coalesce(max(maxuploadfilesize), 5242880) FROM \(organization.qualified("organization")))
+                        (SELECT coalesce(max(maxuploadfilesize), 5242880) FROM \(organization.qualified("organization"))),
+                        (SELECT string_agg(uid, E'\\n') FROM (SELECT uid FROM \(organization.qualified("mailbox_message")) AS s
+                            WHERE s.mailboxid = m.mailboxid AND s.next_attempt <= now() ORDER BY s.next_attempt LIMIT 50) AS due)
                     """, [.text(host), .double(Self.leaseSeconds), .int64(Int64(Self.connectionsPerProfile))])
                 guard let row = rows.first else { return nil }
                 let mailbox = LeasedMailbox(
@@ -141,7 +145,8 @@ extension Session {
                     deletesAfterProcessing: try row.decode(8),
                     processesReceivedAfter: try row.decodeIfPresent(9), timeout: try row.decode(10),
                     routerState: try row.decodeIfPresent(11), undeliverableFolder: try row.decodeIfPresent(12),
-                    attachmentLimit: try row.decode(13))
+                    attachmentLimit: try row.decode(13),
+                    setAside: (try row.decodeIfPresent(14) ?? "").split(separator: "\n").map(String.init))
                 try settleSending(of: mailbox, on: connection)
                 return mailbox
             }

@@ -8,6 +8,10 @@ public struct OutgoingEmail: Sendable {
     public let body: String
     public let messageID: String
     public let inReplyTo: String?
+    /// References of what it answers, oldest first.
+    public let references: [String]
+    /// `email.mimetype`.
+    public let bodyType: String?
     public let priority: Int
     public let createdOn: Date
     public let wantsReceipt: Bool
@@ -54,10 +58,11 @@ extension Session {
                              AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NOT NULL),
                            (SELECT count(*) FROM \(organization.qualified("activityparty")) AS r WHERE r.activityid = e.activityid
                              AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NULL),
-                           coalesce(u.issendasallowed, false)
+                           coalesce(u.issendasallowed, false), m.emailaddress
                       FROM \(organization.qualified("email")) AS e
                       LEFT JOIN \(organization.qualified("activityparty")) AS s ON s.activityid = e.activityid AND s.participationtypemask = 1
                       LEFT JOIN \(organization.qualified("usersettings")) AS u ON u.systemuserid = s.partyid
+                      LEFT JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = e.sendermailboxid
                      WHERE \(condition) LIMIT 1 FOR UPDATE OF e
                     """, statement.parameters)
                 guard let row = rows.first else { throw FieldsealError.noSuchRecord(.email, id.text) }
@@ -76,6 +81,14 @@ extension Session {
                     throw refuse("The e-mail is to nobody, or to somebody without an e-mail address.")
                 }
                 guard !row.isNull(4) else { throw refuse("The sender has no mailbox to send from.") }
+                guard let address: String = try row.decodeIfPresent(7), MailAddress.isOne(address),
+                    let box: String = try row.decodeIfPresent(11),
+                    MailAddress.isOne(box)
+                else {
+                    throw refuse(
+                        "The sender, or the mailbox that it is sent from, has no e-mail address. Set the mailbox's emailaddress, and send again."
+                    )
+                }
                 let isUser = try row.decodeIfPresent(6, as: String.self) == "systemuser"
                 let isSelf = try row.decode(5, as: UUID.self) == caller.systemUserID
                 let letsOthersSend: Bool = try row.decode(10)
@@ -118,19 +131,21 @@ extension Session {
                     """
                     UPDATE \(organization.qualified("email")) AS e
                        SET statuscode = 7, deliveryattempts = coalesce(e.deliveryattempts, 0) + 1, is_handed_over = false,
-                           messageid = coalesce(e.messageid, '<' || e.activityid || '@' || due.domain || '>'),
+                           messageid = coalesce(e.messageid, '<' || e.activityid || '@' || coalesce(due.domain, 'localhost') || '>'),
+                           message_references = CASE WHEN parent.messageid IS NULL THEN e.message_references
+                               ELSE concat_ws(' ', right(parent.message_references, 30000), parent.messageid) END,
                            versionnumber = nextval('\(organization.qualified("version_number"))')
-                      FROM (SELECT e.activityid, split_part(m.emailaddress, '@', 2) AS domain, e.deliveryprioritycode, e.createdon
+                      FROM (SELECT e.activityid, nullif(regexp_replace(m.emailaddress, '^.*@', ''), '') AS domain, e.deliveryprioritycode, e.createdon
                               FROM \(organization.qualified("email")) AS e JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = e.sendermailboxid
                              WHERE e.sendermailboxid = $1 AND e.statuscode = 6
                                AND coalesce(e.delayedemailsendtime, '-infinity') <= now()
                                AND coalesce(e.postponeemailprocessinguntil, '-infinity') <= now()
                              ORDER BY e.deliveryprioritycode DESC NULLS LAST, e.createdon LIMIT $2 FOR UPDATE OF e SKIP LOCKED) AS due
-                      LEFT JOIN LATERAL (SELECT p.messageid FROM \(organization.qualified("email")) AS x JOIN \(organization.qualified("email")) AS p
+                      LEFT JOIN LATERAL (SELECT p.messageid, p.message_references FROM \(organization.qualified("email")) AS x JOIN \(organization.qualified("email")) AS p
                              ON p.activityid = x.parentactivityid WHERE x.activityid = due.activityid) AS parent ON true
                      WHERE e.activityid = due.activityid
                     RETURNING e.activityid, e.subject, e.description, e.messageid, parent.messageid, coalesce(e.prioritycode, 1), e.createdon,
-                        coalesce(e.readreceiptrequested, false)
+                        coalesce(e.readreceiptrequested, false), parent.message_references, e.mimetype
                     """, [.uuid(mailbox), .int64(Int64(limit))])
                 return try rows.map { row in try outgoing(row, on: connection) }
             }
@@ -161,7 +176,11 @@ extension Session {
         }
         return OutgoingEmail(
             id: id, subject: try row.decodeIfPresent(1) ?? "", body: try row.decodeIfPresent(2) ?? "", messageID: try row.decode(3),
-            inReplyTo: try row.decodeIfPresent(4), priority: try row.decode(5), createdOn: try row.decode(6),
+            inReplyTo: try row.decodeIfPresent(4),
+            // What was cut in the middle is no id.
+            references: (try row.decodeIfPresent(8) ?? "").split(separator: " ").filter { $0.hasPrefix("<") && $0.hasSuffix(">") }
+                .map(String.init),
+            bodyType: try row.decodeIfPresent(9), priority: try row.decode(5), createdOn: try row.decode(6),
             wantsReceipt: try row.decode(7),
             from: people(1).first ?? (name: "", address: ""), to: people(2), cc: people(3), bcc: people(4), attachments: attachments
         )

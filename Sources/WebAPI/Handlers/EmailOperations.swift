@@ -39,6 +39,13 @@ extension DataAPI {
         case "ReportEmails":
             try await session.reportEmails(try Self.reports(body), mailbox: try id("MailboxId"), host: host)
             return APIAnswer.noContent()
+        case "KnownMessages":
+            let (known, total) = try await session.knownMessages(
+                try Self.uids(body, "Ids"), mailbox: try id("MailboxId"), host: host)
+            return APIAnswer.json(["value": .array(known.map { .string($0) }), "Total": .integer(Int64(total))])
+        case "NoteMessages":
+            try await session.noteMessages(try Self.notes(body), mailbox: try id("MailboxId"), host: host)
+            return APIAnswer.noContent()
         case "DeliverIncomingEmails":
             guard case .array(let values)? = body["Emails"], values.count <= 100 else {
                 throw Self.missing("Emails", "an array of at most 100")
@@ -60,6 +67,37 @@ extension DataAPI {
 
     private static func missing(_ name: String, _ what: String) -> FieldsealError {
         FieldsealError(.payloadDoesNotFit, "\(name) is missing, or not what it takes: \(what).")
+    }
+
+    private static func uids(_ body: JSONValue, _ name: String) throws(FieldsealError) -> [String] {
+        guard let value = body[name], value != .null else { return [] }
+        guard case .array(let values) = value, values.count <= 5_000, values.allSatisfy({ isUID($0.string) }) else {
+            throw missing(name, "an array of at most 5,000 texts of 1 to 100 characters")
+        }
+        return values.compactMap(\.string)
+    }
+
+    private static func isUID(_ text: String?) -> Bool {
+        text.map { (1...100).contains($0.unicodeScalars.count) && !$0.unicodeScalars.contains { $0.value < 0x20 } } ?? false
+    }
+
+    private static func notes(_ body: JSONValue) throws(FieldsealError) -> MailboxNotes {
+        var notes = MailboxNotes()
+        notes.seen = try uids(body, "Seen")
+        notes.settled = try uids(body, "Settled")
+        notes.forgetsSeen = body["ForgetsSeen"] == .bool(true)
+        guard case .array(let values)? = body["SetAside"] ?? .array([]), values.count <= 5_000 else {
+            throw missing("SetAside", "an array of at most 5,000")
+        }
+        for value in values {
+            guard let uid = value["Uid"]?.string, isUID(uid) else { throw missing("SetAside", "Uid, Name, MessageId and Reason") }
+            notes.setAside.append(
+                .init(
+                    uid: uid, name: String((value["Name"]?.string ?? uid).prefix(200)),
+                    messageID: String((value["MessageId"]?.string ?? "").prefix(320)),
+                    reason: String((value["Reason"]?.string ?? "").prefix(500))))
+        }
+        return notes
     }
 
     private static func reports(_ body: JSONValue) throws(FieldsealError) -> [SendingReport] {
@@ -93,7 +131,7 @@ extension DataAPI {
                 isPermanent: value["IsPermanent"] == .bool(true))
         }
         report.error = body["Error"].flatMap(problem)
-        if case .array(let values)? = body["Alerts"] { report.alerts = values.prefix(20).compactMap(problem) }
+        if case .array(let values)? = body["Alerts"] { report.alerts = values.prefix(1_000).compactMap(problem) }
         return report
     }
 
@@ -136,6 +174,7 @@ extension DataAPI {
         email.bcc = try addresses("Bcc")
         email.messageID = body["MessageId"]?.string ?? ""
         email.inReplyTo = try addresses("InReplyTo")
+        email.references = Array(try addresses("References").prefix(100))
         email.receivedOn = body["ReceivedOn"]?.string.flatMap { ISO8601.date($0) }
         email.importance = ["Low": 0, "High": 2][body["Importance"]?.string ?? ""] ?? 1
         email.body = body["Body"]?.string ?? ""
@@ -191,7 +230,7 @@ extension LeasedMailbox {
             "DeletesAfterProcessing": .bool(deletesAfterProcessing),
             "ProcessesReceivedAfter": .text(processesReceivedAfter.map { ISO8601.text($0) }), "Timeout": .integer(Int64(timeout)),
             "RouterState": .text(routerState), "UndeliverableFolder": .text(undeliverableFolder),
-            "AttachmentLimit": .integer(Int64(attachmentLimit)),
+            "AttachmentLimit": .integer(Int64(attachmentLimit)), "SetAside": .array(setAside.map { .string($0) }),
         ]
     }
 }
@@ -215,7 +254,8 @@ extension OutgoingEmail {
         }
         return [
             "EmailId": .string(id.text), "Subject": .string(subject), "Body": .string(body), "MessageId": .string(messageID),
-            "InReplyTo": .text(inReplyTo), "Priority": .integer(Int64(priority)), "CreatedOn": .string(ISO8601.text(createdOn)),
+            "InReplyTo": .text(inReplyTo), "References": .array(references.map { .string($0) }), "BodyType": .text(bodyType),
+            "Priority": .integer(Int64(priority)), "CreatedOn": .string(ISO8601.text(createdOn)),
             "ReadReceiptRequested": .bool(wantsReceipt), "From": people([from]), "To": people(to), "Cc": people(cc),
             "Bcc": people(bcc),
             "Attachments": .array(

@@ -1,0 +1,188 @@
+/// Reads From, To and Cc (RFC 5322 section 3.4), as senders write them: groups, comments, semicolons, `mailto:`, brackets in names, and
+/// wholly encoded.
+struct AddressList {
+    /// Addresses of one header that are taken.
+    static let limit = 10_000
+
+    private(set) var addresses: [String] = []
+    /// A word where an address should be, as in `From: MAILER-DAEMON`.
+    private(set) var bareName: String?
+
+    private let scalars: [Unicode.Scalar]
+    private var index = 0
+    /// Whether `(` begins a comment; not once one had no end.
+    private var hasComments = true
+    /// Whether `"` begins a quoted string; not once one had no end.
+    private var hasQuotes = true
+    /// What stands outside of angle brackets, and what within them.
+    private var text: [Unicode.Scalar] = []
+    private var paths: [[Unicode.Scalar]] = []
+
+    /// - Parameter hint: The charset of bytes above 0x7F that are no UTF-8.
+    init(_ field: ArraySlice<UInt8>, hint: String?) { self.init(Charset.decode(field, label: nil, hint: hint), isDecoded: false) }
+
+    private init(_ field: String, isDecoded: Bool) {
+        scalars = Array(field.unicodeScalars)
+        while index < scalars.count, addresses.count < Self.limit { step(isDecoded) }
+        finish(isDecoded)
+    }
+
+    private mutating func step(_ isDecoded: Bool) {
+        let scalar = scalars[index]
+        switch scalar {
+        case "\"": copyQuoted()
+        case "(": if !skipComment() { copy() }
+        case "<": copyPath()
+        case "[": copyLiteral()
+        case ":":
+            // A group's name, or `mailto:`, is before it; a route or a literal is not outside of brackets.
+            index += 1
+            if !text.contains("@") { text = [] } else { text.append(":") }
+        case ",", ";":
+            index += 1
+            finish(isDecoded)
+        default: copy()
+        }
+    }
+
+    private mutating func copy() {
+        text.append(scalars[index])
+        index += 1
+    }
+
+    /// A quoted string with its quotes; a quote without another is passed over.
+    private mutating func copyQuoted() {
+        guard hasQuotes else {
+            index += 1
+            return
+        }
+        var end = index + 1
+        while end < scalars.count, scalars[end] != "\"" { end += scalars[end] == "\\" ? 2 : 1 }
+        guard end < scalars.count else {
+            hasQuotes = false
+            index += 1
+            return
+        }
+        text += scalars[index...end]
+        index = end + 1
+    }
+
+    private mutating func skipComment() -> Bool {
+        guard hasComments else { return false }
+        var end = index
+        var depth = 0
+        while end < scalars.count {
+            switch scalars[end] {
+            case "(": depth += 1
+            case ")": depth -= 1
+            case "\\": end += 1
+            default: break
+            }
+            end += 1
+            if depth == 0 {
+                index = end
+                text.append(" ")
+                return true
+            }
+        }
+        hasComments = false
+        return false
+    }
+
+    private mutating func copyPath() {
+        index += 1
+        var path: [Unicode.Scalar] = []
+        var isQuoted = false
+        while index < scalars.count {
+            let scalar = scalars[index]
+            if scalar == "\"" { isQuoted.toggle() }
+            if !isQuoted {
+                if scalar == ">" {
+                    index += 1
+                    break
+                }
+                // The bracket is not closed.
+                if scalar == "<" || scalar == "," && !path.starts(with: ["@"]) { break }
+            }
+            path.append(scalar)
+            index += 1
+        }
+        if !path.isEmpty { paths.append(path) }
+    }
+
+    /// A domain literal; brackets elsewhere are characters of a name.
+    private mutating func copyLiteral() {
+        guard text.last == "@", let end = scalars[index...].prefix(300).firstIndex(of: "]") else { return copy() }
+        text += scalars[index...end]
+        index = end + 1
+    }
+
+    /// Ends an address.
+    private mutating func finish(_ isDecoded: Bool) {
+        defer { (text, paths) = ([], []) }
+        for path in paths {
+            if let address = Self.address(path) { return addresses.append(address) }
+        }
+        let words = Self.words(text)
+        let found = Self.address(text).map { [$0] } ?? words.filter { $0.contains("@") }.compactMap(Self.address)
+        if !found.isEmpty { return addresses += found }
+        let whole = Self.string(text) + paths.map { "<\(Self.string($0))>" }.joined()
+        if !isDecoded, whole.contains("=?") {
+            let inner = AddressList(EncodedWords.text(Array(whole.utf8)[...]), isDecoded: true)
+            addresses += inner.addresses
+            bareName = bareName ?? inner.bareName
+        } else if bareName == nil, words.count == 1, paths.isEmpty, EmailAddress.isBareName(Self.string(words[0])) {
+            bareName = Self.string(words[0])
+        }
+    }
+
+    private static func string(_ scalars: [Unicode.Scalar]) -> String {
+        var view = String.UnicodeScalarView()
+        view.append(contentsOf: scalars)
+        return String(view)
+    }
+
+    private static func words(_ text: [Unicode.Scalar]) -> [[Unicode.Scalar]] {
+        var words: [[Unicode.Scalar]] = [[]]
+        var isQuoted = false
+        for scalar in text {
+            if scalar == "\"" { isQuoted.toggle() }
+            if scalar.properties.isWhitespace, !isQuoted { words.append([]) } else { words[words.count - 1].append(scalar) }
+        }
+        return words.filter { !$0.isEmpty }
+    }
+
+    /// One address in its usual form; nil for what is none.
+    private static func address(_ scalars: [Unicode.Scalar]) -> String? {
+        guard scalars.count <= 2_000 else { return nil }
+        var text = withoutBlanks(scalars)[...]
+        for prefix in ["mailto:", "smtp:"] where string(Array(text.prefix(prefix.count))).lowercased() == prefix {
+            text = text.dropFirst(prefix.count)
+        }
+        // A source route (RFC 5321 section 4.1.2) is left away.
+        if text.first == "@", let colon = text.firstIndex(of: ":") { text = text[(colon + 1)...] }
+        if text.count > 2, text.first == "'" && text.last == "'" || text.first == "[" && text.last == "]" {
+            text = text.dropFirst().dropLast()
+        }
+        guard let (local, domain) = EmailAddress.split(string(Array(text))) else { return nil }
+        return EmailAddress.canonical(local: local, domain: domain)
+    }
+
+    /// Blanks at the ends and around `.` and `@` are no part of an address (RFC 5322 section 4.4).
+    private static func withoutBlanks(_ scalars: [Unicode.Scalar]) -> [Unicode.Scalar] {
+        var result: [Unicode.Scalar] = []
+        var isQuoted = false
+        var blanks: [Unicode.Scalar] = []
+        for scalar in scalars {
+            if scalar.properties.isWhitespace, !isQuoted {
+                blanks.append(scalar)
+                continue
+            }
+            if let last = result.last, last != "@", last != ".", scalar != "@", scalar != "." { result += blanks }
+            blanks = []
+            if scalar == "\"" { isQuoted.toggle() }
+            result.append(scalar)
+        }
+        return result
+    }
+}

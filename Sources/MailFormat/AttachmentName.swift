@@ -1,0 +1,95 @@
+/// Names of files that come with mail (RFC 2183 sections 2.3 and 5): never empty, no path, nothing that is not seen.
+enum AttachmentName {
+    /// UTF-16 units of a name.
+    private static let limit = 255
+
+    /// A safe name.
+    ///
+    /// - Parameters:
+    ///   - name: The one that was given; nil for none.
+    ///   - type: The content type, for a name where there is none.
+    static func safe(_ name: String?, type: String) -> String {
+        guard let name else { return fallback(type) }
+        var clean = Array(name.unicodeScalars).filter { !$0.isControl && !isInvisible($0) }
+        if isPath(clean) { clean = clean.split { isSeparator($0) }.last.map(Array.init) ?? [] }
+        clean = clean.map { isSeparator($0) ? "_" : $0 }
+        while let last = clean.last, last == "." || last.properties.isWhitespace { clean.removeLast() }
+        while let first = clean.first, first.properties.isWhitespace { clean.removeFirst() }
+        return clean.isEmpty ? fallback(type) : cut(text(clean))
+    }
+
+    private static func text(_ scalars: [Unicode.Scalar]) -> String {
+        var view = String.UnicodeScalarView()
+        view.append(contentsOf: scalars)
+        return String(view)
+    }
+
+    private static func isSeparator(_ scalar: Unicode.Scalar) -> Bool { scalar == "/" || scalar == "\\" }
+
+    /// The name of a message that is forwarded: its subject.
+    static func message(subject: String) -> String {
+        let name = subject.unicodeScalars.prefix(100).map { isSeparator($0) ? "_" : $0 }
+        let safe = safe(text(name), type: "message/rfc822")
+        return safe.hasSuffix(".eml") ? safe : "\(safe).eml"
+    }
+
+    /// Whether a name leads through folders: then its last part is the name.
+    private static func isPath(_ name: [Unicode.Scalar]) -> Bool {
+        guard let first = name.first, name.contains(where: isSeparator) else {
+            return name.first == "." && name.allSatisfy { $0 == "." }
+        }
+        let isDrive = name.count > 2 && name[1] == ":" && isSeparator(name[2])
+        return isDrive || isSeparator(first)
+            || name.split(omittingEmptySubsequences: false) { isSeparator($0) }.contains { $0 == ["."] || $0 == [".", "."] }
+    }
+
+    /// Characters that turn the direction of what is read, or are not seen at all.
+    private static func isInvisible(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0x200B, 0x200E, 0x200F, 0x202A...0x202E, 0x2060...0x2069, 0xFEFF: true
+        default: false
+        }
+    }
+
+    /// At most so long, with its ending.
+    private static func cut(_ name: String) -> String {
+        guard name.utf16.count > limit else { return name }
+        let ending = name.lastIndex(of: ".").map { name[$0...] }.flatMap { $0.utf16.count <= 20 ? $0 : nil } ?? ""
+        var stem = ""
+        var length = ending.utf16.count
+        for character in name {
+            length += character.utf16.count
+            guard length <= limit else { break }
+            stem.append(character)
+        }
+        return stem + ending
+    }
+
+    private static func fallback(_ type: String) -> String {
+        if let known = names[type] { return known }
+        let parts = type.split(separator: "/")
+        guard parts.count == 2, ["image", "audio", "video"].contains(parts[0]) else { return "attachment.bin" }
+        let sub = parts[1].split(separator: "+")[0]
+        return sub.utf8.count <= 10 && sub.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) }
+            ? "\(parts[0]).\(sub)" : "\(parts[0]).bin"
+    }
+
+    private static let names = [
+        "text/plain": "attachment.txt", "text/html": "attachment.html", "text/calendar": "invitation.ics",
+        "text/csv": "attachment.csv",
+        "text/vcard": "contact.vcf", "text/x-vcard": "contact.vcf", "text/directory": "contact.vcf", "text/xml": "attachment.xml",
+        "text/rtf": "attachment.rtf", "application/rtf": "attachment.rtf", "text/x-amp-html": "attachment.html",
+        "text/rfc822-headers": "headers.txt", "message/rfc822": "message.eml", "message/global": "message.eml",
+        "message/delivery-status": "delivery-status.txt", "message/global-delivery-status": "delivery-status.txt",
+        "message/disposition-notification": "disposition-notification.txt", "message/feedback-report": "feedback-report.txt",
+        "message/partial": "partial.txt", "message/external-body": "external-body.txt", "application/pdf": "attachment.pdf",
+        "application/zip": "attachment.zip", "application/json": "attachment.json", "application/xml": "attachment.xml",
+        "application/ms-tnef": "winmail.dat", "application/vnd.ms-tnef": "winmail.dat", "application/ics": "invitation.ics",
+        "application/pkcs7-signature": "smime.p7s", "application/x-pkcs7-signature": "smime.p7s",
+        "application/pkcs7-mime": "smime.p7m", "application/x-pkcs7-mime": "smime.p7m",
+        "application/pgp-signature": "signature.asc", "application/pgp-encrypted": "encryption.asc",
+        "application/pgp-keys": "key.asc",
+        "image/jpeg": "image.jpg", "image/svg+xml": "image.svg", "image/x-icon": "image.ico", "audio/mpeg": "audio.mp3",
+        "video/quicktime": "video.mov",
+    ]
+}

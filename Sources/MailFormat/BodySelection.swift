@@ -1,0 +1,169 @@
+/// Which parts of a message are its text, and which are attachments (RFC 2046 section 5.1, RFC 2183, RFC 2387).
+struct BodySelection {
+    /// A text that is shown, in its place.
+    struct Segment {
+        let text: String
+        let isHTML: Bool
+
+        var hasText: Bool {
+            isHTML ? HTMLText.hasText(text) : text.unicodeScalars.contains { !$0.properties.isWhitespace && $0 != "\0" }
+        }
+    }
+
+    /// How a part stands among the others.
+    private enum Place {
+        case root
+        case independent
+        /// One of several forms of the same.
+        case alternative
+        /// Shown in another part, which names it.
+        case resource
+    }
+
+    private let keepsMessages: Bool
+    private let hint: String?
+    private(set) var segments: [Segment] = []
+    private(set) var attachments: [MailMessage.Attachment] = []
+    /// Messages that were forwarded, whole.
+    private(set) var messages: [[UInt8]] = []
+
+    init(_ root: MessagePart, keepsMessages: Bool, hint: String?) {
+        (self.keepsMessages, self.hint) = (keepsMessages, hint)
+        visit(root, .root)
+        if segments.isEmpty { showReport() }
+    }
+
+    private init(like other: BodySelection) { (keepsMessages, hint) = (other.keepsMessages, other.hint) }
+
+    private mutating func visit(_ part: MessagePart, _ place: Place) {
+        guard part.type.main == "multipart", !part.children.isEmpty else { return visitLeaf(part, place) }
+        switch part.type.sub {
+        case "alternative": choose(among: part.children)
+        case "related": visitRelated(part)
+        default: for child in part.children { visit(child, .independent) }
+        }
+    }
+
+    /// Of forms of the same, HTML that says something, else a text that does; of several such the last one, which is the richest.
+    /// Attachments of all of them are kept.
+    private mutating func choose(among children: [MessagePart]) {
+        var best: (rank: Int, segments: [Segment])?
+        for child in children {
+            var form = BodySelection(like: self)
+            form.visit(child, .alternative)
+            attachments += form.attachments
+            messages += form.messages
+            guard !form.segments.isEmpty else { continue }
+            let said = form.segments.filter(\.hasText)
+            let rank = said.contains(where: \.isHTML) ? 2 : said.isEmpty ? 0 : 1
+            if best.map({ rank >= $0.rank }) ?? true { best = (rank, form.segments) }
+        }
+        segments += best?.segments ?? []
+    }
+
+    private mutating func visitRelated(_ part: MessagePart) {
+        let start = part.type.value.text("start").map { $0.trimmingPrefix { $0 == "<" }.prefix { $0 != ">" } }
+        let root = start.flatMap { start in part.children.firstIndex { $0.contentID.map { $0 == start } ?? false } } ?? 0
+        for (index, child) in part.children.enumerated() {
+            let isResource =
+                index != root && (child.contentID != nil || child.header.first("content-location") != nil)
+            visit(child, isResource ? .resource : .independent)
+        }
+    }
+
+    private mutating func visitLeaf(_ part: MessagePart, _ place: Place) {
+        if part.type.name == "message/rfc822" || part.type.name == "message/global" { return keep(message: part) }
+        let isAttachment = part.disposition.word == "attachment"
+        if place == .alternative, Self.twins.contains(part.type.name), !isAttachment { return }
+        let name = part.fileName(hint: hint)
+        let isShown = !isAttachment && place != .resource && (name == nil || place == .root || place == .alternative)
+        if isShown, let segment = segment(part) {
+            segments.append(segment)
+        } else if part.isUnread {
+            return
+        } else if part.type.main == "multipart", !isAttachment {
+            // Nothing divides it: the words are there.
+            segments.append(Segment(text: text(of: part), isHTML: false))
+        } else {
+            let name = AttachmentName.safe(name ?? part.contentID, type: part.type.name)
+            attachments.append(.init(name: name, type: part.type.name, bytes: Array(part.content)))
+        }
+    }
+
+    /// Forms of an alternative that say the same to programs of their own.
+    private static let twins: Set<String> = ["text/x-amp-html", "text/watch-html"]
+
+    /// Texts that are files wherever they stand: for programs to read.
+    private static let files: Set<String> = [
+        "calendar", "vcard", "x-vcard", "directory", "csv", "comma-separated-values", "tab-separated-values", "xml", "rtf", "css",
+        "javascript", "ecmascript", "json", "x-amp-html", "watch-html", "rfc822-headers", "x-patch", "x-diff", "x-python", "x-sh",
+        "x-c", "x-java", "x-script", "yaml", "sql", "vtt", "ics", "x-log",
+    ]
+
+    private func segment(_ part: MessagePart) -> Segment? {
+        guard part.type.main == "text", !Self.files.contains(part.type.sub) else { return nil }
+        switch part.type.sub {
+        case "html", "xhtml", "htm", "x-html": return Segment(text: text(of: part), isHTML: true)
+        case "enriched", "richtext": return Segment(text: HTMLText.unenriched(text(of: part)), isHTML: false)
+        default: return Segment(text: text(of: part), isHTML: false)
+        }
+    }
+
+    private func text(of part: MessagePart) -> String {
+        let content = part.content
+        var label = part.type.value.text("charset")
+        if label == nil, part.type.sub == "html" { label = Self.metaCharset(content) }
+        return Charset.decode(content, label: label)
+    }
+
+    /// The charset that an HTML document names itself.
+    private static func metaCharset(_ html: ArraySlice<UInt8>) -> String? {
+        let head = String(decoding: html.prefix(2_048), as: UTF8.self).lowercased()
+        guard let meta = head.firstRange(of: "charset=") else { return nil }
+        let label = head[meta.upperBound...].drop { $0 == "\"" || $0 == "'" || $0 == " " }.prefix {
+            $0.isLetter || $0.isNumber || "-_:.".contains($0)
+        }
+        // What was read here was no UTF-16.
+        return label.isEmpty || label.hasPrefix("utf-16") ? nil : String(label)
+    }
+
+    private mutating func keep(message part: MessagePart) {
+        let content = part.content
+        if keepsMessages {
+            messages.append(Array(content))
+            return
+        }
+        let name = part.fileName(hint: hint).map { AttachmentName.safe($0, type: part.type.name) }
+        let subject = MailMessage.subject(of: HeaderFields.split(content).header)
+        attachments.append(
+            .init(name: name ?? AttachmentName.message(subject: subject), type: "message/rfc822", bytes: Array(content)))
+    }
+
+    /// A report without words for people is read itself.
+    private mutating func showReport() {
+        guard let report = attachments.first(where: { $0.type.hasSuffix("delivery-status") }) else { return }
+        segments.append(Segment(text: Charset.decode(report.bytes[...], label: nil), isHTML: false))
+    }
+
+    /// All texts as one.
+    var joined: Segment {
+        let said = segments.count > 1 ? segments.filter(\.hasText) : segments
+        guard said.count > 1 else { return said.first ?? segments.last ?? Segment(text: "", isHTML: false) }
+        guard let frame = said.firstIndex(where: \.isHTML) else {
+            let text =
+                said.dropLast().map { $0.text.hasSuffix("\n") ? $0.text : "\($0.text)\r\n" }.joined() + (said.last?.text ?? "")
+            return Segment(text: text, isHTML: false)
+        }
+        // The first document is the frame; the others stand before and behind what is in it.
+        func inner(_ segments: ArraySlice<Segment>) -> String {
+            segments.map { "\($0.isHTML ? HTMLText.fragment($0.text) : HTMLText.escaped($0.text))\r\n" }.joined()
+        }
+        let html = said[frame].text
+        let body = HTMLText.body(of: html)
+        let text = [
+            String(html[..<body.lowerBound]), inner(said[..<frame]), String(html[body]), inner(said[(frame + 1)...]),
+            String(html[body.upperBound...]),
+        ].joined()
+        return Segment(text: text, isHTML: true)
+    }
+}

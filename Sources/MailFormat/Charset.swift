@@ -1,0 +1,120 @@
+import CICU
+
+/// Bytes of mail as text. What a charset does not have becomes U+FFFD; nothing is dropped.
+enum Charset {
+    /// Bytes that a guess looks at.
+    private static let sampleLimit = 1 << 16
+
+    /// - Parameters:
+    ///   - label: The charset that is declared; nil for none.
+    ///   - hint: A charset that the rest of the message declares, for bytes that declare none.
+    static func decode(_ bytes: ArraySlice<UInt8>, label: String?, hint: String? = nil) -> String {
+        let text: String
+        switch label.map(CharsetLabels.meaning) ?? .undeclared {
+        case .undeclared: text = guess(bytes, hint: hint)
+        case .utf8: text = String(decoding: bytes, as: UTF8.self)
+        case .utf16: text = wide(bytes)
+        case .converters(let names): text = best(bytes, names) ?? guess(bytes, hint: hint)
+        }
+        // A byte order mark is no text.
+        return text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text
+    }
+
+    /// Text under a charset that nothing declares: UTF-8 where it is that, else the hint, else what ICU finds likely, else windows-1252.
+    private static func guess(_ bytes: ArraySlice<UInt8>, hint: String?) -> String {
+        if let text = String(validating: bytes, as: UTF8.self) {
+            return bytes.contains(0x1B) ? escaped(bytes) ?? text : text
+        }
+        if case .converters(let names)? = hint.map(CharsetLabels.meaning), let text = best(bytes, names), damage(text) == 0 {
+            return text
+        }
+        // UTF-8 with a few bad bytes, as when a program cut it.
+        let text = String(decoding: bytes, as: UTF8.self)
+        let wide = text.unicodeScalars.lazy.filter { $0.value > 0x7F && $0 != "\u{FFFD}" }.count
+        if damage(text) * 2 <= wide { return text }
+        if let name = detected(bytes), case .converters(let names) = CharsetLabels.meaning(of: name), let text = best(bytes, names),
+            damage(text) == 0
+        {
+            return text
+        }
+        return best(bytes, ["windows-1252"]) ?? text
+    }
+
+    /// Text with the escapes of ISO-2022-JP, which is in 7 bits and mostly declared nowhere.
+    private static func escaped(_ bytes: ArraySlice<UInt8>) -> String? {
+        let bytes = Array(bytes.prefix(sampleLimit))
+        let isJapanese = bytes.indices.dropLast(2).contains {
+            bytes[$0] == 0x1B && bytes[$0 + 1] == UInt8(ascii: "$")
+                && (bytes[$0 + 2] == UInt8(ascii: "B") || bytes[$0 + 2] == UInt8(ascii: "@"))
+        }
+        return isJapanese ? best(bytes[...], ["ISO-2022-JP"]) : nil
+    }
+
+    private static func detected(_ bytes: ArraySlice<UInt8>) -> String? {
+        var name = [CChar](repeating: 0, count: 64)
+        let confidence = bytes.prefix(sampleLimit).withUnsafeBytes { bytes in
+            icu_detect(bytes.baseAddress!.assumingMemoryBound(to: CChar.self), Int32(bytes.count), &name, Int32(name.count))
+        }
+        guard confidence >= 30 else { return nil }
+        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// UTF-16 by its byte order mark, else by which of two bytes is mostly zero; without any zero it is no UTF-16.
+    private static func wide(_ bytes: ArraySlice<UInt8>) -> String {
+        if bytes.starts(with: [0xFF, 0xFE]) { return best(bytes, ["UTF-16LE"]) ?? "" }
+        if bytes.starts(with: [0xFE, 0xFF]) { return best(bytes, ["UTF-16BE"]) ?? "" }
+        var zeros = [0, 0]
+        for (index, byte) in bytes.prefix(sampleLimit).enumerated() where byte == 0 { zeros[index % 2] += 1 }
+        if zeros == [0, 0], let text = String(validating: bytes, as: UTF8.self) { return text }
+        return best(bytes, [zeros[0] > zeros[1] ? "UTF-16BE" : "UTF-16LE"]) ?? ""
+    }
+
+    /// The text by the converter that understands the most; nil when there is none of these names.
+    private static func best(_ bytes: ArraySlice<UInt8>, _ names: [String]) -> String? {
+        var found: (text: String, damage: Int)?
+        for name in names {
+            guard let text = converted(bytes, name) else { continue }
+            let damage = damage(text)
+            if damage == 0 { return text }
+            if found.map({ damage < $0.damage }) ?? true { found = (text, damage) }
+        }
+        return found?.text
+    }
+
+    /// Characters that stand for bytes which were not understood, and those of private use.
+    private static func damage(_ text: String) -> Int {
+        text.unicodeScalars.lazy.filter { $0 == "\u{FFFD}" || ("\u{E000}"..."\u{F8FF}").contains($0) }.count
+    }
+
+    private static func converted(_ bytes: ArraySlice<UInt8>, _ name: String) -> String? {
+        guard !name.isEmpty, name.utf8.count < 60, !name.utf8.contains(0), bytes.count < 1 << 30,
+            let converter = icu_converter_open(name)
+        else { return nil }
+        defer { icu_converter_close(converter) }
+        var capacity = bytes.count + 16
+        while true {
+            var count: Int32 = 0
+            var units = [UInt16](unsafeUninitializedCapacity: capacity) { units, filled in
+                // `assume_nonnull`: an empty slice has no address.
+                var none: CChar = 0
+                count = bytes.withUnsafeBytes { source in
+                    icu_decode(
+                        converter, units.baseAddress!, Int32(capacity),
+                        source.baseAddress?.assumingMemoryBound(to: CChar.self) ?? withUnsafePointer(to: &none) { $0 },
+                        Int32(source.count))
+                }
+                filled = count < 0 ? 0 : min(Int(count), capacity)
+            }
+            guard count >= 0 else { return nil }
+            guard Int(count) <= capacity else {
+                capacity = Int(count) + 1
+                continue
+            }
+            // ICU's stand-in for one bad byte, and the controls that a table has where it has no character.
+            for index in units.indices where units[index] == 0x1A || (0x80...0x9F).contains(units[index]) && units[index] != 0x85 {
+                units[index] = 0xFFFD
+            }
+            return String(decoding: units, as: UTF16.self)
+        }
+    }
+}

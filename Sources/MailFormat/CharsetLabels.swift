@@ -1,0 +1,86 @@
+/// What the labels of charsets mean in mail: the WHATWG Encoding Standard's everyday meaning where a label has one, else ICU's.
+enum CharsetLabels {
+    /// How text under a label is read.
+    enum Meaning: Equatable {
+        /// The label says nothing about bytes above 0x7F.
+        case undeclared
+        case utf8
+        case utf16
+        /// ICU's converters; of several, the one that understands the most.
+        case converters([String])
+    }
+
+    /// - Parameter label: As the message has it: `charset=`, or the first part of an encoded word.
+    static func meaning(of label: String) -> Meaning {
+        let key = String(label.lowercased().unicodeScalars.filter { ("a"..."z").contains($0) || ("0"..."9").contains($0) })
+        if let known = known(key) { return known }
+        // x-windows-1252, x-cp1251, x-iso-8859-1
+        if key.hasPrefix("x"), let known = known(String(key.dropFirst())) { return known }
+        return .converters([label, key, key.hasPrefix("x") ? String(key.dropFirst()) : key])
+    }
+
+    private static func known(_ key: String) -> Meaning? {
+        if undeclared.contains(key) { return .undeclared }
+        if key.hasPrefix("utf8") || key == "unicode11utf8" || key == "unicode20utf8" { return .utf8 }
+        if key == "utf16" || key == "unicode" || key == "ucs2" || key == "iso10646ucs2" { return .utf16 }
+        return names[key].map { .converters($0) }
+    }
+
+    private static let undeclared: Set<String> = [
+        "", "ascii", "usascii", "ansix341968", "ansix341986", "iso646us", "us", "ascii7bit", "unknown", "unknown8bit", "8bit",
+        "7bit",
+        "binary", "default", "defaultcharset", "charset", "none", "null", "xunknown", "xuserdefined", "ascii8bit",
+    ]
+
+    private static let names: [String: [String]] = {
+        var names: [String: [String]] = [:]
+        for (converters, labels) in table {
+            for label in labels.split(separator: " ") { names[String(label)] = converters }
+        }
+        return names
+    }()
+
+    private static let table: [(converters: [String], labels: String)] = [
+        (
+            ["windows-1252"],
+            "iso88591 latin1 l1 cp819 ibm819 cp1252 windows1252 ansi iso885911987 isoir100 csisolatin1 88591 iso1 westerniso western"
+        ),
+        (["windows-1250"], "cp1250 windows1250"),
+        (["iso-8859-2"], "iso88592 latin2 l2 isoir101 csisolatin2 88592"),
+        (["windows-1251"], "cp1251 windows1251 win1251 1251"),
+        (["windows-1254"], "iso88599 latin5 l5 cp1254 windows1254 isoir148 csisolatin5"),
+        (["windows-874-2000"], "tis620 iso885911 cp874 dos874 windows874"),
+        (
+            ["gb18030"],
+            "gb2312 gbk euccn eucgb2312cn cngb csgb2312 gb231280 chinese cp936 ms936 windows936 gb18030 isoir58 csiso58gb231280"
+        ),
+        (["HZ"], "hzgb2312 hz"),
+        (
+            ["windows-949-2000"],
+            "euckr ksc56011987 ksc56011989 ksc5601 ksc56011992 uhc cp949 ms949 windows949 korean cseuckr csksc56011987 isoir149 ks"
+        ),
+        (["windows-950-2000", "ibm-1375_P100-2008"], "big5 big5tw cnbig5 csbig5 xxbig5 big5eten cp950 ms950 windows950"),
+        (["ibm-1375_P100-2008", "windows-950-2000"], "big5hkscs"),
+        (
+            ["ibm-943_P15A-2003"],
+            "shiftjis sjis shiftjisms mskanji windows31j cswindows31j cp932 ms932 windows932 csshiftjis cp943c"
+        ),
+        (["euc-jp-2007"], "eucjp eucjpms eucjpwin cp51932 cseucpkdfmtjapanese ujis"),
+        (
+            ["ISO-2022-JP-2", "ISO-2022-JP"],
+            "iso2022jp iso2022jp1 iso2022jp2 iso2022jp3 iso2022jpms cp50220 cp50221 cp50222 csiso2022jp jis"
+        ),
+        (["ISO-2022-KR"], "iso2022kr csiso2022kr"),
+        (["KOI8-U"], "koi8u koi8ru"),
+        (["KOI8-R"], "koi8r koi8 koi cskoi8r"),
+        (["macintosh"], "macroman macintosh mac csmacintosh"),
+        (["x-mac-cyrillic"], "maccyrillic macukrainian"),
+        (["iso-8859-8"], "iso88598 iso88598i iso88598e hebrew logical visual csiso88598e csiso88598i"),
+        (["iso-8859-6"], "iso88596 iso88596i iso88596e arabic"),
+        (["UTF-7"], "utf7 unicode11utf7 unicode20utf7 csunicode11utf7 imap"),
+        (["UTF-16LE"], "utf16le ucs2le"),
+        (["UTF-16BE"], "utf16be ucs2be"),
+        (["ibm-850_P100-1995"], "cp850 ibm850 850 dos850"),
+        (["ibm-437_P100-1995"], "cp437 ibm437 437 oem437"),
+    ]
+}

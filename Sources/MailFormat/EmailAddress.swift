@@ -1,0 +1,107 @@
+import CICU
+
+/// E-mail addresses (RFC 5321 section 4.1.2, RFC 6531), as far as mail has them: also with dots where the standards have none.
+public enum EmailAddress {
+    /// UTF-8 bytes of an address. RFC 5321 section 4.5.3.1 has 64 and 255 for its parts, and asks not to refuse longer ones.
+    public static let limit = 320
+
+    /// Whether a text is one address and nothing else, without anything that ends a line or a path in SMTP.
+    public static func isOne(_ text: String) -> Bool { split(text) != nil }
+
+    /// Whether a text is one word as it stands where an address should be: mail systems sign with their bare names.
+    public static func isBareName(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count) && text.unicodeScalars.allSatisfy(isPlain)
+    }
+
+    /// The parts of an address: the local part as it is written, and the domain.
+    public static func split(_ text: String) -> (local: String, domain: String)? {
+        guard (3...limit).contains(text.utf8.count) else { return nil }
+        let scalars = Array(text.unicodeScalars)
+        guard let at = localEnd(scalars), at + 1 < scalars.count, isDomain(scalars[(at + 1)...]) else { return nil }
+        return (string(scalars[..<at]), string(scalars[(at + 1)...]))
+    }
+
+    /// Where the `@` behind a well-formed local part is.
+    private static func localEnd(_ scalars: [Unicode.Scalar]) -> Int? {
+        guard scalars.first == "\"" else {
+            guard let at = scalars.firstIndex(of: "@"), at > 0, scalars[..<at].allSatisfy(isPlain) else { return nil }
+            return at
+        }
+        var index = 1
+        while index < scalars.count, scalars[index] != "\"" {
+            if scalars[index] == "\\" { index += 1 }
+            guard index < scalars.count, !scalars[index].isControl else { return nil }
+            index += 1
+        }
+        guard index > 1, index + 1 < scalars.count, scalars[index + 1] == "@" else { return nil }
+        return index + 1
+    }
+
+    /// A character that needs no quotes. Dots are among them wherever they stand: such addresses exist.
+    private static func isPlain(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.value > 0x20 && !scalar.isControl && !scalar.properties.isWhitespace && !special.contains(scalar)
+    }
+
+    private static let special = Set("<>()[]\\,;:\"@".unicodeScalars)
+
+    private static func isDomain(_ scalars: ArraySlice<Unicode.Scalar>) -> Bool {
+        if scalars.first == "[" {
+            // An address literal (RFC 5321 section 4.1.3).
+            return scalars.last == "]" && scalars.count > 2
+                && scalars.dropFirst().dropLast().allSatisfy {
+                    $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || ":.-_".unicodeScalars.contains($0))
+                }
+        }
+        return scalars.allSatisfy(isPlain) && scalars.contains { $0 != "." } && string(scalars).utf8.count <= 255
+    }
+
+    private static func string(_ scalars: ArraySlice<Unicode.Scalar>) -> String {
+        var view = String.UnicodeScalarView()
+        view.append(contentsOf: scalars)
+        return String(view)
+    }
+
+    /// An address without quotes that it does not need, and without a dot at the end of its domain.
+    static func canonical(local: String, domain: String) -> String {
+        var domain = domain
+        while domain.hasSuffix(".") { domain.removeLast() }
+        guard local.hasPrefix("\""), local.utf8.count > 2 else { return "\(local)@\(domain)" }
+        var content: [Unicode.Scalar] = []
+        var isQuoted = false
+        for scalar in local.unicodeScalars.dropFirst().dropLast() {
+            if scalar == "\\", !isQuoted {
+                isQuoted = true
+            } else {
+                content.append(scalar)
+                isQuoted = false
+            }
+        }
+        if content.allSatisfy(isPlain) { return "\(string(content[...]))@\(domain)" }
+        let escaped = content.flatMap { $0 == "\"" || $0 == "\\" ? ["\\", $0] : [$0] }
+        return "\"\(string(escaped[...]))\"@\(domain)"
+    }
+
+    /// An address as it goes over the wire: its domain in A-labels (RFC 5890), and whether the local part needs SMTPUTF8 (RFC 6531).
+    public static func onTheWire(_ address: String) -> (address: String, needsUTF8: Bool) {
+        guard let (local, domain) = split(address) else { return (address, !address.utf8.allSatisfy { $0 < 0x80 }) }
+        let wire = "\(local)@\(domain.utf8.allSatisfy { $0 < 0x80 } ? domain : converted(domain, toASCII: true) ?? domain)"
+        return (wire, !wire.utf8.allSatisfy { $0 < 0x80 })
+    }
+
+    /// The forms in lower case by which an address is found: as it is, with A-labels, and with U-labels.
+    public static func forms(_ address: String) -> [String] {
+        let lower = address.lowercased()
+        guard let (local, domain) = split(lower) else { return [lower] }
+        let isASCII = domain.utf8.allSatisfy { $0 < 0x80 }
+        guard !isASCII || domain.hasPrefix("xn--") || domain.contains(".xn--") else { return [lower] }
+        guard let other = converted(domain, toASCII: !isASCII), other != domain else { return [lower] }
+        return [lower, "\(local)@\(other)"]
+    }
+
+    private static func converted(_ domain: String, toASCII: Bool) -> String? {
+        var result = [CChar](repeating: 0, count: 1_024)
+        let count = icu_domain(domain, Int32(domain.utf8.count), toASCII ? 1 : 0, &result, Int32(result.count))
+        guard count > 0, Int(count) < result.count else { return nil }
+        return String(decoding: result.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}

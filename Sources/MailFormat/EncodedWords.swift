@@ -1,0 +1,100 @@
+/// Text of header fields with encoded words (RFC 2047), however their authors padded and split them.
+struct EncodedWords {
+    private struct Word {
+        let charset: String
+        let isBase64: Bool
+        let payload: ArraySlice<UInt8>
+    }
+
+    private let hint: String?
+    private var text = ""
+    /// The words that were read last, as long as the next ones may end a character of theirs.
+    private var charset: String?
+    private var bytes: [UInt8] = []
+    private var base64: [UInt8] = []
+
+    private init(hint: String?) { self.hint = hint }
+
+    /// - Parameter hint: The charset of the rest of the message, for bytes that stand in the header as they are.
+    static func text(_ value: ArraySlice<UInt8>, hint: String? = nil) -> String {
+        var words = EncodedWords(hint: hint)
+        words.read(value)
+        words.flush()
+        return words.text
+    }
+
+    private mutating func read(_ value: ArraySlice<UInt8>) {
+        var plain = value.startIndex
+        var index = value.startIndex
+        var closing = value.startIndex
+        while index + 1 < value.endIndex {
+            guard value[index] == UInt8(ascii: "="), value[index + 1] == UInt8(ascii: "?"),
+                let (word, end) = Self.word(value, index, &closing)
+            else {
+                index += 1
+                continue
+            }
+            let between = value[plain..<index]
+            // Blanks between two words are no text.
+            if charset == nil || !between.allSatisfy(\.isBlank) { append(between) }
+            append(word)
+            (index, plain) = (end, end)
+        }
+        append(value[plain...])
+    }
+
+    /// The encoded word at an index, and where it ends.
+    ///
+    /// - Parameter closing: Where the next `?=` was found, so that a value without one is searched once.
+    private static func word(_ value: ArraySlice<UInt8>, _ start: Int, _ closing: inout Int) -> (Word, Int)? {
+        let mark = UInt8(ascii: "?")
+        guard let first = value[(start + 2)...].prefix(100).firstIndex(of: mark), first > start + 2, first + 2 < value.endIndex,
+            value[first + 2] == mark
+        else { return nil }
+        let encoding = value[first + 1] | 0x20
+        guard encoding == UInt8(ascii: "b") || encoding == UInt8(ascii: "q") else { return nil }
+        let payload = first + 3
+        closing = max(closing, payload)
+        while closing + 1 < value.endIndex, value[closing] != mark || value[closing + 1] != UInt8(ascii: "=") { closing += 1 }
+        guard closing + 1 < value.endIndex else {
+            closing = value.endIndex
+            return nil
+        }
+        let charset = String(decoding: value[(start + 2)..<first].prefix { $0 != UInt8(ascii: "*") }, as: UTF8.self)
+        return (
+            Word(charset: charset.lowercased(), isBase64: encoding == UInt8(ascii: "b"), payload: value[payload..<closing]),
+            closing + 2
+        )
+    }
+
+    private mutating func append(_ plain: ArraySlice<UInt8>) {
+        guard !plain.isEmpty else { return }
+        flush()
+        text += Charset.decode(plain, label: nil, hint: hint)
+    }
+
+    private mutating func append(_ word: Word) {
+        if charset != word.charset { flush() }
+        charset = word.charset
+        if word.isBase64 {
+            base64 += word.payload
+            // Whole groups are decoded by themselves, whether padded or not; a broken group is the beginning of the next word's.
+            if TransferEncoding.isWhole(base64) { decodeBase64() }
+        } else {
+            decodeBase64()
+            bytes += TransferEncoding.q(word.payload)
+        }
+    }
+
+    private mutating func decodeBase64() {
+        guard !base64.isEmpty else { return }
+        bytes += TransferEncoding.base64(base64[...], keepsRest: false)
+        base64 = []
+    }
+
+    private mutating func flush() {
+        decodeBase64()
+        if let charset, !bytes.isEmpty { text += Charset.decode(bytes[...], label: charset, hint: hint) }
+        (charset, bytes) = (nil, [])
+    }
+}

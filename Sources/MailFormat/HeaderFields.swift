@@ -1,0 +1,82 @@
+/// The header of a message or of a part (RFC 5322 section 2.2), with the repairs that mail readers make.
+struct HeaderFields {
+    /// Bytes of a header that are looked at, and fields in it.
+    private static let sizeLimit = 8 << 20
+    private static let fieldLimit = 10_000
+
+    private var fields: [(name: String, value: ArraySlice<UInt8>)] = []
+
+    /// Splits a message or a part into its header and its body.
+    static func split(_ bytes: ArraySlice<UInt8>) -> (header: HeaderFields, body: ArraySlice<UInt8>) {
+        var header = HeaderFields()
+        var (lines, end) = logicalLines(bytes)
+        // A line that is no field is passed over when a field that mail is made of follows it; else the body begins there.
+        let last = lines.lastIndex { name(of: $0).map(isOfMail) ?? false }
+        for (index, line) in lines.enumerated() {
+            if let name = name(of: line) {
+                if header.fields.count < fieldLimit { header.fields.append((name, value(of: line))) }
+            } else if !isEnvelope(line), last.map({ $0 < index }) ?? true {
+                end = line.startIndex
+                break
+            }
+        }
+        return (header, bytes[end...])
+    }
+
+    /// The lines with their continuations up to the empty one, and where the body begins.
+    private static func logicalLines(_ bytes: ArraySlice<UInt8>) -> ([ArraySlice<UInt8>], Int) {
+        var lines: [ArraySlice<UInt8>] = []
+        var start = bytes.startIndex
+        let limit = min(bytes.endIndex, bytes.startIndex + sizeLimit)
+        while start < limit {
+            let end = bytes.lineEnd(from: start)
+            let line = bytes[start..<end]
+            if line.chomped.isEmpty { return (lines, end) }
+            if let first = line.first, first == 0x20 || first == 0x09, let last = lines.indices.last {
+                lines[last] = bytes[lines[last].startIndex..<end]
+            } else {
+                lines.append(line)
+            }
+            start = end
+        }
+        return (lines, start)
+    }
+
+    /// The name of a field, in lower case; nil for what is no field.
+    private static func name(of line: ArraySlice<UInt8>) -> String? {
+        var line = line
+        // A program that was saved with a byte order mark writes it before its first field.
+        if line.starts(with: [0xEF, 0xBB, 0xBF]) { line = line.dropFirst(3) }
+        guard let colon = line.prefix(200).firstIndex(of: UInt8(ascii: ":")) else { return nil }
+        let name = line[line.startIndex..<colon].trimmed
+        guard !name.isEmpty, line.first?.isBlank == false, name.allSatisfy({ (0x21...0x7E).contains($0) }) else { return nil }
+        return String(decoding: name, as: UTF8.self).lowercased()
+    }
+
+    private static func value(of line: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { return [] }
+        let folded = line[(colon + 1)...].trimmed
+        // Unfolding takes the line's end out and leaves the blanks.
+        return folded.contains(0x0A) ? folded.filter { $0 != 0x0A && $0 != 0x0D }[...] : folded
+    }
+
+    private static func isOfMail(_ name: String) -> Bool { name.hasPrefix("content-") || names.contains(name) }
+
+    /// `From ` of a mailbox file, also quoted.
+    private static func isEnvelope(_ line: ArraySlice<UInt8>) -> Bool {
+        line.starts(with: "From ".utf8) || line.starts(with: ">From ".utf8)
+    }
+
+    private static let names: Set<String> = [
+        "from", "to", "cc", "bcc", "subject", "date", "message-id", "mime-version", "received", "return-path", "sender", "reply-to",
+        "in-reply-to", "references", "dkim-signature", "delivered-to", "x-mailer", "user-agent", "importance", "x-priority",
+    ]
+
+    /// The first field of a name, in lower case.
+    func first(_ name: String) -> ArraySlice<UInt8>? { fields.first { $0.name == name }?.value }
+
+    /// All fields of a name, in lower case.
+    func all(_ name: String) -> [ArraySlice<UInt8>] { fields.lazy.filter { $0.name == name }.map(\.value) }
+
+    var isEmpty: Bool { fields.isEmpty }
+}

@@ -1,0 +1,50 @@
+import Glibc
+
+extension ArraySlice<UInt8> {
+    /// The index behind the line feed that ends the line that begins at an index; the end where there is none.
+    func lineEnd(from start: Int) -> Int {
+        guard start < endIndex else { return endIndex }
+        return withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress, let found = memchr(base + (start - startIndex), 0x0A, endIndex - start) else {
+                return endIndex
+            }
+            return startIndex + (UnsafeRawPointer(found) - base) + 1
+        }
+    }
+
+    /// A line without what ends it.
+    var chomped: ArraySlice<UInt8> {
+        var line = self
+        if line.last == 0x0A { line.removeLast() }
+        if line.last == 0x0D { line.removeLast() }
+        return line
+    }
+
+    /// Without blanks at both ends.
+    var trimmed: ArraySlice<UInt8> {
+        var slice = self
+        while let first = slice.first, first.isBlank { slice.removeFirst() }
+        while let last = slice.last, last.isBlank { slice.removeLast() }
+        return slice
+    }
+}
+
+extension UInt8 {
+    /// Space, tab, CR or LF.
+    var isBlank: Bool { self == 0x20 || self == 0x09 || self == 0x0D || self == 0x0A }
+
+    /// The value of a hexadecimal digit.
+    var hexadecimal: UInt8? {
+        switch self {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): self - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): self - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): self - UInt8(ascii: "A") + 10
+        default: nil
+        }
+    }
+}
+
+extension Unicode.Scalar {
+    /// A control character, or one that ends a line.
+    var isControl: Bool { value < 0x20 || (0x7F...0x9F).contains(value) || value == 0x2028 || value == 0x2029 }
+}

@@ -1,0 +1,167 @@
+/// A part of a message (RFC 2045, RFC 2046), with those within it.
+struct MessagePart {
+    let header: HeaderFields
+    /// Type and subtype in lower case, with the parameters; what is no content type is `text/plain`.
+    let type: ContentType
+    let disposition: ParameterizedValue
+    /// As it stands in the message.
+    let body: ArraySlice<UInt8>
+    var children: [MessagePart] = []
+    /// Whether its body is not to be shown: a limit kept it from being read, or nothing is in it.
+    var isUnread = false
+
+    /// What is in the part: the body, decoded.
+    var content: ArraySlice<UInt8> {
+        TransferEncoding(header.first("content-transfer-encoding")).decode(body, isText: type.main == "text")
+    }
+
+    /// The name that its author gave it; nil for none.
+    func fileName(hint: String?) -> String? {
+        [disposition.text("filename", hint: hint), type.value.text("name", hint: hint)].lazy.compactMap { $0 }.first {
+            !$0.allSatisfy(\.isWhitespace)
+        }
+    }
+
+    /// Content-ID without its angle brackets; nil for none.
+    var contentID: String? {
+        guard let field = header.first("content-id") else { return nil }
+        let id = String(decoding: field.prefix(300), as: UTF8.self).trimmingPrefix { $0 == "<" }.prefix { $0 != ">" }
+        return id.isEmpty ? nil : String(id)
+    }
+
+    /// A content type.
+    struct ContentType {
+        let main: String
+        let sub: String
+        let value: ParameterizedValue
+
+        var name: String { "\(main)/\(sub)" }
+
+        /// - Parameter fallback: What a part without a Content-Type is.
+        init(_ field: ArraySlice<UInt8>?, fallback: (String, String)) {
+            value = ParameterizedValue(field)
+            guard field != nil else {
+                (main, sub) = fallback
+                return
+            }
+            let parts = value.word.split(separator: "/", maxSplits: 1).map(String.init)
+            if parts.count == 2, parts.allSatisfy(Self.isToken) {
+                (main, sub) = (parts[0], parts[1])
+            } else {
+                // RFC 2045 section 5.2.
+                (main, sub) = ("text", value.word == "html" ? "html" : "plain")
+            }
+        }
+
+        private static func isToken(_ text: String) -> Bool {
+            text.utf8.allSatisfy { (0x21...0x7E).contains($0) && !"()<>@,;:\\\"/[]?=".utf8.contains($0) }
+        }
+    }
+}
+
+/// Takes a message apart into its parts, as far as limits let it.
+struct MessageStructure {
+    /// Multiparts within each other that are looked into.
+    private static let depthLimit = 30
+    /// Parts that are taken.
+    private static let partLimit = 1_000
+
+    private var parts = 0
+    /// Whether a limit left something out.
+    private(set) var isCut = false
+    private(set) var root: MessagePart
+
+    init(_ bytes: ArraySlice<UInt8>) {
+        root = Self.part(bytes, fallback: ("text", "plain"))
+        var root = root
+        fill(&root, depth: 0)
+        self.root = root
+    }
+
+    private static func part(_ bytes: ArraySlice<UInt8>, fallback: (String, String)) -> MessagePart {
+        let (header, body) = HeaderFields.split(bytes)
+        return MessagePart(
+            header: header, type: .init(header.first("content-type"), fallback: fallback),
+            disposition: ParameterizedValue(header.first("content-disposition")), body: body)
+    }
+
+    private mutating func fill(_ part: inout MessagePart, depth: Int) {
+        guard part.type.main == "multipart" else { return }
+        guard depth < Self.depthLimit, parts < Self.partLimit else {
+            (isCut, part.isUnread) = (true, true)
+            return
+        }
+        let fallback = part.type.sub == "digest" ? ("message", "rfc822") : ("text", "plain")
+        guard let sections = sections(of: part) else { return }
+        part.isUnread = sections.isEmpty
+        for section in sections {
+            guard parts < Self.partLimit else {
+                isCut = true
+                return
+            }
+            parts += 1
+            var child = Self.part(section, fallback: fallback)
+            fill(&child, depth: depth + 1)
+            part.children.append(child)
+        }
+    }
+
+    /// - Returns: Nil when nothing divides it.
+    private func sections(of part: MessagePart) -> [ArraySlice<UInt8>]? {
+        let limit = Self.partLimit - parts + 1
+        let boundary = part.type.value.raw("boundary").flatMap { $0.isEmpty ? nil : $0 }
+        if let boundary, let sections = Self.split(part.body, boundary, limit) { return sections }
+        // Against RFC 2045 section 6.4, the whole is encoded.
+        let content = part.content
+        if let boundary, content.count != part.body.count, let sections = Self.split(content, boundary, limit) { return sections }
+        // The boundary is missing, or another one: what looks like a delimiter is one.
+        return Self.guess(part.body).flatMap { Self.split(part.body, $0, limit) }
+    }
+
+    /// The sections between the delimiters (RFC 2046 section 5.1.1); nil when there is no delimiter.
+    private static func split(_ body: ArraySlice<UInt8>, _ boundary: [UInt8], _ limit: Int) -> [ArraySlice<UInt8>]? {
+        // Blanks at its end are no part of it.
+        let delimiter = Array("--".utf8) + boundary[...].trimmed
+        var sections: [ArraySlice<UInt8>] = []
+        var begin: Int?
+        var found = false
+        var start = body.startIndex
+        while start < body.endIndex, sections.count < limit {
+            let end = body.lineEnd(from: start)
+            let line = body[start..<end]
+            start = end
+            guard line.starts(with: delimiter) else { continue }
+            let rest = line.dropFirst(delimiter.count).trimmed
+            let isLast = rest.elementsEqual("--".utf8)
+            guard rest.isEmpty || isLast else { continue }
+            found = true
+            if let begin { sections.append(section(body, begin, line.startIndex)) }
+            begin = isLast ? nil : end
+            if isLast { break }
+        }
+        // Without a last delimiter the part goes on to the end.
+        if let begin, sections.count < limit { sections.append(body[begin...]) }
+        return found ? sections : nil
+    }
+
+    /// The end of a line before a delimiter belongs to the delimiter.
+    private static func section(_ body: ArraySlice<UInt8>, _ begin: Int, _ delimiter: Int) -> ArraySlice<UInt8> {
+        begin < delimiter ? body[begin..<delimiter].chomped : body[begin..<begin]
+    }
+
+    /// The first line that begins as a delimiter does and has a field of a part behind it.
+    private static func guess(_ body: ArraySlice<UInt8>) -> [UInt8]? {
+        var start = body.startIndex
+        var candidate: [UInt8]?
+        while start < body.endIndex {
+            let end = body.lineEnd(from: start)
+            let line = body[start..<end].trimmed
+            start = end
+            if let candidate, line.prefix(8).map({ $0 | 0x20 }).elementsEqual("content-".utf8.map { $0 | 0x20 }) {
+                return candidate
+            }
+            candidate = line.starts(with: "--".utf8) && (3...200).contains(line.count) ? Array(line.dropFirst(2)) : nil
+        }
+        return nil
+    }
+}

@@ -1,0 +1,203 @@
+public import Foundation
+
+/// Writes a message (RFC 5322, MIME): 7-bit clean but for addresses that need UTF-8, CRLF, and no header that a text could add.
+public struct MessageWriter {
+    /// Characters of a line (RFC 5322 section 2.1.1), and of an encoded word (RFC 2047 section 2).
+    private static let lineLimit = 76
+
+    private var bytes: [UInt8] = []
+
+    /// An empty message.
+    public init() {}
+
+    /// What is written: the header, and the body once there is one.
+    public var message: [UInt8] { bytes }
+
+    // MARK: Header
+
+    /// A field with text.
+    public mutating func add(_ name: String, text: String) {
+        let words = Self.clean(text).split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+        let isPlain = text.utf8.allSatisfy { $0 < 0x7F } && !text.contains("=?") && words.allSatisfy { $0.utf8.count <= 500 }
+        add(name, words: isPlain ? words : Self.encodedWords(Self.clean(text)))
+    }
+
+    /// A field with a value that is made of tokens already, such as ids.
+    public mutating func add(_ name: String, tokens: [String]) { add(name, words: tokens.map(Self.clean)) }
+
+    /// A field with people; none when there are none.
+    public mutating func add(_ name: String, people: [(name: String, address: String)]) {
+        guard !people.isEmpty else { return }
+        var words: [String] = []
+        for (index, person) in people.enumerated() {
+            let end = index == people.count - 1 ? "" : ","
+            let address = "<\(Self.clean(EmailAddress.onTheWire(person.address).address))>\(end)"
+            words += person.name.isEmpty || person.name == person.address ? [address] : Self.phrase(person.name) + [address]
+        }
+        add(name, words: words)
+    }
+
+    /// The date of sending, in UTC.
+    public mutating func add(_ name: String, date: Date) {
+        let parts = Self.utc.dateComponents([.weekday, .day, .month, .year, .hour, .minute, .second], from: date)
+        func two(_ number: Int?) -> String { (number ?? 0) < 10 ? "0\(number ?? 0)" : "\(number ?? 0)" }
+        let day = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"][(parts.weekday ?? 1) - 1]
+        let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][(parts.month ?? 1) - 1]
+        let time = "\(two(parts.hour)):\(two(parts.minute)):\(two(parts.second))"
+        add(name, words: ["\(day), \(two(parts.day)) \(month) \(parts.year ?? 1970) \(time) +0000"])
+    }
+
+    private static let utc = {
+        var calendar = Calendar(identifier: .gregorian)
+        calendar.timeZone = .gmt
+        return calendar
+    }()
+
+    /// Folds between words, each of which is whole.
+    private mutating func add(_ name: String, words: [String]) {
+        var line = "\(name):"
+        var isFirst = true
+        for word in words {
+            if !isFirst, !word.isEmpty, line.utf8.count + 1 + word.utf8.count > Self.lineLimit {
+                bytes += Array("\(line)\r\n".utf8)
+                line = " \(word)"
+            } else {
+                line += " \(word)"
+            }
+            isFirst = false
+        }
+        bytes += Array("\(line)\r\n".utf8)
+    }
+
+    /// A display name (RFC 5322 section 3.2.5).
+    private static func phrase(_ name: String) -> [String] {
+        let name = clean(name)
+        guard name.utf8.allSatisfy({ $0 < 0x7F }), !name.contains("=?"), name.utf8.count <= 400 else { return encodedWords(name) }
+        return ["\"\(name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\""]
+    }
+
+    /// Text in words of Base64, none of which ends within a character.
+    private static func encodedWords(_ text: String) -> [String] {
+        var words: [String] = []
+        var piece: [UInt8] = []
+        func flush() {
+            if !piece.isEmpty { words.append("=?utf-8?B?\(Data(piece).base64EncodedString())?=") }
+            piece = []
+        }
+        for scalar in text.unicodeScalars {
+            let next = Array(String(scalar).utf8)
+            if piece.count + next.count > 42 { flush() }
+            piece += next
+        }
+        flush()
+        return words
+    }
+
+    /// One line without anything that could end it.
+    static func clean(_ text: String) -> String {
+        var view = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars { view.append(scalar.isControl ? " " : scalar) }
+        return String(view)
+    }
+
+    // MARK: Body
+
+    /// A text as the whole body, or as the next part.
+    public mutating func add(body: String, isHTML: Bool) {
+        bytes += Array(
+            "Content-Type: text/\(isHTML ? "html" : "plain"); charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+                .utf8)
+        bytes += Self.quotedPrintable(body)
+        bytes += [0x0D, 0x0A]
+    }
+
+    /// Begins a multipart/mixed; its parts stand between calls of ``next(_:)``.
+    public mutating func beginMixed(_ boundary: String) {
+        bytes += Array("Content-Type: multipart/mixed; boundary=\"\(boundary)\"\r\n\r\n".utf8)
+    }
+
+    /// The delimiter before a part.
+    public mutating func next(_ boundary: String) { bytes += Array("--\(boundary)\r\n".utf8) }
+
+    /// The delimiter behind the last part.
+    public mutating func end(_ boundary: String) { bytes += Array("--\(boundary)--\r\n".utf8) }
+
+    /// A file as the next part.
+    public mutating func add(file: Data, name: String, type: String) {
+        let name = Self.clean(name)
+        let isASCII = name.utf8.allSatisfy { $0 < 0x7F } && name.utf8.count <= 60
+        let plain = name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
+        let words = isASCII ? [plain] : Self.encodedWords(name)
+        // `name` for readers that do not know RFC 2231, as they are told most widely.
+        bytes += Array("Content-Type: \(Self.mediaType(type));\r\n name=\"\(words.joined(separator: "\r\n "))\"\r\n".utf8)
+        bytes += Array("Content-Disposition: attachment;\r\n \(isASCII ? "filename=\"\(plain)\"" : Self.extended(name))\r\n".utf8)
+        bytes += Array("Content-Transfer-Encoding: base64\r\n\r\n".utf8)
+        bytes += file.base64EncodedData(options: [.lineLength76Characters, .endLineWithCarriageReturn, .endLineWithLineFeed])
+        bytes += [0x0D, 0x0A]
+    }
+
+    /// A type that a part may have: a multipart or a message is neither.
+    private static func mediaType(_ type: String) -> String {
+        let parts = type.split(separator: "/").map {
+            String(
+                $0.unicodeScalars.filter {
+                    $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "-+.".unicodeScalars.contains($0))
+                })
+        }
+        guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty, !["multipart", "message"].contains(parts[0].lowercased())
+        else {
+            return "application/octet-stream"
+        }
+        return "\(parts[0])/\(parts[1])"
+    }
+
+    /// `filename` in pieces (RFC 2231).
+    private static func extended(_ name: String) -> String {
+        var pieces: [String] = [""]
+        for byte in name.utf8 {
+            let isPlain =
+                byte < 0x80 && (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+                || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20) && byte < 0x80 || "-._".utf8.contains(byte)
+            if pieces[pieces.count - 1].utf8.count > 50 { pieces.append("") }
+            let digits = String(byte, radix: 16, uppercase: true)
+            pieces[pieces.count - 1] += isPlain ? String(UnicodeScalar(byte)) : "%\(digits.count < 2 ? "0" : "")\(digits)"
+        }
+        if pieces.count == 1 { return "filename*=utf-8''\(pieces[0])" }
+        return pieces.enumerated().map { "filename*\($0)*=\($0 == 0 ? "utf-8''" : "")\($1)" }.joined(separator: ";\r\n ")
+    }
+
+    /// RFC 2045 section 6.7: lines of 76 characters at most, whose ends are CRLF whatever the text's were.
+    static func quotedPrintable(_ text: String) -> [UInt8] {
+        var result: [UInt8] = []
+        var line: [UInt8] = []
+        let digits = Array("0123456789ABCDEF".utf8)
+        func escaped(_ byte: UInt8) -> [UInt8] { [UInt8(ascii: "="), digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
+        func endLine() {
+            if let last = line.last, last == 0x20 || last == 0x09 { line = line.dropLast() + escaped(last) }
+            // Programs on the way quote a line that begins so.
+            if line.starts(with: "From ".utf8) { line = escaped(line[0]) + line.dropFirst() }
+            result += line
+            line = []
+        }
+        var previous: UInt8 = 0
+        for byte in text.utf8 {
+            defer { previous = byte }
+            if byte == 0x0A || byte == 0x0D {
+                if byte == 0x0A, previous == 0x0D { continue }
+                endLine()
+                result += [0x0D, 0x0A]
+                continue
+            }
+            guard byte != 0 else { continue }
+            let isPlain = byte >= 0x20 && byte < 0x7F && byte != UInt8(ascii: "=") || byte == 0x09
+            let next = isPlain ? [byte] : escaped(byte)
+            if line.count + next.count > 72 {
+                endLine()
+                result += [UInt8(ascii: "="), 0x0D, 0x0A]
+            }
+            line += next
+        }
+        endLine()
+        return result
+    }
+}

@@ -1,0 +1,219 @@
+/// The value of Content-Type or Content-Disposition: a word and parameters (RFC 2045 section 5.1, RFC 2231), and what is written
+/// instead of it.
+struct ParameterizedValue {
+    /// A parameter's piece in RFC 2231: `name*2*=`.
+    private struct Piece {
+        let bytes: ArraySlice<UInt8>
+        let isPercentEncoded: Bool
+    }
+
+    /// Pieces of one parameter that are put together.
+    private static let pieceLimit = 1_000
+
+    /// The word before the parameters, in lower case, without quotes and comments.
+    private(set) var word = ""
+    private var plain: [String: [UInt8]] = [:]
+    private var pieces: [String: [Int: Piece]] = [:]
+
+    init(_ field: ArraySlice<UInt8>?) {
+        guard let field else { return }
+        var scanner = Scanner(bytes: field)
+        word = scanner.word()
+        while let (name, value) = scanner.parameter() { add(name, value) }
+    }
+
+    private mutating func add(_ name: String, _ value: [UInt8]) {
+        let parts = name.split(separator: "*", maxSplits: 2, omittingEmptySubsequences: false)
+        let base = String(parts[0])
+        switch (parts.count, parts.count > 1 ? Int(parts[1]) : nil) {
+        case (1, _): if plain[base] == nil { plain[base] = value }
+        case (2, nil) where parts[1].isEmpty: put(base, 0, Piece(bytes: value[...], isPercentEncoded: true))
+        case (2, let number?): put(base, number, Piece(bytes: value[...], isPercentEncoded: false))
+        case (3, let number?) where parts[2].isEmpty: put(base, number, Piece(bytes: value[...], isPercentEncoded: true))
+        default: break
+        }
+    }
+
+    private mutating func put(_ name: String, _ number: Int, _ piece: Piece) {
+        guard (0..<Self.pieceLimit).contains(number), pieces[name]?[number] == nil else { return }
+        pieces[name, default: [:]][number] = piece
+    }
+
+    /// A parameter as it stands there.
+    func raw(_ name: String) -> [UInt8]? {
+        if let plain = plain[name] { return plain }
+        // A boundary too may come in pieces.
+        guard let pieces = pieces[name] else { return nil }
+        return pieces.sorted { $0.key < $1.key }.flatMap { Array($0.value.bytes) }
+    }
+
+    /// A parameter as text, whichever of the ways its author took.
+    func text(_ name: String, hint: String? = nil) -> String? {
+        if let pieces = pieces[name], !pieces.isEmpty { return Self.joined(pieces, hint) }
+        guard let value = plain[name] else { return nil }
+        // What belongs into `name*=` is met in `name=` too.
+        if let (charset, rest) = Self.charset(value[...]), rest.contains(UInt8(ascii: "%")) {
+            return Charset.decode(Self.unescaped(rest)[...], label: charset, hint: hint)
+        }
+        return EncodedWords.text(value[...], hint: hint)
+    }
+
+    private static func joined(_ pieces: [Int: Piece], _ hint: String?) -> String {
+        let ordered = pieces.sorted { $0.key < $1.key }.map(\.value)
+        guard ordered.contains(where: \.isPercentEncoded) else {
+            return EncodedWords.text(Array(ordered.map(\.bytes).joined())[...], hint: hint)
+        }
+        var label: String?
+        var bytes: [UInt8] = []
+        for (index, piece) in ordered.enumerated() {
+            guard piece.isPercentEncoded else {
+                bytes += piece.bytes
+                continue
+            }
+            var rest = piece.bytes
+            if index == 0, let (charset, text) = charset(rest) { (label, rest) = (charset, text) }
+            bytes += unescaped(rest)
+        }
+        return Charset.decode(bytes[...], label: label, hint: hint)
+    }
+
+    /// `charset'language'` at the beginning, and what follows.
+    private static func charset(_ value: ArraySlice<UInt8>) -> (String, ArraySlice<UInt8>)? {
+        let quote = UInt8(ascii: "'")
+        guard let first = value.prefix(60).firstIndex(of: quote),
+            let second = value[(first + 1)...].prefix(60).firstIndex(of: quote),
+            value[..<first].allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "%") })
+        else { return nil }
+        return (String(decoding: value[..<first], as: UTF8.self).lowercased(), value[(second + 1)...])
+    }
+
+    private static func unescaped(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
+        var result: [UInt8] = []
+        var index = bytes.startIndex
+        while index < bytes.endIndex {
+            if bytes[index] == UInt8(ascii: "%"), index + 2 < bytes.endIndex, let high = bytes[index + 1].hexadecimal,
+                let low = bytes[index + 2].hexadecimal
+            {
+                result.append(high << 4 | low)
+                index += 3
+            } else {
+                result.append(bytes[index])
+                index += 1
+            }
+        }
+        return result
+    }
+}
+
+extension ParameterizedValue {
+    /// Reads word and parameters one after the other; each byte once.
+    private struct Scanner {
+        let bytes: ArraySlice<UInt8>
+        private var index: Int
+
+        init(bytes: ArraySlice<UInt8>) { (self.bytes, index) = (bytes, bytes.startIndex) }
+
+        /// What stands before the first parameter.
+        mutating func word() -> String {
+            var word: [UInt8] = []
+            skipBlanks()
+            while index < bytes.endIndex {
+                let byte = bytes[index]
+                if byte == UInt8(ascii: ";") || byte == UInt8(ascii: ",") { break }
+                // `charset=utf-8` without a type before it.
+                if byte == UInt8(ascii: "=") {
+                    index = bytes.startIndex
+                    return ""
+                }
+                if byte == UInt8(ascii: "(") {
+                    skipComment()
+                    continue
+                }
+                if byte.isBlank {
+                    skipBlanks()
+                    // `text / plain` goes on; `text/plain charset=utf-8` does not.
+                    guard let next = peek, next == UInt8(ascii: "/") || word.last == UInt8(ascii: "/") else { break }
+                    continue
+                }
+                if byte != UInt8(ascii: "\"") { word.append(byte) }
+                index += 1
+            }
+            return String(decoding: word.prefix(200), as: UTF8.self).lowercased()
+        }
+
+        private var peek: UInt8? { index < bytes.endIndex ? bytes[index] : nil }
+
+        /// The next parameter: its name in lower case, and its value without quotes.
+        mutating func parameter() -> (String, [UInt8])? {
+            while index < bytes.endIndex {
+                let byte = bytes[index]
+                if byte.isBlank || byte == UInt8(ascii: ";") || byte == UInt8(ascii: ",") {
+                    index += 1
+                } else if byte == UInt8(ascii: "(") {
+                    skipComment()
+                } else {
+                    let start = index
+                    while let byte = peek, byte != UInt8(ascii: "="), byte != UInt8(ascii: ";"), byte != UInt8(ascii: ","),
+                        !byte.isBlank
+                    {
+                        index += 1
+                    }
+                    let name = bytes[start..<index]
+                    skipBlanks()
+                    guard peek == UInt8(ascii: "=") else { continue }
+                    index += 1
+                    skipBlanks()
+                    let text = String(decoding: name.prefix(200), as: UTF8.self).lowercased()
+                    return (text, value(mayHaveBlanks: text.hasPrefix("name") || text.hasPrefix("filename")))
+                }
+            }
+            return nil
+        }
+
+        private mutating func value(mayHaveBlanks: Bool) -> [UInt8] {
+            if peek == UInt8(ascii: "\"") { return quoted() }
+            let start = index
+            while let byte = peek, byte != UInt8(ascii: ";"),
+                mayHaveBlanks || !byte.isBlank && byte != UInt8(ascii: ",") && byte != UInt8(ascii: "(")
+            {
+                index += 1
+            }
+            return Array(bytes[start..<index].trimmed)
+        }
+
+        /// A quoted string; a backslash that quotes neither a quote nor a backslash is a Windows path's.
+        private mutating func quoted() -> [UInt8] {
+            var value: [UInt8] = []
+            index += 1
+            while index < bytes.endIndex {
+                let byte = bytes[index]
+                index += 1
+                if byte == UInt8(ascii: "\"") { break }
+                if byte == UInt8(ascii: "\\"), let next = peek, next == UInt8(ascii: "\"") || next == UInt8(ascii: "\\") {
+                    value.append(next)
+                    index += 1
+                } else {
+                    value.append(byte)
+                }
+            }
+            return value
+        }
+
+        private mutating func skipBlanks() { while let byte = peek, byte.isBlank { index += 1 } }
+
+        private mutating func skipComment() {
+            var depth = 0
+            while index < bytes.endIndex {
+                switch bytes[index] {
+                case UInt8(ascii: "("): depth += 1
+                case UInt8(ascii: ")"): depth -= 1
+                case UInt8(ascii: "\\"): index += 1
+                default: break
+                }
+                index += 1
+                if depth == 0 { return }
+            }
+            index = bytes.endIndex
+        }
+    }
+}

@@ -1,0 +1,212 @@
+/// Content-Transfer-Encoding (RFC 2045 section 6), with the spellings that are met.
+enum TransferEncoding {
+    case identity
+    case base64
+    case quotedPrintable
+    case uuencode
+
+    init(_ field: ArraySlice<UInt8>?) {
+        // Quotes, comments, parameters and signs are passed over.
+        let word = String(decoding: field?.prefix(60) ?? [], as: UTF8.self).lowercased().prefix { $0 != ";" && $0 != "(" }
+        switch String(word.unicodeScalars.filter { ("a"..."z").contains($0) || ("0"..."9").contains($0) }) {
+        case "base64", "b64", "b", "xbase64", "mimebase64": self = .base64
+        case "quotedprintable", "qp", "q", "quoteprintable", "quotedprintible", "xquotedprintable": self = .quotedPrintable
+        case "xuuencode", "uuencode", "xuue", "uue": self = .uuencode
+        default: self = .identity
+        }
+    }
+
+    /// - Parameter isText: Whether what follows the end of Base64 is text to be kept, as a list's footer is.
+    func decode(_ bytes: ArraySlice<UInt8>, isText: Bool) -> ArraySlice<UInt8> {
+        switch self {
+        case .identity: bytes
+        case .base64: Self.base64(bytes, keepsRest: isText)[...]
+        case .quotedPrintable: Self.quotedPrintable(bytes)[...]
+        case .uuencode: (Self.uuencoded(bytes) ?? Array(bytes))[...]
+        }
+    }
+
+    // MARK: Base64
+
+    private static let base64Values: [UInt8] = {
+        var values = [UInt8](repeating: 0xFF, count: 256)
+        for (value, letter) in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8.enumerated() {
+            values[Int(letter)] = UInt8(value)
+        }
+        return values
+    }()
+
+    /// Decodes Base64; characters outside of its alphabet are passed over, and it goes on behind padding.
+    static func base64(_ bytes: ArraySlice<UInt8>, keepsRest: Bool) -> [UInt8] {
+        var decoder = Base64Decoder(capacity: bytes.count / 4 * 3 + 3)
+        var start = bytes.startIndex
+        while start < bytes.endIndex {
+            let end = bytes.lineEnd(from: start)
+            let line = bytes[start..<end]
+            if keepsRest, decoder.isAtEnd || decoder.isAtGroup && isProse(line), !isBase64(line.trimmed), !line.trimmed.isEmpty {
+                decoder.finish()
+                let end: [UInt8] = decoder.result.isEmpty || decoder.result.last == 0x0A ? [] : [0x0D, 0x0A]
+                return decoder.result + end + bytes[start...]
+            }
+            decoder.add(line, base64Values)
+            start = end
+        }
+        decoder.finish()
+        return decoder.result
+    }
+
+    private struct Base64Decoder {
+        var result: [UInt8] = []
+        private var bits: UInt32 = 0
+        private var count = 0
+        /// Whether padding was the last that was read.
+        private(set) var isAtEnd = false
+
+        init(capacity: Int) { result.reserveCapacity(capacity) }
+
+        var isAtGroup: Bool { count == 0 }
+
+        mutating func add(_ line: ArraySlice<UInt8>, _ values: [UInt8]) {
+            for byte in line {
+                if byte == UInt8(ascii: "=") {
+                    finish()
+                    isAtEnd = true
+                    continue
+                }
+                let value = values[Int(byte)]
+                guard value != 0xFF else { continue }
+                isAtEnd = false
+                bits = bits << 6 | UInt32(value)
+                count += 1
+                if count == 4 {
+                    result.append(UInt8(truncatingIfNeeded: bits >> 16))
+                    result.append(UInt8(truncatingIfNeeded: bits >> 8))
+                    result.append(UInt8(truncatingIfNeeded: bits))
+                    (bits, count) = (0, 0)
+                }
+            }
+        }
+
+        /// Takes the bytes of a group that is not whole.
+        mutating func finish() {
+            if count == 3 {
+                result.append(UInt8(truncatingIfNeeded: bits >> 10))
+                result.append(UInt8(truncatingIfNeeded: bits >> 2))
+            } else if count == 2 {
+                result.append(UInt8(truncatingIfNeeded: bits >> 4))
+            }
+            (bits, count) = (0, 0)
+        }
+    }
+
+    /// Whether a line can only be Base64: whole groups, and padded or long.
+    private static func isBase64(_ line: ArraySlice<UInt8>) -> Bool {
+        line.count % 4 == 0 && (line.last == UInt8(ascii: "=") || line.count >= 40)
+            && line.allSatisfy { base64Values[Int($0)] != 0xFF || $0 == UInt8(ascii: "=") }
+    }
+
+    /// Whether a line has blanks within, which Base64 has not.
+    private static func isProse(_ line: ArraySlice<UInt8>) -> Bool { line.trimmed.contains(0x20) || line.starts(with: "--".utf8) }
+
+    /// Whether Base64 ends at the end of a byte: padded, or with no bits left over.
+    static func isWhole(_ base64: [UInt8]) -> Bool {
+        guard let last = base64.last, last != UInt8(ascii: "=") else { return true }
+        let value = base64Values[Int(last)]
+        return switch base64.count % 4 {
+        case 0: true
+        case 2: value & 0x0F == 0
+        case 3: value & 0x03 == 0
+        default: false
+        }
+    }
+
+    // MARK: Quoted-printable
+
+    static func quotedPrintable(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
+        var result: [UInt8] = []
+        result.reserveCapacity(bytes.count)
+        var index = bytes.startIndex
+        while index < bytes.endIndex {
+            let byte = bytes[index]
+            guard byte == UInt8(ascii: "=") else {
+                result.append(byte)
+                index += 1
+                continue
+            }
+            if let (value, next) = escape(bytes, index) {
+                result.append(value)
+                index = next
+            } else if let next = softBreak(bytes, index) {
+                index = next
+            } else {
+                result.append(byte)
+                index += 1
+            }
+        }
+        return result
+    }
+
+    private static func escape(_ bytes: ArraySlice<UInt8>, _ index: Int) -> (UInt8, Int)? {
+        guard index + 2 < bytes.endIndex, let high = bytes[index + 1].hexadecimal, let low = bytes[index + 2].hexadecimal else {
+            return nil
+        }
+        return (high << 4 | low, index + 3)
+    }
+
+    /// Where the text goes on behind `=` and the end of its line, which blanks may precede.
+    private static func softBreak(_ bytes: ArraySlice<UInt8>, _ index: Int) -> Int? {
+        var next = index + 1
+        while next < bytes.endIndex, next - index < 1_000, bytes[next] == 0x20 || bytes[next] == 0x09 || bytes[next] == 0x0D {
+            next += 1
+        }
+        if next == bytes.endIndex { return next }
+        return bytes[next] == 0x0A ? next + 1 : nil
+    }
+
+    /// The `Q` encoding of RFC 2047.
+    static func q(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
+        var result: [UInt8] = []
+        var index = bytes.startIndex
+        while index < bytes.endIndex {
+            if bytes[index] == UInt8(ascii: "="), let (value, next) = escape(bytes, index) {
+                result.append(value)
+                index = next
+            } else {
+                result.append(bytes[index] == UInt8(ascii: "_") ? 0x20 : bytes[index])
+                index += 1
+            }
+        }
+        return result
+    }
+
+    // MARK: uuencode
+
+    /// The file between `begin` and `end`; nil where there is none.
+    private static func uuencoded(_ bytes: ArraySlice<UInt8>) -> [UInt8]? {
+        var result: [UInt8] = []
+        var hasBegun = false
+        var start = bytes.startIndex
+        while start < bytes.endIndex {
+            let end = bytes.lineEnd(from: start)
+            let line = bytes[start..<end].chomped
+            start = end
+            guard hasBegun else {
+                hasBegun = line.starts(with: "begin ".utf8)
+                continue
+            }
+            if line.elementsEqual("end".utf8) { break }
+            guard let first = line.first else { continue }
+            let length = Int((first &- 0x20) & 0x3F)
+            var group: [UInt8] = []
+            var decoded: [UInt8] = []
+            for byte in line.dropFirst() + [0x20, 0x20, 0x20] {
+                group.append((byte &- 0x20) & 0x3F)
+                guard group.count == 4 else { continue }
+                decoded += [group[0] << 2 | group[1] >> 4, group[1] << 4 | group[2] >> 2, group[2] << 6 | group[3]]
+                group = []
+            }
+            result += decoded.prefix(length)
+        }
+        return hasBegun ? result : nil
+    }
+}

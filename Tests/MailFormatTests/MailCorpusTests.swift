@@ -1,0 +1,68 @@
+import Foundation
+import MailFormat
+import Testing
+
+/// Messages as other mail systems' users met them, with what a person should see of each (Tests/Fixtures/mail).
+@Suite("Messages as the world sends them")
+struct MailCorpusTests {
+    /// What is said of a message; what is nil is not looked at.
+    struct Expectation: Decodable {
+        let subject: String?
+        let from: String?
+        let to: [String]?
+        let cc: [String]?
+        let messageID: String?
+        /// The body without blanks at its ends, and what is and is not in it, in Unicode's normal form C.
+        let body: String?
+        let bodyContains: [String]?
+        let bodyLacks: [String]?
+        /// Names in their order; null for any name that is not empty.
+        let attachments: [String?]?
+        /// What the first attachment's bytes hold.
+        let attachmentContains: String?
+        /// An id that is among those which the message answers.
+        let answers: String?
+    }
+
+    static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../Fixtures/mail")
+
+    static let expectations: [(name: String, expectation: Expectation)] = {
+        let data = (try? Data(contentsOf: folder.appending(path: "expected.json"))) ?? Data()
+        let all = (try? JSONDecoder().decode([String: Expectation].self, from: data)) ?? [:]
+        return all.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }()
+
+    static func bytes(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: folder.appending(path: "\(name).eml"))) }
+
+    @Test("Every message of the folder has an expectation")
+    func isComplete() throws {
+        let files = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path()).filter { $0.hasSuffix(".eml") }
+        #expect(Set(files) == Set(Self.expectations.map { "\($0.name).eml" }))
+        #expect(files.count >= 128)
+    }
+
+    @Test("A message is read as a person would see it", arguments: expectations.map(\.name))
+    func message(_ name: String) throws {
+        let expected = try #require(Self.expectations.first { $0.name == name }?.expectation)
+        let message = MailMessage(try Self.bytes(name))
+        if let subject = expected.subject { #expect(message.subject == subject) }
+        if let from = expected.from { #expect(message.from == from) }
+        if let to = expected.to { #expect(message.to == to) }
+        if let cc = expected.cc { #expect(message.cc == cc) }
+        if let id = expected.messageID { #expect(message.messageID == id) }
+        let body = message.body.precomposedStringWithCanonicalMapping
+        if let whole = expected.body { #expect(body.trimmingCharacters(in: .whitespacesAndNewlines) == whole) }
+        for text in expected.bodyContains ?? [] { #expect(body.contains(text), "\(text) is missing in \(body)") }
+        for text in expected.bodyLacks ?? [] { #expect(!body.contains(text), "\(text) is in \(body)") }
+        if let names = expected.attachments {
+            let found = message.attachments.map(\.name)
+            #expect(found.count == names.count, "\(found)")
+            for (name, found) in zip(names, found) { #expect(name == nil || name == found) }
+        }
+        if let words = expected.attachmentContains, let file = message.attachments.first {
+            #expect(String(decoding: file.bytes, as: UTF8.self).contains(words))
+        }
+        if let id = expected.answers { #expect(message.references.contains(id)) }
+        #expect(message.attachments.allSatisfy { !$0.name.isEmpty && !$0.name.contains("/") && !$0.name.contains("\0") })
+    }
+}

@@ -1,0 +1,40 @@
+import Foundation
+import MailFormat
+
+// Takes the messages of a folder apart, and writes what it found as JSON: for tests that compare it with other readers.
+
+struct Reading: Encodable {
+    struct File: Encodable {
+        let name: String
+        let type: String
+        let bytes: String
+    }
+
+    let subject: String
+    let from: String
+    let to: [String]
+    let cc: [String]
+    let messageID: String
+    let references: [String]
+    let date: Double?
+    let body: String
+    let isHTML: Bool
+    let isCut: Bool
+    let attachments: [File]
+
+    init(_ message: MailMessage) {
+        (subject, from, to, cc) = (message.subject, message.from, message.to, message.cc)
+        (messageID, references) = (message.messageID, message.references)
+        date = message.date?.timeIntervalSince1970
+        (body, isHTML, isCut) = (message.body, message.isHTML, message.isCut)
+        attachments = message.attachments.map { File(name: $0.name, type: $0.type, bytes: Data($0.bytes).base64EncodedString()) }
+    }
+}
+
+let folder = URL(filePath: CommandLine.arguments.count > 1 ? CommandLine.arguments[1] : ".")
+var readings: [String: Reading] = [:]
+for file in try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
+where file.pathExtension == "eml" {
+    readings[file.deletingPathExtension().lastPathComponent] = Reading(MailMessage(Array(try Data(contentsOf: file))))
+}
+try FileHandle.standardOutput.write(contentsOf: JSONEncoder().encode(readings))

@@ -1,0 +1,222 @@
+"""IMAP and POP3 servers that answer as some servers do: one message is refused, is not there, is quoted, or ends the connection."""
+
+import re
+import socket
+import ssl
+import threading
+
+
+class MailServer(threading.Thread):
+    """One mailbox of messages (bytes by UID), and what is odd about one of them."""
+
+    def __init__(self, certificate, messages, quirk="", odd=2):
+        super().__init__(daemon=True)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate.with_suffix(".pem"), certificate.with_suffix(".key"))
+        self.messages, self.quirk, self.odd = dict(messages), quirk, odd
+        self.commands, self.connections = [], 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self.serve, args=[connection], daemon=True).start()
+
+    def serve(self, connection):
+        try:
+            connection.settimeout(60)
+            with self.context.wrap_socket(connection, server_side=True) as stream, stream.makefile("rb") as lines:
+                self.talk(stream, lines)
+        except (OSError, ValueError):
+            pass
+
+    def stop(self):
+        # A thread in accept() keeps a closed listener open: shut it down first.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+class IMAPServer(MailServer):
+    validity = 7
+
+    def talk(self, stream, lines):
+        def say(data):
+            stream.sendall(data)
+
+        say(b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready\r\n")
+        for line in lines:
+            tag, _, command = line.strip().partition(b" ")
+            self.commands.append(command.decode(errors="replace"))
+            verb = command.upper()
+            if verb.startswith(b"CAPABILITY"):
+                say(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n")
+            elif verb.startswith((b"EXAMINE", b"SELECT")):
+                # Numbers of messages are those of an ordinary server; words come in either case.
+                say(b"* %d EXISTS\r\n* ok [UidValidity %d] valid\r\n* OK [UIDNEXT %d] next\r\n" % (
+                    len(self.messages), self.validity, max(self.messages, default=0) + 1))
+            elif verb.startswith(b"UID FETCH"):
+                uids = self.chosen(command.split()[2].decode())
+                if b"BODY.PEEK[]" in verb:
+                    if self.fetch(say, uids, tag):
+                        return
+                    if self.quirk in ("no", "bad") and self.odd in uids:
+                        say(b"%s %s the message is not available\r\n" % (tag, self.quirk.upper().encode()))
+                        continue
+                elif b"HEADER.FIELDS" in verb:
+                    for uid in uids:
+                        id = re.search(rb"(?im)^Message-ID:.*\r\n", self.messages[uid])
+                        field = (id.group() if id else b"") + b"\r\n"
+                        say(b"* %d FETCH (UID %d BODY[HEADER.FIELDS (MESSAGE-ID)] {%d}\r\n%s)\r\n" % (uid, uid, len(field), field))
+                else:
+                    for uid in uids:
+                        say(b"* %d FETCH (UID %d RFC822.SIZE %d INTERNALDATE \"24-Nov-2026 10:00:00 +0000\")\r\n" % (uid, uid, len(self.messages[uid])))
+            elif verb.startswith(b"LOGOUT"):
+                say(b"* BYE\r\n%s OK\r\n" % tag)
+                return
+            say(tag + b" OK done\r\n")
+
+    def chosen(self, text):
+        uids = set()
+        for part in text.split(","):
+            first, _, last = part.partition(":")
+            end = max(self.messages, default=0) if last == "*" else int(last or first)
+            uids |= {uid for uid in self.messages if int(first) <= uid <= end}
+        return sorted(uids)
+
+    def fetch(self, say, uids, tag):
+        """Whether the connection ends."""
+        for uid in uids:
+            data = self.messages[uid]
+            quirk = self.quirk if uid == self.odd else ""
+            quoted = b'"' + data.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+            answers = {
+                "missing": b"* %d FETCH (UID %d)\r\n" % (uid, uid), "nothing": b"", "no": b"", "bad": b"",
+                "nil": b"* %d FETCH (UID %d BODY[] NIL)\r\n" % (uid, uid), "empty": b'* %d FETCH (UID %d BODY[] "")\r\n' % (uid, uid),
+                "quoted": b"* %d FETCH (UID %d BODY[] %s)\r\n" % (uid, uid, quoted),
+                "lower": b"* %d fetch (uid %d body[] {%d}\r\n%s)\r\n" % (uid, uid, len(data), data),
+                "reversed": b"* %d FETCH (BODY[] {%d}\r\n%s FLAGS (\\Seen) UID %d)\r\n" % (uid, len(data), data, uid),
+                "origin": b"* %d FETCH (FLAGS () UID %d BODY[]<0> ~{%d}\r\n%s)\r\n" % (uid, uid, len(data), data),
+            }
+            if quirk == "bye":
+                say(b"* BYE the message can't be read\r\n")
+                return True
+            if quirk == "closed":
+                say(b"* %d FETCH (UID %d BODY[] {%d}\r\n%s" % (uid, uid, len(data), data[:20]))
+                return True
+            say(answers.get(quirk, b"* %d FETCH (UID %d BODY[] {%d}\r\n%s)\r\n" % (uid, uid, len(data), data)))
+        return False
+
+
+class POP3Server(MailServer):
+    def talk(self, stream, lines):
+        # Numbers are of one session.
+        numbers = dict(enumerate(sorted(self.messages), 1))
+        deleted = set()
+
+        def say(data):
+            stream.sendall(data)
+
+        def each(text):
+            say(b"+OK\r\n" + b"".join(b"%d %s\r\n" % (number, text(uid)) for number, uid in numbers.items()) + b".\r\n")
+
+        say(b"+OK ready\r\n")
+        for line in lines:
+            word, _, rest = line.strip().partition(b" ")
+            self.commands.append(line.strip().decode(errors="replace"))
+            word = word.upper()
+            if word == b"CAPA":
+                say(b"+OK\r\nUSER\r\nUIDL\r\nSASL PLAIN\r\n.\r\n")
+            elif word == b"LIST":
+                each(lambda uid: b"%d" % len(self.messages[uid]))
+            elif word == b"UIDL":
+                each(self.name)
+            elif word == b"RETR":
+                uid = numbers[int(rest)]
+                quirk = self.quirk if uid == self.odd else ""
+                if quirk == "no":
+                    say(b"-ERR the message is not available\r\n")
+                elif quirk == "closed":
+                    say(b"+OK\r\nSubject: half")
+                    return
+                else:
+                    text = re.sub(rb"(?m)^\.", b"..", self.messages[uid])
+                    say(b"+OK\r\n" + text + (b"" if text.endswith(b"\n") else b"\r\n") + b".\r\n")
+            elif word == b"DELE":
+                deleted.add(numbers[int(rest)])
+                say(b"+OK\r\n")
+            elif word == b"QUIT":
+                for uid in deleted:
+                    self.messages.pop(uid, None)
+                say(b"+OK\r\n")
+                return
+            elif word == b"AUTH" and not rest.partition(b" ")[2]:
+                say(b"+ \r\n")
+            else:
+                say(b"+OK\r\n")
+
+    @staticmethod
+    def name(uid):
+        return b"unique-%d" % uid
+
+
+class SMTPServer(MailServer):
+    """Takes messages (sender, recipients, bytes) into `taken`; what is odd about it is in `limits`, `delay` and `hangs_up_at`."""
+
+    def __init__(self, certificate, extensions=("PIPELINING", "8BITMIME", "AUTH PLAIN LOGIN"), most=None, delay=0, hangs_up_at=b"", refuses=b"", words=b"452 4.5.3 Error: too many recipients"):
+        self.taken, self.extensions, self.most, self.delay, self.hangs_up_at, self.refuses, self.words = [], extensions, most, delay, hangs_up_at, refuses, words
+        self.answer = threading.Event()
+        super().__init__(certificate, {})
+
+    def serve(self, connection):
+        # STARTTLS would need a second handshake here: TLS from the first byte.
+        super().serve(connection)
+
+    def talk(self, stream, lines):
+        def say(text):
+            stream.sendall(text + b"\r\n")
+
+        say(b"220 ready")
+        sender, recipients = b"", []
+        for line in lines:
+            line = line.rstrip(b"\r\n")
+            self.commands.append(line.decode(errors="replace"))
+            verb = line.upper()
+            if self.hangs_up_at and self.hangs_up_at in line:
+                return
+            if verb.startswith(b"EHLO"):
+                words = [b"localhost", *[e.encode() for e in self.extensions]]
+                for index, word in enumerate(words):
+                    say(b"250%s%s" % (b" " if index == len(words) - 1 else b"-", word))
+            elif verb.startswith(b"AUTH"):
+                say(b"235 signed in")
+            elif verb.startswith(b"MAIL"):
+                sender, recipients = line, []
+                say(b"250 ok")
+            elif verb.startswith(b"RCPT"):
+                if self.refuses and self.refuses in line:
+                    say(b"550 5.1.1 no such user")
+                elif self.most and len(recipients) >= self.most:
+                    say(self.words)
+                else:
+                    recipients.append(re.search(rb"<(.*)>", line)[1].decode())
+                    say(b"250 ok")
+            elif verb == b"DATA":
+                say(b"354 go on")
+                data = b""
+                while not data.endswith(b"\r\n.\r\n"):
+                    data += lines.readline()
+                self.taken.append((sender.decode(), recipients, data[:-3]))
+                if self.delay:
+                    self.answer.wait(self.delay)
+                say(b"250 taken")
+            elif verb == b"QUIT":
+                say(b"221 bye")
+                return
+            else:
+                say(b"250 ok")

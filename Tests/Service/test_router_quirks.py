@@ -1,0 +1,224 @@
+"""Servers that answer as some do, and messages as they come: every message ends as a record, or an alert names it."""
+
+import json
+import pathlib
+import time
+import unicodedata
+
+import pytest
+from mail import Mail, profile, queue, until
+from mail_quirks import IMAPServer, POP3Server
+from service import Deployment
+
+CORPUS = pathlib.Path(__file__).parents[1] / "Fixtures/mail"
+
+
+@pytest.fixture(scope="module")
+def routed():
+    deployment = Deployment()
+    deployment.home.chmod(0o755)
+    try:
+        deployment.start()
+        deployment.mail = Mail(deployment.home)
+        yield deployment
+    finally:
+        if hasattr(deployment, "mail"):
+            deployment.mail.stop()
+        deployment.remove()
+
+
+def served(routed, server, **more):
+    """A queue whose incoming mail is on a server; its outgoing is not looked at."""
+    kind = "imap" if isinstance(server, IMAPServer) else "pop3"
+    settings = {key: more.pop(key) for key in list(more) if key == "moveundeliveredemails"}
+    _, box = queue(routed, routed.mail, profile(routed, routed.mail, kind, incomingportnumber=server.port, **settings), testemailconfigurationscheduled=False, **more)
+    routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
+    return box
+
+
+def certificate(routed):
+    return routed.mail.servers.folder / "server"
+
+
+def text(number):
+    return f"From: customer@elsewhere.test\r\nTo: support@contoso.test\r\nSubject: message {number}\r\nMessage-ID: <{number}@elsewhere.test>\r\n\r\nThe \"words\" of \\{number}.\r\n".encode()
+
+
+def subjects(routed, box):
+    return sorted(e["subject"] for e in routed.get(f"emails?$filter=_receivingmailboxid_value eq {box}&$select=subject").json()["value"])
+
+
+def alerts(routed, box, code=18):
+    found = routed.get(f"tracelogs?$filter=_regardingobjectid_value eq {box}&$orderby=createdon desc").json()["value"]
+    return [a for a in found if a["tracecode"] == code]
+
+
+def turn(routed, box):
+    """Has the mailbox looked at again, and waits for the end of that turn."""
+    [(before,)] = routed.sql("SELECT coalesce(processedtimes, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+    routed.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
+    until(lambda: routed.sql("SELECT processedtimes > %s FROM org_contoso.mailbox WHERE mailboxid = %s", [before, box]) == [(True,)], 60,
+          lambda: routed.log().decode()[-3000:])
+
+
+def removed(routed, box):
+    assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
+
+
+@pytest.mark.parametrize("quirk", ["", "quoted", "lower", "reversed", "origin"])
+def test_every_form_of_an_answer_is_understood(routed, quirk):
+    """The grammar of RFC 3501 and RFC 9051: literal, quoted string, names in lower case, items in any order."""
+    server = IMAPServer(certificate(routed), {n: text(n) for n in (1, 2, 3)}, quirk)
+    box = served(routed, server)
+    try:
+        until(lambda: len(subjects(routed, box)) == 3, 60, lambda: routed.log().decode()[-3000:])
+        assert not alerts(routed, box)
+        [record] = routed.get(f"emails?$filter=_receivingmailboxid_value eq {box} and subject eq 'message 2'&$select=description").json()["value"]
+        assert record["description"].strip() == "The \"words\" of \\2."
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+@pytest.mark.parametrize("kind, quirk", [(IMAPServer, q) for q in ("missing", "nothing", "nil", "empty", "no", "bad", "bye", "closed")] + [(POP3Server, "no"), (POP3Server, "closed")])
+def test_one_message_that_is_not_given_holds_up_no_other(routed, kind, quirk):
+    server = kind(certificate(routed), {n: text(n) for n in (1, 2, 3)}, quirk)
+    box = served(routed, server)
+    name = "UID 2" if kind is IMAPServer else "UIDL unique-2"
+    try:
+        until(lambda: subjects(routed, box) == ["message 1", "message 3"] and alerts(routed, box), 60,
+              lambda: str(alerts(routed, box)) + routed.log().decode()[-3000:])
+        [alert] = alerts(routed, box)
+        assert name in alert["text"] and "support@contoso.test" in alert["text"] and name in alert["errordetails"]
+        # An ended connection has an alert of its own, and is no error of the turn.
+        assert bool(alerts(routed, box, 12) or alerts(routed, box, 13)) == (quirk in ("bye", "closed"))
+        if kind is IMAPServer and quirk not in ("bye", "closed"):
+            assert "<2@elsewhere.test>" in alert["errordetails"]
+        record = until(lambda: (lambda r: r if r["incomingemailstatus"] else None)(routed.get(f"mailboxes({box})").json()))
+        assert record["incomingemailstatus"] == 1 and record["enabledforincomingemail"] and record["transientfailurecount"] in (0, None)
+        # Ten more turns disable nothing; what comes meanwhile comes in; the odd one is left alone until it is due.
+        server.messages[4] = text(4)
+        turn(routed, box)
+        before = len([c for c in server.commands if "BODY.PEEK[]" in c or c.startswith("RETR")])
+        turn(routed, box)
+        assert subjects(routed, box) == ["message 1", "message 3", "message 4"] and len(alerts(routed, box)) == 1
+        assert len([c for c in server.commands if "BODY.PEEK[]" in c or c.startswith("RETR")]) == before
+        # Once it is due, and the server has it, it becomes a record.
+        [(attempts, waits)] = routed.sql("SELECT attempts, next_attempt > now() + interval '4 minutes' FROM org_contoso.mailbox_message WHERE mailboxid = %s AND next_attempt IS NOT NULL", [box])
+        assert attempts == 1 and waits
+        routed.sql("UPDATE org_contoso.mailbox_message SET next_attempt = now() WHERE mailboxid = %s AND next_attempt IS NOT NULL", [box])
+        turn(routed, box)
+        assert routed.sql("SELECT attempts FROM org_contoso.mailbox_message WHERE mailboxid = %s AND next_attempt > now() + interval '9 minutes'", [box]) == [(2,)]
+        server.quirk = ""
+        routed.sql("UPDATE org_contoso.mailbox_message SET next_attempt = now() WHERE mailboxid = %s AND next_attempt IS NOT NULL", [box])
+        turn(routed, box)
+        assert subjects(routed, box) == [f"message {n}" for n in (1, 2, 3, 4)]
+        assert routed.sql("SELECT count(*) FROM org_contoso.mailbox_message WHERE mailboxid = %s AND next_attempt IS NOT NULL", [box]) == [(0,)]
+        assert routed.get(f"mailboxes({box})").json()["enabledforincomingemail"]
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+@pytest.mark.parametrize("kind", [IMAPServer, POP3Server])
+def test_what_names_no_sender_is_named_in_an_alert(routed, kind):
+    nobody = [f"From: <>\r\nSubject: from nobody {n}\r\nMessage-ID: <nobody-{n}@x.test>\r\n\r\nText\r\n".encode() for n in (1, 2)]
+    robot = b"From: MAILER-DAEMON (Mail System)\r\nTo: support@contoso.test\r\nSubject: from a robot\r\n\r\nText\r\n"
+    server = kind(certificate(routed), {1: nobody[0], 2: nobody[1], 3: robot})
+    box = served(routed, server)
+    try:
+        until(lambda: subjects(routed, box) == ["from a robot"] and len(alerts(routed, box)) == 2, 60, lambda: routed.log().decode()[-3000:])
+        for number, alert in zip((1, 2), sorted(alerts(routed, box), key=lambda a: a["text"])):
+            name = f"UID {number}" if kind is IMAPServer else f"UIDL unique-{number}"
+            assert name in alert["text"] and f"<nobody-{number}@x.test>" in alert["text"] and "who sent it" in alert["errordetails"]
+        [record] = routed.get(f"emails?$filter=_receivingmailboxid_value eq {box}&$select=sender,subject").json()["value"]
+        assert record["sender"] == "MAILER-DAEMON"
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+def test_a_mailbox_of_pop3_costs_what_is_new(routed):
+    """What was looked at is in rows, and a beginning of the list that is known is not asked for."""
+    server = POP3Server(certificate(routed), {n: text(n) for n in range(1, 41)})
+    box = served(routed, server)
+    try:
+        until(lambda: len(subjects(routed, box)) == 40, 60, lambda: routed.log().decode()[-3000:])
+        turn(routed, box)
+        [(state, rows)] = routed.sql("SELECT router_state, (SELECT count(*) FROM org_contoso.mailbox_message AS s WHERE s.mailboxid = m.mailboxid) FROM org_contoso.mailbox AS m WHERE mailboxid = %s", [box])
+        assert rows == 40 and len(state) < 200 and json.loads(state)["known"]["count"] == 40
+        # New ones at the end; then some that another program deleted, so that all numbers are others.
+        server.commands.clear()
+        server.messages[41] = text(41)
+        turn(routed, box)
+        assert [c for c in server.commands if c.startswith("RETR")] == ["RETR 41"]
+        for uid in (3, 7, 20):
+            del server.messages[uid]
+        server.messages[42] = text(42)
+        server.commands.clear()
+        turn(routed, box)
+        assert [c for c in server.commands if c.startswith("RETR")] == ["RETR 39"] and len(subjects(routed, box)) == 42
+        # A state that an earlier version left is understood: ids in it are not fetched again.
+        routed.sql("DELETE FROM org_contoso.mailbox_message WHERE mailboxid = %s", [box])
+        routed.sql("UPDATE org_contoso.mailbox SET router_state = %s WHERE mailboxid = %s", [json.dumps({"ids": [f"unique-{n}" for n in range(1, 43)]}), box])
+        server.commands.clear()
+        turn(routed, box)
+        assert not [c for c in server.commands if c.startswith("RETR")] and "known" in routed.sql("SELECT router_state FROM org_contoso.mailbox WHERE mailboxid = %s", [box])[0][0]
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+def test_notes_of_a_router_are_checked(routed):
+    """Only the lease's holder notes messages, and what is noted is bounded."""
+    _, box = queue(routed, routed.mail, profile(routed, routed.mail), testemailconfigurationscheduled=False)
+    body = {"MailboxId": box, "HostId": "an impostor", "Seen": ["1"], "SetAside": [{"Uid": "2", "Name": "UID 2", "Reason": "x\0y"}]}
+    assert routed.request("POST", "fieldseal.NoteMessages", body, client="admin").status_code == 403
+    client = json.loads(routed.run("client", "add", "--org", "contoso", "--role", "Email Router", f"impostor-{time.monotonic_ns()}", "--json").stdout)
+    routed.dev["clients"]["impostor"] = client
+    assert routed.request("POST", "fieldseal.NoteMessages", body, client="impostor").status_code == 412
+    assert routed.request("POST", "fieldseal.KnownMessages", {**body, "Ids": ["1"]}, client="impostor").status_code == 412
+    for ids in (["x" * 101], [""], ["a\0b"], [1], "1", ["1"] * 5_001):
+        assert routed.request("POST", "fieldseal.KnownMessages", {**body, "Ids": ids}, client="impostor").status_code == 400, ids
+    removed(routed, box)
+
+
+@pytest.mark.parametrize("kind", [IMAPServer, POP3Server])
+def test_the_corpus_becomes_records(routed, kind):
+    """All messages of Tests/Fixtures/mail, through a server, the router and the service to records."""
+    expected = json.loads((CORPUS / "expected.json").read_text())
+    names = sorted(expected)
+    server = kind(certificate(routed), {n: (CORPUS / f"{name}.eml").read_bytes() for n, name in enumerate(names, 1)})
+    box = served(routed, server)
+    rows = None
+
+    def records():
+        nonlocal rows
+        rows = routed.sql(
+            "SELECT subject, sender, description, messageid, (SELECT json_agg(filename ORDER BY attachmentnumber) FROM org_contoso.activitymimeattachment WHERE objectid = activityid), "
+            "(SELECT json_agg(addressused ORDER BY activitypartyid) FROM org_contoso.activityparty AS p WHERE p.activityid = e.activityid AND participationtypemask = 2) "
+            "FROM org_contoso.email AS e WHERE receivingmailboxid = %s", [box])
+        return len(rows) == len(names)
+    try:
+        until(records, 120, lambda: f"{len(rows)} of {len(names)}" + str(alerts(routed, box)) + routed.log().decode()[-3000:])
+        assert not alerts(routed, box)
+        for name in names:
+            want = expected[name]
+
+            def fits(row):
+                subject, sender, body, id, files, to = row
+                body = unicodedata.normalize("NFC", body or "")
+                if any(key in want and want[key] != value for key, value in (("subject", subject), ("from", sender))):
+                    return False
+                if "messageID" in want and want["messageID"] != id or "to" in want and sorted(want["to"]) != sorted(to or []):
+                    return False
+                if any(words not in body for words in want.get("bodyContains", [])) or any(words in body for words in want.get("bodyLacks", [])):
+                    return False
+                if "body" in want and body.strip() != want["body"]:
+                    return False
+                names = want.get("attachments")
+                return names is None or len(names) == len(files or []) and all(a in (None, b) for a, b in zip(names, files or []))
+            assert any(fits(row) for row in rows), (name, want)
+    finally:
+        removed(routed, box)
+        server.stop()

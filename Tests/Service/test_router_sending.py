@@ -1,0 +1,187 @@
+"""What leaves: addresses on the wire, limits of recipients, late answers, and what a mimetype decides."""
+
+import email
+import email.policy
+
+
+import pytest
+from mail import Mail, profile, queue, until
+from mail_quirks import IMAPServer, SMTPServer
+from service import Deployment
+
+
+@pytest.fixture(scope="module")
+def routed():
+    deployment = Deployment()
+    deployment.home.chmod(0o755)
+    try:
+        deployment.start()
+        deployment.mail = Mail(deployment.home)
+        yield deployment
+    finally:
+        if hasattr(deployment, "mail"):
+            deployment.mail.stop()
+        deployment.remove()
+
+
+@pytest.fixture
+def sender(routed):
+    """Makes (queue, mailbox) that send by a server: a function."""
+    servers, boxes = [], []
+
+    def make(server, **more):
+        servers.append(server)
+        q, box = queue(routed, routed.mail, profile(routed, routed.mail, outgoingportnumber=server.port, **more), testemailconfigurationscheduled=False)
+        routed.sql("UPDATE org_contoso.mailbox SET enabledforoutgoingemail = true WHERE mailboxid = %s", [box])
+        boxes.append(box)
+        return q, box
+    yield make
+    for box in boxes:
+        routed.sql("UPDATE org_contoso.mailbox SET enabledforoutgoingemail = false WHERE mailboxid = %s", [box])
+    for server in servers:
+        server.answer.set()
+        server.stop()
+
+
+def certificate(routed):
+    return routed.mail.servers.folder / "server"
+
+
+def draft(routed, q, recipients, subject="s", body="<p>b</p>", **more):
+    return routed.create("emails", {"subject": subject, "description": body, **more, "email_activity_parties": [
+        {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({q})"}, *[{"participationtypemask": 2, "addressused": a} for a in recipients]]})
+
+
+def send(routed, id, status=200):
+    answer = routed.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True, "TrackingToken": ""})
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+def state(routed, id, wanted):
+    until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] == wanted, 60,
+          lambda: str(routed.sql("SELECT statuscode, failure FROM org_contoso.email WHERE activityid = %s", [id])) + routed.log().decode()[-3000:])
+    return routed.sql("SELECT failure FROM org_contoso.email WHERE activityid = %s", [id])[0][0]
+
+
+def arrived(server, number=0):
+    return email.message_from_bytes(server.taken[number][2], policy=email.policy.default)
+
+
+@pytest.mark.parametrize("more", [{}, {"extensions": ("AUTH PLAIN LOGIN",)}, {"extensions": ("PIPELINING", "AUTH PLAIN LOGIN", "LIMITS RCPTMAX=100 MAILMAX=5")},
+                                  {"words": b"452 too busy"}, {"words": b"552 5.5.3 Too many recipients"}])
+def test_more_recipients_than_one_transaction_takes(routed, sender, more):
+    server = SMTPServer(certificate(routed), most=100, **more)
+    q, _ = sender(server)
+    people = [f"person-{n}@elsewhere.test" for n in range(250)]
+    id = draft(routed, q, people)
+    send(routed, id)
+    state(routed, id, 3)
+    assert [len(taken[1]) for taken in server.taken] == [100, 100, 50] and sorted(sum((t[1] for t in server.taken), [])) == sorted(people)
+    assert len({t[2] for t in server.taken}) == 1
+
+
+def test_a_recipient_that_is_refused_behind_the_limit_has_nothing_sent(routed, sender):
+    """Recipients are all taken or none, also over several transactions."""
+    server = SMTPServer(certificate(routed), most=10, refuses=b"person-17@")
+    q, _ = sender(server)
+    id = draft(routed, q, [f"person-{n}@elsewhere.test" for n in range(25)])
+    send(routed, id)
+    assert "person-17@elsewhere.test" in state(routed, id, 8) and not server.taken
+
+
+def test_an_answer_that_comes_late_is_waited_for(routed, sender):
+    """Longer than the mailbox's timeout, as RFC 5321 section 4.5.3.2.6 asks; what a server took is Sent."""
+    server = SMTPServer(certificate(routed), delay=6)
+    q, _ = sender(server, timeoutmailboxconnection=True, timeoutmailboxconnectionafteramount=2000)
+    id = draft(routed, q, ["a@elsewhere.test"])
+    send(routed, id)
+    assert state(routed, id, 3) is None and len(server.taken) == 1
+
+
+def test_a_server_that_hangs_up_at_one_email_sends_the_others(routed, sender):
+    server = SMTPServer(certificate(routed), hangs_up_at=b"RCPT TO:<bad@")
+    q, box = sender(server)
+    ids = [draft(routed, q, [f"{who}@elsewhere.test"], deliveryprioritycode=2 if who == "bad" else 1) for who in ("bad", "good", "better")]
+    routed.sql("UPDATE org_contoso.mailbox SET enabledforoutgoingemail = false WHERE mailboxid = %s", [box])
+    for id in ids:
+        send(routed, id)
+    routed.sql("UPDATE org_contoso.mailbox SET enabledforoutgoingemail = true WHERE mailboxid = %s", [box])
+    for id in ids[1:]:
+        state(routed, id, 3)
+    assert state(routed, ids[0], 6) and sorted(t[1][0] for t in server.taken) == ["better@elsewhere.test", "good@elsewhere.test"]
+
+
+def test_domains_go_out_in_ascii(routed, sender):
+    server = SMTPServer(certificate(routed))
+    q, _ = sender(server)
+    id = draft(routed, q, ["info@bücher.test", "kunde@xn--bcher-kva.test", '"a b"@elsewhere.test', "a..b@elsewhere.test"])
+    send(routed, id)
+    state(routed, id, 3)
+    assert sorted(server.taken[0][1]) == ['"a b"@elsewhere.test', "a..b@elsewhere.test", "info@xn--bcher-kva.test", "kunde@xn--bcher-kva.test"]
+    assert "SMTPUTF8" not in server.taken[0][0] and all(byte < 0x80 for byte in server.taken[0][2])
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_local_part_in_utf8_needs_a_server_that_takes_it(routed, sender, knows):
+    server = SMTPServer(certificate(routed), extensions=("8BITMIME", *(["SMTPUTF8"] if knows else []), "AUTH PLAIN LOGIN"))
+    q, _ = sender(server)
+    id = draft(routed, q, ["jürgen@bücher.test"])
+    send(routed, id)
+    if knows:
+        state(routed, id, 3)
+        assert server.taken[0][1] == ["jürgen@xn--bcher-kva.test"] and server.taken[0][0].endswith("SMTPUTF8")
+    else:
+        assert "SMTPUTF8" in state(routed, id, 8) and not server.taken
+
+
+@pytest.mark.parametrize("mimetype, body, kind", [
+    ("text/plain", "On Monday Bob <bob@elsewhere.test> wrote:\n> <p>", "plain"), ("text/html", "no tag", "html"),
+    ("text/html; charset=utf-8", "a < b", "html"), (None, "On Monday Bob <bob@elsewhere.test> wrote:\n> hello", "plain"), (None, "<p>b</p>", "html")])
+def test_the_mimetype_decides(routed, sender, mimetype, body, kind):
+    server = SMTPServer(certificate(routed))
+    q, _ = sender(server)
+    id = draft(routed, q, ["a@elsewhere.test"], body=body, **({"mimetype": mimetype} if mimetype else {}))
+    send(routed, id)
+    state(routed, id, 3)
+    message = arrived(server)
+    assert message.get_content_type() == f"text/{kind}" and message.get_content().replace("\r\n", "\n").strip() == body
+
+
+def test_a_sender_without_an_address_is_refused_at_once(routed, sender):
+    """Nothing waits for an address, and nothing holds up what comes behind it."""
+    server = SMTPServer(certificate(routed))
+    q, box = sender(server)
+    id = draft(routed, q, ["a@elsewhere.test"])
+    for nothing in (None, "", "no address"):
+        routed.sql("UPDATE org_contoso.mailbox SET emailaddress = %s WHERE mailboxid = %s", [nothing, box])
+        assert "emailaddress" in send(routed, id, 400).text
+    # One that lost its address while e-mails waited still sends them.
+    routed.sql("UPDATE org_contoso.mailbox SET emailaddress = 'support@contoso.test', enabledforoutgoingemail = false WHERE mailboxid = %s", [box])
+    send(routed, id)
+    routed.sql("UPDATE org_contoso.mailbox SET emailaddress = NULL, enabledforoutgoingemail = true WHERE mailboxid = %s", [box])
+    state(routed, id, 3)
+    assert arrived(server)["Message-ID"]
+
+
+def test_references_grow_with_the_conversation(routed, sender):
+    """An answer names what it answers and all before it (RFC 5322 section 3.6.4)."""
+    server = SMTPServer(certificate(routed))
+    q, box = sender(server)
+    inbox = IMAPServer(certificate(routed), {1: b"From: c@elsewhere.test\r\nTo: support@contoso.test\r\nSubject: three\r\nMessage-ID: <c@x.test>\r\nReferences: <a@x.test>\r\n <b@x.test>\r\n\r\nText\r\n"})
+    try:
+        _, incoming = queue(routed, routed.mail, profile(routed, routed.mail, incomingportnumber=inbox.port), testemailconfigurationscheduled=False)
+        routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [incoming])
+        [parent] = until(lambda: routed.get(f"emails?$filter=_receivingmailboxid_value eq {incoming}").json()["value"])
+        first = draft(routed, q, ["c@elsewhere.test"], **{"parentactivityid@odata.bind": f"/emails({parent['activityid']})"})
+        send(routed, first)
+        state(routed, first, 3)
+        message = arrived(server)
+        assert message["References"].split() == ["<a@x.test>", "<b@x.test>", "<c@x.test>"] and message["In-Reply-To"] == "<c@x.test>"
+        second = draft(routed, q, ["c@elsewhere.test"], **{"parentactivityid@odata.bind": f"/emails({first})"})
+        send(routed, second)
+        state(routed, second, 3)
+        assert arrived(server, 1)["References"].split() == ["<a@x.test>", "<b@x.test>", "<c@x.test>", message["Message-ID"]]
+        assert routed.request("DELETE", f"mailboxes({incoming})").status_code == 204
+    finally:
+        inbox.stop()

@@ -1,0 +1,5 @@
+-- Lost: References of e-mails, and which messages were looked at or set aside. Routers look at all messages of POP3 again; records stay single.
+-- Runs with the organization's schema as search_path; no schema is named here.
+
+DROP TABLE mailbox_message;
+ALTER TABLE email DROP COLUMN message_references;
