@@ -77,6 +77,12 @@ static const unsigned char org_0007[] = {
 static const unsigned char org_0007_down[] = {
 #embed "../../migrations/org/0007_email_settings.down.sql"
 };
+static const unsigned char org_0009[] = {
+#embed "../../migrations/org/0009_mail_destinations.sql"
+};
+static const unsigned char org_0009_down[] = {
+#embed "../../migrations/org/0009_mail_destinations.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -104,6 +110,8 @@ static const struct embedded_file files[] = {
     {"org/0007_email_settings.down.sql", org_0007_down, sizeof org_0007_down},
     {"org/0008_key_goes_forward.sql", org_0008, sizeof org_0008},
     {"org/0008_key_goes_forward.down.sql", org_0008_down, sizeof org_0008_down},
+    {"org/0009_mail_destinations.sql", org_0009, sizeof org_0009},
+    {"org/0009_mail_destinations.down.sql", org_0009_down, sizeof org_0009_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

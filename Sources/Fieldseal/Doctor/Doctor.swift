@@ -45,6 +45,7 @@ public struct Doctor: Sendable {
                     + passwordFlags(of: organization, on: connection)
             }
             findings += try await key(of: organization)
+            findings += try await MailDestinationFindings.findings(of: organization, in: deployment)
             if opensCells { findings += try await cells(of: organization) }
         }
         await connection.close()

@@ -11,6 +11,11 @@ public struct RecordInput: Sendable {
     /// References that must exist, and whose ids are not in the values yet.
     private(set) var references: [(attribute: String, entity: EntityDefinition, key: RecordKey)] = []
 
+    /// The attributes that the client named.
+    var names: Set<String> {
+        Set(values.keys).union(secrets.keys).union(references.map(\.attribute)).subtracting(["owneridtype", entity.primaryID])
+    }
+
     /// What the values are for.
     enum Purpose {
         case create, update
