@@ -221,6 +221,33 @@ def test_addresses_have_to_be_approved_and_credentials_allowed(routed):
     enabled(routed, box)
 
 
+@pytest.mark.parametrize("holder", ["queue", "user"])
+def test_credentials_of_a_queue_and_of_a_user(routed, holder):
+    """Where the mailbox has no password of its own, with the leave of the queue or the user."""
+    address = "bob@contoso.test"
+    prof = profile(routed, routed.mail)
+    if holder == "queue":
+        record, box = queue(routed, routed.mail, prof, address, password=None, allowemailconnectortousecredentials=False, testemailconfigurationscheduled=False)
+        path = f"queues({record})"
+    else:
+        unit = routed.get("businessunits").json()["value"][0]["businessunitid"]
+        record = routed.create("systemusers", {"fullname": "Bob", "domainname": f"bob {time.monotonic_ns()}", "internalemailaddress": address, "businessunitid@odata.bind": f"/businessunits({unit})"})
+        [(box,)] = routed.sql("SELECT mailboxid::text FROM org_contoso.mailbox WHERE regardingobjectid = %s", [record])
+        body = {"emailserverprofile@odata.bind": f"/emailserverprofiles({prof})", "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 2, "emailrouteraccessapproval": 1}
+        assert routed.request("PATCH", f"mailboxes({box})", body).status_code == 204
+        path = f"usersettingscollection({record})"
+        assert routed.request("PATCH", path, {"incomingemailfilteringmethod": 0}).status_code == 204
+    sealed = {"emailusername": "bob", "emailpassword": routed.mail.passwords[address], "allowemailcredentials": True}
+    assert routed.request("PATCH", path, sealed).status_code == 204
+    assert routed.request("PATCH", f"mailboxes({box})", {"testemailconfigurationscheduled": True}).status_code == 204
+    enabled(routed, box)
+    subject = f"by the {holder}'s password"
+    routed.mail.inject(address, message(subject=subject, to=address))
+    until(lambda: [e for e in emails(routed, box) if e["subject"] == subject], 60, lambda: routed.log().decode()[-3000:])
+    assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
+    routed.mail.clear(address)
+
+
 def test_no_password_goes_to_a_server_that_does_not_prove_itself(routed, tmp_path):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", tmp_path / "key", "-out", tmp_path / "crt",
                     "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)

@@ -35,7 +35,7 @@ struct DestinationChanges {
         guard !attributes.isEmpty else { return false }
         // Mailboxes may refer to a profile that was deleted, and is created again under its id.
         if isNew, input.entity.logicalName == EntityDefinition.emailServerProfile.logicalName { return true }
-        return attributes.contains(where: input.names.contains)
+        return attributes.contains(where: input.isNaming)
     }
 
     /// Notes a record's settings before a write, and locks its row.
@@ -78,7 +78,9 @@ struct DestinationChanges {
             let kept = credentials.filter { !renewed.contains($0) }
             guard kept.isEmpty || session.caller.role == .systemAdministrator else { throw refusal(place, kept) }
             try after.authorize(in: organization, under: kek, on: connection)
-            guard !credentials.isEmpty else { continue }
+            // Settings that are new, with credentials that are new, bring nothing elsewhere.
+            let isMoved = start.destination.map { !$0.isEmpty } ?? false
+            guard !kept.isEmpty || isMoved && !credentials.isEmpty else { continue }
             try SecurityEvent(.mailDestinationChanged, .succeeded, details: "\(place.entity) \(place.id.text)")
                 .insert(for: organization, by: session.caller, under: kek, on: connection)
         }
@@ -118,11 +120,18 @@ struct DestinationChanges {
         var credentials: [Credential] = []
         func add(_ entity: EntityDefinition, where condition: String) throws {
             let attributes = entity.encryptedAttributes.map(\.logicalName)
-            let flags = attributes.map { "coalesce(r.\(quoteIdentifier(entity.setFlags[$0] ?? "")), false)" }
+            // By its flag or by its cell: SQL may have changed either.
+            let flags = attributes.map { attribute in
+                """
+                coalesce(r.\(quoteIdentifier(entity.setFlags[attribute] ?? "")), false) OR EXISTS (
+                    SELECT FROM \(organization.qualified(entity.cellTable)) AS c
+                     WHERE c.\(entity.idColumn) = r.\(entity.idColumn) AND c.\(quoteIdentifier(attribute)) IS NOT NULL)
+                """
+            }
             let rows = try connection.query(
                 """
                 SELECT r.\(entity.idColumn), \(flags.joined(separator: ", ")) FROM \(organization.qualified(entity.logicalName)) AS r
-                 WHERE \(condition) ORDER BY 1 FOR UPDATE
+                 WHERE \(condition) ORDER BY 1 FOR UPDATE OF r
                 """, [.uuid(place.id)])
             for row in rows {
                 for (index, attribute) in attributes.enumerated() where try row.decode(index + 1, as: Bool.self) {

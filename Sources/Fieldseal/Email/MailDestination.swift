@@ -21,19 +21,21 @@ struct MailDestination: Sendable, Equatable {
     /// The attributes that decide where credentials go, for the entities that have some.
     static func attributes(of entity: String) -> [String] {
         switch entity {
-        case "emailserverprofile":
-            [
-                "servertype", "defaultserverlocation", "useautodiscover", "exchangeonlinetenantid", "usedefaulttenantid",
-                "incomingserverlocation", "incomingportnumber", "incomingusessl", "incomingauthenticationprotocol",
-                "incomingcredentialretrieval", "incominguseimpersonation",
-                "outgoingserverlocation", "outgoingportnumber", "outgoingusessl", "outgoingauthenticationprotocol",
-                "outgoingcredentialretrieval", "outgoinguseimpersonation", "outgoingautograntdelegateaccess",
-                "usesamesettingsforoutgoingconnections",
-            ]
-        case "mailbox": ["emailserverprofile", "regardingobjectid", "regardingobjecttypecode", "ewsurl"]
+        case "emailserverprofile": profileAttributes
+        case "mailbox": mailboxAttributes
         default: []
         }
     }
+
+    private static let profileAttributes = [
+        "servertype", "defaultserverlocation", "useautodiscover", "exchangeonlinetenantid", "usedefaulttenantid",
+        "incomingserverlocation", "incomingportnumber", "incomingusessl", "incomingauthenticationprotocol",
+        "incomingcredentialretrieval", "incominguseimpersonation",
+        "outgoingserverlocation", "outgoingportnumber", "outgoingusessl", "outgoingauthenticationprotocol",
+        "outgoingcredentialretrieval", "outgoinguseimpersonation", "outgoingautograntdelegateaccess",
+        "usesamesettingsforoutgoingconnections",
+    ]
+    private static let mailboxAttributes = ["emailserverprofile", "regardingobjectid", "regardingobjecttypecode", "ewsurl"]
 
     /// Whether the settings name no server at all: those of a mailbox without a profile.
     var isEmpty: Bool { place.entity == "mailbox" && values[0] == nil }

@@ -73,7 +73,7 @@ struct PreparedWrite: Sendable {
             action = .upsert(input, key, members, condition, depth)
             needsKey = !input.secrets.isEmpty
             try requireRights(input, for: .update)
-            if input.names.contains("ownerid") { _ = try session.require(.assign, on: entity) }
+            if input.isNaming("ownerid") { _ = try session.require(.assign, on: entity) }
         case .delete(let entity, let key, let condition):
             self.entity = entity
             let depth = try session.require(.delete, on: entity)
@@ -105,7 +105,9 @@ struct PreparedWrite: Sendable {
         guard input.secrets.isEmpty || PrivilegeTable.maySetPasswords(role) else {
             throw FieldsealError(.privilegeDenied, "The role \(role.rawValue) may not set passwords.")
         }
-        if let name = input.names.sorted().first(where: { !PrivilegeTable.mayWrite($0, of: entity, role) }) {
+        if role != .systemAdministrator,
+            let name = input.names.sorted().first(where: { !PrivilegeTable.mayWrite($0, of: entity, role) })
+        {
             throw FieldsealError(
                 .privilegeDenied, "The role \(role.rawValue) may not write \(name) of \(entity.logicalName): an administrator does."
             )

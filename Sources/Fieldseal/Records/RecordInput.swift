@@ -16,6 +16,11 @@ public struct RecordInput: Sendable {
         Set(values.keys).union(secrets.keys).union(references.map(\.attribute)).subtracting(["owneridtype", entity.primaryID])
     }
 
+    /// Whether the client named an attribute.
+    func isNaming(_ attribute: String) -> Bool {
+        values[attribute] != nil || secrets[attribute] != nil || references.contains { $0.attribute == attribute }
+    }
+
     /// What the values are for.
     enum Purpose {
         case create, update

@@ -48,6 +48,8 @@ public enum PrivilegeTable {
         case (.basicUser, "mailbox"): mailboxAttributesOfUsers.contains(attribute)
         // What the service and the router say of an e-mail is not its writer's to say.
         case (_, "email"): !emailAttributesOfAdministrators.contains(attribute)
+        // Whether others may send in a user's name is the user's to say.
+        case (.emailAdministrator, "usersettings"): attribute != "issendasallowed"
         case (_, _): true
         }
     }

@@ -278,6 +278,14 @@ def test_what_sql_changed_is_not_authorized_by_the_way(room):
     assert room.released(box, "Outgoing") == ("smtp.good.example", "victim", "again")
 
 
+def test_a_password_whose_flag_sql_cleared_is_still_there(room):
+    profile = room.profile()
+    _, box = room.queue_box(profile)
+    room.sql_as("fieldseal_service", "UPDATE mailbox SET ispasswordset = false WHERE mailboxid = %s", [box])
+    error = refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin"))
+    assert box in error["message"]
+
+
 def test_what_sql_changed_below_no_password_waits_for_nobodys_password(room):
     """A server that SQL put into a profile without credentials does not become one by an Email Administrator's next write."""
     profile = room.profile("mailadmin")

@@ -192,6 +192,7 @@ def test_sending_as_another_user(room):
     assert room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": False}).status_code == 204
     failed(room, kept, room.ceo_box, "issendasallowed")
     # Others can't give that leave in the CEO's place.
+    refusal(room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": True}, client="mailadmin"))
     answer = room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": True}, client="user", If_Match="*")
     assert answer.status_code == 404
     # A System Administrator sends as everybody.
