@@ -49,14 +49,15 @@ extension Session {
     private func recordRefusal(_ mailbox: UUID, _ direction: MailDirection, _ error: FieldsealError, alerts: Bool) async throws {
         try await deployment.pool.withConnection { connection in
             try connection.transaction {
+                if alerts {
+                    try alert(
+                        .mailbox, mailbox, level: 3, code: RouterCode.notAuthorized, text: error.message,
+                        details: error.code.rawValue, on: connection)
+                }
                 let reason = alerts ? "settings not authorized" : error.code.rawValue
                 try SecurityEvent(
                     .credentialReleased, .refused, details: "\(direction.rawValue), mailbox \(mailbox.text): \(reason)"
                 ).insert(for: organization, by: caller, under: deployment.kek, on: connection)
-                guard alerts else { return }
-                try alert(
-                    .mailbox, mailbox, level: 3, code: RouterCode.notAuthorized, text: error.message,
-                    details: error.code.rawValue, on: connection)
             }
         }
     }

@@ -53,7 +53,7 @@ extension PreparedWrite {
             }
         }
         try changes.begin(input, id: id, isNew: false, in: session, on: connection)
-        let outcome = try DisabledUsers.attesting(input, id, session, on: connection) {
+        let outcome: WriteOutcome? = try DisabledUsers.attesting(input, id, session, on: connection) {
             try updateRow(input, id: id, condition, depth, key, on: connection)
         }
         if outcome != nil { changes.renew(input, id: id) }

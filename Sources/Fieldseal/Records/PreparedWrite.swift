@@ -164,11 +164,11 @@ struct PreparedWrite: Sendable {
         try requireParties(on: connection)
         try changes.begin(input, id: id, isNew: true, in: session, on: connection)
         let statements = try statements(input, id, try origin ?? origin(on: connection), key)
-        let outcome = try DisabledUsers.attesting(input, id, session, on: connection) {
+        let created: WriteOutcome = try DisabledUsers.attesting(input, id, session, on: connection) {
             try outcome(try session.run(statements, on: connection), id)
         }
         changes.renew(input, id: id)
-        return outcome
+        return created
     }
 
     private func statements(

@@ -63,8 +63,7 @@ struct Dev: AsyncParsableCommand {
               port: \(httpPort)
 
             """, to: "fieldseal.yaml")
-        let registry = OrganizationRegistry(conninfo: superuser, kek: try KeyEncryptionKeyFile.read(kekFile))
-        let runner = MigrationRunner(conninfo: superuser) { try registry.finishMigration($0, of: $1, on: $2) }
+        let runner = MigrationRunner(conninfo: superuser)
         try await runner.bootstrap()
         try await runner.recovery()
         try await postgres.setServicePassword(servicePassword)
