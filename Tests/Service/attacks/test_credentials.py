@@ -4,6 +4,7 @@ import pathlib
 import threading
 import uuid
 
+import psycopg
 import pytest
 from cluster import Cluster
 from mailroom import EVIL, GOOD, Mailroom, refusal
@@ -196,8 +197,6 @@ def test_a_profile_that_is_deleted_and_made_again_under_its_id(room):
 
 def test_a_password_that_is_set_at_the_same_moment(room):
     """The write that moves the server waits for the one that sets the password, and sees it."""
-    import psycopg
-
     profile = room.profile("mailadmin")
     _, box = room.queue_box(profile, password=None)
     with psycopg.connect(room.dev["postgres"]) as other:
@@ -211,6 +210,22 @@ def test_a_password_that_is_set_at_the_same_moment(room):
         mover.join(60)
     refusal(answers[0])
     assert room.get(f"emailserverprofiles({profile})").json()["incomingserverlocation"] == GOOD
+
+
+def test_a_binding_waits_for_a_change_of_its_profile(room):
+    """A mailbox with a password is not bound to a profile whose server is being changed, before that is decided."""
+    profile = room.profile("mailadmin")
+    with psycopg.connect(room.dev["postgres"]) as other:
+        other.execute("SELECT FROM org_contoso.emailserverprofile WHERE emailserverprofileid = %s FOR UPDATE", [profile])
+        answers = []
+        body = {"name": "bound", "password": "x", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"}
+        binder = threading.Thread(target=lambda: answers.append(room.request("POST", "mailboxes", body)))
+        binder.start()
+        room.until_one_waits()
+        assert not answers
+        other.commit()
+        binder.join(60)
+    assert answers[0].status_code == 204, answers[0].text
 
 
 # SQL past the service
