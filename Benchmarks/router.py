@@ -90,7 +90,7 @@ def send(service, box, q):
     assert response.status_code == 200, response.text
     set_mailbox(service, box, enabledforoutgoingemail="true")
     start = time.monotonic()
-    service.sql("UPDATE org_contoso.email SET statuscode = 6")
+    service.sql("UPDATE org_contoso.email SET statuscode = 6, submitter_is_administrator = true")
     until(lambda: service.sql("SELECT count(*) FROM org_contoso.email WHERE statuscode = 3") == [(OUTGOING,)], 600)
     seconds = time.monotonic() - start
     set_mailbox(service, box, enabledforoutgoingemail="false")

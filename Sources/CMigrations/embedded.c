@@ -83,6 +83,12 @@ static const unsigned char org_0008[] = {
 static const unsigned char org_0008_down[] = {
 #embed "../../migrations/org/0008_key_goes_forward.down.sql"
 };
+static const unsigned char org_0009[] = {
+#embed "../../migrations/org/0009_mail_destinations.sql"
+};
+static const unsigned char org_0009_down[] = {
+#embed "../../migrations/org/0009_mail_destinations.down.sql"
+};
 static const unsigned char org_0011[] = {
 #embed "../../migrations/org/0011_generation_places.sql"
 };
@@ -124,6 +130,8 @@ static const struct embedded_file files[] = {
     {"org/0007_email_settings.down.sql", org_0007_down, sizeof org_0007_down},
     {"org/0008_key_goes_forward.sql", org_0008, sizeof org_0008},
     {"org/0008_key_goes_forward.down.sql", org_0008_down, sizeof org_0008_down},
+    {"org/0009_mail_destinations.sql", org_0009, sizeof org_0009},
+    {"org/0009_mail_destinations.down.sql", org_0009_down, sizeof org_0009_down},
     {"org/0011_generation_places.sql", org_0011, sizeof org_0011},
     {"org/0011_generation_places.down.sql", org_0011_down, sizeof org_0011_down},
     {"org/0012_mail.sql", org_0012, sizeof org_0012},

@@ -95,8 +95,9 @@ extension Console {
 
     // MARK: Forms
 
-    /// What a form takes: what a client may write, as far as a person would.
-    private func fields(_ entity: EntityDefinition, for use: AttributeDefinition.Uses) -> [AttributeDefinition] {
+    /// What a form takes: what the person's role may write, as far as a person would.
+    private func fields(_ visit: Visit, _ entity: EntityDefinition, for use: AttributeDefinition.Uses) -> [AttributeDefinition] {
+        let role = visit.signed?.session.caller.role ?? .basicUser
         let first = [
             "name", "emailaddress", "username", "emailusername", "incomingserverlocation", "incomingusername",
             "outgoingserverlocation", "outgoingusername",
@@ -105,7 +106,9 @@ extension Console {
             attribute.isEncrypted ? first.count : first.firstIndex(of: attribute.logicalName) ?? first.count + 1
         }
         let fields = entity.attributes.filter { attribute in
-            guard attribute.validFor.contains(use), attribute.logicalName != entity.primaryID else { return false }
+            guard attribute.validFor.contains(use), attribute.logicalName != entity.primaryID,
+                PrivilegeTable.mayWrite(attribute.logicalName, of: entity, role)
+            else { return false }
             switch attribute.type {
             case .string, .picklist, .boolean, .integer: return true
             case .memo(let length): return length <= 4_000
@@ -175,7 +178,7 @@ extension Console {
             "version": record.map { "\($0.versionNumber)" } ?? "",
             "mayDelete": record != nil && PrivilegeTable.depth(of: .delete, on: entity, for: role) != .none,
         ]
-        values["fields"] = fields(entity, for: record == nil ? .create : .update).map { attribute -> [String: Any] in
+        values["fields"] = fields(visit, entity, for: record == nil ? .create : .update).map { attribute -> [String: Any] in
             let current = record.flatMap { try? $0.value(of: attribute.logicalName) } ?? attribute.defaultValue ?? .null
             let typedText = typed?[attribute.logicalName]
             var field: [String: Any] = ["name": attribute.logicalName, "label": attribute.displayName]
@@ -258,7 +261,7 @@ extension Console {
             guard let (record, isSet) = try? await read(visit, entity) else { throw error }
             var values = formValues(visit, entity, record: record, isSet: isSet, typed: visit.form, kept: try kept([:]))
             values["conflict"] = true
-            values["changes"] = try fields(entity, for: .update).filter { !$0.isEncrypted }.compactMap {
+            values["changes"] = try fields(visit, entity, for: .update).filter { !$0.isEncrypted }.compactMap {
                 attribute -> [String: Any]? in
                 let text = shown(try record.value(of: attribute.logicalName), attribute, visit)
                 let typed = visit.form[attribute.logicalName] ?? ""
@@ -273,7 +276,7 @@ extension Console {
             return .page("form", values, status: .conflict)
         } catch let error as FieldsealError where error.code.httpStatus < 500 {
             // The message names the attribute; it stands at its field.
-            let field = fields(entity, for: isNew ? .create : .update).first { error.message.contains($0.logicalName) }
+            let field = fields(visit, entity, for: isNew ? .create : .update).first { error.message.contains($0.logicalName) }
             return try again(
                 field.map { [$0.logicalName: error.message] } ?? [:], problem: field == nil ? error.message : nil,
                 .init(code: error.code.httpStatus))
@@ -287,7 +290,7 @@ extension Console {
     {
         var members: [JSONValue.Member] = []
         var errors: [String: String] = [:]
-        for attribute in fields(entity, for: isNew ? .create : .update) {
+        for attribute in fields(visit, entity, for: isNew ? .create : .update) {
             guard let text = visit.form[attribute.logicalName] else { continue }
             let name = attribute.logicalName
             if attribute.isEncrypted {

@@ -50,6 +50,7 @@ struct MailboxProblem: Error {
     static let refused = 20
     static let tooLarge = 21
     static let mailboxFull = 22
+    static let notAuthorized = 25
 
     /// What an error of a connection means to somebody who has to mend it.
     init(_ error: any Error, server: String, what: String) {

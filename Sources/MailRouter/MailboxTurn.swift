@@ -126,19 +126,26 @@ struct MailboxTurn {
     // MARK: Signing in
 
     func login(_ direction: String) throws -> Login {
+        try asking { try client.credential(mailbox, direction, host) }
+    }
+
+    /// Asks the service for what a turn needs, and says what a refusal means for the mailbox.
+    func asking<Answer>(_ body: () throws -> Answer) throws -> Answer {
         do {
-            return try client.credential(mailbox, direction, host)
+            return try body()
         } catch ServiceError.refused(_, let code, let message) {
             let kind =
                 switch code {
                 case "0x8004852D", "0x8004852E": MailboxProblem.keyRequired
                 case "0x8005E228": MailboxProblem.notApproved
                 case "0x80040216": MailboxProblem.unreachable
+                case "0x80040220": MailboxProblem.notAuthorized
                 default: MailboxProblem.noCredential
                 }
-            // The organization's key, and an authorization server, come back without anybody's touching the mailbox.
-            let isPermanent = kind != MailboxProblem.keyRequired && kind != MailboxProblem.unreachable
-            throw MailboxProblem(kind, message, code, isPermanent: isPermanent)
+            // These come back without anybody's touching the mailbox: the organization's key, an authorization server, settings that
+            // an administrator has checked.
+            let comesBack = [MailboxProblem.keyRequired, MailboxProblem.unreachable, MailboxProblem.notAuthorized].contains(kind)
+            throw MailboxProblem(kind, message, code, isPermanent: !comesBack)
         }
     }
 

@@ -23,7 +23,12 @@ public struct Migration: Sendable, Equatable {
     public let checksum: String
 
     /// Whether the program has to finish what the SQL began, in the same transaction.
-    public var isCompletedByProgram: Bool { scope == .config && name == "0009_attested_state" }
+    public var isCompletedByProgram: Bool {
+        switch scope {
+        case .config: name == "0009_attested_state"
+        case .organization: name == "0009_mail_destinations"
+        }
+    }
 
     init(scope: Scope, name: String, sql: String, down: String?) {
         self.scope = scope
@@ -70,4 +75,4 @@ public enum MigrationCatalog {
 }
 
 /// Finishes a migration with what SQL does not have, such as the key-encryption key. Returns what was left out, and why.
-public typealias MigrationCompletion = @Sendable (isolated PostgresConnection) throws -> [String]
+public typealias MigrationCompletion = @Sendable (MigrationTarget, isolated PostgresConnection) throws -> [String]

@@ -90,7 +90,9 @@ public struct MigrationRunner: Sendable {
                 if let connection { open = connection } else { open = try await PostgresConnection.connect(conninfo) }
                 connection = open
                 outcomes.append(
-                    Outcome(target: target, applied: try await Self.apply(target, status.pending, on: open).applied, error: nil))
+                    Outcome(
+                        target: target, applied: try await Self.apply(target, status.pending, completion: completion, on: open).applied,
+                        error: nil))
             } catch {
                 outcomes.append(Outcome(target: target, applied: [], error: error))
                 connection = nil
@@ -174,7 +176,7 @@ public struct MigrationRunner: Sendable {
             for migration in MigrationCatalog.migrations(target.scope) where names?.contains(migration.name) ?? true {
                 let new = try connection.transaction {
                     guard try apply(migration, to: target, on: connection) else { return false }
-                    if migration.isCompletedByProgram { notes += try complete(migration, completion, on: connection) }
+                    if migration.isCompletedByProgram { notes += try complete(migration, of: target, completion, on: connection) }
                     return true
                 }
                 if new { applied.append(migration.name) }
@@ -186,10 +188,11 @@ public struct MigrationRunner: Sendable {
     /// Does what a migration leaves to the program, in the migration's transaction.
     private static func complete(
         _ migration: Migration,
+        of target: MigrationTarget,
         _ completion: MigrationCompletion?,
         on connection: isolated PostgresConnection
     ) throws -> [String] {
-        if let completion { return try completion(connection) }
+        if let completion { return try completion(target, connection) }
         let isNeeded: Bool = try connection.query("SELECT EXISTS (SELECT FROM config.organization)")[0].decode(0)
         if isNeeded { throw MigrationError.needsKeyEncryptionKey(name: migration.name) }
         return []

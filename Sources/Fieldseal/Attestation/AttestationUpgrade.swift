@@ -14,7 +14,15 @@ public struct AttestationUpgrade: Sendable {
 
     /// What the migration runner calls; it returns what was left out, and why.
     public var completion: MigrationCompletion {
-        { connection in try run(on: connection) }
+        { target, connection in
+            switch target {
+            case .config: return try run(on: connection)
+            case .organization(let id, let name, _):
+                // The settings that say where credentials go are authorized as they are.
+                try MailDestination.authorizeAll(in: Organization(id: id, name: name), under: kek, on: connection)
+                return []
+            }
+        }
     }
 
     private func run(on connection: isolated PostgresConnection) throws -> [String] {
@@ -51,6 +59,7 @@ public struct AttestationUpgrade: Sendable {
             // Older than the chain of events, which is made of what is there.
             try MigrationRunner.applyAll(
                 to: .organization(id: organization.id, name: organization.name, schema: organization.schema), on: connection)
+            try MailDestination.authorizeAll(in: organization, under: kek, on: connection)
         }
         var grants = GrantList()
         let leftOut = try takeOver(organization, &grants, on: connection)

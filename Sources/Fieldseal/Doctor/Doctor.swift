@@ -1,3 +1,4 @@
+import CellCrypto
 import Foundation
 import PostgresClient
 
@@ -99,6 +100,7 @@ public struct Doctor: Sendable {
         try await look("what is attested") { try await connection.run { try attestation(of: organization, on: $0) } }
         try await look("its flags") { try await connection.run { try passwordFlags(of: organization, on: $0) } }
         try await look("its key") { try await key(of: organization) }
+        try await look("its mail servers") { try await MailDestinationFindings.findings(of: organization, in: deployment) }
         if opensCells { try await look("its cells") { try await cells(of: organization) } }
         return findings
     }

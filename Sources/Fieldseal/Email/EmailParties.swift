@@ -46,6 +46,9 @@ struct EmailParts: Sendable {
             default: email.append(member)
             }
         }
+        guard parts.parties.filter({ $0.participation == 1 }).count <= 1 else {
+            throw FieldsealError(.payloadDoesNotFit, "An e-mail has one sender at most (participationtypemask 1).")
+        }
         return (email, parts)
     }
 
@@ -77,6 +80,11 @@ struct EmailParts: Sendable {
             }
         }
         guard let participation, address != nil || record != nil else { throw partyMismatch }
+        guard participation != 1 || address == nil || record == nil else {
+            throw FieldsealError(
+                .payloadDoesNotFit,
+                "addressused of a sender that is a systemuser or a queue is the sender's own address. Leave it out.")
+        }
         return Party(participation: Int(participation), record: record, address: address)
     }
 

@@ -16,6 +16,9 @@ public final class MailTokens: Sendable {
         let scope: String?
         /// The application's own secret, where it has one besides the refresh tokens.
         let secret: SecretBytes?
+
+        /// What tells its tokens from those of another application or tenant.
+        func audience(tenant: String?) -> String { "\(tokenEndpoint) \(clientID) \(scope ?? "") \(tenant ?? "")" }
     }
 
     private struct Entry: Decodable {
@@ -42,8 +45,10 @@ public final class MailTokens: Sendable {
         let attribute: String
     }
 
+    /// A token, and what it was given for: it is of no use elsewhere, and is not sent there.
     private struct Remembered {
         let token: SecretBytes
+        let audience: String
         let digest: SHA256Digest
         let goodUntil: Date
     }
@@ -102,20 +107,24 @@ public final class MailTokens: Sendable {
     func application(for server: String) -> Application? { applications[server.lowercased()] }
 
     /// A token that was got lately for this very password.
-    func token(for source: Source, _ password: SecretBytes) -> SecretBytes? {
+    func token(for source: Source, _ password: SecretBytes, of application: Application, tenant: String?) -> SecretBytes? {
         let digest = Self.digest(password)
+        let audience = application.audience(tenant: tenant)
         return remembered.withLock { known in
-            guard let entry = known[source], entry.digest == digest, entry.goodUntil > Date() else { return nil }
+            guard let entry = known[source], entry.digest == digest, entry.audience == audience, entry.goodUntil > Date() else {
+                return nil
+            }
             return entry.token
         }
     }
 
-    func remember(_ grant: Answer, for source: Source, _ password: SecretBytes) {
+    func remember(_ grant: Answer, for source: Source, _ password: SecretBytes, of application: Application, tenant: String?) {
         let goodUntil = Date().addingTimeInterval(grant.seconds - Self.margin)
         let digest = Self.digest(password)
         remembered.withLock { known in
             known = known.filter { $0.value.goodUntil > Date() }
-            known[source] = Remembered(token: grant.token, digest: digest, goodUntil: goodUntil)
+            known[source] = Remembered(
+                token: grant.token, audience: application.audience(tenant: tenant), digest: digest, goodUntil: goodUntil)
         }
     }
 

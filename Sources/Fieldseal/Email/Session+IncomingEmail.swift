@@ -38,7 +38,7 @@ extension Session {
                         throw FieldsealError(
                             .payloadDoesNotFit, "A router delivers to a mailbox that it has leased: MailboxId and HostId.")
                     }
-                    try renewLease(mailbox, host, on: connection)
+                    try renewLease(mailbox, host, for: .delivering, on: connection)
                 }
                 let place = try place(of: mailbox, on: connection)
                 return try emails.map { try deliver($0, mailbox, place, on: connection) }

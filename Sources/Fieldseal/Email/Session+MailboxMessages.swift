@@ -37,7 +37,7 @@ extension Session {
         try requireRouter()
         return try await deployment.pool.withConnection { connection in
             try planned(on: connection) {
-                try renewLease(mailbox, host, on: connection)
+                try renewLease(mailbox, host, for: .reporting, on: connection)
                 let table = organization.qualified("mailbox_message")
                 let known = try connection.query(
                     "SELECT uid FROM \(table) WHERE mailboxid = $1 AND uid = ANY ($2)", [.uuid(mailbox), .texts(ids)]
@@ -55,7 +55,7 @@ extension Session {
         try requireRouter()
         try await deployment.pool.withConnection { connection in
             try planned(on: connection) {
-                try renewLease(mailbox, host, on: connection)
+                try renewLease(mailbox, host, for: .reporting, on: connection)
                 let table = organization.qualified("mailbox_message")
                 if notes.forgetsSeen {
                     _ = try connection.query("DELETE FROM \(table) WHERE mailboxid = $1 AND next_attempt IS NULL", [.uuid(mailbox)])

@@ -173,19 +173,62 @@ extension Session {
         "The connection broke while the mail server was taking the message, so nobody knows whether it was sent. Ask a recipient, or look "
         + "into the mail server's log for its Message-ID; then send it again, or cancel it."
 
-    /// Keeps a lease, and checks that it is still the caller's.
+    /// What a lease is used for: everything but a report asks for a mailbox that is still enabled and approved.
+    enum LeaseUse {
+        case reporting, delivering, taking, handingOver
+        case signingIn(MailDirection)
+
+        /// The condition under which the mailbox is enabled for it; a mailbox that is tested is enabled for both directions.
+        fileprivate var condition: String {
+            let receives = "m.enabledforincomingemail AND coalesce(m.incomingemaildeliverymethod, 2) IN (2, 3)"
+            let sends = "m.enabledforoutgoingemail AND coalesce(m.outgoingemaildeliverymethod, 2) = 2"
+            let use =
+                switch self {
+                case .reporting: "true"
+                case .delivering, .signingIn(.incoming): receives
+                case .taking, .handingOver, .signingIn(.outgoing): sends
+                }
+            return "m.statecode = 0 AND (m.testemailconfigurationscheduled OR \(use))"
+        }
+    }
+
+    /// Keeps a lease, and checks that it is still the caller's, and that the mailbox may still be worked on.
     ///
-    /// - Throws: ``FieldsealError`` `.concurrencyVersionMismatch` when another router has the mailbox by now.
-    func renewLease(_ mailbox: UUID, _ host: String, on connection: isolated PostgresConnection) throws {
+    /// - Throws: ``FieldsealError`` `.concurrencyVersionMismatch` when another router has the mailbox by now, or it was disabled
+    ///   or lost its approval; `.profileInactive` when an address is not approved that mail or a credential is asked for.
+    func renewLease(_ mailbox: UUID, _ host: String, for use: LeaseUse, on connection: isolated PostgresConnection) throws {
         let table = organization.qualified("mailbox")
-        let condition = "WHERE mailboxid = $1 AND hostid = $2 AND processingstatecode = 1"
-        func isHeld(_ sql: String) throws -> Bool { try !connection.query(sql, [.uuid(mailbox), .text(host)]).isEmpty }
+        let condition = "WHERE m.mailboxid = $1 AND m.hostid = $2 AND m.processingstatecode = 1"
+        let facts = """
+            coalesce(\(use.condition) AND coalesce((SELECT p.statecode = 0 FROM \(organization.qualified("emailserverprofile")) AS p
+                WHERE p.emailserverprofileid = m.emailserverprofile), true), false), coalesce(m.emailrouteraccessapproval = 1, false), coalesce(m.emailaddress, '')
+            """
+        func held(_ sql: String) throws -> PostgresRow? { try connection.query(sql, [.uuid(mailbox), .text(host)]).first }
         // A young lease is left as it is: nobody may take it over, and a write that says nothing new has its price.
-        let isYoung = try isHeld(
-            "SELECT 1 FROM \(table) \(condition) AND processinglastattemptedon > now() - interval '15 seconds' FOR SHARE")
-        guard try isYoung || isHeld("UPDATE \(table) SET processinglastattemptedon = now() \(condition) RETURNING 1") else {
+        let young = try held(
+            "SELECT \(facts) FROM \(table) AS m \(condition) AND m.processinglastattemptedon > now() - interval '15 seconds' FOR SHARE"
+        )
+        guard
+            let row = try young
+                ?? held("UPDATE \(table) AS m SET processinglastattemptedon = now() \(condition) RETURNING \(facts)")
+        else {
             throw FieldsealError(
                 .concurrencyVersionMismatch, "This mailbox is not leased to this router any more. Leave it, and lease another one.")
+        }
+        if case .reporting = use { return }
+        let isEnabled: Bool = try row.decode(0)
+        let isApproved: Bool = try row.decode(1)
+        switch use {
+        case .taking where isEnabled && !isApproved, .signingIn where isEnabled && !isApproved:
+            let address = try row.decode(2, as: String.self).quotedForMessage
+            throw FieldsealError(
+                .profileInactive, "The address \(address) is not approved: an administrator sets emailrouteraccessapproval to 1.")
+        default: break
+        }
+        guard isEnabled, isApproved else {
+            throw FieldsealError(
+                .concurrencyVersionMismatch,
+                "This mailbox was disabled, or lost its approval, since it was leased. Leave it, and lease another one.")
         }
     }
 
@@ -194,7 +237,7 @@ extension Session {
         try requireRouter()
         try await deployment.pool.withConnection { connection in
             try planned(on: connection) {
-                try renewLease(id, host, on: connection)
+                try renewLease(id, host, for: .reporting, on: connection)
                 let failures =
                     report.error == nil
                     ? 0
@@ -205,7 +248,11 @@ extension Session {
                         ].decode(0, as: Int.self)
                 // It is the organization's to get its key back; no mailbox is switched off for that.
                 let waitsForKey = report.error?.code == RouterCode.keyRequired
-                let isPermanent = !waitsForKey && (report.error.map { $0.isPermanent || failures >= Self.transientLimit } ?? false)
+                // Settings that were changed past the service are an administrator's to check; the mailbox goes on by itself then.
+                let waitsForReview = report.error?.code == RouterCode.notAuthorized
+                let isPermanent =
+                    !waitsForKey && !waitsForReview
+                    && (report.error.map { $0.isPermanent || failures >= Self.transientLimit } ?? false)
                 func status(_ isWell: Bool?) -> PostgresParameter { .int32(isWell.map { $0 ? 1 : 2 }) }
                 // The longer it fails the longer it is left alone, up to an hour.
                 let wait =
@@ -253,7 +300,8 @@ extension Session {
                     let text =
                         isPermanent ? "\(error.text) The mailbox is disabled until it is tested and enabled again." : error.text
                     try alert(
-                        .mailbox, id, level: isPermanent ? 3 : 2, code: error.code, text: text, details: error.details,
+                        .mailbox, id, level: isPermanent || waitsForReview ? 3 : 2, code: error.code, text: text,
+                        details: error.details,
                         on: connection)
                 }
             }
@@ -309,4 +357,6 @@ public enum RouterCode {
     public static let mailboxFull = 22
     public static let unknownOutcome = 23
     public static let attemptsExhausted = 24
+    public static let notAuthorized = 25
+    public static let mayNotSend = 26
 }

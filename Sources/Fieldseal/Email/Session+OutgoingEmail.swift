@@ -35,121 +35,63 @@ public enum SendingOutcome: String, Sendable {
 }
 
 extension Session {
-    /// Has an e-mail sent: it is *Pending Send* until a router takes it.
-    ///
-    /// - Parameters:
-    ///   - issue: False to only say that it was sent by other means.
-    ///   - token: The tracking token; nil to make one, empty for none.
-    /// - Returns: The subject, with the token.
-    public func sendEmail(_ id: UUID, issue: Bool, token: String?) async throws -> String {
-        let depth = try require(.update, on: .email)
-        return try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                try confirm(on: connection)
-                var statement = StatementBuilder(organization, caller)
-                var condition = "e.activityid = \(statement.bind(.uuid(id)))"
-                if let rule = AccessRule(.email, organization, caller).condition(depth, .write, "e", bind: { statement.bind($0) }) {
-                    condition += " AND \(rule)"
-                }
-                let rows = try connection.query(
-                    """
-                    SELECT e.statuscode, e.directioncode, e.subject, e.trackingtoken, e.sendermailboxid, s.partyid, s.partyobjecttypecode,
-                           s.addressused, (SELECT count(*) FROM \(organization.qualified("activityparty")) AS r WHERE r.activityid = e.activityid
-                             AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NOT NULL),
-                           (SELECT count(*) FROM \(organization.qualified("activityparty")) AS r WHERE r.activityid = e.activityid
-                             AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NULL),
-                           coalesce(u.issendasallowed, false), m.emailaddress
-                      FROM \(organization.qualified("email")) AS e
-                      LEFT JOIN \(organization.qualified("activityparty")) AS s ON s.activityid = e.activityid AND s.participationtypemask = 1
-                      LEFT JOIN \(organization.qualified("usersettings")) AS u ON u.systemuserid = s.partyid
-                      LEFT JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = e.sendermailboxid
-                     WHERE \(condition) LIMIT 1 FOR UPDATE OF e
-                    """, statement.parameters)
-                guard let row = rows.first else { throw FieldsealError.noSuchRecord(.email, id.text) }
-                func refuse(_ why: String) -> FieldsealError { FieldsealError(.invalidArgument, why) }
-                guard [1, 8].contains(try row.decodeIfPresent(0, as: Int.self) ?? 0),
-                    try row.decodeIfPresent(1, as: Bool.self) ?? false
-                else {
-                    throw refuse("Only an outgoing e-mail that is a draft, or failed, can be sent.")
-                }
-                guard !row.isNull(5), !row.isNull(7) else {
-                    throw refuse(
-                        "The e-mail is from nobody: it takes a party with participationtypemask 1 that is a systemuser or a queue with an e-mail address."
-                    )
-                }
-                guard try row.decode(8, as: Int.self) > 0, try row.decode(9, as: Int.self) == 0 else {
-                    throw refuse("The e-mail is to nobody, or to somebody without an e-mail address.")
-                }
-                guard !row.isNull(4) else { throw refuse("The sender has no mailbox to send from.") }
-                guard let address: String = try row.decodeIfPresent(7), MailAddress.isOne(address),
-                    let box: String = try row.decodeIfPresent(11),
-                    MailAddress.isOne(box)
-                else {
-                    throw refuse(
-                        "The sender, or the mailbox that it is sent from, has no e-mail address. Set the mailbox's emailaddress, and send again."
-                    )
-                }
-                let isUser = try row.decodeIfPresent(6, as: String.self) == "systemuser"
-                let isSelf = try row.decode(5, as: UUID.self) == caller.systemUserID
-                let letsOthersSend: Bool = try row.decode(10)
-                guard !isUser || isSelf || caller.role == .systemAdministrator || letsOthersSend else {
-                    throw FieldsealError(
-                        .privilegeDenied, "This user does not let others send in his name (usersettings.issendasallowed).")
-                }
-                var subject: String = try row.decodeIfPresent(2) ?? ""
-                var mark: String? = try row.decodeIfPresent(3)
-                if mark == nil, token != "" {
-                    mark =
-                        try token
-                        ?? connection.query(
-                            "SELECT 'CRM:' || lpad(nextval($1::text::regclass)::text, 7, '0')",
-                            [.text(organization.qualified("tracking_number"))])[
-                            0
-                        ].decode(0)
-                    subject = Self.cut(subject, 200 - (mark?.utf16.count ?? 0) - 1) + " \(mark ?? "")"
-                }
-                _ = try connection.query(
-                    """
-                    UPDATE \(organization.qualified("email")) SET statuscode = $2, subject = $3, trackingtoken = left($4, 50), deliveryattempts = 0,
-                           is_handed_over = false, failure = NULL, postponeemailprocessinguntil = NULL, submittedby = left($5, 250),
-                           senton = CASE WHEN $2 = 3 THEN now() ELSE senton END,
-                           modifiedon = now(), versionnumber = nextval('\(organization.qualified("version_number"))')
-                     WHERE activityid = $1
-                    """, [.uuid(id), .int32(issue ? 6 : 3), .text(subject), .text(mark), .text(caller.actor)])
-                return subject
-            }
-        }
-    }
-
     /// Takes the e-mails of a leased mailbox that are due, the most urgent first: they are *Sending* from now on.
+    ///
+    /// An e-mail whose submitter may not send as its sender (any more) is *Failed* instead, with the reason.
     public func takePendingEmails(_ mailbox: UUID, host: String, limit: Int) async throws -> [OutgoingEmail] {
         try requireRouter()
         return try await deployment.pool.withConnection { connection in
             try planned(on: connection) {
-                try renewLease(mailbox, host, on: connection)
-                let rows = try connection.query(
-                    """
-                    UPDATE \(organization.qualified("email")) AS e
-                       SET statuscode = 7, deliveryattempts = coalesce(e.deliveryattempts, 0) + 1, is_handed_over = false,
-                           messageid = coalesce(e.messageid, '<' || e.activityid || '@' || coalesce(due.domain, 'localhost') || '>'),
-                           message_references = CASE WHEN parent.messageid IS NULL THEN e.message_references
-                               ELSE concat_ws(' ', right(parent.message_references, 30000), parent.messageid) END,
-                           versionnumber = nextval('\(organization.qualified("version_number"))')
-                      FROM (SELECT e.activityid, nullif(regexp_replace(m.emailaddress, '^.*@', ''), '') AS domain, e.deliveryprioritycode, e.createdon
-                              FROM \(organization.qualified("email")) AS e JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = e.sendermailboxid
-                             WHERE e.sendermailboxid = $1 AND e.statuscode = 6
-                               AND coalesce(e.delayedemailsendtime, '-infinity') <= now()
-                               AND coalesce(e.postponeemailprocessinguntil, '-infinity') <= now()
-                             ORDER BY e.deliveryprioritycode DESC NULLS LAST, e.createdon LIMIT $2 FOR UPDATE OF e SKIP LOCKED) AS due
-                      LEFT JOIN LATERAL (SELECT p.messageid, p.message_references FROM \(organization.qualified("email")) AS x JOIN \(organization.qualified("email")) AS p
-                             ON p.activityid = x.parentactivityid WHERE x.activityid = due.activityid) AS parent ON true
-                     WHERE e.activityid = due.activityid
-                    RETURNING e.activityid, e.subject, e.description, e.messageid, parent.messageid, coalesce(e.prioritycode, 1), e.createdon,
-                        coalesce(e.readreceiptrequested, false), parent.message_references, e.mimetype
-                    """, [.uuid(mailbox), .int64(Int64(limit))])
-                return try rows.map { row in try outgoing(row, on: connection) }
+                try renewLease(mailbox, host, for: .taking, on: connection)
+                let rows = try connection.query(taking, [.uuid(mailbox), .int64(Int64(limit))])
+                var emails: [OutgoingEmail] = []
+                for row in rows {
+                    if let problem: String = try row.decodeIfPresent(8) {
+                        try refuse(try row.decode(0), mailbox, problem, on: connection)
+                    } else {
+                        emails.append(try outgoing(row, on: connection))
+                    }
+                }
+                return emails
             }
         }
+    }
+
+    /// Marks due e-mails as *Sending*, or as *Failed* where something speaks against them. $1 is the mailbox, $2 how many.
+    private var taking: String {
+        """
+        UPDATE \(organization.qualified("email")) AS e
+           SET statuscode = CASE WHEN due.problem IS NULL THEN 7 ELSE 8 END, failure = due.problem,
+               deliveryattempts = coalesce(e.deliveryattempts, 0) + (due.problem IS NULL)::integer, is_handed_over = false,
+               messageid = coalesce(e.messageid, '<' || e.activityid || '@' || due.domain || '>'),
+              message_references = CASE WHEN parent.messageid IS NULL THEN e.message_references
+                  ELSE concat_ws(' ', right(parent.message_references, 30000), parent.messageid) END,
+               versionnumber = nextval('\(organization.qualified("version_number"))')
+          FROM (SELECT e.activityid, \(SenderRule.problem(in: organization)) AS problem,
+                       coalesce(nullif(regexp_replace(m.emailaddress, '^.*@', ''), ''), nullif(regexp_replace(s.address, '^.*@', ''), ''),
+                           'localhost') AS domain,
+                       e.deliveryprioritycode, e.createdon
+                  FROM \(organization.qualified("email")) AS e JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = e.sendermailboxid
+                  \(SenderRule.joins(in: organization))
+                 WHERE e.sendermailboxid = $1 AND e.statuscode = 6
+                   AND coalesce(e.delayedemailsendtime, '-infinity') <= now()
+                   AND coalesce(e.postponeemailprocessinguntil, '-infinity') <= now()
+                 ORDER BY e.deliveryprioritycode DESC NULLS LAST, e.createdon LIMIT $2 FOR UPDATE OF e SKIP LOCKED) AS due
+          LEFT JOIN LATERAL (SELECT p.messageid, p.message_references FROM \(organization.qualified("email")) AS x JOIN \(organization.qualified("email")) AS p
+                 ON p.activityid = x.parentactivityid WHERE x.activityid = due.activityid) AS parent ON true
+         WHERE e.activityid = due.activityid
+        RETURNING e.activityid, e.subject, e.description, e.messageid, parent.messageid, coalesce(e.prioritycode, 1), e.createdon,
+            coalesce(e.readreceiptrequested, false), due.problem, parent.message_references, e.mimetype
+        """
+    }
+
+    /// Says that an e-mail was not handed over.
+    private func refuse(_ email: UUID, _ mailbox: UUID, _ problem: String, on connection: isolated PostgresConnection) throws {
+        try alert(
+            .mailbox, mailbox, level: 3, code: RouterCode.mayNotSend, text: "An e-mail was not sent. \(problem)",
+            details: "e-mail \(email.text)", on: connection)
+        try SecurityEvent(.emailRefused, .refused, details: "e-mail \(email.text), mailbox \(mailbox.text): \(problem)")
+            .insert(for: organization, by: caller, under: deployment.kek, on: connection)
     }
 
     private func outgoing(_ row: PostgresRow, on connection: isolated PostgresConnection) throws -> OutgoingEmail {
@@ -178,9 +120,9 @@ extension Session {
             id: id, subject: try row.decodeIfPresent(1) ?? "", body: try row.decodeIfPresent(2) ?? "", messageID: try row.decode(3),
             inReplyTo: try row.decodeIfPresent(4),
             // What was cut in the middle is no id.
-            references: (try row.decodeIfPresent(8) ?? "").split(separator: " ").filter { $0.hasPrefix("<") && $0.hasSuffix(">") }
+            references: (try row.decodeIfPresent(9) ?? "").split(separator: " ").filter { $0.hasPrefix("<") && $0.hasSuffix(">") }
                 .map(String.init),
-            bodyType: try row.decodeIfPresent(9), priority: try row.decode(5), createdOn: try row.decode(6),
+            bodyType: try row.decodeIfPresent(10), priority: try row.decode(5), createdOn: try row.decode(6),
             wantsReceipt: try row.decode(7),
             from: people(1).first ?? (name: "", address: ""), to: people(2), cc: people(3), bcc: people(4), attachments: attachments
         )
@@ -191,7 +133,9 @@ extension Session {
         try requireRouter()
         try await deployment.pool.withConnection { connection in
             try planned(on: connection) {
-                try renewLease(mailbox, host, on: connection)
+                // An e-mail is not handed over any more when the mailbox was disabled meanwhile.
+                let handsOver = reports.contains { $0.outcome == .handingOver }
+                try renewLease(mailbox, host, for: handsOver ? .handingOver : .reporting, on: connection)
                 // What all goes well with is one round trip.
                 let isPlain: Set<SendingOutcome> = [.handingOver, .sent]
                 let plain = reports.filter { isPlain.contains($0.outcome) }

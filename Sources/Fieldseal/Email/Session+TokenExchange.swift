@@ -40,7 +40,7 @@ extension Session {
                 let isClaimed = try self.claim(source, claim, on: connection)
                 return (try current(source, on: connection), isClaimed)
             }
-            if let token = tokens.token(for: source, sealed) {
+            if let token = tokens.token(for: source, sealed, of: application, tenant: tenant) {
                 if isClaimed { try await release(source, claim) }
                 return token
             }
@@ -68,7 +68,7 @@ extension Session {
         }
         let next = answer.refreshToken.flatMap { $0.isEqual(to: sealed) ? nil : $0 }
         if let next { try await seal(next, after: sealed, in: source) }
-        tokens.remember(answer, for: source, next ?? sealed)
+        tokens.remember(answer, for: source, next ?? sealed, of: application, tenant: tenant)
         try? await release(source, claim)
         return answer.token
     }

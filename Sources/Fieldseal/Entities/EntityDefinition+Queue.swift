@@ -66,7 +66,7 @@ extension EntityDefinition {
         .init("StateCode", .state([0: "Active", 1: "Inactive"]), required: .system, validFor: [.update, .read]),
         .init("StatusCode", .status([1: "Active", 2: "Inactive"]), required: .system),
         .init("TransactionCurrencyId", .lookup(["transactioncurrency"])),
-        .init("AllowEmailCredentials", .boolean, required: .system, validFor: [.read], default: .bool(false)),
+        .init("AllowEmailCredentials", .boolean, required: .system, default: .bool(false)),
         .init("BusinessUnitIdName", .string(100), validFor: [.read]),
         .init("CreatedBy", .lookup(["systemuser"]), validFor: [.read]),
         .init("CreatedByName", .string(100), validFor: [.read]),

@@ -136,7 +136,7 @@ extension EntityDefinition {
         .init("VisualizationPaneLayout", .picklist([0: "Top-bottom", 1: "Side-by-side"]), required: .system),
         .init("WorkdayStartTime", .string(5)),
         .init("WorkdayStopTime", .string(5)),
-        .init("AllowEmailCredentials", .boolean, required: .system, validFor: [.read], default: .bool(false)),
+        .init("AllowEmailCredentials", .boolean, required: .system, default: .bool(false)),
         .init("BusinessUnitIdName", .string(100), required: .system, validFor: [.read]),
         .init("CreatedBy", .lookup(["systemuser"]), validFor: [.read]),
         .init("CreatedByName", .string(100), validFor: [.read]),

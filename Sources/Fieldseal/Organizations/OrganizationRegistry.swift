@@ -122,6 +122,8 @@ public struct OrganizationRegistry: Sendable {
             UPDATE \(organization.qualified("email")) SET statuscode = 8, failure = 'The organization was brought here while this waited to be sent.'
              WHERE statuscode IN (6, 7)
             """)
+        // Who brings it here answers for the servers that it names.
+        try MailDestination.authorizeAll(in: organization, under: kek, on: connection)
     }
 
     /// Gives the functions of a schema that was renamed its new name for their `search_path`.

@@ -112,6 +112,7 @@ private struct PlaintextUpgrade: Sendable {
         guard isRehearsal || unaccepted.isEmpty else { throw Self.wouldLose(losses.filter { unaccepted.contains($0.name) }) }
         let (cells, scan, key) = try seal(columns, organization, on: connection)
         try registry.attest(organization, keys: [key], on: connection)
+        try MailDestination.authorizeAll(in: organization, under: registry.kek, on: connection)
         try SecurityEvent(.organizationUpgraded, .succeeded, keyVersion: 1, details: "\(cells) cells")
             .insert(for: organization, by: caller, under: registry.kek, on: connection)
         // Its files go with the commit.

@@ -11,6 +11,16 @@ public struct RecordInput: Sendable {
     /// References that must exist, and whose ids are not in the values yet.
     private(set) var references: [(attribute: String, entity: EntityDefinition, key: RecordKey)] = []
 
+    /// The attributes that the client named.
+    var names: Set<String> {
+        Set(values.keys).union(secrets.keys).union(references.map(\.attribute)).subtracting(["owneridtype", entity.primaryID])
+    }
+
+    /// Whether the client named an attribute.
+    func isNaming(_ attribute: String) -> Bool {
+        values[attribute] != nil || secrets[attribute] != nil || references.contains { $0.attribute == attribute }
+    }
+
     /// What the values are for.
     enum Purpose {
         case create, update

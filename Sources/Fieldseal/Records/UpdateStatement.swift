@@ -14,10 +14,12 @@ struct UpdateStatement {
         var values = input.values
         values[entity.primaryID] = nil
         if case .int(let state) = values["statecode"], values["statuscode"] == nil,
-            case .status(let statuses) = entity["statuscode"]?.type, statuses.contains(state + 1)
+            case .status(let statuses) = entity["statuscode"]?.type
         {
             // The status that goes with a state unless the client says another.
-            values["statuscode"] = .int(state + 1)
+            let status =
+                entity.logicalName == EntityDefinition.email.logicalName ? EmailStatus(state: state)?.rawValue : state + 1
+            if let status, statuses.contains(status) { values["statuscode"] = .int(status) }
         }
         if case .id(let owner) = values["ownerid"] {
             let isTeam = values["owneridtype"] == .text("team")

@@ -41,7 +41,7 @@ struct AccessRule {
             "\(column("ownerid")) = \(user)", "\(column("ownerid")) IN (\(teams))",
             """
             EXISTS (SELECT FROM \(organization.qualified("principal_access")) AS a
-            WHERE a.record_id = \(column(entity.primaryID)) AND a.rights & \(right.rawValue) <> 0
+            WHERE a.entity = '\(entity.logicalName)' AND a.record_id = \(column(entity.primaryID)) AND a.rights & \(right.rawValue) <> 0
             AND (a.principal_id = \(user) OR a.principal_id IN (\(teams))))
             """,
         ]

@@ -38,6 +38,30 @@ public enum PrivilegeTable {
     /// Whether `role` may set and clear the encrypted attributes of records that it may update.
     public static func maySetPasswords(_ role: Role) -> Bool { role != .emailRouter }
 
+    /// Whether `role` may write an attribute of records that it may create or update.
+    ///
+    /// An attribute that no row names may be written by every role that may write the record.
+    public static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ role: Role) -> Bool {
+        switch (role, entity.logicalName) {
+        case (.systemAdministrator, _): true
+        // Approval, enabling, servers, schedules and states of a mailbox are an administrator's; so is what mail leaves behind.
+        case (.basicUser, "mailbox"): mailboxAttributesOfUsers.contains(attribute)
+        // What the service and the router say of an e-mail is not its writer's to say.
+        case (_, "email"): !emailAttributesOfAdministrators.contains(attribute)
+        // Whether others may send in a user's name is the user's to say.
+        case (.emailAdministrator, "usersettings"): attribute != "issendasallowed"
+        case (_, _): true
+        }
+    }
+
+    private static let mailboxAttributesOfUsers: Set<String> = [
+        "name", "username", "password", "allowemailconnectortousecredentials", "entityimage", "ownerid",
+        "timezoneruleversionnumber", "utcconversiontimezonecode",
+    ]
+    private static let emailAttributesOfAdministrators: Set<String> = [
+        "deliveryattempts", "emailsendername", "messageid", "sender", "sendersaccountname", "submittedby", "torecipients",
+    ]
+
     private static func row(of role: Role, on entity: String) -> Row {
         switch (role, entity) {
         //                                            read           create         update         delete         assign         share
@@ -58,8 +82,9 @@ public enum PrivilegeTable {
             (.organization, .none, .none, .none, .none, .none)
         case (_, "email"), (_, "activityparty"), (_, "activitymimeattachment"), (_, "tracelog"):
             (.none, .none, .none, .none, .none, .none)
-        case (.emailRouter, "mailbox"): (.organization, .none, .organization, .none, .none, .none)
-        case (.emailRouter, "emailserverprofile"): (.organization, .none, .organization, .none, .none, .none)
+        // What it says of mailboxes and profiles, it says by them too.
+        case (.emailRouter, "mailbox"): (.organization, .none, .none, .none, .none, .none)
+        case (.emailRouter, "emailserverprofile"): (.organization, .none, .none, .none, .none, .none)
         case (_, "audit"): (.none, .none, .none, .none, .none, .none)
         case (_, _): (.organization, .none, .none, .none, .none, .none)
         }

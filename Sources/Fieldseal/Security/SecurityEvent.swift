@@ -31,6 +31,7 @@ public struct SecurityEvent: Sendable {
         case identityLinked = "identity linked"
         case credentialReleased = "credential released"
         case mailDestinationChanged = "mail server changed"
+        case emailRefused = "e-mail not handed over"
         case clientAdded = "client added"
         case clientDisabled = "client disabled"
         case systemUserDisabled = "systemuser disabled"

@@ -14,7 +14,8 @@ public struct Principal: Sendable, Equatable {
 }
 
 extension Session {
-    /// Shares a record (`GrantAccess` adds rights, `ModifyAccess` replaces them).
+    /// Shares a record (`GrantAccess` adds rights, `ModifyAccess` replaces them). Rights that the caller does not have on the record
+    /// can't be shared.
     ///
     /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.privilegeDenied`.
     public func share(
@@ -27,11 +28,16 @@ extension Session {
         guard !rights.isEmpty else { return try await unshare(entity, id, with: principal) }
         try await withSharable(entity, id) { connection in
             try requirePrincipal(principal, on: connection)
+            let excess = rights.subtracting(try ownRights(on: entity, id, on: connection))
+            guard excess.isEmpty else {
+                throw FieldsealError(
+                    .privilegeDenied, "A caller shares the rights that it has on the record. It does not have \(excess.names).")
+            }
             let update = replacing ? "excluded.rights" : "a.rights | excluded.rights"
             _ = try connection.query(
                 """
                 INSERT INTO \(organization.qualified("principal_access")) AS a (record_id, principal_id, entity, principal_entity, rights)
-                VALUES ($1, $2, $3, $4, $5) ON CONFLICT (record_id, principal_id) DO UPDATE SET rights = \(update)
+                VALUES ($1, $2, $3, $4, $5) ON CONFLICT (entity, record_id, principal_id) DO UPDATE SET rights = \(update)
                 """,
                 [.uuid(id), .uuid(principal.id), .text(entity.logicalName), .text(principal.entity), .int32(rights.rawValue)])
         }
@@ -41,8 +47,8 @@ extension Session {
     public func unshare(_ entity: EntityDefinition, _ id: UUID, with principal: Principal) async throws {
         try await withSharable(entity, id) { connection in
             _ = try connection.query(
-                "DELETE FROM \(organization.qualified("principal_access")) WHERE record_id = $1 AND principal_id = $2",
-                [.uuid(id), .uuid(principal.id)])
+                "DELETE FROM \(organization.qualified("principal_access")) WHERE entity = $3 AND record_id = $1 AND principal_id = $2",
+                [.uuid(id), .uuid(principal.id), .text(entity.logicalName)])
         }
     }
 
@@ -52,8 +58,8 @@ extension Session {
             try connection.query(
                 """
                 SELECT principal_entity, principal_id, rights FROM \(organization.qualified("principal_access"))
-                 WHERE record_id = $1 ORDER BY principal_id
-                """, [.uuid(id)]
+                 WHERE entity = $2 AND record_id = $1 ORDER BY principal_id
+                """, [.uuid(id), .text(entity.logicalName)]
             ).map { row in
                 (
                     Principal(entity: try row.decode(0), id: try row.decode(1)),
@@ -69,8 +75,8 @@ extension Session {
         if let record = owner.records.first, try record.value(owner.shape.columns[0]) == .id(principal.id) { return .all }
         let rows = try await deployment.pool.withConnection { connection in
             try connection.query(
-                "SELECT rights FROM \(organization.qualified("principal_access")) WHERE record_id = $1 AND principal_id = $2",
-                [.uuid(id), .uuid(principal.id)])
+                "SELECT rights FROM \(organization.qualified("principal_access")) WHERE entity = $3 AND record_id = $1 AND principal_id = $2",
+                [.uuid(id), .uuid(principal.id), .text(entity.logicalName)])
         }
         return AccessRights(rawValue: Int32(try rows.first?.decode(0, as: Int.self) ?? 0))
     }
@@ -107,7 +113,36 @@ extension Session {
         if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, principal.id.text) }
     }
 
-    /// Runs `body` if the caller may share the record.
+    /// The rights that the caller has on a record: by its role, for owning it, or by a share.
+    private func ownRights(on entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws
+        -> AccessRights
+    {
+        let messages: [(rights: AccessRights, asks: AccessRights, message: EntityDefinition.Message)] = [
+            (.read, .read, .retrieve), (.write, .write, .update), (.append, .write, .update), (.appendTo, .read, .retrieve),
+            (.create, .write, .create), (.delete, .delete, .delete), (.share, .share, .share), (.assign, .assign, .assign),
+        ]
+        var statement = StatementBuilder(organization, caller)
+        let record = statement.bind(.uuid(id))
+        let answers = messages.map { _, right, message -> String in
+            let depth = PrivilegeTable.depth(of: message, on: entity, for: caller.role)
+            guard depth != .none else { return "false" }
+            return AccessRule(entity, organization, caller).condition(depth, right, "r", bind: { statement.bind($0) }) ?? "true"
+        }
+        let row = try connection.query(
+            """
+            SELECT \(answers.joined(separator: ", ")) FROM \(organization.qualified(entity.logicalName)) AS r
+             WHERE r.\(entity.idColumn) = \(record)
+            """, statement.parameters
+        ).first
+        guard let row else { return [] }
+        return try messages.enumerated().reduce(into: []) { rights, item in
+            if try row.decodeIfPresent(item.offset, as: Bool.self) ?? false { rights.formUnion(item.element.rights) }
+        }
+    }
+
+    /// Runs `body` in a transaction if the caller may share the record.
+    ///
+    /// The record's row is locked first: who shares it is asked after the shares that others are changing at the same moment.
     private func withSharable<Result: Sendable>(
         _ entity: EntityDefinition,
         _ id: UUID,
@@ -115,16 +150,20 @@ extension Session {
     ) async throws -> Result {
         let depth = try require(.share, on: entity)
         return try await deployment.pool.withConnection { connection in
-            var statement = StatementBuilder(organization, caller)
-            var conditions = ["r.\(entity.idColumn) = \(statement.bind(.uuid(id)))"]
-            if let own = AccessRule(entity, organization, caller).condition(depth, .share, "r", bind: { statement.bind($0) }) {
-                conditions.append(own)
+            try connection.transaction {
+                let table = organization.qualified(entity.logicalName)
+                _ = try connection.query(
+                    "SELECT FROM \(table) WHERE \(entity.idColumn) = $1 FOR NO KEY UPDATE", [.uuid(id)])
+                var statement = StatementBuilder(organization, caller)
+                var conditions = ["r.\(entity.idColumn) = \(statement.bind(.uuid(id)))"]
+                if let own = AccessRule(entity, organization, caller).condition(depth, .share, "r", bind: { statement.bind($0) }) {
+                    conditions.append(own)
+                }
+                let rows = try connection.query(
+                    "SELECT FROM \(table) AS r WHERE \(conditions.joined(separator: " AND "))", statement.parameters)
+                if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, id.text) }
+                return try body(connection)
             }
-            let rows = try connection.query(
-                "SELECT FROM \(organization.qualified(entity.logicalName)) AS r WHERE \(conditions.joined(separator: " AND "))",
-                statement.parameters)
-            if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, id.text) }
-            return try body(connection)
         }
     }
 }

@@ -1,0 +1,392 @@
+"""Where a credential may go: nobody but a System Administrator leads a stored password to another server, and SQL does not either."""
+
+import pathlib
+import threading
+import uuid
+
+import psycopg
+import pytest
+from cluster import Cluster
+from mailroom import EVIL, GOOD, Mailroom, refusal
+
+
+@pytest.fixture(scope="module")
+def room():
+    room = Mailroom()
+    try:
+        yield room.start()
+    finally:
+        room.remove()
+
+
+@pytest.fixture(scope="module")
+def victim(room):
+    """A mailbox whose own password is released: (profile, queue, mailbox)."""
+    profile = room.profile()
+    return profile, *room.queue_box(profile)
+
+
+MOVES = {
+    "incomingserverlocation": EVIL, "outgoingserverlocation": EVIL, "defaultserverlocation": EVIL, "incomingportnumber": 9930,
+    "outgoingportnumber": 4650, "incomingusessl": False, "outgoingusessl": False, "incomingauthenticationprotocol": 4,
+    "outgoingauthenticationprotocol": 4, "incomingcredentialretrieval": 1, "outgoingcredentialretrieval": 1, "servertype": 1,
+    "exchangeonlinetenantid": "another", "usesamesettingsforoutgoingconnections": False, "usedefaulttenantid": False, "useautodiscover": True,
+    "incominguseimpersonation": True, "outgoinguseimpersonation": True, "outgoingautograntdelegateaccess": True,
+}
+
+
+@pytest.mark.parametrize("attribute, value", MOVES.items())
+def test_each_setting_that_decides_where_a_password_goes(room, victim, attribute, value):
+    profile, _, box = victim
+    error = refusal(room.request("PATCH", f"emailserverprofiles({profile})", {attribute: value}, client="mailadmin"))
+    assert error["code"] == "0x80040220" and box in error["message"] and "System Administrator" in error["message"]
+    assert room.events("mail server changed", "refused", profile) > 0
+
+
+@pytest.mark.parametrize("way", ["patch", "put", "delete", "update many", "upsert many", "upsert by name", "change set", "moved and back"])
+def test_each_way_to_write(room, victim, way):
+    profile, _, box = victim
+    path, body = f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}
+
+    def post(name, *targets):
+        return room.request("POST", f"emailserverprofiles/Microsoft.Dynamics.CRM.{name}", {"Targets": list(targets)}, client="mailadmin")
+
+    if way == "patch":
+        refusal(room.request("PATCH", path, body, client="mailadmin"))
+    elif way == "put":
+        refusal(room.request("PUT", f"{path}/incomingserverlocation", {"value": EVIL}, client="mailadmin"))
+    elif way == "delete":
+        refusal(room.request("DELETE", f"{path}/incomingserverlocation", client="mailadmin"))
+    elif way == "update many":
+        other = room.profile("mailadmin")
+        refusal(post("UpdateMultiple", {"emailserverprofileid": other, **body}, {"emailserverprofileid": profile, **body}))
+        assert room.get(f"emailserverprofiles({other})").json()["incomingserverlocation"] == GOOD
+    elif way == "upsert many":
+        refusal(post("UpsertMultiple", {"emailserverprofileid": profile, **body}))
+    elif way == "upsert by name":
+        name = room.get(path).json()["name"]
+        refusal(room.request("PATCH", f"emailserverprofiles(name='{name}')", body, client="mailadmin"))
+    elif way == "change set":
+        statuses, _ = room.change_set(("PATCH", path, body), ("PATCH", path, {"description": "harmless"}))
+        assert 403 in statuses
+    else:
+        # Nothing changes in the end, and nobody has to be asked.
+        statuses, text = room.change_set(("PATCH", path, body), ("PATCH", path, {"incomingserverlocation": GOOD}))
+        assert statuses == [204, 204], text
+    assert room.released(box) == (GOOD, "victim", "victim's secret")
+
+
+@pytest.mark.parametrize("way", ["bind", "put reference", "post reference", "delete reference", "change set", "service URL"])
+def test_a_mailbox_stays_with_its_profile(room, victim, way):
+    profile, _, box = victim
+    other = room.profile("mailadmin", incomingserverlocation=EVIL, outgoingserverlocation=EVIL)
+    bind = {"emailserverprofile@odata.bind": f"/emailserverprofiles({other})"}
+    if way == "bind":
+        refusal(room.request("PATCH", f"mailboxes({box})", bind, client="mailadmin"))
+    elif way == "put reference":
+        refusal(room.request("PUT", f"mailboxes({box})/emailserverprofile/$ref", {"@odata.id": f"emailserverprofiles({other})"}, client="mailadmin"))
+    elif way == "post reference":
+        refusal(room.request("POST", f"emailserverprofiles({other})/emailserverprofile_mailbox/$ref", {"@odata.id": f"mailboxes({box})"}, client="mailadmin"))
+    elif way == "delete reference":
+        refusal(room.request("DELETE", f"mailboxes({box})/emailserverprofile/$ref", client="mailadmin"))
+    elif way == "change set":
+        assert 403 in room.change_set(("PATCH", f"mailboxes({box})", {"emailserverprofile@odata.bind": None}), ("PATCH", f"mailboxes({box})", bind))[0]
+    else:
+        refusal(room.request("PATCH", f"mailboxes({box})", {"ewsurl": f"https://{EVIL}/"}, client="mailadmin"))
+    assert room.released(box)[0] == GOOD
+
+
+@pytest.mark.parametrize("holder", ["queue", "user"])
+def test_a_password_of_a_queue_or_a_user_is_behind_its_mailbox(room, holder):
+    """It is released where it is allowed, and stays with its servers like any other."""
+    profile, secret = room.profile(), f"the {holder}'s secret"
+    if holder == "queue":
+        record, box = room.queue_box(profile, password=None, allowemailconnectortousecredentials=False)
+        path = f"queues({record})"
+    else:
+        box = room.user_box(room.users["user"], profile, password=None, allowemailconnectortousecredentials=False)
+        path = f"usersettingscollection({room.users['user']})"
+    owner = "mailadmin" if holder == "queue" else "user"
+    assert room.request("PATCH", path, {"emailusername": holder, "emailpassword": secret}, client=owner).status_code == 204
+    # Without its leave it is not released.
+    refused = room.release(box)
+    assert refused.status_code == 400 and "allows their use" in refused.text and secret not in refused.text
+    assert room.request("PATCH", path, {"allowemailcredentials": True}, client="router").status_code == 403
+    if holder == "queue":
+        assert room.request("PATCH", path, {"allowemailcredentials": True}, client="user").status_code == 403
+    else:
+        stranger = f"usersettingscollection({room.users['admin']})"
+        assert room.request("PATCH", stranger, {"allowemailcredentials": True}, client="user", If_Match="*").status_code == 404
+    assert room.request("PATCH", path, {"allowemailcredentials": True}, client=owner).status_code == 204
+    assert room.released(box) == room.released(box, "Outgoing") == (GOOD, holder, secret)
+    # The server can't be changed below it, and the mailbox can't be led to another.
+    refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin"))
+    evil = room.profile("mailadmin", incomingserverlocation=EVIL)
+    refusal(room.request("PATCH", f"mailboxes({box})", {"emailserverprofile@odata.bind": f"/emailserverprofiles({evil})"}, client="mailadmin"))
+    # Not even after its leave was taken back for a moment.
+    assert room.request("PATCH", path, {"allowemailcredentials": False}, client="mailadmin").status_code == 204
+    refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin"))
+    statuses, text = room.change_set(
+        ("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": "imap.new.example"}), ("PATCH", path, {"emailpassword": "another", "allowemailcredentials": True}))
+    assert statuses == [204, 204], text
+    assert room.released(box) == ("imap.new.example", holder, "another")
+
+
+def test_a_password_that_is_not_in_use_is_behind_its_profile_too(room):
+    """Whatever the retrieval settings are now: they can be changed in a second step."""
+    profile = room.profile(incomingcredentialretrieval=1, incomingusername="shared", incomingpassword="the profile's secret")
+    _, box = room.queue_box(profile)
+    path = f"emailserverprofiles({profile})"
+    # Another password set along with the server does not help.
+    error = refusal(room.request("PATCH", path, {"incomingserverlocation": EVIL, "incomingpassword": "mine"}, client="mailadmin"))
+    assert f"password of mailbox {box}" in error["message"]
+    assert room.released(box) == (GOOD, "shared", "the profile's secret")
+    refusal(room.request("PATCH", path, {"incomingcredentialretrieval": 0}, client="mailadmin"))
+    refusal(room.request("PATCH", path, {"incomingcredentialretrieval": 0, "incomingpassword": None}, client="mailadmin"))
+    statuses, _ = room.change_set(("PATCH", path, {"incomingserverlocation": EVIL}), ("PATCH", path, {"incomingpassword": "mine"}))
+    assert 403 in statuses
+    assert room.released(box)[0] == GOOD
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_email_administrator_moves_a_server_with_all_its_credentials(room, order):
+    profile = room.profile("mailadmin")
+    boxes = [room.queue_box(profile)[1] for _ in range(2)]
+    move = ("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": "imap.new.example", "outgoingserverlocation": "smtp.new.example"})
+    anew = [("PATCH", f"mailboxes({box})", {"password": f"new for {box}"}) for box in boxes]
+    statuses, text = room.change_set(*[move, anew[0]][::order])
+    assert 403 in statuses and boxes[1] in text
+    statuses, text = room.change_set(*[move, *anew][::order])
+    assert statuses == [204, 204, 204], text
+    assert room.released(boxes[0]) == ("imap.new.example", "victim", f"new for {boxes[0]}")
+    assert room.released(boxes[1], "Outgoing")[0] == "smtp.new.example"
+    assert room.events("mail server changed", "succeeded", profile) == 1
+
+
+def test_a_system_administrator_moves_a_server(room, victim):
+    profile = room.profile()
+    _, box = room.queue_box(profile)
+    assert room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": "imap.new.example"}).status_code == 204
+    assert room.released(box) == ("imap.new.example", "victim", "victim's secret")
+    assert room.events("mail server changed", "succeeded", profile) == 1
+    # Where nothing is stored, an Email Administrator decides alone; what says nothing of servers is theirs anyway.
+    empty = room.profile("mailadmin")
+    for body in ({"incomingserverlocation": "imap.new.example"}, {"incomingportnumber": None}, {"outgoingcredentialretrieval": 4}):
+        assert room.request("PATCH", f"emailserverprofiles({empty})", body, client="mailadmin").status_code == 204
+    for body in ({"description": "still mine"}, {"incomingserverlocation": "imap.new.example"}, {"maxconcurrentconnections": 3}):
+        assert room.request("PATCH", f"emailserverprofiles({profile})", body, client="mailadmin").status_code == 204
+    assert room.request("PATCH", f"mailboxes({box})", {"password": "another", "username": "x"}, client="mailadmin").status_code == 204
+    assert room.released(box) == ("imap.new.example", "x", "another")
+
+
+def test_a_profile_that_is_deleted_and_made_again_under_its_id(room):
+    profile = room.profile()
+    _, box = room.queue_box(profile)
+    assert room.request("DELETE", f"emailserverprofiles({profile})", client="mailadmin").status_code == 204
+    body = {"emailserverprofileid": profile, "name": "again", "servertype": 4, "incomingserverlocation": EVIL, "incomingcredentialretrieval": 0}
+    refusal(room.request("POST", "emailserverprofiles", body, client="mailadmin"))
+    refusal(room.request("PATCH", f"emailserverprofiles({profile})", body, client="mailadmin"))
+    refusal(room.request("PATCH", f"emailserverprofiles({profile})", body, client="mailadmin", If_None_Match="*"))
+    refusal(room.request("POST", "emailserverprofiles/Microsoft.Dynamics.CRM.CreateMultiple", {"Targets": [body]}, client="mailadmin"))
+    refusal(room.request("POST", "emailserverprofiles/Microsoft.Dynamics.CRM.UpsertMultiple", {"Targets": [body]}, client="mailadmin"))
+    assert room.request("POST", "emailserverprofiles", {**body, "incomingserverlocation": GOOD}).status_code == 204
+    assert room.released(box)[0] == GOOD
+    statuses, _ = room.change_set(("DELETE", f"emailserverprofiles({profile})", None), ("POST", "emailserverprofiles", body))
+    assert 403 in statuses and room.released(box)[0] == GOOD
+
+
+def test_a_password_that_is_set_at_the_same_moment(room):
+    """The write that moves the server waits for the one that sets the password, and sees it."""
+    profile = room.profile("mailadmin")
+    _, box = room.queue_box(profile, password=None)
+    with psycopg.connect(room.dev["postgres"]) as other:
+        # What the service's own write of a password does first.
+        other.execute("UPDATE org_contoso.mailbox SET ispasswordset = true WHERE mailboxid = %s", [box])
+        answers = []
+        mover = threading.Thread(target=lambda: answers.append(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin")))
+        mover.start()
+        room.until_one_waits()
+        other.commit()
+        mover.join(60)
+    refusal(answers[0])
+    assert room.get(f"emailserverprofiles({profile})").json()["incomingserverlocation"] == GOOD
+
+
+def test_a_binding_waits_for_a_change_of_its_profile(room):
+    """A mailbox with a password is not bound to a profile whose server is being changed, before that is decided."""
+    profile = room.profile("mailadmin")
+    with psycopg.connect(room.dev["postgres"]) as other:
+        other.execute("SELECT FROM org_contoso.emailserverprofile WHERE emailserverprofileid = %s FOR UPDATE", [profile])
+        answers = []
+        body = {"name": "bound", "password": "x", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"}
+        binder = threading.Thread(target=lambda: answers.append(room.request("POST", "mailboxes", body)))
+        binder.start()
+        room.until_one_waits()
+        assert not answers
+        other.commit()
+        binder.join(60)
+    assert answers[0].status_code == 204, answers[0].text
+
+
+# SQL past the service
+
+
+ROLES = ["fieldseal_service", "fieldseal_owner"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("statement", [
+    "UPDATE emailserverprofile SET incomingserverlocation = 'imap.evil.example' WHERE emailserverprofileid = %(profile)s",
+    "UPDATE emailserverprofile SET incomingportnumber = 1 WHERE emailserverprofileid = %(profile)s",
+    "UPDATE emailserverprofile SET incomingusessl = false WHERE emailserverprofileid = %(profile)s",
+    "UPDATE emailserverprofile SET incomingcredentialretrieval = 1 WHERE emailserverprofileid = %(profile)s",
+    "UPDATE emailserverprofile SET usesamesettingsforoutgoingconnections = false WHERE emailserverprofileid = %(profile)s",
+    "UPDATE emailserverprofile SET incomingserverlocation = NULL, defaultserverlocation = 'imap.evil.example' WHERE emailserverprofileid = %(profile)s",
+    "UPDATE mailbox SET emailserverprofile = %(evil)s WHERE mailboxid = %(box)s",
+    "UPDATE mailbox SET regardingobjectid = %(queue)s WHERE mailboxid = %(box)s",
+    "UPDATE mailbox SET emailserverprofile = %(evil)s WHERE mailboxid = %(box)s; UPDATE mail_destination AS d SET tag = o.tag FROM mail_destination AS o WHERE d.record_id = %(box)s AND o.record_id = %(other)s",
+    "UPDATE emailserverprofile SET incomingserverlocation = 'imap.evil.example' WHERE emailserverprofileid = %(profile)s; UPDATE mail_destination AS d SET tag = o.tag FROM mail_destination AS o WHERE d.record_id = %(profile)s AND o.record_id = %(evil)s",
+    "DELETE FROM mail_destination WHERE record_id = %(profile)s; UPDATE emailserverprofile SET incomingserverlocation = 'imap.evil.example' WHERE emailserverprofileid = %(profile)s",
+    "DELETE FROM mail_destination WHERE record_id = %(box)s",
+])
+def test_sql_does_not_bring_a_password_elsewhere(room, role, statement):
+    profile, evil = room.profile(), room.profile("mailadmin", incomingserverlocation=EVIL)
+    (_, box), (queue, other) = room.queue_box(profile), room.queue_box(evil, password=None)
+    assert room.released(box)[0] == GOOD
+    names = {"profile": profile, "evil": evil, "box": box, "queue": queue, "other": other}
+    for part in statement.split("; "):
+        room.sql_as(role, part, {k: v for k, v in names.items() if f"%({k})s" in part})
+    host = room.lease(box)
+    answer = room.release(box, host=host)
+    assert answer.status_code == 403 and "past the service" in answer.json()["error"]["message"], answer.text
+    assert "victim's secret" not in answer.text
+    assert room.events("credential released", "refused", f"{box}: settings not authorized") == 1
+    (alert,) = room.alerts(box, 25)
+    assert alert["level"] == 3 and "System Administrator" in alert["text"]
+    # A router that says so too makes no second alert of it, and the mailbox stays enabled.
+    report = {"Code": 25, "Text": alert["text"], "Details": "0x80040220", "IsPermanent": False}
+    assert room.call("ReportMailbox", MailboxId=box, HostId=host, IncomingIsWell=False, Error=report).status_code == 204
+    assert len(room.alerts(box, 25)) == 1 and room.get(f"mailboxes({box})").json()["enabledforincomingemail"]
+    assert any(profile in line or box in line for line in room.findings("mail-settings-not-authorized"))
+    room.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = false, enabledforoutgoingemail = false WHERE mailboxid = ANY (%s::uuid[])", [[box, other]])
+
+
+def test_what_sql_changed_is_not_authorized_by_the_way(room):
+    """Neither by a write of something else, nor by a password that is set again; by a System Administrator who names it all."""
+    profile = room.profile()
+    _, box = room.queue_box(profile)
+    room.sql_as("fieldseal_service", "UPDATE emailserverprofile SET outgoingserverlocation = %s WHERE emailserverprofileid = %s", [EVIL, profile])
+    path = f"emailserverprofiles({profile})"
+    assert room.request("PATCH", path, {"description": "harmless"}).status_code == 204
+    assert room.request("PATCH", f"mailboxes({box})", {"password": "again"}).status_code == 204
+    refusal(room.request("PATCH", path, {"incomingserverlocation": GOOD}))
+    refusal(room.request("PATCH", path, {"incomingportnumber": 994}, client="mailadmin"))
+    answer = room.release(box, "Outgoing")
+    assert answer.status_code == 403 and "again" not in answer.json()["error"]["message"].split()
+    error = refusal(room.request("PATCH", path, {"incomingserverlocation": GOOD, "incomingportnumber": 993}))
+    assert "outgoingserverlocation" in error["message"]
+    record = room.get(path).json()
+    names = error["message"].split(": ")[-1].rstrip(".").split(", ")
+    reviewed = {"incomingserverlocation": GOOD, "incomingportnumber": 993, **{n: record[n] for n in names}, "outgoingserverlocation": "smtp.good.example"}
+    refusal(room.request("PATCH", path, reviewed, client="mailadmin"))
+    assert room.request("PATCH", path, reviewed).status_code == 204
+    assert room.released(box, "Outgoing") == ("smtp.good.example", "victim", "again")
+
+
+def test_a_password_whose_flag_sql_cleared_is_still_there(room):
+    profile = room.profile()
+    _, box = room.queue_box(profile)
+    room.sql_as("fieldseal_service", "UPDATE mailbox SET ispasswordset = false WHERE mailboxid = %s", [box])
+    error = refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin"))
+    assert box in error["message"]
+
+
+def test_what_sql_changed_below_no_password_waits_for_nobodys_password(room):
+    """A server that SQL put into a profile without credentials does not become one by an Email Administrator's next write."""
+    profile = room.profile("mailadmin")
+    room.sql_as("fieldseal_service", "UPDATE emailserverprofile SET incomingserverlocation = %s WHERE emailserverprofileid = %s", [EVIL, profile])
+    refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"outgoingportnumber": 587}, client="mailadmin"))
+    _, box = room.queue_box(profile)
+    assert room.release(box).status_code == 403
+
+
+def test_a_setting_that_sql_made_a_row_of(room):
+    """A profile and a mailbox that SQL inserted release nothing either."""
+    profile, box = str(uuid.uuid4()), str(uuid.uuid4())
+    room.sql_as("fieldseal_service", "INSERT INTO emailserverprofile (emailserverprofileid, name, servertype, incomingserverlocation, statecode) VALUES (%s, 'x', 4, %s, 0)", [profile, EVIL])
+    _, victim = room.queue_box(room.profile())
+    room.sql_as("fieldseal_service", "UPDATE mailbox SET emailserverprofile = %s WHERE mailboxid = %s", [profile, victim])
+    assert room.release(victim).status_code == 403
+    assert box not in str(room.findings("mail-settings-not-authorized")) and profile in str(room.findings("mail-settings-not-authorized"))
+
+
+# What is released
+
+
+def test_a_refresh_token_is_not_released_itself(room):
+    """Protocol 4 at a server for which no application is named (mail.applicationsFile)."""
+    profile = room.profile(incomingauthenticationprotocol=4, outgoingauthenticationprotocol=3, usesamesettingsforoutgoingconnections=False)
+    _, box = room.queue_box(profile, password="a refresh token")
+    answer = room.release(box)
+    assert answer.status_code == 400 and answer.json()["error"]["code"] == "0x8005E222" and "mail.applicationsFile" in answer.text
+    assert "a refresh token" not in answer.text
+    # The other direction signs in with a password, as before.
+    assert room.released(box, "Outgoing") == (GOOD, "victim", "a refresh token")
+
+
+def test_a_flag_without_its_cell_is_an_error_and_not_no_password(room):
+    _, box = room.queue_box(room.profile())
+    room.sql("DELETE FROM org_contoso.mailbox_cell WHERE mailboxid = %s", [box])
+    answer = room.release(box)
+    assert answer.status_code == 500 and answer.json()["error"]["code"] == "0x80040216" and "verify" in answer.text
+    _, box = room.queue_box(room.profile(), password=None)
+    answer = room.release(box)
+    assert answer.status_code == 400 and answer.json()["error"]["code"] == "0x8005E222"
+
+
+def test_a_lease_ends_with_the_approval_and_the_enabling(room):
+    _, box = room.queue_box(room.profile())
+    on = {"emailrouteraccessapproval": 1, "enabledforincomingemail": True, "enabledforoutgoingemail": True, "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 2, "statecode": 0}
+    for off, codes in [({"emailrouteraccessapproval": 3}, {"0x8005E228"}), ({"enabledforincomingemail": False, "enabledforoutgoingemail": False}, {"0x80060882"}),
+                       ({"incomingemaildeliverymethod": 0, "outgoingemaildeliverymethod": 0}, {"0x80060882"}), ({"statecode": 1}, {"0x80060882"})]:
+        host = room.lease(box)
+        assert room.release(box, host=host).status_code == 200
+        assert room.request("PATCH", f"mailboxes({box})", off).status_code == 204
+        answers = [room.release(box, way, host) for way in ("Incoming", "Outgoing")] + [room.call("TakePendingEmails", MailboxId=box, HostId=host, Limit=1)]
+        assert {a.json()["error"]["code"] for a in answers} == codes, off
+        delivered = room.call("DeliverIncomingEmails", MailboxId=box, HostId=host, Emails=[])
+        assert delivered.json()["error"]["code"] == "0x80060882", off
+        # What became of a turn is still taken.
+        assert room.call("ReportMailbox", MailboxId=box, HostId=host).status_code == 204
+        assert room.request("PATCH", f"mailboxes({box})", on).status_code == 204
+    # One direction is not the other.
+    assert room.request("PATCH", f"mailboxes({box})", {"enabledforoutgoingemail": False}).status_code == 204
+    host = room.lease(box)
+    assert (room.release(box, "Incoming", host).status_code, room.release(box, "Outgoing", host).status_code) == (200, 412)
+
+
+def test_settings_from_before_the_tags_go_on(tmp_path):
+    """`migrate up` authorizes the settings that are there when it applies the migration that made the tags."""
+    cluster = Cluster()
+    try:
+        cluster.step_back("contoso", "0007_email_settings")
+        profile, box = uuid.uuid4(), uuid.uuid4()
+        cluster.sql("INSERT INTO emailserverprofile (emailserverprofileid, name, incomingserverlocation) VALUES (%s, 'old', 'imap.good.example')", [profile])
+        cluster.sql("INSERT INTO mailbox (mailboxid, name, emailserverprofile) VALUES (%s, 'old', %s)", [box, profile])
+        cluster.sql("INSERT INTO mailbox (mailboxid, name) SELECT gen_random_uuid(), 'without a profile' FROM generate_series(1, 3)")
+        cluster.run("migrate", "up")
+        assert set(cluster.sql("SELECT entity, record_id FROM mail_destination")) == {("emailserverprofile", profile), ("mailbox", box)}
+        assert "mail-settings-not-authorized" not in cluster.run("doctor", check=False).stdout
+        cluster.sql("UPDATE mailbox SET ewsurl = 'https://imap.evil.example' WHERE mailboxid = %s", [box])
+        assert str(box) in next(line for line in cluster.run("doctor", "--json", check=False).stdout.splitlines() if "mail-settings-not-authorized" in line)
+        # Without its key-encryption key nothing is migrated by half.
+        cluster.step_back("contoso", "0007_email_settings")
+        kek = pathlib.Path(cluster.home / "kek")
+        kek.rename(cluster.home / "kek.away")
+        assert cluster.run("migrate", "up", check=False).returncode
+        assert cluster.sql("SELECT to_regclass('mail_destination') IS NULL") == [(True,)]
+        (cluster.home / "kek.away").rename(kek)
+        cluster.run("migrate", "up")
+        assert cluster.sql("SELECT count(*) FROM mail_destination") == [(2,)]
+    finally:
+        cluster.remove()

@@ -1,0 +1,410 @@
+"""Mail goes out only as its owner, and nobody gives themselves rights: statuses, senders, owners, approvals, shares, lookups."""
+
+import base64
+import uuid
+
+import pytest
+from mailroom import Mailroom, refusal
+
+
+@pytest.fixture(scope="module")
+def room():
+    """The Basic User `user` and the administrator `ceo` have mailboxes of their own."""
+    room = Mailroom()
+    try:
+        room.start()
+        room.person = room.users["user"]
+        room.box = room.user_box(room.person, room.profile(), "user@contoso.test")
+        unit = room.get("businessunits").json()["value"][0]["businessunitid"]
+        room.ceo = room.create("systemusers", {"fullname": "CEO", "domainname": "ceo", "internalemailaddress": "ceo@contoso.test", "businessunitid@odata.bind": f"/businessunits({unit})"})
+        room.ceo_box = room.get(f"mailboxes?$filter=_regardingobjectid_value eq {room.ceo}").json()["value"][0]["mailboxid"]
+        room.enable(room.ceo_box, room.profile())
+        made = room.json("client", "add", "other", "--org", "contoso", "--role", "Basic User")
+        room.dev["clients"]["other"] = made
+        room.users["other"] = room.get("WhoAmI", client="other").json()["UserId"]
+        yield room
+    finally:
+        room.remove()
+
+
+STATUSES = {2: "Completed", 3: "Sent", 4: "Received", 6: "Pending Send", 7: "Sending", 8: "Failed"}
+
+
+@pytest.mark.parametrize("way", ["create", "create many", "upsert", "upsert many", "change set", "patch", "put", "update many", "batch patch", "with parties", "from canceled"])
+def test_nobody_writes_a_status_that_is_the_services(room, way):
+    """An e-mail as the CEO, which is to be sent, or looks sent or received, without SendEmail."""
+    sender = {"email_activity_parties": [{"participationtypemask": 1, "partyid_systemuser@odata.bind": f"/systemusers({room.ceo})"}, {"participationtypemask": 2, "addressused": "x@elsewhere.test"}]}
+    draft = room.drafted(room.ceo)
+    bound = "emails/Microsoft.Dynamics.CRM."
+    for status in STATUSES:
+        body, id = {"subject": "forged", "statuscode": status, **sender}, str(uuid.uuid4())
+        if way == "create":
+            refusal(room.request("POST", "emails", body, client="user"))
+        elif way == "create many":
+            refusal(room.request("POST", f"{bound}CreateMultiple", {"Targets": [body]}, client="user"))
+        elif way == "upsert":
+            refusal(room.request("PATCH", f"emails({id})", body, client="user"))
+            refusal(room.request("PATCH", f"emails({id})", body, client="user", If_None_Match="*"))
+        elif way == "upsert many":
+            refusal(room.request("POST", f"{bound}UpsertMultiple", {"Targets": [{"activityid": id, **body}]}, client="user"))
+        elif way == "change set":
+            assert 403 in room.change_set(("POST", "emails", body), client="user")[0]
+        elif way == "patch":
+            refusal(room.request("PATCH", f"emails({draft})", {"statuscode": status}, client="user"))
+            refusal(room.request("PATCH", f"emails({draft})", {"statecode": 1, "statuscode": status}, client="user"))
+        elif way == "put":
+            refusal(room.request("PUT", f"emails({draft})/statuscode", {"value": status}, client="user"))
+        elif way == "update many":
+            refusal(room.request("POST", f"{bound}UpdateMultiple", {"Targets": [{"activityid": draft, "statuscode": status}]}, client="user"))
+        elif way == "batch patch":
+            assert 403 in room.change_set(("PATCH", f"emails({draft})", {"statuscode": 5}), ("PATCH", f"emails({draft})", {"statuscode": status}), client="user")[0]
+        elif way == "with parties":
+            refusal(room.request("PATCH", f"emails({draft})", {"statuscode": status, **sender}, client="user"))
+        else:
+            assert room.request("PATCH", f"emails({draft})", {"statuscode": 5}, client="user").status_code == 204
+            refusal(room.request("PATCH", f"emails({draft})", {"statuscode": status}, client="user"))
+            assert room.request("PATCH", f"emails({draft})", {"statuscode": 1}, client="user").status_code == 204
+        assert room.sql("SELECT count(*) FROM org_contoso.email WHERE activityid = %s", [id]) == [(0,)]
+    assert room.status(draft) == 1 and room.sql("SELECT count(*) FROM org_contoso.email WHERE subject = 'forged'") == [(0,)]
+    # Nor by the state alone, nor by no status at all.
+    refusal(room.request("PATCH", f"emails({draft})", {"statecode": 1}, client="user"))
+    for nothing in ({"statuscode": None}, {"statecode": None}):
+        assert room.request("PATCH", f"emails({draft})", nothing, client="user").status_code == 400
+    assert room.request("DELETE", f"emails({draft})/statuscode", client="user").status_code == 400
+    assert room.request("POST", "emails", {"statuscode": None}, client="user").status_code == 400
+    assert room.take(room.ceo_box) == []
+
+
+def test_statuses_that_are_a_writers(room):
+    id = room.drafted(room.person)
+    for body, status in [({"statuscode": 5}, 5), ({"statuscode": 1}, 1), ({"statecode": 2}, 5), ({"statecode": 0}, 1), ({"statuscode": 1, "subject": "again"}, 1)]:
+        assert room.request("PATCH", f"emails({id})", body, client="user").status_code == 204, body
+        assert room.status(id) == status
+    assert room.request("POST", "emails", {"subject": "x", "statuscode": 1, "directioncode": True}, client="user").status_code == 204
+    # What happened elsewhere is a System Administrator's to bring here; what is to be sent is SendEmail's for them too.
+    for status in (2, 3, 4, 5):
+        history = room.create("emails", {"subject": "history", "statuscode": status, "directioncode": status != 4})
+        assert room.status(history) == status
+        assert room.request("PATCH", f"emails({history})", {"statuscode": 1}).status_code == 204
+        assert room.request("PATCH", f"emails({history})", {"statuscode": status}).status_code == 204
+    for status in (6, 7, 8):
+        refusal(room.request("POST", "emails", {"subject": "x", "statuscode": status}))
+        refusal(room.request("PATCH", f"emails({history})", {"statuscode": status}))
+
+
+def test_planted_e_mails(room):
+    """Incoming ones, those of other owners, and what the service says of an e-mail."""
+    refusal(room.request("POST", "emails", {"subject": "planted", "directioncode": False}, client="user"))
+    draft = room.drafted(room.person)
+    refusal(room.request("PATCH", f"emails({draft})", {"directioncode": False}, client="user"))
+    refusal(room.request("PUT", f"emails({draft})/directioncode", {"value": False}, client="user"))
+    assert room.request("DELETE", f"emails({draft})/directioncode", client="user").status_code == 400
+    for attribute, value in [("sender", "ceo@contoso.test"), ("torecipients", "x"), ("submittedby", "the CEO"), ("messageid", "<x@y>"), ("deliveryattempts", 1), ("sendersaccountname", "x"), ("emailsendername", "CEO")]:
+        refusal(room.request("POST", "emails", {"subject": "planted", attribute: value}, client="user"))
+    refusal(room.request("PATCH", f"emails({draft})", {"sender": "ceo@contoso.test"}, client="user"))
+    # A received e-mail is not made an outgoing one.
+    history = room.create("emails", {"subject": "received", "statuscode": 4, "directioncode": False, "ownerid@odata.bind": f"/systemusers({room.person})"})
+    for body in ({"statuscode": 1}, {"directioncode": True}, {"statuscode": 5}):
+        refusal(room.request("PATCH", f"emails({history})", body, client="user"))
+    assert room.request("PATCH", f"emails({history})", {"category": "mine"}, client="user").status_code == 204
+    assert room.send(history).status_code == 400
+
+
+@pytest.mark.parametrize("way", ["create", "create many", "upsert", "upsert many", "change set"])
+def test_the_owner_of_a_new_record(room, way):
+    owner, id = {"ownerid@odata.bind": f"/systemusers({room.ceo})"}, str(uuid.uuid4())
+    body, bound = {"activityid": id, "subject": "theirs", **owner}, "emails/Microsoft.Dynamics.CRM."
+    if way == "create":
+        refusal(room.request("POST", "emails", body, client="user"))
+    elif way == "create many":
+        refusal(room.request("POST", f"{bound}CreateMultiple", {"Targets": [body]}, client="user"))
+    elif way == "upsert":
+        refusal(room.request("PATCH", f"emails({id})", body, client="user"), 404)
+        refusal(room.request("PATCH", f"emails({id})", body, client="user", If_None_Match="*"))
+    elif way == "upsert many":
+        refusal(room.request("POST", f"{bound}UpsertMultiple", {"Targets": [body]}, client="user"), 404)
+    else:
+        assert 403 in room.change_set(("POST", "emails", {"subject": "mine"}), ("POST", "emails", body), client="user")[0]
+    assert room.sql("SELECT count(*) FROM org_contoso.email WHERE activityid = %s", [id]) == [(0,)]
+    # One's own, one's team's; and administrators create for others.
+    assert room.request("POST", "emails", {"subject": "mine", "ownerid@odata.bind": f"/systemusers({room.person})"}, client="user").status_code == 204
+    unit = room.get("WhoAmI").json()["BusinessUnitId"]
+    team = room.create("teams", {"name": f"team {uuid.uuid4()}", "businessunitid@odata.bind": f"/businessunits({unit})"})
+    theirs = {"subject": "the team's", "ownerid@odata.bind": f"/teams({team})"}
+    refusal(room.request("POST", "emails", theirs, client="user"))
+    members = {"Members": [{"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": room.person}]}
+    assert room.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.AddMembersTeam", members).status_code == 204
+    assert room.request("POST", "emails", theirs, client="user").status_code == 204
+    assert room.request("POST", "emails", {"subject": "for the CEO", **owner}).status_code == 204
+    assert room.request("POST", "mailboxes", {"name": "for the CEO", **owner}, client="mailadmin").status_code == 204
+
+
+# Who sends as whom
+
+
+def test_a_user_sends_their_own_mail(room):
+    id = room.drafted(room.person)
+    assert room.send(id).status_code == 200
+    (mail,) = [m for m in room.take(room.box) if m["EmailId"] == id]
+    assert [p["Address"] for p in mail["From"]] == ["user@contoso.test"]
+    assert room.status(id) == 7
+
+
+def test_the_address_of_a_sender_is_its_own(room):
+    party = {"participationtypemask": 1, "partyid_systemuser@odata.bind": f"/systemusers({room.person})"}
+    to = {"participationtypemask": 2, "addressused": "x@elsewhere.test"}
+    two = [party, {"participationtypemask": 1, "partyid_systemuser@odata.bind": f"/systemusers({room.ceo})"}, to]
+    draft = room.drafted(room.person)
+    for parties in ([{**party, "addressused": "ceo@contoso.test"}, to], two, two[::-1]):
+        for method, path in (("POST", "emails"), ("PATCH", f"emails({draft})")):
+            assert room.request(method, path, {"email_activity_parties": parties}, client="user").status_code == 400, parties
+    # An address without a user is nobody's to send as; nor is one that SQL wrote.
+    nobody = room.create("emails", {"email_activity_parties": [{"participationtypemask": 1, "addressused": "ceo@contoso.test"}, to]}, client="user")
+    assert room.send(nobody).status_code == 400
+    assert room.send(draft).status_code == 200
+    room.sql_as("fieldseal_service", "UPDATE activityparty SET addressused = 'ceo@contoso.test' WHERE activityid = %s AND participationtypemask = 1", [draft])
+    assert draft not in [m["EmailId"] for m in room.take(room.box)] and room.status(draft) == 8
+    # Sent again, it leaves from the right one.
+    assert room.send(draft).status_code == 200
+    assert [m["From"][0]["Address"] for m in room.take(room.box) if m["EmailId"] == draft] == ["user@contoso.test"]
+
+
+def failed(room, id, box, what):
+    """Whether an e-mail was kept back when a router came for it, and everybody was told."""
+    assert id not in [m["EmailId"] for m in room.take(box)]
+    (reason,) = room.sql("SELECT failure FROM org_contoso.email WHERE activityid = %s", [id])[0]
+    assert room.status(id) == 8 and what in reason
+    assert room.events("e-mail not handed over", "refused", id) == 1
+    assert any(id in alert["errordetails"] for alert in room.alerts(box, 26))
+
+
+def test_sending_as_another_user(room):
+    id = room.drafted(room.ceo)
+    error = refusal(room.send(id))
+    assert "issendasallowed" in error["message"] and room.status(id) == 1
+    refusal(room.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": False}, client="user"))
+    # With the CEO's leave it goes out, as long as it lasts.
+    assert room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": True}).status_code == 204
+    kept = room.drafted(room.ceo)
+    assert room.send(id).status_code == 200 and room.send(kept).status_code == 200
+    assert id in [m["EmailId"] for m in room.take(room.ceo_box)]
+    room.sql("UPDATE org_contoso.email SET statuscode = 6 WHERE activityid = %s", [kept])
+    assert room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": False}).status_code == 204
+    failed(room, kept, room.ceo_box, "issendasallowed")
+    # Others can't give that leave in the CEO's place.
+    refusal(room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": True}, client="mailadmin"))
+    answer = room.request("PATCH", f"usersettingscollection({room.ceo})", {"issendasallowed": True}, client="user", If_Match="*")
+    assert answer.status_code == 404
+    # A System Administrator sends as everybody.
+    own = room.drafted(room.ceo, client="admin")
+    assert room.send(own, client="admin").status_code == 200 and own in [m["EmailId"] for m in room.take(room.ceo_box)]
+
+
+def test_a_status_that_sql_wrote_sends_nothing(room):
+    id = room.drafted(room.ceo)
+    room.sql_as("fieldseal_service", "UPDATE email SET statuscode = 6 WHERE activityid = %s", [id])
+    failed(room, id, room.ceo_box, "issendasallowed")
+    mine = room.drafted(room.person)
+    room.sql_as("fieldseal_service", "UPDATE email SET statuscode = 6, sendermailboxid = %s, submitter = %s WHERE activityid = %s", [room.ceo_box, room.person, mine])
+    failed(room, mine, room.ceo_box, "not its sender's")
+
+
+def test_sending_as_a_queue(room):
+    queue, box = room.queue_box(room.profile())
+    # Who may not read a queue does not learn of it, and can't name it as a sender or recipient.
+    there, nowhere = room.draft(queue), room.request("POST", "emails", {"email_activity_parties": [{"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({uuid.uuid4()})"}]}, client="user")
+    assert there.status_code == nowhere.status_code == 404 and there.json()["error"]["message"] == nowhere.json()["error"]["message"]
+    draft = room.drafted(room.person)
+    party = {"email_activity_parties": [{"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({queue})"}]}
+    assert room.request("PATCH", f"emails({draft})", party, client="user").status_code == 404
+    # An e-mail from the queue that somebody else wrote and shared is not sent by the one it was shared with.
+    theirs = room.drafted(queue, client="admin")
+    share(room, "emails", theirs, room.person, "ReadAccess,WriteAccess")
+    refusal(room.send(theirs))
+    # A member of the team that owns the queue sends as it, until they leave the team.
+    unit = room.get("WhoAmI").json()["BusinessUnitId"]
+    team = room.create("teams", {"name": f"team {uuid.uuid4()}", "businessunitid@odata.bind": f"/businessunits({unit})"})
+    members = {"Members": [{"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": room.person}]}
+    assert room.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.AddMembersTeam", members).status_code == 204
+    assert room.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/teams({team})"}).status_code == 204
+    sent, kept = room.drafted(queue), room.drafted(queue)
+    assert room.send(sent).status_code == 200
+    assert sent in [m["EmailId"] for m in room.take(box)]
+    assert room.send(kept).status_code == 200
+    assert room.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.RemoveMembersTeam", members).status_code == 204
+    failed(room, kept, box, "queue's owner")
+    # The owner of a queue, too.
+    assert room.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/systemusers({room.person})"}).status_code == 204
+    mine = room.drafted(queue)
+    assert room.send(mine).status_code == 200 and mine in [m["EmailId"] for m in room.take(box)]
+
+
+def test_an_address_that_changed_since(room):
+    queue, box = room.queue_box(room.profile())
+    id = room.drafted(queue, client="admin")
+    assert room.send(id, client="admin").status_code == 200
+    assert room.request("PATCH", f"queues({queue})", {"emailaddress": "another@contoso.test"}).status_code == 204
+    failed(room, id, box, "sender's own")
+    # The mailbox's own address is not needed for it.
+    assert room.request("PATCH", f"mailboxes({box})", {"emailaddress": None}).status_code == 204
+    assert room.send(id, client="admin").status_code == 200
+    (mail,) = room.take(box)
+    assert mail["From"][0]["Address"] == "another@contoso.test"
+
+
+def test_what_was_submitted_goes_out_as_it_is(room):
+    """Whoever may write an e-mail can't change it once its sender has sent it, but its writers can cancel it."""
+    body = {"email_activity_mime_attachment": [{"filename": "a.txt", "body": base64.b64encode(b"a").decode()}]}
+    id = room.drafted(room.person, **body)
+    (attachment,) = room.get(f"activitymimeattachments?$filter=_objectid_value eq {id}", client="user").json()["value"]
+    path = f"activitymimeattachments({attachment['activitymimeattachmentid']})"
+    share(room, "emails", id, room.users["other"], "ReadAccess,WriteAccess", client="user")
+    assert room.request("PATCH", f"emails({id})", {"subject": "edited"}, client="other").status_code == 204
+    refusal(room.send(id, client="other"))
+    assert room.send(id).status_code == 200
+    for client in ("other", "user"):
+        for change in ({"subject": "pay now"}, {"description": "x"}, {"delayedemailsendtime": "2026-01-01T00:00:00Z"}, {"statuscode": 1}):
+            refusal(room.request("PATCH", f"emails({id})", change, client=client), 400, 403)
+        refusal(room.request("PATCH", f"emails({id})", {"email_activity_parties": []}, client=client), 400, 403)
+        refusal(room.request("PUT", f"emails({id})/subject", {"value": "pay now"}, client=client), 400)
+        refusal(room.request("PATCH", path, {"body": base64.b64encode(b"b").decode()}, client=client, If_Match="*"), 404)
+        refusal(room.request("DELETE", path, client=client), 404)
+    assert room.request("PATCH", f"emails({id})", {"statuscode": 5}, client="user").status_code == 204
+    assert id not in [m["EmailId"] for m in room.take(room.box)]
+    assert room.request("PATCH", f"emails({id})", {"statuscode": 1, "subject": "changed"}, client="user").status_code == 204
+    assert room.request("PATCH", path, {"filename": "b.txt"}, client="user", If_Match="*").status_code == 204
+    assert room.send(id).status_code == 200
+    assert [m["Subject"] for m in room.take(room.box) if m["EmailId"] == id] == ["changed"]
+
+
+# Approval, enabling, the router's rights
+
+
+ADMINISTRATORS = {
+    "emailrouteraccessapproval": 1, "isemailaddressapprovedbyo365admin": True, "testemailconfigurationscheduled": True, "enabledforincomingemail": True,
+    "enabledforoutgoingemail": True, "enabledforact": True, "incomingemailstatus": 1, "outgoingemailstatus": 1, "actstatus": 1, "emailaddress": "ceo@contoso.test",
+    "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 2, "statecode": 0, "statuscode": 1, "ewsurl": "https://evil.example", "processanddeleteemails": True,
+    "processemailreceivedafter": "2020-01-01T00:00:00Z", "postponemailboxprocessinguntil": "2020-01-01T00:00:00Z", "testmailboxaccesscompletedon": "2020-01-01T00:00:00Z",
+    "undeliverablefolder": "x", "lastsyncerror": "x", "testemailconfigurationretrycount": 0,
+}
+
+
+@pytest.mark.parametrize("attribute, value", ADMINISTRATORS.items())
+def test_a_user_does_not_approve_or_enable_a_mailbox(room, attribute, value):
+    path = f"mailboxes({room.box})"
+    refusal(room.request("PATCH", path, {attribute: value}, client="user", If_Match="*"))
+    refusal(room.request("PUT", f"{path}/{attribute}", {"value": value}, client="user"))
+    refusal(room.request("PATCH", path, {"username": "x", attribute: value}, client="user"))
+    refusal(room.request("POST", "mailboxes/Microsoft.Dynamics.CRM.UpdateMultiple", {"Targets": [{"mailboxid": room.box, attribute: value}]}, client="user"))
+    refusal(room.request("POST", "mailboxes/Microsoft.Dynamics.CRM.UpsertMultiple", {"Targets": [{"mailboxid": room.box, attribute: value}]}, client="user"))
+    assert 403 in room.change_set(("PATCH", path, {attribute: value}), client="user")[0]
+    # A router has no update right beyond its own messages.
+    refusal(room.request("PATCH", path, {attribute: value}, client="router", If_Match="*"))
+
+
+def test_what_of_a_mailbox_is_its_users(room):
+    body = {"name": "mine", "username": "user", "password": "my own", "allowemailconnectortousecredentials": True}
+    assert room.request("PATCH", f"mailboxes({room.box})", body, client="user").status_code == 204
+    assert room.released(room.box)[1:] == ("user", "my own")
+    assert room.request("PATCH", f"mailboxes({room.box})", {"emailrouteraccessapproval": 1, "enabledforact": False}, client="mailadmin").status_code == 204
+
+
+def test_a_router_changes_nothing_but_by_its_messages(room):
+    profile = room.profile()
+    for path, body in [(f"mailboxes({room.box})", {"name": "x"}), (f"emailserverprofiles({profile})", {"description": "x"}), (f"emailserverprofiles({profile})", {"incomingserverlocation": "x"}),
+                       (f"queues({room.queue_box()[0]})", {"name": "x"}), (f"systemusers({room.ceo})", {"fullname": "x"}), (f"usersettingscollection({room.ceo})", {"issendasallowed": True})]:
+        refusal(room.request("PATCH", path, body, client="router", If_Match="*"))
+    refusal(room.request("POST", "emails", {"subject": "x"}, client="router"))
+    refusal(room.request("POST", "tracelogs", {"text": "x"}, client="router"))
+    host = room.lease(room.box)
+    assert room.call("ReportMailbox", MailboxId=room.box, HostId=host, IncomingIsWell=True).status_code == 204
+
+
+# Sharing and lookups
+
+
+def share(room, collection, id, user, mask, client="admin", name="GrantAccess", expected=204):
+    body = {"Target": {"@odata.id": f"{collection}({id})"}, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({user})"}, "AccessMask": mask}}
+    response = room.request("POST", name, body, client=client)
+    assert response.status_code == expected, response.text
+    return response
+
+
+def test_sharing_gives_no_right_that_the_sharer_lacks(room):
+    id = room.drafted(room.person)
+    me, third = room.users["other"], room.users["mailadmin"]
+    share(room, "emails", id, me, "ShareAccess", client="user")
+    for name in ("GrantAccess", "ModifyAccess"):
+        for user in (me, third):
+            for mask in ("ReadAccess", "WriteAccess", "DeleteAccess", "AssignAccess", "ShareAccess,ReadAccess", "AppendAccess", "AppendToAccess"):
+                error = refusal(share(room, "emails", id, user, mask, client="other", name=name, expected=403))
+                assert error["code"] == "0x80040220"
+    assert room.get(f"emails({id})", client="other").status_code == 404
+    # What one has one shares, and no more: by a share, and by owning it.
+    share(room, "emails", id, me, "ReadAccess,ShareAccess", client="user")
+    share(room, "emails", id, third, "ReadAccess", client="other")
+    share(room, "emails", id, third, "ReadAccess,WriteAccess", client="other", expected=403)
+    share(room, "emails", id, me, "WriteAccess,DeleteAccess,AssignAccess", client="user")
+    share(room, "emails", id, third, "ReadAccess,WriteAccess", client="other", name="ModifyAccess")
+    # Without the right to share, nothing; administrators share what is theirs by role.
+    share(room, "emails", id, me, "ReadAccess,WriteAccess", client="user", name="ModifyAccess")
+    share(room, "emails", id, third, "ReadAccess", client="other", expected=404)
+    share(room, "mailboxes", room.box, me, "ReadAccess,WriteAccess", client="mailadmin")
+
+
+def test_a_share_of_one_record_is_none_of_another_with_its_id(room):
+    """Clients choose ids: an e-mail with the id of somebody's mailbox, shared with oneself, opens no mailbox."""
+    _, box = room.queue_box()
+    assert room.request("POST", "emails", {"activityid": box, "subject": "the same id"}, client="user").status_code == 204
+    share(room, "emails", box, room.person, "ReadAccess,WriteAccess,DeleteAccess,ShareAccess,AssignAccess", client="user")
+    assert room.get(f"mailboxes({box})", client="user").status_code == 404
+    refusal(room.request("PATCH", f"mailboxes({box})", {"password": "mine"}, client="user", If_Match="*"), 404)
+    # Each is shared by itself, and forgotten with its own record.
+    share(room, "mailboxes", box, room.person, "ReadAccess")
+    assert room.get(f"mailboxes({box})", client="user").status_code == 200
+    assert room.request("DELETE", f"emails({box})", client="user").status_code == 204
+    assert room.get(f"mailboxes({box})", client="user").status_code == 200
+    assert room.sql("SELECT entity, rights FROM org_contoso.principal_access WHERE record_id = %s", [box]) == [("mailbox", 1)]
+
+
+@pytest.mark.parametrize("way", ["patch", "with more", "reference", "update many", "upsert many", "change set"])
+def test_giving_a_record_away_is_a_right_of_its_own(room, way):
+    id = room.drafted(room.person)
+    me = room.users["other"]
+    share(room, "emails", id, me, "ReadAccess,WriteAccess", client="user")
+    owner, path, bound = {"ownerid@odata.bind": f"/systemusers({me})"}, f"emails({id})", "emails/Microsoft.Dynamics.CRM."
+
+    def give(client="other"):
+        if way == "patch":
+            return room.request("PATCH", path, owner, client=client).status_code
+        if way == "with more":
+            return room.request("PATCH", path, {"subject": "mine", **owner}, client=client).status_code
+        if way == "reference":
+            return room.request("PUT", f"{path}/ownerid/$ref", {"@odata.id": f"systemusers({me})"}, client=client).status_code
+        if way == "update many":
+            return room.request("POST", f"{bound}UpdateMultiple", {"Targets": [{"activityid": id, **owner}]}, client=client).status_code
+        if way == "upsert many":
+            return room.request("POST", f"{bound}UpsertMultiple", {"Targets": [{"activityid": id, **owner}]}, client=client).status_code
+        return room.change_set(("PATCH", path, {"subject": "x"}), ("PATCH", path, owner), client=client)[0][-1]
+
+    assert give() == 404
+    assert room.sql("SELECT ownerid::text, owninguser::text FROM org_contoso.email WHERE activityid = %s", [id]) == [(room.person, room.person)]
+    share(room, "emails", id, me, "AssignAccess", client="user")
+    assert give() in (200, 204)
+    assert room.sql("SELECT ownerid::text FROM org_contoso.email WHERE activityid = %s", [id]) == [(me,)]
+
+
+def test_a_lookup_tells_no_more_than_a_read(room):
+    """Binding to a record that the caller may not read is answered as if there were none."""
+    theirs = room.create("emails", {"subject": "the CEO's", "ownerid@odata.bind": f"/systemusers({room.ceo})"})
+    mine = room.drafted(room.person)
+    for id in (theirs, str(uuid.uuid4())):
+        error = refusal(room.request("POST", "emails", {"subject": "x", "parentactivityid@odata.bind": f"/emails({id})"}, client="user"), 404)
+        assert error["message"] == "parentactivityid refers to a email that does not exist."
+    assert room.request("POST", "emails", {"subject": "x", "parentactivityid@odata.bind": f"/emails({mine})"}, client="user").status_code == 204
+    # Names of profiles, through a mailbox of one's own.
+    profile = room.profile(name="guess me")
+    answers = {room.request("PATCH", f"mailboxes({room.box})", {"emailserverprofile@odata.bind": f"/emailserverprofiles({key})"}, client="user").text
+               for key in (profile, uuid.uuid4(), "name='guess me'", "name='not there'")}
+    assert len(answers) == 1
+    assert refusal(room.request("PUT", f"mailboxes({room.box})/emailserverprofile/$ref", {"@odata.id": f"emailserverprofiles({profile})"}, client="user"))
