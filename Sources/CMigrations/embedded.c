@@ -77,6 +77,18 @@ static const unsigned char org_0007[] = {
 static const unsigned char org_0007_down[] = {
 #embed "../../migrations/org/0007_email_settings.down.sql"
 };
+static const unsigned char config_0011[] = {
+#embed "../../migrations/config/0011_event_archive.sql"
+};
+static const unsigned char config_0011_down[] = {
+#embed "../../migrations/config/0011_event_archive.down.sql"
+};
+static const unsigned char org_0010[] = {
+#embed "../../migrations/org/0010_evidence.sql"
+};
+static const unsigned char org_0010_down[] = {
+#embed "../../migrations/org/0010_evidence.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -92,6 +104,8 @@ static const struct embedded_file files[] = {
     {"config/0008_issuers.sql", config_0008, sizeof config_0008},
     {"config/0008_issuers.down.sql", config_0008_down, sizeof config_0008_down},
     {"config/0009_attested_state.sql", config_0009, sizeof config_0009},
+    {"config/0011_event_archive.sql", config_0011, sizeof config_0011},
+    {"config/0011_event_archive.down.sql", config_0011_down, sizeof config_0011_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
@@ -104,6 +118,8 @@ static const struct embedded_file files[] = {
     {"org/0007_email_settings.down.sql", org_0007_down, sizeof org_0007_down},
     {"org/0008_key_goes_forward.sql", org_0008, sizeof org_0008},
     {"org/0008_key_goes_forward.down.sql", org_0008_down, sizeof org_0008_down},
+    {"org/0010_evidence.sql", org_0010, sizeof org_0010},
+    {"org/0010_evidence.down.sql", org_0010_down, sizeof org_0010_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -15,6 +15,7 @@ public struct Deployment: Sendable {
     let sessions = SessionCache()
     let seenStates = SeenStates()
     let mailTokens: MailTokens
+    let pendingEvents = PendingEventList()
     /// Attempts at sending an e-mail, at most.
     let sendingAttempts: Int
     /// Connections that carry the short statements of many callers: lookups of records, and writes that need no look first.

@@ -41,8 +41,8 @@ public struct Doctor: Sendable {
         for entry in try await OrganizationEntry.list(deployment) {
             let organization = entry.organization
             findings += try await connection.run { connection in
-                try fences(of: organization, on: connection) + attestation(of: organization, on: connection)
-                    + passwordFlags(of: organization, on: connection)
+                try fences(of: organization, opensCells ? .whole : .recent(limit: 100_000), on: connection)
+                    + attestation(of: organization, on: connection) + passwordFlags(of: organization, on: connection)
             }
             findings += try await key(of: organization)
             if opensCells { findings += try await cells(of: organization) }
@@ -54,8 +54,8 @@ public struct Doctor: Sendable {
     /// What the service's own role sees of the deployment and of one organization: nothing of the others.
     public func findings(of organization: Organization) async throws -> [Finding] {
         let seen = try await deployment.pool.withConnection { connection in
-            try service(on: connection) + server(on: connection) + config(on: connection) + fences(of: organization, on: connection)
-                + attestation(of: organization, on: connection)
+            try service(on: connection) + server(on: connection) + config(on: connection)
+                + fences(of: organization, .recent(limit: 5_000), on: connection) + attestation(of: organization, on: connection)
         }
         let mine = seen.filter { $0.subject == organization.name || $0.subject == Finding.deployment }
         return Self.sorted(try await mine + keyEncryptionKey() + key(of: organization))

@@ -29,6 +29,7 @@ extension Session {
         while true {
             do {
                 guard prepared.contains(where: \.needsKey) else { return try await run(prepared, nil) }
+                defer { deployment.pendingEvents.note(organization) }
                 return try await withCurrentKey { try await run(prepared, $0) }
             } catch let error as PostgresError where error.sqlState == "23505" && attempt < Self.upsertAttempts {
                 // Somebody else created a record in between that an upsert was to create: then it is an update after all.
@@ -203,7 +204,7 @@ private struct PreparedWrite: Sendable {
         let secrets = input.secrets.compactMapValues { $0 }
         let draft = RecordDraft(entity, id: id, input.values, secrets: input.secrets, origin: origin)
         var statements = [draft.statement(in: organization)]
-        if let key, !secrets.isEmpty { statements.append(try cellInsert(id, secrets, key)) }
+        if let key, !secrets.isEmpty { statements += try sealed(id, secrets, key) }
         if entity.logicalName == EntityDefinition.systemUser.logicalName {
             statements.append(draft.userSettings(in: organization).statement(in: organization))
         }
@@ -265,12 +266,10 @@ private struct PreparedWrite: Sendable {
         return try rows.map { try $0.decode(0) }
     }
 
-    /// Seals the values, and writes them beside each other.
-    private func cellInsert(
-        _ id: UUID,
-        _ secrets: [String: String],
-        _ key: Session.CurrentKey
-    ) throws -> (sql: String, parameters: [PostgresParameter]) {
+    /// Seals the values, writes them beside each other, and records that they were set.
+    private func sealed(_ id: UUID, _ secrets: [String: String], _ key: Session.CurrentKey) throws -> [(
+        sql: String, parameters: [PostgresParameter]
+    )] {
         let names = secrets.keys.sorted()
         let cells = try names.map { name in try secrets[name].map { try key.seal($0, entity, name, id, organization) } }
         let sql = """
@@ -278,7 +277,8 @@ private struct PreparedWrite: Sendable {
                 (key_version, \(entity.idColumn), \(names.map(quoteIdentifier).joined(separator: ", ")))
             VALUES ($1, $2, \(names.indices.map { "$\($0 + 3)" }.joined(separator: ", ")))
             """
-        return (sql, [.int32(Int32(key.version)), .uuid(id)] + cells.map { .bytes($0) })
+        let parameters: [PostgresParameter] = [.int32(Int32(key.version)), .uuid(id)] + cells.map { .bytes($0) }
+        return [(sql, parameters), try PasswordEvents(entity, id, secrets, in: session).insertion()]
     }
 
     // MARK: Update
@@ -368,7 +368,8 @@ private struct PreparedWrite: Sendable {
                 cells?[secret.key] = .some(try secret.value.map { try key.seal($0, entity, secret.key, id, organization) })
             }
         }
-        let (sql, parameters) = try update.statement(where: conditions, cells: cells, key?.version)
+        let (sql, parameters) = try update.statement(
+            where: conditions, cells: cells, key?.version, PasswordEvents(entity, id, input.secrets, in: session))
         let rows = try session.run([(sql, parameters)], on: connection)[0]
         guard let row = rows.first else {
             if condition != .none || depth != .organization { try refuseMissing(id, condition, depth, on: connection) }

@@ -3,65 +3,105 @@ import Fieldseal
 import Foundation
 import Glibc
 
-/// Security events: who set, changed, activated or read a key, carried an organization about, or was refused.
+/// Security events: key reads and changes, passwords that were set, sign-ins, what was refused.
 struct Events: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "events",
-        abstract: "Export security events, and check that none was changed or taken out.",
-        subcommands: [Export.self, Verify.self])
+        abstract: "Export security events, verify that none was changed or taken out, and archive old ones.",
+        subcommands: [Export.self, Verify.self, EventsArchive.self])
 
     struct Export: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print security events as JSON lines, or send them to syslog.",
-            discussion: "The last line's id is what the next export goes on after.")
+            discussion: """
+                The last line, "attested", says where the chain ends. `events verify --against` compares it later with the database. The \
+                next export goes on after its "newest".
+                """)
         @OptionGroup var organization: OrganizationOption
-        @Option(help: ArgumentHelp("Only events after this one.", valueName: "id")) var after = 0
+        @Option(
+            name: [.customLong("after"), .customLong("since")], help: ArgumentHelp("Only events after this one.", valueName: "id"))
+        var after = 0
         @Flag(help: "Send them to syslog (facility authpriv) instead of printing them.") var syslog = false
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
             let session = try await organization.session(options.deployment().0, isInspection: true)
+            await session.linkPendingEvents()
             var last = after
             var count = 0
             while true {
                 let events = try await session.securityEvents(after: last, limit: 1_000)
                 guard let newest = events.last else { break }
-                for event in events {
-                    let line = String(decoding: event.json(session.organization.name).utf8, as: UTF8.self)
-                    if syslog { send(line, event) } else { print(line) }
-                }
+                for event in events { put(event.json(session.organization.name), isGood: event.outcome == "succeeded") }
                 last = newest.id
                 count += events.count
             }
+            let end = await session.attestedEnd()
+            put(["organization": .string(session.organization.name), "attested": end], isGood: true)
             if syslog {
                 options.report(
-                    ["sent": .integer(Int64(count)), "last": .integer(Int64(last))],
+                    ["sent": .integer(Int64(count)), "last": .integer(Int64(last)), "attested": end],
                     "Sent \(count) events to syslog. Next: --after \(last).")
             }
         }
 
-        private func send(_ line: String, _ event: RecordedEvent) {
-            let priority = LOG_AUTHPRIV | (event.outcome == "succeeded" ? LOG_NOTICE : LOG_WARNING)
+        private func put(_ json: JSONValue, isGood: Bool) {
+            let line = String(decoding: json.utf8, as: UTF8.self)
+            guard syslog else { return print(line) }
+            let priority = LOG_AUTHPRIV | (isGood ? LOG_NOTICE : LOG_WARNING)
             line.withCString { text in withVaList([text]) { vsyslog(priority, "fieldseal: %s", $0) } }
         }
     }
 
     struct Verify: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Check the chain of security events; exit 1 and what is wrong if it is broken or cut off.")
+            abstract: "Verify the chain of security events; exit 1 and what is wrong if it is broken or cut off.",
+            discussion: "With archives, they are verified too: all of them have to be named.")
         @OptionGroup var organization: OrganizationOption
+        @Flag(help: "Verify only the events since the last verification.") var fromCheckpoint = false
+        @Option(parsing: .upToNextOption, help: ArgumentHelp("Files that `events archive` wrote.", valueName: "file"))
+        var archive: [String] = []
+        @Option(
+            help: ArgumentHelp("A file that `events export` wrote: where it ends must still be in the chain.", valueName: "file"))
+        var against: String?
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0, isInspection: true)
-            let problems = try await session.eventChainProblems()
+            let deployment = try await options.deployment().0
+            let session = try await organization.session(deployment, isInspection: true)
+            let report = try await session.verifySecurityEvents(fromCheckpoint ? .sinceCheckpoint : .whole)
+            var problems = report.problems
+            var archived = 0
+            if !archive.isEmpty {
+                var summaries: [EventArchiveFile.Summary] = []
+                for path in archive {
+                    do {
+                        summaries.append(try EventArchiveFile(path).verify(under: deployment.kek))
+                    } catch let error as FieldsealError {
+                        problems.append(error.message)
+                    }
+                }
+                problems += try await EventArchiveFile.problems(of: summaries, with: session)
+                archived = summaries.reduce(0) { $0 + $1.count }
+            }
+            if let against { problems += try await session.problems(against: try Self.lastLine(of: against)) }
             options.report(
                 [
-                    "organization": .string(session.organization.name), "problems": .array(problems.map { .string($0) }),
+                    "organization": .string(session.organization.name), "verified": .integer(Int64(report.verified)),
+                    "archived": .integer(Int64(archived)), "problems": .array(problems.map { .string($0) }),
                 ],
                 problems.isEmpty
-                    ? "\(session.organization.name): the chain of security events is whole." : problems.joined(separator: "\n"))
+                    ? "\(session.organization.name): \(report.verified + archived) events were verified. The chain of security events is whole."
+                    : problems.joined(separator: "\n"))
             if !problems.isEmpty { throw ExitCode.failure }
+        }
+
+        private static func lastLine(of path: String) throws -> JSONValue {
+            guard let data = FileManager.default.contents(atPath: path),
+                let line = data.split(separator: UInt8(ascii: "\n")).last, let json = try? JSONParser.parse(Array(line)),
+                let attested = json["attested"]
+            else { throw ValidationError("\(path) does not end like a file that `events export` wrote.") }
+            return attested
         }
     }
 }

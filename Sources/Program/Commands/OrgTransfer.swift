@@ -15,6 +15,8 @@ extension Org {
         func run() async throws {
             let (deployment, settings) = try await options.deployment()
             guard !FileManager.default.fileExists(atPath: file) else { throw ValidationError("\(file) exists.") }
+            // Events that are not in the chain yet count for nothing under another key-encryption key.
+            try await Session.begin(deployment, organization: name, caller: commandLineCaller).chainPendingEvents()
             let snapshot = try await OrganizationSnapshot.open(
                 name, conninfo: settings.migrationDatabase, productVersion: Program.configuration.version)
             let partial = "\(file).partial"
