@@ -1,4 +1,5 @@
 public import Foundation
+import Synchronization
 
 /// The key-encryption key (KEK) of a deployment: 64 random bytes that never enter the database.
 ///
@@ -9,6 +10,8 @@ public final class KeyEncryptionKey: Sendable {
 
     private let bytes: SecretBytes
     private let key: DataKey
+    /// The subkeys of tags by their labels, of which there are few.
+    private let subkeys = Mutex<[String: SecretBytes]>([:])
     /// Names the KEK without giving it away: 16 hex digits.
     public let id: String
 
@@ -69,13 +72,20 @@ public final class KeyEncryptionKey: Sendable {
         let message = fields.flatMap { field in
             withUnsafeBytes(of: UInt64(field.count).bigEndian) { Array($0) } + field
         }
-        let subkey = try bytes.withBytes { kek throws(any Error) in
-            try Array("fieldseal tag \(label)".utf8).withUnsafeBytes { try hmacSHA512(key: kek, $0) }
-        }
-        let mac = try subkey.withUnsafeBytes { subkey in
+        let mac = try subkey(label).withBytes { subkey throws(any Error) in
             try message.withUnsafeBytes { try hmacSHA512(key: subkey, $0) }
         }
         return Array(mac.prefix(AuthenticatedCipher.tagLength))
+    }
+
+    private func subkey(_ label: String) throws -> SecretBytes {
+        if let known = subkeys.withLock({ $0[label] }) { return known }
+        let subkey = try bytes.withBytes { kek throws(any Error) in
+            try Array("fieldseal tag \(label)".utf8).withUnsafeBytes { try hmacSHA512(key: kek, $0) }
+        }
+        let kept = subkey.withUnsafeBytes(SecretBytes.init(copying:))
+        subkeys.withLock { $0[label] = kept }
+        return kept
     }
 
     private func seal(_ secret: UnsafeRawBufferPointer, at address: CellAddress, keyVersion: UInt32) throws -> Cell {

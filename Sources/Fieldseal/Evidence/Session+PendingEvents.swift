@@ -47,6 +47,8 @@ private struct ChainLink {
 
     /// - Returns: The number of events that were linked.
     func run(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Int {
+        // Each event is looked up in the chain, which has grown since this statement was planned.
+        try connection.execute("SET LOCAL enable_seqscan = off")
         let rows = try connection.query(
             """
             SELECT \(PendingEvent.columns), unchained_event_id, tag,
