@@ -49,12 +49,13 @@ def record(figure, ratio, goal, **detail):
 def main(wanted):
     import api
     import cell
+    import events
     import keychange
     import organizations
     import router
     import verify
 
-    for group in (cell, api, keychange, verify, organizations, router):
+    for group in (cell, api, keychange, verify, events, organizations, router):
         names = [name for name in group.FIGURES if not wanted or any(name.startswith(w) for w in wanted)]
         if names:
             group.run(names)

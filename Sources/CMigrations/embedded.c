@@ -47,6 +47,12 @@ static const unsigned char config_0010[] = {
 static const unsigned char config_0010_down[] = {
 #embed "../../migrations/config/0010_limits.down.sql"
 };
+static const unsigned char config_0011[] = {
+#embed "../../migrations/config/0011_event_archive.sql"
+};
+static const unsigned char config_0011_down[] = {
+#embed "../../migrations/config/0011_event_archive.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -89,6 +95,12 @@ static const unsigned char org_0009[] = {
 static const unsigned char org_0009_down[] = {
 #embed "../../migrations/org/0009_mail_destinations.down.sql"
 };
+static const unsigned char org_0010[] = {
+#embed "../../migrations/org/0010_evidence.sql"
+};
+static const unsigned char org_0010_down[] = {
+#embed "../../migrations/org/0010_evidence.down.sql"
+};
 static const unsigned char org_0011[] = {
 #embed "../../migrations/org/0011_generation_places.sql"
 };
@@ -118,6 +130,8 @@ static const struct embedded_file files[] = {
     {"config/0009_attested_state.sql", config_0009, sizeof config_0009},
     {"config/0010_limits.sql", config_0010, sizeof config_0010},
     {"config/0010_limits.down.sql", config_0010_down, sizeof config_0010_down},
+    {"config/0011_event_archive.sql", config_0011, sizeof config_0011},
+    {"config/0011_event_archive.down.sql", config_0011_down, sizeof config_0011_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
@@ -132,6 +146,8 @@ static const struct embedded_file files[] = {
     {"org/0008_key_goes_forward.down.sql", org_0008_down, sizeof org_0008_down},
     {"org/0009_mail_destinations.sql", org_0009, sizeof org_0009},
     {"org/0009_mail_destinations.down.sql", org_0009_down, sizeof org_0009_down},
+    {"org/0010_evidence.sql", org_0010, sizeof org_0010},
+    {"org/0010_evidence.down.sql", org_0010_down, sizeof org_0010_down},
     {"org/0011_generation_places.sql", org_0011, sizeof org_0011},
     {"org/0011_generation_places.down.sql", org_0011_down, sizeof org_0011_down},
     {"org/0012_mail.sql", org_0012, sizeof org_0012},

@@ -59,7 +59,7 @@ extension Console {
         var row: [String: Any] = [
             // A change past the service has no person; then the database's role is who.
             "when": try text("createdon"), "who": who.isEmpty ? role : who, "operation": try text("operation"),
-            "record": "\(visit.text(name)) \(try text("objectid"))", "changes": changes(try text("changedata"), entity),
+            "record": "\(visit.text(name)) \(try text("objectid"))", "changes": changes(try text("changedata"), entity, visit),
         ]
         if let entity, Self.sets.contains(where: { $0.logicalName == name }), try record.value(of: "operation") != .int(3) {
             row["href"] = "\(visit.root)/records/\(entity.entitySetName)/\(try text("objectid"))"
@@ -67,8 +67,16 @@ extension Console {
         return row
     }
 
+    private func passwordChange(_ operation: String, _ visit: Visit) -> String {
+        switch operation {
+        case "set": visit.text("secretSet")
+        case "replaced": visit.text("secretReplaced")
+        default: visit.text("secretCleared")
+        }
+    }
+
     /// The attributes of `changedata`; for a new record there are many, of which what is not empty is shown.
-    private func changes(_ data: String, _ entity: EntityDefinition?) -> [[String: Any]] {
+    private func changes(_ data: String, _ entity: EntityDefinition?, _ visit: Visit) -> [[String: Any]] {
         guard case .array(let items)? = (try? JSONParser.parse(Array(data.utf8)))?["changedAttributes"] else { return [] }
         func text(_ value: JSONValue?) -> String {
             switch value {
@@ -81,6 +89,10 @@ extension Console {
         }
         return items.compactMap { item in
             guard case .string(let name)? = item["logicalName"] else { return nil }
+            if let operation = item["operation"]?.string {
+                // A password: its value is in no audit.
+                return ["label": entity?[name]?.displayName ?? name, "change": passwordChange(operation, visit)]
+            }
             return [
                 "label": entity?[name]?.displayName ?? name, "before": text(item["oldValue"]), "after": text(item["newValue"]),
             ]

@@ -199,6 +199,15 @@ public struct Console: Sendable {
             headers[.contentType] = type
             headers[.contentDisposition] = "attachment; filename=\"\(name)\""
             body = bytes
+        case .stream(let name, let type, let write):
+            headers[.contentType] = type
+            headers[.contentDisposition] = "attachment; filename=\"\(name)\""
+            return Response(
+                status: status, headers: headers,
+                body: .init { writer in
+                    try await write { try await writer.write(ByteBuffer(bytes: $0)) }
+                    try await writer.finish(nil)
+                })
         }
         return Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: body)))
     }
@@ -242,6 +251,8 @@ struct Reply {
         case redirect(String)
         case json(JSONValue)
         case download(name: String, type: String, [UInt8])
+        /// A download that is written in parts, each of which is sent before the next is read.
+        case stream(name: String, type: String, @Sendable (_ write: ([UInt8]) async throws -> Void) async throws -> Void)
     }
 
     var content: Content

@@ -4,6 +4,8 @@ import HTTPTypes
 
 // The overview, the security events, and who has access.
 extension Console {
+    private static let eventPageSize = 200
+
     @Sendable func overview(_ visit: Visit) async throws -> Reply {
         let session = try visit.session()
         let isAdministrator = session.caller.role == .systemAdministrator
@@ -19,10 +21,17 @@ extension Console {
                 if let path = Self.remedies[finding.code] { values["href"] = "\(visit.root)/\(path)" }
                 return values
             }
-            let events = try await session.newestSecurityEvents(limit: 200)
-            let kind = visit.query("kind") ?? ""
-            values["kinds"] = Set(events.map(\.kind)).sorted().map { ["text": $0, "selected": $0 == kind] as [String: Any] }
-            values["events"] = events.filter { kind.isEmpty || $0.kind == kind }.map { event -> [String: Any] in
+            let kind = visit.query("kind").flatMap { SecurityEvent.Kind(rawValue: $0.replacing("+", with: " ")) }
+            let events = try await session.newestSecurityEvents(
+                kind: kind?.rawValue, before: visit.query("before").flatMap { Int($0) }, limit: Self.eventPageSize)
+            if events.count == Self.eventPageSize, let last = events.last {
+                let filter = kind.map { "&kind=\($0.rawValue.replacing(" ", with: "+"))" } ?? ""
+                values["next"] = "\(visit.root)/overview?before=\(last.id)\(filter)"
+            }
+            values["kinds"] = SecurityEvent.Kind.allCases.map(\.rawValue).sorted().map {
+                ["text": $0, "selected": $0 == kind?.rawValue] as [String: Any]
+            }
+            values["events"] = events.map { event -> [String: Any] in
                 [
                     "when": visit.moment(event.occurredOn), "kind": event.kind, "outcome": event.outcome, "actor": event.actor,
                     "address": event.address ?? "", "details": event.details ?? "",
@@ -55,15 +64,21 @@ extension Console {
 
     @Sendable func exportEvents(_ visit: Visit) async throws -> Reply {
         let session = try visit.session()
-        var output: [UInt8] = []
-        var last = 0
-        while true {
-            let events = try await session.securityEvents(after: last, limit: 1_000)
-            guard let newest = events.last else { break }
-            for event in events { output += event.json(session.organization.name).utf8 + [UInt8(ascii: "\n")] }
-            last = newest.id
-        }
-        return Reply(content: .download(name: "\(session.organization.name)-events.jsonl", type: "application/jsonl", output))
+        await session.linkPendingEvents()
+        // What is refused is refused before the first byte.
+        let first = try await session.securityEvents(limit: 1_000)
+        return Reply(
+            content: .stream(name: "\(session.organization.name)-events.jsonl", type: "application/jsonl") { write in
+                var page = first
+                while let newest = page.last {
+                    try await write(page.flatMap { $0.json(session.organization.name).utf8 + [UInt8(ascii: "\n")] })
+                    page = try await session.securityEvents(after: newest.id, limit: 1_000)
+                }
+                let end: JSONValue = [
+                    "organization": .string(session.organization.name), "attested": await session.attestedEnd(),
+                ]
+                try await write(end.utf8 + [UInt8(ascii: "\n")])
+            })
     }
 
     @Sendable func access(_ visit: Visit) async throws -> Reply { .page("access", try await accessValues(visit)) }

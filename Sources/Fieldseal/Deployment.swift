@@ -15,6 +15,7 @@ public struct Deployment: Sendable {
     let sessions = SessionCache()
     let seenStates = SeenStates()
     let mailTokens: MailTokens
+    let pendingEvents = PendingEventList()
     /// Attempts at sending an e-mail, at most.
     let sendingAttempts: Int
     let hashing = PasswordHashing()

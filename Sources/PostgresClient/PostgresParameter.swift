@@ -23,11 +23,16 @@ public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflec
     }
     /// A `timestamptz` exactly as it was read, infinity included.
     public static func moment(_ value: PostgresMoment?) -> Self { .init(.timestamptz, value.map { Self.encode($0.microseconds) }) }
+    /// A `timestamptz`, as microseconds since 1970-01-01 UTC.
+    public static func timestamp(microseconds: Int64) -> Self {
+        .init(.timestamptz, encode(microseconds - 978_307_200_000_000 + epochOffset))
+    }
     public static func uuids(_ values: [UUID]) -> Self { .init(.uuidArray, array(values.map(encode), of: .uuid)) }
     public static func texts(_ values: [String]) -> Self { .init(.textArray, array(values.map { Array($0.utf8) }, of: .text)) }
 
-    /// An array of `bytea`.
-    public static func byteArrays(_ values: [[UInt8]]) -> Self { .init(.byteaArray, array(values, of: .bytea)) }
+    public static func int64s(_ values: [Int64]) -> Self { .init(.int8Array, array(values.map(encode), of: .int8)) }
+    public static func bools(_ values: [Bool]) -> Self { .init(.boolArray, array(values.map { [$0 ? 1 : 0] }, of: .bool)) }
+    public static func bytesArray(_ values: [[UInt8]?]) -> Self { .init(.byteaArray, array(values, of: .bytea)) }
 
     public var description: String { "****" }
     public var customMirror: Mirror { Mirror(self, children: [:]) }
@@ -41,11 +46,11 @@ public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflec
 
     private static func encode(_ value: UUID) -> [UInt8] { withUnsafeBytes(of: value.uuid) { Array($0) } }
 
-    private static func array(_ elements: [[UInt8]], of type: PostgresType) -> [UInt8] {
-        let dimensions: [Int32] = elements.isEmpty ? [0, 0] : [1, 0]
+    private static func array(_ elements: [[UInt8]?], of type: PostgresType) -> [UInt8] {
+        let dimensions: [Int32] = elements.isEmpty ? [0, 0] : [1, elements.contains { $0 == nil } ? 1 : 0]
         var bytes = dimensions.flatMap(encode) + encode(type.rawValue)
         if !elements.isEmpty { bytes += encode(Int32(elements.count)) + encode(Int32(1)) }
-        for element in elements { bytes += encode(Int32(element.count)) + element }
+        for element in elements { bytes += encode(Int32(element?.count ?? -1)) + (element ?? []) }
         return bytes
     }
 }
@@ -59,8 +64,10 @@ enum PostgresType: UInt32 {
     case int4 = 23
     case text = 25
     case float8 = 701
+    case boolArray = 1000
     case byteaArray = 1001
     case textArray = 1009
+    case int8Array = 1016
     case timestamptz = 1184
     case uuid = 2950
     case uuidArray = 2951

@@ -76,6 +76,7 @@ struct Service: Sendable {
                 })
         }
         services.append(Sweeper(deployment: deployment))
+        services.append(EventChainer(deployment: deployment))
         if let companion { services.append(companion) }
         try await ServiceGroup(
             configuration: .init(services: services, gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
@@ -119,10 +120,28 @@ private struct Sweeper: ServiceLifecycle.Service {
                     let session = try? await Session.begin(
                         deployment, organization: entry.organization.name, caller: commandLineCaller)
                     await session?.sweepGenerations()
+                    // What a server left that was killed.
+                    try? await session?.chainPendingEvents()
                 }
                 try await Task.sleep(for: .seconds(15))
             }
         }
+    }
+}
+
+/// Links the security events of writes into their chains, once a second.
+private struct EventChainer: ServiceLifecycle.Service {
+    let deployment: Deployment
+
+    func run() async throws {
+        try? await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                await deployment.chainPendingEvents(by: commandLineCaller)
+                try await Task.sleep(for: .seconds(1))
+            }
+        }
+        // Those of the last second.
+        await deployment.chainPendingEvents(by: commandLineCaller)
     }
 }
 

@@ -3,7 +3,11 @@ BEGIN;
 SELECT no_plan();
 SET LOCAL search_path = org_contoso, public;
 
+SELECT throws_ok(statement, 'FS013', NULL, statement) FROM unnest(ARRAY['DELETE FROM audit', 'UPDATE audit SET useridname = ''x''', 'TRUNCATE audit']) AS statement;
+SET LOCAL fieldseal.evidence = 'move';
+SELECT throws_ok('UPDATE audit SET useridname = ''x''', 'FS013', NULL, 'archiving removes entries and changes none');
 DELETE FROM audit;
+SET LOCAL fieldseal.evidence = '';
 INSERT INTO systemuser (systemuserid, fullname, domainname, businessunitid)
 SELECT '00000000-0000-4000-8000-00000000000a', 'Ada', 'ada', businessunitid FROM businessunit LIMIT 1;
 INSERT INTO mailbox (mailboxid, name, modifiedby, modifiedon)
@@ -12,6 +16,7 @@ UPDATE mailbox SET name = 'new name', modifiedon = now() + interval '1 second', 
  WHERE mailboxid = '00000000-0000-4000-8000-000000000001';
 UPDATE mailbox SET versionnumber = nextval('version_number') WHERE mailboxid = '00000000-0000-4000-8000-000000000001';
 UPDATE mailbox SET username = 'by a DBA' WHERE mailboxid = '00000000-0000-4000-8000-000000000001';
+UPDATE mailbox SET ispasswordset = true WHERE mailboxid = '00000000-0000-4000-8000-000000000001';
 INSERT INTO mailbox_cell SELECT 1, '00000000-0000-4000-8000-000000000001', password FROM mailbox_cell LIMIT 1;
 UPDATE mailbox_cell SET password = NULL WHERE mailboxid = '00000000-0000-4000-8000-000000000001';
 SELECT set_config('fieldseal.user', '00000000-0000-4000-8000-00000000000a', true);
@@ -19,12 +24,16 @@ DELETE FROM mailbox WHERE mailboxid = '00000000-0000-4000-8000-000000000001';
 
 SELECT results_eq(
     $$SELECT operation, useridname FROM audit WHERE objectid = '00000000-0000-4000-8000-000000000001' ORDER BY createdon$$,
-    $$VALUES (1, 'Ada'), (2, 'Ada'), (2, NULL), (3, 'Ada')$$,
-    'created, changed, changed past the service, deleted; a change of nothing is none');
+    $$VALUES (1, 'Ada'), (2, 'Ada'), (2, NULL), (2, NULL), (2, NULL), (3, 'Ada')$$,
+    'created, changed, changed three times past the service, deleted; a change of nothing is none');
 SELECT is((SELECT changedata::jsonb FROM audit WHERE attributemask = 'name' AND operation = 2),
     '{"changedAttributes": [{"logicalName": "name", "oldValue": "old name", "newValue": "new name"}]}', 'what was changed');
 SELECT is((SELECT databaserole FROM audit WHERE attributemask = 'username'), session_user::text, 'and by which role');
-SELECT is_empty($$SELECT * FROM audit WHERE changedata ~ 'password"' OR objecttypecode LIKE '%cell'$$, 'no encrypted attribute');
+SELECT is_empty($$SELECT * FROM audit WHERE changedata ~ 'x0100' OR objecttypecode LIKE '%cell'$$, 'no cell');
+SELECT results_eq(
+    $$SELECT changedata::jsonb FROM audit WHERE attributemask = 'password'$$,
+    $$VALUES ('{"changedAttributes": [{"logicalName": "password", "operation": "cleared"}]}'::jsonb)$$,
+    'a password that was cleared past the service, without a value');
 SELECT is_empty($$
     SELECT t.tgrelid::regclass FROM pg_trigger AS t JOIN pg_proc AS f ON f.oid = t.tgfoid
      WHERE f.proname = 'audit_change' AND t.tgrelid::regclass::text LIKE '%\_cell%'

@@ -40,10 +40,19 @@ SELECT is_empty($$SELECT pg_temp.broken('DELETE FROM security_event WHERE securi
     'a tail that was cut off breaks no link: its length in config shows it');
 
 SET LOCAL ROLE fieldseal_service;
-SELECT lives_ok($$INSERT INTO org_contoso.security_event (kind, outcome, actor, hash, previous_hash) VALUES ('x', 'failed', 'tap:7', 'forged', 'forged')$$,
-    'a hash that a client sends');
+SELECT throws_ok($$INSERT INTO org_contoso.security_event (kind, outcome, actor, hash, previous_hash) VALUES ('x', 'failed', 'tap:7', 'forged', 'forged')$$,
+    '42501', NULL, 'the service can''t insert a hash');
+SELECT throws_ok($$INSERT INTO org_contoso.security_event (security_event_id, kind, outcome, actor) OVERRIDING SYSTEM VALUE VALUES (9, 'x', 'failed', 'tap:7')$$,
+    '42501', NULL, 'or a number');
+SELECT lives_ok($$INSERT INTO org_contoso.security_event (kind, outcome, actor) VALUES ('x', 'failed', 'tap:7')$$, 'an event without one');
+SELECT throws_ok($$INSERT INTO org_contoso.unchained_event (unchained_event_id, occurred_on, kind, outcome, actor, tag) OVERRIDING SYSTEM VALUE VALUES (1, now(), 'x', 'failed', 'tap:7', sha256('x'))$$,
+    '42501', NULL, 'a pending event''s number is not the service''s to choose');
+SELECT lives_ok($$INSERT INTO org_contoso.unchained_event (occurred_on, kind, outcome, actor, tag) VALUES (now(), 'x', 'failed', 'tap:7', sha256('x'))$$, 'a pending event');
+SELECT throws_ok('DELETE FROM org_contoso.unchained_event', '42501', NULL, 'the service can''t take a pending event away');
 RESET ROLE;
-SELECT is_empty('SELECT * FROM verify_security_events()', 'is not taken');
+SELECT throws_ok(statement, 'FS007', NULL, statement) FROM unnest(ARRAY['DELETE FROM unchained_event', 'UPDATE unchained_event SET actor = ''x''',
+    'TRUNCATE unchained_event', 'TRUNCATE security_event']) AS statement;
+SELECT is_empty('SELECT * FROM verify_security_events()', 'the chain goes on');
 
 SELECT * FROM finish();
 ROLLBACK;

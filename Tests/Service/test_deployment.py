@@ -78,6 +78,7 @@ def test_data_survives_each_migration(own_cluster):
     refused = cluster.run("migrate", "down", "contoso", stdin="0004_event_chain\n", check=False)
     assert refused.returncode == 1 and "no way back from 0004_event_chain" in refused.stderr
     assert cluster.run("migrate", "down", "nobody", check=False).returncode == 1
+    cluster.run("migrate", "down", "config", stdin="0011_event_archive\n")
     refused = cluster.run("migrate", "down", "config", stdin="0009_attested_state\n", check=False)
     assert refused.returncode == 1 and "no way back from 0009_attested_state" in refused.stderr
     cluster.sql(
@@ -119,13 +120,16 @@ def test_the_audit_is_read_as_the_original_s(service):
     assert service.request("DELETE", f"mailboxes({id})").status_code == 204
     answer = service.request("GET", f"audits?$filter=objectid eq {id}&$orderby=createdon&$expand=userid($select=fullname)")
     events = answer.json()["value"]
-    assert [e["operation"] for e in events] == [1, 2, 3]
+    assert [e["operation"] for e in events] == [1, 2, 2, 3]
     me = service.request("GET", "WhoAmI").json()["UserId"]
     assert {e["_userid_value"] for e in events} == {me} and all(e["userid"]["fullname"] for e in events)
     assert {e["databaserole"] for e in events} == {"fieldseal_service"}
-    changes = json.loads(events[1]["changedata"])["changedAttributes"]
-    assert changes == [{"logicalName": "name", "oldValue": "audited", "newValue": "renamed"}]
-    assert "never-in-the-audit" not in answer.text and "nor-this" not in answer.text and '\\"password\\"' not in answer.text
+    changes = [json.loads(e["changedata"])["changedAttributes"] for e in events]
+    assert {"logicalName": "password", "operation": "set"} in changes[0]
+    assert changes[1] == [{"logicalName": "name", "oldValue": "audited", "newValue": "renamed"}]
+    assert changes[2] == [{"logicalName": "password", "operation": "replaced"}]
+    assert {"logicalName": "password", "operation": "cleared"} in changes[3]
+    assert "never-in-the-audit" not in answer.text and "nor-this" not in answer.text
     assert service.request("PATCH", f"audits({events[0]['auditid']})", {"operation": 2}).status_code == 405
     assert service.request("DELETE", f"audits({events[0]['auditid']})").status_code == 405
     assert service.request("GET", "audits", client="user").status_code == 403
@@ -154,18 +158,20 @@ def test_a_terminal_is_shown_a_bar(own_cluster, command):
 
 def test_security_events_are_exported(service):
     service.key()
-    lines = [json.loads(line) for line in service.run("events", "export", "--org", "contoso").stdout.splitlines()]
+    *lines, end = [json.loads(line) for line in service.run("events", "export", "--org", "contoso").stdout.splitlines()]
+    assert end["attested"]["newest"] == lines[-1]["id"] and end["attested"]["head"] == lines[-1]["hash"]
     assert [e["id"] for e in lines] == sorted(e["id"] for e in lines)
     assert {"organization created", "client added", "signed in", "key read"} <= {e["kind"] for e in lines}
     last = lines[-2]["id"]
-    assert [json.loads(line)["id"] for line in service.run("events", "export", "--org", "contoso", "--after", str(last)).stdout.splitlines()] == [lines[-1]["id"]]
+    later = service.run("events", "export", "--org", "contoso", "--after", str(last)).stdout.splitlines()
+    assert [json.loads(line)["id"] for line in later[:-1]] == [lines[-1]["id"]]
     assert service.run("events", "verify", "--org", "contoso").stdout.strip().endswith("is whole.")
 
 
 def test_security_events_are_sent_to_syslog(service, tmp_path):
     """Debian's rsyslog takes them, in a mount namespace whose /dev/log is its own."""
     service.key()
-    expected = [json.loads(line) for line in service.run("events", "export", "--org", "contoso").stdout.splitlines()]
+    expected = [json.loads(line) for line in service.run("events", "export", "--org", "contoso").stdout.splitlines()[:-1]]
     (tmp_path / "rsyslog.conf").write_text(
         f'module(load="imuxsock" SysSock.Name="{tmp_path}/log" SysSock.RateLimit.Interval="0")\n'
         f'template(name="line" type="string" string="%syslogfacility-text%.%syslogseverity-text% %msg%\\n")\n'
@@ -183,7 +189,8 @@ def test_security_events_are_sent_to_syslog(service, tmp_path):
         stdin=subprocess.DEVNULL)
     lines = [line for line in (tmp_path / "received").read_text().splitlines() if "fieldseal: {" in line or "{\"" in line]
     received = [json.loads(line[line.index("{"):]) for line in lines]
-    assert received[:len(expected)] == expected and json.loads(sent.stdout)["sent"] == len(received), sent.stderr
+    assert received[:len(expected)] == expected and json.loads(sent.stdout)["sent"] == len(received) - 1, sent.stderr
+    assert received[-1]["attested"]["newest"] == received[-2]["id"]
     assert {line.split(" ")[0] for line in lines} <= {"authpriv.notice", "authpriv.warning"}
 
 

@@ -18,6 +18,8 @@ enum AttestationProblem: Error, Sendable, Equatable {
     case events(attested: Int, newest: Int)
     /// The newest event has the attested number and another hash.
     case eventChanged(Int)
+    /// The database stored another event than the one that was sent.
+    case eventReplaced
     /// The list of grants is not the attested one.
     case grants
 
@@ -39,6 +41,8 @@ enum AttestationProblem: Error, Sendable, Equatable {
         case .events(let attested, let newest):
             "security events are missing: the newest is number \(newest), and the attested one is number \(attested)"
         case .eventChanged(let number): "the newest security event, number \(number), is not the one that this service wrote"
+        case .eventReplaced:
+            "the database changed a security event while it was inserted: a trigger or function of security_event was replaced"
         case .grants: "the list of attested rows in config was not written by this service"
         }
     }

@@ -76,8 +76,13 @@ struct AttestedChange {
             """
             INSERT INTO \(organization.qualified("security_event"))
                 (kind, outcome, actor, address, request_id, key_version, fingerprint, details)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING security_event_id, previous_hash, hash
-            """, event.parameters(by: caller))[0]
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING security_event_id, previous_hash, hash,
+                hash = \(EventHash.sql) AND (kind, outcome, actor, address, request_id, key_version, fingerprint, details)
+                    IS NOT DISTINCT FROM ($1, $2, $3, $4, $5, $6, $7, $8)
+            """, event.parameters(by: caller)
+        ).first
+        // The owner of the database can replace what computes the hash: only the event as it was sent is attested.
+        guard let row, try row.decode(3, as: Bool.self) else { throw AttestationProblem.eventReplaced }
         let number: Int = try row.decode(0)
         let previous = row.isNull(1) ? [] : try row.decode(1, as: PostgresBytes.self).bytes
         guard number == state.newestEvent + 1 else {
@@ -87,6 +92,14 @@ struct AttestedChange {
         state.events += 1
         state.newestEvent = number
         state.head = try row.decode(2, as: PostgresBytes.self).bytes
+        hasNewEvents = true
+    }
+
+    /// Moves the chain's end past events that were linked in this transaction.
+    mutating func extend(by count: Int, to head: [UInt8]) {
+        state.events += count
+        state.newestEvent += count
+        state.head = head
         hasNewEvents = true
     }
 
@@ -135,6 +148,16 @@ extension AttestedState {
         }
     }
 
+    /// Changes the end of the chain of events, and nothing else: the list of grants is not read.
+    static func changeEvents<Result>(
+        of organization: Organization,
+        under kek: KeyEncryptionKey,
+        on connection: isolated PostgresConnection,
+        _ body: (inout AttestedChange) throws -> Result
+    ) throws -> Result {
+        try change(of: organization, under: kek, withGrants: false, on: connection, body)
+    }
+
     /// Appends an event, and changes nothing else: the list of grants is not read.
     static func append(
         _ event: SecurityEvent,
@@ -143,7 +166,7 @@ extension AttestedState {
         under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection
     ) throws {
-        try change(of: organization, under: kek, withGrants: false, on: connection) {
+        try changeEvents(of: organization, under: kek, on: connection) {
             try $0.append(event, by: caller, on: connection)
         }
     }

@@ -97,7 +97,9 @@ extension OrganizationRegistry {
         }
         var state = AttestedState(
             organizationID: organization.id, revision: AttestedState.freshRevision(after: revision), keyVersion: try row.decode(0),
-            fingerprint: try row.decode(1), grantsDigest: try sha256(grants.bytes), events: try row.decode(2),
+            fingerprint: try row.decode(1), grantsDigest: try sha256(grants.bytes),
+            events: try row.decode(2, as: Int.self)
+                + EventArchivePosition.settle(organization, under: kek, on: connection),
             newestEvent: try row.decodeIfPresent(3) ?? 0,
             head: row.isNull(4) ? [] : try row.decode(4, as: PostgresBytes.self).bytes,
             kekID: kek.id)
@@ -123,6 +125,9 @@ extension OrganizationRegistry {
             }
         } catch let problem as AttestationProblem {
             differences.append(problem.description)
+        }
+        if try !EventArchivePosition.fitsBeginning(of: organization, under: kek, on: connection) {
+            differences.append("the chain of security events does not begin where its newest archive ended")
         }
         var grants = GrantList()
         var (honoured, notHonoured): ([String], [String]) = ([], [])

@@ -1,28 +1,35 @@
 import PostgresClient
 
+// The chain of security events.
 extension Doctor {
-    /// Whether the chain of security events is whole.
-    func events(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
-        var findings: [Finding] = []
-        func say(_ severity: Finding.Severity, _ code: String, _ message: String, _ advice: String) {
-            findings.append(Finding(severity, code, organization.name, message, advice: advice))
+    /// Where the chain is broken or ends too soon, and events that SQL tried to slip into it.
+    func events(
+        of organization: Organization,
+        _ extent: EventChainExtent,
+        on connection: isolated PostgresConnection
+    ) throws -> [Finding] {
+        let report = try EventChainVerifier(organization: organization, kek: deployment.kek).verify(extent, on: connection)
+        var findings = report.problems.prefix(10).map { problem in
+            // A problem of one event begins with its number.
+            let isOfEvent = problem.first?.isNumber == true && problem.contains(": ")
+            return Finding(
+                .error, isOfEvent ? "event-chain-broken" : "event-chain-cut", organization.name,
+                isOfEvent ? "security event \(problem)" : problem,
+                advice: "compare security_event with an export or a backup: the evidence was changed with SQL")
         }
-        let broken = try connection.query(
-            "SELECT security_event_id::text || ': ' || problem FROM \(organization.qualified("verify_security_events"))() LIMIT 10")
-        for row in broken {
-            say(
-                .error, "event-chain-broken", "security event \(try row.decode(0, as: String.self))",
-                "compare security_event with a backup: somebody changed what is recorded")
+        let refused = try connection.query(
+            """
+            SELECT count(*), max(occurred_on)::text FROM \(organization.qualified("security_event"))
+             WHERE kind = $1 AND occurred_on > now() - interval '30 days'
+            """, [.text(SecurityEvent.Kind.eventRefused.rawValue)])[0]
+        let count: Int = try refused.decode(0)
+        if count > 0 {
+            findings.append(
+                Finding(
+                    .warning, "events-refused", organization.name,
+                    "\(count) security events of the last 30 days were not written by this service, and are recorded as refused",
+                    advice: "find out who inserted them with SQL: fieldseal events export, kind \"event refused\""))
         }
-        let state = try OrganizationState.read(organization.name, in: deployment, isInspection: true, on: connection)
-        guard let attested = state.attested, (try? state.verifyRow(under: deployment.kek)) != nil else { return findings }
-        let count: Int = try connection.query("SELECT count(*) FROM \(organization.qualified("security_event"))")[0].decode(0)
-        let advice = "compare security_event with a backup: what is recorded was changed"
-        if count < attested.events {
-            say(.error, "event-chain-cut", "\(attested.events - count) of \(attested.events) security events are missing", advice)
-        } else if let problem = state.endProblem {
-            say(.error, "event-chain-cut", "the organization is refused: \(problem.description)", advice)
-        }
-        return findings
+        return Array(findings)
     }
 }

@@ -3,9 +3,13 @@ import PostgresClient
 
 extension Doctor {
     /// Triggers, checks and generations that should be there and be on, the chain of events, and quarantined cells.
-    func fences(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
+    ///
+    /// - Parameter extent: How much of the chain is verified.
+    func fences(
+        of organization: Organization, _ extent: EventChainExtent, on connection: isolated PostgresConnection
+    ) throws -> [Finding] {
         try triggers(of: organization, on: connection) + leaves(of: organization, on: connection)
-            + events(of: organization, on: connection) + quarantined(of: organization, on: connection)
+            + events(of: organization, extent, on: connection) + quarantined(of: organization, on: connection)
     }
 
     /// How the schemas of this deployment should be, and what is wrong with those that are nobody's alone.

@@ -49,8 +49,8 @@ public struct Doctor: Sendable {
     /// What the service's own role sees of the deployment and of one organization: nothing of the others.
     public func findings(of organization: Organization) async throws -> [Finding] {
         let seen = try await deployment.pool.withConnection { connection in
-            try service(on: connection) + server(on: connection) + config(on: connection) + fences(of: organization, on: connection)
-                + attestation(of: organization, on: connection)
+            try service(on: connection) + server(on: connection) + config(on: connection)
+                + fences(of: organization, .recent(limit: 5_000), on: connection) + attestation(of: organization, on: connection)
         }
         let mine = seen.filter { $0.subject == organization.name || $0.subject == Finding.deployment }
         return Self.sorted(try await mine + keyFiles.findings() + key(of: organization))
@@ -95,7 +95,7 @@ public struct Doctor: Sendable {
             try await look("its triggers") { try await connection.run { try triggers(of: organization, on: $0) } }
         }
         try await look("its generations") { try await connection.run { try leaves(of: organization, on: $0) } }
-        try await look("its events") { try await connection.run { try events(of: organization, on: $0) } }
+        try await look("its events") { try await connection.run { try events(of: organization, opensCells ? .whole : .recent(limit: 100_000), on: $0) } }
         try await look("its quarantine") { try await connection.run { try quarantined(of: organization, on: $0) } }
         try await look("what is attested") { try await connection.run { try attestation(of: organization, on: $0) } }
         try await look("its flags") { try await connection.run { try passwordFlags(of: organization, on: $0) } }

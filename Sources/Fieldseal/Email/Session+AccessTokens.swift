@@ -56,11 +56,22 @@ extension Session {
                     let cell = try new.withBytes { bytes in
                         try key.seal(String(decoding: bytes, as: UTF8.self), entity, source.attribute, source.record, organization)
                     }
-                    _ = try connection.query(
-                        """
-                        UPDATE \(organization.qualified(entity.cellTable)) SET \(attribute) = $3
-                         WHERE \(entity.idColumn) = $1 AND key_version = $2 AND \(attribute) = $4
-                        """, [.uuid(source.record), .int32(Int32(key.version)), .bytes(cell), .bytes(there.cell)])
+                    // Who did it, for the audit: the record itself is left as it is.
+                    _ = try connection.pipeline([
+                        ("SELECT set_config('fieldseal.user', $1, true)", [.text(caller.systemUserID?.text ?? "")]),
+                        (
+                            """
+                            UPDATE \(organization.qualified(entity.cellTable)) SET \(attribute) = $3
+                             WHERE \(entity.idColumn) = $1 AND key_version = $2 AND \(attribute) = $4
+                            """, [.uuid(source.record), .int32(Int32(key.version)), .bytes(cell), .bytes(there.cell)]
+                        ),
+                        try PasswordEvents.replacement(
+                            PendingEvent(
+                                .passwordReplaced,
+                                details:
+                                    "\(entity.logicalName)(\(source.record.text)).\(source.attribute), by a refresh token's successor",
+                                by: caller), organization, deployment.kek),
+                    ])
                     return true
                 }
                 if isSettled || attempts >= Self.keyAttempts { return }

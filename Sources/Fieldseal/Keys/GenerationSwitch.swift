@@ -88,7 +88,7 @@ struct GenerationSwitch: Sendable {
             """,
             [
                 .uuid(rotationID), .text(first.entity), .text(first.attribute), .int32(Int32(keys.oldVersion)),
-                .uuids(cells.map(\.address.record)), .byteArrays(cells.map(\.content)),
+                .uuids(cells.map(\.address.record)), .bytesArray(cells.map(\.content)),
             ])
     }
 }

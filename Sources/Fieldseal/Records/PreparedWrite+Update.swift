@@ -86,7 +86,8 @@ extension PreparedWrite {
                 cells?[secret.key] = .some(try secret.value.map { try key.seal($0, entity, secret.key, id, organization) })
             }
         }
-        let (sql, parameters) = try update.statement(where: conditions, cells: cells, key?.version)
+        let (sql, parameters) = try update.statement(
+            where: conditions, cells: cells, key?.version, PasswordEvents(entity, id, input.secrets, in: session))
         let rows = try session.run([(sql, parameters)], on: connection)[0]
         guard let row = rows.first else {
             if let rule { try refuseStatus(id, rule, condition, depth, on: connection) }

@@ -193,7 +193,10 @@ struct PreparedWrite: Sendable {
         let secrets = input.secrets.compactMapValues { $0 }
         let draft = RecordDraft(entity, id: id, input.values, secrets: input.secrets, origin: origin)
         var statements = [draft.statement(in: organization)]
-        if let key, !secrets.isEmpty { statements.append(try key.insert(secrets, of: entity, id, in: organization)) }
+        if let key, !secrets.isEmpty {
+            statements.append(try key.insert(secrets, of: entity, id, in: organization))
+            statements.append(try PasswordEvents(entity, id, secrets, in: session).insertion())
+        }
         if entity.logicalName == EntityDefinition.systemUser.logicalName {
             statements.append(draft.userSettings(in: organization).statement(in: organization))
         }

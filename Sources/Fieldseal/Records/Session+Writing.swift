@@ -20,6 +20,7 @@ extension Session {
         while true {
             do {
                 guard prepared.contains(where: \.needsKey) else { return try await run(prepared, nil) }
+                defer { deployment.pendingEvents.note(organization) }
                 return try await withCurrentKey { try await run(prepared, $0) }
             } catch let refusal as DestinationChanges.Refusal {
                 try await record(SecurityEvent(.mailDestinationChanged, .refused, details: refusal.details))

@@ -57,19 +57,35 @@ struct UpdateStatement {
     ///   - conditions: Which record.
     ///   - cells: New cells, nil to clear; nil for none of both.
     ///   - keyVersion: What the cells are sealed under.
+    ///   - events: The events of the passwords among the values.
     func statement(
         where conditions: [String],
         cells: [String: [UInt8]?]?,
-        _ keyVersion: Int?
+        _ keyVersion: Int?,
+        _ events: PasswordEvents
     ) throws -> (sql: String, parameters: [PostgresParameter]) {
+        let table = organization.qualified(entity.logicalName)
+        let flags = events.flags.map { (old: quoteIdentifier($0), name: quoteIdentifier("was_\($0)")) }
+        var before = ""
+        var conditions = conditions
+        if !flags.isEmpty {
+            // The row is locked before its flags are read: of two writers the second sees what the first set.
+            before = """
+                old AS (SELECT \(entity.idColumn) AS old_id, \(flags.map { "\($0.old) AS \($0.name)" }.joined(separator: ", "))
+                FROM \(table) WHERE \(conditions[0]) FOR NO KEY UPDATE),
+                """
+            conditions.append("old_id = \(entity.idColumn)")
+        }
+        let returned = [entity.idColumn, "versionnumber"] + flags.map(\.name)
         var sql = """
-            WITH r AS (UPDATE \(organization.qualified(entity.logicalName)) SET \(assignments.joined(separator: ", "))
-            WHERE \(conditions.joined(separator: " AND ")) RETURNING \(entity.idColumn), versionnumber)
+            WITH \(before) r AS (UPDATE \(table) SET \(assignments.joined(separator: ", ")) \(flags.isEmpty ? "" : "FROM old")
+            WHERE \(conditions.joined(separator: " AND ")) RETURNING \(returned.joined(separator: ", ")))
             """
         var parameters = parameters
         if let cells, let keyVersion {
             sql += cellPart(cells, keyVersion, &parameters)
         }
+        if !events.isEmpty { sql += ", e AS (\(try events.insertion(of: "r", &parameters)))" }
         return (sql + " SELECT versionnumber FROM r", parameters)
     }
 

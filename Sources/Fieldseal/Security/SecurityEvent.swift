@@ -5,7 +5,7 @@ import PostgresClient
 /// What is recorded for good in an organization's `security_event`.
 public struct SecurityEvent: Sendable {
     /// What happened.
-    public enum Kind: String, Sendable {
+    public enum Kind: String, Sendable, CaseIterable {
         case keyRead = "key read"
         case keyChanged = "key changed"
         case keyActivated = "key activated"
@@ -32,6 +32,11 @@ public struct SecurityEvent: Sendable {
         case credentialReleased = "credential released"
         case mailDestinationChanged = "mail server changed"
         case emailRefused = "e-mail not handed over"
+        case passwordSet = "password set"
+        case passwordReplaced = "password replaced"
+        case passwordCleared = "password cleared"
+        case eventRefused = "event refused"
+        case eventsArchived = "events archived"
         case clientAdded = "client added"
         case clientDisabled = "client disabled"
         case systemUserDisabled = "systemuser disabled"

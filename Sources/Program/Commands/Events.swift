@@ -3,45 +3,52 @@ import Fieldseal
 import Foundation
 import Glibc
 
-/// Security events: who set, changed, activated or read a key, carried an organization about, or was refused.
+/// Security events: key reads and changes, passwords that were set, sign-ins, what was refused.
 struct Events: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "events",
-        abstract: "Export security events, and check that none was changed or taken out.",
-        subcommands: [Export.self, Verify.self])
+        abstract: "Export security events, verify that none was changed or taken out, and archive old ones.",
+        subcommands: [Export.self, Verify.self, EventsArchive.self])
 
     struct Export: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print security events as JSON lines, or send them to syslog.",
-            discussion: "The last line's id is what the next export goes on after.")
+            discussion: """
+                The last line, "attested", says where the chain ends. `events verify --against` compares it later with the database. The \
+                next export goes on after its "newest".
+                """)
         @OptionGroup var organization: OrganizationOption
-        @Option(help: ArgumentHelp("Only events after this one.", valueName: "id")) var after = 0
+        @Option(
+            name: [.customLong("after"), .customLong("since")], help: ArgumentHelp("Only events after this one.", valueName: "id"))
+        var after = 0
         @Flag(help: "Send them to syslog (facility authpriv) instead of printing them.") var syslog = false
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
             let session = try await organization.session(options.deployment().0, isInspection: true)
+            await session.linkPendingEvents()
             var last = after
             var count = 0
             while true {
                 let events = try await session.securityEvents(after: last, limit: 1_000)
                 guard let newest = events.last else { break }
-                for event in events {
-                    let line = String(decoding: event.json(session.organization.name).utf8, as: UTF8.self)
-                    if syslog { send(line, event) } else { print(line) }
-                }
+                for event in events { put(event.json(session.organization.name), isGood: event.outcome == "succeeded") }
                 last = newest.id
                 count += events.count
             }
+            let end = await session.attestedEnd()
+            put(["organization": .string(session.organization.name), "attested": end], isGood: true)
             if syslog {
                 options.report(
-                    ["sent": .integer(Int64(count)), "last": .integer(Int64(last))],
+                    ["sent": .integer(Int64(count)), "last": .integer(Int64(last)), "attested": end],
                     "Sent \(count) events to syslog. Next: --after \(last).")
             }
         }
 
-        private func send(_ line: String, _ event: RecordedEvent) {
-            let priority = LOG_AUTHPRIV | (event.outcome == "succeeded" ? LOG_NOTICE : LOG_WARNING)
+        private func put(_ json: JSONValue, isGood: Bool) {
+            let line = String(decoding: json.utf8, as: UTF8.self)
+            guard syslog else { return print(line) }
+            let priority = LOG_AUTHPRIV | (isGood ? LOG_NOTICE : LOG_WARNING)
             line.withCString { text in withVaList([text]) { vsyslog(priority, "fieldseal: %s", $0) } }
         }
     }
@@ -49,40 +56,77 @@ struct Events: AsyncParsableCommand {
     struct Verify: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
-                "Check the chain of security events of one or all organizations; exit 1 and what is wrong if one is broken or cut off."
-        )
+                "Verify the chain of security events of one or all organizations; exit 1 and what is wrong if one is broken or cut off.",
+            discussion: "With archives, which take --org, they are verified too: all of them have to be named.")
         @OptionGroup var organization: OrganizationOption
+        @Flag(help: "Verify only the events since the last verification.") var fromCheckpoint = false
+        @Option(parsing: .upToNextOption, help: ArgumentHelp("Files that `events archive` wrote.", valueName: "file"))
+        var archive: [String] = []
+        @Option(
+            help: ArgumentHelp("A file that `events export` wrote: where it ends must still be in the chain.", valueName: "file"))
+        var against: String?
         @OptionGroup var options: CommandOptions
 
         func run() async throws { try await options.reachingDatabase(look) }
 
         private func look() async throws {
             let (deployment, _) = try await options.deployment()
+            guard organization.name != nil || (archive.isEmpty && against == nil) else {
+                throw ValidationError("--archive and --against are of one organization: name it with --org.")
+            }
             let names =
                 if let name = organization.name { [name] } else {
                     try await OrganizationEntry.list(deployment).map(\.organization.name)
                 }
             var failed = false
             for name in names {
-                let problems = try await problems(of: name, deployment)
+                let (verified, archived, problems) = try await result(of: name, deployment)
                 failed = failed || !problems.isEmpty
                 options.report(
-                    ["organization": .string(name), "problems": .array(problems.map { .string($0) })],
+                    [
+                        "organization": .string(name), "verified": .integer(Int64(verified)), "archived": .integer(Int64(archived)),
+                        "problems": .array(problems.map { .string($0) }),
+                    ],
                     problems.isEmpty
-                        ? "\(name): the chain of security events is whole."
+                        ? "\(name): \(verified + archived) events were verified. The chain of security events is whole."
                         : problems.map { "\(name): \($0)" }.joined(separator: "\n"))
             }
             if failed { throw ExitCode.failure }
         }
 
-        /// One organization by itself: the others are looked at all the same.
-        private func problems(of name: String, _ deployment: Deployment) async throws -> [String] {
+        /// One organization by itself: what is wrong with it does not keep the others from being verified.
+        private func result(of name: String, _ deployment: Deployment) async throws -> (
+            verified: Int, archived: Int, problems: [String]
+        ) {
             do {
-                return try await Session.begin(deployment, organization: name, caller: commandLineCaller, isInspection: true)
-                    .eventChainProblems()
+                let session = try await Session.begin(
+                    deployment, organization: name, caller: commandLineCaller, isInspection: true)
+                let report = try await session.verifySecurityEvents(fromCheckpoint ? .sinceCheckpoint : .whole)
+                var problems = report.problems
+                var summaries: [EventArchiveFile.Summary] = []
+                for path in archive {
+                    do {
+                        summaries.append(try EventArchiveFile(path).verify(under: deployment.kek))
+                    } catch let error as FieldsealError {
+                        problems.append(error.message)
+                    }
+                }
+                if !archive.isEmpty { problems += try await EventArchiveFile.problems(of: summaries, with: session) }
+                if let against { problems += try await session.problems(against: try Self.lastLine(of: against)) }
+                return (report.verified, summaries.reduce(0) { $0 + $1.count }, problems)
+            } catch let error as ValidationError {
+                throw error
             } catch {
-                return [try options.words(for: error)]
+                return (0, 0, [try options.words(for: error)])
             }
+        }
+
+        private static func lastLine(of path: String) throws -> JSONValue {
+            guard let data = FileManager.default.contents(atPath: path),
+                let line = data.split(separator: UInt8(ascii: "\n")).last, let json = try? JSONParser.parse(Array(line)),
+                let attested = json["attested"]
+            else { throw ValidationError("\(path) does not end like a file that `events export` wrote.") }
+            return attested
         }
     }
 }

@@ -20,6 +20,8 @@ extension Org {
             guard force || !FileManager.default.fileExists(atPath: file) else {
                 throw ValidationError("\(file) exists. Give the file another name, or replace it with --force.")
             }
+            // Events that are not in the chain yet count for nothing under another key-encryption key.
+            try await Session.begin(deployment, organization: name, caller: commandLineCaller).chainPendingEvents()
             let snapshot = try await OrganizationSnapshot.open(
                 name, in: deployment, conninfo: settings.migrationDatabase, productVersion: Program.configuration.version)
             let manifest: ExportManifest

@@ -1,0 +1,45 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+
+/// Moves old evidence from the database to a file.
+struct EventsArchive: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "archive",
+        abstract: "Move old security events, or old entries of the audit, to a sealed file.",
+        discussion: """
+            The chain stays verifiable: the database knows where it begins, and `events verify --archive` verifies the files along \
+            with it. Keep the files: nothing else has these events. The newest event always stays.
+            """)
+    @OptionGroup var organization: OrganizationOption
+    @Option(
+        help: ArgumentHelp("What is older than this date (UTC), such as 2026-01-31 or 2026-01-31T12:00:00Z.", valueName: "date"))
+    var before: String
+    @Option(help: ArgumentHelp("The file to write. It must not exist.", valueName: "file")) var to: String
+    @Flag(help: "Archive the audit of records instead of security events.") var audit = false
+    @OptionGroup var options: CommandOptions
+
+    func run() async throws {
+        guard let date = ISO8601.date(before) else {
+            throw ValidationError("\(before) is not a date. Write it like 2026-01-31, or like 2026-01-31T12:00:00Z.")
+        }
+        let (deployment, settings) = try await options.deployment()
+        let session = try await organization.session(deployment)
+        try await session.chainPendingEvents()
+        let archiver = EvidenceArchiver(
+            OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: settings.policy),
+            session: session)
+        let summary =
+            audit ? try await archiver.archiveAudit(before: date, to: to) : try await archiver.archiveEvents(before: date, to: to)
+        let file = summary.file
+        options.report(
+            [
+                "organization": .string(file.organization), "content": .string(file.content), "file": .string(summary.path),
+                "count": .integer(Int64(file.count)), "first": .integer(Int64(file.first)), "last": .integer(Int64(file.last)),
+            ],
+            audit
+                ? "Moved \(file.count) entries of the audit of \(file.organization) to \(summary.path)."
+                : "Moved \(file.count) events of \(file.organization), \(file.first) to \(file.last), to \(summary.path). "
+                    + "Verify: fieldseal events verify --archive \(summary.path)")
+    }
+}
