@@ -53,7 +53,8 @@ enum Charset {
     private static func detected(_ bytes: ArraySlice<UInt8>) -> String? {
         var name = [CChar](repeating: 0, count: 64)
         let confidence = bytes.prefix(sampleLimit).withUnsafeBytes { bytes in
-            icu_detect(bytes.baseAddress!.assumingMemoryBound(to: CChar.self), Int32(bytes.count), &name, Int32(name.count))
+            guard let start = bytes.baseAddress else { return Int32(0) }
+            return icu_detect(start.assumingMemoryBound(to: CChar.self), Int32(bytes.count), &name, Int32(name.count))
         }
         guard confidence >= 30 else { return nil }
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -97,9 +98,10 @@ enum Charset {
             var units = [UInt16](unsafeUninitializedCapacity: capacity) { units, filled in
                 // `assume_nonnull`: an empty slice has no address.
                 var none: CChar = 0
+                guard let start = units.baseAddress else { return }
                 count = bytes.withUnsafeBytes { source in
                     icu_decode(
-                        converter, units.baseAddress!, Int32(capacity),
+                        converter, start, Int32(capacity),
                         source.baseAddress?.assumingMemoryBound(to: CChar.self) ?? withUnsafePointer(to: &none) { $0 },
                         Int32(source.count))
                 }

@@ -91,7 +91,8 @@ public struct MigrationRunner: Sendable {
                 connection = open
                 outcomes.append(
                     Outcome(
-                        target: target, applied: try await Self.apply(target, status.pending, completion: completion, on: open).applied,
+                        target: target,
+                        applied: try await Self.apply(target, status.pending, completion: completion, on: open).applied,
                         error: nil))
             } catch {
                 outcomes.append(Outcome(target: target, applied: [], error: error))

@@ -95,7 +95,8 @@ public struct Doctor: Sendable {
             try await look("its triggers") { try await connection.run { try triggers(of: organization, on: $0) } }
         }
         try await look("its generations") { try await connection.run { try leaves(of: organization, on: $0) } }
-        try await look("its events") { try await connection.run { try events(of: organization, opensCells ? .whole : .recent(limit: 100_000), on: $0) } }
+        let extent: EventChainExtent = opensCells ? .whole : .recent(limit: 100_000)
+        try await look("its events") { try await connection.run { try events(of: organization, extent, on: $0) } }
         try await look("its quarantine") { try await connection.run { try quarantined(of: organization, on: $0) } }
         try await look("what is attested") { try await connection.run { try attestation(of: organization, on: $0) } }
         try await look("its flags") { try await connection.run { try passwordFlags(of: organization, on: $0) } }

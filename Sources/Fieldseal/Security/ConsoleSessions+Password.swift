@@ -38,7 +38,8 @@ extension ConsoleSessions {
 
     /// Checks an attempt, records it, and runs `body` when it is right.
     private func verified(
-        _ attempt: SignInAttempt, _ body: @Sendable (ConsoleUsers.Row, inout AttestedChange, isolated PostgresConnection) throws -> String
+        _ attempt: SignInAttempt,
+        _ body: @Sendable (ConsoleUsers.Row, inout AttestedChange, isolated PostgresConnection) throws -> String
     ) async throws -> String {
         let network = IPAddress.network(of: attempt.address)
         do {

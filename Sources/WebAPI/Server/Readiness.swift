@@ -37,7 +37,8 @@ final class Readiness: Sendable {
         do {
             switch try await deployment.condition() {
             case .notMigrated: return Self.notReady("migrations are pending: fieldseal migrate up")
-            case .readOnly: return Self.notReady("the database is read-only: it is a standby, or default_transaction_read_only is on")
+            case .readOnly:
+                return Self.notReady("the database is read-only: it is a standby, or default_transaction_read_only is on")
             case .ready: break
             }
             try await deployment.pool.withConnection { [tokens] in try tokens.checkKeyEncryptionKey(on: $0) }
