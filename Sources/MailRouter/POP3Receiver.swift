@@ -16,6 +16,8 @@ struct POP3Receiver {
     /// Positions in the list that need not be looked at.
     private var known: Set<Int> = []
     private let due: Set<String>
+    /// Positions whose messages the open session deletes when it ends.
+    private var deleted: Set<Int> = []
     private var losses = 0
     /// The last error that ended a connection and was recovered from.
     private(set) var loss: (any Error)?
@@ -65,9 +67,8 @@ struct POP3Receiver {
             losses += 1
             loss = error
             guard losses <= Self.lossLimit else { throw error }
-            // Numbers are of one session: what was fetched is settled, and deleted in a later turn.
             try delivery.finish()
-            for done in delivery.settled() { finish(done) }
+            forgetDeleted()
             session = try signIn()
             let list = try session.list()
             return list.map(\.id) == there.map(\.id) && list.map(\.number) == there.map(\.number)
@@ -86,10 +87,27 @@ struct POP3Receiver {
         for message in delivery.settled() {
             // POP3 has one folder: what can't be delivered stays in it.
             if turn.mailbox.deletesAfterProcessing, !message.isUndeliverable {
+                deleted.insert(Int(message.source))
                 try session.delete(there[Int(message.source)].number)
             }
             finish(message)
         }
+    }
+
+    /// A session that did not end by QUIT deletes nothing (RFC 1939 section 6). What was to be deleted is looked at again in the next turn,
+    /// and deleted then; its records are there already.
+    private mutating func forgetDeleted() {
+        for message in delivery.settled() {
+            if turn.mailbox.deletesAfterProcessing, !message.isUndeliverable {
+                deleted.insert(Int(message.source))
+            } else {
+                finish(message)
+            }
+        }
+        known.subtract(deleted)
+        let ids = Set(deleted.map { there[$0].id })
+        notes.seen.removeAll { ids.contains($0) }
+        deleted = []
     }
 
     private mutating func finish(_ message: Delivery.Settled) {
@@ -99,28 +117,28 @@ struct POP3Receiver {
         if due.contains(there[position].id) { notes.settled.append(there[position].id) }
     }
 
-    /// Learns what was looked at before: a beginning of the list that is the same costs nothing; of another list the service is asked.
+    /// Learns what was looked at before: a beginning of the list that is the same costs nothing; of what follows the service is asked.
     private mutating func learn(_ state: MailboxTurn.State) throws {
         let ids = there.map(\.id)
+        var first = 0
         if let prefix = state.known, prefix.count <= ids.count, Self.digest(ids.prefix(prefix.count)) == prefix.digest {
-            known = Set(0..<prefix.count)
-            return
+            first = prefix.count
         }
         // A state of an earlier version holds the ids itself.
         var seen = Set(state.ids ?? []).intersection(ids)
         notes.seen += seen
         var total = 0
-        for start in stride(from: 0, to: ids.count, by: MessageNotes.limit) {
+        for start in stride(from: first, to: ids.count, by: MessageNotes.limit) {
             let found = try turn.knownMessages(ids.dropFirst(start).prefix(MessageNotes.limit))
             seen.formUnion(found.value)
             total = found.total
         }
         // Most of what the service remembers is gone from the server.
-        if total > seen.count + 1_000 {
+        if first == 0, total > seen.count + 1_000 {
             notes.forgetsSeen = true
             notes.seen = Array(seen)
         }
-        known = Set(ids.indices.filter { seen.contains(ids[$0]) })
+        known = Set(ids.indices.filter { $0 < first || seen.contains(ids[$0]) })
     }
 
     private static func digest(_ ids: ArraySlice<String>) -> String {

@@ -120,6 +120,20 @@ def test_one_message_that_is_not_given_holds_up_no_other(routed, kind, quirk):
         server.stop()
 
 
+def test_a_session_of_pop3_that_broke_deletes_in_the_next_turn(routed):
+    """A server forgets what it was to delete when the session breaks; no message stays for that, and none is two records."""
+    server = POP3Server(certificate(routed), {n: text(n) for n in (1, 2, 3)}, "closed", odd=3)
+    box = served(routed, server, processanddeleteemails=True)
+    try:
+        until(lambda: alerts(routed, box) and subjects(routed, box) == ["message 1", "message 2"], 60, lambda: routed.log().decode()[-3000:])
+        turn(routed, box)
+        turn(routed, box)
+        assert set(server.messages) == {3} and subjects(routed, box) == ["message 1", "message 2"]
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
 @pytest.mark.parametrize("kind", [IMAPServer, POP3Server])
 def test_what_names_no_sender_is_named_in_an_alert(routed, kind):
     nobody = [f"From: <>\r\nSubject: from nobody {n}\r\nMessage-ID: <nobody-{n}@x.test>\r\n\r\nText\r\n".encode() for n in (1, 2)]
