@@ -24,7 +24,8 @@ struct MetadataTests {
     func columns() async throws {
         // What a router goes by, which clients don't see.
         let own: [String: Set<String>] = [
-            "mailbox": ["router_state"], "email": ["is_handed_over", "failure", "submitter", "submitter_is_administrator"],
+            "mailbox": ["router_state"],
+            "email": ["is_handed_over", "failure", "submitter", "submitter_is_administrator", "message_references"],
         ]
         try await TestOrganization.with { organization in
             for entity in EntityCatalog.all {
