@@ -91,7 +91,8 @@ struct OrganizationOption: ParsableArguments {
         }
     }
 
-    private func resolved(_ deployment: Deployment) async throws -> String {
+    /// The organization that is named, or the only one there is.
+    func resolved(_ deployment: Deployment) async throws -> String {
         if let name { return name }
         let organizations = try await OrganizationEntry.list(deployment).map(\.organization.name)
         guard let only = organizations.first, organizations.count == 1 else {

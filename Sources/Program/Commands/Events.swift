@@ -71,11 +71,11 @@ struct Events: AsyncParsableCommand {
 
         private func look() async throws {
             let (deployment, _) = try await options.deployment()
-            guard organization.name != nil || (archive.isEmpty && against == nil) else {
-                throw ValidationError("--archive and --against are of one organization: name it with --org.")
-            }
+            // Archives and exports are of one organization.
             let names =
-                if let name = organization.name { [name] } else {
+                if organization.name != nil || !archive.isEmpty || against != nil {
+                    [try await organization.resolved(deployment)]
+                } else {
                     try await OrganizationEntry.list(deployment).map(\.organization.name)
                 }
             var failed = false

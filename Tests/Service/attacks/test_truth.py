@@ -125,7 +125,7 @@ def test_a_commit_that_comes_after_the_connection_was_lost_is_waited_for(cluster
     with psycopg.connect(cluster.superuser) as blocker:
         blocker.execute("LOCK TABLE org_contoso.mailbox IN SHARE MODE")
         # A shared connection gives a statement that waits up after 20 ms: this one goes by itself.
-        body = {"name": name, "emailserverprofile@odata.bind": f"/emailserverprofiles({profile(server)})"}
+        body = {"name": name, "ownerid@odata.bind": f"/systemusers({server.request('GET', 'WhoAmI()').json()['UserId']})"}
         thread = threading.Thread(
             target=lambda: answers.append(struck(
                 server, "cut sent", 'INSERT INTO "org_contoso"."mailbox"', "POST", "mailboxes", body)))
@@ -138,12 +138,6 @@ def test_a_commit_that_comes_after_the_connection_was_lost_is_waited_for(cluster
     thread.join()
     assert answers[0].status_code == 204, answers[0].text
     assert len(named(cluster, name)) == 1
-
-
-def profile(server):
-    id = str(uuid.uuid4())
-    assert server.request("POST", "emailserverprofiles", {"emailserverprofileid": id, "name": id}).status_code == 204
-    return id
 
 
 def test_an_update_whose_answer_is_lost_is_of_an_unknown_outcome_and_says_so(cluster, server):
@@ -225,7 +219,7 @@ def test_other_writes_are_of_an_unknown_outcome_too(cluster, server):
     id = created(server)
     [(user,)] = cluster.sql("SELECT systemuserid::text FROM systemuser LIMIT 1")
     is_unknown(struck(
-        server, "lose answer", "ON CONFLICT (record_id, principal_id)", "POST", "GrantAccess",
+        server, "lose answer", "ON CONFLICT (entity, record_id, principal_id)", "POST", "GrantAccess",
         {"Target": {"mailboxid": id, "@odata.type": "Microsoft.Dynamics.CRM.mailbox"},
          "PrincipalAccess": {"Principal": {"systemuserid": user, "@odata.type": "Microsoft.Dynamics.CRM.systemuser"},
                              "AccessMask": "ReadAccess"}}))
