@@ -129,8 +129,9 @@ def test_a_read_only_role_is_not_ready_and_is_well_again_by_itself(cluster, serv
     for how in ("ROLE fieldseal_service", "DATABASE fieldseal"):
         with_setting(cluster, how, "default_transaction_read_only", "on")
         try:
-            ready = server_get(server, "/readyz")
-            assert ready.status_code == 503 and "read-only" in ready.text
+            # Readiness is looked at once a second.
+            wait_for(lambda: server_get(server, "/readyz").status_code == 503)
+            assert "read-only" in server_get(server, "/readyz").text
             response = server.request("POST", "mailboxes", {"name": "refused"})
             assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0, response.text
             assert "read-only" in response.text

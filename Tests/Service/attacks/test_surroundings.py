@@ -22,7 +22,11 @@ def cluster():
 
 def settings(cluster, name, **changes):
     lines = dict(line.split(": ", 1) for line in (cluster.home / "direct.yaml").read_text().splitlines())
-    lines |= {k.replace("__", "."): json.dumps(v) for k, v in changes.items()}
+    nested = {}
+    for key, value in changes.items():
+        outer, _, inner = key.partition(".")
+        nested[outer] = nested.get(outer, {}) | {inner: value} if inner else value
+    lines |= {key: json.dumps(value) for key, value in nested.items()}
     (cluster.home / f"{name}.yaml").write_text("".join(f"{k}: {v}\n" for k, v in lines.items()))
     return name
 
