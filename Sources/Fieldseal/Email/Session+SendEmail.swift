@@ -56,7 +56,8 @@ extension Session {
                      AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NOT NULL),
                    (SELECT count(*) FROM \(parties) AS r WHERE r.activityid = e.activityid
                      AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NULL),
-                   \(SenderRule.allows(user, in: organization))
+                   \(SenderRule.allows(user, in: organization)),
+                   (SELECT m.emailaddress FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = e.sendermailboxid)
               FROM \(organization.qualified("email")) AS e
               \(SenderRule.joins(in: organization))
              WHERE \(condition) FOR UPDATE OF e
@@ -81,6 +82,9 @@ extension Session {
             throw refuse("The e-mail has no recipient, or one without an e-mail address.")
         }
         guard !row.isNull(4) else { throw refuse("The sender has no mailbox to send from.") }
+        guard let mailbox: String = try row.decodeIfPresent(10), MailAddress.isOne(mailbox) else {
+            throw refuse("The sender's mailbox has no e-mail address. Set its emailaddress, and send again.")
+        }
         guard try caller.role == .systemAdministrator || row.decode(9) else {
             throw FieldsealError(
                 .privilegeDenied,

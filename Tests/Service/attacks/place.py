@@ -68,7 +68,8 @@ class Place(Cluster):
         return json.loads(self.run("client", "add", name, "--role", role, "--org", "contoso", "--json").stdout)
 
     def token(self, client, server=None):
-        """The answer of the token endpoint."""
+        """The answer of the token endpoint. What was refused before must not lock this address out."""
+        self.sql("DELETE FROM config.failed_sign_in")
         return requests.post(
             f"{(server or self.server).base}/contoso/oauth2/v2.0/token", verify=self.home / "server.pem", timeout=30,
             data={"grant_type": "client_credentials", "client_id": client["clientId"], "client_secret": client["clientSecret"]})
@@ -83,6 +84,7 @@ class Place(Cluster):
 
     def visit(self, name, password=PASSWORD, code="", server=None):
         """A person at the console: signed in, or not."""
+        self.sql("DELETE FROM config.failed_sign_in")
         return Visitor(self, server or self.server, name, password, code)
 
     @contextlib.contextmanager

@@ -357,4 +357,4 @@ def test_settings_that_make_no_sense_are_refused(service):
         result = service.run("config", "check", check=False, **environment)
         assert result.returncode != 0 and says in result.stderr, result
     shown = service.json("config", "check", FIELDSEAL_TRUSTED_PROXIES="10.0.0.0/8, 2001:db8::/32")["settings"]
-    assert shown["trustedProxies"] == "10.0.0.0/8,2001:db8::/32"
+    assert shown["trustedProxies"] == ["10.0.0.0/8", "2001:db8::/32"]
