@@ -26,7 +26,8 @@ def doctor(cluster, *arguments, **options):
     findings = json.loads(result.stdout)["findings"]
     worst = max((["notice", "warning", "error"].index(f["severity"]) for f in findings), default=0)
     assert result.returncode == worst, result
-    return findings
+    # The records of these tests come by SQL, which authorizes no mail server.
+    return [finding for finding in findings if finding["code"] != "mail-settings-not-authorized"]
 
 
 def maintain(cluster, statement):
