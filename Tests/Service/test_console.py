@@ -229,8 +229,9 @@ def test_the_audit_shows_who_changed_what(console, browser):
     console.sql("UPDATE org_contoso.queue SET description = 'by a DBA' WHERE queueid = %s", [id])
     browser.get(f"{console.pages}/audit?id={id}")
     rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "tbody tr")]
-    assert len(rows) == 3 and "postgres" in rows[0] and "by a DBA" in rows[0]
-    assert "audited → renamed" in rows[1] and "dev-admin" in rows[1] and "Create" in rows[2]
+    assert len(rows) == 4 and "postgres" in rows[0] and "by a DBA" in rows[0]
+    assert "Email Password: replaced" in rows[1] and "dev-admin" in rows[1] and "audited → renamed" in rows[2] and "dev-admin" in rows[2]
+    assert "Create" in rows[3] and "Email Password: set" in rows[3]
     assert "never-in-the-audit" not in browser.page_source and "nor-this" not in browser.page_source
     Select(browser.find_element(By.NAME, "table")).select_by_value("mailbox")
     press(browser, By.CSS_SELECTOR, "main form button")

@@ -1,5 +1,5 @@
 -- Lost: the events and the audit of passwords that are written from now on, and the guards of the audit. Events that wait to be
--- linked are not lost: this is refused while there are any.
+-- linked, and where the chain begins after old events were archived, are not lost: this is refused while there are any.
 -- Runs with the organization's schema as search_path; no schema is named here.
 
 DO $$
@@ -8,9 +8,13 @@ BEGIN
         RAISE EXCEPTION 'security events wait to be linked into the chain' USING ERRCODE = 'FS007',
             HINT = 'fieldseal events export links them. Stop the service first, and run this again.';
     END IF;
+    IF EXISTS (SELECT FROM event_archive) THEN
+        RAISE EXCEPTION 'old security events were archived' USING ERRCODE = 'FS007',
+            HINT = 'Without the table event_archive, verify_security_events() finds their beginning cut off.';
+    END IF;
 END
 $$;
-DROP TABLE unchained_event;
+DROP TABLE unchained_event, event_archive;
 DROP FUNCTION chain_events(bigint[], boolean[], bytea[], bytea[], bigint);
 DROP INDEX security_event_kind_security_event_id_idx, security_event_occurred_on_idx;
 DROP TRIGGER chain ON security_event;

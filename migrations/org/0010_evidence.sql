@@ -30,8 +30,11 @@ BEGIN
         HINT = 'They are evidence. To move old events to a signed file: fieldseal events archive.';
 END
 $$;
-CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON unchained_event
+CREATE TRIGGER keep BEFORE UPDATE ON unchained_event
     FOR EACH ROW EXECUTE FUNCTION refuse_event_change();
+-- Each event is deleted once, when it is linked: the condition costs less than a call of the function.
+CREATE TRIGGER keep_deleted BEFORE DELETE ON unchained_event
+    FOR EACH ROW WHEN (current_setting('fieldseal.evidence', true) IS DISTINCT FROM 'move') EXECUTE FUNCTION refuse_event_change();
 CREATE TRIGGER keep_all BEFORE TRUNCATE ON unchained_event
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_event_change();
 
@@ -76,16 +79,26 @@ GRANT INSERT (occurred_on, kind, outcome, actor, address, request_id, key_versio
 CREATE INDEX ON security_event (kind, security_event_id);
 CREATE INDEX ON security_event (occurred_on);
 
+CREATE TABLE event_archive (
+    last_id bigint PRIMARY KEY,
+    first_id bigint NOT NULL,
+    events bigint NOT NULL,
+    head bytea NOT NULL CHECK (octet_length(head) = 32),
+    file_digest bytea NOT NULL CHECK (octet_length(file_digest) = 32),
+    archived_on timestamptz NOT NULL DEFAULT now(),
+    archived_by text NOT NULL
+);
+COMMENT ON TABLE event_archive IS
+    'Each file to which old security events were moved. Where the chain begins is attested elsewhere, under a tag of the key-encryption key.';
+COMMENT ON COLUMN event_archive.head IS 'The hash of the newest event in the file: previous_hash of the event after it.';
+COMMENT ON COLUMN event_archive.file_digest IS 'SHA-256 of the file without its last line.';
+
 -- Set-based: each event beside the one before it. The first event's predecessor may be in an archive.
 CREATE OR REPLACE FUNCTION verify_security_events() RETURNS TABLE (security_event_id bigint, problem text)
     LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
 DECLARE
-    beginning bytea;
+    beginning bytea := (SELECT a.head FROM event_archive AS a ORDER BY a.last_id DESC LIMIT 1);
 BEGIN
-    IF to_regclass('config.event_archive') IS NOT NULL THEN
-        EXECUTE 'SELECT a.head FROM config.event_archive AS a WHERE a.organization_id = (SELECT e.organization_id FROM encryption AS e)'
-           INTO beginning;
-    END IF;
     RETURN QUERY
     SELECT c.id, p.problem
       FROM (SELECT e.security_event_id AS id, e.previous_hash, e.hash, security_event_hash(e) AS computed,
@@ -234,5 +247,5 @@ $$;
 REVOKE ALL ON FUNCTION chain_events(bigint[], boolean[], bytea[], bytea[], bigint), refuse_audit_change(), audit_password() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION chain_events(bigint[], boolean[], bytea[], bytea[], bigint), refuse_audit_change(), audit_password()
     TO fieldseal_service;
-GRANT SELECT ON unchained_event TO fieldseal_service, fieldseal_inspector;
+GRANT SELECT ON unchained_event, event_archive TO fieldseal_service, fieldseal_inspector;
 GRANT INSERT (occurred_on, kind, outcome, actor, address, request_id, details, tag) ON unchained_event TO fieldseal_service;

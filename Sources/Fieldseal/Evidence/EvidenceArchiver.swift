@@ -52,6 +52,15 @@ public struct EvidenceArchiver: Sendable {
             try EventArchivePosition(
                 events: (start?.events ?? 0) + summary.count, lastID: last.id, head: last.hash, lastMicroseconds: last.microseconds
             ).write(organization, under: kek, on: connection)
+            _ = try connection.query(
+                """
+                INSERT INTO \(organization.qualified("event_archive")) (last_id, first_id, events, head, file_digest, archived_by)
+                VALUES ($1, $2, $3, $4, $5, $6)
+                """,
+                [
+                    .int64(Int64(last.id)), .int64(Int64(summary.first)), .int64(Int64(summary.count)), .bytes(last.hash),
+                    .bytes(digest), .text(caller.actor),
+                ])
             try record("security events \(summary.first) to \(summary.last)", summary, digest, on: connection)
         }
         return Summary(file: summary, path: path)
