@@ -114,7 +114,7 @@ struct Events: AsyncParsableCommand {
                 if !archive.isEmpty { problems += try await EventArchiveFile.problems(of: summaries, with: session) }
                 if let against { problems += try await session.problems(against: try Self.lastLine(of: against)) }
                 return (report.verified, summaries.reduce(0) { $0 + $1.count }, problems)
-            } catch where archive.isEmpty && against == nil {
+            } catch  where archive.isEmpty && against == nil {
                 return (0, 0, [try options.words(for: error)])
             }
         }
