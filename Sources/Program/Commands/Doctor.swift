@@ -19,10 +19,10 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let (deployment, settings) = try await options.deployment(comparesKey: false)
         let findings: [Finding]
         var isUnreachable = false
         do {
+            let (deployment, settings) = try await options.deployment(comparesKey: false)
             let found = try await Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
                 kekCopyFile: settings.kekCopyFile, allowedLag: replicaLag
