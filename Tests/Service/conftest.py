@@ -2,15 +2,26 @@ import pytest
 
 from service import Deployment
 
+SHARED = []
+
 
 @pytest.fixture(scope="session")
 def service():
     """A running deployment that tests share; what they make in it is their own."""
     deployment = Deployment()
     try:
-        yield deployment.start()
+        SHARED.append(deployment.start())
+        yield deployment
     finally:
+        SHARED.clear()
         deployment.remove()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_lockout():
+    """Sign-ins that tests of one file have refused must not lock the machine's address out for the next."""
+    for deployment in SHARED:
+        deployment.sql("DELETE FROM config.failed_sign_in")
 
 
 @pytest.fixture
