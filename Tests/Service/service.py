@@ -149,7 +149,9 @@ class Deployment:
         return self.request("POST", "SetDataEncryptionKey", {"EncryptionKey": key, "ChangeEncryptionKey": change}, **options)
 
     def key(self):
-        return self.get("RetrieveDataEncryptionKey").json()["EncryptionKey"]
+        answer = self.get("RetrieveDataEncryptionKey")
+        assert answer.status_code == 200, answer.text
+        return answer.json()["EncryptionKey"]
 
     def is_active(self):
         return self.get("IsDataEncryptionActive").json()["IsActive"]

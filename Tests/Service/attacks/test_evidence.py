@@ -283,7 +283,10 @@ RECORDED = ["org_contoso.security_event", "config.attested_state", "config.event
 def tampered(service, *statements, role=None):
     """The evidence after an attack with SQL; as it was afterwards, along with what the service recorded meanwhile."""
     exported(service)
-    service.sql("; ".join(f"DROP TABLE IF EXISTS public.kept_{n}; CREATE TABLE public.kept_{n} AS TABLE {t}" for n, t in enumerate(RECORDED)))
+    # The attested row is locked before an event is written: what is kept, and what is put back, is of one moment.
+    lock = "LOCK TABLE config.attested_state IN EXCLUSIVE MODE"
+    kept = "; ".join(f"DROP TABLE IF EXISTS public.kept_{n}; CREATE TABLE public.kept_{n} AS TABLE {t}" for n, t in enumerate(RECORDED))
+    service.sql(f"BEGIN; {lock}; {kept}; COMMIT")
     functions = service.sql(
         "SELECT pg_get_functiondef(p.oid) FROM pg_proc AS p WHERE pronamespace = 'org_contoso'::regnamespace "
         "AND proname IN ('security_event_hash', 'verify_security_events', 'chain_events', 'chain_security_event')")
@@ -301,6 +304,7 @@ def tampered(service, *statements, role=None):
         with psycopg.connect(service.dev["postgres"]) as connection:
             connection.execute("SET fieldseal.maintenance = 'on'")
             connection.execute("SET session_replication_role = replica")
+            connection.execute(lock)
             for (definition,) in functions:
                 connection.execute(definition)
             end = "(SELECT max(security_event_id) FROM public.kept_0)"
