@@ -11,14 +11,13 @@ import pathlib
 import random
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
 import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "Tests/Service"), str(ROOT / "Tests/Reader")]
+sys.path[:0] = [str(ROOT / "Tests" / name) for name in ("Service", "Reader", "Support")]
 
 import requests  # noqa: E402
 from cluster import Cluster  # noqa: E402

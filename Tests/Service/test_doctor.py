@@ -1,10 +1,10 @@
 """`fieldseal doctor`: silent about what is well, and for each thing that is wrong a finding with the next step."""
 
 import json
-import pathlib
-import tempfile
+import shutil
 
 import pytest
+import scratch
 
 
 def doctor(service, *arguments):
@@ -79,8 +79,9 @@ def test_a_folder_that_others_may_write_to(own_service):
 def test_the_copy_of_the_key_encryption_key(own_service):
     own_service.key()
     original = own_service.home / "kek"
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
-        copy = pathlib.Path(elsewhere) / "kek"
+    elsewhere = scratch.elsewhere()
+    try:
+        copy = elsewhere / "kek"
 
         def found(path):
             findings = json.loads(own_service.run("doctor", "--json", check=False, FIELDSEAL_KEK_COPY_FILE=str(path)).stdout)["findings"]
@@ -96,6 +97,8 @@ def test_the_copy_of_the_key_encryption_key(own_service):
         copy.unlink()
         own_service.run("kek", "create", str(copy))
         assert found(copy) == ["kek-copy-differs"]
+    finally:
+        shutil.rmtree(elsewhere)
 
 
 def test_a_lost_key_and_a_cell_that_does_not_open(own_service):

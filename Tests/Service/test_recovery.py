@@ -6,11 +6,11 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 
 import psycopg
 import pytest
+import scratch
 from cluster import SUPPORT, Cluster
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -20,7 +20,7 @@ PAGE = (ROOT / "docs/recovery.md").read_text()
 @pytest.fixture
 def bare():
     """A PostgreSQL with no role, no schema and no function of ours: its socket's folder."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="fieldseal-bare-", dir="/tmp"))
+    folder = scratch.new_folder("fieldseal-bare-")
     folder.chmod(0o755)
     subprocess.run(
         ["bash", "-c", f"source {SUPPORT}; start_postgres {folder}"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 
 import pytest
+import scratch
 from mail import MailServers
 from service import PROGRAM, Deployment
 
@@ -31,7 +32,7 @@ def steps():
 @pytest.fixture
 def deployment():
     """What `make run` and `make mail` start. The mail servers' users have to be able to enter the folder."""
-    deployment = Deployment()
+    deployment = Deployment(bare=True)
     deployment.home.chmod(0o755)
     servers = MailServers(deployment.home)
     try:
@@ -64,7 +65,7 @@ def test_the_tour_works_as_printed(deployment):
 
 def test_the_description_of_the_mail_servers_belongs_to_the_owner_of_the_folder():
     """`sudo make mail` writes it as root; the tour reads it as the user that ran `make run`."""
-    home = pathlib.Path(tempfile.mkdtemp(prefix="fieldseal-", dir="/tmp"))
+    home = scratch.new_folder()
     home.chmod(0o755)
     owner = pwd.getpwnam("nobody")
     os.chown(home, owner.pw_uid, owner.pw_gid)

@@ -3,6 +3,7 @@
 #   start_postgres FOLDER [SETTING…]    then $postgres is its process id
 #   stop_postgres
 #   resume_postgres FOLDER [SETTING…]
+#   initialize_postgres FOLDER [OPTION…]     makes a cluster in FOLDER/data by initdb with these options, and starts nothing
 
 postgres_binaries=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
 [ -n "$postgres_binaries" ] || postgres_binaries=$(dirname "$(command -v initdb)")
@@ -11,11 +12,16 @@ as_database_user() {
     if [ "$(id -u)" -eq 0 ]; then setpriv --reuid=postgres --regid=postgres --init-groups "$@"; else "$@"; fi
 }
 
-start_postgres() {
+initialize_postgres() {
     local folder=$1
+    shift
     mkdir -p "$folder/data"
     [ "$(id -u)" -ne 0 ] || chown postgres "$folder" "$folder/data"
-    (cd / && as_database_user "$postgres_binaries/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 >/dev/null)
+    (cd / && as_database_user "$postgres_binaries/initdb" -D "$folder/data" -U postgres -E UTF8 --locale=C.UTF-8 "$@" >/dev/null)
+}
+
+start_postgres() {
+    initialize_postgres "$1" --auth=trust
     resume_postgres "$@"
 }
 
