@@ -15,7 +15,12 @@ import torture
 
 from cluster import Cluster
 from proxy import ACTIONS, FAILURES
+from sample import drawn
 from server import Server
+from service import PATIENCE
+
+#: Statements of a change that each kind of strike is tried at, unless all are.
+SAMPLE = 8
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +82,8 @@ def is_swept(cluster):
 @pytest.mark.parametrize("action", ACTIONS)
 def test_struck_at_each_of_its_statements_a_change_leaves_one_key_or_the_other(filled, statements, action):
     cluster, values = filled
-    struck = 0
-    for target in range(len(statements)):
+    struck, targets = 0, drawn(range(len(statements)), SAMPLE, action)
+    for target in targets:
         before = cluster.key_version()
         result = cluster.change_through_proxy(lambda number, _: action if number == target else None)
         if cluster.proxy.struck:
@@ -86,15 +91,15 @@ def test_struck_at_each_of_its_statements_a_change_leaves_one_key_or_the_other(f
             assert not action.startswith("kill") or result.returncode == -9
         is_sound(cluster, before, values, result)
     # The number of rounds and of statements varies a little from change to change.
-    assert struck > len(statements) * 9 // 10
+    assert len(targets) - struck < max(2, len(targets) / 10)
     is_swept(cluster)
 
 
 @pytest.mark.parametrize("action", FAILURES)
 def test_a_failure_at_any_of_its_statements_leaves_one_key_or_the_other(filled, statements, action):
     cluster, values = filled
-    struck = 0
-    for target in range(len(statements)):
+    struck, targets = 0, drawn(range(len(statements)), SAMPLE, action)
+    for target in targets:
         before = cluster.key_version()
         prepares = []
 
@@ -106,7 +111,7 @@ def test_a_failure_at_any_of_its_statements_leaves_one_key_or_the_other(filled, 
         result = cluster.change_through_proxy(strike)
         struck += bool(cluster.proxy.struck)
         is_sound(cluster, before, values, result)
-    assert struck > len(statements) // 2
+    assert struck > len(targets) // 2
     is_swept(cluster)
 
 
@@ -138,7 +143,7 @@ def test_postgresql_stopped_at_once_during_a_change(own_cluster):
     for delay in (0.0, 0.05, 0.15):
         before = cluster.key_version()
         process = cluster.popen("key", "change", "--json")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while not cluster.sql("SELECT 1 FROM config.key_change") and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(delay)

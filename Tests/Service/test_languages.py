@@ -8,9 +8,9 @@ import xml.sax.saxutils
 from random import Random
 
 import pytest
+from sample import SEED, length
 
-SEED = int(os.environ.get("FIELDSEAL_SEED", "20261125"))
-CASES = int(os.environ.get("FIELDSEAL_QUERIES", "150"))
+CASES = int(os.environ.get("FIELDSEAL_QUERIES", length(60, 400)))
 TAG = "exchangeonlinetenantid"
 # A mailbox's, and beside them those of its profile, each with "p." before its name.
 OWN = {"name": "text", "emailaddress": "text", "username": "text", "incomingemaildeliverymethod": "number", "processemailreceivedafter": "date", "processanddeleteemails": "flag"}
@@ -215,7 +215,7 @@ class Asker:
         return response.json()
 
     def odata(self, tree, order, size):
-        text = f"$select=emailserverprofileid&$count=true&$filter=" + urllib.parse.quote(f"{TAG} eq '{self.tag}' and ({odata(tree)})")
+        text = "$select=emailserverprofileid&$count=true&$filter=" + urllib.parse.quote(f"{TAG} eq '{self.tag}' and ({odata(tree)})")
         if order:
             text += "&$orderby=" + urllib.parse.quote(",".join(f"{a} desc" if d else a for a, d in order))
         ids, counts = [], set()
@@ -303,7 +303,7 @@ def test_groups(service, profiles):
         text = f"filter({TAG} eq '{tag}' and ({odata(tree)}))/groupby(({','.join(groups)}),{aggregates})"
         assert answer(asker.get("$apply=" + urllib.parse.quote(text))["value"]) == table([r for r in records if certain(tree, r)]), (case, tree)
         columns = "".join(f"<attribute name='{g}' groupby='true' alias='{g}'/>" for g in groups)
-        columns += f"<attribute name='emailserverprofileid' aggregate='count' alias='n'/>" + "".join(
+        columns += "<attribute name='emailserverprofileid' aggregate='count' alias='n'/>" + "".join(
             f"<attribute name='{number}' aggregate='{how}' alias='{alias}'/>" for how, alias in (("sum", "s"), ("min", "low"), ("max", "high")))
         text = f"<fetch aggregate='true'><entity name='emailserverprofile'>{columns}<filter><condition attribute='{TAG}' operator='eq' value='{tag}'/>{fetch(tree)}</filter></entity></fetch>"
         assert answer(asker.get("fetchXml=" + urllib.parse.quote(text))["value"]) == table([r for r in records if certain(tree, r)]), (case, tree)
