@@ -6,7 +6,7 @@ RUN_PACKAGES := libcurl4-openssl-dev libicu-dev libpq-dev libssl-dev postgresql 
 MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl python3
 TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog sasl2-bin libsasl2-modules chromium chromium-driver
 
-.PHONY: help run mail build test torture router-torture fuzz bench lint format docs clean
+.PHONY: help run mail build test test-one test-full torture router-torture fuzz bench lint format docs clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,14 @@ build: ## Build in release mode
 test: ## Run every test, against a PostgreSQL and other servers that the tests start and stop
 	@scripts/install-packages $(TEST_PACKAGES)
 	@Tests/run
+
+test-one: ## Run one file, test or Swift suite: make test-one NAME=test_records
+	@scripts/install-packages $(TEST_PACKAGES)
+	@Tests/run --one '$(NAME)'
+
+test-full: ## Run every test, with long random walks, and strikes at every statement (SEED=n)
+	@scripts/install-packages $(TEST_PACKAGES)
+	@$(if $(SEED),FIELDSEAL_SEED=$(SEED)) Tests/run --full
 
 torture: ## Change the key 2,000 times under load, interrupted at random (CASES=n SEED=n)
 	@scripts/install-packages $(TEST_PACKAGES)

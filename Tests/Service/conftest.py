@@ -1,8 +1,55 @@
+import datetime
+import os
+import signal
+import tempfile
+
 import pytest
 
-from service import Deployment
+from service import Deployment, scratch
+from schedule import Schedule
 
 SHARED = []
+#: The folder that this process made for the run.
+MADE = pytest.StashKey()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: measures time, or takes all of the machine; runs when nothing else does")
+    # A new one each day, so that many days try much, and runs of one day are alike.
+    os.environ.setdefault("FIELDSEAL_SEED", datetime.date.today().strftime("%Y%m%d"))
+    if hasattr(config, "workerinput") or scratch.VARIABLE in os.environ:
+        return
+    config.stash[MADE] = os.environ[scratch.VARIABLE] = str(scratch.make())
+    # Also what other programs make.
+    os.environ["TMPDIR"] = tempfile.tempdir = config.stash[MADE]
+    scratch.adopt()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    # A shell has the programs in its background ignore it, and a test's programs would inherit that.
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def interrupt(number, frame):
+    """Ends the run as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """Leaves nothing: no process and no file, however the run ended."""
+    if MADE in config.stash:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        scratch.remove(config.stash[MADE])
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(f"FIELDSEAL_SEED={os.environ['FIELDSEAL_SEED']} repeats this run's samples and random walks.")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return Schedule(config, log)
 
 
 @pytest.fixture(scope="session")

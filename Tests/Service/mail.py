@@ -12,6 +12,8 @@ import smtplib
 import ssl
 import time
 
+from service import PATIENCE
+
 SCRIPT = pathlib.Path(__file__).parents[2] / "scripts/mail"
 _loader = importlib.machinery.SourceFileLoader("mail_servers", str(SCRIPT))
 _module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mail_servers", _loader))
@@ -120,7 +122,7 @@ def queue(deployment, mail, profile, address="support@contoso.test", **more):
     return id, box
 
 
-def until(condition, seconds=60, what=""):
+def until(condition, seconds=PATIENCE, what=""):
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

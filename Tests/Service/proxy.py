@@ -1,7 +1,6 @@
 """Stands between a program and PostgreSQL, reads the statements that pass (PostgreSQL, 55.7), and strikes at one of them."""
 
 import contextlib
-import os
 import signal
 import socket
 import struct

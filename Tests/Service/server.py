@@ -7,7 +7,7 @@ import threading
 import time
 
 import requests
-from service import PROGRAM
+from service import PATIENCE, PROGRAM
 
 
 class Server:
@@ -40,7 +40,7 @@ class Server:
     def start(self):
         self.process = subprocess.Popen(
             [self.program, "serve", "--settings", str(self.settings)], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 if requests.get(f"{self.base}/readyz", verify=self.cluster.home / "server.pem", timeout=5).status_code == self.ready:
@@ -55,7 +55,7 @@ class Server:
     def sign_in(self):
         """Asks for a token."""
         return requests.post(
-            f"{self.base}/contoso/oauth2/v2.0/token", verify=self.cluster.home / "server.pem", timeout=30,
+            f"{self.base}/contoso/oauth2/v2.0/token", verify=self.cluster.home / "server.pem", timeout=PATIENCE,
             data={"grant_type": "client_credentials", "client_id": self.client["clientId"],
                   "client_secret": self.client["clientSecret"]})
 

@@ -38,10 +38,10 @@ def test_the_token_endpoint_and_its_documents(service):
     assert token["token_type"] == "Bearer" and token["expires_in"] == 3600
     header, claims, _ = token["access_token"].split(".")
     configuration = requests.get(
-        f"{service.base}/contoso/.well-known/openid-configuration", verify=service.dev["caFile"], timeout=10).json()
+        f"{service.base}/contoso/.well-known/openid-configuration", verify=service.dev["caFile"], timeout=60).json()
     assert decode(claims)["iss"] == configuration["issuer"]
     assert decode(claims)["aud"] == f"{service.base}/contoso" and decode(claims)["appid"] == known["clientId"]
-    keys = requests.get(configuration["jwks_uri"], verify=service.dev["caFile"], timeout=10).json()["keys"]
+    keys = requests.get(configuration["jwks_uri"], verify=service.dev["caFile"], timeout=60).json()["keys"]
     key = next(k for k in keys if k["kid"] == decode(header)["kid"])
     # A stranger can verify the token with the published key.
     x, y = (int.from_bytes(base64.urlsafe_b64decode(key[c] + "=="), "big") for c in "xy")
@@ -56,7 +56,7 @@ def test_the_secret_may_come_by_basic_authentication(service):
     known = service.dev["clients"]["user"]
     response = requests.post(
         f"{service.base}/contoso/oauth2/v2.0/token", data={"grant_type": "client_credentials"},
-        auth=(known["clientId"], known["clientSecret"]), verify=service.dev["caFile"], timeout=10)
+        auth=(known["clientId"], known["clientSecret"]), verify=service.dev["caFile"], timeout=60)
     assert response.status_code == 200
 
 
@@ -81,7 +81,7 @@ def test_tokens_that_are_missing_malformed_forged_or_foreign(service):
     header, claims, signature = token.split(".")
     stranger = ec.generate_private_key(ec.SECP256R1())
     good = decode(claims)
-    jwks = json.dumps(requests.get(f"{service.base}/contoso/discovery/v2.0/keys", verify=service.dev["caFile"], timeout=10).json())
+    jwks = json.dumps(requests.get(f"{service.base}/contoso/discovery/v2.0/keys", verify=service.dev["caFile"], timeout=60).json())
     confused = f"{encode({**decode(header), 'alg': 'HS256'})}.{claims}"
     bad = [
         "x", "a.b", "a.b.c", token[:-4], token + "A", f"{header}.{claims}.", "." * 5000, "é",
@@ -144,7 +144,7 @@ def test_a_token_of_another_organization_is_refused(service):
     service.run("org", "create", "fabrikam")
     client = service.json("client", "add", "f", "--role", "System Administrator", "--org", "fabrikam")
     token = requests.post(
-        f"{service.base}/fabrikam/oauth2/v2.0/token", verify=service.dev["caFile"], timeout=10,
+        f"{service.base}/fabrikam/oauth2/v2.0/token", verify=service.dev["caFile"], timeout=60,
         data={"grant_type": "client_credentials", "client_id": client["clientId"], "client_secret": client["clientSecret"]},
     ).json()["access_token"]
     other = f"{service.base}/fabrikam/api/data/v9.2"

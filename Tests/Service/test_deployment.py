@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from cluster import MIGRATIONS, NEWEST, SUPPORT, Cluster
 from server import Server
-from service import PROGRAM
+from service import PATIENCE, PROGRAM
 
 SCHEMAS = json.loads((pathlib.Path(__file__).parents[2] / "docs/command-output.json").read_text())
 
@@ -215,7 +215,7 @@ def test_a_replica_that_lags_is_told(own_cluster):
         return [f for f in findings if f["code"] == "replica-lags"]
 
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while cluster.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn = pg_current_wal_lsn()") != [(1,)]:
             assert time.monotonic() < deadline
             time.sleep(0.1)

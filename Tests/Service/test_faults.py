@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from cluster import MIGRATIONS
-from service import PROGRAM, Deployment, refused
+from service import PATIENCE, PROGRAM, Deployment, refused
 
 
 def test_connections_are_cut_and_refused_for_a_while_as_in_a_failover(own_service):
@@ -21,7 +21,7 @@ def test_connections_are_cut_and_refused_for_a_while_as_in_a_failover(own_servic
 
     def read():
         while not stop.is_set():
-            response = service.get("mailboxes?$top=1", timeout=30)
+            response = service.get("mailboxes?$top=1", timeout=PATIENCE)
             statuses.append(response.status_code)
             if response.status_code == 503:
                 assert int(response.headers["Retry-After"]) > 0
@@ -38,11 +38,11 @@ def test_connections_are_cut_and_refused_for_a_while_as_in_a_failover(own_servic
         time.sleep(0.05)
     service.sql("ALTER ROLE fieldseal_service NOLOGIN")
     service.sql(backend)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while 503 not in statuses:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    ready = requests.get(f"{service.base}/readyz", verify=service.dev["caFile"], timeout=10)
+    ready = requests.get(f"{service.base}/readyz", verify=service.dev["caFile"], timeout=PATIENCE)
     assert ready.status_code == 503 and int(ready.headers["Retry-After"]) > 0
     service.sql("ALTER ROLE fieldseal_service LOGIN")
     mark = len(statuses)
@@ -79,7 +79,7 @@ def test_serve_survives_a_stop_and_a_start_of_postgres(own_service, tmp_path):
 
         def ready():
             try:
-                return requests.get(f"{base}/readyz", verify=service.dev["caFile"], timeout=10).status_code
+                return requests.get(f"{base}/readyz", verify=service.dev["caFile"], timeout=PATIENCE).status_code
             except requests.exceptions.ConnectionError:
                 return None
 
@@ -114,7 +114,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -16,8 +16,8 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from selenium.webdriver.common.by import By
 from attested import Attestor
-from service import Deployment
-from test_console import chromium, main, press, says, wait
+from service import PATIENCE, Deployment
+from test_console import chromium, press, says, wait
 
 SUPPORT = pathlib.Path(__file__).parents[1] / "Support"
 
@@ -253,7 +253,7 @@ def test_tokens_of_the_provider_are_taken_by_the_web_api(trusting, provider):
     trusting.run("issuer", "link", "Canaille", "machine", "--client", trusting.json("client", "add", "machine 2", "--role", "Basic User")["clientId"])
     provider.start(f"{trusting.pages}/sign-in/back", "second")
     token = provider.token(aud=audience)
-    deadline = time.monotonic() + 45
+    deadline = time.monotonic() + PATIENCE
     while status(token) != 200:
         assert time.monotonic() < deadline
         time.sleep(1)

@@ -10,13 +10,13 @@ import signal
 import socket
 import ssl
 import subprocess
-import tempfile
 import threading
 import time
 from random import Random
 
 import pytest
 import requests
+import scratch
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -44,7 +44,7 @@ def enabled(deployment, box):
         record = deployment.get(f"mailboxes({box})?$select=incomingemailstatus,outgoingemailstatus,enabledforincomingemail,enabledforoutgoingemail,lastsyncerror").json()
         isWell = record["incomingemailstatus"] == record["outgoingemailstatus"] == 1
         return record if isWell and record["enabledforincomingemail"] and record["enabledforoutgoingemail"] else None
-    until(look, 60, lambda: deployment.get(f"mailboxes({box})").text + deployment.log().decode()[-3000:])
+    until(look, what=lambda: deployment.get(f"mailboxes({box})").text + deployment.log().decode()[-3000:])
 
 
 def emails(deployment, box, select="subject,description,messageid,statuscode,correlationmethod,attachmentcount,notifications"):
@@ -59,7 +59,7 @@ def test_a_message_becomes_a_record_and_a_record_is_sent(routed, kind):
     note = message(subject=f"Grüße über {kind}", to=address, body="Ein Päckchen kam nicht an.\n")
     note.add_attachment(b"\x00\x01picture", maintype="image", subtype="png", filename="bild.png")
     routed.mail.inject(address, note)
-    [record] = until(lambda: emails(routed, box), 60, lambda: routed.log().decode()[-3000:])
+    [record] = until(lambda: emails(routed, box), what=lambda: routed.log().decode()[-3000:])
     assert record["subject"] == f"Grüße über {kind}" and record["statuscode"] == 4 and "Päckchen" in record["description"]
     assert record["messageid"] == note["Message-ID"] and record["attachmentcount"] == 1
     assert {(p["participationtypemask"], p["addressused"]) for p in record["email_activity_parties"]} == {(1, "customer@elsewhere.test"), (2, address)}
@@ -68,7 +68,7 @@ def test_a_message_becomes_a_record_and_a_record_is_sent(routed, kind):
         {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({q})"}, {"participationtypemask": 2, "addressused": "customer@elsewhere.test"}]})
     sent = routed.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True})
     assert sent.status_code == 200, sent.text
-    until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3, 60, lambda: routed.get(f"emails({id})").text + routed.log().decode()[-3000:])
+    until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3, what=lambda: routed.get(f"emails({id})").text + routed.log().decode()[-3000:])
     [arrived] = until(lambda: [m for m in routed.mail.messages("customer@elsewhere.test") if m["Subject"] == sent.json()["Subject"]])
     assert arrived["From"].endswith(f"<{address}>") and "Wir schauen nach." in arrived.get_content() and "CRM:" in arrived["Subject"]
     reply = message(subject=f"Re: {arrived['Subject']}", to=address, body="Danke!", In_Reply_To=arrived["Message-ID"])
@@ -106,7 +106,7 @@ def test_the_example_of_the_page(routed):
     outer = message(subject="outer", sender="rule@contoso.test", to="bob@contoso.test")
     outer.add_attachment(inner)
     routed.mail.inject("bob@contoso.test", outer)
-    [record] = until(lambda: emails(routed, forward), 60, lambda: routed.log().decode()[-2000:])
+    [record] = until(lambda: emails(routed, forward), what=lambda: routed.log().decode()[-2000:])
     assert record["subject"] == f"inner {subject}" and record["messageid"] == inner["Message-ID"]
     assert routed.request("DELETE", f"mailboxes({forward})").status_code == 204
     routed.mail.clear("bob@contoso.test")
@@ -116,7 +116,7 @@ def test_the_example_of_the_page(routed):
 
 
 def test_the_mail_servers_leave_nothing_behind():
-    home = pathlib.Path(tempfile.mkdtemp(prefix="fieldseal-", dir="/tmp"))
+    home = scratch.new_folder()
     home.chmod(0o755)
     try:
         servers = MailServers(home).start()
@@ -146,8 +146,8 @@ def alerts(deployment, box):
 
 def problem(deployment, box, code):
     """The newest alert about a mailbox, once it is of that kind."""
-    return until(lambda: next((a for a in alerts(deployment, box) if a["tracecode"] == code), None), 60,
-                 lambda: str([(a["tracecode"], a["text"]) for a in alerts(deployment, box)]) + deployment.log().decode()[-2000:])
+    return until(lambda: next((a for a in alerts(deployment, box) if a["tracecode"] == code), None),
+                 what=lambda: str([(a["tracecode"], a["text"]) for a in alerts(deployment, box)]) + deployment.log().decode()[-2000:])
 
 
 class Talker(threading.Thread):
@@ -243,7 +243,7 @@ def test_credentials_of_a_queue_and_of_a_user(routed, holder):
     enabled(routed, box)
     subject = f"by the {holder}'s password"
     routed.mail.inject(address, message(subject=subject, to=address))
-    until(lambda: [e for e in emails(routed, box) if e["subject"] == subject], 60, lambda: routed.log().decode()[-3000:])
+    until(lambda: [e for e in emails(routed, box) if e["subject"] == subject], what=lambda: routed.log().decode()[-3000:])
     assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
     routed.mail.clear(address)
 
@@ -413,7 +413,7 @@ def test_what_is_broken_holds_up_nothing(routed, inbox):
         b"Content-Type: multipart/mixed; boundary=\"b%d\"\r\n\r\n--b%d\r\n" % (n, n) for n in range(20_000)) + b"\r\nthe end\r\n"
     corpus = broken_messages(250)
     routed.mail.drop(address, [nested, *corpus, message(subject="after all of them", to=address).as_bytes()])
-    until(lambda: [e for e in emails(routed, box) if e["subject"] == "after all of them"], 120, lambda: routed.log().decode()[-3000:])
+    until(lambda: [e for e in emails(routed, box) if e["subject"] == "after all of them"], what=lambda: routed.log().decode()[-3000:])
     found = {e["subject"]: e for e in emails(routed, box)}
     assert "nested" in found
     # Whoever has a sender has a record, and nobody has two.
@@ -443,7 +443,7 @@ def test_what_cannot_be_a_record_is_moved_or_stays(routed):
         _, box = queue(routed, routed.mail, profile(routed, routed.mail, kind, moveundeliveredemails=moves), address, processanddeleteemails=True)
         enabled(routed, box)
         routed.mail.drop(address, [nobody, good])
-        until(lambda: [e for e in emails(routed, box) if e["subject"] == "from somebody"], 60, lambda: routed.log().decode()[-3000:])
+        until(lambda: [e for e in emails(routed, box) if e["subject"] == "from somebody"], what=lambda: routed.log().decode()[-3000:])
         imap = routed.mail.box(address)
 
         def subjects(folder):
@@ -452,7 +452,7 @@ def test_what_cannot_be_a_record_is_moved_or_stays(routed):
             return [re.search(rb"Subject: ([^\r]*)", imap.fetch(n, "(BODY.PEEK[HEADER])")[1][0][1])[1] for n in numbers]
 
         stays = not (moves and kind == "imap")
-        until(lambda: subjects("INBOX") == ([b"from nobody"] if stays else []), 30, lambda: str(subjects("INBOX")))
+        until(lambda: subjects("INBOX") == ([b"from nobody"] if stays else []), what=lambda: str(subjects("INBOX")))
         if not stays:
             assert subjects("Undeliverable") == [b"from nobody"]
         imap.logout()
@@ -539,7 +539,7 @@ def test_metrics_count_what_a_router_did(routed, inbox):
 
     def metrics():
         try:
-            answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
+            answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=60)
         except requests.exceptions.ConnectionError:
             return {}
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
@@ -580,7 +580,7 @@ def test_later_and_more_urgent(routed, inbox):
     until(lambda: routed.sql("SELECT count(*) FROM org_contoso.email WHERE activityid = ANY (%s::uuid[]) AND statuscode = 3", [list(ids.values())]) == [(3,)])
     order = [name for (name,) in routed.sql("SELECT subject FROM org_contoso.email WHERE activityid = ANY (%s::uuid[]) ORDER BY senton", [list(ids.values())])]
     assert order == ["high", "normal", "low"]
-    until(lambda: routed.get(f"emails({held})?$select=statuscode").json()["statuscode"] == 3, 40)
+    until(lambda: routed.get(f"emails({held})?$select=statuscode").json()["statuscode"] == 3)
     [(waited,)] = routed.sql("SELECT senton >= delayedemailsendtime FROM org_contoso.email WHERE activityid = %s", [held])
     assert waited
 
@@ -594,8 +594,8 @@ def test_the_service_away_for_a_while(routed, inbox):
         routed.mail.drop(address, [message(subject=f"while it was away {n}", to=address).as_bytes() for n in range(5)])
         time.sleep(int(os.environ.get("FIELDSEAL_ROUTER_AWAY", "20")))
         routed.start()
-        until(lambda: len([e for e in emails(routed, box) if e["subject"].startswith("while it was away")]) == 5, 150)
-        until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] in (3, 8), 180)
+        until(lambda: len([e for e in emails(routed, box) if e["subject"].startswith("while it was away")]) == 5)
+        until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] in (3, 8))
         assert len([m for m in routed.mail.messages("customer@elsewhere.test") if m["Subject"] == "before it went away"]) <= 1
     finally:
         router.terminate()
@@ -612,7 +612,7 @@ def test_refusals_of_the_mail_server(routed, inbox, code, status, alert):
     def look():
         record = routed.get(f"emails({id})?$select=statuscode,deliveryattempts,postponeemailprocessinguntil").json()
         return record if record["statuscode"] == status and record["deliveryattempts"] == 1 else None
-    record = until(look, 60, lambda: routed.get(f"emails({id})").text)
+    record = until(look, what=lambda: routed.get(f"emails({id})").text)
     [(failure,)] = routed.sql("SELECT failure FROM org_contoso.email WHERE activityid = %s", [id])
     if alert:
         assert str(code) in failure and any(a["tracecode"] == alert and id in a["errordetails"] for a in alerts(routed, box))
@@ -659,7 +659,7 @@ def test_a_key_change_and_a_lost_key(routed, inbox):
         assert alert["level"] == 2
         routed.mail.inject(address, message(subject="while the key was lost", to=address))
         assert routed.set_key("A-key-for-the-router-1!", change=False).status_code == 204
-        until(lambda: [e for e in emails(routed, box) if e["subject"] == "while the key was lost"], 90)
+        until(lambda: [e for e in emails(routed, box) if e["subject"] == "while the key was lost"])
         assert routed.get(f"mailboxes({box})").json()["enabledforincomingemail"], "nobody had to enable it again"
     finally:
         routed.sql("DROP TABLE public.held")
@@ -733,10 +733,10 @@ def kill_everything(deployment, kills, seed):
                 another()
         # A lease that died is taken over once it has ended.
         deployment.sql("UPDATE org_contoso.mailbox SET processinglastattemptedon = processinglastattemptedon - interval '3 minutes' WHERE mailboxid = %s", [box])
-        until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE receivingmailboxid = %s", [box])[0][0] >= received, 240,
-              lambda: deployment.log().decode()[-3000:])
-        until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [box]) == [(0,)], 240,
-              lambda: str(deployment.sql("SELECT statuscode, deliveryattempts, is_handed_over, postponeemailprocessinguntil, failure FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [box])))
+        until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE receivingmailboxid = %s", [box])[0][0] >= received,
+              what=lambda: deployment.log().decode()[-3000:])
+        until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [box]) == [(0,)],
+              what=lambda: str(deployment.sql("SELECT statuscode, deliveryattempts, is_handed_over, postponeemailprocessinguntil, failure FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [box])))
     finally:
         for router in routers:
             router.kill()

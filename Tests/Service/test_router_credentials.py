@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import time
 import urllib.parse
 
 import pytest
@@ -64,7 +63,7 @@ tls_ca_cert_file = {home}/provider.crt
 
 def refresh_token(provider):
     response = requests.post(
-        f"{provider.issuer}/oauth/token", auth=("mail reader", "the reader's:secret"), verify=str(provider.folder / "tls.crt"), timeout=30,
+        f"{provider.issuer}/oauth/token", auth=("mail reader", "the reader's:secret"), verify=str(provider.folder / "tls.crt"), timeout=60,
         data={"grant_type": "password", "username": "alice", "password": "alice's password there", "scope": "openid"})
     assert response.status_code == 200, response.text
     return response.json()["refresh_token"]
@@ -80,9 +79,9 @@ def test_a_refresh_token_is_exchanged_and_its_successor_sealed(authorized):
     enabled(authorized, box)
     cell = authorized.sql("SELECT password FROM org_contoso.mailbox_cell WHERE mailboxid = %s", [box])
     authorized.mail.drop("alice@contoso.test", [message(subject="by a token", to="alice@contoso.test").as_bytes()])
-    until(lambda: [e for e in emails(authorized, box) if e["subject"] == "by a token"], 60, lambda: authorized.log().decode()[-3000:] + authorized.mail.servers.log()[-3000:])
+    until(lambda: [e for e in emails(authorized, box) if e["subject"] == "by a token"], what=lambda: authorized.log().decode()[-3000:] + authorized.mail.servers.log()[-3000:])
     id = outgoing(authorized, box, ["customer@elsewhere.test"], "sent by a token")
-    until(lambda: authorized.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3, 60, lambda: authorized.log().decode()[-3000:])
+    until(lambda: authorized.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3, what=lambda: authorized.log().decode()[-3000:])
     # The authorization server takes a refresh token once; one exchange served every turn since.
     assert exchanges(authorized) == 1
     # Nothing is remembered by a service that was started anew: what is sealed by now has to be the successor.
@@ -90,7 +89,7 @@ def test_a_refresh_token_is_exchanged_and_its_successor_sealed(authorized):
     authorized.start()
     authorized.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
     authorized.mail.drop("alice@contoso.test", [message(subject="after the start", to="alice@contoso.test").as_bytes()])
-    until(lambda: [e for e in emails(authorized, box) if e["subject"] == "after the start"], 60, lambda: authorized.log().decode()[-3000:])
+    until(lambda: [e for e in emails(authorized, box) if e["subject"] == "after the start"], what=lambda: authorized.log().decode()[-3000:])
     assert exchanges(authorized) == 2
     assert authorized.sql("SELECT password FROM org_contoso.mailbox_cell WHERE mailboxid = %s", [box]) != cell
     assert token.encode() not in authorized.log()
@@ -109,12 +108,12 @@ def test_a_clients_secret_is_exchanged(authorized):
     _, box = queue(authorized, authorized.mail, oauth_profile(authorized, "127.0.0.1"), "bob@contoso.test", password="the secret of bob")
     enabled(authorized, box)
     authorized.mail.drop("bob@contoso.test", [message(subject="for a robot", to="bob@contoso.test").as_bytes()])
-    until(lambda: [e for e in emails(authorized, box) if e["subject"] == "for a robot"], 60, lambda: authorized.log().decode()[-3000:])
+    until(lambda: [e for e in emails(authorized, box) if e["subject"] == "for a robot"], what=lambda: authorized.log().decode()[-3000:])
     assert "user=<bob>, method=XOAUTH2" in authorized.mail.servers.log()
     # A key change between two exchanges is no matter.
     assert authorized.set_key("A-key-between-exchanges-1!").status_code == 204
     authorized.mail.drop("bob@contoso.test", [message(subject="after a key change", to="bob@contoso.test").as_bytes()])
-    until(lambda: [e for e in emails(authorized, box) if e["subject"] == "after a key change"], 60, lambda: authorized.log().decode()[-3000:])
+    until(lambda: [e for e in emails(authorized, box) if e["subject"] == "after a key change"], what=lambda: authorized.log().decode()[-3000:])
 
 
 def test_what_an_authorization_server_refuses_is_said(authorized):
@@ -156,7 +155,7 @@ smtpd_sasl_local_domain = contoso.test
         _, box = queue(deployment, deployment.mail, profile(deployment, deployment.mail, outgoingauthenticationprotocol=2, usesamesettingsforoutgoingconnections=False))
         enabled(deployment, box)
         id = outgoing(deployment, box, ["customer@elsewhere.test"], "signed in by NTLM")
-        until(lambda: deployment.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3, 60, lambda: deployment.mail.servers.log()[-8000:])
+        until(lambda: deployment.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3, what=lambda: deployment.mail.servers.log()[-8000:])
         assert "sasl_method=NTLM, sasl_username=support" in (deployment.mail.servers.folder / "postfix.log").read_text()
     finally:
         if hasattr(deployment, "mail"):

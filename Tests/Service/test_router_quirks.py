@@ -57,8 +57,8 @@ def turn(routed, box):
     """Has the mailbox looked at again, and waits for the end of that turn."""
     [(before,)] = routed.sql("SELECT coalesce(processedtimes, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
     routed.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
-    until(lambda: routed.sql("SELECT processedtimes > %s FROM org_contoso.mailbox WHERE mailboxid = %s", [before, box]) == [(True,)], 60,
-          lambda: routed.log().decode()[-3000:])
+    until(lambda: routed.sql("SELECT processedtimes > %s FROM org_contoso.mailbox WHERE mailboxid = %s", [before, box]) == [(True,)],
+          what=lambda: routed.log().decode()[-3000:])
 
 
 def removed(routed, box):
@@ -71,7 +71,7 @@ def test_every_form_of_an_answer_is_understood(routed, quirk):
     server = IMAPServer(certificate(routed), {n: text(n) for n in (1, 2, 3)}, quirk)
     box = served(routed, server)
     try:
-        until(lambda: len(subjects(routed, box)) == 3, 60, lambda: routed.log().decode()[-3000:])
+        until(lambda: len(subjects(routed, box)) == 3, what=lambda: routed.log().decode()[-3000:])
         assert not alerts(routed, box)
         [record] = routed.get(f"emails?$filter=_receivingmailboxid_value eq {box} and subject eq 'message 2'&$select=description").json()["value"]
         assert record["description"].strip() == "The \"words\" of \\2."
@@ -86,8 +86,8 @@ def test_one_message_that_is_not_given_holds_up_no_other(routed, kind, quirk):
     box = served(routed, server)
     name = "UID 2" if kind is IMAPServer else "UIDL unique-2"
     try:
-        until(lambda: subjects(routed, box) == ["message 1", "message 3"] and alerts(routed, box), 60,
-              lambda: str(alerts(routed, box)) + routed.log().decode()[-3000:])
+        until(lambda: subjects(routed, box) == ["message 1", "message 3"] and alerts(routed, box),
+              what=lambda: str(alerts(routed, box)) + routed.log().decode()[-3000:])
         [alert] = alerts(routed, box)
         assert name in alert["text"] and "support@contoso.test" in alert["text"] and name in alert["errordetails"]
         # An ended connection has an alert of its own, and is no error of the turn.
@@ -125,7 +125,7 @@ def test_a_session_of_pop3_that_broke_deletes_in_the_next_turn(routed):
     server = POP3Server(certificate(routed), {n: text(n) for n in (1, 2, 3)}, "closed", odd=3)
     box = served(routed, server, processanddeleteemails=True)
     try:
-        until(lambda: alerts(routed, box) and subjects(routed, box) == ["message 1", "message 2"], 60, lambda: routed.log().decode()[-3000:])
+        until(lambda: alerts(routed, box) and subjects(routed, box) == ["message 1", "message 2"], what=lambda: routed.log().decode()[-3000:])
         turn(routed, box)
         turn(routed, box)
         assert set(server.messages) == {3} and subjects(routed, box) == ["message 1", "message 2"]
@@ -141,7 +141,7 @@ def test_what_names_no_sender_is_named_in_an_alert(routed, kind):
     server = kind(certificate(routed), {1: nobody[0], 2: nobody[1], 3: robot})
     box = served(routed, server)
     try:
-        until(lambda: subjects(routed, box) == ["from a robot"] and len(alerts(routed, box)) == 2, 60, lambda: routed.log().decode()[-3000:])
+        until(lambda: subjects(routed, box) == ["from a robot"] and len(alerts(routed, box)) == 2, what=lambda: routed.log().decode()[-3000:])
         for number, alert in zip((1, 2), sorted(alerts(routed, box), key=lambda a: a["text"])):
             name = f"UID {number}" if kind is IMAPServer else f"UIDL unique-{number}"
             assert name in alert["text"] and f"<nobody-{number}@x.test>" in alert["text"] and "who sent it" in alert["errordetails"]
@@ -157,7 +157,7 @@ def test_a_mailbox_of_pop3_costs_what_is_new(routed):
     server = POP3Server(certificate(routed), {n: text(n) for n in range(1, 41)})
     box = served(routed, server)
     try:
-        until(lambda: len(subjects(routed, box)) == 40, 60, lambda: routed.log().decode()[-3000:])
+        until(lambda: len(subjects(routed, box)) == 40, what=lambda: routed.log().decode()[-3000:])
         turn(routed, box)
         [(state, rows)] = routed.sql("SELECT router_state, (SELECT count(*) FROM org_contoso.mailbox_message AS s WHERE s.mailboxid = m.mailboxid) FROM org_contoso.mailbox AS m WHERE mailboxid = %s", [box])
         assert rows == 40 and len(state) < 200 and json.loads(state)["known"]["count"] == 40
@@ -214,7 +214,7 @@ def test_the_corpus_becomes_records(routed, kind):
             "FROM org_contoso.email AS e WHERE receivingmailboxid = %s", [box])
         return len(rows) == len(names)
     try:
-        until(records, 120, lambda: f"{len(rows)} of {len(names)}" + str(alerts(routed, box)) + routed.log().decode()[-3000:])
+        until(records, what=lambda: f"{len(rows)} of {len(names)}" + str(alerts(routed, box)) + routed.log().decode()[-3000:])
         assert not alerts(routed, box)
         for name in names:
             want = expected[name]

@@ -218,10 +218,10 @@ def test_attempts_end_and_keep_their_message_id(ruled, inbox):
     def state():
         return ruled.sql("SELECT statuscode, deliveryattempts, messageid, postponeemailprocessinguntil > now() + interval '50 seconds' FROM org_contoso.email WHERE activityid = %s", [id])[0]
 
-    status, attempts, first, waits = until(lambda: s if (s := state())[:2] == (6, 1) else None, 60, lambda: str(state()))
+    status, attempts, first, waits = until(lambda: s if (s := state())[:2] == (6, 1) else None, what=lambda: str(state()))
     assert waits and first
     ruled.sql("UPDATE org_contoso.email SET postponeemailprocessinguntil = NULL WHERE activityid = %s", [id])
-    until(lambda: state()[:2] == (8, 2), 60, lambda: str(state()))
+    until(lambda: state()[:2] == (8, 2), what=lambda: str(state()))
     assert state()[2] == first
     alert = next(a for a in alerts(ruled, box) if a["tracecode"] == 24)
     assert alert["level"] == 3 and id in alert["errordetails"]
@@ -245,7 +245,7 @@ def test_a_heavy_mailbox_starves_nobody_and_logs_hold_no_content(ruled, inbox, t
         router = subprocess.Popen([PROGRAM, "router", "--interval", "1", "--workers", "1", "--turn-limit", "10", "--verbose"], env=ruled.environment,
                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            until(lambda: len([e for e in emails(ruled, heavy_box) if e["subject"].startswith("heavy")]) == 60, 90)
+            until(lambda: len([e for e in emails(ruled, heavy_box) if e["subject"].startswith("heavy")]) == 60)
             until(lambda: [e for e in emails(ruled, light_box) if e["subject"] == "light"])
         finally:
             router.terminate()
@@ -271,7 +271,7 @@ def test_a_profile_says_how_many_are_worked_on_at_a_time(ruled):
             seen.add(ruled.sql("SELECT count(*) FROM org_contoso.mailbox WHERE processingstatecode = 1 AND emailserverprofile = %s", [prof])[0][0])
             return all(ruled.sql("SELECT lastsyncerrorcode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(12,)] for box in boxes)
 
-        until(watch, 90)
+        until(watch)
         assert seen == {0, 1} or seen == {1}
         for box in boxes:
             assert ruled.request("DELETE", f"mailboxes({box})").status_code == 204

@@ -59,8 +59,8 @@ def send(routed, id, status=200):
 
 
 def state(routed, id, wanted):
-    until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] == wanted, 60,
-          lambda: str(routed.sql("SELECT statuscode, failure FROM org_contoso.email WHERE activityid = %s", [id])) + routed.log().decode()[-3000:])
+    until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] == wanted,
+          what=lambda: str(routed.sql("SELECT statuscode, failure FROM org_contoso.email WHERE activityid = %s", [id])) + routed.log().decode()[-3000:])
     return routed.sql("SELECT failure FROM org_contoso.email WHERE activityid = %s", [id])[0][0]
 
 

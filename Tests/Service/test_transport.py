@@ -29,7 +29,7 @@ def connect(service, version=None):
     if version:
         context.minimum_version = context.maximum_version = version
     port = int(service.base.rsplit(":", 1)[1])
-    raw = socket.create_connection(("localhost", port), timeout=30)
+    raw = socket.create_connection(("localhost", port), timeout=60)
     return context.wrap_socket(raw, server_hostname="localhost")
 
 
@@ -156,19 +156,19 @@ def test_several_requests_on_one_connection(service):
 
 def test_health_and_readiness(service):
     for path in ("healthz", "readyz"):
-        assert requests.get(f"{service.base}/{path}", verify=service.dev["caFile"], timeout=10).status_code == 200
-    response = requests.get(f"{service.base}/nosuch", verify=service.dev["caFile"], timeout=10)
+        assert requests.get(f"{service.base}/{path}", verify=service.dev["caFile"], timeout=60).status_code == 200
+    response = requests.get(f"{service.base}/nosuch", verify=service.dev["caFile"], timeout=60)
     refused(response, 404, "0x8006088A")
 
 
 def test_the_listener_without_tls_serves_nothing(service):
     http = service.dev["httpURL"]
     for path in ("contoso/api/data/v9.2/mailboxes", "contoso/oauth2/v2.0/token", "contoso/discovery/v2.0/keys"):
-        refused(requests.get(f"{http}/{path}", timeout=10, allow_redirects=False), 403, "0x8004852C")
-        refused(requests.post(f"{http}/{path}", timeout=10, json={}), 403, "0x8004852C")
-    response = requests.get(f"{http}/contoso", timeout=10, allow_redirects=False)
+        refused(requests.get(f"{http}/{path}", timeout=60, allow_redirects=False), 403, "0x8004852C")
+        refused(requests.post(f"{http}/{path}", timeout=60, json={}), 403, "0x8004852C")
+    response = requests.get(f"{http}/contoso", timeout=60, allow_redirects=False)
     assert response.status_code == 308 and response.headers["Location"] == f"{service.base}/contoso"
-    response = requests.get(f"{http}//evil.example/%2e%2e/", timeout=10, allow_redirects=False)
+    response = requests.get(f"{http}//evil.example/%2e%2e/", timeout=60, allow_redirects=False)
     assert response.status_code == 308 and response.headers["Location"] == f"{service.base}/"
 
 

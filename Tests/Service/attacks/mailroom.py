@@ -8,7 +8,7 @@ import time
 import uuid
 
 import psycopg
-from service import Deployment
+from service import PATIENCE, Deployment
 
 GOOD, EVIL = "imap.good.example", "imap.evil.example"
 
@@ -26,7 +26,7 @@ class Mailroom(Deployment):
 
     def started_router(self):
         """The router's process, which starts beside the service."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 return self.router_pid()
@@ -154,7 +154,7 @@ class Mailroom(Deployment):
 
     def until_one_waits(self):
         """Waits until a statement of the service waits for a lock."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while self.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = 'fieldseal'") == [(0,)]:
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -71,7 +71,7 @@ class Place(Cluster):
         """The answer of the token endpoint. What was refused before must not lock this address out."""
         self.sql("DELETE FROM config.failed_sign_in")
         return requests.post(
-            f"{(server or self.server).base}/contoso/oauth2/v2.0/token", verify=self.home / "server.pem", timeout=30,
+            f"{(server or self.server).base}/contoso/oauth2/v2.0/token", verify=self.home / "server.pem", timeout=60,
             data={"grant_type": "client_credentials", "client_id": client["clientId"], "client_secret": client["clientSecret"]})
 
     def get(self, path, token, server=None, method="GET", **options):

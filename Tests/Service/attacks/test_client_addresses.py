@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
-from service import PROGRAM, Deployment, refused
+from service import PATIENCE, PROGRAM, Deployment, refused
 
 #: The trusted proxies of these tests, and an address that is none.
 PROXY, OTHER = "127.0.0.9", "127.0.0.5"
@@ -130,8 +130,8 @@ def test_addresses_of_one_ipv6_network_are_one(proxied):
 
 def test_the_log_has_the_address_and_who_asked(proxied):
     answer = session(proxied, PROXY).get(
-        f"{proxied.api}/WhoAmI", headers={"Authorization": f"Bearer {proxied.token()}", "X-Forwarded-For": "203.0.113.77"}, timeout=30)
-    refusal = session(proxied, OTHER).get(f"{proxied.api}/WhoAmI", timeout=30)
+        f"{proxied.api}/WhoAmI", headers={"Authorization": f"Bearer {proxied.token()}", "X-Forwarded-For": "203.0.113.77"}, timeout=PATIENCE)
+    refusal = session(proxied, OTHER).get(f"{proxied.api}/WhoAmI", timeout=PATIENCE)
     lines = [json.loads(line) for line in proxied.log().splitlines() if line.startswith(b"{")]
     named = {line.get("request_id"): line for line in lines}
     line = named[answer.headers["x-ms-service-request-id"]]
@@ -145,7 +145,7 @@ def test_the_log_has_the_address_and_who_asked(proxied):
 
 def plain(deployment, source, path, headers={}, **options):
     return session(deployment, source).request(
-        options.pop("method", "GET"), f"{deployment.dev['httpURL']}/contoso/{path}", headers=headers, allow_redirects=False, timeout=30, **options)
+        options.pop("method", "GET"), f"{deployment.dev['httpURL']}/contoso/{path}", headers=headers, allow_redirects=False, timeout=PATIENCE, **options)
 
 
 def test_what_a_trusted_proxy_received_over_tls_is_served(proxied):
@@ -219,7 +219,7 @@ class Balanced:
                 **self.deployment.environment, "FIELDSEAL_HTTPS_PORT": str(self.port), "FIELDSEAL_HTTP_PORT": "0", "FIELDSEAL_HTTPS_PROXY_PROTOCOL": "true",
                 "FIELDSEAL_TRUSTED_PROXIES": PROXY, "FIELDSEAL_LIMITS_HEAD_SECONDS": "3", "FIELDSEAL_BASE_URL": self.dev["baseURL"],
                 "FIELDSEAL_LIMITS_ADDRESS_CONNECTIONS": "16"})
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while True:
             try:
                 if self.request(b"PROXY UNKNOWN\r\n").startswith(b"HTTP/1.1 200"):
@@ -229,7 +229,7 @@ class Balanced:
             assert self.process.poll() is None and time.monotonic() < end, "the service does not start"
 
     def connect(self, source=PROXY):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30, source_address=(source, 0))
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE, source_address=(source, 0))
 
     def request(self, header, source=PROXY, path="/healthz", head="", body="", method="GET"):
         """Sends a header of the PROXY protocol and a request; returns what came, or nothing."""

@@ -564,7 +564,7 @@ def test_what_archiving_refuses(archived, tmp_path):
     # A broken chain is not archived.
     archived.key()
     archived.key()
-    with tampered(archived, f"UPDATE security_event SET actor = 'x' WHERE security_event_id = (SELECT min(security_event_id) FROM security_event)"):
+    with tampered(archived, "UPDATE security_event SET actor = 'x' WHERE security_event_id = (SELECT min(security_event_id) FROM security_event)"):
         result = archive(archived, tmp_path / "x", check=False)
         assert result.returncode and "broken at" in result.stderr and not (tmp_path / "x").exists()
     assert problems(archived) == []

@@ -11,7 +11,7 @@ import h2.errors
 import h2.events
 import psycopg
 import pytest
-from service import Deployment, refused
+from service import PATIENCE, Deployment, refused
 
 USERS = 2_000
 
@@ -138,7 +138,7 @@ def running(deployment):
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND usename = 'fieldseal_service' AND query LIKE '%count(%systemuser%'")[0][0]
 
 
-def until(condition, seconds=30):
+def until(condition, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the condition does not come true"

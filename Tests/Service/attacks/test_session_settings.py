@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from cluster import Cluster
 from server import Server
+from service import PATIENCE
 
 SETTINGS = [
     ("DateStyle", "'SQL, DMY'"), ("DateStyle", "'German'"), ("DateStyle", "'Postgres, MDY'"), ("IntervalStyle", "'sql_standard'"),
@@ -165,10 +166,10 @@ def test_a_server_that_is_made_read_only_under_open_sessions(cluster, server):
 def server_get(server, path):
     import requests
 
-    return requests.get(server.base + path, verify=server.cluster.home / "server.pem", timeout=30)
+    return requests.get(server.base + path, verify=server.cluster.home / "server.pem", timeout=PATIENCE)
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=PATIENCE):
     import time
 
     deadline = time.monotonic() + seconds

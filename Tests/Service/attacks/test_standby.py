@@ -10,6 +10,7 @@ import pytest
 import requests
 from cluster import SUPPORT, Cluster
 from server import Server
+from service import PATIENCE
 
 
 class Standby:
@@ -66,7 +67,7 @@ def settings(cluster, name, hosts):
     return name
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -74,7 +75,7 @@ def wait_for(condition, seconds=60):
 
 
 def ready(server):
-    response = requests.get(f"{server.base}/readyz", verify=server.cluster.home / "server.pem", timeout=30)
+    response = requests.get(f"{server.base}/readyz", verify=server.cluster.home / "server.pem", timeout=PATIENCE)
     return response.status_code, response.text
 
 

@@ -9,6 +9,7 @@ import uuid
 import pytest
 from cluster import Cluster
 from server import Server
+from service import PATIENCE
 
 UNKNOWN = "0x80044150"
 
@@ -43,7 +44,7 @@ def struck(server, action, part, method, path, body=None, headers={}):
     return response
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
