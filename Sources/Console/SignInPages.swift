@@ -49,7 +49,7 @@ extension Console {
             let (token, then) = try await openID.finish(
                 answer, cookie: visit.cookie(Visit.attemptCookieName), redirectURI: returnAddress(visit), to: organization,
                 address: visit.address ?? "", requestID: visit.requestID)
-            if let old = visit.cookie { try await endFormer(old, visit) }
+            if let old = visit.cookie { try await endFormer(old, of: organization, visit) }
             var reply = Reply.page("signed-in", ["title": visit.text("signIn"), "href": "\(visit.root)/\(Visit.page(then))"])
             reply.cookies = [Visit.cookie(token), Visit.attemptCookie(nil)]
             return reply
@@ -67,7 +67,7 @@ extension Console {
                 address: visit.address ?? "",
                 requestID: visit.requestID)
             // A session that was there before is not the new one's.
-            if let old = visit.cookie { try await endFormer(old, visit) }
+            if let old = visit.cookie { try await endFormer(old, of: organization, visit) }
             return .redirect("\(visit.root)/\(Visit.page(then))", cookie: Visit.cookie(token))
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
             let status = HTTPResponse.Status(code: error.code == .accessDenied ? 403 : 429)
@@ -77,14 +77,15 @@ extension Console {
         }
     }
 
-    private func endFormer(_ token: String, _ visit: Visit) async throws {
-        try await sessions.signOut(token, everywhere: false, address: visit.address, requestID: visit.requestID)
+    private func endFormer(_ token: String, of organization: Organization, _ visit: Visit) async throws {
+        try await sessions.signOut(token, of: organization, everywhere: false, address: visit.address, requestID: visit.requestID)
     }
 
     @Sendable func signOut(_ visit: Visit) async throws -> Reply {
-        if let token = visit.token {
+        if let token = visit.token, let organization = visit.organizationRecord {
             try await sessions.signOut(
-                token, everywhere: visit.form["everywhere"] != nil, address: visit.address, requestID: visit.requestID)
+                token, of: organization, everywhere: visit.form["everywhere"] != nil, address: visit.address,
+                requestID: visit.requestID)
         }
         return .redirect("\(visit.root)/sign-in", cookie: Visit.cookie(nil))
     }

@@ -128,8 +128,11 @@ public struct ClientRegistry: Sendable {
                 $0.row.name == nameOrID || $0.row.id.text == nameOrID.lowercased()
             }
             guard named.count == 1, let row = named.first?.row else {
+                if try disableHidden(nameOrID, &change, by: caller, on: connection) { return }
                 throw FieldsealError(
-                    .objectDoesNotExist, "\(organization.name) has no client \(nameOrID); see `fieldseal client list`.")
+                    .objectDoesNotExist,
+                    "\(organization.name) has no client \(nameOrID); see `fieldseal client list`. A client whose row was deleted past "
+                        + "this service is disabled by its id.")
             }
             let disabledOn = row.disabledOn ?? change.now
             let disabled = Self.grant(
@@ -142,6 +145,20 @@ public struct ClientRegistry: Sendable {
             try change.revoke(Self.name(row.id))
             try change.append(SecurityEvent(.clientDisabled, .succeeded, details: nameOrID), by: caller, on: connection)
         }
+    }
+
+    /// Revokes a client whose row SQL deleted, so that the row grants nothing when it is put back.
+    ///
+    /// - Returns: False unless the attested list names a client of that id.
+    private func disableHidden(
+        _ id: String, _ change: inout AttestedChange, by caller: Caller, on connection: isolated PostgresConnection
+    ) throws -> Bool {
+        guard let name = UUID(text: id.lowercased()).map(Self.name), try change.grants.names(name) else { return false }
+        try change.revoke(name)
+        try change.append(
+            SecurityEvent(.clientDisabled, .succeeded, details: "\(id), whose row was deleted past this service"), by: caller,
+            on: connection)
+        return true
     }
 
     /// Whether `secret` is one of the client's valid secrets, and the client is enabled and honoured.

@@ -67,7 +67,11 @@ public struct ConsoleSessions: Sendable {
     }
 
     /// Ends a session, or all of its person's.
-    public func signOut(_ token: String, everywhere: Bool, address: String?, requestID: String) async throws {
+    ///
+    /// - Parameter organization: Where the token was sent. A session of it whose row SQL deleted ends too.
+    public func signOut(
+        _ token: String, of organization: Organization, everywhere: Bool, address: String?, requestID: String
+    ) async throws {
         try await deployment.pool.withConnection { connection in
             let hash = try Self.hash(token)
             let rows = try connection.query(
@@ -76,7 +80,9 @@ public struct ConsoleSessions: Sendable {
                   JOIN config.console_user AS u USING (user_id) JOIN config.organization AS o USING (organization_id)
                  WHERE s.token_hash = $1
                 """, [.bytes(hash)])
-            guard let row = rows.first else { return }
+            guard let row = rows.first else {
+                return try endHidden(hash, of: organization, address: address, requestID: requestID, on: connection)
+            }
             let organization = Organization(id: try row.decode(0), name: try row.decode(1))
             let user: UUID = try row.decode(2)
             let caller = Caller(
@@ -91,6 +97,21 @@ public struct ConsoleSessions: Sendable {
                 try change.append(
                     SecurityEvent(.signedOut, .succeeded, details: everywhere ? "everywhere" : nil), by: caller, on: connection)
             }
+        }
+    }
+
+    /// Ends a session whose row SQL deleted: when the row is put back, it begins nothing.
+    private func endHidden(
+        _ hash: [UInt8], of organization: Organization, address: String?, requestID: String,
+        on connection: isolated PostgresConnection
+    ) throws {
+        try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            guard try change.grants.names(Self.name(hash)) else { return }
+            try change.remove(Self.name(hash))
+            let caller = Caller(
+                actor: "user:unknown", clientID: nil, systemUserID: nil, role: .basicUser, address: address, requestID: requestID)
+            try change.append(
+                SecurityEvent(.signedOut, .succeeded, details: "its row was deleted past this service"), by: caller, on: connection)
         }
     }
 

@@ -223,7 +223,10 @@ public struct ConsoleUsers: Sendable {
     }
 
     private static func unknown(_ name: String) -> FieldsealError {
-        FieldsealError(.objectDoesNotExist, "There is no person named \(name.quotedForMessage) here.")
+        FieldsealError(
+            .objectDoesNotExist,
+            "There is no person named \(name.quotedForMessage) here. If SQL deleted the row, `fieldseal org attach` ends what it granted."
+        )
     }
 
     /// The row of a name, locked, and what the attested list says of it.

@@ -203,7 +203,10 @@ public struct TrustedIssuers: Sendable {
     }
 
     private static func unknown(_ name: String) -> FieldsealError {
-        FieldsealError(.objectDoesNotExist, "No issuer \(name.quotedForMessage) is trusted here: fieldseal issuer list.")
+        FieldsealError(
+            .objectDoesNotExist,
+            "No issuer \(name.quotedForMessage) is trusted here: fieldseal issuer list. If SQL deleted the row, `fieldseal org attach` "
+                + "ends what it granted.")
     }
 }
 

@@ -82,10 +82,10 @@ class Place(Cluster):
     def add_user(self, name, role="System Administrator", password=PASSWORD):
         self.run("user", "add", name, "--role", role, "--org", "contoso", stdin=f"{password}\n")
 
-    def visit(self, name, password=PASSWORD, code="", server=None):
-        """A person at the console: signed in, or not."""
+    def visit(self, name, password=PASSWORD, code="", server=None, cookie=None):
+        """A person at the console: signed in, or not. Their browser may have the cookie of an earlier session."""
         self.sql("DELETE FROM config.failed_sign_in")
-        return Visitor(self, server or self.server, name, password, code)
+        return Visitor(self, server or self.server, name, password, code, cookie)
 
     @contextlib.contextmanager
     def fresh_server(self):
@@ -130,12 +130,13 @@ class Place(Cluster):
 
 
 class Visitor(requests.Session):
-    def __init__(self, place, server, name, password, code):
+    def __init__(self, place, server, name, password, code, cookie):
         super().__init__()
         self.place, self.trust_env, self.verify = place, False, str(place.home / "server.pem")
         self.headers.update({"Origin": place.server.base, "Accept-Language": "en", "Host": place.server.base.removeprefix("https://")})
         self.answer = self.post(
-            f"{server.base}/contoso/sign-in", {"name": name, "password": password, "code": code}, allow_redirects=False)
+            f"{server.base}/contoso/sign-in", {"name": name, "password": password, "code": code}, allow_redirects=False,
+            headers={"Cookie": f"__Host-fieldseal={cookie}"} if cookie else None)
         cookie = re.match(r"__Host-fieldseal=([\w-]{43});", self.answer.headers.get("Set-Cookie", ""))
         self.cookies.clear()
         self.secret = cookie and cookie[1]

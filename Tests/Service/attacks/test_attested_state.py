@@ -141,7 +141,52 @@ def test_another_password_ends_sessions_that_sql_has_hidden(place):
     place.sql("DELETE FROM config.console_session")
 
 
+def test_a_session_that_sql_hid_while_it_ended_does_not_begin_again(place, role):
+    person = name("hidden")
+    place.add_user(person)
+    visitor, other = place.visit(person), place.visit(person)
+    hidden = "token_hash = sha256(%s::bytea)"
+    with place.put_back("console_session") as restore:
+        place.sql_as(role, f"DELETE FROM config.console_session WHERE {hidden} OR {hidden}", [visitor.secret, other.secret])
+        # A browser that is asked to sign in again still names the session that it had.
+        again = place.visit(person, cookie=visitor.secret)
+        assert again.is_in and again.page().status_code == 200
+        restore(role)
+        place.everywhere(lambda server: check(visitor.page(server=server).status_code == 303))
+        # A session that nobody ended goes on.
+        assert other.page().status_code == 200
+        assert "row-put-back" in place.doctor()
+    [(actor, details)] = place.sql("SELECT actor, details FROM security_event WHERE kind = 'signed out' ORDER BY security_event_id DESC LIMIT 1")
+    assert actor == "user:unknown" and "deleted past this service" in details
+    place.sql("DELETE FROM config.console_session")
+    place.run("org", "attach", "contoso", "--yes")
+
+
 # Clients
+
+
+def test_a_client_that_sql_hid_while_it_was_disabled_stays_disabled(place, role):
+    client, kept = place.add_client(name("ex")), place.add_client(name("kept"))
+    token = place.token(client).json()["access_token"]
+    ids = [client["clientId"], kept["clientId"]]
+    condition = "client_id IN ('{}', '{}')".format(*ids)
+    with place.put_back("api_client", condition) as clients, place.put_back("api_client_secret", condition) as secrets:
+        place.sql_as(role, "DELETE FROM config.api_client WHERE client_id = ANY (%s::uuid[])", [ids])
+        unknown = place.run("client", "disable", str(uuid.uuid4()), "--org", "contoso", check=False)
+        assert unknown.returncode == 1 and "has no client" in unknown.stderr
+        place.run("client", "disable", client["clientId"], "--org", "contoso")
+        clients(role)
+        secrets(role)
+
+        def refused(server):
+            assert place.token(client, server).status_code == 401
+            assert place.get("mailboxes", token, server).status_code == 401
+
+        place.everywhere(refused)
+        # The row of a client that nobody disabled is as good as before.
+        assert place.token(kept).status_code == 200
+        assert "revocation-undone" in place.doctor()
+    place.run("client", "disable", client["clientId"], "--org", "contoso")
 
 
 def test_a_client_that_was_disabled_stays_disabled(place, role):
@@ -294,6 +339,36 @@ def test_a_person_s_old_password_role_and_being_enabled_do_not_come_back(place, 
     place.run("user", "reset", second, "--org", "contoso", stdin="a third long password\n")
     assert place.visit(second, "a third long password").is_in
     place.sql("DELETE FROM config.console_user WHERE name = %s", [person])
+
+
+def test_a_person_and_an_issuer_that_sql_hid_are_gone_once_that_is_accepted(place, role):
+    person, issuer = name("hidden"), name("Hidden")
+    place.add_user(person)
+    place.run("issuer", "add", issuer, "--issuer", f"https://{issuer.lower()}.example", "--client-id", "fieldseal", "--org", "contoso", stdin="secret\n")
+    visitor = place.visit(person)
+    with place.put_back("console_user", f"name = '{person}'") as people, place.put_back("oidc_issuer", f"name = '{issuer}'") as issuers:
+        place.sql_as(role, "DELETE FROM config.console_user WHERE name = %s", [person])
+        place.sql_as(role, "DELETE FROM config.oidc_issuer WHERE name = %s", [issuer])
+        assert "attested-rows-missing" in place.doctor()
+        for command in (("user", "disable", person), ("issuer", "remove", issuer)):
+            answer = place.run(*command, "--org", "contoso", check=False)
+            assert answer.returncode == 1 and "fieldseal org attach" in answer.stderr
+        place.run("org", "attach", "contoso", "--yes")
+        people(role)
+        issuers(role)
+
+        def gone(server):
+            again = place.visit(person, server=server)
+            assert not again.is_in and issuer not in again.answer.text
+            assert visitor.page(server=server).status_code == 303
+
+        place.everywhere(gone)
+    # One that is added anew is one of the service's.
+    place.sql("DELETE FROM config.console_user WHERE name = %s", [person])
+    place.sql("DELETE FROM config.oidc_issuer WHERE name = %s", [issuer])
+    other = name("seen")
+    place.add_user(other)
+    assert place.visit(other).is_in
 
 
 def test_a_second_factor_is_not_turned_off_and_a_recovery_code_is_used_once(place, role):
