@@ -4,7 +4,10 @@ public import Foundation
 import PostgresClient
 import Synchronization
 
-/// Access tokens that were sent without encryption, by their SHA-256: they are refused until they expire, by every server.
+/// Access tokens that were sent without encryption: they are refused until they expire, by every server.
+///
+/// A token is known by the SHA-256 of the part that its signature covers. The signature itself has several valid forms: (r, n − s)
+/// beside (r, s) with ECDSA, and unused bits at the end of base64url.
 ///
 /// Other servers learn of one within ``interval``. A server forgets none before it expires, whatever the table says.
 public final class ExposedTokens: Sendable {
@@ -25,15 +28,22 @@ public final class ExposedTokens: Sendable {
     init(_ deployment: Deployment) { self.deployment = deployment }
 
     /// Whether a token is known to have been exposed. It waits for nothing; a list that is old is read besides.
-    func contains(_ digest: SHA256Digest) -> Bool {
-        let (isExposed, mustRead) = state.withLock { state in
+    func contains(_ token: String) -> Bool {
+        let (isEmpty, mustRead) = state.withLock { state in
             let isOld = state.readOn.map { .now - $0 > Self.interval } ?? true
             let mustRead = isOld && !state.isReading
             if mustRead { state.isReading = true }
-            return (!state.expiry.isEmpty && state.expiry[Array(digest)] != nil, mustRead)
+            return (state.expiry.isEmpty, mustRead)
         }
         if mustRead { Task { try? await PoolBorrower.$current.withValue(nil) { try await read() } } }
-        return isExposed
+        if isEmpty { return false }
+        let digest = Self.digest(of: token)
+        return state.withLock { $0.expiry[digest] != nil }
+    }
+
+    private static func digest(of token: String) -> [UInt8] {
+        let signed = token.utf8.lastIndex(of: UInt8(ascii: ".")).map { token.utf8[..<$0] } ?? token.utf8[...]
+        return Array(SHA256.hash(data: Array(signed)))
     }
 
     /// Reads the list.
@@ -55,7 +65,7 @@ public final class ExposedTokens: Sendable {
     public func record(_ token: String, of client: UUID, in organization: Organization, address: String?, requestID: String)
         async throws
     {
-        let digest = Array(SHA256.hash(data: Data(token.utf8)))
+        let digest = Self.digest(of: token)
         let expiry = min(Self.expiry(of: token) ?? .distantFuture, Date().addingTimeInterval(Self.longest))
         state.withLock { $0.expiry[digest] = expiry }
         let caller = Caller(

@@ -75,9 +75,9 @@ public final class TokenIssuer: Sendable {
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for one that was exposed.
     public func known(_ token: String, for organization: String) throws -> UUID? {
+        guard !exposed.contains(token) else { throw Self.exposure }
         var token = token
         let digest = token.withUTF8 { SHA256.hash(data: $0) }
-        guard !exposed.contains(digest) else { throw Self.exposure }
         guard let known = verified.withLock({ $0[digest] }), known.organization == organization, known.expiresOn > Date(),
             keys.withLock({ $0.publicKeys[known.kid] != nil })
         else { return nil }
@@ -91,7 +91,7 @@ public final class TokenIssuer: Sendable {
     /// - Throws: ``FieldsealError`` `.accessDenied` for a token that is malformed, forged, expired, or another's.
     public func verify(_ token: String, for organization: String) async throws -> UUID {
         let digest = SHA256.hash(data: Data(token.utf8))
-        guard !exposed.contains(digest) else { throw Self.exposure }
+        guard !exposed.contains(token) else { throw Self.exposure }
         if let other = OpenIDProviders.claimedIssuer(of: token), !other.hasPrefix("\(baseURL)/") {
             return try await client(of: token, from: other, for: organization)
         }

@@ -1,8 +1,10 @@
 """Whose address counts: X-Forwarded-For and X-Forwarded-Proto from trusted proxies alone, and the PROXY protocol."""
 
+import base64
 import json
 import socket
 import ssl
+import string
 import struct
 import subprocess
 import time
@@ -184,6 +186,30 @@ def test_a_token_that_was_sent_without_encryption_is_recorded_and_refused(servic
         refused(plain(service, OTHER, "api/data/v9.2/WhoAmI", {"Authorization": f"Bearer {nonsense}"}), 403, "0x8004852C")
     assert service.sql("SELECT count(*) FROM config.exposed_token") == rows
     assert service.get("WhoAmI", token=other).status_code == 200
+
+
+def other_forms(token):
+    """The same token with each other form of its signature: (r, n - s), and the unused bits at the end of base64url."""
+    signed, signature = token.rsplit(".", 1)
+    r, s = (int.from_bytes(part, "big") for part in (base64.urlsafe_b64decode(f"{signature}==")[:32], base64.urlsafe_b64decode(f"{signature}==")[32:]))
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    mirrored = base64.urlsafe_b64encode(r.to_bytes(32, "big") + (order - s).to_bytes(32, "big")).decode().rstrip("=")
+    alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+    last = alphabet.index(signature[-1])
+    return [f"{signed}.{mirrored}"] + [f"{signed}.{signature[:-1]}{alphabet[last + bits]}" for bits in (1, 15)]
+
+
+def test_an_exposed_token_is_refused_in_every_form_of_its_signature(service):
+    known = service.dev["clients"]["user"]
+    token, other = (service.token_response(known["clientId"], known["clientSecret"]).json()["access_token"] for _ in range(2))
+    # The first of these forms is a valid token; else this would show nothing.
+    assert service.get("WhoAmI", token=other_forms(other)[0]).status_code == 200
+    refused(plain(service, OTHER, "api/data/v9.2/WhoAmI", {"Authorization": f"Bearer {token}"}), 403, "0x8004852C")
+    for form in [token, *other_forms(token)]:
+        assert "without encryption" in refused(service.get("WhoAmI", token=form), 401, "0x80048405")
+    # A form that was exposed makes the token itself useless, too.
+    refused(plain(service, OTHER, "api/data/v9.2/WhoAmI", {"Authorization": f"Bearer {other_forms(other)[0]}"}), 403, "0x8004852C")
+    assert "without encryption" in refused(service.get("WhoAmI", token=other), 401, "0x80048405")
 
 
 def test_an_exposed_token_is_refused_after_a_restart_and_the_service_cannot_take_that_back(own_service):
