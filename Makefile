@@ -5,6 +5,8 @@ SHELL := /bin/bash
 RUN_PACKAGES := libcurl4-openssl-dev libicu-dev libpq-dev libssl-dev postgresql postgresql-contrib
 MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl python3
 TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog sasl2-bin libsasl2-modules chromium chromium-driver
+LINT_PACKAGES := shellcheck python3-venv
+SHELL_SCRIPTS := .ci/run Benchmarks/run Tests/run Tests/Support/postgres.sh Tests/Support/python examples/mailbox.sh scripts/install-packages
 
 .PHONY: help run mail build test test-one test-full torture router-torture fuzz bench lint format docs clean
 
@@ -57,8 +59,12 @@ bench: ## Measure the figures of docs/performance.md, and write .fieldseal/bench
 	@scripts/install-packages $(TEST_PACKAGES)
 	@Benchmarks/run
 
-lint: ## Check format, imports, links, and that documentation and code agree
+lint: ## Check format, Python, shell, imports, links, and that documentation and code agree
+	@scripts/install-packages $(LINT_PACKAGES)
+	@Tests/Support/python
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks
+	.venv/bin/ruff check --quiet Tests Benchmarks examples scripts/mail scripts/tidy
+	shellcheck --severity=warning --external-sources --shell=bash $(SHELL_SCRIPTS)
 	@scripts/tidy
 
 format: ## Format the Swift files
