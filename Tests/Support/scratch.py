@@ -51,31 +51,36 @@ def elsewhere():
 
 
 def processes(folder):
-    """The processes that belong to a run: those below this one, and those with the folder in environment, arguments or working folder."""
-    name, ancestors, parents = os.fsencode(pathlib.Path(folder).name), set(), {}
+    """The processes that belong to a run: those that name it, and those below this process."""
+    parents = living()
+    ancestors = {os.getpid(), *above(os.getpid(), parents)}
+    name = os.fsencode(pathlib.Path(folder).name)
+    return [pid for pid in parents if pid not in ancestors and (os.getpid() in above(pid, parents) or names(pid, name))]
+
+
+def living():
+    """Each process with its parent."""
+    parents = {}
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 state, parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:2]
                 if state != "Z":
                     parents[int(entry.name)] = int(parent)
-    pid = os.getpid()
-    while pid in parents:
-        ancestors.add(pid)
-        pid = parents[pid]
-    return [pid for pid in parents if pid not in ancestors and (is_below(pid, parents) or any(name in trace for trace in traces(pid)))]
+    return parents
 
 
-def is_below(pid, parents):
-    while pid in parents:
-        pid = parents[pid]
-        if pid == os.getpid():
-            return True
-    return False
+def above(pid, parents):
+    while pid := parents.get(pid):
+        yield pid
+
+
+def names(pid, name):
+    """Whether the name is in what a process shows of itself, as far as this user may read it."""
+    return any(name in trace for trace in traces(pid))
 
 
 def traces(pid):
-    """What tells whose a process is, as far as this user may read it."""
     for read in (lambda: pathlib.Path(f"/proc/{pid}/cmdline").read_bytes(), lambda: os.fsencode(os.readlink(f"/proc/{pid}/cwd")),
                  lambda: pathlib.Path(f"/proc/{pid}/environ").read_bytes()):
         with contextlib.suppress(OSError):
