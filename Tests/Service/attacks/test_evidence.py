@@ -502,8 +502,9 @@ def test_old_events_are_moved_to_files_and_the_chain_goes_on(archived, tmp_path)
     # A changed archive, with and without its digest.
     lines = second.read_bytes().splitlines(keepends=True)
     altered = tmp_path / "altered.jsonl"
-    for change in (lambda: lines[1].replace(b"succeeded", b"refused"), lambda: b"", lambda: lines[1] * 2):
-        body = lines[0] + change() + b"".join(lines[2:-1])
+    at = next(number for number, line in enumerate(lines) if b"succeeded" in line)
+    for change in (lambda: lines[at].replace(b"succeeded", b"refused"), lambda: b"", lambda: lines[at] * 2):
+        body = b"".join(lines[:at]) + change() + b"".join(lines[at + 1:-1])
         for seal in (lines[-1], json.dumps({**json.loads(lines[-1]), "sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n"):
             altered.write_bytes(body + seal)
             assert any("altered" in p for p in problems(archived, "--archive", str(first), str(altered))), (change, seal)
