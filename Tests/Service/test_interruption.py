@@ -37,7 +37,9 @@ def left(folder):
 
 @pytest.mark.parametrize("number, to_all", [(signal.SIGTERM, True), (signal.SIGTERM, False), (signal.SIGINT, True)])
 def test_an_interrupted_run_leaves_nothing(number, to_all):
+    # In the folder of this run, which goes with it if this one is interrupted, too.
     environment = {name: value for name, value in os.environ.items() if name != scratch.VARIABLE and not name.startswith("PYTEST_")}
+    environment[scratch.PARENT] = os.environ[scratch.VARIABLE]
     run = subprocess.Popen(
         [sys.executable, "-m", "pytest", HERE / "test_sql.py", "-q", "-p", "no:cacheprovider", "-n", "1"], env=environment, cwd=HERE,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)

@@ -17,6 +17,8 @@ import time
 
 VARIABLE = "FIELDSEAL_TEST_FOLDER"
 PREFIX = "fieldseal-test."
+#: Says where to make the folder, for a run that a test starts.
+PARENT = "FIELDSEAL_TEST_PARENT"
 #: Where a run's folder may be. A file system in memory spares the tests PostgreSQL's waiting for the disk.
 MEMORY, DISK = pathlib.Path("/dev/shm"), pathlib.Path("/tmp")
 #: What a run may need at most, in bytes.
@@ -27,15 +29,18 @@ PR_SET_CHILD_SUBREAPER = 36
 
 def make():
     """Makes the folder of a run: in memory if there is enough of it, and programs may be started there."""
-    parent = DISK
-    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK | os.X_OK):
-        state = os.statvfs(MEMORY)
-        if state.f_bavail * state.f_frsize >= NEEDED and not state.f_flag & os.ST_NOEXEC:
-            parent = MEMORY
+    parent = os.environ.get(PARENT, MEMORY if is_usable(MEMORY) else DISK)
     folder = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     # PostgreSQL's and the mail servers' users go through it.
     folder.chmod(0o755)
     return folder
+
+
+def is_usable(memory):
+    if not memory.is_dir() or not os.access(memory, os.W_OK | os.X_OK):
+        return False
+    state = os.statvfs(memory)
+    return state.f_bavail * state.f_frsize >= NEEDED and not state.f_flag & os.ST_NOEXEC
 
 
 def new_folder(prefix="fieldseal-"):
@@ -112,7 +117,7 @@ def remove(folder):
     folder = pathlib.Path(folder)
     assert folder.name.startswith(PREFIX), folder
     end(folder)
-    for place in (MEMORY, DISK):
+    for place in (folder.parent, MEMORY, DISK):
         for path in place.glob(f"{folder.name}*"):
             shutil.rmtree(path, ignore_errors=True)
 
