@@ -40,7 +40,7 @@ public struct Cell: Sendable, Hashable {
     }
 }
 
-/// A cell does not open: not a cell, another key, another place, or damaged. Which of them is not told, to nobody.
+/// A cell does not open: not a cell, another key, another place, or damaged. The error does not say which.
 public struct CellError: Error, Sendable, Equatable, CustomStringConvertible {
     public init() {}
 

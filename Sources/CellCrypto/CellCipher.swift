@@ -83,7 +83,7 @@ public final class CellCipher {
 
     /// Opens a cell and lends its plaintext for the time of the call; the buffer is wiped afterwards.
     ///
-    /// - Throws: ``CellError`` whenever the cell does not open here, whatever the cause; what `body` throws.
+    /// - Throws: ``CellError`` when the cell does not open here, for any cause; what `body` throws.
     public func open<Result>(
         _ cell: UnsafeRawBufferPointer,
         at address: CellAddress,

@@ -20,7 +20,7 @@ public final class DataKey: Sendable {
         fingerprint = try shortDigest(label: "fieldseal fingerprint", of: bytes)
     }
 
-    /// Lends a cipher that nobody else uses for the time of the call.
+    /// Lends a cipher that no other caller uses during the call.
     public func withCipher<Result>(_ body: (CellCipher) throws -> Result) throws -> Result {
         let cipher = try ciphers.withLock { $0.take() } ?? CellCipher(key: bytes)
         defer { ciphers.withLock { $0.put(cipher) } }

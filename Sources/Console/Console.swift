@@ -84,7 +84,7 @@ public struct Console: Sendable {
         }
     }
 
-    /// A form of a signed-in person, with the token that only his pages have.
+    /// A form of a signed-in person, with the token that only their pages have.
     private func post(_ router: Router<APIContext>, _ path: String, _ body: @escaping Handler) {
         open(router, .post, path) { visit in
             guard let token = visit.token, visit.signed != nil else { return .redirect("\(visit.root)/sign-in") }
@@ -125,7 +125,7 @@ public struct Console: Sendable {
     }
 
     private func answer(_ visit: inout Visit, _ method: HTTPRequest.Method, _ body: Handler) async throws -> Reply {
-        // A name that somebody else resolves to us must not see our pages (DNS rebinding).
+        // A foreign name that resolves to this server must not see its pages (DNS rebinding).
         guard visit.request.head.authority.map({ "https://\($0)".lowercased() == baseURL.lowercased() }) ?? false else {
             return visit.message("wrongHost", baseURL, status: .misdirectedRequest)
         }

@@ -16,7 +16,7 @@ public struct HTTPSRequest: Sendable {
 
     public init(_ url: String) { self.url = url }
 
-    /// An answer, whatever its status.
+    /// A response of any status.
     public struct Answer: Sendable {
         public let status: Int
         public let headers: [UInt8]

@@ -94,7 +94,7 @@ extension Session {
 
     /// Looks a record up along with what others look up.
     ///
-    /// - Returns: Rows among which it is, if it is there; nil when a connection of one's own is the way.
+    /// - Returns: Rows among which it is, if it is there; nil when the caller needs a separate connection.
     func look(up id: UUID, with statement: SharedStatement) async -> PostgresResult? {
         guard let check, let connection = deployment.readers.min(by: { $0.load < $1.load }) else { return nil }
         return await connection.look(up: id, with: statement, after: check)
@@ -102,7 +102,7 @@ extension Session {
 
     /// The same on a connection that many callers share, for statements that take microseconds.
     ///
-    /// - Returns: Nil when nothing was done, and a connection of one's own is the way.
+    /// - Returns: Nil when nothing was done and the caller needs a separate connection.
     func runShared(_ statements: [(sql: String, parameters: [PostgresParameter])]) async throws -> [PostgresResult]? {
         guard let check, let connection = deployment.writers.min(by: { $0.load < $1.load }) else { return nil }
         do {

@@ -90,7 +90,7 @@ struct BodySelection {
         }
     }
 
-    /// Forms of an alternative that say the same to programs of their own.
+    /// Forms of an alternative that say the same to specialized programs.
     private static let twins: Set<String> = ["text/x-amp-html", "text/watch-html"]
 
     /// Texts that are files wherever they stand: for programs to read.

@@ -1,6 +1,6 @@
 /// What is done with HTML of messages: whether it says anything, and how several texts become one.
 enum HTMLText {
-    /// Whether somebody would read anything in it.
+    /// Whether it shows any text to a reader.
     static func hasText(_ html: String) -> Bool {
         var isHidden: String?
         var scanner = TagScanner(html)

@@ -1,10 +1,10 @@
 public import Foundation
 
-/// A message taken apart (RFC 5322, RFC 2045 to 2049) into what a reader would see, in UTF-8 whatever its charsets were.
+/// A message taken apart (RFC 5322, RFC 2045 to 2049) into what a reader would see, converted to UTF-8.
 public struct MailMessage: Sendable {
     /// One line.
     public var subject = ""
-    /// Who it is from: the first usable address of From, Sender, Reply-To and Return-Path, else a bare name; empty for nobody.
+    /// Who it is from: the first usable address of From, Sender, Reply-To and Return-Path, else a bare name; empty when there is none.
     public var from = ""
     public var to: [String] = []
     public var cc: [String] = []

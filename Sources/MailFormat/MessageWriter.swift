@@ -166,7 +166,7 @@ public struct MessageWriter {
         return pieces.enumerated().map { "filename*\($0)*=\($0 == 0 ? "utf-8''" : "")\($1)" }.joined(separator: ";\r\n ")
     }
 
-    /// RFC 2045 section 6.7: lines of 76 characters at most, whose ends are CRLF whatever the text's were.
+    /// RFC 2045 section 6.7: lines of 76 characters at most, whose ends are CRLF, for any line ends of the text.
     static func quotedPrintable(_ text: String) -> [UInt8] {
         var result: [UInt8] = []
         var line: [UInt8] = []

@@ -16,7 +16,7 @@ final class BackgroundTask<Value: Sendable>: @unchecked Sendable {
         thread.start()
     }
 
-    // Sendable: whoever lends it leaves alone what it uses.
+    // Sendable: the lender does not touch what it uses.
     private struct Lent: @unchecked Sendable {
         let value: () throws -> Value
     }

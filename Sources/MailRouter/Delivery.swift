@@ -9,7 +9,7 @@ final class Delivery {
     struct Settled {
         /// Its UID, or its number.
         let source: UInt32
-        /// Whether it can't become a record, whoever tries.
+        /// Whether no router can make it a record.
         let isUndeliverable: Bool
     }
 

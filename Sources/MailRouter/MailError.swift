@@ -52,7 +52,7 @@ struct MailboxProblem: Error {
     static let mailboxFull = 22
     static let notAuthorized = 25
 
-    /// What an error of a connection means to somebody who has to mend it.
+    /// What an error of a connection means to the person who has to mend it.
     init(_ error: any Error, server: String, what: String) {
         switch error {
         case let problem as MailboxProblem: self = problem

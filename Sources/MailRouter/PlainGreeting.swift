@@ -26,7 +26,7 @@ enum PlainGreeting {
         seen.withLock { $0["\(host):\(port)"] = answersTLS ? nil : (true, Date()) }
     }
 
-    /// - Returns: Nil when nobody is there, or hangs up.
+    /// - Returns: Nil when no server answers, or it hangs up.
     private static func look(_ host: String, _ port: Int) -> Bool? {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)

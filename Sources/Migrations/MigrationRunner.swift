@@ -244,7 +244,7 @@ public struct MigrationRunner: Sendable {
         return true
     }
 
-    /// What was applied to a target, which nobody else migrates until the transaction ends.
+    /// What was applied to a target, which is locked against other migrations until the transaction ends.
     private static func lockedLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws
         -> [AppliedMigration]
     {
@@ -296,7 +296,7 @@ public struct MigrationRunner: Sendable {
             "INSERT INTO \(quoteIdentifier(schema)).migration (name, checksum, milliseconds) VALUES ($1, $2, $3)", row)
     }
 
-    /// Any number will do, as long as nobody else in the database takes it for advisory locks of two integers.
+    /// Any number will do, as long as no other program uses it in this database for advisory locks of two integers.
     private static let lockClass = 0x0F5_0001
 
     private static func becomeOwner(on connection: isolated PostgresConnection) throws {
@@ -399,7 +399,7 @@ public struct MigrationRunner: Sendable {
     }
 }
 
-/// The organizations that nobody has taken yet.
+/// The organizations that no worker has taken yet.
 private final class Remaining: Sendable {
     private let statuses: Mutex<ArraySlice<MigrationStatus>>
 

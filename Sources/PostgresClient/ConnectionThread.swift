@@ -3,7 +3,7 @@ import Foundation
 /// The thread that one connection lives on.
 ///
 /// libpq's calls block, and a `PGconn` may be used by one thread at a time. So each connection is an actor whose executor
-/// is a thread of its own: its calls block nobody else, least of all a thread of Swift's concurrency pool.
+/// has its own thread, so that its blocking calls hold up no other code, above all no thread of Swift's concurrency pool.
 final class ConnectionThread: SerialExecutor, @unchecked Sendable {
     // Sendable: `jobs` and `stopped` are touched only while `condition` is locked.
     private let condition = NSCondition()

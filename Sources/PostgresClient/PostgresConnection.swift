@@ -126,7 +126,7 @@ public actor PostgresConnection {
     public var isIdle: Bool {
         guard isReady else { return false }
         var descriptor = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
-        // Whatever arrives while nobody asked is the server's farewell, or its end.
+        // Data that arrives without a request announces that the server is closing, or has closed.
         return poll(&descriptor, 1, 0) == 0
     }
 

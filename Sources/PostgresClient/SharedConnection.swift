@@ -7,7 +7,7 @@ import Synchronization
 /// next round trip.
 ///
 /// PostgreSQL runs them one after the other, so this is for statements that take microseconds. One that waits for a lock is
-/// given up after ``Configuration/lockLimit``; its caller, and for a while everybody, is sent to a connection of his own.
+/// given up after ``Configuration/lockLimit``; its caller, and for a while every caller, is sent to a separate connection.
 public final class SharedConnection: Sendable {
     /// One statement and its parameters.
     public typealias Statement = (sql: String, parameters: [PostgresParameter])
@@ -53,9 +53,9 @@ public final class SharedConnection: Sendable {
     /// Callers that wait for the next round trip, or for the answer of this one.
     public var load: Int { state.withLock { $0.waiting.count + ($0.isBusy ? 1 : 0) } }
 
-    /// Runs statements in one transaction of their own.
+    /// Runs statements in their own transaction.
     ///
-    /// - Returns: Nil when nothing was done, and a connection of one's own is the way.
+    /// - Returns: Nil when nothing was done and the caller needs a separate connection.
     /// - Throws: ``PostgresError`` of the first statement that failed; the others were not run.
     public func run(_ statements: [Statement]) async throws -> [PostgresResult]? {
         try await withCheckedThrowingContinuation { continuation in
@@ -86,7 +86,7 @@ public final class SharedConnection: Sendable {
         wake.signal()
     }
 
-    /// - Returns: Whether somebody will see to it.
+    /// - Returns: Whether a running task will do it.
     private func enqueue(_ add: (inout Batch) -> Void) -> Bool {
         enum Step { case refuse, open, wake, wait }
         let step = state.withLock { state -> Step in
@@ -113,7 +113,7 @@ public final class SharedConnection: Sendable {
             if let limit = configuration.statementLimit { try await connection.limitStatements(to: limit) }
             await connection.serve(self)
         } catch {
-            // Whoever waits finds out on a connection of his own why there is none.
+            // A waiting caller finds the reason on a separate connection.
             rest(isBroken: true)
         }
     }
@@ -235,7 +235,7 @@ extension PostgresConnection {
     fileprivate func serve(_ callers: SharedConnection) {
         waitForItsTurn()
         while let batch = callers.next() {
-            // The server may have hung up while nobody asked, and the outcome of a write must not be in doubt for that.
+            // The server may have hung up while the connection was idle, and that must not leave the outcome of a write in doubt.
             guard batch.transactions.isEmpty || isIdle, !isOutdated else {
                 callers.rest(isBroken: true)
                 return batch.refuse()

@@ -67,7 +67,7 @@ struct PostgresTools: Sendable {
     }
 }
 
-/// A connection string as a libpq service file, which nobody else may read.
+/// A connection string as a libpq service file, readable by its owner alone.
 private struct ServiceFile {
     static let name = "fieldseal"
     let path: String

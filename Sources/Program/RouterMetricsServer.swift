@@ -2,7 +2,7 @@ import Hummingbird
 import Logging
 import MailRouter
 
-/// `GET /metrics` of a router, for whoever is on its machine or in its network.
+/// `GET /metrics` of a router, for its machine or its network.
 enum RouterMetricsServer {
     static func application(_ metrics: RouterMetrics, host: String, port: Int, logger: Logger) -> some ApplicationProtocol {
         let router = Hummingbird.Router()

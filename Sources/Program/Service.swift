@@ -30,7 +30,7 @@ struct Service: Sendable {
         onRunning: @escaping @Sendable () async -> Void = {}
     ) async throws {
         // Tasks run on the event loops themselves, so that a request changes threads for the database alone. Nothing blocks
-        // there: PostgreSQL and all long computations have threads of their own.
+        // there: PostgreSQL and all long computations have their own threads.
         _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
         let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
         if !SecretMemory.isLocked {

@@ -50,7 +50,7 @@ struct AttestedChange {
         return try grant.tag(under: kek)
     }
 
-    /// Revokes a row for good, whatever SQL makes of it.
+    /// Revokes a row for good, also when SQL changes it later.
     mutating func revoke(_ name: Grant.Name) throws {
         try grants.revoke(name, under: kek)
         hasNewGrants = true

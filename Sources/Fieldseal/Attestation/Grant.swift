@@ -70,7 +70,7 @@ struct Grant: Sendable {
         field(moment.map { moment in withUnsafeBytes(of: moment.microseconds.bigEndian) { Array($0) } })
     }
 
-    // MARK: Rows that have no type of their own
+    // MARK: Rows without a dedicated type
 
     static func disabledSystemUser(_ id: UUID) -> Grant { Grant(Name(.disabledSystemUser, [id.bytes])) }
 

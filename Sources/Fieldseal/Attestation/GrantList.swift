@@ -81,7 +81,7 @@ struct GrantList: Sendable, Equatable {
         entries[try grant.name.digest()] = Digest(try grant.tag(under: kek))
     }
 
-    /// Remembers that a row was revoked, whatever it says now.
+    /// Remembers that a row was revoked, also when the row itself says otherwise.
     mutating func revoke(_ name: Grant.Name, under kek: KeyEncryptionKey) throws {
         entries[try name.digest()] = try name.revocation(under: kek)
     }

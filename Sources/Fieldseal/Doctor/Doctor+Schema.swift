@@ -12,7 +12,7 @@ extension Doctor {
             + events(of: organization, extent, on: connection) + quarantined(of: organization, on: connection)
     }
 
-    /// How the schemas of this deployment should be, and what is wrong with those that are nobody's alone.
+    /// How the schemas of this deployment should be, and what is wrong with those that organizations share.
     func schemas(on connection: isolated PostgresConnection) throws -> (SchemaReference?, [Finding]) {
         let registry = OrganizationRegistry(conninfo: administrativeConninfo, kek: deployment.kek, policy: deployment.policy)
         do {

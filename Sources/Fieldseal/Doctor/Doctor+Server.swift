@@ -34,7 +34,7 @@ extension Doctor {
         return findings
     }
 
-    /// Connection strings that let whoever sits between the service and the database be the database.
+    /// Connection strings under which a machine between the service and the database can pose as the database.
     func connectionStrings() throws -> [Finding] {
         var seen: Set<String> = []
         return try [("database", deployment.conninfo), ("migrationDatabase", administrativeConninfo)].compactMap { name, conninfo in
@@ -138,7 +138,7 @@ extension Doctor {
         return findings
     }
 
-    /// Replicas that lack more write-ahead log than is allowed, and replication slots that nobody reads.
+    /// Replicas that lack more write-ahead log than is allowed, and replication slots without a reader.
     ///
     /// Bytes, not time: a replica whose replay stands still reports no time.
     func replicas(on connection: isolated PostgresConnection) throws -> [Finding] {

@@ -67,7 +67,7 @@ public struct Doctor: Sendable {
         return Self.sorted(findings)
     }
 
-    /// One organization by itself: what is wrong with it keeps nobody from looking at the others.
+    /// One organization by itself: a problem of one does not end the examination of the others.
     private func everything(
         of entry: OrganizationEntry,
         _ reference: SchemaReference?,

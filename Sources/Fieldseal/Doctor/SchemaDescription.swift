@@ -138,7 +138,7 @@ struct SchemaDescription: Sendable {
          WHERE a.grantee <> a.owner
         """
 
-    /// Types, operators, default privileges, and whatever else can be in a schema.
+    /// Types, operators, default privileges, and every other kind of object in a schema.
     private static let objects = """
         SELECT 'object', concat_ws(' ', o.type, o.identity), ''
           FROM member AS m, pg_identify_object(m.classid, m.objid, 0) AS o

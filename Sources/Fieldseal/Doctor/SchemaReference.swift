@@ -21,7 +21,7 @@ struct SchemaReference: Sendable {
         defer { connection.rollBack() }
         try registry.begin(on: connection)
         let found = try SchemaDescription(of: "cell", keyVersion: nil, isDetailed: true, on: connection)
-        // Nobody else sees these names: nothing of it is committed.
+        // No other connection sees these names, since the transaction is rolled back.
         try connection.execute("SET LOCAL fieldseal.maintenance = 'on'; ALTER SCHEMA config RENAME TO config__found")
         try MigrationRunner.applyAll(to: .config, on: connection)
         let config = try SchemaDescription(of: "config", keyVersion: nil, isDetailed: true, on: connection)

@@ -88,7 +88,7 @@ struct DestinationChanges {
 
     /// Settings that were written past the service are authorized only by a write that names all of them.
     private func requireReview(_ stored: MailDestination, _ named: Set<String>) throws {
-        // A mailbox's user or queue is nobody's to set; it follows the mailbox.
+        // No caller sets a mailbox's user or queue; it follows the mailbox.
         let missing = stored.present.filter { !named.contains($0) && !$0.hasPrefix("regardingobject") }
         guard missing.isEmpty else {
             throw Refusal(
@@ -111,7 +111,7 @@ struct DestinationChanges {
             details: "\(place.entity) \(place.id.text): \(kept.count) credentials")
     }
 
-    /// The credentials that can be released under a record's settings, whatever its retrieval settings are now. Their rows stay
+    /// The credentials that can be released under a record's settings, regardless of its current retrieval settings. Their rows stay
     /// locked, so that a password that is set at the same moment is seen, or waits.
     private func credentials(
         behind place: MailDestination.Place, in organization: Organization, on connection: isolated PostgresConnection

@@ -3,7 +3,7 @@ import PostgresClient
 
 /// What an e-mail is written with besides its own attributes: whom it is from and to, and its attachments.
 struct EmailParts: Sendable {
-    /// Somebody of an e-mail.
+    /// A sender or recipient of an e-mail.
     struct Party: Sendable {
         /// 1 from, 2 To, 3 Cc, 4 Bcc.
         let participation: Int

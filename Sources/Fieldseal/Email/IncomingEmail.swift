@@ -58,7 +58,7 @@ public struct IncomingEmail: Sendable {
     }
 
     /// The id of its record: a UUIDv8 (RFC 9562 section 5.8) of organization, mailbox and message, so that the same message has the same
-    /// record however often it is fetched, by whatever router, under whatever UID.
+    /// record however often it is fetched, by any router and under any UID.
     func recordID(organization: UUID, mailbox: UUID) -> UUID {
         var hash = SHA256()
         hash.update(data: Data("fieldseal incoming e-mail".utf8))

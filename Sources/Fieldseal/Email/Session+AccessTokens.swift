@@ -38,7 +38,7 @@ extension Session {
         return CurrentKey(version: state.keyVersion, key: key)
     }
 
-    /// Seals the successor of a refresh token where the old one is, unless somebody set another password meanwhile.
+    /// Seals the successor of a refresh token where the old one is, unless another password was set meanwhile.
     func replace(
         _ old: SecretBytes, with new: SecretBytes, in source: MailTokens.Source, on connection: isolated PostgresConnection
     ) throws {

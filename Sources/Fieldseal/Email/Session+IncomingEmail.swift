@@ -244,7 +244,7 @@ extension Session {
                 name: Self.cut(attachment.name, 255), type: Self.cut(attachment.type, 256), body: attachment.body,
                 size: attachment.body.utf8.count / 4 * 3)
         }
-        // An upsert that forbids update: whoever was first wrote the same. All of it is one round trip.
+        // An upsert that forbids update: an earlier writer wrote the same. All of it is one round trip.
         let insertion = sql.replacing(
             " RETURNING versionnumber", with: " ON CONFLICT (activityid) DO NOTHING RETURNING versionnumber")
         let results = try connection.pipeline(

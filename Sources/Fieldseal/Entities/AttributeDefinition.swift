@@ -14,7 +14,7 @@ public final class AttributeDefinition: Sendable {
 
     /// Who asks for a value.
     public enum RequiredLevel: Sendable {
-        /// Nobody.
+        /// No caller.
         case none
         /// Forms do; the server does not.
         case application
@@ -42,7 +42,7 @@ public final class AttributeDefinition: Sendable {
         case value(AttributeValue)
         /// The time of the write.
         case now
-        /// The caller, his business unit, his organization.
+        /// The caller, their business unit, their organization.
         case user, businessUnit, organization
     }
 

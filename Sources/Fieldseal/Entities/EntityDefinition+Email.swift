@@ -148,7 +148,7 @@ extension EntityDefinition {
         .init("VersionNumber", .bigInt, validFor: [.read]),
     ]
 
-    /// Somebody whom an e-mail is from or to. It is written along with its e-mail.
+    /// A sender or recipient of an e-mail. It is written with its e-mail.
     public static let activityParty = EntityDefinition(
         schemaName: "ActivityParty",
         entitySetName: "activityparties",

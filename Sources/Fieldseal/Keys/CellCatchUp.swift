@@ -24,7 +24,7 @@ struct CellCatchUp {
     /// Takes changes off the list and copies their records' cells as they are now.
     ///
     /// A change and its note are committed together, and the note is taken before the cell is read: what is read is at least
-    /// as new as the note, and whatever is committed later leaves a note of its own.
+    /// as new as the note, and each later commit leaves another note.
     ///
     /// - Returns: The number of notes that were taken.
     mutating func run(on connection: isolated PostgresConnection) throws -> Int {

@@ -7,7 +7,7 @@ import Synchronization
 ///
 /// Reading, crypto and writing overlap: each connection has its own thread, and between them stand worker threads. Chunks go
 /// to the workers in turn and come back in turn, so that the new generation is in the order of the old one. Memory is
-/// bounded by the queues, whatever the number of cells.
+/// bounded by the queues and independent of the number of cells.
 struct CellRefill: Sendable {
     let entity: EntityDefinition
     let organization: Organization
@@ -49,7 +49,7 @@ struct CellRefill: Sendable {
         do {
             written = try await writer.run { try write(from: lanes, on: $0) }
         } catch {
-            // Whoever stopped first says why; the others only find their queues closed.
+            // The task that stopped first has the reason; the others only find their queues closed.
             for lane in lanes { lane.stop(error) }
             try? await reading
             throw lanes.lazy.compactMap(\.cause).first ?? error

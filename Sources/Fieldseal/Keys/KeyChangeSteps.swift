@@ -28,7 +28,7 @@ struct KeyChangeSteps: Sendable {
 
     /// Why a change gives up.
     enum Failure: Error, Equatable {
-        /// Somebody held the writers' lock for all the time that there was.
+        /// Another session held the writers' lock until the time limit.
         case heldUp
         /// Writers wrote faster than they could be caught up with.
         case outrun

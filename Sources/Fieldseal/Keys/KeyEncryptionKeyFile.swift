@@ -40,7 +40,7 @@ public enum KeyEncryptionKeyFile {
     ///
     /// - Throws: ``Problem``.
     public static func read(_ path: String) throws -> KeyEncryptionKey {
-        // A pipe that nobody writes to must not hold this up.
+        // Opening a pipe without a writer must not block.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             throw errno == ENOENT

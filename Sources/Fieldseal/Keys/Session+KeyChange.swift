@@ -39,7 +39,7 @@ extension Session {
         return summary
     }
 
-    /// Does all of a change but its switch, under a key that is thrown away, and rolls back. Nobody waits for it.
+    /// Does all of a change but its switch, under a key that is thrown away, and rolls back. No writer waits for it.
     public func rehearseKeyChange(options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyRehearsalSummary {
         try requireSystemAdministrator()
         await sweepGenerations()

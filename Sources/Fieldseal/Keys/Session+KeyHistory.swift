@@ -1,7 +1,7 @@
 public import Foundation
 import PostgresClient
 
-/// The state of an organization's encryption, for whoever looks after it. No key bytes.
+/// The state of an organization's encryption, for its administrators. No key bytes.
 public struct EncryptionStatus: Sendable {
     public let isActive: Bool
     public let keyVersion: Int
@@ -9,7 +9,7 @@ public struct EncryptionStatus: Sendable {
     public let setOn: Date
     /// `generated`, `chosen` or `activated`; nil when `config` has no key.
     public let origin: String?
-    /// When somebody first read the key's text.
+    /// When the key's text was first read.
     public let copiedOn: Date?
     /// A year after the key was set.
     public let nextChangeDue: Date

@@ -86,7 +86,7 @@ extension Session {
         return text
     }
 
-    /// Records that a key leaves, in one transaction with the mark that somebody has a copy.
+    /// Records that a key leaves, in one transaction with the mark that a copy exists.
     func recordReading(of stored: StoredKey, on connection: isolated PostgresConnection) throws {
         try connection.transaction {
             try SecurityEvent(.keyRead, .succeeded, keyVersion: stored.version, fingerprint: stored.fingerprint)

@@ -3,7 +3,7 @@ import Foundation
 /// Reads what `pg_restore --data-only` prints: the rows of tables and the values of sequences. Nothing of it is executed.
 ///
 /// It knows the few lines that pg_dump's data consists of, and refuses every other one. Memory is bounded by its buffer,
-/// whatever the length of the text, of a line, or of a row.
+/// for any length of the text, of a line, or of a row.
 final class DumpReader {
     /// What comes next in the text.
     enum Item: Equatable {

@@ -20,14 +20,14 @@ public final class ExportFile: Sendable {
     /// - Throws: ``FieldsealError`` when there is no such file.
     public init(reading path: String) throws {
         self.path = path
-        // A pipe that nobody writes to must not hold this up.
+        // Opening a pipe without a writer must not block.
         descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0, try Self.status(of: descriptor).isRegular else {
             throw FieldsealError(.invalidArgument, "The file \(path.quotedForMessage) can't be read.")
         }
     }
 
-    /// Makes the file that an export is written to, for its owner alone whatever the umask says. One that an export left
+    /// Makes the file that an export is written to, readable by its owner alone under any umask. One that an export left
     /// behind when it was killed is taken; one that another export writes is not.
     ///
     /// - Throws: ``FieldsealError`` when it can't be made.
@@ -130,9 +130,9 @@ public final class ExportFile: Sendable {
         return status
     }
 
-    /// Checks that nobody wrote to the file since it was verified.
+    /// Checks that the file was not written to since it was verified.
     ///
-    /// - Throws: ``FieldsealError`` when somebody did.
+    /// - Throws: ``FieldsealError`` when it was.
     public func requireUnchanged(since stamp: FileStatus) throws {
         guard try Self.status(of: descriptor) == stamp else {
             throw FieldsealError(.invalidArgument, "The file was changed while it was read. Nothing was imported. Copy it again.")

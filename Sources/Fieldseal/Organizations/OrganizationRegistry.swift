@@ -69,7 +69,7 @@ public struct OrganizationRegistry: Sendable {
         try await adopt(name: name, .organizationAttached, by: caller)
     }
 
-    /// Registers the schema of a name, whatever it was called before, and brings it to the newest migration.
+    /// Registers the schema of a name, under any earlier name, and brings it to the newest migration.
     func adopt(name: String, _ event: SecurityEvent.Kind, by caller: Caller) async throws -> Organization {
         guard Organization.isName(name) else {
             throw FieldsealError(.invalidArgument, "\(name.quotedForMessage) is not an organization's name.")

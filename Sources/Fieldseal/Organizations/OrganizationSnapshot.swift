@@ -79,7 +79,7 @@ public struct OrganizationSnapshot: Sendable {
 }
 
 extension Session {
-    /// Records that somebody took the organization's cells out into a file.
+    /// Records that the organization's cells were exported to a file.
     public func recordExport(_ manifest: ExportManifest) async throws {
         try requireSystemAdministrator()
         try await record(

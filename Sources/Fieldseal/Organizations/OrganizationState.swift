@@ -50,7 +50,7 @@ struct OrganizationState: Sendable {
     /// The same, where ``attested`` was not verified.
     var namesAttestedKey: Bool { attested?.keyVersion == keyVersion && attested?.fingerprint == fingerprint }
 
-    /// Whether a systemuser was disabled by this service, whatever its record says now.
+    /// Whether a systemuser was disabled by this service, also when its record says otherwise.
     func isDisabled(systemUser id: UUID) throws -> Bool { try grants.names(Grant.disabledSystemUser(id).name) }
 
     /// Reads all of it in one statement, and verifies what is attested.

@@ -255,7 +255,7 @@ private struct PlaintextUpgrade: Sendable {
         let ours = try columns(of: table, in: schema, on: connection)
         let allFlags = EntityCatalog.withCells.first { $0.logicalName == table }?.setFlags ?? [:]
         let setFlags = allFlags.filter { sealed.contains($0.key) }
-        // A flag says that there is a cell, whatever the old table's says.
+        // A flag says that there is a cell, regardless of the old table's flag.
         let flags = Set(allFlags.values)
         var names: [String] = []
         var values: [String] = []
@@ -343,7 +343,7 @@ private struct PlaintextUpgrade: Sendable {
         return (cells, scan, grant)
     }
 
-    /// Refuses values that the service would refuse, too: nobody could set such a password again.
+    /// Also refuses values that the service would refuse: such a password could not be set again.
     private func requireShort(
         _ entity: EntityDefinition,
         _ attributes: [String],

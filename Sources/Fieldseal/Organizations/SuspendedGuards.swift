@@ -20,7 +20,7 @@ struct SuspendedGuards {
     private let foreignKeys: [ForeignKey]
     private let indexes: [String]
 
-    /// What is asked of rows whatever their order stays in force.
+    /// Checks of single rows, which do not depend on their order, stay in force.
     private static let kept = "refuses_encrypted"
 
     /// Takes them out of force.

@@ -170,7 +170,7 @@ public indirect enum Filter: Sendable {
     case like(RecordQuery.Column, TextPattern)
     /// From a moment, inclusive, to another, exclusive.
     case within(RecordQuery.Column, Date?, Date?)
-    /// A reference to the caller or to something of his.
+    /// A reference to the caller or to something that belongs to them.
     case isCallers(RecordQuery.Column, CallersOwn)
     /// Whether a linked record exists, or, with `negated`, none does.
     case exists(RecordQuery.Link, negated: Bool)

@@ -4,7 +4,7 @@ public final class RowShape: Sendable {
     public let columns: [Column]
     /// Whether a row is a record, whose id and version are the first two columns.
     public let hasRecords: Bool
-    /// Whether the id and the version are given although nobody asked for them.
+    /// Whether the id and the version are given without being selected.
     public let isIdentified: Bool
     /// Whether the id is among the columns that are given.
     public let givesID: Bool

@@ -155,7 +155,7 @@ struct PreparedWrite: Sendable {
 
     /// Creates a record along with what others write, where nothing has to be read before.
     ///
-    /// - Returns: Nil when nothing was done, and a connection of one's own is the way.
+    /// - Returns: Nil when nothing was done and the write needs a separate connection.
     func runShared(_ key: Session.CurrentKey?) async throws -> WriteOutcome? {
         guard case .create(let input, let id) = action, isOneStep, let origin else { return nil }
         do {

@@ -1,9 +1,9 @@
 import Foundation
 import PostgresClient
 
-/// Which records of an entity a caller may reach: all of them, those of his business unit, or his own.
+/// Which records of an entity a caller may reach: all of them, those of their business unit, or their own.
 ///
-/// A record is a caller's own when he or a team of his owns it, or when it was shared with one of them.
+/// A record is a caller's own when they or one of their teams own it, or when it was shared with one of these.
 struct AccessRule {
     private let entity: EntityDefinition
     private let organization: Organization

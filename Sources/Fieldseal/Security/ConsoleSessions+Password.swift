@@ -53,7 +53,7 @@ extension ConsoleSessions {
                 if wait > .zero { try await Task.sleep(for: wait) }
                 let verifier: [UInt8]
                 do {
-                    // A name that is nobody's takes as long.
+                    // An unknown name takes as long.
                     verifier = try await deployment.hashing.verifier(
                         of: attempt.password, salt: user?.salt ?? [UInt8](repeating: 0, count: PasswordVerifier.saltLength),
                         for: network)

@@ -12,7 +12,7 @@ public struct ConsoleSessions: Sendable {
         users = ConsoleUsers(deployment)
     }
 
-    /// Seconds after which a session that nobody uses ends, and after which any does.
+    /// Seconds after which an unused session ends, and after which any session ends.
     public static let idleLimit = 30 * 60
     public static let absoluteLimit = 12 * 3_600
     /// Seconds after typing the password during which keys are shown and set.

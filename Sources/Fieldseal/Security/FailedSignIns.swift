@@ -10,10 +10,10 @@ struct FailedSignIns {
     /// Who signs in, as far as it is known.
     enum Account {
         case known(String)
-        /// A name that is nobody's here. It shares a count with others of its network, so that made-up names add few rows and
+        /// A name that is unknown here. It shares a count with others of its network, so that made-up names add few rows and
         /// are locked as known ones are.
         case unknownName(String)
-        /// An id that is nobody's: counted for its network alone.
+        /// An unknown id: counted for its network alone.
         case unknownID
     }
 

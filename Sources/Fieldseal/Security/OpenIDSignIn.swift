@@ -19,7 +19,7 @@ public struct OpenIDSignIn: Sendable {
 
     /// Seconds within which a person comes back from the provider.
     public static let patience = 600
-    /// Seconds since a person typed his password at the provider, for keys to be shown.
+    /// Seconds since a person typed their password at the provider, for keys to be shown.
     private static let freshness = 120.0
 
     /// The issuers that the organization's sign-in page offers.
@@ -60,7 +60,7 @@ public struct OpenIDSignIn: Sendable {
     ///
     /// - Parameters:
     ///   - then: The page to open afterwards.
-    ///   - isFresh: Whether the person has to prove himself anew at the provider, as before a key is shown.
+    ///   - isFresh: Whether the person must authenticate again at the provider, as before a key is shown.
     /// - Throws: ``FieldsealError`` when the issuer is not trusted here, or can't be reached.
     public func begin(_ issuer: UUID, then: String, isFresh: Bool, redirectURI: String, to organization: Organization) async throws
         -> (
@@ -88,7 +88,7 @@ public struct OpenIDSignIn: Sendable {
     /// Takes what the provider sent the browser back with.
     ///
     /// - Returns: The session's token, and the page to open.
-    /// - Throws: ``FieldsealError`` `.accessDenied` for an answer that was not asked for, or somebody who is not linked here.
+    /// - Throws: ``FieldsealError`` `.accessDenied` for an unrequested response, or a person who is not linked here.
     public func finish(
         _ answer: [String: String], cookie: String?, redirectURI: String, to organization: Organization, address: String,
         requestID: String

@@ -9,9 +9,9 @@ public enum Role: String, Sendable, CaseIterable {
 /// How far a privilege reaches.
 public enum Depth: Sendable, Equatable {
     case none
-    /// The caller's own records, those of his teams, and those that were shared with him.
+    /// The caller's own records, those of their teams, and those that were shared with them.
     case own
-    /// Those that belong to users of his business unit too.
+    /// Also those that belong to users of the caller's business unit.
     case businessUnit
     /// Every record of the organization.
     case organization

@@ -14,7 +14,7 @@ public struct SecondFactor: Sendable {
     private static let recoveryCodeCount = 10
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 
-    /// A seed that a person is to put into his authenticator.
+    /// A seed for a person's authenticator.
     public struct Offer: Sendable {
         /// In base 32 (RFC 4648 section 6), as authenticators take it.
         public let secret: String

@@ -69,7 +69,7 @@ extension Session {
         }
     }
 
-    /// What a principal may do with a record because he owns it or it was shared with him; his role may allow more.
+    /// What a principal may do with a record because they own it or it was shared with them; their role may allow more.
     public func rights(of principal: Principal, on entity: EntityDefinition, _ id: UUID) async throws -> AccessRights {
         let owner = try await retrieve(entity, .id(id), [.init(.column(.init("ownerid")))])
         if let record = owner.records.first, try record.value(owner.shape.columns[0]) == .id(principal.id) { return .all }

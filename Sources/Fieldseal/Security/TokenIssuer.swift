@@ -282,7 +282,7 @@ private struct Claims: JWTPayload {
     }
 }
 
-/// The key-encryption key at hand is not the one that the deployment's secrets are sealed under.
+/// The loaded key-encryption key is not the one that the deployment's secrets are sealed under.
 public struct WrongKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
     public let given: String
     public let wanted: String

@@ -8,7 +8,7 @@ public struct TrustedIssuers: Sendable {
 
     public init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// Claims that say who somebody is, and that a provider never gives to anybody else. E-mail addresses are none.
+    /// Claims that identify a subject, and that a provider never assigns to another one. E-mail addresses do not.
     public static let claims = ["sub", "oid", "appid", "azp", "client_id"]
 
     /// A provider, as a list and the sign-in page show it.
@@ -116,7 +116,7 @@ public struct TrustedIssuers: Sendable {
         }
     }
 
-    /// Who somebody of a provider is here.
+    /// The person or client here that a subject of a provider is.
     public enum Link: Sendable, Equatable {
         /// A person of the console.
         case user(UUID)

@@ -144,7 +144,7 @@ struct Dev: AsyncParsableCommand {
         let name = "admin"
         let known = try await users.list(by: session).first { $0.name == name }
         if let before, known?.isHonoured == true, known?.disabledOn == nil { return before }
-        // Under another key-encryption key nobody is honoured: the service itself says so.
+        // Under another key-encryption key no client is honoured, and the service itself says so.
         if known?.isHonoured == false { return before }
         let person = DevelopmentFile.Person(
             username: name, password: Data(try randomBytes(count: 12)).base64EncodedString().filter { $0.isLetter || $0.isNumber })

@@ -274,7 +274,7 @@ struct Kek: AsyncParsableCommand {
     }
 }
 
-/// A new file for a key's text, for its owner alone whatever the umask says.
+/// A new file for a key's text, readable by its owner alone under any umask.
 private struct KeyOutput {
     private let file: FileDescriptor
     private let path: String

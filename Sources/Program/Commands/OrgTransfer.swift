@@ -198,7 +198,7 @@ private struct RowsOfExport: Sendable {
         try output.close()
     }
 
-    /// Lets the program go, which ends when nobody reads what it prints.
+    /// Closes the program's output, at which it ends.
     func abandon() async {
         try? output.close()
         _ = try? await tool.value

@@ -23,7 +23,7 @@ struct DevelopmentHome: Sendable {
         let given = ProcessInfo.processInfo.environment["FIELDSEAL_HOME"] ?? ".fieldseal"
         let absolute = given.hasPrefix("/") ? given : "\(FileManager.default.currentDirectoryPath)/\(given)"
         path = URL(filePath: absolute).standardizedFileURL.path
-        // Entered by PostgreSQL's user, read by nobody else.
+        // PostgreSQL's user may enter it; no other user may read it.
         try FileManager.default.createDirectory(
             atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
         guard getuid() == 0 else {

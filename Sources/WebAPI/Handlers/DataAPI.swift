@@ -26,7 +26,7 @@ struct DataAPI: Sendable {
         Representation(serviceRoot: serviceRoot, preferences: request.preferences)
     }
 
-    /// - Throws: Whatever refuses the request; ``APIAnswer/answer(to:)`` makes an answer of it.
+    /// - Throws: The error that refuses the request; ``APIAnswer/answer(to:)`` makes an answer of it.
     func answer(_ request: APIRequest) async throws -> APIAnswer {
         return try await answer(request, at: ODataPath(Substring(request.path)))
     }

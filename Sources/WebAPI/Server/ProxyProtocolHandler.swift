@@ -91,7 +91,7 @@ enum ProxyHeader: Equatable {
         guard bytes.count >= 16 + length else { return .incomplete }
         let body = Array(bytes.dropFirst(16).prefix(length))
         switch (head[12] & 0xF, head[13]) {
-        // LOCAL: whatever the addresses are, they are to be ignored.
+        // LOCAL: the addresses are to be ignored.
         case (0, _): return .complete(nil, length: 16 + length)
         // PROXY over TCP: two addresses and two ports.
         case (1, 0x11) where length >= 12: return .complete(IPAddress(bytes: Array(body.prefix(4))), length: 16 + length)
