@@ -23,9 +23,13 @@ struct EmailParts: Sendable {
     var parties: [Party] = []
     /// Whether parties were named, if only to say that there are none.
     var namesParties = false
+    /// The kinds of parties that the named ones replace.
+    var replaced: [Int64] = [1, 2, 3, 4]
     var attachments: [Attachment] = []
 
     static let partiesProperty = "email_activity_parties"
+    /// Which kinds of parties a write names, where the others are to stay: an array of participationtypemask.
+    static let replacedProperty = "\(partiesProperty)@fieldseal.participationtypemasks"
     static let attachmentsProperty = "email_activity_mime_attachment"
     /// Parties and attachments at most.
     static let limit = 10_000
@@ -41,15 +45,32 @@ struct EmailParts: Sendable {
             case partiesProperty:
                 parts.namesParties = true
                 for value in try list(member) { parts.parties.append(try party(value)) }
+            case replacedProperty: parts.replaced = try masks(member)
             case attachmentsProperty:
                 for value in try list(member) { parts.attachments.append(try attachment(value)) }
             default: email.append(member)
             }
         }
+        let replaced = parts.replaced
+        guard parts.parties.allSatisfy({ replaced.contains(Int64($0.participation)) }) else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "\(replacedProperty) leaves out a participationtypemask of \(partiesProperty).")
+        }
         guard parts.parties.filter({ $0.participation == 1 }).count <= 1 else {
             throw FieldsealError(.payloadDoesNotFit, "An e-mail has one sender at most (participationtypemask 1).")
         }
         return (email, parts)
+    }
+
+    private static func masks(_ member: JSONValue.Member) throws(FieldsealError) -> [Int64] {
+        var masks: [Int64] = []
+        for value in try list(member) {
+            guard case .integer(let mask) = value, (1...4).contains(mask) else {
+                throw FieldsealError(.payloadDoesNotFit, "\(replacedProperty) takes numbers of 1 to 4.")
+            }
+            masks.append(mask)
+        }
+        return masks
     }
 
     private static func list(_ member: JSONValue.Member) throws(FieldsealError) -> [JSONValue] {
@@ -115,7 +136,10 @@ struct EmailParts: Sendable {
                 .readOnly, "Whom an e-mail is from and to can be changed while it is a draft, or failed, and outgoing.")
         }
         _ = try connection.query(
-            "DELETE FROM \(organization.qualified("activityparty")) WHERE activityid = $1", [.uuid(email)])
+            """
+            DELETE FROM \(organization.qualified("activityparty"))
+             WHERE activityid = $1 AND participationtypemask::int8 = ANY ($2)
+            """, [.uuid(email), .int64s(replaced)])
         _ = try connection.pipeline(statements(of: email, in: organization))
     }
 
