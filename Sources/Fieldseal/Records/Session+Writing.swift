@@ -11,17 +11,21 @@ extension Session {
 
     /// Does several writes in one transaction: all of them or none.
     ///
+    /// - Parameter progress: Is told which write is being done, so that the caller knows which one was refused.
     /// - Throws: ``FieldsealError`` of the first write that can't be done.
-    public func write(_ writes: [RecordWrite]) async throws -> [WriteOutcome] {
-        let prepared = try writes.map { try PreparedWrite($0, for: self) }
+    public func write(_ writes: [RecordWrite], progress: WriteProgress? = nil) async throws -> [WriteOutcome] {
+        let prepared = try writes.enumerated().map { index, write in
+            progress?.index = index
+            return try PreparedWrite(write, for: self)
+        }
         guard !prepared.isEmpty else { return [] }
         var attempt = 1
         let start = (ContinuousClock.now, Date())
         while true {
             do {
-                guard prepared.contains(where: \.needsKey) else { return try await run(prepared, nil) }
+                guard prepared.contains(where: \.needsKey) else { return try await run(prepared, nil, progress) }
                 defer { deployment.pendingEvents.note(organization) }
-                return try await withCurrentKey { try await run(prepared, $0) }
+                return try await withCurrentKey { try await run(prepared, $0, progress) }
             } catch let refusal as DestinationChanges.Refusal {
                 try await record(SecurityEvent(.mailDestinationChanged, .refused, details: refusal.details))
                 throw refusal.error
@@ -44,18 +48,18 @@ extension Session {
 
     private static let upsertAttempts = 3
 
-    private func run(_ writes: [PreparedWrite], _ key: CurrentKey?) async throws -> [WriteOutcome] {
+    private func run(_ writes: [PreparedWrite], _ key: CurrentKey?, _ progress: WriteProgress?) async throws -> [WriteOutcome] {
         do {
             if writes.count == 1, let outcome = try await writes[0].runShared(key) { return [outcome] }
-            return try await deployment.pool.withConnection { try run(writes, key, on: $0) }
+            return try await deployment.pool.withConnection { try run(writes, key, progress, on: $0) }
         } catch let error as PostgresError where error.kind == .unknownOutcome {
             throw UncertainCommit(backend: error.backend, outcomes: nil)
         }
     }
 
-    private func run(_ writes: [PreparedWrite], _ key: CurrentKey?, on connection: isolated PostgresConnection) throws
-        -> [WriteOutcome]
-    {
+    private func run(
+        _ writes: [PreparedWrite], _ key: CurrentKey?, _ progress: WriteProgress?, on connection: isolated PostgresConnection
+    ) throws -> [WriteOutcome] {
         guard writes.count > 1 || writes[0].needsTransaction else {
             if !writes[0].isOneStep { try confirm(on: connection) }
             var changes = DestinationChanges()
@@ -70,7 +74,10 @@ extension Session {
                 var changes = DestinationChanges()
                 try confirm(on: connection)
                 if attempts > 1 { try lock(writes.map(\.trace), on: connection) }
-                let all = try writes.map { try $0.run(key, &changes, on: connection) }
+                let all = try writes.enumerated().map { index, write in
+                    progress?.index = index
+                    return try write.run(key, &changes, on: connection)
+                }
                 try changes.settle(in: self, on: connection)
                 outcomes = all
                 return all
