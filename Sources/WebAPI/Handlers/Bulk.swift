@@ -136,20 +136,11 @@ enum QueryExpression {
                 values.append(literal)
             }
         }
-        let column = RecordQuery.Column(name)
-        switch (comparison.lowercased(), values.count) {
-        case ("equal", 1): return .compare(column, .equal, values[0])
-        case ("notequal", 1): return .compare(column, .notEqual, values[0])
-        case ("greaterthan", 1): return .compare(column, .greater, values[0])
-        case ("greaterequal", 1): return .compare(column, .greaterOrEqual, values[0])
-        case ("lessthan", 1): return .compare(column, .less, values[0])
-        case ("lessequal", 1): return .compare(column, .lessOrEqual, values[0])
-        case ("null", 0): return .isNull(column)
-        case ("notnull", 0): return .not(.isNull(column))
-        default: break
+        do {
+            return try QueryOperator.filter(comparison, RecordQuery.Column(name), values)
+        } catch {
+            throw FieldsealError(.payloadDoesNotFit, "A condition of the query can't be read. \(error.message)")
         }
-        if let filter = try Condition.filter(comparison, column, values) { return filter }
-        throw FieldsealError(.payloadDoesNotFit, "A condition has an operator that is not known: \(comparison.prefix(50)).")
     }
 
     private static func literal(_ value: JSONValue) -> Literal? {

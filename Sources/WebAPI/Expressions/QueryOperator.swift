@@ -1,0 +1,49 @@
+import Fieldseal
+
+/// The operators of query expressions, by the names of their enumeration (`ConditionOperator`).
+enum QueryOperator {
+    /// - Throws: ``FieldsealError`` naming an operator that is not supported, or that takes other values.
+    static func filter(_ name: String, _ column: RecordQuery.Column, _ values: [Literal]) throws(FieldsealError) -> Filter {
+        if let comparison = comparisons[name.lowercased()] { return .compare(column, comparison, try one(values, name)) }
+        switch name.lowercased() {
+        case "null", "notnull":
+            guard values.isEmpty else { throw FieldsealError(.queryDoesNotFit, "\(name.prefix(50)) takes no value.") }
+            return name.lowercased() == "null" ? .isNull(column) : .not(.isNull(column))
+        case "like": return .like(column, try pattern(try text(values, name)))
+        case "notlike": return .not(.like(column, try pattern(try text(values, name))))
+        case "beginswith": return .like(column, .starts(with: try text(values, name)))
+        case "doesnotbeginwith": return .not(.like(column, .starts(with: try text(values, name))))
+        case "endswith": return .like(column, .ends(with: try text(values, name)))
+        case "doesnotendwith": return .not(.like(column, .ends(with: try text(values, name))))
+        default: break
+        }
+        if let filter = try Condition.filter(name, column, values) { return filter }
+        throw FieldsealError(.queryDoesNotFit, "The operator \(name.prefix(50)) is not supported.")
+    }
+
+    private static let comparisons: [String: Filter.Comparison] = [
+        "equal": .equal, "notequal": .notEqual, "greaterthan": .greater, "greaterequal": .greaterOrEqual, "lessthan": .less,
+        "lessequal": .lessOrEqual,
+    ]
+
+    private static func one(_ values: [Literal], _ name: String) throws(FieldsealError) -> Literal {
+        guard values.count == 1 else {
+            throw FieldsealError(.queryDoesNotFit, "\(name.prefix(50)) takes 1 value, and was given \(values.count).")
+        }
+        return values[0]
+    }
+
+    private static func text(_ values: [Literal], _ name: String) throws(FieldsealError) -> String {
+        guard case .text(let text) = try one(values, name) else {
+            throw FieldsealError(.queryDoesNotFit, "\(name.prefix(50)) takes a text.")
+        }
+        return text
+    }
+
+    private static func pattern(_ text: String) throws(FieldsealError) -> TextPattern {
+        guard let pattern = TextPattern.sql(text) else {
+            throw FieldsealError(.queryDoesNotFit, "A pattern has a set of characters in brackets, which is not supported.")
+        }
+        return pattern
+    }
+}
