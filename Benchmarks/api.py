@@ -18,7 +18,7 @@ CONNECTIONS = 16
 SECONDS = 5
 
 
-def load(service, path, body=None):
+def load(service, path, body=None, type="application/json"):
     """Requests per second that were answered with 2xx; any other answer ends the measurement."""
     url = path if path.startswith("http") else f"{service.api}/{path}"
     command = ["h2load", "--h1", "-c", str(CONNECTIONS), "-t", "1", "-D", str(SECONDS), "-H", f"Authorization: Bearer {service.token()}"]
@@ -26,7 +26,7 @@ def load(service, path, body=None):
         if body:
             file.write(body)
             file.flush()
-            command += ["-d", file.name, "-H", "Content-Type: application/json"]
+            command += ["-d", file.name, "-H", f"Content-Type: {type}"]
         output = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
     statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
     good, *bad = map(int, statuses.groups())

@@ -53,9 +53,10 @@ def main(wanted):
     import keychange
     import organizations
     import router
+    import soap_figures
     import verify
 
-    for group in (cell, api, keychange, verify, events, organizations, router):
+    for group in (cell, api, keychange, verify, events, organizations, router, soap_figures):
         names = [name for name in group.FIGURES if not wanted or any(name.startswith(w) for w in wanted)]
         if names:
             group.run(names)

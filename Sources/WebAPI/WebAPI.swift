@@ -16,7 +16,7 @@ public struct WebAPI: Sendable {
     let deployment: Deployment
     let tokens: TokenIssuer
     private let limits: APILimits
-    private let quota: RequestQuota
+    let quota: RequestQuota
     private let listeners: Listeners
     private let readiness: Readiness
     private let requests: ErrorMiddleware
@@ -109,6 +109,8 @@ public struct WebAPI: Sendable {
                 }
             }
         }
+        addOrganizationService(to: router)
+        addDiscoveryService(to: router)
         // What follows needs no token.
         router.add(middleware: NetworkShare(quota: quota))
         router.post(":organization/oauth2/v2.0/token", use: token)

@@ -4,6 +4,10 @@ import os
 import secrets
 import uuid
 from random import Random
+from types import SimpleNamespace
+from xml.sax.saxutils import escape
+
+import soap
 
 from sample import SEED, length
 
@@ -163,6 +167,51 @@ class Walk:
         # Which of several failing ones is named is the service's.
         assert response.status_code >= 400 and response.json()["error"]["message"], response.text
         return response, response.status_code, self.model
+
+    # The same over SOAP
+
+    @staticmethod
+    def target(id, body):
+        values = "".join(
+            soap.parameter(name, "int" if isinstance(value, int) else "string", value if value is None else escape(str(value)))
+            for name, value in body.items())
+        return soap.parameter("Target", "x:Entity", soap.entity("emailserverprofile", values, id=id))
+
+    @staticmethod
+    def answer(element):
+        """A response as the Web API's would be: its status."""
+        if not element.tag.endswith("Fault"):
+            return SimpleNamespace(status_code=204, text="", request=SimpleNamespace(body=None))
+        code, number, message = soap.fault(element)
+        return SimpleNamespace(status_code={"0x80040217": 404, "0x80040237": 412, "0x80060882": 412}.get(number, 400), text=f"{number} {message}", request=SimpleNamespace(body=None))
+
+    def soap_request(self, request):
+        """The SOAP request that does what a request of a change set does."""
+        id = (request.get("body") or {}).get("emailserverprofileid") or request["url"].split("(")[-1].rstrip(")")
+        body = {name: value for name, value in (request.get("body") or {}).items() if name != "emailserverprofileid"}
+        name = {"POST": "Create", "PATCH": "Update" if request.get("headers") else "Upsert", "DELETE": "Delete"}[request["method"]]
+        target = soap.parameter("Target", "x:EntityReference", soap.reference("emailserverprofile", id)) if name == "Delete" else self.target(id, body)
+        return f"<x:Parameters>{target}</x:Parameters><x:RequestName>{name}</x:RequestName>"
+
+    def step_soap(self):
+        changes, model = self.changes()
+        request, status = changes[0]
+        element = soap.call(self.service, soap.operation("Execute", f"<request>{self.soap_request(request)}</request>"))
+        body = {name: value for name, value in (request.get("body") or {}).items() if name != "emailserverprofileid"}
+        id = (request.get("body") or {}).get("emailserverprofileid") or request["url"].split("(")[-1].rstrip(")")
+        _, model = {
+            "POST": lambda: self.create(self.model, id, body), "PATCH": lambda: self.patch(self.model, id, body, bool(request.get("headers"))),
+            "DELETE": lambda: self.delete(self.model, id)}[request["method"]]()
+        return self.answer(element), status, model
+
+    def step_soap_transaction(self):
+        changes, model = self.changes()
+        failed = next((status for _, status in changes if status >= 400), None)
+        inner = "".join(f"<m:OrganizationRequest>{self.soap_request(request)}</m:OrganizationRequest>" for request, _ in changes)
+        content = soap.parameter("Requests", "m:OrganizationRequestCollection", inner)
+        element = soap.call(self.service, soap.operation("Execute", f"<request><x:Parameters>{content}</x:Parameters><x:RequestName>ExecuteTransaction</x:RequestName></request>"))
+        expected = 400 if any(status == 400 for _, status in changes) else failed or 204
+        return self.answer(element), expected, self.model if failed else model
 
     def step_key(self):
         return self.service.set_key("Key-1!" + secrets.token_urlsafe(40)), 204, self.model

@@ -95,7 +95,34 @@ struct ParserFuzzTests {
         case "json": _ = try JSONParser.parse(Array(text.utf8))
         case "multipart": _ = try MultipartBatch.parse(Array(text.utf8), boundary: "b")
         case "batch": _ = try JSONBatch.parse(Array(text.utf8))
+        case "soap": try parseSOAP(text)
         default: Issue.record("no parser for \(kind)")
+        }
+    }
+
+    /// Reads an envelope with what its operation holds.
+    private static func parseSOAP(_ text: String) throws {
+        do {
+            let document = try XMLReader.read(Array(text.utf8))
+            let operation = try SOAPMessage(document, contract: Contract.services, action: nil).body
+            switch operation.local {
+            case "RetrieveMultiple":
+                guard let query = operation.first("query") else { return }
+                var read = try QueryReader(query).query
+                _ = try ResultColumns(&read, of: .mailbox)
+                _ = try? statement(read)
+            case "Create": if let entity = operation.first("entity") { _ = try ContractEntity(entity).members() }
+            default:
+                guard let element = operation.first("request") else { return }
+                let request = try OrganizationRequest(element)
+                _ = try? request.entity("Target").members()
+                _ = try? request.entities("Targets")
+                if let query = request.element("Query") { _ = try MetadataQuery(query) }
+            }
+        } catch let error as XMLSyntaxError {
+            throw FieldsealError(.badRequest, error.description)
+        } catch let fault as SOAPFault {
+            throw FieldsealError(fault.code, fault.message)
         }
     }
 

@@ -275,8 +275,13 @@ struct FetchParser {
 enum PagingCookie {
     /// The annotation's value for the page behind `token`: the cookie is encoded twice, as clients decode it twice.
     static func annotation(_ token: RecordQuery.PageToken, nextPage: Int) -> String {
-        let cookie = "<cookie page=\"\(nextPage - 1)\" token=\"\(SkipToken.write(token))\"/>"
+        let cookie = text(token, page: nextPage - 1)
         return "<cookie pagenumber=\"\(nextPage)\" pagingcookie=\"\(cookie.percentEncoded.percentEncoded)\" istracking=\"False\" />"
+    }
+
+    /// The cookie itself, of a page from 1.
+    static func text(_ token: RecordQuery.PageToken, page: Int) -> String {
+        "<cookie page=\"\(page)\" token=\"\(SkipToken.write(token))\"/>"
     }
 
     static func read(_ text: String) throws(FieldsealError) -> RecordQuery.PageToken {

@@ -151,11 +151,7 @@ extension DataAPI {
                 member = try self.key(of: address, relationship.referencing)
             }
             let parent = try await id(of: entity, key)
-            let page = try await session.retrieve(
-                relationship.referencing, member, [.init(.column(.init(relationship.attribute.logicalName)))])
-            guard let record = page.records.first, try record.value(page.shape.columns[0]) == .id(parent) else {
-                throw FieldsealError(.objectDoesNotExist, "The two records are not linked by \(relationship.collectionProperty).")
-            }
+            try await session.requireLink(relationship, member, to: parent)
             try await session.write(.upsert(relationship.referencing, member, [.init(property, .null)], .mustExist))
         default:
             if navigation.isCollection { throw MethodNotAllowed(.get, .post, .delete) }

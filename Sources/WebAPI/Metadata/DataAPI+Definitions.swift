@@ -231,25 +231,50 @@ struct MetadataView {
         }
     }
 
-    /// Whether a value matches the criteria of a metadata query: `Conditions` joined by `FilterOperator`.
+    /// Whether a value matches the criteria of a metadata query: `Conditions` and `Filters` joined by `FilterOperator`.
     static func matches(_ value: JSONValue, _ criteria: JSONValue?) throws(FieldsealError) -> Bool {
-        guard case .array(let conditions)? = criteria?["Conditions"], !conditions.isEmpty else { return true }
         let isAny = criteria?["FilterOperator"]?.string?.lowercased() == "or"
-        for condition in conditions {
-            guard let name = condition["PropertyName"]?.string else {
-                throw FieldsealError(.badRequest, "A condition of a metadata query has a PropertyName.")
+        var isEmpty = true
+        if case .array(let conditions)? = criteria?["Conditions"] {
+            for condition in conditions {
+                isEmpty = false
+                if try holds(condition, value) == isAny { return isAny }
             }
-            let wanted = condition["Value"]?["Value"] ?? condition["Value"] ?? .null
-            let isEqual = value[name] == wanted
-            let holds: Bool
-            switch condition["ConditionOperator"]?.string {
-            case "Equals", nil: holds = isEqual
-            case "NotEquals": holds = !isEqual
-            default: throw FieldsealError(.badRequest, "A condition of a metadata query is Equals or NotEquals.")
-            }
-            if holds == isAny { return isAny }
         }
-        return !isAny
+        if case .array(let filters)? = criteria?["Filters"] {
+            for filter in filters {
+                isEmpty = false
+                if try matches(value, filter) == isAny { return isAny }
+            }
+        }
+        return isEmpty || !isAny
+    }
+
+    private static func holds(_ condition: JSONValue, _ value: JSONValue) throws(FieldsealError) -> Bool {
+        guard let name = condition["PropertyName"]?.string else {
+            throw FieldsealError(.badRequest, "A condition of a metadata query has a PropertyName.")
+        }
+        let wanted = condition["Value"]?["Value"] ?? condition["Value"] ?? .null
+        // A managed property is compared by its value.
+        let own = value[name]?["Value"] ?? value[name] ?? .null
+        func isListed() throws(FieldsealError) -> Bool {
+            guard case .array(let values) = wanted else {
+                throw FieldsealError(.badRequest, "In and NotIn of a metadata query take an array.")
+            }
+            return values.contains(own)
+        }
+        switch condition["ConditionOperator"]?.string {
+        case "Equals", nil: return own == wanted
+        case "NotEquals": return own != wanted
+        case "In": return try isListed()
+        case "NotIn": return try !isListed()
+        case "GreaterThan", "LessThan":
+            guard case .integer(let left) = own, case .integer(let right) = wanted else { return false }
+            return condition["ConditionOperator"] == "GreaterThan" ? left > right : left < right
+        default:
+            throw FieldsealError(
+                .badRequest, "A condition of a metadata query is Equals, NotEquals, In, NotIn, GreaterThan or LessThan.")
+        }
     }
 
     static func names(_ properties: JSONValue?) -> Set<String> {

@@ -19,7 +19,7 @@ enum Definitions {
             "DisplayCollectionName": label(entity.displayName + "s"),
             "Description": label(""),
             "IsPrivate": false,
-            "IsActivity": false,
+            "IsActivity": .bool(entity.logicalName == EntityDefinition.email.logicalName),
             "IsCustomEntity": false,
             "IsIntersect": false,
             "IsLogicalEntity": false,
@@ -152,7 +152,7 @@ enum Definitions {
     }
 
     /// The attribute whose record's name this one holds.
-    private static func nameOf(_ attribute: AttributeDefinition, _ entity: EntityDefinition) -> String? {
+    static func nameOf(_ attribute: AttributeDefinition, _ entity: EntityDefinition) -> String? {
         for suffix in ["yominame", "name"] where attribute.logicalName.hasSuffix(suffix) {
             let lookup = String(attribute.logicalName.dropLast(suffix.count))
             if entity[lookup]?.type.isReference == true { return lookup }
@@ -174,7 +174,7 @@ enum Definitions {
     }
 
     /// An id that is the same on every server: of a name (RFC 9562 section 5.5).
-    private static func id(_ kind: String, _ name: String) -> String {
+    static func id(_ kind: String, _ name: String) -> String {
         var bytes = Array(Insecure.SHA1.hash(data: Data("fieldseal/\(kind)/\(name)".utf8)).prefix(16))
         bytes[6] = bytes[6] & 0x0f | 0x50
         bytes[8] = bytes[8] & 0x3f | 0x80

@@ -145,7 +145,7 @@ extension HTTPField.Name {
     static let serviceRequestID = HTTPField.Name(known: "x-ms-service-request-id")
     static let contentID = HTTPField.Name(known: "Content-ID")
 
-    private init(known name: String) {
+    init(known name: String) {
         guard let name = HTTPField.Name(name) else { preconditionFailure("not a header's name: \(name)") }
         self = name
     }

@@ -25,18 +25,21 @@ final class ErrorMiddleware: RouterMiddleware {
         defer { inFlight.subtract(1, ordering: .relaxed) }
         var response: Response
         if running > limit {
+            let busy = FieldsealError(.concurrentRequestsExceeded, "The server is busy. Try again.", retryAfter: 1)
             response =
-                APIAnswer.error(
-                    FieldsealError(.concurrentRequestsExceeded, "The server is busy. Try again.", retryAfter: 1),
-                    status: .serviceUnavailable
-                ).response
+                WebAPI.isSOAP(request.uri.path)
+                ? WebAPI.fault(for: busy, request, activity: context.requestID).response
+                : APIAnswer.error(busy, status: .serviceUnavailable).response
         } else {
             do {
                 response = try await next(request, context)
             } catch {
                 let (answer, isInternal) = APIAnswer.answer(to: error)
                 let prefersInner = Preferences(request.headers[.prefer]).includesInnerErrors
-                response = (prefersInner ? answer.withInnerError(error) : answer).response
+                response =
+                    WebAPI.isSOAP(request.uri.path)
+                    ? WebAPI.fault(for: error, request, activity: context.requestID).response
+                    : (prefersInner ? answer.withInnerError(error) : answer).response
                 if isInternal { context.logger.error("request failed", metadata: ["error": "\(error)"]) }
             }
         }

@@ -61,10 +61,12 @@ struct PlainServer: Sendable {
     private func refusal(of request: Request) -> Response {
         let segments = request.uri.path.split(separator: "/")
         let isForPrograms = segments.count >= 2 && ["api", "oauth2", "discovery", ".well-known", "v2.0"].contains(segments[1])
-        guard !isForPrograms, request.method == .get else {
-            return APIAnswer.error(
-                FieldsealError(.httpsRequired, "This request is served over HTTPS only: \(baseURL)\(request.uri.path.prefix(200))")
-            ).response
+        let isSOAP = WebAPI.isSOAP(request.uri.path)
+        guard !isForPrograms, !isSOAP, request.method == .get else {
+            let error = FieldsealError(
+                .httpsRequired, "This request is served over HTTPS only: \(baseURL)\(request.uri.path.prefix(200))")
+            return isSOAP
+                ? WebAPI.fault(for: error, request, activity: UUID.random().text).response : APIAnswer.error(error).response
         }
         // Only what is certainly a path of ours is repeated in the address.
         let path =

@@ -1,0 +1,80 @@
+"""soap/…: the Organization service against the Web API, of the same record and the same list."""
+
+import re
+import subprocess
+import tempfile
+
+import requests as http
+from api import CONNECTIONS, PAGE, load, resident, rows_per_second
+from bench import paired, record
+from service import Deployment
+from soap import NAMESPACES, address, columns, operation
+
+FIGURES = ["soap/read", "soap/list", "soap/memory"]
+READ = ["name", "password", "ispasswordset"]
+LISTED = ["mailboxid", "name", "emailaddress", "statecode", "statuscode", "createdon", "modifiedon", "versionnumber", "ownerid", "ispasswordset"]
+
+
+def envelope(content):
+    return f'<s:Envelope xmlns:s="{NAMESPACES["s"]}"><s:Body>{content}</s:Body></s:Envelope>'.encode()
+
+
+def retrieve(id):
+    return envelope(operation("Retrieve", f"<entityName>mailbox</entityName><id>{id}</id><columnSet>{columns(*READ)}</columnSet>"))
+
+
+def run_list(service):
+    service.sql(
+        "INSERT INTO org_contoso.mailbox (mailboxid, name, emailaddress) "
+        "SELECT gen_random_uuid(), 'mailbox ' || i, 'mailbox' || i || '@contoso.test' FROM generate_series(1, %s) AS i", [PAGE])
+    service.sql("ANALYZE org_contoso.mailbox")
+    session = http.Session()
+    session.trust_env, session.verify = False, service.dev["caFile"]
+    session.headers["Authorization"] = f"Bearer {service.token()}"
+    selected = ",".join(LISTED).replace("ownerid", "_ownerid_value")
+    query = (
+        f'<query i:type="x:QueryExpression"><x:ColumnSet>{columns(*LISTED)}</x:ColumnSet><x:Criteria/><x:Distinct>false</x:Distinct>'
+        "<x:EntityName>mailbox</x:EntityName><x:LinkEntities/><x:Orders/></query>")
+    body = envelope(operation("RetrieveMultiple", query))
+
+    def soap():
+        content = session.post(address(service), data=body, headers={"Content-Type": "text/xml"}).content
+        assert content.count(b"<a:Entity>") == PAGE
+
+    def web():
+        assert session.get(f"{service.api}/mailboxes?$select={selected}").content.count(b'"mailboxid"') == PAGE
+
+    ours, reference = paired(lambda: rows_per_second(soap), lambda: rows_per_second(web))
+    record("soap/list", ours / reference, ">= 0.5", rowsPerSecond=round(ours), webAPI=round(reference))
+
+
+def requests(service, count, body):
+    """Sends so many reads; any answer but 2xx ends the measurement."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(body)
+        file.flush()
+        command = ["h2load", "--h1", "-c", str(CONNECTIONS), "-t", "1", "-n", str(count), "-H", f"Authorization: Bearer {service.token()}"]
+        command += ["-d", file.name, "-H", "Content-Type: text/xml", address(service)]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.search(rf"status codes: {count} 2xx", output), output
+
+
+def run(names):
+    service = Deployment()
+    try:
+        service.start()
+        if "soap/list" in names:
+            run_list(service)
+        id = service.create("mailboxes", {"name": "bench", "password": "s"})
+        if "soap/read" in names:
+            ours, reference = paired(
+                lambda: load(service, address(service), retrieve(id), "text/xml"),
+                lambda: load(service, f"mailboxes({id})?$select={','.join(READ)}"))
+            record("soap/read", ours / reference, ">= 0.8", requestsPerSecond=round(ours), webAPI=round(reference))
+        if "soap/memory" in names:
+            requests(service, 1_000, retrieve(id))
+            before = resident(service)
+            requests(service, 99_000, retrieve(id))
+            record("soap/memory", resident(service) / before, "<= 1.1", mebibytes=round(resident(service), 1), before=round(before, 1))
+    finally:
+        service.remove()

@@ -1,0 +1,171 @@
+import Fieldseal
+import Foundation
+
+/// A record in a request: what it is named by, and the values of its attributes.
+struct ContractEntity: Sendable {
+    let entity: EntityDefinition
+    let id: UUID?
+    let keys: [(name: String, value: Literal)]
+    let rowVersion: String?
+    fileprivate let attributes: [(name: String, value: ContractValue)]
+
+    init(_ element: XMLElement) throws(FieldsealError) {
+        // Clients send back what they were given with a record.
+        let members = try ContractMembers(
+            element, of: "Entity", ["Attributes", "Id", "KeyAttributes", "LogicalName", "RelatedEntities", "RowVersion"],
+            ignoring: ["EntityState", "FormattedValues"])
+        guard let name = members.text("LogicalName"), let entity = EntityCatalog.entity(name.lowercased()) else {
+            throw ContractReference.unknown(members.text("LogicalName"))
+        }
+        guard !(members["RelatedEntities"]?.hasChildren ?? false) else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "An Entity has RelatedEntities. Related records are created with requests of their own.")
+        }
+        self.entity = entity
+        id = try ContractReference.id(members)
+        keys = try ContractReference.keys(members["KeyAttributes"])
+        rowVersion = members.text("RowVersion")
+        var attributes: [(name: String, value: ContractValue)] = []
+        for (name, value) in try ContractPairs.read(members["Attributes"], "Attributes") {
+            attributes.append((name.lowercased(), try ContractValue(value, of: name)))
+        }
+        self.attributes = attributes
+    }
+
+    /// The records of an `EntityCollection`.
+    static func collection(_ element: XMLElement) throws(FieldsealError) -> [ContractEntity] {
+        let members = try ContractMembers(
+            element, of: "EntityCollection", ["Entities"],
+            ignoring: [
+                "EntityName", "MinActiveRowVersion", "MoreRecords", "PagingCookie", "TotalRecordCount",
+                "TotalRecordCountLimitExceeded",
+            ])
+        var entities: [ContractEntity] = []
+        for child in members["Entities"]?.children ?? .empty { entities.append(try ContractEntity(child)) }
+        return entities
+    }
+
+    /// The id among the attributes, or in `Id`.
+    ///
+    /// - Throws: ``FieldsealError`` when the two differ.
+    func recordID() throws(FieldsealError) -> UUID? {
+        var named: UUID?
+        switch attributes.first(where: { $0.name == entity.primaryID })?.value {
+        case .id(let id)?: named = id.unlessEmpty
+        case .text(let text)?: named = UUID(clientText: text)?.unlessEmpty
+        default: break
+        }
+        guard let id, let named, id != named else { return id ?? named }
+        throw FieldsealError(.payloadDoesNotFit, "Id of an Entity and its attribute \(entity.primaryID) are two different ids.")
+    }
+
+    /// What names the record: its id, or an alternate key.
+    func key() throws(FieldsealError) -> RecordKey {
+        if let id = try recordID() { return .id(id) }
+        guard !keys.isEmpty else {
+            throw FieldsealError(.payloadDoesNotFit, "A \(entity.logicalName) has neither an Id nor KeyAttributes.")
+        }
+        return .alternate(keys)
+    }
+
+    /// The values as writes take them.
+    func members() throws(FieldsealError) -> [JSONValue.Member] {
+        var members: [JSONValue.Member] = []
+        var parties = PartyLists()
+        for (name, value) in attributes where name != entity.primaryID {
+            if entity.logicalName == EntityDefinition.email.logicalName, try parties.take(name, value) { continue }
+            members.append(try Self.member(name, value, entity))
+        }
+        return members + parties.members
+    }
+
+    private static func member(_ name: String, _ value: ContractValue, _ entity: EntityDefinition) throws(FieldsealError)
+        -> JSONValue.Member
+    {
+        // An attribute that is not there is refused where values are checked.
+        let type = entity[name]?.type
+        func mismatch(_ expectation: String) -> FieldsealError {
+            FieldsealError(.payloadDoesNotFit, "\(name) takes \(expectation), not \(value.kind).")
+        }
+        if let type, type.isReference {
+            switch value {
+            case .null: return .init(name, .null)
+            case .reference(let reference): return .init("\(name)@odata.bind", .string(try reference.address()))
+            default: throw mismatch("an EntityReference")
+            }
+        }
+        switch value {
+        case .null: return .init(name, .null)
+        case .bool(let flag): return .init(name, .bool(flag))
+        case .integer(let number): return .init(name, .integer(number))
+        case .number(let text): return .init(name, .number(text))
+        case .text(let text), .date(let text), .bytes(let text): return .init(name, .string(text))
+        case .id(let id): return .init(name, .string(id.text))
+        case .option(let number):
+            guard type == nil || type?.options != nil else { throw mismatch("no option") }
+            return .init(name, .integer(number))
+        case .reference, .entities, .list, .other: throw mismatch("a value of its own type")
+        }
+    }
+}
+
+/// The lists of an e-mail's parties, as clients write them.
+struct PartyLists {
+    /// Their names, and how those in them take part.
+    static let masks: [(name: String, mask: Int64)] = [("from", 1), ("to", 2), ("cc", 3), ("bcc", 4)]
+
+    private var parties: [JSONValue] = []
+    private var named: [JSONValue] = []
+
+    /// Attributes of a party that a client was given, and that say nothing of who it is.
+    private static let given: Set<String> = [
+        "activityid", "activitypartyid", "participationtypemask", "partyidname", "partyobjecttypecode", "ispartydeleted",
+        "donotemail", "donotfax", "donotphone", "donotpostalmail", "addressusedemailcolumnnumber", "effort", "exchangeentryid",
+        "scheduledend", "scheduledstart", "versionnumber",
+    ]
+
+    /// - Returns: Whether the attribute is such a list.
+    mutating func take(_ name: String, _ value: ContractValue) throws(FieldsealError) -> Bool {
+        guard let mask = Self.masks.first(where: { $0.name == name })?.mask else { return false }
+        named.append(.integer(mask))
+        switch value {
+        case .null: break
+        case .entities(let entities):
+            for entity in entities { parties.append(try Self.party(entity, mask)) }
+        default: throw FieldsealError(.payloadDoesNotFit, "\(name) takes an EntityCollection of activityparty.")
+        }
+        return true
+    }
+
+    private static func party(_ party: ContractEntity, _ mask: Int64) throws(FieldsealError) -> JSONValue {
+        guard party.entity.logicalName == EntityDefinition.activityParty.logicalName else {
+            throw FieldsealError(.payloadDoesNotFit, "A list of parties holds records of activityparty.")
+        }
+        var members: [JSONValue.Member] = [.init("participationtypemask", .integer(mask))]
+        // The address of a sender that is a record is the record's own.
+        let isOwnAddress =
+            mask == 1 && party.attributes.contains { if case .reference = $0.value { $0.name == "partyid" } else { false } }
+        for (name, value) in party.attributes where !given.contains(name) && !(isOwnAddress && name == "addressused") {
+            switch (name, value) {
+            case ("partyid", .reference(let reference)):
+                members.append(.init("partyid_\(reference.entity.logicalName)@odata.bind", .string(try reference.address())))
+            case ("addressused", .text(let text)): members.append(.init("addressused", .string(text)))
+            case ("partyid", .null), ("addressused", .null): continue
+            default:
+                throw FieldsealError(
+                    .payloadDoesNotFit,
+                    "A party takes partyid, an EntityReference, or addressused, a string; not \(name.quotedForFault).")
+            }
+        }
+        return .object(members)
+    }
+
+    /// The lists as writes take them: those that were named are replaced, and the others stay.
+    var members: [JSONValue.Member] {
+        guard !named.isEmpty else { return [] }
+        return [
+            .init("email_activity_parties", .array(parties)),
+            .init("email_activity_parties@fieldseal.participationtypemasks", .array(named)),
+        ]
+    }
+}

@@ -1,0 +1,111 @@
+import Fieldseal
+import Foundation
+
+/// A reference to a record: by its id, or by an alternate key.
+struct ContractReference: Sendable {
+    let entity: EntityDefinition
+    let id: UUID?
+    let keys: [(name: String, value: Literal)]
+    let rowVersion: String?
+
+    init(_ entity: EntityDefinition, id: UUID) {
+        self.entity = entity
+        self.id = id
+        keys = []
+        rowVersion = nil
+    }
+
+    /// - Throws: ``FieldsealError`` for an entity that is not there, and for an id or a key that is malformed.
+    init(_ element: XMLElement) throws(FieldsealError) {
+        let members = try ContractMembers(
+            element, of: "EntityReference", ["Id", "KeyAttributes", "LogicalName", "RowVersion"], ignoring: ["Name"])
+        guard let name = members.text("LogicalName"), let entity = EntityCatalog.entity(name.lowercased()) else {
+            throw Self.unknown(members.text("LogicalName"))
+        }
+        self.entity = entity
+        id = try Self.id(members)
+        keys = try Self.keys(members["KeyAttributes"])
+        rowVersion = members.text("RowVersion")
+    }
+
+    static func unknown(_ name: String?) -> FieldsealError {
+        guard let name else { return FieldsealError(.payloadDoesNotFit, "A record is named without its LogicalName.") }
+        return FieldsealError(.payloadDoesNotFit, "There is no entity \(name.quotedForFault).")
+    }
+
+    /// The id in `Id`; nil for none, and for the id that stands for none.
+    static func id(_ members: ContractMembers) throws(FieldsealError) -> UUID? {
+        guard let text = members.text("Id"), !text.isEmpty else { return nil }
+        guard let id = UUID(clientText: String(text.trimmed)) else { throw members.mismatch("Id", "a guid") }
+        return id.unlessEmpty
+    }
+
+    static func keys(_ element: XMLElement?) throws(FieldsealError) -> [(name: String, value: Literal)] {
+        var keys: [(name: String, value: Literal)] = []
+        for (name, value) in try ContractPairs.read(element, "KeyAttributes") {
+            guard let literal = try ContractValue(value, of: name).literal else {
+                throw FieldsealError(
+                    .payloadDoesNotFit, "The key attribute \(name.quotedForFault) takes a string, a number or a guid.")
+            }
+            keys.append((name.lowercased(), literal))
+        }
+        return keys
+    }
+
+    /// - Throws: ``FieldsealError`` when it names no record.
+    func key() throws(FieldsealError) -> RecordKey {
+        if let id { return .id(id) }
+        guard !keys.isEmpty else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "A reference to a \(entity.logicalName) has neither an Id nor KeyAttributes.")
+        }
+        return .alternate(keys)
+    }
+
+    /// - Throws: ``FieldsealError`` for a reference by an alternate key.
+    func recordID() throws(FieldsealError) -> UUID {
+        guard let id else {
+            throw FieldsealError(.payloadDoesNotFit, "This takes a \(entity.logicalName) by its Id.")
+        }
+        return id
+    }
+
+    /// The record's address, as writes take references.
+    func address() throws(FieldsealError) -> String {
+        if let id { return "/\(entity.entitySetName)(\(id.text))" }
+        _ = try key()
+        let parts = keys.map { name, value in
+            let text =
+                switch value {
+                case .null: "null"
+                case .bool(let flag): String(flag)
+                case .number(let text): text
+                case .text(let text): "'\(text.replacing("'", with: "''"))'"
+                }
+            return "\(name)=\(text)"
+        }
+        return "/\(entity.entitySetName)(\(parts.joined(separator: ",")))"
+    }
+}
+
+/// A dictionary of a data contract: `KeyValuePairOf…` elements with `key` and `value`.
+enum ContractPairs {
+    /// - Throws: ``FieldsealError`` for a pair that is malformed, and for a key that stands twice.
+    static func read(_ element: XMLElement?, _ what: String) throws(FieldsealError) -> [(key: String, value: XMLElement)] {
+        var pairs: [(key: String, value: XMLElement)] = []
+        var seen: Set<String> = []
+        for child in element?.children ?? XMLChildren.empty {
+            let members = child.children.map(\.self)
+            guard child.local.hasPrefix("KeyValuePairOf"), members.count == 2, let key = child.first("key"),
+                let value = child.first("value"), !key.isNil
+            else {
+                throw FieldsealError(.payloadDoesNotFit, "\(what) takes pairs of a key and a value.")
+            }
+            guard seen.insert(key.text.lowercased()).inserted else {
+                throw FieldsealError(.payloadDoesNotFit, "\(what) has \(key.text.quotedForFault) twice.")
+            }
+            pairs.append((key.text, value))
+        }
+        return pairs
+    }
+}

@@ -1,0 +1,110 @@
+import Fieldseal
+
+/// Writes elements of data contracts. Prefixes are those that the original chooses: `i` for XMLSchema-instance, and for the others
+/// the letters in their order, each declared where it is first needed. Scripts look for them.
+struct ContractWriter {
+    var output: [UInt8] = []
+    private var scope: [(namespace: String, prefix: String)] = []
+
+    init() { output.reserveCapacity(2_048) }
+
+    /// Begins a prefix's scope without an element, for one that is written elsewhere.
+    mutating func declare(_ namespace: String, as prefix: String) { scope.append((namespace, prefix)) }
+
+    /// The prefix that is in force for a namespace, with its colon.
+    private func prefix(_ namespace: String) -> String? {
+        for index in scope.indices.reversed() where scope[index].namespace == namespace {
+            let prefix = scope[index].prefix
+            guard !scope[(index + 1)...].contains(where: { $0.prefix == prefix }) else { continue }
+            return prefix.isEmpty ? "" : "\(prefix):"
+        }
+        return nil
+    }
+
+    /// The letters of the prefix that is in force for a namespace.
+    func letter(of namespace: String) -> String { String((prefix(namespace) ?? "").dropLast()) }
+
+    private mutating func declared(_ namespace: String, _ declarations: inout String) -> String {
+        if let prefix = prefix(namespace) { return prefix }
+        let new: String
+        if namespace == XMLNamespace.instance {
+            new = "i"
+        } else {
+            let letters = scope.count(where: { !$0.prefix.isEmpty && $0.prefix != "i" && $0.prefix != "s" })
+            // Skips the letter of XMLSchema-instance.
+            let ordinal = letters < 8 ? letters : letters + 1
+            new = String(Character(Unicode.Scalar(UInt8(ascii: "a") + UInt8(min(ordinal, 25)))))
+        }
+        scope.append((namespace, new))
+        declarations += " xmlns:\(new)=\"\(namespace)\""
+        return "\(new):"
+    }
+
+    /// Writes an element with what `body` writes in it.
+    ///
+    /// - Parameters:
+    ///   - type: What `i:type` says.
+    ///   - declaring: Namespaces that what is in it needs.
+    mutating func element(
+        _ local: String, _ namespace: String, type: XMLName? = nil, declaring: [String] = [], _ body: (inout Self) throws -> Void
+    ) rethrows {
+        let outer = scope.count
+        defer { scope.removeSubrange(outer...) }
+        var declarations = ""
+        let name = "\(declared(namespace, &declarations))\(local)"
+        for namespace in declaring { _ = declared(namespace, &declarations) }
+        var attributes = ""
+        if let type {
+            let instance = declared(XMLNamespace.instance, &declarations)
+            attributes = " \(instance)type=\"\(declared(type.namespace, &declarations))\(type.local)\""
+        }
+        write("<\(name)\(attributes)\(declarations)>")
+        let start = output.count
+        try body(&self)
+        if output.count == start {
+            output[start - 1] = UInt8(ascii: "/")
+            output.append(UInt8(ascii: ">"))
+        } else {
+            write("</\(name)>")
+        }
+    }
+
+    /// Writes an element with a default namespace for what is in it.
+    mutating func root(_ local: String, default namespace: String, _ body: (inout Self) throws -> Void) rethrows {
+        scope.append((namespace, ""))
+        defer { scope.removeLast() }
+        write("<\(local) xmlns=\"\(namespace)\">")
+        try body(&self)
+        write("</\(local)>")
+    }
+
+    /// Writes an element with a text.
+    mutating func text(_ local: String, _ namespace: String, type: XMLName? = nil, _ text: String) {
+        element(local, namespace, type: type) { $0.output.appendXML(text) }
+    }
+
+    /// Writes an element with a text, or one that is nil.
+    mutating func optional(_ local: String, _ namespace: String, _ text: String?) {
+        if let text { self.text(local, namespace, text) } else { null(local, namespace) }
+    }
+
+    /// Writes an element that is nil.
+    mutating func null(_ local: String, _ namespace: String) {
+        let outer = scope.count
+        defer { scope.removeSubrange(outer...) }
+        var declarations = ""
+        let name = "\(declared(namespace, &declarations))\(local)"
+        let instance = declared(XMLNamespace.instance, &declarations)
+        write("<\(name) \(instance)nil=\"true\"\(declarations)/>")
+    }
+
+    mutating func write(_ markup: String) { output.append(contentsOf: markup.utf8) }
+}
+
+extension [UInt8] {
+    /// Appends a text as XML. Characters that XML 1.0 does not have become U+FFFD.
+    mutating func appendXML(_ text: String) {
+        var text = text
+        text.withUTF8 { appendXML(UnsafeRawBufferPointer($0)) }
+    }
+}

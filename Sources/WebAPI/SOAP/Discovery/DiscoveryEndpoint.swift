@@ -1,0 +1,154 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Logging
+import PostgresClient
+
+// The Discovery service, over SOAP and as OData: which organizations a caller may use. A client belongs to one.
+extension WebAPI {
+    /// Adds the service's routes: at the root, where the token says which organization it is of, and below an organization.
+    func addDiscoveryService(to router: Router<APIContext>) {
+        for path in ["XRMServices/2011/Discovery.svc", "XRMServices/2011/discovery.svc", "xrmservices/2011/discovery.svc"] {
+            for path in [path, "\(path)/web", ":organization/\(path)", ":organization/\(path)/web"] as [String] {
+                router.get(RouterPath(path)) { request, context in await describeDiscoveryService(request, context) }
+                router.post(RouterPath(path)) { request, context in await discoveryService(request, context) }
+            }
+        }
+        for version in ["v1.0", "v2.0"] {
+            router.get(RouterPath("api/discovery/\(version)/Instances")) { request, context in
+                try await instances(request, context, version: version)
+            }
+        }
+    }
+
+    /// The session of the caller in the organization of the address, or of the token.
+    private func discoverySession(_ request: Request, _ context: APIContext) async throws -> Session {
+        let name = context.parameters.get("organization") ?? organization(ofTokenIn: request)
+        // Without an organization the token can't be one of this service.
+        let client = try await client(request, name ?? "", context)
+        let borrower = PoolBorrower.principal(client)
+        try quota.begin(borrower)
+        defer { quota.end(borrower) }
+        let session = try await PoolBorrower.$current.withValue(borrower) {
+            try await Session.begin(
+                deployment, organization: name ?? "", client: client, address: context.clientAddress, requestID: context.requestID)
+        }
+        context.principal.name = session.caller.actor
+        return session
+    }
+
+    /// The organization that a token says it was issued in. Whether that is so is checked afterwards.
+    private func organization(ofTokenIn request: Request) -> String? {
+        guard let token = request.headers[.authorization]?.dropFirst("Bearer ".count).trimmed else { return nil }
+        let parts = token.split(separator: ".")
+        guard parts.count == 3, let payload = Data(base64URL: parts[1]),
+            let issuer = (try? JSONParser.parse(Array(payload)))?["iss"]?.string, issuer.hasPrefix("\(tokens.baseURL)/"),
+            issuer.hasSuffix("/v2.0")
+        else { return nil }
+        return String(issuer.dropFirst(tokens.baseURL.count + 1).dropLast("/v2.0".count))
+    }
+
+    // MARK: SOAP
+
+    private func describeDiscoveryService(_ request: Request, _ context: APIContext) async -> APIAnswer {
+        do {
+            let names = try ODataQuery.options(request.uri.query).map { $0.name.lowercased() }
+            guard names.contains("wsdl") || names.contains("singlewsdl") else {
+                _ = try await discoverySession(request, context)
+                throw FieldsealError(.badRequest, "This address takes SOAP requests with POST, and describes itself at ?wsdl.")
+            }
+            let root = context.parameters.get("organization").map { "\(tokens.baseURL)/\($0)" } ?? tokens.baseURL
+            return APIAnswer(
+                status: .ok, headers: [.contentType: "text/xml; charset=utf-8"],
+                body: ServiceDescription.discovery(at: "\(root)/XRMServices/2011/Discovery.svc"))
+        } catch {
+            return refused(discovery: error, request, context, nil)
+        }
+    }
+
+    private func discoveryService(_ request: Request, _ context: APIContext) async -> APIAnswer {
+        var message: SOAPMessage?
+        do {
+            let session = try await discoverySession(request, context)
+            let read = try await readMessage(request, contract: Contract.discovery, upTo: APILimits.bodyLength)
+            message = read
+            let body = try answer(read, session)
+            return APIAnswer(status: .ok, headers: [.contentType: read.version.contentType], body: body)
+        } catch {
+            return refused(discovery: error, request, context, message)
+        }
+    }
+
+    private func answer(_ message: SOAPMessage, _ session: Session) throws -> [UInt8] {
+        let operation = try ContractMembers(message.body, of: message.body.local, ["request"])
+        guard message.body.local == "Execute" else {
+            throw FieldsealError(
+                .notImplemented, "The Discovery service has no operation \(message.body.local.quotedForFault).")
+        }
+        let request = try operation.required("request")
+        let detail = OrganizationDetail(session.organization, root: "\(tokens.baseURL)/\(session.organization.name)")
+        let kind = request.type?.local ?? ""
+        let members = try ContractMembers(
+            request, of: kind, ["UniqueName"], ignoring: ["AccessType", "IsInternalCrossGeoServerRequest", "Release"])
+        guard kind == "RetrieveOrganizationsRequest" || kind == "RetrieveOrganizationRequest" else {
+            throw FieldsealError(.notImplemented, "The Discovery service has no request \(kind.quotedForFault).")
+        }
+        if kind == "RetrieveOrganizationRequest", members.text("UniqueName") != session.organization.name {
+            throw FieldsealError.noSuchOrganization(members.text("UniqueName") ?? "")
+        }
+        let space = Contract.discovery
+        return message.envelope("\(space)/IDiscoveryService/ExecuteResponse") { writer in
+            writer.root("ExecuteResponse", default: space) { writer in
+                writer.element("ExecuteResult", space, type: XMLName(space, "\(kind.dropLast("Request".count))Response")) {
+                    writer in
+                    guard kind == "RetrieveOrganizationsRequest" else {
+                        return writer.element("Detail", space) { detail.write(to: &$0, namespace: space) }
+                    }
+                    writer.element("Details", space) { writer in
+                        writer.element("OrganizationDetail", space) { detail.write(to: &$0, namespace: space) }
+                    }
+                }
+            }
+        }
+    }
+
+    private func refused(discovery error: any Error, _ request: Request, _ context: APIContext, _ message: SOAPMessage?)
+        -> APIAnswer
+    {
+        let (told, isInternal) = SOAPFault.fault(for: error)
+        var fault = told
+        if isInternal { context.logger.error("request failed", metadata: ["error": "\(error)"]) }
+        fault.contract = "DiscoveryServiceFault"
+        let action = "\(Contract.discovery)/IDiscoveryService/ExecuteDiscoveryServiceFaultFault"
+        let version = message?.version ?? SOAPVersion(contentType: request.headers[.contentType] ?? "") ?? .v11
+        var answer = fault.answer(
+            version, action: message?.isAddressed == true ? action : nil, relatesTo: message?.messageID, activity: context.requestID
+        )
+        if answer.status == .unauthorized {
+            answer.headers[.wwwAuthenticate] = "Bearer authorization_uri=\(tokens.baseURL), resource_id=\(tokens.baseURL)"
+        }
+        return answer
+    }
+
+    // MARK: OData
+
+    /// `Instances`, as the original's global discovery gives them.
+    private func instances(_ request: Request, _ context: APIContext, version: String) async throws -> APIAnswer {
+        let view = try MetadataView(try ODataQuery.options(request.uri.query))
+        let session = try await discoverySession(request, context)
+        let root = "\(tokens.baseURL)/\(session.organization.name)"
+        let instance: JSONValue = [
+            "ApiUrl": .string(root), "DatacenterId": nil, "DatacenterName": nil, "EnvironmentId": nil,
+            "FriendlyName": .string(session.organization.name), "Id": .string(session.organization.id.text),
+            "IsUserSysAdmin": .bool(session.caller.role == .systemAdministrator), "LastUpdated": nil, "OrganizationType": 0,
+            "Purpose": nil, "Region": nil, "SchemaType": nil, "State": 0, "StatusMessage": 0, "TenantId": nil,
+            "TrialExpirationDate": nil, "UniqueName": .string(session.organization.name),
+            "Url": .string(root), "UrlName": .string(session.organization.name), "Version": .string(Contract.version),
+        ]
+        return APIAnswer.json([
+            "@odata.context": .string("\(tokens.baseURL)/api/discovery/\(version)/$metadata#Instances"),
+            "value": .array(try view.matches(instance) ? [view.selected(instance)] : []),
+        ])
+    }
+}

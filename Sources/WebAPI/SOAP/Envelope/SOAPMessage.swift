@@ -1,0 +1,121 @@
+import Fieldseal
+import Foundation
+
+/// A request's envelope: the element in its body, and what its headers say.
+struct SOAPMessage: Sendable {
+    let version: SOAPVersion
+    /// The element in the body.
+    let body: XMLElement
+    /// The user whom the caller acts for.
+    private(set) var callerID: UUID?
+    /// Whether the request has WS-Addressing headers, so that the response has them too.
+    private(set) var isAddressed = false
+    private(set) var messageID: String?
+
+    private static let addressing = "http://www.w3.org/2005/08/addressing"
+    private static let anonymous = "http://www.w3.org/2005/08/addressing/anonymous"
+
+    /// - Parameters:
+    ///   - contract: The namespace of the operations.
+    ///   - action: What the message's HTTP headers say of its operation.
+    /// - Throws: ``SOAPFault`` for another version and for a header that must be understood and is not; ``FieldsealError`` for an
+    ///   envelope that is malformed.
+    init(_ document: XMLDocument, contract: String, action: String?) throws {
+        let root = document.root
+        guard root.local == "Envelope", let version = SOAPVersion(namespace: root.name.namespace) else {
+            throw SOAPFault.versionMismatch
+        }
+        self.version = version
+        let parts = root.children.map(\.self)
+        guard parts.allSatisfy({ $0.name.namespace == version.namespace }),
+            ["Body", "Header,Body"].contains(parts.map(\.local).joined(separator: ",")), let body = parts.last
+        else { throw Self.malformed("An envelope holds a Header or none, and one Body.") }
+        let elements = body.children.map(\.self)
+        guard elements.count == 1, let element = elements.first, element.name.namespace == contract else {
+            throw Self.malformed("The Body of an envelope holds one element, of the namespace \(contract).")
+        }
+        self.body = element
+        var actions = action.map { [$0] } ?? []
+        if parts.count == 2 { try read(parts[0], &actions) }
+        for action in actions where action.split(separator: "/").last.map(String.init) != element.local {
+            throw Self.malformed(
+                "The action of the request is another than the operation in its body, \(element.local.quotedForFault).")
+        }
+    }
+
+    private static func malformed(_ message: String) -> FieldsealError { FieldsealError(.badRequest, message) }
+
+    private mutating func read(_ header: XMLElement, _ actions: inout [String]) throws {
+        for block in header.children {
+            switch (block.name.namespace, block.local) {
+            case (Self.addressing, let local):
+                isAddressed = true
+                try read(addressing: local, block, &actions)
+            case (Contract.xrm, "CallerId"):
+                guard !block.isNil, !block.text.isEmpty else { continue }
+                guard let id = UUID(clientText: String(block.text.trimmed)) else {
+                    throw Self.malformed("The header CallerId takes the id of a systemuser.")
+                }
+                callerID = id.unlessEmpty
+            case (Contract.xrm, _), (Contract.services, _): continue
+            default: try requireOptional(block)
+            }
+        }
+    }
+
+    private mutating func read(addressing local: String, _ block: XMLElement, _ actions: inout [String]) throws {
+        switch local {
+        case "Action": actions.append(block.text.trimmingCharacters(in: .whitespacesAndNewlines))
+        case "MessageID":
+            messageID = block.text.trimmingCharacters(in: .whitespacesAndNewlines)
+            guard (messageID?.utf8.count ?? 0) <= 1_024 else {
+                throw Self.malformed("The header MessageID is longer than 1,024 bytes.")
+            }
+        case "ReplyTo", "FaultTo":
+            guard block.first("Address")?.text.trimmingCharacters(in: .whitespacesAndNewlines) == Self.anonymous else {
+                throw Self.malformed("Responses are sent where the request came from: \(local) takes \(Self.anonymous).")
+            }
+        case "To", "From", "RelatesTo": return
+        default: try requireOptional(block)
+        }
+    }
+
+    /// Refuses a header that is not known, and that its sender wants to be understood.
+    private func requireOptional(_ block: XMLElement) throws {
+        let role = block.attribute("actor", in: version.namespace) ?? block.attribute("role", in: version.namespace) ?? ""
+        let isOurs = role.isEmpty || role.hasSuffix("/next") || role.hasSuffix("/ultimateReceiver")
+        let must = block.attribute("mustUnderstand", in: version.namespace)?.trimmed
+        guard isOurs, must == "1" || must == "true" else { return }
+        throw SOAPFault.notUnderstood(block.name, version)
+    }
+
+    /// The response's envelope.
+    ///
+    /// - Parameter action: What it answers with, such as `…/IOrganizationService/CreateResponse`.
+    func envelope(_ action: String, _ body: (inout ContractWriter) throws -> Void) rethrows -> [UInt8] {
+        try SOAPEnvelope.write(version, action: isAddressed ? action : nil, relatesTo: messageID, body)
+    }
+}
+
+/// Writes envelopes.
+enum SOAPEnvelope {
+    /// - Parameter action: For the WS-Addressing headers; nil for none.
+    static func write(
+        _ version: SOAPVersion, action: String?, relatesTo: String?, _ body: (inout ContractWriter) throws -> Void
+    ) rethrows -> [UInt8] {
+        var writer = ContractWriter()
+        writer.write("<s:Envelope xmlns:s=\"\(version.namespace)\"")
+        if let action {
+            writer.write(
+                " xmlns:a=\"http://www.w3.org/2005/08/addressing\"><s:Header><a:Action s:mustUnderstand=\"1\">\(action)</a:Action>")
+            if let relatesTo { writer.write("<a:RelatesTo>\(relatesTo.xmlEscaped)</a:RelatesTo>") }
+            writer.write("</s:Header>")
+        } else {
+            writer.write(">")
+        }
+        writer.write("<s:Body>")
+        try body(&writer)
+        writer.write("</s:Body></s:Envelope>")
+        return writer.output
+    }
+}

@@ -1,0 +1,55 @@
+import HTTPTypes
+
+/// The two versions of SOAP that the Organization service speaks.
+enum SOAPVersion: Sendable {
+    case v11, v12
+
+    /// The namespace of the envelope.
+    var namespace: String {
+        switch self {
+        case .v11: "http://schemas.xmlsoap.org/soap/envelope/"
+        case .v12: "http://www.w3.org/2003/05/soap-envelope"
+        }
+    }
+
+    var contentType: String {
+        switch self {
+        case .v11: "text/xml; charset=utf-8"
+        case .v12: "application/soap+xml; charset=utf-8"
+        }
+    }
+
+    /// The version whose envelopes a content type announces; nil for one of neither.
+    init?(contentType: String) {
+        switch contentType.prefix(while: { $0 != ";" }).trimmed.lowercased() {
+        case "text/xml": self = .v11
+        case "application/soap+xml": self = .v12
+        default: return nil
+        }
+    }
+
+    init?(namespace: String) {
+        switch namespace {
+        case Self.v11.namespace: self = .v11
+        case Self.v12.namespace: self = .v12
+        default: return nil
+        }
+    }
+}
+
+/// A parameter of a content type, such as `charset`.
+enum ContentTypeParameter {
+    static func value(_ name: String, in contentType: String) -> String? {
+        var isQuoted = false
+        let parts = contentType.split { character in
+            if character == "\"" { isQuoted.toggle() }
+            return character == ";" && !isQuoted
+        }
+        for part in parts.dropFirst() {
+            let pair = part.split(separator: "=", maxSplits: 1)
+            guard pair.count == 2, pair[0].trimmed.lowercased() == name else { continue }
+            return String(pair[1].trimmed.filter { $0 != "\"" })
+        }
+        return nil
+    }
+}

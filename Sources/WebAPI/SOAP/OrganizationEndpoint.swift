@@ -1,0 +1,166 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Logging
+import PostgresClient
+
+// The Organization service's addresses: `/{organization}/XRMServices/2011/Organization.svc`, and `/web` below it.
+extension WebAPI {
+    /// The addresses below an organization's own.
+    private static let paths = [
+        "XRMServices/2011/Organization.svc", "XRMServices/2011/organization.svc", "xrmservices/2011/organization.svc",
+    ]
+
+    /// Adds the service's routes, which need a token.
+    func addOrganizationService(to router: Router<APIContext>) {
+        for path in Self.paths.flatMap({ [$0, "\($0)/web"] }) {
+            let path = RouterPath(":organization/\(path)")
+            router.get(path) { request, context in await describeOrganizationService(request, context) }
+            router.post(path) { request, context in
+                await withTaskExecutorPreference(context.loop) { await organizationService(request, context) }
+            }
+        }
+    }
+
+    /// Whether a path is one of SOAP, whose clients read faults.
+    static func isSOAP(_ path: String) -> Bool { path.lowercased().contains("/xrmservices/2011/") }
+
+    /// The fault for an error, where nothing is known but the request's headers.
+    static func fault(for error: any Error, _ request: Request, activity: String) -> APIAnswer {
+        let version = SOAPVersion(contentType: request.headers[.contentType] ?? "") ?? .v11
+        return SOAPFault.fault(for: error).fault.answer(version, activity: activity)
+    }
+
+    /// Answers a GET: with the description, for `?wsdl`. Clients ask for anything else to be told where tokens come from.
+    private func describeOrganizationService(_ request: Request, _ context: APIContext) async -> APIAnswer {
+        do {
+            let organization = try context.parameters.require("organization")
+            let names = try ODataQuery.options(request.uri.query).map { $0.name.lowercased() }
+            if names.contains("wsdl") || names.contains("singlewsdl") {
+                return APIAnswer(
+                    status: .ok, headers: [.contentType: "text/xml; charset=utf-8"],
+                    body: ServiceDescription.organization(at: serviceAddress(request, organization)))
+            }
+            _ = try await client(request, organization, context)
+            throw FieldsealError(.badRequest, "This address takes SOAP requests with POST, and describes itself at ?wsdl.")
+        } catch {
+            return challenged(Self.fault(for: error, request, activity: context.requestID), context)
+        }
+    }
+
+    private func serviceAddress(_ request: Request, _ organization: String) -> String {
+        let path = request.uri.path.hasSuffix("/web") ? "/web" : ""
+        return "\(tokens.baseURL)/\(organization)/XRMServices/2011/Organization.svc\(path)"
+    }
+
+    /// The response to a request without a valid token says where tokens come from.
+    private func challenged(_ answer: APIAnswer, _ context: APIContext) -> APIAnswer {
+        guard answer.status == .unauthorized, let organization = context.parameters.get("organization") else { return answer }
+        var answer = answer
+        answer.headers[.wwwAuthenticate] =
+            "Bearer authorization_uri=\(tokens.baseURL)/\(organization)/oauth2/authorize, resource_id=\(tokens.baseURL)/\(organization)"
+        return answer
+    }
+
+    private func organizationService(_ request: Request, _ context: APIContext) async -> APIAnswer {
+        let message: SOAPMessage
+        let organization: String
+        let client: UUID
+        do {
+            organization = try context.parameters.require("organization")
+            client = try await self.client(request, organization, context)
+        } catch {
+            return refused(error, request, context, nil)
+        }
+        let borrower = PoolBorrower.principal(client)
+        do {
+            try quota.begin(borrower)
+        } catch {
+            return refused(error, request, context, nil)
+        }
+        defer { quota.end(borrower) }
+        do {
+            message = try await readMessage(request, contract: Contract.services, upTo: APILimits.bulkLength)
+        } catch {
+            return refused(error, request, context, nil)
+        }
+        do {
+            return try await PoolBorrower.$current.withValue(borrower) {
+                try await answer(message, organization, client, context)
+            }
+        } catch {
+            return refused(error, request, context, message)
+        }
+    }
+
+    private func refused(_ error: any Error, _ request: Request, _ context: APIContext, _ message: SOAPMessage?) -> APIAnswer {
+        let (fault, isInternal) = SOAPFault.fault(for: error)
+        if isInternal { context.logger.error("request failed", metadata: ["error": "\(error)"]) }
+        let version = message?.version ?? SOAPVersion(contentType: request.headers[.contentType] ?? "") ?? .v11
+        let action = message.flatMap { $0.isAddressed ? Self.action($0, "OrganizationServiceFaultFault") : nil }
+        return challenged(
+            fault.answer(version, action: action, relatesTo: message?.messageID, activity: context.requestID), context)
+    }
+
+    private static func action(_ message: SOAPMessage, _ suffix: String) -> String {
+        "\(Contract.services)/IOrganizationService/\(message.body.local)\(suffix)"
+    }
+
+    /// Reads the envelope in a request's body.
+    func readMessage(_ request: Request, contract: String, upTo limit: Int) async throws -> SOAPMessage {
+        let type = request.headers[.contentType] ?? ""
+        guard let version = SOAPVersion(contentType: type) else {
+            throw FieldsealError(
+                .badRequest, "A SOAP request has the content type text/xml (SOAP 1.1) or application/soap+xml (SOAP 1.2).")
+        }
+        let bytes = try await body(request, upTo: limit)
+        let document = try XMLReader.read(bytes, charset: ContentTypeParameter.value("charset", in: type))
+        let action =
+            version == .v11
+            ? request.headers[.soapAction].map { $0.trimmingCharacters(in: ["\"", " "]) }
+            : ContentTypeParameter.value("action", in: type)
+        let message = try SOAPMessage(
+            document, contract: contract, action: action.flatMap { $0.isEmpty ? nil : $0 })
+        guard message.version == version else { throw SOAPFault.versionMismatch }
+        return message
+    }
+
+    private func answer(_ message: SOAPMessage, _ organization: String, _ client: UUID, _ context: APIContext) async throws
+        -> APIAnswer
+    {
+        func begin(assuming: Bool) async throws -> Session {
+            let session = try await Session.begin(
+                deployment, organization: organization, client: client, address: context.clientAddress,
+                requestID: context.requestID, assuming: assuming)
+            context.principal.name = session.caller.actor
+            return session
+        }
+        func answer(assuming: Bool) async throws -> APIAnswer {
+            let service = OrganizationService(
+                session: try await begin(assuming: assuming), organizationRoot: "\(tokens.baseURL)/\(organization)",
+                requestID: context.requestID, peer: context.peer)
+            let write = try await service.answer(message.body)
+            let body = try message.envelope(Self.action(message, "Response"), write)
+            return APIAnswer(
+                status: .ok, headers: [.contentType: message.version.contentType, .cacheControl: "no-store"], body: body)
+        }
+        guard message.callerID == nil else {
+            throw FieldsealError(.notImplemented, "The header CallerId is not supported.")
+        }
+        do {
+            return try await answer(assuming: OrganizationService.mayAssume(message.body))
+        } catch is StaleSession {
+            return try await answer(assuming: false)
+        } catch let error as FieldsealError {
+            // It may have been refused before anything was checked: a client that may do nothing is told nothing else.
+            _ = try await begin(assuming: false)
+            throw error
+        }
+    }
+}
+
+extension HTTPField.Name {
+    /// The operation of a SOAP 1.1 message.
+    static let soapAction = HTTPField.Name(known: "SOAPAction")
+}

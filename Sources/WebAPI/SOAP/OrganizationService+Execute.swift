@@ -1,0 +1,202 @@
+import CellCrypto
+import Fieldseal
+import Foundation
+
+// Execute: requests by their names.
+extension OrganizationService {
+    func execute(_ request: OrganizationRequest) async throws -> OrganizationResponse {
+        if let plan = try await plannedWrites(request) { return plan.response(try await session.write(plan.writes)) }
+        switch request.name {
+        case "IsDataEncryptionActive", "RetrieveDataEncryptionKey", "SetDataEncryptionKey": return try await encryption(request)
+        case "WhoAmI", "RetrieveVersion", "RetrieveCurrentOrganization": return try await surroundings(request)
+        case "Retrieve", "RetrieveMultiple": return try await read(request)
+        case "Associate", "Disassociate":
+            try await link(try LinkRequest(request), isRemoved: request.name == "Disassociate")
+            return OrganizationResponse(request.name)
+        case "GrantAccess", "ModifyAccess", "RevokeAccess", "RetrievePrincipalAccess", "RetrieveSharedPrincipalsAndAccess",
+            "AddMembersTeam", "RemoveMembersTeam":
+            return try await sharing(request)
+        case "SendEmail": return try await sendEmail(request)
+        case "ExecuteMultiple": return try await executeMultiple(request)
+        case "ExecuteTransaction": return try await executeTransaction(request)
+        case "RetrieveEntity", "RetrieveAllEntities", "RetrieveAttribute", "RetrieveMetadataChanges":
+            return try metadata(request)
+        default:
+            throw FieldsealError(.notImplemented, "This service has no request \(request.name.quotedForFault).")
+        }
+    }
+
+    private func encryption(_ request: OrganizationRequest) async throws -> OrganizationResponse {
+        var response = OrganizationResponse(request.name)
+        switch request.name {
+        case "IsDataEncryptionActive":
+            try request.take()
+            response.add("IsActive", try await session.isDataEncryptionActive())
+        case "RetrieveDataEncryptionKey":
+            try request.take()
+            let key = try await session.retrieveDataEncryptionKey()
+            response.add("EncryptionKey", type: XMLName(XMLNamespace.schema, "string")) { writer in
+                key.withString { writer.output.appendXML($0) }
+            }
+        default:
+            try request.take("EncryptionKey", "ChangeEncryptionKey")
+            guard let change = try request.bool("ChangeEncryptionKey") else {
+                throw FieldsealError(.payloadDoesNotFit, "SetDataEncryptionKey takes EncryptionKey and ChangeEncryptionKey.")
+            }
+            try await session.setDataEncryptionKey(try request.text("EncryptionKey") ?? "", change: change)
+        }
+        return response
+    }
+
+    private func surroundings(_ request: OrganizationRequest) async throws -> OrganizationResponse {
+        var response = OrganizationResponse(request.name)
+        switch request.name {
+        case "WhoAmI":
+            try request.take()
+            let (user, unit, organization) = try await session.whoAmI()
+            response.add("UserId", user)
+            response.add("BusinessUnitId", unit)
+            response.add("OrganizationId", organization)
+        case "RetrieveVersion":
+            try request.take()
+            response.add("Version", Contract.version)
+        default:
+            // There is one address, whatever the way to it is called.
+            try request.take("AccessType")
+            let detail = OrganizationDetail(session.organization, root: organizationRoot)
+            response.add("Detail", type: XMLName(Contract.organization, "OrganizationDetail")) { detail.write(to: &$0) }
+        }
+        return response
+    }
+
+    private func read(_ request: OrganizationRequest) async throws -> OrganizationResponse {
+        var response = OrganizationResponse(request.name)
+        if request.name == "RetrieveMultiple" {
+            try request.take("Query")
+            guard let query = request.element("Query") else { throw request.mismatch("Query", "a query") }
+            let page = try await list(query)
+            response.add("EntityCollection", type: XMLName(Contract.xrm, "EntityCollection"), declaring: ResultPage.namespaces) {
+                try page.write(to: &$0)
+            }
+            return response
+        }
+        try request.take("Target", "ColumnSet", "ReturnRowVersion")
+        let target = try request.reference("Target")
+        guard let columns = request.element("ColumnSet") else { throw request.mismatch("ColumnSet", "a ColumnSet") }
+        try Self.require(.retrieve, of: target.entity)
+        let found = try await record(target.entity, try target.key(), try ColumnSet(columns))
+        response.add("Entity", type: XMLName(Contract.xrm, "Entity"), declaring: ResultPage.namespaces) {
+            try found.writeFirst(to: &$0)
+        }
+        return response
+    }
+
+    private func sendEmail(_ request: OrganizationRequest) async throws -> OrganizationResponse {
+        try request.take("EmailId", "IssueSend", "TrackingToken")
+        guard let id = try request.id("EmailId") else { throw request.mismatch("EmailId", "a guid") }
+        let token = try request.text("TrackingToken")
+        guard (token?.utf16.count ?? 0) <= 50 else { throw request.mismatch("TrackingToken", "at most 50 characters") }
+        var response = OrganizationResponse(request.name)
+        response.add("Subject", try await session.sendEmail(id, issue: try request.bool("IssueSend") ?? true, token: token))
+        return response
+    }
+
+    private func sharing(_ request: OrganizationRequest) async throws -> OrganizationResponse {
+        var response = OrganizationResponse(request.name)
+        switch request.name {
+        case "AddMembersTeam", "RemoveMembersTeam":
+            try request.take("TeamId", "MemberIds")
+            guard let team = try request.id("TeamId") else { throw request.mismatch("TeamId", "a guid") }
+            let members = try request.ids("MemberIds")
+            guard members.count <= APILimits.bulkCount else {
+                throw request.mismatch("MemberIds", "at most \(APILimits.bulkCount) guids")
+            }
+            try await session.setMembers(members, of: team, areMembers: request.name == "AddMembersTeam")
+        case "GrantAccess", "ModifyAccess":
+            try request.take("Target", "PrincipalAccess")
+            let target = try request.reference("Target")
+            guard let element = request.element("PrincipalAccess") else {
+                throw request.mismatch("PrincipalAccess", "a PrincipalAccess")
+            }
+            let access = try ContractMembers(element, of: "PrincipalAccess", ["AccessMask", "Principal"])
+            try await session.share(
+                target.entity, try target.recordID(), with: try ContractReference(access.required("Principal")).principal(),
+                try AccessRights(names: access.required("AccessMask").text.split(separator: " ").joined(separator: ",")),
+                replacing: request.name == "ModifyAccess")
+        case "RevokeAccess":
+            try request.take("Target", "Revokee")
+            let target = try request.reference("Target")
+            try await session.unshare(target.entity, try target.recordID(), with: try request.reference("Revokee").principal())
+        case "RetrievePrincipalAccess":
+            try request.take("Target", "Principal")
+            let target = try request.reference("Target")
+            let rights = try await session.rights(
+                of: try request.reference("Principal").principal(), on: target.entity, try target.recordID())
+            response.add("AccessRights", type: XMLName(Contract.crm, "AccessRights")) { $0.write(rights.words) }
+        default:
+            try request.take("Target")
+            let target = try request.reference("Target")
+            let shares = try await session.shares(of: target.entity, try target.recordID())
+            response.add("PrincipalAccesses", type: XMLName(Contract.crm, "ArrayOfPrincipalAccess")) { writer in
+                for (principal, rights) in shares {
+                    writer.element("PrincipalAccess", Contract.crm) { writer in
+                        writer.text("AccessMask", Contract.crm, rights.words)
+                        writer.element("Principal", Contract.crm) { $0.reference(principal.entity, principal.id) }
+                    }
+                }
+            }
+        }
+        return response
+    }
+}
+
+extension ContractReference {
+    /// The user or team that is referred to; user settings have their user's id.
+    fileprivate func principal() throws(FieldsealError) -> Principal {
+        let isUser = entity.logicalName == EntityDefinition.userSettings.logicalName
+        guard isUser || ["systemuser", "team"].contains(entity.logicalName) else {
+            throw FieldsealError(.payloadDoesNotFit, "Access is a systemuser's or a team's, not a \(entity.logicalName)'s.")
+        }
+        return Principal(entity: isUser ? EntityDefinition.systemUser.logicalName : entity.logicalName, id: try recordID())
+    }
+}
+
+extension AccessRights {
+    /// The names as contracts write flags.
+    fileprivate var words: String { names.split(separator: ",").joined(separator: " ") }
+}
+
+/// What clients are told of an organization.
+struct OrganizationDetail: Sendable {
+    private let organization: Organization
+    private let root: String
+
+    init(_ organization: Organization, root: String) {
+        self.organization = organization
+        self.root = root
+    }
+
+    /// - Parameter namespace: Of the contract: the Discovery service has one of its own.
+    func write(to writer: inout ContractWriter, namespace: String = Contract.organization) {
+        let suffix = namespace == Contract.discovery ? "ztYlk6OT" : "yDL0RVHi"
+        let pair = "KeyValuePairOfEndpointTypestring\(suffix)"
+        writer.text("DatacenterId", namespace, Contract.emptyID)
+        writer.element("Endpoints", namespace, declaring: [Contract.pairs]) { writer in
+            for (kind, path) in [("WebApplication", "/"), ("OrganizationService", "/XRMServices/2011/Organization.svc")] {
+                writer.element(pair, namespace) { writer in
+                    writer.text("key", Contract.pairs, kind)
+                    writer.text("value", Contract.pairs, root + path)
+                }
+            }
+        }
+        writer.null("EnvironmentId", namespace)
+        writer.text("FriendlyName", namespace, organization.name)
+        writer.null("Geo", namespace)
+        writer.text("OrganizationId", namespace, organization.id.text)
+        writer.text("OrganizationVersion", namespace, Contract.version)
+        writer.text("State", namespace, "Enabled")
+        writer.null("TenantId", namespace)
+        writer.text("UniqueName", namespace, organization.name)
+        writer.text("UrlName", namespace, organization.name)
+    }
+}

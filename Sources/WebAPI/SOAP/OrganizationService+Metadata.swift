@@ -1,0 +1,236 @@
+import Fieldseal
+import Foundation
+
+// Requests for metadata. Every caller may read it, as in the Web API.
+extension OrganizationService {
+    func metadata(_ request: OrganizationRequest) throws(FieldsealError) -> OrganizationResponse {
+        switch request.name {
+        case "RetrieveEntity": try retrieveEntity(request)
+        case "RetrieveAllEntities": try retrieveAllEntities(request)
+        case "RetrieveAttribute": try retrieveAttribute(request)
+        default: try retrieveMetadataChanges(request)
+        }
+    }
+
+    private func filters(_ request: OrganizationRequest) throws(FieldsealError) -> MetadataParts.Filters {
+        guard let filters = MetadataParts.Filters(words: try request.word("EntityFilters") ?? "Default") else {
+            throw request.mismatch("EntityFilters", "Default, Entity, Attributes, Privileges, Relationships or All")
+        }
+        return filters
+    }
+
+    private func entity(_ request: OrganizationRequest, _ parameter: String) throws(FieldsealError) -> EntityDefinition {
+        if let id = try request.id("MetadataId"), parameter == "LogicalName" {
+            guard let entity = EntityCatalog.all.first(where: { Definitions.id("entity", $0.logicalName) == id.text }) else {
+                throw FieldsealError(.objectDoesNotExist, "There is no entity with this MetadataId.")
+            }
+            return entity
+        }
+        return try Self.entity(try request.text(parameter))
+    }
+
+    private func retrieveEntity(_ request: OrganizationRequest) throws(FieldsealError) -> OrganizationResponse {
+        try request.take("EntityFilters", "MetadataId", "RetrieveAsIfPublished", "LogicalName")
+        let value = MetadataParts.entity(try entity(request, "LogicalName"), try filters(request))
+        var response = OrganizationResponse(request.name)
+        response.add("EntityMetadata", type: XMLName(Contract.metadata, "EntityMetadata")) {
+            MetadataWriter.entity(value, to: &$0)
+        }
+        return response
+    }
+
+    private func retrieveAllEntities(_ request: OrganizationRequest) throws(FieldsealError) -> OrganizationResponse {
+        try request.take("EntityFilters", "RetrieveAsIfPublished")
+        let filters = try filters(request)
+        var response = OrganizationResponse(request.name)
+        response.add("EntityMetadata", type: XMLName(Contract.metadata, "ArrayOfEntityMetadata")) { writer in
+            for entity in EntityCatalog.all {
+                writer.element("EntityMetadata", Contract.metadata) {
+                    MetadataWriter.entity(MetadataParts.entity(entity, filters), to: &$0)
+                }
+            }
+        }
+        response.add("Timestamp", Self.stamp)
+        return response
+    }
+
+    /// The schema is fixed: its version does not change while a server runs.
+    private static let stamp = "1"
+
+    private func retrieveAttribute(_ request: OrganizationRequest) throws(FieldsealError) -> OrganizationResponse {
+        try request.take("MetadataId", "RetrieveAsIfPublished", "EntityLogicalName", "LogicalName", "ColumnNumber")
+        let (entity, attribute) = try self.attribute(request)
+        let value = MetadataParts.attribute(attribute, of: entity)
+        var response = OrganizationResponse(request.name)
+        response.add("AttributeMetadata", type: MetadataWriter.attributeType(value), declaring: [Contract.metadata]) {
+            MetadataWriter.attribute(value, to: &$0)
+        }
+        return response
+    }
+
+    private func attribute(_ request: OrganizationRequest) throws(FieldsealError) -> (EntityDefinition, AttributeDefinition) {
+        if let id = try request.id("MetadataId") {
+            for entity in EntityCatalog.all {
+                for attribute in entity.attributes
+                where Definitions.id("attribute", "\(entity.logicalName).\(attribute.logicalName)") == id.text {
+                    return (entity, attribute)
+                }
+            }
+            throw FieldsealError(.objectDoesNotExist, "There is no attribute with this MetadataId.")
+        }
+        let entity = try entity(request, "EntityLogicalName")
+        let name = try request.text("LogicalName") ?? ""
+        guard let attribute = entity[name.lowercased()] else {
+            throw FieldsealError(.noSuchAttribute, "\(entity.logicalName) has no attribute \(name.quotedForFault).")
+        }
+        return (entity, attribute)
+    }
+
+    // MARK: Queries of metadata
+
+    private func retrieveMetadataChanges(_ request: OrganizationRequest) throws(FieldsealError) -> OrganizationResponse {
+        try request.take("Query", "ClientVersionStamp", "DeletedMetadataFilters", "RetrieveAllSettings")
+        guard let element = request.element("Query") else { throw request.mismatch("Query", "an EntityQueryExpression") }
+        let query = try MetadataQuery(element)
+        var found: [JSONValue] = []
+        for entity in EntityCatalog.all {
+            if let value = try query.selected(entity) { found.append(value) }
+        }
+        var response = OrganizationResponse(request.name)
+        response.add(
+            "EntityMetadata", type: XMLName(Contract.xrm, "EntityMetadataCollection"), declaring: [Contract.metadata]
+        ) { [found] writer in
+            for value in found {
+                writer.element("EntityMetadata", Contract.xrm) { MetadataWriter.entity(value, to: &$0) }
+            }
+        }
+        response.add("ServerVersionStamp", Self.stamp)
+        return response
+    }
+}
+
+/// An `EntityQueryExpression`: which entities and which of their members are asked for.
+struct MetadataQuery {
+    private let criteria: JSONValue?
+    private let properties: Set<String>?
+    private let attributes: Part?
+    private let relationships: Part?
+    private let keys: Part?
+
+    /// A query of an entity's parts.
+    private struct Part {
+        let criteria: JSONValue?
+        let properties: Set<String>?
+
+        init(_ element: XMLElement) throws(FieldsealError) {
+            let members = try ContractMembers(element, of: "MetadataQueryExpression", ["Criteria", "Properties"])
+            criteria = try members["Criteria"].map { element throws(FieldsealError) in try MetadataQuery.criteria(element) }
+            properties = try MetadataQuery.properties(members["Properties"])
+        }
+
+        func selected(_ values: [JSONValue]) throws(FieldsealError) -> [JSONValue] {
+            var selected: [JSONValue] = []
+            for value in values where try MetadataView.matches(value, criteria) {
+                selected.append(MetadataQuery.selected(value, properties))
+            }
+            return selected
+        }
+    }
+
+    init(_ element: XMLElement) throws(FieldsealError) {
+        let members = try ContractMembers(
+            element, of: "EntityQueryExpression",
+            ["Criteria", "Properties", "AttributeQuery", "KeyQuery", "RelationshipQuery"], ignoring: ["LabelQuery"])
+        criteria = try members["Criteria"].map { element throws(FieldsealError) in try Self.criteria(element) }
+        properties = try Self.properties(members["Properties"])
+        attributes = try members["AttributeQuery"].map { element throws(FieldsealError) in try Part(element) }
+        relationships = try members["RelationshipQuery"].map { element throws(FieldsealError) in try Part(element) }
+        keys = try members["KeyQuery"].map { element throws(FieldsealError) in try Part(element) }
+    }
+
+    /// The criteria as the Web API takes them.
+    private static func criteria(_ element: XMLElement, depth: Int = 0) throws(FieldsealError) -> JSONValue {
+        guard depth < 20 else { throw FieldsealError(.badRequest, "Criteria may be nested 20 levels deep.") }
+        let members = try ContractMembers(
+            element, of: "MetadataFilterExpression", ["Conditions", "FilterOperator", "Filters"])
+        var conditions: [JSONValue] = []
+        for child in members["Conditions"]?.children ?? .empty {
+            let condition = try ContractMembers(
+                child, of: "MetadataConditionExpression", ["ConditionOperator", "PropertyName", "Value"])
+            let value = try condition["Value"].map { element throws(FieldsealError) in try Self.value(element) } ?? .null
+            conditions.append([
+                "PropertyName": .text(condition.text("PropertyName")),
+                "ConditionOperator": .text(condition.text("ConditionOperator")),
+                "Value": value,
+            ])
+        }
+        var filters: [JSONValue] = []
+        for child in members["Filters"]?.children ?? .empty { filters.append(try criteria(child, depth: depth + 1)) }
+        return [
+            "Conditions": .array(conditions), "FilterOperator": .text(members.text("FilterOperator")), "Filters": .array(filters),
+        ]
+    }
+
+    private static func value(_ element: XMLElement) throws(FieldsealError) -> JSONValue {
+        switch try ContractValue(element, of: "Value") {
+        case .null: return .null
+        case .bool(let flag): return .bool(flag)
+        case .integer(let number), .option(let number): return .integer(number)
+        case .text(let text): return .string(text)
+        case .id(let id): return .string(id.text)
+        case .list(let values):
+            return .array(
+                values.compactMap { value in
+                    switch value {
+                    case .text(let text): .string(text)
+                    case .integer(let number): .integer(number)
+                    case .id(let id): .string(id.text)
+                    default: nil
+                    }
+                })
+        // An enumeration's value, such as AttributeTypeCode.
+        case .other(let element): return .string(element.text)
+        default: throw FieldsealError(.badRequest, "A condition of a metadata query has a value that is not supported.")
+        }
+    }
+
+    /// - Returns: Nil for all of them.
+    private static func properties(_ element: XMLElement?) throws(FieldsealError) -> Set<String>? {
+        guard let element else { return [] }
+        let members = try ContractMembers(element, of: "MetadataPropertiesExpression", ["AllProperties", "PropertyNames"])
+        if try members.bool("AllProperties") ?? false { return nil }
+        return Set(members["PropertyNames"]?.children.map(\.text) ?? [])
+    }
+
+    fileprivate static func selected(_ value: JSONValue, _ names: Set<String>?) -> JSONValue {
+        guard let names, case .object(let members) = value else { return value }
+        // What a value is, and which one, is always said.
+        return .object(
+            members.filter {
+                names.contains($0.name) || ["@odata.type", "MetadataId", "LogicalName", "SchemaName"].contains($0.name)
+            })
+    }
+
+    /// - Returns: Nil for an entity that the criteria do not match.
+    func selected(_ entity: EntityDefinition) throws(FieldsealError) -> JSONValue? {
+        guard case .object(let members) = MetadataParts.entity(entity, .all),
+            try MetadataView.matches(.object(members), criteria)
+        else { return nil }
+        var kept: [JSONValue.Member] = []
+        for member in members {
+            guard case .array(let values) = member.value else {
+                kept.append(member)
+                continue
+            }
+            let part =
+                switch member.name {
+                case "Attributes": attributes
+                case "Keys": keys
+                case "ManyToManyRelationships", "ManyToOneRelationships", "OneToManyRelationships": relationships
+                default: nil as Part?
+                }
+            kept.append(.init(member.name, .array(try part?.selected(values) ?? values)))
+        }
+        return Self.selected(.object(kept), properties)
+    }
+}

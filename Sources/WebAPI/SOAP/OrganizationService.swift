@@ -1,0 +1,126 @@
+import Fieldseal
+import Foundation
+
+/// The Organization service for one caller: its eight operations, each an element in a request's body and one in the response's.
+///
+/// It reads contracts into what the Web API reads JSON into, and asks the same session.
+struct OrganizationService: Sendable {
+    let session: Session
+    /// The organization's address, such as `https://…/contoso`.
+    let organizationRoot: String
+    let requestID: String
+    /// Who waits for the response; nil for no one that could hang up.
+    var peer: Peer?
+
+    static let operations: Set<String> = [
+        "Create", "Retrieve", "Update", "Delete", "Execute", "Associate", "Disassociate", "RetrieveMultiple",
+    ]
+
+    /// Whether an operation is a read or a write of records and nothing else, so that its session may assume what an earlier one
+    /// read.
+    static func mayAssume(_ operation: XMLElement) -> Bool {
+        let name = operation.local == "Execute" ? operation.first("request")?.first("RequestName")?.text : operation.local
+        return ["Create", "Retrieve", "Update", "Delete", "RetrieveMultiple", "Upsert"].contains(name)
+    }
+
+    /// Does what an operation asks for, and returns what writes its response.
+    func answer(_ operation: XMLElement) async throws -> (inout ContractWriter) throws -> Void {
+        switch operation.local {
+        case "Create": return try await create(operation)
+        case "Retrieve": return try await retrieve(operation)
+        case "RetrieveMultiple": return try await retrieveMultiple(operation)
+        case "Update":
+            let entity = try ContractEntity(try Self.members(operation, "entity").required("entity"))
+            _ = try await session.write(try Self.update(entity, .mustExist))
+        case "Delete":
+            let members = try Self.members(operation, "entityName", "id")
+            let entity = try Self.entity(members.text("entityName"), .delete)
+            _ = try await session.write(.delete(entity, .id(try Self.id(members, "id"))))
+        case "Associate", "Disassociate":
+            let members = try Self.members(operation, "entityName", "entityId", "relationship", "relatedEntities")
+            let link = try LinkRequest(
+                target: ContractReference(try Self.entity(members.text("entityName")), id: try Self.id(members, "entityId")),
+                relationship: members.required("relationship"), related: try Self.references(members.required("relatedEntities")))
+            try await self.link(link, isRemoved: operation.local == "Disassociate")
+        case "Execute":
+            let request = try OrganizationRequest(try Self.members(operation, "request").required("request"))
+            let response = try await execute(request)
+            return { writer in
+                try writer.root("ExecuteResponse", default: Contract.services) {
+                    try response.write("ExecuteResult", Contract.services, to: &$0)
+                }
+            }
+        default:
+            throw FieldsealError(.notImplemented, "The Organization service has no operation \(operation.local.quotedForFault).")
+        }
+        return { writer in writer.write("<\(operation.local)Response xmlns=\"\(Contract.services)\"/>") }
+    }
+
+    private func create(_ operation: XMLElement) async throws -> (inout ContractWriter) throws -> Void {
+        let entity = try ContractEntity(try Self.members(operation, "entity").required("entity"))
+        let outcome = try await session.write(try Self.create(entity))
+        return { writer in
+            writer.root("CreateResponse", default: Contract.services) {
+                $0.text("CreateResult", Contract.services, outcome.id.text)
+            }
+        }
+    }
+
+    private func retrieve(_ operation: XMLElement) async throws -> (inout ContractWriter) throws -> Void {
+        let members = try Self.members(operation, "entityName", "id", "columnSet")
+        let entity = try Self.entity(members.text("entityName"), .retrieve)
+        let found = try await record(
+            entity, .id(try Self.id(members, "id")), try ColumnSet(members.required("columnSet")))
+        return { writer in
+            try writer.root("RetrieveResponse", default: Contract.services) { writer in
+                try writer.element("RetrieveResult", Contract.services, declaring: ResultPage.namespaces) {
+                    try found.writeFirst(to: &$0)
+                }
+            }
+        }
+    }
+
+    private func retrieveMultiple(_ operation: XMLElement) async throws -> (inout ContractWriter) throws -> Void {
+        let page = try await list(try Self.members(operation, "query").required("query"))
+        return { writer in
+            try writer.root("RetrieveMultipleResponse", default: Contract.services) { writer in
+                try writer.element("RetrieveMultipleResult", Contract.services, declaring: ResultPage.namespaces) {
+                    try page.write(to: &$0)
+                }
+            }
+        }
+    }
+
+    // MARK: Parameters of operations
+
+    /// The parameters of an operation, which belong to the namespace of the service.
+    private static func members(_ operation: XMLElement, _ names: String...) throws(FieldsealError) -> ContractMembers {
+        try ContractMembers(operation, of: operation.local, Set(names))
+    }
+
+    /// - Throws: ``FieldsealError`` for an entity that is not there, and for one whose records do not know the message.
+    static func entity(_ name: String?, _ message: EntityDefinition.Message? = nil) throws(FieldsealError) -> EntityDefinition {
+        guard let name, let entity = EntityCatalog.entity(name.lowercased()) else { throw ContractReference.unknown(name) }
+        if let message { try require(message, of: entity) }
+        return entity
+    }
+
+    static func require(_ message: EntityDefinition.Message, of entity: EntityDefinition) throws(FieldsealError) {
+        guard entity.has(message) else {
+            throw FieldsealError(.notImplemented, "Records of \(entity.logicalName) do not know the message \(message.rawValue).")
+        }
+    }
+
+    private static func id(_ members: ContractMembers, _ name: String) throws(FieldsealError) -> UUID {
+        guard let id = UUID(clientText: String(try members.required(name).text.trimmed)) else {
+            throw members.mismatch(name, "a guid")
+        }
+        return id
+    }
+
+    private static func references(_ element: XMLElement) throws(FieldsealError) -> [ContractReference] {
+        var references: [ContractReference] = []
+        for child in element.children { references.append(try ContractReference(child)) }
+        return references
+    }
+}

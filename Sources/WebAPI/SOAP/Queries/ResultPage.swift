@@ -1,0 +1,92 @@
+import Fieldseal
+
+/// A page of a query's result, as it is written.
+struct ResultPage: Sendable {
+    let page: RecordPage
+    let columns: ResultColumns
+    /// The number of the page, from 1.
+    let number: Int
+
+    /// The namespaces that records need, in the order in which their prefixes are chosen.
+    static let namespaces = [Contract.xrm, XMLNamespace.instance, Contract.pairs, XMLNamespace.schema]
+
+    private func contracts(_ writer: ContractWriter) -> RecordContracts {
+        RecordContracts(
+            columns, page.shape,
+            .init(
+                xrm: writer.letter(of: Contract.xrm), pairs: writer.letter(of: Contract.pairs),
+                schema: writer.letter(of: XMLNamespace.schema)))
+    }
+
+    /// Writes what the `Entity` of the only record holds.
+    func writeFirst(to writer: inout ContractWriter) throws {
+        guard let record = page.records.first else { return }
+        try contracts(writer).write(record, page.expanded, to: &writer.output)
+    }
+
+    /// Writes what an `EntityCollection` holds.
+    func write(to writer: inout ContractWriter) throws {
+        var info = RecordContracts.Page()
+        info.hasMore = page.next != nil
+        info.cookie = page.next.map { PagingCookie.text($0, page: number) }
+        if let count = page.count { info.total = count }
+        try contracts(writer).collection(page.records, page.expanded, info, to: &writer.output)
+    }
+}
+
+extension OrganizationService {
+    /// One record, by its key.
+    func record(_ entity: EntityDefinition, _ key: RecordKey, _ set: ColumnSet) async throws -> ResultPage {
+        guard set.expressions.isEmpty else {
+            throw FieldsealError(.queryDoesNotFit, "The ColumnSet of Retrieve has no AttributeExpressions.")
+        }
+        try set.check(entity)
+        var query = RecordQuery()
+        set.add(to: &query, of: entity)
+        if query.outputs.isEmpty { query.outputs = [.init(.column(.init(entity.primaryID)))] }
+        let columns = try ResultColumns(&query, of: entity)
+        let page = try await session.retrieve(entity, key, query.outputs, expanding: try Self.expansions(columns))
+        guard !page.records.isEmpty else { throw FieldsealError.noSuchRecord(entity) }
+        return ResultPage(page: page, columns: columns, number: 1)
+    }
+
+    private static func expansions(_ columns: ResultColumns) throws(FieldsealError) -> [Expansion] {
+        columns.partyLists.isEmpty ? [] : [try RecordContracts.partyExpansion().expansion]
+    }
+
+    /// The records of a query in any of its three forms.
+    func list(_ element: XMLElement) async throws -> ResultPage {
+        switch element.type?.local {
+        case "QueryExpression", "QueryByAttribute":
+            let reader = try QueryReader(element)
+            return try await list(reader.entity, reader.query, page: reader.page)
+        case "FetchExpression":
+            let members = try ContractMembers(element, of: "FetchExpression", ["Query"])
+            let fetch = try FetchParser(try members.required("Query").text)
+            guard let entity = EntityCatalog.entity(fetch.entity) else {
+                throw FieldsealError(.queryDoesNotFit, "There is no entity \(fetch.entity.quotedForFault).")
+            }
+            return try await list(entity, fetch.query, page: fetch.page)
+        default:
+            throw FieldsealError(
+                .queryDoesNotFit, "A query is a QueryExpression, a FetchExpression or a QueryByAttribute, as its i:type says.")
+        }
+    }
+
+    private func list(_ entity: EntityDefinition, _ query: RecordQuery, page number: Int) async throws -> ResultPage {
+        try Self.require(.retrieveMultiple, of: entity)
+        var query = query
+        query.unknownAttributeCode = .noSuchAttribute
+        let columns = try ResultColumns(&query, of: entity)
+        let expansions = try Self.expansions(columns)
+        let page: RecordPage
+        if let peer {
+            page = try await peer.cancellingOnHangUp { [query] in
+                try await session.list(entity, query, expanding: expansions)
+            }
+        } else {
+            page = try await session.list(entity, query, expanding: expansions)
+        }
+        return ResultPage(page: page, columns: columns, number: number)
+    }
+}

@@ -1,0 +1,151 @@
+import Fieldseal
+
+/// What a query gives, as attributes of an `Entity`: their keys, and where their values stand in a row.
+struct ResultColumns: Sendable {
+    /// One attribute.
+    struct Column: Sendable {
+        let key: String
+        /// What it is a value of, for one that is not an attribute of the rows' own entity under its own name.
+        let alias: (attribute: String, entity: String)?
+        /// Where the value stands among the outputs.
+        let place: Int
+        /// Where the name of the record stands that it refers to.
+        var namePlace: Int?
+        /// Where the name of that record's entity stands.
+        var typePlace: Int?
+    }
+
+    let entity: EntityDefinition
+    private(set) var columns: [Column] = []
+    /// The lists of an e-mail's parties that are wanted.
+    private(set) var partyLists: [String] = []
+    /// Where the record's id stands, of rows that are no records.
+    private(set) var idPlace: Int?
+
+    private var seen: Set<String> = []
+
+    /// Prepares a query: leaves out what is never given, and adds what an `Entity` says besides.
+    init(_ query: inout RecordQuery, of entity: EntityDefinition) throws(FieldsealError) {
+        self.entity = entity
+        let isGrouped = query.isDistinct || !query.groups.isEmpty || query.outputs.contains(where: \.isAggregated)
+        let entities = Self.entities(of: query.links)
+        var wanted = query.outputs
+        if wanted.isEmpty {
+            wanted = Self.readable(entity).map { RecordQuery.Output(.column(RecordQuery.Column($0))) }
+            if entity.logicalName == EntityDefinition.email.logicalName, !isGrouped { partyLists = PartyLists.masks.map(\.name) }
+        }
+        var outputs: [RecordQuery.Output] = []
+        for output in wanted { add(output, entities, query.groups.isEmpty, isGrouped, &outputs) }
+        if !isGrouped, !seen.contains(entity.primaryID) {
+            add(.init(.column(.init(entity.primaryID))), entities, true, false, &outputs)
+        }
+        guard partyLists.isEmpty || !isGrouped else {
+            throw FieldsealError(.queryDoesNotFit, "The lists of an e-mail's parties are not given by a distinct query.")
+        }
+        query.outputs = outputs
+    }
+
+    /// The attributes that are given where all are asked for: those that can be read, without the names of referred records.
+    static func readable(_ entity: EntityDefinition) -> [String] {
+        let attributes = entity.attributes.filter { attribute in
+            attribute.validFor.contains(.read) && !attribute.isEncrypted && Definitions.nameOf(attribute, entity) == nil
+        }
+        return attributes.map(\.logicalName)
+    }
+
+    private static func entities(of links: [RecordQuery.Link]) -> [String: EntityDefinition] {
+        var entities: [String: EntityDefinition] = [:]
+        for link in links {
+            if let alias = link.alias { entities[alias.lowercased()] = EntityCatalog.entity(link.entity) }
+            entities.merge(self.entities(of: link.links)) { first, _ in first }
+        }
+        return entities
+    }
+
+    private mutating func add(
+        _ output: RecordQuery.Output, _ entities: [String: EntityDefinition], _ isUngrouped: Bool, _ isGrouped: Bool,
+        _ outputs: inout [RecordQuery.Output]
+    ) {
+        switch output.value {
+        case .column(let column):
+            let owner = column.alias.map { entities[$0.lowercased()] ?? entity } ?? entity
+            if owner === entity, column.alias == nil, take(partyList: column.name) { return }
+            guard let attribute = owner[column.name.lowercased()] else {
+                // The query's plan refuses it.
+                outputs.append(output)
+                return
+            }
+            // It is never given, whether it has a value or not.
+            if attribute.isEncrypted, isUngrouped { return }
+            let isOwn = column.alias == nil && output.name == nil && isUngrouped
+            let key = output.name ?? (isOwn ? attribute.logicalName : column.name)
+            guard seen.insert(key).inserted else { return }
+            var added = Column(
+                key: key, alias: isOwn ? nil : (attribute: attribute.logicalName, entity: owner.logicalName), place: outputs.count)
+            if isGrouped, isOwn, attribute.logicalName == entity.primaryID { idPlace = outputs.count }
+            outputs.append(output)
+            if attribute.type.isReference {
+                addNames(of: attribute, owner, column.alias, isGrouped, &added, &outputs)
+            }
+            columns.append(added)
+        case .aggregate(_, let column):
+            let owner = column?.alias.flatMap { entities[$0.lowercased()] } ?? entity
+            columns.append(
+                Column(
+                    key: output.name ?? "aggregate\(columns.count + 1)",
+                    alias: (attribute: column?.name ?? owner.primaryID, entity: owner.logicalName), place: outputs.count))
+            outputs.append(output)
+        case .part(_, let column):
+            columns.append(
+                Column(
+                    key: output.name ?? column.name, alias: (attribute: column.name.lowercased(), entity: entity.logicalName),
+                    place: outputs.count))
+            outputs.append(output)
+        }
+    }
+
+    private mutating func take(partyList name: String) -> Bool {
+        let name = name.lowercased()
+        guard entity.logicalName == EntityDefinition.email.logicalName, PartyLists.masks.contains(where: { $0.name == name })
+        else { return false }
+        if !partyLists.contains(name) { partyLists.append(name) }
+        return true
+    }
+
+    /// Adds the name and the entity of what a lookup refers to.
+    private func addNames(
+        of attribute: AttributeDefinition, _ owner: EntityDefinition, _ alias: String?, _ isGrouped: Bool, _ column: inout Column,
+        _ outputs: inout [RecordQuery.Output]
+    ) {
+        func output(_ name: String) -> RecordQuery.Output {
+            let column = RecordQuery.Column(name, alias: alias)
+            // Rows that are no records have no hidden values.
+            return isGrouped ? .init(.column(column)) : .hidden(column)
+        }
+        if let type = attribute.typeAttribute(in: owner) {
+            column.typePlace = outputs.count
+            outputs.append(output(type.logicalName))
+        }
+        // A name may differ between rows with the same reference, which would be two groups.
+        if !isGrouped, let name = owner["\(attribute.logicalName)name"] {
+            column.namePlace = outputs.count
+            outputs.append(output(name.logicalName))
+        }
+    }
+}
+
+extension RecordQuery.Output {
+    fileprivate var isAggregated: Bool { if case .column = value { false } else { true } }
+}
+
+extension AttributeDefinition {
+    /// The attribute that says which entity a reference to one of several refers to, such as `owneridtype`.
+    func typeAttribute(in entity: EntityDefinition) -> AttributeDefinition? {
+        guard type.targets.count > 1 else { return nil }
+        let stem = logicalName.hasSuffix("id") ? String(logicalName.dropLast(2)) : logicalName
+        for name in ["\(logicalName)type", "\(stem)typecode", "\(stem)objecttypecode", "\(logicalName)objecttypecode"] {
+            if let attribute = entity[name], attribute.validFor.contains(.read) { return attribute }
+        }
+        return nil
+    }
+}

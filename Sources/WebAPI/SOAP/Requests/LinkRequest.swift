@@ -1,0 +1,113 @@
+import Fieldseal
+import Foundation
+
+/// A request to associate a record with others, or to disassociate them.
+struct LinkRequest {
+    let target: ContractReference
+    let related: [ContractReference]
+    private let relationship: String
+    private let role: String?
+
+    /// The many-to-many relationship of users and teams.
+    private static let membership = "teammembership_association"
+
+    init(target: ContractReference, relationship: XMLElement, related: [ContractReference]) throws(FieldsealError) {
+        let members = try ContractMembers(relationship, of: "Relationship", ["SchemaName", "PrimaryEntityRole"])
+        self.target = target
+        self.related = related
+        self.relationship = try members.required("SchemaName").text
+        role = members.text("PrimaryEntityRole")
+        guard (1...APILimits.bulkCount).contains(related.count) else {
+            throw FieldsealError(.payloadDoesNotFit, "RelatedEntities takes 1 to \(APILimits.bulkCount) records.")
+        }
+    }
+
+    init(_ request: OrganizationRequest) throws(FieldsealError) {
+        try request.take("Target", "Relationship", "RelatedEntities")
+        guard let relationship = request.element("Relationship") else { throw request.mismatch("Relationship", "a Relationship") }
+        try self.init(
+            target: try request.reference("Target"), relationship: relationship, related: try request.references("RelatedEntities"))
+    }
+
+    /// The team and the users, where a team's members are meant.
+    func membership() throws(FieldsealError) -> (teams: [UUID], users: [UUID])? {
+        guard relationship.lowercased() == Self.membership else { return nil }
+        var teams: [UUID] = []
+        var users: [UUID] = []
+        for reference in [target] + related {
+            switch reference.entity.logicalName {
+            case EntityDefinition.team.logicalName: teams.append(try reference.recordID())
+            case EntityDefinition.systemUser.logicalName: users.append(try reference.recordID())
+            default: throw unfit
+            }
+        }
+        guard teams.count == 1 || users.count == 1, !teams.isEmpty, !users.isEmpty else { throw unfit }
+        return (teams, users)
+    }
+
+    /// The lookups that make the links: each the "many" side and the "one" side.
+    func lookups() throws(FieldsealError) -> [(relationship: EntityRelationship, many: ContractReference, one: ContractReference)] {
+        let named = EntityCatalog.relationships.filter { $0.schemaName.lowercased() == relationship.lowercased() }
+        guard !named.isEmpty else {
+            throw FieldsealError(.payloadDoesNotFit, "There is no relationship \(relationship.quotedForFault).")
+        }
+        let isSelf = target.entity === related[0].entity
+        guard !isSelf || role == "Referencing" || role == "Referenced" else {
+            throw FieldsealError(
+                .payloadDoesNotFit,
+                "The relationship is between records of one entity: PrimaryEntityRole says whether the target is Referencing or "
+                    + "Referenced.")
+        }
+        if !isSelf || role == "Referenced",
+            let found = named.first(where: { link in
+                link.referenced === target.entity && related.allSatisfy { $0.entity === link.referencing }
+            })
+        {
+            return related.map { (found, $0, target) }
+        }
+        if !isSelf || role == "Referencing", related.count == 1,
+            let found = named.first(where: { $0.referencing === target.entity && $0.referenced === related[0].entity })
+        {
+            return [(found, target, related[0])]
+        }
+        throw unfit
+    }
+
+    private var unfit: FieldsealError {
+        FieldsealError(
+            .payloadDoesNotFit, "The relationship \(relationship.quotedForFault) is not one between the records of the request.")
+    }
+}
+
+extension OrganizationService {
+    /// Links records, or takes the links off: all of them or none.
+    func link(_ request: LinkRequest, isRemoved: Bool) async throws {
+        if let (teams, users) = try request.membership() {
+            guard teams.count == 1 else {
+                throw FieldsealError(.notImplemented, "Users are added to one team at a time: the target is the team.")
+            }
+            return try await session.setMembers(users, of: teams[0], areMembers: !isRemoved)
+        }
+        var writes: [RecordWrite] = []
+        for (relationship, many, one) in try request.lookups() {
+            let property = "\(relationship.navigationProperty)@odata.bind"
+            let value: JSONValue
+            if isRemoved {
+                try await session.requireLink(relationship, try many.key(), to: try await id(of: one))
+                value = .null
+            } else {
+                value = .string(try one.address())
+            }
+            writes.append(.upsert(many.entity, try many.key(), [.init(property, value)], .mustExist))
+        }
+        _ = try await session.write(writes)
+    }
+
+    private func id(of reference: ContractReference) async throws -> UUID {
+        if let id = reference.id { return id }
+        let page = try await session.retrieve(
+            reference.entity, try reference.key(), [.init(.column(.init(reference.entity.primaryID)))])
+        guard let record = page.records.first else { throw FieldsealError.noSuchRecord(reference.entity) }
+        return record.id
+    }
+}

@@ -1,0 +1,124 @@
+import Fieldseal
+import Foundation
+
+// Several requests in one.
+extension OrganizationService {
+    /// Runs requests one after the other; one that is refused takes nothing back of the others.
+    func executeMultiple(_ request: OrganizationRequest) async throws -> OrganizationResponse {
+        try request.take("Requests", "Settings")
+        guard let settings = request.element("Settings") else { throw request.mismatch("Settings", "ExecuteMultipleSettings") }
+        let members = try ContractMembers(settings, of: "ExecuteMultipleSettings", ["ContinueOnError", "ReturnResponses"])
+        let continues = try members.bool("ContinueOnError") ?? false
+        let returns = try members.bool("ReturnResponses") ?? false
+        var items: [(index: Int, result: Result<OrganizationResponse, SOAPFault>)] = []
+        var isFaulted = false
+        for (index, element) in try requests(of: request).enumerated() {
+            try Task.checkCancellation()
+            do {
+                let inner = try OrganizationRequest(element)
+                guard inner.name != "ExecuteMultiple" else {
+                    throw FieldsealError(.badRequest, "ExecuteMultiple can't be part of ExecuteMultiple.")
+                }
+                let response = try await execute(inner)
+                if returns { items.append((index, .success(response))) }
+            } catch let error as CancellationError {
+                throw error
+            } catch let error as StaleSession {
+                throw error
+            } catch {
+                isFaulted = true
+                items.append((index, .failure(SOAPFault.fault(for: error).fault)))
+                if !continues { break }
+            }
+        }
+        var response = OrganizationResponse(request.name)
+        response.add("IsFaulted", isFaulted)
+        response.add("Responses", type: XMLName(Contract.many, "OrganizationResponseCollection")) { [requestID] writer in
+            for (index, result) in items {
+                try writer.element("ExecuteMultipleResponseItem", Contract.many) { writer in
+                    try Self.write(index, result, requestID, to: &writer)
+                }
+            }
+        }
+        return response
+    }
+
+    private static func write(
+        _ index: Int, _ result: Result<OrganizationResponse, SOAPFault>, _ requestID: String, to writer: inout ContractWriter
+    ) throws {
+        switch result {
+        case .success(let response):
+            writer.null("Fault", Contract.many)
+            writer.text("RequestIndex", Contract.many, String(index))
+            try response.write("Response", Contract.many, to: &writer)
+        case .failure(let fault):
+            writer.element("Fault", Contract.many) { fault.members(&$0, requestID) }
+            writer.text("RequestIndex", Contract.many, String(index))
+            writer.null("Response", Contract.many)
+        }
+    }
+
+    /// Runs requests that are writes of records in one transaction: all of them or none.
+    func executeTransaction(_ request: OrganizationRequest) async throws -> OrganizationResponse {
+        try request.take("Requests", "ReturnResponses")
+        let returns = try request.bool("ReturnResponses") ?? false
+        var plans: [PlannedWrites] = []
+        for (index, element) in try requests(of: request).enumerated() {
+            do {
+                let inner = try OrganizationRequest(element)
+                guard let plan = try await plannedWrites(inner) else {
+                    throw FieldsealError(
+                        .notImplemented,
+                        "\(inner.name.quotedForFault) can't be part of ExecuteTransaction, which takes writes of records.")
+                }
+                plans.append(plan)
+            } catch {
+                var fault = SOAPFault.fault(for: error).fault
+                fault.faultedIndex = index
+                throw fault
+            }
+        }
+        let outcomes = try await write(plans)
+        var response = OrganizationResponse(request.name)
+        guard returns else { return response }
+        var rest = outcomes[...]
+        var answers: [OrganizationResponse] = []
+        for plan in plans {
+            answers.append(plan.response(Array(rest.prefix(plan.writes.count))))
+            rest = rest.dropFirst(plan.writes.count)
+        }
+        response.add("Responses", type: XMLName(Contract.keys, "OrganizationResponseCollection")) { writer in
+            for answer in answers { try answer.write("OrganizationResponse", Contract.keys, to: &writer) }
+        }
+        return response
+    }
+
+    /// Writes all plans' records; a refusal says which request of the transaction it is of.
+    private func write(_ plans: [PlannedWrites]) async throws -> [WriteOutcome] {
+        let progress = WriteProgress()
+        do {
+            return try await session.write(plans.flatMap(\.writes), progress: progress)
+        } catch let error as StaleSession {
+            throw error
+        } catch {
+            var index = progress.index
+            var fault = SOAPFault.fault(for: error).fault
+            fault.faultedIndex = plans.firstIndex { plan in
+                defer { index -= plan.writes.count }
+                return index < plan.writes.count
+            }
+            throw fault
+        }
+    }
+
+    private func requests(of request: OrganizationRequest) throws(FieldsealError) -> [XMLElement] {
+        guard let element = request.element("Requests"), element.type?.local == "OrganizationRequestCollection" else {
+            throw request.mismatch("Requests", "an OrganizationRequestCollection")
+        }
+        let requests = element.children.map(\.self)
+        guard requests.count <= APILimits.bulkCount else {
+            throw request.mismatch("Requests", "at most \(APILimits.bulkCount) requests")
+        }
+        return requests
+    }
+}

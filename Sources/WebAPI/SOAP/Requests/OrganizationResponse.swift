@@ -1,0 +1,83 @@
+import Fieldseal
+import Foundation
+
+/// What Execute answers a request with.
+struct OrganizationResponse {
+    let name: String
+    private(set) var results: [(key: String, write: (inout ContractWriter) throws -> Void)] = []
+
+    init(_ name: String) { self.name = name }
+
+    /// Requests whose classes belong to the namespace of the CRM's own messages; the others that have classes belong to the
+    /// contracts' namespace.
+    private static let crmRequests: Set<String> = [
+        "AddMembersTeam", "Assign", "GrantAccess", "ModifyAccess", "RemoveMembersTeam", "RetrieveCurrentOrganization",
+        "RetrievePrincipalAccess", "RetrieveSharedPrincipalsAndAccess", "RetrieveVersion", "RevokeAccess", "SendEmail", "SetState",
+        "WhoAmI",
+    ]
+    /// Requests without classes of their own.
+    private static let untyped: Set<String> = ["CreateMultiple", "UpdateMultiple", "UpsertMultiple"]
+
+    private var type: XMLName? {
+        if Self.untyped.contains(name) { return nil }
+        return XMLName(Self.crmRequests.contains(name) ? Contract.crm : Contract.xrm, "\(name)Response")
+    }
+
+    /// Writes the response as an element of that name.
+    func write(_ local: String, _ namespace: String, to writer: inout ContractWriter) throws {
+        try writer.element(local, namespace, type: type, declaring: [Contract.xrm, XMLNamespace.instance]) { writer in
+            writer.text("ResponseName", Contract.xrm, name)
+            try writer.element("Results", Contract.xrm, declaring: [Contract.pairs]) { writer in
+                for (key, write) in results {
+                    try writer.element("KeyValuePairOfstringanyType", Contract.xrm) { writer in
+                        writer.text("key", Contract.pairs, key)
+                        try write(&writer)
+                    }
+                }
+            }
+        }
+    }
+
+    // MARK: Results
+
+    /// Adds a result that `body` writes what is in.
+    mutating func add(
+        _ key: String, type: XMLName, declaring: [String] = [], _ body: @escaping (inout ContractWriter) throws -> Void
+    ) {
+        results.append(
+            (key, { try $0.element("value", Contract.pairs, type: type, declaring: declaring, body) }))
+    }
+
+    mutating func add(_ key: String, _ text: String) {
+        add(key, type: XMLName(XMLNamespace.schema, "string")) { $0.output.appendXML(text) }
+    }
+
+    mutating func add(_ key: String, _ flag: Bool) {
+        add(key, type: XMLName(XMLNamespace.schema, "boolean")) { $0.write(String(flag)) }
+    }
+
+    mutating func add(_ key: String, _ id: UUID) {
+        add(key, type: XMLName(Contract.serialization, "guid")) { $0.output.append(id) }
+    }
+
+    mutating func add(_ key: String, _ ids: [UUID]) {
+        add(key, type: XMLName(Contract.arrays, "ArrayOfguid")) { writer in
+            for id in ids { writer.text("guid", Contract.arrays, id.text) }
+        }
+    }
+
+    mutating func add(_ key: String, _ entity: EntityDefinition, _ id: UUID) {
+        add(key, type: XMLName(Contract.xrm, "EntityReference")) { $0.reference(entity.logicalName, id) }
+    }
+}
+
+extension ContractWriter {
+    /// Writes what an `EntityReference` holds.
+    mutating func reference(_ entity: String, _ id: UUID) {
+        text("Id", Contract.xrm, id.text)
+        element("KeyAttributes", Contract.xrm, declaring: [Contract.keys]) { _ in }
+        text("LogicalName", Contract.xrm, entity)
+        null("Name", Contract.xrm)
+        null("RowVersion", Contract.xrm)
+    }
+}

@@ -1,0 +1,383 @@
+/// Reads an XML document (XML 1.0, Namespaces in XML 1.0) with fixed limits.
+///
+/// It reads no document type, so there are no entities but the five that XML itself has, and nothing outside of the document
+/// is ever read. It reads no processing instruction either: SOAP has none.
+struct XMLReader {
+    /// Elements within each other, at most.
+    static let depthLimit = 128
+    /// Elements of a document, at most.
+    static let elementLimit = 500_000
+    /// Attributes of an element with its declarations of namespaces, at most.
+    static let attributeLimit = 32
+    /// Declarations of namespaces that hold at one element, at most.
+    static let namespaceLimit = 256
+    /// Different names of a document, at most.
+    static let nameLimit = 10_000
+    /// A name or a namespace, in bytes, at most.
+    static let nameLength = 256
+
+    private let bytes: [UInt8]
+    private var position = 0
+    private var nodes: [XMLDocument.Node] = []
+    private var attributes: [XMLDocument.Attribute] = []
+    private var text: [UInt8] = []
+    private var names = XMLNames()
+    private var open: [Open] = []
+    private var bindings: [(prefix: String, namespace: Int32)] = [("xml", XMLNames.xml), ("", XMLNames.none)]
+
+    /// An element whose end is still to come.
+    private struct Open {
+        let index: Int
+        let qualifiedName: Range<Int>
+        let bindings: Int
+        /// Where text began that is not part of an element below.
+        var textStart: Int
+        var hasChildren = false
+    }
+
+    private init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    /// - Parameter charset: The `charset` of the message's content type.
+    /// - Throws: ``XMLSyntaxError``; it never quotes the document.
+    static func read(_ bytes: [UInt8], charset: String? = nil) throws(XMLSyntaxError) -> XMLDocument {
+        var reader = XMLReader(try XMLEncoding.utf8(bytes, charset: charset))
+        try reader.document()
+        return XMLDocument(
+            nodes: reader.nodes, names: reader.names.all, attributes: reader.attributes, text: reader.text)
+    }
+
+    private func error(_ reason: String) -> XMLSyntaxError { XMLSyntaxError(reason: reason, offset: position) }
+
+    private var next: UInt8? { position < bytes.count ? bytes[position] : nil }
+
+    private func isAt(_ literal: StaticString) -> Bool {
+        guard position + literal.utf8CodeUnitCount <= bytes.count else { return false }
+        for offset in 0..<literal.utf8CodeUnitCount where bytes[position + offset] != literal.utf8Start[offset] { return false }
+        return true
+    }
+
+    private mutating func take(_ literal: StaticString) throws(XMLSyntaxError) {
+        guard isAt(literal) else { throw error("expected \(literal)") }
+        position += literal.utf8CodeUnitCount
+    }
+
+    /// - Returns: Whether there was any.
+    @discardableResult
+    private mutating func skipSpace() -> Bool {
+        let start = position
+        while let byte = next, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { position += 1 }
+        return position > start
+    }
+
+    // MARK: The document
+
+    private mutating func document() throws(XMLSyntaxError) {
+        if isAt("<?xml") { try declaration() }
+        while true {
+            skipSpace()
+            guard isAt("<!--") else { break }
+            try comment()
+        }
+        guard next == UInt8(ascii: "<") else { throw error("the document has no element") }
+        repeat { try content() } while !open.isEmpty
+        while true {
+            skipSpace()
+            if position == bytes.count { return }
+            guard isAt("<!--") else { throw error("more text after the root element") }
+            try comment()
+        }
+    }
+
+    private mutating func declaration() throws(XMLSyntaxError) {
+        let start = position
+        while let byte = next, byte != UInt8(ascii: ">"), position - start < 200 { position += 1 }
+        let text = String(decoding: bytes[start..<position], as: UTF8.self)
+        let pattern =
+            /<\?xml\s+version\s*=\s*(?:"1\.0"|'1\.0')(?:\s+encoding\s*=\s*(?:"[A-Za-z0-9._\-]+"|'[A-Za-z0-9._\-]+'))?(?:\s+standalone\s*=\s*(?:"(?:yes|no)"|'(?:yes|no)'))?\s*\?/
+        guard next == UInt8(ascii: ">"), text.wholeMatch(of: pattern) != nil else {
+            position = start
+            throw error("the XML declaration is malformed, or of another version than 1.0")
+        }
+        position += 1
+    }
+
+    private mutating func comment() throws(XMLSyntaxError) {
+        try take("<!--")
+        while !isAt("--") {
+            guard position < bytes.count else { throw error("a comment has no end") }
+            try checkCharacter()
+            position += 1
+        }
+        try take("-->")
+    }
+
+    /// Reads a tag, or text up to the next one.
+    private mutating func content() throws(XMLSyntaxError) {
+        guard let byte = next else { throw error("the document ends within an element") }
+        guard byte == UInt8(ascii: "<") else { return try characters() }
+        if isAt("<!--") { return try comment() }
+        if isAt("<![CDATA[") { return try section() }
+        if isAt("</") { return try endTag() }
+        if isAt("<!") { throw error("the document declares a document type, which is not read") }
+        if isAt("<?") { throw error("the document has a processing instruction, which is not read") }
+        try startTag()
+    }
+
+    // MARK: Text
+
+    private mutating func characters() throws(XMLSyntaxError) {
+        guard !open.isEmpty else { throw error("text outside of the root element") }
+        while let byte = next, byte != UInt8(ascii: "<") {
+            if byte == UInt8(ascii: "&") {
+                try reference()
+            } else {
+                if byte == UInt8(ascii: "]"), isAt("]]>") { throw error("the end of a CDATA section without its start") }
+                try character()
+            }
+        }
+    }
+
+    private mutating func section() throws(XMLSyntaxError) {
+        guard !open.isEmpty else { throw error("a CDATA section outside of the root element") }
+        try take("<![CDATA[")
+        while !isAt("]]>") {
+            guard position < bytes.count else { throw error("a CDATA section has no end") }
+            try character()
+        }
+        position += 3
+    }
+
+    /// Appends one byte of text. Every end of a line is one line feed (XML 1.0 section 2.11).
+    private mutating func character() throws(XMLSyntaxError) {
+        try checkCharacter()
+        let byte = bytes[position]
+        position += 1
+        if byte == 0x0D {
+            if next == 0x0A { position += 1 }
+            text.append(0x0A)
+        } else {
+            text.append(byte)
+        }
+    }
+
+    /// Refuses what XML 1.0 has no place for: control characters, U+FFFE and U+FFFF.
+    private func checkCharacter() throws(XMLSyntaxError) {
+        let byte = bytes[position]
+        if byte < 0x20, byte != 0x09, byte != 0x0A, byte != 0x0D { throw error("a control character") }
+        if byte == 0xEF, position + 2 < bytes.count, bytes[position + 1] == 0xBF, bytes[position + 2] >= 0xBE {
+            throw error("a character that XML does not have")
+        }
+    }
+
+    /// Appends what `&…;` stands for.
+    private mutating func reference() throws(XMLSyntaxError) {
+        position += 1
+        let start = position
+        while let byte = next, byte != UInt8(ascii: ";"), position - start < 12 { position += 1 }
+        let name = String(decoding: bytes[start..<position], as: UTF8.self)
+        guard next == UInt8(ascii: ";") else { throw error("an & that begins no reference: write &amp;") }
+        position += 1
+        switch name {
+        case "amp": text.append(UInt8(ascii: "&"))
+        case "lt": text.append(UInt8(ascii: "<"))
+        case "gt": text.append(UInt8(ascii: ">"))
+        case "quot": text.append(UInt8(ascii: "\""))
+        case "apos": text.append(UInt8(ascii: "'"))
+        default:
+            guard name.hasPrefix("#") else { throw error("an entity that XML itself does not have") }
+            let digits = name.dropFirst()
+            let number = digits.hasPrefix("x") ? UInt32(digits.dropFirst(), radix: 16) : UInt32(digits, radix: 10)
+            guard digits.first != "+", digits.dropFirst().first != "+", let number, Self.isCharacter(number),
+                let scalar = Unicode.Scalar(number)
+            else { throw error("a reference to a character that XML does not have") }
+            text.append(contentsOf: String(Character(scalar)).utf8)
+        }
+    }
+
+    private static func isCharacter(_ number: UInt32) -> Bool {
+        switch number {
+        case 0x09, 0x0A, 0x0D, 0x20...0xD7FF, 0xE000...0xFFFD, 0x10000...0x10FFFF: true
+        default: false
+        }
+    }
+
+    // MARK: Tags
+
+    private mutating func qualifiedName() throws(XMLSyntaxError) -> Range<Int> {
+        let start = position
+        while let byte = next, XMLNames.isNameByte(byte) { position += 1 }
+        guard position > start, XMLNames.isNameStart(bytes[start]) else { throw error("expected a name") }
+        guard position - start <= Self.nameLength else { throw error("a name longer than \(Self.nameLength) bytes") }
+        return start..<position
+    }
+
+    /// Leaves out the white space between elements, and refuses other text there.
+    private mutating func endText() throws(XMLSyntaxError) {
+        guard let last = open.indices.last else { return }
+        let start = open[last].textStart
+        guard text[start...].allSatisfy({ $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }) else {
+            throw error("text beside elements")
+        }
+        text.removeSubrange(start...)
+    }
+
+    private mutating func startTag() throws(XMLSyntaxError) {
+        guard open.count < Self.depthLimit else { throw error("elements nested deeper than \(Self.depthLimit)") }
+        guard nodes.count < Self.elementLimit else { throw error("more than \(Self.elementLimit) elements") }
+        try endText()
+        if let last = open.indices.last { open[last].hasChildren = true }
+        position += 1
+        let name = try qualifiedName()
+        let outer = bindings.count
+        let raw = try rawAttributes()
+        let isClosed = next == UInt8(ascii: "/")
+        if isClosed { position += 1 }
+        try take(">")
+        let index = nodes.count
+        nodes.append(.init(name: try resolve(name, isElement: true)))
+        try read(raw, of: index)
+        open.append(Open(index: index, qualifiedName: name, bindings: outer, textStart: text.count))
+        if isClosed { try close() }
+    }
+
+    /// An attribute as it stands in a tag, its value already read.
+    private struct RawAttribute {
+        let name: Range<Int>
+        let text: Range<Int32>
+    }
+
+    /// Reads the attributes of a tag. Declarations of namespaces hold at once; the others are left to be resolved.
+    private mutating func rawAttributes() throws(XMLSyntaxError) -> [RawAttribute] {
+        var raw: [RawAttribute] = []
+        let outer = bindings.count
+        var count = 0
+        while true {
+            let hasSpace = skipSpace()
+            guard let byte = next, byte != UInt8(ascii: ">"), byte != UInt8(ascii: "/") else { return raw }
+            guard hasSpace else { throw error("expected white space before an attribute") }
+            count += 1
+            guard count <= Self.attributeLimit else { throw error("more than \(Self.attributeLimit) attributes") }
+            let name = try qualifiedName()
+            skipSpace()
+            try take("=")
+            skipSpace()
+            let start = text.count
+            try attributeValue()
+            let local = String(decoding: bytes[name], as: UTF8.self)
+            guard local == "xmlns" || local.hasPrefix("xmlns:") else {
+                raw.append(RawAttribute(name: name, text: Int32(start)..<Int32(text.count)))
+                continue
+            }
+            let namespace = String(decoding: text[start...], as: UTF8.self)
+            text.removeSubrange(start...)
+            try bind(local == "xmlns" ? "" : String(local.dropFirst(6)), namespace, outer)
+        }
+    }
+
+    private mutating func bind(_ prefix: String, _ namespace: String, _ outer: Int) throws(XMLSyntaxError) {
+        guard namespace.utf8.count <= Self.nameLength else { throw error("a namespace longer than \(Self.nameLength) bytes") }
+        guard prefix != "xmlns", (prefix == "xml") == (namespace == XMLNamespace.xml), namespace != XMLNamespace.declarations,
+            prefix.isEmpty || !namespace.isEmpty, !prefix.contains(":")
+        else { throw error("a prefix that can't be declared like this") }
+        guard !bindings[outer...].contains(where: { $0.prefix == prefix }) else { throw error("a prefix declared twice") }
+        guard bindings.count < Self.namespaceLimit else { throw error("more than \(Self.namespaceLimit) namespaces") }
+        guard let id = names.namespace(namespace) else { throw error("more than \(Self.nameLimit) names") }
+        bindings.append((prefix, id))
+    }
+
+    private mutating func attributeValue() throws(XMLSyntaxError) {
+        guard let quote = next, quote == UInt8(ascii: "\"") || quote == UInt8(ascii: "'") else {
+            throw error("expected the value of an attribute in quotes")
+        }
+        position += 1
+        while let byte = next, byte != quote {
+            switch byte {
+            case UInt8(ascii: "<"): throw error("< in the value of an attribute")
+            case UInt8(ascii: "&"): try reference()
+            case 0x09, 0x0A, 0x0D:
+                // White space is a space each (XML 1.0 section 3.3.3).
+                if byte == 0x0D, position + 1 < bytes.count, bytes[position + 1] == 0x0A { position += 1 }
+                position += 1
+                text.append(0x20)
+            default: try character()
+            }
+        }
+        guard next == quote else { throw error("the value of an attribute has no end") }
+        position += 1
+    }
+
+    /// The id of a name in a tag, by the namespaces that hold.
+    private mutating func resolve(_ range: Range<Int>, isElement: Bool) throws(XMLSyntaxError) -> Int32 {
+        try resolve(String(decoding: bytes[range], as: UTF8.self), usesDefault: isElement)
+    }
+
+    private mutating func resolve(_ name: String, usesDefault: Bool) throws(XMLSyntaxError) -> Int32 {
+        let parts = name.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count <= 2, parts.allSatisfy({ $0.utf8.first.map(XMLNames.isNameStart) ?? false }) else {
+            throw error("a malformed name")
+        }
+        var namespace = XMLNames.none
+        if parts.count == 2 || usesDefault {
+            let prefix = parts.count == 2 ? parts[0] : ""
+            guard let bound = bindings.last(where: { $0.prefix == prefix }) else {
+                throw error("a prefix that is not declared")
+            }
+            namespace = bound.namespace
+        }
+        guard let id = names.name(namespace, String(parts[parts.count - 1])) else {
+            throw error("more than \(Self.nameLimit) names")
+        }
+        return id
+    }
+
+    /// Resolves attributes, and takes `xsi:type` and `xsi:nil` out of them.
+    private mutating func read(_ raw: [RawAttribute], of index: Int) throws(XMLSyntaxError) {
+        let first = attributes.count
+        var seen: Set<Int32> = []
+        for attribute in raw {
+            let id = try resolve(attribute.name, isElement: false)
+            guard seen.insert(id).inserted else { throw error("an attribute that stands twice") }
+            let name = names.all[Int(id)]
+            guard name.namespace == XMLNamespace.instance, name.local == "type" || name.local == "nil" else {
+                attributes.append(.init(name: id, text: attribute.text))
+                continue
+            }
+            let value = String(
+                decoding: text[Int(attribute.text.lowerBound)..<Int(attribute.text.upperBound)], as: UTF8.self
+            ).trimmed
+            if name.local == "type" {
+                nodes[index].type = try resolve(String(value), usesDefault: true)
+            } else {
+                guard ["true", "1", "false", "0"].contains(value) else { throw error("xsi:nil takes true or false") }
+                nodes[index].isNil = value == "true" || value == "1"
+            }
+        }
+        nodes[index].attributes = Int32(first)..<Int32(attributes.count)
+    }
+
+    private mutating func endTag() throws(XMLSyntaxError) {
+        guard let element = open.last else { throw error("an end tag without its start tag") }
+        position += 2
+        let name = try qualifiedName()
+        guard bytes[name] == bytes[element.qualifiedName] else { throw error("an end tag of another element") }
+        skipSpace()
+        try take(">")
+        try close()
+    }
+
+    private mutating func close() throws(XMLSyntaxError) {
+        guard let element = open.last else { return }
+        if element.hasChildren {
+            try endText()
+        } else {
+            nodes[element.index].text = Int32(element.textStart)..<Int32(text.count)
+        }
+        guard !nodes[element.index].isNil || !element.hasChildren && nodes[element.index].text.isEmpty else {
+            throw error("an element that is nil has content")
+        }
+        nodes[element.index].end = Int32(nodes.count)
+        bindings.removeSubrange(element.bindings...)
+        open.removeLast()
+        if let last = open.indices.last { open[last].textStart = text.count }
+    }
+}
