@@ -124,11 +124,14 @@ public struct ClientRegistry: Sendable {
         on connection: isolated PostgresConnection
     ) throws {
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-            let named = try Self.rows(of: organization, on: connection).filter {
-                $0.row.name == nameOrID || $0.row.id.text == nameOrID.lowercased()
-            }
-            guard named.count == 1, let row = named.first?.row else {
+            // An id goes before a name: SQL could give another row that name.
+            let rows = try Self.rows(of: organization, on: connection).map(\.row)
+            var found = rows.first { $0.id.text == nameOrID.lowercased() }
+            if found == nil {
                 if try disableHidden(nameOrID, &change, by: caller, on: connection) { return }
+                found = rows.first { $0.name == nameOrID }
+            }
+            guard let row = found else {
                 throw FieldsealError(
                     .objectDoesNotExist,
                     "\(organization.name) has no client \(nameOrID); see `fieldseal client list`. A client whose row was deleted past "

@@ -172,9 +172,14 @@ def test_a_client_that_sql_hid_while_it_was_disabled_stays_disabled(place, role)
     condition = "client_id IN ('{}', '{}')".format(*ids)
     with place.put_back("api_client", condition) as clients, place.put_back("api_client_secret", condition) as secrets:
         place.sql_as(role, "DELETE FROM config.api_client WHERE client_id = ANY (%s::uuid[])", [ids])
+        # Another row that has the id for its name is not taken for it.
+        decoy = place.add_client(name("decoy"))
+        place.sql_as(role, "UPDATE config.api_client SET name = %s WHERE client_id = %s", [ids[0], decoy["clientId"]])
         unknown = place.run("client", "disable", str(uuid.uuid4()), "--org", "contoso", check=False)
         assert unknown.returncode == 1 and "has no client" in unknown.stderr
         place.run("client", "disable", client["clientId"], "--org", "contoso")
+        assert place.sql("SELECT disabled_on FROM config.api_client WHERE client_id = %s", [decoy["clientId"]]) == [(None,)]
+        place.sql("DELETE FROM config.api_client WHERE client_id = %s", [decoy["clientId"]])
         clients(role)
         secrets(role)
 
