@@ -702,6 +702,50 @@ def test_an_event_that_sql_inserts_is_not_signed(place, role):
     assert "event-chain-cut" not in place.doctor()
 
 
+# The attested row itself
+
+
+def test_a_part_of_the_attested_row_that_is_changed_refuses_the_organization(place):
+    """Each column as it was before a revocation, the list as it was then, and lists that are none."""
+    client = place.add_client(name("ex"))
+    columns = ["revision", "grants_digest", "events", "newest_event", "head", "grants"]
+    before = place.sql(f"SELECT {', '.join(columns)} FROM config.attested_state")[0]
+    with place.put_back("api_client", f"client_id = '{client['clientId']}'") as restore:
+        place.run("client", "disable", client["clientId"], "--org", "contoso")
+        restore("fieldseal_service")
+        changes = [{column: value} for column, value in zip(columns, before)]
+        changes += [{"grants": before[-1], "grants_digest": before[1]}, {"key_version": 2}, {"fingerprint": "0" * 16}, {"kek_id": "0" * 16}]
+        [(listed,)] = place.sql("SELECT grants FROM config.attested_state")
+        # The owner can take down the rule that a list has whole entries.
+        place.sql_as("fieldseal_owner", "ALTER TABLE config.attested_state DROP CONSTRAINT attested_state_grants_check")
+        changes += [{"grants": listed[:-16]}, {"grants": listed + b"\0"}, {"grants": listed + listed[:32]}, {"grants": b""}]
+
+        def refused(server):
+            answer = place.get("mailboxes", place.server.token, server)
+            assert answer.status_code in (403, 409) and "contoso is refused" in answer.text, answer.text
+            assert place.token(client, server).status_code == answer.status_code
+
+        with place.put_back("attested_state") as mend:
+            for change in changes:
+                assignments = ", ".join(f"{column} = %({column})s" for column in change)
+                place.sql_as("fieldseal_service", f"UPDATE config.attested_state SET {assignments}", change)
+                # A server that has seen the list of the digest may go by that one. A command reads the list.
+                if set(change) != {"grants"}:
+                    refused(place.server)
+                for command in (["client", "list"], ["client", "add", name("new"), "--role", "Basic User"]):
+                    answer = place.run(*command, "--org", "contoso", check=False)
+                    assert answer.returncode == 1 and "contoso is refused" in answer.stderr, (change, answer)
+                mend()
+            place.sql_as("fieldseal_service", "UPDATE config.attested_state SET grants = %s", [before[-1]])
+            with place.fresh_server() as server:
+                refused(server)
+            assert "state-not-attested" in place.doctor()
+            mend()
+        assert place.token(client).status_code == 401 and place.get("mailboxes", place.server.token).status_code == 200
+    place.sql("ALTER TABLE config.attested_state ADD CONSTRAINT attested_state_grants_check CHECK (octet_length(grants) % 32 = 0)")
+    place.sql("UPDATE config.api_client SET disabled_on = now() WHERE client_id = %s", [client["clientId"]])
+
+
 # Other organizations, and what is accepted
 
 

@@ -368,6 +368,31 @@ def test_a_lease_ends_with_the_approval_and_the_enabling(room):
     assert (room.release(box, "Incoming", host).status_code, room.release(box, "Outgoing", host).status_code) == (200, 412)
 
 
+@pytest.mark.parametrize("message", ["LeaseMailbox", "ReleaseCredential", "TakePendingEmails", "ReportMailbox"])
+def test_a_router_that_was_disabled_is_given_nothing_more(room, message):
+    """The service answers a client's next requests by what it read before; that the client was disabled shows all the same."""
+    made = room.json("client", "add", f"router {uuid.uuid4()}", "--org", "contoso", "--role", "Email Router")
+    room.dev["clients"]["second"] = made
+    room.tokens.pop("second", None)
+    _, box = room.queue_box(room.profile())
+    host = room.lease(box)
+    body = {"HostId": host, "MailboxId": box, "Direction": "Incoming", "Limit": 5, "Interval": 60}
+    wanted = {"LeaseMailbox": ["HostId"], "ReleaseCredential": ["HostId", "MailboxId", "Direction"], "TakePendingEmails": ["HostId", "MailboxId", "Limit"],
+              "ReportMailbox": ["HostId", "MailboxId", "Interval"]}
+    for _ in range(2):
+        assert room.call("ReleaseCredential", client="second", **{name: body[name] for name in wanted["ReleaseCredential"]}).status_code == 200
+    room.run("client", "disable", made["clientId"], "--org", "contoso")
+    refusal(room.call(message, client="second", **{name: body[name] for name in wanted[message]}), 401)
+    assert room.release(box, host=host).status_code == 200
+
+
+def test_a_profile_that_begins_with_its_name(room):
+    """Settings that a new profile has by default are authorized, so that an Email Administrator goes on with the others."""
+    id = room.create("emailserverprofiles", {"name": f"profile {uuid.uuid4()}"}, client="mailadmin")
+    for body in ({"incomingserverlocation": GOOD}, {"incomingportnumber": 993}, {"outgoingserverlocation": GOOD}):
+        assert room.request("PATCH", f"emailserverprofiles({id})", body, client="mailadmin").status_code == 204
+
+
 def test_settings_from_before_the_tags_go_on(tmp_path):
     """`migrate up` authorizes the settings that are there when it applies the migration that made the tags."""
     cluster = Cluster()
