@@ -5,17 +5,18 @@ struct ResultPage: Sendable {
     let page: RecordPage
     let columns: ResultColumns
     /// The number of the page, from 1.
-    let number: Int
+    var number = 1
+    /// What writes the record of Retrieve.
+    var retrieved: RetrievedColumns?
 
     /// The namespaces that records need, in the order in which their prefixes are chosen.
     static let namespaces = [Contract.xrm, XMLNamespace.instance, Contract.pairs, XMLNamespace.schema]
 
     private func contracts(_ writer: ContractWriter) -> RecordContracts {
-        RecordContracts(
-            columns, page.shape,
-            .init(
-                xrm: writer.letter(of: Contract.xrm), pairs: writer.letter(of: Contract.pairs),
-                schema: writer.letter(of: XMLNamespace.schema)))
+        let prefixes = RecordContracts.Prefixes(
+            xrm: writer.letter(of: Contract.xrm), pairs: writer.letter(of: Contract.pairs),
+            schema: writer.letter(of: XMLNamespace.schema))
+        return retrieved?.contracts(page.shape, prefixes) ?? RecordContracts(columns, page.shape, prefixes)
     }
 
     /// Writes what the `Entity` of the only record holds.
@@ -40,14 +41,11 @@ extension OrganizationService {
         guard set.expressions.isEmpty else {
             throw FieldsealError(.queryDoesNotFit, "The ColumnSet of Retrieve has no AttributeExpressions.")
         }
-        try set.check(entity)
-        var query = RecordQuery()
-        set.add(to: &query, of: entity)
-        if query.outputs.isEmpty { query.outputs = [.init(.column(.init(entity.primaryID)))] }
-        let columns = try ResultColumns(&query, of: entity)
-        let page = try await session.retrieve(entity, key, query.outputs, expanding: try Self.expansions(columns))
+        let retrieved = try RetrievedColumns.of(entity, set)
+        let page = try await session.retrieve(
+            entity, key, retrieved.outputs, expanding: try Self.expansions(retrieved.columns))
         guard !page.records.isEmpty else { throw FieldsealError.noSuchRecord(entity) }
-        return ResultPage(page: page, columns: columns, number: 1)
+        return ResultPage(page: page, columns: retrieved.columns, retrieved: retrieved)
     }
 
     private static func expansions(_ columns: ResultColumns) throws(FieldsealError) -> [Expansion] {

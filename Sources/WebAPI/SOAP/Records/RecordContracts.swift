@@ -2,9 +2,9 @@ import Fieldseal
 import Foundation
 
 /// Writes rows of a query as `Entity` contracts, straight from the bytes that PostgreSQL sent.
-struct RecordContracts {
+struct RecordContracts: Sendable {
     /// The prefixes that are in force where the rows are written.
-    struct Prefixes: Sendable {
+    struct Prefixes: Sendable, Equatable {
         /// Of the contracts, of pairs, and of XML Schema.
         var xrm = "a"
         var pairs = "b"

@@ -1,0 +1,42 @@
+import Fieldseal
+import Synchronization
+
+/// A set of columns of Retrieve, of which few different ones are asked for, and often: prepared once, with the markup around values.
+final class RetrievedColumns: Sendable {
+    let outputs: [RecordQuery.Output]
+    let columns: ResultColumns
+    private let last = Mutex<Last?>(nil)
+
+    /// What wrote the last record.
+    private struct Last: Sendable {
+        let shape: RowShape
+        let prefixes: RecordContracts.Prefixes
+        let contracts: RecordContracts
+    }
+
+    private static let known = BoundedCache<[String], RetrievedColumns>()
+
+    private init(_ entity: EntityDefinition, _ set: ColumnSet) throws(FieldsealError) {
+        try set.check(entity)
+        var query = RecordQuery()
+        set.add(to: &query, of: entity)
+        if query.outputs.isEmpty { query.outputs = [.init(.column(.init(entity.primaryID)))] }
+        columns = try ResultColumns(&query, of: entity)
+        outputs = query.outputs
+    }
+
+    /// - Throws: ``FieldsealError`` for a column that the entity does not have.
+    static func of(_ entity: EntityDefinition, _ set: ColumnSet) throws(FieldsealError) -> RetrievedColumns {
+        try known.value(of: [entity.logicalName, set.isAll ? "*" : ""] + set.columns) { () throws(FieldsealError) in
+            try RetrievedColumns(entity, set)
+        }
+    }
+
+    /// What writes records of a shape.
+    func contracts(_ shape: RowShape, _ prefixes: RecordContracts.Prefixes) -> RecordContracts {
+        if let last = last.withLock({ $0 }), last.shape === shape, last.prefixes == prefixes { return last.contracts }
+        let contracts = RecordContracts(columns, shape, prefixes)
+        last.withLock { $0 = Last(shape: shape, prefixes: prefixes, contracts: contracts) }
+        return contracts
+    }
+}
