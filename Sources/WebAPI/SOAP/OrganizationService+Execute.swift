@@ -75,6 +75,7 @@ extension OrganizationService {
             try request.take("Query")
             guard let query = request.element("Query") else { throw request.mismatch("Query", "a query") }
             let page = try await list(query)
+            response.records = page.page.records.count
             response.add("EntityCollection", type: XMLName(Contract.xrm, "EntityCollection"), declaring: ResultPage.namespaces) {
                 try page.write(to: &$0)
             }

@@ -3,6 +3,9 @@ import Foundation
 
 // Several requests in one.
 extension OrganizationService {
+    /// Records that the responses of one request hold at most.
+    private static let recordLimit = 50_000
+
     /// Runs requests one after the other; one that is refused takes nothing back of the others.
     func executeMultiple(_ request: OrganizationRequest) async throws -> OrganizationResponse {
         try request.take("Requests", "Settings")
@@ -12,6 +15,7 @@ extension OrganizationService {
         let returns = try members.bool("ReturnResponses") ?? false
         var items: [(index: Int, result: Result<OrganizationResponse, SOAPFault>)] = []
         var isFaulted = false
+        var records = 0
         for (index, element) in try requests(of: request).enumerated() {
             try Task.checkCancellation()
             do {
@@ -20,6 +24,12 @@ extension OrganizationService {
                     throw FieldsealError(.badRequest, "ExecuteMultiple can't be part of ExecuteMultiple.")
                 }
                 let response = try await execute(inner)
+                guard records + response.records <= Self.recordLimit else {
+                    throw FieldsealError(
+                        .queryDoesNotFit,
+                        "The responses of ExecuteMultiple hold more than \(Self.recordLimit) records. Send fewer queries at once.")
+                }
+                records += returns ? response.records : 0
                 if returns { items.append((index, .success(response))) }
             } catch let error as CancellationError {
                 throw error

@@ -6,6 +6,9 @@ struct OrganizationResponse {
     let name: String
     private(set) var results: [(key: String, write: (inout ContractWriter) throws -> Void)] = []
 
+    /// Records that the results hold.
+    var records = 0
+
     init(_ name: String) { self.name = name }
 
     /// Requests whose classes belong to the namespace of the CRM's own messages; the others that have classes belong to the
