@@ -25,17 +25,23 @@ struct XMLReaderTests {
         #expect(root.first("c")?.isEmpty == true && root.text.isEmpty)
     }
 
-    @Test(
-        "Each limit is one",
-        arguments: [
-            (String(repeating: "<a>", count: XMLReader.depthLimit), String(repeating: "</a>", count: XMLReader.depthLimit), "<a/>"),
-            ("<a>", "</a>", String(repeating: "<b/>", count: XMLReader.elementLimit)),
-            ("<a ", "/>", (0..<XMLReader.attributeLimit).map { "b\($0)='' " }.joined() + "c=''"),
-            ("<", "/>", String(repeating: "a", count: XMLReader.nameLength + 1)),
-            ("<a>", "</a>", (0..<XMLReader.nameLimit).map { "<b\($0)/>" }.joined()),
-        ])
-    func limits(start: String, end: String, past: String) throws {
-        #expect(throws: XMLSyntaxError.self) { try read(start + past + end) }
+    /// Documents that are past one limit each.
+    private static let pastLimits: [String] = {
+        let depth = XMLReader.depthLimit + 1
+        let attributes = (0...XMLReader.attributeLimit).map { "b\($0)=''" }.joined(separator: " ")
+        let names = (0..<XMLReader.nameLimit).map { "<b\($0)/>" }.joined()
+        return [
+            String(repeating: "<a>", count: depth) + String(repeating: "</a>", count: depth),
+            "<a>" + String(repeating: "<b/>", count: XMLReader.elementLimit) + "</a>",
+            "<a \(attributes)/>",
+            "<" + String(repeating: "a", count: XMLReader.nameLength + 1) + "/>",
+            "<a>\(names)</a>",
+        ]
+    }()
+
+    @Test("Each limit is one", arguments: 0..<5)
+    func limits(number: Int) throws {
+        #expect(throws: XMLSyntaxError.self) { try read(Self.pastLimits[number]) }
     }
 
     @Test("A document within the limits is read")
