@@ -129,7 +129,7 @@ private struct Sweeper: ServiceLifecycle.Service {
     }
 }
 
-/// Links the security events of writes into their chains, once a second.
+/// Links the security events of writes into their chains, and remembers what is attested, once a second.
 private struct EventChainer: ServiceLifecycle.Service {
     let deployment: Deployment
 
@@ -137,6 +137,7 @@ private struct EventChainer: ServiceLifecycle.Service {
         try? await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 await deployment.chainPendingEvents(by: commandLineCaller)
+                try? await deployment.rememberAttestedStates()
                 try await Task.sleep(for: .seconds(1))
             }
         }

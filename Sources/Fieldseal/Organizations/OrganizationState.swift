@@ -50,6 +50,9 @@ struct OrganizationState: Sendable {
     /// The same, where ``attested`` was not verified.
     var namesAttestedKey: Bool { attested?.keyVersion == keyVersion && attested?.fingerprint == fingerprint }
 
+    /// What the key's text needs besides, as the schema has it.
+    var keyDerivation: Grant { Grant.keyDerivation(salt: salt, iterations: iterations, keyCheck: keyCheck) }
+
     /// Whether a systemuser was disabled by this service, also when its record says otherwise.
     func isDisabled(systemUser id: UUID) throws -> Bool { try grants.names(Grant.disabledSystemUser(id).name) }
 
@@ -67,11 +70,11 @@ struct OrganizationState: Sendable {
         isInspection: Bool = false,
         on connection: isolated PostgresConnection
     ) throws -> OrganizationState {
-        let seen = deployment.seenStates.newest(of: name)
-        var state = try read(name, client: client, seen: seen, on: connection)
+        let seen = deployment.seenStates.snapshot
+        var state = try read(name, client: client, seen: seen.newest(named: name), on: connection)
         do {
             try state.verify(under: deployment.kek)
-            if let attested = state.attested { try seen?.check(attested) }
+            if let attested = state.attested { try seen.newest(of: attested.organizationID)?.check(attested) }
             state.problem = nil
         } catch let problem as AttestationProblem {
             guard isInspection else { throw FieldsealError.notAttested(name, problem, given: deployment.kek.id) }

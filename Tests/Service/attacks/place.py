@@ -79,6 +79,13 @@ class Place(Cluster):
             method, f"{(server or self.server).base}/contoso/api/data/v9.2/{path}", verify=self.home / "server.pem", timeout=60,
             headers={"Authorization": f"Bearer {token}"}, **options)
 
+    @contextlib.contextmanager
+    def server_session(self):
+        """Connections of somebody without an account."""
+        with requests.Session() as session:
+            session.trust_env, session.verify = False, str(self.home / "server.pem")
+            yield session
+
     def add_user(self, name, role="System Administrator", password=PASSWORD):
         self.run("user", "add", name, "--role", role, "--org", "contoso", stdin=f"{password}\n")
 

@@ -1,0 +1,133 @@
+"""What a running server has seen of an organization, it does not forget because SQL gave another organization its name."""
+
+import time
+
+import pytest
+from place import Place
+
+
+@pytest.fixture(scope="module")
+def place():
+    place = Place()
+    try:
+        place.run("org", "create", "other")
+        yield place
+    finally:
+        place.remove()
+
+
+def swap_names(place):
+    """Each of the two organizations becomes the other, schema and all."""
+    place.sql(
+        """
+        BEGIN; SET LOCAL fieldseal.maintenance = 'on';
+        ALTER SCHEMA org_contoso RENAME TO org_aside; ALTER SCHEMA org_other RENAME TO org_contoso; ALTER SCHEMA org_aside RENAME TO org_other;
+        UPDATE config.organization SET name = 'aside', schema_name = 'org_aside' WHERE name = 'contoso';
+        UPDATE config.organization SET name = 'contoso', schema_name = 'org_contoso' WHERE name = 'other';
+        UPDATE config.organization SET name = 'other', schema_name = 'org_other' WHERE name = 'aside';
+        COMMIT
+        """)
+
+
+def a_stranger_visits(place):
+    """Without an account: the server reads the state of whatever organization has the name now."""
+    with place.server_session() as session:
+        answer = session.get(f"{place.server.base}/contoso/overview", headers={"Cookie": f"__Host-fieldseal={'A' * 43}"}, allow_redirects=False)
+        assert answer.status_code == 303 and "sign-in" in answer.headers["Location"]
+        answer = session.post(f"{place.server.base}/contoso/oauth2/v2.0/token", data={
+            "grant_type": "client_credentials", "client_id": "00000000-0000-4000-8000-000000000001", "client_secret": "x"})
+        assert answer.status_code == 401
+
+
+def is_refused(place):
+    """Whether the server refuses the organization where it reads the organization's state, and does not assume it."""
+    answer = place.get("RetrieveDataEncryptionKey()", place.server.token)
+    return answer.status_code == 403 and "contoso is refused" in answer.text
+
+
+def take_back(place, events):
+    """Deletes the newest events, as the owner of the database can."""
+    place.sql("SET fieldseal.evidence = 'move'; DELETE FROM org_contoso.security_event WHERE security_event_id > %s" % events)
+
+
+def put_events_back(place, rows):
+    names = ", ".join(n for (n,) in place.sql("SELECT attname FROM pg_attribute WHERE attrelid = 'org_contoso.security_event'::regclass AND attnum > 0 ORDER BY attnum"))
+    for row in rows:
+        place.sql(f"INSERT INTO org_contoso.security_event ({names}) OVERRIDING SYSTEM VALUE VALUES ({', '.join(['%s'] * len(row))})", list(row))
+
+
+@pytest.mark.parametrize("revocation", ["client", "event"])
+def test_an_older_state_is_not_laundered_through_another_name(place, revocation):
+    client = place.add_client(f"leaver-{revocation}")
+    token = place.token(client).json()["access_token"]
+    assert place.get("RetrieveDataEncryptionKey()", token).status_code == 200
+    assert place.get("WhoAmI", place.server.token).status_code == 200
+    [(events,)] = place.sql("SELECT max(security_event_id) FROM org_contoso.security_event")
+    with place.put_back("attested_state") as restore_state, place.put_back("api_client") as restore_clients:
+        if revocation == "client":
+            place.run("client", "disable", f"leaver-{revocation}", "--org", "contoso")
+            assert place.get("WhoAmI", token).status_code == 401
+        else:
+            # Only an event is taken back: that the key was read.
+            assert place.get("RetrieveDataEncryptionKey()", token).status_code == 200
+            assert place.get("RetrieveDataEncryptionKey()", place.server.token).status_code == 200
+
+        def restore():
+            take_back(place, events)
+            restore_state()
+            restore_clients()
+
+        with place.put_back("attested_state") as newest_state, place.put_back("api_client") as newest_clients:
+            held = place.sql("SELECT * FROM org_contoso.security_event WHERE security_event_id > %s", [events])
+            restore()
+            assert is_refused(place)
+            swap_names(place)
+            a_stranger_visits(place)
+            swap_names(place)
+            assert is_refused(place)
+            assert place.get("RetrieveDataEncryptionKey()", token).status_code == 403
+            # The other way round: another organization's state under this one's name is the other's, and no older one.
+            restore()
+            assert place.token(client).status_code != 200
+            # With what was taken back in its place again, all is well.
+            put_events_back(place, held)
+            newest_state()
+            newest_clients()
+    assert place.get("WhoAmI", place.server.token).status_code == 200
+    assert place.get("WhoAmI", token).status_code == (401 if revocation == "client" else 200)
+    assert place.run("events", "verify").returncode == 0
+
+
+def test_what_was_recorded_a_second_ago_is_not_taken_back(place):
+    """The server looks at what is attested once a second, also when nobody asks: it knows of an event that nothing followed."""
+    assert place.get("WhoAmI", place.server.token).status_code == 200
+    [(events,)] = place.sql("SELECT max(security_event_id) FROM org_contoso.security_event")
+    with place.put_back("attested_state") as restore:
+        assert place.get("RetrieveDataEncryptionKey()", place.server.token).status_code == 200
+        [(attested,)] = place.sql("SELECT clock_timestamp()")
+        looks = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND query LIKE '%%a.tag <> ALL%%' AND state = 'idle' AND query_start > %s"
+        deadline = time.monotonic() + 60
+        while place.sql(looks, [attested]) == [(0,)]:
+            assert time.monotonic() < deadline, "the server does not look"
+            time.sleep(0.02)
+        with place.put_back("attested_state") as newest:
+            held = place.sql("SELECT * FROM org_contoso.security_event WHERE security_event_id > %s", [events])
+            take_back(place, events)
+            restore()
+            assert is_refused(place)
+            put_events_back(place, held)
+            newest()
+    assert place.get("RetrieveDataEncryptionKey()", place.server.token).status_code == 200
+
+
+def test_a_restore_that_is_accepted_is_served(place):
+    """The control: `org attach` accepts an older state, and the running server takes it."""
+    [(events,)] = place.sql("SELECT max(security_event_id) FROM org_contoso.security_event")
+    with place.put_back("attested_state") as restore:
+        place.add_client("late")
+        assert place.get("WhoAmI", place.server.token).status_code == 200
+        take_back(place, events)
+        restore()
+    assert is_refused(place)
+    place.run("org", "attach", "contoso", "--yes")
+    assert place.get("WhoAmI", place.server.token).status_code == 200
