@@ -42,7 +42,7 @@ enum AttestationProblem: Error, Sendable, Equatable {
             "security events are missing: the newest is number \(newest), and the attested one is number \(attested)"
         case .eventChanged(let number): "the newest security event, number \(number), is not the one that this service wrote"
         case .eventReplaced:
-            "the database changed a security event while it was inserted: a trigger or function of security_event was replaced"
+            "the database changed a security event while it was inserted: a trigger, function or default of security_event was replaced"
         case .grants: "the list of attested rows in config was not written by this service"
         }
     }

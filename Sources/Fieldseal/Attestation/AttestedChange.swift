@@ -79,9 +79,11 @@ struct AttestedChange {
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING security_event_id, previous_hash, hash,
                 hash = \(EventHash.sql) AND (kind, outcome, actor, address, request_id, key_version, fingerprint, details)
                     IS NOT DISTINCT FROM ($1, $2, $3, $4, $5, $6, $7, $8)
+                AND occurred_on BETWEEN clock_timestamp() - interval '1 minute' AND clock_timestamp() + interval '1 minute'
             """, event.parameters(by: caller)
         ).first
-        // The owner of the database can replace what computes the hash: only the event as it was sent is attested.
+        // The owner of the database can replace what computes the hash, and what says when: only the event as it was sent, with
+        // the time at which it was sent, is attested. The minute is for a clock that is set meanwhile.
         guard let row, try row.decode(3, as: Bool.self) else { throw AttestationProblem.eventReplaced }
         let number: Int = try row.decode(0)
         let previous = row.isNull(1) ? [] : try row.decode(1, as: PostgresBytes.self).bytes

@@ -650,3 +650,27 @@ def test_the_console_exports_and_pages_through_events(evidence):
     assert requests.get(f"{pages}/events.jsonl", verify=evidence.dev["caFile"], allow_redirects=False).status_code == 303
     first = session.get(f"{pages}/overview", params={"before": "3"}).text
     assert len(re.findall(r"(?s)<tbody>(.*?)</tbody>", first)[0].split("</tr>")) - 1 == 2
+
+
+@pytest.mark.parametrize("lie, mend", [
+    ("ALTER TABLE org_contoso.security_event ALTER occurred_on SET DEFAULT '2001-01-01'",
+     "ALTER TABLE org_contoso.security_event ALTER occurred_on SET DEFAULT clock_timestamp()"),
+    ("ALTER TABLE org_contoso.security_event ALTER occurred_on SET DEFAULT clock_timestamp() + interval '1 hour'",
+     "ALTER TABLE org_contoso.security_event ALTER occurred_on SET DEFAULT clock_timestamp()"),
+    ("CREATE FUNCTION public.before() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.occurred_on := '2001-01-01'; RETURN NEW; END $$; "
+     "CREATE TRIGGER a_lie BEFORE INSERT ON org_contoso.security_event FOR EACH ROW EXECUTE FUNCTION public.before()",
+     "DROP TRIGGER a_lie ON org_contoso.security_event; DROP FUNCTION public.before()"),
+])
+def test_the_database_does_not_say_when_an_event_was(evidence, lie, mend):
+    """The owner of the database changes what says when: nothing is attested that did not happen now, and the doctor names it."""
+    before = newest(evidence)
+    evidence.sql(f"SET fieldseal.maintenance = 'on'; {lie}")
+    try:
+        answer = evidence.get("RetrieveDataEncryptionKey()")
+        assert answer.status_code == 403 and "was replaced" in answer.text
+        assert codes(evidence) & {"object-changed", "foreign-object"}
+    finally:
+        evidence.sql(f"SET fieldseal.maintenance = 'on'; {mend}")
+    assert evidence.get("RetrieveDataEncryptionKey()").status_code == 200
+    after = [e for e in exported(evidence) if e["id"] > before]
+    assert after and all(e["occurredOn"] > "2026" for e in after) and problems(evidence) == []
