@@ -18,7 +18,7 @@ public struct Deployment: Sendable {
     let pendingEvents = PendingEventList()
     /// Attempts at sending an e-mail, at most.
     let sendingAttempts: Int
-    let hashing = PasswordHashing()
+    let hashing: PasswordHashing
     /// Sign-ins with a password that are under way: each has a network for its key.
     let signIns = AdmissionGate<String>(.init(running: 64, runningPerKey: 8))
     /// Connections that carry the short statements of many callers: lookups of records, and writes that need no look first.
@@ -45,6 +45,7 @@ public struct Deployment: Sendable {
         self.mailTokens = mailTokens
         self.sendingAttempts = sendingAttempts
         keyring = Keyring(kek: kek)
+        hashing = PasswordHashing(kek)
     }
 
     /// Closes its connections, once what is under way has ended.

@@ -89,7 +89,8 @@ extension ConsoleSessions {
         // The password may have been reset, and the person disabled, while the verifier was computed.
         let now = try user(attempt, on: connection)
         let user = now?.id == known?.id && now?.verifier == known?.verifier ? now : nil
-        var isRight = user.map { constantTimeEqual(verifier, $0.verifier) } ?? false
+        let check = try user.map { try deployment.hashing.check(verifier, of: $0) }
+        var isRight = check?.isRight ?? false
         // A session that goes on was begun with a code.
         if isRight, let user, let code = attempt.code {
             isRight = try SecondFactor(deployment).isRight(code, for: user, in: attempt.organization, on: connection)
@@ -108,6 +109,7 @@ extension ConsoleSessions {
             }
             let token = try AttestedState.change(of: attempt.organization, under: deployment.kek, on: connection) { change in
                 try change.append(event, by: caller, on: connection)
+                if check?.isWeak == true { try users.store(verifier, of: user, &change, on: connection) }
                 return try body(user, &change, connection)
             }
             try failures.succeed(on: connection)

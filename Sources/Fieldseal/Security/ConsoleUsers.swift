@@ -30,7 +30,7 @@ public struct ConsoleUsers: Sendable {
         let systemUserID: UUID
         let role: Role
         let salt: [UInt8]
-        let verifier: [UInt8]
+        var verifier: [UInt8]
         /// The sealed seed of one-time passwords, if there are any.
         var totp: [UInt8]?
         var disabledOn: PostgresMoment?
@@ -180,6 +180,17 @@ public struct ConsoleUsers: Sendable {
                 try change.append(SecurityEvent(.userDisabled, .succeeded, details: name), by: session.caller, on: connection)
             }
         }
+    }
+
+    /// Stores another verifier of the same password.
+    func store(
+        _ verifier: [UInt8], of user: Row, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws {
+        var user = user
+        user.verifier = verifier
+        _ = try connection.query(
+            "UPDATE config.console_user SET verifier = $2, tag = $3 WHERE user_id = $1",
+            [.uuid(user.id), .bytes(verifier), .bytes(try change.grant(user.grant))])
     }
 
     /// Gives a person another password, takes their one-time passwords away, enables them again, and ends their sessions.

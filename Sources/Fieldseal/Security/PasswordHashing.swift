@@ -9,21 +9,37 @@ import Foundation
 final class PasswordHashing: Sendable {
     private let queue = DispatchQueue(label: "fieldseal.hashing", attributes: .concurrent)
     private let gate: AdmissionGate<String>
+    private let kek: KeyEncryptionKey
 
     private static let running = min(2, max(1, ProcessInfo.processInfo.activeProcessorCount / 2))
     private static let waiting = 32
     private static let waitingPerNetwork = 4
 
-    init() {
+    init(_ kek: KeyEncryptionKey) {
+        self.kek = kek
         gate = AdmissionGate(
             .init(running: Self.running, runningPerKey: 1, waiting: Self.waiting, waitingPerKey: Self.waitingPerNetwork))
     }
 
-    /// What is kept of a password (``PasswordVerifier``).
+    /// What is kept of a password: a tag of the key-encryption key over what scrypt makes of it (``PasswordVerifier``), so that a
+    /// copy of the database alone does not show whether a guess is right.
     ///
     /// - Throws: 429 when too many wait already; nothing was computed then.
     func verifier(of password: String, salt: [UInt8], for network: String) async throws -> [UInt8] {
-        try await compute(for: network) { try PasswordVerifier.make(of: password, salt: salt) }
+        let kek = kek
+        return try await compute(for: network) { try Self.keyed(PasswordVerifier.make(of: password, salt: salt), salt, kek) }
+    }
+
+    /// Whether the password that a verifier was computed of is the user's, and whether what is stored of it is weak: an earlier
+    /// version stored what scrypt makes of it, without the key-encryption key.
+    func check(_ verifier: [UInt8], of user: ConsoleUsers.Row) throws -> (isRight: Bool, isWeak: Bool) {
+        if constantTimeEqual(verifier, user.verifier) { return (true, false) }
+        let isWeak = constantTimeEqual(verifier, try Self.keyed(user.verifier, user.salt, kek))
+        return (isWeak, isWeak)
+    }
+
+    private static func keyed(_ derived: [UInt8], _ salt: [UInt8], _ kek: KeyEncryptionKey) throws -> [UInt8] {
+        try kek.tag(label: "console_password", over: [salt, derived])
     }
 
     /// Runs `work` when it is its turn.
