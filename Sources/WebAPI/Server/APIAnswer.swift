@@ -3,6 +3,7 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import NIOHTTP1
 import PostgresClient
 
 /// One request to the data API, alone or as a part of a batch.
@@ -99,6 +100,12 @@ struct APIAnswer: Sendable, ResponseGenerator {
         case _ where error is NIOTooManyBytesError || (error as? HTTPError)?.status == .contentTooLarge:
             let limits = "1 MiB, or 16 MiB for a batch and for many records"
             return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limits).")), false)
+        case is HTTPParserError:
+            // As with 413, what follows on the connection can't be told from the rest of this body.
+            var answer = self.error(
+                FieldsealError(.badRequest, "The request's body is not framed as its header says. Nothing was done."))
+            answer.headers[.connection] = "close"
+            return (answer, false)
         case let error as MethodNotAllowed:
             let allowed = error.allowed.map(\.rawValue).joined(separator: ", ")
             var answer = self.error(FieldsealError(error.code, "This address takes \(allowed)."), status: .methodNotAllowed)

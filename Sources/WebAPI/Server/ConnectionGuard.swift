@@ -100,6 +100,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             guard Self.length(of: head) <= APILimits.headLength else {
                 return refuse(.init(code: 431, reasonPhrase: "Request Header Fields Too Large"), context)
             }
+            guard Self.hasOneHost(head) else { return refuse(.badRequest, context) }
             let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
             timer = context.eventLoop.scheduleTask(in: .seconds(Int64(limits.bodySeconds))) {
                 let (handler, context) = loopBound.value
@@ -150,6 +151,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// Bytes of a request line and header block as HTTP/1.1 writes them.
     private static func length(of head: HTTPRequest) -> Int {
         head.headerFields.reduce(head.path?.utf8.count ?? 0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
+    }
+
+    /// Whether a request names one host (RFC 9112 section 3.2): a proxy in front may have read the other one.
+    private static func hasOneHost(_ head: HTTPRequest) -> Bool {
+        guard let name = HTTPField.Name("Host") else { return true }
+        // The codec takes the first as the authority; the others are left among the fields.
+        return head.headerFields[values: name].allSatisfy { $0 == head.authority }
     }
 
     /// Answers a request whose rest is not waited for, and closes.

@@ -1,0 +1,76 @@
+"""A request that says two things is refused: nothing that a proxy in front read in another way is answered."""
+
+import re
+import socket
+import ssl
+
+import pytest
+from service import Deployment
+
+
+@pytest.fixture(scope="module")
+def service():
+    deployment = Deployment()
+    try:
+        yield deployment.start()
+    finally:
+        deployment.remove()
+
+
+def statuses(service, data, wait=20):
+    """The status of each answer on one connection, which the server closes, or which is closed after the last answer."""
+    host, port = service.base.removeprefix("https://").split(":")
+    context = ssl.create_default_context(cafile=service.dev["caFile"])
+    with context.wrap_socket(socket.create_connection((host, int(port)), timeout=wait), server_hostname="localhost") as connection:
+        connection.sendall(data.encode("latin1"))
+        received = b""
+        try:
+            while part := connection.recv(65_536):
+                received += part
+        except (TimeoutError, ConnectionResetError):
+            received += b"\nNOT CLOSED"
+        return [int(s) for s in re.findall(rb"HTTP/1\.1 (\d{3})", received)], received.decode("latin1")
+
+
+def head(service, method="POST", path="emails", *fields, host=True):
+    lines = [f"{method} /contoso/api/data/v9.2/{path} HTTP/1.1", f"Authorization: Bearer {service.token('user')}", *fields]
+    if host:
+        lines.insert(1, f"Host: {service.base.removeprefix('https://')}")
+    return "\r\n".join(lines) + "\r\n\r\n"
+
+
+@pytest.mark.parametrize("fields, body", [
+    (["Transfer-Encoding: chunked"], "-5\r\nabcde\r\n0\r\n\r\n"),
+    (["Transfer-Encoding: chunked"], "5 \r\nabcde\r\n0\r\n\r\n"),
+    (["Transfer-Encoding: chunked"], "5\r\nabcdefgh\r\n0\r\n\r\n"),
+    (["Transfer-Encoding: chunked"], "0x5\r\nabcde\r\n0\r\n\r\n"),
+    (["Transfer-Encoding: xchunked"], "0\r\n\r\n"),
+    (["Transfer-Encoding: chunked, identity"], "0\r\n\r\n"),
+    (["Content-Length: 5", "Transfer-Encoding: chunked"], "0\r\n\r\n"),
+    (["Content-Length: 5", "Content-Length: 6"], "abcdef"),
+    (["Content-Length: +5"], "abcde"),
+    (["Content-Length: 5 5"], "abcde"),
+])
+def test_a_body_with_a_doubtful_end_is_refused_and_nothing_after_it_is_answered(service, fields, body):
+    before = service.log()
+    behind = head(service, "GET", "WhoAmI")
+    codes, received = statuses(service, head(service, "POST", "emails", "Content-Type: application/json", *fields) + body + behind)
+    assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received, received
+    # A stranger's bytes are no error of the server's.
+    assert b"request failed" not in service.log()[len(before):]
+
+
+@pytest.mark.parametrize("fields", [["Host: evil.example"], ["HOST: evil.example:8443"], ["Host: evil.example", "Host: other.example"], ["Host:"]])
+def test_a_request_for_two_hosts_is_refused(service, fields):
+    codes, received = statuses(service, head(service, "GET", "WhoAmI", *fields))
+    assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received
+
+
+def test_well_framed_requests_are_answered(service):
+    """The control: several on one connection, with each way to say where a body ends, and the same host said twice."""
+    text = '{"subject": "x"}'
+    first = head(service, "POST", "emails", "Content-Type: application/json", f"Content-Length: {len(text)}") + text
+    second = head(service, "POST", "emails", "Content-Type: application/json", "Transfer-Encoding: chunked") + f"{len(text):x};ext=1\r\n{text}\r\n0\r\n\r\n"
+    last = head(service, "GET", "WhoAmI", f"Host: {service.base.removeprefix('https://')}", "Connection: close")
+    codes, received = statuses(service, first + second + last)
+    assert codes == [204, 204, 200] and "UserId" in received
