@@ -53,6 +53,12 @@ static const unsigned char config_0011[] = {
 static const unsigned char config_0011_down[] = {
 #embed "../../migrations/config/0011_event_archive.down.sql"
 };
+static const unsigned char config_0015[] = {
+#embed "../../migrations/config/0015_what_the_service_may.sql"
+};
+static const unsigned char config_0015_down[] = {
+#embed "../../migrations/config/0015_what_the_service_may.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -113,6 +119,12 @@ static const unsigned char org_0012[] = {
 static const unsigned char org_0012_down[] = {
 #embed "../../migrations/org/0012_mail.down.sql"
 };
+static const unsigned char org_0017[] = {
+#embed "../../migrations/org/0017_what_sql_may.sql"
+};
+static const unsigned char org_0017_down[] = {
+#embed "../../migrations/org/0017_what_sql_may.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -132,6 +144,8 @@ static const struct embedded_file files[] = {
     {"config/0010_limits.down.sql", config_0010_down, sizeof config_0010_down},
     {"config/0011_event_archive.sql", config_0011, sizeof config_0011},
     {"config/0011_event_archive.down.sql", config_0011_down, sizeof config_0011_down},
+    {"config/0015_what_the_service_may.sql", config_0015, sizeof config_0015},
+    {"config/0015_what_the_service_may.down.sql", config_0015_down, sizeof config_0015_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
@@ -152,6 +166,8 @@ static const struct embedded_file files[] = {
     {"org/0011_generation_places.down.sql", org_0011_down, sizeof org_0011_down},
     {"org/0012_mail.sql", org_0012, sizeof org_0012},
     {"org/0012_mail.down.sql", org_0012_down, sizeof org_0012_down},
+    {"org/0017_what_sql_may.sql", org_0017, sizeof org_0017},
+    {"org/0017_what_sql_may.down.sql", org_0017_down, sizeof org_0017_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -26,7 +26,7 @@ public struct Migration: Sendable, Equatable {
     public var isCompletedByProgram: Bool {
         switch scope {
         case .config: name == "0009_attested_state"
-        case .organization: name == "0009_mail_destinations"
+        case .organization: name == "0009_mail_destinations" || name == "0017_what_sql_may"
         }
     }
 
@@ -75,4 +75,4 @@ public enum MigrationCatalog {
 }
 
 /// Finishes a migration with what SQL does not have, such as the key-encryption key. Returns what was left out, and why.
-public typealias MigrationCompletion = @Sendable (MigrationTarget, isolated PostgresConnection) throws -> [String]
+public typealias MigrationCompletion = @Sendable (Migration, MigrationTarget, isolated PostgresConnection) throws -> [String]

@@ -193,7 +193,7 @@ public struct MigrationRunner: Sendable {
         _ completion: MigrationCompletion?,
         on connection: isolated PostgresConnection
     ) throws -> [String] {
-        if let completion { return try completion(target, connection) }
+        if let completion { return try completion(migration, target, connection) }
         let isNeeded: Bool = try connection.query("SELECT EXISTS (SELECT FROM config.organization)")[0].decode(0)
         if isNeeded { throw MigrationError.needsKeyEncryptionKey(name: migration.name) }
         return []

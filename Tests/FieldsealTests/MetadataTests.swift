@@ -25,7 +25,9 @@ struct MetadataTests {
         // What a router goes by, which clients don't see.
         let own: [String: Set<String>] = [
             "mailbox": ["router_state"],
-            "email": ["is_handed_over", "failure", "submitter", "submitter_is_administrator", "message_references"],
+            "email": [
+                "is_handed_over", "failure", "submitter", "submitter_is_administrator", "submission_tag", "message_references",
+            ],
         ]
         try await TestOrganization.with { organization in
             for entity in EntityCatalog.all {

@@ -55,8 +55,8 @@ INSERT INTO attempt VALUES
     ($$CREATE OR REPLACE FUNCTION org_contoso.refuse_retired() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'$$, 'FS005', true),
     ($$CREATE OR REPLACE FUNCTION cell.is_cell(cell bytea) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true$$, 'FS005', true),
     -- 4: nobody audits what is encrypted
-    ($$INSERT INTO org_contoso.audit_setting VALUES ('mailbox', 'password', true)$$, 'FS008', false),
-    ($$INSERT INTO org_contoso.audit_setting VALUES ('usersettings', 'emailpassword', false)$$, 'FS008', false),
+    ($$INSERT INTO org_contoso.audit_setting VALUES ('mailbox', 'password', true)$$, 'FS008', true),
+    ($$INSERT INTO org_contoso.audit_setting VALUES ('usersettings', 'emailpassword', false)$$, 'FS008', true),
     -- 5: a cell needs its record
     ($$INSERT INTO org_contoso.mailbox_cell SELECT key_version, '00000000-0000-4000-8000-00000000dead', password
         FROM org_contoso.mailbox_cell LIMIT 1$$, '23503', false),
@@ -66,7 +66,7 @@ INSERT INTO attempt VALUES
     ($$TRUNCATE org_contoso.mailbox_cell$$, 'FS003', true),
     ($$TRUNCATE org_contoso.mailbox_cell_k1$$, 'FS003', true),
     -- 6: a key is neither deleted nor rewritten
-    ($$DELETE FROM config.organization_key$$, 'FS006', false),
+    ($$DELETE FROM config.organization_key$$, 'FS006', true),
     ($$TRUNCATE config.organization_key$$, 'FS006', true),
     ($$UPDATE config.organization_key SET wrapped_data = wrapped_text$$, 'FS006', false),
     -- The row that makes the key work is a key change's alone.

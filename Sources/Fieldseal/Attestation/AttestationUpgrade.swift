@@ -14,12 +14,16 @@ public struct AttestationUpgrade: Sendable {
 
     /// What the migration runner calls; it returns what was left out, and why.
     public var completion: MigrationCompletion {
-        { target, connection in
-            switch target {
-            case .config: return try run(on: connection)
-            case .organization(let id, let name, _):
+        { migration, target, connection in
+            switch (target, migration.name) {
+            case (.config, _): return try run(on: connection)
+            case (.organization(let id, let name, _), "0009_mail_destinations"):
                 // The settings that say where credentials go are authorized as they are.
                 try MailDestination.authorizeAll(in: Organization(id: id, name: name), under: kek, on: connection)
+                return []
+            case (.organization(let id, let name, _), _):
+                // E-mails that wait to be sent are taken as they are.
+                try Submission.tagAll(in: Organization(id: id, name: name), under: kek, on: connection)
                 return []
             }
         }

@@ -19,6 +19,10 @@ struct Grant: Sendable {
         case organizationKey = "organization_key"
         /// Takes power away: a systemuser that was disabled by this service.
         case disabledSystemUser = "disabled systemuser"
+        /// The settings of a server profile that were authorized last, once they were changed.
+        case mailServer = "mail server"
+        /// What the text of the key in force needs besides to open cells, as the schema has it.
+        case keyDerivation = "key derivation"
     }
 
     /// What a row is named by, for the list to find it.
@@ -73,6 +77,14 @@ struct Grant: Sendable {
     // MARK: Rows without a dedicated type
 
     static func disabledSystemUser(_ id: UUID) -> Grant { Grant(Name(.disabledSystemUser, [id.bytes])) }
+
+    /// - Parameter tag: The one in `mail_destination`.
+    static func mailServer(_ profile: UUID, tag: [UInt8]) -> Grant { Grant(Name(.mailServer, [profile.bytes]), [tag]) }
+
+    /// Grants nothing: it lets the doctor see that a disaster recovery would fail.
+    static func keyDerivation(salt: [UInt8], iterations: Int, keyCheck: [UInt8]) -> Grant {
+        Grant(Name(.keyDerivation, []), [salt, field("\(iterations)"), keyCheck])
+    }
 
     static func organizationKey(
         version: Int, fingerprint: String, wrappedText: [UInt8], wrappedData: [UInt8]

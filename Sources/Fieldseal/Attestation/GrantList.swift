@@ -86,6 +86,12 @@ struct GrantList: Sendable, Equatable {
         entries[try name.digest()] = try name.revocation(under: kek)
     }
 
+    /// Takes over what another list says of a row, if it says anything.
+    mutating func take(_ name: Grant.Name, from other: GrantList) throws {
+        let digest = try name.digest()
+        if let entry = other.entries[digest] { entries[digest] = entry }
+    }
+
     /// Forgets a row that is gone.
     mutating func remove(_ name: Grant.Name) throws { entries[try name.digest()] = nil }
 

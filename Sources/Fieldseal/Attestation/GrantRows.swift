@@ -32,7 +32,7 @@ struct GrantRow: Sendable {
         case .session: ["token_hash"]
         case .issuer: ["issuer_id"]
         case .link: ["issuer_id", "subject"]
-        case .organizationKey, .disabledSystemUser: []
+        case .organizationKey, .disabledSystemUser, .mailServer, .keyDerivation: []
         }
     }
 }

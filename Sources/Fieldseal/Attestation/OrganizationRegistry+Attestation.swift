@@ -84,7 +84,7 @@ extension OrganizationRegistry {
         let events = organization.qualified("security_event")
         let row = try connection.query(
             """
-            SELECT e.key_version, e.fingerprint, (SELECT count(*) FROM \(events)), v.security_event_id, v.hash
+            SELECT e.key_version, e.fingerprint, (SELECT count(*) FROM \(events)), v.security_event_id, v.hash, e.salt, e.iterations, e.key_check
               FROM \(organization.qualified("encryption")) AS e
               LEFT JOIN LATERAL (SELECT security_event_id, hash FROM \(events) ORDER BY security_event_id DESC LIMIT 1) AS v ON true
             """
@@ -95,13 +95,16 @@ extension OrganizationRegistry {
                 "The schema \(organization.schema) has no row in its table encryption, without which no cell opens. Restore it first."
             )
         }
+        func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
+        var grants = grants
+        try grants.set(Grant.keyDerivation(salt: bytes(5), iterations: row.decode(6), keyCheck: bytes(7)), under: kek)
         var state = AttestedState(
             organizationID: organization.id, revision: AttestedState.freshRevision(after: revision), keyVersion: try row.decode(0),
             fingerprint: try row.decode(1), grantsDigest: try sha256(grants.bytes),
             events: try row.decode(2, as: Int.self)
                 + EventArchivePosition.settle(organization, under: kek, on: connection),
             newestEvent: try row.decodeIfPresent(3) ?? 0,
-            head: row.isNull(4) ? [] : try row.decode(4, as: PostgresBytes.self).bytes,
+            head: row.isNull(4) ? [] : try bytes(4),
             kekID: kek.id)
         try state.sign(under: kek)
         try state.insert(grants: grants, on: connection)
@@ -122,6 +125,9 @@ extension OrganizationRegistry {
                 differences.append(
                     "the schema names key version \(state.keyVersion), fingerprint \(state.fingerprint), and the attested one is "
                         + "version \(attested.keyVersion), fingerprint \(attested.fingerprint)")
+            }
+            if let grants = former, try grants.names(state.keyDerivation.name), try !grants.holds(state.keyDerivation, under: kek) {
+                differences.append("the salt, the iterations or the key check of the key are not the attested ones")
             }
         } catch let problem as AttestationProblem {
             differences.append(problem.description)
@@ -146,7 +152,13 @@ extension OrganizationRegistry {
             try grants.set(key.grant, under: kek)
         }
         try addDisabledUsers(of: organization, to: &grants, on: connection)
-        if let former { try keepDisabledUsers(of: organization, in: former, &grants, on: connection) }
+        if let former {
+            try keepDisabledUsers(of: organization, in: former, &grants, on: connection)
+            // Which servers are authorized is not decided here: a profile that SQL put back stays as it is until it is saved.
+            for profile in try MailDestination.profiles(in: organization, on: connection) {
+                try grants.take(Grant.mailServer(profile, tag: []).name, from: former)
+            }
+        }
         let report = AttestationReport(
             differences: differences, notHonoured: notHonoured, honoured: honoured, keyVersion: state.keyVersion,
             events: state.newestEvent)

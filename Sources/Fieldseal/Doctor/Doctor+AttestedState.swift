@@ -31,7 +31,8 @@ extension Doctor {
             if let finding = Self.finding(row, standing, organization) { findings.append(finding) }
         }
         findings += try storedKeys(state, &names, on: connection)
-        findings += try disabledUsers(state, &names, on: connection)
+        findings += try disabledUsers(state, &names, on: connection) + keyDerivation(state, &names)
+        names.formUnion(try MailDestination.profileNames(in: organization, on: connection))
         let missing = state.grants.entries.keys.filter { !names.contains($0) }.count
         if missing > 0 {
             findings.append(
@@ -76,7 +77,7 @@ extension Doctor {
         case .session: "session-not-made-here"
         case .issuer: "issuer-not-made-here"
         case .link: "link-not-made-here"
-        case .organizationKey, .disabledSystemUser: "row-not-made-here"
+        case .organizationKey, .disabledSystemUser, .mailServer, .keyDerivation: "row-not-made-here"
         }
     }
 
@@ -110,6 +111,23 @@ extension Doctor {
                 "the wrapped key of version \(key.version), fingerprint \(key.fingerprint), was changed past this service, and is not shown",
                 advice: "change the key (fieldseal key change), copy the new one, and purge the old one: fieldseal key purge")
         }
+    }
+
+    /// Whether the key's text opens cells without `config`, as far as the schema decides that.
+    private func keyDerivation(_ state: OrganizationState, _ names: inout Set<GrantList.Digest>) throws -> [Finding] {
+        let grant = state.keyDerivation
+        names.insert(try grant.name.digest())
+        guard state.namesAttestedKey, try state.grants.names(grant.name), try !state.grants.holds(grant, under: deployment.kek)
+        else {
+            return []
+        }
+        return [
+            Finding(
+                .error, "key-derivation-changed", state.organization.name,
+                "the salt, the iterations or the key check in its table encryption were changed past this service: the key's text alone "
+                    + "opens no cell",
+                advice: "restore that row from a backup; or change the key: fieldseal key change")
+        ]
     }
 
     /// Systemusers that SQL enabled again.

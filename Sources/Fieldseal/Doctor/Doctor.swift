@@ -35,7 +35,8 @@ public struct Doctor: Sendable {
         let connection = try await PostgresConnection.connect(
             administrativeConninfo, applicationName: "fieldseal doctor")
         findings += try await connection.run { connection in
-            try server(on: connection) + database(on: connection) + replicas(on: connection) + config(on: connection)
+            try server(on: connection) + database(on: connection) + surroundings(on: connection) + replicas(on: connection)
+                + config(on: connection)
         }
         let (reference, problems) = try await connection.run { try schemas(on: $0) }
         findings += problems
@@ -91,6 +92,7 @@ public struct Doctor: Sendable {
         }
         if let reference, try await isNewest(organization) {
             try await look("its schema") { try await connection.run { try structure(of: organization, reference, on: $0) } }
+            try await look("its audit") { try await connection.run { try auditSettings(of: organization, reference, on: $0) } }
         } else {
             try await look("its triggers") { try await connection.run { try triggers(of: organization, on: $0) } }
         }

@@ -11,8 +11,10 @@ enum MailDestinationFindings {
         let foreign: [(destination: MailDestination, tag: [UInt8]?)]
         do {
             foreign = try await deployment.pool.withConnection { connection in
-                try MailDestination.all(in: organization, on: connection).filter { destination, tag in
-                    try !destination.isAuthorized(by: tag, in: organization, under: deployment.kek)
+                let all = try MailDestination.all(in: organization, on: connection)
+                let state = try OrganizationState.read(organization.name, in: deployment, isInspection: true, on: connection)
+                return try all.filter { destination, tag in
+                    try !destination.isAuthorized(by: tag, state.grants, in: organization, under: deployment.kek)
                 }
             }
         } catch let error as PostgresError where ["42P01", "3F000"].contains(error.sqlState) {

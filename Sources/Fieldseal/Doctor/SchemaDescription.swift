@@ -81,6 +81,12 @@ struct SchemaDescription: Sendable {
                    (SELECT concat_ws(' ', seqincrement, seqmin, seqmax, seqcycle) FROM pg_sequence WHERE seqrelid = r.oid))
           FROM relation AS r
         UNION ALL
+        SELECT 'inheritance', r.relname || '.' || i.inhrelid::regclass, 'child' FROM relation AS r JOIN pg_inherits AS i ON i.inhparent = r.oid
+          JOIN pg_class AS c ON c.oid = i.inhrelid WHERE r.relkind <> 'p' OR c.relnamespace <> r.relnamespace
+        UNION ALL
+        SELECT 'inheritance', r.relname || '.' || i.inhparent::regclass, 'parent' FROM relation AS r JOIN pg_inherits AS i ON i.inhrelid = r.oid
+          JOIN pg_class AS c ON c.oid = i.inhparent WHERE c.relkind <> 'p' OR c.relnamespace <> r.relnamespace
+        UNION ALL
         SELECT 'constraint', r.relname || '.' || k.conname, pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' not valid' END
           FROM relation AS r JOIN pg_constraint AS k ON k.conrelid = r.oid WHERE k.contype <> 'n'
         UNION ALL

@@ -7,6 +7,8 @@ import PostgresClient
 struct SchemaReference: Sendable {
     let organization: SchemaDescription
     let config: SchemaDescription
+    /// What the audit leaves out, as the migrations set it.
+    let auditSettings: Set<AuditSetting>
     /// `cell` as it was found, and as its migrations leave it.
     let cell: (found: SchemaDescription, wanted: SchemaDescription)
 
@@ -29,7 +31,9 @@ struct SchemaReference: Sendable {
         let scratch = Organization(id: UUID(), name: name)
         try registry.make(scratch, by: .commandLine(user: "doctor"), on: connection)
         let organization = try SchemaDescription(of: scratch.schema, keyVersion: 1, isDetailed: true, on: connection)
-        return SchemaReference(organization: organization, config: config, cell: (found, wanted))
+        return SchemaReference(
+            organization: organization, config: config, auditSettings: try AuditSetting.all(of: scratch, on: connection),
+            cell: (found, wanted))
     }
 }
 

@@ -89,9 +89,9 @@ struct CredentialSource {
     /// Checks that the service wrote the settings that decide where credentials go.
     ///
     /// - Throws: ``NotAuthorized`` naming the record whose settings were changed past it.
-    func requireAuthorized(in organization: Organization, under kek: KeyEncryptionKey) throws {
+    func requireAuthorized(_ grants: GrantList, in organization: Organization, under kek: KeyEncryptionKey) throws {
         for (destination, tag) in [(profile, profileTag), (mailbox, mailboxTag)] {
-            guard try destination.isAuthorized(by: tag, in: organization, under: kek) else {
+            guard try destination.isAuthorized(by: tag, grants, in: organization, under: kek) else {
                 throw NotAuthorized(
                     error: FieldsealError(
                         .privilegeDenied,

@@ -46,7 +46,7 @@ struct DestinationChanges {
         let place = MailDestination.Place(entity: input.entity.logicalName, id: id)
         if starts[place] == nil {
             let before = try MailDestination.read(
-                place, in: session.organization, under: session.deployment.kek, locks: true, on: connection)
+                place, session.state.grants, in: session.organization, under: session.deployment.kek, locks: true, on: connection)
             starts[place] = Start(
                 destination: before?.destination, isAuthorized: before?.isAuthorized ?? true, named: [])
             order.append(place)
@@ -66,10 +66,12 @@ struct DestinationChanges {
     /// - Throws: ``Refusal`` when a credential would go elsewhere by a caller who may not decide that, or the stored settings were
     ///   not written by this service.
     func settle(in session: Session, on connection: isolated PostgresConnection) throws {
-        let (organization, kek) = (session.organization, session.deployment.kek)
+        let (organization, kek, grants) = (session.organization, session.deployment.kek, session.state.grants)
+        var changed: [Grant] = []
         for place in order {
             guard let start = starts[place],
-                let after = try MailDestination.read(place, in: organization, under: kek, locks: false, on: connection)?.destination
+                let after = try MailDestination.read(place, grants, in: organization, under: kek, locks: false, on: connection)?
+                    .destination
             else { continue }
             let isForeign = start.destination.map { !$0.isEmpty && !start.isAuthorized } ?? false
             guard isForeign || start.destination != after else { continue }
@@ -78,11 +80,17 @@ struct DestinationChanges {
             let kept = credentials.filter { !renewed.contains($0) }
             guard kept.isEmpty || session.caller.role == .systemAdministrator else { throw refusal(place, kept) }
             try after.authorize(in: organization, under: kek, on: connection)
+            let grant = Grant.mailServer(place.id, tag: try after.tag(in: organization, under: kek))
+            if after.isProfile, try start.destination != nil || grants.names(grant.name) { changed.append(grant) }
             // Settings that are new, with credentials that are new, bring nothing elsewhere.
             let isMoved = start.destination.map { !$0.isEmpty } ?? false
             guard !kept.isEmpty || isMoved && !credentials.isEmpty else { continue }
             try SecurityEvent(.mailDestinationChanged, .succeeded, details: "\(place.entity) \(place.id.text)")
                 .insert(for: organization, by: session.caller, under: kek, on: connection)
+        }
+        guard !changed.isEmpty else { return }
+        try AttestedState.change(of: organization, under: kek, on: connection) { change in
+            for grant in changed { _ = try change.grant(grant) }
         }
     }
 

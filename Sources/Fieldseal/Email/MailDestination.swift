@@ -57,10 +57,21 @@ struct MailDestination: Sendable, Equatable {
         return try kek.tag(label: "mail_destination", over: fields)
     }
 
-    func isAuthorized(by tag: [UInt8]?, in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
-        guard let tag else { return false }
-        return constantTimeEqual(tag, try self.tag(in: organization, under: kek))
+    /// Whether the service authorized these settings, and no others since.
+    ///
+    /// - Parameter grants: The attested list. It holds the newest tag of each profile that was changed or deleted, so that an older
+    ///   state that SQL puts back with its tag is not authorized.
+    func isAuthorized(
+        by tag: [UInt8]?, _ grants: GrantList, in organization: Organization, under kek: KeyEncryptionKey
+    ) throws -> Bool {
+        guard let tag, constantTimeEqual(tag, try self.tag(in: organization, under: kek)) else { return false }
+        guard isProfile else { return true }
+        let grant = Grant.mailServer(place.id, tag: tag)
+        return try !grants.names(grant.name) || grants.holds(grant, under: kek)
     }
+
+    /// Whether these are settings of a server profile, which names the servers.
+    var isProfile: Bool { place.entity == EntityDefinition.emailServerProfile.logicalName }
 
     /// What a statement selects to read the settings: texts, in the order of ``attributes(of:)``.
     static func columns(of entity: String, _ table: String) -> String {
@@ -78,6 +89,7 @@ struct MailDestination: Sendable, Equatable {
     /// - Parameter locks: Whether the row stays locked until the transaction ends.
     static func read(
         _ place: Place,
+        _ grants: GrantList,
         in organization: Organization,
         under kek: KeyEncryptionKey,
         locks: Bool,
@@ -93,7 +105,7 @@ struct MailDestination: Sendable, Equatable {
         guard let row = rows.first else { return nil }
         let destination = try MailDestination(place, row, from: 1)
         let tag = row.isNull(0) ? nil : try row.decode(0, as: PostgresBytes.self).bytes
-        return (destination, try destination.isAuthorized(by: tag, in: organization, under: kek))
+        return (destination, try destination.isAuthorized(by: tag, grants, in: organization, under: kek))
     }
 
     /// Keeps the tag of these settings, or none for settings that name no server.
@@ -111,6 +123,23 @@ struct MailDestination: Sendable, Equatable {
             INSERT INTO \(table) (entity, record_id, kek_id, tag) VALUES ($1, $2, $3, $4)
             ON CONFLICT (entity, record_id) DO UPDATE SET kek_id = excluded.kek_id, tag = excluded.tag, authorized_on = now()
             """, [.text(place.entity), .uuid(place.id), .text(kek.id), .bytes(try tag(in: organization, under: kek))])
+    }
+
+    /// Runs the deletion of a record, and remembers in its transaction that the servers of a profile are not authorized any more.
+    static func revoking(
+        _ entity: EntityDefinition, _ id: UUID, _ session: Session, on connection: isolated PostgresConnection,
+        _ delete: () throws -> PostgresResult
+    ) throws -> PostgresResult {
+        guard entity.logicalName == EntityDefinition.emailServerProfile.logicalName else { return try delete() }
+        return try connection.atomically {
+            let result = try delete()
+            if result.affectedRows > 0 {
+                try AttestedState.change(of: session.organization, under: session.deployment.kek, on: connection) {
+                    try $0.revoke(Grant.mailServer(id, tag: []).name)
+                }
+            }
+            return result
+        }
     }
 
     /// Reads the settings of every profile, and of every mailbox that has a profile, with their tags.
@@ -157,4 +186,19 @@ struct MailDestination: Sendable, Equatable {
     }
 
     private static let batch = 1_000
+
+    /// The names in the attested list of all profiles that ever had a tag. The tag of one that was deleted stays.
+    static func profileNames(
+        in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> [GrantList.Digest] {
+        try profiles(in: organization, on: connection).map { try Grant.mailServer($0, tag: []).name.digest() }
+    }
+
+    /// The ids of all profiles that ever had a tag.
+    static func profiles(in organization: Organization, on connection: isolated PostgresConnection) throws -> [UUID] {
+        try connection.query(
+            "SELECT record_id FROM \(organization.qualified("mail_destination")) WHERE entity = $1",
+            [.text(EntityDefinition.emailServerProfile.logicalName)]
+        ).map { try $0.decode(0) }
+    }
 }

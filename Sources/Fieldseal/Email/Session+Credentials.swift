@@ -68,8 +68,7 @@ extension Session {
     ) throws -> ReleasedCredential {
         try confirm(on: connection)
         try renewLease(mailbox, host, for: .signingIn(direction), on: connection)
-        let (source, key) = try currentSource(of: mailbox, direction, on: connection)
-        try source.requireAuthorized(in: organization, under: deployment.kek)
+        let (source, key) = try authorizedSource(of: mailbox, direction, on: connection)
         let released = try source.released(with: key.key, allowsPlaintext: allowsPlaintext, in: organization)
         let credential = released.credential
         if credential.authentication == 4, released.source != nil, deployment.mailTokens.application(for: credential.server) == nil
@@ -85,6 +84,23 @@ extension Session {
                 "\(direction.rawValue), mailbox \(mailbox.text), from \(released.source?.entity ?? "none"), for \(credential.server):\(credential.port)"
         ).insert(for: organization, by: caller, under: deployment.kek, on: connection)
         return released
+    }
+
+    /// Reads what is sealed behind a mailbox whose settings the service authorized.
+    private func authorizedSource(
+        of mailbox: UUID, _ direction: MailDirection, on connection: isolated PostgresConnection
+    ) throws -> (CredentialSource, CurrentKey) {
+        do {
+            let (source, key) = try currentSource(of: mailbox, direction, on: connection)
+            try source.requireAuthorized(state.grants, in: organization, under: deployment.kek)
+            return (source, key)
+        } catch is CredentialSource.NotAuthorized {
+            // The settings may have been changed since the session began: then its list is older than they are.
+            let (source, key) = try currentSource(of: mailbox, direction, on: connection)
+            let now = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            try source.requireAuthorized(now.grants, in: organization, under: deployment.kek)
+            return (source, key)
+        }
     }
 
     /// Reads a mailbox's settings and cells in one statement, with the key version that the cells belong to, and that version's key.

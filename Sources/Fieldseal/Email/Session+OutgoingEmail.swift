@@ -37,7 +37,8 @@ public enum SendingOutcome: String, Sendable {
 extension Session {
     /// Takes the e-mails of a leased mailbox that are due, the most urgent first: they are *Sending* from now on.
     ///
-    /// An e-mail whose submitter may not send as its sender (any more) is *Failed* instead, with the reason.
+    /// An e-mail whose submitter may not send as its sender (any more), or that is not as it was submitted, is *Failed* instead,
+    /// with the reason.
     public func takePendingEmails(_ mailbox: UUID, host: String, limit: Int) async throws -> [OutgoingEmail] {
         try requireRouter()
         return try await deployment.pool.withConnection { connection in
@@ -48,6 +49,9 @@ extension Session {
                 for row in rows {
                     if let problem: String = try row.decodeIfPresent(8) {
                         try refuse(try row.decode(0), mailbox, problem, on: connection)
+                    } else if try !isSubmitted(row) {
+                        try failUnsubmitted(try row.decode(0), on: connection)
+                        try refuse(try row.decode(0), mailbox, Self.notSubmitted, on: connection)
                     } else {
                         emails.append(try outgoing(row, on: connection))
                     }
@@ -81,8 +85,27 @@ extension Session {
                  ON p.activityid = x.parentactivityid WHERE x.activityid = due.activityid) AS parent ON true
          WHERE e.activityid = due.activityid
         RETURNING e.activityid, e.subject, e.description, e.messageid, parent.messageid, coalesce(e.prioritycode, 1), e.createdon,
-            coalesce(e.readreceiptrequested, false), due.problem, parent.message_references, e.mimetype
+            coalesce(e.readreceiptrequested, false), due.problem, parent.message_references, e.mimetype, e.submission_tag,
+            \(Submission.columns(in: organization))
         """
+    }
+
+    private static let notSubmitted =
+        "It is not as it was submitted: it, a recipient or an attachment was changed since, or it was written past the service. Send it again."
+
+    /// Whether the tag of an e-mail that was taken says what the e-mail says.
+    private func isSubmitted(_ row: PostgresRow) throws -> Bool {
+        guard !row.isNull(11) else { return false }
+        return try Submission(row, at: 12).isAuthentic(
+            by: row.decode(11, as: PostgresBytes.self).bytes, in: organization, under: deployment.kek)
+    }
+
+    private func failUnsubmitted(_ email: UUID, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query(
+            """
+            UPDATE \(organization.qualified("email")) SET statuscode = 8, failure = $2, deliveryattempts = greatest(deliveryattempts - 1, 0)
+             WHERE activityid = $1
+            """, [.uuid(email), .text(Self.notSubmitted)])
     }
 
     /// Says that an e-mail was not handed over.

@@ -21,20 +21,23 @@ extension Session {
                     """
                     UPDATE \(organization.qualified("activityparty")) SET addressused = $2 WHERE activityid = $1 AND participationtypemask = 1
                     """, [.uuid(id), .text(try row.decodeIfPresent(6))])
-                _ = try connection.query(
+                let submitted = try connection.query(
                     """
-                    UPDATE \(organization.qualified("email")) SET statuscode = $2, subject = $3, trackingtoken = left($4, 50), deliveryattempts = 0,
+                    UPDATE \(organization.qualified("email")) AS e SET statuscode = $2, subject = $3, trackingtoken = left($4, 50), deliveryattempts = 0,
                            is_handed_over = false, failure = NULL, postponeemailprocessinguntil = NULL, submittedby = left($5, 250),
-                           submitter = $6, submitter_is_administrator = $7, sender = $8,
+                           submitter = $6, submitter_is_administrator = $7, sender = $8, submission_tag = NULL,
                            senton = CASE WHEN $2 = 3 THEN now() ELSE senton END,
                            modifiedon = now(), versionnumber = nextval('\(organization.qualified("version_number"))')
-                     WHERE activityid = $1
+                     WHERE activityid = $1 RETURNING \(Submission.columns(in: organization))
                     """,
                     [
                         .uuid(id), .int32(issue ? 6 : 3), .text(subject), .text(mark), .text(caller.actor),
                         .uuid(caller.systemUserID),
                         .bool(caller.role == .systemAdministrator), .text(try row.decodeIfPresent(6)),
                     ])
+                if issue {
+                    try Submission(submitted[0], at: 0).store(in: organization, under: deployment.kek, on: connection)
+                }
                 return subject
             }
         }

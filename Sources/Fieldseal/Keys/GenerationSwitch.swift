@@ -40,6 +40,8 @@ struct GenerationSwitch: Sendable {
             }
             change.setKey(version: keys.newVersion, fingerprint: keys.new.fingerprint)
             _ = try change.grant(grant)
+            _ = try change.grant(
+                .keyDerivation(salt: preparation.salt, iterations: preparation.iterations, keyCheck: preparation.keyCheck))
             try change.append(
                 SecurityEvent(
                     .keyChanged, .succeeded, keyVersion: keys.newVersion, fingerprint: keys.new.fingerprint, details: details),

@@ -140,6 +140,7 @@ extension Session {
                 }
                 try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                     _ = try change.grant(try store(key, dataKey, of: now, on: connection))
+                    _ = try change.grant(now.keyDerivation)
                     try change.append(
                         SecurityEvent(.keyActivated, .succeeded, keyVersion: now.keyVersion, fingerprint: now.fingerprint),
                         by: caller, on: connection)

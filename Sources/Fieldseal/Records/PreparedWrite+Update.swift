@@ -117,13 +117,14 @@ extension PreparedWrite {
         var parameters: [PostgresParameter] = [.uuid(id)]
         restrict(condition, depth, .delete, &conditions, &parameters)
         // The row that is gone can't tell the audit who deleted it.
-        let result = try connection.pipeline([
+        let statements: [(sql: String, parameters: [PostgresParameter])] = [
             ("SELECT set_config('fieldseal.user', $1, true)", [.text(caller.systemUserID?.text ?? "")]),
             (
                 "DELETE FROM \(organization.qualified(entity.logicalName)) WHERE \(conditions.joined(separator: " AND "))",
                 parameters
             ),
-        ])[1]
+        ]
+        let result = try MailDestination.revoking(entity, id, session, on: connection) { try connection.pipeline(statements)[1] }
         if result.affectedRows == 0 { try refuseMissing(id, condition, depth, on: connection) }
         return WriteOutcome(id: id, versionNumber: 0, isCreated: false)
     }

@@ -274,6 +274,65 @@ def test_sql_does_not_bring_a_password_elsewhere(room, role, statement):
     room.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = false, enabledforoutgoingemail = false WHERE mailboxid = ANY (%s::uuid[])", [[box, other]])
 
 
+def remember(room, name, profile, box):
+    """Keeps the rows of a profile and of a mailbox with their tags, as a backup has them."""
+    room.sql(f"CREATE SCHEMA {name}")
+    for table, column, id in (("emailserverprofile", "emailserverprofileid", profile), ("mailbox", "mailboxid", box), ("mail_destination", "record_id", profile)):
+        room.sql(f"CREATE TABLE {name}.{table} AS SELECT * FROM org_contoso.{table} WHERE {column} = '{id}'")
+    room.sql(f"INSERT INTO {name}.mail_destination SELECT * FROM org_contoso.mail_destination WHERE record_id = '{box}'")
+    room.sql(f"GRANT USAGE ON SCHEMA {name} TO PUBLIC; GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO PUBLIC")
+
+
+def put_back(room, role, name, profile, box):
+    """Puts them back."""
+    room.sql_as(role, f"INSERT INTO emailserverprofile SELECT * FROM {name}.emailserverprofile ON CONFLICT DO NOTHING")
+    room.sql_as(role, f"UPDATE emailserverprofile AS p SET incomingserverlocation = k.incomingserverlocation, outgoingserverlocation = k.outgoingserverlocation FROM {name}.emailserverprofile AS k WHERE p.emailserverprofileid = k.emailserverprofileid")
+    room.sql_as(role, f"UPDATE mailbox AS m SET emailserverprofile = k.emailserverprofile FROM {name}.mailbox AS k WHERE m.mailboxid = k.mailboxid")
+    room.sql_as(role, f"INSERT INTO mail_destination SELECT * FROM {name}.mail_destination ON CONFLICT (entity, record_id) DO UPDATE SET tag = excluded.tag")
+
+
+def is_kept(room, box, profile):
+    answer = room.release(box)
+    assert answer.status_code == 403 and "past the service" in answer.json()["error"]["message"], answer.text
+    assert "victim's secret" not in answer.text
+    assert any(profile in line for line in room.findings("mail-settings-not-authorized"))
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("way", ["moved", "moved twice", "deleted", "deleted and made again"])
+def test_an_older_server_does_not_come_back_with_its_tag(room, role, way):
+    """Servers that were authorized once, and are not any more: the company that ran them may belong to others now."""
+    profile = room.profile()
+    _, box = room.queue_box(profile)
+    name = f"kept_{uuid.uuid4().hex[:8]}"
+    remember(room, name, profile, box)
+    path, moved = f"emailserverprofiles({profile})", {"incomingserverlocation": "imap.new.example", "outgoingserverlocation": "imap.new.example"}
+    if way.startswith("moved"):
+        assert room.request("PATCH", path, moved).status_code == 204
+        if way == "moved twice":
+            assert room.request("PATCH", path, {"incomingserverlocation": "imap.third.example"}).status_code == 204
+        assert room.released(box)[0] in ("imap.new.example", "imap.third.example")
+    else:
+        room.enable(box, room.profile(**moved))
+        assert room.request("DELETE", path).status_code == 204
+        if way == "deleted and made again":
+            assert room.create("emailserverprofiles", {"emailserverprofileid": profile, "name": "again", "servertype": 4, **moved, "incomingcredentialretrieval": 0}) == profile
+        assert room.released(box)[0] == "imap.new.example" and not room.findings("attested-rows-missing")
+    put_back(room, role, name, profile, box)
+    is_kept(room, box, profile)
+    if role == "postgres":
+        # Accepting the state of the organization accepts no server.
+        room.run("org", "attach", "contoso", "--yes", "--settings", str(room.home / "fieldseal.yaml"))
+        is_kept(room, box, profile)
+    # A System Administrator decides, and names it all.
+    stored = room.get(path).json()
+    missing = room.request("PATCH", path, {"incomingserverlocation": GOOD}).json()["error"]["message"].split(": ")[-1].rstrip(".").split(", ")
+    assert room.request("PATCH", path, {"incomingserverlocation": GOOD, **{n: stored[n] for n in missing}}).status_code == 204
+    assert room.released(box)[0] == GOOD
+    room.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = false, enabledforoutgoingemail = false WHERE mailboxid = %s", [box])
+    room.sql(f"DROP SCHEMA {name} CASCADE")
+
+
 def test_what_sql_changed_is_not_authorized_by_the_way(room):
     """Neither by a write of something else, nor by a password that is set again; by a System Administrator who names it all."""
     profile = room.profile()

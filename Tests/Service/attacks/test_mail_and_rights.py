@@ -209,6 +209,78 @@ def test_a_status_that_sql_wrote_sends_nothing(room):
     failed(room, mine, room.ceo_box, "not its sender's")
 
 
+def submitted(room, **more):
+    """An e-mail of the user's own that waits to be sent."""
+    id = room.drafted(room.person, email_activity_mime_attachment=[{"filename": "a.txt", "mimetype": "text/plain", "body": base64.b64encode(b"right").decode()}], **more)
+    assert room.send(id).status_code == 200
+    return id
+
+
+def end(room):
+    """What these tests had taken is sent: else it waits again at the next lease."""
+    room.sql("UPDATE org_contoso.email SET statuscode = 3 WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [room.box])
+
+
+CHANGES = [
+    # A draft that is made to wait, in the name of a person who may send as its sender.
+    "UPDATE email SET statuscode = 6, submitter = s.partyid FROM activityparty AS s WHERE s.activityid = email.activityid AND s.participationtypemask = 1 AND email.activityid = %(draft)s",
+    "UPDATE email SET statuscode = 6, submitter_is_administrator = true WHERE activityid = %(draft)s",
+    # With the tag of another e-mail.
+    "UPDATE email SET statuscode = 6, submitter = o.submitter, submission_tag = o.submission_tag FROM email AS o WHERE o.activityid = %(mine)s AND email.activityid = %(draft)s",
+    # One that waits says something else, or goes to somebody else.
+    "UPDATE email SET subject = 'pay now' WHERE activityid = %(mine)s",
+    "UPDATE email SET description = 'pay now' WHERE activityid = %(mine)s",
+    "UPDATE email SET mimetype = 'text/html' WHERE activityid = %(mine)s",
+    "UPDATE email SET submitter_is_administrator = true WHERE activityid = %(mine)s",
+    "UPDATE email SET submission_tag = NULL WHERE activityid = %(mine)s",
+    "UPDATE activityparty SET addressused = 'thief@elsewhere.test' WHERE activityid = %(mine)s AND participationtypemask = 2",
+    "UPDATE activityparty SET partyidname = 'CEO' WHERE activityid = %(mine)s AND participationtypemask = 1",
+    "INSERT INTO activityparty (activitypartyid, activityid, participationtypemask, addressused) SELECT gen_random_uuid(), %(mine)s, 4, 'thief@elsewhere.test'",
+    "DELETE FROM activitymimeattachment WHERE objectid = %(mine)s",
+    "UPDATE activitymimeattachment SET body = 'd3Jvbmc=' WHERE objectid = %(mine)s",
+    "UPDATE activitymimeattachment SET filename = 'a.exe' WHERE objectid = %(mine)s",
+    "INSERT INTO activitymimeattachment (activitymimeattachmentid, objectid, objecttypecode, body, filename) SELECT gen_random_uuid(), %(mine)s, 'email', 'eA==', 'b'",
+]
+
+
+@pytest.mark.parametrize("role, change", [(["fieldseal_service", "fieldseal_owner", "postgres"][i % 3], change) for i, change in enumerate(CHANGES)])
+def test_sql_has_no_e_mail_sent_and_changes_none_that_waits(room, role, change):
+    mine, draft, other = submitted(room), room.drafted(room.person), submitted(room)
+    room.sql_as(role, change, {"mine": mine, "draft": draft})
+    taken = room.take(room.box)
+    changed = draft if "draft" in change else mine
+    # The control: the e-mail that was left alone is handed over, and so is the one that waited beside the forged one.
+    assert {m["EmailId"] for m in taken} & {mine, draft, other} == {mine, other} - {changed}
+    [(status, failure, attempts)] = room.sql("SELECT statuscode, failure, deliveryattempts FROM org_contoso.email WHERE activityid = %s", [changed])
+    assert status == 8 and "Send it again" in failure and attempts == 0
+    assert room.alerts(room.box, 26) and room.events("e-mail not handed over", "refused", changed) == 1
+    # Its writer sends it again, as it is now.
+    assert room.send(changed).status_code == 200 and changed in [m["EmailId"] for m in room.take(room.box)]
+    end(room)
+
+
+def test_what_was_not_issued_is_not_sent_by_sql(room):
+    """An e-mail that was sent by other means, or cancelled, has no tag that SQL could use."""
+    id = room.drafted(room.person)
+    assert room.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": False, "TrackingToken": ""}, client="user").status_code == 200
+    room.sql_as("fieldseal_service", "UPDATE email SET statuscode = 6 WHERE activityid = %s", [id])
+    failed(room, id, room.box, "as it was submitted")
+
+
+def test_what_the_router_and_the_service_write_keeps_an_e_mail_submitted(room):
+    """The control: an e-mail whose turn failed is handed over at the next one."""
+    id = submitted(room, description="x" * 100_000)
+    host = room.lease(room.box)
+    assert id in [m["EmailId"] for m in room.take(room.box, host)]
+    report = room.call("ReportEmails", MailboxId=room.box, HostId=host, Reports=[{"EmailId": id, "Outcome": "Temporary", "Reason": "later", "Code": 20}])
+    assert report.status_code in (200, 204), report.text
+    room.sql("UPDATE org_contoso.email SET postponeemailprocessinguntil = NULL WHERE activityid = %s", [id])
+    assert id in [m["EmailId"] for m in room.take(room.box)]
+    # A router that does not come back: the next lease puts the e-mail among those that wait.
+    assert id in [m["EmailId"] for m in room.take(room.box)]
+    end(room)
+
+
 def test_sending_as_a_queue(room):
     queue, box = room.queue_box(room.profile())
     # Who may not read a queue does not learn of it, and can't name it as a sender or recipient.

@@ -1,0 +1,148 @@
+"""The service's database role writes what the service writes and no more; and `fieldseal doctor` names what SQL changed around the
+program's schemas: roles, settings, rights, publications, children of tables, PostgreSQL's own functions."""
+
+import json
+import time
+
+import psycopg
+import pytest
+from cluster import Cluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = Cluster("fsync=on", "wal_level=logical")
+    try:
+        cluster.run("key", "show")
+        assert doctor(cluster) == []
+        yield cluster
+        # What each test changed, it took back.
+        assert doctor(cluster) == []
+    finally:
+        cluster.remove()
+
+
+def doctor(cluster):
+    return json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]
+
+
+def until(holds):
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def as_service(cluster, statement):
+    with psycopg.connect(f"host={cluster.home} user=fieldseal_service dbname=fieldseal", autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@pytest.mark.parametrize("statement", [
+    # Names decide which schema a request goes to.
+    "UPDATE config.organization SET name = 'other', schema_name = 'org_other'",
+    "INSERT INTO config.organization (organization_id, name, schema_name, created_by) VALUES (gen_random_uuid(), 'x', 'org_x', 'x')",
+    "DELETE FROM config.organization",
+    # Who made a key, when, and how.
+    "UPDATE config.organization_key SET created_by = 'cli:nobody'",
+    "UPDATE config.organization_key SET created_on = now() - interval '300 days'",
+    "UPDATE config.organization_key SET origin = 'chosen', rotation_id = gen_random_uuid()",
+    "UPDATE config.organization_key SET fingerprint = '0000000000000000'",
+    "DELETE FROM config.organization_key",
+    # What the audit leaves out.
+    "UPDATE org_contoso.audit_setting SET is_enabled = false",
+    "DELETE FROM org_contoso.audit_setting",
+    "INSERT INTO org_contoso.audit_setting VALUES ('mailbox', 'username', false)",
+])
+def test_the_service_role_may_not(cluster, statement):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        as_service(cluster, statement)
+
+
+def test_the_service_does_what_it_may(cluster):
+    """The control: keys are made, retired, shown and purged, and changes are audited, by the service's role."""
+    cluster.run("key", "change")
+    cluster.run("key", "show")
+    cluster.run("key", "purge", "1", "--yes")
+    assert cluster.sql("SELECT key_version, retired_on IS NULL, copied_on IS NOT NULL, purged_on IS NULL FROM config.organization_key ORDER BY 1") == [
+        (1, False, True, False), (2, True, True, True)]
+    as_service(cluster, "INSERT INTO org_contoso.team (teamid, name, businessunitid) SELECT gen_random_uuid(), 'by SQL', businessunitid FROM org_contoso.businessunit LIMIT 1")
+    assert cluster.sql("SELECT count(*) FROM audit WHERE objecttypecode = 'team' AND databaserole = 'fieldseal_service'") == [(1,)]
+
+
+# (what is done, what undoes it, code, words)
+AROUND = [
+    ("ALTER DATABASE fieldseal SET fieldseal.maintenance = 'on'", "ALTER DATABASE fieldseal RESET fieldseal.maintenance", "guard-setting", "fieldseal.maintenance"),
+    ("ALTER DATABASE fieldseal SET fieldseal.evidence = 'move'", "ALTER DATABASE fieldseal RESET fieldseal.evidence", "guard-setting", "fieldseal.evidence"),
+    ("ALTER ROLE fieldseal_service SET fieldseal.switch = 'on'", "ALTER ROLE fieldseal_service RESET fieldseal.switch", "guard-setting", "fieldseal_service"),
+    ("ALTER ROLE ALL SET fieldseal.rewrap = 'on'", "ALTER ROLE ALL RESET fieldseal.rewrap", "guard-setting", "fieldseal.rewrap"),
+    ("ALTER ROLE fieldseal_service CREATEROLE", "ALTER ROLE fieldseal_service NOCREATEROLE", "role-attributes", "CREATEROLE"),
+    ("ALTER ROLE fieldseal_service REPLICATION", "ALTER ROLE fieldseal_service NOREPLICATION", "role-attributes", "REPLICATION"),
+    ("ALTER ROLE fieldseal_owner LOGIN", "ALTER ROLE fieldseal_owner NOLOGIN", "role-attributes", "fieldseal_owner"),
+    ("ALTER ROLE fieldseal_inspector BYPASSRLS", "ALTER ROLE fieldseal_inspector NOBYPASSRLS", "role-attributes", "BYPASSRLS"),
+    ("GRANT pg_write_all_data TO fieldseal_inspector", "REVOKE pg_write_all_data FROM fieldseal_inspector", "role-membership", "pg_write_all_data"),
+    ("GRANT pg_read_server_files TO fieldseal_service", "REVOKE pg_read_server_files FROM fieldseal_service", "role-membership", "pg_read_server_files"),
+    ("CREATE ROLE back_door LOGIN IN ROLE fieldseal_owner", "DROP ROLE back_door", "may-act-as-owner", "back_door"),
+    ("GRANT CREATE ON DATABASE fieldseal TO fieldseal_service", "REVOKE CREATE ON DATABASE fieldseal FROM fieldseal_service", "foreign-grant", "CREATE on the database"),
+    ("GRANT CREATE ON SCHEMA public TO PUBLIC", "REVOKE CREATE ON SCHEMA public FROM PUBLIC", "foreign-grant", "CREATE on the schema public"),
+    ("CREATE PUBLICATION leak FOR TABLE org_contoso.security_event", "DROP PUBLICATION leak", "published-tables", "leak sends 1 tables"),
+    ("SET fieldseal.maintenance = 'on'; CREATE PUBLICATION leak FOR ALL TABLES", "DROP PUBLICATION leak", "published-tables", "with cells or wrapped keys"),
+    ("CREATE OR REPLACE FUNCTION pg_catalog.sha256(bytea) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN $1",
+     "CREATE OR REPLACE FUNCTION pg_catalog.sha256(bytea) RETURNS bytea LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'sha256_bytea'", "system-object-changed", "sha256(bytea)"),
+    ("CREATE FUNCTION pg_catalog.lower(uuid) RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$", "DROP FUNCTION pg_catalog.lower(uuid)", "system-object-changed", "uuid)"),
+    ("CREATE FUNCTION public.number(uuid) RETURNS integer LANGUAGE sql AS $$ SELECT 1 $$; CREATE CAST (uuid AS integer) WITH FUNCTION public.number(uuid) AS IMPLICIT",
+     "DROP CAST (uuid AS integer); DROP FUNCTION public.number(uuid)", "system-object-changed", "uuid"),
+    ("CREATE TABLE public.child () INHERITS (org_contoso.principal_access)", "DROP TABLE public.child", "foreign-object", "principal_access"),
+    ("CREATE TABLE public.child () INHERITS (config.attested_state)", "DROP TABLE public.child", "foreign-object", "attested_state"),
+    ("UPDATE org_contoso.audit_setting SET is_enabled = false WHERE entity = 'mailbox' AND attribute = ''",
+     "UPDATE org_contoso.audit_setting SET is_enabled = true WHERE entity = 'mailbox' AND attribute = ''", "not-audited", "mailbox"),
+    ("INSERT INTO org_contoso.audit_setting VALUES ('queue', 'emailusername', false)", "DELETE FROM org_contoso.audit_setting WHERE attribute = 'emailusername'", "not-audited", "queue.emailusername"),
+]
+
+
+@pytest.mark.parametrize("statement, undo, code, words", AROUND)
+def test_what_is_changed_around_the_schemas_is_named(cluster, statement, undo, code, words):
+    def run(statements):
+        with psycopg.connect(cluster.superuser, autocommit=True) as connection:
+            for each in statements.split("; "):
+                connection.execute(each)
+
+    run(statement)
+    try:
+        found = doctor(cluster)
+        assert any(f["code"] == code and words in f["message"] for f in found), found
+    finally:
+        run(undo)
+
+
+def test_a_server_wide_setting_is_named(cluster):
+    configuration = cluster.home / "data" / "postgresql.conf"
+    before = configuration.read_text()
+    configuration.write_text(f"{before}\nfieldseal.maintenance = 'on'\n")
+    cluster.sql("SELECT pg_reload_conf()")
+    try:
+        until(lambda: cluster.sql("SELECT current_setting('fieldseal.maintenance', true)") == [("on",)])
+        assert any(f["code"] == "guard-setting" and "the server" in f["message"] for f in doctor(cluster)), doctor(cluster)
+    finally:
+        configuration.write_text(before)
+        cluster.sql("SELECT pg_reload_conf()")
+    until(lambda: cluster.sql("SELECT coalesce(current_setting('fieldseal.maintenance', true), '')") == [("",)])
+
+
+@pytest.mark.parametrize("change", ["salt = sha256('x')", "iterations = 1", "key_check = set_byte(key_check, 40, get_byte(key_check, 40) # 1)"])
+def test_a_recovery_that_would_fail_is_named_before_it_is_needed(cluster, change):
+    """The key's text opens cells only with the salt, the iterations and the key check of the table `encryption`."""
+    [before] = cluster.sql("SELECT salt, iterations, key_check FROM encryption")
+    maintenance = "SET fieldseal.maintenance = 'on'; "
+    cluster.sql(f"{maintenance}UPDATE encryption SET {change}")
+    try:
+        found = doctor(cluster)
+        assert any(f["code"] == "key-derivation-changed" and f["severity"] == "error" for f in found), found
+        assert cluster.run("key", "show", check=False).returncode != 0
+        shown = cluster.run("org", "attach", "contoso", check=False)
+        assert "are not the attested ones" in shown.stdout + shown.stderr
+    finally:
+        with psycopg.connect(cluster.superuser, autocommit=True) as connection:
+            connection.execute("SET fieldseal.maintenance = 'on'")
+            connection.execute("UPDATE org_contoso.encryption SET salt = %s, iterations = %s, key_check = %s", before)
+    assert doctor(cluster) == [] and cluster.run("key", "show").returncode == 0
