@@ -8,6 +8,10 @@ extension DataAPI {
     func operation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
         let representation = representation(request)
         if name.hasPrefix("fieldseal.") { return try await routerOperation(String(name.dropFirst("fieldseal.".count)), request) }
+        let takesArguments = ["RetrieveSharedPrincipalsAndAccess", "RetrieveMetadataChanges"].contains(name)
+        guard arguments.isEmpty || takesArguments else {
+            throw FieldsealError(.badRequest, "\(name.prefix(100)) takes no parameters in parentheses.")
+        }
         switch (name, request.method) {
         case ("BulkDelete", _): return try await bulkDelete(request)
         case ("GrantAccess", _), ("ModifyAccess", _), ("RevokeAccess", _): return try await share(name, request)
