@@ -99,6 +99,7 @@ struct APIAnswer: Sendable, ResponseGenerator {
         case _ where error is NIOTooManyBytesError || (error as? HTTPError)?.status == .contentTooLarge:
             let limits = "1 MiB, or 16 MiB for a batch and for many records"
             return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limits).")), false)
+        case let form as UnsupportedForm: return (self.error(form.error, status: form.status), false)
         case let error as MethodNotAllowed:
             let allowed = error.allowed.map(\.rawValue).joined(separator: ", ")
             var answer = self.error(FieldsealError(error.code, "This address takes \(allowed)."), status: .methodNotAllowed)
