@@ -29,3 +29,32 @@ extension Session {
         return nil
     }
 }
+
+// The same messages by themselves.
+extension Session {
+    /// Shares a record. Rights that the caller does not have on the record can't be shared.
+    ///
+    /// - Parameter replacing: Whether rights that are shared already are replaced.
+    public func share(
+        _ entity: EntityDefinition, _ id: UUID, with principal: Principal, _ rights: AccessRights, replacing: Bool
+    ) async throws {
+        try await write(.message(entity, id, .share(principal, rights, replacing: replacing)))
+    }
+
+    /// Takes a share away.
+    public func unshare(_ entity: EntityDefinition, _ id: UUID, with principal: Principal) async throws {
+        try await write(.message(entity, id, .unshare(principal)))
+    }
+
+    /// Adds users to a team, or takes them out of it.
+    public func setMembers(_ users: [UUID], of team: UUID, areMembers: Bool) async throws {
+        try await write(.message(.team, team, .setMembers(users, areMembers: areMembers)))
+    }
+
+    /// Submits an e-mail: it is *Pending Send* until a router takes it.
+    ///
+    /// - Returns: The subject, with the tracking token.
+    public func sendEmail(_ id: UUID, issue: Bool, token: String?) async throws -> String {
+        try await write(.message(.email, id, .sendEmail(issue: issue, token: token))).subject ?? ""
+    }
+}
