@@ -4,8 +4,12 @@ import json
 import uuid
 
 import pytest
+import soap
 from service import refused
 from test_batches import batch, change_set, multipart, part, statuses
+
+WHO = (f'<Execute xmlns="{soap.SERVICES}" xmlns:x="{soap.NAMESPACES["x"]}" xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><request><x:Parameters/>'
+       '<x:RequestId i:nil="true"/><x:RequestName>WhoAmI</x:RequestName></request></Execute>')
 
 
 def user_of(service, client):
@@ -144,3 +148,13 @@ def test_a_change_set_of_several_users_is_one_transaction(service):
     assert statuses(multipart(service, change_set(own, users))) == [204, 204]
     found = service.get(f"emails?$filter=subject eq '{tag}'&$select=_createdby_value,_createdonbehalfby_value").json()["value"]
     assert {(e["_createdby_value"], e["_createdonbehalfby_value"]) for e in found} == {(admin, None), (user, admin)}
+
+
+def test_the_header_of_soap_is_the_same(service):
+    user = user_of(service, "user")
+    header = f'<h:CallerId xmlns:h="{soap.NAMESPACES["x"]}">{user}</h:CallerId>'
+    assert soap.execute(service, "WhoAmI", header=header)["UserId"].text == user
+    assert soap.execute(service, "WhoAmI")["UserId"].text != user
+    key = soap.call(service, WHO.replace("WhoAmI", "RetrieveDataEncryptionKey"), header=header)
+    assert key.tag.endswith("}Fault")
+    assert soap.call(service, WHO, header=header, client="user").tag.endswith("}Fault")

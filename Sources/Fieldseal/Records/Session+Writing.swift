@@ -18,7 +18,8 @@ extension Session {
     }
 
     /// The same for writes in the names of several users: each is done with the rights of its own session.
-    public func write(_ writes: [(by: Session, write: RecordWrite)], progress: WriteProgress? = nil) async throws -> [WriteOutcome] {
+    public func write(_ writes: [(by: Session, write: RecordWrite)], progress: WriteProgress? = nil) async throws -> [WriteOutcome]
+    {
         let prepared = try writes.enumerated().map { index, item in
             progress?.index = index
             return try PreparedWrite(item.write, for: item.by)

@@ -5,12 +5,16 @@ import HTTPTypes
 
 // Functions and actions that belong to no entity.
 extension DataAPI {
+    private static let withoutParameters: Set<String> = [
+        "BulkDelete", "GrantAccess", "IsDataEncryptionActive", "ModifyAccess", "RetrieveDataEncryptionKey",
+        "RetrieveDataEncryptionKeyChange", "RevokeAccess", "SetDataEncryptionKey", "WhoAmI",
+    ]
+
     func operation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
         let representation = representation(request)
         if name.hasPrefix("fieldseal.") { return try await routerOperation(String(name.dropFirst("fieldseal.".count)), request) }
-        let takesArguments = ["RetrieveSharedPrincipalsAndAccess", "RetrieveMetadataChanges"].contains(name)
-        guard arguments.isEmpty || takesArguments else {
-            throw FieldsealError(.badRequest, "\(name.prefix(100)) takes no parameters in parentheses.")
+        guard arguments.isEmpty || !Self.withoutParameters.contains(name) else {
+            throw FieldsealError(.badRequest, "\(name) takes no parameters in parentheses.")
         }
         switch (name, request.method) {
         case ("BulkDelete", _): return try await bulkDelete(request)
