@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-RUN_PACKAGES := libcurl4-openssl-dev libicu-dev libpq-dev libssl-dev postgresql postgresql-contrib
+RUN_PACKAGES := libcurl4-openssl-dev libicu-dev libpq-dev libssl-dev postgresql postgresql-contrib zlib1g-dev
 MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl python3
 TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog sasl2-bin libsasl2-modules chromium chromium-driver
 LINT_PACKAGES := shellcheck python3-venv

@@ -38,6 +38,7 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
         .target(name: "CICU", linkerSettings: [.linkedLibrary("icui18n"), .linkedLibrary("icuuc")]),
+        .target(name: "CZlib", linkerSettings: [.linkedLibrary("z")]),
         .target(name: "MailFormat", dependencies: ["CICU"], swiftSettings: settings),
         .target(
             name: "MailRouter",
@@ -69,7 +70,7 @@ let package = Package(
         .target(
             name: "WebAPI",
             dependencies: [
-                "CellCrypto", "Fieldseal", "PostgresClient",
+                "CZlib", "CellCrypto", "Fieldseal", "PostgresClient",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),

@@ -44,7 +44,7 @@ extension Console {
         query.offset = page * Self.pageSize
         if !q.isEmpty {
             let texts = columns.filter { if case .string = $0.type { true } else { false } }
-            query.filter = .any(texts.map { .like(.init($0.logicalName), .contains(q)) })
+            query.filter = .any(texts.map { .like(.init($0.logicalName), .holding(q)) })
         }
         let found = try await session.list(entity, query)
         func href(page: Int, sort: String) -> String {

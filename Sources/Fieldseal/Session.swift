@@ -91,6 +91,7 @@ public struct Session: Sendable {
         guard caller.role == .systemAdministrator else {
             throw FieldsealError(.privilegeDenied, "Only a System Administrator may read, set or inspect the encryption key.")
         }
+        try requireOwnName("What is reserved to System Administrators")
     }
 
     /// The key in force, for sealing.

@@ -85,6 +85,7 @@ extension Session {
         _ statements: [(sql: String, parameters: [PostgresParameter])],
         on connection: isolated PostgresConnection
     ) throws -> [PostgresResult] {
+        if caller.impersonation != nil { return Array(try connection.pipeline([callerSettings] + statements).dropFirst()) }
         guard let check else {
             return statements.count == 1
                 ? [try connection.query(statements[0].sql, statements[0].parameters)] : try connection.pipeline(statements)

@@ -96,7 +96,8 @@ public struct WebAPI: Sendable {
     }
 
     private func router() -> Router<APIContext> {
-        let router = Router(context: APIContext.self)
+        let router = Router(context: APIContext.self, options: [.autoGenerateHeadEndpoints])
+        router.add(middleware: CrossOrigin(origins: Set(limits.allowedOrigins)))
         router.add(middleware: requests)
         router.get("healthz") { _, _ in APIAnswer.json(["status": "ok"]) }
         router.get("readyz") { _, _ in try await readiness.answer() }
@@ -111,6 +112,9 @@ public struct WebAPI: Sendable {
         }
         addOrganizationService(to: router)
         addDiscoveryService(to: router)
+        for path in [":organization/api/data/:version", ":organization/api/data/:version/**"] as [RouterPath] {
+            router.on(path, method: .options, use: options)
+        }
         // What follows needs no token.
         router.add(middleware: NetworkShare(quota: quota))
         router.post(":organization/oauth2/v2.0/token", use: token)
@@ -145,9 +149,10 @@ public struct WebAPI: Sendable {
             return APIAnswer.error(FieldsealError(.badRequest, message), status: .init(code: 414))
         }
         let call = APIRequest(
-            method: request.method, path: path, query: request.uri.query, headers: request.headers,
-            body: request.method == .get ? [] : try await body(request, upTo: Self.bodyLimit(path)))
+            method: request.method == .head ? .get : request.method, path: path, query: request.uri.query, headers: request.headers,
+            body: [.get, .head].contains(request.method) ? [] : try await body(request, upTo: Self.bodyLimit(path)))
         let resource = Result { try ODataPath(Substring(path)) }
+        let impersonated = Result { try RequestHeaders.impersonatedUser(request.headers) }
         func begin(assuming: Bool = false) async throws -> Session {
             let session = try await Session.begin(
                 deployment, organization: organization, client: client, address: context.clientAddress,
@@ -157,13 +162,19 @@ public struct WebAPI: Sendable {
             return session
         }
         func answer(assuming: Bool) async throws -> APIAnswer {
-            let api = DataAPI(
-                session: try await begin(assuming: assuming), serviceRoot: tokens.baseURL + prefix, limits: limits,
-                peer: context.peer)
-            return try await api.answer(call, at: resource.get())
+            let own = try await begin(assuming: assuming)
+            var api = DataAPI(
+                session: own, own: own, serviceRoot: tokens.baseURL + prefix, limits: limits, peer: context.peer)
+            if let user = try impersonated.get() {
+                api.session = try await own.impersonating(user)
+                context.principal.name = api.session.caller.actor
+            }
+            let path = try resource.get()
+            return await ResponseCompression.compressed(try await api.answer(call, at: path), for: call.headers, at: path)
         }
         do {
-            return try await answer(assuming: (try? resource.get()).map(DataAPI.mayAssume) ?? false)
+            let isOwn: Bool = if case .success(nil) = impersonated { true } else { false }
+            return try await answer(assuming: isOwn && (try? resource.get()).map(DataAPI.mayAssume) ?? false)
         } catch is StaleSession {
             return try await answer(assuming: false)
         } catch let error as FieldsealError {

@@ -35,7 +35,7 @@ def test_requests_run_in_order_and_stop_at_the_first_that_fails(service):
         part("POST", "queues", {"name": name}, id=1), part("GET", f"{service.api}/queues?$filter=name eq '{name}'"),
         part("GET", "/contoso/api/data/v9.2/WhoAmI"), part("GET", "$1?$select=name"), part("GET", "queues(nosuch"), part("GET", "WhoAmI")]
     response = multipart(service, *parts)
-    assert response.status_code == 200 and "charset=utf-8" in response.headers["Content-Type"]
+    assert response.status_code == 400 and "charset=utf-8" in response.headers["Content-Type"]
     assert statuses(response) == [204, 200, 200, 200, 400] and response.text.count(f'"name":"{name}"') == 2
     assert statuses(multipart(service, *parts[1:], Prefer="odata.continue-on-error")) == [200, 200, 400, 400, 200]
 

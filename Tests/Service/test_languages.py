@@ -136,12 +136,17 @@ def odata(tree, variable=""):
     if operator == "in":
         return f"{name} in ({','.join(literal(v) for v in value)})"
     if operator in ("contains", "startswith", "endswith"):
-        return f"{operator}({name},{literal(value)})"
+        return f"{operator}({name},{literal(escaped(value))})"
     return f"{name} {operator} {literal(value)}"
 
 
+def escaped(value):
+    """The text without wildcards, in all three languages."""
+    return "".join(f"[{c}]" if c in "%_[" else c for c in value)
+
+
 def pattern(operator, value):
-    value = "".join(f"[{c}]" if c in "%_[" else c for c in value)
+    value = escaped(value)
     return {"contains": f"%{value}%", "startswith": f"{value}%", "endswith": f"%{value}"}[operator]
 
 

@@ -1,8 +1,10 @@
 """What lists answer: $filter and its like, FetchXML and SQL, which are one query to the service; and that none of them reads a secret."""
 
+import datetime
 import json
 import urllib.parse
 import uuid
+from random import Random
 
 import psycopg
 import pytest
@@ -438,3 +440,271 @@ def test_an_inner_error_comes_where_it_is_preferred(service):
     assert set(plain) == {"code", "message"}
     inner = service.get("mailboxes?$top=x", Prefer='odata.include-annotations="*"').json()["error"]
     assert inner["innererror"]["message"] == inner["message"] == plain["message"] and inner["code"] == plain["code"]
+
+
+# MARK: What Dataverse's languages have beside comparisons
+
+def fetched(service, entity_set, inside, head="", **headers):
+    entity = {"mailboxes": "mailbox", "emailserverprofiles": "emailserverprofile", "queues": "queue", "businessunits": "businessunit", "emails": "email"}[entity_set]
+    return fetch(service, entity_set, f"<fetch {head}><entity name='{entity}'>{inside}</entity></fetch>", **headers)
+
+
+def test_a_filter_stands_in_one_place(service, records):
+    tagged = f"startswith(name,'{records['prefix']}')"
+    for url in (f"mailboxes?$apply=filter({tagged})/aggregate($count as n)&$filter=name eq 'x'", f"mailboxes?$filter=name eq 'x'&$apply=filter({tagged})/aggregate($count as n)"):
+        refused(service.get(url), 400, "0x80060888")
+    assert service.get(f"mailboxes?$apply=filter({tagged})/aggregate($count as n)").json()["value"] == [{"n": 6}]
+
+
+def test_lists_come_in_aliases_too(service, records):
+    box = f"{records['prefix']} box"
+    for name, expected in (("In", "14"), ("NotIn", "0235")):
+        function = f"Microsoft.Dynamics.CRM.{name}(PropertyName=@p,PropertyValues=@v)&@p='name'&@v=['{box} 1','{box} 4']"
+        assert numbers(service, records, f"$orderby=name&$filter=startswith(name,'{records['prefix']}') and {function}") == expected
+    between = f"Microsoft.Dynamics.CRM.Between(PropertyName='name',PropertyValues=@v)&@v=[\"{box} 1\",\"{box} 3\"]"
+    assert numbers(service, records, f"$orderby=name&$filter={between}") == "123"
+    for value in ("", "x", "['a'", "['a'] or 1", "[@w]"):
+        refused(service.get(f"mailboxes?$filter=Microsoft.Dynamics.CRM.In(PropertyName='name',PropertyValues=@v)&@v={value}"), 400, "0x80060888")
+
+
+def test_a_link_is_named_by_its_entity(service, records):
+    link = "<link-entity name='emailserverprofile' from='emailserverprofileid' to='emailserverprofile'{}/>"
+    condition = f"<attribute name='name'/><order attribute='name' entityname='emailserverprofile'/><filter><condition entityname='emailserverprofile' attribute='name' operator='eq' value='{records['prefix']} profile'/></filter>"
+    assert len(fetched(service, "mailboxes", condition + link.format("")).json()["value"]) == 6
+    # With an alias it is called by that alone, and of two links the name is ambiguous.
+    refused(fetched(service, "mailboxes", condition + link.format(" alias='p'")), 400, "0x80060888")
+    refused(fetched(service, "mailboxes", condition + link.format("") * 2), 400, "0x80060888")
+
+
+def test_the_first_linked_record_is_joined(service, records):
+    link = ("<attribute name='name'/><filter><condition attribute='emailserverprofileid' operator='eq' value='{profile}'/></filter>"
+            "<link-entity name='mailbox' from='emailserverprofile' to='emailserverprofileid' link-type='{kind}' alias='m'><attribute name='name'/>{more}</link-entity>")
+    assert len(fetched(service, "emailserverprofiles", link.format(kind="inner", more="", **records)).json()["value"]) == 6
+    (first,) = fetched(service, "emailserverprofiles", link.format(kind="matchfirstrowusingcrossapply", more="", **records)).json()["value"]
+    assert first["m.name"].startswith(records["prefix"])
+    fourth = f"<filter><condition attribute='name' operator='eq' value='{records['prefix']} box 4'/></filter>"
+    (found,) = fetched(service, "emailserverprofiles", link.format(kind="matchfirstrowusingcrossapply", more=fourth, **records)).json()["value"]
+    assert found["m.name"].endswith("4")
+    nobody = "<filter><condition attribute='name' operator='eq' value='nobody'/></filter>"
+    assert fetched(service, "emailserverprofiles", link.format(kind="matchfirstrowusingcrossapply", more=nobody, **records)).json()["value"] == []
+
+
+@pytest.mark.parametrize("pattern, expected", [
+    ("a_c", "a-c a[c abc a_c axc"), ("a[_]c", "a_c"), ("a[x-z]c", "axc"), ("a[^x-z]c", "a-c a[c abc a_c"), ("a%c", "a-c a[c abc abbc axc a_c"), ("a[[]c", "a[c"), ("a[c", "a[c"), ("A[B]C", "abc"),
+    ("a[bx]c", "abc axc"), ("a[-]c", "a-c"), ("a.c", ""), ("a[b", ""), ("abb?c", ""), ("a[^b]%c", "a-c a[c axc a_c"), ("a(b)c", ""),
+])
+def test_wildcards_of_texts(service, pattern, expected):
+    tag = "wildcards of texts"
+    if not service.get(f"queues?$filter=description eq '{tag}'").json()["value"]:
+        for name in ("abc", "a_c", "axc", "abbc", "a[c", "a-c"):
+            service.create("queues", {"name": name, "description": tag})
+    wanted = sorted(expected.split())
+    text = urllib.parse.quote(pattern)
+
+    def names(response):
+        assert response.status_code == 200, response.text
+        return sorted(r["name"] for r in response.json()["value"])
+
+    assert names(service.get(f"queues?$select=name&$filter=description eq '{tag}' and startswith(name,'{text}') and endswith(name,'{text}')")) == wanted or "%" in pattern
+    inside = f"<attribute name='name'/><filter><condition attribute='description' operator='eq' value='{tag}'/><condition attribute='name' operator='{{}}' value='{pattern}'/></filter>"
+    assert names(fetched(service, "queues", inside.format("like"))) == wanted
+    left = sorted(set("abc a_c axc abbc a[c a-c".split()) - set(wanted))
+    assert names(fetched(service, "queues", inside.format("not-like"))) == left
+    assert names(sql(service, f"SELECT name FROM queue WHERE description = '{tag}' AND name LIKE '{pattern}'", "queues")) == wanted
+    assert set(names(service.get(f"queues?$select=name&$filter=description eq '{tag}' and contains(name,'{text}')"))) >= set(wanted)
+
+
+def test_a_range_of_characters_that_ends_before_it_begins_is_refused(service):
+    refused(service.get("queues?$filter=contains(name,'a[z-a]')"), 400, "0x80060888")
+    refused(sql(service, "SELECT name FROM queue WHERE name LIKE 'a[^z-a]'", "queues"), 400, "0x80060888")
+
+
+def test_records_of_the_callers_teams(service):
+    tag, user = f"teams{uuid.uuid4().hex[:8]}", service.get("WhoAmI").json()["UserId"]
+    unit = service.get("WhoAmI").json()["BusinessUnitId"]
+    mine, other = (service.create("teams", {"name": f"{tag} {n}", "businessunitid@odata.bind": f"/businessunits({unit})"}) for n in range(2))
+    assert service.request("POST", f"teams({mine})/Microsoft.Dynamics.CRM.AddMembersTeam", {"Members": [{"systemuserid": user, "@odata.type": "Microsoft.Dynamics.CRM.systemuser"}]}).status_code == 204
+    for name, owner in (("own", f"systemusers({user})"), ("team", f"teams({mine})"), ("other", f"teams({other})")):
+        service.create("queues", {"name": f"{tag} {name}", "ownerid@odata.bind": f"/{owner}"})
+    for function, operator, expected in (("EqualUserTeams", "eq-userteams", ["team"]), ("EqualUserOrUserTeams", "eq-useroruserteams", ["own", "team"]), ("EqualUserId", "eq-userid", ["own"])):
+        rows = service.get(f"queues?$orderby=name&$filter=startswith(name,'{tag}') and Microsoft.Dynamics.CRM.{function}(PropertyName='ownerid')").json()["value"]
+        assert [r["name"].split()[1] for r in rows] == expected, function
+        rows = fetched(service, "queues", f"<attribute name='name'/><order attribute='name'/><filter><condition attribute='name' operator='like' value='{tag}%'/><condition attribute='ownerid' operator='{operator}'/></filter>").json()["value"]
+        assert [r["name"].split()[1] for r in rows] == expected, operator
+
+
+def test_business_units_above_and_under(service):
+    units = [str(uuid.uuid4()) for _ in range(3)]
+    top = service.get("WhoAmI").json()["BusinessUnitId"]
+    for unit, parent, name in zip(units, [top, units[0], units[1]], "abc"):
+        service.sql("INSERT INTO org_contoso.businessunit (businessunitid, name, parentbusinessunitid) VALUES (%s, %s, %s)", [unit, name, parent])
+    try:
+        for function, operator, of, expected in (
+            ("Above", "above", units[1], [top, units[0]]), ("AboveOrEqual", "eq-or-above", units[1], [top, *units[:2]]), ("Under", "under", units[0], units[1:]),
+            ("UnderOrEqual", "eq-or-under", units[0], units), ("Under", "under", units[2], []), ("Above", "above", top, []), ("Above", "above", str(uuid.uuid4()), []),
+        ):
+            rows = service.get(f"businessunits?$select=name&$filter=Microsoft.Dynamics.CRM.{function}(PropertyName='businessunitid',PropertyValue='{of}')").json()["value"]
+            assert {r["businessunitid"] for r in rows} == set(expected), (function, of)
+            rows = fetched(service, "businessunits", f"<attribute name='businessunitid'/><filter><condition attribute='businessunitid' operator='{operator}' value='{of}'/></filter>").json()["value"]
+            assert {r["businessunitid"] for r in rows} == set(expected), (operator, of)
+        rows = service.get(f"businessunits?$filter=Microsoft.Dynamics.CRM.NotUnder(PropertyName='businessunitid',PropertyValue='{units[0]}')").json()["value"]
+        assert {r["businessunitid"] for r in rows} >= {top, units[0]} and not {r["businessunitid"] for r in rows} & set(units[1:])
+        # A circle of parents ends too.
+        service.sql("UPDATE org_contoso.businessunit SET parentbusinessunitid = %s WHERE businessunitid = %s", [units[2], units[0]])
+        rows = service.get(f"businessunits?$filter=Microsoft.Dynamics.CRM.Under(PropertyName='businessunitid',PropertyValue='{units[0]}')").json()["value"]
+        assert {r["businessunitid"] for r in rows} == set(units[1:])
+    finally:
+        service.sql("UPDATE org_contoso.businessunit SET parentbusinessunitid = NULL WHERE businessunitid = ANY(%s::uuid[])", [units])
+        service.sql("DELETE FROM org_contoso.businessunit WHERE businessunitid = ANY(%s::uuid[])", [units])
+
+
+class Fiscal:
+    """A model of fiscal years: when they begin, and how long their periods are."""
+
+    MONTHS = {2000: 12, 2001: 6, 2002: 3, 2003: 1}
+
+    def __init__(self, month, day, kind):
+        self.month, self.day, self.kind = month, day, kind
+
+    def year_start(self, year):
+        return datetime.datetime(year, self.month, self.day, tzinfo=datetime.timezone.utc)
+
+    def periods(self):
+        """(year, period, from, to) in their order."""
+        for year in range(2018, 2035):
+            first, last = self.year_start(year), self.year_start(year + 1)
+            starts = []
+            if self.kind == 2004:
+                starts = [first + datetime.timedelta(days=28 * n) for n in range(13)]
+            else:
+                for months in range(0, 12, self.MONTHS[self.kind]):
+                    index = self.month - 1 + months
+                    starts.append(first.replace(year=year + index // 12, month=index % 12 + 1))
+            for number, start in enumerate(starts, 1):
+                yield year, number, start, starts[number] if number < len(starts) else last
+
+    def matches(self, name, numbers, date, now):
+        periods = list(self.periods())
+        def place(moment):
+            return next(n for n, p in enumerate(periods) if p[2] <= moment < p[3])
+        own, current = place(date), place(now)
+        year, this_year = periods[own][0], periods[current][0]
+        first = {y: min(p[2] for p in periods if p[0] == y) for y in {p[0] for p in periods}}
+        if name in ("this-fiscal-year", "last-fiscal-year", "next-fiscal-year"):
+            return year == this_year + {"t": 0, "l": -1, "n": 1}[name[0]]
+        if name in ("this-fiscal-period", "last-fiscal-period", "next-fiscal-period"):
+            return own == current + {"t": 0, "l": -1, "n": 1}[name[0]]
+        if name == "in-fiscal-year":
+            return year == numbers[0]
+        if name == "in-fiscal-period":
+            return periods[own][1] == numbers[0]
+        if name == "in-fiscal-period-and-year":
+            return (periods[own][1], year) == tuple(numbers)
+        if name in ("in-or-before-fiscal-period-and-year", "in-or-after-fiscal-period-and-year"):
+            named = [p for p in periods if (p[1], p[0]) == tuple(numbers)]
+            return bool(named) and (date < named[0][3] if "before" in name else date >= named[0][2])
+        count = numbers[0]
+        if name == "last-x-fiscal-years":
+            return first[this_year - count] <= date < now
+        if name == "next-x-fiscal-years":
+            return now <= date < first[this_year + count + 1]
+        if name == "last-x-fiscal-periods":
+            return periods[current - count][2] <= date < now
+        return now <= date < periods[current + count][3]
+
+
+def test_fiscal_years_and_periods(service):
+    tag, random = f"fiscal{uuid.uuid4().hex[:8]}", Random(18)
+    organization = service.get("WhoAmI").json()["OrganizationId"]
+    for n in range(60):
+        service.create("queues", {"name": f"{tag} {n}"})
+    now = datetime.datetime.now(datetime.timezone.utc)
+    start = now - datetime.timedelta(days=1_100)
+    service.sql("UPDATE org_contoso.queue SET createdon = %s::timestamptz + random() * interval '2200 days' WHERE name LIKE %s", [start, f"{tag}%"])
+    dates = {r["name"]: datetime.datetime.fromisoformat(r["createdon"]) for r in service.get(f"queues?$filter=startswith(name,'{tag}')&$select=name,createdon").json()["value"]}
+    names = ["this-fiscal-year", "last-fiscal-year", "next-fiscal-year", "this-fiscal-period", "last-fiscal-period", "next-fiscal-period", "in-fiscal-year", "in-fiscal-period", "in-fiscal-period-and-year",
+             "in-or-before-fiscal-period-and-year", "in-or-after-fiscal-period-and-year", "last-x-fiscal-years", "next-x-fiscal-years", "last-x-fiscal-periods", "next-x-fiscal-periods"]
+    divided = 0
+    try:
+        for month, day, kind in ((1, 1, 2002), (4, 6, 2002), (7, 1, 2000), (10, 1, 2001), (2, 28, 2003), (9, 15, 2004)):
+            settings = {"fiscalcalendarstart": f"2001-{month:02}-{day:02}T00:00:00Z", "fiscalperiodtype": kind}
+            assert service.request("PATCH", f"organizations({organization})", settings).status_code == 204
+            model = Fiscal(month, day, kind)
+            for name in names:
+                numbers = {"in-fiscal-year": [now.year], "in-fiscal-period": [random.randint(1, 4)]}.get(name) or (
+                    [random.randint(1, 2), now.year + random.randint(-1, 1)] if name.endswith("and-year") else [random.randint(1, 3)] if "-x-" in name else [])
+                values = "".join(f"<value>{n}</value>" for n in numbers)
+                rows = fetched(service, "queues", f"<attribute name='name'/><filter><condition attribute='name' operator='like' value='{tag}%'/><condition attribute='createdon' operator='{name}'>{values}</condition></filter>")
+                assert rows.status_code == 200, rows.text
+                expected = {n for n, date in dates.items() if model.matches(name, numbers, date, now)}
+                assert {r["name"] for r in rows.json()["value"]} == expected, (name, numbers, settings)
+                divided += 0 < len(expected) < 60
+        assert divided > 60, divided
+    finally:
+        assert service.request("PATCH", f"organizations({organization})", {"fiscalcalendarstart": "2000-01-01T00:00:00Z", "fiscalperiodtype": 2002}).status_code == 204
+    for name, values in (("in-fiscal-period", ["14"]), ("in-fiscal-year", ["x"]), ("last-x-fiscal-years", ["0"]), ("in-fiscal-period-and-year", ["1"]), ("this-fiscal-year", ["1"])):
+        inner = "".join(f"<value>{v}</value>" for v in values)
+        refused(fetched(service, "queues", f"<filter><condition attribute='createdon' operator='{name}'>{inner}</condition></filter>"), 400, "0x80060888")
+    refused(fetched(service, "queues", "<filter><condition attribute='name' operator='this-fiscal-year'/></filter>"), 400, "0x80060888")
+
+
+def test_a_column_is_given_once(service, records):
+    once = {"name": f"{records['prefix']} Box 1"}
+    condition = f"<filter><condition attribute='name' operator='eq' value='{records['prefix']} box 1'/></filter>"
+    rows = fetched(service, "mailboxes", f"<attribute name='name'/><attribute name='name'/>{condition}")
+    assert rows.text.count('"name"') == 1
+    assert sql(service, f"SELECT name, name FROM mailbox WHERE name = '{once['name']}'").text.count('"name"') == 1
+    for url in (f"SELECT name AS a, username AS a FROM mailbox", "SELECT name, COUNT(*) AS name FROM mailbox GROUP BY name"):
+        refused(sql(service, url), 400, "0x80060888")
+    refused(service.get("mailboxes?$apply=groupby((name),aggregate($count as name))"), 400, "0x80060888")
+    refused(fetched(service, "mailboxes", "<attribute name='name' alias='a'/><attribute name='username' alias='a'/>"), 400, "0x80060888")
+
+
+def test_addresses_are_expanded_alone(service, records):
+    box = service.get(f"mailboxes({records['ids'][0]})?$select=name&$expand=emailserverprofile/$ref,regardingobjectid_queue/$ref").json()
+    assert box["emailserverprofile"] == {"@odata.id": f"{service.api}/emailserverprofiles({records['profile']})"} and box["regardingobjectid_queue"] is None
+    profile = service.get(f"emailserverprofiles({records['profile']})?$select=name&$expand=emailserverprofile_mailbox/$ref").json()
+    assert {frozenset(m) for m in profile["emailserverprofile_mailbox"]} == {frozenset(["@odata.id"])}
+    assert {m["@odata.id"] for m in profile["emailserverprofile_mailbox"]} == {f"{service.api}/mailboxes({id})" for id in records["ids"]}
+
+
+def test_formatted_values_of_links(service, records):
+    formatted = "OData.Community.Display.V1.FormattedValue"
+    inside = (f"<attribute name='name'/><attribute name='ownerid'/><attribute name='createdon'/><filter><condition attribute='name' operator='eq' value='{records['prefix']} box 1'/></filter>"
+              "<link-entity name='emailserverprofile' from='emailserverprofileid' to='emailserverprofile' alias='p'><attribute name='ownerid'/><attribute name='statecode'/></link-entity>")
+    (row,) = fetched(service, "mailboxes", inside, Prefer='odata.include-annotations="*"').json()["value"]
+    assert row[f"_ownerid_value@{formatted}"] == "# dev-admin" == row[f"p.ownerid@{formatted}"] and row[f"p.statecode@{formatted}"] == "Active"
+    date = datetime.datetime.fromisoformat(row["createdon"])
+    assert row[f"createdon@{formatted}"] == f"{date.month}/{date.day}/{date.year} {date.hour % 12 or 12}:{date.minute:02} {'AM' if date.hour < 12 else 'PM'}"
+    excluded = fetched(service, "mailboxes", inside, Prefer=f'odata.include-annotations="*,-{formatted}"').text
+    assert formatted not in excluded and "Microsoft.Dynamics.CRM.lookuplogicalname" in excluded
+
+
+def test_a_page_is_as_long_as_is_said(service):
+    assert service.get("queues?$top=1", Prefer="odata.maxpagesize=9000").headers["Preference-Applied"] == "odata.maxpagesize=5000"
+    assert service.request("POST", "queues", {"name": "x"}, Prefer="return=representation; x=y").status_code == 201
+
+
+def test_a_team_is_an_owner_too(service):
+    unit = service.get("WhoAmI").json()["BusinessUnitId"]
+    name = f"owner {uuid.uuid4()}"
+    team = service.create("teams", {"name": name, "businessunitid@odata.bind": f"/businessunits({unit})"})
+    queues = [service.create("queues", {"name": f"{name} {n}", **({"ownerid@odata.bind": f"/teams({team})"} if n else {})}) for n in range(2)]
+    rows = service.get(f"queues?$filter=startswith(name,'{name}')&$orderby=name&$select=name&$expand=ownerid").json()["value"]
+    assert (rows[0]["ownerid"]["fullname"], rows[1]["ownerid"]["name"]) == ("# dev-admin", name)
+    assert service.get(f"queues({queues[1]})/ownerid?$select=name").json()["name"] == name
+    assert service.get(f"queues({queues[1]})/ownerid/$ref").json()["@odata.id"].endswith(f"teams({team})")
+    assert service.get(f"queues({queues[0]})/ownerid").json()["fullname"] == "# dev-admin"
+    selected = service.get(f"queues({queues[1]})?$expand=ownerid($select=fullname)").json()["ownerid"]
+    assert selected["teamid"] == team
+
+
+def test_the_context_lists_what_was_asked_for(service, records):
+    root = f"{service.api}/$metadata#"
+    one = f"mailboxes({records['ids'][0]})"
+    for path, context in (
+        (f"{one}?$select=name,_ownerid_value", "mailboxes(name,_ownerid_value)/$entity"), (one, "mailboxes/$entity"), ("mailboxes?$select=name", "mailboxes(name)"), ("mailboxes?$top=1", "mailboxes"),
+        (f"{one}?$select=name&$expand=emailserverprofile($select=name;$expand=owninguser($select=fullname))", "mailboxes(name,emailserverprofile(name,owninguser(fullname)))/$entity"),
+        (f"{one}?$expand=emailserverprofile", "mailboxes(emailserverprofile())/$entity"),
+    ):
+        assert service.get(path).json()["@odata.context"] == root + context

@@ -91,7 +91,7 @@ struct ParserFuzzTests {
         case "fetch": _ = try? statement(try FetchParser(text).query)
         case "sql": _ = try? statement(try SQLParser.parse(text).query)
         case "path": _ = try ODataPath(Substring(text))
-        case "query": _ = try ODataQuery(text, for: .mailbox)
+        case "query": _ = try ODataQuery(text, for: .mailbox, .list)
         case "json": _ = try JSONParser.parse(Array(text.utf8))
         case "multipart": _ = try MultipartBatch.parse(Array(text.utf8), boundary: "b")
         case "batch": _ = try JSONBatch.parse(Array(text.utf8))

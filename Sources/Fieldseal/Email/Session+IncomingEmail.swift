@@ -68,7 +68,7 @@ extension Session {
             """, [.uuid(mailbox)]
         )[0]
         guard let owner = try row.decodeIfPresent(0, as: UUID.self) ?? caller.systemUserID,
-            let unit = try row.decodeIfPresent(2, as: UUID.self) ?? state.callersUnit
+            let unit = try row.decodeIfPresent(2, as: UUID.self) ?? callersUnit
         else { throw FieldsealError(.unexpected, "The mailbox has no owner.") }
         return Place(
             owner: owner, ownerType: try row.decodeIfPresent(1), unit: unit, correlatesHeaders: try row.decode(3),
@@ -227,7 +227,9 @@ extension Session {
             values["parentactivityid"] = .id(parent)
             let row = try connection.query(
                 """
-                UPDATE \(organization.qualified("email")) SET replycount = coalesce(replycount, 0) + 1 WHERE activityid = $1
+                UPDATE \(organization.qualified("email")) SET replycount = coalesce(replycount, 0) + 1,
+                       versionnumber = nextval('\(organization.qualified("version_number").replacing("'", with: "''"))')
+                 WHERE activityid = $1
                 RETURNING regardingobjectid, regardingobjecttypecode
                 """, [.uuid(parent)]
             ).first
@@ -236,7 +238,9 @@ extension Session {
         }
         let draft = RecordDraft(
             .email, id: id, values,
-            origin: .init(organization: organization, user: caller.systemUserID ?? place.owner, businessUnit: place.unit))
+            origin: .init(
+                organization: organization, user: caller.systemUserID ?? place.owner, businessUnit: place.unit,
+                delegate: caller.impersonation?.systemUserID))
         let (sql, parameters) = draft.statement(in: organization)
         var parts = EmailParts()
         parts.attachments = kept.map { attachment in

@@ -68,6 +68,7 @@ extension Session {
         guard caller.role == .emailRouter else {
             throw FieldsealError(.privilegeDenied, "Only an Email Router may do this.")
         }
+        try requireOwnName("A message of the router")
     }
 
     /// Runs `body` in a transaction whose statements are planned once, by index.
@@ -335,7 +336,7 @@ extension Session {
             ],
             origin: .init(
                 organization: organization, user: caller.systemUserID ?? organization.id,
-                businessUnit: state.callersUnit ?? organization.id))
+                businessUnit: callersUnit ?? organization.id))
         try draft.insert(into: organization, on: connection)
     }
 }

@@ -8,38 +8,35 @@ extension Session {
     ///   - issue: False to only say that it was sent by other means.
     ///   - token: The tracking token; nil to make one, empty for none.
     /// - Returns: The subject, with the token.
-    public func sendEmail(_ id: UUID, issue: Bool, token: String?) async throws -> String {
+    func sendEmail(_ id: UUID, issue: Bool, token: String?, on connection: isolated PostgresConnection) throws -> String {
         let depth = try require(.update, on: .email)
-        return try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                try confirm(on: connection)
-                let row = try draft(id, depth, on: connection)
-                try requireSendable(row)
-                let (subject, mark) = try subject(row, token: token, on: connection)
-                // The From header is the sender's own address, as it is now.
-                _ = try connection.query(
-                    """
-                    UPDATE \(organization.qualified("activityparty")) SET addressused = $2 WHERE activityid = $1 AND participationtypemask = 1
-                    """, [.uuid(id), .text(try row.decodeIfPresent(6))])
-                let submitted = try connection.query(
-                    """
-                    UPDATE \(organization.qualified("email")) AS e SET statuscode = $2, subject = $3, trackingtoken = left($4, 50), deliveryattempts = 0,
-                           is_handed_over = false, failure = NULL, postponeemailprocessinguntil = NULL, submittedby = left($5, 250),
-                           submitter = $6, submitter_is_administrator = $7, sender = $8, submission_tag = NULL,
-                           senton = CASE WHEN $2 = 3 THEN now() ELSE senton END,
-                           modifiedon = now(), versionnumber = nextval('\(organization.qualified("version_number"))')
-                     WHERE activityid = $1 RETURNING \(Submission.columns(in: organization))
-                    """,
-                    [
-                        .uuid(id), .int32(issue ? 6 : 3), .text(subject), .text(mark), .text(caller.actor),
-                        .uuid(caller.systemUserID),
-                        .bool(caller.role == .systemAdministrator), .text(try row.decodeIfPresent(6)),
-                    ])
-                if issue {
-                    try Submission(submitted[0], at: 0).store(in: organization, under: deployment.kek, on: connection)
-                }
-                return subject
+        return try connection.atomically {
+            let row = try draft(id, depth, on: connection)
+            try requireSendable(row)
+            let (subject, mark) = try subject(row, token: token, on: connection)
+            // The From header is the sender's own address, as it is now.
+            _ = try connection.query(
+                """
+                UPDATE \(organization.qualified("activityparty")) SET addressused = $2 WHERE activityid = $1 AND participationtypemask = 1
+                """, [.uuid(id), .text(try row.decodeIfPresent(6))])
+            let submitted = try connection.query(
+                """
+                UPDATE \(organization.qualified("email")) AS e SET statuscode = $2, subject = $3, trackingtoken = left($4, 50), deliveryattempts = 0,
+                       is_handed_over = false, failure = NULL, postponeemailprocessinguntil = NULL, submittedby = left($5, 250),
+                       submitter = $6, submitter_is_administrator = $7, sender = $8, submission_tag = NULL,
+                       senton = CASE WHEN $2 = 3 THEN now() ELSE senton END,
+                       modifiedon = now(), versionnumber = nextval('\(organization.qualified("version_number"))')
+                 WHERE activityid = $1 RETURNING \(Submission.columns(in: organization))
+                """,
+                [
+                    .uuid(id), .int32(issue ? 6 : 3), .text(subject), .text(mark), .text(caller.actor),
+                    .uuid(caller.systemUserID),
+                    .bool(caller.role == .systemAdministrator), .text(try row.decodeIfPresent(6)),
+                ])
+            if issue {
+                try Submission(submitted[0], at: 0).store(in: organization, under: deployment.kek, on: connection)
             }
+            return subject
         }
     }
 

@@ -131,6 +131,9 @@ public enum AttributeType: Sendable {
         }
     }
 
+    /// Whether values are pictures.
+    public var isImage: Bool { if case .image = self { true } else { false } }
+
     /// The logical names of the entities that it may refer to.
     public var targets: [String] {
         switch self {

@@ -14,6 +14,7 @@ extension EntityDefinition {
             .init("DomainName", .string(1024), required: .system),
             .init("InternalEMailAddress", .string(100)),
             .init("BusinessUnitId", .lookup(["businessunit"]), required: .system),
+            .init("AzureActiveDirectoryObjectId", .uniqueIdentifier),
             .init("IsDisabled", .boolean, required: .system, default: .bool(false)),
             .init("CreatedOn", .dateTime, validFor: [.read]),
             .init("ModifiedOn", .dateTime, validFor: [.read]),
@@ -71,6 +72,9 @@ extension EntityDefinition {
             .init(
                 "MaxUploadFileSize", .integer(1...8_388_608), required: .system, validFor: [.update, .read],
                 default: .int(5_242_880)),
+            .init("FiscalCalendarStart", .dateTime, required: .system, validFor: [.update, .read]),
+            .init(
+                "FiscalPeriodType", .picklist(fiscalPeriods), required: .system, validFor: [.update, .read], default: .int(2002)),
             .init("ModifiedOn", .dateTime, validFor: [.read]),
             .init("VersionNumber", .bigInt, validFor: [.read]),
         ]
@@ -124,6 +128,7 @@ extension EntityDefinition {
             .init("ObjectTypeCode", .entityName, required: .system, validFor: [.read]),
             .init("UserId", .lookup(["systemuser"]), validFor: [.read]),
             .init("UserIdName", .string(200), validFor: [.read]),
+            .init("CallingUserId", .lookup(["systemuser"]), validFor: [.read]),
             .init("AttributeMask", .memo(100_000), validFor: [.read]),
             .init("ChangeData", .memo(1_048_576), validFor: [.read]),
             .init("TransactionId", .string(20), required: .system, validFor: [.read]),
@@ -131,6 +136,9 @@ extension EntityDefinition {
             .init("VersionNumber", .bigInt, validFor: [.read]),
         ]
     )
+
+    private static let fiscalPeriods =
+        [2000: "Annually", 2001: "Semiannually", 2002: "Quarterly", 2003: "Monthly", 2004: "4-Week Period"] as OptionLabels
 
     private static let auditedOperations = [1: "Create", 2: "Update", 3: "Delete"] as OptionLabels
 }

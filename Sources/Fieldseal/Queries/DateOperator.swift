@@ -32,8 +32,10 @@ public struct DateOperator: Sendable {
             case "lastx\(unit)s": (kind, takesNumber) = (.last(component), true)
             case "nextx\(unit)s": (kind, takesNumber) = (.next(component), true)
             case "olderthanx\(unit)s": (kind, takesNumber) = (.older(component), true)
-            case "last7\(unit)s": (kind, takesNumber) = (.last(component), false)
-            case "next7\(unit)s": (kind, takesNumber) = (.next(component), false)
+            case "last7\(unit)s" where unit == "day", "lastseven\(unit)s" where unit == "day":
+                (kind, takesNumber) = (.last(component), false)
+            case "next7\(unit)s" where unit == "day", "nextseven\(unit)s" where unit == "day":
+                (kind, takesNumber) = (.next(component), false)
             default: continue
             }
             return

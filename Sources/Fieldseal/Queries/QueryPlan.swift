@@ -89,6 +89,12 @@ struct SelectWriter {
         var statement = StatementBuilder(organization, caller, unknownAttributeCode: query.unknownAttributeCode)
         var scope = try QueryScope(entity, name: query.alias, &statement)
         for link in query.links { try scope.add(link, &statement) }
+        var query = query
+        query.outputs = query.outputs.enumerated().filter { index, output in
+            !query.outputs[..<index].contains {
+                $0.value == output.value && $0.name == output.name && $0.isHidden == output.isHidden
+            }
+        }.map(\.element)
         (self.query, self.scope, self.statement) = (query, scope, statement)
     }
 
@@ -132,7 +138,8 @@ struct SelectWriter {
         var conditions = condition
         if let after = query.after { conditions.append(try self.after(after, keys)) }
         let shape = RowShape(
-            entity: main.entity, columns: columns, hasRecords: true, isIdentified: query.identifiesRecords, idColumns: ids)
+            entity: main.entity, columns: columns, hasRecords: true, isIdentified: query.identifiesRecords, idColumns: ids,
+            isSelected: !query.outputs.allSatisfy(\.isHidden))
         let order = keys.map { "\($0.expression) \($0.isDescending ? "DESC NULLS LAST" : "NULLS FIRST")" }
         let sorting = keys.count == 1 ? keys[0].expression : order.joined(separator: ", ")
         if let (name, rows) = query.limitPerReference {
@@ -184,7 +191,17 @@ struct SelectWriter {
                 add(.init(table: scope.main, attribute: attribute), nil)
             }
         }
+        try Self.requireNames(columns)
         return columns
+    }
+
+    /// Refuses columns that would have the same name in a row of the response.
+    private static func requireNames(_ columns: [RowShape.Column]) throws(FieldsealError) {
+        var names: Set<String> = []
+        for column in columns where !column.isHidden && !names.insert(column.name).inserted {
+            throw FieldsealError(
+                .queryDoesNotFit, "Two columns of the response are called \(column.name.quotedForMessage). Give one an alias.")
+        }
     }
 
     private mutating func sortKey(_ order: RecordQuery.Order) throws(FieldsealError) -> SortKey {
@@ -255,6 +272,7 @@ struct SelectWriter {
             columns.append(
                 .init(name: output.name ?? name, attribute: attribute, type: type, index: index, isRenamed: output.name != nil))
         }
+        try Self.requireNames(columns)
         guard !columns.isEmpty else { throw FieldsealError(.queryDoesNotFit, "A grouped query needs columns to give.") }
         let conditions = try condition()
         var sql = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter(conditions))"

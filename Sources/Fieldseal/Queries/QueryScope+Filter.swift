@@ -31,6 +31,7 @@ extension QueryScope {
             guard !pattern.pattern.utf8.contains(0) else {
                 throw FieldsealError(.queryDoesNotFit, "\(column.attribute.logicalName) can't hold the character U+0000.")
             }
+            if pattern.isRegularExpression { return "\(column.comparable) ~ lower(\(statement.bind(.text(pattern.pattern))))" }
             return "\(column.comparable) LIKE lower(\(statement.bind(.text(pattern.pattern))))"
         case .within(let column, let from, let to):
             let column = try resolve(column, &statement)
@@ -39,6 +40,12 @@ extension QueryScope {
             if let from { parts.append("\(column.sql) >= \(statement.bind(.timestamp(from)))") }
             if let to { parts.append("\(column.sql) < \(statement.bind(.timestamp(to)))") }
             return parts.isEmpty ? "\(column.sql) IS NOT NULL" : "(\(parts.joined(separator: " AND ")))"
+        case .fiscal(let column, let condition):
+            let column = try resolve(column, &statement)
+            guard case .dateTime = column.attribute.type else { throw Self.mismatch(column.attribute, "a fiscal year or period") }
+            return fiscal(column, condition, &statement)
+        case .hierarchy(let column, let place, let literal):
+            return try hierarchy(try resolve(column, &statement), place, literal, &statement)
         case .isCallers(let column, let own): return try isCallers(try resolve(column, &statement), own, &statement)
         case .exists(let link, let negated): return try exists(link, negated, &statement)
         case .lambda(let path, let property, let variable, let inner, let isAll):
@@ -137,7 +144,44 @@ extension QueryScope {
         case .businessUnit:
             let users = statement.organization.qualified(EntityDefinition.systemUser.logicalName)
             return "\(column.sql) = (SELECT u.businessunitid FROM \(users) AS u WHERE u.systemuserid = \(user))"
+        case .teams, .userOrTeams:
+            let memberships = statement.organization.qualified("teammembership")
+            let isTeam = "\(column.sql) IN (SELECT m.teamid FROM \(memberships) AS m WHERE m.systemuserid = \(user))"
+            return own == .teams ? isTeam : "(\(column.sql) = \(user) OR \(isTeam))"
         }
+    }
+
+    private func fiscal(_ column: Resolved, _ condition: FiscalCondition, _ statement: inout StatementBuilder) -> String {
+        let arguments = [condition.count, condition.period, condition.year].map { statement.bind(.int32(Int32(clamping: $0))) }
+        let kind = statement.bind(.text(condition.kind))
+        // An array of its own, so that it is made once for the whole query.
+        let ranges = "\(statement.organization.qualified("fiscal_ranges"))(\(kind), \(arguments.joined(separator: ", ")))"
+        return "(\(column.sql) <@ ANY (ARRAY(SELECT tstzrange(f.starts, f.ends) FROM \(ranges) AS f)))"
+    }
+
+    /// Entities whose records have a parent of the same entity, and the attribute that names it.
+    private static let parents = [EntityDefinition.businessUnit.logicalName: "parentbusinessunitid"]
+
+    private func hierarchy(
+        _ column: Resolved, _ place: Filter.HierarchyPlace, _ literal: Literal, _ statement: inout StatementBuilder
+    ) throws(FieldsealError) -> String {
+        let entity = column.table.entity
+        guard column.isID, let parent = Self.parents[entity.logicalName] else {
+            throw FieldsealError(
+                .queryDoesNotFit, "\(column.attribute.logicalName) of \(entity.logicalName) is in no hierarchy; businessunitid is.")
+        }
+        let id = statement.bind(try column.attribute.type.value(of: literal, for: column.attribute), column.attribute.type)
+        let (own, above) = (entity.idColumn, quoteIdentifier(parent))
+        let table = statement.qualified(entity)
+        let isDown = place == .under || place == .atOrUnder
+        let step = isDown ? "n.\(above) = h.id" : "n.\(own) = h.parent"
+        let first = place == .atOrAbove || place == .atOrUnder ? "" : " WHERE h.id <> \(id)"
+        return """
+            \(column.sql) IN (WITH RECURSIVE h (id, parent) AS (
+                SELECT n.\(own), n.\(above) FROM \(table) AS n WHERE n.\(own) = \(id)
+                UNION SELECT n.\(own), n.\(above) FROM \(table) AS n JOIN h ON \(step))
+            SELECT h.id FROM h\(first))
+            """
     }
 
     private mutating func exists(
@@ -216,9 +260,10 @@ extension QueryScope {
             throw Self.mismatch(from, "the value of \(to.attribute.logicalName)")
         }
         let isID = from.logicalName == entity.primaryID
-        try statement.countJoin(multiplies: !isID, hasKey: isID || to.isID)
+        try statement.countJoin(multiplies: !isID && !link.isFirstOnly, hasKey: isID || to.isID)
         try join(
-            entity, name: link.alias, isOuter: link.isOuter, multiplies: true,
+            entity, name: link.alias, isOuter: link.isOuter, multiplies: !link.isFirstOnly, isFirstOnly: link.isFirstOnly,
+            answersToEntity: link.answersToEntity,
             on: { "\(Resolved(table: $0, attribute: from).comparable) = \(to.comparable)" },
             filter: { (scope, statement) throws(FieldsealError) in
                 guard let filter = link.filter else { return nil }
@@ -259,6 +304,8 @@ extension Filter {
         case .like(let name, let pattern): .like(column(name), pattern)
         case .within(let name, let from, let to): .within(column(name), from, to)
         case .isCallers(let name, let own): .isCallers(column(name), own)
+        case .fiscal(let name, let condition): .fiscal(column(name), condition)
+        case .hierarchy(let name, let place, let literal): .hierarchy(column(name), place, literal)
         case .exists(var link, let negated):
             {
                 link.toAlias = link.toAlias ?? alias

@@ -15,6 +15,8 @@ struct QueryScope {
         let name: String?
         /// Whether it can give several rows for one of the tables before it.
         let multiplies: Bool
+        /// Whether it is also called by its entity's name.
+        var answersToEntity = false
 
         func sql(_ attribute: AttributeDefinition) -> String { "\(alias).\(attribute.column)" }
         var id: String { "\(alias).\(entity.idColumn)" }
@@ -99,12 +101,15 @@ struct QueryScope {
             throw FieldsealError(
                 statement.unknownAttributeCode, "\(table.entity.logicalName) has no attribute \(column.name.quotedForMessage).")
         }
+        guard !column.isText || attribute.type.isText else { throw Self.mismatch(attribute, "a function of texts") }
         return Resolved(table: table, attribute: attribute)
     }
 
     func table(named alias: String?) throws(FieldsealError) -> Table {
         guard let alias else { return main }
-        guard let table = visible.last(where: { $0.name?.lowercased() == alias.lowercased() }) else {
+        let named = visible.last { $0.name?.lowercased() == alias.lowercased() }
+        let ofEntity = visible.filter { $0.answersToEntity && $0.entity.logicalName == alias.lowercased() }
+        guard let table = named ?? (ofEntity.count == 1 ? ofEntity.first : nil) else {
             throw FieldsealError(.queryDoesNotFit, "Nothing in this query is called \(alias.quotedForMessage).")
         }
         return table
@@ -117,17 +122,26 @@ struct QueryScope {
         name: String?,
         isOuter: Bool,
         multiplies: Bool,
+        isFirstOnly: Bool = false,
+        answersToEntity: Bool = false,
         on condition: (Table) -> String,
         filter: (inout QueryScope, inout StatementBuilder) throws(FieldsealError) -> String? = { (_, _) in nil },
         _ statement: inout StatementBuilder
     ) throws(FieldsealError) -> Table {
-        let table = Table(entity: entity, alias: try statement.nextTable(), name: name, multiplies: multiplies)
+        let table = Table(
+            entity: entity, alias: try statement.nextTable(), name: name, multiplies: multiplies, answersToEntity: answersToEntity)
         tables.append(table)
         var on = [condition(table)]
         if let own = try statement.restriction(of: table) { on.append(own) }
         if let more = try filter(&self, &statement) { on.append(more) }
-        from +=
-            " \(isOuter ? "LEFT JOIN" : "JOIN") \(statement.qualified(entity)) AS \(table.alias) ON \(on.joined(separator: " AND "))"
+        let condition = on.joined(separator: " AND ")
+        let source = "\(statement.qualified(entity)) AS \(table.alias)"
+        if isFirstOnly {
+            let first = "SELECT \(table.alias).* FROM \(source) WHERE \(condition) ORDER BY \(table.id) LIMIT 1"
+            from += " JOIN LATERAL (\(first)) AS \(table.alias) ON true"
+        } else {
+            from += " \(isOuter ? "LEFT JOIN" : "JOIN") \(source) ON \(condition)"
+        }
         return table
     }
 }

@@ -45,6 +45,8 @@ public struct RecordQuery: Sendable {
         public var path: [String]
         public var alias: String?
         public var name: String
+        /// Whether the attribute must be a text, because a function of texts is applied to it.
+        public var isText = false
 
         public init(_ name: String, path: [String] = [], alias: String? = nil) {
             self.name = name
@@ -59,17 +61,17 @@ public struct RecordQuery: Sendable {
         /// The name in the answer; nil for the attribute's own.
         public var name: String?
         /// Whether the value is read, and not given.
-        var isHidden = false
+        public internal(set) var isHidden = false
 
         /// A value that is read beside those that are given.
-        public static func hidden(_ column: Column) -> Output {
-            var output = Output(.column(column))
+        public static func hidden(_ column: Column, name: String? = nil) -> Output {
+            var output = Output(.column(column), name: name)
             output.isHidden = true
             return output
         }
 
         /// What an output is a value of.
-        public enum Value: Sendable {
+        public enum Value: Sendable, Equatable {
             case column(Column)
             case aggregate(Aggregate, Column?)
             /// A part of a date that is also in `groups`.
@@ -130,6 +132,10 @@ public struct RecordQuery: Sendable {
         public var toAlias: String?
         public var alias: String?
         public var isOuter: Bool
+        /// Whether at most one record of the linked ones is joined, the one with the lowest id.
+        public var isFirstOnly = false
+        /// Whether conditions may name the link by its entity, because it has no alias of the client's.
+        public var answersToEntity = false
         public var filter: Filter?
         public var links: [Link] = []
 
@@ -170,7 +176,10 @@ public indirect enum Filter: Sendable {
     case like(RecordQuery.Column, TextPattern)
     /// From a moment, inclusive, to another, exclusive.
     case within(RecordQuery.Column, Date?, Date?)
-    /// A reference to the caller or to something that belongs to them.
+    case fiscal(RecordQuery.Column, FiscalCondition)
+    /// A record's id by its place in the hierarchy of its entity.
+    case hierarchy(RecordQuery.Column, HierarchyPlace, Literal)
+    /// A reference to the caller or to something of the caller's.
     case isCallers(RecordQuery.Column, CallersOwn)
     /// Whether a linked record exists, or, with `negated`, none does.
     case exists(RecordQuery.Link, negated: Bool)
@@ -194,6 +203,15 @@ public indirect enum Filter: Sendable {
     /// What of the caller's.
     public enum CallersOwn: Sendable {
         case user, businessUnit
+        /// A team that the caller is a member of.
+        case teams
+        case userOrTeams
+    }
+
+    /// Where a record stands, seen from another one of its entity.
+    public enum HierarchyPlace: Sendable {
+        case above, under
+        case atOrAbove, atOrUnder
     }
 }
 
@@ -204,36 +222,4 @@ public enum Literal: Sendable, Equatable {
     case number(String)
     /// A text in quotes, or anything else that its attribute's type may read.
     case text(String)
-}
-
-/// What a text must look like.
-public struct TextPattern: Sendable, Equatable {
-    /// Of `LIKE`, with `\` as the escape.
-    let pattern: String
-
-    public static func contains(_ text: String) -> TextPattern { TextPattern(pattern: "%\(escaped(text))%") }
-    public static func starts(with text: String) -> TextPattern { TextPattern(pattern: "\(escaped(text))%") }
-    public static func ends(with text: String) -> TextPattern { TextPattern(pattern: "%\(escaped(text))") }
-
-    /// A pattern of SQL's, where `[%]` stands for the character itself.
-    ///
-    /// - Returns: Nil for a set or a range of characters, which is not supported.
-    public static func sql(_ pattern: String) -> TextPattern? {
-        var result = ""
-        var rest = Substring(pattern)
-        while let character = rest.popFirst() {
-            switch character {
-            case "[":
-                guard let literal = rest.popFirst(), rest.popFirst() == "]" else { return nil }
-                result += escaped(String(literal))
-            case "\\": result += "\\\\"
-            default: result.append(character)
-            }
-        }
-        return TextPattern(pattern: result)
-    }
-
-    private static func escaped(_ text: String) -> String {
-        text.replacing("\\", with: "\\\\").replacing("%", with: "\\%").replacing("_", with: "\\_")
-    }
 }

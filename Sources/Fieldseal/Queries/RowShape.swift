@@ -10,15 +10,19 @@ public final class RowShape: Sendable {
     public let givesID: Bool
     /// Columns with ids of joined records, which only paging needs.
     let idColumns: Set<Int>
+    /// The names of the columns that were asked for, separated by commas, as `@odata.context` lists them; empty for all.
+    public let contextColumns: String
 
     init(
-        entity: EntityDefinition, columns: [Column], hasRecords: Bool, isIdentified: Bool = true, idColumns: Set<Int> = []
+        entity: EntityDefinition, columns: [Column], hasRecords: Bool, isIdentified: Bool = true, idColumns: Set<Int> = [],
+        isSelected: Bool = false
     ) {
         self.entity = entity
         self.columns = columns
         self.hasRecords = hasRecords
         self.isIdentified = isIdentified
         self.idColumns = idColumns
+        contextColumns = isSelected ? columns.filter { !$0.isHidden && !$0.isRenamed }.map(\.name).joined(separator: ",") : ""
         givesID = columns.contains { !$0.isHidden && !$0.isRenamed && $0.attribute?.logicalName == entity.primaryID }
     }
 

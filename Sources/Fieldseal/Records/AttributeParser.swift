@@ -16,7 +16,8 @@ struct AttributeParser {
         switch (attribute.type, json) {
         case (_, .null): return .null
         case (.string(let limit), .string(let text)), (.memo(let limit), .string(let text)):
-            return .text(try text.checked(limit, attribute))
+            // As in Dataverse, an empty text is no text.
+            return text.isEmpty ? .null : .text(try text.checked(limit, attribute))
         case (.entityName, .string(let text)):
             try text.checkCharacters(attribute)
             return .text(text)

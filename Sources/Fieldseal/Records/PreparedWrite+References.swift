@@ -11,7 +11,7 @@ extension PreparedWrite {
         for (attribute, target, key) in input.references {
             let missing = FieldsealError(
                 .objectDoesNotExist, "\(attribute) refers to a \(target.logicalName) that does not exist.")
-            let depth = PrivilegeTable.depth(of: .retrieve, on: target, for: caller.role)
+            let depth = caller.depth(of: .retrieve, on: target)
             guard depth != .none else { throw missing }
             let found = try ids(of: target, key, readable: depth, on: connection)
             guard let id = found.first else { throw missing }
@@ -62,8 +62,8 @@ extension PreparedWrite {
     func requireOwner(_ input: RecordInput, on connection: isolated PostgresConnection) throws {
         guard case .id(let owner) = input.values["ownerid"], owner != caller.systemUserID else { return }
         let isOrganizationWide =
-            PrivilegeTable.depth(of: .create, on: entity, for: caller.role) == .organization
-            && PrivilegeTable.depth(of: .assign, on: entity, for: caller.role) == .organization
+            caller.depth(of: .create, on: entity) == .organization
+            && caller.depth(of: .assign, on: entity) == .organization
         guard !isOrganizationWide else { return }
         let membership = try connection.query(
             "SELECT FROM \(organization.qualified("teammembership")) WHERE teamid = $1 AND systemuserid = $2",
@@ -78,7 +78,7 @@ extension PreparedWrite {
 
     /// Whether a party of the e-mail is a queue, which not every role may read.
     var asksForQueues: Bool {
-        PrivilegeTable.depth(of: .retrieve, on: .queue, for: caller.role) != .organization && !queues.isEmpty
+        caller.depth(of: .retrieve, on: .queue) != .organization && !queues.isEmpty
     }
 
     private var queues: [UUID] {
@@ -88,7 +88,7 @@ extension PreparedWrite {
     /// Checks that the caller may name the queues that an e-mail is from or to: it may read them, or it or a team of its owns them.
     func requireParties(on connection: isolated PostgresConnection) throws {
         guard asksForQueues else { return }
-        let depth = PrivilegeTable.depth(of: .retrieve, on: .queue, for: caller.role)
+        let depth = caller.depth(of: .retrieve, on: .queue)
         for queue in queues where try ids(of: .queue, .id(queue), readable: depth == .none ? .own : depth, on: connection).isEmpty {
             throw FieldsealError(.objectDoesNotExist, "partyid refers to a queue that does not exist.")
         }

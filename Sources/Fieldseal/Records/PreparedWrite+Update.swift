@@ -75,7 +75,7 @@ extension PreparedWrite {
         // Giving a record to another owner is a right of its own.
         let isAssigned = input.values["ownerid"] != nil
         if isAssigned {
-            let depth = PrivilegeTable.depth(of: .assign, on: entity, for: caller.role)
+            let depth = caller.depth(of: .assign, on: entity)
             restrict(.none, depth, .assign, &conditions, &update.parameters)
         }
         let isAssignedAlone = isAssigned && input.names == ["ownerid"]
@@ -118,7 +118,7 @@ extension PreparedWrite {
         restrict(condition, depth, .delete, &conditions, &parameters)
         // The row that is gone can't tell the audit who deleted it.
         let statements: [(sql: String, parameters: [PostgresParameter])] = [
-            ("SELECT set_config('fieldseal.user', $1, true)", [.text(caller.systemUserID?.text ?? "")]),
+            session.callerSettings,
             (
                 "DELETE FROM \(organization.qualified(entity.logicalName)) WHERE \(conditions.joined(separator: " AND "))",
                 parameters

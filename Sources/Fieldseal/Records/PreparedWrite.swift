@@ -16,6 +16,7 @@ struct PreparedWrite: Sendable {
         case create(RecordInput, UUID)
         case upsert(RecordInput, RecordKey, [JSONValue.Member], WriteCondition, Depth)
         case delete(RecordKey, WriteCondition, Depth)
+        case message(UUID, RecordMessage)
     }
 
     var organization: Organization { session.organization }
@@ -38,6 +39,7 @@ struct PreparedWrite: Sendable {
         case .upsert(let input, _, _, let condition, _):
             DestinationChanges.isTouched(by: input, isNew: condition == .none)
         case .delete: false
+        case .message: true
         }
     }
 
@@ -48,6 +50,7 @@ struct PreparedWrite: Sendable {
         case .create(_, let id): WriteTrace(entity: entity, id: id, effect: .create(isOwnID: isOwnID))
         case .upsert(_, let key, _, let condition, _): WriteTrace(entity: entity, id: id(key), effect: .update(condition))
         case .delete(let key, _, _): WriteTrace(entity: entity, id: id(key), effect: .delete)
+        case .message(let id, _): WriteTrace(entity: entity, id: id, effect: .update(.mustExist))
         }
     }
 
@@ -66,6 +69,7 @@ struct PreparedWrite: Sendable {
             self.entity = entity
             _ = try session.require(.create, on: entity)
             let input = try RecordInput(entity, Self.own(entity, key.members + members, &parts), for: .create)
+            try key.requireAgreement(with: input)
             if case .id(let id) = key { action = .create(input, id) } else { action = .create(input, Self.id(nil, input)) }
             needsKey = !input.secrets.isEmpty
             try requireRights(input, for: .create)
@@ -83,6 +87,7 @@ struct PreparedWrite: Sendable {
                 throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")
             }
             _ = try key.filter(entity)
+            try key.requireAgreement(with: input)
             action = .upsert(input, key, members, condition, depth)
             needsKey = !input.secrets.isEmpty
             try requireRights(input, for: .update)
@@ -92,6 +97,10 @@ struct PreparedWrite: Sendable {
             let depth = try session.require(.delete, on: entity)
             _ = try key.filter(entity)
             action = .delete(key, condition, depth)
+            needsKey = false
+        case .message(let entity, let id, let message):
+            self.entity = entity
+            action = .message(id, message)
             needsKey = false
         }
     }
@@ -115,11 +124,11 @@ struct PreparedWrite: Sendable {
     /// Checks the attributes that a write names against what the caller's role may write.
     func requireRights(_ input: RecordInput, for purpose: RecordInput.Purpose) throws {
         let role = caller.role
-        guard input.secrets.isEmpty || PrivilegeTable.maySetPasswords(role) else {
+        guard input.secrets.isEmpty || caller.maySetPasswords else {
             throw FieldsealError(.privilegeDenied, "The role \(role.rawValue) may not set passwords.")
         }
         if role != .systemAdministrator,
-            let name = input.names.sorted().first(where: { !PrivilegeTable.mayWrite($0, of: entity, role) })
+            let name = input.names.sorted().first(where: { !caller.mayWrite($0, of: entity) })
         {
             throw FieldsealError(
                 .privilegeDenied, "The role \(role.rawValue) may not write \(name) of \(entity.logicalName): an administrator does."
@@ -148,6 +157,9 @@ struct PreparedWrite: Sendable {
         case .upsert(let input, let recordKey, let members, let condition, let depth):
             return try upsert(input, recordKey, members, condition, depth, key, &changes, on: connection)
         case .delete(let recordKey, let condition, let depth): return try delete(recordKey, condition, depth, on: connection)
+        case .message(let id, let message):
+            let subject = try session.perform(message, on: entity, id, on: connection)
+            return WriteOutcome(id: id, versionNumber: 0, isCreated: false, subject: subject)
         }
     }
 
@@ -214,8 +226,9 @@ struct PreparedWrite: Sendable {
 
     /// The caller's place in the organization, if that is known.
     private var origin: RecordDraft.Origin? {
-        guard let unit = session.state.callersUnit, let user = caller.systemUserID else { return nil }
-        return RecordDraft.Origin(organization: organization, user: user, businessUnit: unit)
+        guard let unit = session.callersUnit, let user = caller.systemUserID else { return nil }
+        return RecordDraft.Origin(
+            organization: organization, user: user, businessUnit: unit, delegate: caller.impersonation?.systemUserID)
     }
 
     private func origin(on connection: isolated PostgresConnection) throws -> RecordDraft.Origin {
@@ -223,5 +236,28 @@ struct PreparedWrite: Sendable {
             "SELECT businessunitid FROM \(organization.qualified("businessunit")) ORDER BY createdon, businessunitid LIMIT 1")
         let unit: UUID = try units[0].decode(0)
         return RecordDraft.Origin(organization: organization, user: caller.systemUserID ?? unit, businessUnit: unit)
+    }
+}
+
+extension RecordKey {
+    /// Refuses values that name another record than the key does.
+    ///
+    /// - Throws: ``FieldsealError`` `.invalidArgument` naming the attribute.
+    func requireAgreement(with input: RecordInput) throws(FieldsealError) {
+        guard case .alternate(let values) = self else { return }
+        for (name, value) in values {
+            guard let attribute = input.entity[name], let given = input.values[attribute.logicalName] else { continue }
+            let named = try attribute.type.value(of: value, for: attribute)
+            let isSame: Bool =
+                if case .text(let one) = given, case .text(let other) = named { one.lowercased() == other.lowercased() } else {
+                    given == named
+                }
+            guard isSame else {
+                throw FieldsealError(
+                    .invalidArgument,
+                    "The address names a record by \(attribute.logicalName), and the body has another value for it. Use the record's id "
+                        + "in the address to change \(attribute.logicalName).")
+            }
+        }
     }
 }

@@ -57,13 +57,18 @@ public struct RecordPage: Sendable {
 public struct ExpandedProperty: Sendable {
     public let name: String
     public let isCollection: Bool
+    /// Whether the addresses of the records are wanted, and not the records.
+    public let isReference: Bool
     public let referenced: EntityDefinition
     let lookup: AttributeDefinition
     let page: RecordPage
+    /// The same property's records of other entities: an owner is a user or a team.
+    var alternatives: [ExpandedProperty] = []
     private let byKey: [UUID: [Record]]
 
-    init(_ name: String, _ relationship: EntityRelationship, isCollection: Bool, _ page: RecordPage) throws {
-        self.name = name
+    init(_ request: Expansion, _ relationship: EntityRelationship, isCollection: Bool, _ page: RecordPage) throws {
+        name = request.property
+        isReference = request.isReference
         self.isCollection = isCollection
         self.page = page
         referenced = isCollection ? relationship.referencing : relationship.referenced
@@ -78,7 +83,18 @@ public struct ExpandedProperty: Sendable {
     public func records(of record: Record) throws -> (records: [Record], expanded: [ExpandedProperty]) {
         if isCollection { return (byKey[record.id] ?? [], page.expanded) }
         guard case .id(let id) = try record.value(of: lookup.logicalName) else { return ([], page.expanded) }
-        return (byKey[id] ?? [], page.expanded)
+        if let found = byKey[id] { return (found, page.expanded) }
+        for alternative in alternatives {
+            let (records, expanded) = try alternative.records(of: record)
+            if !records.isEmpty { return (records, expanded) }
+        }
+        return ([], page.expanded)
+    }
+
+    /// What was asked for of its records, as `@odata.context` lists it.
+    public var contextColumns: String {
+        let inner = page.expanded.map { "\($0.name)(\($0.contextColumns))" }
+        return ((page.shape.contextColumns.isEmpty ? [] : [page.shape.contextColumns]) + inner).joined(separator: ",")
     }
 }
 
@@ -95,6 +111,8 @@ public struct WriteOutcome: Sendable {
     public let versionNumber: Int64
     /// Whether the record is new.
     public let isCreated: Bool
+    /// The subject of an e-mail that was submitted.
+    public var subject: String?
 }
 
 /// On what condition a record may be written (RFC 9110 section 13.1).

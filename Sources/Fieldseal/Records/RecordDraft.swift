@@ -13,6 +13,8 @@ struct RecordDraft: Sendable {
         let organization: Organization
         let user: UUID
         let businessUnit: UUID
+        /// The user that sent the request, where it is in the name of another.
+        var delegate: UUID?
     }
 
     init(_ entity: EntityDefinition, id: UUID, _ values: [String: AttributeValue], secrets: [String: String?] = [:], origin: Origin)
@@ -35,6 +37,9 @@ struct RecordDraft: Sendable {
         for (attribute, value) in secrets where value != nil {
             guard let flag = entity.setFlags[attribute] else { continue }
             if entity[flag] == nil { setFlags.insert(flag) } else { self.values[flag] = .bool(true) }
+        }
+        if let delegate = origin.delegate {
+            for name in ["createdonbehalfby", "modifiedonbehalfby"] where entity[name] != nil { self.values[name] = .id(delegate) }
         }
         fillOwner(origin)
     }
@@ -116,7 +121,9 @@ struct RecordDraft: Sendable {
             "isforwardmailbox": .bool(false),
         ]
         if let type = values["owneridtype"] { mailboxValues["owneridtype"] = type }
-        if let user = values["createdby"] { mailboxValues["createdby"] = user }
+        for name in ["createdby", "createdonbehalfby", "modifiedonbehalfby"] where values[name] != nil {
+            mailboxValues[name] = values[name]
+        }
         var statements = [
             RecordDraft(
                 .mailbox, id: mailbox, mailboxValues, origin: Origin(organization: organization, user: owner, businessUnit: unit)

@@ -34,9 +34,33 @@ public struct RecordInput: Sendable {
         for member in members {
             if let property = member.name.strippingSuffix("@odata.bind") {
                 try bind(property, member.value, for: purpose)
-            } else if !member.name.contains("@") {
+            } else if let at = member.name.firstIndex(of: "@") {
+                try check(annotation: member.name[at...], member.value, isOfRecord: at == member.name.startIndex)
+            } else {
                 try set(member.name, member.value, for: purpose)
             }
+        }
+    }
+
+    /// Annotations that clients send back as they read them; they change nothing.
+    private static let harmlessAnnotations: Set<Substring> = [
+        "@odata.context", "@odata.etag", "@odata.editLink", "@odata.readLink", "@odata.id", "@odata.type", "@odata.navigationLink",
+        "@odata.associationLink",
+    ]
+
+    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for a control information of OData that has no effect here, such as a
+    ///   misspelled `@odata.bind`, and for the type of another entity.
+    private func check(annotation: Substring, _ value: JSONValue, isOfRecord: Bool) throws(FieldsealError) {
+        if isOfRecord, annotation == "@odata.type" {
+            let type = value.string?.split(separator: ".").last.map(String.init)
+            guard type == entity.logicalName else {
+                throw FieldsealError(.payloadDoesNotFit, "@odata.type names another entity than \(entity.logicalName).")
+            }
+        }
+        // Other vocabularies have a name with a dot. OData 4.01 writes its own without one.
+        let isOData = annotation.lowercased().hasPrefix("@odata.") || !annotation.contains(".")
+        guard !isOData || Self.harmlessAnnotations.contains(annotation) || annotation.hasPrefix("@OData.Community.") else {
+            throw FieldsealError(.payloadDoesNotFit, "The annotation \(String(annotation).quotedForMessage) is not supported here.")
         }
     }
 
@@ -92,8 +116,9 @@ public struct RecordInput: Sendable {
         values[attribute] = .id(id)
     }
 
-    /// Reads `/mailboxes(KEY)` or an absolute address that ends like it.
-    public static func reference(_ address: String) throws(FieldsealError) -> (EntityDefinition, RecordKey)? {
+    /// Reads `/mailboxes(KEY)` or an absolute address that ends like it, percent-encoded or not.
+    public static func reference(_ written: String) throws(FieldsealError) -> (EntityDefinition, RecordKey)? {
+        let address = written.contains("%") ? written.removingPercentEncoding ?? written : written
         guard address.hasSuffix(")"), let open = address.firstIndex(of: "("),
             let set = address[..<open].split(separator: "/").last, let entity = EntityCatalog.entity(set: String(set))
         else { return nil }

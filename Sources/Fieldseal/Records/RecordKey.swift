@@ -55,6 +55,23 @@ extension RecordKey {
         return UUID(text: text).map { .text($0.text) }
     }
 
+    /// The key as a URL's key predicate has it, without parentheses and not percent-encoded.
+    public var text: String {
+        switch self {
+        case .id(let id): id.text
+        case .alternate(let values): values.map { "\($0.name)=\(Self.text($0.value))" }.joined(separator: ",")
+        }
+    }
+
+    private static func text(_ literal: Literal) -> String {
+        switch literal {
+        case .null: "null"
+        case .bool(let flag): String(flag)
+        case .number(let text): text
+        case .text(let text): "'\(text.replacing("'", with: "''"))'"
+        }
+    }
+
     /// The values as members of a new record.
     var members: [JSONValue.Member] {
         guard case .alternate(let values) = self else { return [] }

@@ -8,4 +8,6 @@ public enum RecordWrite: Sendable {
     case upsert(EntityDefinition, RecordKey, [JSONValue.Member], WriteCondition = .none)
     /// Deletes a record and its cells.
     case delete(EntityDefinition, RecordKey, WriteCondition = .mustExist)
+    /// Sends a message about a record.
+    case message(EntityDefinition, UUID, RecordMessage)
 }

@@ -6,6 +6,8 @@ public struct Expansion: Sendable {
     public var property: String
     public var query: RecordQuery
     public var expansions: [Expansion]
+    /// Whether the addresses of the records are wanted, and not the records.
+    public var isReference = false
 
     public init(_ property: String, _ query: RecordQuery = RecordQuery(), expansions: [Expansion] = []) {
         self.property = property
@@ -186,6 +188,7 @@ private final class Reading: Sendable {
         for request in expanding {
             if let relationship = entity.singleValued(request.property) {
                 expansions.append((request, relationship, false))
+                if let team = Self.teams(request, relationship) { expansions.append(team) }
                 query.outputs.append(.hidden(.init(relationship.attribute.logicalName)))
             } else if let relationship = entity.collectionValued(request.property) {
                 expansions.append((request, relationship, true))
@@ -239,9 +242,36 @@ private final class Reading: Sendable {
         var page = try page(rows)
         page.count = count
         for (request, relationship, isCollection) in expansions {
-            page.expanded.append(try expand(page, request, relationship, isCollection, on: connection))
+            let expanded = try expand(page, request, relationship, isCollection, on: connection)
+            if let last = page.expanded.indices.last, page.expanded[last].name == expanded.name {
+                page.expanded[last].alternatives.append(expanded)
+            } else {
+                page.expanded.append(expanded)
+            }
         }
         return page
+    }
+
+    /// The expansion of an owner where it is a team: with what was asked for and teams have.
+    private static func teams(_ request: Expansion, _ relationship: EntityRelationship)
+        -> (Expansion, EntityRelationship, Bool)?
+    {
+        guard case .owner = relationship.attribute.type, request.query.filter == nil, request.query.order.isEmpty else {
+            return nil
+        }
+        let team = EntityRelationship(relationship.referencing, relationship.attribute, .team)
+        var request = request
+        let isSelected = !request.query.outputs.isEmpty
+        request.query.outputs.removeAll { output in
+            if case .column(let column) = output.value { EntityDefinition.team.attribute(named: column.name) == nil } else { true }
+        }
+        if isSelected, request.query.outputs.isEmpty {
+            request.query.outputs = [.init(.column(.init(EntityDefinition.team.primaryID)))]
+        }
+        request.expansions.removeAll {
+            EntityDefinition.team.singleValued($0.property) == nil && EntityDefinition.team.collectionValued($0.property) == nil
+        }
+        return (request, team, false)
     }
 
     private func page(_ rows: PostgresResult) throws -> RecordPage {
@@ -272,7 +302,7 @@ private final class Reading: Sendable {
                 .queryDoesNotFit,
                 "\(request.property) brings along more than \(Self.expansionLimit) records: ask for smaller pages.")
         }
-        return try ExpandedProperty(request.property, relationship, isCollection: isCollection, records)
+        return try ExpandedProperty(request, relationship, isCollection: isCollection, records)
     }
 
     private static func child(

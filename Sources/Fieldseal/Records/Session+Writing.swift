@@ -14,9 +14,15 @@ extension Session {
     /// - Parameter progress: Is told which write is being done, so that the caller knows which one was refused.
     /// - Throws: ``FieldsealError`` of the first write that can't be done.
     public func write(_ writes: [RecordWrite], progress: WriteProgress? = nil) async throws -> [WriteOutcome] {
-        let prepared = try writes.enumerated().map { index, write in
+        try await write(writes.map { (by: self, write: $0) }, progress: progress)
+    }
+
+    /// The same for writes in the names of several users: each is done with the rights of its own session.
+    public func write(_ writes: [(by: Session, write: RecordWrite)], progress: WriteProgress? = nil) async throws -> [WriteOutcome]
+    {
+        let prepared = try writes.enumerated().map { index, item in
             progress?.index = index
-            return try PreparedWrite(write, for: self)
+            return try PreparedWrite(item.write, for: item.by)
         }
         guard !prepared.isEmpty else { return [] }
         var attempt = 1
@@ -74,8 +80,10 @@ extension Session {
                 var changes = DestinationChanges()
                 try confirm(on: connection)
                 if attempts > 1 { try lock(writes.map(\.trace), on: connection) }
+                let isMixed = writes.contains { $0.caller.actor != caller.actor }
                 let all = try writes.enumerated().map { index, write in
                     progress?.index = index
+                    if isMixed { _ = try connection.pipeline([write.session.callerSettings]) }
                     return try write.run(key, &changes, on: connection)
                 }
                 try changes.settle(in: self, on: connection)

@@ -27,6 +27,8 @@ struct UpdateStatement {
             values["owningteam"] = isTeam ? .id(owner) : .null
         }
         if let user = caller.systemUserID, entity["modifiedby"] != nil { values["modifiedby"] = .id(user) }
+        let hasDelegate = entity["modifiedonbehalfby"] != nil
+        if hasDelegate, let impersonation = caller.impersonation { values["modifiedonbehalfby"] = .id(impersonation.systemUserID) }
         for attribute in entity.attributes {
             guard let value = values[attribute.logicalName] else { continue }
             let number = bind(attribute.type.parameter(value))
@@ -35,6 +37,9 @@ struct UpdateStatement {
                 assignments.append(
                     "\(quoteIdentifier(name.column)) = \(name.expression(in: organization, placeholder: "$\(number)"))")
             }
+        }
+        if hasDelegate, caller.impersonation == nil {
+            assignments.append("modifiedonbehalfby = NULL, modifiedonbehalfbyname = NULL")
         }
         if entity["modifiedon"] != nil { assignments.append("modifiedon = now()") }
         let sequence = organization.qualified("version_number").replacing("'", with: "''")

@@ -93,7 +93,7 @@ extension Caller {
         guard entity.has(message) else {
             throw FieldsealError(.notImplemented, "\(entity.logicalName) does not have the message \(message.rawValue).")
         }
-        let depth = PrivilegeTable.depth(of: message, on: entity, for: role)
+        let depth = depth(of: message, on: entity)
         guard depth != .none else {
             throw FieldsealError(
                 .privilegeDenied, "The role \(role.rawValue) may not \(message.rawValue) records of \(entity.logicalName).")

@@ -95,14 +95,16 @@ public struct ClientRegistry: Sendable {
     }
 
     /// Every row of an organization, by name, as it is.
-    static func rows(of organization: Organization, on connection: isolated PostgresConnection) throws -> [(
-        row: OrganizationState.ClientRow, createdOn: Date
-    )] {
+    ///
+    /// - Parameter user: Only those that act as this systemuser.
+    static func rows(of organization: Organization, actingAs user: UUID? = nil, on connection: isolated PostgresConnection) throws
+        -> [(row: OrganizationState.ClientRow, createdOn: Date)]
+    {
         try connection.query(
             """
             SELECT client_id, name, systemuser_id, role, tag, disabled_on, created_on FROM config.api_client
-             WHERE organization_id = $1 ORDER BY name
-            """, [.uuid(organization.id)]
+             WHERE organization_id = $1 AND ($2::uuid IS NULL OR systemuser_id = $2) ORDER BY name
+            """, [.uuid(organization.id), .uuid(user)]
         ).map { row in
             (
                 OrganizationState.ClientRow(

@@ -7,7 +7,7 @@ public enum Role: String, Sendable, CaseIterable {
 }
 
 /// How far a privilege reaches.
-public enum Depth: Sendable, Equatable {
+public enum Depth: Int, Sendable, Comparable {
     case none
     /// The caller's own records, those of their teams, and those that were shared with them.
     case own
@@ -15,6 +15,8 @@ public enum Depth: Sendable, Equatable {
     case businessUnit
     /// Every record of the organization.
     case organization
+
+    public static func < (one: Depth, other: Depth) -> Bool { one.rawValue < other.rawValue }
 }
 
 /// Who may do what. The three encryption messages are System Administrator's alone, and stand in no row.

@@ -18,15 +18,16 @@ extension Session {
     /// can't be shared.
     ///
     /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.privilegeDenied`.
-    public func share(
+    func share(
         _ entity: EntityDefinition,
         _ id: UUID,
         with principal: Principal,
         _ rights: AccessRights,
-        replacing: Bool
-    ) async throws {
-        guard !rights.isEmpty else { return try await unshare(entity, id, with: principal) }
-        try await withSharable(entity, id) { connection in
+        replacing: Bool,
+        on connection: isolated PostgresConnection
+    ) throws {
+        guard !rights.isEmpty else { return try unshare(entity, id, with: principal, on: connection) }
+        try withSharable(entity, id, on: connection) {
             try requirePrincipal(principal, on: connection)
             let excess = rights.subtracting(try ownRights(on: entity, id, on: connection))
             guard excess.isEmpty else {
@@ -44,8 +45,10 @@ extension Session {
     }
 
     /// Takes a share away (`RevokeAccess`).
-    public func unshare(_ entity: EntityDefinition, _ id: UUID, with principal: Principal) async throws {
-        try await withSharable(entity, id) { connection in
+    func unshare(
+        _ entity: EntityDefinition, _ id: UUID, with principal: Principal, on connection: isolated PostgresConnection
+    ) throws {
+        try withSharable(entity, id, on: connection) {
             _ = try connection.query(
                 "DELETE FROM \(organization.qualified("principal_access")) WHERE entity = $3 AND record_id = $1 AND principal_id = $2",
                 [.uuid(id), .uuid(principal.id), .text(entity.logicalName)])
@@ -54,7 +57,15 @@ extension Session {
 
     /// With whom a record is shared, and for what.
     public func shares(of entity: EntityDefinition, _ id: UUID) async throws -> [(principal: Principal, rights: AccessRights)] {
-        try await withSharable(entity, id) { connection in
+        try await deployment.pool.withConnection { connection in
+            try shares(of: entity, id, on: connection)
+        }
+    }
+
+    private func shares(of entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws
+        -> [(principal: Principal, rights: AccessRights)]
+    {
+        try withSharable(entity, id, on: connection) {
             try connection.query(
                 """
                 SELECT principal_entity, principal_id, rights FROM \(organization.qualified("principal_access"))
@@ -84,21 +95,19 @@ extension Session {
     /// Adds users to a team, or takes them out of it.
     ///
     /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`.
-    public func setMembers(_ users: [UUID], of team: UUID, areMembers: Bool) async throws {
+    func setMembers(_ users: [UUID], of team: UUID, areMembers: Bool, on connection: isolated PostgresConnection) throws {
         guard try require(.update, on: .team) == .organization else {
             throw FieldsealError(.privilegeDenied, "The role \(caller.role.rawValue) may not change teams.")
         }
-        try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                try requirePrincipal(Principal(entity: "team", id: team), on: connection)
-                for user in users {
-                    try requirePrincipal(Principal(entity: "systemuser", id: user), on: connection)
-                    let table = organization.qualified("teammembership")
-                    _ = try connection.query(
-                        areMembers
-                            ? "INSERT INTO \(table) (teamid, systemuserid) VALUES ($1, $2) ON CONFLICT DO NOTHING"
-                            : "DELETE FROM \(table) WHERE teamid = $1 AND systemuserid = $2", [.uuid(team), .uuid(user)])
-                }
+        try connection.atomically {
+            try requirePrincipal(Principal(entity: "team", id: team), on: connection)
+            for user in users {
+                try requirePrincipal(Principal(entity: "systemuser", id: user), on: connection)
+                let table = organization.qualified("teammembership")
+                _ = try connection.query(
+                    areMembers
+                        ? "INSERT INTO \(table) (teamid, systemuserid) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+                        : "DELETE FROM \(table) WHERE teamid = $1 AND systemuserid = $2", [.uuid(team), .uuid(user)])
             }
         }
     }
@@ -124,7 +133,7 @@ extension Session {
         var statement = StatementBuilder(organization, caller)
         let record = statement.bind(.uuid(id))
         let answers = messages.map { _, right, message -> String in
-            let depth = PrivilegeTable.depth(of: message, on: entity, for: caller.role)
+            let depth = caller.depth(of: message, on: entity)
             guard depth != .none else { return "false" }
             return AccessRule(entity, organization, caller).condition(depth, right, "r", bind: { statement.bind($0) }) ?? "true"
         }
@@ -143,27 +152,26 @@ extension Session {
     /// Runs `body` in a transaction if the caller may share the record.
     ///
     /// The record's row is locked first: who shares it is asked after the shares that others are changing at the same moment.
-    private func withSharable<Result: Sendable>(
+    private func withSharable<Result>(
         _ entity: EntityDefinition,
         _ id: UUID,
-        _ body: @Sendable (isolated PostgresConnection) throws -> Result
-    ) async throws -> Result {
+        on connection: isolated PostgresConnection,
+        _ body: () throws -> Result
+    ) throws -> Result {
         let depth = try require(.share, on: entity)
-        return try await deployment.pool.withConnection { connection in
-            try connection.transaction {
-                let table = organization.qualified(entity.logicalName)
-                _ = try connection.query(
-                    "SELECT FROM \(table) WHERE \(entity.idColumn) = $1 FOR NO KEY UPDATE", [.uuid(id)])
-                var statement = StatementBuilder(organization, caller)
-                var conditions = ["r.\(entity.idColumn) = \(statement.bind(.uuid(id)))"]
-                if let own = AccessRule(entity, organization, caller).condition(depth, .share, "r", bind: { statement.bind($0) }) {
-                    conditions.append(own)
-                }
-                let rows = try connection.query(
-                    "SELECT FROM \(table) AS r WHERE \(conditions.joined(separator: " AND "))", statement.parameters)
-                if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, id.text) }
-                return try body(connection)
+        return try connection.atomically {
+            let table = organization.qualified(entity.logicalName)
+            _ = try connection.query(
+                "SELECT FROM \(table) WHERE \(entity.idColumn) = $1 FOR NO KEY UPDATE", [.uuid(id)])
+            var statement = StatementBuilder(organization, caller)
+            var conditions = ["r.\(entity.idColumn) = \(statement.bind(.uuid(id)))"]
+            if let own = AccessRule(entity, organization, caller).condition(depth, .share, "r", bind: { statement.bind($0) }) {
+                conditions.append(own)
             }
+            let rows = try connection.query(
+                "SELECT FROM \(table) AS r WHERE \(conditions.joined(separator: " AND "))", statement.parameters)
+            if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, id.text) }
+            return try body()
         }
     }
 }

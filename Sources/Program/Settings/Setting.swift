@@ -18,6 +18,8 @@ struct Setting {
         case choice([String])
         /// A list of networks; in a variable they are separated by commas.
         case networks
+        /// A list of web origins; in a variable they are separated by commas.
+        case origins
     }
 
     /// A value of any of these kinds.
@@ -61,6 +63,7 @@ struct Setting {
         case .integer(let range): "\(range.lowerBound) to \(range.upperBound)"
         case .flag: "true or false"
         case .choice(let options): "one of \(options.joined(separator: ", "))"
+        case .origins: "a list of origins such as https://app.example.com, without a path"
         case .networks: "a list of networks such as 192.0.2.0/24, 2001:db8::/32 or single addresses"
         }
     }
@@ -106,6 +109,14 @@ extension Setting {
             .flag($0[keyPath: path])
         } write: { settings, value in
             if case .flag(let flag) = value { settings[keyPath: path] = flag }
+        }
+    }
+
+    static func origins(_ key: String, _ path: WritableKeyPath<Settings, [String]>) -> Setting {
+        Setting(key: key, kind: .origins) {
+            .list($0[keyPath: path])
+        } write: { settings, value in
+            if case .list(let texts) = value { settings[keyPath: path] = texts }
         }
     }
 

@@ -34,6 +34,7 @@ struct SettingParser {
             guard options.contains(text) else { throw misfit(text) }
             return .text(text)
         case .networks: return .list(try networks(text.split(separator: ",").map(String.init)))
+        case .origins: return .list(try origins(text.split(separator: ",").map(String.init)))
         case .text, .file, .connection, .address:
             if form == .plain, Self.isNoText(text) { throw misfit("\(text), which is no text; put a text in quotes") }
             if text.isEmpty { return try none() }
@@ -42,8 +43,11 @@ struct SettingParser {
     }
 
     func list(_ texts: [(text: String, form: Form)]) throws(SettingsError) -> Setting.Value {
-        guard case .networks = setting.kind else { throw misfit("a list") }
-        return .list(try networks(texts.map(\.text)))
+        switch setting.kind {
+        case .networks: return .list(try networks(texts.map(\.text)))
+        case .origins: return .list(try origins(texts.map(\.text)))
+        default: throw misfit("a list")
+        }
     }
 
     func misfit(_ given: String) -> SettingsError {
@@ -65,6 +69,21 @@ struct SettingParser {
             networks.append(text)
         }
         return networks
+    }
+
+    private func origins(_ texts: [String]) throws(SettingsError) -> [String] {
+        var origins: [String] = []
+        for text in texts {
+            // As browsers write it: in lower case, and without the scheme's own port.
+            let text = text.trimmingCharacters(in: .whitespaces).lowercased()
+            let isPublic =
+                text.wholeMatch(of: /https:\/\/([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?/) != nil && !text.hasSuffix(":443")
+            let isLocal =
+                text.wholeMatch(of: /http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?/) != nil && !text.hasSuffix(":80")
+            guard isPublic || isLocal else { throw misfit("a list with \(text.prefix(100)), which is no origin") }
+            origins.append(text)
+        }
+        return origins
     }
 
     private func checked(_ text: String) throws(SettingsError) -> Setting.Value {

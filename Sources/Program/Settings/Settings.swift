@@ -78,6 +78,7 @@ struct Settings: Sendable {
             .text("kekCopyFile", \.kekCopyFile),
             .text("baseURL", \.baseURL, .address),
             .networks("trustedProxies", \.limits.trustedProxies),
+            .origins("allowedOrigins", \.limits.allowedOrigins),
             .text("https.host", \.httpsHost),
             .integer("https.port", \.httpsPort, 0...65_535),
             .text("https.certificateFile", \.certificateFile, .file),

@@ -32,6 +32,8 @@ private struct BatchRun {
     private var answers: [(isSet: Bool, items: [(id: String?, answer: APIAnswer)])] = []
     /// The addresses of records that requests with an id made or named.
     private var addresses: [String: String] = [:]
+    /// The sessions of users that parts of the batch name.
+    private var sessions: [ImpersonatedUser: Session] = [:]
 
     init(api: DataAPI, continuesOnError: Bool) {
         self.api = api
@@ -61,7 +63,7 @@ private struct BatchRun {
         do {
             let request = try request(item)
             guard request.path != "/$batch" else { throw FieldsealError(.badRequest, "A batch can't hold a batch.") }
-            let answer = try await api.answer(request)
+            let answer = try await dataAPI(for: request).answer(request)
             if let id = item.id { addresses[id] = answer.headers[.odataEntityID] ?? "\(api.serviceRoot)\(request.path)" }
             return answer
         } catch {
@@ -69,55 +71,43 @@ private struct BatchRun {
         }
     }
 
+    /// The API in the name of the user that a part names; else of the user that the batch itself names.
+    private mutating func dataAPI(for request: APIRequest) async throws -> DataAPI {
+        guard let user = try RequestHeaders.impersonatedUser(request.headers) else { return api }
+        var other = api
+        if let session = sessions[user] {
+            other.session = session
+        } else {
+            other.session = try await api.own.impersonating(user)
+            sessions[user] = other.session
+        }
+        return other
+    }
+
     /// Runs a change set as one transaction.
     private mutating func changes(_ items: [BatchItem]) async throws -> [(id: String?, answer: APIAnswer)] {
-        var requests: [(item: BatchItem, request: APIRequest, write: RecordWrite, entity: EntityDefinition)] = []
+        var parts: [(item: BatchItem, change: Change)] = []
+        var writes: [(by: Session, write: RecordWrite)] = []
         for item in items {
             let request = try request(item)
-            let (write, entity, address) = try self.write(request)
+            let api = try await dataAPI(for: request)
+            let change = try await api.change(request)
             if let id = item.id {
-                guard addresses.updateValue(address, forKey: id) == nil else {
+                guard addresses.updateValue(change.address, forKey: id) == nil else {
                     throw FieldsealError(.badRequest, "Two requests of the batch have the Content-ID \(id.prefix(50)).")
                 }
             }
-            requests.append((item, request, write, entity))
+            parts.append((item, change))
+            writes += change.writes.map { (by: api.session, write: $0) }
         }
-        let outcomes = try await api.session.write(requests.map(\.write))
+        let outcomes = try await api.session.write(writes)
         var answers: [(id: String?, answer: APIAnswer)] = []
-        for (outcome, (item, request, write, entity)) in zip(outcomes, requests) {
-            if case .delete = write {
-                answers.append((item.id, APIAnswer.noContent()))
-            } else {
-                answers.append(
-                    (item.id, try await api.written(entity, outcome, try ODataQuery(request.query, for: entity), request)))
-            }
+        var first = 0
+        for (item, change) in parts {
+            answers.append((item.id, try await change.response(Array(outcomes[first..<first + change.writes.count]))))
+            first += change.writes.count
         }
         return answers
-    }
-
-    /// The write that a request of a change set stands for, and the address of its record.
-    private func write(_ request: APIRequest) throws -> (RecordWrite, EntityDefinition, address: String) {
-        switch (try ODataPath(Substring(request.path)), request.method) {
-        case (.entitySet(let entity), .post):
-            let members = try request.members()
-            let named = members.first { $0.name.lowercased() == entity.primaryID }?.value.string.flatMap { UUID(text: $0) }
-            // Chosen now, so that later requests of the set can refer to it.
-            let id = named ?? UUID()
-            return (.create(entity, id: id, members), entity, "\(api.serviceRoot)/\(entity.entitySetName)(\(id.text))")
-        case (.entity(let entity, let key), .patch), (.entity(let entity, let key), .put):
-            return (.upsert(entity, key, try request.members(), try request.condition()), entity, api.serviceRoot + request.path)
-        case (.entity(let entity, let key), .delete):
-            return (.delete(entity, key, try request.condition()), entity, api.serviceRoot + request.path)
-        case (.property(let entity, let key, let attribute, isRaw: false), .put):
-            guard let value = try request.members().first(where: { $0.name == "value" })?.value else {
-                throw FieldsealError(.payloadDoesNotFit, "The body of a property is {\"value\": …}.")
-            }
-            return (.upsert(entity, key, [.init(attribute.logicalName, value)], .mustExist), entity, api.serviceRoot + request.path)
-        case (.property(let entity, let key, let attribute, isRaw: false), .delete):
-            return (.upsert(entity, key, [.init(attribute.logicalName, .null)], .mustExist), entity, api.serviceRoot + request.path)
-        default:
-            throw FieldsealError(.badRequest, "A change set takes creates, updates, upserts and deletes of records.")
-        }
     }
 
     /// Resolves the URL, which may be absolute, relative to the service or its host, or an earlier request's id.
@@ -177,6 +167,12 @@ private struct BatchRun {
 
     // MARK: Answers
 
+    /// The failure that ended the batch is the status of the batch itself; one that goes on after errors has succeeded.
+    private var status: HTTPResponse.Status {
+        guard !continuesOnError else { return .ok }
+        return answers.flatMap { $0.items.map { $0.answer.status } }.first { $0.code >= 400 } ?? .ok
+    }
+
     func json() -> APIAnswer {
         var responses: [JSONValue] = []
         for (_, items) in answers {
@@ -194,7 +190,7 @@ private struct BatchRun {
                 responses.append(.object(members))
             }
         }
-        return APIAnswer.json(["responses": .array(responses)])
+        return APIAnswer.json(["responses": .array(responses)], status: status)
     }
 
     func multipart() -> APIAnswer {
@@ -218,7 +214,7 @@ private struct BatchRun {
         }
         line("--\(boundary)--")
         return APIAnswer(
-            status: .ok, headers: [.contentType: "multipart/mixed; boundary=\(boundary); charset=utf-8"], body: body)
+            status: status, headers: [.contentType: "multipart/mixed; boundary=\(boundary); charset=utf-8"], body: body)
     }
 
     private func write(_ item: (id: String?, answer: APIAnswer), to body: inout [UInt8]) {
@@ -227,7 +223,7 @@ private struct BatchRun {
         line("Content-Transfer-Encoding: binary")
         if let id = item.id { line("Content-ID: \(id.filter { !$0.isNewline })") }
         line("")
-        line("HTTP/1.1 \(item.answer.status.code) \(item.answer.status.reasonPhrase)")
+        line("HTTP/1.1 \(item.answer.status.code) \(item.answer.status.reason)")
         for field in item.answer.headers { line("\(field.name.rawName): \(field.value)") }
         line("OData-Version: 4.0")
         line("")

@@ -20,20 +20,67 @@ enum Condition {
             let (from, to) = date.range(number)
             return .within(column, from, to)
         }
+        if let arguments = FiscalCondition.arguments(of: name) { return try fiscal(name, arguments, column, values) }
+        if let place = Self.places[name.lowercased().replacing("-", with: "")] {
+            try require(values, 1, name)
+            let condition = Filter.hierarchy(column, place, values[0])
+            return name.lowercased().hasPrefix("not") ? .not(condition) : condition
+        }
         switch name.lowercased().replacing("-", with: "") {
-        case "in", "containvalues": return .isIn(column, values)
+        case "in": return .isIn(column, values)
         case "notin": return .not(.isIn(column, values))
         case "between", "notbetween":
             try require(values, 2, name)
             let range = Filter.all([.compare(column, .greaterOrEqual, values[0]), .compare(column, .lessOrEqual, values[1])])
             return name.lowercased().hasPrefix("not") ? .not(range) : range
         case "on", "noton", "onorafter", "onorbefore": return try day(name, column, values)
-        case "equaluserid", "equserid": return .isCallers(column, .user)
-        case "notequaluserid", "neuserid": return .not(.isCallers(column, .user))
-        case "equalbusinessid", "eqbusinessid": return .isCallers(column, .businessUnit)
-        case "notequalbusinessid", "nebusinessid": return .not(.isCallers(column, .businessUnit))
-        default: return nil
+        default: return try callers(name, column, values)
         }
+    }
+
+    private static let places: [String: Filter.HierarchyPlace] = [
+        "above": .above, "under": .under, "notunder": .under, "aboveorequal": .atOrAbove, "underorequal": .atOrUnder,
+        "eqorabove": .atOrAbove, "eqorunder": .atOrUnder,
+    ]
+
+    private static func fiscal(
+        _ name: String, _ arguments: FiscalCondition.Arguments, _ column: RecordQuery.Column, _ values: [Literal]
+    ) throws(FieldsealError) -> Filter {
+        let ranges: [ClosedRange<Int>] =
+            switch arguments {
+            case .none: []
+            case .count: [1...10_000]
+            case .period: [1...13]
+            case .year: [1900...2200]
+            case .periodAndYear: [1...13, 1900...2200]
+            }
+        try require(values, ranges.count, name)
+        var numbers: [Int] = []
+        for (value, range) in zip(values, ranges) {
+            guard let number = number(value), range.contains(number) else {
+                throw FieldsealError(
+                    .queryDoesNotFit, "\(name.prefix(50)) takes a number of \(range.lowerBound) to \(range.upperBound).")
+            }
+            numbers.append(number)
+        }
+        guard let condition = FiscalCondition(name, numbers) else { return .constant(false) }
+        return .fiscal(column, condition)
+    }
+
+    private static let owned: [String: (own: Filter.CallersOwn, isNegated: Bool)] = [
+        "equaluserid": (.user, false), "equserid": (.user, false), "notequaluserid": (.user, true), "neuserid": (.user, true),
+        "equalbusinessid": (.businessUnit, false), "eqbusinessid": (.businessUnit, false),
+        "notequalbusinessid": (.businessUnit, true), "nebusinessid": (.businessUnit, true),
+        "equaluserteams": (.teams, false), "equserteams": (.teams, false),
+        "equaluseroruserteams": (.userOrTeams, false), "equseroruserteams": (.userOrTeams, false),
+    ]
+
+    /// A condition on what is the caller's own; nil for another name.
+    private static func callers(_ name: String, _ column: RecordQuery.Column, _ values: [Literal]) throws(FieldsealError) -> Filter?
+    {
+        guard let (own, isNegated) = owned[name.lowercased().replacing("-", with: "")] else { return nil }
+        try require(values, 0, name)
+        return isNegated ? .not(.isCallers(column, own)) : .isCallers(column, own)
     }
 
     private static func day(_ name: String, _ column: RecordQuery.Column, _ values: [Literal]) throws(FieldsealError) -> Filter {

@@ -35,7 +35,7 @@ struct ExpandParser {
             let rest = item.dropFirst(name.count)
             if rest.isEmpty || rest == "/$ref" {
                 var expansion = Expansion(name)
-                if rest == "/$ref" { expansion.query.outputs = [] }
+                expansion.isReference = rest == "/$ref"
                 expansions.append(expansion)
                 continue
             }
@@ -49,10 +49,14 @@ struct ExpandParser {
 
     private func expansion(_ name: String, _ options: Substring, depth: Int) throws(FieldsealError) -> Expansion {
         var expansion = Expansion(name)
+        var names: Set<Substring> = []
         for option in try Self.split(String(options), at: ";") {
             let pair = option.split(separator: "=", maxSplits: 1)
             guard pair.count == 2 else { throw FieldsealError(.queryDoesNotFit, "An option of $expand has no value.") }
             let value = String(pair[1])
+            guard names.insert(pair[0].trimmed).inserted else {
+                throw FieldsealError(.queryDoesNotFit, "$expand has the option '\(pair[0].prefix(50))' twice.")
+            }
             switch pair[0].trimmingCharacters(in: .whitespaces) {
             case "$select": expansion.query.outputs = try ODataQuery.select(value)
             case "$filter": expansion.query.filter = try FilterParser.parse(value, aliases: aliases)

@@ -10,19 +10,34 @@ struct FetchParser {
     /// Rows of a page.
     private(set) var count: Int?
     private(set) var returnsTotal = false
-    private var isAggregate = false
+    private(set) var isAggregate = false
+    /// The entities of links, by their aliases in lower case.
+    private(set) var linkedEntities: [String: EntityDefinition] = [:]
     private var aliases = 0
     private var allColumns = false
+    /// Whether the entity itself gives nothing but its ids.
+    private var isBare = false
 
     init(_ text: String) throws(FieldsealError) {
         let fetch = try XMLTree.parse(text)
-        guard fetch.name == "fetch", let entity = fetch.all("entity").first, let name = entity["name"] else {
-            throw FieldsealError(.queryDoesNotFit, "FetchXML begins with <fetch><entity name=\"…\">.")
+        let entities = fetch.all("entity")
+        guard fetch.name == "fetch", entities.count == 1, let entity = entities.first, let name = entity["name"] else {
+            throw FieldsealError(.queryDoesNotFit, "FetchXML begins with <fetch><entity name=\"…\">, and has one entity.")
         }
+        try FetchNames.check(fetch)
         self.entity = name.lowercased()
-        isAggregate = fetch["aggregate"] == "true"
-        query.isDistinct = fetch["distinct"] == "true"
-        returnsTotal = fetch["returntotalrecordcount"] == "true"
+        isAggregate = try fetch.flag("aggregate")
+        query.isDistinct = try fetch.flag("distinct")
+        returnsTotal = try fetch.flag("returntotalrecordcount")
+        if fetch["useraworderby"] != nil, try !fetch.flag("useraworderby") {
+            throw FieldsealError(.queryDoesNotFit, "useraworderby is true here: choices are sorted by their numbers. Leave it out.")
+        }
+        _ = try fetch.choice("mapping", ["logical"])
+        if fetch["top"] != nil {
+            for other in ["page", "count", "paging-cookie"] where fetch[other] != nil {
+                throw FieldsealError(.queryDoesNotFit, "top and \(other) of <fetch> can't be used together.")
+            }
+        }
         query.countsRows = returnsTotal
         query.top = try Self.number(fetch["top"], "top")
         count = try Self.number(fetch["count"], "count")
@@ -40,6 +55,8 @@ struct FetchParser {
                 if case .column(let column) = output.value { column.alias != nil } else { true }
             }
             query.outputs = others.isEmpty ? [] : all.map { .init(.column(.init($0.logicalName))) } + others
+        } else if isBare, query.outputs.isEmpty, let definition = EntityCatalog.entity(self.entity) {
+            query.outputs = [.init(.column(.init(definition.primaryID)))]
         }
     }
 
@@ -56,6 +73,7 @@ struct FetchParser {
         for child in element.children {
             switch child.name {
             case "attribute": try attribute(child, alias)
+            case "no-attrs": isBare = isBare || alias == nil
             case "all-attributes": allColumns = allColumns || alias == nil
             case "order": try order(child, alias)
             case "filter" where alias == nil:
@@ -71,6 +89,7 @@ struct FetchParser {
     private mutating func attribute(_ element: XMLTree, _ alias: String?) throws(FieldsealError) {
         guard let name = element["name"] else { throw FieldsealError(.queryDoesNotFit, "<attribute> has no name.") }
         let column = RecordQuery.Column(name.lowercased(), alias: alias)
+        try checkUses(of: element)
         let outputName = element["alias"] ?? alias.map { "\($0).\(name.lowercased())" }
         if let aggregate = element["aggregate"] {
             let known: [String: RecordQuery.Aggregate] = [
@@ -80,9 +99,14 @@ struct FetchParser {
                 throw FieldsealError(
                     .queryDoesNotFit, "An aggregate of <attribute> is count, countcolumn, sum, avg, min or max, with an alias.")
             }
-            if element["distinct"] == "true" { function = .countDistinct }
+            if try element.flag("distinct") {
+                guard function == .countColumn else {
+                    throw FieldsealError(.queryDoesNotFit, "distinct of <attribute> goes with the aggregate countcolumn.")
+                }
+                function = .countDistinct
+            }
             query.outputs.append(.init(.aggregate(function, function == .count ? countable(column) : column), name: outputName))
-        } else if element["groupby"] == "true" {
+        } else if try element.flag("groupby") {
             let part = element["dategrouping"].map { RecordQuery.DatePart(rawValue: $0) }
             if case .some(.none) = part {
                 throw FieldsealError(.queryDoesNotFit, "dategrouping is day, week, month, quarter or year.")
@@ -94,6 +118,22 @@ struct FetchParser {
         }
     }
 
+    /// Refuses attributes of `<attribute>` that have no effect without others.
+    private func checkUses(of element: XMLTree) throws(FieldsealError) {
+        let isGrouped = try element.flag("groupby")
+        let needs: [(name: String, isMet: Bool, of: String)] = [
+            ("aggregate", isAggregate, "<fetch aggregate=\"true\">"), ("groupby", isAggregate, "<fetch aggregate=\"true\">"),
+            ("distinct", element["aggregate"] != nil, "an aggregate"), ("dategrouping", isGrouped, "groupby"),
+            ("usertimezone", element["dategrouping"] != nil, "dategrouping"),
+        ]
+        for (name, isMet, other) in needs where element[name] != nil && !isMet && element[name] != "false" {
+            throw FieldsealError(.queryDoesNotFit, "\(name) of <attribute> needs \(other).")
+        }
+        guard try !element.flag("usertimezone") else {
+            throw FieldsealError(.queryDoesNotFit, "usertimezone is not supported: dates are grouped in UTC. Set it to false.")
+        }
+    }
+
     /// Counting rows names an attribute, which must be there and may be read.
     private func countable(_ column: RecordQuery.Column) -> RecordQuery.Column? {
         guard let entity = EntityCatalog.entity(entity), column.alias == nil, column.name == entity.primaryID else { return column }
@@ -101,7 +141,7 @@ struct FetchParser {
     }
 
     private mutating func order(_ element: XMLTree, _ alias: String?) throws(FieldsealError) {
-        let isDescending = element["descending"] == "true"
+        let isDescending = try element.flag("descending")
         if let name = element["alias"] {
             query.order.append(.init(.output(name), descending: isDescending))
         } else if let name = element["attribute"] {
@@ -115,16 +155,18 @@ struct FetchParser {
     // MARK: Links
 
     private mutating func link(_ element: XMLTree) throws(FieldsealError) {
-        let kind = element["link-type"] ?? "inner"
+        let kind = element["link-type"]?.trimmed.lowercased() ?? "inner"
         switch kind {
-        case "inner", "outer":
+        case "inner", "outer", Self.firstRow:
             query.links.append(try joined(element))
-        case "exists", "in", "any", "matchfirstrowusingcrossapply":
+        case "exists", "in", "any":
             let filter = Filter.exists(try existing(element), negated: false)
             query.filter = query.filter.map { .all([$0, filter]) } ?? filter
-        default: throw FieldsealError(.notImplemented, "link-type is inner, outer, exists, in or any.")
+        default: throw FieldsealError(.queryDoesNotFit, "link-type is inner, outer, exists, in, any or \(Self.firstRow).")
         }
     }
+
+    private static let firstRow = "matchfirstrowusingcrossapply"
 
     private func ends(of element: XMLTree) throws(FieldsealError) -> (entity: EntityDefinition, from: String, to: String) {
         guard let name = element["name"], let entity = EntityCatalog.entity(name.lowercased()) else {
@@ -141,7 +183,10 @@ struct FetchParser {
         guard aliases <= 15 else { throw FieldsealError(.queryDoesNotFit, "FetchXML takes 15 links.") }
         let alias = element["alias"] ?? "\(entity.logicalName)\(aliases)"
         var link = RecordQuery.Link(
-            entity.logicalName, from: from, to: to, alias: alias, isOuter: (element["link-type"] ?? "inner") == "outer")
+            entity.logicalName, from: from, to: to, alias: alias, isOuter: element["link-type"]?.trimmed.lowercased() == "outer")
+        link.isFirstOnly = element["link-type"]?.trimmed.lowercased() == Self.firstRow
+        link.answersToEntity = element["alias"] == nil
+        linkedEntities[alias.lowercased()] = entity
         for child in element.all("filter") {
             let filter = try filter(child, alias)
             link.filter = link.filter.map { .all([$0, filter]) } ?? filter
@@ -154,8 +199,8 @@ struct FetchParser {
             }
         }
         for child in element.all("link-entity") {
-            switch child["link-type"] ?? "inner" {
-            case "inner", "outer": link.links.append(try joined(child))
+            switch child["link-type"]?.trimmed.lowercased() ?? "inner" {
+            case "inner", "outer", Self.firstRow: link.links.append(try joined(child))
             default:
                 let exists = Filter.exists(try existing(child), negated: false)
                 link.filter = link.filter.map { .all([$0, exists]) } ?? exists
@@ -167,6 +212,8 @@ struct FetchParser {
     /// A link that only must exist.
     private mutating func existing(_ element: XMLTree) throws(FieldsealError) -> RecordQuery.Link {
         let (entity, from, to) = try ends(of: element)
+        let kinds = ["inner", "exists", "in", "any", "not any", "all", "not all", Self.firstRow]
+        _ = try element.choice("link-type", kinds)
         guard !element.children.contains(where: { ["attribute", "all-attributes", "order"].contains($0.name) }) else {
             throw FieldsealError(.queryDoesNotFit, "A link that only must exist gives no attributes.")
         }
@@ -177,6 +224,10 @@ struct FetchParser {
             link.filter = link.filter.map { .all([$0, filter]) } ?? filter
         }
         for child in element.all("link-entity") {
+            guard !(child["link-type"]?.contains { $0 == " " } ?? false), child["link-type"] != "all" else {
+                throw FieldsealError(
+                    .queryDoesNotFit, "A link of these types stands inside of a filter: any, not any, all, not all.")
+            }
             let inner = Filter.exists(try existing(child), negated: false)
             link.filter = link.filter.map { .all([$0, inner]) } ?? inner
         }
@@ -192,7 +243,7 @@ struct FetchParser {
             case "condition": parts.append(try condition(child, alias))
             case "filter": parts.append(try filter(child, alias))
             case "link-entity":
-                let kind = child["link-type"] ?? "any"
+                let kind = child["link-type"]?.trimmed.lowercased() ?? "any"
                 guard ["any", "not any", "all", "not all"].contains(kind) else {
                     throw FieldsealError(.queryDoesNotFit, "A link inside of a filter is any, not any, all or not all.")
                 }
@@ -211,7 +262,7 @@ struct FetchParser {
             default: throw FieldsealError(.queryDoesNotFit, "A filter has no element <\(child.name.prefix(50))>.")
             }
         }
-        return element["type"] == "or" ? .any(parts) : .all(parts)
+        return try element.choice("type", ["and", "or"]) == "or" ? .any(parts) : .all(parts)
     }
 
     private func condition(_ element: XMLTree, _ alias: String?) throws(FieldsealError) -> Filter {
@@ -220,6 +271,9 @@ struct FetchParser {
         }
         let column = RecordQuery.Column(name.lowercased(), alias: element["entityname"] ?? alias)
         if let other = element["valueof"] {
+            guard element["value"] == nil, element.children.isEmpty else {
+                throw FieldsealError(.queryDoesNotFit, "<condition> has either valueof or values.")
+            }
             guard let comparison = Self.comparisons[operation] else {
                 throw FieldsealError(.queryDoesNotFit, "valueof is compared with eq, ne, lt, le, gt or ge.")
             }
@@ -250,15 +304,17 @@ struct FetchParser {
         }
         func like(_ pattern: TextPattern?) throws(FieldsealError) -> Filter {
             guard let pattern else {
-                throw FieldsealError(.queryDoesNotFit, "A pattern has a set of characters in brackets, which is not supported.")
+                throw FieldsealError(
+                    .queryDoesNotFit, "A pattern has a range of characters that ends before it begins, such as [z-a].")
             }
             let filter = Filter.like(column, pattern)
             return operation.hasPrefix("not") ? .not(filter) : filter
         }
         if let comparison = comparisons[operation] { return .compare(column, comparison, .text(try text())) }
         switch operation {
-        case "null": return .isNull(column)
-        case "not-null": return .not(.isNull(column))
+        case "null", "not-null":
+            guard values.isEmpty else { throw FieldsealError(.queryDoesNotFit, "The operator \(operation) takes no value.") }
+            return operation == "null" ? .isNull(column) : .not(.isNull(column))
         case "like", "not-like": return try like(TextPattern.sql(try text()))
         case "begins-with", "not-begin-with": return try like(TextPattern.starts(with: try text()))
         case "ends-with", "not-end-with": return try like(TextPattern.ends(with: try text()))

@@ -3,8 +3,8 @@ import Foundation
 
 /// Reads `$filter` (OData 4.0 Part 2, section 5.1.1, and Dataverse's query functions).
 struct FilterParser {
-    private var lexer: ExpressionLexer
-    private let aliases: [String: String]
+    fileprivate var lexer: ExpressionLexer
+    fileprivate let aliases: [String: String]
     private var variables: [String] = []
     private var depth = 0
     private var count = 0
@@ -64,7 +64,7 @@ struct FilterParser {
         return try comparison()
     }
 
-    private enum Operand {
+    fileprivate enum Operand {
         case column(RecordQuery.Column)
         case literal(Literal)
         case condition(Filter)
@@ -127,18 +127,15 @@ struct FilterParser {
         return .isIn(column, values)
     }
 
-    private mutating func operand() throws(FieldsealError) -> Operand {
+    fileprivate mutating func operand() throws(FieldsealError) -> Operand {
         switch lexer.token {
         case .string(let text):
             try lexer.advance()
             return .literal(.text(text))
         case .alias(let name):
             try lexer.advance()
-            guard let value = aliases[name] else {
-                throw FieldsealError(.queryDoesNotFit, "The parameter alias '@\(name.prefix(50))' has no value in the URL.")
-            }
             // The value is a literal; it names no alias in turn.
-            var inner = try FilterParser(value)
+            var inner = try FilterParser(try value(ofAlias: name))
             let operand = try inner.operand()
             guard case .literal = operand, inner.lexer.token == .end else { throw inner.lexer.unexpected("literal") }
             return operand
@@ -222,17 +219,27 @@ struct FilterParser {
                 throw FieldsealError(.queryDoesNotFit, "\(name.prefix(20)) takes an attribute and a text.")
             }
             try lexer.require(")")
-            let pattern: TextPattern =
+            let pattern: TextPattern? =
                 switch name.lowercased() {
                 case "contains": .contains(text)
                 case "startswith": .starts(with: text)
                 default: .ends(with: text)
                 }
+            guard let pattern else {
+                throw FieldsealError(
+                    .queryDoesNotFit, "A pattern has a range of characters that ends before it begins, such as [z-a].")
+            }
             return .condition(.like(column, pattern))
-        case "tolower", "toupper", "trim":
+        case "tolower", "toupper":
             // Texts are compared without regard to case anyway.
             try lexer.require(")")
-            return first
+            switch first {
+            case .column(var column):
+                column.isText = true
+                return .column(column)
+            case .literal(.text): return first
+            default: throw FieldsealError(.queryDoesNotFit, "\(name.prefix(20)) takes an attribute or a text.")
+            }
         default:
             throw FieldsealError(.queryDoesNotFit, "$filter does not know the function \(name.prefix(50).debugDescription).")
         }
@@ -254,13 +261,16 @@ struct FilterParser {
                 guard case .literal(let value) = try operand() else { throw lexer.unexpected("literal") }
                 values.append(value)
             case "propertyvalues":
-                try lexer.require("[")
-                while try !lexer.take("]") {
-                    guard case .literal(let value) = try operand() else { throw lexer.unexpected("literal") }
-                    values.append(value)
-                    guard try lexer.take(",") || lexer.token == .symbol("]") else { throw lexer.unexpected("',' or ']'") }
+                if case .alias(let name) = lexer.token {
+                    try lexer.advance()
+                    values += try list(ofAlias: name)
+                } else {
+                    values += try bracketedList()
                 }
-            case "propertyvalue1", "propertyvalue2":
+            case "propertyvalue1":
+                guard case .literal(let value) = try operand() else { throw lexer.unexpected("literal") }
+                values.insert(value, at: 0)
+            case "propertyvalue2":
                 guard case .literal(let value) = try operand() else { throw lexer.unexpected("literal") }
                 values.append(value)
             default: throw lexer.unexpected("PropertyName or PropertyValue")
@@ -272,6 +282,35 @@ struct FilterParser {
             throw FieldsealError(.queryDoesNotFit, "There is no query function \(name.prefix(50).debugDescription).")
         }
         return filter
+    }
+}
+
+extension FilterParser {
+    /// `['a','b']`.
+    private mutating func bracketedList() throws(FieldsealError) -> [Literal] {
+        var values: [Literal] = []
+        try lexer.require("[")
+        while try !lexer.take("]") {
+            guard case .literal(let value) = try operand() else { throw lexer.unexpected("literal") }
+            values.append(value)
+            guard try lexer.take(",") || lexer.token == .symbol("]") else { throw lexer.unexpected("',' or ']'") }
+        }
+        return values
+    }
+
+    /// The list that a parameter alias stands for.
+    private func list(ofAlias name: String) throws(FieldsealError) -> [Literal] {
+        var inner = try FilterParser(try value(ofAlias: name))
+        let values = try inner.bracketedList()
+        guard inner.lexer.token == .end else { throw inner.lexer.unexpected("end of the list") }
+        return values
+    }
+
+    private func value(ofAlias name: String) throws(FieldsealError) -> String {
+        guard let value = aliases[name] else {
+            throw FieldsealError(.queryDoesNotFit, "The parameter alias '@\(name.prefix(50))' has no value in the URL.")
+        }
+        return value
     }
 }
 

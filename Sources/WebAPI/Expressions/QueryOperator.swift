@@ -9,12 +9,12 @@ enum QueryOperator {
         case "null", "notnull":
             guard values.isEmpty else { throw FieldsealError(.queryDoesNotFit, "\(name.prefix(50)) takes no value.") }
             return name.lowercased() == "null" ? .isNull(column) : .not(.isNull(column))
-        case "like": return .like(column, try pattern(try text(values, name)))
-        case "notlike": return .not(.like(column, try pattern(try text(values, name))))
-        case "beginswith": return .like(column, .starts(with: try text(values, name)))
-        case "doesnotbeginwith": return .not(.like(column, .starts(with: try text(values, name))))
-        case "endswith": return .like(column, .ends(with: try text(values, name)))
-        case "doesnotendwith": return .not(.like(column, .ends(with: try text(values, name))))
+        case "like": return .like(column, try pattern(TextPattern.sql(try text(values, name))))
+        case "notlike": return .not(.like(column, try pattern(TextPattern.sql(try text(values, name)))))
+        case "beginswith": return .like(column, try pattern(TextPattern.starts(with: try text(values, name))))
+        case "doesnotbeginwith": return .not(.like(column, try pattern(TextPattern.starts(with: try text(values, name)))))
+        case "endswith": return .like(column, try pattern(TextPattern.ends(with: try text(values, name))))
+        case "doesnotendwith": return .not(.like(column, try pattern(TextPattern.ends(with: try text(values, name)))))
         default: break
         }
         if let filter = try Condition.filter(name, column, values) { return filter }
@@ -40,9 +40,10 @@ enum QueryOperator {
         return text
     }
 
-    private static func pattern(_ text: String) throws(FieldsealError) -> TextPattern {
-        guard let pattern = TextPattern.sql(text) else {
-            throw FieldsealError(.queryDoesNotFit, "A pattern has a set of characters in brackets, which is not supported.")
+    private static func pattern(_ pattern: TextPattern?) throws(FieldsealError) -> TextPattern {
+        guard let pattern else {
+            throw FieldsealError(
+                .queryDoesNotFit, "A pattern has a range of characters that ends before it begins, such as [z-a].")
         }
         return pattern
     }

@@ -214,7 +214,9 @@ struct SQLParser {
     private mutating func special(_ column: RecordQuery.Column) throws(FieldsealError) -> Filter? {
         if try lexer.take("like") {
             guard case .text(let text)? = try lexer.takeLiteral(), let pattern = TextPattern.sql(text) else {
-                throw FieldsealError(.queryDoesNotFit, "LIKE takes a text with % and _, and no sets of characters.")
+                throw FieldsealError(
+                    .queryDoesNotFit,
+                    "LIKE takes a text with %, _ and sets of characters such as [a-c], which do not end before they begin.")
             }
             return .like(column, pattern)
         }

@@ -15,18 +15,39 @@ struct XMLTree: Sendable {
 
     /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for what is no XML, declares a document type, or is nested too deep.
     static func parse(_ text: String) throws(FieldsealError) -> XMLTree {
-        // A document type brings entities along, which this service has no use for.
-        guard !text.contains("<!") else {
-            throw FieldsealError(.queryDoesNotFit, "FetchXML has no document type, no comments and no CDATA sections.")
+        guard !declaresType(text) else {
+            // A document type brings entities along, which this service has no use for.
+            throw FieldsealError(.queryDoesNotFit, "FetchXML has no document type.")
         }
         let builder = Builder()
-        let parser = XMLParser(data: Data(text.utf8))
+        let parser = XMLParser(data: Data(withoutDeclaration(text).utf8))
         parser.shouldResolveExternalEntities = false
         parser.delegate = builder
         guard parser.parse(), let root = builder.root, !builder.isTooDeep else {
             throw FieldsealError(.queryDoesNotFit, "FetchXML is malformed at line \(parser.lineNumber), or nested too deep.")
         }
         return root
+    }
+
+    /// Whether there is a declaration outside of comments and CDATA sections.
+    private static func declaresType(_ text: String) -> Bool {
+        var rest = text[...]
+        while let mark = rest.firstRange(of: "<!") {
+            rest = rest[mark.lowerBound...]
+            let end = rest.hasPrefix("<!--") ? "-->" : rest.hasPrefix("<![CDATA[") ? "]]>" : nil
+            guard let end, let close = rest.dropFirst(4).firstRange(of: end) else { return true }
+            rest = rest[close.upperBound...]
+        }
+        return false
+    }
+
+    /// The text without its byte order mark and XML declaration: it was decoded already, whatever encoding the declaration names.
+    private static func withoutDeclaration(_ text: String) -> Substring {
+        var rest = text.drop { $0 == "\u{FEFF}" || $0.isWhitespace }
+        if rest.hasPrefix("<?xml"), rest.dropFirst(5).first?.isWhitespace ?? false, let end = rest.firstRange(of: "?>") {
+            rest = rest[end.upperBound...]
+        }
+        return rest
     }
 
     private final class Builder: NSObject, XMLParserDelegate {
@@ -54,6 +75,11 @@ struct XMLTree: Sendable {
         func parser(_ parser: XMLParser, foundCharacters string: String) {
             guard !stack.isEmpty else { return }
             stack[stack.count - 1].text += string
+        }
+
+        func parser(_ parser: XMLParser, foundCDATA block: Data) {
+            guard !stack.isEmpty else { return }
+            stack[stack.count - 1].text += String(decoding: block, as: UTF8.self)
         }
 
         func parser(_ parser: XMLParser, didEndElement name: String, namespaceURI: String?, qualifiedName: String?) {

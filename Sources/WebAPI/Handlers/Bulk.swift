@@ -8,34 +8,46 @@ extension DataAPI {
         if entity.logicalName == "email", ["CheckIncomingEmail", "DeliverIncomingEmail"].contains(name) {
             return try await incomingEmail(name, request)
         }
-        guard ["CreateMultiple", "UpdateMultiple", "UpsertMultiple"].contains(name) else { throw ODataPath.unknown(name) }
-        guard request.method == .post else { throw MethodNotAllowed(.post) }
-        let targets = try self.targets(request, entity)
-        let writes = try targets.map { members -> RecordWrite in
+        guard request.method == .post else {
+            guard Self.bulkMessages.contains(name) else { throw ODataPath.unknown(name) }
+            throw MethodNotAllowed(.post)
+        }
+        return try await answer(try bulkChange(name, entity, request))
+    }
+
+    private static let bulkMessages = ["CreateMultiple", "UpdateMultiple", "UpsertMultiple"]
+
+    /// What a message for many records writes.
+    func bulkChange(_ name: String, _ entity: EntityDefinition, _ request: APIRequest) throws -> Change {
+        guard Self.bulkMessages.contains(name) else { throw ODataPath.unknown(name) }
+        try request.requireNoOptions()
+        let writes = try targets(request, entity).map { members -> RecordWrite in
             switch name {
             case "CreateMultiple": return .create(entity, members)
             case "UpdateMultiple": return .upsert(entity, try key(members, entity), members, .mustExist)
             default: return .upsert(entity, try key(members, entity), members)
             }
         }
-        let outcomes = try await session.write(writes)
-        switch name {
-        case "CreateMultiple":
-            return APIAnswer.json(
-                .object([
-                    representation(request).context("Microsoft.Dynamics.CRM.CreateMultipleResponse"),
-                    .init("Ids", .array(outcomes.map { .string($0.id.text) })),
-                ]))
-        case "UpsertMultiple":
-            let results = outcomes.map { outcome -> JSONValue in
-                ["RecordCreated": .bool(outcome.isCreated), "Target": [entity.primaryID: .string(outcome.id.text)]]
+        let representation = representation(request)
+        return Change(writes, address: serviceRoot + request.path) { outcomes in
+            switch name {
+            case "CreateMultiple":
+                return APIAnswer.json(
+                    .object([
+                        representation.context("Microsoft.Dynamics.CRM.CreateMultipleResponse"),
+                        .init("Ids", .array(outcomes.map { .string($0.id.text) })),
+                    ]))
+            case "UpsertMultiple":
+                let results = outcomes.map { outcome -> JSONValue in
+                    ["RecordCreated": .bool(outcome.isCreated), "Target": [entity.primaryID: .string(outcome.id.text)]]
+                }
+                return APIAnswer.json(
+                    .object([
+                        representation.context("Microsoft.Dynamics.CRM.UpsertMultipleResponse"),
+                        .init("Results", .array(results)),
+                    ]))
+            default: return APIAnswer.noContent()
             }
-            return APIAnswer.json(
-                .object([
-                    representation(request).context("Microsoft.Dynamics.CRM.UpsertMultipleResponse"),
-                    .init("Results", .array(results)),
-                ]))
-        default: return APIAnswer.noContent()
         }
     }
 
@@ -80,7 +92,9 @@ extension DataAPI {
     /// `BulkDelete`: deletes what its query expressions match, before it answers.
     func bulkDelete(_ request: APIRequest) async throws -> APIAnswer {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
-        guard case .array(let queries)? = try request.members().first(where: { $0.name == "QuerySet" })?.value, !queries.isEmpty
+        let body = JSONValue.object(try request.members())
+        try requireImmediate(body)
+        guard case .array(let queries)? = body["QuerySet"], !queries.isEmpty
         else {
             throw FieldsealError(.payloadDoesNotFit, "BulkDelete takes a QuerySet of query expressions.")
         }
@@ -89,6 +103,7 @@ extension DataAPI {
             guard let name = query["EntityName"]?.string, let entity = EntityCatalog.entity(name) else {
                 throw FieldsealError(.payloadDoesNotFit, "A query expression has no EntityName that is known.")
             }
+            try QueryExpression.check(query)
             var select = RecordQuery()
             select.outputs = [.init(.column(.init(entity.primaryID)))]
             select.filter = try QueryExpression.filter(query["Criteria"] ?? .null)
@@ -106,9 +121,69 @@ extension DataAPI {
     }
 }
 
+extension DataAPI {
+    private static let bulkDeleteMembers: Set<String> = [
+        "QuerySet", "JobName", "SendEmailNotification", "ToRecipients", "CCRecipients", "RecurrencePattern", "StartDateTime",
+        "SourceImportId", "RunNow",
+    ]
+
+    /// Refuses a deletion that is to happen at another time, or more than once, or that tells others.
+    fileprivate func requireImmediate(_ body: JSONValue) throws(FieldsealError) {
+        guard case .object(let members) = body else { return }
+        for member in members where !member.name.contains("@") {
+            guard Self.bulkDeleteMembers.contains(member.name) else {
+                throw FieldsealError(.payloadDoesNotFit, "BulkDelete has no parameter '\(member.name.prefix(100))'.")
+            }
+            let isRefused: Bool =
+                switch (member.name, member.value) {
+                case ("RecurrencePattern", .string(let text)): !text.isEmpty
+                case ("StartDateTime", .string(let text)): ISO8601.date(text).map { $0 > Date() } ?? true
+                case ("SendEmailNotification", .bool(let flag)): flag
+                case ("RunNow", .bool(let flag)): !flag
+                default: false
+                }
+            guard !isRefused else {
+                throw FieldsealError(
+                    .notImplemented, "BulkDelete deletes before it answers: \(member.name) with this value is not supported.")
+            }
+        }
+    }
+}
+
 /// The criteria of a query expression, as messages carry them.
 enum QueryExpression {
+    /// Members that change nothing where only ids are asked for.
+    private static let harmless: Set<String> = [
+        "ColumnSet", "DataSource", "Distinct", "EntityName", "ForceSeek", "NoLock", "Orders", "PageInfo", "QueryHints",
+    ]
+
+    /// Refuses what would narrow the query down and is not supported: else more would match than is meant.
+    static func check(_ query: JSONValue) throws(FieldsealError) {
+        guard case .object(let members) = query else {
+            throw FieldsealError(.payloadDoesNotFit, "A query expression is an object with an EntityName and Criteria.")
+        }
+        for member in members where member.name != "Criteria" && !harmless.contains(member.name) && !member.name.contains("@") {
+            let isEmpty = member.value == .null || member.value == .array([])
+            guard isEmpty else {
+                throw FieldsealError(
+                    .payloadDoesNotFit, "\(member.name.prefix(100)) of a query expression is not supported here. Leave it out.")
+            }
+        }
+        try check(query["Criteria"] ?? .null, ["Conditions", "Filters", "FilterOperator", "IsQuickFindFilter"], "Criteria")
+    }
+
+    private static func check(_ value: JSONValue, _ known: Set<String>, _ what: String) throws(FieldsealError) {
+        guard case .object(let members) = value else { return }
+        for member in members where !known.contains(member.name) && !member.name.contains("@") && member.value != .null {
+            throw FieldsealError(.payloadDoesNotFit, "\(what) has no member '\(member.name.prefix(100))' here. Leave it out.")
+        }
+    }
+
     static func filter(_ criteria: JSONValue, depth: Int = 0) throws(FieldsealError) -> Filter {
+        try check(criteria, ["Conditions", "Filters", "FilterOperator", "IsQuickFindFilter"], "Criteria")
+        if let join = criteria["FilterOperator"]?.string?.lowercased(), !["and", "or"].contains(join) {
+            throw FieldsealError(.payloadDoesNotFit, "FilterOperator is And or Or.")
+        }
         guard depth < 20 else { throw FieldsealError(.payloadDoesNotFit, "Criteria may be nested 20 levels deep.") }
         var parts: [Filter] = []
         if case .array(let conditions)? = criteria["Conditions"] {
@@ -124,6 +199,7 @@ enum QueryExpression {
     }
 
     private static func condition(_ condition: JSONValue) throws(FieldsealError) -> Filter {
+        try check(condition, ["AttributeName", "Operator", "Values"], "A condition")
         guard let name = condition["AttributeName"]?.string, let comparison = condition["Operator"]?.string else {
             throw FieldsealError(.payloadDoesNotFit, "A condition has an AttributeName and an Operator.")
         }

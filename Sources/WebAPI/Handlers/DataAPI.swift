@@ -4,7 +4,9 @@ import HTTPTypes
 
 /// The data API for one caller: every request below `/{organization}/api/data/v9.x`, alone or in a batch.
 struct DataAPI: Sendable {
-    let session: Session
+    var session: Session
+    /// The session of the client itself, where ``session`` is in the name of another user.
+    let own: Session
     /// The address of the API with its version.
     let serviceRoot: String
     let limits: APILimits
@@ -47,6 +49,19 @@ struct DataAPI: Sendable {
     }
 
     private func run(_ request: APIRequest, at path: ODataPath) async throws -> APIAnswer {
+        if let refusal = request.preferences.refusal { throw refusal }
+        try RequestHeaders.check(request.headers)
+        if request.method != .get, !path.isOfRecord { try request.requireNoCondition() }
+        guard path.isJSON else { return try await respond(request, at: path) }
+        let metadata = try MediaTypes.metadata(accepting: try request.format() ?? request.headers[.accept])
+        if !request.body.isEmpty { try MediaTypes.requireJSON(request.headers[.contentType]) }
+        let answer = try await respond(request, at: path)
+        return metadata == .none ? answer.withoutMetadata : answer
+    }
+
+    private func respond(_ request: APIRequest, at path: ODataPath) async throws -> APIAnswer {
+        if path.takesNoOptions { try request.requireNoOptions() }
+        if case .metadata = path { try QueryOptions.check(try ODataQuery.options(request.query), for: .metadata) }
         switch path {
         case .serviceRoot: return try get(request) { serviceDocument(representation(request)) }
         case .metadata: return try get(request) { APIAnswer.xml(MetadataDocument.xml) }
@@ -60,7 +75,7 @@ struct DataAPI: Sendable {
             return try await boundFunction(name, entity, key, arguments, request)
         case .property(let entity, let key, let attribute, let isRaw):
             return try await property(attribute, entity, key, isRaw: isRaw, request)
-        case .navigation(let entity, let key, let navigation): return try await self.navigation(navigation, entity, key, request)
+        case .navigation(let navigation): return try await self.navigation(navigation, request)
         case .definitions(let segments): return try get(request) { try definitions(segments, request) }
         case .operation(let name, let arguments): return try await operation(name, arguments, request)
         }
@@ -87,5 +102,70 @@ extension APIAnswer {
 
     static func text(_ text: String) -> APIAnswer {
         APIAnswer(status: .ok, headers: [.contentType: "text/plain; charset=utf-8"], body: Array(text.utf8))
+    }
+}
+
+extension ODataPath {
+    /// Whether responses are JSON, in the form that `Accept` asks for. Clients accept JSON everywhere, also where there is none.
+    fileprivate var isJSON: Bool {
+        switch self {
+        case .metadata, .count, .batch, .description, .property(_, _, _, isRaw: true): false
+        case .property(_, _, let attribute, _): !attribute.type.isImage
+        case .navigation(let navigation): !navigation.isCount
+        default: true
+        }
+    }
+
+    /// Whether the path is that of one record or of a part of it.
+    var isOfRecord: Bool {
+        switch self {
+        case .entity, .property: true
+        case .navigation(let navigation): !navigation.isCollection
+        default: false
+        }
+    }
+
+    fileprivate var takesNoOptions: Bool {
+        switch self {
+        case .serviceRoot, .description, .batch, .property, .collectionAction, .boundFunction, .operation: true
+        default: false
+        }
+    }
+}
+
+extension APIRequest {
+    /// Refuses every query option but those that change nothing; `$format` alone may stand beside a function.
+    func requireNoOptions() throws(FieldsealError) {
+        guard query != nil else { return }
+        try QueryOptions.check(try ODataQuery.options(query).filter { $0.name != "$format" || method != .get }, for: .none)
+    }
+
+    /// The media type that `$format` asks for; nil without one, and for `json`.
+    fileprivate func format() throws(FieldsealError) -> String? {
+        guard let query, query.contains("format") else { return nil }
+        let format = try ODataQuery.options(query).first { $0.name == "$format" }?.value
+        return format == "json" ? "application/json" : format
+    }
+}
+
+extension APIAnswer {
+    /// The response as `odata.metadata=none` has it (OData JSON Format 4.0, section 3.1.3): values, counts and links to pages alone.
+    fileprivate var withoutMetadata: APIAnswer {
+        guard status.code < 300, let value = try? JSONParser.parse(body) else { return self }
+        var answer = self
+        answer.body = Self.plain(value).utf8
+        answer.headers[.contentType] = "application/json; odata.metadata=none; charset=utf-8"
+        return answer
+    }
+
+    private static func plain(_ value: JSONValue) -> JSONValue {
+        switch value {
+        case .array(let elements): .array(elements.map(plain))
+        case .object(let members):
+            .object(
+                members.filter { !["@odata.context", "@odata.etag", "@odata.type", "@odata.id"].contains($0.name) }
+                    .map { .init($0.name, plain($0.value)) })
+        default: value
+        }
     }
 }

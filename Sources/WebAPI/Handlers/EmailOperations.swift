@@ -205,16 +205,16 @@ extension DataAPI {
     }
 
     /// `SendEmail`, bound to an e-mail.
-    func sendEmail(_ id: UUID, _ request: APIRequest) async throws -> APIAnswer {
+    func sending(_ id: UUID, _ request: APIRequest) throws -> Change {
         let body = JSONValue.object(try request.members())
+        try Self.require(["IssueSend", "TrackingToken"], in: body, of: "SendEmail")
         guard case .bool(let issue)? = body["IssueSend"] ?? .bool(true) else { throw Self.missing("IssueSend", "true or false") }
         let token = body["TrackingToken"]?.string
         guard (token?.utf16.count ?? 0) <= 50 else { throw Self.missing("TrackingToken", "at most 50 characters") }
-        let subject = try await session.sendEmail(id, issue: issue, token: token)
-        return APIAnswer.json(
-            .object([
-                representation(request).context("Microsoft.Dynamics.CRM.SendEmailResponse"), .init("Subject", .string(subject)),
-            ]))
+        let context = representation(request).context("Microsoft.Dynamics.CRM.SendEmailResponse")
+        return Change([.message(.email, id, .sendEmail(issue: issue, token: token))], address: serviceRoot + request.path) {
+            APIAnswer.json(.object([context, .init("Subject", .text($0[0].subject))]))
+        }
     }
 }
 

@@ -5,9 +5,17 @@ import HTTPTypes
 
 // Functions and actions that belong to no entity.
 extension DataAPI {
+    private static let withoutParameters: Set<String> = [
+        "BulkDelete", "GrantAccess", "IsDataEncryptionActive", "ModifyAccess", "RetrieveDataEncryptionKey",
+        "RetrieveDataEncryptionKeyChange", "RevokeAccess", "SetDataEncryptionKey", "WhoAmI",
+    ]
+
     func operation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
         let representation = representation(request)
         if name.hasPrefix("fieldseal.") { return try await routerOperation(String(name.dropFirst("fieldseal.".count)), request) }
+        guard arguments.isEmpty || !Self.withoutParameters.contains(name) else {
+            throw FieldsealError(.badRequest, "\(name) takes no parameters in parentheses.")
+        }
         switch (name, request.method) {
         case ("BulkDelete", _): return try await bulkDelete(request)
         case ("GrantAccess", _), ("ModifyAccess", _), ("RevokeAccess", _): return try await share(name, request)

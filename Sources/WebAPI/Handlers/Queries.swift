@@ -15,10 +15,8 @@ extension DataAPI {
         query.unknownAttributeCode = .noSuchAttribute
         let preferences = request.preferences
         if fetch.count == nil, let size = preferences.maxPageSize { query.pageSize = min(size, RecordQuery.pageLimit) }
-        if query.groups.isEmpty, !query.isDistinct, !query.outputs.contains(where: { $0.name != nil }),
-            !preferences.annotations.isEmpty
-        {
-            query.outputs += RecordQuery.Output.names(of: query.outputs, in: entity)
+        if query.groups.isEmpty, !query.isDistinct, !fetch.isAggregate, !preferences.annotations.isEmpty {
+            query.outputs += RecordQuery.Output.names(of: query.outputs, in: entity, links: fetch.linkedEntities)
         }
         let page = try await session.list(entity, query)
         var annotations: [JSONValue.Member] = []

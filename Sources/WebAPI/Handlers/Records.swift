@@ -9,9 +9,12 @@ extension DataAPI {
         switch request.method {
         case .get: return try await list(entity, request)
         case .post:
-            let query = try ODataQuery(request.query, for: entity)
-            let outcome = try await session.write(.create(entity, try request.members()))
-            return try await written(entity, outcome, query, request)
+            let members = try request.members()
+            guard members.contains(where: \.isNested) else {
+                let query = try ODataQuery(request.query, for: entity, .record)
+                return try await written(entity, try await session.write(.create(entity, members)), query, request)
+            }
+            return try await answer(try creation(of: entity, members, request))
         default: throw MethodNotAllowed(.get, .post)
         }
     }
@@ -31,7 +34,14 @@ extension DataAPI {
             let page = try await retrieve(entity, key, query, request)
             guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
             let headers: HTTPFields = [.eTag: record.etag]
-            if let known = request.headers[.ifNoneMatch], known == record.etag {
+            if let tags = request.headers[.ifMatch], !EntityTags.match(tags, record.etag) {
+                throw FieldsealError(
+                    .concurrencyVersionMismatch, "The \(entity.logicalName) has another version than If-Match names. Read it again."
+                )
+            }
+            // The tag is of the record alone: what others bring along may have changed under it.
+            let isWhole = query.expansions.isEmpty && request.preferences.annotations.isEmpty
+            if isWhole, EntityTags.match(request.headers[.ifNoneMatch], record.etag) {
                 return APIAnswer(status: .notModified, headers: headers, body: [])
             }
             return APIAnswer.json(try representation(request).record(page), headers: headers.applying(request.preferences.applied))
@@ -39,6 +49,7 @@ extension DataAPI {
             let write = RecordWrite.upsert(entity, key, try request.members(), try request.condition())
             return try await written(entity, try await session.write(write), query, request)
         case .delete:
+            try request.requireNoOptions()
             try await session.write(.delete(entity, key, try request.condition()))
             return APIAnswer.noContent()
         default: throw MethodNotAllowed(.get, .patch, .put, .delete)
@@ -51,9 +62,6 @@ extension DataAPI {
         _ query: ODataQuery,
         _ request: APIRequest
     ) async throws -> RecordPage {
-        guard query.query.filter == nil, query.query.order.isEmpty, query.query.top == nil, query.query.groups.isEmpty else {
-            throw FieldsealError(.queryDoesNotFit, "One record takes $select and $expand only.")
-        }
         return try await session.retrieve(
             entity, key, named(query.query.outputs, entity, request.preferences), expanding: query.expansions)
     }
@@ -68,7 +76,7 @@ extension DataAPI {
     }
 
     func list(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
-        let options = try ODataQuery(request.query, for: entity)
+        let options = try ODataQuery(request.query, for: entity, .list)
         if let text = options.others["fetchXml"] { return try await fetch(text, entity, request) }
         if let text = options.others["sql"] { return try await sql(text, entity, options, request) }
         return try await list(entity, options, options.query, request)
@@ -96,7 +104,8 @@ extension DataAPI {
 
     func count(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
-        return APIAnswer.text(String(try await session.count(entity, try ODataQuery(request.query, for: entity).query.filter)))
+        return APIAnswer.text(
+            String(try await session.count(entity, try ODataQuery(request.query, for: entity, .count).query.filter)))
     }
 
     func written(
@@ -105,9 +114,9 @@ extension DataAPI {
         _ query: ODataQuery,
         _ request: APIRequest
     ) async throws -> APIAnswer {
-        let headers: HTTPFields = [
-            .odataEntityID: representation(request).address(entity, outcome.id), .eTag: "W/\"\(outcome.versionNumber)\"",
-        ]
+        let address = representation(request).address(entity, outcome.id)
+        var headers: HTTPFields = [.odataEntityID: address, .eTag: "W/\"\(outcome.versionNumber)\""]
+        if outcome.isCreated { headers[.location] = address }
         guard request.preferences.returnsRepresentation else { return APIAnswer.noContent(headers) }
         let outputs = named(query.query.outputs, entity, request.preferences)
         // The record is saved, also when reading it back fails: an error would say that it is not, and make the client save it again.
@@ -128,9 +137,11 @@ extension APIRequest {
     ///
     /// - Throws: ``FieldsealError`` `.concurrencyVersionNotProvided` (428, RFC 6585 section 3) for an empty one; `.badRequest`.
     func condition() throws(FieldsealError) -> WriteCondition {
-        switch (headers[.ifMatch], headers[.ifNoneMatch]) {
-        case (nil, nil), (nil, "null"): return .none
-        case ("*", nil), ("*", "null"): return .mustExist
+        // Microsoft's own clients write null where they have no tag.
+        let tags = headers[.ifNoneMatch].flatMap { $0 == "null" ? nil : $0 }
+        switch (headers[.ifMatch], tags) {
+        case (nil, nil): return .none
+        case ("*", nil): return .mustExist
         case (nil, "*"): return .mustNotExist
         case ("", nil), ("W/\"\"", nil):
             throw FieldsealError(
@@ -145,16 +156,48 @@ extension APIRequest {
     }
 }
 
+extension APIRequest {
+    /// The same, for a part of a record: the record itself must exist.
+    func conditionOfExisting() throws(FieldsealError) -> WriteCondition {
+        let condition = try condition()
+        guard condition != .mustNotExist else {
+            throw FieldsealError(.badRequest, "If-None-Match: * is for creating a record, and this is a part of one.")
+        }
+        return condition == .none ? .mustExist : condition
+    }
+
+    /// Refuses conditions on what is no record.
+    func requireNoCondition() throws(FieldsealError) {
+        guard headers[.ifMatch] == nil, headers[.ifNoneMatch].map({ $0 == "null" }) ?? true else {
+            throw FieldsealError(.badRequest, "If-Match and If-None-Match are for requests of one record. Send this one without.")
+        }
+    }
+}
+
 extension RecordQuery.Output {
+    /// The name of the hidden output with the name of what a renamed lookup refers to.
+    static func hiddenName(_ output: String) -> String { "\(output)@name" }
+
     /// Hidden outputs with the names of what the outputs' lookups refer to.
-    static func names(of outputs: [RecordQuery.Output], in entity: EntityDefinition) -> [RecordQuery.Output] {
+    ///
+    /// - Parameter links: The entities of links, by their aliases.
+    static func names(of outputs: [RecordQuery.Output], in entity: EntityDefinition, links: [String: EntityDefinition] = [:])
+        -> [RecordQuery.Output]
+    {
         var names: [RecordQuery.Output] = []
         for output in outputs {
-            guard case .column(let column) = output.value, column.path.isEmpty, column.alias == nil,
-                let attribute = entity.attribute(named: column.name), attribute.type.isReference
+            guard case .column(let column) = output.value, column.path.isEmpty, !output.isHidden,
+                let source = column.alias.map({ links[$0.lowercased()] }) ?? entity,
+                let attribute = source.attribute(named: column.name), attribute.type.isReference
             else { continue }
-            for name in ["\(attribute.logicalName)name", "owneridtype", "regardingobjecttypecode"] where entity[name] != nil {
-                names.append(.hidden(.init(name)))
+            let name = "\(attribute.logicalName)name"
+            if let given = output.name {
+                guard source[name] != nil else { continue }
+                names.append(.hidden(.init(name, alias: column.alias), name: hiddenName(given)))
+            } else {
+                for name in [name, "owneridtype", "regardingobjecttypecode"] where source[name] != nil {
+                    names.append(.hidden(.init(name)))
+                }
             }
         }
         return names

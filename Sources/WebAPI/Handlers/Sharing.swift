@@ -7,19 +7,58 @@ extension DataAPI {
     /// `GrantAccess`, `ModifyAccess` and `RevokeAccess`.
     func share(_ name: String, _ request: APIRequest) async throws -> APIAnswer {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
+        return try await answer(try sharing(name, request))
+    }
+
+    private func sharing(_ name: String, _ request: APIRequest) throws -> Change {
         let body = JSONValue.object(try request.members())
+        let known: Set<String> = name == "RevokeAccess" ? ["Target", "Revokee"] : ["Target", "PrincipalAccess"]
+        try Self.require(known, in: body, of: name)
         let (entity, id) = try record(body["Target"], "Target")
-        if name == "RevokeAccess" {
-            try await session.unshare(entity, id, with: try principal(body["Revokee"], "Revokee"))
-            return APIAnswer.noContent()
+        func change(_ message: RecordMessage) -> Change {
+            Change([.message(entity, id, message)], address: serviceRoot + request.path)
         }
+        if name == "RevokeAccess" { return change(.unshare(try principal(body["Revokee"], "Revokee"))) }
         guard let access = body["PrincipalAccess"], let mask = access["AccessMask"]?.string else {
             throw FieldsealError(.payloadDoesNotFit, "\(name) takes a PrincipalAccess with a Principal and an AccessMask.")
         }
-        try await session.share(
-            entity, id, with: try principal(access["Principal"], "Principal"), try AccessRights(names: mask),
-            replacing: name == "ModifyAccess")
-        return APIAnswer.noContent()
+        return change(
+            .share(
+                try principal(access["Principal"], "Principal"), try AccessRights(names: mask), replacing: name == "ModifyAccess"))
+    }
+
+    /// What a message writes that changes several records' rights, or one e-mail; nil for another message.
+    func messageChange(_ name: String, _ path: ODataPath, _ request: APIRequest) throws -> Change? {
+        try request.requireNoOptions()
+        switch path {
+        case .operation where ["GrantAccess", "ModifyAccess", "RevokeAccess"].contains(name): return try sharing(name, request)
+        case .boundFunction(let entity, .id(let id), _, _):
+            switch (name, entity.logicalName) {
+            case ("AddMembersTeam", "team"), ("RemoveMembersTeam", "team"): return try membership(name, id, request)
+            case ("SendEmail", "email"): return try sending(id, request)
+            default: return nil
+            }
+        default: return nil
+        }
+    }
+
+    private func membership(_ name: String, _ team: UUID, _ request: APIRequest) throws -> Change {
+        let body = JSONValue.object(try request.members())
+        try Self.require(["Members"], in: body, of: name)
+        guard case .array(let members)? = body["Members"], members.count <= APILimits.bulkCount else {
+            throw FieldsealError(.payloadDoesNotFit, "\(name) takes Members: users by their systemuserid.")
+        }
+        let users = try members.map { try principal($0, "Members").id }
+        return Change(
+            [.message(.team, team, .setMembers(users, areMembers: name == "AddMembersTeam"))], address: serviceRoot + request.path)
+    }
+
+    /// Refuses parameters that a message does not have.
+    static func require(_ known: Set<String>, in body: JSONValue, of message: String) throws(FieldsealError) {
+        guard case .object(let members) = body else { return }
+        for member in members where !known.contains(member.name) && !member.name.contains("@") {
+            throw FieldsealError(.payloadDoesNotFit, "\(message) has no parameter '\(member.name.prefix(100))'.")
+        }
     }
 
     /// `RetrieveSharedPrincipalsAndAccess(Target=@t)?@t={'@odata.id':'mailboxes(ID)'}`.
@@ -61,15 +100,8 @@ extension DataAPI {
                     .init("AccessRights", .string(rights.names)),
                 ]))
         case ("AddMembersTeam", "team", .post), ("RemoveMembersTeam", "team", .post):
-            guard case .array(let members)? = JSONValue.object(try request.members())["Members"],
-                members.count <= APILimits.bulkCount
-            else {
-                throw FieldsealError(.payloadDoesNotFit, "\(name) takes Members: users by their systemuserid.")
-            }
-            let users = try members.map { try principal($0, "Members").id }
-            try await session.setMembers(users, of: id, areMembers: name == "AddMembersTeam")
-            return APIAnswer.noContent()
-        case ("SendEmail", "email", .post): return try await sendEmail(id, request)
+            return try await answer(try membership(name, id, request))
+        case ("SendEmail", "email", .post): return try await answer(try sending(id, request))
         case ("SendEmail", "email", _): throw MethodNotAllowed(.post)
         case ("RetrievePrincipalAccess", _, _), ("AddMembersTeam", _, _), ("RemoveMembersTeam", _, _):
             throw MethodNotAllowed(name == "RetrievePrincipalAccess" ? .get : .post)

@@ -22,12 +22,36 @@ extension DataAPI {
             }
             return try part(next, rest, of: entity, view)
         case ("RelationshipDefinitions", nil):
+            let kind = Self.relationshipKind(rest)
+            try requireEnd(rest.dropFirst(kind == nil ? 0 : 1))
+            if kind == .manyToMany { return try list([], view, "RelationshipDefinitions") }
             return try list(EntityCatalog.relationships.map(Definitions.relationship), view, "RelationshipDefinitions")
         case ("RelationshipDefinitions", let key?):
             let all = EntityCatalog.relationships.map(Definitions.relationship)
+            try requireEnd(rest.dropFirst(Self.relationshipKind(rest) == nil ? 0 : 1))
+            guard Self.relationshipKind(rest) != .manyToMany else { throw ODataPath.unknown(rest[rest.startIndex].name) }
             return try one(try find(key, "SchemaName", in: all), view, "RelationshipDefinitions")
-        default: return try list([], view, first.name)
+        case (_, nil):
+            try requireEnd(rest)
+            return try list([], view, first.name)
+        case (_, let key?):
+            throw FieldsealError(.objectDoesNotExist, "There is no such metadata: \(key.prefix(100)). No choice is global here.")
         }
+    }
+
+    private enum RelationshipKind: String {
+        case oneToMany = "OneToManyRelationshipMetadata"
+        case manyToMany = "ManyToManyRelationshipMetadata"
+    }
+
+    /// The type that a path casts relationships to.
+    private static func relationshipKind(_ rest: ArraySlice<ODataPath.Segment>) -> RelationshipKind? {
+        guard let next = rest.first, next.key == nil else { return nil }
+        return RelationshipKind(rawValue: next.name.strippingNamespace)
+    }
+
+    private func requireEnd(_ rest: ArraySlice<ODataPath.Segment>) throws(FieldsealError) {
+        if let next = rest.first { throw ODataPath.unknown(next.name) }
     }
 
     private func part(
@@ -40,25 +64,45 @@ extension DataAPI {
         let context = "EntityDefinitions('\(entity.logicalName)')/\(next.name)"
         switch (next.name, next.key) {
         case ("Attributes", nil):
-            let kind = rest.popFirst()?.name.strippingNamespace
+            let cast = rest.popFirst()
+            let kind = cast?.name.strippingNamespace
+            try requireEnd(rest)
+            if let cast, cast.key != nil || !Self.isAttributeType(cast.name) { throw ODataPath.unknown(cast.name) }
             let attributes = entity.attributes.filter { kind == nil || kind == "\($0.type.metadataName)AttributeMetadata" }
             return try list(attributes.map { withOptions($0, entity, view) }, view, context)
         case ("Attributes", let key?):
             let all = entity.attributes.map { withOptions($0, entity, view) }
             let found = try find(key, "LogicalName", in: all)
-            if let next = rest.popFirst(), next.name == "OptionSet" {
-                guard let name = found["LogicalName"]?.string, let attribute = entity[name],
+            guard let name = found["LogicalName"]?.string, let attribute = entity[name] else { throw ODataPath.unknown(key) }
+            if let cast = rest.first, Self.isAttributeType(cast.name) {
+                guard cast.key == nil, cast.name.strippingNamespace == "\(attribute.type.metadataName)AttributeMetadata" else {
+                    throw FieldsealError(
+                        .noResource,
+                        "\(attribute.logicalName) is no \(cast.name.strippingNamespace) but a \(attribute.type.metadataName).")
+                }
+                rest.removeFirst()
+            }
+            if let next = rest.popFirst() {
+                try requireEnd(rest)
+                guard next.name == "OptionSet", next.key == nil,
                     let options = Definitions.optionSet(attribute, of: entity)
                 else { throw ODataPath.unknown(next.name) }
                 return try one(options, view, context)
             }
             return try one(found, view, context)
+        case _ where !rest.isEmpty: throw ODataPath.unknown(rest[rest.startIndex].name)
         case ("Keys", nil): return try list(Definitions.keys(of: entity), view, context)
         case ("OneToManyRelationships", nil): return try list(entity.oneToMany.map(Definitions.relationship), view, context)
         case ("ManyToOneRelationships", nil): return try list(entity.manyToOne.map(Definitions.relationship), view, context)
         case ("ManyToManyRelationships", nil): return try list([], view, context)
         default: throw ODataPath.unknown(next.name)
         }
+    }
+
+    /// Whether a segment is the name of a type of attributes, with its namespace.
+    private static func isAttributeType(_ name: String) -> Bool {
+        let types = EntityCatalog.all.flatMap(\.attributes).map { "\(ODataPath.namespace)\($0.type.metadataName)AttributeMetadata" }
+        return types.contains(name)
     }
 
     private func entity(_ key: String) throws(FieldsealError) -> EntityDefinition {
@@ -103,16 +147,21 @@ extension DataAPI {
         if view.expands("ManyToOneRelationships") {
             members.append(.init("ManyToOneRelationships", .array(entity.manyToOne.map(Definitions.relationship))))
         }
+        if view.expands("ManyToManyRelationships") { members.append(.init("ManyToManyRelationships", .array([]))) }
         return .object(members)
     }
 
     private func list(_ values: [JSONValue], _ view: MetadataView, _ context: String) throws(FieldsealError) -> APIAnswer {
+        try view.requireMembers(of: values)
         var selected: [JSONValue] = []
         for value in values where try view.matches(value) { selected.append(view.selected(value)) }
-        return APIAnswer.json(["@odata.context": .string("\(serviceRoot)/$metadata#\(context)"), "value": .array(selected)])
+        var members: [JSONValue.Member] = [.init("@odata.context", .string("\(serviceRoot)/$metadata#\(context)"))]
+        if view.isCounted { members.append(.init("@odata.count", .integer(Int64(selected.count)))) }
+        return APIAnswer.json(.object(members + [.init("value", .array(selected))]))
     }
 
     private func one(_ value: JSONValue, _ view: MetadataView, _ context: String) throws(FieldsealError) -> APIAnswer {
+        try view.requireMembers(of: [value])
         guard case .object(let members) = view.selected(value) else { throw ODataPath.unknown(context) }
         return APIAnswer.json(.object([.init("@odata.context", .string("\(serviceRoot)/$metadata#\(context)/$entity"))] + members))
     }
@@ -152,6 +201,15 @@ struct MetadataView {
     private var select: Set<String> = []
     private var filter: Filter?
     private var expansions: [Expansion] = []
+    /// Whether the number of values is wanted too.
+    private(set) var isCounted = false
+
+    /// Options of Dataverse that change nothing here: there are labels of one language.
+    private static let harmless: Set<String> = ["LabelLanguages", "$format"]
+    private static let expandable: Set<String> = [
+        "Attributes", "Keys", "OneToManyRelationships", "ManyToOneRelationships", "ManyToManyRelationships", "OptionSet",
+        "GlobalOptionSet",
+    ]
 
     init(_ options: [(name: String, value: String)]) throws(FieldsealError) {
         for (name, value) in options {
@@ -159,14 +217,39 @@ struct MetadataView {
             case "$select": select = Set(value.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
             case "$filter": filter = try FilterParser.parse(value)
             case "$expand": expansions = try ExpandParser.parse(value, aliases: [:])
-            case _ where name.hasPrefix("$") && name != "$count":
-                throw FieldsealError(.queryDoesNotFit, "Metadata takes $select, $filter and $expand, and not '\(name.prefix(50))'.")
-            default: continue
+            case "$count": isCounted = value == "true"
+            case _ where Self.harmless.contains(name) || name.hasPrefix("@"): continue
+            default:
+                throw FieldsealError(
+                    .queryDoesNotFit, "Metadata takes $select, $filter, $expand and $count, and not '\(name.prefix(50))'.")
             }
+        }
+        if let other = expansions.first(where: { !Self.expandable.contains($0.property) }) {
+            throw FieldsealError(.queryDoesNotFit, "Metadata has no navigation property \(other.property.prefix(50)).")
         }
     }
 
     func expands(_ property: String) -> Bool { expansions.contains { $0.property == property } }
+
+    /// Refuses `$select` and `$filter` of members that none of the values has.
+    func requireMembers(of values: [JSONValue]) throws(FieldsealError) {
+        guard !values.isEmpty else { return }
+        var known = Self.expandable
+        for case .object(let members) in values { known.formUnion(members.map(\.name)) }
+        let filtered = filter.map { Self.names(in: $0) } ?? []
+        guard let name = select.union(filtered).subtracting(known).sorted().first else { return }
+        throw FieldsealError(.queryDoesNotFit, "This metadata has no member '\(name.prefix(100))'.")
+    }
+
+    /// The members that a condition begins with.
+    private static func names(in filter: Filter) -> Set<String> {
+        switch filter {
+        case .all(let parts), .any(let parts): parts.reduce(into: []) { $0.formUnion(names(in: $1)) }
+        case .not(let inner, _): names(in: inner)
+        case .isNull(let column), .compare(let column, _, _), .isIn(let column, _): [column.path.first ?? column.name]
+        default: []
+        }
+    }
 
     /// A value under an expanded property, with what its own `$select` names.
     func nested(_ property: String, _ value: JSONValue) -> JSONValue {

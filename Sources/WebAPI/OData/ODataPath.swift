@@ -15,7 +15,7 @@ enum ODataPath: Sendable {
     /// A function bound to a record, with its arguments.
     case boundFunction(EntityDefinition, RecordKey, String, arguments: String)
     case property(EntityDefinition, RecordKey, AttributeDefinition, isRaw: Bool)
-    case navigation(EntityDefinition, RecordKey, Navigation)
+    case navigation(Navigation)
     /// Metadata as records: `EntityDefinitions…` and its like.
     case definitions([Segment])
     /// A function or an action that belongs to no entity, with its arguments.
@@ -29,6 +29,9 @@ enum ODataPath: Sendable {
 
     /// A navigation property of a record.
     struct Navigation: Sendable {
+        /// The record that it starts from.
+        let entity: EntityDefinition
+        let key: RecordKey
         let relationship: EntityRelationship
         let isCollection: Bool
         /// Whether `$ref` follows: the link is meant, not the record.
@@ -96,9 +99,9 @@ enum ODataPath: Sendable {
             let suffix = segments.first?.name
             if suffix == "$ref" || suffix == "$count" && single == nil { segments.removeFirst() }
             return .navigation(
-                entity, key,
                 Navigation(
-                    relationship: relationship, isCollection: single == nil, isReference: suffix == "$ref",
+                    entity: entity, key: key, relationship: relationship, isCollection: single == nil,
+                    isReference: suffix == "$ref",
                     isCount: suffix == "$count", member: member))
         }
         guard let attribute = entity.attributes.first(where: { $0.propertyName == next.name || $0.logicalName == next.name }),

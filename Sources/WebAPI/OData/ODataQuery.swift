@@ -5,6 +5,8 @@ import Foundation
 struct ODataQuery: Sendable {
     private(set) var query = RecordQuery()
     private(set) var expansions: [Expansion] = []
+    /// The media type that `$format` asks for, in place of `Accept`.
+    private(set) var format: String?
     /// Options that are no part of the query, such as the id of `$ref`.
     private(set) var others: [String: String] = [:]
     /// The options as they came, without `$skiptoken`.
@@ -13,9 +15,11 @@ struct ODataQuery: Sendable {
     /// - Parameters:
     ///   - text: The URL's query, percent-encoded; `+` is a space, as forms write it.
     ///   - entity: What the options are about.
+    ///   - kind: What the request is, which decides about the options that it may have.
     /// - Throws: ``FieldsealError`` naming the option.
-    init(_ text: String?, for entity: EntityDefinition) throws(FieldsealError) {
+    init(_ text: String?, for entity: EntityDefinition, _ kind: QueryOptions.Kind) throws(FieldsealError) {
         let options = try Self.options(text)
+        try QueryOptions.check(options, for: kind)
         for (name, value) in options where ["$filter", "$orderby", "$apply"].contains(name) {
             try Self.refuseEncrypted(value, name, entity)
         }
@@ -33,8 +37,10 @@ struct ODataQuery: Sendable {
 
     /// The options of a request for one record, which few different ones are sent for, and often.
     static func ofRecord(_ text: String?, of entity: EntityDefinition) throws(FieldsealError) -> ODataQuery {
-        guard let text, text.utf8.count <= 512 else { return try ODataQuery(text, for: entity) }
-        return try known.value(of: [entity.logicalName, text]) { () throws(FieldsealError) in try ODataQuery(text, for: entity) }
+        guard let text, text.utf8.count <= 512 else { return try ODataQuery(text, for: entity, .record) }
+        return try known.value(of: [entity.logicalName, text]) { () throws(FieldsealError) in
+            try ODataQuery(text, for: entity, .record)
+        }
     }
 
     private static let known = BoundedCache<[String], ODataQuery>()
@@ -52,19 +58,9 @@ struct ODataQuery: Sendable {
         case "$expand": expansions = try ExpandParser.parse(value, aliases: aliases)
         case "$apply": try ApplyParser.parse(value, into: &query)
         case "$skiptoken": query.after = try SkipToken.read(value)
-        case "$search", "$compute", "$index", "$schemaversion", "$deltatoken":
-            throw FieldsealError(.notImplemented, "\(name) is not supported.")
         case "$format":
-            guard value == "json" || value.hasPrefix("application/json") else {
-                throw FieldsealError(.queryDoesNotFit, "$format takes json.")
-            }
-        case "savedQuery", "userQuery":
-            throw FieldsealError(.notImplemented, "There are no saved queries here; send the query itself.")
+            if value != "json" { format = value }
         default:
-            // Options without a dollar are the client's own (OData 4.0 Part 2, section 5.2), or an operation's.
-            guard !name.hasPrefix("$") || name == "$id" else {
-                throw FieldsealError(.queryDoesNotFit, "There is no query option '\(name.prefix(100))'.")
-            }
             others[name] = value
         }
     }
@@ -113,7 +109,7 @@ struct ODataQuery: Sendable {
     static func select(_ value: String) throws(FieldsealError) -> [RecordQuery.Output] {
         var outputs: [RecordQuery.Output] = []
         var names: Set<String> = []
-        for part in value.split(separator: ",") {
+        for part in value.split(separator: ",", omittingEmptySubsequences: false) {
             let name = String(part.trimmed)
             if name == "*" { return [] }
             guard !name.isEmpty, !name.utf8.contains(where: { "/ ()".utf8.contains($0) }) else {
@@ -126,7 +122,7 @@ struct ODataQuery: Sendable {
 
     static func order(_ value: String) throws(FieldsealError) -> [RecordQuery.Order] {
         var order: [RecordQuery.Order] = []
-        for part in value.split(separator: ",") {
+        for part in value.split(separator: ",", omittingEmptySubsequences: false) {
             let words = part.split(separator: " ")
             guard let path = words.first, words.count <= 2, words.count == 1 || ["asc", "desc"].contains(words[1].lowercased())
             else {

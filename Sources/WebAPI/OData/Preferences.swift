@@ -1,46 +1,93 @@
-/// The preferences of a request that the service honours (RFC 7240, OData 4.0 Part 1, section 8.2.8).
+import Fieldseal
+
+/// The preferences of a request (RFC 7240, OData 4.0 Part 1, section 8.2.8).
+///
+/// Preferences that nothing documents are ignored, as RFC 7240 section 2 requires.
 struct Preferences: Sendable {
     private(set) var maxPageSize: Int?
     private(set) var returnsRepresentation = false
     private(set) var continuesOnError = false
-    /// Names and patterns of the annotations that are wanted.
+    /// Names and patterns of the annotations that are wanted, and behind a minus of those that are not.
     private(set) var annotations: [String] = []
     /// Whether errors are to say more than their message.
     private(set) var includesInnerErrors = false
+    /// Why the request is refused: a documented preference is not supported, or its value does not fit.
+    private(set) var refusal: FieldsealError?
+
+    /// Preferences that are honoured, without the prefix `odata.` that OData 4.0 writes.
+    static let honoured: Set<String> = ["continue-on-error", "include-annotations", "maxpagesize", "return"]
+    /// Preferences that change nothing here, each with the reason.
+    static let harmless: [String: String] = [
+        "respond-async": "a server may respond at once (RFC 7240 section 4.1)",
+        "wait": "responses come as soon as they can",
+        "handling": "what is not supported is refused in any case",
+        "allow-entityreferences": "records are written out",
+        "omit-values": "null is written out",
+    ]
+    /// Preferences that are documented, and not supported.
+    static let refused: Set<String> = ["callback", "track-changes"]
 
     init(_ header: String?) {
         guard let header else { return }
-        for part in Self.parts(header) {
-            let pair = part.split(separator: "=", maxSplits: 1)
-            let name = pair.first.map { $0.filter { $0 != " " }.lowercased() } ?? ""
+        for part in Self.split(header, at: ",") {
+            // Parameters of a preference stand behind a semicolon, and none is defined.
+            let pair = (Self.split(part, at: ";").first ?? "").split(separator: "=", maxSplits: 1)
+            let name = pair.first.map { $0.trimmed.lowercased() } ?? ""
             let value = pair.count > 1 ? pair[1].filter { $0 != "\"" && $0 != " " } : ""
-            switch name {
-            case "odata.maxpagesize", "maxpagesize":
-                if let size = Int(value), size > 0 { maxPageSize = size }
-            case "return": returnsRepresentation = value.lowercased() == "representation"
-            case "odata.continue-on-error", "continue-on-error": continuesOnError = value.lowercased() != "false"
-            case "odata.include-annotations", "include-annotations":
-                annotations = value.split(separator: ",").map(String.init)
-                includesInnerErrors = annotations.contains { $0.hasPrefix("Microsoft.PowerApps.CDS") || $0 == "*" }
-            default: continue
+            read(name, value)
+        }
+    }
+
+    private mutating func read(_ name: String, _ value: String) {
+        let isOData = name.hasPrefix("odata.")
+        switch isOData ? String(name.dropFirst(6)) : name {
+        case "maxpagesize":
+            guard let size = Int(value), size > 0 else { return refuse(name, "takes a number above 0") }
+            maxPageSize = min(size, RecordQuery.pageLimit)
+        case "return":
+            guard ["representation", "minimal"].contains(value.lowercased()) else {
+                return refuse(name, "takes representation or minimal")
             }
+            returnsRepresentation = value.lowercased() == "representation"
+        case "continue-on-error":
+            guard ["", "true", "false"].contains(value.lowercased()) else { return refuse(name, "takes true or false") }
+            continuesOnError = value.lowercased() != "false"
+        case "include-annotations":
+            annotations = value.split(separator: ",").map(String.init)
+            includesInnerErrors = wants("Microsoft.PowerApps.CDS.ErrorDetails")
+        case let plain where Self.refused.contains(plain) || isOData && Self.harmless[plain] == nil:
+            refuse(name, "is not supported. Send the request without it")
+        default: return
         }
     }
 
-    /// Splits at commas that stand in no quotes.
-    private static func parts(_ text: String) -> [Substring] {
+    private mutating func refuse(_ name: String, _ why: String) {
+        let code: ErrorCode = why.hasPrefix("is not") ? .notImplemented : .badRequest
+        refusal = refusal ?? FieldsealError(code, "The preference \(name.prefix(100)) \(why).")
+    }
+
+    /// Splits at separators that stand in no quotes.
+    private static func split(_ text: some StringProtocol, at separator: Character) -> [Substring] {
         var isQuoted = false
-        return text.split { character in
+        return Substring(text).split { character in
             if character == "\"" { isQuoted.toggle() }
-            return character == "," && !isQuoted
+            return character == separator && !isQuoted
         }
     }
 
-    /// Whether the annotation of that name is wanted.
+    /// Whether the annotation of that name is wanted: the most specific pattern decides, and of two alike the one that excludes.
     func wants(_ annotation: String) -> Bool {
-        annotations.contains { pattern in
-            pattern == "*" || pattern == annotation || pattern.hasSuffix("*") && annotation.hasPrefix(pattern.dropLast())
+        var best: (length: Int, isWanted: Bool)?
+        for pattern in annotations {
+            let isExcluded = pattern.hasPrefix("-")
+            let text = isExcluded ? pattern.dropFirst() : Substring(pattern)
+            guard text == "*" || text == annotation || text.hasSuffix("*") && annotation.hasPrefix(text.dropLast()) else {
+                continue
+            }
+            let isBetter = best.map { text.count > $0.length || text.count == $0.length && isExcluded } ?? true
+            if isBetter { best = (text.count, !isExcluded) }
         }
+        return best?.isWanted ?? false
     }
 
     /// What `Preference-Applied` says for a list.

@@ -14,11 +14,18 @@ struct Representation: Sendable {
     /// The address of a record.
     func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }
 
+    /// What was asked for of each record, in parentheses (OData 4.0 Part 1, section 10.7); nothing for all of it.
+    private func columns(_ page: RecordPage) -> String {
+        let expanded = page.expanded.map { $0.isReference ? "\($0.name)/$ref" : "\($0.name)(\($0.contextColumns))" }
+        let parts = (page.shape.contextColumns.isEmpty ? [] : [page.shape.contextColumns]) + expanded
+        return parts.isEmpty ? "" : "(\(parts.joined(separator: ",")))"
+    }
+
     /// A record on a page of its own, as the whole answer.
     func record(_ page: RecordPage) throws -> [UInt8] {
         guard let record = page.records.first else { return [] }
         var writer = RecordWriter(self)
-        writer.open(context("\(page.shape.entity.entitySetName)/$entity"))
+        writer.open(context("\(page.shape.entity.entitySetName)\(columns(page))/$entity"))
         try writer.members(record, page.expanded)
         writer.close()
         return writer.output
@@ -27,7 +34,7 @@ struct Representation: Sendable {
     /// A page of records or groups, as the whole answer.
     func page(_ page: RecordPage, nextLink: String?, annotations: [JSONValue.Member] = []) throws -> [UInt8] {
         var writer = RecordWriter(self)
-        writer.open(context(page.shape.entity.entitySetName))
+        writer.open(context("\(page.shape.entity.entitySetName)\(columns(page))"))
         if let count = page.count { writer.member("@odata.count", .integer(Int64(count))) }
         for annotation in annotations { writer.member(annotation.name, annotation.value) }
         try writer.array("value", page.records, page.expanded)
@@ -128,7 +135,9 @@ struct RecordWriter {
         if isIdentified, !shape.givesID { member(shape.entity.primaryID, .string(record.id.text)) }
         for property in expanded {
             let (records, inner) = try property.records(of: record)
-            if property.isCollection {
+            if property.isReference {
+                references(property, records)
+            } else if property.isCollection {
                 try array(property.name, records, inner)
             } else {
                 key(property.name)
@@ -141,6 +150,13 @@ struct RecordWriter {
                 output.append(UInt8(ascii: "}"))
             }
         }
+    }
+
+    private mutating func references(_ property: ExpandedProperty, _ records: [Record]) {
+        let addresses = records.map { record -> JSONValue in
+            ["@odata.id": .string(representation.address(record.shape.entity, record.id))]
+        }
+        member(property.name, property.isCollection ? .array(addresses) : addresses.first ?? .null)
     }
 
     /// One value, as `value`.
@@ -164,7 +180,7 @@ struct RecordWriter {
             }
             if wants(Self.lookupEntity) { member("\(column.name)@\(Self.lookupEntity)", .string(target)) }
         }
-        guard wants(Self.formatted), let text = try FormattedValue.text(value, attribute, record) else { return }
+        guard wants(Self.formatted), let text = try FormattedValue.text(value, column, attribute, record) else { return }
         member("\(column.name)@\(Self.formatted)", .string(text))
     }
 
@@ -179,15 +195,20 @@ struct RecordWriter {
 /// Values as people read them, in US English.
 enum FormattedValue {
     /// - Returns: Nil for values that are given as they are.
-    static func text(_ value: AttributeValue, _ attribute: AttributeDefinition, _ record: Record) throws -> String? {
+    static func text(
+        _ value: AttributeValue, _ column: RowShape.Column, _ attribute: AttributeDefinition, _ record: Record
+    ) throws -> String? {
         switch value {
         case .int(let number):
             if let options = attribute.type.options { return options.options.first { $0.value == number }?.label }
             return number.formatted(.number.locale(Locale(identifier: "en_US")))
         case .bool(let flag): return flag ? "Yes" : "No"
-        case .date(let date): return date.formatted(style)
+        // A narrow space before the half of the day is newer than Dataverse's texts, which have no comma either.
+        case .date(let date): return date.formatted(style).replacing("\u{202F}", with: " ").replacing(",", with: "")
         case .id where attribute.type.isReference:
-            guard case .text(let name) = try record.value(of: "\(attribute.logicalName)name") else { return nil }
+            // The name of what a link's or a renamed lookup refers to is read under the column's own name.
+            let own = column.isRenamed ? RecordQuery.Output.hiddenName(column.name) : "\(attribute.logicalName)name"
+            guard case .text(let name) = try record.value(of: own) else { return nil }
             return name
         default: return nil
         }

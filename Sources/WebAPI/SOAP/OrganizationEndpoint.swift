@@ -137,19 +137,21 @@ extension WebAPI {
             return session
         }
         func answer(assuming: Bool) async throws -> APIAnswer {
+            var session = try await begin(assuming: assuming)
+            if let user = message.callerID {
+                session = try await session.impersonating(.systemUser(user))
+                context.principal.name = session.caller.actor
+            }
             let service = OrganizationService(
-                session: try await begin(assuming: assuming), organizationRoot: "\(tokens.baseURL)/\(organization)",
+                session: session, organizationRoot: "\(tokens.baseURL)/\(organization)",
                 requestID: context.requestID, peer: context.peer)
             let write = try await service.answer(message.body)
             let body = try message.envelope(Self.action(message, "Response"), write)
             return APIAnswer(
                 status: .ok, headers: [.contentType: message.version.contentType, .cacheControl: "no-store"], body: body)
         }
-        guard message.callerID == nil else {
-            throw FieldsealError(.notImplemented, "The header CallerId is not supported.")
-        }
         do {
-            return try await answer(assuming: OrganizationService.mayAssume(message.body))
+            return try await answer(assuming: message.callerID == nil && OrganizationService.mayAssume(message.body))
         } catch is StaleSession {
             return try await answer(assuming: false)
         } catch let error as FieldsealError {

@@ -106,6 +106,7 @@ struct APIAnswer: Sendable, ResponseGenerator {
                 FieldsealError(.badRequest, "The request's body is not framed as its header says. Nothing was done."))
             answer.headers[.connection] = "close"
             return (answer, false)
+        case let form as UnsupportedForm: return (self.error(form.error, status: form.status), false)
         case let error as MethodNotAllowed:
             let allowed = error.allowed.map(\.rawValue).joined(separator: ", ")
             var answer = self.error(FieldsealError(error.code, "This address takes \(allowed)."), status: .methodNotAllowed)

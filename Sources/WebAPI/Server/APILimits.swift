@@ -37,6 +37,8 @@ public struct APILimits: Sendable {
     public var clientSeconds = 300
     /// Requests of one client at a time, and of one network without a token; nil for a quarter of ``requests``, and 16 at least.
     public var clientConcurrency: Int?
+    /// Origins whose pages may use the API from a browser, such as `https://app.example.com`.
+    public var allowedOrigins: [String] = []
     /// Whether passwords are released for mail servers that are spoken to without TLS.
     public var allowsPlaintextMail = false
 

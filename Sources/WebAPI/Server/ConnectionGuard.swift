@@ -101,6 +101,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
                 return refuse(.init(code: 431, reasonPhrase: "Request Header Fields Too Large"), context)
             }
             guard Self.hasOneHost(head) else { return refuse(.badRequest, context) }
+            if let expected = head.headerFields[.expect] {
+                guard expected.lowercased() == "100-continue" else {
+                    return refuse(.expectationFailed, context)
+                }
+                invite(head)
+            }
             let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
             timer = context.eventLoop.scheduleTask(in: .seconds(Int64(limits.bodySeconds))) {
                 let (handler, context) = loopBound.value
@@ -148,6 +154,14 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
+    /// Tells a client that waits before it sends its body to send it (RFC 9110 section 10.1.1). One that is too long for every
+    /// address is refused by its head.
+    private func invite(_ head: HTTPRequest) {
+        let length = head.headerFields[.contentLength].flatMap(Int.init) ?? 0
+        guard length <= APILimits.bulkLength else { return }
+        headGuard?.sendContinue()
+    }
+
     /// Bytes of a request line and header block as HTTP/1.1 writes them.
     private static func length(of head: HTTPRequest) -> Int {
         head.headerFields.reduce(head.path?.utf8.count ?? 0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
@@ -188,19 +202,32 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
     private var length = 0
     private var requests = 0
     private var timer: Scheduled<Void>?
+    private var context: ChannelHandlerContext?
 
     init(limits: APILimits) {
         self.limits = limits
     }
 
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+    }
+
     func handlerRemoved(context: ChannelHandlerContext) {
         timer?.cancel()
+        self.context = nil
     }
 
     func headHasEnded() {
         isInHead = false
         timer?.cancel()
         timer = nil
+    }
+
+    /// Writes an interim response, past the encoder of final ones.
+    func sendContinue() {
+        guard let context else { return }
+        let response = context.channel.allocator.buffer(string: "HTTP/1.1 100 Continue\r\n\r\n")
+        context.writeAndFlush(wrapOutboundOut(response), promise: nil)
     }
 
     func requestHasEnded() {

@@ -72,19 +72,7 @@ struct ContractReference: Sendable {
 
     /// The record's address, as writes take references.
     func address() throws(FieldsealError) -> String {
-        if let id { return "/\(entity.entitySetName)(\(id.text))" }
-        _ = try key()
-        let parts = keys.map { name, value in
-            let text =
-                switch value {
-                case .null: "null"
-                case .bool(let flag): String(flag)
-                case .number(let text): text
-                case .text(let text): "'\(text.replacing("'", with: "''"))'"
-                }
-            return "\(name)=\(text)"
-        }
-        return "/\(entity.entitySetName)(\(parts.joined(separator: ",")))"
+        try key().address(in: entity)
     }
 }
 

@@ -1,0 +1,119 @@
+/// What a text must look like, in the wildcards of Dataverse: `%` any characters, `_` one, `[a-c]` one of a set and `[^a-c]` one that
+/// is in none.
+public struct TextPattern: Sendable, Equatable {
+    /// For PostgreSQL's `LIKE`, with `\` as the escape; or a regular expression, where the pattern has sets.
+    let pattern: String
+    let isRegularExpression: Bool
+
+    public static func contains(_ text: String) -> TextPattern? { sql("%\(text)%") }
+    public static func starts(with text: String) -> TextPattern? { sql("\(text)%") }
+    public static func ends(with text: String) -> TextPattern? { sql("%\(text)") }
+
+    /// Any text that holds this one, whose characters stand for themselves.
+    public static func holding(_ text: String) -> TextPattern {
+        let parts = [Part.any] + text.map(Part.literal) + [.any]
+        return TextPattern(pattern: parts.map(\.like).joined(), isRegularExpression: false)
+    }
+
+    /// A pattern of SQL's, where `[%]` stands for the character itself.
+    ///
+    /// - Returns: Nil for a range that ends before it begins.
+    public static func sql(_ text: String) -> TextPattern? {
+        guard let parts = parts(of: text) else { return nil }
+        let hasSets = parts.contains { if case .set = $0 { true } else { false } }
+        return TextPattern(
+            pattern: hasSets ? "^\(parts.map(\.regularExpression).joined())$" : parts.map(\.like).joined(),
+            isRegularExpression: hasSets)
+    }
+
+    private enum Part {
+        case any, one
+        case literal(Character)
+        /// The characters and ranges of a set.
+        case set([ClosedRange<Character>], isExcluded: Bool)
+
+        var like: String {
+            switch self {
+            case .any: "%"
+            case .one: "_"
+            case .literal(let character): "%_\\".contains(character) ? "\\\(character)" : String(character)
+            case .set: ""
+            }
+        }
+
+        var regularExpression: String {
+            switch self {
+            case .any: ".*"
+            case .one: "."
+            case .literal(let character): Self.escaped(character)
+            case .set(let ranges, let isExcluded):
+                // One alternative for each, so that no character has a meaning of its own.
+                "(?\(isExcluded ? "!" : "=")\(ranges.map(Self.alternative).joined(separator: "|")))."
+            }
+        }
+
+        private static func alternative(_ range: ClosedRange<Character>) -> String {
+            range.lowerBound == range.upperBound
+                ? escaped(range.lowerBound) : "[\(escaped(range.lowerBound))-\(escaped(range.upperBound))]"
+        }
+
+        /// Letters, digits and characters beyond ASCII stand for themselves; others are escaped by their numbers.
+        private static func escaped(_ character: Character) -> String {
+            character.unicodeScalars.map { scalar in
+                if !scalar.isASCII || scalar.properties.isAlphabetic || scalar.properties.numericType != nil {
+                    return String(scalar)
+                }
+                let digits = String(scalar.value, radix: 16)
+                return "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            }.joined()
+        }
+    }
+
+    private static func parts(of text: String) -> [Part]? {
+        var parts: [Part] = []
+        var rest = Substring(text)
+        while let character = rest.popFirst() {
+            switch character {
+            case "%": parts.append(.any)
+            case "_": parts.append(.one)
+            case "[":
+                // A bracket that is not closed stands for itself.
+                guard let end = rest.dropFirst().firstIndex(of: "]") else {
+                    parts.append(.literal("["))
+                    continue
+                }
+                guard let set = set(rest[..<end]) else { return nil }
+                parts.append(set)
+                rest = rest[rest.index(after: end)...]
+            default: parts.append(.literal(character))
+            }
+        }
+        return parts
+    }
+
+    /// - Returns: Nil for a range that ends before it begins.
+    private static func set(_ text: Substring) -> Part? {
+        if text.count == 1, let only = text.first { return .literal(only) }
+        let isExcluded = text.first == "^"
+        var rest = isExcluded ? text.dropFirst() : text
+        var ranges: [ClosedRange<Character>] = []
+        while let first = rest.popFirst() {
+            // In lower case, as what is compared.
+            let low = lowercased(first)
+            guard rest.first == "-", rest.count > 1 else {
+                ranges.append(low...low)
+                continue
+            }
+            rest.removeFirst()
+            let high = lowercased(rest.removeFirst())
+            guard low.unicodeScalars.count == 1, high.unicodeScalars.count == 1, low <= high else { return nil }
+            ranges.append(low...high)
+        }
+        return ranges.isEmpty ? nil : .set(ranges, isExcluded: isExcluded)
+    }
+
+    private static func lowercased(_ character: Character) -> Character {
+        let text = character.lowercased()
+        return text.count == 1 ? text[text.startIndex] : character
+    }
+}

@@ -1,0 +1,209 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+/// What a request writes: alone, or as a part of a change set.
+struct Change: Sendable {
+    /// Done together, in this order.
+    let writes: [RecordWrite]
+    /// The address of the record, which later requests of a change set may name.
+    let address: String
+    /// Makes the response of what the writes did.
+    let response: @Sendable ([WriteOutcome]) async throws -> APIAnswer
+
+    /// - Parameter response: Nil for a response without content.
+    init(_ writes: [RecordWrite], address: String, response: (@Sendable ([WriteOutcome]) async throws -> APIAnswer)? = nil) {
+        self.writes = writes
+        self.address = address
+        self.response = response ?? { _ in APIAnswer.noContent() }
+    }
+}
+
+extension DataAPI {
+    /// Does what a request writes.
+    func answer(_ change: Change) async throws -> APIAnswer {
+        try await change.response(try await session.write(change.writes))
+    }
+
+    /// The writes of a request of a change set.
+    ///
+    /// - Throws: ``FieldsealError`` `.badRequest` for a request that a change set does not take.
+    func change(_ request: APIRequest) async throws -> Change {
+        if let refusal = request.preferences.refusal { throw refusal }
+        try RequestHeaders.check(request.headers)
+        let path = try ODataPath(Substring(request.path))
+        if !path.isOfRecord { try request.requireNoCondition() }
+        let address = serviceRoot + request.path
+        switch (path, request.method) {
+        case (.entitySet(let entity), .post): return try creation(of: entity, try request.members(), request)
+        case (.entity(let entity, let key), .patch), (.entity(let entity, let key), .put):
+            let write = RecordWrite.upsert(entity, key, try request.members(), try request.condition())
+            return Change([write], address: address, response: try recordResponse(entity, 0, request))
+        case (.entity(let entity, let key), .delete):
+            try request.requireNoOptions()
+            return Change([.delete(entity, key, try request.condition())], address: address)
+        case (.property(let entity, let key, let attribute, isRaw: false), _):
+            try request.requireNoOptions()
+            return Change([try write(of: attribute, entity, key, request)], address: address)
+        case (.navigation(let navigation), .post) where navigation.isCreation:
+            return try creation(in: navigation, try request.members(), request)
+        case (.navigation(let navigation), _) where navigation.isReference:
+            return Change([try await link(navigation, request)], address: address)
+        case (.collectionAction(let entity, let name), .post): return try bulkChange(name, entity, request)
+        case (.operation(let name, arguments: ""), .post), (.boundFunction(_, _, let name, arguments: ""), .post):
+            guard let change = try messageChange(name, path, request) else { throw Self.noChange }
+            return change
+        default: throw Self.noChange
+        }
+    }
+
+    private static var noChange: FieldsealError {
+        FieldsealError(
+            .badRequest,
+            "A change set takes creates, updates, upserts and deletes of records, their attributes and their links, and the messages "
+                + "that share records, change teams and send e-mails. Send other requests outside of it.")
+    }
+
+    /// Creates a record, with the related records that its members hold.
+    func creation(of entity: EntityDefinition, _ members: [JSONValue.Member], _ request: APIRequest) throws -> Change {
+        guard members.contains(where: \.isNested) else {
+            let named = members.first { $0.name.lowercased() == entity.primaryID }?.value.string.flatMap { UUID(text: $0) }
+            // Chosen now, so that later requests of the set can refer to it.
+            let id = named ?? UUID.timeOrdered()
+            return Change(
+                [.create(entity, id: id, members)], address: address(entity, id), response: try recordResponse(entity, 0, request))
+        }
+        let insert = try DeepInsert(entity, members, limit: APILimits.bulkCount)
+        return Change(
+            insert.writes, address: address(entity, insert.id), response: try recordResponse(entity, insert.main, request))
+    }
+
+    /// Creates a record that refers to the one at the start of a collection-valued navigation property.
+    func creation(in navigation: ODataPath.Navigation, _ members: [JSONValue.Member], _ request: APIRequest) throws -> Change {
+        let relationship = navigation.relationship
+        let bind = "\(relationship.navigationProperty)@odata.bind"
+        guard !members.contains(where: { $0.name.lowercased() == bind.lowercased() }) else {
+            throw FieldsealError(.payloadDoesNotFit, "The address names what \(bind) refers to. Leave it out of the body.")
+        }
+        let parent = navigation.key.address(in: navigation.entity)
+        return try creation(of: relationship.referencing, members + [.init(bind, .string(parent))], request)
+    }
+
+    private func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }
+
+    /// The response to a create or an update; the options are read before anything is written.
+    private func recordResponse(_ entity: EntityDefinition, _ place: Int, _ request: APIRequest) throws
+        -> @Sendable ([WriteOutcome]) async throws -> APIAnswer
+    {
+        let options = try ODataQuery(request.query, for: entity, .record)
+        return { outcomes in try await written(entity, outcomes[place], options, request) }
+    }
+
+    /// The write of one attribute: `PUT` and, for a picture, `PATCH` set it, `DELETE` clears it.
+    func write(
+        of attribute: AttributeDefinition,
+        _ entity: EntityDefinition,
+        _ key: RecordKey,
+        _ request: APIRequest
+    ) throws -> RecordWrite {
+        let value: JSONValue
+        switch request.method {
+        case .delete: value = .null
+        case .put where !request.isOctets, .patch where !request.isOctets && attribute.type.isImage:
+            try MediaTypes.requireJSON(request.headers[.contentType])
+            let members = try request.members()
+            guard members.count == 1, members[0].name == "value" else {
+                throw FieldsealError(.payloadDoesNotFit, "The body of a property is {\"value\": …}.")
+            }
+            value = members[0].value
+        case .put, .patch:
+            guard attribute.type.isImage else {
+                if request.method == .put { throw UnsupportedForm.body }
+                throw MethodNotAllowed(.get, .put, .delete)
+            }
+            value = .string(Data(request.body).base64EncodedString())
+        default: throw MethodNotAllowed(.get, .put, .delete)
+        }
+        return .upsert(entity, key, [.init(attribute.logicalName, value)], try request.conditionOfExisting())
+    }
+
+    /// The write that associates or disassociates: a link is a value of the lookup on the "many" side.
+    func link(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> RecordWrite {
+        let relationship = navigation.relationship
+        let (entity, key) = (navigation.entity, navigation.key)
+        let property = "\(relationship.navigationProperty)@odata.bind"
+        if request.method != .delete || !navigation.isCollection { try request.requireNoOptions() }
+        switch (request.method, navigation.isCollection) {
+        case (.put, false):
+            return .upsert(
+                entity, key, [.init(property, .string(try reference(request)))], try request.conditionOfExisting())
+        case (.delete, false):
+            return .upsert(entity, key, [.init(property, .null)], try request.conditionOfExisting())
+        case (.post, true):
+            let member = try self.key(of: try reference(request), relationship.referencing)
+            return .upsert(relationship.referencing, member, [.init(property, .string(key.address(in: entity)))], .mustExist)
+        case (.delete, true):
+            let member = try linkedMember(navigation, request)
+            try await session.requireLink(relationship, member, to: try await id(of: entity, key))
+            return .upsert(relationship.referencing, member, [.init(property, .null)], .mustExist)
+        default:
+            if navigation.isCollection { throw MethodNotAllowed(.get, .post, .delete) }
+            throw MethodNotAllowed(.get, .put, .delete)
+        }
+    }
+
+    private func linkedMember(_ navigation: ODataPath.Navigation, _ request: APIRequest) throws(FieldsealError) -> RecordKey {
+        let relationship = navigation.relationship
+        if let named = navigation.member {
+            try request.requireNoOptions()
+            return named
+        }
+        guard let address = try ODataQuery(request.query, for: relationship.referencing, .disassociation).others["$id"] else {
+            throw FieldsealError(
+                .badRequest, "Which record is to be taken off? \(relationship.collectionProperty)(ID)/$ref, or $id.")
+        }
+        return try key(of: address, relationship.referencing)
+    }
+
+    private func reference(_ request: APIRequest) throws(FieldsealError) -> String {
+        guard let address = try request.members().first(where: { $0.name == "@odata.id" })?.value.string else {
+            throw FieldsealError(.payloadDoesNotFit, "The body of a link is {\"@odata.id\": \"…\"} with the address of a record.")
+        }
+        return address
+    }
+
+    private func key(of address: String, _ entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
+        guard let (target, key) = try RecordInput.reference(address), target.logicalName == entity.logicalName else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "The address must be one of \(entity.entitySetName), such as \(entity.entitySetName)(ID).")
+        }
+        return key
+    }
+}
+
+extension APIRequest {
+    /// Whether the body is the value itself, and not JSON.
+    fileprivate var isOctets: Bool {
+        headers[.contentType]?.lowercased().hasPrefix("application/octet-stream") ?? false
+    }
+}
+
+extension JSONValue.Member {
+    /// Whether the value holds related records, or the addresses of several.
+    var isNested: Bool {
+        switch value {
+        case .array, .object: true
+        default: false
+        }
+    }
+}
+
+extension ODataPath.Navigation {
+    /// Whether a `POST` creates a record here.
+    var isCreation: Bool { isCollection && !isReference && !isCount && member == nil }
+}
+
+extension RecordKey {
+    /// The address of the record, relative to the service.
+    func address(in entity: EntityDefinition) -> String { "/\(entity.entitySetName)(\(text.percentEncoded))" }
+}

@@ -1,0 +1,11 @@
+import HTTPTypes
+import NIOHTTP1
+
+extension HTTPResponse.Status {
+    /// The reason phrase, also of a status that was made from its number.
+    var reason: String {
+        if !reasonPhrase.isEmpty { return reasonPhrase }
+        let known = HTTPResponseStatus(statusCode: code).reasonPhrase
+        return known.isEmpty ? "Status" : known
+    }
+}

@@ -1,0 +1,35 @@
+import Fieldseal
+import HTTPTypes
+import Hummingbird
+
+extension WebAPI {
+    /// Says which methods an address of the data API takes (RFC 9110 section 9.3.7). It needs no token: the addresses are public.
+    func options(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+        let version = try context.parameters.require("version")
+        guard ["v9.0", "v9.1", "v9.2"].contains(version) else { throw ODataPath.unknown(version) }
+        let segments = request.uri.path.split(separator: "/", maxSplits: 4, omittingEmptySubsequences: true)
+        let path = try ODataPath(segments.count > 4 ? segments[4] : "")
+        let methods = path.allowedMethods + [.options]
+        return APIAnswer.noContent([.allow: methods.map(\.rawValue).joined(separator: ", ")])
+    }
+}
+
+extension ODataPath {
+    /// The methods that the address takes, of whoever may use them.
+    var allowedMethods: [HTTPRequest.Method] {
+        let read: [HTTPRequest.Method] = [.get, .head]
+        switch self {
+        case .serviceRoot, .metadata, .description, .definitions, .count: return read
+        case .batch, .collectionAction: return [.post]
+        case .entitySet(let entity): return read + (entity.has(.create) ? [.post] : [])
+        case .entity(let entity, _):
+            return read + (entity.has(.update) ? [.patch, .put] : []) + (entity.has(.delete) ? [.delete] : [])
+        case .property(_, _, _, isRaw: true): return read
+        case .property(_, _, let attribute, _): return read + (attribute.type.isImage ? [.patch] : []) + [.put, .delete]
+        case .navigation(let navigation):
+            if navigation.isReference { return read + (navigation.isCollection ? [.post, .delete] : [.put, .delete]) }
+            return read + (navigation.isCreation ? [.post] : [])
+        case .boundFunction, .operation: return read + [.post]
+        }
+    }
+}

@@ -1,0 +1,90 @@
+import Fieldseal
+
+/// The query options of OData's and Dataverse's documentation, and which kinds of requests honour them.
+///
+/// Every other option is refused by name. Parameter aliases (`@name`) belong to the expressions that use them.
+enum QueryOptions {
+    /// What a request is, as far as its query options go.
+    enum Kind {
+        /// A list of records.
+        case list
+        /// A list of records' addresses (`$ref`).
+        case references
+        /// How many records there are (`$count`).
+        case count
+        /// One record, read or written.
+        case record
+        /// What takes no option: single attributes, deletes, batches, documents, functions and actions.
+        case none
+        /// The document of the metadata.
+        case metadata
+        /// Taking a record off a collection: `$id` may name it.
+        case disassociation
+    }
+
+    /// Options that change nothing in any request, each with the reason.
+    static let harmless: [String: String] = ["tag": "it is for plug-ins, and there are none"]
+    /// Options that are documented, and not supported anywhere.
+    static let unsupported: Set<String> = [
+        "$search", "$compute", "$index", "$schemaversion", "$deltatoken", "$levels", "$entityid", "savedQuery", "userQuery",
+        "partitionId",
+    ]
+
+    static func honoured(by kind: Kind) -> Set<String> {
+        switch kind {
+        case .list:
+            [
+                "$select", "$filter", "$orderby", "$top", "$skip", "$count", "$expand", "$apply", "$skiptoken", "$format",
+                "fetchXml",
+                "sql",
+            ]
+        case .references: ["$filter", "$orderby", "$top", "$skip", "$count", "$skiptoken", "$format"]
+        case .count: ["$filter"]
+        case .record: ["$select", "$expand", "$format"]
+        case .none: []
+        case .metadata: ["annotations"]
+        case .disassociation: ["$id"]
+        }
+    }
+
+    /// Options that a query in another form, or with `$apply`, goes together with.
+    private static let companions: [(option: String, others: Set<String>)] = [
+        ("fetchXml", ["$format"]), ("sql", ["$skiptoken", "$format"]),
+        ("$apply", ["$orderby", "$top", "$skip", "$count", "$skiptoken", "$format"]),
+    ]
+
+    /// - Throws: ``FieldsealError`` naming the option that the request does not honour.
+    static func check(_ options: [(name: String, value: String)], for kind: Kind) throws(FieldsealError) {
+        let honoured = honoured(by: kind)
+        for (name, _) in options where !name.hasPrefix("@") && !honoured.contains(name) && harmless[name] == nil {
+            throw refusal(name, kind)
+        }
+        let names = Set(options.map(\.name))
+        for (option, others) in companions where names.contains(option) {
+            let own = names.filter { !$0.hasPrefix("@") && $0 != option && harmless[$0] == nil }
+            guard let other = own.subtracting(others).sorted().first else { continue }
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "The query options \(option) and \(other) can't be used together. Put the condition into one of them.")
+        }
+    }
+
+    private static func refusal(_ name: String, _ kind: Kind) -> FieldsealError {
+        let shown = name.prefix(100)
+        if unsupported.contains(name) { return FieldsealError(.notImplemented, "The query option '\(shown)' is not supported.") }
+        if honoured(by: .list).union(honoured(by: .disassociation)).contains(name) {
+            return FieldsealError(.queryDoesNotFit, "The query option '\(shown)' is not supported here. \(advice(kind))")
+        }
+        let known = honoured(by: .list).union(honoured(by: .disassociation)).union(unsupported)
+        let lowercased = name.lowercased()
+        if let meant = known.first(where: { $0.lowercased() == lowercased || $0.lowercased() == "$\(lowercased)" }) {
+            return FieldsealError(.queryDoesNotFit, "There is no query option '\(shown)'. It is written \(meant).")
+        }
+        return FieldsealError(.queryDoesNotFit, "There is no query option '\(shown)'. Send the request without it.")
+    }
+
+    private static func advice(_ kind: Kind) -> String {
+        let honoured = honoured(by: kind).sorted()
+        return honoured.isEmpty ? "This address takes no query options." : "This address takes \(honoured.joined(separator: ", "))."
+    }
+}

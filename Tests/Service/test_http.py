@@ -1,0 +1,246 @@
+"""HTTP as clients and browsers use it: HEAD, OPTIONS, Expect, Accept, compression, and pages of other origins."""
+
+import gzip
+import http.server
+import json
+import socket
+import ssl
+import threading
+import urllib.parse
+import uuid
+
+import pytest
+from service import Deployment, refused
+from test_console import chromium as start_browser
+
+API_PATH = "/contoso/api/data/v9.2"
+ORIGIN = "https://app.example.com"
+
+
+@pytest.fixture(scope="module")
+def browsers(page_server):
+    """A deployment that pages of two origins may use."""
+    deployment = Deployment(FIELDSEAL_ALLOWED_ORIGINS=f"{ORIGIN}, {page_server.origin}")
+    try:
+        yield deployment.start()
+    finally:
+        deployment.remove()
+
+
+class PageServer:
+    """Serves one page over HTTP on localhost."""
+
+    def __init__(self):
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.end_headers()
+                self.wfile.write(server.page.encode())
+
+            def log_message(self, *arguments):
+                pass
+
+        self.page = ""
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.origin = f"http://localhost:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture(scope="module")
+def page_server():
+    server = PageServer()
+    try:
+        yield server
+    finally:
+        server.server.shutdown()
+
+
+@pytest.fixture
+def chromium():
+    driver = start_browser()
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def raw(service, request, wait_for=b"\r\n\r\n"):
+    """A connection over TLS, on which bytes were sent, and what came back up to a mark."""
+    url = urllib.parse.urlsplit(service.base)
+    context = ssl.create_default_context(cafile=service.dev["caFile"])
+    connection = context.wrap_socket(socket.create_connection((url.hostname, url.port), timeout=60), server_hostname=url.hostname)
+    connection.sendall(request)
+    received = b""
+    while wait_for not in received:
+        data = connection.recv(65_536)
+        if not data:
+            break
+        received += data
+    return connection, received
+
+
+def test_head_is_get_without_its_body(service):
+    queue = service.create("queues", {"name": f"head {uuid.uuid4()}"})
+    for path in (f"queues({queue})", "queues?$top=1", "WhoAmI", "$metadata", "", "EntityDefinitions", f"queues({queue})/name", f"queues({queue})/name/$value"):
+        got, headed = service.get(path, Accept_Encoding="identity"), service.request("HEAD", path, Accept_Encoding="identity")
+        assert (headed.status_code, headed.content) == (200, b""), path
+        for header in ("Content-Type", "Content-Length", "ETag", "OData-Version"):
+            assert headed.headers.get(header) == got.headers.get(header), (path, header)
+    assert service.request("HEAD", f"queues({uuid.uuid4()})").status_code == 404
+    assert service.request("HEAD", "queues", token="").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path, methods",
+    [
+        ("", "GET HEAD OPTIONS"), ("$metadata", "GET HEAD OPTIONS"), ("$batch", "POST OPTIONS"), ("queues", "GET HEAD POST OPTIONS"), ("roles", "GET HEAD OPTIONS"),
+        ("queues(00000000-0000-0000-0000-000000000001)", "GET HEAD PATCH PUT DELETE OPTIONS"), ("usersettingscollection(00000000-0000-0000-0000-000000000001)", "GET HEAD PATCH PUT OPTIONS"),
+        ("queues(00000000-0000-0000-0000-000000000001)/name", "GET HEAD PUT DELETE OPTIONS"), ("queues/$count", "GET HEAD OPTIONS"),
+        ("emailserverprofiles(00000000-0000-0000-0000-000000000001)/emailserverprofile_mailbox", "GET HEAD POST OPTIONS"),
+        ("mailboxes(00000000-0000-0000-0000-000000000001)/emailserverprofile/$ref", "GET HEAD PUT DELETE OPTIONS"),
+    ],
+)
+def test_options_says_what_an_address_takes(service, path, methods):
+    for token in ("", None):
+        response = service.request("OPTIONS", path, token=token)
+        assert (response.status_code, response.headers["Allow"].split(", ")) == (204, methods.split())
+    assert service.request("OPTIONS", "nosuch/path", token="").status_code == 404
+
+
+def test_a_client_that_waits_before_its_body_is_told_to_send_it(service):
+    body = json.dumps({"name": f"expect {uuid.uuid4()}"}).encode()
+    head = (f"POST {API_PATH}/queues HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {service.token()}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n").encode()
+    connection, received = raw(service, head)
+    assert received == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(body)
+    answer = connection.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 204"), answer
+    # The connection goes on.
+    connection.sendall(head)
+    assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.close()
+    _, received = raw(service, head.replace(b"100-continue", b"something-else"))
+    assert received.startswith(b"HTTP/1.1 417")
+    _, received = raw(service, head.replace(f"Content-Length: {len(body)}".encode(), b"Content-Length: 99999999"))
+    assert received.startswith(b"HTTP/1.1 413")
+
+
+def test_the_form_of_a_response_is_what_is_accepted(service):
+    queue = service.create("queues", {"name": f"accept {uuid.uuid4()}"})
+    for path in ("queues?$top=1&$count=true", f"queues({queue})", "WhoAmI", "EntityDefinitions?$select=LogicalName"):
+        none = service.get(path, Accept="application/json;odata.metadata=none")
+        assert none.status_code == 200 and "odata.metadata=none" in none.headers["Content-Type"]
+        minimal = service.get(path).json()
+        names = [n for n in minimal if n not in ("@odata.context", "@odata.etag")]
+        assert list(none.json()) == names and "etag" not in none.text, path
+        for accept in ("application/xml", "text/html, image/png", "application/json;odata.metadata=full", "application/json;q=0"):
+            refused(service.get(path, Accept=accept), 406, "0x8005F100")
+        for accept in ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json;odata.metadata=full, application/json;q=0.5", "application/*", "application/json; charset=utf-8", ""):
+            assert service.get(path, Accept=accept).status_code == 200, accept
+    refused(service.get("queues?$format=application/json;odata.metadata=full"), 406, "0x8005F100")
+    refused(service.get("queues?$format=xml"), 406, "0x8005F100")
+    assert "etag" not in service.get("queues?$top=1&$format=application/json;odata.metadata=none").text
+    # Nothing is written before the form is known.
+    name = f"not acceptable {uuid.uuid4()}"
+    refused(service.request("POST", "queues", {"name": name}, Accept="text/xml"), 406, "0x8005F100")
+    for type in ("text/xml", "application/x-www-form-urlencoded", "application/json; charset=utf-16", "application/json;IEEE754Compatible=true", "application/octet-stream"):
+        refused(service.request("POST", "queues", {"name": name}, Content_Type=type), 415, "0x8005F100")
+    assert service.get(f"queues?$filter=name eq '{name}'").json()["value"] == []
+    for type in ("application/json", "application/json; charset=UTF-8", "application/json;odata.metadata=minimal"):
+        assert service.request("POST", "queues", {"name": name}, Content_Type=type).status_code == 204
+    # Clients ask for JSON everywhere.
+    for path in ("$metadata", "queues/$count", f"queues({queue})/name/$value"):
+        assert service.get(path, Accept="application/json").status_code == 200
+
+
+def test_large_responses_are_compressed_and_those_with_secrets_are_not(service):
+    service.request("POST", "queues/Microsoft.Dynamics.CRM.CreateMultiple", {"Targets": [
+        {"@odata.type": "Microsoft.Dynamics.CRM.queue", "name": f"compressed {n}", "description": "x" * 500} for n in range(200)]})
+
+    def plain(path, encoding):
+        connection, received = raw(service, (
+            f"GET {API_PATH}/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {service.token()}\r\nAccept-Encoding: {encoding}\r\nConnection: close\r\n\r\n").encode(), b"\0\0never\0\0")
+        head, body = received.split(b"\r\n\r\n", 1)
+        return head.decode().lower(), body
+
+    path = "queues?$filter=startswith(name,%27compressed%27)&$orderby=name"
+    head, body = plain(path, "gzip")
+    assert "content-encoding: gzip" in head and "vary: accept-encoding" in head
+    whole_head, whole = plain(path, "identity")
+    assert "content-encoding" not in whole_head and "vary: accept-encoding" in whole_head
+    assert gzip.decompress(body) == whole and len(body) < len(whole) / 4
+    for encoding in ("gzip;q=0", "br", "identity;q=1, *;q=0"):
+        assert "content-encoding" not in plain(path, encoding)[0]
+    assert "content-encoding: gzip" in plain("$metadata", "br, gzip")[0]
+    for path in ("RetrieveDataEncryptionKey", "WhoAmI", "queues?$top=1"):
+        assert "content-encoding" not in plain(path, "gzip")[0], path
+
+
+def test_other_origins_are_off_by_default(service):
+    for method in ("GET", "OPTIONS"):
+        response = service.request(method, "queues", Origin=ORIGIN, Access_Control_Request_Method="GET")
+        assert not [h for h in response.headers if h.lower().startswith("access-control")], response.headers
+
+
+def test_pages_of_configured_origins_may_use_the_api(browsers):
+    preflight = browsers.request("OPTIONS", "queues", token="", Origin=ORIGIN, Access_Control_Request_Method="PATCH", Access_Control_Request_Headers="authorization,if-match")
+    assert preflight.status_code == 204 and preflight.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"] and "If-Match" in preflight.headers["Access-Control-Allow-Headers"]
+    response = browsers.get("queues", Origin=ORIGIN)
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN and "OData-EntityId" in response.headers["Access-Control-Expose-Headers"]
+    assert "Origin" in response.headers["Vary"]
+    # A refusal can be read too.
+    assert browsers.get("queues", token="", Origin=ORIGIN).headers["Access-Control-Allow-Origin"] == ORIGIN
+    for other in ("https://evil.example", "null", f"{ORIGIN}.evil.example", "http://app.example.com", f"{ORIGIN}:8443"):
+        for method in ("GET", "OPTIONS"):
+            response = browsers.request(method, "queues", Origin=other, Access_Control_Request_Method="GET")
+            assert "Access-Control-Allow-Origin" not in response.headers, other
+    # The console takes a cookie, and no response allows credentials.
+    for url in (f"{browsers.base}/contoso/", f"{browsers.base}/contoso/sign-in", f"{browsers.base}/healthz"):
+        for method in ("GET", "OPTIONS"):
+            response = browsers.request(method, url, token="", Origin=ORIGIN, Access_Control_Request_Method="POST")
+            assert not [h for h in response.headers if h.lower().startswith("access-control")], url
+    assert "Access-Control-Allow-Credentials" not in browsers.get("queues", Origin=ORIGIN).headers
+
+
+@pytest.mark.parametrize("value", ["*", "null", "https://a.example/path", "http://a.example", "a.example", "https://*.example", "https://a.example:443"])
+def test_what_is_no_origin_is_refused(service, value):
+    result = service.run("config", "check", check=False, FIELDSEAL_ALLOWED_ORIGINS=value)
+    assert result.returncode != 0 and "allowedOrigins" in result.stderr + result.stdout, result.stdout
+
+
+PAGE = """<!DOCTYPE html><title>page</title><script>
+async function run(base, id, secret) {
+    const form = new URLSearchParams({grant_type: "client_credentials", client_id: id, client_secret: secret});
+    const token = (await (await fetch(base + "/contoso/oauth2/v2.0/token", {method: "POST", body: form})).json()).access_token;
+    const api = base + "/contoso/api/data/v9.2/";
+    const headers = {"Authorization": "Bearer " + token, "Content-Type": "application/json", "OData-Version": "4.0"};
+    const created = await fetch(api + "queues", {method: "POST", headers, body: JSON.stringify({name: "from a browser", emailpassword: "of a browser"})});
+    const address = created.headers.get("OData-EntityId");
+    const read = await fetch(address, {headers: {...headers, "If-None-Match": "null"}});
+    const record = await read.json();
+    const changed = await fetch(address, {method: "PATCH", headers: {...headers, "If-Match": read.headers.get("ETag")}, body: JSON.stringify({description: "changed"})});
+    const gone = await fetch(address, {method: "DELETE", headers});
+    return [created.status, read.status, record.name, record.emailpassword, changed.status, gone.status].join(" ");
+}
+</script>"""
+
+
+def open_page(driver, page_server, deployment):
+    page_server.page = PAGE
+    driver.get(f"{page_server.origin}/")
+    client = deployment.dev["clients"]["admin"]
+    driver.set_script_timeout(60)
+    return driver.execute_async_script(
+        "const done = arguments[arguments.length - 1]; run(arguments[0], arguments[1], arguments[2]).then(done, error => done('failed: ' + error))",
+        deployment.base, client["clientId"], client["clientSecret"])
+
+
+def test_a_page_of_another_origin_signs_in_reads_and_writes(browsers, service, page_server, chromium):
+    assert open_page(chromium, page_server, browsers) == "204 200 from a browser  204 204"
+    # Where no origin is configured, the browser keeps the page out.
+    assert open_page(chromium, page_server, service).startswith("failed: ")
