@@ -15,7 +15,7 @@ extension MailboxTurn {
 
     func send(_ counts: inout Counts) throws {
         guard !mailbox.tests else { return try signIn(try login("Outgoing")).close() }
-        // Nobody's password is asked for when there is nothing to send.
+        // No password is asked for when there is nothing to send.
         var emails = try asking { try client.pending(mailbox, host, limit: 50) }
         guard !emails.isEmpty else { return }
         let unreported = Unreported()

@@ -34,7 +34,7 @@ struct MailboxTurn {
         var problems: [MailboxProblem] = []
         /// When the oldest message that was found had arrived.
         var oldestArrival: Date?
-        /// E-mails that failed for good, or of whose fate nobody knows.
+        /// E-mails that failed for good, or whose fate is unknown.
         var lost: Int { unsent.filter { $0.key != "temporary" }.values.reduce(0, +) }
 
         static func += (left: inout Counts, right: Counts) {
@@ -109,7 +109,7 @@ struct MailboxTurn {
         report["RouterState"] = .text(String(decoding: try JSONEncoder().encode(state), as: UTF8.self))
         report["Processed"] = .number(counts.processed)
         report["Failed"] = .number(counts.failed + counts.lost)
-        // Somebody who has more than one turn takes is due again at once, after the others.
+        // A mailbox that has more than one turn takes is due again at once, after the others.
         report["Interval"] = .number(
             max(counts.looked, counts.sent) >= configuration.turnLimit ? 0 : configuration.interval)
         if !counts.problems.isEmpty { report["Alerts"] = .list(counts.problems.prefix(1_000).map(\.parameter)) }

@@ -157,7 +157,7 @@ public final class Router: Sendable {
         switch work {
         case .mailbox(let mailbox):
             guard try !takeTurn(at: mailbox, number, client), idle.holds(mailbox) else { return }
-            // Somebody else works on it; what is new may have come after they looked.
+            // Another worker has the mailbox; what is new may have come after its look.
             board.add(mailbox, after: Self.leasedElsewherePause)
         case .any:
             var isDecided = false
@@ -182,7 +182,7 @@ public final class Router: Sendable {
     private func takeTurn(
         at mailbox: String?, _ number: Int, _ client: RouterClient, onLease: (Bool) -> Void = { _ in }
     ) throws -> Bool {
-        // Another name for each lease, so that what was left behind under the last one is nobody's.
+        // Another name for each lease, so that a request under the last one is refused.
         let host = "\(name)/\(number)/\(Self.someLetters)"
         let lease = try client.lease(host, mailbox: mailbox)
         onLease(lease != nil)

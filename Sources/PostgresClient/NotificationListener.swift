@@ -4,7 +4,7 @@ import Synchronization
 
 /// Listens to one channel of PostgreSQL (`LISTEN`) on one connection, for all of a process that wait for its notices.
 ///
-/// Notices that are sent while there is no connection are lost, so whoever waits has to look again when one is there.
+/// Notices that are sent while there is no connection are lost, so `onStart` has to look again.
 public final class NotificationListener: Sendable {
     private let conninfo: String
     private let channel: String

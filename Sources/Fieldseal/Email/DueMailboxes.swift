@@ -37,7 +37,7 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether the router that watched the mailbox is gone, so that nobody has looked since.
+    /// Whether the router that watched the mailbox is gone: no router has looked since.
     private var isOrphaned: String {
         "EXISTS (SELECT FROM \(organization.qualified("mailbox_watch")) AS w WHERE w.mailboxid = m.mailboxid) AND NOT \(isWatched)"
     }
@@ -86,7 +86,7 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether somebody waits for the turn.
+    /// Whether a person waits for the turn: for a test, or for an e-mail to leave.
     var isUrgent: String { "(\(Self.tests) OR \(sendingIsDue))" }
 
     /// Whether the profile allows one more connection to its servers. Watched mailboxes count where it sets a limit.
@@ -109,7 +109,7 @@ struct DueMailboxes {
         return "m.statecode = 0 AND p.statecode = 0 AND NOT \(Self.isLeased("m")) AND \(isDue) AND \(hasRoom)"
     }
 
-    /// What comes first: what somebody waits for, unless a poll is late by ten minutes.
+    /// What comes first: turns that a person waits for, unless a poll is late by ten minutes.
     var order: String {
         """
         CASE WHEN \(isUrgent) THEN now() - interval '10 minutes'

@@ -5,7 +5,7 @@ import Synchronization
 
 /// Wakes the requests of routers that wait for work. One connection of the service listens for all of them.
 public final class MailWork: Sendable {
-    /// How often an organization's routers were woken when somebody looked.
+    /// How often an organization's routers had been woken at a look.
     struct Mark: Equatable {
         fileprivate let all: UInt64
         fileprivate let own: UInt64

@@ -22,7 +22,7 @@ extension Session {
                 return try await withTaskCancellationHandler {
                     try await wait(request, watching, until: deadline, whileWaiting)
                 } onCancel: {
-                    // Nobody may be there any more to see after the watched mailboxes.
+                    // The router may be gone, with the connections that it watched.
                     Task { await doubt(request.hostId, since: seen) }
                 }
             }
