@@ -161,13 +161,13 @@ class ListedPOP3Server(POP3Server):
 
 def large(service, count, new=10):
     """A function that measures one turn at a POP3 mailbox with so many messages, of which the last ten are new, in milliseconds."""
-    texts = [f"From: customer@elsewhere.test\r\nTo: bob@contoso.test\r\nSubject: {n} of {count}\r\n\r\nText\r\n".encode() for n in range(count)]
+    texts = [f"From: customer@elsewhere.test\r\nTo: support@contoso.test\r\nSubject: {n} of {count}\r\n\r\nText\r\n".encode() for n in range(count)]
     server = ListedPOP3Server(service.mail.servers.folder / "server", texts)
     known = [server.name(n) for n in range(1, count - new + 1)]
     digest = base64.b64encode(hashlib.sha256(b"\n".join(known)).digest()).decode()
     state = json.dumps({"known": {"count": len(known), "digest": digest}})
     box = service.create("mailboxes", {
-        "name": f"{count} messages", "emailaddress": "bob@contoso.test", "username": "bob", "password": "p", "allowemailconnectortousecredentials": True,
+        "name": f"{count} messages", "emailaddress": "support@contoso.test", "username": "bob", "password": "p", "allowemailconnectortousecredentials": True,
         "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 0, "emailrouteraccessapproval": 1,
         "emailserverprofile@odata.bind": f"/emailserverprofiles({profile(service, service.mail, 'pop3', incomingportnumber=server.port)})"})
 
@@ -177,9 +177,10 @@ def large(service, count, new=10):
         until(lambda: service.sql("SELECT coalesce(processingstatecode, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)])
         service.sql("DELETE FROM org_contoso.email WHERE receivingmailboxid = %s", [box])
         service.sql("DELETE FROM org_contoso.mailbox_message WHERE mailboxid = %s", [box])
-        service.sql("UPDATE org_contoso.mailbox SET router_state = %s, postponemailboxprocessinguntil = NULL, itemsprocessedforlastsync = 0, enabledforincomingemail = true WHERE mailboxid = %s", [state, box])
-        until(lambda: service.sql("SELECT itemsprocessedforlastsync FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(new,)], 60)
-        [(milliseconds,)] = service.sql("SELECT lastduration FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+        service.sql("UPDATE org_contoso.mailbox SET router_state = %s, postponemailboxprocessinguntil = NULL, enabledforincomingemail = true WHERE mailboxid = %s", [state, box])
+        done = """SELECT lastduration FROM org_contoso.mailbox AS m WHERE mailboxid = %s AND processingstatecode = 0
+                     AND (SELECT count(*) FROM org_contoso.email WHERE receivingmailboxid = m.mailboxid) = %s"""
+        [(milliseconds,)] = until(lambda: service.sql(done, [box, new]), 60)
         return milliseconds
 
     return measure, server

@@ -109,11 +109,13 @@ struct DueMailboxes {
         return "m.statecode = 0 AND p.statecode = 0 AND NOT \(Self.isLeased("m")) AND \(isDue) AND \(hasRoom)"
     }
 
-    /// What comes first: turns that a person waits for, unless a poll is late by ten minutes.
+    /// What comes first: mailboxes that are new or whose next turn was cleared, then turns that a person waits for, unless a poll is
+    /// late by ten minutes.
     var order: String {
         """
-        CASE WHEN \(isUrgent) THEN now() - interval '10 minutes'
-             ELSE coalesce(m.postponemailboxprocessinguntil, m.processinglastattemptedon, now()) END, m.mailboxid
+        CASE WHEN m.postponemailboxprocessinguntil IS NULL THEN '-infinity'
+             WHEN \(isUrgent) THEN now() - interval '10 minutes'
+             ELSE m.postponemailboxprocessinguntil END, m.processinglastattemptedon NULLS FIRST
         """
     }
 
