@@ -43,12 +43,13 @@ let package = Package(
         .target(
             name: "MailRouter",
             dependencies: [
-                "CurlClient", "MailFormat",
+                "CurlClient", "MailFormat", "RouterProtocol",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
         ),
+        .target(name: "RouterProtocol", swiftSettings: settings),
         .target(name: "CMigrations"),
         .target(name: "CurlClient", dependencies: ["CCurl"], swiftSettings: settings),
         .target(name: "CellCrypto", dependencies: ["COpenSSL"], swiftSettings: settings),
@@ -61,7 +62,7 @@ let package = Package(
         .target(
             name: "Fieldseal",
             dependencies: [
-                "CellCrypto", "CurlClient", "MailFormat", "Migrations", "PostgresClient",
+                "CellCrypto", "CurlClient", "MailFormat", "Migrations", "PostgresClient", "RouterProtocol",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
             ],
@@ -70,7 +71,7 @@ let package = Package(
         .target(
             name: "WebAPI",
             dependencies: [
-                "CZlib", "CellCrypto", "Fieldseal", "PostgresClient",
+                "CZlib", "CellCrypto", "Fieldseal", "PostgresClient", "RouterProtocol",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -102,7 +103,7 @@ let package = Package(
         .executableTarget(
             name: "Program",
             dependencies: [
-                "CellCrypto", "Console", "Fieldseal", "MailRouter", "Migrations", "PostgresClient", "WebAPI",
+                "CellCrypto", "Console", "Fieldseal", "MailRouter", "Migrations", "PostgresClient", "RouterProtocol", "WebAPI",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Hummingbird", package: "hummingbird"),

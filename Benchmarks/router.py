@@ -1,5 +1,8 @@
 """router/…: messages that come in and go out, beside what Debian's isync and Postfix's smtp-source take for the same."""
 
+import base64
+import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -10,9 +13,10 @@ import time
 import psycopg
 from bench import paired, record
 from mail import Mail, message, profile, queue, until
+from mail_quirks import POP3Server
 from service import PROGRAM, Deployment
 
-FIGURES = ["router/ingest", "router/send", "router/memory"]
+FIGURES = ["router/ingest", "router/send", "router/memory", "router/large", "router/idle"]
 INCOMING = int(os.environ.get("FIELDSEAL_BENCH_INCOMING", "5000"))
 OUTGOING = int(os.environ.get("FIELDSEAL_BENCH_OUTGOING", "1000"))
 # smtp-source's sessions at a time; a mailbox has one.
@@ -132,6 +136,92 @@ def peak(service, box, address, size):
         router.wait(30)
 
 
+class ListedPOP3Server(POP3Server):
+    """A POP3 server whose lists are made once: what is measured is the router."""
+
+    def __init__(self, certificate, messages):
+        self.lists = {
+            b"LIST": b"".join(b"%d %d\r\n" % (n, len(m)) for n, m in enumerate(messages, 1)),
+            b"UIDL": b"".join(b"%d %s\r\n" % (n, self.name(n)) for n in range(1, len(messages) + 1))}
+        self.texts = messages
+        super().__init__(certificate, {})
+
+    def talk(self, stream, lines):
+        stream.sendall(b"+OK ready\r\n")
+        for line in lines:
+            word, _, rest = line.strip().partition(b" ")
+            if word == b"CAPA":
+                stream.sendall(b"+OK\r\nUSER\r\nUIDL\r\nSASL PLAIN\r\n.\r\n")
+            elif word in self.lists:
+                stream.sendall(b"+OK\r\n" + self.lists[word] + b".\r\n")
+            elif word == b"RETR":
+                stream.sendall(b"+OK\r\n" + self.texts[int(rest) - 1] + b".\r\n")
+            elif word == b"AUTH" and not rest.partition(b" ")[2]:
+                stream.sendall(b"+ \r\n")
+            else:
+                stream.sendall(b"+OK\r\n")
+            if word == b"QUIT":
+                return
+
+
+def large(service, count, new=10):
+    """A function that measures one turn at a POP3 mailbox with so many messages, of which the last ten are new, in milliseconds."""
+    texts = [f"From: customer@elsewhere.test\r\nTo: support@contoso.test\r\nSubject: {n} of {count}\r\n\r\nText\r\n".encode() for n in range(count)]
+    server = ListedPOP3Server(service.mail.servers.folder / "server", texts)
+    known = [server.name(n) for n in range(1, count - new + 1)]
+    digest = base64.b64encode(hashlib.sha256(b"\n".join(known)).digest()).decode()
+    state = json.dumps({"known": {"count": len(known), "digest": digest}})
+    box = service.create("mailboxes", {
+        "name": f"{count} messages", "emailaddress": "support@contoso.test", "username": "bob", "password": "p", "allowemailconnectortousecredentials": True,
+        "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 0, "emailrouteraccessapproval": 1,
+        "emailserverprofile@odata.bind": f"/emailserverprofiles({profile(service, service.mail, 'pop3', incomingportnumber=server.port)})"})
+
+    def measure():
+        # No turn is under way, and none begins by itself.
+        set_mailbox(service, box, enabledforincomingemail="false")
+        until(lambda: service.sql("SELECT coalesce(processingstatecode, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)])
+        service.sql("DELETE FROM org_contoso.email WHERE receivingmailboxid = %s", [box])
+        service.sql("DELETE FROM org_contoso.mailbox_message WHERE mailboxid = %s", [box])
+        service.sql("UPDATE org_contoso.mailbox SET router_state = %s, postponemailboxprocessinguntil = NULL, enabledforincomingemail = true WHERE mailboxid = %s", [state, box])
+        done = """SELECT lastduration FROM org_contoso.mailbox AS m WHERE mailboxid = %s AND processingstatecode = 0
+                     AND (SELECT count(*) FROM org_contoso.email WHERE receivingmailboxid = m.mailboxid) = %s"""
+        [(milliseconds,)] = until(lambda: service.sql(done, [box, new]), 60)
+        return milliseconds
+
+    return measure, server
+
+
+MAILBOXES = 100
+IDLE_SECONDS = int(os.environ.get("FIELDSEAL_BENCH_IDLE_SECONDS", "180"))
+
+
+def requests_while_idle(service):
+    """Requests of a router's that has nothing to do, for so many seconds."""
+    # The one beside the service looks at mailboxes more often than a router does by default.
+    os.kill(service.router_pid(), 15)
+    until(lambda: b"router stopped" in service.log())
+    service.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = false, enabledforoutgoingemail = false")
+    prof = profile(service, service.mail)
+    addresses = [address for address in service.mail.passwords if address.endswith("@contoso.test")]
+    for number in range(MAILBOXES):
+        address = addresses[number % len(addresses)]
+        service.create("mailboxes", {
+            "name": f"idle {number}", "emailaddress": address, "username": address.split("@")[0], "password": service.mail.passwords[address],
+            "allowemailconnectortousecredentials": True, "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 2, "emailrouteraccessapproval": 1,
+            "emailserverprofile@odata.bind": f"/emailserverprofiles({prof})"})
+    router = subprocess.Popen([PROGRAM, "router"], env=service.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: service.sql("SELECT count(*) FROM org_contoso.mailbox_watch") == [(MAILBOXES,)], 120)
+        until(lambda: service.sql("SELECT count(*) FROM org_contoso.mailbox WHERE processingstatecode = 1") == [(0,)])
+        mark = len(service.log())
+        time.sleep(IDLE_SECONDS)
+        lines = [line for line in service.log()[mark:].splitlines() if b'"request"' in line and (b"fieldseal." in line or b"/token" in line)]
+        return len(lines)
+    finally:
+        router.terminate()
+        router.wait(30)
+
+
 def run(names):
     service = Deployment()
     service.home.chmod(0o755)
@@ -158,6 +248,15 @@ def run(names):
             finally:
                 os.kill(service.router_pid(), 18)
             record("router/memory", heavy / light, "<= 4", heavyMiB=round(heavy, 1), lightMiB=round(light, 1))
+        if "router/large" in names:
+            (many, first), (few, second) = large(service, 50_000), large(service, 100)
+            ours, theirs = paired(many, few)
+            record("router/large", ours / theirs, "<= 3", milliseconds=ours, ofHundred=theirs)
+            first.stop()
+            second.stop()
+        if "router/idle" in names:
+            count = requests_while_idle(service)
+            record("router/idle", count * 60 / IDLE_SECONDS, "<= 5", requests=count, seconds=IDLE_SECONDS, mailboxes=MAILBOXES)
     finally:
         if hasattr(service, "mail"):
             service.mail.stop()

@@ -23,6 +23,10 @@ static inline CURLcode curl_set_list(CURL *handle, CURLoption option, struct cur
 static inline CURLcode curl_set_transfer(CURL *handle, CURLoption option, curl_transfer value) {
     return curl_easy_setopt(handle, option, value);
 }
+typedef int (*curl_progress)(void *context, curl_off_t expected, curl_off_t received, curl_off_t to_send, curl_off_t sent);
+static inline CURLcode curl_set_progress(CURL *handle, curl_progress value) {
+    return curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, value);
+}
 static inline CURLcode curl_get_long(CURL *handle, CURLINFO info, long *value) {
     return curl_easy_getinfo(handle, info, value);
 }

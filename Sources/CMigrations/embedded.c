@@ -119,6 +119,12 @@ static const unsigned char org_0012[] = {
 static const unsigned char org_0012_down[] = {
 #embed "../../migrations/org/0012_mail.down.sql"
 };
+static const unsigned char org_0013[] = {
+#embed "../../migrations/org/0013_waiting_routers.sql"
+};
+static const unsigned char org_0013_down[] = {
+#embed "../../migrations/org/0013_waiting_routers.down.sql"
+};
 static const unsigned char org_0014[] = {
 #embed "../../migrations/org/0014_callers_and_queries.sql"
 };
@@ -172,6 +178,8 @@ static const struct embedded_file files[] = {
     {"org/0011_generation_places.down.sql", org_0011_down, sizeof org_0011_down},
     {"org/0012_mail.sql", org_0012, sizeof org_0012},
     {"org/0012_mail.down.sql", org_0012_down, sizeof org_0012_down},
+    {"org/0013_waiting_routers.sql", org_0013, sizeof org_0013},
+    {"org/0013_waiting_routers.down.sql", org_0013_down, sizeof org_0013_down},
     {"org/0014_callers_and_queries.sql", org_0014, sizeof org_0014},
     {"org/0014_callers_and_queries.down.sql", org_0014_down, sizeof org_0014_down},
     {"org/0017_what_sql_may.sql", org_0017, sizeof org_0017},

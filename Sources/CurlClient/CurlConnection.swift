@@ -22,6 +22,8 @@ public final class CurlConnection {
         prepare(handle)
         handle.set(CURLOPT_CONNECT_ONLY, 1)
         handle.set(CURLOPT_CONNECTTIMEOUT, timeout)
+        // A connection that waits for mail must notice that the other end is gone.
+        handle.set(CURLOPT_TCP_KEEPALIVE, 1)
         _ = try handle.perform(limit: 1 << 20)
     }
 
@@ -64,6 +66,35 @@ public final class CurlConnection {
         return bytes
     }
 
+    /// The socket, to wait for lines on with `poll`.
+    public var descriptor: Int32 { handle.socket }
+
+    /// The lines that have arrived, without waiting for any.
+    ///
+    /// - Parameter limit: Bytes of a line at most.
+    /// - Throws: ``CurlError`` also when the server closed the connection.
+    public func arrivedLines(limit: Int = 1 << 16) throws(CurlError) -> [[UInt8]] {
+        buffer.removeFirst(offset)
+        offset = 0
+        while buffer.count <= limit {
+            let (code, count) = handle.receive(into: &buffer)
+            if code == CURLE_AGAIN { break }
+            guard code == CURLE_OK, count > 0 else { throw Self.closed(code) }
+        }
+        var lines: [[UInt8]] = []
+        while let end = buffer[offset...].firstIndex(of: UInt8(ascii: "\n")) {
+            let line = buffer[offset..<end]
+            lines.append(line.last == UInt8(ascii: "\r") ? Array(line.dropLast()) : Array(line))
+            offset = end + 1
+        }
+        guard buffer.count - offset <= limit else { throw .tooLarge }
+        return lines
+    }
+
+    private static func closed(_ code: CURLcode) -> CurlError {
+        code == CURLE_OK ? CurlError(code: CURLE_RECV_ERROR, reason: "the server closed the connection") : CurlError(code)
+    }
+
     /// Waits until the server says something.
     ///
     /// - Parameters:
@@ -92,10 +123,7 @@ public final class CurlConnection {
         while true {
             let (code, count) = handle.receive(into: &buffer)
             if code == CURLE_OK, count > 0 { return }
-            guard code == CURLE_AGAIN else {
-                throw code == CURLE_OK
-                    ? CurlError(code: CURLE_RECV_ERROR, reason: "the server closed the connection") : CurlError(code)
-            }
+            guard code == CURLE_AGAIN else { throw Self.closed(code) }
             try wait(for: Int16(POLLIN))
         }
     }

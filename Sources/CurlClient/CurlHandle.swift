@@ -91,14 +91,18 @@ public final class CurlHandle {
     /// - Parameters:
     ///   - body: What is sent, for uploads.
     ///   - limit: Bytes that are taken at most, body and headers each.
+    ///   - isCancelled: Asked about once a second; true ends the transfer.
     /// - Returns: The body, and the header lines: of HTTP, or what a mail server answered outside of literals.
     /// - Throws: ``CurlError``.
-    public func perform(sending body: [UInt8]? = nil, limit: Int) throws(CurlError) -> (body: [UInt8], headers: [UInt8]) {
+    public func perform(
+        sending body: [UInt8]? = nil, limit: Int, isCancelled: (@Sendable () -> Bool)? = nil
+    ) throws(CurlError) -> (body: [UInt8], headers: [UInt8]) {
         let received = Received(limit: limit)
         let headers = Received(limit: limit)
         let sent = body.map(Sent.init)
+        let cancellation = isCancelled.map(Cancellation.init)
         errorBuffer[0] = 0
-        let code = withExtendedLifetime((received, headers, sent)) {
+        let code = withExtendedLifetime((received, headers, sent, cancellation)) {
             curl_set_transfer(handle, CURLOPT_WRITEFUNCTION, takeBytes)
             curl_set_pointer(handle, CURLOPT_WRITEDATA, Unmanaged.passUnretained(received).toOpaque())
             curl_set_transfer(handle, CURLOPT_HEADERFUNCTION, takeBytes)
@@ -107,6 +111,11 @@ public final class CurlHandle {
                 curl_set_transfer(handle, CURLOPT_READFUNCTION, giveBytes)
                 curl_set_pointer(handle, CURLOPT_READDATA, Unmanaged.passUnretained(sent).toOpaque())
                 curl_set_size(handle, CURLOPT_INFILESIZE_LARGE, curl_off_t(sent.bytes.count))
+            }
+            if let cancellation {
+                curl_set_progress(handle, isTransferCancelled)
+                curl_set_pointer(handle, CURLOPT_XFERINFODATA, Unmanaged.passUnretained(cancellation).toOpaque())
+                set(CURLOPT_NOPROGRESS, 0)
             }
             return curl_easy_perform(handle)
         }
@@ -125,6 +134,20 @@ private final class Received {
     let limit: Int
 
     init(limit: Int) { self.limit = limit }
+}
+
+private final class Cancellation {
+    let isCancelled: @Sendable () -> Bool
+
+    init(_ isCancelled: @escaping @Sendable () -> Bool) { self.isCancelled = isCancelled }
+}
+
+/// - Returns: 0 to go on.
+private func isTransferCancelled(
+    _ context: UnsafeMutableRawPointer?, _: curl_off_t, _: curl_off_t, _: curl_off_t, _: curl_off_t
+) -> Int32 {
+    guard let context else { return 0 }
+    return Unmanaged<Cancellation>.fromOpaque(context).takeUnretainedValue().isCancelled() ? 1 : 0
 }
 
 private final class Sent {

@@ -13,6 +13,8 @@ public struct HTTPSRequest: Sendable {
     public var timeout = 10
     /// Bytes of an answer at most.
     public var limit = 1 << 20
+    /// Asked about once a second while the request is on its way; true ends it.
+    public var isCancelled: (@Sendable () -> Bool)?
 
     public init(_ url: String) { self.url = url }
 
@@ -46,7 +48,7 @@ public struct HTTPSRequest: Sendable {
         // `Expect: 100-continue` would cost a round trip.
         handle.set(CURLOPT_HTTPHEADER, headers + ["Expect:"])
         if body != nil { handle.set(CURLOPT_UPLOAD, 1) }
-        let answer = try handle.perform(sending: body, limit: limit)
+        let answer = try handle.perform(sending: body, limit: limit, isCancelled: isCancelled)
         return Answer(status: handle.responseCode, headers: answer.headers, body: answer.body)
     }
 }

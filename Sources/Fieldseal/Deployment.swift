@@ -16,6 +16,8 @@ public struct Deployment: Sendable {
     let seenStates = SeenStates()
     let mailTokens: MailTokens
     let pendingEvents = PendingEventList()
+    /// Wakes routers that wait for work.
+    public let mailWork = MailWork()
     /// Attempts at sending an e-mail, at most.
     let sendingAttempts: Int
     let hashing: PasswordHashing

@@ -2,6 +2,7 @@ import Crypto
 import Foundation
 import Logging
 import MailFormat
+import RouterProtocol
 
 /// Messages on their way to the service, several in one request. While one request is answered, the next messages are fetched.
 final class Delivery {
@@ -79,7 +80,7 @@ final class Delivery {
         counts.failed += 1
         counts.problems.append(
             .init(
-                MailboxProblem.tooLarge,
+                AlertCode.tooLarge,
                 "A message of \(turn.mailbox.address) (\(name)) was not fetched, because it is larger than \(turn.configuration.messageLimit >> 20) MiB. Look for it in the mailbox.",
                 "\(name), \(size) bytes", isPermanent: true))
         turn.log(.warning, "message too large", ["message": "\(name)", "bytes": "\(size)"])
@@ -130,7 +131,7 @@ final class Delivery {
             ]
             var answer = Data()
             try turn.persistently { answer = try turn.client.call("fieldseal.DeliverIncomingEmails", body) }
-            for (email, verdict) in zip(emails, try RouterClient.decoder.decode(Verdicts.self, from: answer).value) {
+            for (email, verdict) in zip(emails, try RouterCoding.decoder.decode(Verdicts.self, from: answer).value) {
                 if verdict.shouldDeliver {
                     outcome.counts.processed += 1
                 } else {
@@ -171,7 +172,7 @@ final class Delivery {
             ?? "It stays in the mailbox."
         let name = "\(email.name), Message-ID \(email.id.isEmpty ? "none" : email.id)"
         return MailboxProblem(
-            MailboxProblem.undeliverable, "A message of \(turn.mailbox.address) did not become a record (\(name)). \(place)",
+            AlertCode.undeliverable, "A message of \(turn.mailbox.address) did not become a record (\(name)). \(place)",
             "\(name): \(reason)", isPermanent: true)
     }
 

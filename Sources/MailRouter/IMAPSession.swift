@@ -4,8 +4,12 @@ import MailFormat
 
 /// The few commands of IMAP4rev1 (RFC 3501) that a router needs, on a connection that is signed in. Nothing is marked as read.
 struct IMAPSession {
-    private let connection: CurlConnection
-    private var number = 0
+    let connection: CurlConnection
+    var number = 0
+    /// The tag of the `IDLE` that is under way.
+    var idleTag = ""
+    /// Whether the server told of messages since the inbox was opened: they may not be in what was listed.
+    var hasNews = false
     /// Bytes of a literal at most.
     let limit: Int
 
@@ -30,6 +34,7 @@ struct IMAPSession {
             validity = answer.number(after: "UIDVALIDITY") ?? validity
             next = answer.number(after: "UIDNEXT") ?? next
         }
+        hasNews = false
         guard let validity else {
             throw MailError.protocolError("the server gives its inbox no UIDVALIDITY (RFC 3501 section 2.3.1.1)")
         }
@@ -122,7 +127,7 @@ struct IMAPSession {
 
     mutating func close() { try? command("LOGOUT") }
 
-    private mutating func command(_ text: String, _ body: (IMAPAnswer) throws -> Void = { _ in }) throws {
+    mutating func command(_ text: String, _ body: (IMAPAnswer) throws -> Void = { _ in }) throws {
         number += 1
         let tag = "R\(number)"
         try connection.send("\(tag) \(text)")
@@ -142,6 +147,7 @@ struct IMAPSession {
                 throw MailError.goodbye("the server said goodbye: \(Self.words(answer.line.dropFirst(6), 200))")
             }
             if answer.starts(with: "* ") {
+                if answer.tellsOfMessages { hasNews = true }
                 // What was sent is read to its end, so that the connection can go on.
                 if failure == nil { do { try body(answer) } catch { failure = error } }
             } else if answer.starts(with: "\(tag) ") {

@@ -1,5 +1,6 @@
 import CCurl
 import CurlClient
+import RouterProtocol
 
 /// What went wrong with a mail server.
 enum MailError: Error, CustomStringConvertible {
@@ -38,20 +39,6 @@ struct MailboxProblem: Error {
         ])
     }
 
-    /// The codes of `tracelog.tracecode` (docs/router.md).
-    static let wrongPassword = 10
-    static let certificate = 11
-    static let unreachable = 12
-    static let protocolFailure = 13
-    static let notApproved = 14
-    static let noCredential = 15
-    static let keyRequired = 16
-    static let undeliverable = 18
-    static let refused = 20
-    static let tooLarge = 21
-    static let mailboxFull = 22
-    static let notAuthorized = 25
-
     /// What an error of a connection means to the person who has to mend it.
     init(_ error: any Error, server: String, what: String) {
         switch error {
@@ -60,32 +47,33 @@ struct MailboxProblem: Error {
             switch error.code {
             case CURLE_LOGIN_DENIED, CURLE_AUTH_ERROR:
                 self.init(
-                    Self.wrongPassword, "\(server) refuses the user name or the password of \(what). Set the password again.",
+                    AlertCode.wrongPassword, "\(server) refuses the user name or the password of \(what). Set the password again.",
                     error.reason,
                     isPermanent: true)
             case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR:
                 self.init(
-                    Self.certificate,
+                    AlertCode.certificate,
                     "The certificate of \(server) is not trusted, so no password was sent. Mend the certificate, or give the router the authority's.",
                     error.reason, isPermanent: true)
             case CURLE_USE_SSL_FAILED:
                 self.init(
-                    Self.certificate,
+                    AlertCode.certificate,
                     "\(server) does not offer TLS, so no password was sent. Somebody may be in between; else set another port.",
                     error.reason, isPermanent: true)
             case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_CONNECT, CURLE_OPERATION_TIMEDOUT, CURLE_SEND_ERROR, CURLE_RECV_ERROR,
                 CURLE_SSL_CONNECT_ERROR,
                 CURLE_GOT_NOTHING, CURLE_WEIRD_SERVER_REPLY:
                 self.init(
-                    Self.unreachable, "\(server) can't be reached for \(what), or does not answer. It is tried again.",
+                    AlertCode.unreachable, "\(server) can't be reached for \(what), or does not answer. It is tried again.",
                     error.reason, isPermanent: false)
             case CURLE_FILESIZE_EXCEEDED:
-                self.init(Self.protocolFailure, "\(server) sent a line that is too long.", error.reason, isPermanent: false)
-            default: self.init(Self.protocolFailure, "\(server) and \(what): \(error.reason)", error.reason, isPermanent: false)
+                self.init(AlertCode.protocolFailure, "\(server) sent a line that is too long.", error.reason, isPermanent: false)
+            default:
+                self.init(AlertCode.protocolFailure, "\(server) and \(what): \(error.reason)", error.reason, isPermanent: false)
             }
         default:
             self.init(
-                Self.protocolFailure, "\(server) answered something unexpected to \(what). It is tried again.", "\(error)",
+                AlertCode.protocolFailure, "\(server) answered something unexpected to \(what). It is tried again.", "\(error)",
                 isPermanent: false)
         }
     }

@@ -1,37 +1,42 @@
 import CurlClient
 import Foundation
 import Logging
+import RouterProtocol
 
 // Fetching what came.
 extension MailboxTurn {
     /// Messages that were set aside and are fetched again in one turn.
     static let retryLimit = 20
 
-    func receive(_ state: inout State, _ counts: inout Counts) throws {
-        let login = try login("Incoming")
-        let server = "\(login.server):\(login.port)"
+    /// Fetches what is new.
+    ///
+    /// - Returns: The connection that waits for more; nil for none.
+    func receive(_ state: inout State, _ counts: inout Counts) throws -> IdleConnection? {
+        let access = IncomingAccess(self)
         let delivery = Delivery(self)
         var notes = MessageNotes()
+        var waiting: IdleConnection?
         defer { counts += delivery.counts }
         do {
-            if login.serverType == 1 {
+            if mailbox.serverType == 1 {
                 var receiver = try POP3Receiver(self, delivery) {
-                    POP3Session(try connect(login, "pop3", implicitPort: 995), limit: configuration.messageLimit)
+                    POP3Session(try access.connect("pop3", implicitPort: 995), limit: configuration.messageLimit)
                 }
                 defer { notes = receiver.notes }
                 try receiver.run(&state)
-                noteLoss(receiver.loss, login, delivery)
+                noteLoss(receiver.loss, access, delivery)
             } else {
-                try receiveIMAP(login, &state, delivery, &notes)
+                waiting = try receiveIMAP(access, &state, delivery, &notes)
             }
             try tell(notes)
+            return waiting
         } catch let error as ServiceError {
             throw error
         } catch {
             // What the server gave before it failed is not lost on the way.
             try delivery.finish()
             try tell(notes)
-            throw MailboxProblem(error, server: server, what: "the mailbox \(mailbox.address)")
+            throw MailboxProblem(error, server: access.server, what: "the mailbox \(mailbox.address)")
         }
     }
 
@@ -47,14 +52,25 @@ extension MailboxTurn {
 
     // MARK: IMAP
 
-    private func receiveIMAP(_ login: Login, _ state: inout State, _ delivery: Delivery, _ notes: inout MessageNotes) throws {
-        func signIn() throws -> IMAPSession {
-            IMAPSession(try connect(login, "imap", implicitPort: 993), limit: configuration.messageLimit)
-        }
+    private func receiveIMAP(
+        _ access: IncomingAccess, _ state: inout State, _ delivery: Delivery, _ notes: inout MessageNotes
+    ) throws -> IdleConnection? {
         let writes = mailbox.deletesAfterProcessing || mailbox.undeliverableFolder != nil
-        var session = try signIn()
-        let folder = try session.open(writes: writes)
-        guard mailbox.receives else { return session.close() }
+        func signIn() throws -> IMAPSession {
+            IMAPSession(try access.connect("imap", implicitPort: 993), limit: configuration.messageLimit)
+        }
+        var session: IMAPSession
+        let folder: IMAPSession.Folder
+        if let (kept, opened) = access.keptSession(writes: writes) {
+            (session, folder) = (kept, opened)
+        } else {
+            session = try signIn()
+            folder = try session.open(writes: writes)
+        }
+        guard mailbox.receives else {
+            session.close()
+            return nil
+        }
         // Other numbers for the same messages: what is there is looked at again, and what is a record stays one.
         if state.validity != folder.validity { state = State(validity: folder.validity, uid: 0) }
         // The highest UID that there can be has no next one.
@@ -64,14 +80,16 @@ extension MailboxTurn {
         var fetcher = IMAPFetcher(session, validity: folder.validity, writes: writes, reconnect: signIn)
         try receive(found, &fetcher, &state, delivery, &notes)
         try retry(&fetcher, folder.validity, &state, delivery, &notes)
-        fetcher.withSession { $0.close() }
-        noteLoss(fetcher.loss, login, delivery)
+        noteLoss(fetcher.loss, access, delivery)
+        // A mailbox with more than one turn takes is due again at once.
+        let isComplete = found.count < configuration.turnLimit && fetcher.loss == nil
+        return fetcher.withSession { access.wait(on: &$0, isComplete: isComplete) }
     }
 
     /// An alert that connections ended, and nothing more: the turn went on in another one.
-    private func noteLoss(_ error: (any Error)?, _ login: Login, _ delivery: Delivery) {
+    private func noteLoss(_ error: (any Error)?, _ access: IncomingAccess, _ delivery: Delivery) {
         guard let error else { return }
-        delivery.note(MailboxProblem(error, server: "\(login.server):\(login.port)", what: "the mailbox \(mailbox.address)"))
+        delivery.note(MailboxProblem(error, server: access.server, what: "the mailbox \(mailbox.address)"))
     }
 
     private func receive(

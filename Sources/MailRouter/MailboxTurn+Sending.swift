@@ -1,6 +1,7 @@
 import CurlClient
 import Foundation
 import Logging
+import RouterProtocol
 
 // Sending what is pending.
 extension MailboxTurn {
@@ -14,7 +15,7 @@ extension MailboxTurn {
 
     func send(_ counts: inout Counts) throws {
         guard !mailbox.tests else { return try signIn(try login("Outgoing")).close() }
-        // Nobody's password is asked for when there is nothing to send.
+        // No password is asked for when there is nothing to send.
         var emails = try asking { try client.pending(mailbox, host, limit: 50) }
         guard !emails.isEmpty else { return }
         let unreported = Unreported()
@@ -103,9 +104,9 @@ extension MailboxTurn {
             outcome(email, "Permanent", text, Self.code(text), unreported)
         case .unknown(let text):
             counts.unsent["unknown", default: 0] += 1
-            outcome(email, "Unknown", text, MailboxProblem.unreachable, unreported)
+            outcome(email, "Unknown", text, AlertCode.unreachable, unreported)
             throw MailboxProblem(
-                MailboxProblem.unreachable, "The mail server broke the connection while it took a message.", text,
+                AlertCode.unreachable, "The mail server broke the connection while it took a message.", text,
                 isPermanent: false)
         }
         log(.debug, "sent", ["email": "\(email.id)", "message-id": "\(email.messageID)", "answer": "\(answer.word)"])
@@ -118,9 +119,9 @@ extension MailboxTurn {
     }
 
     private static func code(_ text: String) -> Int {
-        if text.contains("552") || text.contains("5.3.4") { return MailboxProblem.tooLarge }
-        if text.contains("452") || text.contains("5.2.2") || text.contains("4.2.2") { return MailboxProblem.mailboxFull }
-        return MailboxProblem.refused
+        if text.contains("552") || text.contains("5.3.4") { return AlertCode.tooLarge }
+        if text.contains("452") || text.contains("5.2.2") || text.contains("4.2.2") { return AlertCode.mailboxFull }
+        return AlertCode.refused
     }
 
     private func outcome(_ email: PendingEmail, _ outcome: String, _ reason: String, _ code: Int, _ unreported: Unreported) {

@@ -2,15 +2,19 @@ import CCurl
 import CurlClient
 import Foundation
 import Logging
+import RouterProtocol
 
 /// One turn at a leased mailbox: fetch, then send, then say how it went.
 struct MailboxTurn {
-    let mailbox: Mailbox
+    let mailbox: MailboxLease
+    /// The router's name for this lease, and its own.
     let host: String
+    let router: String
     let client: RouterClient
     let configuration: RouterConfiguration
     let logger: Logger
     let metrics: RouterMetrics
+    let idle: IdleConnections
     let isStopped: () -> Bool
 
     struct Counts: Sendable {
@@ -30,6 +34,8 @@ struct MailboxTurn {
         var problems: [MailboxProblem] = []
         /// When the oldest message that was found had arrived.
         var oldestArrival: Date?
+        /// E-mails that failed for good, or whose fate is unknown.
+        var lost: Int { unsent.filter { $0.key != "temporary" }.values.reduce(0, +) }
 
         static func += (left: inout Counts, right: Counts) {
             left.looked += right.looked
@@ -65,43 +71,65 @@ struct MailboxTurn {
     func run() throws {
         let began = Date()
         var counts = Counts()
-        var report: [String: Parameter] = ["MailboxId": .text(mailbox.mailboxId), "HostId": .text(host)]
         var problem: MailboxProblem?
         var state = mailbox.routerState.flatMap { try? JSONDecoder().decode(State.self, from: Data($0.utf8)) } ?? State()
+        var waiting: IdleConnection?
+        var isWell: [String: Parameter] = [:]
         if mailbox.receives || mailbox.tests {
             do {
-                try receive(&state, &counts)
-                report["IncomingIsWell"] = .flag(true)
+                waiting = try receive(&state, &counts)
+                isWell["IncomingIsWell"] = .flag(true)
             } catch let error as MailboxProblem {
                 problem = error
-                report["IncomingIsWell"] = .flag(false)
+                isWell["IncomingIsWell"] = .flag(false)
             }
         }
         if mailbox.sends || mailbox.tests {
             do {
                 try send(&counts)
-                report["OutgoingIsWell"] = .flag(true)
+                isWell["OutgoingIsWell"] = .flag(true)
             } catch let error as MailboxProblem {
                 problem = problem ?? error
-                report["OutgoingIsWell"] = .flag(false)
+                isWell["OutgoingIsWell"] = .flag(false)
             }
         }
-        let unsent = counts.unsent.filter { $0.key != "temporary" }.values.reduce(0, +)
+        metrics.add(counts, problem: problem?.code, mailbox: mailbox.mailboxId, began: began)
+        try report(isWell, state, counts, problem, waiting)
+        log(counts, problem, began)
+    }
+
+    /// Gives the mailbox back, and lets its connection wait for new messages where the service says so.
+    private func report(
+        _ isWell: [String: Parameter], _ state: State, _ counts: Counts, _ problem: MailboxProblem?, _ waiting: IdleConnection?
+    ) throws {
+        var report = isWell
+        report["MailboxId"] = .text(mailbox.mailboxId)
+        report["HostId"] = .text(host)
+        report["Tests"] = .flag(mailbox.tests)
         report["RouterState"] = .text(String(decoding: try JSONEncoder().encode(state), as: UTF8.self))
         report["Processed"] = .number(counts.processed)
-        report["Failed"] = .number(counts.failed + unsent)
-        // Somebody who has more than one turn takes is due again at once, after the others.
+        report["Failed"] = .number(counts.failed + counts.lost)
+        // A mailbox that has more than one turn takes is due again at once, after the others.
         report["Interval"] = .number(
             max(counts.looked, counts.sent) >= configuration.turnLimit ? 0 : configuration.interval)
         if !counts.problems.isEmpty { report["Alerts"] = .list(counts.problems.prefix(1_000).map(\.parameter)) }
-        if let problem {
-            report["Error"] = problem.parameter
+        if let problem { report["Error"] = problem.parameter }
+        if waiting != nil {
+            report["Watcher"] = .text(router)
+            report["Revision"] = .text(mailbox.revision)
         }
-        metrics.add(counts, problem: problem?.code, mailbox: mailbox.mailboxId, began: began)
-        try persistently { _ = try client.call("fieldseal.ReportMailbox", report) }
+        var mayWait = false
+        let body = report
+        try persistently { mayWait = try client.report(body) }
+        guard let waiting else { return }
+        if mayWait { idle.add(waiting) } else { waiting.leave() }
+    }
+
+    private func log(_ counts: Counts, _ problem: MailboxProblem?, _ began: Date) {
         var metadata: Logger.Metadata = [
             "mailbox": "\(mailbox.mailboxId)", "fetched": "\(counts.fetched)", "delivered": "\(counts.processed)",
-            "refused": "\(counts.refused.values.reduce(0, +))", "sent": "\(counts.sent)", "failed": "\(counts.failed + unsent)",
+            "refused": "\(counts.refused.values.reduce(0, +))", "sent": "\(counts.sent)",
+            "failed": "\(counts.failed + counts.lost)",
             "seconds": "\(Date().timeIntervalSince(began))",
         ]
         if let problem { metadata["problem"] = "\(problem.text)" }
@@ -136,15 +164,15 @@ struct MailboxTurn {
         } catch ServiceError.refused(_, let code, let message) {
             let kind =
                 switch code {
-                case "0x8004852D", "0x8004852E": MailboxProblem.keyRequired
-                case "0x8005E228": MailboxProblem.notApproved
-                case "0x80040216": MailboxProblem.unreachable
-                case "0x80040220": MailboxProblem.notAuthorized
-                default: MailboxProblem.noCredential
+                case "0x8004852D", "0x8004852E": AlertCode.keyRequired
+                case "0x8005E228": AlertCode.notApproved
+                case "0x80040216": AlertCode.unreachable
+                case "0x80040220": AlertCode.notAuthorized
+                default: AlertCode.noCredential
                 }
             // These come back without anybody's touching the mailbox: the organization's key, an authorization server, settings that
             // an administrator has checked.
-            let comesBack = [MailboxProblem.keyRequired, MailboxProblem.unreachable, MailboxProblem.notAuthorized].contains(kind)
+            let comesBack = [AlertCode.keyRequired, AlertCode.unreachable, AlertCode.notAuthorized].contains(kind)
             throw MailboxProblem(kind, message, code, isPermanent: !comesBack)
         }
     }
@@ -181,7 +209,13 @@ struct MailboxTurn {
             if login.useSSL, !Self.knownPorts.contains(login.port), error.code != CURLE_LOGIN_DENIED {
                 PlainGreeting.correct(login.server, login.port, answersTLS: !(isImplicit && error.code == CURLE_SSL_CONNECT_ERROR))
             }
-            throw MailboxProblem(error, server: server, what: "the mailbox \(mailbox.address)")
+            let problem = MailboxProblem(error, server: server, what: "the mailbox \(mailbox.address)")
+            guard problem.code == AlertCode.wrongPassword, let user = login.userName,
+                idle.signInWasRefused(user, login.password, at: server)
+            else {
+                throw problem
+            }
+            throw MailboxProblem(problem.code, problem.text, problem.details, isPermanent: false)
         }
     }
 

@@ -1,3 +1,5 @@
+import RouterProtocol
+
 /// What the service keeps of single messages of a mailbox, gathered until it is told.
 struct MessageNotes {
     /// Messages of POP3 that were looked at.
@@ -15,7 +17,7 @@ struct MessageNotes {
     var isEmpty: Bool { seen.isEmpty && setAside.isEmpty && settled.isEmpty && !forgetsSeen }
 
     /// The requests that tell all of it.
-    func parameters(_ mailbox: Mailbox, _ host: String) -> [[String: Parameter]] {
+    func parameters(_ mailbox: MailboxLease, _ host: String) -> [[String: Parameter]] {
         var requests: [[String: Parameter]] = []
         for start in stride(from: 0, through: max(0, seen.count - 1), by: Self.limit) {
             var request: [String: Parameter] = [

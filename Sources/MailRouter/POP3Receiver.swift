@@ -2,6 +2,7 @@ import Crypto
 import CurlClient
 import Foundation
 import Logging
+import RouterProtocol
 
 /// Fetches what is new in a POP3 mailbox. What was looked at before is a beginning of the list, or is known to the service by its unique id.
 struct POP3Receiver {
@@ -160,6 +161,6 @@ extension MailboxTurn {
             "MailboxId": .text(mailbox.mailboxId), "HostId": .text(host), "Ids": .list(ids.map(Parameter.text)),
         ]
         try persistently { answer = try client.call("fieldseal.KnownMessages", body) }
-        return try RouterClient.decoder.decode(KnownMessages.self, from: answer)
+        return try RouterCoding.decoder.decode(KnownMessages.self, from: answer)
     }
 }

@@ -1,72 +1,61 @@
 import Foundation
 public import Logging
+import RouterProtocol
 import Synchronization
 
-/// The e-mail router: workers that lease one mailbox after the other from the service, and fetch and send its mail. Any number of
-/// routers may work for one organization; it keeps nothing of its own.
+/// The e-mail router: workers that lease mailboxes from the service, and fetch and send their mail. Any number of routers may work for
+/// one organization; it keeps nothing of its own.
+///
+/// One request of the whole router waits at the service until there is work, and one thread listens to the mail servers that tell of
+/// new messages. Workers that have nothing to do ask for nothing.
 public final class Router: Sendable {
     private let configuration: RouterConfiguration
     private let logger: Logger
     public let metrics = RouterMetrics()
+    private let board = WorkBoard()
+    private let idle: IdleConnections
+    /// The router's name as long as it runs.
+    private let name: String
     private let stopped = Atomic<Bool>(false)
 
     public init(_ configuration: RouterConfiguration, logger: Logger) {
         self.configuration = configuration
         self.logger = logger
+        idle = IdleConnections(configuration, board: board, logger: logger)
+        var machine = [CChar](repeating: 0, count: 256)
+        gethostname(&machine, machine.count - 1)
+        let host = String(decoding: machine.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).prefix(60)
+        name = "\(host)/\(ProcessInfo.processInfo.processIdentifier)/\(Self.someLetters)"
     }
 
+    private static var someLetters: Substring { UUID().uuidString.prefix(8) }
+
     /// Has the workers end after the message that they are at.
-    public func stop() { stopped.store(true, ordering: .relaxed) }
+    public func stop() {
+        stopped.store(true, ordering: .relaxed)
+        board.stop()
+        idle.stop()
+    }
 
     /// Works until ``stop()``, on threads of its own: mail servers make one wait.
     public func run() async {
         await withTaskGroup(of: Void.self) { group in
-            for number in 0..<configuration.workers {
-                group.addTask { [self] in
-                    await withCheckedContinuation { continuation in
-                        let thread = Thread { [self] in
-                            work(number)
-                            continuation.resume()
-                        }
-                        // Deep multiparts take stack.
-                        thread.stackSize = 16 << 20
-                        thread.start()
-                    }
-                }
-            }
+            for number in 0..<configuration.workers { group.addTask { [self] in await onThread { [self] in work(number) } } }
+            group.addTask { [self] in await onThread { [self] in waitForWork() } }
+            group.addTask { [self] in await onThread { [self] in idle.run() } }
         }
+        await onThread { [self] in leave() }
     }
 
-    private func work(_ number: Int) {
-        var machine = [CChar](repeating: 0, count: 256)
-        gethostname(&machine, machine.count - 1)
-        let name = String(decoding: machine.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).prefix(60)
-        var client: RouterClient?
-        var pause = configuration.idle
-        while !isStopped {
-            do {
-                let open = try client ?? RouterClient(configuration)
-                client = open
-                // Another name for each lease, so that what was left behind under the last one is nobody's.
-                let host = "\(name)/\(ProcessInfo.processInfo.processIdentifier)/\(number)/\(UUID().uuidString.prefix(8))"
-                guard let mailbox = try open.lease(host) else {
-                    pause = configuration.idle
-                    rest(pause)
-                    continue
-                }
-                try MailboxTurn(
-                    mailbox: mailbox, host: host, client: open, configuration: configuration, logger: logger, metrics: metrics,
-                    isStopped: { [self] in isStopped }
-                ).run()
-                pause = configuration.idle
-            } catch ServiceError.leaseLost {
-                logger.notice("mailbox taken over", metadata: ["worker": "\(number)"])
-            } catch {
-                logger.warning("turn not finished", metadata: ["why": "\(error)", "worker": "\(number)"])
-                client = nil
-                rest(pause)
-                pause = min(pause * 2, 60)
+    private func onThread(_ body: @escaping @Sendable () -> Void) async {
+        await withCheckedContinuation { continuation in
+            let thread = Thread {
+                body()
+                continuation.resume()
             }
+            // Deep multiparts take stack.
+            thread.stackSize = 16 << 20
+            thread.start()
         }
     }
 
@@ -75,5 +64,135 @@ public final class Router: Sendable {
     private func rest(_ seconds: Double) {
         let deadline = Date().addingTimeInterval(seconds)
         while !isStopped, Date() < deadline { Thread.sleep(forTimeInterval: min(0.1, max(0, deadline.timeIntervalSinceNow))) }
+    }
+
+    // MARK: Waiting
+
+    /// Seconds between two requests for work while all workers are busy: they say that the router is alive.
+    private static let busyInterval = 30.0
+    /// Seconds that workers may take to learn whether there is a mailbox for them.
+    private static let decisionSeconds = 60.0
+    /// Seconds before the service is asked again that said there is work and then had none: the first pause, doubled up to the second.
+    private static let vainPauses = (first: 0.5, longest: 10.0)
+
+    private func waitForWork() {
+        var client: RouterClient?
+        var pause = RouterConfiguration.pauses.first
+        var vainPause = Self.vainPauses.first
+        while !isStopped {
+            do {
+                let open = try client ?? RouterClient(configuration) { [self] in isStopped }
+                client = open
+                let found = try waitOnce(open)
+                pause = RouterConfiguration.pauses.first
+                if found { vainPause = Self.vainPauses.first } else { vainPause = restInVain(vainPause) }
+            } catch {
+                guard !isStopped else { return }
+                logger.warning("no answer to the request for work", metadata: ["why": "\(error)"])
+                client = nil
+                rest(pause)
+                pause = min(pause * 2, RouterConfiguration.pauses.longest)
+            }
+        }
+    }
+
+    private func restInVain(_ pause: Double) -> Double {
+        rest(pause)
+        return min(pause * 2, Self.vainPauses.longest)
+    }
+
+    /// Sends one request for work, and lets workers go on.
+    ///
+    /// - Returns: False if the answer came at once and led to nothing.
+    private func waitOnce(_ client: RouterClient) throws -> Bool {
+        let hasWorker = board.waitForWorker(seconds: Self.busyInterval)
+        guard !isStopped else { return true }
+        let began = Date()
+        let request = WaitForWork.Request(
+            hostId: name, seconds: hasWorker ? configuration.wait : 0, wantsWork: hasWorker, watching: idle.watched)
+        metrics.countWait()
+        let answer = try client.wait(request)
+        idle.end(answer.ended)
+        if hasWorker, answer.due > 0 {
+            board.offer(answer.due)
+            return board.waitForDecision(seconds: Self.decisionSeconds)
+        }
+        return !hasWorker || !answer.ended.isEmpty || Date().timeIntervalSince(began) > 1
+    }
+
+    /// Seconds for the farewell.
+    private static let farewellSeconds = 5.0
+
+    /// Tells the service that others may poll the mailboxes that this router watched.
+    private func leave() {
+        let deadline = Date().addingTimeInterval(Self.farewellSeconds)
+        // Without a farewell the service notices a while later.
+        guard let client = try? RouterClient(configuration, isCancelled: { Date() > deadline }) else { return }
+        _ = try? client.wait(WaitForWork.Request(hostId: name, seconds: 0, wantsWork: false, isLeaving: true))
+    }
+
+    // MARK: Working
+
+    private func work(_ number: Int) {
+        var client: RouterClient?
+        var pause = RouterConfiguration.pauses.first
+        while let work = board.next() {
+            do {
+                let open = try client ?? RouterClient(configuration)
+                client = open
+                try run(work, number, open)
+                pause = RouterConfiguration.pauses.first
+            } catch ServiceError.leaseLost {
+                logger.notice("mailbox taken over", metadata: ["worker": "\(number)"])
+            } catch {
+                logger.warning("turn not finished", metadata: ["why": "\(error)", "worker": "\(number)"])
+                client = nil
+                rest(pause)
+                pause = min(pause * 2, RouterConfiguration.pauses.longest)
+            }
+        }
+    }
+
+    private func run(_ work: WorkBoard.Work, _ number: Int, _ client: RouterClient) throws {
+        switch work {
+        case .mailbox(let mailbox):
+            guard try !takeTurn(at: mailbox, number, client), idle.holds(mailbox) else { return }
+            // Another worker has the mailbox; what is new may have come after its look.
+            board.add(mailbox, after: Self.leasedElsewherePause)
+        case .any:
+            var isDecided = false
+            defer { if !isDecided { board.decide(false) } }
+            while !isStopped {
+                let hasTaken = try takeTurn(at: nil, number, client) {
+                    if !isDecided { board.decide($0) }
+                    isDecided = true
+                }
+                guard hasTaken else { return }
+            }
+        }
+    }
+
+    /// Seconds before a mailbox is asked for again that another worker has.
+    private static let leasedElsewherePause = 3.0
+
+    /// Leases a mailbox, and fetches and sends its mail.
+    ///
+    /// - Parameter onLease: Gets whether there was one.
+    /// - Returns: Whether there was one.
+    private func takeTurn(
+        at mailbox: String?, _ number: Int, _ client: RouterClient, onLease: (Bool) -> Void = { _ in }
+    ) throws -> Bool {
+        // Another name for each lease, so that a request under the last one is refused.
+        let host = "\(name)/\(number)/\(Self.someLetters)"
+        let lease = try client.lease(host, mailbox: mailbox)
+        onLease(lease != nil)
+        guard let lease else { return false }
+        try MailboxTurn(
+            mailbox: lease, host: host, router: name, client: client, configuration: configuration, logger: logger,
+            metrics: metrics,
+            idle: idle, isStopped: { [self] in isStopped }
+        ).run()
+        metrics.watched = idle.count
+        return true
     }
 }

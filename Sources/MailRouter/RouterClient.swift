@@ -1,6 +1,7 @@
 import CCurl
 import CurlClient
 import Foundation
+import RouterProtocol
 
 /// Where the service is, and who the router is there.
 public struct RouterConfiguration: Sendable {
@@ -15,9 +16,16 @@ public struct RouterConfiguration: Sendable {
     public var mailAuthorityFile: String?
     /// Mailboxes that are worked on at a time.
     public var workers = 4
-    /// Seconds between two turns at a mailbox, and between two looks for one that is due.
+    /// Seconds between two turns at a mailbox that is polled.
     public var interval = 300
-    public var idle = 1.0
+    /// Seconds that a request for work waits at the service.
+    public var wait = RouterLimits.waitSeconds
+    /// Connections on which IMAP servers tell of new messages (IDLE); 0 to poll every mailbox.
+    public var idleConnections = 500
+    /// Seconds after which IDLE is issued anew, less than 29 minutes.
+    public var idleRefresh = 600
+    /// Seconds between two attempts while the service is away: the first pause, doubled up to the second.
+    static let pauses = (first: 1.0, longest: 60.0)
     /// Messages of one turn at most, so that a heavy mailbox starves nobody.
     public var turnLimit = 500
     /// Bytes of a message at most.
@@ -26,26 +34,6 @@ public struct RouterConfiguration: Sendable {
     public init(service: String, organization: String, clientID: String, secret: String) {
         (self.service, self.organization, self.clientID, self.secret) = (service, organization, clientID, secret)
     }
-}
-
-/// A mailbox that was leased.
-struct Mailbox: Decodable, Sendable {
-    let mailboxId: String
-    let name: String
-    let address: String
-    let isForward: Bool
-    let receives: Bool
-    let sends: Bool
-    let tests: Bool
-    let serverType: Int
-    let deletesAfterProcessing: Bool
-    let processesReceivedAfter: String?
-    let timeout: Int
-    let routerState: String?
-    let undeliverableFolder: String?
-    let attachmentLimit: Int
-    /// Messages that could not be fetched and are due again.
-    let setAside: [String]?
 }
 
 /// What is signed in with; forgotten with the session.
@@ -149,28 +137,13 @@ final class RouterClient {
     private let configuration: RouterConfiguration
     private let handle: CurlHandle
     private var token: (text: String, goodUntil: Date)?
+    private let isCancelled: (@Sendable () -> Bool)?
 
-    init(_ configuration: RouterConfiguration) throws {
+    /// - Parameter isCancelled: Asked about once a second; true ends the request that is under way.
+    init(_ configuration: RouterConfiguration, isCancelled: (@Sendable () -> Bool)? = nil) throws {
         self.configuration = configuration
+        self.isCancelled = isCancelled
         handle = try CurlHandle()
-    }
-
-    /// The service's names begin with a capital, as the original's parameters do.
-    static var decoder: JSONDecoder {
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .custom { path in
-            let name = path.last?.stringValue ?? ""
-            return Key(stringValue: name.prefix(1).lowercased() + name.dropFirst())
-        }
-        return decoder
-    }
-
-    private struct Key: CodingKey {
-        let stringValue: String
-        let intValue: Int? = nil
-
-        init(stringValue: String) { self.stringValue = stringValue }
-        init?(intValue: Int) { nil }
     }
 
     private struct Token: Decodable {
@@ -191,13 +164,19 @@ final class RouterClient {
         let error: Detail
     }
 
-    private func send(_ path: String, _ headers: [String], _ body: [UInt8]) throws -> HTTPSRequest.Answer {
+    /// Seconds for a request.
+    private static let patience = 60
+
+    private func send(
+        _ path: String, _ headers: [String], _ body: [UInt8], patience: Int = RouterClient.patience
+    ) throws -> HTTPSRequest.Answer {
         var request = HTTPSRequest("\(configuration.service)/\(configuration.organization)/\(path)")
         request.method = "POST"
         request.headers = headers
         request.body = body
         request.authorityFile = configuration.serviceAuthorityFile
-        request.timeout = 60
+        request.timeout = patience
+        request.isCancelled = isCancelled
         request.limit = 256 << 20
         do {
             return try request.perform(on: handle)
@@ -239,10 +218,14 @@ final class RouterClient {
     /// - Returns: The answer's body; empty for none.
     /// - Throws: ``ServiceError``.
     func call(_ path: String, _ body: [String: Parameter]) throws -> Data {
-        let bytes = Array(try JSONEncoder().encode(body))
+        try call(path, Array(try JSONEncoder().encode(body)), patience: Self.patience)
+    }
+
+    private func call(_ path: String, _ bytes: [UInt8], patience: Int) throws -> Data {
         for attempt in 0..<2 {
             let answer = try send(
-                "api/data/v9.2/\(path)", ["Content-Type: application/json", "Authorization: Bearer \(try bearer())"], bytes)
+                "api/data/v9.2/\(path)", ["Content-Type: application/json", "Authorization: Bearer \(try bearer())"], bytes,
+                patience: patience)
             switch answer.status {
             case 200..<300: return Data(answer.body)
             case 401 where attempt == 0: token = nil
@@ -259,25 +242,43 @@ final class RouterClient {
         throw ServiceError.refused(status: 401, code: "", message: "the router's token is not taken")
     }
 
-    func lease(_ host: String) throws -> Mailbox? {
-        let data = try call("fieldseal.LeaseMailbox", ["HostId": .text(host)])
-        return data.isEmpty ? nil : try Self.decoder.decode(Mailbox.self, from: data)
+    /// Waits until the service has work.
+    func wait(_ request: WaitForWork.Request) throws -> WaitForWork.Answer {
+        let bytes = Array(try RouterCoding.encoder.encode(request))
+        let data = try call("fieldseal.WaitForWork", bytes, patience: request.seconds + Self.patience / 2)
+        return try RouterCoding.decoder.decode(WaitForWork.Answer.self, from: data)
     }
 
-    func credential(_ mailbox: Mailbox, _ direction: String, _ host: String) throws -> Login {
+    /// Leases the mailbox that is due, or the one that is named.
+    func lease(_ host: String, mailbox: String? = nil) throws -> MailboxLease? {
+        var body: [String: Parameter] = ["HostId": .text(host)]
+        if let mailbox { body["MailboxId"] = .text(mailbox) }
+        let data = try call("fieldseal.LeaseMailbox", body)
+        return data.isEmpty ? nil : try RouterCoding.decoder.decode(MailboxLease.self, from: data)
+    }
+
+    /// Gives a mailbox back.
+    ///
+    /// - Returns: Whether the router may wait for new messages on its connection.
+    func report(_ body: [String: Parameter]) throws -> Bool {
+        let data = try call("fieldseal.ReportMailbox", body)
+        return data.isEmpty ? false : try RouterCoding.decoder.decode(MailboxReportAnswer.self, from: data).mayWatch
+    }
+
+    func credential(_ mailbox: MailboxLease, _ direction: String, _ host: String) throws -> Login {
         let data = try call(
             "fieldseal.ReleaseCredential",
             ["MailboxId": .text(mailbox.mailboxId), "Direction": .text(direction), "HostId": .text(host)])
-        return try Self.decoder.decode(Login.self, from: data)
+        return try RouterCoding.decoder.decode(Login.self, from: data)
     }
 
     private struct PendingList: Decodable {
         let value: [PendingEmail]
     }
 
-    func pending(_ mailbox: Mailbox, _ host: String, limit: Int) throws -> [PendingEmail] {
+    func pending(_ mailbox: MailboxLease, _ host: String, limit: Int) throws -> [PendingEmail] {
         let data = try call(
             "fieldseal.TakePendingEmails", ["MailboxId": .text(mailbox.mailboxId), "HostId": .text(host), "Limit": .number(limit)])
-        return try Self.decoder.decode(PendingList.self, from: data).value
+        return try RouterCoding.decoder.decode(PendingList.self, from: data).value
     }
 }

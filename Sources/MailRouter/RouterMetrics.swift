@@ -14,11 +14,22 @@ public final class RouterMetrics: Sendable {
         var turns = 0
         var problems: [Int: Int] = [:]
         var mailboxes: [String: Mailbox] = [:]
+        var waits = 0
+        var watched = 0
     }
 
     private let state = Mutex(State())
 
     init() {}
+
+    /// Counts a request for work.
+    func countWait() { state.withLock { $0.waits += 1 } }
+
+    /// Connections on which mail servers tell of new messages.
+    var watched: Int {
+        get { state.withLock(\.watched) }
+        set { state.withLock { $0.watched = newValue } }
+    }
 
     /// Adds a turn.
     func add(_ counts: MailboxTurn.Counts, problem: Int?, mailbox: String, began: Date) {
@@ -55,6 +66,8 @@ public final class RouterMetrics: Sendable {
                 name, "gauge", help,
                 state.mailboxes.sorted { $0.key < $1.key }.map { ("mailbox=\"\($0.key)\"", "\(value($0.value))") })
         }
+        counter("waits", "Requests for work.", state.waits)
+        family("watched_mailboxes", "gauge", "Connections on which mail servers tell of new messages.", [("", "\(state.watched)")])
         counter("turns", "Turns at mailboxes.", state.turns)
         counter("messages_fetched", "Messages that mail servers gave.", state.counts.fetched)
         counter("messages_delivered", "Messages that became records.", state.counts.processed)

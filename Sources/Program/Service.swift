@@ -77,6 +77,8 @@ struct Service: Sendable {
         }
         services.append(Sweeper(deployment: deployment))
         services.append(EventChainer(deployment: deployment))
+        // Last, so that it ends first: requests that wait must not hold up the servers.
+        services.append(WorkNotices(deployment: deployment))
         if let companion { services.append(companion) }
         try await ServiceGroup(
             configuration: .init(services: services, gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
@@ -143,6 +145,19 @@ private struct EventChainer: ServiceLifecycle.Service {
         }
         // Those of the last second.
         await deployment.chainPendingEvents(by: commandLineCaller)
+    }
+}
+
+/// Wakes requests of routers that wait for work, and ends them before the servers stop.
+private struct WorkNotices: ServiceLifecycle.Service {
+    let deployment: Deployment
+
+    func run() async throws {
+        await withGracefulShutdownHandler {
+            await deployment.mailWork.run(conninfo: deployment.conninfo)
+        } onGracefulShutdown: {
+            deployment.mailWork.close()
+        }
     }
 }
 

@@ -135,13 +135,14 @@ public struct WebAPI: Sendable {
         try quota.begin(borrower)
         defer { quota.end(borrower) }
         return try await PoolBorrower.$current.withValue(borrower) {
-            try await data(request, context, organization, version, client)
+            try await data(
+                request, context, organization, version, client, RequestPause(client: borrower, quota: quota, requests: requests))
         }
     }
 
-    private func data(_ request: Request, _ context: APIContext, _ organization: String, _ version: String, _ client: UUID)
-        async throws -> APIAnswer
-    {
+    private func data(
+        _ request: Request, _ context: APIContext, _ organization: String, _ version: String, _ client: UUID, _ pause: RequestPause
+    ) async throws -> APIAnswer {
         let prefix = "/\(organization)/api/data/\(version)"
         let path = String(Substring(request.uri.path.utf8.dropFirst(prefix.utf8.count)))
         guard request.uri.string.utf8.count <= APILimits.urlLength else {
@@ -164,7 +165,7 @@ public struct WebAPI: Sendable {
         func answer(assuming: Bool) async throws -> APIAnswer {
             let own = try await begin(assuming: assuming)
             var api = DataAPI(
-                session: own, own: own, serviceRoot: tokens.baseURL + prefix, limits: limits, peer: context.peer)
+                session: own, own: own, serviceRoot: tokens.baseURL + prefix, limits: limits, peer: context.peer, pause: pause)
             if let user = try impersonated.get() {
                 api.session = try await own.impersonating(user)
                 context.principal.name = api.session.caller.actor

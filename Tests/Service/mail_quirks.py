@@ -1,5 +1,6 @@
 """IMAP and POP3 servers that answer as some servers do: one message is refused, is not there, is quoted, or ends the connection."""
 
+import base64
 import re
 import socket
 import ssl
@@ -53,33 +54,38 @@ class IMAPServer(MailServer):
         for line in lines:
             tag, _, command = line.strip().partition(b" ")
             self.commands.append(command.decode(errors="replace"))
-            verb = command.upper()
-            if verb.startswith(b"CAPABILITY"):
-                say(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n")
-            elif verb.startswith((b"EXAMINE", b"SELECT")):
-                # Numbers of messages are those of an ordinary server; words come in either case.
-                say(b"* %d EXISTS\r\n* ok [UidValidity %d] valid\r\n* OK [UIDNEXT %d] next\r\n" % (
-                    len(self.messages), self.validity, max(self.messages, default=0) + 1))
-            elif verb.startswith(b"UID FETCH"):
-                uids = self.chosen(command.split()[2].decode())
-                if b"BODY.PEEK[]" in verb:
-                    if self.fetch(say, uids, tag):
-                        return
-                    if self.quirk in ("no", "bad") and self.odd in uids:
-                        say(b"%s %s the message is not available\r\n" % (tag, self.quirk.upper().encode()))
-                        continue
-                elif b"HEADER.FIELDS" in verb:
-                    for uid in uids:
-                        id = re.search(rb"(?im)^Message-ID:.*\r\n", self.messages[uid])
-                        field = (id.group() if id else b"") + b"\r\n"
-                        say(b"* %d FETCH (UID %d BODY[HEADER.FIELDS (MESSAGE-ID)] {%d}\r\n%s)\r\n" % (uid, uid, len(field), field))
-                else:
-                    for uid in uids:
-                        say(b"* %d FETCH (UID %d RFC822.SIZE %d INTERNALDATE \"24-Nov-2026 10:00:00 +0000\")\r\n" % (uid, uid, len(self.messages[uid])))
-            elif verb.startswith(b"LOGOUT"):
-                say(b"* BYE\r\n%s OK\r\n" % tag)
+            if self.answer(say, tag, command, command.upper()):
                 return
-            say(tag + b" OK done\r\n")
+
+    def answer(self, say, tag, command, verb):
+        """Whether the connection ends."""
+        if verb.startswith(b"CAPABILITY"):
+            say(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n")
+        elif verb.startswith((b"EXAMINE", b"SELECT")):
+            # Numbers of messages are those of an ordinary server; words come in either case.
+            say(b"* %d EXISTS\r\n* ok [UidValidity %d] valid\r\n* OK [UIDNEXT %d] next\r\n" % (
+                len(self.messages), self.validity, max(self.messages, default=0) + 1))
+        elif verb.startswith(b"UID FETCH"):
+            uids = self.chosen(command.split()[2].decode())
+            if b"BODY.PEEK[]" in verb:
+                if self.fetch(say, uids, tag):
+                    return True
+                if self.quirk in ("no", "bad") and self.odd in uids:
+                    say(b"%s %s the message is not available\r\n" % (tag, self.quirk.upper().encode()))
+                    return False
+            elif b"HEADER.FIELDS" in verb:
+                for uid in uids:
+                    id = re.search(rb"(?im)^Message-ID:.*\r\n", self.messages[uid])
+                    field = (id.group() if id else b"") + b"\r\n"
+                    say(b"* %d FETCH (UID %d BODY[HEADER.FIELDS (MESSAGE-ID)] {%d}\r\n%s)\r\n" % (uid, uid, len(field), field))
+            else:
+                for uid in uids:
+                    say(b"* %d FETCH (UID %d RFC822.SIZE %d INTERNALDATE \"24-Nov-2026 10:00:00 +0000\")\r\n" % (uid, uid, len(self.messages[uid])))
+        elif verb.startswith(b"LOGOUT"):
+            say(b"* BYE\r\n%s OK\r\n" % tag)
+            return True
+        say(tag + b" OK done\r\n")
+        return False
 
     def chosen(self, text):
         uids = set()
@@ -111,6 +117,84 @@ class IMAPServer(MailServer):
                 return True
             say(answers.get(quirk, b"* %d FETCH (UID %d BODY[] {%d}\r\n%s)\r\n" % (uid, uid, len(data), data)))
         return False
+
+
+class IdlingServer(IMAPServer):
+    """Has IDLE (RFC 2177), in the way that `manner` says: well, drops, refuses, ends, or never confirms."""
+
+    def __init__(self, certificate, messages=(), manner="well"):
+        self.manner, self.lock, self.users, self.refused, self.news = manner, threading.Lock(), [], set(), 0
+        #: Users whose connections idle now, and IDLE commands in all.
+        self.idling, self.idles = [], 0
+        super().__init__(certificate, messages)
+
+    def deliver(self, uid, data):
+        """Adds a message, and tells of it."""
+        with self.lock:
+            self.messages[uid] = data
+            self.news += 1
+
+    def talk(self, stream, lines):
+        def say(data):
+            stream.sendall(data)
+
+        user = ""
+        say(b"* OK [CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN SASL-IR] ready\r\n")
+        for line in lines:
+            tag, _, command = line.strip().partition(b" ")
+            verb = command.upper()
+            self.commands.append(command.decode(errors="replace"))
+            if verb.startswith(b"AUTHENTICATE"):
+                _, name, password = base64.b64decode(command.split()[-1]).split(b"\0")
+                user = name.decode()
+                if user in self.refused or password.decode() in self.refused:
+                    say(tag + b" NO [UNAVAILABLE] too many connections\r\n")
+                    continue
+                self.users.append((user, password.decode()))
+                say(tag + b" OK signed in\r\n")
+            elif verb == b"CAPABILITY":
+                say(b"* CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN SASL-IR\r\n" + tag + b" OK\r\n")
+            elif verb == b"IDLE":
+                self.idles += 1
+                if self.manner == "refuses":
+                    say(tag + b" NO not now\r\n")
+                elif self.manner == "drops":
+                    say(b"+ idling\r\n")
+                    return
+                elif not self.idle(stream, say, tag, user):
+                    return
+            elif self.answer(say, tag, command, verb):
+                return
+
+    def idle(self, stream, say, tag, user):
+        """Whether the connection goes on."""
+        say(b"+ idling\r\n")
+        seen = self.news
+        self.idling.append(user)
+        stream.settimeout(0.2)
+        try:
+            while True:
+                if seen != self.news:
+                    seen = self.news
+                    say(b"* %d EXISTS\r\n" % len(self.messages))
+                if self.manner == "ends":
+                    say(tag + b" OK that is all\r\n")
+                    return True
+                if self.manner == "goodbye":
+                    say(b"* BYE the server is restarted\r\n")
+                    return False
+                try:
+                    data = stream.recv(100)
+                except TimeoutError:
+                    continue
+                if not data:
+                    return False
+                if self.manner != "never confirms":
+                    say(tag + b" OK done\r\n")
+                return not data.upper().startswith(b"DONE\r\nR0")
+        finally:
+            self.idling.remove(user)
+            stream.settimeout(60)
 
 
 class POP3Server(MailServer):

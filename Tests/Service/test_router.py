@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from mail import Mail, MailServers, message, profile, queue, until
+from mail_quirks import IdlingServer
 from service import PROGRAM, Deployment
 
 
@@ -126,6 +127,29 @@ def test_the_mail_servers_leave_nothing_behind():
             with pytest.raises(OSError):
                 socket.create_connection(("127.0.0.1", port), 1)
         assert [p for p in pathlib.Path("/proc").glob("[0-9]*/environ") if str(home).encode() in readable(p)] == []
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.mark.parametrize("when", ["while they start", "once they run"])
+def test_make_mail_ends_with_its_process_group(when):
+    """make passes on the signal that the group got already, so the servers' script gets it twice."""
+    home = scratch.new_folder()
+    home.chmod(0o755)
+    root = pathlib.Path(__file__).parents[2]
+    makefile = home / "Makefile"
+    makefile.write_text(f"mail:\n\t@exec {root}/scripts/mail {home}\n")
+    try:
+        with open(home / "out", "wb") as output:
+            make = subprocess.Popen(["make", "-f", makefile, "mail"], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+        if when == "once they run":
+            until(lambda: (home / "mail.json").exists() and b"Ctrl-C" in (home / "out").read_bytes(), what=lambda: (home / "out").read_text())
+        else:
+            until(lambda: (home / "mail/postfix/master.cf").exists(), what=lambda: (home / "out").read_text())
+        os.killpg(make.pid, signal.SIGTERM)
+        make.wait(60)
+        until(lambda: not [p for p in pathlib.Path("/proc").glob("[0-9]*/environ") if str(home).encode() in readable(p) + readable(p.parent / "cmdline")],
+              what=lambda: str([readable(p.parent / "cmdline") for p in pathlib.Path("/proc").glob("[0-9]*/environ") if str(home).encode() in readable(p)]))
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -697,11 +721,24 @@ def test_kills_of_routers_and_the_service_lose_and_double_nothing(routed):
     kill_everything(routed, kills=int(os.environ.get("FIELDSEAL_ROUTER_KILLS", "25")), seed=int(os.environ.get("FIELDSEAL_ROUTER_SEED", "20261124")))
 
 
+def numbered(name, number):
+    return f"From: customer@elsewhere.test\r\nTo: carol@contoso.test\r\nSubject: {name} {number}\r\nMessage-ID: <{name}.{number}@elsewhere.test>\r\n\r\nText\r\n".encode()
+
+
 def kill_everything(deployment, kills, seed):
     random, mail, address = Random(seed), deployment.mail, "alice@contoso.test"
     _, box = queue(deployment, mail, profile(deployment, mail), address)
     enabled(deployment, box)
     mail.clear("customer@elsewhere.test")
+    mail.clear("carol@contoso.test")
+    # Beside it one that is polled, and one whose server announces messages and does not give one of them.
+    _, polled = queue(deployment, mail, profile(deployment, mail, "pop3"), "carol@contoso.test", outgoingemaildeliverymethod=0)
+    server = IdlingServer(mail.servers.folder / "server", {1: numbered("odd", 0)})
+    server.quirk, server.odd = "no", 1
+    watched = deployment.create("mailboxes", {
+        "name": "watched", "emailaddress": "watched@contoso.test", "username": "watched", "password": "a-password-1", "allowemailconnectortousecredentials": True,
+        "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 0, "emailrouteraccessapproval": 1,
+        "emailserverprofile@odata.bind": f"/emailserverprofiles({profile(deployment, mail, incomingportnumber=server.port)})"})
     routers = []
 
     def another():
@@ -715,6 +752,8 @@ def kill_everything(deployment, kills, seed):
         for number in range(kills):
             mail.drop(address, [message(subject=f"in {received + n}", to=address).as_bytes() for n in range(3)])
             received += 3
+            mail.drop("carol@contoso.test", [numbered("polled", number)])
+            server.deliver(number + 2, numbered("watched", number))
             try:
                 for n in range(2):
                     subject = f"out {number}.{n}"
@@ -732,7 +771,15 @@ def kill_everything(deployment, kills, seed):
                 victim.wait()
                 another()
         # A lease that died is taken over once it has ended.
-        deployment.sql("UPDATE org_contoso.mailbox SET processinglastattemptedon = processinglastattemptedon - interval '3 minutes' WHERE mailboxid = %s", [box])
+        deployment.sql("UPDATE org_contoso.mailbox SET processinglastattemptedon = processinglastattemptedon - interval '3 minutes' WHERE mailboxid = ANY (%s::uuid[])", [[box, polled, watched]])
+        for other, name in [(polled, "polled"), (watched, "watched")]:
+            until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE receivingmailboxid = %s", [other])[0][0] >= kills,
+                  what=lambda: f"{name}: " + str(deployment.sql("SELECT subject FROM org_contoso.email WHERE receivingmailboxid = %s", [other])) + deployment.log().decode()[-3000:])
+        # The message that the server does not give is set aside, once.
+        assert deployment.sql("SELECT uid, message_id FROM org_contoso.mailbox_message WHERE mailboxid = %s", [watched]) == [("7:1", "<odd.0@elsewhere.test>")]
+        # Of the routers, one that is alive watches it.
+        until(lambda: len(set(server.idling)) == 1 and deployment.sql("SELECT count(*) FROM org_contoso.mailbox_watch JOIN org_contoso.mail_router USING (router) WHERE mailboxid = %s AND seen_on > now() - interval '90 seconds'", [watched]) == [(1,)],
+              what=lambda: str(server.idling) + deployment.log().decode()[-3000:])
         until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE receivingmailboxid = %s", [box])[0][0] >= received,
               what=lambda: deployment.log().decode()[-3000:])
         until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [box]) == [(0,)],
@@ -741,10 +788,17 @@ def kill_everything(deployment, kills, seed):
         for router in routers:
             router.kill()
             router.wait()
+        server.stop()
+    for other, name in [(polled, "polled"), (watched, "watched")]:
+        assert dict(deployment.sql("SELECT subject, count(*) FROM org_contoso.email WHERE receivingmailboxid = %s GROUP BY 1", [other])) == {f"{name} {n}": 1 for n in range(kills)}
+        assert deployment.request("DELETE", f"mailboxes({other})").status_code == 204
     subjects = deployment.sql("SELECT subject, count(*) FROM org_contoso.email WHERE receivingmailboxid = %s GROUP BY 1", [box])
     assert dict(subjects) == {f"in {n}": 1 for n in range(received)}
     states = dict(deployment.sql("SELECT subject, statuscode FROM org_contoso.email WHERE sendermailboxid = %s AND subject LIKE 'out %%'", [box]))
-    arrived = [m["Subject"] for m in until(lambda: mail.messages("customer@elsewhere.test"))]
+    # Postfix delivers what it accepted a while later.
+    until(lambda: {s for s, state in states.items() if state == 3} <= {m["Subject"] for m in mail.messages("customer@elsewhere.test")},
+          what=lambda: str({s for s, state in states.items() if state == 3} - {m["Subject"] for m in mail.messages("customer@elsewhere.test")}))
+    arrived = [m["Subject"] for m in mail.messages("customer@elsewhere.test")]
     counts = {subject: arrived.count(subject) for subject in states}
     # Sent means once. Where a router died between the server's readiness and its answer, nobody knows, the record says so, and it may have arrived.
     assert all(counts[s] == 1 for s, state in states.items() if state == 3), {s: (counts[s], states[s]) for s in states if counts[s] != 1}

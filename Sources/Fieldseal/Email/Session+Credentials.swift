@@ -1,6 +1,7 @@
 public import CellCrypto
 public import Foundation
 import PostgresClient
+import RouterProtocol
 
 /// What a router signs in to a mail server with.
 public struct Credential: Sendable {
@@ -51,7 +52,7 @@ extension Session {
             try connection.transaction {
                 if alerts {
                     try alert(
-                        .mailbox, mailbox, level: 3, code: RouterCode.notAuthorized, text: error.message,
+                        .mailbox, mailbox, level: 3, code: AlertCode.notAuthorized, text: error.message,
                         details: error.code.rawValue, on: connection)
                 }
                 let reason = alerts ? "settings not authorized" : error.code.rawValue

@@ -1,5 +1,6 @@
 public import Foundation
 import PostgresClient
+import RouterProtocol
 
 /// What a router says of single messages of a mailbox.
 public struct MailboxNotes: Sendable {
@@ -92,7 +93,7 @@ extension Session {
         let id: String = try row.decode(2)
         let address: String = try row.decodeIfPresent(3) ?? ""
         try alert(
-            .mailbox, mailbox, level: 2, code: RouterCode.undeliverable,
+            .mailbox, mailbox, level: 2, code: AlertCode.undeliverable,
             text:
                 "The message \(message.name) of \(address) could not be fetched; others are not held up. It is tried again later. "
                 + "If the mail server can't give it at all, move or delete it there.",

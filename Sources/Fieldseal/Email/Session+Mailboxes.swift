@@ -1,64 +1,8 @@
 public import Foundation
 import PostgresClient
-
-/// A mailbox that a router works on until it gives it back, or its lease ends.
-public struct LeasedMailbox: Sendable {
-    public let id: UUID
-    public let name: String
-    public let address: String
-    public let isForward: Bool
-    /// What is to be done: fetch, send, or test what is not enabled yet.
-    public let receives: Bool
-    public let sends: Bool
-    public let tests: Bool
-    /// 0 Exchange, 1 POP3/SMTP, 4 IMAP/SMTP; Exchange is reached as the latter.
-    public let serverType: Int
-    public let deletesAfterProcessing: Bool
-    public let processesReceivedAfter: Date?
-    /// Seconds.
-    public let timeout: Int
-    /// What the last turn left, as the router wrote it.
-    public let routerState: String?
-    /// The folder that what can't be delivered is moved into; nil where it stays.
-    public let undeliverableFolder: String?
-    /// Bytes of an attachment that is kept.
-    public let attachmentLimit: Int
-    /// Messages that could not be fetched before and are due again.
-    public let setAside: [String]
-}
-
-/// How a router's turn at a mailbox ended.
-public struct MailboxReport: Sendable {
-    public var routerState: String?
-    public var processed = 0
-    public var failed = 0
-    /// Whether each direction was tried, and well.
-    public var isIncomingWell: Bool?
-    public var isOutgoingWell: Bool?
-    public var error: Problem?
-    /// What is to be said about single messages.
-    public var alerts: [Problem] = []
-    /// Seconds after which the mailbox is due again.
-    public var interval = 300
-
-    /// What is wrong with a mailbox, and what to do.
-    public struct Problem: Sendable {
-        public let code: Int
-        public let text: String
-        public let details: String
-        public let isPermanent: Bool
-
-        public init(code: Int, text: String, details: String, isPermanent: Bool) {
-            (self.code, self.text, self.details, self.isPermanent) = (code, text, details, isPermanent)
-        }
-    }
-
-    public init() {}
-}
+public import RouterProtocol
 
 extension Session {
-    /// Seconds that a lease lasts since its router's last word.
-    static let leaseSeconds = 120.0
     /// Failures in a row after which a temporary error counts as a permanent one.
     static let transientLimit = 10
     /// Connections of one profile at a time where it says nothing.
@@ -84,77 +28,86 @@ extension Session {
         }
     }
 
-    /// Leases the mailbox that has been due for longest.
+    /// Leases the mailbox that is due first.
     ///
     /// What a router left behind that did not come back is put right along with it: e-mails that it had not handed over are pending
     /// again; of those that it was handing over nobody knows, and they are *Failed* with that reason.
     ///
-    /// - Parameter host: The router's name for this lease, new each time.
+    /// - Parameters:
+    ///   - host: The router's name for this lease, new each time.
+    ///   - mailbox: The one mailbox to lease, because its server has new messages; nil for any.
     /// - Returns: Nil when nothing is due.
-    public func leaseMailbox(host: String) async throws -> LeasedMailbox? {
+    public func leaseMailbox(host: String, mailbox: UUID? = nil) async throws -> MailboxLease? {
         try requireRouter()
         return try await deployment.pool.withConnection { connection in
             try planned(on: connection) {
                 // One after the other: who counts a profile's mailboxes has to see those that were leased a moment ago.
                 _ = try connection.query(
                     "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [.text("\(organization.id.text) lease")])
-                let rows = try connection.query(
+                guard let row = try connection.query(leasing(mailbox), [.text(host)] + (mailbox.map { [.uuid($0)] } ?? [])).first
+                else {
+                    return nil
+                }
+                let id: UUID = try row.decode(0)
+                let lease = try lease(id, row)
+                // What a router that is gone watched is looked at now.
+                _ = try connection.query(
                     """
-                    UPDATE \(organization.qualified("mailbox")) AS m
-                       SET hostid = $1, processingstatecode = 1, processinglastattemptedon = now(), lastsyncstartedon = now(),
-                           forcedunlockcount = coalesce(forcedunlockcount, 0) + due.wasleft::int,
-                           lastmailboxforcedunlockoccurredon = CASE WHEN due.wasleft THEN now() ELSE lastmailboxforcedunlockoccurredon END
-                      FROM (
-                        SELECT m.mailboxid, p.servertype, m.processingstatecode = 1 AS wasleft,
-                               coalesce(m.processemailreceivedafter, p.processemailsreceivedafter) AS after,
-                               CASE WHEN p.moveundeliveredemails THEN coalesce(nullif(m.undeliverablefolder, ''), 'Undeliverable') END AS folder,
-                               CASE WHEN p.timeoutmailboxconnection THEN (nullif(p.timeoutmailboxconnectionafteramount, 0) + 999) / 1000 END AS timeout
-                          FROM \(organization.qualified("mailbox")) AS m
-                          JOIN \(organization.qualified("emailserverprofile")) AS p ON p.emailserverprofileid = m.emailserverprofile
-                         WHERE m.statecode = 0 AND p.statecode = 0
-                           AND (m.testemailconfigurationscheduled
-                                OR (m.enabledforincomingemail AND m.incomingemaildeliverymethod IN (2, 3)
-                                    OR m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = 2)
-                                   AND (coalesce(m.postponemailboxprocessinguntil, '-infinity') <= now()
-                                        OR m.enabledforoutgoingemail AND coalesce(m.transientfailurecount, 0) = 0 AND EXISTS (
-                                            SELECT FROM \(organization.qualified("email")) AS e WHERE e.sendermailboxid = m.mailboxid
-                                               AND e.statuscode = 6 AND coalesce(e.delayedemailsendtime, '-infinity') <= now()
-                                               AND coalesce(e.postponeemailprocessinguntil, '-infinity') <= now())))
-                           AND (coalesce(m.processingstatecode, 0) <> 1 OR m.processinglastattemptedon < now() - $2 * interval '1 second')
-                           AND (SELECT count(*) FROM \(organization.qualified("mailbox")) AS o
-                                 WHERE o.emailserverprofile = p.emailserverprofileid AND o.processingstatecode = 1
-                                   AND o.processinglastattemptedon >= now() - $2 * interval '1 second')
-                               < coalesce(p.maxconcurrentconnections, $3)
-                         ORDER BY coalesce(m.postponemailboxprocessinguntil, '-infinity'), m.processinglastattemptedon NULLS FIRST
-                         LIMIT 1 FOR UPDATE OF m SKIP LOCKED) AS due
-                     WHERE m.mailboxid = due.mailboxid
-                    RETURNING m.mailboxid, m.name, m.emailaddress, coalesce(m.isforwardmailbox, false) AND m.regardingobjectid IS NULL,
-                        m.enabledforincomingemail AND m.incomingemaildeliverymethod IN (2, 3), m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = 2,
-                        coalesce(m.testemailconfigurationscheduled, false), due.servertype,
-                        coalesce(m.processanddeleteemails, false) AND (coalesce(m.isforwardmailbox, false) OR m.regardingobjecttypecode = 'queue'),
-                        due.after, coalesce(due.timeout, 60), m.router_state, due.folder,
-                        (SELECT coalesce(max(maxuploadfilesize), 5242880) FROM \(organization.qualified("organization"))),
-                        (SELECT string_agg(uid, E'\\n') FROM (SELECT uid FROM \(organization.qualified("mailbox_message")) AS s
-                            WHERE s.mailboxid = m.mailboxid AND s.next_attempt <= now() ORDER BY s.next_attempt LIMIT 50) AS due)
-                    """, [.text(host), .double(Self.leaseSeconds), .int64(Int64(Self.connectionsPerProfile))])
-                guard let row = rows.first else { return nil }
-                let mailbox = LeasedMailbox(
-                    id: try row.decode(0), name: try row.decodeIfPresent(1) ?? "", address: try row.decodeIfPresent(2) ?? "",
-                    isForward: try row.decode(3), receives: try row.decodeIfPresent(4) ?? false,
-                    sends: try row.decodeIfPresent(5) ?? false,
-                    tests: try row.decode(6), serverType: try row.decodeIfPresent(7) ?? 1,
-                    deletesAfterProcessing: try row.decode(8),
-                    processesReceivedAfter: try row.decodeIfPresent(9), timeout: try row.decode(10),
-                    routerState: try row.decodeIfPresent(11), undeliverableFolder: try row.decodeIfPresent(12),
-                    attachmentLimit: try row.decode(13),
-                    setAside: (try row.decodeIfPresent(14) ?? "").split(separator: "\n").map(String.init))
-                try settleSending(of: mailbox, on: connection)
-                return mailbox
+                    DELETE FROM \(organization.qualified("mailbox_watch")) AS w WHERE w.mailboxid = $1 AND NOT EXISTS (
+                        SELECT FROM \(organization.qualified("mail_router")) AS r WHERE r.router = w.router AND \(DueMailboxes.isAlive("r")))
+                    """, [.uuid(id)])
+                try settleSending(of: id, on: connection)
+                return lease
             }
         }
     }
 
-    private func settleSending(of mailbox: LeasedMailbox, on connection: isolated PostgresConnection) throws {
+    /// The statement that leases a mailbox. $1 is the lease's name, $2 the one mailbox that is wanted.
+    private func leasing(_ mailbox: UUID?) -> String {
+        let due = DueMailboxes(organization: organization)
+        let wanted = mailbox.map { _ in "(m.mailboxid = $2 AND \(DueMailboxes.receives))" }
+        // A mailbox that is wanted has new messages.
+        let receives = wanted == nil ? "(\(due.receivesNow) OR \(DueMailboxes.receives) AND \(DueMailboxes.wasLeft))" : "true"
+        return """
+            UPDATE \(organization.qualified("mailbox")) AS m
+               SET hostid = $1, processingstatecode = 1, processinglastattemptedon = now(), lastsyncstartedon = now(),
+                   forcedunlockcount = coalesce(forcedunlockcount, 0) + due.wasleft::int,
+                   lastmailboxforcedunlockoccurredon = CASE WHEN due.wasleft THEN now() ELSE lastmailboxforcedunlockoccurredon END
+              FROM (
+                SELECT m.mailboxid, p.servertype, \(DueMailboxes.wasLeft) AS wasleft, \(DueMailboxes.revision) AS revision,
+                       \(receives) AS receives,
+                       \(due.sendsNow) AS sends,
+                       coalesce(m.processemailreceivedafter, p.processemailsreceivedafter) AS after,
+                       CASE WHEN p.moveundeliveredemails THEN coalesce(nullif(m.undeliverablefolder, ''), 'Undeliverable') END AS folder,
+                       CASE WHEN p.timeoutmailboxconnection THEN (nullif(p.timeoutmailboxconnectionafteramount, 0) + 999) / 1000 END AS timeout
+                  FROM \(due.source)
+                 WHERE \(due.condition(wanted))
+                 ORDER BY \(due.order)
+                 LIMIT 1 FOR UPDATE OF m SKIP LOCKED) AS due
+             WHERE m.mailboxid = due.mailboxid
+            RETURNING m.mailboxid, m.name, m.emailaddress, coalesce(m.isforwardmailbox, false) AND m.regardingobjectid IS NULL,
+                due.receives, due.sends, coalesce(m.testemailconfigurationscheduled, false), due.servertype,
+                coalesce(m.processanddeleteemails, false) AND (coalesce(m.isforwardmailbox, false) OR m.regardingobjecttypecode = 'queue'),
+                due.after, coalesce(due.timeout, 60), m.router_state, due.folder,
+                (SELECT coalesce(max(maxuploadfilesize), 5242880) FROM \(organization.qualified("organization"))),
+                (SELECT string_agg(uid, E'\\n') FROM (SELECT uid FROM \(organization.qualified("mailbox_message")) AS s
+                    WHERE s.mailboxid = m.mailboxid AND s.next_attempt <= now() ORDER BY s.next_attempt LIMIT 50) AS due),
+                due.revision
+            """
+    }
+
+    private func lease(_ id: UUID, _ row: PostgresRow) throws -> MailboxLease {
+        MailboxLease(
+            mailboxId: id.text, name: try row.decodeIfPresent(1) ?? "", address: try row.decodeIfPresent(2) ?? "",
+            isForward: try row.decode(3), receives: try row.decodeIfPresent(4) ?? false, sends: try row.decodeIfPresent(5) ?? false,
+            tests: try row.decode(6), serverType: try row.decodeIfPresent(7) ?? 1, deletesAfterProcessing: try row.decode(8),
+            processesReceivedAfter: try row.decodeIfPresent(9, as: Date.self).map { ISO8601.text($0) }, timeout: try row.decode(10),
+            routerState: try row.decodeIfPresent(11), undeliverableFolder: try row.decodeIfPresent(12),
+            attachmentLimit: try row.decode(13),
+            setAside: (try row.decodeIfPresent(14) ?? "").split(separator: "\n").map(String.init), revision: try row.decode(15))
+    }
+
+    private func settleSending(of mailbox: UUID, on connection: isolated PostgresConnection) throws {
         let unknown = try connection.query(
             """
             UPDATE \(organization.qualified("email"))
@@ -162,10 +115,10 @@ extension Session {
                    failure = CASE WHEN is_handed_over THEN $2 END,
                    versionnumber = nextval('\(organization.qualified("version_number"))')
              WHERE sendermailboxid = $1 AND statuscode = 7 RETURNING activityid, is_handed_over
-            """, [.uuid(mailbox.id), .text(Self.nobodyKnows)])
+            """, [.uuid(mailbox), .text(Self.nobodyKnows)])
         for row in unknown where try row.decode(1, as: Bool.self) {
             try alert(
-                .mailbox, mailbox.id, level: 3, code: RouterCode.unknownOutcome, text: Self.nobodyKnows,
+                .mailbox, mailbox, level: 3, code: AlertCode.unknownOutcome, text: Self.nobodyKnows,
                 details: "e-mail \(try row.decode(0, as: UUID.self).text)", on: connection)
         }
     }
@@ -233,82 +186,6 @@ extension Session {
         }
     }
 
-    /// Gives a mailbox back, with what became of it.
-    public func reportMailbox(_ id: UUID, host: String, _ report: MailboxReport) async throws {
-        try requireRouter()
-        try await deployment.pool.withConnection { connection in
-            try planned(on: connection) {
-                try renewLease(id, host, for: .reporting, on: connection)
-                let failures =
-                    report.error == nil
-                    ? 0
-                    : try connection.query(
-                        "SELECT coalesce(transientfailurecount, 0) + 1 FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1",
-                        [.uuid(id)])[
-                            0
-                        ].decode(0, as: Int.self)
-                // It is the organization's to get its key back; no mailbox is switched off for that.
-                let waitsForKey = report.error?.code == RouterCode.keyRequired
-                // Settings that were changed past the service are an administrator's to check; the mailbox goes on by itself then.
-                let waitsForReview = report.error?.code == RouterCode.notAuthorized
-                let isPermanent =
-                    !waitsForKey && !waitsForReview
-                    && (report.error.map { $0.isPermanent || failures >= Self.transientLimit } ?? false)
-                func status(_ isWell: Bool?) -> PostgresParameter { .int32(isWell.map { $0 ? 1 : 2 }) }
-                // The longer it fails the longer it is left alone, up to an hour.
-                let wait =
-                    report.error == nil
-                    ? report.interval
-                    : waitsForKey ? min(30, report.interval) : min(3_600, max(report.interval, 30) << min(failures - 1, 7))
-                _ = try connection.query(
-                    """
-                    UPDATE \(organization.qualified("mailbox"))
-                       SET hostid = NULL, processingstatecode = 0, router_state = coalesce($2, router_state),
-                           itemsprocessedforlastsync = $3, itemsfailedforlastsync = $4, processedtimes = coalesce(processedtimes, 0) + 1,
-                           noemailcount = CASE WHEN $3 = 0 THEN coalesce(noemailcount, 0) + 1 ELSE 0 END,
-                           lastduration = least(extract(epoch FROM now() - lastsyncstartedon) * 1000, 2147483647)::integer,
-                           incomingemailstatus = coalesce($5, incomingemailstatus), outgoingemailstatus = coalesce($6, outgoingemailstatus),
-                           mailboxstatus = CASE WHEN $8 IS NULL THEN 1 ELSE 2 END,
-                           enabledforincomingemail = CASE WHEN $7 AND $5 = 2 THEN false WHEN testemailconfigurationscheduled AND $5 = 1 THEN true ELSE enabledforincomingemail END,
-                           enabledforoutgoingemail = CASE WHEN $7 AND $6 = 2 THEN false WHEN testemailconfigurationscheduled AND $6 = 1 THEN true ELSE enabledforoutgoingemail END,
-                           testmailboxaccesscompletedon = CASE WHEN testemailconfigurationscheduled THEN now() ELSE testmailboxaccesscompletedon END,
-                           testemailconfigurationscheduled = false,
-                           lastsyncerror = left($8, 2048), lastsyncerrorcode = $9,
-                           lastsyncerrorcount = CASE WHEN $8 IS NULL THEN 0 ELSE coalesce(lastsyncerrorcount, 0) + 1 END,
-                           lastsyncerroroccurredon = CASE WHEN $8 IS NULL THEN lastsyncerroroccurredon ELSE now() END,
-                           lastsyncerrormachinename = CASE WHEN $8 IS NULL THEN lastsyncerrormachinename ELSE left($12, 320) END,
-                           lastsuccessfulsynccompletedon = CASE WHEN $8 IS NULL THEN now() ELSE lastsuccessfulsynccompletedon END,
-                           transientfailurecount = $10,
-                           postponemailboxprocessinguntil = now() + interval '1 second' * CASE WHEN $11 = 0 THEN 0 ELSE greatest($11, (
-                               SELECT 60 * p.minpollingintervalinminutes FROM \(organization.qualified("emailserverprofile")) AS p
-                                WHERE p.emailserverprofileid = emailserverprofile)) END
-                     WHERE mailboxid = $1
-                    """,
-                    [
-                        .uuid(id), .text(report.routerState), .int32(Int32(clamping: report.processed)),
-                        .int32(Int32(clamping: report.failed)),
-                        status(report.isIncomingWell), status(report.isOutgoingWell), .bool(isPermanent), .text(report.error?.text),
-                        .int32(report.error.map { Int32(clamping: $0.code) }),
-                        .int32(Int32(isPermanent || waitsForKey ? 0 : failures)),
-                        .double(Double(wait)),
-                        .text(host),
-                    ])
-                for problem in report.alerts {
-                    try alert(
-                        .mailbox, id, level: 2, code: problem.code, text: problem.text, details: problem.details, on: connection)
-                }
-                if let error = report.error {
-                    let text =
-                        isPermanent ? "\(error.text) The mailbox is disabled until it is tested and enabled again." : error.text
-                    try alert(
-                        .mailbox, id, level: isPermanent || waitsForReview ? 3 : 2, code: error.code, text: text,
-                        details: error.details,
-                        on: connection)
-                }
-            }
-        }
-    }
-
     /// Writes an alert, or renews the newest one when it says the same.
     func alert(
         _ entity: EntityDefinition,
@@ -339,25 +216,4 @@ extension Session {
                 businessUnit: callersUnit ?? organization.id))
         try draft.insert(into: organization, on: connection)
     }
-}
-
-/// What alerts are about, in `tracelog.tracecode`. The original publishes no list; these stay the same.
-public enum RouterCode {
-    public static let tested = 1
-    public static let wrongPassword = 10
-    public static let certificate = 11
-    public static let unreachable = 12
-    public static let protocolError = 13
-    public static let notApproved = 14
-    public static let noCredential = 15
-    public static let keyRequired = 16
-    public static let folderChanged = 17
-    public static let undeliverable = 18
-    public static let refused = 20
-    public static let tooLarge = 21
-    public static let mailboxFull = 22
-    public static let unknownOutcome = 23
-    public static let attemptsExhausted = 24
-    public static let notAuthorized = 25
-    public static let mayNotSend = 26
 }

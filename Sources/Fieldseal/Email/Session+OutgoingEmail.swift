@@ -1,5 +1,6 @@
 public import Foundation
 import PostgresClient
+import RouterProtocol
 
 /// An e-mail that a router is to send now.
 public struct OutgoingEmail: Sendable {
@@ -111,7 +112,7 @@ extension Session {
     /// Says that an e-mail was not handed over.
     private func refuse(_ email: UUID, _ mailbox: UUID, _ problem: String, on connection: isolated PostgresConnection) throws {
         try alert(
-            .mailbox, mailbox, level: 3, code: RouterCode.mayNotSend, text: "An e-mail was not sent. \(problem)",
+            .mailbox, mailbox, level: 3, code: AlertCode.mayNotSend, text: "An e-mail was not sent. \(problem)",
             details: "e-mail \(email.text)", on: connection)
         try SecurityEvent(.emailRefused, .refused, details: "e-mail \(email.text), mailbox \(mailbox.text): \(problem)")
             .insert(for: organization, by: caller, under: deployment.kek, on: connection)
@@ -215,7 +216,7 @@ extension Session {
                 .double(Double(min(3_600, 60 << min(attempts - 1, 6)))),
             ])
         try alert(
-            .mailbox, mailbox, level: status == 8 ? 3 : 2, code: isExhausted ? RouterCode.attemptsExhausted : report.code,
+            .mailbox, mailbox, level: status == 8 ? 3 : 2, code: isExhausted ? AlertCode.attemptsExhausted : report.code,
             text: status == 8
                 ? "An e-mail was not sent. \(text)" : "An e-mail was refused for now, and will be tried again. \(text)",
             details: "e-mail \(id.text), attempt \(attempts)", on: connection)

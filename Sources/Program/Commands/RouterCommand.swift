@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import Logging
 import MailRouter
+import RouterProtocol
 import ServiceLifecycle
 import UnixSignals
 
@@ -12,7 +13,7 @@ struct RouterCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "router",
         abstract: "Run the e-mail router, or say how mailboxes are.",
-        subcommands: [Run.self, Status.self],
+        subcommands: [Run.self, RouterStatusCommand.self],
         defaultSubcommand: Run.self)
 
     struct Run: AsyncParsableCommand {
@@ -32,11 +33,24 @@ struct RouterCommand: AsyncParsableCommand {
         @Option(help: ArgumentHelp("PEM certificates that mail servers' are from, instead of the system's.", valueName: "file"))
         var mailCaFile: String?
         @Option(help: "Mailboxes that are worked on at a time.") var workers = 4
-        @Option(help: ArgumentHelp("Seconds between two turns at a mailbox.", valueName: "seconds")) var interval = 300
+        @Option(help: ArgumentHelp("Seconds between two turns at a mailbox that is polled.", valueName: "seconds"))
+        var interval = 300
         @Option(help: ArgumentHelp("Messages of one turn at most.", valueName: "count")) var turnLimit = 500
         @Option(
             help: ArgumentHelp("Serve metrics for Prometheus over HTTP, at GET /metrics of this address.", valueName: "host:port"))
         var metrics: String?
+        @Option(
+            help: ArgumentHelp(
+                "Seconds that a request for work waits at the service, 1 to 50: less than proxies in between wait.",
+                valueName: "seconds"))
+        var wait = RouterLimits.waitSeconds
+        @Option(
+            help: ArgumentHelp(
+                "Connections on which IMAP servers tell of new messages (IDLE). 0 polls every mailbox.", valueName: "count"))
+        var idleConnections = 500
+        @Option(
+            help: ArgumentHelp("Seconds after which IDLE is issued anew: less than 29 minutes.", valueName: "seconds"))
+        var idleRefresh = 600
         @Flag(help: "Name every message in the log, by its Message-ID.") var verbose = false
         @Flag(help: .hidden) var withParent = false
 
@@ -44,10 +58,20 @@ struct RouterCommand: AsyncParsableCommand {
             guard (1...200).contains(workers), (1...86_400).contains(interval), (1...100_000).contains(turnLimit) else {
                 throw ValidationError("--workers takes 1 to 200, --interval 1 to 86400, and --turn-limit 1 to 100000.")
             }
+            guard (1...RouterLimits.waitSeconds).contains(wait), (0...RouterLimits.watchedMailboxes).contains(idleConnections),
+                (1...Self.idleRefreshLimit).contains(idleRefresh)
+            else {
+                throw ValidationError(
+                    "--wait takes 1 to \(RouterLimits.waitSeconds), --idle-connections 0 to \(RouterLimits.watchedMailboxes), and "
+                        + "--idle-refresh 1 to \(Self.idleRefreshLimit).")
+            }
             guard metrics == nil || metricsAddress != nil else {
                 throw ValidationError("--metrics takes an address such as 127.0.0.1:9464.")
             }
         }
+
+        /// RFC 2177: servers may end IDLE after 30 minutes.
+        private static let idleRefreshLimit = 1_740
 
         private var metricsAddress: (host: String, port: Int)? {
             guard let metrics, let colon = metrics.lastIndex(of: ":"), let port = Int(metrics[metrics.index(after: colon)...]),
@@ -119,38 +143,10 @@ struct RouterCommand: AsyncParsableCommand {
             configuration.workers = workers
             configuration.interval = interval
             configuration.turnLimit = turnLimit
+            configuration.wait = wait
+            configuration.idleConnections = idleConnections
+            configuration.idleRefresh = idleRefresh
             return configuration
-        }
-    }
-
-    struct Status: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract:
-                "Show every mailbox that a router works for: whether it is well, and what is wrong. On the service's own settings.")
-        @OptionGroup var organization: OrganizationOption
-        @OptionGroup var options: CommandOptions
-
-        func run() async throws {
-            let session = try await organization.session(options.deployment().0)
-            for mailbox in try await session.mailboxStatuses() {
-                func word(_ isEnabled: Bool, _ status: Int) -> String {
-                    isEnabled ? "on" : status == 2 ? "off after an error" : "off"
-                }
-                options.report(
-                    [
-                        "mailboxId": .string(mailbox.id.text), "name": .string(mailbox.name), "address": .string(mailbox.address),
-                        "receives": .bool(mailbox.receives), "sends": .bool(mailbox.sends),
-                        "incomingStatus": .integer(Int64(mailbox.incomingStatus)),
-                        "outgoingStatus": .integer(Int64(mailbox.outgoingStatus)),
-                        "leasedTo": .text(mailbox.leasedTo), "lastSync": .text(mailbox.lastSync.map { ISO8601.text($0) }),
-                        "nextTurn": .text(mailbox.nextTurn.map { ISO8601.text($0) }), "pending": .integer(Int64(mailbox.pending)),
-                        "failed": .integer(Int64(mailbox.failed)), "error": .text(mailbox.error),
-                    ],
-                    "\(mailbox.name) <\(mailbox.address)>  incoming \(word(mailbox.receives, mailbox.incomingStatus)), "
-                        + "outgoing \(word(mailbox.sends, mailbox.outgoingStatus)), \(mailbox.pending) to send, \(mailbox.failed) failed, "
-                        + "last well \(mailbox.lastSync.map { ISO8601.text($0) } ?? "never")"
-                        + (mailbox.leasedTo.map { ", worked on by \($0)" } ?? "") + (mailbox.error.map { "\n  \($0)" } ?? ""))
-            }
         }
     }
 }

@@ -17,7 +17,9 @@ extension DataAPI {
             }
             parts = try MultipartBatch.parse(request.body, boundary: boundary)
         }
-        var run = BatchRun(api: self, continuesOnError: request.preferences.continuesOnError)
+        var api = self
+        api.pause = nil
+        var run = BatchRun(api: api, continuesOnError: request.preferences.continuesOnError)
         for part in parts {
             guard try await run.add(part) else { break }
         }

@@ -12,6 +12,8 @@ struct DataAPI: Sendable {
     let limits: APILimits
     /// Who waits for the answer; nil for no one that could hang up.
     var peer: Peer?
+    /// For a request that waits; nil for a part of a batch.
+    var pause: RequestPause?
 
     /// Whether a request is a read or a write of records and nothing else, so that its session may assume what an earlier one
     /// read: PostgreSQL checks it along with the records.

@@ -2,6 +2,7 @@ import CellCrypto
 import Fieldseal
 import Foundation
 import HTTPTypes
+import RouterProtocol
 
 // E-mail: the original's messages, and those that a router works with.
 extension DataAPI {
@@ -18,11 +19,14 @@ extension DataAPI {
         }
         switch name {
         case "LeaseMailbox":
-            guard let mailbox = try await session.leaseMailbox(host: host) else { return APIAnswer.noContent() }
-            return APIAnswer.json(mailbox.json, headers: [.cacheControl: "no-store"])
+            let wanted = body["MailboxId"] == nil ? nil : try id("MailboxId")
+            guard let lease = try await session.leaseMailbox(host: host, mailbox: wanted) else { return APIAnswer.noContent() }
+            return try APIAnswer.message(lease)
+        case "WaitForWork": return try await waitForWork(body)
         case "ReportMailbox":
-            try await session.reportMailbox(try id("MailboxId"), host: host, try Self.report(body))
-            return APIAnswer.noContent()
+            let report = try Self.report(body)
+            let mayWatch = try await session.reportMailbox(try id("MailboxId"), host: host, report)
+            return report.watch == nil ? APIAnswer.noContent() : try APIAnswer.message(MailboxReportAnswer(mayWatch: mayWatch))
         case "ReleaseCredential":
             guard let direction = body["Direction"]?.string.flatMap(MailDirection.init) else {
                 throw Self.missing("Direction", "Incoming or Outgoing")
@@ -46,23 +50,53 @@ extension DataAPI {
         case "NoteMessages":
             try await session.noteMessages(try Self.notes(body), mailbox: try id("MailboxId"), host: host)
             return APIAnswer.noContent()
-        case "DeliverIncomingEmails":
-            guard case .array(let values)? = body["Emails"], values.count <= 100 else {
-                throw Self.missing("Emails", "an array of at most 100")
-            }
-            let emails = try values.map { try Self.incoming($0) }
-            let results = try await session.deliverIncomingEmails(emails, mailbox: try id("MailboxId"), host: host)
-            return APIAnswer.json([
-                "value": .array(
-                    results.map { id, verdict in
-                        [
-                            "ShouldDeliver": .bool(verdict.isDelivered), "ReasonCode": .integer(Int64(verdict.reason.rawValue)),
-                            "EmailId": .text(id?.text),
-                        ]
-                    })
-            ])
+        case "DeliverIncomingEmails": return try await deliver(body, mailbox: try id("MailboxId"), host: host)
         default: throw ODataPath.unknown(name)
         }
+    }
+
+    private func deliver(_ body: JSONValue, mailbox: UUID, host: String) async throws -> APIAnswer {
+        guard case .array(let values)? = body["Emails"], values.count <= 100 else {
+            throw Self.missing("Emails", "an array of at most 100")
+        }
+        let emails = try values.map { try Self.incoming($0) }
+        let results = try await session.deliverIncomingEmails(emails, mailbox: mailbox, host: host)
+        return APIAnswer.json([
+            "value": .array(
+                results.map { id, verdict in
+                    [
+                        "ShouldDeliver": .bool(verdict.isDelivered), "ReasonCode": .integer(Int64(verdict.reason.rawValue)),
+                        "EmailId": .text(id?.text),
+                    ]
+                })
+        ])
+    }
+
+    /// Answers when the router has something to do, or after a while.
+    private func waitForWork(_ body: JSONValue) async throws -> APIAnswer {
+        let request: WaitForWork.Request
+        do {
+            request = try RouterCoding.decoder.decode(WaitForWork.Request.self, from: Data(body.utf8))
+        } catch {
+            throw FieldsealError(
+                .payloadDoesNotFit,
+                "WaitForWork takes HostId, Seconds, WantsWork, Watching (an array of MailboxId and Revision) and IsLeaving.")
+        }
+        guard (0...RouterLimits.waitSeconds).contains(request.seconds) else {
+            throw Self.missing("Seconds", "0 to \(RouterLimits.waitSeconds)")
+        }
+        guard request.watching.count <= RouterLimits.watchedMailboxes,
+            request.watching.allSatisfy({ UUID(text: $0.mailboxId) != nil })
+        else { throw Self.missing("Watching", "at most \(RouterLimits.watchedMailboxes) mailboxes, each with its id") }
+        guard let pause else {
+            throw FieldsealError(.badRequest, "WaitForWork can't be a part of a batch, which it would hold up. Send it alone.")
+        }
+        let session = session
+        let wait: @Sendable () async throws -> APIAnswer = {
+            try APIAnswer.message(try await session.waitForWork(request) { await pause.during($0) })
+        }
+        guard let peer else { return try await wait() }
+        return try await peer.cancellingOnHangUp(wait)
     }
 
     private static func missing(_ name: String, _ what: String) -> FieldsealError {
@@ -131,6 +165,11 @@ extension DataAPI {
                 isPermanent: value["IsPermanent"] == .bool(true))
         }
         report.error = body["Error"].flatMap(problem)
+        report.endsTest = body["Tests"] != .bool(false)
+        if let router = body["Watcher"]?.string, let revision = body["Revision"]?.string {
+            guard (1...160).contains(router.utf8.count) else { throw missing("Watcher", "the router's name, of 1 to 160 bytes") }
+            report.watch = (router, revision)
+        }
         if case .array(let values)? = body["Alerts"] { report.alerts = values.prefix(1_000).compactMap(problem) }
         return report
     }
@@ -222,16 +261,10 @@ extension JSONValue {
     fileprivate var int: Int? { if case .integer(let number) = self { Int(exactly: number) } else { nil } }
 }
 
-extension LeasedMailbox {
-    fileprivate var json: JSONValue {
-        [
-            "MailboxId": .string(id.text), "Name": .string(name), "Address": .string(address), "IsForward": .bool(isForward),
-            "Receives": .bool(receives), "Sends": .bool(sends), "Tests": .bool(tests), "ServerType": .integer(Int64(serverType)),
-            "DeletesAfterProcessing": .bool(deletesAfterProcessing),
-            "ProcessesReceivedAfter": .text(processesReceivedAfter.map { ISO8601.text($0) }), "Timeout": .integer(Int64(timeout)),
-            "RouterState": .text(routerState), "UndeliverableFolder": .text(undeliverableFolder),
-            "AttachmentLimit": .integer(Int64(attachmentLimit)), "SetAside": .array(setAside.map { .string($0) }),
-        ]
+extension APIAnswer {
+    /// A message between the service and its routers.
+    fileprivate static func message(_ value: some Encodable) throws -> APIAnswer {
+        .json(Array(try RouterCoding.encoder.encode(value)), headers: [.cacheControl: "no-store"])
     }
 }
 

@@ -17,6 +17,11 @@ final class ErrorMiddleware: RouterMiddleware {
         self.listeners = listeners
     }
 
+    /// Stops counting a request that waits and is not worked on, until ``resume()``.
+    func pause() { inFlight.subtract(1, ordering: .relaxed) }
+
+    func resume() { inFlight.add(1, ordering: .relaxed) }
+
     func handle(_ request: Request, context: Context, next: (Request, Context) async throws -> Response) async throws -> Response {
         let start = ContinuousClock.now
         var context = context

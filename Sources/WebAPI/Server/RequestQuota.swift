@@ -59,6 +59,14 @@ final class RequestQuota: Sendable {
         if let refusal { throw refusal }
     }
 
+    /// Stops counting a request that waits and is not worked on, until ``resume(_:)``.
+    func pause(_ client: PoolBorrower) { usages.withLock { $0[client]?.running -= 1 } }
+
+    /// Counts a request again that was paused; it is not refused any more.
+    func resume(_ client: PoolBorrower) {
+        usages.withLock { $0[client, default: Usage(start: .now)].running += 1 }
+    }
+
     func end(_ client: PoolBorrower) {
         usages.withLock { usages in
             usages[client]?.running -= 1

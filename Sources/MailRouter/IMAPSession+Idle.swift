@@ -1,0 +1,62 @@
+import CurlClient
+
+// Waiting for new messages (RFC 2177).
+extension IMAPSession {
+    /// Whether the server tells of new messages by itself.
+    mutating func canIdle() -> Bool {
+        var can = false
+        try? command("CAPABILITY") { answer in
+            let words = IMAPAnswer.uppercased(answer.line[...]).split(separator: " ")
+            if words.dropFirst().first == "CAPABILITY", words.contains("IDLE") { can = true }
+        }
+        return can
+    }
+
+    /// Has the server tell of new messages.
+    ///
+    /// - Throws: ``MailError/refused(_:)`` when it does not.
+    mutating func startIdle() throws {
+        try beginIdle()
+        while true {
+            let line = try connection.line()
+            if line.first == UInt8(ascii: "+") { return }
+            if try noteIdle(line) { throw MailError.refused("the server does not idle") }
+        }
+    }
+
+    /// Sends `IDLE`; the answer is not waited for.
+    mutating func beginIdle() throws {
+        number += 1
+        idleTag = "R\(number)"
+        try connection.send("\(idleTag) IDLE")
+    }
+
+    /// Ends what ``beginIdle()`` began, and waits until the server has confirmed it.
+    mutating func endIdle(sends: Bool = true) throws {
+        if sends { try connection.send("DONE") }
+        while try !noteIdle(try connection.line()) {}
+    }
+
+    /// Takes a line that the server sent meanwhile.
+    ///
+    /// - Returns: Whether it ends the command.
+    /// - Throws: ``MailError/goodbye(_:)``.
+    mutating func noteIdle(_ line: [UInt8]) throws -> Bool {
+        let answer = IMAPAnswer(line: line)
+        if answer.starts(with: "* BYE") { throw MailError.goodbye("the server said goodbye") }
+        if answer.tellsOfMessages { hasNews = true }
+        return answer.starts(with: "\(idleTag) ")
+    }
+}
+
+extension IMAPAnswer {
+    /// Whether it says how many messages there are, as a server does when one arrived.
+    var tellsOfMessages: Bool {
+        let words = line.prefix(40).split(separator: 0x20)
+        guard words.count >= 3, words[0] == [UInt8(ascii: "*")], words[1].allSatisfy({ (0x30...0x39).contains($0) }) else {
+            return false
+        }
+        let name = Self.uppercased(words[2])
+        return name == "EXISTS" || name == "RECENT" && words[1] != [UInt8(ascii: "0")]
+    }
+}

@@ -1,0 +1,184 @@
+import Crypto
+import Foundation
+import Glibc
+import Logging
+import RouterProtocol
+import Synchronization
+
+/// The connections on which mail servers tell of new messages. One thread listens to all of them.
+final class IdleConnections: Sendable {
+    private struct State {
+        var connections: [String: IdleConnection] = [:]
+        /// Mailboxes whose servers end such connections soon, and until when they are polled for that.
+        var unfit: [String: Date] = [:]
+        /// Connections that a user may have at a server, by both, once the server refused one more.
+        var userLimits: [String: Int] = [:]
+        var isStopped = false
+    }
+
+    private let state = Mutex(State())
+    private let configuration: RouterConfiguration
+    private let board: WorkBoard
+    private let logger: Logger
+    /// Of this process alone.
+    private let tagKey = SymmetricKey(size: .bits256)
+    /// A pipe: a byte in it has the thread look again.
+    private let wakeReader: Int32
+    private let wakeWriter: Int32
+
+    /// A connection that ends within this is no way to wait.
+    private static let shortLife = Duration.seconds(60)
+    /// Seconds for which such a mailbox is polled.
+    private static let unfitSeconds = 1_800.0
+    /// Milliseconds between two looks at what is to be issued anew.
+    private static let lookInterval: Int32 = 5_000
+
+    init(_ configuration: RouterConfiguration, board: WorkBoard, logger: Logger) {
+        (self.configuration, self.board, self.logger) = (configuration, board, logger)
+        var ends: [Int32] = [-1, -1]
+        // Without a pipe, what changed is seen at the next look.
+        if pipe(&ends) != 0 { ends = [-1, -1] }
+        for end in ends {
+            _ = fcntl(end, F_SETFL, O_NONBLOCK)
+            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+        }
+        (wakeReader, wakeWriter) = (ends[0], ends[1])
+    }
+
+    deinit {
+        close(wakeReader)
+        close(wakeWriter)
+    }
+
+    /// The mailboxes, as the service is told of them.
+    var watched: [WaitForWork.Watched] {
+        state.withLock { state in state.connections.values.map { .init(mailboxId: $0.mailbox, revision: $0.revision) } }
+    }
+
+    var count: Int { state.withLock { $0.connections.count } }
+
+    func holds(_ mailbox: String) -> Bool { state.withLock { $0.connections[mailbox] != nil } }
+
+    /// What two equal passwords have in common, and nothing that outlives the process.
+    func tag(of password: String?) -> [UInt8] {
+        Array(HMAC<SHA256>.authenticationCode(for: Data((password ?? "").utf8), using: tagKey))
+    }
+
+    /// Learns that a server refuses a user's sign-in. Where the same password signed in before, the server allows each user a few
+    /// connections only, and half of those that wait end.
+    ///
+    /// - Returns: Whether any waited with that password.
+    func signInWasRefused(_ user: String, _ password: String?, at server: String) -> Bool {
+        let tag = tag(of: password)
+        let excess = state.withLock { state in
+            let held = state.connections.values.filter { $0.user == user && $0.server == server && $0.passwordTag == tag }
+            guard !held.isEmpty else { return held }
+            state.userLimits["\(user) \(server)"] = held.count / 2
+            let excess = Array(held.dropFirst(held.count / 2))
+            for connection in excess { state.connections[connection.mailbox] = nil }
+            return excess
+        }
+        for connection in excess { connection.leave() }
+        return !excess.isEmpty
+    }
+
+    /// Whether one more connection may wait.
+    func hasRoom(for mailbox: String, user: String, at server: String) -> Bool {
+        state.withLock { state in
+            state.unfit = state.unfit.filter { $0.value > Date() }
+            let limit = state.userLimits["\(user) \(server)"] ?? .max
+            return !state.isStopped && state.unfit[mailbox] == nil && state.connections.count < configuration.idleConnections
+                && state.connections.values.count { $0.user == user && $0.server == server } < limit
+        }
+    }
+
+    /// Polls a mailbox for a while, because its server does not let connections wait.
+    func giveUp(_ mailbox: String) {
+        state.withLock { $0.unfit[mailbox] = Date().addingTimeInterval(Self.unfitSeconds) }
+    }
+
+    /// Listens to a connection from now on.
+    func add(_ connection: IdleConnection) {
+        let isTaken = state.withLock { state in
+            guard !state.isStopped else { return false }
+            state.connections[connection.mailbox] = connection
+            return true
+        }
+        guard isTaken else { return connection.leave() }
+        if connection.hasNews { board.add(connection.mailbox) }
+        wake()
+    }
+
+    /// Gives a mailbox's connection to the caller alone; nil for none.
+    func take(_ mailbox: String) -> IdleConnection? { state.withLock { $0.connections.removeValue(forKey: mailbox) } }
+
+    /// Ends connections, because the service says so.
+    func end(_ mailboxes: [String]) {
+        for mailbox in mailboxes { take(mailbox)?.leave() }
+    }
+
+    /// Has ``run()`` return, and ends all connections.
+    func stop() {
+        let connections = state.withLock { state in
+            state.isStopped = true
+            defer { state.connections = [:] }
+            return Array(state.connections.values)
+        }
+        for connection in connections { connection.leave() }
+        wake()
+    }
+
+    private func wake() {
+        var byte: UInt8 = 0
+        _ = write(wakeWriter, &byte, 1)
+    }
+
+    /// Listens until ``stop()``, on the calling thread.
+    func run() {
+        while true {
+            let (watched, isStopped) = state.withLock { state in
+                (state.connections.values.map { ($0.mailbox, $0.descriptor) }, state.isStopped)
+            }
+            if isStopped { return }
+            var descriptors = [pollfd(fd: wakeReader, events: Int16(POLLIN), revents: 0)]
+            descriptors += watched.map { pollfd(fd: $0.1, events: Int16(POLLIN), revents: 0) }
+            poll(&descriptors, nfds_t(descriptors.count), Self.lookInterval)
+            var byte = [UInt8](repeating: 0, count: 64)
+            while read(wakeReader, &byte, byte.count) > 0 {}
+            let spoke = Set(zip(watched, descriptors.dropFirst()).filter { $0.1.revents != 0 }.map(\.0.0))
+            look(spoke)
+        }
+    }
+
+    private func look(_ spoke: Set<String>) {
+        let refresh = Duration.seconds(configuration.idleRefresh)
+        var news: [String] = []
+        var lost: [(IdleConnection, String)] = []
+        state.withLock { state in
+            for (mailbox, connection) in state.connections {
+                var event = spoke.contains(mailbox) ? connection.read() : .nothing
+                if case .nothing = event { event = connection.refresh(every: refresh) }
+                switch event {
+                case .nothing: break
+                case .news: news.append(mailbox)
+                case .lost(let why):
+                    lost.append((connection, why))
+                    state.connections[mailbox] = nil
+                }
+            }
+        }
+        for mailbox in news { board.add(mailbox) }
+        for (connection, why) in lost { lose(connection, why) }
+    }
+
+    /// Has a mailbox looked at whose connection ended, or polled where that happens soon each time.
+    private func lose(_ connection: IdleConnection, _ why: String) {
+        let isShort = ContinuousClock.now - connection.since < Self.shortLife
+        logger.info(
+            "the mail server ended a connection that waited for mail",
+            metadata: ["mailbox": "\(connection.mailbox)", "server": "\(connection.server)", "why": "\(why)"])
+        if isShort { giveUp(connection.mailbox) }
+        // Not all of a server's at once, when it was restarted.
+        board.add(connection.mailbox, after: .random(in: 0.5...5))
+    }
+}

@@ -1,0 +1,56 @@
+import CurlClient
+import Foundation
+import RouterProtocol
+
+/// How one turn reaches a mailbox's incoming server: on the connection that waited for new messages, or by signing in.
+final class IncomingAccess {
+    private let turn: MailboxTurn
+    private var login: Login?
+    private var user = ""
+    private var passwordTag: [UInt8] = []
+    /// Host and port, once they are known.
+    private(set) var server = "the mail server"
+
+    init(_ turn: MailboxTurn) { self.turn = turn }
+
+    /// Signs in. The credential is asked for once in a turn.
+    func connect(_ scheme: String, implicitPort: Int) throws -> CurlConnection {
+        let login = try self.login ?? turn.login("Incoming")
+        self.login = login
+        (server, user) = ("\(login.server):\(login.port)", login.userName ?? "")
+        passwordTag = turn.idle.tag(of: login.password)
+        return try turn.connect(login, scheme, implicitPort: implicitPort)
+    }
+
+    /// The session that waited for new messages, with the inbox open again; nil where there is none, or it is dead.
+    func keptSession(writes: Bool) -> (IMAPSession, IMAPSession.Folder)? {
+        guard let kept = turn.idle.take(turn.mailbox.mailboxId) else { return nil }
+        // Another credential or another server may be meant by now.
+        guard kept.revision == turn.mailbox.revision, !turn.mailbox.tests, var session = try? kept.finish(),
+            let folder = try? session.open(writes: writes)
+        else { return nil }
+        (server, user, passwordTag) = (kept.server, kept.user, kept.passwordTag)
+        return (session, folder)
+    }
+
+    /// Has a session wait for new messages, or ends it.
+    ///
+    /// - Parameter isComplete: Whether the turn saw all that there was.
+    func wait(on session: inout IMAPSession, isComplete: Bool) -> IdleConnection? {
+        let mailbox = turn.mailbox.mailboxId
+        guard isComplete, turn.configuration.idleConnections > 0, !turn.isStopped(),
+            turn.idle.hasRoom(for: mailbox, user: user, at: server), session.canIdle()
+        else {
+            session.close()
+            return nil
+        }
+        do {
+            try session.startIdle()
+        } catch {
+            turn.idle.giveUp(mailbox)
+            return nil
+        }
+        return IdleConnection(
+            session, mailbox: mailbox, revision: turn.mailbox.revision, server: server, user: user, passwordTag: passwordTag)
+    }
+}

@@ -1,0 +1,107 @@
+import Foundation
+
+/// Where workers wait for something to do: the service says that mailboxes are due, and mail servers that messages arrived.
+final class WorkBoard: @unchecked Sendable {
+    // Sendable: everything is read and written while `condition` is locked.
+    private let condition = NSCondition()
+    /// Workers that may ask the service for a mailbox.
+    private var permits = 0
+    /// Workers that wait here.
+    private var waiting = 0
+    /// Workers with a permit that were not told yet whether there is a mailbox for them.
+    private var undecided = 0
+    private var hasFound = false
+    private var jobs: [(mailbox: String, notBefore: Date)] = []
+    private var isStopped = false
+
+    /// What a worker does next.
+    enum Work {
+        /// Ask the service for any mailbox.
+        case any
+        /// Ask it for this mailbox, whose server has something new.
+        case mailbox(String)
+    }
+
+    /// Waits for work.
+    ///
+    /// - Returns: Nil after ``stop()``.
+    func next() -> Work? {
+        condition.lock()
+        defer { condition.unlock() }
+        waiting += 1
+        defer { waiting -= 1 }
+        condition.broadcast()
+        while !isStopped {
+            let now = Date()
+            if let index = jobs.firstIndex(where: { $0.notBefore <= now }) { return .mailbox(jobs.remove(at: index).mailbox) }
+            if permits > 0 {
+                permits -= 1
+                return .any
+            }
+            condition.wait(until: jobs.map(\.notBefore).min() ?? now.addingTimeInterval(3_600))
+        }
+        return nil
+    }
+
+    /// Has a worker see to a mailbox. One that is listed already is listed once.
+    func add(_ mailbox: String, after seconds: Double = 0) {
+        condition.lock()
+        defer { condition.unlock() }
+        guard !jobs.contains(where: { $0.mailbox == mailbox }) else { return }
+        jobs.append((mailbox, Date().addingTimeInterval(seconds)))
+        condition.broadcast()
+    }
+
+    /// Lets as many of the waiting workers ask the service for mailboxes.
+    func offer(_ count: Int) {
+        condition.lock()
+        defer { condition.unlock() }
+        let more = min(count, waiting - permits)
+        guard more > 0 else { return }
+        permits += more
+        undecided += more
+        hasFound = false
+        condition.broadcast()
+    }
+
+    /// Notes whether the service had a mailbox for a worker with a permit.
+    func decide(_ found: Bool) {
+        condition.lock()
+        defer { condition.unlock() }
+        undecided -= 1
+        if found { hasFound = true }
+        condition.broadcast()
+    }
+
+    /// Waits until the workers that were let know whether there is a mailbox for them.
+    ///
+    /// - Returns: Whether there was one for any of them.
+    func waitForDecision(seconds: Double) -> Bool {
+        wait(seconds) { undecided == 0 }
+        condition.lock()
+        defer { condition.unlock() }
+        return hasFound
+    }
+
+    /// Waits until a worker is free.
+    ///
+    /// - Returns: Whether one is.
+    func waitForWorker(seconds: Double) -> Bool { wait(seconds) { waiting > permits } }
+
+    /// Has ``next()`` return nil from now on.
+    func stop() {
+        condition.lock()
+        defer { condition.unlock() }
+        isStopped = true
+        condition.broadcast()
+    }
+
+    @discardableResult
+    private func wait(_ seconds: Double, until isTrue: () -> Bool) -> Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        let deadline = Date().addingTimeInterval(seconds)
+        while !isTrue(), !isStopped, Date() < deadline { condition.wait(until: deadline) }
+        return isTrue()
+    }
+}

@@ -1,0 +1,92 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+
+/// How mailboxes and routers are: problems first, and one line for all that is well.
+struct RouterStatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Show mailboxes with problems, and a total of the others. On the service's own settings.",
+        discussion: """
+            A mailbox has a problem if its last turn failed, it was disabled after an error, a message was set aside, or no router has \
+            looked at it for ten minutes after it was due. With --json there is one line for each mailbox, those with problems first.
+            """)
+    @OptionGroup var organization: OrganizationOption
+    @OptionGroup var options: CommandOptions
+    @Flag(help: "Show the mailboxes that are well too.") var all = false
+
+    func run() async throws {
+        let session = try await organization.session(options.deployment().0)
+        let mailboxes = try await session.mailboxStatuses()
+        for mailbox in mailboxes where options.json || all || mailbox.hasProblem {
+            options.report(mailbox.json, mailbox.lines.joined(separator: "\n  "))
+        }
+        guard !options.json else { return }
+        print(Self.total(mailboxes))
+        print(Self.line(try await session.mailRouters()))
+    }
+
+    private static func total(_ mailboxes: [MailboxStatus]) -> String {
+        let well = mailboxes.filter { !$0.hasProblem }
+        let (watched, pending) = (well.count { $0.watchedBy != nil }, mailboxes.map(\.pending).reduce(0, +))
+        let failed = mailboxes.map(\.failed).reduce(0, +)
+        let problems = mailboxes.count - well.count
+        return
+            "\(problems) \(problems == 1 ? "mailbox has a problem" : "mailboxes have problems"). \(well.count) well, \(watched) of them "
+            + "watched for new messages. \(pending) e-mails wait to be sent, \(failed) failed."
+    }
+
+    private static func line(_ routers: [MailRouterStatus]) -> String {
+        guard !routers.isEmpty else { return "No router is running." }
+        let names = routers.map { "\($0.name) since \(ISO8601.text($0.startedOn)), watching \($0.watching)" }
+        return "Running routers: \(names.joined(separator: "; "))."
+    }
+}
+
+extension MailboxStatus {
+    fileprivate var json: JSONValue {
+        [
+            "mailboxId": .string(id.text), "name": .string(name), "address": .string(address), "hasProblem": .bool(hasProblem),
+            "receives": .bool(receives), "sends": .bool(sends), "incomingStatus": .integer(Int64(incomingStatus)),
+            "outgoingStatus": .integer(Int64(outgoingStatus)), "leasedTo": .text(leasedTo), "watchedBy": .text(watchedBy),
+            "lastSync": .text(lastSync.map { ISO8601.text($0) }), "nextTurn": .text(nextTurn.map { ISO8601.text($0) }),
+            "isLate": .bool(isLate), "failures": .integer(Int64(failures)), "pending": .integer(Int64(pending)),
+            "nextSending": .text(nextSending.map { ISO8601.text($0) }), "failed": .integer(Int64(failed)), "error": .text(error),
+            "errorCode": errorCode.map { .integer(Int64($0)) } ?? .null, "errorSince": .text(errorSince.map { ISO8601.text($0) }),
+            "setAside": .integer(Int64(setAside)), "messages": .array(messages.map(\.json)),
+        ]
+    }
+
+    /// For people: the mailbox, and under it what is wrong.
+    fileprivate var lines: [String] {
+        func word(_ isEnabled: Bool, _ status: Int) -> String { isEnabled ? "on" : status == 2 ? "off after an error" : "off" }
+        var lines = [
+            "\(name) <\(address)>  incoming \(word(receives, incomingStatus)), outgoing \(word(sends, outgoingStatus)), \(pending) to send, "
+                + "\(failed) failed, last well \(lastSync.map { ISO8601.text($0) } ?? "never"), \(next)"
+        ]
+        if let leasedTo { lines.append("worked on by \(leasedTo)") }
+        if let error { lines.append("since \(errorSince.map { ISO8601.text($0) } ?? "?") [\(errorCode ?? 0)]: \(error)") }
+        if isLate { lines.append("No router has looked at it since it was due. Start one: fieldseal router.") }
+        for message in messages {
+            lines.append(
+                "set aside: \(message.uid), Message-ID \(message.messageID ?? "unknown"), \(message.attempts) attempts, next "
+                    + "\(message.nextAttempt.map { ISO8601.text($0) } ?? "never"): \(message.reason)")
+        }
+        if setAside > messages.count { lines.append("and \(setAside - messages.count) more messages set aside") }
+        return lines
+    }
+
+    private var next: String {
+        if watchedBy != nil { return "next turn when a message arrives" }
+        return receives ? "next turn \(nextTurn.map { ISO8601.text($0) } ?? "now")" : "next turn when there is something to send"
+    }
+}
+
+extension MailboxStatus.SetAsideMessage {
+    fileprivate var json: JSONValue {
+        [
+            "uid": .string(uid), "messageId": .text(messageID), "reason": .string(reason), "attempts": .integer(Int64(attempts)),
+            "nextAttempt": .text(nextAttempt.map { ISO8601.text($0) }), "since": .string(ISO8601.text(since)),
+        ]
+    }
+}

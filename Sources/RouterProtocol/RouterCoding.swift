@@ -1,0 +1,30 @@
+public import Foundation
+
+/// How messages between the service and its routers are written: JSON whose names begin with a capital, as the original's do.
+public enum RouterCoding {
+    public static var encoder: JSONEncoder {
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .custom { path in Key(path) { $0.uppercased() } }
+        return encoder
+    }
+
+    public static var decoder: JSONDecoder {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .custom { path in Key(path) { $0.lowercased() } }
+        return decoder
+    }
+
+    private struct Key: CodingKey {
+        let stringValue: String
+        let intValue: Int?
+
+        init(_ path: [any CodingKey], first: (Substring) -> String) {
+            let name = path.last?.stringValue ?? ""
+            stringValue = first(name.prefix(1)) + name.dropFirst()
+            intValue = path.last?.intValue
+        }
+
+        init?(stringValue: String) { (self.stringValue, intValue) = (stringValue, nil) }
+        init?(intValue: Int) { (stringValue, self.intValue) = ("\(intValue)", intValue) }
+    }
+}
