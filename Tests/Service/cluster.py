@@ -6,7 +6,6 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import time
 import uuid
 
 import cell_reader
@@ -63,24 +62,11 @@ class Cluster:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stop(self, how=signal.SIGINT):
-        pid = int((self.home / "data" / "postmaster.pid").read_text().split("\n")[0])
-        os.kill(pid, how)
-        deadline = time.monotonic() + PATIENCE
-        while self.is_alive(pid):
-            assert time.monotonic() < deadline, "PostgreSQL does not stop"
-            time.sleep(0.02)
-
-    @staticmethod
-    def is_alive(pid):
-        try:
-            return ") Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return False
+        template.end_postgres(self.home / "data", how)
 
     def remove(self):
         self.proxy.close()
-        if (self.home / "data" / "postmaster.pid").exists():
-            self.stop(signal.SIGINT)
+        self.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def terminate(self, backend):
@@ -103,7 +89,7 @@ class Cluster:
 
     def run(self, *arguments, check=True, stdin="", **options):
         process = self.popen(*arguments, **options)
-        output, errors = process.communicate(stdin, timeout=120)
+        output, errors = process.communicate(stdin, timeout=PATIENCE)
         result = subprocess.CompletedProcess(arguments, process.returncode, output, errors)
         if check and result.returncode:
             raise AssertionError(f"{arguments}: {errors or output}")
@@ -114,7 +100,7 @@ class Cluster:
         started = []
         self.proxy.reset(strike, process=lambda: started[0])
         started.append(self.popen("key", "change", "--json", *arguments, settings="proxied"))
-        output, errors = started[0].communicate("", timeout=120)
+        output, errors = started[0].communicate("", timeout=PATIENCE)
         return subprocess.CompletedProcess(arguments, started[0].returncode, output, errors)
 
     def step_back(self, organization, to):

@@ -73,7 +73,7 @@ class Server:
             session.headers["Authorization"] = f"Bearer {self.token}"
         try:
             response = session.request(
-                method, f"{self.base}/contoso/api/data/v9.2/{path}", json=body, headers=headers, timeout=60)
+                method, f"{self.base}/contoso/api/data/v9.2/{path}", json=body, headers=headers, timeout=PATIENCE)
         except requests.exceptions.RequestException:
             if attempts is None:
                 raise

@@ -13,13 +13,12 @@ import time
 import psycopg
 import requests
 
-#: How many seconds a test waits for what it expects. A busy machine takes its time, and a wait that succeeds costs nothing.
-PATIENCE = 180
 PROGRAM = os.environ.get("FIELDSEAL", str(pathlib.Path(__file__).parents[2] / ".build/debug/fieldseal"))
 sys.path[:0] = [str(pathlib.Path(__file__).parents[1] / name) for name in ("Reader", "Support", ".")]
 
 import scratch  # noqa: E402
 import template  # noqa: E402
+from scratch import PATIENCE  # noqa: E402
 
 
 class Deployment:
@@ -71,9 +70,7 @@ class Deployment:
 
     def remove(self):
         self.stop()
-        pid = self.home / "pg" / "postmaster.pid"
-        if pid.exists():
-            self.stop_postgres(signal.SIGQUIT)
+        self.stop_postgres(signal.SIGQUIT)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def router_pid(self):
@@ -85,19 +82,16 @@ class Deployment:
         raise AssertionError("no router runs beside the service")
 
     def postgres_pid(self):
-        return int((self.home / "pg" / "postmaster.pid").read_text().split("\n")[0])
+        return template.postmaster(self.home / "pg")
 
     def stop_postgres(self, how=signal.SIGINT):
-        pid = self.postgres_pid()
-        os.kill(pid, how)
-        while pathlib.Path(f"/proc/{pid}").exists() and " Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text():
-            time.sleep(0.05)
+        template.end_postgres(self.home / "pg", how)
 
     # The command line
 
     def run(self, *arguments, stdin="", check=True, program=PROGRAM, **environment):
         result = subprocess.run(
-            [program, *arguments], input=stdin, capture_output=True, text=True, timeout=120,
+            [program, *arguments], input=stdin, capture_output=True, text=True, timeout=PATIENCE,
             env={**self.environment, **environment},
         )
         if check and result.returncode:
@@ -139,7 +133,7 @@ class Deployment:
             self.tokens[client] = response.json()["access_token"]
         return self.tokens[client]
 
-    def request(self, method, path, body=None, client="admin", token=None, timeout=120, **headers):
+    def request(self, method, path, body=None, client="admin", token=None, timeout=PATIENCE, **headers):
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if token != "":
             headers["Authorization"] = f"Bearer {token or self.token(client)}"

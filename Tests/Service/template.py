@@ -6,7 +6,9 @@ import os
 import pathlib
 import secrets
 import shutil
+import signal
 import subprocess
+import time
 
 import scratch
 
@@ -50,6 +52,26 @@ def initialize(folder, options):
     options = [option.replace("PASSWORD", f"{folder}/password") for option in options]
     script = f'source "{SUPPORT}"; initialize_postgres "$@"'
     subprocess.run(["bash", "-ec", script, "bash", folder, *options], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def postmaster(data):
+    """The PostgreSQL that works in that folder, or None. The file of one that died may name any process by now."""
+    try:
+        pid = int((data / "postmaster.pid").read_text().split("\n")[0])
+        return pid if os.fsencode(data) in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() else None
+    except FileNotFoundError:
+        return None
+
+
+def end_postgres(data, how=signal.SIGINT):
+    """Signals the PostgreSQL that works in that folder, and waits until it has ended."""
+    pid = postmaster(data)
+    if pid:
+        os.kill(pid, how)
+    deadline = time.monotonic() + scratch.PATIENCE
+    while postmaster(data):
+        assert time.monotonic() < deadline, "PostgreSQL does not stop"
+        time.sleep(0.02)
 
 
 def give_to_postgres(path):

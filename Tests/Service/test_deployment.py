@@ -7,13 +7,13 @@ import pty
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import time
 
 import jsonschema
 import psycopg
 import pytest
+import template
 from cluster import MIGRATIONS, NEWEST, SUPPORT, Cluster
 from server import Server
 from service import PATIENCE, PROGRAM
@@ -181,13 +181,15 @@ def test_security_events_are_sent_to_syslog(service, tmp_path):
     apart = subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
     namespace = (
         f"mkdir {tmp_path}/dev; mount -t tmpfs none {tmp_path}/dev; "
-        f"for d in null urandom; do touch {tmp_path}/dev/$d; mount --bind /dev/$d {tmp_path}/dev/$d; done; mount --rbind {tmp_path}/dev /dev; ") if apart else ""
+        f"for d in null urandom; do touch {tmp_path}/dev/$d; mount --bind /dev/$d {tmp_path}/dev/$d; done; "
+        # The folder of the run may be there.
+        f"mkdir {tmp_path}/dev/shm; mount --bind /dev/shm {tmp_path}/dev/shm; mount --rbind {tmp_path}/dev /dev; ") if apart else ""
     script = (
         f"{namespace} rsyslogd -n -f {tmp_path}/rsyslog.conf -i {tmp_path}/pid >{tmp_path}/output 2>&1 & syslog=$!; "
         f"while ! [ -S {tmp_path}/log ]; do sleep 0.05; done; ln -s {tmp_path}/log /dev/log; "
         f"{PROGRAM} events export --org contoso --syslog --json; rm /dev/log; kill $syslog; wait $syslog")
     sent = subprocess.run(
-        [*(["unshare", "--mount"] if apart else []), "bash", "-c", script], env=service.environment, capture_output=True, text=True, timeout=60,
+        [*(["unshare", "--mount"] if apart else []), "bash", "-c", script], env=service.environment, capture_output=True, text=True, timeout=PATIENCE,
         stdin=subprocess.DEVNULL)
     lines = [line for line in (tmp_path / "received").read_text().splitlines() if "fieldseal: {" in line or "{\"" in line]
     received = [json.loads(line[line.index("{"):]) for line in lines]
@@ -228,17 +230,17 @@ def test_a_replica_that_lags_is_told(own_cluster):
             assert finding["subject"] == "second" and "MiB behind" in finding["message"]
             replica.execute("SELECT pg_wal_replay_resume()")
             while lagging():
-                assert time.monotonic() < deadline + 60
+                assert time.monotonic() < deadline + PATIENCE
                 time.sleep(0.2)
         # A slot that nobody reads keeps the log for ever.
         cluster.sql("SELECT pg_create_physical_replication_slot('forgotten', true)")
         cluster.sql("CREATE TABLE public.more AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
         while [f["subject"] for f in lagging()] != ["slot forgotten"]:
             # The replica has to write it down first.
-            assert time.monotonic() < deadline + 120, lagging()
+            assert time.monotonic() < deadline + PATIENCE, lagging()
             time.sleep(0.2)
     finally:
-        os.kill(int((target / "postmaster.pid").read_text().split("\n")[0]), signal.SIGINT)
+        template.end_postgres(target)
 
 
 def test_every_command_prints_json_by_its_schema(own_cluster, tmp_path):

@@ -234,7 +234,8 @@ def test_the_server_refuses_to_run_as_a_superuser(service):
     assert result.returncode == 1 and "superuser" in result.stderr
 
 
-def test_an_organization_is_created_once_and_its_name_is_checked(service):
+def test_an_organization_is_created_once_and_its_name_is_checked(own_service):
+    service = own_service
     service.run("org", "create", "wingtip-toys")
     assert service.json("org", "show", "wingtip-toys")["state"] == "active"
     for name, message in [

@@ -14,6 +14,7 @@ import time
 import cell_reader
 import psycopg
 import pytest
+import template
 from cluster import NEWEST, SUPPORT, Cluster
 from service import PROGRAM
 
@@ -268,7 +269,7 @@ def test_exports_and_base_backups_during_key_changes_hold_one_key_version(own_cl
             assert held and connection.execute("SELECT DISTINCT key_version FROM org_contoso.mailbox_cell WHERE key_version = %s", [version]).fetchall() == [(version,)]
         assert {a: s for a, _, s in cell_reader.read_organization(f"host={folder} user=postgres dbname=fieldseal", "org_contoso", keys[version])} == values
     finally:
-        os.kill(int((folder / "data/postmaster.pid").read_text().split("\n")[0]), signal.SIGINT)
+        template.end_postgres(folder / "data")
 
 
 @pytest.fixture

@@ -421,7 +421,8 @@ def test_limits(service, path, status):
     assert service.get(path).status_code == status
 
 
-def test_other_organizations_and_missing_ones_are_not_told_apart(service):
+def test_other_organizations_and_missing_ones_are_not_told_apart(own_service):
+    service = own_service
     service.run("org", "create", "another-one")
     nobody, other = service.base + "/nobody/api/data/v9.2/", service.base + "/another-one/api/data/v9.2/"
     answers = {(r.status_code, r.text) for r in (service.get(root + "mailboxes") for root in (nobody, other))}

@@ -4,14 +4,13 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
-import time
 
 import psycopg
 import pytest
 import scratch
-from cluster import SUPPORT, Cluster
+import template
+from cluster import SUPPORT
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / "docs/recovery.md").read_text()
@@ -26,10 +25,7 @@ def bare():
         ["bash", "-c", f"source {SUPPORT}; start_postgres {folder}"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL)
     yield folder
-    pid = int((folder / "data/postmaster.pid").read_text().split("\n")[0])
-    os.kill(pid, signal.SIGINT)
-    while Cluster.is_alive(pid):
-        time.sleep(0.05)
+    template.end_postgres(folder / "data")
     shutil.rmtree(folder, ignore_errors=True)
 
 

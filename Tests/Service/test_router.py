@@ -45,7 +45,7 @@ def enabled(deployment, box):
         record = deployment.get(f"mailboxes({box})?$select=incomingemailstatus,outgoingemailstatus,enabledforincomingemail,enabledforoutgoingemail,lastsyncerror").json()
         isWell = record["incomingemailstatus"] == record["outgoingemailstatus"] == 1
         return record if isWell and record["enabledforincomingemail"] and record["enabledforoutgoingemail"] else None
-    until(look, what=lambda: deployment.get(f"mailboxes({box})").text + deployment.log().decode()[-3000:])
+    until(look, what=lambda: f"{alerts(deployment, box)} {deployment.get(f'mailboxes({box})').text} {deployment.mail.servers.log()[-4000:]}")
 
 
 def emails(deployment, box, select="subject,description,messageid,statuscode,correlationmethod,attachmentcount,notifications"):

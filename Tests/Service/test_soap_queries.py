@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 import pytest
 from lxml import etree
 from soap import (
-    EMPTY, NAMESPACES, XPATH, call, columns, fault, formatted, names, opened, operation, outline, outlines, parameter, refused_by, request, results,
+    EMPTY, NAMESPACES, XPATH, call, columns, fault, formatted, names, opened, operation, outline, outlines, refused_by, request, results,
     send, type_of, values,
 )
 

@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+#: How many seconds a test waits for what it expects. A busy machine takes its time, and a wait that succeeds costs nothing.
+PATIENCE = 300
 VARIABLE = "FIELDSEAL_TEST_FOLDER"
 PREFIX = "fieldseal-test."
 #: Says where to make the folder, for a run that a test starts.

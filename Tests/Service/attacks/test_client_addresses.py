@@ -55,7 +55,7 @@ def ask_token(deployment, source, forwarded, client=None, secret=None):
         "grant_type": "client_credentials", "client_id": client or known["clientId"], "client_secret": secret or known["clientSecret"]})
     context = ssl.create_default_context(cafile=deployment.dev["caFile"])
     raw = socket.create_connection(
-        ("127.0.0.1", int(deployment.base.rsplit(":", 1)[1])), timeout=60, source_address=(source, 0))
+        ("127.0.0.1", int(deployment.base.rsplit(":", 1)[1])), timeout=PATIENCE, source_address=(source, 0))
     with context.wrap_socket(raw, server_hostname="localhost") as connection:
         fields = "".join(f"X-Forwarded-For: {value}\r\n" for value in forwarded)
         connection.sendall(

@@ -118,6 +118,7 @@ def test_an_address_has_its_share_and_keeps_what_is_served(small):
         close([begun, *others])
 
 
+@pytest.mark.alone
 def test_all_connections_taken_by_many_addresses_come_back_by_themselves(small):
     connections = []
     try:
@@ -276,7 +277,7 @@ def test_a_response_that_is_not_read_is_given_up(small):
             until_given_up(port(small), raw_port)
         # The control: the same, read as it comes.
         response = requests.get(
-            small.base + path, headers={"Authorization": f"Bearer {small.token()}"}, verify=small.dev["caFile"], timeout=60)
+            small.base + path, headers={"Authorization": f"Bearer {small.token()}"}, verify=small.dev["caFile"], timeout=PATIENCE)
         assert response.status_code == 200 and len(response.json()["value"]) == 4_000
     finally:
         small.sql("DELETE FROM org_contoso.email WHERE subject = 'unread'")
@@ -325,10 +326,10 @@ def test_a_copy_of_the_key_encryption_key_on_a_file_system_that_hangs():
         person = deployment.dev["console"]
         answer = session.post(
             f"{pages}/sign-in", {"name": person["username"], "password": person["password"]},
-            headers={"Origin": deployment.base}, allow_redirects=False, timeout=60)
+            headers={"Origin": deployment.base}, allow_redirects=False, timeout=PATIENCE)
         assert answer.status_code == 303
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            views = [pool.submit(session.get, f"{pages}/overview", timeout=60) for _ in range(8)]
+            views = [pool.submit(session.get, f"{pages}/overview", timeout=PATIENCE) for _ in range(8)]
             # Loops that wait for a file serve nobody.
             for _ in range(20):
                 assert healthy(deployment)

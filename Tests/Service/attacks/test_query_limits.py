@@ -147,7 +147,7 @@ def until(condition, seconds=PATIENCE):
 def open_request(deployment, path, client="user"):
     """Sends a request, and leaves its connection to the caller."""
     context = ssl.create_default_context(cafile=deployment.dev["caFile"])
-    raw = socket.create_connection(("localhost", int(deployment.base.rsplit(":", 1)[1])), timeout=60)
+    raw = socket.create_connection(("localhost", int(deployment.base.rsplit(":", 1)[1])), timeout=PATIENCE)
     connection = context.wrap_socket(raw, server_hostname="localhost")
     connection.sendall(
         f"GET /contoso/api/data/v9.2/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {deployment.token(client)}\r\n\r\n".encode())
@@ -165,7 +165,7 @@ def test_a_client_that_hangs_up_takes_its_query_along(patient, language):
 def test_a_stream_of_http_2_that_is_reset_takes_its_query_along(patient):
     context = ssl.create_default_context(cafile=patient.dev["caFile"])
     context.set_alpn_protocols(["h2"])
-    raw = socket.create_connection(("localhost", int(patient.base.rsplit(":", 1)[1])), timeout=60)
+    raw = socket.create_connection(("localhost", int(patient.base.rsplit(":", 1)[1])), timeout=PATIENCE)
     client = h2.connection.H2Connection()
 
     def get(path):
@@ -223,7 +223,7 @@ def test_more_requests_at_a_time_than_one_client_may_have():
             deployment.token(), deployment.token("user")
             holder.execute("LOCK TABLE org_contoso.queue IN ACCESS EXCLUSIVE MODE")
             asked = [pool.submit(deployment.get, "queues?$top=1") for _ in range(24)]
-            for _, future in zip(range(8), concurrent.futures.as_completed(asked, timeout=60)):
+            for _, future in zip(range(8), concurrent.futures.as_completed(asked, timeout=PATIENCE)):
                 refused(future.result(), 429, "0x80072326")
             assert deployment.get("WhoAmI", client="user").status_code == 200
             holder.rollback()

@@ -29,7 +29,7 @@ def signed():
         deployment.remove()
 
 
-def sign_in(deployment, name, password, address, timeout=120):
+def sign_in(deployment, name, password, address, timeout=PATIENCE):
     return session(deployment, PROXY).post(
         f"{deployment.base}/contoso/sign-in", {"name": name, "password": password}, timeout=timeout, allow_redirects=False,
         headers={"Origin": deployment.base, "X-Forwarded-For": address}).status_code
@@ -143,10 +143,10 @@ def test_typing_the_password_again_and_resetting_it_hold_no_connection(signed):
         page = session(signed, PROXY)
         headers = {"Origin": signed.base}
         person = signed.dev["console"]
-        page.post(f"{signed.base}/contoso/sign-in", {"name": person["username"], "password": person["password"]}, headers=headers, timeout=60)
-        csrf = re.search(r'name="csrf" value="([^"]+)"', page.get(f"{signed.base}/contoso/settings/data-encryption", timeout=60).text).group(1)
+        page.post(f"{signed.base}/contoso/sign-in", {"name": person["username"], "password": person["password"]}, headers=headers, timeout=PATIENCE)
+        csrf = re.search(r'name="csrf" value="([^"]+)"', page.get(f"{signed.base}/contoso/settings/data-encryption", timeout=PATIENCE).text).group(1)
         asked = [pool.submit(
-            page.post, f"{signed.base}/contoso/fresh", {"csrf": csrf, "password": "wrong"}, headers=headers, timeout=120) for _ in range(12)]
+            page.post, f"{signed.base}/contoso/fresh", {"csrf": csrf, "password": "wrong"}, headers=headers, timeout=PATIENCE) for _ in range(12)]
         while not all(future.done() for future in asked):
             assert signed.get("mailboxes?$top=3&$count=true").status_code == 200
     assert {future.result().status_code for future in asked} <= {403, 429}

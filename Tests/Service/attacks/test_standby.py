@@ -8,6 +8,7 @@ import time
 
 import pytest
 import requests
+import template
 from cluster import SUPPORT, Cluster
 from server import Server
 from service import PATIENCE
@@ -34,11 +35,7 @@ class Standby:
             assert connection.execute("SELECT pg_promote()").fetchone() == (True,)
 
     def stop(self):
-        import os
-
-        pid = int((self.home / "data" / "postmaster.pid").read_text().split("\n")[0])
-        os.kill(pid, signal.SIGINT)
-        wait_for(lambda: not Cluster.is_alive(pid))
+        template.end_postgres(self.home / "data")
 
 
 @pytest.fixture
