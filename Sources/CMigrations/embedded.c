@@ -53,6 +53,12 @@ static const unsigned char config_0011[] = {
 static const unsigned char config_0011_down[] = {
 #embed "../../migrations/config/0011_event_archive.down.sql"
 };
+static const unsigned char config_0013[] = {
+#embed "../../migrations/config/0013_client_keys.sql"
+};
+static const unsigned char config_0013_down[] = {
+#embed "../../migrations/config/0013_client_keys.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -132,6 +138,8 @@ static const struct embedded_file files[] = {
     {"config/0010_limits.down.sql", config_0010_down, sizeof config_0010_down},
     {"config/0011_event_archive.sql", config_0011, sizeof config_0011},
     {"config/0011_event_archive.down.sql", config_0011_down, sizeof config_0011_down},
+    {"config/0013_client_keys.sql", config_0013, sizeof config_0013},
+    {"config/0013_client_keys.down.sql", config_0013_down, sizeof config_0013_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
