@@ -119,6 +119,12 @@ static const unsigned char org_0012[] = {
 static const unsigned char org_0012_down[] = {
 #embed "../../migrations/org/0012_mail.down.sql"
 };
+static const unsigned char org_0015[] = {
+#embed "../../migrations/org/0015_reference_columns.sql"
+};
+static const unsigned char org_0015_down[] = {
+#embed "../../migrations/org/0015_reference_columns.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -160,6 +166,8 @@ static const struct embedded_file files[] = {
     {"org/0011_generation_places.down.sql", org_0011_down, sizeof org_0011_down},
     {"org/0012_mail.sql", org_0012, sizeof org_0012},
     {"org/0012_mail.down.sql", org_0012_down, sizeof org_0012_down},
+    {"org/0015_reference_columns.sql", org_0015, sizeof org_0015},
+    {"org/0015_reference_columns.down.sql", org_0015_down, sizeof org_0015_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

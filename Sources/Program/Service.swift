@@ -118,6 +118,7 @@ private struct Sweeper: ServiceLifecycle.Service {
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
+            await deployment.nameApplications()
             while !Task.isCancelled {
                 await deployment.sweepLimits()
                 for entry in (try? await OrganizationEntry.list(deployment)) ?? [] {

@@ -47,7 +47,7 @@ public struct ClientRegistry: Sendable {
         let grant = Self.grant(id, organization, name: name, systemUser: userID, role: role.rawValue, disabledOn: nil)
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
             let user = try RecordDraft.systemUser(
-                id: userID, name: "# \(name)", domainName: "client\\\(name)", in: organization, on: connection)
+                id: userID, name: "# \(name)", domainName: "client\\\(name)", application: id, in: organization, on: connection)
             try user.insert(into: organization, on: connection)
             do {
                 _ = try connection.query(

@@ -7,7 +7,7 @@ public enum Role: String, Sendable, CaseIterable {
 }
 
 /// How far a privilege reaches.
-public enum Depth: Sendable, Equatable {
+public enum Depth: Sendable, Comparable {
     case none
     /// The caller's own records, those of their teams, and those that were shared with them.
     case own

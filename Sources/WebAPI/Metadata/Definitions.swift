@@ -173,6 +173,8 @@ enum Definitions {
         ["Value": .bool(value), "CanBeChanged": false, "ManagedPropertyLogicalName": .string(name)]
     }
 
+    static func privilegeID(_ name: String) -> String { id("privilege", name) }
+
     /// An id that is the same on every server: of a name (RFC 9562 section 5.5).
     static func id(_ kind: String, _ name: String) -> String {
         var bytes = Array(Insecure.SHA1.hash(data: Data("fieldseal/\(kind)/\(name)".utf8)).prefix(16))
