@@ -64,7 +64,10 @@ let package = Package(
             dependencies: [
                 "CellCrypto", "CurlClient", "MailFormat", "Migrations", "PostgresClient", "RouterProtocol",
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
+                .product(name: "SwiftASN1", package: "swift-asn1"),
+                .product(name: "X509", package: "swift-certificates"),
             ],
             swiftSettings: settings
         ),

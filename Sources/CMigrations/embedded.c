@@ -53,6 +53,12 @@ static const unsigned char config_0011[] = {
 static const unsigned char config_0011_down[] = {
 #embed "../../migrations/config/0011_event_archive.down.sql"
 };
+static const unsigned char config_0013[] = {
+#embed "../../migrations/config/0013_client_keys.sql"
+};
+static const unsigned char config_0013_down[] = {
+#embed "../../migrations/config/0013_client_keys.down.sql"
+};
 static const unsigned char config_0015[] = {
 #embed "../../migrations/config/0015_what_the_service_may.sql"
 };
@@ -131,6 +137,12 @@ static const unsigned char org_0014[] = {
 static const unsigned char org_0014_down[] = {
 #embed "../../migrations/org/0014_callers_and_queries.down.sql"
 };
+static const unsigned char org_0015[] = {
+#embed "../../migrations/org/0015_reference_columns.sql"
+};
+static const unsigned char org_0015_down[] = {
+#embed "../../migrations/org/0015_reference_columns.down.sql"
+};
 static const unsigned char org_0017[] = {
 #embed "../../migrations/org/0017_what_sql_may.sql"
 };
@@ -156,6 +168,8 @@ static const struct embedded_file files[] = {
     {"config/0010_limits.down.sql", config_0010_down, sizeof config_0010_down},
     {"config/0011_event_archive.sql", config_0011, sizeof config_0011},
     {"config/0011_event_archive.down.sql", config_0011_down, sizeof config_0011_down},
+    {"config/0013_client_keys.sql", config_0013, sizeof config_0013},
+    {"config/0013_client_keys.down.sql", config_0013_down, sizeof config_0013_down},
     {"config/0015_what_the_service_may.sql", config_0015, sizeof config_0015},
     {"config/0015_what_the_service_may.down.sql", config_0015_down, sizeof config_0015_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
@@ -182,6 +196,8 @@ static const struct embedded_file files[] = {
     {"org/0013_waiting_routers.down.sql", org_0013_down, sizeof org_0013_down},
     {"org/0014_callers_and_queries.sql", org_0014, sizeof org_0014},
     {"org/0014_callers_and_queries.down.sql", org_0014_down, sizeof org_0014_down},
+    {"org/0015_reference_columns.sql", org_0015, sizeof org_0015},
+    {"org/0015_reference_columns.down.sql", org_0015_down, sizeof org_0015_down},
     {"org/0017_what_sql_may.sql", org_0017, sizeof org_0017},
     {"org/0017_what_sql_may.down.sql", org_0017_down, sizeof org_0017_down},
 };

@@ -9,6 +9,11 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
 
     public init(microseconds: Int64) { self.microseconds = microseconds }
 
+    /// - Parameter seconds: Since 1970-01-01 UTC, of which whole ones count.
+    public init(seconds: Double) {
+        microseconds = (Int64(seconds) - 946_684_800) * 1_000_000
+    }
+
     public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
         guard type == PostgresType.timestamptz.rawValue, bytes.count == 8 else { return nil }
         microseconds = Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))

@@ -5,7 +5,7 @@ import Foundation
 enum SecretFiles {
     /// What is wrong with the modes of the files that the settings name, and of the settings file itself.
     static func findings(_ settings: Settings, settingsFile: String?) -> [Finding] {
-        var files = [("the private key", settings.privateKeyFile)]
+        var files = ([settings.privateKeyFile] + settings.hostPrivateKeyFiles.values.sorted()).map { ("the private key", $0) }
         if let file = settings.mailApplicationsFile {
             files.append(("the applications of mail servers", file))
             files += clientSecrets(file).map { ("a client secret", $0) }

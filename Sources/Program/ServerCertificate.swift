@@ -9,6 +9,8 @@ struct ServerCertificate {
     let privateKey: NIOSSLPrivateKey
     /// When the first certificate of the chain expires.
     let expiresOn: Date
+    /// Where the chain was read from.
+    let file: String
 
     /// Why they can't be used. Each names its file.
     enum Problem: Error, CustomStringConvertible {
@@ -17,6 +19,7 @@ struct ServerCertificate {
         case noCertificate(String)
         case noKey(String)
         case mismatch(certificate: String, key: String)
+        case half(String)
 
         var description: String {
             switch self {
@@ -24,6 +27,8 @@ struct ServerCertificate {
             case .unreadable(let path, let reason): "\(path) can't be read: \(reason)"
             case .noCertificate(let path): "\(path) holds no certificate in PEM"
             case .noKey(let path): "\(path) holds no private key in PEM, or one that a passphrase protects"
+            case .half(let host):
+                "https.hostCertificateFiles and https.hostPrivateKeyFiles must name the same hosts, and one of them lacks \(host)"
             case .mismatch(let certificate, let key): "the private key \(key) does not belong to the certificate \(certificate)"
             }
         }
@@ -33,7 +38,22 @@ struct ServerCertificate {
     ///
     /// - Throws: ``Problem``.
     init(_ settings: Settings) throws {
-        let (certificateFile, keyFile) = (settings.certificateFile, settings.privateKeyFile)
+        try self.init(settings.certificateFile, settings.privateKeyFile)
+    }
+
+    /// The certificates of single hosts, for clients that name one of them in the handshake (RFC 6066 section 3).
+    ///
+    /// - Throws: ``Problem``.
+    static func ofHosts(_ settings: Settings) throws -> [String: ServerCertificate] {
+        let (certificates, keys) = (settings.hostCertificateFiles, settings.hostPrivateKeyFiles)
+        for host in Set(certificates.keys).symmetricDifference(keys.keys).sorted() { throw Problem.half(host) }
+        var all: [String: ServerCertificate] = [:]
+        for (host, file) in certificates { all[host] = try ServerCertificate(file, keys[host] ?? "") }
+        return all
+    }
+
+    private init(_ certificateFile: String, _ keyFile: String) throws {
+        file = certificateFile
         let text = try Self.contents(certificateFile, "https.certificateFile")
         let key = try Self.contents(keyFile, "https.privateKeyFile")
         guard let chain = try? NIOSSLCertificate.fromPEMBytes(Array(text.utf8)), !chain.isEmpty,

@@ -48,7 +48,7 @@ struct Service: Sendable {
             sendingAttempts: settings.mailAttempts)
         try await check(deployment, allowSuperuser: allowSuperuser)
         let providers = OpenIDProviders(authorityFile: settings.issuerAuthorityFile)
-        let tokens = TokenIssuer(deployment, baseURL: settings.baseURL, providers: providers)
+        let tokens = TokenIssuer(deployment, addresses: settings.addresses, providers: providers)
         try await tokens.prepare()
         let console = try Console(
             deployment, baseURL: settings.baseURL, providers: providers,
@@ -57,12 +57,16 @@ struct Service: Sendable {
                 kekCopyFile: settings.kekCopyFile))
         let running = Countdown(settings.httpPort == nil ? 1 : 2, then: onRunning)
         let certificate = try ServerCertificate(settings)
+        let hostCertificates = try ServerCertificate.ofHosts(settings).mapValues {
+            WebAPI.Identity(chain: $0.chain, privateKey: $0.privateKey)
+        }
         try checkPorts()
         let api = WebAPI(deployment, tokens: tokens, limits: settings.limits, logger: logger, pages: console.add)
         var services: [any ServiceLifecycle.Service] = [
             try api.server(
-                host: settings.httpsHost, port: settings.httpsPort, certificates: certificate.chain,
-                privateKey: certificate.privateKey
+                host: settings.httpsHost, port: settings.httpsPort,
+                identity: WebAPI.Identity(chain: certificate.chain, privateKey: certificate.privateKey),
+                hostIdentities: hostCertificates
             ) { port in
                 logger.notice("listening", metadata: ["scheme": "https", "port": "\(port)"])
                 await running.count()
@@ -116,6 +120,7 @@ private struct Sweeper: ServiceLifecycle.Service {
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
+            await deployment.nameApplications()
             while !Task.isCancelled {
                 await deployment.sweepLimits()
                 for entry in (try? await OrganizationEntry.list(deployment)) ?? [] {

@@ -42,19 +42,42 @@ public struct WebAPI: Sendable {
         self.logger = logger
     }
 
+    /// What the service shows in a TLS handshake.
+    public struct Identity: Sendable {
+        let chain: [NIOSSLCertificateSource]
+        let privateKey: NIOSSLPrivateKeySource
+
+        public init(chain: [NIOSSLCertificate], privateKey: NIOSSLPrivateKey) {
+            self.chain = chain.map { .certificate($0) }
+            self.privateKey = .privateKey(privateKey)
+        }
+    }
+
     /// The service over TLS 1.2 and 1.3, with HTTP/1.1 and HTTP/2.
     ///
-    /// - Parameter onRunning: Gets the port once connections are taken.
+    /// - Parameters:
+    ///   - hostIdentities: Those for clients that name one of these hosts, in lower case, in the handshake.
+    ///   - onRunning: Gets the port once connections are taken.
     public func server(
         host: String,
         port: Int,
-        certificates: [NIOSSLCertificate],
-        privateKey: NIOSSLPrivateKey,
+        identity: Identity,
+        hostIdentities: [String: Identity] = [:],
         onRunning: @escaping @Sendable (Int) async -> Void
     ) throws -> some ApplicationProtocol {
         var tls = TLSConfiguration.makeServerConfiguration(
-            certificateChain: certificates.map { .certificate($0) }, privateKey: .privateKey(privateKey))
+            certificateChain: identity.chain, privateKey: identity.privateKey)
         tls.minimumTLSVersion = .tlsv12
+        if !hostIdentities.isEmpty {
+            tls.sslContextCallback = { values, promise in
+                var override = NIOSSLContextConfigurationOverride()
+                if let own = values.serverHostname.flatMap({ hostIdentities[$0.lowercased()] }) {
+                    override.certificateChain = own.chain
+                    override.privateKey = own.privateKey
+                }
+                promise.succeed(override)
+            }
+        }
         let limits = limits
         let streams = HTTP1Channel.Configuration(
             additionalChannelHandlers: [ConnectionGuard(limits: limits)],
@@ -66,7 +89,7 @@ public struct WebAPI: Sendable {
             idleTimeout: .seconds(limits.idleSeconds), gracefulCloseTimeout: .seconds(30), streamConfiguration: streams)
         let (context, listeners) = (tls, listeners)
         return Application(
-            router: router(),
+            responder: AddressResponder(addresses: tokens.addresses, inner: router().buildResponder()),
             server: .init { responder in
                 GuardedChannel(
                     inner: try HTTP2UpgradeChannel(tlsConfiguration: context, configuration: configuration, responder: responder),
@@ -89,8 +112,8 @@ public struct WebAPI: Sendable {
         onRunning: @escaping @Sendable (Int) async -> Void
     ) -> some ApplicationProtocol {
         PlainServer(
-            baseURL: tokens.baseURL, limits: limits, logger: logger, listeners: listeners, api: self,
-            secure: router().buildResponder()
+            baseURL: tokens.addresses.baseURL, limits: limits, logger: logger, listeners: listeners, api: self,
+            secure: AddressResponder(addresses: tokens.addresses, inner: router().buildResponder())
         )
         .server(host: host, port: port, onRunning: onRunning)
     }
@@ -117,34 +140,48 @@ public struct WebAPI: Sendable {
         }
         // What follows needs no token.
         router.add(middleware: NetworkShare(quota: quota))
-        router.post(":organization/oauth2/v2.0/token", use: token)
-        router.get(":organization/.well-known/openid-configuration", use: openIDConfiguration)
-        router.get(":organization/v2.0/.well-known/openid-configuration", use: openIDConfiguration)
-        router.get(":organization/discovery/v2.0/keys", use: keySet)
+        addTokenEndpoints(to: router)
         pages(router)
         return router
     }
 
+    /// The addresses of Microsoft's identity platform that clients compute or find: its endpoints, and the older ones.
+    private func addTokenEndpoints(to router: Router<APIContext>) {
+        router.post(":organization/oauth2/v2.0/token", use: token)
+        router.post(":organization/oauth2/token", use: olderToken)
+        for root in [":organization/oauth2/v2.0", ":organization/oauth2"] {
+            router.post(RouterPath("\(root)/revoke"), use: revoke)
+            router.get(RouterPath("\(root)/authorize"), use: authorize)
+        }
+        router.get(":organization/v2.0/.well-known/openid-configuration", use: openIDConfiguration)
+        router.get(":organization/.well-known/openid-configuration", use: olderConfiguration)
+        router.get(":organization/.well-known/oauth-authorization-server", use: olderConfiguration)
+        // Under this name MSAL asks no other server about the authority, which many programs can't be told otherwise.
+        router.get(":organization/adfs/.well-known/openid-configuration", use: openIDConfiguration)
+        router.get(":organization/discovery/v2.0/keys", use: keySet)
+        router.get(":organization/discovery/keys", use: keySet)
+    }
+
     /// Everything below `/{organization}/api/data/v9.x`.
     private func data(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
-        let organization = try context.parameters.require("organization")
+        let address = try context.organizationAddress()
         let version = try context.parameters.require("version")
         guard ["v9.0", "v9.1", "v9.2"].contains(version) else { throw ODataPath.unknown(version) }
-        let client = try await client(request, organization, context)
+        let client = try await client(request, address.organization, context)
         let borrower = PoolBorrower.principal(client)
         try quota.begin(borrower)
         defer { quota.end(borrower) }
         return try await PoolBorrower.$current.withValue(borrower) {
             try await data(
-                request, context, organization, version, client, RequestPause(client: borrower, quota: quota, requests: requests))
+                request, context, address, version, client, RequestPause(client: borrower, quota: quota, requests: requests))
         }
     }
 
     private func data(
-        _ request: Request, _ context: APIContext, _ organization: String, _ version: String, _ client: UUID, _ pause: RequestPause
+        _ request: Request, _ context: APIContext, _ address: OrganizationAddress, _ version: String, _ client: UUID,
+        _ pause: RequestPause
     ) async throws -> APIAnswer {
-        let prefix = "/\(organization)/api/data/\(version)"
-        let path = String(Substring(request.uri.path.utf8.dropFirst(prefix.utf8.count)))
+        let path = Self.pathBelowVersion(request.uri.path)
         guard request.uri.string.utf8.count <= APILimits.urlLength else {
             let message = "A URL may be 32 KiB long. Send the query in a $batch."
             return APIAnswer.error(FieldsealError(.badRequest, message), status: .init(code: 414))
@@ -156,7 +193,7 @@ public struct WebAPI: Sendable {
         let impersonated = Result { try RequestHeaders.impersonatedUser(request.headers) }
         func begin(assuming: Bool = false) async throws -> Session {
             let session = try await Session.begin(
-                deployment, organization: organization, client: client, address: context.clientAddress,
+                deployment, organization: address.organization, client: client, address: context.clientAddress,
                 requestID: context.requestID,
                 assuming: assuming)
             context.principal.name = session.caller.actor
@@ -165,7 +202,8 @@ public struct WebAPI: Sendable {
         func answer(assuming: Bool) async throws -> APIAnswer {
             let own = try await begin(assuming: assuming)
             var api = DataAPI(
-                session: own, own: own, serviceRoot: tokens.baseURL + prefix, limits: limits, peer: context.peer, pause: pause)
+                session: own, own: own, serviceRoot: "\(address.url)/api/data/\(version)", limits: limits,
+                peer: context.peer, pause: pause)
             if let user = try impersonated.get() {
                 api.session = try await own.impersonating(user)
                 context.principal.name = api.session.caller.actor
@@ -183,6 +221,14 @@ public struct WebAPI: Sendable {
             _ = try await begin()
             throw error
         }
+    }
+
+    /// What follows `/{organization}/api/data/v9.x`. Clients that join addresses write slashes twice.
+    private static func pathBelowVersion(_ path: String) -> String {
+        let slash = UInt8(ascii: "/")
+        var rest = path.utf8[...]
+        for _ in 0..<4 { rest = rest.drop { $0 == slash }.drop { $0 != slash } }
+        return String(Substring(rest))
     }
 
     /// Bytes of a request's body at most.

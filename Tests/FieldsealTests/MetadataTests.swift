@@ -49,6 +49,27 @@ struct MetadataTests {
         }
     }
 
+    @Test("The records of messages say what each entity knows")
+    func messages() async throws {
+        let names: [EntityDefinition.Message: [String]] = [
+            .create: ["Create", "CreateMultiple"], .retrieve: ["Retrieve"], .retrieveMultiple: ["RetrieveMultiple"],
+            .update: ["Update", "UpdateMultiple"], .delete: ["Delete"], .assign: ["Assign"],
+            .share: ["GrantAccess", "ModifyAccess", "RevokeAccess", "RetrieveSharedPrincipalsAndAccess"],
+        ]
+        let plain = Set(names.values.joined()).union(["Upsert", "UpsertMultiple"])
+        try await TestOrganization.with { organization in
+            let view = "\(organization.organization.schema).sdkmessagefilter"
+            for entity in EntityCatalog.all {
+                let rows = try await organization.sql(
+                    "SELECT sdkmessageidname FROM \(view) WHERE primaryobjecttypecode = '\(entity.logicalName)'", as: String.self)
+                var wanted = EntityDefinition.Message.allCases.filter { entity.has($0) }.flatMap { names[$0] ?? [] }
+                if entity.has(.create), entity.has(.update) { wanted += ["Upsert", "UpsertMultiple"] }
+                #expect(Set(rows).intersection(plain) == Set(wanted), "\(entity.logicalName)")
+                #expect(Set(rows).count == rows.count, "\(entity.logicalName)")
+            }
+        }
+    }
+
     @Test(
         "The three encryption messages are in no role's row but the administrator's own check, and no role reaches what it must not"
     )

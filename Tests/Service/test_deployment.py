@@ -15,6 +15,8 @@ import psycopg
 import pytest
 import template
 from cluster import MIGRATIONS, NEWEST, SUPPORT, Cluster
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from server import Server
 from service import PATIENCE, PROGRAM
 
@@ -250,9 +252,13 @@ def test_every_command_prints_json_by_its_schema(own_cluster, tmp_path):
                 "INSERT INTO org_third.mailbox SELECT gen_random_uuid(), 'in plaintext' || n FROM generate_series(1, 3) AS n")
     cluster.sql("UPDATE mailbox SET enabledforincomingemail = true, statecode = 0 WHERE mailboxid = (SELECT mailboxid FROM mailbox LIMIT 1)")
     key = cluster.run("key", "show").stdout.strip()
+    public, keyed = tmp_path / "public.pem", None
+    public.write_bytes(ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
     seen = set()
     for command, schema in SCHEMAS["commands"].items():
-        arguments = [a.replace("FILE", str(tmp_path / "x")) for a in shlex.split(command)]
+        arguments = [a.replace("FILE", str(tmp_path / "x")).replace("PUBLICKEY", str(public)) for a in shlex.split(command)]
+        arguments = [keyed or a if a == "KEYID" else a for a in arguments]
         settings = None if command.startswith("org inspect") else "direct"
         result = cluster.run(*arguments, "--json", check=False, settings=settings, stdin=f"{key}\n")
         # The doctor's exit code is its worst finding's severity, and the check finds that there is no certificate.
@@ -260,5 +266,7 @@ def test_every_command_prints_json_by_its_schema(own_cluster, tmp_path):
         assert result.stdout, (command, result)
         for line in result.stdout.splitlines():
             jsonschema.validate(json.loads(line), {**schema, "$defs": SCHEMAS["$defs"]})
+        if command.startswith("client add-key"):
+            keyed = json.loads(result.stdout)["keyId"]
         seen.add(command.split()[0])
     assert seen >= {"org", "key", "migrate", "client", "verify", "doctor", "events", "config", "issuer", "router"}

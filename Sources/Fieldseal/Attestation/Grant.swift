@@ -11,6 +11,7 @@ struct Grant: Sendable {
     enum Kind: String, Sendable {
         case client = "api_client"
         case clientSecret = "api_client_secret"
+        case clientKey = "api_client_key"
         case user = "console_user"
         case recoveryCode = "console_recovery_code"
         case session = "console_session"

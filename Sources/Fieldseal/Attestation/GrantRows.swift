@@ -27,6 +27,7 @@ struct GrantRow: Sendable {
         switch grant.name.kind {
         case .client: ["client_id"]
         case .clientSecret: ["secret_id"]
+        case .clientKey: ["key_id"]
         case .user: ["user_id"]
         case .recoveryCode: ["user_id", "hash"]
         case .session: ["token_hash"]
@@ -41,7 +42,8 @@ extension GrantRow {
     /// Every row of an organization that has a tag, in an order in which what others depend on comes first.
     static func all(of organization: Organization, on connection: isolated PostgresConnection) throws -> [GrantRow] {
         try clients(of: organization, on: connection) + secrets(of: organization, on: connection)
-            + users(of: organization, on: connection) + issuers(of: organization, on: connection)
+            + keys(of: organization, on: connection) + users(of: organization, on: connection)
+            + issuers(of: organization, on: connection)
     }
 
     private static func clients(of organization: Organization, on connection: isolated PostgresConnection) throws -> [GrantRow] {
@@ -69,6 +71,17 @@ extension GrantRow {
                 grant: secret.grant, tag: tag, title: "secret of client \(try row.decode(6, as: String.self))", isDisabled: false,
                 key: [.uuid(secret.id)],
                 formerTag: ("api_client_secret", [secret.id.bytes, client.bytes, secret.salt, secret.verifier]))
+        }
+    }
+
+    private static func keys(of organization: Organization, on connection: isolated PostgresConnection) throws -> [GrantRow] {
+        // The migration that attests rows for the first time runs before the one that makes this table.
+        guard try connection.query("SELECT to_regclass('config.api_client_key') IS NOT NULL")[0].decode(0, as: Bool.self) else {
+            return []
+        }
+        return try ClientRegistry.keyRows(of: organization, on: connection).map { row, tag, name in
+            GrantRow(
+                grant: row.grant, tag: tag, title: "key of client \(name)", isDisabled: false, key: [.uuid(row.id)], formerTag: nil)
         }
     }
 

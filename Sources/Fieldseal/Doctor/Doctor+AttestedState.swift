@@ -72,6 +72,7 @@ extension Doctor {
         switch kind {
         case .client: "client-not-made-here"
         case .clientSecret: "secret-not-made-here"
+        case .clientKey: "client-key-not-made-here"
         case .user: "user-not-made-here"
         case .recoveryCode: "recovery-code-not-made-here"
         case .session: "session-not-made-here"

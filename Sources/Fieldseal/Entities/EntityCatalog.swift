@@ -3,7 +3,7 @@ public enum EntityCatalog {
     public static let all: [EntityDefinition] = [
         .emailServerProfile, .mailbox, .queue, .userSettings,
         .systemUser, .team, .businessUnit, .organization, .transactionCurrency, .role, .audit,
-        .email, .activityParty, .activityMimeAttachment, .traceLog,
+        .email, .activityParty, .activityMimeAttachment, .traceLog, .sdkMessage, .sdkMessageFilter,
     ]
 
     /// The entities with encrypted attributes, in the order in which their cell tables are locked.

@@ -16,6 +16,17 @@ extension EntityDefinition {
             .init("BusinessUnitId", .lookup(["businessunit"]), required: .system),
             .init("AzureActiveDirectoryObjectId", .uniqueIdentifier),
             .init("IsDisabled", .boolean, required: .system, default: .bool(false)),
+            // PostgreSQL computes these of the names above.
+            .init("FirstName", .string(200), validFor: [.read]),
+            .init("LastName", .string(200), validFor: [.read]),
+            .init("AccessMode", .picklist([0: "Read-Write", 4: "Non-interactive"]), validFor: [.read]),
+            .init("IsIntegrationUser", .boolean, validFor: [.read]),
+            .init("ApplicationId", .uniqueIdentifier, validFor: [.read]),
+            .init("AzureActiveDirectoryObjectId", .uniqueIdentifier),
+            .init("Title", .string(128)),
+            .init("JobTitle", .string(100)),
+            .init("MobilePhone", .string(64)),
+            .init("Address1_Telephone1", .string(64)),
             .init("CreatedOn", .dateTime, validFor: [.read]),
             .init("ModifiedOn", .dateTime, validFor: [.read]),
             .init("VersionNumber", .bigInt, validFor: [.read]),
@@ -33,6 +44,11 @@ extension EntityDefinition {
             .init("TeamId", .uniqueIdentifier, required: .system, validFor: [.create, .read]),
             .init("Name", .string(160), required: .system),
             .init("BusinessUnitId", .lookup(["businessunit"]), required: .system),
+            .init("TeamType", .picklist([0: "Owner"]), required: .system, validFor: [.create, .read], default: .int(0)),
+            .init("IsDefault", .boolean, required: .system, validFor: [.read], default: .bool(false)),
+            .init("Description", .memo(2000)),
+            .init("EMailAddress", .string(100)),
+            .init("AdministratorId", .lookup(["systemuser"])),
             .init("CreatedOn", .dateTime, validFor: [.read]),
             .init("ModifiedOn", .dateTime, validFor: [.read]),
             .init("VersionNumber", .bigInt, validFor: [.read]),
@@ -50,6 +66,9 @@ extension EntityDefinition {
             .init("BusinessUnitId", .uniqueIdentifier, required: .system, validFor: [.read]),
             .init("Name", .string(160), required: .system, validFor: [.read]),
             .init("ParentBusinessUnitId", .lookup(["businessunit"]), validFor: [.read]),
+            .init("IsDisabled", .boolean, required: .system, validFor: [.read], default: .bool(false)),
+            .init("Description", .memo(2000), validFor: [.read]),
+            .init("EMailAddress", .string(100), validFor: [.read]),
             .init("CreatedOn", .dateTime, validFor: [.read]),
             .init("ModifiedOn", .dateTime, validFor: [.read]),
             .init("VersionNumber", .bigInt, validFor: [.read]),
@@ -66,6 +85,8 @@ extension EntityDefinition {
         attributes: [
             .init("OrganizationId", .uniqueIdentifier, required: .system, validFor: [.read]),
             .init("Name", .string(160), required: .system, validFor: [.read]),
+            .init("LanguageCode", .integer(0...2_147_483_647), required: .system, validFor: [.read], default: .int(1033)),
+            .init("LocaleId", .integer(0...2_147_483_647), required: .system, validFor: [.read], default: .int(1033)),
             .init("EmailCorrelationEnabled", .boolean, required: .system, validFor: [.update, .read], default: .bool(true)),
             .init("EnableSmartMatching", .boolean, required: .system, validFor: [.update, .read], default: .bool(false)),
             // Bytes of an attachment; what a router hands over at once bounds it.
@@ -93,6 +114,9 @@ extension EntityDefinition {
             .init("ISOCurrencyCode", .string(5), required: .system, validFor: [.read]),
             .init("CurrencySymbol", .string(13), required: .system, validFor: [.read]),
             .init("ExchangeRate", .decimal, required: .system, validFor: [.read]),
+            .init("CurrencyPrecision", .integer(0...10), required: .system, validFor: [.read], default: .int(2)),
+            .init("StateCode", .state([0: "Active"]), required: .system, validFor: [.read], default: .int(0)),
+            .init("StatusCode", .status([1: "Active"]), required: .system, validFor: [.read], default: .int(1)),
             .init("VersionNumber", .bigInt, validFor: [.read]),
         ]
     )
@@ -108,6 +132,10 @@ extension EntityDefinition {
             .init("RoleId", .uniqueIdentifier, required: .system, validFor: [.read]),
             .init("Name", .string(100), required: .system, validFor: [.read]),
             .init("BusinessUnitId", .lookup(["businessunit"]), required: .system, validFor: [.read]),
+            .init("IsManaged", .boolean, required: .system, validFor: [.read], default: .bool(true)),
+            .init("ParentRootRoleId", .lookup(["role"]), validFor: [.read]),
+            // By which tools know the System Administrator. There are no templates here to look at.
+            .init("RoleTemplateId", .lookup(["roletemplate"]), validFor: [.read]),
             .init("VersionNumber", .bigInt, validFor: [.read]),
         ]
     )

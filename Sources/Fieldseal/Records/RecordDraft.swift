@@ -140,17 +140,22 @@ struct RecordDraft: Sendable {
     }
 
     /// A systemuser in the organization's first business unit.
+    ///
+    /// - Parameter application: The API client that acts as the user; nil for a person.
     static func systemUser(
         id: UUID,
         name: String,
         domainName: String,
+        application: UUID? = nil,
         in organization: Organization,
         on connection: isolated PostgresConnection
     ) throws -> RecordDraft {
         let unit = try connection.query(
             "SELECT businessunitid FROM \(organization.qualified("businessunit")) ORDER BY createdon, businessunitid LIMIT 1")
+        var values: [String: AttributeValue] = ["fullname": .text(name), "domainname": .text(domainName)]
+        if let application { values["applicationid"] = .id(application) }
         return RecordDraft(
-            .systemUser, id: id, ["fullname": .text(name), "domainname": .text(domainName)],
+            .systemUser, id: id, values,
             origin: Origin(organization: organization, user: id, businessUnit: try unit[0].decode(0)))
     }
 }

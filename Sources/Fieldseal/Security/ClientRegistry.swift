@@ -2,11 +2,11 @@ import CellCrypto
 public import Foundation
 import PostgresClient
 
-/// API clients: programs that get tokens with a secret, each acting as one systemuser in one role.
+/// API clients: programs that get tokens with a secret or a key, each acting as one systemuser in one role.
 ///
 /// Rows are attested (see ``Grant``): one that SQL inserted, changed or put back is not honoured.
 public struct ClientRegistry: Sendable {
-    private let deployment: Deployment
+    let deployment: Deployment
 
     public init(_ deployment: Deployment) {
         self.deployment = deployment
@@ -22,29 +22,32 @@ public struct ClientRegistry: Sendable {
         public let disabledOn: Date?
         /// Whether the row is as this service last wrote it.
         public let isHonoured: Bool
+        public let keys: [KeyEntry]
     }
 
     /// Adds a client and the systemuser that it acts as.
     ///
-    /// - Returns: The id and the secret, which is shown once and stored nowhere: 32 random bytes in base64url.
+    /// - Parameter key: What it proves itself with; nil for a secret.
+    /// - Returns: The id, and the secret, which is shown once and stored nowhere: 32 random bytes in base64url. Nil for one with a key.
     /// - Throws: ``FieldsealError`` when the name is taken.
     func add(
         name: String,
         role: Role,
+        key: ClientKey? = nil,
         to organization: Organization,
         by caller: Caller,
         on connection: isolated PostgresConnection
-    ) throws -> (id: UUID, secret: String) {
+    ) throws -> (id: UUID, secret: String?) {
         guard (1...100).contains(name.count) else {
             throw FieldsealError(.invalidArgument, "A client's name has 1 to 100 characters.")
         }
         let id = UUID.timeOrdered()
-        let secret = Data(try randomBytes(count: 32)).base64URL
+        let secret = key == nil ? Data(try randomBytes(count: 32)).base64URL : nil
         let userID = UUID.timeOrdered()
         let grant = Self.grant(id, organization, name: name, systemUser: userID, role: role.rawValue, disabledOn: nil)
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
             let user = try RecordDraft.systemUser(
-                id: userID, name: "# \(name)", domainName: "client\\\(name)", in: organization, on: connection)
+                id: userID, name: "# \(name)", domainName: "client\\\(name)", application: id, in: organization, on: connection)
             try user.insert(into: organization, on: connection)
             do {
                 _ = try connection.query(
@@ -61,9 +64,13 @@ public struct ClientRegistry: Sendable {
                 throw FieldsealError(
                     .duplicateRecord, "There is a client named \(name) already. Disable it, or take another name.")
             }
-            try addSecret(secret, to: id, &change, on: connection)
-            try change.append(
-                SecurityEvent(.clientAdded, .succeeded, details: "\(name), \(role.rawValue)"), by: caller, on: connection)
+            var details = "\(name), \(role.rawValue)"
+            if let secret { try addSecret(secret, to: id, &change, on: connection) }
+            if let key {
+                _ = try addKey(key, to: id, by: caller, &change, on: connection)
+                details += ", \(key.kind), SHA-256 \(key.fingerprint)"
+            }
+            try change.append(SecurityEvent(.clientAdded, .succeeded, details: details), by: caller, on: connection)
         }
         return (id, secret)
     }
@@ -85,12 +92,21 @@ public struct ClientRegistry: Sendable {
 
     /// The clients of an organization, by name.
     func list(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> [Entry] {
-        try Self.rows(of: state.organization, on: connection).map { row, createdOn in
+        var keys: [UUID: [KeyEntry]] = [:]
+        for (row, tag, _) in try Self.keyRows(of: state.organization, on: connection) {
+            let key = try? ClientKey(der: row.publicKey, expiresOn: nil)
+            keys[row.client, default: []].append(
+                KeyEntry(
+                    id: row.id, kind: key?.kind ?? "unknown", fingerprint: key?.fingerprint ?? "",
+                    expiresOn: row.expiresOn.map { $0.date ?? .distantPast },
+                    isHonoured: try state.grants.honours(row.grant, tag: tag, under: deployment.kek)))
+        }
+        return try Self.rows(of: state.organization, on: connection).map { row, createdOn in
             let standing = try state.grants.standing(of: Self.grant(row, state.organization), tag: row.tag, under: deployment.kek)
             return Entry(
                 id: row.id, name: row.name, role: row.role, systemUserID: row.systemUserID, createdOn: createdOn,
                 disabledOn: row.disabledOn.map { $0.date ?? .distantPast },
-                isHonoured: standing == (row.disabledOn == nil ? .honoured : .revoked))
+                isHonoured: standing == (row.disabledOn == nil ? .honoured : .revoked), keys: keys[row.id] ?? [])
         }
     }
 
@@ -114,6 +130,22 @@ public struct ClientRegistry: Sendable {
                 (try row.decode(6, as: PostgresMoment.self)).date ?? .distantPast
             )
         }
+    }
+
+    /// The row of a client by its name or id.
+    ///
+    /// - Throws: ``FieldsealError`` when there is none.
+    static func row(_ nameOrID: String, of organization: Organization, on connection: isolated PostgresConnection) throws
+        -> OrganizationState.ClientRow
+    {
+        let rows = try rows(of: organization, on: connection).map(\.row)
+        // An id goes before a name: SQL could give another row that name.
+        guard let row = rows.first(where: { $0.id.text == nameOrID.lowercased() }) ?? rows.first(where: { $0.name == nameOrID })
+        else {
+            throw FieldsealError(
+                .objectDoesNotExist, "\(organization.name) has no client \(nameOrID); see `fieldseal client list`.")
+        }
+        return row
     }
 
     /// Disables a client: its tokens are refused from now on.
@@ -166,12 +198,13 @@ public struct ClientRegistry: Sendable {
         return true
     }
 
-    /// Whether `secret` is one of the client's valid secrets, and the client is enabled and honoured.
+    /// Whether a client proved itself with one of its valid secrets or keys, and is enabled and honoured.
     ///
-    /// - Throws: 429 once there were too many failures: of this client from this network, or of the network.
+    /// - Throws: 429 once there were too many failures: of this client from this network, or of the network. ``AssertionProblem``
+    ///   for an assertion that was used before.
     public func verify(
+        _ proof: ClientProof,
         clientID: UUID,
-        secret: String,
         of organization: Organization,
         address: String,
         requestID: String?
@@ -186,7 +219,8 @@ public struct ClientRegistry: Sendable {
         }
         if wait > .zero { try await Task.sleep(for: wait) }
         return try await deployment.pool.withConnection { connection in
-            let (name, isRight) = try isRight(secret, for: clientID, of: organization, on: connection)
+            var problem: AssertionProblem?
+            let (name, isRight) = try isRight(proof, for: clientID, of: organization, &problem, on: connection)
             if isRight { try failures.succeed(on: connection) }
             if let name {
                 let caller = Caller(
@@ -195,20 +229,38 @@ public struct ClientRegistry: Sendable {
                 try SecurityEvent(.signedIn, isRight ? .succeeded : .refused)
                     .insert(for: organization, by: caller, under: deployment.kek, on: connection)
             }
+            if let problem { throw problem }
             return isRight
         }
     }
 
-    /// - Returns: The client's name, if there is such a client that may act; and whether the secret is one of its.
+    /// - Parameter problem: What is wrong with an assertion that one of the client's keys signed.
+    /// - Returns: The client's name, if there is such a client that may act; and whether it proved itself.
     private func isRight(
-        _ secret: String,
+        _ proof: ClientProof,
         for clientID: UUID,
         of organization: Organization,
+        _ problem: inout AssertionProblem?,
         on connection: isolated PostgresConnection
     ) throws -> (name: String?, isRight: Bool) {
         // Before the secrets are read: a row that is newer than the list is not in use yet.
         let state = try OrganizationState.read(organization.name, client: clientID, in: deployment, on: connection)
         guard let client = state.client, try mayAct(client, in: state) else { return (nil, false) }
+        do {
+            switch proof {
+            case .secret(let secret): return (client.name, try accepts(secret, of: clientID, in: state, on: connection))
+            case .assertion(let assertion):
+                return (client.name, try accepts(assertion, of: clientID, in: state, on: connection))
+            }
+        } catch let error as AssertionProblem {
+            problem = error
+            return (client.name, false)
+        }
+    }
+
+    private func accepts(
+        _ secret: String, of clientID: UUID, in state: OrganizationState, on connection: isolated PostgresConnection
+    ) throws -> Bool {
         let rows = try connection.query(
             "SELECT secret_id, salt, verifier, expires_on, tag, now() FROM config.api_client_secret WHERE client_id = $1",
             [.uuid(clientID)])
@@ -220,7 +272,7 @@ public struct ClientRegistry: Sendable {
             let matches = constantTimeEqual(secretRow.verifier, try Self.verifier(of: secret, salt: secretRow.salt))
             isRight = isRight || (isHonoured && isCurrent && matches)
         }
-        return (client.name, isRight)
+        return isRight
     }
 
     /// Whether a client is as this service wrote it, enabled, and acts as a systemuser that is enabled.

@@ -199,8 +199,9 @@ public final class OpenIDProviders: Sendable {
 
     /// Verifies a token's signature, issuer, audience and times.
     ///
+    /// - Parameter audiences: It must be for one of these.
     /// - Throws: ``FieldsealError`` `.accessDenied`.
-    func verify(_ token: String, issuer: String, audience: String) async throws -> Claims {
+    func verify(_ token: String, issuer: String, audiences: [String]) async throws -> Claims {
         guard token.utf8.count <= 16_384, let part = token.split(separator: ".", omittingEmptySubsequences: false).first,
             let data = Data(base64URL: part), let header = try? JSONDecoder().decode(Header.self, from: data)
         else { throw Self.refused("is malformed") }
@@ -212,7 +213,9 @@ public final class OpenIDProviders: Sendable {
             guard let collection = try? await JWTKeyCollection().add(jwk: Self.named(key), isDefault: true),
                 let claims = try? await collection.verify(token, as: Claims.self)
             else { continue }
-            guard claims.iss == issuer, claims.aud.values.contains(audience) else { throw Self.refused("is for somebody else") }
+            guard claims.iss == issuer, claims.aud.values.contains(where: audiences.contains) else {
+                throw Self.refused("is for another audience")
+            }
             return claims
         }
         throw Self.refused("is expired, or not signed by its issuer")

@@ -106,7 +106,7 @@ public struct OpenIDSignIn: Sendable {
         let idToken = try await providers.exchange(
             code, verifier: try derived("verifier", attempt, organization), redirectURI: redirectURI, clientID: entry.clientID,
             secret: try issuers.secret(of: entry), at: entry.issuer)
-        let claims = try await providers.verify(idToken, issuer: entry.issuer, audience: entry.clientID)
+        let claims = try await providers.verify(idToken, issuer: entry.issuer, audiences: [entry.clientID])
         guard
             constantTimeEqual(Array((claims.nonce ?? "").utf8), Array(try derived("nonce", attempt, organization).utf8)),
             claims.aud.values.count == 1 || claims.azp == entry.clientID

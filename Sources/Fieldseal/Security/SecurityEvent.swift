@@ -39,9 +39,12 @@ public struct SecurityEvent: Sendable {
         case eventsArchived = "events archived"
         case clientAdded = "client added"
         case clientDisabled = "client disabled"
+        case clientKeyAdded = "client key added"
+        case clientKeyRemoved = "client key removed"
         case systemUserDisabled = "systemuser disabled"
         case systemUserEnabled = "systemuser enabled"
         case tokenExposed = "token sent without encryption"
+        case tokenRevoked = "token revoked"
     }
 
     /// How it ended.

@@ -6,10 +6,44 @@ extension Session {
     ///
     /// - Returns: Its id and its secret, which is shown once and stored nowhere.
     public func addClient(name: String, role: Role) async throws -> (id: UUID, secret: String) {
+        let (id, secret) = try await makeClient(name, role, key: nil)
+        return (id, secret ?? "")
+    }
+
+    /// Adds a client that proves itself with a key, and has no secret.
+    ///
+    /// - Returns: Its id.
+    public func addClient(name: String, role: Role, key: ClientKey) async throws -> UUID {
+        try await makeClient(name, role, key: key).id
+    }
+
+    private func makeClient(_ name: String, _ role: Role, key: ClientKey?) async throws -> (id: UUID, secret: String?) {
         try requireSystemAdministrator()
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {
-                try ClientRegistry(deployment).add(name: name, role: role, to: organization, by: caller, on: connection)
+                try ClientRegistry(deployment).add(name: name, role: role, key: key, to: organization, by: caller, on: connection)
+            }
+        }
+    }
+
+    /// Adds a public key to a client, which is named by its name or id. With the private key it makes assertions (RFC 7523).
+    ///
+    /// - Returns: The key's id.
+    public func addClientKey(_ key: ClientKey, to nameOrID: String) async throws -> UUID {
+        try requireSystemAdministrator()
+        return try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try ClientRegistry(deployment).addKey(key, to: nameOrID, of: organization, by: caller, on: connection)
+            }
+        }
+    }
+
+    /// Removes a public key of a client: assertions that it signed are refused from now on. Tokens that they brought stay good.
+    public func removeClientKey(_ id: UUID, of nameOrID: String) async throws {
+        try requireSystemAdministrator()
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try ClientRegistry(deployment).removeKey(id, of: nameOrID, in: organization, by: caller, on: connection)
             }
         }
     }

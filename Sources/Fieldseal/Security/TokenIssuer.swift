@@ -16,8 +16,8 @@ public final class TokenIssuer: Sendable {
     private static let rotation = 30 * 86_400
 
     private let deployment: Deployment
-    /// The address under which clients reach this service, without a trailing slash.
-    public let baseURL: String
+    /// The addresses under which clients reach this service.
+    public let addresses: ServiceAddresses
     private let keys = Mutex<Keys>(Keys())
     /// Tokens that were verified, by their SHA-256, so that each is verified once.
     private let verified = Mutex<[SHA256Digest: Verified]>([:])
@@ -45,29 +45,29 @@ public final class TokenIssuer: Sendable {
     public let exposed: ExposedTokens
 
     /// - Parameter providers: Whose tokens are taken too, where an organization trusts them.
-    public init(_ deployment: Deployment, baseURL: String, providers: OpenIDProviders) {
+    public init(_ deployment: Deployment, addresses: ServiceAddresses, providers: OpenIDProviders) {
         trusted = RecentIssuers(deployment)
         exposed = ExposedTokens(deployment)
         self.deployment = deployment
-        self.baseURL = baseURL
+        self.addresses = addresses
         self.providers = providers
     }
 
-    /// The issuer that stands in an organization's tokens.
-    public func issuer(_ organization: String) -> String { "\(baseURL)/\(organization)/v2.0" }
-
-    private func audience(_ organization: String) -> String { "\(baseURL)/\(organization)" }
-
-    /// A token for a client whose secret was verified.
-    public func issue(to client: UUID, in organization: Organization) async throws -> String {
+    /// A token for a client that was authenticated.
+    ///
+    /// - Parameter address: Where the client asked for it: the token's issuer and audience.
+    public func issue(
+        to client: UUID, in organization: Organization, at address: OrganizationAddress, version: TokenVersion
+    ) async throws -> String {
         try await refresh(unlessYoungerThan: .seconds(60))
         let (collection, current) = keys.withLock { ($0.collection, $0.current) }
         guard let current else { throw FieldsealError(.unexpected, "There is no token-signing key.") }
-        let now = Date()
+        // Whole seconds: many libraries take no fraction.
+        let now = Date(timeIntervalSince1970: Date().timeIntervalSince1970.rounded(.down))
         let claims = Claims(
-            iss: issuer(organization.name), aud: audience(organization.name), sub: client.text, appid: client.text,
+            iss: address.issuer, aud: address.url, sub: client.text, appid: client.text,
             tid: organization.id.text, jti: UUID().text, iat: .init(value: now), nbf: .init(value: now),
-            exp: .init(value: now.addingTimeInterval(Double(Self.lifetime))), ver: "2.0")
+            exp: .init(value: now.addingTimeInterval(Double(Self.lifetime))), ver: version.rawValue)
         return try await collection.sign(claims, kid: JWKIdentifier(string: current))
     }
 
@@ -75,7 +75,7 @@ public final class TokenIssuer: Sendable {
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for one that was exposed.
     public func known(_ token: String, for organization: String) throws -> UUID? {
-        guard !exposed.contains(token) else { throw Self.exposure }
+        if let reason = exposed.reason(token) { throw Self.refusal(reason) }
         var token = token
         let digest = token.withUTF8 { SHA256.hash(data: $0) }
         guard let known = verified.withLock({ $0[digest] }), known.organization == organization, known.expiresOn > Date(),
@@ -84,15 +84,20 @@ public final class TokenIssuer: Sendable {
         return known.client
     }
 
-    private static let exposure = refused("was sent over a connection without encryption, and is not accepted any more")
+    private static func refusal(_ reason: ExposedTokens.Reason) -> FieldsealError {
+        switch reason {
+        case .exposed: refused("was sent over a connection without encryption, and is not accepted any more")
+        case .revoked: refused("was revoked")
+        }
+    }
 
     /// The client that a token was issued to, for one organization.
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for a token that is malformed, forged, expired, or another's.
     public func verify(_ token: String, for organization: String) async throws -> UUID {
         let digest = SHA256.hash(data: Data(token.utf8))
-        guard !exposed.contains(token) else { throw Self.exposure }
-        if let other = OpenIDProviders.claimedIssuer(of: token), !other.hasPrefix("\(baseURL)/") {
+        if let reason = exposed.reason(token) { throw Self.refusal(reason) }
+        if let other = OpenIDProviders.claimedIssuer(of: token), self.organization(ofIssuer: other) == nil {
             return try await client(of: token, from: other, for: organization)
         }
         let header = try Self.header(of: token)
@@ -106,7 +111,7 @@ public final class TokenIssuer: Sendable {
         } catch {
             throw Self.refused("is expired or not valid")
         }
-        guard claims.iss == issuer(organization), claims.aud == audience(organization),
+        guard self.organization(ofIssuer: claims.iss) == organization, addresses.organization(of: claims.aud) == organization,
             let client = UUID(text: claims.appid)
         else { throw Self.refused("is for another organization") }
         verified.withLock { tokens in
@@ -114,6 +119,11 @@ public final class TokenIssuer: Sendable {
             tokens[digest] = Verified(client: client, organization: organization, kid: header.kid, expiresOn: claims.exp.value)
         }
         return client
+    }
+
+    /// The organization whose tokens have this issuer, under any of its addresses; nil for a provider's.
+    private func organization(ofIssuer issuer: String) -> String? {
+        issuer.strippingSuffix(OrganizationAddress.issuerPath).flatMap { addresses.organization(of: $0) }
     }
 
     /// The client that a token of a trusted provider stands for.
@@ -125,7 +135,8 @@ public final class TokenIssuer: Sendable {
         guard let entry = try await issuers.list(named: name).first(where: { $0.issuer == issuer && $0.isHonoured }) else {
             throw Self.refused("is from an issuer that is not trusted here")
         }
-        let claims = try await providers.verify(token, issuer: issuer, audience: audience(name))
+        let claims = try await providers.verify(
+            token, issuer: issuer, audiences: addresses.all(of: name).flatMap { [$0, "\($0)/"] })
         guard let subject = claims[entry.claim],
             case .client(let client)? = try await issuers.link(of: subject, at: entry, in: name)
         else {

@@ -6,17 +6,36 @@ import Foundation
 struct Client: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Add, list and disable the programs that may use an organization's Web API.",
-        subcommands: [Add.self, List.self, Disable.self])
+        subcommands: [Add.self, AddKey.self, RemoveKey.self, List.self, Disable.self])
 
     struct Add: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Add a client. Its secret is shown once.")
+        static let configuration = CommandConfiguration(
+            abstract: "Add a client. Its secret is shown once. With --public-key it has no secret.")
         @Argument var name: String
         @Option(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
+        @Option(help: ArgumentHelp("Its public key or certificate, in PEM.", valueName: "file")) var publicKey: String?
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (id, secret) = try await organization.session(options.deployment().0).addClient(name: name, role: role)
+            let key = try publicKey.map(readClientKey)
+            let session = try await organization.session(options.deployment().0)
+            guard let key else { return try await addWithSecret(session) }
+            let id = try await session.addClient(name: name, role: role, key: key)
+            options.report(
+                [
+                    "clientId": .string(id.text), "role": .string(role.rawValue), "key": .string(key.kind),
+                    "fingerprint": .string(key.fingerprint),
+                ],
+                """
+                client id  \(id.text)
+                key        \(key.kind), SHA-256 \(key.fingerprint)
+                The client proves itself with assertions that its private key signs (private_key_jwt).
+                """)
+        }
+
+        private func addWithSecret(_ session: Session) async throws {
+            let (id, secret) = try await session.addClient(name: name, role: role)
             options.report(
                 ["clientId": .string(id.text), "clientSecret": .string(secret), "role": .string(role.rawValue)],
                 """
@@ -24,6 +43,39 @@ struct Client: AsyncParsableCommand {
                 client secret  \(secret)
                 The secret is shown this once and stored nowhere.
                 """)
+        }
+    }
+
+    struct AddKey: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "add-key", abstract: "Add a public key to a client, which may prove itself with it from then on.")
+        @Argument(help: "The client's name or id.") var client: String
+        @Argument(help: "The public key or certificate, in PEM.") var file: String
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let key = try readClientKey(file)
+            let id = try await organization.session(options.deployment().0).addClientKey(key, to: client)
+            options.report(
+                ["keyId": .string(id.text), "key": .string(key.kind), "fingerprint": .string(key.fingerprint)],
+                "Added the key \(id.text) of \(client): \(key.kind), SHA-256 \(key.fingerprint).")
+        }
+    }
+
+    struct RemoveKey: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "remove-key", abstract: "Remove a public key; assertions that it signed are refused at once.",
+            discussion: "Tokens that the client has already stay good for an hour at most. To end them too, disable the client.")
+        @Argument(help: "The client's name or id.") var client: String
+        @Argument(help: "The key's id, as client list shows it.") var key: String
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            guard let id = UUID(text: key) else { throw ValidationError("A key's id is one that client list shows, not \(key).") }
+            try await organization.session(options.deployment().0).removeClientKey(id, of: client)
+            options.report(["removed": .string(id.text)], "Removed the key \(id.text) of \(client).")
         }
     }
 
@@ -41,12 +93,29 @@ struct Client: AsyncParsableCommand {
                             "clientId": .string(entry.id.text), "name": .string(entry.name), "role": .string(entry.role),
                             "createdOn": .string(ISO8601.text(entry.createdOn)),
                             "disabledOn": .text(entry.disabledOn.map(ISO8601.text)), "honoured": .bool(entry.isHonoured),
+                            "keys": .array(entry.keys.map(Self.json)),
                         ]
                     }),
                 entries.map { entry in
-                    "\(entry.id.text)  \(entry.name)  \(entry.role)" + (entry.disabledOn == nil ? "" : "  disabled")
-                        + (entry.isHonoured ? "" : "  not honoured: its row was not made by this service")
+                    let line =
+                        "\(entry.id.text)  \(entry.name)  \(entry.role)" + (entry.disabledOn == nil ? "" : "  disabled")
+                        + (entry.isHonoured ? "" : Self.foreign)
+                    return ([line] + entry.keys.map(Self.text)).joined(separator: "\n")
                 }.joined(separator: "\n"))
+        }
+
+        private static let foreign = "  not honoured: its row was not made by this service"
+
+        private static func json(_ key: ClientRegistry.KeyEntry) -> JSONValue {
+            [
+                "keyId": .string(key.id.text), "key": .string(key.kind), "fingerprint": .string(key.fingerprint),
+                "expiresOn": .text(key.expiresOn.map(ISO8601.text)), "honoured": .bool(key.isHonoured),
+            ]
+        }
+
+        private static func text(_ key: ClientRegistry.KeyEntry) -> String {
+            "    key \(key.id.text)  \(key.kind)  SHA-256 \(key.fingerprint)"
+                + (key.expiresOn.map { "  until \(ISO8601.text($0))" } ?? "") + (key.isHonoured ? "" : foreign)
         }
     }
 
@@ -64,3 +133,11 @@ struct Client: AsyncParsableCommand {
 }
 
 extension Role: ExpressibleByArgument {}
+
+/// Reads the public key of a client from a file.
+private func readClientKey(_ file: String) throws -> ClientKey {
+    guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
+        throw CommandFailure("\(file) can't be read: it must be a file in PEM.")
+    }
+    return try ClientKey(pem: text)
+}

@@ -17,8 +17,9 @@ struct Config: AsyncParsableCommand {
             var (problems, notes) = ([String](), [String]())
             await Self.compareKey(settings, &problems, &notes)
             do {
-                let certificate = try ServerCertificate(settings)
-                Self.checkExpiry(certificate, settings, &problems, &notes)
+                for certificate in try [ServerCertificate(settings)] + ServerCertificate.ofHosts(settings).values {
+                    Self.checkExpiry(certificate, &problems, &notes)
+                }
             } catch {
                 problems.append("\(error)")
             }
@@ -55,14 +56,14 @@ struct Config: AsyncParsableCommand {
         private static let expiryNotice = 30
 
         private static func checkExpiry(
-            _ certificate: ServerCertificate, _ settings: Settings, _ problems: inout [String], _ notes: inout [String]
+            _ certificate: ServerCertificate, _ problems: inout [String], _ notes: inout [String]
         ) {
             let days = Int((certificate.expiresOn.timeIntervalSinceNow / 86_400).rounded(.down))
             let date = ISO8601.text(certificate.expiresOn)
             if certificate.expiresOn < Date() {
-                problems.append("the certificate \(settings.certificateFile) expired on \(date)")
+                problems.append("the certificate \(certificate.file) expired on \(date)")
             } else if days < expiryNotice {
-                notes.append("the certificate \(settings.certificateFile) expires in \(days) days, on \(date)")
+                notes.append("the certificate \(certificate.file) expires in \(days) days, on \(date)")
             }
         }
     }
@@ -75,6 +76,7 @@ extension Setting.Value {
         case .integer(let number): .integer(Int64(number))
         case .flag(let flag): .bool(flag)
         case .list(let texts): .array(texts.map { .string($0) })
+        case .table(let table): .object(table.sorted { $0.key < $1.key }.map { .init($0.key, .string($0.value)) })
         case .none: .null
         }
     }
@@ -85,6 +87,8 @@ extension Setting.Value {
         case .integer(let number): "\(number)"
         case .flag(let flag): "\(flag)"
         case .list(let texts): texts.isEmpty ? "none" : texts.joined(separator: ", ")
+        case .table(let table):
+            table.isEmpty ? "none" : table.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")
         case .none: "none"
         }
     }

@@ -20,6 +20,13 @@ struct Setting {
         case networks
         /// A list of web origins; in a variable they are separated by commas.
         case origins
+        /// A text for each of several host names; in a variable, `NAME=TEXT` separated by commas.
+        case hosts(HostTexts)
+    }
+
+    /// What the texts of ``Kind/hosts(_:)`` are.
+    enum HostTexts {
+        case organizations, files
     }
 
     /// A value of any of these kinds.
@@ -28,6 +35,8 @@ struct Setting {
         case integer(Int)
         case flag(Bool)
         case list([String])
+        /// Texts by their host names.
+        case table([String: String])
         /// Not set.
         case none
     }
@@ -65,6 +74,8 @@ struct Setting {
         case .choice(let options): "one of \(options.joined(separator: ", "))"
         case .origins: "a list of origins such as https://app.example.com, without a path"
         case .networks: "a list of networks such as 192.0.2.0/24, 2001:db8::/32 or single addresses"
+        case .hosts(.organizations): "organizations by their host names, such as {crm.contoso.example: contoso}"
+        case .hosts(.files): "paths of files by host names, such as {crm.contoso.example: /etc/fieldseal/contoso.pem}"
         }
     }
 }
@@ -125,6 +136,14 @@ extension Setting {
             .list($0[keyPath: path].map(\.description))
         } write: { settings, value in
             if case .list(let texts) = value { settings[keyPath: path] = texts.compactMap(IPNetwork.init) }
+        }
+    }
+
+    static func hosts(_ key: String, _ path: WritableKeyPath<Settings, [String: String]>, _ texts: HostTexts) -> Setting {
+        Setting(key: key, kind: .hosts(texts)) {
+            .table($0[keyPath: path])
+        } write: { settings, value in
+            if case .table(let table) = value { settings[keyPath: path] = table } else { settings[keyPath: path] = [:] }
         }
     }
 }

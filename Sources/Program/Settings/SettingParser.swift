@@ -35,6 +35,12 @@ struct SettingParser {
             return .text(text)
         case .networks: return .list(try networks(text.split(separator: ",").map(String.init)))
         case .origins: return .list(try origins(text.split(separator: ",").map(String.init)))
+        case .hosts:
+            return try table(
+                text.split(separator: ",").map { entry in
+                    let parts = entry.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                    return (String(parts[0]).trimmingCharacters(in: .whitespaces), parts.count > 1 ? String(parts[1]) : "")
+                })
         case .text, .file, .connection, .address:
             if form == .plain, Self.isNoText(text) { throw misfit("\(text), which is no text; put a text in quotes") }
             if text.isEmpty { return try none() }
@@ -50,6 +56,32 @@ struct SettingParser {
         }
     }
 
+    /// - Parameter entries: Host names, each with its text.
+    func table(_ entries: [(host: String, text: String)]) throws(SettingsError) -> Setting.Value {
+        guard case .hosts(let texts) = setting.kind else { throw misfit("an object") }
+        var table: [String: String] = [:]
+        for (host, text) in entries {
+            let host = host.lowercased()
+            guard host.wholeMatch(of: /[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?/) != nil, !host.contains("..") else {
+                throw misfit("an object with \(host.prefix(100)), which is no host name")
+            }
+            guard table[host] == nil else { throw misfit("an object with \(host.prefix(100)) twice") }
+            switch texts {
+            case .organizations:
+                guard Organization.isName(text) else { throw misfit("\(text.prefix(100)), which is no organization's name") }
+                guard ServiceAddresses.canBeRoot(text) else {
+                    throw misfit("\(text), which is the name of a path of the Web API; such an organization has no host of its own")
+                }
+            case .files:
+                guard !text.isEmpty, !host.contains(":") else {
+                    throw misfit("an object with \(host.prefix(100)) and no file, or with a port")
+                }
+            }
+            table[host] = text
+        }
+        return .table(table)
+    }
+
     func misfit(_ given: String) -> SettingsError {
         var shown = given.count > 100 ? "\(given.prefix(100))…" : given
         if case .connection = setting.kind { shown = "something else" }
@@ -57,7 +89,7 @@ struct SettingParser {
     }
 
     private func none() throws(SettingsError) -> Setting.Value {
-        guard [.none, .text(""), .list([])].contains(setting.read(Settings.defaults)) else { throw misfit("nothing") }
+        guard [.none, .text(""), .list([]), .table([:])].contains(setting.read(Settings.defaults)) else { throw misfit("nothing") }
         return .none
     }
 

@@ -12,10 +12,15 @@ struct Settings: Sendable {
     /// Nil where there is no copy that the doctor should look at.
     var kekCopyFile: String?
     var baseURL = ""
+    /// Organizations by the host whose root they are at.
+    var hosts: [String: String] = [:]
     var httpsHost = "::"
     var httpsPort = 8443
     var certificateFile = ""
     var privateKeyFile = ""
+    /// Files of PEM by the host that they are for, beside ``certificateFile`` and ``privateKeyFile`` for all others.
+    var hostCertificateFiles: [String: String] = [:]
+    var hostPrivateKeyFiles: [String: String] = [:]
     var httpHost = "::"
     /// Nil for no listener without TLS.
     var httpPort: Int?
@@ -77,12 +82,15 @@ struct Settings: Sendable {
             .text("kekFile", \.kekFile, .file, isRequired: true),
             .text("kekCopyFile", \.kekCopyFile),
             .text("baseURL", \.baseURL, .address),
+            .hosts("hosts", \.hosts, .organizations),
             .networks("trustedProxies", \.limits.trustedProxies),
             .origins("allowedOrigins", \.limits.allowedOrigins),
             .text("https.host", \.httpsHost),
             .integer("https.port", \.httpsPort, 0...65_535),
             .text("https.certificateFile", \.certificateFile, .file),
             .text("https.privateKeyFile", \.privateKeyFile, .file),
+            .hosts("https.hostCertificateFiles", \.hostCertificateFiles, .files),
+            .hosts("https.hostPrivateKeyFiles", \.hostPrivateKeyFiles, .files),
             .flag("https.proxyProtocol", \.limits.takesProxyProtocol),
             .text("http.host", \.httpHost),
             .integer("http.port", \.httpPort, 0...65_535),
@@ -127,7 +135,14 @@ struct Settings: Sendable {
         if limits.takesProxyProtocol, limits.trustedProxies.isEmpty { throw .required("trustedProxies") }
         if baseURL.isEmpty { baseURL = "https://localhost:\(httpsPort)" }
         if migrationDatabase.isEmpty { migrationDatabase = database }
+        let base = baseURL.dropFirst("https://".count).lowercased()
+        if let host = hosts.keys.first(where: { $0 == base || $0 == base.prefix { $0 != ":" } }) {
+            throw .misfit(key: "hosts", takes: "hosts other than the one of baseURL", given: host, place: "baseURL is \(baseURL)")
+        }
     }
+
+    /// The addresses under which clients reach organizations.
+    var addresses: ServiceAddresses { ServiceAddresses(baseURL: baseURL, hosts: hosts) }
 
     /// Where mail servers' access tokens come from.
     func mailTokens() throws -> MailTokens {

@@ -60,7 +60,15 @@ struct SettingsFile {
                 texts.append((scalar.string, Self.form(scalar)))
             }
             return try parser.list(texts)
-        case .mapping: throw parser.misfit("an object")
+        case .mapping(let mapping):
+            var entries: [(host: String, text: String)] = []
+            for (name, child) in mapping {
+                guard case .scalar(let host) = name, case .scalar(let text) = child else {
+                    throw parser.misfit("an object of something else")
+                }
+                entries.append((host.string, Self.isNothing(child) ? "" : text.string))
+            }
+            return try parser.table(entries)
         case .alias: throw parser.misfit("an alias")
         }
     }

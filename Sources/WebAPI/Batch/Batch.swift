@@ -132,8 +132,8 @@ private struct BatchRun {
             path = String(url.dropFirst(api.serviceRoot.count))
         } else if url.hasPrefix(rootPath + "/") || url == rootPath {
             path = String(url.dropFirst(rootPath.count))
-        } else if url.contains("://") || url.hasPrefix("/api/") {
-            // Another name of this host, or a path without the organization: what stands behind the version counts.
+        } else if url.contains("://") || url.hasPrefix("/api/") || url.hasPrefix("/\(api.session.organization.name)/api/") {
+            // Another address of the organization: what stands behind the version counts.
             guard let version = url.firstRange(of: /\/api\/data\/v9\.[012]/) else { throw ODataPath.unknown(url) }
             path = String(url[version.upperBound...])
         } else {

@@ -56,6 +56,7 @@ extension DataAPI {
             ("RetrieveDataEncryptionKeyChange", _), ("RetrieveMetadataChanges", _):
             throw MethodNotAllowed(.get)
         case ("SetDataEncryptionKey", _): throw MethodNotAllowed(.post)
+        case _ where Self.startupFunctions[name] != nil: return try await startupFunction(name, arguments, request)
         default: throw ODataPath.unknown(name)
         }
     }

@@ -64,7 +64,8 @@ extension DataAPI {
     /// `RetrieveSharedPrincipalsAndAccess(Target=@t)?@t={'@odata.id':'mailboxes(ID)'}`.
     func sharedPrincipals(_ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
-        let (entity, id) = try record(try argument("Target", arguments, request), "Target")
+        let given = try FunctionArguments(arguments, request.query, of: "RetrieveSharedPrincipalsAndAccess", ["Target"])
+        let (entity, id) = try record(given["Target"], "Target")
         let shares = try await session.shares(of: entity, id).map { principal, rights -> JSONValue in
             let set = EntityCatalog.entity(principal.entity)?.entitySetName ?? ""
             return [
@@ -92,7 +93,8 @@ extension DataAPI {
         guard case .id(let id) = key else { throw FieldsealError(.badRequest, "\(name) takes a record by its id.") }
         switch (name, entity.logicalName, request.method) {
         case ("RetrievePrincipalAccess", "systemuser", .get), ("RetrievePrincipalAccess", "team", .get):
-            let (target, record) = try record(try argument("Target", arguments, request), "Target")
+            let given = try FunctionArguments(arguments, request.query, of: name, ["Target"])
+            let (target, record) = try record(given["Target"], "Target")
             let rights = try await session.rights(of: Principal(entity: entity.logicalName, id: id), on: target, record)
             return APIAnswer.json(
                 .object([
@@ -101,27 +103,15 @@ extension DataAPI {
                 ]))
         case ("AddMembersTeam", "team", .post), ("RemoveMembersTeam", "team", .post):
             return try await answer(try membership(name, id, request))
+        case (_, "systemuser", .get) where Self.privilegeFunctions[name] != nil:
+            return try await privileges(name, of: id, arguments, request)
+        case (_, "systemuser", _) where Self.privilegeFunctions[name] != nil: throw MethodNotAllowed(.get)
         case ("SendEmail", "email", .post): return try await answer(try sending(id, request))
         case ("SendEmail", "email", _): throw MethodNotAllowed(.post)
         case ("RetrievePrincipalAccess", _, _), ("AddMembersTeam", _, _), ("RemoveMembersTeam", _, _):
             throw MethodNotAllowed(name == "RetrievePrincipalAccess" ? .get : .post)
         default: throw ODataPath.unknown(name)
         }
-    }
-
-    /// A function's argument: in the parentheses, or a parameter alias in the query.
-    private func argument(_ name: String, _ arguments: String, _ request: APIRequest) throws(FieldsealError) -> JSONValue {
-        for part in try ExpandParser.split(arguments, at: ",") {
-            let pair = part.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
-            guard pair.count == 2, pair[0] == name else { continue }
-            var text = pair[1]
-            if text.hasPrefix("@") { text = try ODataQuery.options(request.query).first { $0.name == text }?.value ?? "" }
-            // Dataverse's clients write single quotes here.
-            let json = text.contains("\"") ? text : text.replacing("'", with: "\"")
-            if let value = try? JSONParser.parse(Array(json.utf8)) { return value }
-        }
-        throw FieldsealError(
-            .badRequest, "The parameter \(name) is missing, or is no JSON: (\(name)=@t)?@t={'@odata.id':'mailboxes(ID)'}.")
     }
 
     private func record(_ value: JSONValue?, _ name: String) throws(FieldsealError) -> (EntityDefinition, UUID) {

@@ -3,60 +3,134 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 
-// The token endpoint (RFC 6749 section 4.4) and what clients find it by (OpenID Connect Discovery 1.0).
+// Where clients get access tokens (RFC 6749 section 4.4) and give them back (RFC 7009).
 extension WebAPI {
     func token(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
-        let name = try context.parameters.require("organization")
-        let organization = try await Session.organization(named: name, in: deployment)
-        let form = try Self.form(try await body(request))
-        guard form["grant_type"] == "client_credentials" else {
-            return Self.oauthError("unsupported_grant_type", "The only grant is client_credentials.")
-        }
-        let scopes = ["\(tokens.baseURL)/.default", "\(tokens.baseURL)/\(name)/.default"]
-        if let scope = form["scope"], !scopes.contains(scope) {
-            return Self.oauthError("invalid_scope", "The scope is \(scopes[1]).")
-        }
-        let (id, secret) = Self.basicCredentials(request) ?? (form["client_id"] ?? "", form["client_secret"] ?? "")
-        let isRight: Bool
-        do {
-            guard let client = UUID(text: id) else { return Self.invalidClient }
-            isRight = try await ClientRegistry(deployment)
-                .verify(
-                    clientID: client, secret: secret, of: organization, address: context.clientAddress ?? "",
-                    requestID: context.requestID)
-            guard isRight else { return Self.invalidClient }
-            context.principal.name = "client:\(client.text)"
-            let token = try await tokens.issue(to: client, in: organization)
-            return APIAnswer.json(
-                ["access_token": .string(token), "token_type": "Bearer", "expires_in": .integer(Int64(TokenIssuer.lifetime))],
-                headers: [.cacheControl: "no-store"])
+        try await token(request, context, .v2)
+    }
+
+    /// The older endpoint of Microsoft's identity platform, whose clients name a `resource`.
+    func olderToken(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+        try await token(request, context, .v1)
+    }
+
+    private func token(_ request: Request, _ context: APIContext, _ version: TokenVersion) async throws -> APIAnswer {
+        let address = try context.organizationAddress()
+        let organization = try await Session.organization(named: address.organization, in: deployment)
+        return try await answer {
+            let form = try OAuthForm(try await body(request))
+            guard try form["grant_type"] == "client_credentials" else {
+                throw OAuthError("unsupported_grant_type", "The only grant is client_credentials.")
+            }
+            try checkAudience(form, address)
+            let client = try await authenticated(form, request, context, organization)
+            let token = try await tokens.issue(to: client, in: organization, at: address, version: version)
+            var members: [JSONValue.Member] = [
+                .init("access_token", .string(token)), .init("token_type", "Bearer"),
+                .init("expires_in", .integer(Int64(TokenIssuer.lifetime))),
+            ]
+            if version == .v1 {
+                // As its clients read it: seconds since 1970 as a text.
+                members.append(.init("expires_on", .string("\(Int(Date().timeIntervalSince1970) + TokenIssuer.lifetime)")))
+                members.append(.init("resource", .string(try form["resource"] ?? address.url)))
+            }
+            return APIAnswer.json(.object(members), headers: [.cacheControl: "no-store"])
         }
     }
 
-    func openIDConfiguration(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
-        let name = try context.parameters.require("organization")
-        _ = try await Session.organization(named: name, in: deployment)
-        return APIAnswer.json([
-            "issuer": .string(tokens.issuer(name)),
-            "token_endpoint": .string("\(tokens.baseURL)/\(name)/oauth2/v2.0/token"),
-            "jwks_uri": .string("\(tokens.baseURL)/\(name)/discovery/v2.0/keys"),
-            "grant_types_supported": ["client_credentials"],
-            "response_types_supported": ["token"],
-            "subject_types_supported": ["public"],
-            "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
-            "id_token_signing_alg_values_supported": ["ES256"],
-        ])
+    /// Revokes an access token of the client that asks. What is no valid token is no error (RFC 7009 section 2.2).
+    func revoke(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+        let address = try context.organizationAddress()
+        let organization = try await Session.organization(named: address.organization, in: deployment)
+        return try await answer {
+            let form = try OAuthForm(try await body(request))
+            guard let token = try form["token"], !token.isEmpty else {
+                throw OAuthError("invalid_request", "The form lacks token, the access token to revoke.")
+            }
+            let client = try await authenticated(form, request, context, organization)
+            guard let owner = try? await tokens.verify(token, for: organization.name) else { return Self.revoked }
+            guard owner == client else {
+                throw OAuthError("unauthorized_client", "The token was issued to another client, which alone can revoke it.")
+            }
+            try await tokens.exposed.revoke(
+                token, of: client, in: organization, address: context.clientAddress, requestID: context.requestID)
+            return Self.revoked
+        }
     }
 
-    func keySet(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
-        _ = try await Session.organization(named: try context.parameters.require("organization"), in: deployment)
-        return APIAnswer.json(try await tokens.keySet())
+    private static var revoked: APIAnswer { APIAnswer(status: .ok, headers: [.cacheControl: "no-store"], body: []) }
+
+    /// Refuses a browser that was sent here: people sign in to the console, and programs get tokens by themselves.
+    func authorize(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+        let address = try context.organizationAddress()
+        return OAuthError(
+            "unsupported_response_type",
+            "Nobody is asked for consent here: the only grant is client_credentials, at \(address.url)/oauth2/v2.0/token. "
+                + "Use a confidential client."
+        ).answer
     }
 
-    private static func form(_ bytes: [UInt8]) throws -> [String: String] {
-        var form: [String: String] = [:]
-        for (name, value) in try ODataQuery.options(String(decoding: bytes, as: UTF8.self)) { form[name] = value }
-        return form
+    /// Refuses a scope or a resource that is not the organization asked.
+    private func checkAudience(_ form: OAuthForm, _ address: OrganizationAddress) throws {
+        if let scope = try form["scope"] {
+            let suffix = "/.default"
+            // A resource that ends with a slash makes two.
+            guard scope.hasSuffix(suffix), isAudience(String(scope.dropLast(suffix.count)), address) else {
+                throw OAuthError("invalid_scope", "The scope is \(address.url)/.default.")
+            }
+        }
+        if let resource = try form["resource"], !isAudience(resource, address) {
+            // RFC 8707 section 2.
+            throw OAuthError("invalid_target", "The resource is \(address.url).")
+        }
+    }
+
+    private func isAudience(_ url: String, _ address: OrganizationAddress) -> Bool {
+        let base = tokens.addresses.baseURL
+        return tokens.addresses.organization(of: url) == address.organization || url == base || url == "\(base)/"
+    }
+
+    /// The client that a form or its header proves to be from.
+    ///
+    /// - Throws: ``OAuthError``; 429 after too many failures.
+    private func authenticated(_ form: OAuthForm, _ request: Request, _ context: APIContext, _ organization: Organization)
+        async throws -> UUID
+    {
+        let proof = try clientProof(form, request, organization.name)
+        guard let client = UUID(text: proof.client),
+            try await ClientRegistry(deployment).verify(
+                proof.proof, clientID: client, of: organization, address: context.clientAddress ?? "", requestID: context.requestID)
+        else { throw OAuthError.invalidClient }
+        context.principal.name = "client:\(client.text)"
+        return client
+    }
+
+    /// How a client says who it is: by a secret in the form or in the header (RFC 6749 section 2.3.1), or by an assertion (RFC 7523).
+    private func clientProof(_ form: OAuthForm, _ request: Request, _ organization: String) throws -> (
+        client: String, proof: ClientProof
+    ) {
+        let header = Self.basicCredentials(request)
+        let (secret, assertion) = (try form["client_secret"], try form["client_assertion"])
+        guard [header != nil, secret != nil, assertion != nil].count(where: { $0 }) <= 1 else {
+            throw OAuthError(
+                "invalid_request", "A client proves itself in one way: by Authorization, client_secret or client_assertion.")
+        }
+        let type = try form["client_assertion_type"]
+        let id = try form["client_id"] ?? ""
+        guard let assertion else {
+            guard type == nil else { throw OAuthError("invalid_request", "client_assertion_type comes with a client_assertion.") }
+            if let (id, secret) = header { return (id, .secret(secret)) }
+            return (id, .secret(secret ?? ""))
+        }
+        guard type == ClientAssertion.type else {
+            throw OAuthError("invalid_request", "The client_assertion_type is \(ClientAssertion.type).")
+        }
+        let known = try ClientAssertion(assertion, for: organization, addresses: tokens.addresses)
+        guard id.isEmpty || id.lowercased() == known.client else {
+            throw OAuthError(
+                "invalid_client", "The client_id is not the one that the client_assertion is of.", status: .unauthorized)
+        }
+        return (known.client, .assertion(known))
     }
 
     /// HTTP Basic authentication, as RFC 6749 section 2.3.1 has clients use it: both parts are form-encoded.
@@ -71,14 +145,14 @@ extension WebAPI {
         return (id, secret)
     }
 
-    private static var invalidClient: APIAnswer {
-        oauthError("invalid_client", "The client is unknown or disabled, or its secret is wrong.", status: .unauthorized)
-    }
-
-    private static func oauthError(_ error: String, _ description: String, status: HTTPResponse.Status = .badRequest) -> APIAnswer {
-        var headers: HTTPFields = [.cacheControl: "no-store"]
-        if status == .unauthorized { headers[.wwwAuthenticate] = "Basic realm=\"token\"" }
-        return APIAnswer.json(
-            ["error": .string(error), "error_description": .string(description)], status: status, headers: headers)
+    /// Runs `body`, and answers what it refuses in the form of OAuth.
+    private func answer(_ body: () async throws -> APIAnswer) async throws -> APIAnswer {
+        do {
+            return try await body()
+        } catch let error as OAuthError {
+            return error.answer
+        } catch let error as AssertionProblem {
+            return OAuthError("invalid_client", "The client_assertion \(error.reason).", status: .unauthorized).answer
+        }
     }
 }

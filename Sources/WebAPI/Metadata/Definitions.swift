@@ -5,7 +5,7 @@ import Foundation
 /// Metadata in Dataverse's shape: `EntityDefinitions`, their attributes, keys and relationships.
 enum Definitions {
     static func entity(_ entity: EntityDefinition) -> JSONValue {
-        [
+        let names: JSONValue = [
             "@odata.type": "#Microsoft.Dynamics.CRM.EntityMetadata",
             "MetadataId": .string(id("entity", entity.logicalName)),
             "LogicalName": .string(entity.logicalName),
@@ -30,6 +30,8 @@ enum Definitions {
             "HasActivities": false,
             "HasNotes": false,
         ]
+        guard case .object(let known) = names else { return names }
+        return .object(known + members(of: entity))
     }
 
     static func attribute(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue {
@@ -92,7 +94,7 @@ enum Definitions {
         }
         if case .int(let value)? = attribute.defaultValue { members.append(.init("DefaultFormValue", .integer(value))) }
         if case .bool(let flag)? = attribute.defaultValue { members.append(.init("DefaultValue", .bool(flag))) }
-        return .object(members)
+        return .object(members + Self.members(of: attribute, in: entity))
     }
 
     /// The options of an attribute, which `$expand=OptionSet` asks for.
@@ -169,9 +171,11 @@ enum Definitions {
         return ["LocalizedLabels": .array([label]), "UserLocalizedLabel": label]
     }
 
-    private static func managed(_ value: Bool, _ name: String) -> JSONValue {
+    static func managed(_ value: Bool, _ name: String) -> JSONValue {
         ["Value": .bool(value), "CanBeChanged": false, "ManagedPropertyLogicalName": .string(name)]
     }
+
+    static func privilegeID(_ name: String) -> String { id("privilege", name) }
 
     /// An id that is the same on every server: of a name (RFC 9562 section 5.5).
     static func id(_ kind: String, _ name: String) -> String {

@@ -7,106 +7,111 @@ enum MetadataDocument {
     static let xml: String = {
         var xml = """
             <?xml version="1.0" encoding="UTF-8"?>
-            <edmx:Edmx Version="4.0" xmlns:edmx="http://docs.oasis-open.org/odata/ns/edmx"><edmx:DataServices>\
+            <edmx:Edmx Version="4.0" xmlns:edmx="http://docs.oasis-open.org/odata/ns/edmx">
+            <edmx:Reference Uri="https://docs.oasis-open.org/odata/odata/v4.0/os/vocabularies/Org.OData.Core.V1.xml">\
+            <edmx:Include Namespace="Org.OData.Core.V1" Alias="Core"/></edmx:Reference>
+            <edmx:DataServices>
             <Schema Namespace="Microsoft.Dynamics.CRM" Alias="mscrm" xmlns="http://docs.oasis-open.org/odata/ns/edm">
             <EntityType Name="crmbaseentity" Abstract="true"/>
+            <EntityType Name="principal" BaseType="mscrm.crmbaseentity" Abstract="true"/>
 
             """
         for entity in EntityCatalog.all { xml += type(entity) }
-        xml += operations
+        xml += MetadataOperations.types(in: .dataverse) + MetadataOperations.declarations(in: .dataverse)
         xml += "<EntityContainer Name=\"System\">\n"
-        for entity in EntityCatalog.all {
-            xml += "<EntitySet Name=\"\(entity.entitySetName)\" EntityType=\"Microsoft.Dynamics.CRM.\(entity.logicalName)\">\n"
-            for relationship in entity.manyToOne {
-                xml +=
-                    "<NavigationPropertyBinding Path=\"\(relationship.navigationProperty)\" Target=\"\(relationship.referenced.entitySetName)\"/>\n"
-            }
-            for relationship in entity.oneToMany {
-                xml +=
-                    "<NavigationPropertyBinding Path=\"\(relationship.collectionProperty)\" Target=\"\(relationship.referencing.entitySetName)\"/>\n"
-            }
-            xml += "</EntitySet>\n"
-        }
-        xml += imports + "</EntityContainer>\n"
-        return xml + "</Schema></edmx:DataServices></edmx:Edmx>\n"
+        for entity in EntityCatalog.all { xml += set(entity) }
+        xml += MetadataOperations.imports + "</EntityContainer>\n</Schema>\n"
+        xml += "<Schema Namespace=\"fieldseal\" xmlns=\"http://docs.oasis-open.org/odata/ns/edm\">\n"
+        xml += MetadataOperations.types(in: .fieldseal) + MetadataOperations.declarations(in: .fieldseal)
+        return xml + "</Schema>\n</edmx:DataServices></edmx:Edmx>\n"
     }()
 
+    /// Users and teams are principals: what records have as their owners.
+    private static func baseType(_ entity: EntityDefinition) -> String {
+        AttributeType.owner.targets.contains(entity.logicalName) ? "principal" : "crmbaseentity"
+    }
+
     private static func type(_ entity: EntityDefinition) -> String {
-        var xml = "<EntityType Name=\"\(entity.logicalName)\" BaseType=\"mscrm.crmbaseentity\">\n"
+        var xml = "<EntityType Name=\"\(entity.logicalName)\" BaseType=\"mscrm.\(baseType(entity))\">\n"
         xml += "<Key><PropertyRef Name=\"\(entity.primaryID)\"/></Key>\n"
         for attribute in entity.attributes where attribute.validFor.contains(.read) || attribute.isEncrypted {
-            var facets = ""
-            if case .string(let length) = attribute.type { facets = " MaxLength=\"\(length)\"" }
-            if case .memo(let length) = attribute.type { facets = " MaxLength=\"\(length)\"" }
-            if attribute.logicalName == entity.primaryID { facets += " Nullable=\"false\"" }
-            if attribute.isEncrypted { facets += " DefaultValue=\"null\"" }
-            xml += "<Property Name=\"\(attribute.propertyName)\" Type=\"\(attribute.type.edm)\"\(facets)"
-            // Lookups are written by their navigation properties.
-            let isComputed =
-                attribute.type.isReference || !attribute.validFor.contains(.create) && !attribute.validFor.contains(.update)
-            xml += isComputed ? "><Annotation Term=\"Org.OData.Core.V1.Computed\" Bool=\"true\"/></Property>\n" : "/>\n"
+            xml += property(attribute, of: entity)
         }
-        for relationship in entity.manyToOne {
-            xml +=
-                "<NavigationProperty Name=\"\(relationship.navigationProperty)\" Type=\"mscrm.\(relationship.referenced.logicalName)\""
-            xml += " Partner=\"\(relationship.collectionProperty)\">"
-            if !relationship.attribute.type.isPolymorphicOrOwner {
-                xml +=
-                    "<ReferentialConstraint Property=\"\(relationship.attribute.propertyName)\" ReferencedProperty=\"\(relationship.referenced.primaryID)\"/>"
-            }
-            xml += "</NavigationProperty>\n"
-        }
+        for (name, relationships) in byNavigationProperty(entity) { xml += navigation(name, relationships) }
         for relationship in entity.oneToMany {
             xml +=
-                "<NavigationProperty Name=\"\(relationship.collectionProperty)\" Type=\"Collection(mscrm.\(relationship.referencing.logicalName))\""
-            xml += " Partner=\"\(relationship.navigationProperty)\"/>\n"
+                "<NavigationProperty Name=\"\(relationship.collectionProperty)\" "
+                + "Type=\"Collection(mscrm.\(relationship.referencing.logicalName))\" Partner=\"\(relationship.navigationProperty)\"/>\n"
         }
         return xml + "</EntityType>\n"
     }
 
-    /// Messages without an entity.
-    private static let functions: [(name: String, results: [(name: String, type: String)])] = [
-        ("WhoAmI", [("BusinessUnitId", "Edm.Guid"), ("UserId", "Edm.Guid"), ("OrganizationId", "Edm.Guid")]),
-        ("IsDataEncryptionActive", [("IsActive", "Edm.Boolean")]),
-        ("RetrieveDataEncryptionKey", [("EncryptionKey", "Edm.String")]),
-        (
-            "RetrieveDataEncryptionKeyChange",
-            [
-                ("IsRunning", "Edm.Boolean"), ("Phase", "Edm.String"), ("Cells", "Edm.Int64"), ("EstimatedTotal", "Edm.Int64"),
-                ("Percent", "Edm.Int32"), ("CellsPerSecond", "Edm.Decimal"), ("SecondsLeft", "Edm.Decimal"),
-                ("StartedBy", "Edm.String"),
-            ]
-        ),
-    ]
-
-    private static var operations: String {
-        var xml = ""
-        for (name, results) in functions {
-            xml += "<ComplexType Name=\"\(name)Response\">"
-            for result in results { xml += "<Property Name=\"\(result.name)\" Type=\"\(result.type)\"/>" }
-            xml +=
-                "</ComplexType>\n<Function Name=\"\(name)\"><ReturnType Type=\"mscrm.\(name)Response\" Nullable=\"false\"/></Function>\n"
+    private static func property(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> String {
+        var facets = ""
+        switch attribute.type {
+        case .string(let length), .memo(let length): facets = " MaxLength=\"\(length)\" Unicode=\"true\""
+        // Without it, decimals would have no digits behind the point.
+        case .decimal: facets = " Scale=\"Variable\""
+        default: break
         }
-        xml += """
-            <ComplexType Name="CreateMultipleResponse"><Property Name="Ids" Type="Collection(Edm.Guid)"/></ComplexType>
-            <Action Name="SetDataEncryptionKey"><Parameter Name="EncryptionKey" Type="Edm.String" Nullable="false" Unicode="true"/>\
-            <Parameter Name="ChangeEncryptionKey" Type="Edm.Boolean" Nullable="false"/></Action>
+        if attribute.logicalName == entity.primaryID { facets += " Nullable=\"false\"" }
+        // Lookups are written by their navigation properties.
+        let isComputed =
+            attribute.type.isReference || !attribute.validFor.contains(.create) && !attribute.validFor.contains(.update)
+        var annotations = isComputed ? "<Annotation Term=\"Org.OData.Core.V1.Computed\" Bool=\"true\"/>" : ""
+        if attribute.isEncrypted {
+            annotations +=
+                "<Annotation Term=\"Org.OData.Core.V1.Description\" String=\"Encrypted: set like any other attribute, and read as null.\"/>"
+        }
+        let start = "<Property Name=\"\(attribute.propertyName)\" Type=\"\(attribute.type.edm)\"\(facets)"
+        return annotations.isEmpty ? "\(start)/>\n" : "\(start)>\(annotations)</Property>\n"
+    }
 
-            """
-        for entity in EntityCatalog.all where entity.messages.contains(.create) {
-            xml += """
-                <Action Name="CreateMultiple" IsBound="true"><Parameter Name="entityset" Type="Collection(mscrm.\(entity.logicalName))"/>\
-                <Parameter Name="Targets" Type="Collection(mscrm.\(entity.logicalName))" Nullable="false"/>\
-                <ReturnType Type="mscrm.CreateMultipleResponse" Nullable="false"/></Action>
+    /// The relationships of an entity's lookups, by the navigation property that each is followed by. An owner is one property, whose
+    /// record is a user or a team.
+    private static func byNavigationProperty(_ entity: EntityDefinition) -> [(name: String, relationships: [EntityRelationship])] {
+        var properties: [(name: String, relationships: [EntityRelationship])] = []
+        for relationship in entity.manyToOne {
+            if let place = properties.firstIndex(where: { $0.name == relationship.navigationProperty }) {
+                properties[place].relationships.append(relationship)
+            } else {
+                properties.append((relationship.navigationProperty, [relationship]))
+            }
+        }
+        return properties
+    }
 
-                """
+    private static func navigation(_ name: String, _ relationships: [EntityRelationship]) -> String {
+        guard let first = relationships.first, relationships.count == 1 else {
+            // Each of its records has a partner of its own, so none is declared here.
+            return "<NavigationProperty Name=\"\(name)\" Type=\"mscrm.principal\"/>\n"
+        }
+        var xml =
+            "<NavigationProperty Name=\"\(name)\" Type=\"mscrm.\(first.referenced.logicalName)\" Partner=\"\(first.collectionProperty)\""
+        if first.attribute.type.isPolymorphicOrOwner {
+            xml += "/>\n"
+        } else {
+            xml +=
+                "><ReferentialConstraint Property=\"\(first.attribute.propertyName)\" ReferencedProperty=\"\(first.referenced.primaryID)\"/>"
+                + "</NavigationProperty>\n"
         }
         return xml
     }
 
-    private static var imports: String {
-        functions.map { "<FunctionImport Name=\"\($0.name)\" Function=\"mscrm.\($0.name)\"/>\n" }.joined()
-            + "<ActionImport Name=\"SetDataEncryptionKey\" Action=\"mscrm.SetDataEncryptionKey\"/>\n"
+    private static func set(_ entity: EntityDefinition) -> String {
+        var xml = "<EntitySet Name=\"\(entity.entitySetName)\" EntityType=\"mscrm.\(entity.logicalName)\">\n"
+        for (name, relationships) in byNavigationProperty(entity) {
+            for relationship in relationships {
+                let cast = relationships.count > 1 ? "/Microsoft.Dynamics.CRM.\(relationship.referenced.logicalName)" : ""
+                xml += binding("\(name)\(cast)", relationship.referenced)
+            }
+        }
+        for relationship in entity.oneToMany { xml += binding(relationship.collectionProperty, relationship.referencing) }
+        return xml + "</EntitySet>\n"
+    }
+
+    private static func binding(_ path: String, _ target: EntityDefinition) -> String {
+        "<NavigationPropertyBinding Path=\"\(path)\" Target=\"\(target.entitySetName)\"/>\n"
     }
 }
 

@@ -40,7 +40,7 @@ extension WebAPI {
             if names.contains("wsdl") || names.contains("singlewsdl") {
                 return APIAnswer(
                     status: .ok, headers: [.contentType: "text/xml; charset=utf-8"],
-                    body: ServiceDescription.organization(at: serviceAddress(request, organization)))
+                    body: ServiceDescription.organization(at: try serviceAddress(request, context)))
             }
             _ = try await client(request, organization, context)
             throw FieldsealError(.badRequest, "This address takes SOAP requests with POST, and describes itself at ?wsdl.")
@@ -49,17 +49,16 @@ extension WebAPI {
         }
     }
 
-    private func serviceAddress(_ request: Request, _ organization: String) -> String {
+    private func serviceAddress(_ request: Request, _ context: APIContext) throws -> String {
         let path = request.uri.path.hasSuffix("/web") ? "/web" : ""
-        return "\(tokens.baseURL)/\(organization)/XRMServices/2011/Organization.svc\(path)"
+        return "\(try context.organizationAddress().url)/XRMServices/2011/Organization.svc\(path)"
     }
 
     /// The response to a request without a valid token says where tokens come from.
     private func challenged(_ answer: APIAnswer, _ context: APIContext) -> APIAnswer {
-        guard answer.status == .unauthorized, let organization = context.parameters.get("organization") else { return answer }
+        guard answer.status == .unauthorized, let address = context.address else { return answer }
         var answer = answer
-        answer.headers[.wwwAuthenticate] =
-            "Bearer authorization_uri=\(tokens.baseURL)/\(organization)/oauth2/authorize, resource_id=\(tokens.baseURL)/\(organization)"
+        answer.headers[.wwwAuthenticate] = address.challenge
         return answer
     }
 
@@ -143,7 +142,7 @@ extension WebAPI {
                 context.principal.name = session.caller.actor
             }
             let service = OrganizationService(
-                session: session, organizationRoot: "\(tokens.baseURL)/\(organization)",
+                session: session, organizationRoot: try context.organizationAddress().url,
                 requestID: context.requestID, peer: context.peer)
             let write = try await service.answer(message.body)
             let body = try message.envelope(Self.action(message, "Response"), write)

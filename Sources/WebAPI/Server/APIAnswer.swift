@@ -60,11 +60,14 @@ struct APIAnswer: Sendable, ResponseGenerator {
 
     var response: Response { Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: body))) }
 
+    /// Asks for a token. ``ErrorMiddleware`` adds where there is one for the organization that was asked.
+    static let challenge = "Bearer"
+
     /// The envelope that Dataverse clients read: `{"error": {"code": …, "message": …}}`.
     static func error(_ error: FieldsealError, status: HTTPResponse.Status? = nil) -> APIAnswer {
         var headers: HTTPFields = [:]
         if let seconds = error.retryAfter { headers[.retryAfter] = String(seconds) }
-        if error.code == .accessDenied { headers[.wwwAuthenticate] = "Bearer" }
+        if error.code == .accessDenied { headers[.wwwAuthenticate] = challenge }
         return json(
             ["error": ["code": .string(error.code.rawValue), "message": .string(error.message)]],
             status: status ?? .init(code: error.code.httpStatus),

@@ -1,4 +1,4 @@
-import Fieldseal
+public import Fieldseal
 import Foundation
 public import Hummingbird
 import Logging
@@ -13,6 +13,8 @@ public struct APIContext: RequestContext {
     let channel: any Channel
     /// The address of the client, without its port: of the peer, or what trusted proxies say.
     public internal(set) var clientAddress: String?
+    /// The organization that the request asks, and the address under which it does; nil where it names none.
+    public internal(set) var address: OrganizationAddress?
     /// Who asks, for the log.
     public let principal = Principal()
     /// Names the request in the log, in security events and in the response.
@@ -30,6 +32,14 @@ public struct APIContext: RequestContext {
 
     /// What requests without a token are counted by.
     var network: String { clientAddress.map(IPAddress.network) ?? "" }
+
+    /// The organization's address.
+    ///
+    /// - Throws: 404 for a path that names no organization.
+    func organizationAddress() throws -> OrganizationAddress {
+        guard let address else { throw HTTPError(.notFound) }
+        return address
+    }
 
     var peer: Peer { Peer(channel: channel, loop: loop) }
 

@@ -48,6 +48,12 @@ final class ErrorMiddleware: RouterMiddleware {
                 if isInternal { context.logger.error("request failed", metadata: ["error": "\(error)"]) }
             }
         }
+        // What asks for a token says where there is one.
+        if response.status == .unauthorized, response.headers[.wwwAuthenticate] == APIAnswer.challenge,
+            let address = context.address, context.parameters.get("organization") == address.organization
+        {
+            response.headers[.wwwAuthenticate] = address.challenge
+        }
         response.headers[.serviceRequestID] = context.requestID
         response.headers[.odataVersion] = "4.0"
         if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-cache" }

@@ -16,7 +16,7 @@ struct PlainServer: Sendable {
     let listeners: Listeners
     let api: WebAPI
     /// Answers what came over TLS.
-    let secure: RouterResponder<APIContext>
+    let secure: AddressResponder
 
     /// - Parameter onRunning: Gets the port once connections are taken.
     func server(
@@ -48,14 +48,15 @@ struct PlainServer: Sendable {
         if listeners.isTrusted(listeners.peer(of: context.channel)), request.headers[values: .xForwardedProto] == ["https"] {
             return try await secure.respond(to: request, context: context)
         }
+        let (routed, resolved) = secure.resolved(request, context)
         if let header = request.headers[.authorization], header.prefix(7).lowercased() == "bearer ",
-            let organization = request.uri.path.split(separator: "/").first
+            let organization = resolved.address?.organization
         {
             await api.noteExposure(
-                of: String(header.dropFirst(7)).trimmingCharacters(in: .whitespaces), for: String(organization), context,
+                of: String(header.dropFirst(7)).trimmingCharacters(in: .whitespaces), for: organization, context,
                 address: listeners.clientAddress(of: request, on: context.channel))
         }
-        return refusal(of: request)
+        return refusal(of: routed)
     }
 
     private func refusal(of request: Request) -> Response {

@@ -43,10 +43,15 @@ extension WebAPI {
         guard let token = request.headers[.authorization]?.dropFirst("Bearer ".count).trimmed else { return nil }
         let parts = token.split(separator: ".")
         guard parts.count == 3, let payload = Data(base64URL: parts[1]),
-            let issuer = (try? JSONParser.parse(Array(payload)))?["iss"]?.string, issuer.hasPrefix("\(tokens.baseURL)/"),
-            issuer.hasSuffix("/v2.0")
+            let issuer = (try? JSONParser.parse(Array(payload)))?["iss"]?.string, issuer.hasSuffix("/v2.0")
         else { return nil }
-        return String(issuer.dropFirst(tokens.baseURL.count + 1).dropLast("/v2.0".count))
+        return tokens.addresses.organization(of: String(issuer.dropLast("/v2.0".count)))
+    }
+
+    /// The address of the organization as the client asked it, or of one that the client did not name.
+    private func address(_ context: APIContext, of organization: String) -> String {
+        if context.parameters.get("organization") != nil, let address = context.address { return address.url }
+        return "\(tokens.addresses.baseURL)/\(organization)"
     }
 
     // MARK: SOAP
@@ -58,7 +63,7 @@ extension WebAPI {
                 _ = try await discoverySession(request, context)
                 throw FieldsealError(.badRequest, "This address takes SOAP requests with POST, and describes itself at ?wsdl.")
             }
-            let root = context.parameters.get("organization").map { "\(tokens.baseURL)/\($0)" } ?? tokens.baseURL
+            let root = context.parameters.get("organization").map { address(context, of: $0) } ?? tokens.addresses.baseURL
             return APIAnswer(
                 status: .ok, headers: [.contentType: "text/xml; charset=utf-8"],
                 body: ServiceDescription.discovery(at: "\(root)/XRMServices/2011/Discovery.svc"))
@@ -73,21 +78,21 @@ extension WebAPI {
             let session = try await discoverySession(request, context)
             let read = try await readMessage(request, contract: Contract.discovery, upTo: APILimits.bodyLength)
             message = read
-            let body = try answer(read, session)
+            let body = try answer(read, session, root: address(context, of: session.organization.name))
             return APIAnswer(status: .ok, headers: [.contentType: read.version.contentType], body: body)
         } catch {
             return refused(discovery: error, request, context, message)
         }
     }
 
-    private func answer(_ message: SOAPMessage, _ session: Session) throws -> [UInt8] {
+    private func answer(_ message: SOAPMessage, _ session: Session, root: String) throws -> [UInt8] {
         let operation = try ContractMembers(message.body, of: message.body.local, ["request"])
         guard message.body.local == "Execute" else {
             throw FieldsealError(
                 .notImplemented, "The Discovery service has no operation \(message.body.local.quotedForFault).")
         }
         let request = try operation.required("request")
-        let detail = OrganizationDetail(session.organization, root: "\(tokens.baseURL)/\(session.organization.name)")
+        let detail = OrganizationDetail(session.organization, root: root)
         let kind = request.type?.local ?? ""
         let members = try ContractMembers(
             request, of: kind, ["UniqueName"], ignoring: ["AccessType", "IsInternalCrossGeoServerRequest", "Release"])
@@ -126,7 +131,9 @@ extension WebAPI {
             version, action: message?.isAddressed == true ? action : nil, relatesTo: message?.messageID, activity: context.requestID
         )
         if answer.status == .unauthorized {
-            answer.headers[.wwwAuthenticate] = "Bearer authorization_uri=\(tokens.baseURL), resource_id=\(tokens.baseURL)"
+            let base = tokens.addresses.baseURL
+            let named = context.parameters.get("organization") == nil ? nil : context.address
+            answer.headers[.wwwAuthenticate] = named?.challenge ?? "Bearer authorization_uri=\(base), resource_id=\(base)"
         }
         return answer
     }
@@ -137,7 +144,7 @@ extension WebAPI {
     private func instances(_ request: Request, _ context: APIContext, version: String) async throws -> APIAnswer {
         let view = try MetadataView(try ODataQuery.options(request.uri.query))
         let session = try await discoverySession(request, context)
-        let root = "\(tokens.baseURL)/\(session.organization.name)"
+        let root = address(context, of: session.organization.name)
         let instance: JSONValue = [
             "ApiUrl": .string(root), "DatacenterId": nil, "DatacenterName": nil, "EnvironmentId": nil,
             "FriendlyName": .string(session.organization.name), "Id": .string(session.organization.id.text),
@@ -147,7 +154,7 @@ extension WebAPI {
             "Url": .string(root), "UrlName": .string(session.organization.name), "Version": .string(Contract.version),
         ]
         return APIAnswer.json([
-            "@odata.context": .string("\(tokens.baseURL)/api/discovery/\(version)/$metadata#Instances"),
+            "@odata.context": .string("\(tokens.addresses.baseURL)/api/discovery/\(version)/$metadata#Instances"),
             "value": .array(try view.matches(instance) ? [view.selected(instance)] : []),
         ])
     }

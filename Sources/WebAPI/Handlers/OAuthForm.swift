@@ -1,0 +1,46 @@
+import Fieldseal
+import HTTPTypes
+
+/// The form of a request to the token endpoint (RFC 6749 appendix B).
+struct OAuthForm {
+    private let values: [String: [String]]
+
+    init(_ bytes: [UInt8]) throws {
+        let options = try ODataQuery.options(String(decoding: bytes, as: UTF8.self))
+        values = Dictionary(grouping: options, by: \.name).mapValues { $0.map(\.value) }
+    }
+
+    /// A parameter's value; nil for one that is not there.
+    ///
+    /// - Throws: ``OAuthError`` for one that is there twice (RFC 6749 section 3.2).
+    subscript(name: String) -> String? {
+        get throws {
+            guard let given = values[name] else { return nil }
+            guard given.count == 1 else { throw OAuthError("invalid_request", "The form has \(name) more than once.") }
+            return given[0]
+        }
+    }
+}
+
+/// What the token endpoint refuses, in the form that its clients read (RFC 6749 section 5.2).
+struct OAuthError: Error {
+    let error: String
+    let description: String
+    let status: HTTPResponse.Status
+
+    init(_ error: String, _ description: String, status: HTTPResponse.Status = .badRequest) {
+        self.error = error
+        self.description = description
+        self.status = status
+    }
+
+    static let invalidClient = OAuthError(
+        "invalid_client", "The client is unknown or disabled, or its secret or assertion is wrong.", status: .unauthorized)
+
+    var answer: APIAnswer {
+        var headers: HTTPFields = [.cacheControl: "no-store"]
+        if status == .unauthorized { headers[.wwwAuthenticate] = "Basic realm=\"token\"" }
+        return APIAnswer.json(
+            ["error": .string(error), "error_description": .string(description)], status: status, headers: headers)
+    }
+}

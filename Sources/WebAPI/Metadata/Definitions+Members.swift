@@ -1,0 +1,113 @@
+import Fieldseal
+import Foundation
+
+// Members of metadata that clients index without asking whether they are there. What Dataverse has and this service has not is false,
+// null or empty.
+extension Definitions {
+    /// The members of `EntityMetadata` besides an entity's names.
+    static func members(of entity: EntityDefinition) -> [JSONValue.Member] {
+        let noes = [
+            "AutoCreateAccessTeams", "AutoRouteToOwnerQueue", "CanTriggerWorkflow", "ChangeTrackingEnabled",
+            "EnforceStateTransitions",
+            "EntityHelpUrlEnabled", "HasFeedback", "IsAIRUpdated", "IsArchivalEnabled", "IsAvailableOffline", "IsBPFEntity",
+            "IsBusinessProcessEnabled", "IsDocumentManagementEnabled", "IsDocumentRecommendationsEnabled", "IsEnabledForCharts",
+            "IsEnabledForExternalChannels", "IsEnabledForTrace", "IsImportable", "IsInteractionCentricEnabled",
+            "IsKnowledgeManagementEnabled", "IsMSTeamsIntegrationEnabled", "IsOneNoteIntegrationEnabled", "IsQuickCreateEnabled",
+            "IsReadingPaneEnabled", "IsRetentionEnabled", "IsRetrieveAuditEnabled", "IsRetrieveMultipleAuditEnabled",
+            "IsSLAEnabled",
+            "IsSolutionAware", "SyncToExternalSearchIndex", "UsesBusinessDataLabelTable",
+        ]
+        let nulls = [
+            "CreatedOn", "DataProviderId", "DataSourceId", "EntityColor", "EntityHelpUrl", "ExternalCollectionName", "ExternalName",
+            "HasChanged", "IconLargeName", "IconMediumName", "IconSmallName", "IconVectorName", "MobileOfflineFilters",
+            "ModifiedOn",
+            "OwnerId", "OwnerIdType", "OwningBusinessUnit", "RecurrenceBaseEntityLogicalName", "ReportViewName", "SettingOf",
+        ]
+        let properties = [
+            "CanBeInCustomEntityAssociation", "CanBeInManyToMany", "CanBePrimaryEntityInRelationship",
+            "CanBeRelatedEntityInRelationship",
+            "CanChangeHierarchicalRelationship", "CanChangeTrackingBeEnabled", "CanCreateAttributes", "CanCreateCharts",
+            "CanCreateForms",
+            "CanCreateViews", "CanEnableSyncToExternalSearchIndex", "CanModifyAdditionalSettings", "IsConnectionsEnabled",
+            "IsDuplicateDetectionEnabled", "IsMailMergeEnabled", "IsMappable", "IsOfflineInMobileClient",
+            "IsReadOnlyInMobileClient",
+            "IsRenameable", "IsValidForQueue", "IsVisibleInMobile", "IsVisibleInMobileClient",
+        ]
+        var members: [JSONValue.Member] = [
+            .init("ObjectTypeCode", typeCodes[entity.logicalName].map { .integer($0) } ?? .null),
+            .init("TableType", "Standard"),
+            .init("ActivityTypeMask", entity.logicalName == "email" ? 2 : 0),
+            .init("CollectionSchemaName", .string(entity.schemaName)),
+            .init("DaysSinceRecordLastModified", 0),
+            .init("HasEmailAddresses", .bool(entity["emailaddress"] != nil || entity["internalemailaddress"] != nil)),
+            .init("IntroducedVersion", "9.2.0.0"),
+            .init("IsActivityParty", .bool(["systemuser", "queue"].contains(entity.logicalName))),
+            .init("IsChildEntity", .bool(["activityparty", "activitymimeattachment"].contains(entity.logicalName))),
+            .init("IsOptimisticConcurrencyEnabled", .bool(entity.messages.contains(.update))),
+            .init("IsStateModel", .bool(entity["statecode"] != nil)),
+            .init("PrimaryImageAttribute", .text(entity["entityimage"]?.logicalName)),
+            .init("Privileges", .array(privileges(of: entity))),
+        ]
+        for name in noes { members.append(.init(name, false)) }
+        for name in nulls { members.append(.init(name, nil)) }
+        for name in properties { members.append(.init(name, managed(false, name.lowercased()))) }
+        return members
+    }
+
+    /// The numbers that Dataverse has for these tables.
+    private static let typeCodes: [String: Int64] = [
+        "systemuser": 8, "team": 9, "businessunit": 10, "activityparty": 135, "usersettings": 150, "activitymimeattachment": 1_001,
+        "organization": 1_019, "role": 1_036, "queue": 2_020, "email": 4_202, "audit": 4_567, "sdkmessage": 4_606,
+        "sdkmessagefilter": 4_607, "tracelog": 8_050, "transactioncurrency": 9_105, "emailserverprofile": 9_605, "mailbox": 9_606,
+    ]
+
+    private static func privileges(of entity: EntityDefinition) -> [JSONValue] {
+        entity.privileges.map { message, name in
+            let type =
+                switch message {
+                case .retrieve, .retrieveMultiple: "Read"
+                case .update: "Write"
+                default: message.rawValue.capitalized
+                }
+            return [
+                "Name": .string(name), "PrivilegeId": .string(privilegeID(name)), "PrivilegeType": .string(type),
+                "CanBeBasic": .bool(entity.isUserOwned), "CanBeLocal": .bool(entity.isUserOwned), "CanBeDeep": false,
+                "CanBeGlobal": true,
+                "CanBeEntityReference": false, "CanBeParentEntityReference": false, "CanBeRecordFilter": false,
+            ]
+        }
+    }
+
+    /// The members of `AttributeMetadata` besides an attribute's names and type.
+    static func members(of attribute: AttributeDefinition, in entity: EntityDefinition) -> [JSONValue.Member] {
+        let noes = ["CanBeSecuredForCreate", "CanBeSecuredForRead", "CanBeSecuredForUpdate", "IsDataSourceSecret"]
+        let nulls = [
+            "AutoNumberFormat", "CreatedOn", "DeprecatedVersion", "ExternalName", "HasChanged", "InheritsFrom", "LinkedAttributeId",
+            "ModifiedOn",
+        ]
+        let isRead = attribute.validFor.contains(.read) && !attribute.isEncrypted
+        let place = entity.attributes.firstIndex { $0.logicalName == attribute.logicalName } ?? 0
+        var members: [JSONValue.Member] = [
+            .init("ColumnNumber", .integer(Int64(place + 1))),
+            .init("IntroducedVersion", "9.2.0.0"),
+            .init("IsRequiredForForm", .bool(attribute.required == .application)),
+            .init("IsRetrievable", .bool(isRead)),
+            .init("IsValidForForm", true),
+            .init("IsValidForGrid", .bool(isRead)),
+            .init("IsValidODataAttribute", true),
+            .init("SourceType", 0),
+            .init("IsSortableEnabled", managed(isRead, "canmodifyissortablesettings")),
+            .init("IsGlobalFilterEnabled", managed(isRead, "canmodifyglobalfiltersettings")),
+            .init("CanModifyAdditionalSettings", managed(false, "canmodifyadditionalsettings")),
+        ]
+        switch attribute.type {
+        case .string, .memo: members += [.init("IsLocalizable", false), .init("ImeMode", "Auto"), .init("FormulaDefinition", nil)]
+        case .decimal: members += [.init("MinValue", .integer(-100_000_000_000)), .init("MaxValue", .integer(100_000_000_000))]
+        case .image: members += [.init("IsPrimaryImage", true), .init("MaxSizeInKB", 10_240)]
+        default: break
+        }
+        for name in noes { members.append(.init(name, false)) }
+        for name in nulls { members.append(.init(name, nil)) }
+        return members
+    }
+}

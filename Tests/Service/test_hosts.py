@@ -1,0 +1,247 @@
+"""An organization at the root of a host of its own: every address follows the host that was asked, and so does the certificate."""
+
+import json
+import re
+import socket
+import ssl
+import subprocess
+import uuid
+
+import httpx
+import msal
+import pytest
+import requests
+from azure.identity import ClientSecretCredential
+from cluster import Cluster
+from server import Server
+from service import PROGRAM
+
+HOST, OTHER = "crm.contoso.example", "fabrikam.example"
+
+
+@pytest.fixture(scope="module")
+def hosted():
+    """A server with two organizations, each at the root of a host; one host has a certificate of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        plain = probe.getsockname()[1]
+    cluster = Cluster(hosts={HOST: "contoso", OTHER: "fabrikam"}, http={"host": "127.0.0.1", "port": plain})
+    cluster.plain = f"http://127.0.0.1:{plain}"
+    certify(cluster.home / "server", "localhost", OTHER)
+    certify(cluster.home / "own", HOST)
+    server = None
+    try:
+        cluster.run("org", "create", "fabrikam")
+        server = Server(cluster, https={
+            "hostCertificateFiles": {HOST: str(cluster.home / "own.pem")}, "hostPrivateKeyFiles": {HOST: str(cluster.home / "own.key")}})
+        server.authorities = str(cluster.home / "all.pem")
+        (cluster.home / "all.pem").write_text((cluster.home / "server.pem").read_text() + (cluster.home / "own.pem").read_text())
+        server.root, server.other = f"https://{HOST}:{server.port}", f"https://{OTHER}:{server.port}"
+        server.stranger = json.loads(cluster.run(
+            "client", "add", "stranger", "--org", "fabrikam", "--role", "System Administrator", "--json").stdout)
+        yield server
+    finally:
+        if server:
+            server.stop()
+        cluster.remove()
+
+
+@pytest.fixture(autouse=True)
+def resolver(hosted, monkeypatch):
+    """These hosts are this machine, as the hosts file of a client would say, and their certificates are trusted."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, hosted.authorities)
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *rest, **more: resolve("127.0.0.1" if str(host).endswith(".example") else host, *rest, **more))
+
+
+def certify(path, *hosts):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+         f"/CN={hosts[0]}", "-addext", "subjectAltName=" + ",".join(f"DNS:{h}" for h in hosts), "-keyout", f"{path}.key",
+         "-out", f"{path}.pem"], check=True, capture_output=True)
+
+
+def call(server, method, url, body=None, token=None, **headers):
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    if token != "":
+        headers["Authorization"] = f"Bearer {token or server.token}"
+    data = body if isinstance(body, (bytes, str, type(None))) else json.dumps(body)
+    return requests.request(method, url, data=data, headers=headers, verify=server.authorities, timeout=60)
+
+
+def addresses(text):
+    return set(re.findall(r"https://[^/\"\\ ]+(?:/contoso)?(?=[/\"])", text))
+
+
+def test_records_at_the_root_of_a_host(hosted):
+    api = f"{hosted.root}/api/data/v9.2"
+    id = str(uuid.uuid4())
+    created = call(hosted, "POST", f"{api}/queues", {"queueid": id, "name": f"q {id}"})
+    assert created.status_code == 204 and created.headers["OData-EntityId"] == f"{api}/queues({id})"
+    other = call(hosted, "POST", f"{api}/queues", {"name": f"r {id}"}, Prefer="return=representation")
+    assert other.status_code == 201 and other.json()["@odata.context"].startswith(f"{api}/$metadata#queues")
+    # The same record at the other address, which names itself.
+    below = f"{hosted.base}/contoso/api/data/v9.2"
+    assert call(hosted, "GET", f"{below}/queues({id})").json()["@odata.context"].startswith(f"{below}/$metadata#queues")
+    page = call(hosted, "GET", f"{api}/queues?$select=name", Prefer="odata.maxpagesize=1").json()
+    assert page["@odata.nextLink"].startswith(f"{api}/queues?")
+    assert call(hosted, "GET", page["@odata.nextLink"]).status_code == 200
+    fetch = "<fetch count='1'><entity name='queue'><attribute name='name'/></entity></fetch>"
+    for query in (f"fetchXml={fetch}", "sql=SELECT name FROM queue", "$expand=ownerid", "$apply=groupby((name))"):
+        answer = call(hosted, "GET", f"{api}/queues?{query}", Prefer='odata.maxpagesize=1,odata.include-annotations="*"')
+        assert answer.status_code == 200 and addresses(answer.text) == {hosted.root}, query
+    for path in ("", "EntityDefinitions(LogicalName='queue')", "WhoAmI", f"queues({id})/ownerid", f"queues({id})/ownerid/$ref", "$openapi",
+                 f"queues({id})/name", "RelationshipDefinitions"):
+        answer = call(hosted, "GET", f"{api}/{path}" if path else f"{api}/")
+        assert answer.status_code == 200 and addresses(answer.text) == {hosted.root}, (path, addresses(answer.text))
+    assert call(hosted, "GET", f"{api}/$metadata").status_code == 200
+    # Addresses that were told are taken back, whichever was asked.
+    profile = call(hosted, "POST", f"{api}/emailserverprofiles", {"name": f"p {id}"}).headers["OData-EntityId"]
+    for root in (hosted.root, f"{hosted.root}/contoso", f"{hosted.base}/contoso"):
+        bound = profile.replace(hosted.root, root)
+        box = call(hosted, "POST", f"{api}/mailboxes", {"name": "m", "emailserverprofile@odata.bind": bound})
+        assert box.status_code == 204, box.text
+    # Slashes of a base that ends with one.
+    assert call(hosted, "GET", f"{hosted.root}//api/data/v9.2/WhoAmI").status_code == 200
+    assert call(hosted, "GET", f"{hosted.base}/contoso//api/data/v9.2/WhoAmI").status_code == 200
+
+
+def test_a_batch_at_the_root_of_a_host(hosted):
+    api = f"{hosted.root}/api/data/v9.2"
+    for root in (api, "/api/data/v9.2", f"{hosted.base}/contoso/api/data/v9.2", "/contoso/api/data/v9.2"):
+        body = json.dumps({"requests": [
+            {"id": "1", "method": "POST", "url": f"{root}/queues", "body": {"name": "q"}, "headers": {"Content-Type": "application/json"}},
+            {"id": "2", "method": "GET", "url": f"{root}/queues?$top=1"}]})
+        answer = call(hosted, "POST", f"{api}/$batch", body, Content_Type="application/json")
+        assert answer.status_code == 200, answer.text
+        assert [r["status"] for r in answer.json()["responses"]] == [204, 200], answer.text
+        assert addresses(answer.text) == {hosted.root}
+
+
+def test_programs_sign_in_at_the_root_of_a_host(hosted):
+    known = hosted.client
+    form = {"grant_type": "client_credentials", "client_id": known["clientId"], "client_secret": known["clientSecret"]}
+    for root, scope in ((hosted.root, hosted.root), (hosted.root, f"{hosted.base}/contoso"), (f"{hosted.root}/contoso", f"{hosted.root}/"),
+                        (f"{hosted.base}/contoso", hosted.root)):
+        found = call(hosted, "GET", f"{root}/v2.0/.well-known/openid-configuration", token="").json()
+        assert found["issuer"] == f"{root}/v2.0" and found["token_endpoint"] == f"{root}/oauth2/v2.0/token"
+        assert all(value.startswith(f"{root}/") for name, value in found.items() if name.endswith(("_endpoint", "_uri")))
+        answer = requests.post(found["token_endpoint"], data={**form, "scope": f"{scope}/.default"}, verify=hosted.authorities, timeout=30)
+        assert answer.status_code == 200, answer.text
+        # Wherever it is from, it is one of the organization's.
+        for place in (hosted.root, f"{hosted.root}/contoso", f"{hosted.base}/contoso"):
+            assert call(hosted, "GET", f"{place}/api/data/v9.2/WhoAmI", token=answer.json()["access_token"]).status_code == 200
+        for place in (hosted.other, f"{hosted.base}/fabrikam"):
+            assert call(hosted, "GET", f"{place}/api/data/v9.2/WhoAmI", token=answer.json()["access_token"]).status_code == 401
+    options = {"instance_discovery": False, "verify": hosted.authorities}
+    for authority in ({"authority": f"{hosted.root}/contoso"}, {"oidc_authority": f"{hosted.root}/contoso/v2.0"}):
+        app = msal.ConfidentialClientApplication(known["clientId"], client_credential=known["clientSecret"], **authority, **options)
+        token = app.acquire_token_for_client([f"{hosted.root}//.default"])["access_token"]
+        assert call(hosted, "GET", f"{hosted.root}/api/data/v9.2/WhoAmI", token=token).status_code == 200
+    credential = ClientSecretCredential(
+        "contoso", known["clientId"], known["clientSecret"], authority=hosted.root, disable_instance_discovery=True,
+        connection_verify=hosted.authorities)
+    token = credential.get_token(f"{hosted.root}/.default").token
+    assert call(hosted, "GET", f"{hosted.root}/api/data/v9.2/WhoAmI", token=token).status_code == 200
+
+
+def test_the_challenge_names_the_host_that_was_asked(hosted):
+    for root, authority in ((hosted.root, f"{hosted.root}/contoso"), (f"{hosted.root}/contoso", f"{hosted.root}/contoso"),
+                            (f"{hosted.base}/contoso", f"{hosted.base}/contoso")):
+        answer = call(hosted, "GET", f"{root}/api/data/v9.2/WhoAmI", token="")
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == f"Bearer authorization_uri={authority}/oauth2/authorize, resource_id={root}/"
+    # What a client wrote is not given back, but for a port.
+    for value in ('crm.contoso.example:1"', "crm.contoso.example:99999", "crm.contoso.example:", "crm.contoso.example:1:2", "x.example", "[::1]"):
+        answer = call(hosted, "GET", f"{hosted.base}/contoso/api/data/v9.2/WhoAmI", token="", Host=value)
+        assert answer.status_code in (400, 401) and value not in answer.headers.get("WWW-Authenticate", ""), value
+
+
+def test_a_host_serves_its_own_organization_alone(hosted):
+    for path in ("fabrikam/api/data/v9.2/WhoAmI", "fabrikam/v2.0/.well-known/openid-configuration"):
+        assert call(hosted, "GET", f"{hosted.root}/{path}").status_code == 404
+    assert call(hosted, "GET", f"{hosted.other}/api/data/v9.2/WhoAmI").status_code == 401
+    # A host that is in no setting is served as it was: by the path, under the service's own address.
+    answer = call(hosted, "GET", f"{hosted.base}/contoso/api/data/v9.2/queues?$top=1", Host="elsewhere.example")
+    assert answer.status_code == 200 and answer.json()["@odata.context"].startswith(f"{hosted.base}/contoso/api/")
+    assert call(hosted, "GET", f"{hosted.base}/api/data/v9.2/WhoAmI", Host="elsewhere.example").status_code in (401, 404)
+    # Names are compared without case, and the usual port is none.
+    for name in (HOST.upper(), f"{HOST}:443"):
+        answer = call(hosted, "GET", f"{hosted.base}/api/data/v9.2/queues?$top=1", Host=name)
+        assert answer.json()["@odata.context"].startswith(f"https://{HOST}/api/")
+    # The console is at one address, and says which; what is not an organization's is at all of them.
+    page = call(hosted, "GET", f"{hosted.root}/overview", token="", Accept="text/html")
+    assert page.status_code == 421 and hosted.base in page.text
+    for path in ("healthz", "readyz"):
+        assert call(hosted, "GET", f"{hosted.root}/{path}", token="").status_code == 200
+
+
+def test_http_2_at_the_root_of_a_host(hosted):
+    with httpx.Client(http2=True, verify=ssl.create_default_context(cafile=hosted.authorities), timeout=30) as client:
+        answer = client.get(f"{hosted.root}/api/data/v9.2/queues?$top=1", headers={"Authorization": f"Bearer {hosted.token}"})
+        assert answer.http_version == "HTTP/2" and answer.json()["@odata.context"].startswith(f"{hosted.root}/api/")
+
+
+def shown(server, name):
+    """The certificate that a client gets which names a host, or none."""
+    context = ssl.create_default_context(cafile=server.authorities)
+    context.check_hostname = False
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        with context.wrap_socket(connection, server_hostname=name) as tls:
+            return {value for kind, value in tls.getpeercert()["subjectAltName"]}
+
+
+def test_certificates_by_server_name(hosted):
+    assert shown(hosted, HOST) == {HOST} and shown(hosted, HOST.upper()) == {HOST}
+    for name in (OTHER, "localhost", "elsewhere.example", None):
+        assert shown(hosted, name) == {"localhost", OTHER}
+
+
+def test_a_token_without_tls_is_noted_at_the_root_of_a_host(hosted):
+    plain = hosted.cluster.plain
+    token = hosted.sign_in().json()["access_token"]
+    answer = requests.get(
+        f"{plain}/api/data/v9.2/WhoAmI", headers={"Authorization": f"Bearer {token}", "Host": HOST}, timeout=30)
+    assert answer.status_code == 403 and answer.json()["error"]["code"] == "0x8004852C"
+    assert f"{hosted.base}/contoso/api/data/v9.2/WhoAmI" in answer.json()["error"]["message"]
+    assert call(hosted, "GET", f"{hosted.root}/api/data/v9.2/WhoAmI", token=token).status_code == 401
+
+
+def check(cluster, tmp_path, **settings):
+    file = tmp_path / "settings.yaml"
+    file.write_text((cluster.home / "direct.yaml").read_text() + "".join(f"{k}: {json.dumps(v)}\n" for k, v in settings.items()))
+    text = file.read_text().replace(f'hosts: {json.dumps({HOST: "contoso", OTHER: "fabrikam"})}\n', "")
+    file.write_text(text)
+    return subprocess.run(
+        [PROGRAM, "config", "check", "--settings", str(file), "--json"], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("hosts, word", [
+    ({"crm.contoso.example": "Contoso"}, "no organization's name"), ({"crm.contoso.example": "api"}, "path of the Web API"),
+    ({"https://crm.contoso.example": "contoso"}, "no host name"), ({"crm.contoso.example/x": "contoso"}, "no host name"),
+    ({"*.contoso.example": "contoso"}, "no host name"), ({"crm..example": "contoso"}, "no host name"),
+    ({"crm.contoso.example:0": "contoso"}, "no host name"), ({"a.example": "contoso", "A.example": "contoso"}, "twice"),
+    ({"crm.contoso.example": {"a": 1}}, "object"), (["crm.contoso.example"], "list"), ("crm.contoso.example", "no organization's name"),
+    ({"crm.contoso.example": None}, "no organization's name"), ({"localhost": "contoso"}, "baseURL"),
+])
+def test_hosts_that_can_not_be_are_refused(hosted, tmp_path, hosts, word):
+    result = check(hosted.cluster, tmp_path, hosts=hosts)
+    assert result.returncode != 0 and "hosts" in result.stderr and word in result.stderr, (result.stdout, result.stderr)
+
+
+def test_hosts_are_shown_and_their_certificates_checked(hosted, tmp_path):
+    home = hosted.cluster.home
+    https = {"certificateFile": f"{home}/server.pem", "privateKeyFile": f"{home}/server.key"}
+    good = check(hosted.cluster, tmp_path, hosts={"CRM.contoso.example": "contoso", "b.example:8443": "contoso"}, https={
+        **https, "hostCertificateFiles": {HOST: f"{home}/own.pem"}, "hostPrivateKeyFiles": {HOST: f"{home}/own.key"}})
+    shown = json.loads(good.stdout)
+    assert shown["settings"]["hosts"] == {HOST: "contoso", "b.example:8443": "contoso"} and shown["problems"] == []
+    for files, word in (
+        ({"hostCertificateFiles": {HOST: f"{home}/own.pem"}}, HOST),
+        ({"hostCertificateFiles": {HOST: f"{home}/own.pem"}, "hostPrivateKeyFiles": {HOST: f"{home}/server.key"}}, "does not belong"),
+        ({"hostCertificateFiles": {HOST: f"{home}/none.pem"}, "hostPrivateKeyFiles": {HOST: f"{home}/own.key"}}, "no such file"),
+    ):
+        bad = check(hosted.cluster, tmp_path, https={**https, **files})
+        assert bad.returncode == 1 and any(word in problem for problem in json.loads(bad.stdout)["problems"]), bad.stdout
