@@ -173,8 +173,10 @@ def large(service, count, new=10):
     state = json.dumps({"known": {"count": len(known), "digest": digest}})
     box = service.create("mailboxes", {
         "name": f"{count} messages", "emailaddress": "support@contoso.test", "username": "bob", "password": "p", "allowemailconnectortousecredentials": True,
-        "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 0, "emailrouteraccessapproval": 1,
+        "incomingemaildeliverymethod": 0, "outgoingemaildeliverymethod": 0, "emailrouteraccessapproval": 1,
         "emailserverprofile@odata.bind": f"/emailserverprofiles({profile(service, service.mail, 'pop3', incomingportnumber=server.port)})"})
+    # No turn before its state is set.
+    set_mailbox(service, box, enabledforincomingemail="false", incomingemaildeliverymethod="2")
 
     def measure():
         # No turn is under way, and none begins by itself.
