@@ -113,6 +113,12 @@ static const unsigned char org_0012[] = {
 static const unsigned char org_0012_down[] = {
 #embed "../../migrations/org/0012_mail.down.sql"
 };
+static const unsigned char org_0016[] = {
+#embed "../../migrations/org/0016_console.sql"
+};
+static const unsigned char org_0016_down[] = {
+#embed "../../migrations/org/0016_console.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -152,6 +158,8 @@ static const struct embedded_file files[] = {
     {"org/0011_generation_places.down.sql", org_0011_down, sizeof org_0011_down},
     {"org/0012_mail.sql", org_0012, sizeof org_0012},
     {"org/0012_mail.down.sql", org_0012_down, sizeof org_0012_down},
+    {"org/0016_console.sql", org_0016, sizeof org_0016},
+    {"org/0016_console.down.sql", org_0016_down, sizeof org_0016_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

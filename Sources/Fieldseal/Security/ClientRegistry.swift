@@ -6,7 +6,7 @@ import PostgresClient
 ///
 /// Rows are attested (see ``Grant``): one that SQL inserted, changed or put back is not honoured.
 public struct ClientRegistry: Sendable {
-    private let deployment: Deployment
+    let deployment: Deployment
 
     public init(_ deployment: Deployment) {
         self.deployment = deployment
@@ -68,7 +68,7 @@ public struct ClientRegistry: Sendable {
         return (id, secret)
     }
 
-    private func addSecret(
+    func addSecret(
         _ secret: String,
         to client: UUID,
         _ change: inout AttestedChange,
@@ -162,6 +162,10 @@ public struct ClientRegistry: Sendable {
             SecurityEvent(.clientDisabled, .succeeded, details: "\(id), whose row was deleted past this service"), by: caller,
             on: connection)
         return true
+    }
+
+    static func unknown(_ id: String, _ organization: Organization) -> FieldsealError {
+        FieldsealError(.objectDoesNotExist, "\(organization.name) has no client \(id); see `fieldseal client list`.")
     }
 
     /// Whether `secret` is one of the client's valid secrets, and the client is enabled and honoured.
