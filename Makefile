@@ -8,7 +8,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) isync python3-venv jq curl ope
 LINT_PACKAGES := shellcheck python3-venv
 SHELL_SCRIPTS := .ci/run Benchmarks/run Tests/run Tests/Support/postgres.sh Tests/Support/python examples/mailbox.sh scripts/install-packages
 
-.PHONY: help run mail build test test-one test-full torture router-torture fuzz bench lint format docs clean
+.PHONY: help run mail build test test-one test-full torture router-torture fuzz bench screenshots lint format docs clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,12 @@ fuzz: ## Feed mutated input to every parser (CASES=n SEED=n)
 bench: ## Measure the figures of docs/performance.md, and write .fieldseal/bench.json
 	@scripts/install-packages $(TEST_PACKAGES)
 	@Benchmarks/run
+
+screenshots: ## Take pictures of every page of the console into .fieldseal/screenshots, and those of the documentation
+	@scripts/install-packages $(TEST_PACKAGES)
+	@swift build -c release --product fieldseal --quiet
+	@Tests/Support/python
+	@FIELDSEAL=.build/release/fieldseal .venv/bin/python Tests/screenshots.py --readme
 
 lint: ## Check format, Python, shell, imports, links, and that documentation and code agree
 	@scripts/install-packages $(LINT_PACKAGES)

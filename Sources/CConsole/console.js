@@ -1,14 +1,45 @@
 // What makes the pages nicer, and nothing that they need.
 "use strict";
 
+const language = document.documentElement.lang;
+const text = (key) => document.body.dataset[key] || "";
+
+// Times in the reader's own zone, with seconds; times that are told as "3 minutes ago" keep that, and tell the moment on hover.
+function localTimes(root) {
+    const format = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
+    for (const time of root.querySelectorAll("time[datetime]")) {
+        const moment = new Date(time.dateTime);
+        if (isNaN(moment)) continue;
+        if (time.dataset.as === "moment") time.textContent = format.format(moment); else time.title = format.format(moment);
+    }
+}
+localTimes(document);
+
 for (const output of document.querySelectorAll("[data-hides]")) {
-    setTimeout(() => { output.textContent = "•".repeat(12); }, Number(output.dataset.hides) * 1000);
+    const end = Date.now() + Number(output.dataset.hides) * 1000, left = document.querySelector("[data-left]");
+    const timer = setInterval(() => {
+        const seconds = Math.max(0, Math.ceil((end - Date.now()) / 1000));
+        if (left) left.textContent = left.dataset.left.replace("{n}", seconds);
+        if (seconds > 0) return;
+        clearInterval(timer);
+        output.remove();
+        for (const button of document.querySelectorAll("[data-copies]")) button.remove();
+        for (const gone of document.querySelectorAll("[data-gone]")) gone.hidden = false;
+        if (left) left.remove();
+    }, 250);
 }
 for (const button of document.querySelectorAll("[data-copies]")) {
     button.hidden = !navigator.clipboard;
+    const label = button.textContent;
     button.addEventListener("click", async () => {
-        await navigator.clipboard.writeText(document.querySelector(button.dataset.copies).textContent);
-        button.textContent += " ✓";
+        const source = document.querySelector(button.dataset.copies);
+        try {
+            await navigator.clipboard.writeText(source.dataset.text || source.textContent);
+            button.textContent = text("copied");
+        } catch {
+            button.textContent = text("notCopied");
+        }
+        setTimeout(() => { button.textContent = label; }, 3000);
     });
 }
 for (const button of document.querySelectorAll("[data-prints]")) {
@@ -17,23 +48,59 @@ for (const button of document.querySelectorAll("[data-prints]")) {
 }
 // The server's own rule for keys, as they are typed.
 for (const input of document.querySelectorAll("[data-strength]")) {
-    const hint = document.getElementById("strength"), first = hint.textContent;
+    const hint = document.getElementById("strength"), first = hint.textContent, meter = document.getElementById("meter");
     let timer;
     input.addEventListener("input", () => {
         clearTimeout(timer);
         timer = setTimeout(async () => {
-            if (!input.value) { hint.textContent = first; return; }
+            if (!input.value) { hint.textContent = first; if (meter) meter.hidden = true; return; }
             const answer = await fetch(input.dataset.strength, { method: "POST", body: new URLSearchParams(new FormData(input.form)) });
-            hint.textContent = (await answer.json()).text;
+            if (!answer.ok) return;
+            const { text, level } = await answer.json();
+            hint.textContent = text;
+            if (meter) { meter.hidden = false; meter.value = level; }
         }, 250);
     });
+}
+// Suggestions of records, for lookups with more records than the page brings along.
+for (const input of document.querySelectorAll("[data-lookup]")) {
+    let timer;
+    input.addEventListener("input", () => {
+        clearTimeout(timer);
+        timer = setTimeout(async () => {
+            const answer = await fetch(`${input.dataset.lookup}${encodeURIComponent(input.value)}`);
+            if (!answer.ok) return;
+            const list = document.getElementById(input.getAttribute("list"));
+            list.replaceChildren(...(await answer.json()).names.map((name) => { const option = document.createElement("option"); option.value = name; return option; }));
+        }, 250);
+    });
+}
+// All rows of a list at once.
+for (const box of document.querySelectorAll("[data-all]")) {
+    box.hidden = false;
+    box.addEventListener("change", () => { for (const other of box.form.querySelectorAll("input[name^='id.']")) other.checked = box.checked; });
+}
+// What is still under way is looked at again, without touching what is being typed.
+const live = document.querySelector("[data-live]");
+if (live) {
+    const look = async () => {
+        const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
+        if (!answer || !answer.ok) { setTimeout(look, 3000); return; }
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const now = page.getElementById(live.id), here = document.getElementById(live.id);
+        if (!now || !here) { location.reload(); return; }
+        here.replaceWith(now);
+        localTimes(now);
+        if (now.hasAttribute("data-live")) setTimeout(look, 1000);
+    };
+    setTimeout(look, 1000);
 }
 // A key change: its form is sent as ever, and the progress is asked for meanwhile.
 for (const form of document.querySelectorAll("[data-progress]")) {
     form.addEventListener("submit", async (event) => {
         event.preventDefault();
         const body = new URLSearchParams(new FormData(form, event.submitter));
-        const working = form.querySelector(".working"), bar = working.querySelector("progress"), text = working.querySelector("span");
+        const working = document.querySelector(".working"), bar = working.querySelector("progress"), line = working.querySelector("[role=status]");
         for (const button of form.querySelectorAll("button")) button.disabled = true;
         working.hidden = false;
         let done = false;
@@ -41,18 +108,33 @@ for (const form of document.querySelectorAll("[data-progress]")) {
             while (!done) {
                 const state = await (await fetch(form.dataset.progress)).json();
                 if (state.running && !done) {
-                    text.textContent = state.text;
+                    line.textContent = state.text;
                     if (state.percent === null) bar.removeAttribute("value"); else { bar.max = 100; bar.value = state.percent; }
                 }
                 await new Promise((wake) => setTimeout(wake, 250));
             }
         })().catch(() => {});
-        const answer = await fetch(form.action, { method: "POST", body });
+        let answer;
+        try {
+            answer = await fetch(form.action, { method: "POST", body });
+        } catch {
+            // The connection broke; the change goes on without it, and its page says how it ended.
+            location.assign(form.dataset.after);
+            return;
+        }
         done = true;
         await asking;
         if (answer.redirected) { location.assign(answer.url); return; }
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         document.querySelector("main").replaceWith(page.querySelector("main"));
+        localTimes(document);
         document.querySelector("main").focus();
+    });
+}
+for (const form of document.querySelectorAll("[data-quiet]")) {
+    form.addEventListener("submit", async (event) => {
+        event.preventDefault();
+        event.submitter.disabled = true;
+        await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }).catch(() => {});
     });
 }

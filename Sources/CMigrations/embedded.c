@@ -143,6 +143,12 @@ static const unsigned char org_0015[] = {
 static const unsigned char org_0015_down[] = {
 #embed "../../migrations/org/0015_reference_columns.down.sql"
 };
+static const unsigned char org_0016[] = {
+#embed "../../migrations/org/0016_console.sql"
+};
+static const unsigned char org_0016_down[] = {
+#embed "../../migrations/org/0016_console.down.sql"
+};
 static const unsigned char org_0017[] = {
 #embed "../../migrations/org/0017_what_sql_may.sql"
 };
@@ -198,6 +204,8 @@ static const struct embedded_file files[] = {
     {"org/0014_callers_and_queries.down.sql", org_0014_down, sizeof org_0014_down},
     {"org/0015_reference_columns.sql", org_0015, sizeof org_0015},
     {"org/0015_reference_columns.down.sql", org_0015_down, sizeof org_0015_down},
+    {"org/0016_console.sql", org_0016, sizeof org_0016},
+    {"org/0016_console.down.sql", org_0016_down, sizeof org_0016_down},
     {"org/0017_what_sql_may.sql", org_0017, sizeof org_0017},
     {"org/0017_what_sql_may.down.sql", org_0017_down, sizeof org_0017_down},
 };

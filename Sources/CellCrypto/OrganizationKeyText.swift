@@ -44,6 +44,16 @@ public final class OrganizationKeyText: Sendable {
         }
     }
 
+    /// A text with as many letters and digits as a generated key has, in the form of one: in upper case, with its hyphens.
+    ///
+    /// - Returns: Nil for a text that no generated key can be, however it was typed.
+    public static func generatedForm(of text: String) -> String? {
+        let alphabet = Set("ABCDEFGHJKLMNPQRSTUVWXYZ23456789")
+        let typed = Array(text.uppercased().filter { $0 != "-" && !$0.isWhitespace })
+        guard typed.count == 32, typed.allSatisfy(alphabet.contains) else { return nil }
+        return stride(from: 0, to: 32, by: 4).map { String(typed[$0..<$0 + 4]) }.joined(separator: "-")
+    }
+
     /// Lends the text's UTF-8 for the time of the call.
     public func withUTF8<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result

@@ -4,98 +4,113 @@ import Foundation
 // What happened to records: who changed which attributes, from what to what.
 extension Console {
     private static let auditPageSize = 50
+    private static let auditColumns = [
+        "createdon", "operation", "objectid", "objecttypecode", "useridname", "databaserole", "changedata",
+    ]
+    /// Rows of an export at most.
+    private static let exportLimit = 100_000
 
     @Sendable func audit(_ visit: Visit) async throws -> Reply {
         let session = try visit.session()
-        let table = visit.query("table").flatMap { name in Self.sets.first { $0.logicalName == name } }
         let id = visit.query("id").flatMap(UUID.init(text:))
-        let page = max(0, min(Int(visit.query("page") ?? "") ?? 0, 10_000))
-        var query = RecordQuery()
-        let names = ["createdon", "operation", "objectid", "objecttypecode", "useridname", "databaserole", "changedata"]
-        query.outputs = names.map { .init(.column(.init($0))) }
-        query.order = [.init(.column(.init("createdon")), descending: true)]
-        query.pageSize = Self.auditPageSize
-        query.offset = page * Self.auditPageSize
-        var conditions: [Filter] = []
-        if let table { conditions.append(.compare(.init("objecttypecode"), .equal, .text(table.logicalName))) }
-        if let id { conditions.append(.compare(.init("objectid"), .equal, .text(id.uuidString))) }
-        if !conditions.isEmpty { query.filter = .all(conditions) }
-        let found = try await session.list(.audit, query)
-        func href(_ page: Int) -> String {
-            "\(visit.root)/audit?page=\(page)" + (table.map { "&table=\($0.logicalName)" } ?? "")
-                + (id.map { "&id=\($0.uuidString.lowercased())" } ?? "")
-        }
+        let table = visit.filter("table").flatMap { name in Navigation.sets.first { $0.logicalName == name } }
+        let operation = visit.filter("operation").flatMap { Int($0) }.flatMap { (1...3).contains($0) ? $0 : nil }
+        let isFiltered: Bool = ["table", "operation", "person", "from", "until"].contains { visit.filter($0) != nil }
+        let tables = Navigation.sets.map { entity in (entity.logicalName, visit.text(entity.logicalName)) }
+        let operations = (1...3).map { number in ("\(number)", visit.text("operation:\(number)")) }
+        let export = visit.address(with: ["page": nil, "before": nil]).replacing("/audit", with: "/audit.csv", maxReplacements: 1)
+        let found = try await session.list(.audit, auditQuery(visit, table, id, operation))
         var values: [String: Any] = [
-            "title": visit.text("audit"),
-            "tables": Self.sets.map { entity -> [String: Any] in
-                [
-                    "name": entity.logicalName, "text": visit.text(entity.logicalName),
-                    "selected": entity.logicalName == table?.logicalName,
-                ]
-            },
-            "rows": try found.records.map { try auditRow($0, visit) },
+            "title": visit.text("audit"), "lead": visit.text("auditLead"),
+            "tables": Self.options(tables, chosen: table?.logicalName),
+            "operations": Self.options(operations, chosen: operation.map { "\($0)" }),
+            "person": visit.filter("person") ?? "", "from": visit.filter("from") ?? "", "until": visit.filter("until") ?? "",
+            "lines": try await AuditLines(visit, session).lines(found.records), "isFiltered": isFiltered, "export": export,
         ]
-        if let id { values["id"] = id.uuidString.lowercased() }
-        if page > 0 { values["previous"] = href(page - 1) }
-        if found.next != nil { values["next"] = href(page + 1) }
+        if let id {
+            values["id"] = id.text
+            let name = try await RecordNames(
+                Dictionary(uniqueKeysWithValues: Navigation.sets.map { ($0.logicalName, Set([id])) }), session)[id]
+            values["lead"] = visit.text("auditOf", ["name": name ?? id.text])
+        }
+        let page = Int(visit.query("page") ?? "") ?? 0
+        if page > 0 { values["previous"] = visit.address(with: ["page": page > 1 ? "\(page - 1)" : nil]) }
+        if found.next != nil {
+            // Beyond some pages the next one begins after the last moment of this one: no row is skipped over to get there.
+            if page < Self.offsetPages {
+                values["next"] = visit.address(with: ["page": "\(page + 1)"])
+            } else if let last = found.records.last, case .date(let moment) = try last.value(of: "createdon") {
+                values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(moment.addingTimeInterval(1))])
+            }
+        }
         return .page("audit", values)
     }
 
-    private func auditRow(_ record: Record, _ visit: Visit) throws -> [String: Any] {
-        func text(_ name: String) throws -> String {
-            switch try record.value(of: name) {
-            case .text(let text): text
-            case .date(let date): visit.moment(date)
-            case .id(let id): id.uuidString.lowercased()
-            case .int(let number):
-                EntityDefinition.audit[name]?.type.options?.options.first { $0.value == number }?.label ?? "\(number)"
-            default: ""
-            }
-        }
-        let name = try text("objecttypecode")
-        let entity = EntityCatalog.entity(name)
-        let role = try text("databaserole")
-        let who = try text("useridname")
-        var row: [String: Any] = [
-            // A change past the service has no person; then the database's role is who.
-            "when": try text("createdon"), "who": who.isEmpty ? role : who, "operation": try text("operation"),
-            "record": "\(visit.text(name)) \(try text("objectid"))", "changes": changes(try text("changedata"), entity, visit),
-        ]
-        if let entity, Self.sets.contains(where: { $0.logicalName == name }), try record.value(of: "operation") != .int(3) {
-            row["href"] = "\(visit.root)/records/\(entity.entitySetName)/\(try text("objectid"))"
-        }
-        return row
+    private static let offsetPages = 100
+
+    private func auditQuery(_ visit: Visit, _ table: EntityDefinition?, _ id: UUID?, _ operation: Int?) -> RecordQuery {
+        var query = RecordQuery()
+        query.outputs = Self.auditColumns.map { .init(.column(.init($0))) }
+        query.order = [.init(.column(.init("createdon")), descending: true)]
+        query.pageSize = Self.auditPageSize
+        query.offset = max(0, min(Int(visit.query("page") ?? "") ?? 0, Self.offsetPages)) * Self.auditPageSize
+        var conditions: [Filter] = []
+        if let table { conditions.append(.compare(.init("objecttypecode"), .equal, .text(table.logicalName))) }
+        if let id { conditions.append(.compare(.init("objectid"), .equal, .text(id.text))) }
+        if let operation { conditions.append(.compare(.init("operation"), .equal, .number("\(operation)"))) }
+        if let person = visit.filter("person") { conditions.append(.compare(.init("useridname"), .equal, .text(person))) }
+        let (from, until) = visit.days()
+        let before = visit.query("before").flatMap(ISO8601.date)
+        let end = [until?.addingTimeInterval(86_400), before].compactMap { $0 }.min()
+        if from != nil || end != nil { conditions.append(.within(.init("createdon"), from, end)) }
+        if !conditions.isEmpty { query.filter = .all(conditions) }
+        return query
     }
 
-    private func passwordChange(_ operation: String, _ visit: Visit) -> String {
-        switch operation {
-        case "set": visit.text("secretSet")
-        case "replaced": visit.text("secretReplaced")
-        default: visit.text("secretCleared")
-        }
+    @Sendable func exportAudit(_ visit: Visit) async throws -> Reply {
+        let session = try visit.session()
+        let table = visit.filter("table").flatMap { name in Navigation.sets.first { $0.logicalName == name } }
+        let operation = visit.filter("operation").flatMap { Int($0) }
+        var query = auditQuery(visit, table, visit.query("id").flatMap(UUID.init(text:)), operation)
+        query.offset = 0
+        query.pageSize = 1_000
+        query.top = Self.exportLimit
+        let (first, rest) = (try await session.list(.audit, query), query)
+        return Reply(
+            content: .stream(name: "\(session.organization.name)-audit.csv", type: "text/csv; charset=utf-8") { write in
+                try await write(Array((CSV.line(Self.auditColumns)).utf8))
+                var (page, query) = (first, rest)
+                while true {
+                    let lines = try page.records.map { record in
+                        CSV.line(try Self.auditColumns.map { CSV.text(try record.value(of: $0)) })
+                    }
+                    try await write(Array(lines.joined().utf8))
+                    guard let next = page.next else { return }
+                    query.after = next
+                    page = try await session.list(.audit, query)
+                }
+            })
+    }
+}
+
+/// Comma-separated values (RFC 4180).
+enum CSV {
+    static func line(_ fields: [String]) -> String { fields.map(field).joined(separator: ",") + "\r\n" }
+
+    /// A spreadsheet would run what begins like a formula: such texts get an apostrophe.
+    private static func field(_ text: String) -> String {
+        let safe = text.first.map { "=+-@\t\r".contains($0) } == true && Double(text) == nil ? "'\(text)" : text
+        return "\"\(safe.replacing("\"", with: "\"\""))\""
     }
 
-    /// The attributes of `changedata`; for a new record there are many, of which what is not empty is shown.
-    private func changes(_ data: String, _ entity: EntityDefinition?, _ visit: Visit) -> [[String: Any]] {
-        guard case .array(let items)? = (try? JSONParser.parse(Array(data.utf8)))?["changedAttributes"] else { return [] }
-        func text(_ value: JSONValue?) -> String {
-            switch value {
-            case nil, .null?: "—"
-            case .string(let text)?: text
-            case .bool(let flag)?: "\(flag)"
-            case .integer(let number)?: "\(number)"
-            case let other?: String(decoding: other.utf8, as: UTF8.self)
-            }
-        }
-        return items.compactMap { item in
-            guard case .string(let name)? = item["logicalName"] else { return nil }
-            if let operation = item["operation"]?.string {
-                // A password: its value is in no audit.
-                return ["label": entity?[name]?.displayName ?? name, "change": passwordChange(operation, visit)]
-            }
-            return [
-                "label": entity?[name]?.displayName ?? name, "before": text(item["oldValue"]), "after": text(item["newValue"]),
-            ]
+    static func text(_ value: AttributeValue) -> String {
+        switch value {
+        case .null, .bytes: ""
+        case .text(let text), .decimal(let text): text
+        case .int(let number): "\(number)"
+        case .bool(let flag): "\(flag)"
+        case .date(let date): ISO8601.text(date)
+        case .id(let id): id.text
         }
     }
 }

@@ -9,6 +9,9 @@ struct ConsoleFiles: Sendable {
     let messages: [String: [String: String]]
     let style: [UInt8]
     let script: [UInt8]
+    let icon: [UInt8]
+    /// Providers of mail whose servers are known, as `providers.json` lists them.
+    let providers: [JSONValue]
 
     /// - Throws: When a template or a message file is malformed, which a test would have found.
     init() throws {
@@ -35,10 +38,22 @@ struct ConsoleFiles: Sendable {
         self.messages = messages
         style = others["console.css"] ?? []
         script = others["console.js"] ?? []
+        icon = others["favicon.svg"] ?? []
+        if case .array(let list) = try JSONParser.parse(others["providers.json"] ?? Array("[]".utf8)) {
+            providers = list
+        } else {
+            providers = []
+        }
+    }
+
+    /// The texts of the language that a browser prefers.
+    func texts(_ accepted: String?) -> Texts {
+        let language = language(accepted)
+        return Texts(language: language, messages: messages[language] ?? [:], english: messages["en"] ?? [:])
     }
 
     /// The language that a browser prefers among those there are (RFC 9110 section 12.5.4); English otherwise.
-    func language(_ accepted: String?) -> String {
+    private func language(_ accepted: String?) -> String {
         let wanted = (accepted ?? "").split(separator: ",").prefix(20).map { part -> (String, Double) in
             let pieces = part.split(separator: ";")
             let quality = pieces.dropFirst().compactMap {

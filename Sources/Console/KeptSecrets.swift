@@ -16,13 +16,14 @@ struct KeptSecrets {
     private static let lifetime: TimeInterval = 1_800
 
     /// - Parameters:
+    ///   - form: What the values are typed into: an entity's logical name, or the name of another form.
     ///   - record: Nil for a new one.
     ///   - token: The session's.
-    init(_ kek: KeyEncryptionKey, organization: UUID, entity: EntityDefinition, record: UUID?, token: String) throws {
+    init(_ kek: KeyEncryptionKey, organization: UUID, form name: String, record: UUID?, token: String) throws {
         self.kek = kek
         self.organization = organization
         self.record = record ?? organization
-        form = "consoleform.\(entity.logicalName).\(hexadecimal(try sha256(Array(token.utf8)))).\(record == nil ? "new" : "old")"
+        form = "consoleform.\(name).\(hexadecimal(try sha256(Array(token.utf8)))).\(record == nil ? "new" : "old")"
     }
 
     private func address(_ attribute: String) -> CellAddress {

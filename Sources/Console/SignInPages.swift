@@ -12,16 +12,20 @@ extension Console {
     {
         var values: [String: Any] = ["title": visit.text("signIn"), "then": then, "name": name]
         if let problem { values["problem"] = problem }
+        if visit.query("invited") == "1" { values["notice"] = visit.text("invitedDone") }
+        if visit.query("ended") == "1" { values["notice"] = visit.text("sessionEnded") }
+        values["lead"] = visit.text("signInTo", ["organization": visit.organization])
         values["issuers"] = try await issuers(visit, then: Visit.page(then))
         return values
     }
 
     private func issuers(_ visit: Visit, then: String, isFresh: Bool = false) async throws -> [[String: Any]] {
         guard let organization = visit.organizationRecord else { return [] }
+        func encoded(_ text: String) -> String { text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "" }
         return try await openID.offered(organization).map { entry in
             [
                 "name": entry.name,
-                "href": "\(visit.root)/sign-in/with/\(entry.id.uuidString.lowercased())?then=\(then)\(isFresh ? "&fresh=1" : "")",
+                "href": "\(visit.root)/sign-in/with/\(entry.id.text)?then=\(encoded(then))\(isFresh ? "&fresh=1" : "")",
             ]
         }
     }
@@ -31,7 +35,7 @@ extension Console {
     /// Sends the browser to a provider.
     @Sendable func signInElsewhere(_ visit: Visit) async throws -> Reply {
         guard let organization = visit.organizationRecord, let issuer = UUID(text: visit.parameter("issuer") ?? "") else {
-            throw FieldsealError(.noResource, "There is nothing at this address.")
+            throw FieldsealError.noPage
         }
         let (url, cookie) = try await openID.begin(
             issuer, then: Visit.page(visit.query("then")), isFresh: visit.query("fresh") == "1", redirectURI: returnAddress(visit),
@@ -42,7 +46,7 @@ extension Console {
     /// Takes the browser back from a provider. A page goes on from here, since a browser that was sent here by another site does
     /// not yet show the new session's cookie.
     @Sendable func signInFromElsewhere(_ visit: Visit) async throws -> Reply {
-        guard let organization = visit.organizationRecord else { throw FieldsealError(.noResource, "") }
+        guard let organization = visit.organizationRecord else { throw FieldsealError.noPage }
         do {
             let names = ["state", "code", "iss", "error"]
             let answer = names.reduce(into: [String: String]()) { $0[$1] = visit.query($1) }
@@ -54,12 +58,13 @@ extension Console {
             reply.cookies = [Visit.cookie(token), Visit.attemptCookie(nil)]
             return reply
         } catch let error as FieldsealError where error.code == .accessDenied {
-            return .page("sign-in", try await signInValues(visit, then: "", problem: error.message), status: .forbidden)
+            return .page(
+                "sign-in", try await signInValues(visit, then: "", problem: visit.texts.told(error.message)), status: .forbidden)
         }
     }
 
     @Sendable func signIn(_ visit: Visit) async throws -> Reply {
-        guard let organization = visit.organizationRecord else { throw FieldsealError(.noResource, "") }
+        guard let organization = visit.organizationRecord else { throw FieldsealError.noPage }
         let then = visit.form["then"] ?? ""
         do {
             let token = try await sessions.signIn(
@@ -72,7 +77,8 @@ extension Console {
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
             let status = HTTPResponse.Status(code: error.code == .accessDenied ? 403 : 429)
             return .page(
-                "sign-in", try await signInValues(visit, then: then, name: visit.form["name"] ?? "", problem: error.message),
+                "sign-in",
+                try await signInValues(visit, then: then, name: visit.form["name"] ?? "", problem: visit.texts.told(error.message)),
                 status: status)
         }
     }
@@ -90,65 +96,107 @@ extension Console {
         return .redirect("\(visit.root)/sign-in", cookie: Visit.cookie(nil))
     }
 
+    // MARK: Typing the password again
+
+    /// The page that asks for the password, unless it was typed a short while ago.
+    ///
+    /// - Parameter path: Where the form was sent that has to wait; it is sent on afterwards.
+    func requireFresh(_ visit: Visit, for path: String) async throws -> Reply? {
+        guard let signed = visit.signed else { throw FieldsealError.noPage }
+        guard !signed.isFresh else { return nil }
+        return try await freshPage(visit, kept: try KeptForm(deployment.kek, signed).sealed(visit.form, path: path))
+    }
+
+    private func freshPage(_ visit: Visit, kept: String?, problem: String? = nil) async throws -> Reply {
+        var values: [String: Any] = [
+            "title": visit.text("freshTitle"), "lead": visit.text("freshWhy"), "kept": orFalse(kept),
+        ]
+        if let problem { values["problem"] = problem }
+        let page = Visit.page(Self.formPage(visit).removingPercentEncoding)
+        values["back"] = "\(visit.root)/\(page)"
+        values["issuers"] = try await issuers(visit, then: page, isFresh: true)
+        return .page("fresh", values, status: .forbidden)
+    }
+
     @Sendable func freshen(_ visit: Visit) async throws -> Reply {
-        guard let token = visit.token, let organization = visit.organizationRecord else { throw FieldsealError(.noResource, "") }
+        guard let token = visit.token, let signed = visit.signed, let organization = visit.organizationRecord else {
+            throw FieldsealError.noPage
+        }
+        let kept = visit.form["kept"].flatMap { $0.isEmpty ? nil : $0 }
         do {
             let new = try await sessions.freshen(
                 token, password: visit.form["password"] ?? "", organization: organization, address: visit.address ?? "",
                 requestID: visit.requestID)
-            return .redirect(
-                "\(visit.root)/settings/data-encryption?done=freshDone\(visit.form["typed"] == "1" ? "&typed=1" : "")",
-                cookie: Visit.cookie(new))
+            let form = kept.flatMap { KeptForm(deployment.kek, signed).opened($0) }
+            guard let form, let handler = waiting[form.path] else {
+                return .redirect("\(visit.root)/overview", cookie: Visit.cookie(new))
+            }
+            // What was about to be done is done now, with the session's new token.
+            var again = visit
+            again.form = form.fields
+            try await sign(&again, with: new)
+            var reply: Reply
+            do {
+                reply = try await handler(again)
+            } catch let error as FieldsealError {
+                reply = again.message("wentWrong", error.message, status: .init(code: error.code.httpStatus))
+            }
+            if reply.cookies.isEmpty { reply.cookies = [Visit.cookie(new)] }
+            if case .page(let template, var values, let status) = reply.content {
+                // The page's forms need the new token.
+                values["csrf"] = try Self.csrf(again.token ?? new)
+                reply.content = .page(template, values, status)
+            }
+            return reply
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
-            return try await freshPage(visit, problem: error.message)
+            return try await freshPage(visit, kept: kept, problem: visit.texts.told(error.message))
         }
     }
 
-    @Sendable func account(_ visit: Visit) async throws -> Reply {
-        guard let signed = visit.signed else { throw FieldsealError(.noResource, "") }
-        let isOn = try await SecondFactor(deployment).isOn(for: signed)
-        return .page("account", ["title": visit.text("account"), "isOn": isOn, "role": signed.session.caller.role.rawValue])
-    }
-
-    @Sendable func changeAccount(_ visit: Visit) async throws -> Reply {
-        if let reply = try await requireFresh(visit) { return reply }
-        guard let signed = visit.signed else { throw FieldsealError(.noResource, "") }
-        let factor = SecondFactor(deployment)
-        var values: [String: Any] = ["title": visit.text("account"), "role": signed.session.caller.role.rawValue]
-        switch visit.parameter("action") {
-        case "offer":
-            let offer = try factor.offer(to: signed)
-            values["secret"] = offer.secret
-            values["sealed"] = offer.sealed
-            values["link"] = "otpauth://totp/Fieldseal:\(visit.organization)?secret=\(offer.secret)&issuer=Fieldseal"
-        case "confirm":
-            do {
-                values["codes"] = try await factor.confirm(visit.form["sealed"] ?? "", code: visit.form["code"] ?? "", for: signed)
-                values["hasCodes"] = true
-                values["isOn"] = true
-            } catch let error as FieldsealError where error.code == .invalidArgument {
-                values["problem"] = error.message
-            }
-        case "end":
-            do {
-                try await factor.end(visit.form["code"] ?? "", for: signed)
-            } catch let error as FieldsealError where [.invalidArgument, .requestQuotaExceeded].contains(error.code) {
-                values["problem"] = error.message
-                values["isOn"] = true
-            }
-        default: throw FieldsealError(.noResource, "There is nothing at this address.")
+    /// The forms that wait for a password, by where they are sent.
+    private var waiting: [String: Handler] {
+        var handlers: [String: Handler] = [
+            "\(Self.encryptionPath)/key": showKey, "\(Self.encryptionPath)/change": changeKey,
+            "\(Self.encryptionPath)/activate": activate,
+        ]
+        for action in Self.accessActions { handlers["access/\(action)"] = { try await changeAccess(action, $0) } }
+        for action in ["offer", "confirm", "end", "end-session", "end-others"] {
+            handlers["account/\(action)"] = { try await changeAccount(action, $0) }
         }
-        return .page("account", values, status: values["problem"] == nil ? .ok : .badRequest)
+        return handlers
     }
 
-    /// The page that asks for the password, unless it was typed a short while ago.
-    func requireFresh(_ visit: Visit) async throws -> Reply? { visit.signed?.isFresh == true ? nil : try await freshPage(visit) }
+    // MARK: Invitations
 
-    private func freshPage(_ visit: Visit, problem: String? = nil) async throws -> Reply {
-        var values: [String: Any] = ["title": visit.text("freshTitle")]
-        values["isTyped"] = visit.form["key"]?.isEmpty == false || visit.form["typed"] == "1"
-        if let problem { values["problem"] = problem }
-        values["issuers"] = try await issuers(visit, then: "settings/data-encryption", isFresh: true)
-        return .page("fresh", values, status: .forbidden)
+    @Sendable func invitationPage(_ visit: Visit) async throws -> Reply {
+        guard let organization = visit.organizationRecord else { throw FieldsealError.noPage }
+        let token = visit.query("token") ?? ""
+        guard let name = try await ConsoleUsers(deployment).invited(token, to: organization) else {
+            return visit.message("invitationTitle", visit.text("invitationUsed"), status: .notFound)
+        }
+        return .page("invitation", ["title": visit.text("invitationTitle"), "name": name, "token": token])
+    }
+
+    @Sendable func acceptInvitation(_ visit: Visit) async throws -> Reply {
+        guard let organization = visit.organizationRecord else { throw FieldsealError.noPage }
+        let users = ConsoleUsers(deployment)
+        let token = visit.form["token"] ?? ""
+        guard let name = try await users.invited(token, to: organization) else {
+            return visit.message("invitationTitle", visit.text("invitationUsed"), status: .notFound)
+        }
+        func again(_ problem: String, _ status: HTTPResponse.Status) -> Reply {
+            .page(
+                "invitation", ["title": visit.text("invitationTitle"), "name": name, "token": token, "problem": problem],
+                status: status)
+        }
+        guard visit.form["password"] == visit.form["again"] else { return again(visit.text("passwordsDiffer"), .badRequest) }
+        do {
+            try await users.accept(
+                token, password: visit.form["password"] ?? "", to: organization, address: visit.address ?? "",
+                requestID: visit.requestID)
+            return .redirect("\(visit.root)/sign-in?invited=1")
+        } catch let error as FieldsealError where [.invalidArgument, .requestQuotaExceeded].contains(error.code) {
+            return again(visit.texts.told(error.message), .init(code: error.code.httpStatus))
+        }
     }
 }

@@ -87,7 +87,8 @@ public struct Session: Sendable {
         try await read(name, in: deployment).organization
     }
 
-    func requireSystemAdministrator() throws {
+    /// Refuses a caller who is no System Administrator.
+    public func requireSystemAdministrator() throws {
         guard caller.role == .systemAdministrator else {
             throw FieldsealError(.privilegeDenied, "Only a System Administrator may read, set or inspect the encryption key.")
         }

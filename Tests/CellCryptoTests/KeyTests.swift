@@ -70,6 +70,17 @@ struct KeyTests {
         }
     }
 
+    @Test("A generated key is recognized without hyphens and in lower case, and no other text is")
+    func typedKeys() throws {
+        let key = try OrganizationKeyText.generate().withString { $0 }
+        for typed in [key, key.lowercased(), key.filter { $0 != "-" }, key.replacingOccurrences(of: "-", with: " - ")] {
+            #expect(OrganizationKeyText.generatedForm(of: typed) == key)
+        }
+        for other in ["", "A-key-of-one's-own-1!", String(key.dropLast()), key + "A", key.dropLast() + "0"] {
+            #expect(OrganizationKeyText.generatedForm(of: other) == nil)
+        }
+    }
+
     @Test("A wrapped key is unwrapped by its KEK, for its organization and version, and by nothing else")
     func wrapping() throws {
         let kek = try KeyEncryptionKey(SecretBytes.random(count: 64))

@@ -16,8 +16,8 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from selenium.webdriver.common.by import By
 from attested import Attestor
+from console_browser import chromium, press, says, wait
 from service import PATIENCE, Deployment
-from test_console import chromium, press, says, wait
 
 SUPPORT = pathlib.Path(__file__).parents[1] / "Support"
 
@@ -107,12 +107,12 @@ def test_a_person_signs_in_and_proves_herself_again_before_the_key_is_shown(trus
     assert "through Canaille" in json.dumps(trusting.sql("SELECT details FROM org_contoso.security_event WHERE kind = 'signed in' AND outcome = 'succeeded'"))
     # Somebody who proved himself there long ago is not shown the key.
     Attestor(trusting).age_sessions(fresh="1 hour")
-    press(browser, By.XPATH, "//button[text()='Show the key']")
+    press(browser, By.CSS_SELECTOR, "button.show-key")
     time.sleep(1)
     browser.find_element(By.LINK_TEXT, "Sign in with Canaille").click()
     prove_there(browser, asks_name=False)
     wait(browser, lambda d: d.current_url == f"{trusting.pages}/settings/data-encryption")
-    press(browser, By.XPATH, "//button[text()='Show the key']")
+    press(browser, By.CSS_SELECTOR, "button.show-key")
     assert browser.find_element(By.CSS_SELECTOR, "output.secret").text == trusting.key()
 
 

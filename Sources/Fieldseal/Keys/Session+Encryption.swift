@@ -9,6 +9,9 @@ extension Session {
         return deployment.keyring.dataKey(of: state) != nil
     }
 
+    /// Whether encryption is active, for every person who is signed in: they are told when passwords can't be set.
+    public var isEncryptionActive: Bool { deployment.keyring.dataKey(of: state) != nil }
+
     /// RetrieveDataEncryptionKey: the key's text. The security event is recorded before the key leaves.
     ///
     /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text that `config` holds is not the key in force.
@@ -52,13 +55,14 @@ extension Session {
     }
 
     /// Activates with a key that went through a letter or a word processor: white space, line breaks, and quotes and dashes that
-    /// were made pretty are forgiven where the key check proves the cleaned key right. All variants together are one attempt.
+    /// were made pretty are forgiven where the key check proves the cleaned key right. A generated key may be typed without its
+    /// hyphens, and in lower case. All variants together are one attempt.
     public func activate(pasted text: String) async throws {
         try await recordingRefusal("activate") { try requireSystemAdministrator() }
         try await activate(with: Self.variants(of: text))
     }
 
-    /// A text as it is, and what it may have been before it was pasted; at most five.
+    /// A text as it is, and what it may have been before it was pasted or typed from a sheet; at most six.
     static func variants(of text: String) -> [String] {
         let pretty: [Character: String] = [
             "\u{2018}": "'", "\u{2019}": "'", "\u{201C}": "\"", "\u{201D}": "\"", "\u{201E}": "\"", "\u{2010}": "-",
@@ -72,7 +76,8 @@ extension Session {
             ? String(plain.dropFirst().dropLast()) : plain
         let trimmed = text.trimmingCharacters(in: .whitespacesAndNewlines)
         var variants: [String] = []
-        for variant in [text, trimmed, joined, plain, unquoted] where !variant.isEmpty && !variants.contains(variant) {
+        for variant in [text, trimmed, joined, plain, unquoted, OrganizationKeyText.generatedForm(of: unquoted) ?? ""]
+        where !variant.isEmpty && !variants.contains(variant) {
             variants.append(variant)
         }
         return variants

@@ -75,7 +75,7 @@ public struct ClientRegistry: Sendable {
         return (id, secret)
     }
 
-    private func addSecret(
+    func addSecret(
         _ secret: String,
         to client: UUID,
         _ change: inout AttestedChange,
@@ -196,6 +196,10 @@ public struct ClientRegistry: Sendable {
             SecurityEvent(.clientDisabled, .succeeded, details: "\(id), whose row was deleted past this service"), by: caller,
             on: connection)
         return true
+    }
+
+    static func unknown(_ id: String, _ organization: Organization) -> FieldsealError {
+        FieldsealError(.objectDoesNotExist, "\(organization.name) has no client \(id); see `fieldseal client list`.")
     }
 
     /// Whether a client proved itself with one of its valid secrets or keys, and is enabled and honoured.

@@ -36,6 +36,28 @@ extension ConsoleSessions {
         }
     }
 
+    /// Gives the person of a session another password, once the one before is right. All of their other sessions end.
+    ///
+    /// - Returns: Another token for the browser's cookie.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` for a new password that is too short; `.accessDenied` for a wrong one.
+    public func changePassword(
+        _ old: String, to new: String, of signed: Signed, address: String, requestID: String
+    ) async throws -> String {
+        try ConsoleUsers.check(password: new)
+        let organization = signed.session.organization
+        let attempt = SignInAttempt(
+            name: signed.name, password: old, code: nil, organization: organization, address: address, requestID: requestID)
+        let salt = try randomBytes(count: PasswordVerifier.saltLength)
+        let verifier = try await deployment.hashing.verifier(of: new, salt: salt, for: IPAddress.network(of: address))
+        return try await verified(attempt) { user, change, connection in
+            let user = try users.replacePassword(of: user, salt, verifier, &change, on: connection)
+            try change.append(
+                SecurityEvent(.userReset, .succeeded, details: "\(user.name), their own"), by: signed.session.caller, on: connection
+            )
+            return try begin(user, address, &change, on: connection)
+        }
+    }
+
     /// Checks an attempt, records it, and runs `body` when it is right.
     private func verified(
         _ attempt: SignInAttempt,

@@ -1,5 +1,5 @@
 import CellCrypto
-import Foundation
+public import Foundation
 import PostgresClient
 
 /// Sessions of the console: begun with a password, kept by their hashes, bound to one organization.
@@ -15,6 +15,9 @@ public struct ConsoleSessions: Sendable {
     /// Seconds after which an unused session ends, and after which any session ends.
     public static let idleLimit = 30 * 60
     public static let absoluteLimit = 12 * 3_600
+    /// The condition in SQL under which a row `s` of `config.console_session` has not ended.
+    static let isRunning =
+        "s.used_on > now() - interval '\(idleLimit) seconds' AND s.created_on > now() - interval '\(absoluteLimit) seconds'"
     /// Seconds after typing the password during which keys are shown and set.
     public static let freshLimit = 5 * 60
 
@@ -23,7 +26,7 @@ public struct ConsoleSessions: Sendable {
         public let session: Session
         public let name: String
         public let isFresh: Bool
-        let userID: UUID
+        public let userID: UUID
     }
 
     /// Signs a person in whom a provider vouches for.

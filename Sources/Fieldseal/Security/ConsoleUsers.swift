@@ -4,7 +4,7 @@ import PostgresClient
 
 /// The people who sign in to the console of an organization.
 public struct ConsoleUsers: Sendable {
-    private let deployment: Deployment
+    let deployment: Deployment
 
     public init(_ deployment: Deployment) { self.deployment = deployment }
 
@@ -20,6 +20,11 @@ public struct ConsoleUsers: Sendable {
         public let disabledOn: Date?
         /// Whether the row is as this service last wrote it.
         public let isHonoured: Bool
+        public let systemUserID: UUID
+        /// Whether a one-time password is asked for at each sign-in.
+        public let hasSecondFactor: Bool
+        /// Sessions that have not ended.
+        public let sessions: Int
     }
 
     /// A row of `config.console_user`, as it is.
@@ -94,16 +99,22 @@ public struct ConsoleUsers: Sendable {
 
     /// Adds a person and the systemuser that they act as.
     ///
+    /// - Parameter password: Nil for a person who chooses one with an invitation: until then nobody can sign in as them.
     /// - Throws: ``FieldsealError`` when the name is taken, or the password too short.
-    public func add(name: String, password: String, role: Role, by session: Session) async throws -> UUID {
+    public func add(name: String, password: String?, role: Role, by session: Session) async throws -> UUID {
         try session.requireSystemAdministrator()
         let (organization, caller) = (session.organization, session.caller)
         guard (1...100).contains(name.count), role != .emailRouter else {
             throw FieldsealError(.invalidArgument, "A name has 1 to 100 characters, and a person is no Email Router.")
         }
-        try Self.check(password: password)
+        if let password { try Self.check(password: password) }
         let salt = try randomBytes(count: PasswordVerifier.saltLength)
-        let verifier = try await deployment.hashing.verifier(of: password, salt: salt, for: Self.network(caller))
+        let verifier =
+            if let password {
+                try await deployment.hashing.verifier(of: password, salt: salt, for: Self.network(caller))
+            } else {
+                try randomBytes(count: 32)
+            }
         return try await deployment.pool.withConnection { connection in
             let user = Row(
                 id: .timeOrdered(), organizationID: organization.id, name: name, systemUserID: .timeOrdered(), role: role,
@@ -140,8 +151,9 @@ public struct ConsoleUsers: Sendable {
             let state = try OrganizationState.read(session.organization.name, in: deployment, on: connection)
             return try connection.query(
                 """
-                SELECT \(Self.columns), u.created_on FROM config.console_user AS u
-                 WHERE u.organization_id = $1 ORDER BY lower(u.name)
+                SELECT \(Self.columns), u.created_on,
+                       (SELECT count(*) FROM config.console_session AS s WHERE s.user_id = u.user_id AND \(ConsoleSessions.isRunning))
+                  FROM config.console_user AS u WHERE u.organization_id = $1 ORDER BY lower(u.name)
                 """, [.uuid(session.organization.id)]
             ).map { row in
                 let disabledOn: PostgresMoment? = try row.decodeIfPresent(9)
@@ -152,7 +164,8 @@ public struct ConsoleUsers: Sendable {
                     id: try row.decode(0), name: try row.decode(2), role: try row.decode(4),
                     createdOn: try row.decode(Self.columnCount, as: PostgresMoment.self).date ?? .distantPast,
                     disabledOn: disabledOn.map { $0.date ?? .distantPast },
-                    isHonoured: standing == (disabledOn == nil ? .honoured : .revoked))
+                    isHonoured: standing == (disabledOn == nil ? .honoured : .revoked), systemUserID: try row.decode(3),
+                    hasSecondFactor: !row.isNull(8), sessions: try row.decode(Self.columnCount + 1))
             }
         }
     }
@@ -166,6 +179,7 @@ public struct ConsoleUsers: Sendable {
                 guard let (found, tag, standing) = try Self.row(named: name, &change, on: connection) else {
                     throw Self.unknown(name)
                 }
+                try requireAnotherAdministrator(than: found, by: session, &change, on: connection)
                 var user = found
                 if user.disabledOn == nil { user.disabledOn = change.now }
                 // A row that was changed by SQL keeps its tag, so that it is not taken for this service's when it is reset.
@@ -225,15 +239,15 @@ public struct ConsoleUsers: Sendable {
     }
 
     /// What the hashing of a caller's passwords is counted by.
-    private static func network(_ caller: Caller) -> String { caller.address.map(IPAddress.network) ?? caller.actor }
+    static func network(_ caller: Caller) -> String { caller.address.map(IPAddress.network) ?? caller.actor }
 
-    private static func check(password: String) throws(FieldsealError) {
+    static func check(password: String) throws(FieldsealError) {
         guard password.count >= minimumPasswordLength, password.utf8.count <= 1_000 else {
             throw FieldsealError(.invalidArgument, "A password has \(minimumPasswordLength) to 1,000 characters.")
         }
     }
 
-    private static func unknown(_ name: String) -> FieldsealError {
+    static func unknown(_ name: String) -> FieldsealError {
         FieldsealError(
             .objectDoesNotExist,
             "There is no person named \(name.quotedForMessage) here. If SQL deleted the row, `fieldseal org attach` ends what it granted."
@@ -241,7 +255,7 @@ public struct ConsoleUsers: Sendable {
     }
 
     /// The row of a name, locked, and what the attested list says of it.
-    private static func row(
+    static func row(
         named name: String,
         _ change: inout AttestedChange,
         on connection: isolated PostgresConnection
@@ -253,7 +267,7 @@ public struct ConsoleUsers: Sendable {
         return (user, tag, try change.grants.standing(of: user.grant, tag: tag, under: change.kek))
     }
 
-    private static func foreign(_ name: String) -> FieldsealError {
+    static func foreign(_ name: String) -> FieldsealError {
         FieldsealError(
             .accessDenied,
             "The row of \(name.quotedForMessage) in config was changed past this service, so it is not reset: what it grants is not known. "

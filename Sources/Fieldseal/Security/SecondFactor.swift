@@ -44,6 +44,16 @@ public struct SecondFactor: Sendable {
         return codes
     }
 
+    /// The seed of an offer that was not confirmed yet, in base 32.
+    ///
+    /// - Returns: Nil for what was not offered to this person.
+    public func secret(of sealed: String, for signed: ConsoleSessions.Signed) -> String? {
+        guard let bytes = Data(base64URL: sealed).map(Array.init),
+            let seed = try? deployment.kek.open(bytes, at: address(signed.userID, signed.session.organization.id))
+        else { return nil }
+        return seed.withBytes { Self.base32(Array($0)) }
+    }
+
     /// Turns one-time passwords off, for a person who proves that they have them.
     ///
     /// - Parameter code: A one-time password of this moment, or a recovery code. It is used up.

@@ -66,4 +66,30 @@ extension Session {
             }
         }
     }
+
+    /// Enables a client again that was disabled.
+    public func enableClient(_ id: UUID) async throws {
+        try requireSystemAdministrator()
+        try await deployment.pool.withConnection { connection in
+            try ClientRegistry(deployment).enable(id, of: organization, by: caller, on: connection)
+        }
+    }
+
+    /// Gives a client another role.
+    public func setRole(_ role: Role, ofClient id: UUID) async throws {
+        try requireSystemAdministrator()
+        try await deployment.pool.withConnection { connection in
+            try ClientRegistry(deployment).setRole(role, of: id, of: organization, by: caller, on: connection)
+        }
+    }
+
+    /// Gives a client another secret. Its former one is accepted for a day, so that the client can be changed meanwhile.
+    ///
+    /// - Returns: The secret, which is shown once and stored nowhere.
+    public func rotateSecret(ofClient id: UUID) async throws -> String {
+        try requireSystemAdministrator()
+        return try await deployment.pool.withConnection { connection in
+            try ClientRegistry(deployment).rotateSecret(of: id, of: organization, by: caller, on: connection)
+        }
+    }
 }

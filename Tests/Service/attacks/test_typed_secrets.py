@@ -148,7 +148,7 @@ def test_a_form_that_can_not_be_read_whole_is_not_saved(service, browser):
 def test_a_key_that_was_typed_is_never_replaced_by_a_generated_one(service, browser):
     path = "settings/data-encryption"
     before = service.key()
-    fields = browser.form(browser.get(path), f"{path}/change")
+    fields = browser.form(browser.get(f"{path}/change"), f"{path}/change")
     assert "typed" not in fields
     for first in ({"key": "weak", "do": "change"}, {"key": "Typed-key-12345-67890", "do": "rehearse"}):
         page = browser.post(f"{path}/change", {**fields, **first})
@@ -159,20 +159,20 @@ def test_a_key_that_was_typed_is_never_replaced_by_a_generated_one(service, brow
         assert refused.status_code == 400 and "Type it again" in refused.text and service.key() == before
     changed = browser.post(f"{path}/change", {**again, "key": "Typed-key-12345-67890", "do": "change"})
     assert "The key was changed" in changed.text and service.key() == "Typed-key-12345-67890"
-    generated = browser.post(f"{path}/change", {**browser.form(browser.get(path), f"{path}/change"), "do": "change"})
+    generated = browser.post(f"{path}/change", {**browser.form(browser.get(f"{path}/change"), f"{path}/change"), "do": "change"})
     assert "The key was changed" in generated.text and service.key() != "Typed-key-12345-67890"
 
 
 def test_an_empty_activation_counts_as_no_attempt(service, browser):
     path = "settings/data-encryption"
-    csrf = browser.form(browser.get(path), f"{path}/change")["csrf"]
+    csrf = browser.form(browser.get(f"{path}/change"), f"{path}/change")["csrf"]
     before = service.sql("SELECT count(*) FROM config.failed_sign_in")
     assert browser.post(f"{path}/activate", {"key": ""}, csrf).status_code == 400
     assert service.sql("SELECT count(*) FROM config.failed_sign_in") == before
 
 
 def test_a_password_of_a_person_is_asked_for_again(service, browser):
-    csrf = browser.form(browser.get("access"), "access/add-user")["csrf"]
+    csrf = browser.form(browser.get("access/people/new"), "access/add-user")["csrf"]
     answer = browser.post("access/add-user", {"name": "ada", "password": "short", "role": "Basic User"}, csrf)
     assert answer.status_code == 400 and "type it again" in answer.text and "short" not in re.sub(r"too short|shorter", "", answer.text)
     assert service.sql("SELECT count(*) FROM config.console_user WHERE name = 'ada'") == [(0,)]

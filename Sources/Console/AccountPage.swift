@@ -1,0 +1,103 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+// A person's own account: password, second factor, sessions.
+extension Console {
+    @Sendable func account(_ visit: Visit) async throws -> Reply {
+        let done = visit.query("done").flatMap {
+            ["passwordDone", "sessionDone", "codesOff"].contains($0) ? visit.text($0) : nil
+        }
+        return try await accountPage(visit, ["notice": done as Any?].compactMapValues { $0 })
+    }
+
+    private func accountPage(_ visit: Visit, _ more: [String: Any], status: HTTPResponse.Status = .ok) async throws -> Reply {
+        guard let signed = visit.signed else { throw FieldsealError.noPage }
+        let running = try await sessions.running(for: signed, token: visit.token ?? "")
+        var values: [String: Any] = [
+            "title": visit.text("account"), "name": signed.name, "roleText": visit.text("role:\(visit.role.rawValue)"),
+            "roleWhy": visit.text("roleWhy:\(visit.role.rawValue)"), "isOn": try await SecondFactor(deployment).isOn(for: signed),
+            "secret": false, "hasCodes": false, "codeProblem": false, "passwordProblem": false,
+            "hasOthers": running.count > 1,
+            "sessions": running.map { entry -> [String: Any] in
+                [
+                    "id": entry.id, "address": entry.address.map(EventLines.address) ?? "", "isCurrent": entry.isCurrent,
+                    "createdOn": visit.texts.time(entry.createdOn), "usedOn": visit.texts.timeAgo(entry.usedOn),
+                ]
+            },
+        ]
+        values.merge(more) { _, new in new }
+        return .page("account", values, status: status)
+    }
+
+    func changeAccount(_ action: String, _ visit: Visit) async throws -> Reply {
+        guard let signed = visit.signed else { throw FieldsealError.noPage }
+        // The password is asked for by the form itself.
+        if action == "password" { return try await changePassword(visit, signed) }
+        if let reply = try await requireFresh(visit, for: "account/\(action)") { return reply }
+        switch action {
+        case "end-session", "end-others":
+            let id = action == "end-session" ? visit.form["id"] ?? "" : nil
+            try await sessions.end(id, of: signed, token: visit.token ?? "")
+            return .redirect("\(visit.root)/account?done=sessionDone")
+        default: return try await changeSecondFactor(action, visit, signed)
+        }
+    }
+
+    private func changePassword(_ visit: Visit, _ signed: ConsoleSessions.Signed) async throws -> Reply {
+        guard visit.form["new"] == visit.form["again"] else {
+            return try await accountPage(visit, ["passwordProblem": visit.text("passwordsDiffer")], status: .badRequest)
+        }
+        do {
+            let token = try await sessions.changePassword(
+                visit.form["old"] ?? "", to: visit.form["new"] ?? "", of: signed, address: visit.address ?? "",
+                requestID: visit.requestID)
+            return .redirect("\(visit.root)/account?done=passwordDone", cookie: Visit.cookie(token))
+        } catch let error as FieldsealError where [.accessDenied, .invalidArgument, .requestQuotaExceeded].contains(error.code) {
+            let text = error.code == .accessDenied ? visit.text("passwordWrong") : visit.texts.told(error.message)
+            return try await accountPage(visit, ["passwordProblem": text], status: .init(code: error.code.httpStatus))
+        }
+    }
+
+    private func changeSecondFactor(_ action: String, _ visit: Visit, _ signed: ConsoleSessions.Signed) async throws -> Reply {
+        let factor = SecondFactor(deployment)
+        switch action {
+        case "offer":
+            let offer = try factor.offer(to: signed)
+            return try await accountPage(visit, offered(offer.secret, offer.sealed, visit, signed))
+        case "confirm":
+            let sealed = visit.form["sealed"] ?? ""
+            do {
+                let codes = try await factor.confirm(sealed, code: visit.form["code"] ?? "", for: signed)
+                return try await accountPage(visit, ["codes": codes, "hasCodes": true, "isOn": true])
+            } catch let error as FieldsealError where error.code == .invalidArgument {
+                // A mistyped code costs the code, and not the secret that is in the authenticator already.
+                var values: [String: Any] = ["codeProblem": visit.texts.told(error.message)]
+                if let secret = factor.secret(of: sealed, for: signed) {
+                    values.merge(offered(secret, sealed, visit, signed)) { _, new in new }
+                }
+                return try await accountPage(visit, values, status: .badRequest)
+            }
+        case "end":
+            do {
+                try await factor.end(visit.form["code"] ?? "", for: signed)
+                return .redirect("\(visit.root)/account?done=codesOff")
+            } catch let error as FieldsealError where [.invalidArgument, .requestQuotaExceeded].contains(error.code) {
+                return try await accountPage(visit, ["codeProblem": visit.texts.told(error.message)], status: .badRequest)
+            }
+        default: throw FieldsealError.noPage
+        }
+    }
+
+    /// What an authenticator needs, to scan and to type.
+    private func offered(_ secret: String, _ sealed: String, _ visit: Visit, _ signed: ConsoleSessions.Signed) -> [String: Any] {
+        let label =
+            "Fieldseal:\(signed.name)@\(visit.organization)".addingPercentEncoding(withAllowedCharacters: .urlHostAllowed)
+            ?? "Fieldseal"
+        let link = "otpauth://totp/\(label)?secret=\(secret)&issuer=Fieldseal"
+        return [
+            "secret": secret, "sealed": sealed, "link": link,
+            "qr": orFalse(QRCode(link)?.svg(alternative: visit.text("qrCode"))),
+        ]
+    }
+}

@@ -1,0 +1,9 @@
+/// Who did something, from how events name them.
+enum ActorName {
+    /// `user:ada` is ada; a client and the command line are said to be one.
+    static func shown(_ actor: String, _ texts: Texts) -> String {
+        let parts = actor.split(separator: ":", maxSplits: 1).map(String.init)
+        guard parts.count == 2, texts.optional("actor:\(parts[0])") != nil else { return actor }
+        return texts.text("actor:\(parts[0])", ["name": parts[1]])
+    }
+}

@@ -1,0 +1,126 @@
+import Fieldseal
+import Foundation
+
+/// Rows of the audit as lines to read: names in the place of ids, and values as their attributes say.
+struct AuditLines {
+    private let visit: Visit
+    private let session: Session
+    private var texts: Texts { visit.texts }
+
+    init(_ visit: Visit, _ session: Session) {
+        self.visit = visit
+        self.session = session
+    }
+
+    /// A change of one attribute.
+    private struct Change {
+        let name: String
+        let before: JSONValue?
+        let after: JSONValue?
+        /// For a password: whether it was set, replaced or cleared.
+        let operation: String?
+    }
+
+    func lines(_ records: [Record]) async throws -> [[String: Any]] {
+        var references: [String: Set<UUID>] = [:]
+        for record in records {
+            if case .text(let entity) = try record.value(of: "objecttypecode"), case .id(let id) = try record.value(of: "objectid")
+            {
+                references[entity, default: []].insert(id)
+            }
+            for change in try changes(record) {
+                for value in [change.before, change.after] {
+                    guard let id = value?.string.flatMap(UUID.init(text:)) else { continue }
+                    for target in try entity(record)?[change.name]?.type.targets ?? [] {
+                        references[target, default: []].insert(id)
+                    }
+                }
+            }
+        }
+        let names = try await RecordNames(references, session)
+        return try records.map { try line($0, names) }
+    }
+
+    private func entity(_ record: Record) throws -> EntityDefinition? {
+        guard case .text(let name) = try record.value(of: "objecttypecode") else { return nil }
+        return EntityCatalog.entity(name)
+    }
+
+    private func changes(_ record: Record) throws -> [Change] {
+        guard case .text(let data) = try record.value(of: "changedata"),
+            case .array(let items)? = (try? JSONParser.parse(Array(data.utf8)))?["changedAttributes"]
+        else { return [] }
+        return items.compactMap { item in
+            guard let name = item["logicalName"]?.string else { return nil }
+            return Change(name: name, before: item["oldValue"], after: item["newValue"], operation: item["operation"]?.string)
+        }
+    }
+
+    private func line(_ record: Record, _ names: RecordNames) throws -> [String: Any] {
+        func text(_ name: String) throws -> String { if case .text(let text) = try record.value(of: name) { text } else { "" } }
+        guard case .date(let moment) = try record.value(of: "createdon"), case .id(let id) = try record.value(of: "objectid"),
+            case .int(let operation) = try record.value(of: "operation")
+        else { return [:] }
+        let entity = try entity(record)
+        let role = try text("databaserole")
+        let person = try text("useridname")
+        let shown = try changes(record).filter { isWorthShowing($0, operation) }
+        let labels = shown.map { change in
+            let label = label(change.name, entity)
+            return change.operation.map { "\(label): \(visit.text("secret:\($0)"))" } ?? label
+        }
+        let isPage = operation != 3 && Navigation.sets.contains { $0.logicalName == entity?.logicalName }
+        let style: String = operation == 1 ? "good" : operation == 3 ? "bad" : ""
+        let who: String = person.isEmpty ? visit.text("pastTheService", ["role": role]) : person
+        let href: String? = isPage ? entity.map { "\(visit.root)/records/\($0.entitySetName)/\(id.text)" } : nil
+        let isSummed = operation == 2 || shown.contains { $0.operation != nil }
+        let summary: String? = isSummed ? labels.prefix(4).joined(separator: ", ") + (labels.count > 4 ? " …" : "") : nil
+        let entityText: String = entity.map { visit.text("entity:\($0.logicalName)") } ?? ""
+        return [
+            "when": texts.time(moment), "operation": visit.text("operation:\(operation)"),
+            // A change past the service has no person; then the database's role is who.
+            "style": style, "who": who, "entity": entityText, "name": names[id] ?? id.text, "href": orFalse(href),
+            "summary": orFalse(summary),
+            "changes": shown.map { change -> [String: Any] in
+                [
+                    "label": label(change.name, entity), "isNew": operation == 1,
+                    "secret": orFalse(change.operation.map { visit.text("secret:\($0)") }),
+                    "before": value(change.before, change.name, entity, names),
+                    "after": value(change.after, change.name, entity, names),
+                ]
+            },
+        ]
+    }
+
+    /// Of a new record, what was given; of a change, what a person can read.
+    private func isWorthShowing(_ change: Change, _ operation: Int64) -> Bool {
+        if change.operation != nil { return true }
+        // The flag says the same as the password's own line.
+        if change.name.hasPrefix("is"), change.name.hasSuffix("passwordset") { return false }
+        guard operation != 2 else { return true }
+        switch operation == 1 ? change.after : change.before {
+        case nil, .null?, .bool(false)?, .integer(0)?: return false
+        default: return !change.name.hasSuffix("yominame")
+        }
+    }
+
+    private func label(_ name: String, _ entity: EntityDefinition?) -> String {
+        guard let entity, let attribute = entity[name] else { return name }
+        return texts.label(attribute, of: entity)
+    }
+
+    /// A value as its attribute says: an option's label, a date, a record's name.
+    private func value(_ value: JSONValue?, _ name: String, _ entity: EntityDefinition?, _ names: RecordNames) -> String {
+        let attribute = entity?[name]
+        switch value {
+        case nil, .null?: return "—"
+        case .string(let text)?:
+            if let id = UUID(text: text) { return names[id] ?? text }
+            if case .dateTime? = attribute?.type, let date = ISO8601.date(text) { return texts.moment(date) }
+            return text.isEmpty ? "—" : text
+        case .bool(let flag)?: return visit.text(flag ? "yes" : "no")
+        case .integer(let number)?: return attribute.map { texts.option(number, of: $0) } ?? "\(number)"
+        case let other?: return String(decoding: other.utf8, as: UTF8.self)
+        }
+    }
+}

@@ -1,0 +1,152 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+// Connecting a mailbox from nothing: provider, address, user name and password, then the test, on one page.
+extension Console {
+    @Sendable func connectPage(_ visit: Visit) async throws -> Reply { .page("connect", try await connectValues(visit, [:])) }
+
+    /// A provider of mail whose servers are known.
+    private func provider(_ name: String?) -> JSONValue? { files.providers.first { $0["id"]?.string == name } }
+
+    private func connectValues(
+        _ visit: Visit, _ typed: [String: String], problem: String? = nil, errors: [String: String] = [:], kept: String? = nil
+    )
+        async throws -> [String: Any]
+    {
+        let session = try visit.session()
+        guard PrivilegeTable.depth(of: .create, on: .emailServerProfile, for: visit.role) != .none else {
+            throw FieldsealError(.privilegeDenied, "This page is for administrators of e-mail.")
+        }
+        let chosen = typed["provider"] ?? visit.query("provider")
+        let preset = provider(chosen)
+        func value(_ name: String, _ preset: String = "") -> String { typed[name] ?? preset }
+        func number(_ name: String) -> String { if case .integer(let number)? = preset?[name] { "\(number)" } else { "" } }
+        let isChosen: Bool = chosen != nil || !typed.isEmpty
+        let isPOP: Bool = value("protocol", preset?["protocol"]?.string ?? "imap") == "pop3"
+        let isOAuth: Bool = value("oauth", preset?["oauth"] == .bool(true) ? "true" : "") == "true"
+        let incoming: String = value("incomingserver", preset?["incoming"]?.string ?? "")
+        let outgoing: String = value("outgoingserver", preset?["outgoing"]?.string ?? "")
+        var values: [String: Any] = [
+            "title": visit.text("connectTitle"), "lead": visit.text("connectLead"), "isChosen": isChosen,
+            "providers": files.providers.map { entry -> [String: Any] in
+                let id = entry["id"]?.string ?? ""
+                return [
+                    "id": id, "name": entry["name"]?.string ?? visit.text("provider:\(id)"), "current": id == chosen,
+                    "href": "\(visit.root)/connect?provider=\(id)",
+                ]
+            },
+            "provider": chosen ?? "", "note": orFalse(chosen.flatMap { visit.texts.optional("providerNote:\($0)") }),
+            "profiles": try await lookupNames(.emailServerProfile, nil, session), "profile": value("profile"),
+            "incomingserver": incoming,
+            "incomingport": value("incomingport", number("incomingPort")),
+            "outgoingserver": outgoing,
+            "outgoingport": value("outgoingport", number("outgoingPort")), "name": value("name"),
+            "emailaddress": value("emailaddress"),
+            "username": value("username"), "isPOP": isPOP, "isOAuth": isOAuth,
+            "errors": errors.map { ["name": $0.key, "text": $0.value] },
+            "hasErrors": !errors.isEmpty, "kept": orFalse(kept), "isExisting": chosen == "existing",
+        ]
+        for field in ["name", "emailaddress", "profile", "incomingserver", "outgoingserver", "password"] {
+            values["\(field)Error"] = orFalse(errors[field])
+        }
+        values["problem"] = problem
+        return values
+    }
+
+    @Sendable func connect(_ visit: Visit) async throws -> Reply {
+        let session = try visit.session()
+        let form = visit.form
+        func text(_ name: String) -> String { (form[name] ?? "").trimmingCharacters(in: .whitespaces) }
+        let secrets = try KeptSecrets(
+            deployment.kek, organization: session.organization.id, form: "connect", record: nil, token: visit.token ?? "")
+        let typed = form["password"].flatMap { $0.isEmpty ? nil : $0 }
+        let password = typed ?? form["kept"].flatMap { secrets.opened($0, for: "password") }
+        var errors: [String: String] = [:]
+        if text("name").isEmpty { errors["name"] = visit.text("isNeeded") }
+        if !TypedRecord.isAddress(text("emailaddress")) { errors["emailaddress"] = visit.text("notAnAddress") }
+        if password == nil { errors["password"] = visit.text(form["kept"] == nil ? "isNeeded" : "typeAgain") }
+        let usesExisting = text("provider") == "existing"
+        if usesExisting, text("profile").isEmpty { errors["profile"] = visit.text("isNeeded") }
+        for name in ["incomingserver", "outgoingserver"] where !usesExisting && text(name).isEmpty {
+            errors[name] = visit.text("isNeeded")
+        }
+        func again(_ problem: String?, _ errors: [String: String], _ status: HTTPResponse.Status) async throws -> Reply {
+            let kept = try password.map { try secrets.sealed($0, for: "password") }
+            return .page(
+                "connect", try await connectValues(visit, form, problem: problem, errors: errors, kept: kept), status: status)
+        }
+        guard errors.isEmpty, let password else { return try await again(nil, errors, .badRequest) }
+        do {
+            let mailbox = try await connected(visit, session, password, text)
+            return .redirect("\(visit.root)/records/mailboxes/\(mailbox.text)?done=testing")
+        } catch let error as FieldsealError where error.code.httpStatus < 500 {
+            return try await again(visit.texts.told(error.message), [:], .init(code: error.code.httpStatus))
+        }
+    }
+
+    /// Creates what is needed, gives the mailbox its password and asks for the test. When the last step is refused, the first are undone.
+    private func connected(_ visit: Visit, _ session: Session, _ password: String, _ text: (String) -> String) async throws -> UUID
+    {
+        let profile: UUID
+        var writes: [RecordWrite] = []
+        if text("provider") == "existing", let attribute = EntityDefinition.mailbox["emailserverprofile"] {
+            profile = try await lookedUp(text("profile"), attribute, visit).id
+        } else {
+            profile = UUID()
+            writes.append(.create(.emailServerProfile, id: profile, try profileMembers(visit, text)))
+        }
+        let isNewProfile = !writes.isEmpty
+        let queue = UUID()
+        writes.append(
+            .create(
+                .queue, id: queue,
+                [
+                    .init("name", .string(text("name"))), .init("emailaddress", .string(text("emailaddress"))),
+                    .init("incomingemailfilteringmethod", 0),
+                ]))
+        _ = try await session.write(writes)
+        do {
+            let page = try await session.retrieve(.queue, .id(queue), [.init(.column(.init("defaultmailbox")))])
+            guard case .id(let mailbox)? = try page.records.first?.value(of: "defaultmailbox") else {
+                throw FieldsealError.noSuchRecord(.mailbox)
+            }
+            let username = text("username").isEmpty ? text("emailaddress") : text("username")
+            let members: [JSONValue.Member] = [
+                .init("emailserverprofile@odata.bind", .string("/emailserverprofiles(\(profile.text))")),
+                .init("username", .string(username)),
+                .init("password", .string(password)), .init("allowemailconnectortousecredentials", true),
+            ]
+            try await session.write(.upsert(.mailbox, .id(mailbox), members + MailboxAction.test.members, .mustExist))
+            return mailbox
+        } catch {
+            // Nothing is left behind that the next attempt would find in its way.
+            _ = try? await session.write(.delete(.queue, .id(queue)))
+            if isNewProfile { _ = try? await session.write(.delete(.emailServerProfile, .id(profile))) }
+            throw error
+        }
+    }
+
+    private func profileMembers(_ visit: Visit, _ text: (String) -> String) throws -> [JSONValue.Member] {
+        func port(_ name: String) throws -> JSONValue {
+            if text(name).isEmpty { return .null }
+            guard let number = Int64(text(name)), (1...65_535).contains(number) else {
+                throw FieldsealError(
+                    .invalidArgument, visit.text("numberBetween", ["from": "1", "to": visit.texts.number(65_535)]))
+            }
+            return .integer(number)
+        }
+        let provider = provider(text("provider"))
+        let name = provider?["name"]?.string.map { "\($0), \(text("emailaddress"))" } ?? text("incomingserver")
+        let authentication: JSONValue = text("oauth") == "true" ? 4 : 0
+        return [
+            .init("name", .string(String(name.prefix(100)))), .init("servertype", text("protocol") == "pop3" ? 1 : 4),
+            .init("incomingserverlocation", .string(text("incomingserver"))), .init("incomingportnumber", try port("incomingport")),
+            .init("incomingusessl", true), .init("outgoingserverlocation", .string(text("outgoingserver"))),
+            .init("outgoingportnumber", try port("outgoingport")), .init("outgoingusessl", true),
+            .init("incomingcredentialretrieval", 0), .init("outgoingcredentialretrieval", 0),
+            .init("incomingauthenticationprotocol", authentication), .init("outgoingauthenticationprotocol", authentication),
+            .init("usesamesettingsforoutgoingconnections", true),
+        ].filter { $0.value != .null }
+    }
+}

@@ -1,0 +1,158 @@
+import CellCrypto
+import Fieldseal
+import Foundation
+import HTTPTypes
+public import Hummingbird
+import NIOCore
+public import WebAPI
+
+// Which address leads where.
+extension Console {
+    /// Adds the console's routes.
+    public func add(to router: Router<APIContext>) {
+        let files = files
+        router.get("assets/console.css") { _, _ in Self.asset(files.style, "text/css; charset=utf-8") }
+        router.get("assets/console.js") { _, _ in Self.asset(files.script, "text/javascript; charset=utf-8") }
+        router.get("assets/favicon.svg") { _, _ in Self.asset(files.icon, "image/svg+xml") }
+        router.get("favicon.ico") { _, _ in Self.asset(files.icon, "image/svg+xml") }
+        router.get("/") { request, context in try await respond(request, context, .get, choose) }
+        get(router, "") { .redirect("\($0.root)/overview") }
+        addSignIn(to: router)
+        get(router, "overview", overview)
+        get(router, "events", events)
+        get(router, "events.jsonl", exportEvents)
+        get(router, "audit", audit)
+        get(router, "audit.csv", exportAudit)
+        addEncryption(to: router)
+        addAccess(to: router)
+        addRecords(to: router)
+        addMissingPage(to: router)
+    }
+
+    private func addSignIn(to router: Router<APIContext>) {
+        open(router, .get, "sign-in", signInPage)
+        open(router, .post, "sign-in", signIn)
+        open(router, .get, "sign-in/with/:issuer", signInElsewhere)
+        open(router, .get, "sign-in/back", signInFromElsewhere)
+        open(router, .get, "invitation", invitationPage)
+        open(router, .post, "invitation", acceptInvitation)
+        post(router, "sign-out", instead: "overview", signOut)
+        post(router, "fresh", instead: "overview", freshen)
+        get(router, "account", account)
+        for action in ["offer", "confirm", "end", "password", "end-session", "end-others"] {
+            post(router, "account/\(action)", instead: "account") { try await changeAccount(action, $0) }
+        }
+    }
+
+    private func addEncryption(to router: Router<APIContext>) {
+        let path = "settings/data-encryption"
+        get(router, "settings") { .redirect("\($0.root)/\(path)") }
+        get(router, path, encryption)
+        get(router, "\(path)/progress", progress)
+        get(router, "\(path)/change", changePage)
+        post(router, "\(path)/strength", instead: "\(path)/change", strength)
+        post(router, "\(path)/key", instead: path, showKey)
+        post(router, "\(path)/change", instead: nil, changeKey)
+        post(router, "\(path)/cancel", instead: path, cancelChange)
+        post(router, "\(path)/activate", instead: path, activate)
+    }
+
+    private func addAccess(to router: Router<APIContext>) {
+        get(router, "access", access)
+        get(router, "access/people/new") { .page("person-new", try newPersonValues($0)) }
+        get(router, "access/clients/new") { .page("client-new", try newClientValues($0)) }
+        get(router, "access/people/:id", person)
+        get(router, "access/clients/:id", client)
+        get(router, "access/people/:id/disable") { try await confirmDisabling($0, isPerson: true) }
+        get(router, "access/clients/:id/disable") { try await confirmDisabling($0, isPerson: false) }
+        for action in Self.accessActions {
+            post(router, "access/\(action)", instead: "access") { try await changeAccess(action, $0) }
+        }
+    }
+
+    private func addRecords(to router: Router<APIContext>) {
+        get(router, "records") { .redirect("\($0.root)/overview") }
+        get(router, "connect", connectPage)
+        post(router, "connect", instead: nil, connect)
+        get(router, "lookup/:entity", suggestions)
+        get(router, "records/:set", list)
+        post(router, "records/:set/bulk", instead: nil, changeMany)
+        get(router, "records/:set/export.csv", exportRecords)
+        get(router, "records/:set/:id", form)
+        post(router, "records/:set/:id", instead: nil, save)
+        get(router, "records/:set/:id/delete", confirmDeletion)
+        post(router, "records/:set/:id/delete", instead: nil, delete)
+        post(router, "records/:set/:id/do", instead: "records/mailboxes", changeMailbox)
+        get(router, "records/:set/:id/body", emailBody)
+        get(router, "records/:set/:id/attachments/:attachment", emailAttachment)
+        get(router, "records/:set/:id/reply", replyPage)
+        post(router, "records/:set/:id/reply", instead: nil, sendReply)
+    }
+
+    /// A page for what is not there, but for programs, which are told so in their own way.
+    private func addMissingPage(to router: Router<APIContext>) {
+        let programs: Set<Substring> = ["api", "oauth2", "discovery", ".well-known", "v2.0", "XRMServices"]
+        router.get(":organization/**") { request, context in
+            let segments = request.uri.path.split(separator: "/")
+            let isPage = request.headers[.accept]?.contains("text/html") == true
+            guard isPage, segments.count > 1, !programs.contains(segments[1]) else { throw HTTPError(.notFound) }
+            return try await respond(request, context, .get) { visit in
+                visit.message("notFound", visit.text("notFoundWhy"), status: .notFound)
+            }
+        }
+    }
+
+    private func get(_ router: Router<APIContext>, _ path: String, _ body: @escaping Handler) {
+        open(router, .get, path) { visit in
+            guard visit.signed != nil else { return .redirect("\(visit.root)/sign-in?then=\(visit.then)") }
+            return try await body(visit)
+        }
+    }
+
+    /// A form of a signed-in person, with the token that only their pages have.
+    ///
+    /// - Parameter page: Where its address leads that was typed or reloaded; nil when there is a page at it.
+    private func post(_ router: Router<APIContext>, _ path: String, instead page: String?, _ body: @escaping Handler) {
+        if let page { get(router, path) { .redirect("\($0.root)/\(page)") } }
+        open(router, .post, path) { visit in
+            guard let token = visit.token, visit.signed != nil else {
+                return .redirect("\(visit.root)/sign-in?ended=1&then=\(Self.formPage(visit))")
+            }
+            guard constantTimeEqual(Array((visit.form["csrf"] ?? "").utf8), Array(try Self.csrf(token).utf8)) else {
+                return visit.message("wentWrong", visit.text("forged"), status: .forbidden)
+            }
+            return try await body(visit)
+        }
+    }
+
+    /// The page that a form was on, to come back to after signing in.
+    static func formPage(_ visit: Visit) -> String {
+        guard let referer = HTTPField.Name("Referer").flatMap({ visit.request.headers[$0] }), let url = URL(string: referer),
+            url.path.hasPrefix("\(visit.root)/")
+        else { return "" }
+        let path = url.path.dropFirst(visit.root.count + 1) + (url.query.map { "?\($0)" } ?? "")
+        return String(path).addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
+    }
+
+    private func open(_ router: Router<APIContext>, _ method: HTTPRequest.Method, _ path: String, _ body: @escaping Handler) {
+        router.on(path.isEmpty ? ":organization" : ":organization/\(RouterPath(path))", method: method) { request, context in
+            try await respond(request, context, method, body)
+        }
+    }
+
+    private static func asset(_ bytes: [UInt8], _ type: String) -> Response {
+        Response(
+            status: .ok, headers: [.contentType: type, .cacheControl: "public, max-age=3600"],
+            body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
+    }
+
+    /// Where an organization is named: which ones there are is told to nobody.
+    @Sendable func choose(_ visit: Visit) async throws -> Reply {
+        var values: [String: Any] = ["title": visit.text("chooseTitle")]
+        guard let name = visit.filter("organization")?.lowercased() else { return .page("chooser", values) }
+        if (try? await Session.organization(named: name, in: deployment)) != nil { return .redirect("/\(name)/sign-in") }
+        values["name"] = name
+        values["problem"] = visit.text("chooseUnknown", ["name": name])
+        return .page("chooser", values, status: .notFound)
+    }
+}

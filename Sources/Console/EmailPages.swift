@@ -1,0 +1,232 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+// E-mails, read as mail: who wrote to whom, the text in a frame of its own, attachments, the conversation, and a reply.
+extension Console {
+    func emailPage(_ visit: Visit, _ record: Record) async throws -> Reply {
+        let entity = EntityDefinition.email
+        let session = try visit.session()
+        func text(_ name: String) throws -> String { if case .text(let text) = try record.value(of: name) { text } else { "" } }
+        let path = "\(visit.root)/records/emails/\(record.id.text)"
+        let subject = try text("subject")
+        let isIncoming = try record.value(of: "directioncode") == .bool(false)
+        var values: [String: Any] = [
+            "title": subject.isEmpty ? visit.text("noSubject") : subject, "list": visit.text("email"), "set": "emails",
+            "action": path,
+            "parties": try await parties(record, visit), "hasBody": try !text("description").isEmpty,
+            "attachments": try await attachments(record.id, visit, path), "failure": false, "status": false,
+            "mayReply": isIncoming && PrivilegeTable.depth(of: .create, on: entity, for: visit.role) != .none,
+            "mayDelete": PrivilegeTable.depth(of: .delete, on: entity, for: visit.role) != .none,
+            "headers": try headers(record, visit),
+            "thread": try await thread(record, visit), "direction": visit.text(isIncoming ? "received" : "sent"), "mailbox": false,
+        ]
+        if case .int(let status) = try record.value(of: "statuscode"), let attribute = entity["statuscode"] {
+            values["status"] = [
+                "style": status == 8 ? "bad" : [6, 7].contains(status) ? "warn" : [3, 4].contains(status) ? "good" : "",
+                "text": visit.texts.option(status, of: attribute),
+            ]
+        }
+        for name in ["senton", "actualend", "createdon"] {
+            if case .date(let date) = try record.value(of: name) {
+                values["when"] = visit.texts.time(date)
+                break
+            }
+        }
+        for name in ["receivingmailboxid", "sendermailboxid"] {
+            guard case .id(let id) = try record.value(of: name) else { continue }
+            values["mailbox"] = [
+                "name": try await RecordNames(["mailbox": [id]], session)[id] ?? id.text,
+                "href": "\(visit.root)/records/mailboxes/\(id.text)",
+            ]
+            break
+        }
+        if visit.query("done") == "sent" { values["notice"] = visit.text("replySent") }
+        return .page("email", values)
+    }
+
+    private func parties(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
+        var query = RecordQuery()
+        query.outputs = ["participationtypemask", "addressused", "partyidname"].map { .init(.column(.init($0))) }
+        query.filter = .all([
+            .compare(.init("activityid"), .equal, .text(record.id.text)),
+            .isIn(.init("participationtypemask"), ["1", "2", "3", "4"].map { .number($0) }),
+        ])
+        query.pageSize = 200
+        var lists: [Int64: [String]] = [:]
+        for party in try await visit.session().list(.activityParty, query).records {
+            guard case .int(let mask) = try party.value(of: "participationtypemask") else { continue }
+            let address: String? = if case .text(let text) = try party.value(of: "addressused") { text } else { nil }
+            let name: String? = if case .text(let text) = try party.value(of: "partyidname"), !text.isEmpty { text } else { nil }
+            let shown = name.map { name in address.map { "\(name) <\($0)>" } ?? name } ?? address
+            if let shown { lists[mask, default: []].append(shown) }
+        }
+        if lists[1] == nil, case .text(let sender) = try record.value(of: "sender"), !sender.isEmpty { lists[1] = [sender] }
+        let names: [(Int64, String)] = [(1, "from"), (2, "to"), (3, "copyTo"), (4, "blindCopyTo")]
+        return names.compactMap { mask, key in lists[mask].map { ["label": visit.text(key), "value": $0.joined(separator: ", ")] } }
+    }
+
+    private func attachments(_ id: UUID, _ visit: Visit, _ path: String) async throws -> [[String: Any]] {
+        var query = RecordQuery()
+        query.outputs = ["filename", "filesize"].map { .init(.column(.init($0))) }
+        query.filter = .compare(.init("objectid"), .equal, .text(id.text))
+        query.pageSize = 200
+        return try await visit.session().list(.activityMimeAttachment, query).records.map { attachment in
+            let name: String =
+                if case .text(let text) = try attachment.value(of: "filename"), !text.isEmpty { text } else {
+                    visit.text("unnamed")
+                }
+            let size: Int64 = if case .int(let size) = try attachment.value(of: "filesize") { size } else { 0 }
+            return [
+                "name": name, "href": "\(path)/attachments/\(attachment.id.text)",
+                "size": visit.text("kibibytes", ["n": visit.texts.number(Int((size + 1_023) / 1_024))]),
+            ]
+        }
+    }
+
+    private func headers(_ record: Record, _ visit: Visit) throws -> [[String: Any]] {
+        let names = [
+            "messageid", "inreplyto", "trackingtoken", "submittedby", "deliveryattempts", "correlationmethod", "createdon",
+            "senton",
+        ]
+        return try names.compactMap { name in
+            guard let attribute = EntityDefinition.email[name] else { return nil }
+            let shown = visit.texts.shown(try record.value(of: name), attribute)
+            return shown.isEmpty ? nil : ["label": visit.texts.label(attribute, of: .email), "value": shown]
+        }
+    }
+
+    /// The e-mail that this one answers, and those that answer it.
+    private func thread(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
+        var conditions: [Filter] = [.compare(.init("parentactivityid"), .equal, .text(record.id.text))]
+        if case .id(let parent) = try record.value(of: "parentactivityid") {
+            conditions += [
+                .compare(.init("activityid"), .equal, .text(parent.text)),
+                .compare(.init("parentactivityid"), .equal, .text(parent.text)),
+            ]
+        }
+        var query = RecordQuery()
+        query.outputs = ["subject", "sender", "createdon"].map { .init(.column(.init($0))) }
+        query.filter = .any(conditions)
+        query.order = [.init(.column(.init("createdon")))]
+        query.pageSize = 50
+        return try await visit.session().list(.email, query).records.filter { $0.id != record.id }.map { other in
+            let subject: String =
+                if case .text(let text) = try other.value(of: "subject"), !text.isEmpty { text } else { visit.text("noSubject") }
+            let sender: String = if case .text(let text) = try other.value(of: "sender") { text } else { "" }
+            var values: [String: Any] = [
+                "subject": subject, "sender": sender, "href": "\(visit.root)/records/emails/\(other.id.text)", "when": false,
+            ]
+            if case .date(let date) = try other.value(of: "createdon") { values["when"] = visit.texts.timeAgo(date) }
+            return values
+        }
+    }
+
+    private func email(_ visit: Visit) async throws -> Record {
+        guard visit.parameter("set") == "emails", let id = visit.parameter("id").flatMap(UUID.init(text:)),
+            let record = try await visit.session().retrieve(.email, .id(id)).records.first
+        else { throw FieldsealError.noSuchRecord(.email) }
+        return record
+    }
+
+    /// The text of an e-mail, for the frame in its page.
+    @Sendable func emailBody(_ visit: Visit) async throws -> Reply {
+        guard case .text(let body) = try await email(visit).value(of: "description") else {
+            return Reply(content: .foreign(html: []))
+        }
+        let isHTML = body.contains("</") || body.contains("<br") || body.contains("<p")
+        let head =
+            "<!DOCTYPE html><meta charset=\"utf-8\"><base target=\"_blank\"><style>body{font:16px/1.5 system-ui,sans-serif;margin:16px;color:#17212b;background:#fff;overflow-wrap:anywhere}img,table{max-width:100%}</style>"
+        let content = isHTML ? body : "<div style=\"white-space:pre-wrap\">\(Charts.escaped(body))</div>"
+        return Reply(content: .foreign(html: Array((head + content).utf8)))
+    }
+
+    @Sendable func emailAttachment(_ visit: Visit) async throws -> Reply {
+        guard visit.parameter("set") == "emails", let id = visit.parameter("attachment").flatMap(UUID.init(text:)),
+            let record = try await visit.session().retrieve(.activityMimeAttachment, .id(id)).records.first,
+            try record.value(of: "objectid") == .id(UUID(text: visit.parameter("id") ?? "") ?? id),
+            case .text(let body) = try record.value(of: "body"),
+            let bytes = Data(base64Encoded: body)
+        else { throw FieldsealError.noSuchRecord(.activityMimeAttachment) }
+        var name = "attachment"
+        if case .text(let text) = try record.value(of: "filename") {
+            let safe = text.filter { $0.isASCII && ($0.isLetter || $0.isNumber || ".-_ ".contains($0)) }
+            if !safe.isEmpty { name = safe }
+        }
+        // Whatever it claims to be, a browser saves it and does not open it.
+        return Reply(content: .download(name: name, type: "application/octet-stream", Array(bytes)))
+    }
+
+    // MARK: Replying
+
+    @Sendable func replyPage(_ visit: Visit) async throws -> Reply {
+        let record = try await email(visit)
+        return .page("reply", try replyValues(visit, record, [:]))
+    }
+
+    private func replyValues(_ visit: Visit, _ record: Record, _ typed: [String: String], problem: String? = nil) throws -> [String:
+        Any]
+    {
+        func text(_ name: String) throws -> String { if case .text(let text) = try record.value(of: name) { text } else { "" } }
+        let subject = try text("subject")
+        let path = "\(visit.root)/records/emails/\(record.id.text)"
+        var values: [String: Any] = [
+            "title": visit.text("reply"), "lead": subject, "action": "\(path)/reply", "back": path,
+            "to": try typed["to"] ?? Self.address(text("sender")),
+            "subject": typed["subject"] ?? (subject.lowercased().hasPrefix("re:") ? subject : "Re: \(subject)"),
+            "body": typed["body"] ?? "",
+        ]
+        values["problem"] = problem
+        return values
+    }
+
+    /// The address in `Name <address>`.
+    private static func address(_ sender: String) -> String {
+        guard let open = sender.lastIndex(of: "<"), let close = sender.lastIndex(of: ">"), open < close else { return sender }
+        return String(sender[sender.index(after: open)..<close])
+    }
+
+    @Sendable func sendReply(_ visit: Visit) async throws -> Reply {
+        let record = try await email(visit)
+        let session = try visit.session()
+        let form = visit.form
+        func again(_ problem: String, _ status: HTTPResponse.Status = .badRequest) throws -> Reply {
+            .page("reply", try replyValues(visit, record, form, problem: problem), status: status)
+        }
+        let addresses = (form["to"] ?? "").split { ",; ".contains($0) }.map(String.init)
+        guard !addresses.isEmpty, addresses.allSatisfy(TypedRecord.isAddress) else { return try again(visit.text("notAnAddress")) }
+        guard case .id(let mailbox) = try record.value(of: "receivingmailboxid"),
+            let found = try await session.retrieve(.mailbox, .id(mailbox)).records.first,
+            case .id(let sender) = try found.value(of: "regardingobjectid"),
+            case .text(let type) = try found.value(of: "regardingobjecttypecode"),
+            let senderEntity = EntityCatalog.entity(type)
+        else { return try again(visit.text("noSender")) }
+        let from: JSONValue = [
+            "participationtypemask": 1, "partyid_\(type)@odata.bind": .string("/\(senderEntity.entitySetName)(\(sender.text))"),
+        ]
+        let to = addresses.map { JSONValue.object([.init("participationtypemask", 2), .init("addressused", .string($0))]) }
+        let body = Charts.escaped(form["body"] ?? "").replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
+        do {
+            let id = try await session.write(
+                .create(
+                    .email,
+                    [
+                        .init("subject", .string(form["subject"] ?? "")), .init("description", .string("<p>\(body)</p>")),
+                        .init("directioncode", true),
+                        .init("parentactivityid@odata.bind", .string("/emails(\(record.id.text))")),
+                        .init("email_activity_parties", .array([from] + to)),
+                    ])
+            ).id
+            do {
+                try await session.write(.message(.email, id, .sendEmail(issue: true, token: nil)))
+            } catch {
+                // A draft that can't be sent would be sent by nobody.
+                _ = try? await session.write(.delete(.email, .id(id)))
+                throw error
+            }
+            return .redirect("\(visit.root)/records/emails/\(id.text)?done=sent")
+        } catch let error as FieldsealError where error.code.httpStatus < 500 {
+            return try again(visit.texts.told(error.message), .init(code: error.code.httpStatus))
+        }
+    }
+}

@@ -1,0 +1,108 @@
+import Fieldseal
+import Foundation
+
+/// Security events as lines to read: names in the place of ids, and runs of released credentials as one line.
+struct EventLines {
+    private let visit: Visit
+    private let session: Session
+    private var texts: Texts { visit.texts }
+
+    init(_ visit: Visit, _ session: Session) {
+        self.visit = visit
+        self.session = session
+    }
+
+    private static let released = SecurityEvent.Kind.credentialReleased.rawValue
+
+    /// The lines of events that follow each other, the newest first.
+    func lines(_ events: [RecordedEvent]) async throws -> [[String: Any]] {
+        var references: [String: Set<UUID>] = [:]
+        for event in events {
+            if let mention = event.details.flatMap(RecordMention.init(in:)) {
+                references[mention.entity.logicalName, default: []].insert(mention.id)
+            }
+        }
+        let names = try await RecordNames(references, session)
+        var lines: [[String: Any]] = []
+        var index = 0
+        while index < events.count {
+            var end = index + 1
+            if events[index].kind == Self.released, events[index].outcome == "succeeded" {
+                while end < events.count, events[end].kind == Self.released, events[end].outcome == "succeeded" { end += 1 }
+            }
+            lines.append(end - index > 1 ? group(Array(events[index..<end]), names) : line(events[index], names))
+            index = end
+        }
+        return lines
+    }
+
+    /// Events of one kind, for lists by kind.
+    func line(_ event: RecordedEvent, _ names: RecordNames) -> [String: Any] {
+        let mention = event.details.flatMap(RecordMention.init(in:))
+        var line: [String: Any] = [
+            "when": texts.time(event.occurredOn), "what": texts.optional("event:\(event.kind)") ?? event.kind, "badge": false,
+            "who": who(event.actor), "rows": facts(event, mention), "record": false, "about": false, "isGroup": false,
+        ]
+        if event.outcome != "succeeded" {
+            line["badge"] = ["style": event.outcome == "refused" ? "warn" : "bad", "text": visit.text("outcome:\(event.outcome)")]
+        }
+        if let mention { line["record"] = reference(mention, names) }
+        if mention == nil, let details = event.details, details.utf8.count <= 80 { line["about"] = details }
+        return line
+    }
+
+    private func group(_ events: [RecordedEvent], _ names: RecordNames) -> [String: Any] {
+        var counts: [UUID: (mention: RecordMention, count: Int)] = [:]
+        for event in events {
+            guard let mention = event.details.flatMap(RecordMention.init(in:)) else { continue }
+            counts[mention.id, default: (mention, 0)].count += 1
+        }
+        let first = events[events.count - 1]
+        return [
+            "when": texts.time(events[0].occurredOn), "what": visit.text("event:\(Self.released)"), "badge": false,
+            "who": who(events[0].actor), "record": false, "about": texts.count("times", events.count), "isGroup": true,
+            "since": texts.time(first.occurredOn),
+            "members": counts.values.sorted { $0.count > $1.count }.prefix(50).map { entry -> [String: Any] in
+                ["record": reference(entry.mention, names), "count": texts.count("times", entry.count)]
+            },
+            "rows": [[String: Any]](),
+        ]
+    }
+
+    private func reference(_ mention: RecordMention, _ names: RecordNames) -> [String: Any] {
+        let attribute = mention.attribute.flatMap { mention.entity[$0] }
+        let isPage = (Navigation.sets + Navigation.shownSets).contains { $0.logicalName == mention.entity.logicalName }
+        return [
+            "entity": visit.text("entity:\(mention.entity.logicalName)"), "name": names[mention.id] ?? mention.id.text,
+            "href": isPage && names[mention.id] != nil
+                ? "\(visit.root)/records/\(mention.entity.entitySetName)/\(mention.id.text)" : false as Any,
+            "attribute": orFalse(attribute.map { texts.label($0, of: mention.entity) }),
+        ]
+    }
+
+    /// Who did it, as a person reads it.
+    func who(_ actor: String) -> String { ActorName.shown(actor, texts) }
+
+    private func facts(_ event: RecordedEvent, _ mention: RecordMention?) -> [[String: Any]] {
+        let version = event.keyVersion.map { "\($0)" }
+        let facts: [(String, String?)] = [
+            ("details", event.details), ("address", event.address.map(Self.address)), ("keyVersion", version),
+            ("fingerprint", event.fingerprint), ("requestId", event.requestID), ("eventNumber", texts.number(event.id)),
+        ]
+        return facts.compactMap { label, value in value.map { ["label": visit.text(label), "value": $0] } }
+    }
+
+    /// An IPv4 address as it is usually written.
+    static func address(_ text: String) -> String {
+        text.hasPrefix("::ffff:") && text.contains(".") ? String(text.dropFirst(7)) : text
+    }
+}
+
+extension EventFilter {
+    /// What a person wants to see of a usual day: all but released credentials and clients' own sign-ins.
+    static var notable: EventFilter {
+        var filter = EventFilter()
+        filter.kinds = SecurityEvent.Kind.allCases.filter { $0 != .credentialReleased && $0 != .eventsArchived }.map(\.rawValue)
+        return filter
+    }
+}

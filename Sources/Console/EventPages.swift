@@ -1,0 +1,84 @@
+import Fieldseal
+import Foundation
+import Hummingbird
+
+// The security events: looked for by kind, result, person, record and day.
+extension Console {
+    /// Events that one page reads. Runs of released credentials are one line each.
+    private static let eventPageSize = 100
+
+    @Sendable func events(_ visit: Visit) async throws -> Reply {
+        let session = try visit.session()
+        let kind = visit.filter("kind").flatMap { SecurityEvent.Kind(rawValue: $0) }
+        let actor = visit.filter("actor")
+        let outcome = visit.filter("outcome").flatMap { SecurityEvent.Outcome(rawValue: $0) }
+        var filter = EventFilter()
+        filter.kinds = kind.map { [$0.rawValue] } ?? []
+        filter.outcome = outcome?.rawValue
+        filter.actor = actor
+        filter.details = visit.filter("record")
+        let (from, until) = visit.days()
+        (filter.from, filter.until) = (from, until.map { $0.addingTimeInterval(86_400) })
+        filter.before = visit.query("before").flatMap { Int($0) }
+        let events = try await session.securityEvents(filter, limit: Self.eventPageSize)
+        let lines = EventLines(visit, session)
+        let kinds = SecurityEvent.Kind.allCases.map { kind in (kind.rawValue, visit.text("event:\(kind.rawValue)")) }
+        let people = try await ConsoleUsers(deployment).list(by: session).map { ("user:\($0.name)", $0.name) }
+        let clients = try await session.clients().map { ("client:\($0.name)", lines.who("client:\($0.name)")) }
+        let outcomes = ["succeeded", "refused", "failed"].map { ($0, visit.text("outcome:\($0)")) }
+        let isFiltered: Bool =
+            [kind?.rawValue, actor, outcome?.rawValue, filter.details].contains { $0 != nil } || from != nil || until != nil
+        var values: [String: Any] = [
+            "title": visit.text("events"), "lead": visit.text("eventsLead"),
+            "kinds": Self.options(kinds.sorted { $0.1 < $1.1 }, chosen: kind?.rawValue),
+            "actors": Self.options(people + clients, chosen: actor),
+            "outcomes": Self.options(outcomes, chosen: outcome?.rawValue),
+            "record": visit.filter("record") ?? "", "from": visit.filter("from") ?? "", "until": visit.filter("until") ?? "",
+            "lines": try await lines.lines(events),
+            "isFiltered": isFiltered,
+        ]
+        if events.count == Self.eventPageSize, let last = events.last {
+            values["next"] = visit.address(with: ["before": "\(last.id)"])
+        }
+        if filter.before != nil { values["newest"] = visit.address(with: ["before": nil]) }
+        return .page("events", values)
+    }
+
+    /// The options of a filter.
+    static func options(_ options: [(String, String)], chosen: String?) -> [[String: Any]] {
+        options.map { value, text in ["value": value, "text": text, "selected": value == chosen] }
+    }
+
+    @Sendable func exportEvents(_ visit: Visit) async throws -> Reply {
+        let session = try visit.session()
+        await session.linkPendingEvents()
+        // What is refused is refused before the first byte.
+        let first = try await session.securityEvents(limit: 1_000)
+        return Reply(
+            content: .stream(name: "\(session.organization.name)-events.jsonl", type: "application/jsonl") { write in
+                var page = first
+                while let newest = page.last {
+                    try await write(page.flatMap { $0.json(session.organization.name).utf8 + [UInt8(ascii: "\n")] })
+                    page = try await session.securityEvents(after: newest.id, limit: 1_000)
+                }
+                let end: JSONValue = [
+                    "organization": .string(session.organization.name), "attested": await session.attestedEnd(),
+                ]
+                try await write(end.utf8 + [UInt8(ascii: "\n")])
+            })
+    }
+}
+
+extension Visit {
+    /// The first and the last day that a filter names, in UTC.
+    func days() -> (from: Date?, until: Date?) { (filter("from").flatMap(ISO8601.date), filter("until").flatMap(ISO8601.date)) }
+
+    /// This page's address with other values in its query; nil takes one out.
+    func address(with changes: [String: String?]) -> String {
+        var parts = queries.filter { !changes.keys.contains($0.name) && !$0.value.isEmpty }
+        for (name, value) in changes.sorted(by: { $0.key < $1.key }) { if let value { parts.append((name, value)) } }
+        func encoded(_ text: String) -> String { text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "" }
+        let path = request.uri.path
+        return parts.isEmpty ? path : "\(path)?" + parts.map { "\(encoded($0.0))=\(encoded($0.1))" }.joined(separator: "&")
+    }
+}

@@ -1,0 +1,44 @@
+import CellCrypto
+import Fieldseal
+import Foundation
+
+/// A form that was sent when the password had to be typed again: the page that asks for it carries the form along, sealed under the
+/// key-encryption key, and it is sent on once the password was right.
+///
+/// It opens for the same person and for a short while. The session's token changes in between, so it is not bound to that.
+struct KeptForm {
+    private let kek: KeyEncryptionKey
+    private let address: CellAddress
+
+    /// Seconds for which a form is kept.
+    private static let lifetime: TimeInterval = 600
+
+    init(_ kek: KeyEncryptionKey, _ signed: ConsoleSessions.Signed) {
+        self.kek = kek
+        address = CellAddress(
+            organization: signed.session.organization.id, record: signed.userID, attribute: "consoleform.fresh")
+    }
+
+    /// - Parameter path: Where the form was sent, without the organization.
+    func sealed(_ fields: [String: String], path: String) throws -> String {
+        let members = fields.filter { $0.key != "csrf" }.sorted { $0.key < $1.key }.map {
+            JSONValue.Member($0.key, .string($0.value))
+        }
+        let content: JSONValue = [
+            "path": .string(path), "time": .integer(Int64(Date().timeIntervalSince1970)), "fields": .object(members),
+        ]
+        return Data(try kek.seal(content.utf8.withUnsafeBytes(SecretBytes.init(copying:)), at: address).bytes).base64URL
+    }
+
+    /// - Returns: Nil for what is too old, or another person's.
+    func opened(_ text: String) -> (path: String, fields: [String: String])? {
+        guard let bytes = Data(base64URL: text).map(Array.init), let secret = try? kek.open(bytes, at: address) else { return nil }
+        return secret.withBytes { bytes in
+            guard let content = try? JSONParser.parse(Array(bytes)), let path = content["path"]?.string,
+                case .integer(let time)? = content["time"], case .object(let members)? = content["fields"],
+                (-60...Self.lifetime).contains(Date().timeIntervalSince1970 - TimeInterval(time))
+            else { return nil }
+            return (path, members.reduce(into: [:]) { $0[$1.name] = $1.value.string })
+        }
+    }
+}

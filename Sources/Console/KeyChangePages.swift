@@ -1,0 +1,103 @@
+import CellCrypto
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+// Changing the key, step by step: choose, test, confirm, watch, keep a copy.
+extension Console {
+    private static let changePath = "\(encryptionPath)/change"
+
+    @Sendable func changePage(_ visit: Visit) async throws -> Reply {
+        try await changePage(visit, isTyped: visit.query("typed") == "1")
+    }
+
+    /// - Parameters:
+    ///   - isTyped: Whether a key was typed before. It is on no page, and an empty field must not stand for a generated one then.
+    ///   - kept: The key that was typed, sealed for the next step; empty for a generated one; nil where nothing is confirmed yet.
+    private func changePage(
+        _ visit: Visit, notice: String? = nil, problem: String? = nil, isTyped: Bool = false, kept: String? = nil,
+        rehearsal: [String: Any]? = nil, warning: String? = nil, status code: HTTPResponse.Status = .ok
+    ) async throws -> Reply {
+        let session = try visit.session()
+        let status = try await session.encryptionStatus()
+        guard status.isActive else { return .redirect("\(visit.root)/\(Self.encryptionPath)") }
+        var values: [String: Any] = [
+            "title": visit.text("changeKey"), "lead": visit.text("changeKeyWhy"), "isTyped": isTyped,
+            "keyVersion": status.keyVersion, "isConfirming": kept != nil,
+            "kept": orFalse(kept.flatMap { $0.isEmpty ? nil : $0 }),
+            "rehearsal": orFalse(rehearsal), "warning": orFalse(warning),
+            "isGenerated": kept?.isEmpty == true,
+            "confirmText": visit.text(
+                kept?.isEmpty == true ? "confirmGenerated" : "confirmChosen",
+                ["organization": visit.organization, "from": "\(status.keyVersion)", "to": "\(status.keyVersion + 1)"]),
+        ]
+        values["notice"] = notice
+        values["problem"] = problem
+        return .page("key-change", values, status: code)
+    }
+
+    @Sendable func strength(_ visit: Visit) async throws -> Reply {
+        let text = visit.form["key"] ?? ""
+        let judgement = KeyJudgement(text, visit.texts)
+        return .json(["text": .string(judgement.text), "level": .integer(Int64(judgement.level))])
+    }
+
+    @Sendable func changeKey(_ visit: Visit) async throws -> Reply {
+        if let reply = try await requireFresh(visit, for: Self.changePath) { return reply }
+        let session = try visit.session()
+        let secrets = try KeptSecrets(
+            deployment.kek, organization: session.organization.id, form: "newkey", record: nil, token: visit.token ?? "")
+        let typed = visit.form["key"].flatMap { $0.isEmpty ? nil : $0 }
+        let kept = visit.form["kept"].flatMap { $0.isEmpty ? nil : $0 }
+        let text = typed ?? kept.flatMap { secrets.opened($0, for: "key") }
+        let isTyped = text != nil || kept != nil || visit.form["typed"] == "1"
+        guard text != nil || !isTyped else {
+            return try await changePage(visit, problem: visit.text("typeKeyAgain"), isTyped: true, status: .badRequest)
+        }
+        do {
+            switch visit.form["do"] {
+            case "rehearse":
+                let figures = rehearsal(try await session.rehearseKeyChange(), visit)
+                guard let text else {
+                    return try await changePage(visit, kept: visit.form["confirms"] == nil ? nil : "", rehearsal: figures)
+                }
+                let again = try secrets.sealed(text, for: "key")
+                return try await changePage(
+                    visit, isTyped: true, kept: visit.form["confirms"] == nil ? nil : again, rehearsal: figures,
+                    warning: KeyJudgement(text, visit.texts).warning)
+            case "review":
+                guard let text else { return try await changePage(visit, kept: "") }
+                let judgement = KeyJudgement(text, visit.texts)
+                guard judgement.isAccepted else {
+                    return try await changePage(visit, problem: judgement.text, isTyped: true, status: .badRequest)
+                }
+                return try await changePage(
+                    visit, isTyped: true, kept: try secrets.sealed(text, for: "key"), warning: judgement.warning)
+            default:
+                // A browser that hangs up does not stop a change.
+                _ = try await Task { try await session.changeKey(to: text) }.value
+                return .redirect("\(visit.root)/\(Self.encryptionPath)?done=changedDone")
+            }
+        } catch let error as FieldsealError {
+            return try await changePage(
+                visit, problem: visit.texts.told(error.message), isTyped: isTyped, status: .init(code: error.code.httpStatus))
+        }
+    }
+
+    private func rehearsal(_ found: KeyRehearsalSummary, _ visit: Visit) -> [String: Any] {
+        let texts = visit.texts
+        return [
+            "cells": texts.number(found.cells), "duration": texts.seconds(found.duration / .seconds(1)),
+            "pause": texts.seconds(found.lastCatchUp / .seconds(1)),
+            "log": texts.text("mebibytes", ["n": texts.decimal(Double(found.walBytes) / 1_048_576, digits: 1)]),
+            "hasUnreadable": !found.unreadable.isEmpty,
+            "unreadableText": texts.count("unreadable", found.unreadable.count),
+            "unreadable": Array(found.unreadable.prefix(20)),
+        ]
+    }
+
+    @Sendable func cancelChange(_ visit: Visit) async throws -> Reply {
+        let isStopped = try await visit.session().cancelKeyChange()
+        return .redirect("\(visit.root)/\(Self.encryptionPath)\(isStopped ? "?done=cancelledDone" : "")")
+    }
+}

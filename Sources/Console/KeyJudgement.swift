@@ -1,0 +1,36 @@
+import CellCrypto
+
+/// What is said of a key while it is typed: whether the rule allows it, and how hard it is to guess.
+struct KeyJudgement {
+    let isAccepted: Bool
+    /// Between 0 and 4, for a meter.
+    let level: Int
+    let text: String
+    /// Why an accepted key looks guessable.
+    let warning: String?
+
+    init(_ key: String, _ texts: Texts) {
+        let violations = KeyStrength.violations(of: key)
+        isAccepted = violations.isEmpty
+        guard isAccepted else {
+            level = violations.count > 2 ? 0 : 1
+            warning = nil
+            let parts = violations.map { texts["violation:\($0.rawValue)"] }.joined(separator: ", ")
+            text = texts.text("keyTooWeak", ["why": parts])
+            return
+        }
+        guard let weakness = KeyStrength.weakness(of: key) else {
+            level = 4
+            warning = nil
+            text = texts["keyStrong"]
+            return
+        }
+        // The word that was found stands in quotes.
+        let quoted = weakness.split(separator: "\"", omittingEmptySubsequences: false)
+        let why = quoted.count == 3 ? texts.text("weakness:word", ["word": String(quoted[1])]) : texts["weakness:\(weakness)"]
+        let said = texts.text("keyGuessable", ["why": why])
+        level = weakness.hasPrefix("it is short") ? 3 : 2
+        warning = said
+        text = said
+    }
+}

@@ -1,0 +1,183 @@
+import Fieldseal
+import Foundation
+
+/// A record's form: its fields with what is in the record, or what was typed.
+struct RecordForm {
+    let visit: Visit
+    let entity: EntityDefinition
+    /// Nil for a new record.
+    let record: Record?
+    /// The encrypted attributes that have a value.
+    let isSet: Set<String>
+    let names: RecordNames
+    /// Names that lookups offer, by attribute.
+    let offers: [String: [String]]
+
+    /// What was typed; nil where nothing was yet.
+    var typed: [String: String]?
+    var errors: [String: String] = [:]
+    /// New passwords, sealed for the next attempt.
+    var kept: [String: String] = [:]
+    /// Fields that another person changed too.
+    var contested: Set<String> = []
+
+    private var texts: Texts { visit.texts }
+    private var path: String { record.map { $0.id.text } ?? "new" }
+    private var use: AttributeDefinition.Uses { record == nil ? .create : .update }
+
+    /// What a form takes: what the person's role may write, as far as a person would.
+    static func fields(_ entity: EntityDefinition, for use: AttributeDefinition.Uses, _ role: Role) -> [AttributeDefinition] {
+        let layout = RecordLayout.of(entity).fields
+        return entity.attributes.filter { attribute in
+            guard attribute.validFor.contains(use), attribute.logicalName != entity.primaryID,
+                PrivilegeTable.mayWrite(attribute.logicalName, of: entity, role)
+            else { return false }
+            switch attribute.type {
+            case .string, .picklist, .boolean, .integer: return true
+            case .memo(let length): return length <= 4_000
+            case .lookup, .owner, .dateTime: return layout.contains(attribute.logicalName)
+            default: return false
+            }
+        }
+    }
+
+    /// What a field shows of a record's value, and sends back when nobody touches it.
+    static func text(_ value: AttributeValue, _ attribute: AttributeDefinition, _ names: RecordNames) -> String {
+        switch value {
+        case .null, .bytes: ""
+        case .text(let text), .decimal(let text): text
+        case .int(let number): "\(number)"
+        case .bool(let flag): "\(flag)"
+        case .date(let date): String(ISO8601.text(date).prefix(10))
+        case .id(let id): names[id] ?? id.text
+        }
+    }
+
+    /// What the fields of a record have before anything is typed.
+    func loaded() throws -> [String: String] {
+        try Self.fields(entity, for: use, visit.role).filter { !$0.isEncrypted }.reduce(into: [:]) { texts, attribute in
+            let value = try record.map { try $0.value(of: attribute.logicalName) } ?? attribute.defaultValue ?? .null
+            texts[attribute.logicalName] = Self.text(value, attribute, names)
+        }
+    }
+
+    var title: String {
+        guard let record else { return visit.text("new:\(entity.logicalName)") }
+        if entity.logicalName == "usersettings", let name = names[record.id] { return name }
+        if let primary = entity.primaryName, case .text(let text)? = try? record.value(of: primary), !text.isEmpty { return text }
+        return visit.text("unnamed")
+    }
+
+    func values() throws -> [String: Any] {
+        let loaded = try loaded()
+        let fields = Self.fields(entity, for: use, visit.role)
+        let layout = RecordLayout.of(entity)
+        let inSections = Set(layout.fields)
+        func shown(_ names: [String]) throws -> [[String: Any]] {
+            try names.compactMap { name in try fields.first { $0.logicalName == name }.map { try field($0, loaded, isRaw: false) } }
+        }
+        let sections = try layout.sections.compactMap { section -> [String: Any]? in
+            let fields = try shown(section.fields)
+            guard !fields.isEmpty else { return nil }
+            return [
+                "title": visit.text(section.title), "fields": fields,
+                "help": orFalse(texts.optional("help:\(entity.logicalName).\(section.title.dropFirst(8))")),
+            ]
+        }
+        let raw = try fields.filter { !inSections.contains($0.logicalName) }.map { try field($0, loaded, isRaw: true) }
+        let isRawOpen: Bool = raw.contains { ($0["error"] as? String) != nil } || contested.contains { !inSections.contains($0) }
+        let mayDelete: Bool = record != nil && PrivilegeTable.depth(of: .delete, on: entity, for: visit.role) != .none
+        let version: String = record.map { "\($0.versionNumber)" } ?? ""
+        let members = loaded.sorted { $0.key < $1.key }.map { JSONValue.Member($0.key, .string($0.value)) }
+        let problems = fields.compactMap { attribute -> [String: Any]? in
+            guard let text = errors[attribute.logicalName] else { return nil }
+            return ["name": attribute.logicalName, "label": texts.label(attribute, of: entity), "text": text]
+        }
+        var values: [String: Any] = [
+            "title": title, "set": entity.entitySetName, "list": visit.text(entity.logicalName), "isNew": record == nil,
+            "action": "\(visit.root)/records/\(entity.entitySetName)/\(path)",
+            "version": version, "loaded": String(decoding: JSONValue.object(members).utf8, as: UTF8.self),
+            "sections": sections, "raw": raw, "hasRaw": !raw.isEmpty,
+            "isRawOpen": isRawOpen, "mayDelete": mayDelete, "hasErrors": !errors.isEmpty, "errors": problems,
+            "errorsTitle": texts.count("errorsTitle", errors.count), "status": false, "conflict": false,
+        ]
+        if let record { values["links"] = links(record) } else { values["links"] = false }
+        return values
+    }
+
+    /// Where a record's history, e-mails and alerts are.
+    private func links(_ record: Record) -> [[String: Any]] {
+        var links: [(String, String)] = []
+        if entity.logicalName == "mailbox" {
+            if Navigation.mayList(.email, visit.role) { links.append(("linkEmails", "records/emails?of=\(record.id.text)")) }
+            if Navigation.mayList(.traceLog, visit.role) { links.append(("linkAlerts", "records/tracelogs?of=\(record.id.text)")) }
+        }
+        if entity.logicalName == "emailserverprofile" { links.append(("linkMailboxes", "records/mailboxes?of=\(record.id.text)")) }
+        if visit.isAdministrator {
+            links.append(("linkAudit", "audit?id=\(record.id.text)"))
+            links.append(("linkEvents", "events?record=\(record.id.text)"))
+        }
+        return links.map { ["text": visit.text($0.0), "href": "\(visit.root)/\($0.1)"] }
+    }
+
+    private func field(_ attribute: AttributeDefinition, _ loaded: [String: String], isRaw: Bool) throws -> [String: Any] {
+        let name = attribute.logicalName
+        let text = typed?[name] ?? loaded[name] ?? ""
+        let isNeeded: Bool = attribute.required != .none && !isRaw && name == entity.primaryName
+        let help: String? = isRaw ? nil : texts.optional("help:\(entity.logicalName).\(name)") ?? texts.optional("help:\(name)")
+        var values: [String: Any] = [
+            "name": name, "label": isRaw ? name : texts.label(attribute, of: entity), "isRaw": isRaw,
+            "error": orFalse(errors[name]), "isNeeded": isNeeded, "help": orFalse(help),
+            "value": text, "isText": false, "isNumber": false, "isMemo": false, "isChoice": false, "isCheck": false,
+            "isDate": false,
+            "isLookup": false, "isSecret": false, "isWide": false,
+        ]
+        if attribute.isEncrypted {
+            values.merge(secret(attribute)) { _, new in new }
+            return values
+        }
+        switch attribute.type {
+        case .memo:
+            values["isMemo"] = true
+            values["isWide"] = !isRaw
+        case .boolean where !isRaw:
+            values["isCheck"] = true
+            values["isChecked"] = text == "true"
+        case .boolean:
+            values["isChoice"] = true
+            values["options"] = Console.options([("", ""), ("true", visit.text("yes")), ("false", visit.text("no"))], chosen: text)
+        case .picklist(let labels):
+            values["isChoice"] = true
+            let empty = attribute.required == .system && record != nil ? [] : [("", "")]
+            values["options"] = Console.options(
+                empty
+                    + labels.options.map {
+                        ("\($0.value)", isRaw ? "\($0.value) \($0.label)" : texts.option($0.value, of: attribute))
+                    }, chosen: text)
+        case .integer:
+            values["isNumber"] = true
+            values["placeholder"] = texts.optional("placeholder:\(name)") ?? ""
+        case .dateTime: values["isDate"] = true
+        case .lookup, .owner:
+            values["isLookup"] = true
+            values["offers"] = offers[name] ?? []
+            values["lookup"] = Console.targets(attribute).first.map { "\(visit.root)/lookup/\($0.logicalName)?q=" } ?? ""
+            if let record, case .id(let id)? = try? record.value(of: name) { values["id"] = id.text } else { values["id"] = "" }
+        case .string(let length):
+            values["isText"] = true
+            values["length"] = "\(length)"
+        default: break
+        }
+        return values
+    }
+
+    private func secret(_ attribute: AttributeDefinition) -> [String: Any] {
+        let name = attribute.logicalName
+        let state = kept[name] != nil ? "isKept" : isSet.contains(name) ? "isSet" : "isNotSet"
+        return [
+            "isSecret": true, "kept": orFalse(kept[name]), "isSet": isSet.contains(name), "state": visit.text(state),
+            "stateStyle": kept[name] != nil ? "warn" : isSet.contains(name) ? "good" : "", "clears": typed?["\(name)!clear"] != nil,
+            "value": "",
+        ]
+    }
+}

@@ -1,0 +1,280 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+// Lists of records: searched, filtered, sorted, paged, exported.
+extension Console {
+    private static let pageSizes = [25, 50, 100]
+    private static let pageLimit = 10_000
+    private static let exportedRecords = 100_000
+
+    func entity(_ visit: Visit) throws(FieldsealError) -> EntityDefinition {
+        guard let entity = visit.parameter("set").flatMap(EntityCatalog.entity(set:)),
+            (Navigation.sets + Navigation.shownSets).contains(where: { $0.logicalName == entity.logicalName })
+        else { throw FieldsealError.noPage }
+        return entity
+    }
+
+    /// What a list's address asks for.
+    struct ListRequest {
+        let entity: EntityDefinition
+        let columns: [String]
+        let q: String?
+        let state: MailboxState?
+        let option: Int64?
+        let key: String
+        let isDescending: Bool
+        let size: Int
+        let page: Int
+        var query = RecordQuery()
+    }
+
+    private func listRequest(_ visit: Visit, _ entity: EntityDefinition) -> ListRequest {
+        let layout = RecordLayout.of(entity)
+        let sort = visit.query("sort") ?? ""
+        let sortable = layout.columns.filter { Self.isSortable($0, entity) }
+        let isByTime = Navigation.isShownOnly(entity) && sort.isEmpty
+        let key =
+            isByTime ? layout.columns[layout.columns.count - 1] : sortable.first { $0 == sort.trimmingPrefix("-") } ?? sortable[0]
+        let size = visit.query("size").flatMap { Int($0) }.flatMap { Self.pageSizes.contains($0) ? $0 : nil } ?? Self.pageSizes[0]
+        var request = ListRequest(
+            entity: entity, columns: layout.columns, q: visit.filter("q"),
+            state: entity.logicalName == "mailbox" ? visit.filter("status").flatMap(MailboxState.init(rawValue:)) : nil,
+            option: layout.filter == nil ? nil : visit.filter("status").flatMap { Int64($0) }, key: key,
+            isDescending: isByTime || sort.hasPrefix("-"), size: size,
+            page: max(0, min(Int(visit.query("page") ?? "") ?? 0, Self.pageLimit)))
+        var names = layout.columns.filter { entity[$0] != nil }
+        if entity.logicalName == "mailbox" { names += MailboxState.columns.filter { !names.contains($0) } }
+        request.query.outputs = names.map { .init(.column(.init($0))) }
+        request.query.order = [.init(.column(.init(key)), descending: request.isDescending)]
+        var conditions: [Filter] = []
+        if let q = request.q {
+            let texts = layout.columns.filter { name in if case .string? = entity[name]?.type { true } else { false } }
+            conditions.append(.any(texts.map { .like(.init($0), .holding(q)) }))
+        }
+        if let state = request.state { conditions.append(state.filter) }
+        if let option = request.option, let name = layout.filter {
+            conditions.append(.compare(.init(name), .equal, .number("\(option)")))
+        }
+        conditions += related(visit, entity)
+        if !conditions.isEmpty { request.query.filter = .all(conditions) }
+        return request
+    }
+
+    /// The records that belong to another: a mailbox's e-mails and alerts.
+    private func related(_ visit: Visit, _ entity: EntityDefinition) -> [Filter] {
+        guard let id = visit.filter("of").flatMap(UUID.init(text:)) else { return [] }
+        switch entity.logicalName {
+        case "email":
+            return [
+                .any([
+                    .compare(.init("receivingmailboxid"), .equal, .text(id.text)),
+                    .compare(.init("sendermailboxid"), .equal, .text(id.text)),
+                ])
+            ]
+        case "tracelog": return [.compare(.init("regardingobjectid"), .equal, .text(id.text))]
+        case "mailbox": return [.compare(.init("emailserverprofile"), .equal, .text(id.text))]
+        default: return []
+        }
+    }
+
+    private static func isSortable(_ name: String, _ entity: EntityDefinition) -> Bool {
+        guard let attribute = entity[name] else { return false }
+        if attribute.type.isReference || attribute.logicalName == entity.primaryID && entity.logicalName != "usersettings" {
+            return false
+        }
+        if case .memo = attribute.type { return false }
+        return true
+    }
+
+    @Sendable func list(_ visit: Visit) async throws -> Reply {
+        let entity = try entity(visit)
+        let session = try visit.session()
+        var request = listRequest(visit, entity)
+        request.query.pageSize = request.size
+        request.query.offset = request.page * request.size
+        request.query.countsRows = true
+        let found = try await session.list(entity, request.query)
+        let names = try await RecordNames(try references(found.records, request), session)
+        var values = try await listValues(visit, request, total: found.count ?? found.records.count)
+        values["rows"] = try found.records.map { try row($0, request, names, visit) }
+        values["hasRows"] = !found.records.isEmpty
+        if let done = visit.query("done"), ["saved", "deleted", "changedMany"].contains(done) {
+            values["notice"] =
+                done == "changedMany"
+                ? visit.texts.count("changedMany", visit.query("n").flatMap { Int($0) } ?? 0) : visit.text(done)
+        }
+        if let failed = visit.query("failed").flatMap({ Int($0) }), failed > 0 {
+            values["problem"] = visit.texts.count("failedMany", failed)
+        }
+        return .page("list", values)
+    }
+
+    private func listValues(_ visit: Visit, _ request: ListRequest, total: Int) async throws -> [String: Any] {
+        let entity = request.entity
+        let pages = max(1, (total + request.size - 1) / request.size)
+        let first = request.page * request.size + 1
+        let isMailbox = entity.logicalName == "mailbox"
+        let mayCreate = !Navigation.isShownOnly(entity) && PrivilegeTable.depth(of: .create, on: entity, for: visit.role) != .none
+        let isFiltered = request.q != nil || request.state != nil || request.option != nil || visit.filter("of") != nil
+        let last = min(total, first + request.size - 1)
+        let rangeValues = [
+            "first": visit.texts.number(min(first, total)), "last": visit.texts.number(last), "total": visit.texts.number(total),
+        ]
+        let range: String = total == 0 ? "" : visit.text("range", rangeValues)
+        let sizes = Self.pageSizes.map { size -> [String: Any] in ["value": "\(size)", "selected": size == request.size] }
+        let export = visit.address(with: ["page": nil, "done": nil, "n": nil, "failed": nil]).replacing(
+            "/\(entity.entitySetName)", with: "/\(entity.entitySetName)/export.csv", maxReplacements: 1)
+        var values: [String: Any] = [
+            "title": visit.text(entity.logicalName), "set": entity.entitySetName, "q": request.q ?? "", "isFiltered": isFiltered,
+            "lead": orFalse(visit.texts.optional("lead:\(entity.logicalName)")),
+            "mayCreate": mayCreate, "newText": visit.text("new:\(entity.logicalName)"), "mayConnect": isMailbox && mayCreate,
+            "emptyText": visit.text(isFiltered ? "noneFound" : "empty:\(entity.logicalName)"),
+            "columns": columns(visit, request), "sort": visit.query("sort") ?? "", "of": orFalse(visit.filter("of")),
+            "sizes": sizes, "range": range,
+            "pages": pageLinks(visit, request.page, pages), "hasPages": pages > 1,
+            "clear": "\(visit.root)/records/\(entity.entitySetName)",
+            "export": export,
+            "statuses": [[String: Any]](), "tabs": [[String: Any]](), "isBulk": isMailbox && mayCreate,
+            "returns": visit.address(with: ["done": nil, "n": nil, "failed": nil]),
+        ]
+        if request.page > 0 { values["previous"] = visit.address(with: ["page": "\(request.page - 1)"]) }
+        if request.page + 1 < pages { values["next"] = visit.address(with: ["page": "\(request.page + 1)"]) }
+        if isMailbox {
+            values["tabs"] = try await tabs(visit, request)
+            if mayCreate { values["profiles"] = try await lookupNames(.emailServerProfile, nil, try visit.session()) }
+        }
+        if let name = RecordLayout.of(entity).filter, let attribute = entity[name], let options = attribute.type.options {
+            values["statusLabel"] = visit.texts.label(attribute, of: entity)
+            values["statuses"] = Self.options(
+                options.options.map { ("\($0.value)", visit.texts.option($0.value, of: attribute)) },
+                chosen: request.option.map { "\($0)" })
+        }
+        return values
+    }
+
+    private func tabs(_ visit: Visit, _ request: ListRequest) async throws -> [[String: Any]] {
+        let counts = try await MailboxCounts.read(try visit.session())
+        let all: [String: Any] = [
+            "text": visit.text("all"), "count": visit.texts.number(counts.total), "current": request.state == nil,
+            "href": visit.address(with: ["status": nil, "page": nil, "done": nil]),
+        ]
+        return [all]
+            + MailboxState.allCases.filter { counts[$0] > 0 || $0 == request.state }.map { state -> [String: Any] in
+                [
+                    "text": visit.text("mailboxState:\(state.rawValue)"), "count": visit.texts.number(counts[state]),
+                    "current": state == request.state,
+                    "href": visit.address(with: ["status": state.rawValue, "page": nil, "done": nil]),
+                ]
+            }
+    }
+
+    private func columns(_ visit: Visit, _ request: ListRequest) -> [[String: Any]] {
+        request.columns.map { name in
+            let isSorted = name == request.key
+            let next = isSorted && !request.isDescending ? "-\(name)" : name
+            return [
+                "text": label(name, request.entity, visit),
+                "href": Self.isSortable(name, request.entity)
+                    ? visit.address(with: ["sort": next, "page": nil, "done": nil]) : false as Any,
+                "sorted": isSorted ? (request.isDescending ? "descending" : "ascending") : false as Any,
+            ]
+        }
+    }
+
+    func label(_ name: String, _ entity: EntityDefinition, _ visit: Visit) -> String {
+        entity[name].map { visit.texts.label($0, of: entity) } ?? visit.text(name)
+    }
+
+    private func pageLinks(_ visit: Visit, _ page: Int, _ pages: Int) -> [[String: Any]] {
+        let wanted = Set([0, pages - 1] + Array(page - 2...page + 2)).filter { (0..<pages).contains($0) && $0 <= Self.pageLimit }
+            .sorted()
+        var links: [[String: Any]] = []
+        for (index, number) in wanted.enumerated() {
+            if index > 0, number > wanted[index - 1] + 1 { links.append(["isGap": true, "isNow": false, "text": "…"]) }
+            links.append([
+                "isGap": false, "isNow": number == page, "text": visit.texts.number(number + 1),
+                "href": visit.address(with: ["page": number == 0 ? nil : "\(number)", "done": nil]),
+            ])
+        }
+        return links
+    }
+
+    private func references(_ records: [Record], _ request: ListRequest) throws -> [String: Set<UUID>] {
+        var references: [String: Set<UUID>] = [:]
+        for record in records {
+            for name in request.columns {
+                guard let attribute = request.entity[name], case .id(let id) = try record.value(of: name) else { continue }
+                let targets = attribute.type.isReference ? attribute.type.targets : ["systemuser"]
+                for target in targets { references[target, default: []].insert(id) }
+            }
+        }
+        return references
+    }
+
+    private func row(_ record: Record, _ request: ListRequest, _ names: RecordNames, _ visit: Visit) throws -> [String: Any] {
+        let cells = try request.columns.enumerated().map { index, name -> [String: Any] in
+            var cell: [String: Any] = [
+                "label": label(name, request.entity, visit), "href": false, "badge": false, "time": false, "isFirst": index == 0,
+                "text": "",
+            ]
+            let value = try record.value(of: name)
+            if name == "state" {
+                let state = try MailboxState(record)
+                cell["badge"] = ["style": state.style, "text": visit.text("mailboxState:\(state.rawValue)")]
+            } else if let attribute = request.entity[name] {
+                switch value {
+                case .date(let date): cell["time"] = visit.texts.timeAgo(date)
+                case .int(let number) where ["statuscode", "level"].contains(name):
+                    cell["badge"] = [
+                        "style": Self.style(number, name), "text": visit.texts.option(number, of: attribute),
+                    ]
+                case .id(let id): cell["text"] = names[id] ?? id.text
+                default: cell["text"] = visit.texts.shown(value, attribute)
+                }
+            }
+            if index == 0 {
+                let text = cell["text"] as? String ?? ""
+                cell["text"] = text.isEmpty ? visit.text("unnamed") : text
+                cell["href"] = "\(visit.root)/records/\(request.entity.entitySetName)/\(record.id.text)"
+            }
+            return cell
+        }
+        return ["cells": cells, "id": record.id.text, "name": cells.first?["text"] as? String ?? ""]
+    }
+
+    /// The colours of an e-mail's and an alert's state.
+    private static func style(_ number: Int64, _ attribute: String) -> String {
+        switch (attribute, number) {
+        case ("level", 3), ("statuscode", 8): "bad"
+        case ("level", 2), ("statuscode", 6), ("statuscode", 7): "warn"
+        case ("statuscode", 3), ("statuscode", 4), ("statuscode", 2): "good"
+        default: ""
+        }
+    }
+
+    @Sendable func exportRecords(_ visit: Visit) async throws -> Reply {
+        let entity = try entity(visit)
+        let session = try visit.session()
+        let request = listRequest(visit, entity)
+        var query = request.query
+        query.pageSize = 1_000
+        query.top = Self.exportedRecords
+        let names = [entity.primaryID] + request.columns.filter { entity[$0] != nil && $0 != entity.primaryID }
+        query.outputs = names.map { .init(.column(.init($0))) }
+        let (first, rest) = (try await session.list(entity, query), query)
+        return Reply(
+            content: .stream(name: "\(session.organization.name)-\(entity.entitySetName).csv", type: "text/csv; charset=utf-8") {
+                write in
+                try await write(Array(CSV.line(names).utf8))
+                var (page, query) = (first, rest)
+                while true {
+                    let lines = try page.records.map { record in CSV.line(try names.map { CSV.text(try record.value(of: $0)) }) }
+                    try await write(Array(lines.joined().utf8))
+                    guard let next = page.next else { return }
+                    query.after = next
+                    page = try await session.list(entity, query)
+                }
+            })
+    }
+}

@@ -1,0 +1,94 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+// Saving a form. What can't be saved comes back with all that was typed; what another person changed is compared three ways.
+extension Console {
+    @Sendable func save(_ visit: Visit) async throws -> Reply {
+        let entity = try entity(visit)
+        guard !Navigation.isShownOnly(entity) else { throw FieldsealError.noPage }
+        let session = try visit.session()
+        let isNew = visit.parameter("id") == "new"
+        let current = isNew ? nil : try await read(visit, entity)
+        var form = try await recordForm(visit, entity, current?.0, isSet: current?.1 ?? [])
+        let secrets = try KeptSecrets(
+            deployment.kek, organization: session.organization.id, form: entity.logicalName, record: current?.0.id,
+            token: visit.token ?? "")
+        var typing = TypedRecord(visit, entity, isNew: isNew, record: current?.0)
+        typing.readSecrets(secrets)
+        await typing.readReferences { try await lookedUp($0, $1, visit) }
+        form.typed = typing.typed
+        func keep(_ errors: [String: String]) throws {
+            form.errors = errors
+            form.kept = try typing.kept(secrets, errors)
+        }
+        guard typing.errors.isEmpty else {
+            try keep(typing.errors)
+            return .page("form", try form.values(), status: .badRequest)
+        }
+        do {
+            let id: UUID
+            if isNew {
+                id = try await session.write(.create(entity, typing.members)).id
+            } else if let (record, _) = current {
+                let version = Int64(visit.form["version"] ?? "") ?? 0
+                id = try await session.write(.upsert(entity, .id(record.id), typing.members, .version(version))).id
+            } else {
+                throw FieldsealError.noSuchRecord(entity)
+            }
+            return .redirect("\(visit.root)/records/\(entity.entitySetName)/\(id.text)?done=saved")
+        } catch let error as FieldsealError where error.code == .concurrencyVersionMismatch {
+            return try await conflict(visit, entity, typing, secrets)
+        } catch let error as FieldsealError where error.code.httpStatus < 500 {
+            // The message names the attribute; it is shown at its field.
+            let field = RecordForm.fields(entity, for: isNew ? .create : .update, visit.role).first {
+                error.message.contains($0.logicalName)
+            }
+            try keep(field.map { [$0.logicalName: visit.texts.told(error.message)] } ?? [:])
+            var values = try form.values()
+            if field == nil { values["problem"] = visit.texts.told(error.message) }
+            return .page("form", values, status: .init(code: error.code.httpStatus))
+        }
+    }
+
+    /// The form again, after another person saved the record: what they changed is taken over, what both changed is asked for.
+    private func conflict(_ visit: Visit, _ entity: EntityDefinition, _ typing: TypedRecord, _ secrets: KeptSecrets) async throws
+        -> Reply
+    {
+        let (record, isSet) = try await read(visit, entity)
+        var form = try await recordForm(visit, entity, record, isSet: isSet)
+        let theirs = try form.loaded()
+        let comparison = ThreeWayComparison(loaded: typing.loaded, theirs: theirs, yours: typing.typed)
+        form.typed = typing.typed.merging(comparison.merged) { _, new in new }
+        form.kept = try typing.kept(secrets, [:])
+        form.contested = Set(comparison.contested)
+        func shown(_ text: String, _ attribute: AttributeDefinition) -> String {
+            if text.isEmpty { return "—" }
+            switch attribute.type {
+            case .boolean: return visit.text(text == "true" ? "yes" : "no")
+            default: return Int64(text).map { attribute.type.options == nil ? text : visit.texts.option($0, of: attribute) } ?? text
+            }
+        }
+        func row(_ name: String) -> [String: Any]? {
+            guard let attribute = entity[name] else { return nil }
+            return [
+                "name": name, "label": visit.texts.label(attribute, of: entity),
+                "loaded": shown(typing.loaded[name] ?? "", attribute),
+                "theirs": shown(theirs[name] ?? "", attribute), "yours": shown(typing.typed[name] ?? "", attribute),
+            ]
+        }
+        var values = try form.values()
+        var who = visit.text("anotherPerson")
+        if case .id(let id) = try record.value(of: "modifiedby") {
+            who = try await RecordNames(["systemuser": [id]], try visit.session())[id] ?? who
+        }
+        var conflict: [String: Any] = [
+            "text": visit.text("conflictBy", ["who": who]), "contested": comparison.contested.compactMap(row),
+            "hasContested": !comparison.contested.isEmpty, "taken": comparison.taken.compactMap(row),
+            "hasTaken": !comparison.taken.isEmpty,
+        ]
+        if case .date(let date) = try record.value(of: "modifiedon") { conflict["when"] = visit.texts.timeAgo(date) }
+        values["conflict"] = conflict
+        return .page("form", values, status: .conflict)
+    }
+}

@@ -1,0 +1,67 @@
+import CellCrypto
+import Fieldseal
+import Foundation
+
+/// The sheet on which an organization's key is kept on paper: in groups, with checks for typing and a code to scan.
+struct RecoverySheet {
+    let visit: Visit
+    let baseURL: String
+
+    /// Characters of a group, of a key that has no groups of its own; and groups of a line.
+    private static let groupLength = 4
+    private static let lineGroups = 4
+
+    func values(_ text: String, _ status: EncryptionStatus, _ organization: Organization) throws -> [String: Any] {
+        let isGenerated = OrganizationKeyText.generatedForm(of: text) == text
+        let characters = Array(text)
+        // A generated key has groups of its own, and its hyphens are part of it.
+        let groups =
+            isGenerated
+            ? text.split(separator: "-").map(String.init)
+            : stride(from: 0, to: characters.count, by: Self.groupLength).map {
+                String(characters[$0..<min($0 + Self.groupLength, characters.count)])
+            }
+        let lines = try stride(from: 0, to: groups.count, by: Self.lineGroups).map { start -> [String: Any] in
+            let line = groups[start..<min(start + Self.lineGroups, groups.count)]
+            let isLast = start + Self.lineGroups >= groups.count
+            let shown =
+                isGenerated
+                ? line.enumerated().map { $0.element + ($0.offset == line.count - 1 && isLast ? "" : "-") } : Array(line)
+            return ["number": start / Self.lineGroups + 1, "groups": shown, "check": try Self.check(line.joined())]
+        }
+        let unusual = characters.enumerated().compactMap { index, character -> String? in
+            let isPlain = character.isASCII && (character.isLetter || character.isNumber) && !"O0oIl1".contains(character)
+            return isPlain || character == "-" && isGenerated ? nil : "\(index + 1): \(character) (\(character.spelledOut))"
+        }
+        return [
+            "title": visit.text("recoverySheet"), "organizationID": organization.id.text,
+            "server": "\(baseURL)\(visit.root)/", "keyVersion": status.keyVersion, "fingerprint": status.fingerprint,
+            "setOn": visit.texts.time(status.setOn), "printedOn": visit.texts.time(Date()), "printedBy": visit.signed?.name ?? "",
+            "lines": lines, "howToType": visit.text(isGenerated ? "typeGenerated" : "typeChosen", ["n": "\(characters.count)"]),
+            "qr": orFalse(QRCode(text)?.svg(alternative: visit.text("qrKey"))), "unusual": unusual,
+            "hasUnusual": !unusual.isEmpty,
+        ]
+    }
+
+    /// The checks of a typed text that has the form of a generated key, line by line as the sheet has them; nil for another text.
+    static func checks(ofTyped text: String) throws -> [String]? {
+        guard let key = OrganizationKeyText.generatedForm(of: text) else { return nil }
+        let groups = key.split(separator: "-")
+        return try stride(from: 0, to: groups.count, by: lineGroups).map { try check(groups[$0..<$0 + lineGroups].joined()) }
+    }
+
+    /// Two characters that show a typing error in a line: of the line's letters and digits, in upper case.
+    static func check(_ line: String) throws -> String {
+        let alphabet = Array("ABCDEFGHJKLMNPQRSTUVWXYZ23456789")
+        let digest = try sha256(Array(line.utf8))
+        return String([alphabet[Int(digest[0] & 31)], alphabet[Int(digest[1] & 31)]])
+    }
+}
+
+extension Character {
+    /// What a person reads aloud, for characters that look like others: Unicode's names.
+    fileprivate var spelledOut: String {
+        unicodeScalars.map { $0.properties.name?.lowercased() ?? "U+\(String($0.value, radix: 16, uppercase: true))" }
+            .joined(separator: ", ")
+    }
+}

@@ -1,0 +1,28 @@
+import Fieldseal
+import HTTPTypes
+
+/// What a page answers.
+struct Reply {
+    enum Content {
+        case page(String, [String: Any], HTTPResponse.Status)
+        case redirect(String)
+        case json(JSONValue)
+        case download(name: String, type: String, [UInt8])
+        /// A download that is written in parts, each of which is sent before the next is read.
+        case stream(name: String, type: String, @Sendable (_ write: ([UInt8]) async throws -> Void) async throws -> Void)
+        /// A document from outside, such as the text of an e-mail: shown in a frame without scripts, forms or remote content.
+        case foreign(html: [UInt8])
+    }
+
+    var content: Content
+    var cookies: [String] = []
+
+    static func page(_ template: String, _ values: [String: Any], status: HTTPResponse.Status = .ok) -> Reply {
+        Reply(content: .page(template, values, status))
+    }
+
+    static func redirect(_ path: String, cookie: String? = nil) -> Reply {
+        Reply(content: .redirect(path), cookies: cookie.map { [$0] } ?? [])
+    }
+    static func json(_ value: JSONValue) -> Reply { Reply(content: .json(value)) }
+}

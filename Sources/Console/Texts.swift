@@ -1,0 +1,120 @@
+import Fieldseal
+import Foundation
+
+/// The texts of one language, and how it writes numbers and dates.
+///
+/// A language is one file of messages. Keys with a colon belong to values that come from elsewhere, such as `event:key changed`.
+struct Texts: Sendable {
+    let language: String
+    let messages: [String: String]
+    /// The same in English, which names what a language has no word for.
+    let english: [String: String]
+
+    subscript(_ key: String) -> String { messages[key] ?? english[key] ?? key }
+
+    /// The text of a key that may be missing.
+    func optional(_ key: String) -> String? { messages[key] ?? english[key] }
+
+    /// A text with values in the place of `{name}`.
+    func text(_ key: String, _ values: [String: String]) -> String {
+        var rest = Substring(self[key])
+        var result = ""
+        while let open = rest.firstIndex(of: "{") {
+            result += rest[..<open]
+            rest = rest[rest.index(after: open)...]
+            guard let close = rest.firstIndex(of: "}") else { break }
+            let name = String(rest[..<close])
+            result += values[name] ?? "{\(name)}"
+            rest = rest[rest.index(after: close)...]
+        }
+        return result + rest
+    }
+
+    /// A text for a number: `KEY.one` or `KEY.other`, where `{n}` is the number.
+    func count(_ key: String, _ number: Int, _ values: [String: String] = [:]) -> String {
+        let isOne = number == 1 || number == 0 && self["format:zero"] == "one"
+        return text(isOne ? "\(key).one" : "\(key).other", values.merging(["n": self.number(number)]) { own, _ in own })
+    }
+
+    // MARK: Numbers
+
+    func number(_ number: Int) -> String {
+        let digits = Array("\(number.magnitude)")
+        var text = number < 0 ? "-" : ""
+        for (index, digit) in digits.enumerated() {
+            if index > 0, (digits.count - index).isMultiple(of: 3) { text += self["format:group"] }
+            text.append(digit)
+        }
+        return text
+    }
+
+    func decimal(_ number: Double, digits: Int) -> String {
+        String(format: "%.\(digits)f", number).replacing(".", with: self["format:decimal"])
+    }
+
+    func seconds(_ seconds: Double) -> String { text("seconds", ["n": decimal(seconds, digits: seconds < 10 ? 2 : 0)]) }
+
+    // MARK: Dates
+
+    func day(_ date: Date) -> String { moment(date, "format:day") }
+    /// A moment in UTC, to the second.
+    func moment(_ date: Date) -> String { moment(date, "format:moment") }
+
+    private func moment(_ date: Date, _ format: String) -> String {
+        let iso = ISO8601.text(date)
+        let month = Int(iso.dropFirst(5).prefix(2)) ?? 1
+        let months = self["format:months"].split(separator: " ").map(String.init)
+        return text(
+            format,
+            [
+                "year": String(iso.prefix(4)), "month": month <= months.count ? months[month - 1] : "",
+                "day": "\(Int(iso.dropFirst(8).prefix(2)) ?? 1)", "time": String(iso.dropFirst(11).prefix(8)),
+            ])
+    }
+
+    /// A moment as told from now, such as "3 minutes ago".
+    func ago(_ date: Date, now: Date = Date()) -> String {
+        let seconds = Int(now.timeIntervalSince(date))
+        let units = [(86_400 * 365, "years"), (86_400 * 30, "months"), (86_400, "days"), (3_600, "hours"), (60, "minutes")]
+        guard let (length, unit) = units.first(where: { abs(seconds) >= $0.0 }) else {
+            return self[seconds >= -1 ? "ago:now" : "in:now"]
+        }
+        return count("\(seconds < 0 ? "in" : "ago"):\(unit)", abs(seconds) / length)
+    }
+
+    /// The values of the template `time`: a moment to the second.
+    func time(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": moment(date), "as": "moment"] }
+    /// The same, told from now.
+    func timeAgo(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": ago(date), "as": "ago"] }
+
+    // MARK: Names of what comes from elsewhere
+
+    func label(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> String {
+        optional("attribute:\(entity.logicalName).\(attribute.logicalName)") ?? optional("attribute:\(attribute.logicalName)")
+            ?? attribute.displayName
+    }
+
+    /// The label of an option, in this language where it has one.
+    func option(_ value: Int64, of attribute: AttributeDefinition) -> String {
+        guard let english = attribute.type.options?.options.first(where: { $0.value == value })?.label else { return "\(value)" }
+        return optional("option:\(english)") ?? english
+    }
+
+    /// An error's message: in this language where it is known as it stands, else as it is.
+    func told(_ message: String) -> String { messages["error:\(message)"] ?? message }
+
+    /// A value as a person reads it; empty for none.
+    func shown(_ value: AttributeValue, _ attribute: AttributeDefinition) -> String {
+        switch value {
+        case .null, .bytes: ""
+        case .text(let text), .decimal(let text): text
+        case .int(let number): attribute.type.options == nil ? "\(number)" : option(number, of: attribute)
+        case .bool(let flag): self[flag ? "yes" : "no"]
+        case .date(let date): moment(date)
+        case .id(let id): id.text
+        }
+    }
+}
+
+/// A value for a template, where nothing is false: a name that is missing would be looked for further out.
+func orFalse(_ value: Any?) -> Any { value ?? false }

@@ -1,0 +1,157 @@
+import Fieldseal
+import Foundation
+
+/// What a person typed into a record's form, read as a client would send it.
+struct TypedRecord {
+    private let visit: Visit
+    private let entity: EntityDefinition
+    private let isNew: Bool
+    private let record: Record?
+    private let fields: [AttributeDefinition]
+
+    /// The fields of the form as they were loaded.
+    let loaded: [String: String]
+    /// What was typed; where the other person's value was chosen in a conflict, that.
+    private(set) var typed: [String: String]
+    private(set) var members: [JSONValue.Member] = []
+    private(set) var errors: [String: String] = [:]
+
+    init(_ visit: Visit, _ entity: EntityDefinition, isNew: Bool, record: Record?) {
+        self.visit = visit
+        self.entity = entity
+        self.isNew = isNew
+        self.record = record
+        fields = RecordForm.fields(entity, for: isNew ? .create : .update, visit.role)
+        var loaded: [String: String] = [:]
+        if let text = visit.form["loaded"], case .object(let members)? = try? JSONParser.parse(Array(text.utf8)) {
+            for member in members { loaded[member.name] = member.value.string }
+        }
+        self.loaded = loaded
+        typed = visit.form
+        for attribute in fields where visit.form["\(attribute.logicalName)!choose"] == "theirs" {
+            typed[attribute.logicalName] = loaded[attribute.logicalName]
+        }
+        for attribute in fields where !attribute.isEncrypted { readPlain(attribute) }
+    }
+
+    private mutating func readPlain(_ attribute: AttributeDefinition) {
+        let name = attribute.logicalName
+        // A browser sends line breaks as CR LF; the record's are as they are.
+        guard let text = typed[name]?.replacing("\r\n", with: "\n") else { return }
+        let isUnchanged = loaded[name] == text
+        switch attribute.type {
+        case .boolean:
+            // A box that is not ticked says nothing of a flag that was never set.
+            if !text.isEmpty, !(loaded[name]?.isEmpty == true && text == "false") {
+                members.append(.init(name, .bool(text == "true")))
+            }
+        case .integer(let range):
+            if text.isEmpty {
+                clear(attribute)
+            } else if let number = Int64(text.filter { !$0.isWhitespace }), range.contains(number) {
+                members.append(.init(name, .integer(number)))
+            } else {
+                errors[name] = visit.text(
+                    "numberBetween",
+                    ["from": visit.texts.number(Int(range.lowerBound)), "to": visit.texts.number(Int(range.upperBound))])
+            }
+        case .picklist:
+            if text.isEmpty { clear(attribute) } else if let number = Int64(text) { members.append(.init(name, .integer(number))) }
+        case .dateTime:
+            guard !isUnchanged else { return }
+            if text.isEmpty {
+                clear(attribute)
+            } else if ISO8601.date(text) != nil {
+                members.append(.init(name, .string(text)))
+            } else {
+                errors[name] = visit.text("notADate")
+            }
+        case .lookup, .owner: break
+        default: readText(attribute, text)
+        }
+    }
+
+    private mutating func readText(_ attribute: AttributeDefinition, _ text: String) {
+        let name = attribute.logicalName
+        if name == entity.primaryName, text.allSatisfy(\.isWhitespace) {
+            errors[name] = visit.text("isNeeded")
+        } else if name == "emailaddress", !text.isEmpty, text != loaded[name], !Self.isAddress(text) {
+            errors[name] = visit.text("notAnAddress")
+        } else if !text.isEmpty {
+            members.append(.init(name, .string(text)))
+        } else {
+            clear(attribute)
+        }
+    }
+
+    private mutating func clear(_ attribute: AttributeDefinition) {
+        if !isNew, attribute.required != .system { members.append(.init(attribute.logicalName, .null)) }
+    }
+
+    static func isAddress(_ text: String) -> Bool {
+        let parts = text.split(separator: "@", omittingEmptySubsequences: false)
+        return parts.count == 2 && parts.allSatisfy { !$0.isEmpty } && !text.contains { $0.isWhitespace || "<>,;\"".contains($0) }
+    }
+
+    /// Passwords, where they were typed or cleared, now or at an attempt that could not be saved.
+    mutating func readSecrets(_ secrets: KeptSecrets) {
+        for attribute in fields where attribute.isEncrypted {
+            guard let text = visit.form[attribute.logicalName] else { continue }
+            let name = attribute.logicalName
+            let kept = visit.form[KeptSecrets.field(name)].flatMap { $0.isEmpty ? nil : $0 }
+            if visit.form["\(name)!clear"] != nil {
+                if text.isEmpty { members.append(.init(name, .null)) } else { errors[name] = visit.text("typedAndCleared") }
+            } else if !text.isEmpty {
+                members.append(.init(name, .string(text)))
+            } else if let kept {
+                if let text = secrets.opened(kept, for: name) {
+                    members.append(.init(name, .string(text)))
+                } else {
+                    errors[name] = visit.text("typeAgain")
+                }
+            }
+        }
+    }
+
+    /// References, by the names of records.
+    mutating func readReferences(_ find: (String, AttributeDefinition) async throws -> (entity: EntityDefinition, id: UUID)) async {
+        for attribute in fields where attribute.type.isReference {
+            let name = attribute.logicalName
+            guard let text = typed[name]?.trimmingCharacters(in: .whitespaces) else { continue }
+            if text.isEmpty {
+                if !isNew, attribute.required != .system, loaded[name]?.isEmpty == false { members.append(.init(name, .null)) }
+                continue
+            }
+            if text == loaded[name] {
+                bindLoaded(attribute)
+                continue
+            }
+            do {
+                let (target, id) = try await find(text, attribute)
+                bind(attribute, target, id)
+            } catch {
+                errors[name] = (error as? FieldsealError)?.message ?? visit.text("lookupNone", ["name": text])
+            }
+        }
+    }
+
+    /// A reference that nobody touched is written along: with it an administrator confirms a mailbox's server.
+    private mutating func bindLoaded(_ attribute: AttributeDefinition) {
+        guard case .lookup(let targets) = attribute.type, targets.count == 1, let target = EntityCatalog.entity(targets[0]),
+            let id = visit.form["\(attribute.logicalName)!id"].flatMap(UUID.init(text:))
+        else { return }
+        bind(attribute, target, id)
+    }
+
+    private mutating func bind(_ attribute: AttributeDefinition, _ target: EntityDefinition, _ id: UUID) {
+        members.append(.init("\(attribute.logicalName)@odata.bind", .string("/\(target.entitySetName)(\(id.text))")))
+    }
+
+    /// The typed passwords, sealed for the next attempt; those that were refused themselves are not kept.
+    func kept(_ secrets: KeptSecrets, _ errors: [String: String]) throws -> [String: String] {
+        let typed = members.filter { entity[$0.name]?.isEncrypted == true && errors[$0.name] == nil }
+        return try typed.reduce(into: [:]) { kept, member in
+            if let text = member.value.string { kept[member.name] = try secrets.sealed(text, for: member.name) }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+import Hummingbird
+import WebAPI
+
+/// One request to a page, and who sent it.
+struct Visit: Sendable {
+    let organization: String
+    let request: Request
+    let parameters: Parameters
+    let address: String?
+    let requestID: String
+    let texts: Texts
+    var organizationRecord: Organization?
+    var form: [String: String] = [:]
+    /// The session's token, once it is known to be one.
+    var token: String?
+    var signed: ConsoleSessions.Signed?
+    /// Where the log finds who asked.
+    var principal: APIContext.Principal?
+
+    var root: String { organization.isEmpty ? "" : "/\(organization)" }
+
+    func text(_ key: String) -> String { texts[key] }
+    func text(_ key: String, _ values: [String: String]) -> String { texts.text(key, values) }
+
+    /// The session of the person who is signed in.
+    func session() throws(FieldsealError) -> Session {
+        guard let signed else { throw FieldsealError(.accessDenied, "Nobody is signed in.") }
+        return signed.session
+    }
+
+    var role: Role { signed?.session.caller.role ?? .basicUser }
+    var isAdministrator: Bool { role == .systemAdministrator }
+
+    /// A part of the path that the route names.
+    func parameter(_ name: String) -> String? { parameters.get(name) }
+
+    /// The parameters of the address, as forms send them: `+` is a space.
+    var queries: [(name: String, value: String)] {
+        (request.uri.query ?? "").split(separator: "&").prefix(200).compactMap { pair in
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            func decoded(_ text: Substring) -> String? { text.replacing("+", with: " ").removingPercentEncoding }
+            guard let name = decoded(parts[0]), let value = parts.count == 2 ? decoded(parts[1]) : "", !value.utf8.contains(0)
+            else {
+                return nil
+            }
+            return (name, value)
+        }
+    }
+
+    func query(_ name: String) -> String? { queries.last { $0.name == name }?.value }
+
+    /// A text that was typed into a filter: trimmed, at most 100 characters, nil when empty.
+    func filter(_ name: String) -> String? {
+        let text = String((query(name) ?? "").trimmingCharacters(in: .whitespacesAndNewlines).prefix(100))
+        return text.isEmpty ? nil : text
+    }
+
+    /// Where to go after signing in: this page with its query, or nothing.
+    var then: String {
+        let path = String(request.uri.path.dropFirst(root.count + 1))
+        guard Self.isPath(path) else { return "" }
+        let query = request.uri.query.map { "?\($0)" } ?? ""
+        return (path + (query.utf8.count <= 500 ? query : "")).addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
+    }
+
+    private static func isPath(_ path: some StringProtocol) -> Bool {
+        path.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-/.".contains($0)) }
+            && !path.split(separator: "/", omittingEmptySubsequences: false).contains("..")
+    }
+
+    static let cookieName = "__Host-fieldseal"
+
+    var cookie: String? { cookie(Self.cookieName) }
+
+    /// What a sign-in through a provider is remembered by until the browser comes back from there.
+    static let attemptCookieName = "__Host-fieldseal-attempt"
+
+    func cookie(_ name: String) -> String? {
+        for part in (request.headers[.cookie] ?? "").split(separator: ";") {
+            let pair = part.trimmingPrefix(" ").split(separator: "=", maxSplits: 1)
+            if pair.count == 2, pair[0] == name, pair[1].utf8.count <= 500 { return String(pair[1]) }
+        }
+        return nil
+    }
+
+    static func cookie(_ token: String?) -> String {
+        "\(cookieName)=\(token ?? ""); Path=/; Secure; HttpOnly; SameSite=Strict" + (token == nil ? "; Max-Age=0" : "")
+    }
+
+    /// Lax, since a browser that comes from another site would not send it otherwise.
+    static func attemptCookie(_ value: String?) -> String {
+        "\(attemptCookieName)=\(value ?? ""); Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=\(value == nil ? 0 : OpenIDSignIn.patience)"
+    }
+
+    /// A page of this organization that a form or an address names, with its query; the overview for anything else.
+    static func page(_ name: String?) -> String {
+        guard let name, !name.isEmpty, !name.hasPrefix("/"), name.utf8.count <= 700 else { return "overview" }
+        let parts = name.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        guard isPath(parts[0]) else { return "overview" }
+        guard parts.count == 2 else { return name }
+        let allowed = "-._~!$'()*,;:@/?=&%+"
+        guard parts[1].allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || allowed.contains($0)) }) else {
+            return String(parts[0])
+        }
+        return name
+    }
+
+    /// The fields of an `application/x-www-form-urlencoded` body (WHATWG URL section 5.1); a field that comes twice has its last value.
+    ///
+    /// - Throws: ``FieldsealError`` for a form that can't be read whole: leaving a part of it out would lose what was typed.
+    static func form(_ bytes: some Sequence<UInt8>) throws(FieldsealError) -> [String: String] {
+        func decoded(_ text: Substring, in field: String) throws(FieldsealError) -> String {
+            guard let text = text.replacing("+", with: " ").removingPercentEncoding else {
+                throw FieldsealError(.badRequest, "The form is not in UTF-8. Nothing was saved.")
+            }
+            guard !text.utf8.contains(0) else {
+                throw FieldsealError(.invalidArgument, "\(field) can't hold the character U+0000. Nothing was saved.")
+            }
+            return text
+        }
+        guard let body = String(validating: Array(bytes), as: UTF8.self) else {
+            throw FieldsealError(.badRequest, "The form is not in UTF-8. Nothing was saved.")
+        }
+        var fields: [String: String] = [:]
+        let pairs = body.split(separator: "&")
+        guard pairs.count <= 500 else { throw FieldsealError(.badRequest, "The form has too many fields. Nothing was saved.") }
+        for pair in pairs {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let name = try decoded(parts[0], in: "A field's name")
+            fields[name] = parts.count == 2 ? try decoded(parts[1], in: name) : ""
+        }
+        return fields
+    }
+
+    /// What every template may use.
+    func common() -> [String: Any] {
+        var values: [String: Any] = [
+            "t": texts.messages, "organization": organization.isEmpty ? false as Any : organization, "root": root,
+            "language": texts.language, "title": "",
+            "home": signed == nil ? (organization.isEmpty ? "/" : "\(root)/sign-in") : "\(root)/overview",
+        ]
+        if let token { values["csrf"] = try? Console.csrf(token) }
+        if let signed {
+            values["user"] = signed.name
+            values["userRole"] = text("role:\(role.rawValue)")
+        }
+        return values
+    }
+
+    func message(_ title: String, _ body: String, status: HTTPResponse.Status) -> Reply {
+        var values: [String: Any] = ["title": text(title), "text": texts.told(body)]
+        if signed != nil { values["back"] = "\(root)/overview" }
+        return .page("message", values, status: status)
+    }
+}

@@ -1,0 +1,82 @@
+public import Foundation
+import PostgresClient
+
+/// Which security events are looked for.
+public struct EventFilter: Sendable {
+    public var kinds: [String] = []
+    public var outcome: String?
+    /// Who did it, such as `user:ada`.
+    public var actor: String?
+    /// A text that the details contain, such as a record's id.
+    public var details: String?
+    public var from: Date?
+    public var until: Date?
+    /// Only those before this one: the next page.
+    public var before: Int?
+
+    public init() {}
+}
+
+extension Session {
+    /// Events that are read to find those with certain details, or by a certain person: the newest so many.
+    private static let searchedEvents = 200_000
+
+    /// The newest security events that a filter lets through, the newest first.
+    ///
+    /// - Parameter limit: So many at most.
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller who is no System Administrator.
+    public func securityEvents(_ filter: EventFilter, limit: Int) async throws -> [RecordedEvent] {
+        try requireSystemAdministrator()
+        await linkPendingEvents()
+        var statement = StatementBuilder(organization, caller)
+        let table = organization.qualified("security_event")
+        var conditions: [String] = []
+        if let outcome = filter.outcome { conditions.append("outcome = \(statement.bind(.text(outcome)))") }
+        if let actor = filter.actor { conditions.append("actor = \(statement.bind(.text(actor)))") }
+        if let details = filter.details {
+            conditions.append("position(lower(\(statement.bind(.text(details)))) in lower(details)) > 0")
+        }
+        if let from = filter.from { conditions.append("occurred_on >= \(statement.bind(.timestamp(from)))") }
+        if let until = filter.until { conditions.append("occurred_on < \(statement.bind(.timestamp(until)))") }
+        if let before = filter.before { conditions.append("security_event_id < \(statement.bind(.int64(Int64(before))))") }
+        if filter.actor != nil || filter.details != nil || filter.outcome != nil {
+            let newest = "(SELECT max(security_event_id) FROM \(table))"
+            let start = filter.before.map { "least(\(newest), \(statement.bind(.int64(Int64($0)))))" } ?? newest
+            conditions.append("security_event_id > \(start) - \(Self.searchedEvents)")
+        }
+        let count = statement.bind(.int64(Int64(limit)))
+        let sql: String
+        if filter.kinds.isEmpty {
+            let condition = conditions.isEmpty ? "true" : conditions.joined(separator: " AND ")
+            sql = "SELECT \(RecordedEvent.columns) FROM \(table) WHERE \(condition) ORDER BY security_event_id DESC LIMIT \(count)"
+        } else {
+            // Each kind by itself has an index in the order of the events, however rare it is.
+            let kinds = statement.bind(.texts(filter.kinds))
+            sql = """
+                SELECT \(RecordedEvent.columns) FROM unnest(\(kinds)::text[]) AS wanted (wanted_kind) CROSS JOIN LATERAL (
+                    SELECT * FROM \(table) WHERE \((["kind = wanted_kind"] + conditions).joined(separator: " AND "))
+                     ORDER BY security_event_id DESC LIMIT \(count)) AS found
+                 ORDER BY security_event_id DESC LIMIT \(count)
+                """
+        }
+        let parameters = statement.parameters
+        return try await deployment.pool.withConnection { connection in
+            try connection.query(sql, parameters).map { try RecordedEvent($0) }
+        }
+    }
+
+    /// When people and clients signed in last, by actor: among the newest sign-ins.
+    public func lastSignIns() async throws -> [String: Date] {
+        try requireSystemAdministrator()
+        return try await deployment.pool.withConnection { connection in
+            let rows = try connection.query(
+                """
+                SELECT actor, max(occurred_on) FROM (
+                    SELECT actor, occurred_on FROM \(organization.qualified("security_event"))
+                     WHERE kind = $1 AND outcome = 'succeeded' ORDER BY security_event_id DESC LIMIT 5000) AS newest
+                 GROUP BY actor
+                """, [.text(SecurityEvent.Kind.signedIn.rawValue)])
+            return try rows.reduce(into: [:]) { $0[try $1.decode(0, as: String.self)] = try $1.decode(1, as: Date.self) }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+"""A mailbox is connected in the browser, from nothing to the first message, against a real Dovecot and Postfix."""
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+from console_browser import chromium, main, press, says, sign_in, wait
+from mail import Mail, message
+from service import Deployment
+
+
+@pytest.fixture(scope="module")
+def place():
+    deployment = Deployment()
+    mail = None
+    try:
+        mail = Mail(deployment.home)
+        deployment.start()
+        deployment.pages = f"{deployment.dev['baseURL']}/contoso"
+        deployment.mail = mail
+        yield deployment
+    finally:
+        if mail:
+            mail.stop()
+        deployment.remove()
+
+
+@pytest.fixture(scope="module")
+def browser(place):
+    driver = chromium(width=400)
+    try:
+        sign_in(driver, place)
+        yield driver
+    finally:
+        driver.quit()
+
+
+def fill(driver, place, address, password):
+    for field, text in {
+        "name": "Support", "emailaddress": address, "username": address.split("@")[0], "password": password, "incomingserver": "localhost",
+        "incomingport": place.mail.description["imap"]["port"], "outgoingserver": "localhost", "outgoingport": place.mail.description["smtp"]["port"],
+    }.items():
+        element = driver.find_element(By.ID, field)
+        element.clear()
+        element.send_keys(str(text))
+
+
+def test_a_mailbox_is_connected_and_its_first_message_is_read(place, browser):
+    place.mail.clear("support@contoso.test")
+    place.mail.inject("support@contoso.test", message(subject="The first one", body="It arrived."))
+    browser.get(f"{place.pages}/overview")
+    press(browser, By.LINK_TEXT, "Connect a mailbox")
+    press(browser, By.LINK_TEXT, "Another provider")
+    fill(browser, place, "support@contoso.test", "not-the-password")
+    press(browser, By.XPATH, "//button[text()='Connect and test']")
+    # The outcome appears by itself.
+    says(browser, "This mailbox does not work", "Receiving works")
+    assert "refuses the user name or the password" in main(browser)
+    browser.find_element(By.ID, "password").send_keys(place.mail.passwords["support@contoso.test"])
+    press(browser, By.CSS_SELECTOR, "form.fields button.primary")
+    says(browser, "Saved.")
+    press(browser, By.XPATH, "//button[text()='Test & enable']")
+    says(browser, "This mailbox works")
+    press(browser, By.LINK_TEXT, "E-mails")
+
+    def arrived(driver):
+        driver.refresh()
+        return driver.find_elements(By.LINK_TEXT, "The first one")
+
+    wait(browser, arrived)
+    press(browser, By.LINK_TEXT, "The first one")
+    says(browser, "customer@elsewhere.test")
+    browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, "iframe.mail"))
+    wait(browser, lambda d: "It arrived." in d.find_element(By.TAG_NAME, "body").text)
+    browser.switch_to.default_content()
+    # And it is answered.
+    place.mail.clear("customer@elsewhere.test")
+    press(browser, By.LINK_TEXT, "Reply")
+    assert browser.find_element(By.NAME, "to").get_attribute("value") == "customer@elsewhere.test"
+    browser.find_element(By.NAME, "body").send_keys("Thank you.\nIt did.")
+    press(browser, By.XPATH, "//button[text()='Send']")
+    says(browser, "The reply is on its way.")
+    wait(browser, lambda _: any("Re: The first one" in str(m["Subject"]) for m in place.mail.messages("customer@elsewhere.test")))
+
+
+def test_what_is_wrong_is_said_at_its_field_and_nothing_is_lost(place, browser):
+    before = place.sql("SELECT (SELECT count(*) FROM org_contoso.queue), (SELECT count(*) FROM org_contoso.emailserverprofile)")
+    browser.get(f"{place.pages}/connect?provider=gmail")
+    assert browser.find_element(By.ID, "incomingserver").get_attribute("value") == "imap.gmail.com" and "app password" in main(browser)
+    browser.get(f"{place.pages}/connect?provider=other")
+    fill(browser, place, "sales@contoso.test", "typed-once")
+    browser.execute_script("for (const e of document.querySelectorAll('form.fields input')) { e.required = false; e.type = e.type === 'email' ? 'text' : e.type; }")
+    browser.find_element(By.ID, "emailaddress").clear()
+    browser.find_element(By.ID, "emailaddress").send_keys("no address")
+    press(browser, By.XPATH, "//button[text()='Connect and test']")
+    says(browser, "Enter an e-mail address", "The new value is kept until you save")
+    assert "typed-once" not in browser.page_source and browser.find_element(By.ID, "incomingserver").get_attribute("value") == "localhost"
+    assert place.sql("SELECT (SELECT count(*) FROM org_contoso.queue), (SELECT count(*) FROM org_contoso.emailserverprofile)") == before
+    browser.find_element(By.ID, "emailaddress").clear()
+    browser.find_element(By.ID, "emailaddress").send_keys("sales@contoso.test")
+    press(browser, By.XPATH, "//button[text()='Connect and test']")
+    wait(browser, lambda d: "/records/mailboxes/" in d.current_url)
+    id = browser.current_url.split("/")[-1].split("?")[0]
+    assert place.opened_cells()[f"mailbox({id}).password"][1] == "typed-once"
+
+
+def test_an_existing_profile_is_chosen_by_name_and_a_wrong_name_is_refused(place, browser):
+    [(profile, name)] = place.sql("SELECT emailserverprofileid::text, name FROM org_contoso.emailserverprofile ORDER BY createdon LIMIT 1")
+    id = place.create("mailboxes", {"name": "by hand"})
+    browser.get(f"{place.pages}/records/mailboxes/{id}")
+    field = browser.find_element(By.ID, "emailserverprofile")
+    field.send_keys("no such profile")
+    press(browser, By.CSS_SELECTOR, "form.fields button.primary")
+    says(browser, "There is nothing named “no such profile”.")
+    field = browser.find_element(By.ID, "emailserverprofile")
+    field.clear()
+    field.send_keys(name)
+    Select(browser.find_element(By.ID, "incomingemaildeliverymethod")).select_by_visible_text("By Fieldseal")
+    press(browser, By.CSS_SELECTOR, "form.fields button.primary")
+    says(browser, "Saved.")
+    assert place.get(f"mailboxes({id})?$select=_emailserverprofile_value").json()["_emailserverprofile_value"] == profile

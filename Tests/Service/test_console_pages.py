@@ -1,0 +1,274 @@
+"""Every page of the console as it is drawn: at each width and in both schemes, in every language, with a hundred thousand records."""
+
+import itertools
+import json
+import pathlib
+import re
+import sys
+import time
+
+import pytest
+import requests
+import segno
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+from console_browser import chromium, confirm, main, measured, press, resize, says, sign_in, violations, wait
+from service import Deployment
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "Tests"))
+from screenshots import pages, populate  # noqa: E402
+
+MESSAGES = {path.stem: json.loads(path.read_text()) for path in (ROOT / "Sources/CConsole/Messages").glob("*.json")}
+LONG = "A name that is as long as names may be, and has no end in sight " * 2 + "x" * 60
+
+
+@pytest.fixture(scope="module")
+def console():
+    deployment = Deployment()
+    try:
+        deployment.start()
+        deployment.pages = f"{deployment.dev['baseURL']}/contoso"
+        deployment.ids = populate(deployment)
+        deployment.ids["long"] = deployment.create("mailboxes", {"name": LONG, "password": "x", "emailaddress": "a-rather-long-address-of-a-person@a-rather-long-domain.contoso.example"})
+        deployment.wanted = {**pages(deployment, deployment.ids), "mailbox-long": f"records/mailboxes/{deployment.ids['long']}"}
+        yield deployment
+    finally:
+        deployment.remove()
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    driver = chromium()
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def browser(console, chrome):
+    chrome.delete_all_cookies()
+    chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    sign_in(chrome, console)
+    return chrome
+
+
+def visitor(console, language="en"):
+    session = requests.Session()
+    session.verify, session.trust_env = console.dev["caFile"], False
+    session.headers.update({"Origin": console.dev["baseURL"], "Accept-Language": language, "Accept": "text/html"})
+    person = console.dev["console"]
+    answer = session.post(f"{console.pages}/sign-in", {"name": person["username"], "password": person["password"]})
+    assert answer.status_code == 200, answer.text
+    return session
+
+
+def test_every_page_fits_at_every_width_and_in_both_schemes(console, browser):
+    """Nothing sticks out, no word is broken, targets are large enough, and axe finds nothing."""
+    found = []
+    for name, path in {"sign-in": "sign-in", **console.wanted}.items():
+        for scheme in ("light", "dark"):
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+            resize(browser, 1280)
+            browser.get(f"{console.pages}/{path}")
+            found += [(name, scheme, problem) for problem in violations(browser)]
+            for width in (320, 360, 640, 768, 1280, 1920) if scheme == "light" else ():
+                resize(browser, width)
+                found += [(name, width, problem) for problem in measured(browser)]
+            if scheme == "light":
+                resize(browser, 360)
+                found += [(name, "phone", problem) for problem in violations(browser)]
+    assert found == []
+
+
+def test_the_sheet_and_the_key_fit_too(console, browser):
+    for button in ("button[name=sheet][value='1']", "button.show-key"):
+        browser.get(f"{console.pages}/settings/data-encryption")
+        press(browser, By.CSS_SELECTOR, button)
+        confirm(browser, console)
+        assert violations(browser) == []
+        for width in (320, 768, 1280):
+            resize(browser, width)
+            assert measured(browser) == [], (button, width)
+        resize(browser, 1280)
+
+
+def test_the_sheet_carries_a_code_and_checks_that_find_a_typing_error(console, browser):
+    """The QR code is what another encoder makes of the key, and a generated key is accepted however it was typed."""
+    browser.get(f"{console.pages}/settings/data-encryption/change")
+    press(browser, By.CSS_SELECTOR, "button[value=review]")
+    press(browser, By.CSS_SELECTOR, "button[value=change]")
+    wait(browser, lambda d: "done=changedDone" in d.current_url)
+    key = console.key()
+    press(browser, By.CSS_SELECTOR, "button[name=sheet][value='1']")
+    confirm(browser, console)
+    rows = [row.text.split() for row in browser.find_elements(By.CSS_SELECTOR, ".groups tbody tr")]
+    assert "".join("".join(row[1:5]) for row in rows) == key
+    checks = [row[-1] for row in rows]
+    drawn = set(re.findall(r"M(\d+) (\d+)h1", browser.find_element(By.CSS_SELECTOR, ".qr path").get_attribute("d")))
+    made = [segno.make(key, error="m", boost_error=False, mode="byte", encoding="utf-8", mask=mask, micro=False) for mask in range(8)]
+    assert any(drawn == {(str(x + 4), str(y + 4)) for y, row in enumerate(code.matrix) for x, dark in enumerate(row) if dark} for code in made)
+    console.sql("SET session_replication_role = replica; DELETE FROM config.organization_key")
+    browser.get(f"{console.pages}/settings/data-encryption")
+    for text, is_right in ((key[:-1] + ("A" if key[-1] != "A" else "B"), False), (key.replace("-", " ").lower(), True)):
+        browser.find_element(By.NAME, "key").send_keys(text)
+        press(browser, By.CSS_SELECTOR, "form[action$=activate] button")
+        confirm(browser, console)
+        if is_right:
+            says(browser, "encryption is active")
+        else:
+            said = main(browser)
+            assert f"line 1: {checks[0]}" in said and f"line 2: {checks[1]}" not in said and "line 2: " in said
+    assert console.key() == key
+
+
+def test_forms_and_events_name_what_they_show(console, browser):
+    browser.get(f"{console.pages}/{console.wanted['mailbox']}")
+    assert browser.find_element(By.NAME, "emailserverprofile").get_attribute("value") == "IONOS"
+    assert "Ada King" in main(browser) and console.ids["mailbox"] not in main(browser)
+    browser.get(f"{console.pages}/events")
+    Select(browser.find_element(By.NAME, "kind")).select_by_value("password replaced")
+    press(browser, By.CSS_SELECTOR, "form.filters button")
+    says(browser, "Password replaced", "Mailbox Ada King", "dev-admin (client)")
+    press(browser, By.LINK_TEXT, "Ada King")
+    assert browser.current_url.endswith(console.ids["mailbox"])
+    browser.get(f"{console.pages}/events?actor=cli:root&kind=user+disabled")
+    says(browser, "Person disabled", "alan")
+    # A list is filtered by state, and says how many there are.
+    browser.get(f"{console.pages}/overview")
+    press(browser, By.LINK_TEXT, "Failing")
+    says(browser, "Alan Turing", "1–1 of 1")
+    press(browser, By.LINK_TEXT, "Alan Turing")
+    says(browser, "This mailbox does not work", "Set the password again")
+
+
+def test_many_mailboxes_are_changed_at_once(console, browser):
+    browser.get(f"{console.pages}/records/mailboxes?status=unapproved")
+    browser.find_element(By.CSS_SELECTOR, "[data-all]").click()
+    browser.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
+    count = len(browser.find_elements(By.CSS_SELECTOR, "input[name^='id.']:checked"))
+    press(browser, By.CSS_SELECTOR, "button[value=approve]")
+    says(browser, f"{count} mailboxes were changed.")
+    assert console.sql("SELECT count(*) FROM org_contoso.mailbox WHERE emailserverprofile IS NOT NULL AND emailrouteraccessapproval <> 1") == [(0,)]
+    browser.get(f"{console.pages}/records/mailboxes?q=Ada+King")
+    browser.find_element(By.CSS_SELECTOR, "input[name^='id.']").click()
+    browser.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
+    press(browser, By.CSS_SELECTOR, "button[value=disable]")
+    says(browser, "Disable 1 mailbox?")
+    press(browser, By.CSS_SELECTOR, "button.danger")
+    says(browser, "1 mailbox was changed.", "Disabled")
+    assert console.get(f"mailboxes({console.ids['mailbox']})").json()["statecode"] == 1
+    assert console.request("PATCH", f"mailboxes({console.ids['mailbox']})", {"statecode": 0, "statuscode": 1}).status_code == 204
+
+
+def test_an_e_mail_is_read_without_running_anything_of_it(console, browser):
+    payload = "<p>Hello</p><script>parent.document.title='taken';document.title='taken'</script><img src='https://evil.test/x.png'><form action='/contoso/sign-out' method='post'><button>x</button></form>"
+    console.sql("UPDATE org_contoso.email SET description = %s WHERE activityid = %s", [payload, console.ids["email"]])
+    browser.get(f"{console.pages}/{console.wanted['email']}")
+    frame = browser.find_element(By.CSS_SELECTOR, "iframe.mail")
+    browser.switch_to.frame(frame)
+    wait(browser, lambda d: "Hello" in d.find_element(By.TAG_NAME, "body").text)
+    browser.switch_to.default_content()
+    assert "taken" not in browser.title
+    answer = visitor(console).get(f"{console.pages}/{console.wanted['email']}/body")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "sandbox" in policy and "default-src 'none'" in policy and "script" not in policy and "form-action 'none'" in policy and "frame-ancestors 'self'" in policy
+
+
+def test_addresses_that_are_no_pages_say_so_as_pages(console):
+    session = visitor(console)
+    for path in ("settings/data-encryption/key", "access/add-user", "account/offer", "records", "settings"):
+        assert session.get(f"{console.pages}/{path}").status_code == 200, path
+    for address in (f"{console.pages}/nothing-here", f"{console.base}/nosuchorg/", f"{console.pages}/records/nothing", f"{console.pages}/records/mailboxes/{console.ids['queue']}"):
+        answer = session.get(address)
+        assert answer.status_code == 404 and "<h1>Page not found</h1>" in answer.text, (address, answer.text[:300])
+    assert "Which organization?" in session.get(f"{console.base}/").text
+    assert session.get(f"{console.base}/?organization=Contoso", allow_redirects=False).headers["Location"] == "/contoso/sign-in"
+    assert session.get(f"{console.base}/?organization=nobody").status_code == 404
+    assert session.get(f"{console.base}/favicon.ico").headers["Content-Type"] == "image/svg+xml"
+
+
+# Languages
+
+
+def texts_of_templates():
+    """Words of templates that come from no message file."""
+    for path in (ROOT / "Sources/CConsole/Templates").glob("*.mustache"):
+        text = re.sub(r"(?s)\{\{.*?\}\}", " ", path.read_text())
+        text = re.sub(r"(?s)<style>.*?</style>", "", text)
+        for attribute in re.findall(r'(?:aria-label|placeholder|title|alt)="([^"]*)"', text):
+            yield path.name, attribute
+        yield path.name, re.sub(r"(?s)<[^>]*>", " ", text)
+
+
+def test_no_text_is_outside_of_the_message_files():
+    names = {"Fieldseal", "IMAP", "POP3"}
+    found = [(name, word) for name, text in texts_of_templates() for word in re.findall(r"[^\W\d_]{2,}", text) if word not in names]
+    assert [entry for entry in found if not entry[1].isdigit()] == []
+
+
+def test_every_language_has_every_text():
+    english = MESSAGES["en"]
+    for language, messages in MESSAGES.items():
+        assert set(messages) == set(english), language
+        for key, text in messages.items():
+            assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", english[key])) or key.startswith("format:"), (language, key)
+            assert text.strip() and text == text.strip() or key == "format:group", (language, key)
+
+
+def test_pages_of_a_language_show_no_other(console):
+    """What a page shows in another language is no sentence of the English messages, unless that language has the same."""
+    for language in sorted(set(MESSAGES) - {"en"}):
+        messages = MESSAGES[language]
+        same = {text for key, text in MESSAGES["en"].items() if messages[key] == text} | set(messages.values())
+        english = {text for text in MESSAGES["en"].values() if text not in same and "{" not in text and len(text) > 3}
+        session = visitor(console, language)
+        for name, path in console.wanted.items():
+            page = session.get(f"{console.pages}/{path}").text
+            assert f'<html lang="{language}">' in page
+            page = re.sub(r'(?s)<(\w+)[^>]*lang="en"[^>]*>.*?</\1>', "", page)
+            shown = {line.strip() for line in re.split(r"<[^>]*>", page) if line.strip()}
+            assert shown & english == set(), (language, name)
+
+
+def test_dates_and_numbers_are_those_of_the_language(console):
+    for language, day, number in (("en", r"\d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) 20\d\d", "1–25 of "), ("de", r"\d{1,2}\. \S+ 20\d\d", "1–25 von ")):
+        session = visitor(console, language)
+        assert re.search(day, session.get(f"{console.pages}/settings/data-encryption").text)
+        assert number in session.get(f"{console.pages}/records/emails").text
+
+
+# Size
+
+
+def test_pages_stay_fast_with_many_records(console):
+    """100,000 mailboxes, 1,000,000 events and 1,000,000 changes: the slowest page answers in less than 300 ms, on an idle machine."""
+    console.sql("""
+        SET session_replication_role = replica;
+        INSERT INTO org_contoso.mailbox (mailboxid, name, emailaddress, ownerid, owneridtype, emailrouteraccessapproval, incomingemailstatus, statecode, statuscode)
+        SELECT gen_random_uuid(), 'Box ' || n, 'box' || n || '@contoso.test', u.systemuserid, 'systemuser', 1, 1, 0, 1
+          FROM generate_series(1, 100000) AS n, (SELECT systemuserid FROM org_contoso.systemuser LIMIT 1) AS u;
+        INSERT INTO org_contoso.security_event (security_event_id, occurred_on, kind, outcome, actor, details, previous_hash, hash) OVERRIDING SYSTEM VALUE
+        SELECT m.n + s, now() - interval '10 days' + s * interval '0.8 seconds', CASE WHEN s % 50 = 0 THEN 'signed in' ELSE 'credential released' END, 'succeeded', 'client:dev-router',
+               'Incoming, mailbox 01a20cae-4075-7b56-a73f-c784dcc6f9eb, from mailbox, for imap.example.com:993', sha256('a'), sha256('b')
+          FROM generate_series(1, 1000000) AS s, (SELECT max(security_event_id) AS n FROM org_contoso.security_event) AS m;
+        INSERT INTO org_contoso.audit (createdon, action, operation, objectid, objecttypecode, useridname, changedata)
+        SELECT now() - s * interval '1 second', 2, 2, gen_random_uuid(), 'mailbox', 'dev-admin', '{"changedAttributes":[{"logicalName":"name","oldValue":"a","newValue":"b"}]}'
+          FROM generate_series(1, 1000000) AS s""")
+    console.sql("ANALYZE org_contoso.mailbox; ANALYZE org_contoso.security_event; ANALYZE org_contoso.audit")
+    session = visitor(console)
+    slow = {}
+    for path in ("overview", "records/mailboxes", "records/mailboxes?page=3999", "records/mailboxes?q=box99", "records/mailboxes?status=failing", "events",
+                 "events?kind=key+changed", "events?kind=credential+released&before=500000", "events?actor=user:admin", "audit", "audit?page=100", "audit?table=mailbox&operation=2"):
+        times = []
+        for _ in range(4):
+            start = time.monotonic()
+            answer = session.get(f"{console.pages}/{path}")
+            times.append(time.monotonic() - start)
+            assert answer.status_code == 200, (path, answer.text[:500])
+        slow[path] = round(min(times) * 1000)
+    print(slow)
+    # The limit is for the release build on an idle machine; this one is a debug build beside other tests.
+    assert max(slow.values()) < 1_500, slow
+    assert list(itertools.islice((p for p, t in slow.items() if t > 1_500), 5)) == []
