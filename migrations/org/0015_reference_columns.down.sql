@@ -1,4 +1,4 @@
--- Lost: job titles, telephone numbers and directory ids of users, and descriptions, addresses and administrators of teams.
+-- Lost: job titles and telephone numbers of users, and descriptions, addresses and administrators of teams.
 
 DROP VIEW sdkmessage, sdkmessagefilter;
 ALTER TABLE role DROP COLUMN ismanaged, DROP COLUMN parentrootroleid, DROP COLUMN roletemplateid;
@@ -9,5 +9,5 @@ ALTER TABLE team
     DROP COLUMN teamtype, DROP COLUMN isdefault, DROP COLUMN description, DROP COLUMN emailaddress, DROP COLUMN administratorid;
 ALTER TABLE systemuser
     DROP COLUMN firstname, DROP COLUMN lastname, DROP COLUMN accessmode, DROP COLUMN isintegrationuser, DROP COLUMN applicationid,
-    DROP COLUMN azureactivedirectoryobjectid, DROP COLUMN title, DROP COLUMN jobtitle, DROP COLUMN mobilephone,
+    DROP COLUMN title, DROP COLUMN jobtitle, DROP COLUMN mobilephone,
     DROP COLUMN address1_telephone1;

@@ -7,7 +7,6 @@ ALTER TABLE systemuser
     ADD COLUMN accessmode integer GENERATED ALWAYS AS (CASE WHEN starts_with(domainname, 'client\') THEN 4 ELSE 0 END) STORED,
     ADD COLUMN isintegrationuser boolean GENERATED ALWAYS AS (starts_with(domainname, 'client\')) STORED,
     ADD COLUMN applicationid uuid,
-    ADD COLUMN azureactivedirectoryobjectid uuid,
     ADD COLUMN title text,
     ADD COLUMN jobtitle text,
     ADD COLUMN mobilephone text,

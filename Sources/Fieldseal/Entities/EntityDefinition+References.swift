@@ -22,7 +22,6 @@ extension EntityDefinition {
             .init("AccessMode", .picklist([0: "Read-Write", 4: "Non-interactive"]), validFor: [.read]),
             .init("IsIntegrationUser", .boolean, validFor: [.read]),
             .init("ApplicationId", .uniqueIdentifier, validFor: [.read]),
-            .init("AzureActiveDirectoryObjectId", .uniqueIdentifier),
             .init("Title", .string(128)),
             .init("JobTitle", .string(100)),
             .init("MobilePhone", .string(64)),
