@@ -144,11 +144,12 @@ extension Session {
                lastsuccessfulsynccompletedon = CASE WHEN $8 IS NULL THEN now() ELSE lastsuccessfulsynccompletedon END,
                transientfailurecount = CASE WHEN $8 IS NULL AND NOT old.clears THEN transientfailurecount ELSE $10 END,
                postponemailboxprocessinguntil = CASE
-                   WHEN ($8 IS NULL OR $7) AND old.ends_test AND $5 = 1 THEN now()
                    WHEN $8 IS NULL AND $5 IS NULL AND \(DueMailboxes.receives) THEN postponemailboxprocessinguntil
-                   ELSE now() + interval '1 second' * CASE WHEN $11 = 0 THEN 0 ELSE greatest($11, (
-                       SELECT 60 * p.minpollingintervalinminutes FROM \(organization.qualified("emailserverprofile")) AS p
-                        WHERE p.emailserverprofileid = m.emailserverprofile)) END END
+                   ELSE now() + interval '1 second' * greatest(
+                       -- After a test that succeeded, mail is fetched at once.
+                       CASE WHEN ($8 IS NULL OR $7) AND old.ends_test AND $5 = 1 THEN 0 ELSE $11 END,
+                       CASE WHEN $11 > 0 THEN (SELECT 60 * p.minpollingintervalinminutes FROM \(organization.qualified("emailserverprofile")) AS p
+                           WHERE p.emailserverprofileid = m.emailserverprofile) END) END
           FROM (SELECT m.mailboxid, $8 IS NULL
                        AND NOT ($5 IS NULL AND coalesce(m.incomingemaildeliverymethod IN (2, 3) AND m.incomingemailstatus = 2, false))
                        AND NOT ($6 IS NULL AND coalesce(m.outgoingemaildeliverymethod = 2 AND m.outgoingemailstatus = 2, false)) AS clears,
