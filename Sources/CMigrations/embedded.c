@@ -53,17 +53,17 @@ static const unsigned char config_0011[] = {
 static const unsigned char config_0011_down[] = {
 #embed "../../migrations/config/0011_event_archive.down.sql"
 };
+static const unsigned char config_0012[] = {
+#embed "../../migrations/config/0012_client_keys.sql"
+};
+static const unsigned char config_0012_down[] = {
+#embed "../../migrations/config/0012_client_keys.down.sql"
+};
 static const unsigned char config_0013[] = {
-#embed "../../migrations/config/0013_client_keys.sql"
+#embed "../../migrations/config/0013_what_the_service_may.sql"
 };
 static const unsigned char config_0013_down[] = {
-#embed "../../migrations/config/0013_client_keys.down.sql"
-};
-static const unsigned char config_0015[] = {
-#embed "../../migrations/config/0015_what_the_service_may.sql"
-};
-static const unsigned char config_0015_down[] = {
-#embed "../../migrations/config/0015_what_the_service_may.down.sql"
+#embed "../../migrations/config/0013_what_the_service_may.down.sql"
 };
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
@@ -174,10 +174,10 @@ static const struct embedded_file files[] = {
     {"config/0010_limits.down.sql", config_0010_down, sizeof config_0010_down},
     {"config/0011_event_archive.sql", config_0011, sizeof config_0011},
     {"config/0011_event_archive.down.sql", config_0011_down, sizeof config_0011_down},
-    {"config/0013_client_keys.sql", config_0013, sizeof config_0013},
-    {"config/0013_client_keys.down.sql", config_0013_down, sizeof config_0013_down},
-    {"config/0015_what_the_service_may.sql", config_0015, sizeof config_0015},
-    {"config/0015_what_the_service_may.down.sql", config_0015_down, sizeof config_0015_down},
+    {"config/0012_client_keys.sql", config_0012, sizeof config_0012},
+    {"config/0012_client_keys.down.sql", config_0012_down, sizeof config_0012_down},
+    {"config/0013_what_the_service_may.sql", config_0013, sizeof config_0013},
+    {"config/0013_what_the_service_may.down.sql", config_0013_down, sizeof config_0013_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
