@@ -153,7 +153,7 @@ extension Console {
             let safe = text.filter { $0.isASCII && ($0.isLetter || $0.isNumber || ".-_ ".contains($0)) }
             if !safe.isEmpty { name = safe }
         }
-        // Whatever it claims to be, a browser saves it and does not open it.
+        // A browser saves it and does not open it, regardless of its declared type.
         return Reply(content: .download(name: name, type: "application/octet-stream", Array(bytes)))
     }
 

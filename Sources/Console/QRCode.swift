@@ -38,7 +38,7 @@ struct QRCode {
         if let best { self = best.code }
     }
 
-    /// The code as SVG, black on white whatever the scheme is: with the quiet zone that readers need.
+    /// The code as SVG, black on white in both color schemes, with the quiet zone that readers need.
     func svg(alternative: String) -> String {
         var path = ""
         for y in 0..<size { for x in 0..<size where modules[y][x] { path += "M\(x + 4) \(y + 4)h1v1h-1z" } }

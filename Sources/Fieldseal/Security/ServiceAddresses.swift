@@ -1,4 +1,4 @@
-/// The addresses under which organizations are reached: each as a path below ``baseURL``, and some at the root of hosts of their own.
+/// The addresses under which organizations are reached: each as a path below ``baseURL``, and some at the root of their own hosts.
 public struct ServiceAddresses: Sendable {
     /// The service's address, without a trailing slash.
     public let baseURL: String

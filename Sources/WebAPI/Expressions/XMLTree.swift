@@ -41,7 +41,7 @@ struct XMLTree: Sendable {
         return false
     }
 
-    /// The text without its byte order mark and XML declaration: it was decoded already, whatever encoding the declaration names.
+    /// The text without its byte order mark and XML declaration: it was decoded already, and the declared encoding no longer applies.
     private static func withoutDeclaration(_ text: String) -> Substring {
         var rest = text.drop { $0 == "\u{FEFF}" || $0.isWhitespace }
         if rest.hasPrefix("<?xml"), rest.dropFirst(5).first?.isWhitespace ?? false, let end = rest.firstRange(of: "?>") {

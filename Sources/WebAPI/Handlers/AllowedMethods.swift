@@ -15,7 +15,7 @@ extension WebAPI {
 }
 
 extension ODataPath {
-    /// The methods that the address takes, of whoever may use them.
+    /// The methods that the address takes, for callers with any rights.
     var allowedMethods: [HTTPRequest.Method] {
         let read: [HTTPRequest.Method] = [.get, .head]
         switch self {

@@ -19,7 +19,7 @@ struct ContractEntity: Sendable {
         }
         guard !(members["RelatedEntities"]?.hasChildren ?? false) else {
             throw FieldsealError(
-                .payloadDoesNotFit, "An Entity has RelatedEntities. Related records are created with requests of their own.")
+                .payloadDoesNotFit, "An Entity has RelatedEntities. Related records are created with separate requests.")
         }
         self.entity = entity
         id = try ContractReference.id(members)
