@@ -29,7 +29,7 @@ PEOPLE = [
     "Ada Lovelace", "Grace Hopper", "Katherine Johnson", "Alan Turing", "Dorothy Vaughan", "Edsger Dijkstra", "Barbara Liskov",
     "Donald Knuth", "Frances Allen", "Niklaus Wirth", "Radia Perlman", "Tony Hoare", "Margaret Hamilton", "John Backus", "Jean Bartik",
     "Ken Thompson", "Annie Easley", "Dennis Ritchie", "Hedy Lamarr", "Tim Berners-Lee"]
-TEAMS = ["Support", "Sales", "Billing", "Press", "Jobs", "Orders", "Returns", "Security", "Events", "Partners"]
+TEAMS = ["Support", "Sales", "Billing", "Press", "Jobs", "Orders", "Returns", "Warehouse", "Training", "Partners"]
 
 
 def populate(deployment):
@@ -48,11 +48,15 @@ def populate(deployment):
         boxes.append(deployment.create("mailboxes", {
             "name": person, "emailaddress": address, "username": address, "password": f"sample-{index}",
             "emailserverprofile@odata.bind": f"/emailserverprofiles({profiles[index % 3]})", "emailrouteraccessapproval": 0 if index % 9 == 8 else 1,
-            "allowemailconnectortousecredentials": True, "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 2}))
+            "allowemailconnectortousecredentials": True}))
     queues = [deployment.create("queues", {"name": team, "emailaddress": f"{team.lower()}@contoso.example"}) for team in TEAMS]
     deployment.sql("""
         UPDATE org_contoso.mailbox SET incomingemailstatus = 1, outgoingemailstatus = 1, lastsuccessfulsynccompletedon = now() - interval '3 minutes',
                itemsprocessedforlastsync = 4, testmailboxaccesscompletedon = now() - interval '40 days' WHERE emailrouteraccessapproval = 1""")
+    # These servers are not there: no router may ask them.
+    deployment.sql("""
+        UPDATE org_contoso.mailbox SET incomingemaildeliverymethod = 2, outgoingemaildeliverymethod = 2,
+               postponemailboxprocessinguntil = now() + interval '1 day' WHERE emailserverprofile IS NOT NULL""")
     failing = boxes[3]
     deployment.sql("""
         UPDATE org_contoso.mailbox SET incomingemailstatus = 2, outgoingemailstatus = 1, lastsuccessfulsynccompletedon = now() - interval '2 hours', transientfailurecount = 3,

@@ -55,7 +55,8 @@ extension Console {
             return .redirect("\(visit.root)/account?done=passwordDone", cookie: Visit.cookie(token))
         } catch let error as FieldsealError where [.accessDenied, .invalidArgument, .requestQuotaExceeded].contains(error.code) {
             let text = error.code == .accessDenied ? visit.text("passwordWrong") : visit.texts.told(error.message)
-            return try await accountPage(visit, ["passwordProblem": text], status: .init(code: error.code.httpStatus))
+            let status = error.code == .accessDenied ? 403 : error.code.httpStatus
+            return try await accountPage(visit, ["passwordProblem": text], status: .init(code: status))
         }
     }
 

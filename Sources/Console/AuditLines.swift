@@ -21,6 +21,9 @@ struct AuditLines {
         let operation: String?
     }
 
+    /// The database role of the service, which also writes for nobody: what the router reports.
+    private static let serviceRole = "fieldseal_service"
+
     func lines(_ records: [Record]) async throws -> [[String: Any]] {
         var references: [String: Set<UUID>] = [:]
         for record in records {
@@ -65,16 +68,19 @@ struct AuditLines {
         let role = try text("databaserole")
         let person = try text("useridname")
         let shown = try changes(record).filter { isWorthShowing($0, operation) }
-        let labels = shown.map { change in
+        // A new record has many values; what is worth a word at once is its password.
+        let labels = shown.filter { operation == 2 || $0.operation != nil }.map { change in
             let label = label(change.name, entity)
             return change.operation.map { "\(label): \(visit.text("secret:\($0)"))" } ?? label
         }
         let isPage = operation != 3 && Navigation.sets.contains { $0.logicalName == entity?.logicalName }
         let style: String = operation == 1 ? "good" : operation == 3 ? "bad" : ""
-        let who: String = person.isEmpty ? visit.text("pastTheService", ["role": role]) : person
+        let who: String =
+            !person.isEmpty
+            ? person
+            : role == Self.serviceRole ? visit.text("byTheService") : visit.text("pastTheService", ["role": role])
         let href: String? = isPage ? entity.map { "\(visit.root)/records/\($0.entitySetName)/\(id.text)" } : nil
-        let isSummed = operation == 2 || shown.contains { $0.operation != nil }
-        let summary: String? = isSummed ? labels.prefix(4).joined(separator: ", ") + (labels.count > 4 ? " …" : "") : nil
+        let summary: String? = labels.isEmpty ? nil : labels.prefix(4).joined(separator: ", ") + (labels.count > 4 ? " …" : "")
         let entityText: String = entity.map { visit.text("entity:\($0.logicalName)") } ?? ""
         return [
             "when": texts.time(moment), "operation": visit.text("operation:\(operation)"),

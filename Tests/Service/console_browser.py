@@ -57,6 +57,13 @@ def press(driver, how, what):
     wait(driver, expected_conditions.staleness_of(before))
 
 
+def click(driver, how, what):
+    """Clicks what may be under the bar with the buttons, which stays at the bottom of the window."""
+    element = driver.find_element(how, what)
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+    element.click()
+
+
 def main(driver):
     return driver.find_element(By.TAG_NAME, "main").text
 
@@ -105,7 +112,8 @@ for (const e of document.querySelectorAll("h1, h2, h3, .badge, button, .button, 
     for (const node of e.childNodes) {
         // An address has no place to break, and is broken anywhere rather than cut off.
         if (node.nodeType !== Node.TEXT_NODE || node.data.includes("@")) continue;
-        for (const word of node.data.matchAll(/[\\p{L}\\p{N}]{2,24}/gu)) {
+        for (const word of node.data.matchAll(/[\\p{L}\\p{N}]{2,}/gu)) {
+            if (word[0].length > 24) continue;
             const range = document.createRange();
             range.setStart(node, word.index); range.setEnd(node, word.index + word[0].length);
             const lines = new Set([...range.getClientRects()].filter((r) => r.width > 0).map((r) => Math.round(r.top)));

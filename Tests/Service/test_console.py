@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from attested import Attestor
-from console_browser import chromium, confirm, main, press, says, sign_in, wait
+from console_browser import chromium, click, confirm, main, press, says, sign_in, wait
 from service import Deployment
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_a_password_is_set_and_never_seen_again(console, browser):
     assert "pässword-from-the-console" not in html.unescape(browser.page_source)
     id = browser.current_url.rsplit("/", 1)[1].split("?")[0]
     assert console.opened_cells()[f"mailbox({id}).password"][1] == "pässword-from-the-console"
-    browser.find_element(By.NAME, "password!clear").click()
+    click(browser, By.NAME, "password!clear")
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
     says(browser, "Saved.", "Not set")
     # A record is deleted after a question that names it.
@@ -213,7 +213,7 @@ def test_the_audit_shows_who_changed_what(console, browser):
     assert console.request("PATCH", f"queues({id})", {"name": "renamed", "emailpassword": "nor-this", "queueviewtype": 1}).status_code == 204
     console.sql("UPDATE org_contoso.queue SET description = 'by a DBA' WHERE queueid = %s", [id])
     browser.get(f"{console.pages}/records/queues/{id}")
-    press(browser, By.LINK_TEXT, "Changes")
+    press(browser, By.LINK_TEXT, "History")
     says(browser, "Changes of renamed")
     lines = browser.find_elements(By.CSS_SELECTOR, ".lines > li")
     for line in lines:
@@ -422,7 +422,7 @@ def test_e_mails_and_alerts_are_shown(console):
 
 def test_it_speaks_german(console):
     session, _ = visitor(console)
-    page = session.get(f"{console.pages}/overview", headers={"Accept-Language": "fr;q=0.9, de-CH;q=0.8, en;q=0.1"}).text
+    page = session.get(f"{console.pages}/overview", headers={"Accept-Language": "it;q=0.9, de-CH;q=0.8, en;q=0.1"}).text
     assert '<html lang="de">' in page and "Handlungsbedarf" in page
 
 

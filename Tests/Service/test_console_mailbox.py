@@ -47,7 +47,7 @@ def fill(driver, place, address, password):
 def test_a_mailbox_is_connected_and_its_first_message_is_read(place, browser):
     place.mail.clear("support@contoso.test")
     place.mail.inject("support@contoso.test", message(subject="The first one", body="It arrived."))
-    browser.get(f"{place.pages}/overview")
+    browser.get(f"{place.pages}/records/mailboxes")
     press(browser, By.LINK_TEXT, "Connect a mailbox")
     press(browser, By.LINK_TEXT, "Another provider")
     fill(browser, place, "support@contoso.test", "not-the-password")
@@ -60,7 +60,7 @@ def test_a_mailbox_is_connected_and_its_first_message_is_read(place, browser):
     says(browser, "Saved.")
     press(browser, By.XPATH, "//button[text()='Test & enable']")
     says(browser, "This mailbox works")
-    press(browser, By.LINK_TEXT, "E-mails")
+    press(browser, By.LINK_TEXT, "Its e-mails")
 
     def arrived(driver):
         driver.refresh()

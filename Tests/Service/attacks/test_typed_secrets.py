@@ -31,9 +31,9 @@ class Browser:
             f"{self.root}/{path}", body, headers={"Content-Type": "application/x-www-form-urlencoded"}, timeout=120)
 
     def form(self, page, marker):
-        """The fields of the form of a page whose action contains a marker, as a browser would send them."""
+        """The fields of the form of a page whose action ends with a marker, as a browser would send them."""
         for form in re.findall(r"<form.*?</form>", page.text, re.S):
-            if marker in form.split(">")[0]:
+            if f'{marker}"' in form.split(">")[0]:
                 fields = {}
                 for tag in re.findall(r"<input[^>]*>", form):
                     names = re.search(r'name="([^"]*)"', tag)
@@ -243,7 +243,7 @@ def test_no_query_and_no_key_takes_the_character(service):
 def test_a_text_with_the_character_that_reaches_the_database_is_a_refusal(service):
     """Names that no attribute's rule stands for."""
     browser = Browser(service)
-    csrf = browser.form(browser.get("access"), "access/add-client")["csrf"]
+    csrf = browser.form(browser.get("access/clients/new"), "access/add-client")["csrf"]
     answer = browser.post("access/add-client", {"name": f"a{NUL}b", "role": "Basic User"}, csrf)
     assert answer.status_code == 400 and "U+0000" in answer.text
     response = service.token_response(f"a{NUL}b", "x")
