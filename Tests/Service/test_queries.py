@@ -655,7 +655,7 @@ def test_a_column_is_given_once(service, records):
     rows = fetched(service, "mailboxes", f"<attribute name='name'/><attribute name='name'/>{condition}")
     assert rows.text.count('"name"') == 1
     assert sql(service, f"SELECT name, name FROM mailbox WHERE name = '{once['name']}'").text.count('"name"') == 1
-    for url in (f"SELECT name AS a, username AS a FROM mailbox", "SELECT name, COUNT(*) AS name FROM mailbox GROUP BY name"):
+    for url in ("SELECT name AS a, username AS a FROM mailbox", "SELECT name, COUNT(*) AS name FROM mailbox GROUP BY name"):
         refused(sql(service, url), 400, "0x80060888")
     refused(service.get("mailboxes?$apply=groupby((name),aggregate($count as name))"), 400, "0x80060888")
     refused(fetched(service, "mailboxes", "<attribute name='name' alias='a'/><attribute name='username' alias='a'/>"), 400, "0x80060888")

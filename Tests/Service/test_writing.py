@@ -1,7 +1,6 @@
 """Writes of several records at once, links and parts of records, alone and in change sets; and what a write must not pass over."""
 
 import base64
-import json
 import urllib.parse
 import uuid
 
