@@ -46,18 +46,27 @@ class Deployment:
     def start(self):
         """Starts, and returns once the service is ready."""
         self.output = open(self.home / "service.log", "ab")
-        mark = self.output.tell()
-        self.process = subprocess.Popen(
-            [PROGRAM, "dev"], stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output, env=self.environment
-        )
         deadline = time.monotonic() + PATIENCE
-        while b"Ctrl-C stops it." not in self.log()[mark:]:
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the service does not start:\n{self.log()[mark:].decode()}")
-            time.sleep(0.05)
+        while said := self.started(deadline):
+            # While it was away, a connection of another program may have come from its port.
+            if "Address already in use" not in said or time.monotonic() > deadline:
+                raise AssertionError(f"the service does not start:\n{said}")
+            time.sleep(1)
         self.dev = json.loads((self.home / "dev.json").read_text())
         self.tokens = {}
         return self
+
+    def started(self, deadline):
+        """Starts the process, and returns what it said when it did not become ready."""
+        mark = len(self.log())
+        self.process = subprocess.Popen(
+            [PROGRAM, "dev"], stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output, env=self.environment
+        )
+        while b"Ctrl-C stops it." not in self.log()[mark:]:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                return self.log()[mark:].decode() or "nothing"
+            time.sleep(0.05)
+        return None
 
     def log(self):
         return (self.home / "service.log").read_bytes()

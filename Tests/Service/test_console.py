@@ -466,7 +466,7 @@ def test_it_is_worked_by_the_keyboard_alone(console):
                 element.send_keys(Keys.ENTER)
                 break
         assert first == "Skip to the content"
-        says(driver, "Nothing was changed.")
+        says(driver, "Test run: nothing was changed")
     finally:
         driver.quit()
 
