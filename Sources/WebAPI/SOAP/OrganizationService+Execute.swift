@@ -61,7 +61,7 @@ extension OrganizationService {
             try request.take()
             response.add("Version", Contract.version)
         default:
-            // There is one address, whatever the way to it is called.
+            // Every name of the way to it means this one address.
             try request.take("AccessType")
             let detail = OrganizationDetail(session.organization, root: organizationRoot)
             response.add("Detail", type: XMLName(Contract.organization, "OrganizationDetail")) { detail.write(to: &$0) }

@@ -81,7 +81,7 @@ class Place(Cluster):
 
     @contextlib.contextmanager
     def server_session(self):
-        """Connections of somebody without an account."""
+        """Connections of a program without an account."""
         with requests.Session() as session:
             session.trust_env, session.verify = False, str(self.home / "server.pem")
             yield session

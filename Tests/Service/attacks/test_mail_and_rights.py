@@ -227,7 +227,7 @@ CHANGES = [
     "UPDATE email SET statuscode = 6, submitter_is_administrator = true WHERE activityid = %(draft)s",
     # With the tag of another e-mail.
     "UPDATE email SET statuscode = 6, submitter = o.submitter, submission_tag = o.submission_tag FROM email AS o WHERE o.activityid = %(mine)s AND email.activityid = %(draft)s",
-    # One that waits says something else, or goes to somebody else.
+    # One that waits says something else, or goes to another recipient.
     "UPDATE email SET subject = 'pay now' WHERE activityid = %(mine)s",
     "UPDATE email SET description = 'pay now' WHERE activityid = %(mine)s",
     "UPDATE email SET mimetype = 'text/html' WHERE activityid = %(mine)s",

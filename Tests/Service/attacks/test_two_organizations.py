@@ -30,7 +30,7 @@ def swap_names(place):
 
 
 def a_stranger_visits(place):
-    """Without an account: the server reads the state of whatever organization has the name now."""
+    """Without an account: the server reads the state of the organization that has the name now."""
     with place.server_session() as session:
         answer = session.get(f"{place.server.base}/contoso/overview", headers={"Cookie": f"__Host-fieldseal={'A' * 43}"}, allow_redirects=False)
         assert answer.status_code == 303 and "sign-in" in answer.headers["Location"]

@@ -18,7 +18,7 @@ struct OrganizationResponse {
         "RetrievePrincipalAccess", "RetrieveSharedPrincipalsAndAccess", "RetrieveVersion", "RevokeAccess", "SendEmail", "SetState",
         "WhoAmI",
     ]
-    /// Requests without classes of their own.
+    /// Requests without a dedicated class.
     private static let untyped: Set<String> = ["CreateMultiple", "UpdateMultiple", "UpsertMultiple"]
 
     private var type: XMLName? {
