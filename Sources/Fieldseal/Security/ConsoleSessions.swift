@@ -160,8 +160,9 @@ public struct ConsoleSessions: Sendable {
         guard let row = rows.first else { return nil }
         let (session, tag) = try Self.row(row)
         let (usedOn, now): (PostgresMoment, PostgresMoment) = (try row.decode(5), try row.decode(6))
-        guard session.createdOn.isWithin(seconds: Self.absoluteLimit, before: now),
-            usedOn.isWithin(seconds: Self.idleLimit, before: now),
+        // Another page of the session may have set `used_on` since this statement began.
+        let isIdle = usedOn <= now && !usedOn.isWithin(seconds: Self.idleLimit, before: now)
+        guard !isIdle, session.createdOn.isWithin(seconds: Self.absoluteLimit, before: now),
             let user = try users.find("u.user_id = $2", [.uuid(session.userID)], in: state, on: connection),
             try state.grants.honours(session.grant(of: user), tag: tag, under: deployment.kek)
         else { return nil }
