@@ -38,7 +38,7 @@ public struct EventArchiveFile: Sendable {
             let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
             guard descriptor >= 0 else {
                 throw FieldsealError(
-                    .invalidArgument, "The file \(path.quotedForMessage) can't be written: \(String(cString: strerror(errno))).")
+                    .invalidArgument, "The file \(path.quotedPath) can't be written: \(String(cString: strerror(errno))).")
             }
             file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
             fchmod(descriptor, 0o600)
@@ -86,7 +86,7 @@ public struct EventArchiveFile: Sendable {
     }
 
     private func problem(_ what: String) -> FieldsealError {
-        FieldsealError(.invalidArgument, "The archive \(path.quotedForMessage) \(what).")
+        FieldsealError(.invalidArgument, "The archive \(path.quotedPath) \(what).")
     }
 
     private func content() throws -> Data {

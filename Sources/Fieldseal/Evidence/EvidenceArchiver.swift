@@ -165,7 +165,7 @@ public struct EvidenceArchiver: Sendable {
         guard FileManager.default.fileExists(atPath: path) else { return }
         guard let there = try? EventArchiveFile(path).claimed(), there.organizationID == organization.id.text, isLeftOver(there)
         else {
-            throw FieldsealError(.invalidArgument, "The file \(path.quotedForMessage) exists. Name another.")
+            throw FieldsealError(.invalidArgument, "The file \(path.quotedPath) exists. Name another.")
         }
     }
 
@@ -195,7 +195,7 @@ public struct EvidenceArchiver: Sendable {
         defer { close(descriptor) }
         guard descriptor >= 0, Glibc.rename(partial, path) == 0, fsync(descriptor) == 0 else {
             throw FieldsealError(
-                .invalidArgument, "The file \(path.quotedForMessage) can't be written: \(String(cString: strerror(errno))).")
+                .invalidArgument, "The file \(path.quotedPath) can't be written: \(String(cString: strerror(errno))).")
         }
     }
 

@@ -23,7 +23,7 @@ public final class ExportFile: Sendable {
         // Opening a pipe without a writer must not block.
         descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0, try Self.status(of: descriptor).isRegular else {
-            throw FieldsealError(.invalidArgument, "The file \(path.quotedForMessage) can't be read.")
+            throw FieldsealError(.invalidArgument, "The file \(path.quotedPath) can't be read.")
         }
     }
 
@@ -45,7 +45,7 @@ public final class ExportFile: Sendable {
                 reason = String(cString: strerror(errno))
             }
         }
-        if let reason { throw FieldsealError(.invalidArgument, "The file \(path.quotedForMessage) can't be written: \(reason).") }
+        if let reason { throw FieldsealError(.invalidArgument, "The file \(path.quotedPath) can't be written: \(reason).") }
     }
 
     deinit { close(descriptor) }
@@ -95,7 +95,7 @@ public final class ExportFile: Sendable {
     public func discard() { unlink(path) }
 
     private func failed() -> FieldsealError {
-        FieldsealError(.unexpected, "The file \(path.quotedForMessage) can't be written: \(String(cString: strerror(errno))).")
+        FieldsealError(.unexpected, "The file \(path.quotedPath) can't be written: \(String(cString: strerror(errno))).")
     }
 
     // MARK: Reading

@@ -154,4 +154,7 @@ extension String {
 
     /// A client's own word in a message, cut to 100 characters.
     var quotedForMessage: String { "'\(prefix(100))'" }
+
+    /// A path that an operator gave, in a message: whole, since two files may differ in their last letters alone.
+    var quotedPath: String { "'\(self)'" }
 }
