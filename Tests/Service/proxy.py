@@ -20,8 +20,8 @@ TIMED = ("UPDATE config.key_change SET phase", "SELECT set_config('application_n
 class Proxy:
     """Forwards TCP connections on a free port to PostgreSQL's socket.
 
-    `strike(connection)` may be set by whoever uses it: it is called with each statement's number and SQL, and returns an
-    action or None.
+    A test sets `strike`. It is called with each statement's number and SQL, and returns an action or None. With `within`, it is
+    called only in transactions that have a statement with this text: a program has transactions of its own besides.
     """
 
     def __init__(self, socket_path, terminate=None):
@@ -33,9 +33,9 @@ class Proxy:
         self.reset()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def reset(self, strike=None, process=None):
+    def reset(self, strike=None, process=None, within=""):
         with self.lock:
-            self.statements, self.strike, self.process, self.struck = [], strike, process, None
+            self.statements, self.strike, self.process, self.struck, self.within = [], strike, process, None, within
 
     def close(self):
         self.listener.close()
@@ -55,14 +55,15 @@ class Proxy:
                 continue
             Link(self, client, server).start()
 
-    def decide(self, sql):
-        """Counts a statement, and returns what to do at it."""
+    def decide(self, sql, transaction):
+        """Counts a statement, the last of its transaction's, and returns what to do at it."""
         with self.lock:
             if sql.strip().startswith(TIMED):
                 return None
             number = len(self.statements)
             self.statements.append(sql)
-            action = self.strike(number, sql) if self.strike and not self.struck else None
+            is_meant = self.strike and not self.struck and any(self.within in statement for statement in transaction)
+            action = self.strike(number, sql) if is_meant else None
             if action:
                 self.struck = (number, sql, action)
             return action
@@ -74,6 +75,8 @@ class Link:
     def __init__(self, proxy, client, server):
         self.proxy, self.client, self.server = proxy, client, server
         self.prepared, self.backend = {}, None
+        # The statements since the last BEGIN.
+        self.transaction = []
         self.pending = None
         # Transactions that were sent and not yet answered. PostgreSQL says that it is ready once before the first.
         self.unanswered, self.losing = 1, None
@@ -110,7 +113,9 @@ class Link:
             head = self._read(self.client, 5)
             body = self._read(self.client, struct.unpack(">I", head[1:])[0] - 4)
             sql = self._statement(head[:1], body)
-            action = self.proxy.decide(sql) if sql else None
+            if sql:
+                self.transaction = [sql] if sql.startswith("BEGIN") else [*self.transaction, sql]
+            action = self.proxy.decide(sql, self.transaction) if sql else None
             if action and action.startswith("fail"):
                 self.server.sendall(self._failing(head[:1], action.split()[1]))
                 continue

@@ -33,11 +33,14 @@ def server(cluster):
         server.stop()
 
 
-def struck(server, action, part, method, path, body=None, headers={}):
-    """Sends a request of which one statement is struck."""
+def struck(server, action, part, method, path, body=None, headers={}, within='"mailbox"'):
+    """Sends a request of which one statement is struck; a COMMIT in the transaction that also has a statement with the text `within`."""
     proxy = server.cluster.proxy
     # BEGIN names READ COMMITTED.
-    proxy.reset(lambda _, sql: action if (sql == part if part == "COMMIT" else part in sql) else None)
+    if part == "COMMIT":
+        proxy.reset(lambda _, sql: action if sql == part else None, within=within)
+    else:
+        proxy.reset(lambda _, sql: action if part in sql else None)
     response = server.request(method, path, body, headers)
     assert proxy.struck, proxy.statements
     proxy.reset()
@@ -223,8 +226,8 @@ def test_other_writes_are_of_an_unknown_outcome_too(cluster, server):
         server, "lose answer", "COMMIT", "POST", "GrantAccess",
         {"Target": {"mailboxid": id, "@odata.type": "Microsoft.Dynamics.CRM.mailbox"},
          "PrincipalAccess": {"Principal": {"systemuserid": user, "@odata.type": "Microsoft.Dynamics.CRM.systemuser"},
-                             "AccessMask": "ReadAccess"}}))
-    cluster.proxy.reset(lambda _, sql: "lose answer" if sql == "COMMIT" else None)
+                             "AccessMask": "ReadAccess"}}, within='"principal_access"'))
+    cluster.proxy.reset(lambda _, sql: "lose answer" if sql == "COMMIT" else None, within="config.api_client")
     result = cluster.run("client", "add", "twin", "--org", "contoso", "--role", "Basic User", settings="proxied", check=False)
     cluster.proxy.reset()
     assert result.returncode == 1 and "not known" in result.stderr and "look before" in result.stderr, result.stderr
