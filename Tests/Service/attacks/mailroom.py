@@ -140,8 +140,9 @@ class Mailroom(Deployment):
         return self.get(f"tracelogs?$filter=_regardingobjectid_value eq {box} and tracecode eq {code}").json()["value"]
 
     def findings(self, code):
+        """The doctor's findings with a code, each as JSON."""
         output = self.run("doctor", "--json", "--settings", str(self.home / "fieldseal.yaml"), check=False).stdout
-        return [line for line in output.splitlines() if code in line]
+        return [json.dumps(finding) for finding in json.loads(output)["findings"] if finding["code"] == code]
 
     # SQL past the service
 
