@@ -9,10 +9,14 @@ extension Session {
         try requireRouterOrAdministrator()
         return try await deployment.pool.withConnection { connection in
             try planned(on: connection) {
-                try verdict(on: email, mailbox, place(of: mailbox, on: connection), on: connection)
+                let facts = try connection.pipeline([facts(email, mailbox)])[0]
+                return try verdict(on: email, facts, place(of: mailbox, on: connection), on: connection)
             }
         }
     }
+
+    /// What came of an e-mail: the id of its record, if there is one, and why.
+    public typealias Delivery = (id: UUID?, verdict: IncomingVerdict)
 
     /// Makes a record of an e-mail, once: the second time it is a duplicate, and nothing changes.
     ///
@@ -20,16 +24,12 @@ extension Session {
     ///   - mailbox: The mailbox that it came to.
     ///   - host: The lease of the router; nil for an administrator, who needs none.
     /// - Returns: The record's id, and the verdict.
-    public func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> (
-        id: UUID?, verdict: IncomingVerdict
-    ) {
+    public func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> Delivery {
         try await deliverIncomingEmails([email], mailbox: mailbox, host: host)[0]
     }
 
     /// The same for several e-mails of one mailbox, in one transaction: all of them are looked at, or none.
-    public func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?) async throws -> [(
-        id: UUID?, verdict: IncomingVerdict
-    )] {
+    public func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?) async throws -> [Delivery] {
         try requireRouterOrAdministrator()
         return try await deployment.pool.withConnection { connection in
             try planned(on: connection) {
@@ -41,13 +41,14 @@ extension Session {
                     try renewLease(mailbox, host, for: .delivering, on: connection)
                 }
                 let place = try place(of: mailbox, on: connection)
-                return try emails.map { try deliver($0, mailbox, place, on: connection) }
+                var batch = IncomingBatch(self, mailbox, place)
+                return try batch.deliver(emails, on: connection)
             }
         }
     }
 
     /// Whose an e-mail of a mailbox is, and what the organization decided about e-mail.
-    private struct Place {
+    struct Place {
         let owner: UUID
         let ownerType: String?
         let unit: UUID
@@ -75,19 +76,6 @@ extension Session {
             matchesSubjects: try row.decode(4), attachmentLimit: try row.decode(5))
     }
 
-    private func deliver(
-        _ email: IncomingEmail,
-        _ mailbox: UUID?,
-        _ place: Place,
-        on connection: isolated PostgresConnection
-    ) throws -> (id: UUID?, verdict: IncomingVerdict) {
-        let verdict = try verdict(on: email, mailbox, place, on: connection)
-        let id = email.recordID(organization: organization.id, mailbox: mailbox ?? organization.id)
-        guard verdict.isDelivered else { return (verdict.reason == .duplicate ? id : nil, verdict) }
-        return try insert(email, id, mailbox, place, verdict, on: connection)
-            ? (id, verdict) : (id, IncomingVerdict(isDelivered: false, reason: .duplicate))
-    }
-
     private func requireRouterOrAdministrator() throws {
         guard caller.role == .emailRouter || caller.role == .systemAdministrator else {
             throw FieldsealError(.privilegeDenied, "Only an Email Router or a System Administrator may do this.")
@@ -96,20 +84,29 @@ extension Session {
 
     // MARK: Whether
 
-    private func verdict(
-        on email: IncomingEmail, _ mailbox: UUID?, _ place: Place, on connection: isolated PostgresConnection
-    ) throws -> IncomingVerdict {
-        func no(_ reason: IncomingVerdict.Reason) -> IncomingVerdict { IncomingVerdict(isDelivered: false, reason: reason) }
-        guard MailAddress.isSender(email.from) else { return no(.badSender) }
+    /// Asks whether it was delivered before, whether the mailbox sent it, and for the filters of those to whom it is.
+    func facts(_ email: IncomingEmail, _ mailbox: UUID?) -> (sql: String, parameters: [PostgresParameter]) {
         let id = email.recordID(organization: organization.id, mailbox: mailbox ?? organization.id)
         let addresses = (email.to + email.cc + email.bcc).flatMap(MailAddress.forms)
-        let facts = try connection.query(
+        return (
             """
             SELECT EXISTS (SELECT FROM \(organization.qualified("email")) WHERE activityid = $1),
                    EXISTS (SELECT FROM \(organization.qualified("email")) AS e JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = $2
                      WHERE e.directioncode AND lower(e.messageid) = lower($3) AND $3 <> '' AND lower(m.emailaddress) = ANY ($4)),
                    \(recipientFilters)
-            """, [.uuid(id), .uuid(mailbox), .text(email.messageID), .texts(MailAddress.forms(email.from)), .texts(addresses)])[0]
+            """, [.uuid(id), .uuid(mailbox), .text(email.messageID), .texts(MailAddress.forms(email.from)), .texts(addresses)]
+        )
+    }
+
+    /// Decides about an e-mail.
+    ///
+    /// - Parameter answer: What came back for ``facts(_:_:)``.
+    func verdict(
+        on email: IncomingEmail, _ answer: PostgresResult, _ place: Place, on connection: isolated PostgresConnection
+    ) throws -> IncomingVerdict {
+        func no(_ reason: IncomingVerdict.Reason) -> IncomingVerdict { IncomingVerdict(isDelivered: false, reason: reason) }
+        guard MailAddress.isSender(email.from) else { return no(.badSender) }
+        let facts = answer[0]
         if try facts.decode(0, as: Bool.self) { return no(.duplicate) }
         // What this mailbox sent comes back to it as a copy of its own.
         if try facts.decode(1, as: Bool.self) { return no(.ownMessage) }
@@ -193,15 +190,17 @@ extension Session {
 
     // MARK: The record
 
-    /// - Returns: False when the record was there.
-    private func insert(
+    /// What makes a record of an e-mail, in one round trip. The first statement returns no row when the record was there.
+    ///
+    /// The e-mail that it answers counts it at once.
+    func insertion(
         _ email: IncomingEmail,
         _ id: UUID,
         _ mailbox: UUID?,
         _ place: Place,
         _ verdict: IncomingVerdict,
         on connection: isolated PostgresConnection
-    ) throws -> Bool {
+    ) throws -> [(sql: String, parameters: [PostgresParameter])] {
         let kept = email.attachments.prefix(EmailParts.limit).filter { $0.body.utf8.count / 4 * 3 <= place.attachmentLimit }
         let bodyLimit = 10 << 20
         let body =
@@ -248,12 +247,10 @@ extension Session {
                 name: Self.cut(attachment.name, 255), type: Self.cut(attachment.type, 256), body: attachment.body,
                 size: attachment.body.utf8.count / 4 * 3)
         }
-        // An upsert that forbids update: an earlier writer wrote the same. All of it is one round trip.
+        // An upsert that forbids update: an earlier writer wrote the same.
         let insertion = sql.replacing(
             " RETURNING versionnumber", with: " ON CONFLICT (activityid) DO NOTHING RETURNING versionnumber")
-        let results = try connection.pipeline(
-            [(insertion, parameters)] + partyStatements(of: email, id) + parts.statements(of: id, in: organization))
-        return !results[0].isEmpty
+        return [(insertion, parameters)] + partyStatements(of: email, id) + parts.statements(of: id, in: organization)
     }
 
     /// Whom it is from and to, with the users and queues that have these addresses.
