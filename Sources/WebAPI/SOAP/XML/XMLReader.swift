@@ -127,7 +127,9 @@ struct XMLReader {
 
     private mutating func characters() throws(XMLSyntaxError) {
         guard !open.isEmpty else { throw error("text outside of the root element") }
-        while let byte = next, byte != UInt8(ascii: "<") {
+        while true {
+            plainText()
+            guard let byte = next, byte != UInt8(ascii: "<") else { return }
             if byte == UInt8(ascii: "&") {
                 try reference()
             } else {
@@ -145,6 +147,13 @@ struct XMLReader {
             try character()
         }
         position += 3
+    }
+
+    /// Appends the bytes up to the next one that may mean something in a text or in the value of an attribute.
+    private mutating func plainText() {
+        let start = position
+        while let byte = next, XMLCharacter.isPlain(byte) { position += 1 }
+        text.append(contentsOf: bytes[start..<position])
     }
 
     /// Appends one byte of text. Every end of a line is one line feed (XML 1.0 section 2.11).
@@ -187,17 +196,10 @@ struct XMLReader {
             guard name.hasPrefix("#") else { throw error("an entity that XML itself does not have") }
             let digits = name.dropFirst()
             let number = digits.hasPrefix("x") ? UInt32(digits.dropFirst(), radix: 16) : UInt32(digits, radix: 10)
-            guard digits.first != "+", digits.dropFirst().first != "+", let number, Self.isCharacter(number),
+            guard digits.first != "+", digits.dropFirst().first != "+", let number, XMLCharacter.exists(number),
                 let scalar = Unicode.Scalar(number)
             else { throw error("a reference to a character that XML does not have") }
             text.append(contentsOf: String(Character(scalar)).utf8)
-        }
-    }
-
-    private static func isCharacter(_ number: UInt32) -> Bool {
-        switch number {
-        case 0x09, 0x0A, 0x0D, 0x20...0xD7FF, 0xE000...0xFFFD, 0x10000...0x10FFFF: true
-        default: false
         }
     }
 
@@ -263,15 +265,23 @@ struct XMLReader {
             skipSpace()
             let start = text.count
             try attributeValue()
-            let local = String(decoding: bytes[name], as: UTF8.self)
-            guard local == "xmlns" || local.hasPrefix("xmlns:") else {
+            guard let prefix = declaredPrefix(name) else {
                 raw.append(RawAttribute(name: name, text: Int32(start)..<Int32(text.count)))
                 continue
             }
             let namespace = String(decoding: text[start...], as: UTF8.self)
             text.removeSubrange(start...)
-            try bind(local == "xmlns" ? "" : String(local.dropFirst(6)), namespace, outer)
+            try bind(prefix, namespace, outer)
         }
+    }
+
+    /// The prefix that an attribute of this name declares, empty for the default; nil for any other attribute.
+    private func declaredPrefix(_ name: Range<Int>) -> String? {
+        let name = bytes[name]
+        guard name.starts(with: "xmlns".utf8) else { return nil }
+        let rest = name.dropFirst(5)
+        guard let colon = rest.first else { return "" }
+        return colon == UInt8(ascii: ":") ? String(decoding: rest.dropFirst(), as: UTF8.self) : nil
     }
 
     private mutating func bind(_ prefix: String, _ namespace: String, _ outer: Int) throws(XMLSyntaxError) {
@@ -290,7 +300,9 @@ struct XMLReader {
             throw error("expected the value of an attribute in quotes")
         }
         position += 1
-        while let byte = next, byte != quote {
+        while true {
+            plainText()
+            guard let byte = next, byte != quote else { break }
             switch byte {
             case UInt8(ascii: "<"): throw error("< in the value of an attribute")
             case UInt8(ascii: "&"): try reference()
@@ -308,23 +320,23 @@ struct XMLReader {
 
     /// The id of a name in a tag, by the namespaces that hold.
     private mutating func resolve(_ range: Range<Int>, isElement: Bool) throws(XMLSyntaxError) -> Int32 {
-        try resolve(String(decoding: bytes[range], as: UTF8.self), usesDefault: isElement)
+        try resolve(bytes[range], usesDefault: isElement)
     }
 
-    private mutating func resolve(_ name: String, usesDefault: Bool) throws(XMLSyntaxError) -> Int32 {
-        let parts = name.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count <= 2, parts.allSatisfy({ $0.utf8.first.map(XMLNames.isNameStart) ?? false }) else {
+    private mutating func resolve(_ name: ArraySlice<UInt8>, usesDefault: Bool) throws(XMLSyntaxError) -> Int32 {
+        let parts = name.split(separator: UInt8(ascii: ":"), maxSplits: 2, omittingEmptySubsequences: false)
+        guard parts.count <= 2, parts.allSatisfy({ $0.first.map(XMLNames.isNameStart) ?? false }) else {
             throw error("a malformed name")
         }
         var namespace = XMLNames.none
         if parts.count == 2 || usesDefault {
-            let prefix = parts.count == 2 ? parts[0] : ""
-            guard let bound = bindings.last(where: { $0.prefix == prefix }) else {
+            let prefix = parts.count == 2 ? parts[0] : []
+            guard let bound = bindings.last(where: { $0.prefix.utf8.elementsEqual(prefix) }) else {
                 throw error("a prefix that is not declared")
             }
             namespace = bound.namespace
         }
-        guard let id = names.name(namespace, String(parts[parts.count - 1])) else {
+        guard let id = names.name(namespace, String(decoding: parts[parts.count - 1], as: UTF8.self)) else {
             throw error("more than \(Self.nameLimit) names")
         }
         return id
@@ -332,6 +344,7 @@ struct XMLReader {
 
     /// Resolves attributes, and takes `xsi:type` and `xsi:nil` out of them.
     private mutating func read(_ raw: [RawAttribute], of index: Int) throws(XMLSyntaxError) {
+        guard !raw.isEmpty else { return }
         let first = attributes.count
         var seen: Set<Int32> = []
         for attribute in raw {
@@ -346,7 +359,7 @@ struct XMLReader {
                 decoding: text[Int(attribute.text.lowerBound)..<Int(attribute.text.upperBound)], as: UTF8.self
             ).trimmed
             if name.local == "type" {
-                nodes[index].type = try resolve(String(value), usesDefault: true)
+                nodes[index].type = try resolve(ArraySlice(value.utf8), usesDefault: true)
             } else {
                 guard ["true", "1", "false", "0"].contains(value) else { throw error("xsi:nil takes true or false") }
                 nodes[index].isNil = value == "true" || value == "1"
