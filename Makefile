@@ -68,13 +68,13 @@ screenshots: ## Take pictures of every page of the console into .fieldseal/scree
 lint: ## Check format, Python, shell, imports, links, and that documentation and code agree
 	@scripts/install-packages $(LINT_PACKAGES)
 	@Tests/Support/python
-	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks examples
 	.venv/bin/ruff check --quiet Tests Benchmarks examples scripts/mail scripts/tidy
 	shellcheck --severity=warning --external-sources --shell=bash $(SHELL_SCRIPTS)
 	@scripts/tidy
 
 format: ## Format the Swift files
-	swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks
+	swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks examples
 
 docs: ## Check the links of the documentation
 	@scripts/tidy --links

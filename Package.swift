@@ -138,6 +138,8 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(name: "MailFormatTests", dependencies: ["MailFormat"], swiftSettings: settings),
+        .executableTarget(
+            name: "OpenCells", dependencies: ["CellCrypto", "PostgresClient"], path: "examples/OpenCells", swiftSettings: settings),
         .executableTarget(name: "MessageProbe", dependencies: ["MailFormat"], path: "Tests/MessageProbe", swiftSettings: settings),
         .testTarget(name: "WebAPITests", dependencies: ["Fieldseal", "WebAPI"], swiftSettings: settings),
     ],
