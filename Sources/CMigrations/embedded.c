@@ -65,6 +65,12 @@ static const unsigned char config_0013[] = {
 static const unsigned char config_0013_down[] = {
 #embed "../../migrations/config/0013_what_the_service_may.down.sql"
 };
+static const unsigned char config_0014[] = {
+#embed "../../migrations/config/0014_organizations_that_sleep.sql"
+};
+static const unsigned char config_0014_down[] = {
+#embed "../../migrations/config/0014_organizations_that_sleep.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -155,6 +161,12 @@ static const unsigned char org_0017[] = {
 static const unsigned char org_0017_down[] = {
 #embed "../../migrations/org/0017_what_sql_may.down.sql"
 };
+static const unsigned char org_0018[] = {
+#embed "../../migrations/org/0018_application_ids.sql"
+};
+static const unsigned char org_0018_down[] = {
+#embed "../../migrations/org/0018_application_ids.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -178,6 +190,8 @@ static const struct embedded_file files[] = {
     {"config/0012_client_keys.down.sql", config_0012_down, sizeof config_0012_down},
     {"config/0013_what_the_service_may.sql", config_0013, sizeof config_0013},
     {"config/0013_what_the_service_may.down.sql", config_0013_down, sizeof config_0013_down},
+    {"config/0014_organizations_that_sleep.sql", config_0014, sizeof config_0014},
+    {"config/0014_organizations_that_sleep.down.sql", config_0014_down, sizeof config_0014_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
@@ -208,6 +222,8 @@ static const struct embedded_file files[] = {
     {"org/0016_console.down.sql", org_0016_down, sizeof org_0016_down},
     {"org/0017_what_sql_may.sql", org_0017, sizeof org_0017},
     {"org/0017_what_sql_may.down.sql", org_0017_down, sizeof org_0017_down},
+    {"org/0018_application_ids.sql", org_0018, sizeof org_0018},
+    {"org/0018_application_ids.down.sql", org_0018_down, sizeof org_0018_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -16,6 +16,7 @@ public struct Deployment: Sendable {
     let seenStates = SeenStates()
     let mailTokens: MailTokens
     let pendingEvents = PendingEventList()
+    let sweepMarks = SweepMarks()
     /// Wakes routers that wait for work.
     public let mailWork = MailWork()
     /// Attempts at sending an e-mail, at most.

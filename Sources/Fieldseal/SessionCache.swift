@@ -18,11 +18,10 @@ final class SessionCache: Sendable {
         let check: SharedStatement
     }
 
-    private let entries = Mutex<[Name: Entry]>([:])
-    private static let limit = 1_000
+    private let entries = Mutex(RecentValues<Name, Entry>(limit: 1_000))
 
     func entry(of client: UUID, in organization: String) -> Entry? {
-        entries.withLock { $0[Name(organization: organization, client: client)] }
+        entries.withLock { $0.value(of: Name(organization: organization, client: client)) }
     }
 
     /// Keeps the state of an organization that has its key.
@@ -31,14 +30,11 @@ final class SessionCache: Sendable {
     func keep(_ state: OrganizationState, of client: UUID) {
         guard let row = state.client else { return }
         let entry = Entry(state: state, check: Self.check(state, client, row))
-        entries.withLock { entries in
-            if entries.count >= Self.limit { entries.removeAll() }
-            entries[Name(organization: state.organization.name, client: client)] = entry
-        }
+        entries.withLock { $0.keep(entry, for: Name(organization: state.organization.name, client: client)) }
     }
 
     func forget(_ client: UUID, in organization: String) {
-        entries.withLock { $0[Name(organization: organization, client: client)] = nil }
+        entries.withLock { $0.forget(Name(organization: organization, client: client)) }
     }
 
     private static func check(

@@ -1,6 +1,5 @@
 import Foundation
 public import PostgresClient
-import Synchronization
 
 /// Applies migrations, each file in one transaction, in order, under an advisory lock, and keeps the ledger
 /// `config.migration`.
@@ -52,79 +51,92 @@ public struct MigrationRunner: Sendable {
         }
     }
 
+    /// Connections at a time, unless the caller says otherwise.
+    public static let defaultParallelism = 8
+
     /// Applies what is pending to the deployment, then to organizations, several at a time.
     ///
-    /// - Parameter organization: The one to migrate, by name; nil for all.
+    /// Each migration of an organization is a transaction of its own, so what was interrupted goes on at the next call.
+    ///
+    /// - Parameters:
+    ///   - organization: The one to migrate, by name; nil for all.
+    ///   - parallelism: Connections at a time.
+    ///   - onOutcome: Gets each target's outcome as soon as it is there.
     /// - Returns: An outcome for each target; one that fails leaves the others done.
-    public func up(organization: String? = nil) async throws -> [Outcome] {
+    public func up(
+        organization: String? = nil, parallelism: Int = defaultParallelism,
+        onOutcome: @escaping @Sendable (Outcome) -> Void = { _ in }
+    ) async throws -> [Outcome] {
         let connection = try await PostgresConnection.connect(conninfo)
-        let (config, notes) = try await Self.apply(.config, completion: completion, on: connection)
-        let statuses = try await status(organization: organization).filter { $0.target != .config }
+        let (names, notes) = try await Self.apply(.config, completion: completion, on: connection)
+        let config = Outcome(target: .config, applied: names, error: nil, notes: notes)
+        onOutcome(config)
+        let statuses = try await connection.run { try Self.recorded(organization: organization, on: $0) }
         await connection.close()
-        let remaining = Remaining(statuses)
-        let outcomes = await withTaskGroup(of: [Outcome].self) { group in
-            for _ in 0..<min(Self.parallelism, statuses.count) {
-                group.addTask { await migrate(remaining) }
-            }
-            return await group.reduce(into: []) { $0 += $1 }
+        let workers = TargetWorkers(conninfo: conninfo, parallelism: parallelism)
+        let outcomes = await workers.each(statuses.filter { $0.target != .config }) { status, connection in
+            let outcome = await migrate(status, on: connection)
+            onOutcome(outcome)
+            return outcome
         }
-        return [Outcome(target: .config, applied: config, error: nil, notes: notes)]
-            + outcomes.sorted { "\($0.target)" < "\($1.target)" }
+        return [config] + outcomes.sorted { "\($0.target)" < "\($1.target)" }
     }
 
-    /// Connections at a time.
-    private static let parallelism = 8
-
-    /// Takes one organization after the other, all on one connection as long as it holds.
-    private func migrate(_ remaining: Remaining) async -> [Outcome] {
-        var outcomes: [Outcome] = []
-        var connection: PostgresConnection?
-        while let status = remaining.next() {
-            let target = status.target
+    private func migrate(_ recorded: MigrationStatus, on connection: () async throws -> PostgresConnection) async -> Outcome {
+        let target = recorded.target
+        do {
+            let connection = try await connection()
+            let status = try await connection.run { try Self.compared(recorded, on: $0) }
             guard status.problem == nil, !status.pending.isEmpty else {
-                outcomes.append(Outcome(target: target, applied: [], error: status.problem))
-                continue
+                return Outcome(target: target, applied: [], error: status.problem)
             }
-            do {
-                let open: PostgresConnection
-                if let connection { open = connection } else { open = try await PostgresConnection.connect(conninfo) }
-                connection = open
-                outcomes.append(
-                    Outcome(
-                        target: target,
-                        applied: try await Self.apply(target, status.pending, completion: completion, on: open).applied,
-                        error: nil))
-            } catch {
-                outcomes.append(Outcome(target: target, applied: [], error: error))
-                connection = nil
-            }
+            let applied = try await Self.apply(target, status.pending, completion: completion, on: connection).applied
+            return Outcome(target: target, applied: applied, error: nil)
+        } catch {
+            return Outcome(target: target, applied: [], error: error)
         }
-        return outcomes
     }
 
-    /// How far the deployment and its organizations are, and whether the ledger and the program agree.
+    /// How far the deployment and its organizations are, and whether the ledgers and the program agree.
     public func status(organization: String? = nil) async throws -> [MigrationStatus] {
         let connection = try await PostgresConnection.connect(conninfo)
-        return try await connection.run { connection in
-            try connection.transaction {
-                try Self.becomeOwner(on: connection)
-                let known = try connection.query("SELECT to_regclass('config.migration') IS NOT NULL")[0].decode(0, as: Bool.self)
-                guard known else { return [Self.status(.config, applied: [])] }
-                let targets = [.config] + (try Self.organizations(on: connection, named: organization))
-                let applied = try Self.ledgers(on: connection)
-                let own = try Self.ownLedgers(of: targets, on: connection)
-                return targets.map { target in
-                    let status = Self.status(target, applied: applied[target.organizationID] ?? [])
-                    guard let own = own["\(target)"], status.problem == nil, own != status.applied.map(\.name) else {
-                        return status
-                    }
-                    let problem =
-                        own == nil
-                        ? MigrationError.schemaMissing(target: "\(target)") : .ledgersDiffer(target: "\(target)", schema: own ?? [])
-                    return MigrationStatus(target: target, applied: status.applied, pending: status.pending, problem: problem)
-                }
+        let recorded = try await connection.run { try Self.recorded(organization: organization, on: $0) }
+        await connection.close()
+        let workers = TargetWorkers(conninfo: conninfo, parallelism: Self.defaultParallelism)
+        let compared = await workers.each(recorded) { status, connection in
+            do {
+                return Result<MigrationStatus, any Error>.success(
+                    try await connection().run { try Self.compared(status, on: $0) })
+            } catch {
+                return .failure(error)
             }
         }
+        return try compared.map { try $0.get() }.sorted {
+            ($0.target == .config ? "" : "\($0.target)") < ($1.target == .config ? "" : "\($1.target)")
+        }
+    }
+
+    /// What `config.migration` says of the deployment and its organizations.
+    private static func recorded(organization: String?, on connection: isolated PostgresConnection) throws -> [MigrationStatus] {
+        try connection.transaction {
+            try becomeOwner(on: connection)
+            let known = try connection.query("SELECT to_regclass('config.migration') IS NOT NULL")[0].decode(0, as: Bool.self)
+            guard known else { return [status(.config, applied: [])] }
+            let targets = [.config] + (try organizations(on: connection, named: organization))
+            let applied = try ledgers(of: targets, on: connection)
+            return targets.map { status($0, applied: applied[$0.organizationID] ?? []) }
+        }
+    }
+
+    /// The same, unless an organization's own ledger says something else.
+    private static func compared(
+        _ status: MigrationStatus, on connection: isolated PostgresConnection
+    ) throws -> MigrationStatus {
+        guard case .organization(_, let name, let schema) = status.target, status.problem == nil else { return status }
+        let own = try ownLedger(of: schema, on: connection)
+        guard own != status.applied.map(\.name) else { return status }
+        let problem = own.map { MigrationError.ledgersDiffer(target: name, schema: $0) } ?? .schemaMissing(target: name)
+        return MigrationStatus(target: status.target, applied: status.applied, pending: status.pending, problem: problem)
     }
 
     /// The newest migration of a target, which ``down(_:)`` would undo.
@@ -207,9 +219,13 @@ public struct MigrationRunner: Sendable {
         through last: String? = nil,
         on connection: isolated PostgresConnection
     ) throws {
-        for migration in MigrationCatalog.migrations(target.scope) where last.map({ migration.name <= $0 }) ?? true {
-            _ = try apply(migration, to: target, on: connection)
+        let applied = try lockedLedger(of: target, on: connection)
+        if let problem = status(target, applied: applied).problem { throw problem }
+        let names = Set(applied.map(\.name))
+        let pending = MigrationCatalog.migrations(target.scope).filter { migration in
+            !names.contains(migration.name) && last.map { migration.name <= $0 } ?? true
         }
+        try record(pending.map { ($0, try timed($0, on: target, on: connection)) }, of: target, on: connection)
     }
 
     /// Copies a schema's own ledger into `config.migration`, for a schema that came from elsewhere.
@@ -237,11 +253,19 @@ public struct MigrationRunner: Sendable {
         let applied = try lockedLedger(of: target, on: connection)
         if let problem = status(target, applied: applied).problem { throw problem }
         if applied.contains(where: { $0.name == migration.name }) { return false }
+        try record([(migration, try timed(migration, on: target, on: connection))], of: target, on: connection)
+        return true
+    }
+
+    /// Runs a migration's SQL.
+    ///
+    /// - Returns: How many milliseconds it took.
+    private static func timed(
+        _ migration: Migration, on target: MigrationTarget, on connection: isolated PostgresConnection
+    ) throws -> Int64 {
         let start = ContinuousClock.now
         try execute(migration.sql, of: migration, on: target, on: connection)
-        let milliseconds = Int64((ContinuousClock.now - start) / .milliseconds(1))
-        try record(migration, of: target, milliseconds: milliseconds, on: connection)
-        return true
+        return Int64((ContinuousClock.now - start) / .milliseconds(1))
     }
 
     /// What was applied to a target, which is locked against other migrations until the transaction ends.
@@ -274,26 +298,27 @@ public struct MigrationRunner: Sendable {
     }
 
     private static func record(
-        _ migration: Migration,
-        of target: MigrationTarget,
-        milliseconds: Int64,
-        on connection: isolated PostgresConnection
+        _ migrations: [(Migration, milliseconds: Int64)], of target: MigrationTarget, on connection: isolated PostgresConnection
     ) throws {
+        guard let last = migrations.last?.0 else { return }
         if case .organization(let id, _, _) = target {
             _ = try connection.query(
-                "UPDATE config.organization SET schema_version = $2 WHERE organization_id = $1", [.uuid(id), .text(migration.name)])
+                "UPDATE config.organization SET schema_version = $2 WHERE organization_id = $1", [.uuid(id), .text(last.name)])
         }
-        let row: [PostgresParameter] = [.text(migration.name), .text(migration.checksum), .int64(milliseconds)]
+        let rows: [PostgresParameter] = [
+            .texts(migrations.map(\.0.name)), .texts(migrations.map(\.0.checksum)), .int64s(migrations.map(\.milliseconds)),
+        ]
         _ = try connection.query(
             """
             INSERT INTO config.migration (scope, organization_id, name, checksum, milliseconds)
-            VALUES ($4, $5, $1, $2, $3)
+            SELECT $4, $5, * FROM unnest($1, $2, $3)
             """,
-            row + [.text(target.scope.rawValue), .uuid(target.organizationID)]
+            rows + [.text(target.scope.rawValue), .uuid(target.organizationID)]
         )
         guard case .organization(_, _, let schema) = target else { return }
         _ = try connection.query(
-            "INSERT INTO \(quoteIdentifier(schema)).migration (name, checksum, milliseconds) VALUES ($1, $2, $3)", row)
+            "INSERT INTO \(quoteIdentifier(schema)).migration (name, checksum, milliseconds) SELECT * FROM unnest($1, $2, $3)", rows
+        )
     }
 
     /// Any number will do, as long as no other program uses it in this database for advisory locks of two integers.
@@ -344,29 +369,25 @@ public struct MigrationRunner: Sendable {
         .map { try AppliedMigration($0) }
     }
 
-    /// What was applied to everything, in one statement; the deployment's own stands under nil.
-    private static func ledgers(on connection: isolated PostgresConnection) throws -> [UUID?: [AppliedMigration]] {
+    /// What was applied to targets, in one statement; the deployment's own stands under nil.
+    private static func ledgers(
+        of targets: [MigrationTarget], on connection: isolated PostgresConnection
+    ) throws -> [UUID?: [AppliedMigration]] {
         let rows = try connection.query(
             """
             SELECT name, checksum, milliseconds, applied_on, applied_by, organization_id FROM config.migration
-            WHERE scope = 'config' OR organization_id IS NOT NULL ORDER BY name
-            """)
+            WHERE scope = 'config' OR organization_id = ANY ($1) ORDER BY name
+            """, [.uuids(targets.compactMap(\.organizationID))])
         return try rows.reduce(into: [:]) { try $0[$1.decodeIfPresent(5, as: UUID.self), default: []].append(AppliedMigration($1)) }
     }
 
-    /// What organizations' own ledgers say, by the targets' names; nil for one that is not there.
-    private static func ownLedgers(
-        of targets: [MigrationTarget],
-        on connection: isolated PostgresConnection
-    ) throws -> [String: [String]?] {
-        try targets.reduce(into: [:]) { ledgers, target in
-            guard case .organization(_, _, let schema) = target else { return }
+    /// What the ledger in an organization's schema says; nil where it is not there.
+    private static func ownLedger(of schema: String, on connection: isolated PostgresConnection) throws -> [String]? {
+        try connection.transaction {
+            try becomeOwner(on: connection)
             let table = "\(quoteIdentifier(schema)).migration"
             let isThere = try connection.query("SELECT to_regclass($1) IS NOT NULL", [.text(table)])[0].decode(0, as: Bool.self)
-            let names =
-                isThere
-                ? try connection.query("SELECT name FROM \(table) ORDER BY name").map { try $0.decode(0, as: String.self) } : nil
-            ledgers.updateValue(names, forKey: "\(target)")
+            return isThere ? try connection.query("SELECT name FROM \(table) ORDER BY name").map { try $0.decode(0) } : nil
         }
     }
 
@@ -397,13 +418,4 @@ public struct MigrationRunner: Sendable {
         )
         .map { .organization(id: try $0.decode(0), name: try $0.decode(1), schema: try $0.decode(2)) }
     }
-}
-
-/// The organizations that no worker has taken yet.
-private final class Remaining: Sendable {
-    private let statuses: Mutex<ArraySlice<MigrationStatus>>
-
-    init(_ statuses: [MigrationStatus]) { self.statuses = Mutex(statuses[...]) }
-
-    func next() -> MigrationStatus? { statuses.withLock { $0.popFirst() } }
 }

@@ -18,6 +18,8 @@ public actor PostgresConnection {
 
     /// Statements that a connection keeps prepared; past it, all are forgotten and prepared anew.
     private static let preparedLimit = 512
+    /// Statements that a connection prepares in its life: PostgreSQL's process keeps what it read of the catalog about each table.
+    private static let preparedInLife = 16 * preparedLimit
 
     public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
@@ -49,19 +51,30 @@ public actor PostgresConnection {
             if PQstatus(handle) == CONNECTION_OK { break }
         }
         do {
-            guard PQstatus(handle) == CONNECTION_OK else { throw PostgresError(connection: handle) }
-            PQsetNoticeReceiver(handle, { _, _ in }, nil)
-            let result = PQexec(handle, SessionSettings.statement)
-            defer { PQclear(result) }
-            guard PQresultStatus(result) == PGRES_TUPLES_OK else { throw PostgresError(result: result, connection: handle) }
-            let report = try SessionSettings.report(result)
-            backend = report.backend
-            readOnlySince = report.isReadOnly ? .now : nil
+            take(try begin())
         } catch {
             PQfinish(handle)
             handle = nil
             throw error
         }
+    }
+
+    /// Sets what the session runs under.
+    ///
+    /// - Throws: ``PostgresError`` when there is no connection, or the session can't be used.
+    func begin() throws -> SessionSettings.Report {
+        guard PQstatus(handle) == CONNECTION_OK else { throw PostgresError(connection: handle) }
+        PQsetNoticeReceiver(handle, { _, _ in }, nil)
+        let result = PQexec(handle, SessionSettings.statement)
+        defer { PQclear(result) }
+        guard PQresultStatus(result) == PGRES_TUPLES_OK else { throw PostgresError(result: result, connection: handle) }
+        return try SessionSettings.report(result)
+    }
+
+    /// Takes the connection that was opened for this one's.
+    func take(_ report: SessionSettings.Report) {
+        backend = report.backend
+        readOnlySince = report.isReadOnly ? .now : nil
         canceller.arm(handle)
     }
 
@@ -110,7 +123,7 @@ public actor PostgresConnection {
         }
         // After a request to cancel it may come late, and must not meet the next borrower's statement.
         let wasCancelled = canceller.endTurn()
-        return (result, isIdle && !wasCancelled && !isOutdated)
+        return (result, isIdle && !wasCancelled && !isOutdated && !isWorn)
     }
 
     // MARK: State
@@ -135,6 +148,9 @@ public actor PostgresConnection {
 
     /// Whether the session can't write, and another one may.
     var isOutdated: Bool { readOnlySince.map { .now - $0 > Self.readOnlyLifetime } ?? false }
+
+    /// Whether another connection should take this one's place, because its server process has grown.
+    public var isWorn: Bool { preparedCount >= Self.preparedInLife }
 
     /// Whether the session could not write when it was opened, or met a statement that could not.
     public var isReadOnly: Bool { readOnlySince != nil }
@@ -185,8 +201,7 @@ public actor PostgresConnection {
             return try finished(
                 withBinary(parameters) { values, lengths, formats in
                     PQexecPrepared(handle, name, Int32(parameters.count), values, lengths, formats, 1)
-                }
-            )
+                })
         } catch let error as PostgresError {
             if error.isStalePlan { preparedNames[sql] = nil }
             throw isOwnTransaction ? error.afterSending([sql], to: backend) : error
@@ -207,9 +222,7 @@ public actor PostgresConnection {
     }
 
     /// Runs several sets of statements in one round trip, each set in a transaction of its own.
-    func pipelines(
-        _ sets: [[(sql: String, parameters: [PostgresParameter])]]
-    ) -> [Result<[PostgresResult], any Error>] {
+    func pipelines(_ sets: [[(sql: String, parameters: [PostgresParameter])]]) -> [Result<[PostgresResult], any Error>] {
         let isOwnTransaction = PQtransactionStatus(handle) == PQTRANS_IDLE
         func explained(_ error: any Error, _ statements: [(sql: String, parameters: [PostgresParameter])]) -> any Error {
             guard isOwnTransaction, let error = error as? PostgresError else { return error }
@@ -246,16 +259,14 @@ public actor PostgresConnection {
             try require(
                 withBinary(parameters) { values, lengths, formats in
                     PQsendQueryPrepared(handle, name, Int32(parameters.count), values, lengths, formats, 1)
-                }
-            )
+                })
         }
         try require(PQpipelineSync(handle))
         return sent
     }
 
     private func results(
-        of statements: [(sql: String, parameters: [PostgresParameter])],
-        _ sent: [Bool]
+        of statements: [(sql: String, parameters: [PostgresParameter])], _ sent: [Bool]
     ) throws -> [PostgresResult] {
         let handle = try open()
         var results: [PostgresResult] = []
@@ -390,9 +401,7 @@ public actor PostgresConnection {
     }
 
     private func preparedName(
-        _ sql: String,
-        _ parameters: [PostgresParameter],
-        prepare: (String, [Oid]) throws -> Void
+        _ sql: String, _ parameters: [PostgresParameter], prepare: (String, [Oid]) throws -> Void
     ) throws -> String {
         if let name = preparedNames[sql] { return name }
         if PQpipelineStatus(handle) == PQ_PIPELINE_OFF { try forgetPreparedAtLimit() }

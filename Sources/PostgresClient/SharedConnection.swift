@@ -135,6 +135,16 @@ public final class SharedConnection: Sendable {
         }
     }
 
+    /// Has another connection serve who waits, and who comes later.
+    fileprivate func renew() {
+        let isWanted = state.withLock { state in
+            state.isBusy = false
+            state.isOpen = state.waiting.count > 0 && !state.isClosed
+            return state.isOpen
+        }
+        if isWanted { Task { await open() } }
+    }
+
     /// Sends everybody elsewhere for a while.
     ///
     /// - Parameter isBroken: Whether the connection can't be used again.
@@ -242,6 +252,7 @@ extension PostgresConnection {
             }
             carry(batch, for: callers)
             if !isUsable { return }
+            if isWorn { return callers.renew() }
         }
     }
 

@@ -87,7 +87,7 @@ struct OrganizationOption: ParsableArguments {
             guard !names.contains(name) else { throw error }
             throw CommandFailure(
                 "There is no organization \(name)"
-                    + (names.isEmpty ? " yet: fieldseal org create NAME." : "; there are: \(names.joined(separator: ", "))."))
+                    + (names.isEmpty ? " yet: fieldseal org create NAME." : "; there are: \(Self.listed(names))."))
         }
     }
 
@@ -99,10 +99,18 @@ struct OrganizationOption: ParsableArguments {
             throw ValidationError(
                 organizations.isEmpty
                     ? "There is no organization yet: fieldseal org create NAME."
-                    : "Name one with --org: \(organizations.joined(separator: ", ")).")
+                    : "Name one with --org: \(Self.listed(organizations)).")
         }
         return only
     }
+
+    /// Names for a message; of many, the first ones.
+    private static func listed(_ names: [String]) -> String {
+        let more = names.count - listLimit
+        return names.prefix(listLimit).joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")
+    }
+
+    private static let listLimit = 20
 }
 
 /// Why a command did not do its work, where the command line itself was right.

@@ -114,23 +114,19 @@ struct Service: Sendable {
 
 }
 
-/// Drops what dead changes and long readers left behind: at the start, and every quarter of a minute.
+/// Drops what dead changes and long readers left behind, where there may be something: at the start, and every quarter of a minute.
 private struct Sweeper: ServiceLifecycle.Service {
     let deployment: Deployment
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
-            await deployment.nameApplications()
+            // What another server looked at just now may be what that server left when it was killed.
+            var rest = Duration.zero
             while !Task.isCancelled {
                 await deployment.sweepLimits()
-                for entry in (try? await OrganizationEntry.list(deployment)) ?? [] {
-                    let session = try? await Session.begin(
-                        deployment, organization: entry.organization.name, caller: commandLineCaller)
-                    await session?.sweepGenerations()
-                    // What a server left that was killed.
-                    try? await session?.chainPendingEvents()
-                }
-                try await Task.sleep(for: .seconds(15))
+                await deployment.sweepOrganizations(by: commandLineCaller, restingFor: rest)
+                rest = Deployment.sweepInterval
+                try await Task.sleep(for: Deployment.sweepInterval)
             }
         }
     }
@@ -142,9 +138,10 @@ private struct EventChainer: ServiceLifecycle.Service {
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
+            var watch = AttestationWatch(deployment)
             while !Task.isCancelled {
                 await deployment.chainPendingEvents(by: commandLineCaller)
-                try? await deployment.rememberAttestedStates()
+                try? await watch.look()
                 try await Task.sleep(for: .seconds(1))
             }
         }

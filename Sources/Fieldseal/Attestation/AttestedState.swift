@@ -118,7 +118,10 @@ struct AttestedState: Sendable, Equatable {
     private static let eraShift = 20
 
     /// When the organization was created or last attached: revisions of one era follow each other.
-    var era: Int { revision >> Self.eraShift }
+    var era: Int { Self.era(of: revision) }
+
+    /// The era of a revision.
+    static func era(of revision: Int) -> Int { revision >> eraShift }
 
     /// The first revision of a new era, which no server has seen yet: seconds since 1970, with room for a million changes in each.
     static func freshRevision(after known: Int?) -> Int {

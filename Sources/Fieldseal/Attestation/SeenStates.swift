@@ -1,61 +1,80 @@
 import CellCrypto
 import Foundation
-import PostgresClient
 import Synchronization
 
-/// The newest attested state of each organization that this server has verified, so that an older one shows, and its list of
-/// grants, so that it is read once.
+/// The newest attested state of each organization that this server has verified, so that an older one shows, and the lists of
+/// grants of those that were asked lately, so that each is read once.
 ///
-/// States are kept by the organization's id. A name is only a way to it: SQL can give another organization the name for a moment,
-/// and that must not make the server forget.
+/// States are kept by the organization's id. A name is only a way to a list of grants: SQL can give another organization the name for
+/// a moment, and that must not make the server forget.
 final class SeenStates: Sendable {
-    struct Seen: Sendable {
-        let state: AttestedState
-        let grants: GrantList
+    /// What later states are compared with: all of it takes less than a hundred bytes, also of organizations that sleep.
+    struct Mark: Sendable, Equatable {
+        let revision: Int
+        let events: Int
+        private let grantsDigest: SIMD32<UInt8>
+
+        init(_ state: AttestedState) {
+            revision = state.revision
+            events = state.events
+            grantsDigest = Self.packed(state.grantsDigest)
+        }
+
+        /// - Throws: ``AttestationProblem`` when `other` can't have come after this one.
+        func check(_ other: AttestedState) throws {
+            guard other.revision >= revision else { throw AttestationProblem.older(than: revision) }
+            // Where `org attach` accepted another history, the revision begins anew, far higher.
+            guard other.era == AttestedState.era(of: revision) else { return }
+            guard other.revision > revision || Self.packed(other.grantsDigest) == grantsDigest, other.events >= events else {
+                throw AttestationProblem.otherHistory
+            }
+        }
+
+        /// A digest of 32 bytes; one of another length equals none.
+        private static func packed(_ digest: [UInt8]) -> SIMD32<UInt8> { digest.count == 32 ? SIMD32(digest) : SIMD32() }
+    }
+
+    /// A list of grants, which its digest names.
+    struct KnownGrants: Sendable {
+        let digest: [UInt8]
+        let list: GrantList
     }
 
     /// What was seen at one moment. Take it before a state is read: what is seen later may be newer.
     struct Snapshot: Sendable {
-        fileprivate var states: [UUID: Seen] = [:]
-        fileprivate var ids: [String: UUID] = [:]
+        fileprivate var marks: [UUID: Mark] = [:]
 
         /// The newest state of an organization.
-        func newest(of id: UUID) -> Seen? { states[id] }
-
-        /// The tags of all states.
-        var tags: [[UInt8]] { states.values.map(\.state.tag) }
-
-        /// The newest state of the organization that a name stood for last.
-        func newest(named name: String) -> Seen? { ids[name].flatMap { states[$0] } }
+        func newest(of id: UUID) -> Mark? { marks[id] }
     }
 
     private let seen = Mutex(Snapshot())
+    private let grants = Mutex(RecentValues<String, KnownGrants>(limit: 1_000))
 
     var snapshot: Snapshot { seen.withLock { $0 } }
 
+    /// The list of grants that was read last under an organization's name.
+    func grants(named name: String) -> KnownGrants? { grants.withLock { $0.value(of: name) } }
+
     /// Remembers a state that was verified and is committed.
-    func remember(_ state: AttestedState, _ grants: GrantList, of name: String) {
-        let id = state.organizationID
+    func remember(_ state: AttestedState) {
+        let mark = Mark(state)
         seen.withLock { seen in
-            if seen.ids[name] != id { seen.ids[name] = id }
-            if let known = seen.states[id]?.state,
-                known == state || (known.revision, known.events) > (state.revision, state.events)
+            if let known = seen.marks[state.organizationID],
+                known == mark || (known.revision, known.events) > (mark.revision, mark.events)
             {
                 return
             }
-            seen.states[id] = Seen(state: state, grants: grants)
+            seen.marks[state.organizationID] = mark
         }
     }
-}
 
-extension SeenStates.Seen {
-    /// - Throws: ``AttestationProblem`` when `other` can't have come after this one.
-    func check(_ other: AttestedState) throws {
-        guard other.revision >= state.revision else { throw AttestationProblem.older(than: state.revision) }
-        // Where `org attach` accepted another history, the revision begins anew, far higher.
-        guard other.era == state.era else { return }
-        guard other.revision > state.revision || other.grantsDigest == state.grantsDigest, other.events >= state.events else {
-            throw AttestationProblem.otherHistory
+    /// The same, with the list of grants that belongs to it.
+    func remember(_ state: AttestedState, _ list: GrantList, of name: String) {
+        remember(state)
+        grants.withLock {
+            guard $0.value(of: name)?.digest != state.grantsDigest else { return }
+            $0.keep(KnownGrants(digest: state.grantsDigest, list: list), for: name)
         }
     }
 }
@@ -65,32 +84,12 @@ extension Deployment {
     /// any more, also where SQL keeps the session's own check from failing.
     func isNewest(_ state: OrganizationState) -> Bool {
         guard let attested = state.attested else { return false }
-        return seenStates.snapshot.newest(of: attested.organizationID)?.state.revision == attested.revision
+        return seenStates.snapshot.newest(of: attested.organizationID)?.revision == attested.revision
     }
 
     /// Remembers a state that was read outside of a transaction, and so is committed.
     func remember(_ state: OrganizationState) {
         guard let attested = state.attested, state.problem == nil else { return }
         seenStates.remember(attested, state.grants, of: state.organization.name)
-    }
-
-    /// Remembers the states that changed since they were seen last, also where no request asks: what was recorded is not taken
-    /// back unnoticed, however quiet it is. One that does not verify is left to the request that needs it.
-    public func rememberAttestedStates() async throws {
-        let known = seenStates.snapshot.tags
-        try await pool.withConnection { connection in
-            let rows = try connection.query(
-                """
-                SELECT o.name, a.grants, \(AttestedState.columns) FROM config.attested_state AS a
-                  JOIN config.organization AS o ON o.organization_id = a.organization_id WHERE a.tag <> ALL ($1)
-                """, [.bytesArray(known)])
-            for row in rows {
-                let state = try AttestedState(row, at: 2)
-                let list = try row.decode(1, as: PostgresBytes.self).bytes
-                guard (try? state.verify(under: kek)) != nil, try sha256(list) == state.grantsDigest, let grants = GrantList(list)
-                else { continue }
-                seenStates.remember(state, grants, of: try row.decode(0))
-            }
-        }
     }
 }

@@ -1,20 +1,23 @@
 import CellCrypto
+import Foundation
 import PostgresClient
 
 extension Doctor {
     /// Keys that this service can't open, and what dead changes left.
-    func config(on connection: isolated PostgresConnection) throws -> [Finding] {
-        try foreignKeys(on: connection) + deadChanges(on: connection)
+    ///
+    /// - Parameter organization: The one to look at; nil for all.
+    func config(of organization: Organization? = nil, on connection: isolated PostgresConnection) throws -> [Finding] {
+        try foreignKeys(of: organization?.id, on: connection) + deadChanges(of: organization?.id, on: connection)
     }
 
     /// Keys that are wrapped under another key-encryption key.
-    private func foreignKeys(on connection: isolated PostgresConnection) throws -> [Finding] {
+    private func foreignKeys(of id: UUID?, on connection: isolated PostgresConnection) throws -> [Finding] {
         var findings: [Finding] = []
         let foreign = try connection.query(
             """
             SELECT o.name, count(*), bool_or(k.retired_on IS NULL) FROM config.organization_key AS k JOIN config.organization AS o USING (organization_id)
-             WHERE k.kek_id <> $1 AND k.purged_on IS NULL GROUP BY 1
-            """, [.text(deployment.kek.id)])
+             WHERE k.kek_id <> $1 AND k.purged_on IS NULL AND ($2 IS NULL OR o.organization_id = $2) GROUP BY 1
+            """, [.text(deployment.kek.id), .uuid(id)])
         for row in foreign {
             findings.append(
                 Finding(
@@ -27,13 +30,13 @@ extension Doctor {
     }
 
     /// What key changes that died left behind.
-    private func deadChanges(on connection: isolated PostgresConnection) throws -> [Finding] {
+    private func deadChanges(of id: UUID?, on connection: isolated PostgresConnection) throws -> [Finding] {
         var findings: [Finding] = []
         let dead = try connection.query(
             """
             SELECT o.name FROM config.key_change AS c JOIN config.organization AS o USING (organization_id)
-             WHERE NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = c.backend)
-            """)
+             WHERE NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = c.backend) AND ($1 IS NULL OR c.organization_id = $1)
+            """, [.uuid(id)])
         for row in dead {
             findings.append(
                 Finding(

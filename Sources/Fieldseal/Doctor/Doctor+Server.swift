@@ -88,8 +88,9 @@ extension Doctor {
         return findings
     }
 
-    func migrations() async throws -> [Finding] {
-        try await MigrationRunner(conninfo: administrativeConninfo).status().flatMap { status -> [Finding] in
+    func migrations(of organization: String?) async throws -> [Finding] {
+        try await MigrationRunner(conninfo: administrativeConninfo).status(organization: organization).flatMap {
+            status -> [Finding] in
             if let problem = status.problem {
                 return [Finding(.error, "migration-problem", "\(status.target)", "\(problem)", advice: "fieldseal migrate verify")]
             }

@@ -24,33 +24,46 @@ public struct Doctor: Sendable {
         self.allowedLag = allowedLag
     }
 
-    /// Everything that was found, the worst first.
+    /// Everything that was found about the deployment, and about all organizations or one.
     ///
-    /// - Parameter opensCells: Whether every cell is opened too.
-    /// - Throws: ``PostgresError`` when the database can't be reached.
-    public func findings(opensCells: Bool) async throws -> [Finding] {
-        if let wrong = try await deployment.pool.withConnection({ try wrongKeyEncryptionKey(on: $0) }) { return [wrong] }
-        var findings = try await deployment.pool.withConnection { try service(on: $0) }
-        findings += try await migrations() + keyFiles.findings() + connectionStrings()
-        let connection = try await PostgresConnection.connect(
-            administrativeConninfo, applicationName: "fieldseal doctor")
-        findings += try await connection.run { connection in
-            try server(on: connection) + database(on: connection) + surroundings(on: connection) + replicas(on: connection)
-                + config(on: connection)
+    /// - Parameters:
+    ///   - name: The one organization; nil for all.
+    ///   - opensCells: Whether every cell is opened too.
+    ///   - limit: Findings of each code that are kept, at most.
+    /// - Throws: ``PostgresError`` when the database can't be reached; ``FieldsealError`` `.noResource` for an unknown organization.
+    public func report(organization name: String? = nil, opensCells: Bool, limit: Int) async throws -> FindingReport {
+        var report = FindingReport(limit: limit)
+        if let wrong = try await deployment.pool.withConnection({ try wrongKeyEncryptionKey(on: $0) }) {
+            report.add([wrong])
+            return report
         }
+        let entries = try await OrganizationEntry.list(deployment).filter { name == nil || $0.organization.name == name }
+        if let name, entries.isEmpty { throw FieldsealError.noSuchOrganization(name) }
+        func add(_ findings: [Finding]) {
+            report.add(findings.filter { name == nil || $0.subject == name || $0.subject == Finding.deployment })
+        }
+        add(try await deployment.pool.withConnection { try service(on: $0) })
+        add(try await migrations(of: name) + keyFiles.findings() + connectionStrings())
+        let connection = try await connect()
+        add(
+            try await connection.run { connection in
+                try server(on: connection) + database(on: connection) + surroundings(on: connection) + replicas(on: connection)
+                    + config(on: connection)
+            })
         let (reference, problems) = try await connection.run { try schemas(on: $0) }
-        findings += problems
-        for entry in try await OrganizationEntry.list(deployment) {
-            findings += try await everything(of: entry, reference, opensCells: opensCells, on: connection)
-        }
+        add(problems)
         await connection.close()
-        return Self.sorted(findings)
+        return try await examine(entries, reference, opensCells: opensCells, into: report)
+    }
+
+    func connect() async throws -> PostgresConnection {
+        try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
     }
 
     /// What the service's own role sees of the deployment and of one organization: nothing of the others.
     public func findings(of organization: Organization) async throws -> [Finding] {
         let seen = try await deployment.pool.withConnection { connection in
-            try service(on: connection) + server(on: connection) + config(on: connection)
+            try service(on: connection) + server(on: connection) + config(of: organization, on: connection)
                 + fences(of: organization, .recent(limit: 5_000), on: connection) + attestation(of: organization, on: connection)
         }
         let mine = seen.filter { $0.subject == organization.name || $0.subject == Finding.deployment }
@@ -59,7 +72,7 @@ public struct Doctor: Sendable {
 
     /// How the definitions in one organization's schema differ from the program's migrations, for a schema that came from elsewhere.
     public func definitions(of organization: Organization) async throws -> [Finding] {
-        let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
+        let connection = try await connect()
         let findings = try await connection.run { connection in
             let registry = OrganizationRegistry(conninfo: administrativeConninfo, kek: deployment.kek, policy: deployment.policy)
             return try structure(of: organization, SchemaReference.make(registry, on: connection), on: connection)
@@ -69,7 +82,7 @@ public struct Doctor: Sendable {
     }
 
     /// One organization by itself: a problem of one does not end the examination of the others.
-    private func everything(
+    func everything(
         of entry: OrganizationEntry,
         _ reference: SchemaReference?,
         opensCells: Bool,

@@ -81,6 +81,7 @@ extension Session {
             do {
                 // The program's own work: a caller's share of the connections must not hold it up.
                 return try await PoolBorrower.$current.withValue(nil) {
+                    try await deployment.sweepMarks.ensure(organization, in: deployment.pool)
                     try await deployment.pool.withConnection { try replace(sealed, with: next, in: source, on: $0) }
                 }
             } catch {

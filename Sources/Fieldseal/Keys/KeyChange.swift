@@ -79,6 +79,8 @@ final class KeyChange {
         _ conclude: (Preparation, PostgresConnection) async throws -> Summary
     ) async throws -> Summary {
         let name = "fieldseal key change \(organization.name)"
+        // Before anything is announced: if this process dies, a server finds what it leaves.
+        try await deployment.sweepMarks.ensure(organization, in: deployment.pool)
         func connect() async throws -> PostgresConnection {
             try await PostgresConnection.connect(deployment.conninfo, applicationName: String(name.prefix(63)))
         }

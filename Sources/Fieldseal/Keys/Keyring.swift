@@ -7,14 +7,15 @@ import Synchronization
 /// An entry is found by organization, version and fingerprint as the database names them at that moment: the keyring can
 /// never answer with a key that is not the current one.
 final class Keyring: Sendable {
-    private struct Name: Hashable {
-        let organization: UUID
+    private struct Entry {
         let version: Int
         let fingerprint: String
+        let key: DataKey
     }
 
     private let kek: KeyEncryptionKey
-    private let keys = Mutex<[Name: DataKey]>([:])
+    /// Of each organization the current key is enough; of those that sleep none is kept.
+    private let keys = Mutex(RecentValues<UUID, Entry>(limit: 1_000))
 
     init(kek: KeyEncryptionKey) {
         self.kek = kek
@@ -34,18 +35,16 @@ final class Keyring: Sendable {
     /// The organization's data key, or nil when what `config` holds is not the key that opens the key check, or the schema names
     /// another key than the attested one.
     func dataKey(of state: OrganizationState) -> DataKey? {
-        let name = Name(organization: state.organization.id, version: state.keyVersion, fingerprint: state.fingerprint)
         guard state.isKeyAttested, let wrapped = state.wrappedData else { return nil }
-        if let key = keys.withLock({ $0[name] }) { return key }
+        let known = keys.withLock { $0.value(of: state.organization.id) }
+        if let known, (known.version, known.fingerprint) == (state.keyVersion, state.fingerprint) { return known.key }
         guard
             let key = try? kek.unwrapData(wrapped, organization: state.organization.id, keyVersion: UInt32(state.keyVersion)),
             key.fingerprint == state.fingerprint,
             KeyCheck.isOpened(state.keyCheck, by: key, organization: state.organization.id)
         else { return nil }
-        keys.withLock { keys in
-            // Of each organization the current key is enough.
-            keys = keys.filter { $0.key.organization != state.organization.id }
-            keys[name] = key
+        keys.withLock {
+            $0.keep(Entry(version: state.keyVersion, fingerprint: state.fingerprint, key: key), for: state.organization.id)
         }
         return key
     }

@@ -162,19 +162,26 @@ extension Session {
     /// start, or of a change.
     ///
     /// - Parameter patience: How long to try.
-    public func sweepGenerations(patience: Duration = .zero) async {
-        await sweepChange()
+    /// - Returns: Whether nothing is left.
+    @discardableResult
+    public func sweepGenerations(patience: Duration = .zero) async -> Bool {
+        let isQuiet = await sweepChange()
         let deadline = ContinuousClock.now + patience
         var pause = Duration.milliseconds(20)
-        while await !dropGenerations(), ContinuousClock.now < deadline {
+        while true {
+            if await dropGenerations() { return isQuiet }
+            guard ContinuousClock.now < deadline else { return false }
             try? await Task.sleep(for: pause)
             pause = min(pause * 2, .milliseconds(500))
         }
     }
 
     /// Takes back what a change that failed or died has announced. A change that runs holds the lock, and is left alone.
-    func sweepChange() async {
-        _ = try? await deployment.pool.withConnection { connection in
+    ///
+    /// - Returns: Whether nothing is announced any more.
+    @discardableResult
+    func sweepChange() async -> Bool {
+        let swept: Void? = try? await deployment.pool.withConnection { connection in
             let announced = try connection.query(
                 """
                 SELECT EXISTS (SELECT FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
@@ -198,14 +205,15 @@ extension Session {
                 ).insert(for: organization, by: caller, under: deployment.kek, on: connection)
             }
         }
+        return swept != nil
     }
 
     /// - Returns: Whether nothing is left to drop.
     private func dropGenerations() async -> Bool {
-        let dropped = try? await deployment.pool.withConnection { connection in
+        let dropped = try? await deployment.pool.withConnection { connection -> [Bool]? in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             // Where a retired key was put back into force, the newer generation has the cells.
-            guard state.isKeyAttested else { return [Bool]() }
+            guard state.isKeyAttested else { return nil }
             let current = state.keyVersion
             let rows = try connection.query(
                 """
@@ -219,6 +227,6 @@ extension Session {
                     "SELECT \(organization.qualified("drop_generation"))($1)", [.int32(Int32(version))])[0].decode(0, as: Bool.self)
             }
         }
-        return dropped?.allSatisfy(\.self) ?? false
+        return dropped.flatMap { $0 }?.allSatisfy(\.self) ?? false
     }
 }

@@ -27,6 +27,7 @@ public struct OrganizationRegistry: Sendable {
                 "An organization's name is 1 to 39 lower-case letters, digits and hyphens, and begins with a letter.")
         }
         let organization = Organization(id: UUID(), name: name)
+        let key = firstKey(of: organization)
         return try await owning { connection in
             do {
                 try connection.execute("CREATE SCHEMA \(quoteIdentifier(organization.schema))")
@@ -36,24 +37,32 @@ public struct OrganizationRegistry: Sendable {
                     "The schema \(organization.schema) exists: the name is taken, or differs only by - and _, or the "
                         + "organization outlived its config (then `fieldseal org attach \(name)`).")
             }
-            try fill(organization, by: caller, on: connection)
+            try fill(organization, key, by: caller, on: connection)
             return organization
         }
     }
 
     /// Makes an organization in one transaction, for one that is rolled back.
     func make(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
+        let key = firstKey(of: organization)
         try connection.execute("CREATE SCHEMA \(quoteIdentifier(organization.schema))")
-        try fill(organization, by: caller, on: connection)
+        try fill(organization, key, by: caller, on: connection)
+    }
+
+    private func firstKey(of organization: Organization) -> DerivedInBackground {
+        let policy = policy
+        return DerivedInBackground { try NewKey(OrganizationKeyText.generate(), of: organization, version: 1, policy: policy) }
     }
 
     /// Makes what a new organization has in its empty schema.
-    private func fill(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
+    private func fill(
+        _ organization: Organization, _ firstKey: DerivedInBackground, by caller: Caller, on connection: isolated PostgresConnection
+    ) throws {
         try register(organization, by: caller, attached: false, on: connection)
         try MigrationRunner.applyAll(
             to: .organization(id: organization.id, name: organization.name, schema: organization.schema), on: connection)
         try seed(organization, on: connection)
-        let key = try activate(organization, by: caller, on: connection)
+        let key = try activate(organization, firstKey, by: caller, on: connection)
         try attest(organization, keys: [key], on: connection)
         try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1).insert(
             for: organization, by: caller, under: kek, on: connection)
@@ -99,6 +108,8 @@ public struct OrganizationRegistry: Sendable {
     /// Makes a schema that came from elsewhere one of this deployment's.
     func settle(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
         try register(organization, by: caller, attached: true, on: connection)
+        // What the schema brings along may be unfinished.
+        try SweepMarks.mark(organization, on: connection)
         let target = MigrationTarget.organization(id: organization.id, name: organization.name, schema: organization.schema)
         try MigrationRunner.adoptLedger(of: target, on: connection)
         try fixSearchPaths(in: organization.schema, on: connection)
@@ -223,14 +234,14 @@ public struct OrganizationRegistry: Sendable {
     /// - Returns: What is to be attested of the key.
     private func activate(
         _ organization: Organization,
+        _ firstKey: DerivedInBackground,
         by caller: Caller,
         on connection: isolated PostgresConnection
     ) throws -> Grant {
-        let text = try OrganizationKeyText.generate()
         for function in ["create_generation", "finish_generation"] {
             _ = try connection.query("SELECT \(organization.qualified(function))(1)")
         }
-        return try NewKey(text, of: organization, version: 1, policy: policy).establish(
+        return try firstKey.wait().establish(
             origin: "generated", under: kek, by: caller, on: connection)
     }
 }

@@ -71,7 +71,7 @@ struct OrganizationState: Sendable {
         on connection: isolated PostgresConnection
     ) throws -> OrganizationState {
         let seen = deployment.seenStates.snapshot
-        var state = try read(name, client: client, seen: seen.newest(named: name), on: connection)
+        var state = try read(name, client: client, known: deployment.seenStates.grants(named: name), on: connection)
         do {
             try state.verify(under: deployment.kek)
             if let attested = state.attested { try seen.newest(of: attested.organizationID)?.check(attested) }
@@ -87,7 +87,7 @@ struct OrganizationState: Sendable {
     static func read(
         _ name: String,
         client: UUID? = nil,
-        seen: SeenStates.Seen? = nil,
+        known: SeenStates.KnownGrants? = nil,
         on connection: isolated PostgresConnection
     ) throws -> OrganizationState {
         guard Organization.isName(name) else { throw FieldsealError.noSuchOrganization(name) }
@@ -112,7 +112,7 @@ struct OrganizationState: Sendable {
                                       ORDER BY security_event_id DESC LIMIT 1) AS v ON true
                  WHERE o.name = $1
                 """,
-                [.text(name), .uuid(client), .bytes(seen?.state.grantsDigest)]
+                [.text(name), .uuid(client), .bytes(known?.digest)]
             )
         } catch let error as PostgresError where ["42P01", "3F000"].contains(error.sqlState) {
             throw FieldsealError.noSuchOrganization(name)
@@ -124,10 +124,10 @@ struct OrganizationState: Sendable {
         }
         guard let row = rows.first else { throw FieldsealError.noSuchOrganization(name) }
         try check(schemaVersion: try row.decodeIfPresent(9), of: name)
-        return try OrganizationState(row, name: name, client: client, seen: seen)
+        return try OrganizationState(row, name: name, client: client, known: known)
     }
 
-    private init(_ row: PostgresRow, name: String, client id: UUID?, seen: SeenStates.Seen?) throws {
+    private init(_ row: PostgresRow, name: String, client id: UUID?, known: SeenStates.KnownGrants?) throws {
         func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
         organization = Organization(id: try row.decode(0), name: name)
         keyVersion = try row.decode(1)
@@ -154,7 +154,7 @@ struct OrganizationState: Sendable {
         }
         attested = try AttestedState(row, at: Self.attestedColumn)
         guard !row.isNull(19) else {
-            grants = seen?.grants ?? GrantList()
+            grants = known?.list ?? GrantList()
             return
         }
         let list = try bytes(19)

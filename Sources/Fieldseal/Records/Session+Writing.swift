@@ -30,6 +30,7 @@ extension Session {
         while true {
             do {
                 guard prepared.contains(where: \.needsKey) else { return try await run(prepared, nil, progress) }
+                try await deployment.sweepMarks.ensure(organization, in: deployment.pool)
                 defer { deployment.pendingEvents.note(organization) }
                 return try await withCurrentKey { try await run(prepared, $0, progress) }
             } catch let refusal as DestinationChanges.Refusal {

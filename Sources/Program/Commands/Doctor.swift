@@ -12,55 +12,80 @@ struct DoctorCommand: AsyncParsableCommand {
     )
     @Flag(help: "Open every cell too.") var deep = false
     @Option(help: ArgumentHelp("How far a replica may be behind, in MiB of write-ahead log.", valueName: "MiB")) var replicaLag = 64
+    @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization, and the deployment.", valueName: "name"))
+    var organization: String?
+    @Option(help: ArgumentHelp("Findings of each kind to show, at most; the others are counted.", valueName: "n")) var limit = 20
     @OptionGroup var options: CommandOptions
 
     func validate() throws {
+        guard (1...1_000_000).contains(limit) else { throw ValidationError("--limit is from 1 to 1000000.") }
         guard (0...1 << 30).contains(replicaLag) else { throw ValidationError("--replica-lag is in MiB, from 0 on.") }
     }
 
     func run() async throws {
-        let findings: [Finding]
+        var report = FindingReport(limit: limit)
         var isUnreachable = false
         do {
             let (deployment, settings) = try await options.deployment(comparesKey: false)
-            let found = try await Doctor(
+            report = try await Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
                 kekCopyFile: settings.kekCopyFile, allowedLag: replicaLag
-            ).findings(opensCells: deep)
+            ).report(organization: organization, opensCells: deep, limit: limit)
             let path = Settings.candidates(options.settings).first { FileManager.default.fileExists(atPath: $0) }
             // With another key-encryption key there is one thing to say.
-            let isWrong = found.contains { $0.code == "wrong-key-encryption-key" }
-            findings = Doctor.sorted(found + (isWrong ? [] : SecretFiles.findings(settings, settingsFile: path)))
+            let isWrong = report.findings.contains { $0.code == "wrong-key-encryption-key" }
+            if !isWrong { report.add(SecretFiles.findings(settings, settingsFile: path)) }
+        } catch let error as FieldsealError where error.code == .noResource {
+            throw CommandFailure("There is no organization \(organization ?? ""): fieldseal org list shows those that there are.")
         } catch let error as PostgresError where error.isConnectionLoss {
             isUnreachable = true
-            findings = [
+            report = FindingReport(limit: limit)
+            report.add([
                 Finding(
                     .error, "database-unreachable", "the database can't be reached, and nothing was looked at: \(error)",
                     advice: "start it, or correct database and migrationDatabase in the settings")
-            ]
+            ])
         }
-        options.report(
-            .object([
-                .init(
-                    "findings",
-                    .array(
-                        findings.map { finding in
-                            [
-                                "severity": .string(finding.severity.rawValue), "code": .string(finding.code),
-                                "subject": .string(finding.subject), "message": .string(finding.message),
-                                "advice": .string(finding.advice),
-                            ]
-                        }))
-            ]),
-            findings.isEmpty
-                ? "Nothing is wrong."
-                : findings.map { "\($0.severity.rawValue.uppercased())  \($0.subject): \($0.message)\n  → \($0.advice)" }
-                    .joined(separator: "\n"))
+        options.report(report.json, report.text)
         if isUnreachable { throw ExitCode(3) }
-        switch findings.map(\.severity).max() {
+        switch report.worst {
         case .error: throw ExitCode(2)
         case .warning: throw ExitCode(1)
         default: return
         }
+    }
+}
+
+extension FindingReport {
+    fileprivate var json: JSONValue {
+        [
+            "findings": .array(
+                findings.map { finding in
+                    [
+                        "severity": .string(finding.severity.rawValue), "code": .string(finding.code),
+                        "subject": .string(finding.subject), "message": .string(finding.message),
+                        "advice": .string(finding.advice),
+                    ]
+                }),
+            "totals": .array(
+                totals.map { total in
+                    [
+                        "severity": .string(total.severity.rawValue), "code": .string(total.code),
+                        "count": .integer(Int64(total.count)), "omitted": .integer(Int64(total.omitted)),
+                    ]
+                }),
+            "organizations": .integer(Int64(organizations)),
+        ]
+    }
+
+    fileprivate var text: String {
+        let found = findings
+        if found.isEmpty { return "Nothing is wrong." }
+        let omitted = totals.filter { $0.omitted > 0 }.map {
+            "\($0.severity.rawValue.uppercased())  \($0.omitted) more of \($0.code), \($0.count) in all\n"
+                + "  → fieldseal doctor --limit \($0.count), or --org NAME for one organization"
+        }
+        return (found.map { "\($0.severity.rawValue.uppercased())  \($0.subject): \($0.message)\n  → \($0.advice)" } + omitted)
+            .joined(separator: "\n")
     }
 }

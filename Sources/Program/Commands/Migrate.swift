@@ -41,10 +41,20 @@ struct Migrate: AsyncParsableCommand {
 
     struct Up: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Apply what is pending, to the deployment and to every organization or one.")
+            abstract: "Apply what is pending, to the deployment and to every organization or one.",
+            discussion: """
+                Several organizations at a time, each migration in a transaction of its own. What was interrupted goes on at the next \
+                call.
+                """)
         @OptionGroup var options: CommandOptions
         @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization.", valueName: "name"))
         var organization: String?
+        @Option(help: ArgumentHelp("Organizations at a time, each on a database connection.", valueName: "n"))
+        var parallel = MigrationRunner.defaultParallelism
+
+        func validate() throws {
+            guard (1...100).contains(parallel) else { throw ValidationError("--parallel is from 1 to 100.") }
+        }
 
         func run() async throws { try await options.reachingDatabase(look) }
 
@@ -52,19 +62,25 @@ struct Migrate: AsyncParsableCommand {
             let settings = try await Settings.read(options.settings)
             let outcomes = try await MigrationRunner(
                 conninfo: settings.migrationDatabase, completion: settings.attestationUpgrade()
-            ).up(organization: organization)
-            for outcome in outcomes {
-                let error = outcome.error.map { "\($0)" }
-                let names: [JSONValue] = outcome.applied.map { .string($0) }
-                options.report(
-                    [
-                        "target": .string("\(outcome.target)"), "applied": .array(names), "error": .text(error),
-                        "notes": .array(outcome.notes.map { .string($0) }),
-                    ],
-                    (error ?? "\(outcome.target): \(names.isEmpty ? "nothing to do" : outcome.applied.joined(separator: ", "))")
-                        + outcome.notes.map { "\n\($0)" }.joined())
-            }
+            ).up(organization: organization, parallelism: parallel, onOutcome: report)
+            let idle = outcomes.count { $0.isIdle }
+            if !options.json, idle > 0 { print("\(idle == 1 ? "1 organization" : "\(idle) organizations"): nothing to do") }
             if outcomes.contains(where: { $0.error != nil || !$0.notes.isEmpty }) { throw ExitCode.failure }
+        }
+
+        /// Prints an outcome when it is there. For people, organizations with nothing to do are counted at the end.
+        @Sendable private func report(_ outcome: MigrationRunner.Outcome) {
+            guard options.json || !outcome.isIdle else { return }
+            defer { fflush(nil) }
+            let error = outcome.error.map { "\($0)" }
+            let names: [JSONValue] = outcome.applied.map { .string($0) }
+            options.report(
+                [
+                    "target": .string("\(outcome.target)"), "applied": .array(names), "error": .text(error),
+                    "notes": .array(outcome.notes.map { .string($0) }),
+                ],
+                (error ?? "\(outcome.target): \(names.isEmpty ? "nothing to do" : outcome.applied.joined(separator: ", "))")
+                    + outcome.notes.map { "\n\($0)" }.joined())
         }
     }
 
@@ -134,6 +150,11 @@ struct Migrate: AsyncParsableCommand {
             if !problems.isEmpty { throw ExitCode.failure }
         }
     }
+}
+
+extension MigrationRunner.Outcome {
+    /// Whether it is of an organization in which there was nothing to do.
+    fileprivate var isIdle: Bool { target != .config && applied.isEmpty && error == nil }
 }
 
 extension Settings {

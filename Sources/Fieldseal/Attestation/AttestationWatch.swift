@@ -1,0 +1,70 @@
+import Foundation
+import PostgresClient
+
+/// Looks for attested states that changed, also where no request asks: what was recorded is not taken back unnoticed, however quiet
+/// it is.
+///
+/// The first look reads the state of each organization. Each later look reads what transactions wrote that the look before it did not
+/// see, so that organizations that sleep cost nothing.
+public struct AttestationWatch: Sendable {
+    private let deployment: Deployment
+    /// What the last look saw, as `pg_current_snapshot()` shows it; nil before the first one has ended.
+    private var snapshot: String?
+
+    public init(_ deployment: Deployment) { self.deployment = deployment }
+
+    /// States of one statement of the first look.
+    private static let batch = 1_000
+
+    /// Remembers the states that are new. One that does not verify is left to the request that needs it.
+    public mutating func look() async throws {
+        guard let last = snapshot else {
+            snapshot = try await readAll()
+            return
+        }
+        snapshot = try await readChanges(since: last)
+    }
+
+    /// - Returns: The snapshot before the first state was read.
+    private func readAll() async throws -> String {
+        let snapshot: String = try await deployment.pool.withConnection {
+            try $0.query("SELECT pg_current_snapshot()::text")[0].decode(0)
+        }
+        var last: UUID?
+        repeat {
+            let after = last
+            last = try await deployment.pool.withConnection { connection in
+                let rows = try connection.query(
+                    """
+                    SELECT \(AttestedState.columns) FROM config.attested_state AS a
+                     WHERE $1 IS NULL OR a.organization_id > $1 ORDER BY a.organization_id LIMIT \(Self.batch)
+                    """, [.uuid(after)])
+                return try rows.map { try remember(AttestedState($0, at: 0)) }.last
+            }
+        } while last != nil
+        return snapshot
+    }
+
+    /// - Returns: The snapshot of this look; nil where transactions began anew with lower numbers, after the database was exchanged
+    ///   for another one: then everything is read again.
+    private func readChanges(since last: String) async throws -> String? {
+        try await deployment.pool.withConnection { connection in
+            let rows = try connection.query(
+                """
+                SELECT now.snapshot::text, pg_snapshot_xmax(now.snapshot) >= pg_snapshot_xmax($1::text::pg_snapshot),
+                       \(AttestedState.columns)
+                  FROM (SELECT pg_current_snapshot()) AS now (snapshot)
+                  LEFT JOIN config.attested_state AS a
+                    ON a.changed_in >= pg_snapshot_xmin($1::text::pg_snapshot) AND a.changed_in < pg_snapshot_xmax(now.snapshot)
+                       AND NOT pg_visible_in_snapshot(a.changed_in, $1::text::pg_snapshot)
+                """, [.text(last)])
+            for row in rows where !row.isNull(2) { _ = try remember(AttestedState(row, at: 2)) }
+            return try rows[0].decode(1, as: Bool.self) ? try rows[0].decode(0, as: String.self) : nil
+        }
+    }
+
+    private func remember(_ state: AttestedState) throws -> UUID {
+        if (try? state.verify(under: deployment.kek)) != nil { deployment.seenStates.remember(state) }
+        return state.organizationID
+    }
+}

@@ -1,0 +1,43 @@
+/// What the doctor found, in a size that does not grow with the number of organizations: the first findings of each code, and how many
+/// there are of each.
+public struct FindingReport: Sendable {
+    /// How often a code was found.
+    public struct Total: Sendable {
+        public let severity: Finding.Severity
+        public let code: String
+        public let count: Int
+        /// How many of them are not among ``FindingReport/findings``.
+        public let omitted: Int
+    }
+
+    private let limit: Int
+    private var kept: [String: [Finding]] = [:]
+    private var counts: [String: (severity: Finding.Severity, count: Int)] = [:]
+    /// Organizations that were looked at.
+    public internal(set) var organizations = 0
+
+    /// - Parameter limit: Findings of each code that are kept, at most.
+    public init(limit: Int) { self.limit = limit }
+
+    /// The findings that were kept, the worst first.
+    public var findings: [Finding] { Doctor.sorted(kept.values.flatMap(\.self)) }
+
+    /// One for each code, the worst first.
+    public var totals: [Total] {
+        counts.map { code, found in
+            Total(severity: found.severity, code: code, count: found.count, omitted: found.count - (kept[code]?.count ?? 0))
+        }
+        .sorted { ($1.severity, $0.code) < ($0.severity, $1.code) }
+    }
+
+    /// The worst severity; nil when nothing was found.
+    public var worst: Finding.Severity? { counts.values.map(\.severity).max() }
+
+    public mutating func add(_ findings: [Finding]) {
+        for finding in findings {
+            let known = counts[finding.code]
+            counts[finding.code] = (max(known?.severity ?? finding.severity, finding.severity), (known?.count ?? 0) + 1)
+            if kept[finding.code, default: []].count < limit { kept[finding.code, default: []].append(finding) }
+        }
+    }
+}

@@ -1,0 +1,2 @@
+-- Lost: nothing. The ids stay, and older programs know them.
+SELECT;
