@@ -1,5 +1,6 @@
 import CLibPQ
 import Dispatch
+import Glibc
 import Synchronization
 
 /// Cancels the statement that a connection is running, from any thread.
@@ -19,8 +20,22 @@ final class Canceller: Sendable {
         deinit { PQfreeCancel(pointer) }
     }
 
+    /// A descriptor of the connection's socket besides libpq's own, which libpq may close and the system may give away again.
+    private final class Socket: Sendable {
+        let descriptor: Int32
+
+        init?(_ connection: OpaquePointer?) {
+            descriptor = dup(PQsocket(connection))
+            if descriptor < 0 { return nil }
+            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+        }
+
+        deinit { close(descriptor) }
+    }
+
     private struct State {
         var handle: Handle?
+        var socket: Socket?
         var turn: UInt64 = 0
         /// Whether a request of this turn was sent, or is being sent.
         var isCancelled = false
@@ -30,10 +45,17 @@ final class Canceller: Sendable {
 
     func arm(_ connection: OpaquePointer?) {
         let handle = PQgetCancel(connection).map(Handle.init)
-        state.withLock { $0.handle = handle }
+        let socket = Socket(connection)
+        state.withLock { ($0.handle, $0.socket) = (handle, socket) }
     }
 
-    func disarm() { state.withLock { $0.handle = nil } }
+    func disarm() { state.withLock { ($0.handle, $0.socket) = (nil, nil) } }
+
+    /// Cuts the connection: what waits for its server fails at once.
+    func cut() {
+        guard let socket = state.withLock(\.socket) else { return }
+        _ = shutdown(socket.descriptor, Int32(SHUT_RDWR))
+    }
 
     /// The turn that is under way.
     var turn: Turn { state.withLock { Turn(number: $0.turn) } }

@@ -36,6 +36,44 @@ public enum ConnectionParameters {
     /// string says otherwise: libpq alone would wait without limit, and TCP for a quarter of an hour.
     private static let defaults = [("client_encoding", "UTF8"), ("connect_timeout", "10"), ("tcp_user_timeout", "30000")]
 
+    /// Seconds for connecting to one of several hosts: those after it wait meanwhile.
+    private static let secondsForOneOfSeveral = "3"
+
+    /// One of the hosts of a connection string.
+    struct Host: Sendable {
+        /// For messages.
+        let name: String
+        fileprivate let values: [(String, String)]
+    }
+
+    /// The hosts of a connection string that names several. Where their lists do not fit together there are none, and libpq says so.
+    static func hosts(_ parameters: [(keyword: String, value: String)]) -> [Host] {
+        func list(_ keyword: String) -> [String] {
+            let value = parameters.last { $0.keyword == keyword }?.value
+            return value?.split(separator: ",", omittingEmptySubsequences: false).map(String.init) ?? []
+        }
+        let (names, addresses, ports) = (list("host"), list("hostaddr"), list("port"))
+        let count = max(names.count, addresses.count)
+        guard count > 1, [0, count].contains(names.count), [0, count].contains(addresses.count),
+            [0, 1, count].contains(ports.count)
+        else { return [] }
+        return (0..<count).map { place in
+            var values: [(String, String)] = []
+            if !names.isEmpty { values.append(("host", names[place])) }
+            if !addresses.isEmpty { values.append(("hostaddr", addresses[place])) }
+            if !ports.isEmpty { values.append(("port", ports[ports.count == 1 ? 0 : place])) }
+            let name = names.isEmpty ? addresses[place] : names[place]
+            return Host(name: ports.count > 1 ? "\(name):\(ports[place])" : name, values: values)
+        }
+    }
+
+    /// The way to one of several hosts, whether it takes writes or not.
+    static func attempt(_ conninfo: String, applicationName: String, host: Host) -> Attempt {
+        let before = [("fallback_application_name", applicationName)] + defaults + [("connect_timeout", secondsForOneOfSeveral)]
+        let all = before + [("dbname", conninfo)] + host.values + [("target_session_attrs", "any")]
+        return Attempt(keywords: all.map(\.0), values: all.map(\.1))
+    }
+
     /// The ways to try in turn. Among several hosts it is first one that can write, then any, so that reading goes on.
     static func attempts(_ conninfo: String, applicationName: String) -> [Attempt] {
         func attempt(_ more: [(String, String)] = []) -> Attempt {

@@ -13,6 +13,9 @@ public actor PostgresConnection {
     private var backend: Int32 = 0
     /// When a session that can't write was opened, or was found to be one. Nil while it can.
     private var readOnlySince: ContinuousClock.Instant?
+    /// The servers of the connection string, where it names several, and the timeline of this one.
+    private(set) var servers: KnownServers?
+    private(set) var timeline: UInt32?
     private var preparedNames: [String: String] = [:]
     private var preparedCount = 0
 
@@ -45,6 +48,9 @@ public actor PostgresConnection {
     }
 
     private func open(_ conninfo: String, applicationName: String) throws {
+        if let servers = KnownServers.of(conninfo) {
+            return try open(conninfo, among: servers, applicationName: applicationName)
+        }
         for parameters in ConnectionParameters.attempts(conninfo, applicationName: applicationName) {
             PQfinish(handle)
             handle = parameters.connect()
@@ -72,10 +78,12 @@ public actor PostgresConnection {
     }
 
     /// Takes the connection that was opened for this one's.
-    func take(_ report: SessionSettings.Report) {
+    func take(_ report: SessionSettings.Report, _ servers: KnownServers? = nil, _ timeline: UInt32? = nil) {
         backend = report.backend
         readOnlySince = report.isReadOnly ? .now : nil
         canceller.arm(handle)
+        (self.servers, self.timeline) = (servers, timeline)
+        if let servers, let timeline { servers.register(canceller, timeline) }
     }
 
     /// Closes the connection; later calls throw.
@@ -147,7 +155,7 @@ public actor PostgresConnection {
     private static let readOnlyLifetime = Duration.seconds(2)
 
     /// Whether the session can't write, and another one may.
-    var isOutdated: Bool { readOnlySince.map { .now - $0 > Self.readOnlyLifetime } ?? false }
+    var isOutdated: Bool { isOnFormerPrimary || (readOnlySince.map { .now - $0 > Self.readOnlyLifetime } ?? false) }
 
     /// Whether another connection should take this one's place, because its server process has grown.
     public var isWorn: Bool { preparedCount >= Self.preparedInLife }

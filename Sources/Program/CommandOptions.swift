@@ -24,6 +24,8 @@ struct CommandOptions: ParsableArguments {
         let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 4, applicationName: "fieldseal command"))
         try await PoolerCheck.refuseTransactionPooling(settings.database)
+        // For as long as the process runs.
+        if let watch = PrimaryWatch(conninfo: settings.database) { Task { await watch.run() } }
         if comparesKey {
             do {
                 try await KeyEncryptionKeyCheck.check(kek, on: pool)

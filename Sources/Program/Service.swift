@@ -81,6 +81,7 @@ struct Service: Sendable {
         }
         services.append(Sweeper(deployment: deployment))
         services.append(EventChainer(deployment: deployment))
+        if let watch = PrimaryWatch(conninfo: settings.database) { services.append(FailoverWatch(watch: watch)) }
         // Last, so that it ends first: requests that wait must not hold up the servers.
         services.append(WorkNotices(deployment: deployment))
         if let companion { services.append(companion) }
@@ -148,6 +149,13 @@ private struct EventChainer: ServiceLifecycle.Service {
         // Those of the last second.
         await deployment.chainPendingEvents(by: commandLineCaller)
     }
+}
+
+/// Notices that another server became the primary.
+private struct FailoverWatch: ServiceLifecycle.Service {
+    let watch: PrimaryWatch
+
+    func run() async throws { await cancelWhenGracefulShutdown { await watch.run() } }
 }
 
 /// Wakes requests of routers that wait for work, and ends them before the servers stop.

@@ -3,39 +3,16 @@
 import json
 import re
 import signal
-import subprocess
 import time
 
 import pytest
 import requests
-import template
-from cluster import SUPPORT, Cluster
+from cluster import Cluster
 from server import Server
 from service import PATIENCE
-
-
-class Standby:
-    """A streaming standby of a cluster."""
-
-    def __init__(self, cluster):
-        self.home = cluster.home / "standby"
-        subprocess.run(
-            ["bash", "-c", f"""
-             set -e; source {SUPPORT}; mkdir {self.home}; mkdir {self.home}/data; chmod 755 {self.home}; chmod 700 {self.home}/data
-             chown -R postgres {self.home} 2>/dev/null || true
-             as_database_user $postgres_binaries/pg_basebackup -d 'host={cluster.home} user=postgres' -D {self.home}/data -X stream -c fast -R
-             resume_postgres {self.home}"""],
-            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
-        self.superuser = f"host={self.home} user=postgres dbname=fieldseal"
-
-    def promote(self):
-        import psycopg
-
-        with psycopg.connect(self.superuser, autocommit=True) as connection:
-            assert connection.execute("SELECT pg_promote()").fetchone() == (True,)
-
-    def stop(self):
-        template.end_postgres(self.home / "data")
+from standby import Standby
+from standby import hosts_settings as settings
+from standby import wait_for
 
 
 @pytest.fixture
@@ -54,21 +31,6 @@ def standby(cluster):
         yield standby
     finally:
         standby.stop()
-
-
-def settings(cluster, name, hosts):
-    """A settings file whose database is these hosts."""
-    database = json.dumps(f"host={','.join(str(host) for host in hosts)} user=fieldseal_service dbname=fieldseal")
-    text = re.sub(r"^database: .*$", lambda _: f"database: {database}", (cluster.home / "direct.yaml").read_text(), flags=re.M)
-    (cluster.home / f"{name}.yaml").write_text(text)
-    return name
-
-
-def wait_for(condition, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def ready(server):

@@ -1,0 +1,53 @@
+import CLibPQ
+
+// Which server a connection goes to, where the connection string names several.
+extension PostgresConnection {
+    /// Connects to the server that takes writes, or else to one that does not, where the connection string allows it.
+    ///
+    /// - Throws: ``PostgresError`` of the last host that was tried.
+    func open(_ conninfo: String, among servers: KnownServers, applicationName: String) throws {
+        var reader: (handle: OpaquePointer?, report: SessionSettings.Report)?
+        var failure = PostgresError(kind: .connection, message: "the connection string names no host")
+        for place in servers.order {
+            handle = ConnectionParameters.attempt(conninfo, applicationName: applicationName, host: servers.hosts[place]).connect()
+            do {
+                let report = try begin()
+                let timeline = report.isReadOnly ? nil : timelineOfServer()
+                if report.isReadOnly {
+                    failure = PostgresError(kind: .connection, message: "\(servers.hosts[place].name) is a standby, or read-only")
+                    if reader == nil, servers.allowsReading { (reader, handle) = ((handle, report), nil) }
+                } else if servers.admit(timeline, at: place) {
+                    PQfinish(reader?.handle)
+                    return take(report, servers, timeline)
+                } else {
+                    failure = PostgresError(
+                        kind: .connection,
+                        message:
+                            "\(servers.hosts[place].name) takes writes on timeline \(timeline ?? 0), and another server was the "
+                            + "primary on timeline \(servers.newest): it is a former primary. Stop it, and make it a standby")
+                }
+            } catch let error as PostgresError {
+                failure = error
+            }
+            PQfinish(handle)
+            handle = nil
+        }
+        guard let reader else { throw failure }
+        handle = reader.handle
+        take(reader.report, servers, nil)
+    }
+
+    /// The timeline on which the server writes; nil where it does not tell.
+    private func timelineOfServer() -> UInt32? {
+        let result = PQexec(handle, "SELECT pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8)")
+        defer { PQclear(result) }
+        guard PQresultStatus(result) == PGRES_TUPLES_OK, let text = PQgetvalue(result, 0, 0) else { return nil }
+        return UInt32(String(cString: text), radix: 16)
+    }
+
+    /// Whether the server was the primary, and another one is.
+    var isOnFormerPrimary: Bool { servers?.isFormer(timeline) ?? false }
+
+    /// Cuts the connection, from any thread: a call that waits for the server fails at once.
+    nonisolated func cut() { canceller.cut() }
+}

@@ -1,0 +1,201 @@
+"""PostgreSQL servers under Patroni, with an etcd, on free ports of this machine."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+
+import psycopg
+import requests
+import scratch
+from service import PATIENCE, PROGRAM
+from standby import wait_for
+
+BINARIES = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+AS_POSTGRES = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
+
+
+def free_ports(count):
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+class Reaper:
+    """Collects the PostgreSQL processes that Patroni leaves to this one. Patroni takes one that is not collected for alive."""
+
+    def __init__(self):
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.stopped.wait(0.1):
+            for task in pathlib.Path("/proc/self/task").glob("*/children"):
+                for pid in task.read_text().split():
+                    with contextlib.suppress(OSError):
+                        name, state = pathlib.Path(f"/proc/{pid}/stat").read_text().split("(", 1)[1].rsplit(")", 1)
+                        if name == "postgres" and state.split()[0] == "Z":
+                            os.waitpid(int(pid), os.WNOHANG)
+
+    def stop(self):
+        self.stopped.set()
+        self.thread.join(PATIENCE)
+
+
+class Member:
+    """One PostgreSQL and the Patroni that runs it."""
+
+    def __init__(self, patroni, name):
+        self.patroni, self.name = patroni, name
+        self.port, self.rest = free_ports(2)
+        self.home = patroni.home / name
+        self.home.mkdir()
+        self.process = None
+        (self.home / "patroni.yml").write_text(json.dumps({
+            "scope": "fieldseal", "name": name, "restapi": {"listen": f"127.0.0.1:{self.rest}", "connect_address": f"127.0.0.1:{self.rest}"},
+            "etcd3": {"hosts": f"127.0.0.1:{patroni.etcd_port}"},
+            "bootstrap": {
+                # The shortest times that Patroni takes.
+                "dcs": {"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "synchronous_mode": True, "postgresql": {"use_pg_rewind": True}},
+                "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums"]},
+            "postgresql": {
+                "listen": f"127.0.0.1:{self.port}", "connect_address": f"127.0.0.1:{self.port}", "data_dir": str(self.home / "data"),
+                "bin_dir": str(BINARIES), "pgpass": str(self.home / "pgpass"), "use_unix_socket": False,
+                "pg_hba": ["host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"],
+                "parameters": {"fsync": "off", "max_connections": 200, "wal_log_hints": "on", "unix_socket_directories": str(self.home)},
+                "authentication": {
+                    name: {"username": "postgres", "password": "unused"} for name in ("superuser", "replication", "rewind")}}}))
+        if AS_POSTGRES:
+            for path in (self.home, self.home / "patroni.yml"):
+                shutil.chown(path, "postgres")
+
+    def start(self):
+        self.log = open(self.home / "patroni.log", "ab")
+        self.process = subprocess.Popen(
+            ["patroni", str(self.home / "patroni.yml")], cwd="/", stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, **AS_POSTGRES)
+
+    def role(self):
+        try:
+            return requests.get(f"http://127.0.0.1:{self.rest}/patroni", timeout=5).json()
+        except requests.exceptions.RequestException:
+            return {}
+
+    def is_leader(self):
+        # Patroni calls it master or primary, by its version.
+        return self.role().get("role") in ("master", "primary") and self.role().get("state") == "running"
+
+    def is_synchronous(self):
+        return self.role().get("sync_standby", False) and self.role().get("state") == "running"
+
+    def processes(self):
+        """Patroni, PostgreSQL and its processes: all that a machine would take along."""
+        found = [self.process.pid]
+        for pid in found:
+            for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+                found += [int(child) for child in task.read_text().split() if int(child) not in found]
+        try:
+            postmaster = int((self.home / "data/postmaster.pid").read_text().split("\n")[0])
+            if str(self.home).encode() in pathlib.Path(f"/proc/{postmaster}/cmdline").read_bytes():
+                children = pathlib.Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+                found += [pid for pid in [postmaster, *map(int, children)] if pid not in found]
+        except FileNotFoundError:
+            pass
+        return found
+
+    def signal(self, how):
+        for pid in self.processes():
+            try:
+                os.kill(pid, how)
+            except ProcessLookupError:
+                pass
+        if how == signal.SIGKILL:
+            self.process.wait(PATIENCE)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.signal(signal.SIGCONT)
+            self.process.terminate()
+            self.process.wait(PATIENCE)
+
+    def sql(self, statement, parameters=None):
+        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=fieldseal", autocommit=True) as connection:
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else None
+
+
+class Patroni:
+    """An etcd, two PostgreSQL of which one is the synchronous standby, and a migrated deployment with an organization on them."""
+
+    def __init__(self, count=2):
+        self.home = scratch.new_folder()
+        self.home.chmod(0o755)
+        self.etcd_port, peer = free_ports(2)
+        self.members, self.etcd, self.reaper = [], None, Reaper()
+        try:
+            self.log = open(self.home / "etcd.log", "ab")
+            self.etcd = subprocess.Popen(
+                ["etcd", "--data-dir", str(self.home / "etcd"), "--listen-client-urls", f"http://127.0.0.1:{self.etcd_port}",
+                 "--advertise-client-urls", f"http://127.0.0.1:{self.etcd_port}", "--listen-peer-urls", f"http://127.0.0.1:{peer}",
+                 "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}", "--initial-cluster", f"default=http://127.0.0.1:{peer}",
+                 "--unsafe-no-fsync"],
+                stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            self.members = [Member(self, f"member-{number}") for number in range(count)]
+            for member in self.members:
+                member.start()
+            wait_for(lambda: self.leader() and self.standby())
+            self.migrate()
+        except BaseException:
+            self.remove()
+            raise
+
+    def migrate(self):
+        leader = self.leader()
+        with psycopg.connect(f"host=127.0.0.1 port={leader.port} user=postgres dbname=postgres", autocommit=True) as connection:
+            connection.execute("CREATE DATABASE fieldseal")
+        ports = ",".join(str(member.port) for member in self.members)
+        hosts = ",".join("127.0.0.1" for _ in self.members)
+        where = f"host={hosts} port={ports} dbname=fieldseal target_session_attrs=read-write sslmode=disable gssencmode=disable"
+        lines = {
+            "database": f"{where} user=fieldseal_service", "migrationDatabase": f"{where} user=postgres", "kekFile": f"{self.home}/kek"}
+        (self.home / "direct.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items()))
+        self.run("kek", "create", str(self.home / "kek"), settings=None)
+        for command in (["migrate", "bootstrap"], ["migrate", "up"], ["org", "create", "contoso"]):
+            self.run(*command)
+
+    def run(self, *arguments, settings="direct", check=True):
+        extra = ["--settings", str(self.home / f"{settings}.yaml")] if settings else []
+        result = subprocess.run([PROGRAM, *arguments, *extra], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
+        assert not check or result.returncode == 0, (arguments, result.stderr or result.stdout)
+        return result
+
+    def leader(self):
+        return next((member for member in self.members if member.is_leader()), None)
+
+    def standby(self):
+        return next((member for member in self.members if member.is_synchronous()), None)
+
+    def switch_over(self):
+        leader, standby = self.leader(), self.standby()
+        answer = requests.post(
+            f"http://127.0.0.1:{leader.rest}/switchover", json={"leader": leader.name, "candidate": standby.name}, timeout=PATIENCE)
+        assert answer.status_code == 200, answer.text
+
+    def remove(self):
+        for member in self.members:
+            member.stop()
+        if self.etcd:
+            self.etcd.terminate()
+            self.etcd.wait(PATIENCE)
+        self.reaper.stop()
+        shutil.rmtree(self.home, ignore_errors=True)

@@ -1,0 +1,64 @@
+"""A streaming standby of a cluster, and what befalls a primary."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import time
+
+import psycopg
+import template
+from cluster import SUPPORT
+from service import PATIENCE
+
+
+class Standby:
+    def __init__(self, cluster, name="standby"):
+        self.home = cluster.home / name
+        subprocess.run(
+            ["bash", "-c", f"""
+             set -e; source {SUPPORT}; mkdir {self.home}; mkdir {self.home}/data; chmod 755 {self.home}; chmod 700 {self.home}/data
+             chown -R postgres {self.home} 2>/dev/null || true
+             as_database_user $postgres_binaries/pg_basebackup -d 'host={cluster.home} user=postgres' -D {self.home}/data -X stream -c fast -R
+             resume_postgres {self.home} fsync=off"""],
+            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+        self.superuser = f"host={self.home} user=postgres dbname=fieldseal"
+
+    def promote(self):
+        assert self.sql("SELECT pg_promote()") == [(True,)]
+
+    def sql(self, statement, parameters=None):
+        with psycopg.connect(self.superuser, autocommit=True) as connection:
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else None
+
+    def stop(self, how=signal.SIGINT):
+        template.end_postgres(self.home / "data", how)
+
+
+def hosts_settings(cluster, name, hosts, extra=""):
+    """A settings file whose database is these hosts."""
+    database = json.dumps(f"host={','.join(str(host) for host in hosts)} user=fieldseal_service dbname=fieldseal{extra}")
+    text = re.sub(r"^database: .*$", lambda _: f"database: {database}", (cluster.home / "direct.yaml").read_text(), flags=re.M)
+    (cluster.home / f"{name}.yaml").write_text(text)
+    return name
+
+
+def send_to_all(data, how):
+    """Sends a signal to a PostgreSQL and all of its processes: it has no chance to say a word."""
+    pid = template.postmaster(data)
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for process in [pid, *map(int, children)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, how)
+
+
+def wait_for(condition, seconds=PATIENCE):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return value

@@ -1,0 +1,132 @@
+"""Another server becomes the primary: acknowledged writes are kept, and the service goes on by itself."""
+
+import json
+import signal
+import threading
+import time
+
+import pytest
+from cluster import Cluster
+from server import Server
+from service import PATIENCE
+from standby import Standby, hosts_settings, send_to_all, wait_for
+from writers import PROMISE, Writers, names
+
+@pytest.fixture
+def pair():
+    """A primary whose commits wait for its standby, and the standby."""
+    cluster = Cluster("synchronous_standby_names=*", "synchronous_commit=local")
+    standby = None
+    try:
+        standby = Standby(cluster)
+        wait_for(lambda: cluster.sql("SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'") == [("sync",)])
+        cluster.sql("ALTER ROLE fieldseal_service SET synchronous_commit = 'on'")
+        hosts_settings(cluster, "both", [cluster.home, standby.home])
+        yield cluster, standby
+    finally:
+        try:
+            send_to_all(cluster.home / "data", signal.SIGCONT)
+        except FileNotFoundError:
+            pass
+        if standby:
+            standby.stop()
+        cluster.remove()
+
+
+@pytest.mark.parametrize("how", ["kill", "pause", "switch over"])
+def test_writes_survive_a_failover(pair, how):
+    cluster, standby = pair
+    server = Server(cluster, "both")
+    writers = Writers(server)
+    try:
+        wait_for(lambda: len(writers.saved) > 50)
+        change = cluster.popen("key", "change", settings="both")
+        wait_for(lambda: cluster.sql("SELECT count(*) FROM config.key_change") == [(1,)] or change.poll() is not None)
+        if how == "switch over":
+            cluster.stop(signal.SIGINT)
+        else:
+            send_to_all(cluster.home / "data", signal.SIGKILL if how == "kill" else signal.SIGSTOP)
+        standby.promote()
+        promoted = time.monotonic()
+        wait_for(lambda: len(writers.saved_since(promoted)) > 20)
+        assert min(writers.saved_since(promoted)) - promoted < PROMISE
+        change.communicate(timeout=PATIENCE)
+        if how == "pause":
+            # A former primary that goes on believes in itself. It gets no write, and no session that was begun there goes on.
+            send_to_all(cluster.home / "data", signal.SIGCONT)
+            mark = len(writers.saved)
+            wait_for(lambda: len(writers.saved) > mark + 50)
+        writers.stop()
+        assert writers.failures == [] and server.process.poll() is None
+        there = names(standby)
+        assert len(there) == len(set(there))
+        assert {name for name, _ in writers.saved} <= set(there) and set(writers.refused).isdisjoint(there)
+        assert cluster.run("verify", settings="both").returncode == 0
+        assert json.loads(cluster.run("key", "status", "--json", settings="both").stdout)["keyVersion"] in (1, 2)
+        if how == "pause":
+            last = set(there) - set(names(cluster))
+            assert {name for name, at in writers.saved if at > promoted} <= last
+    finally:
+        writers.stopped.set()
+        server.stop()
+    assert server.process.returncode == 0
+
+
+def test_a_former_primary_answers_no_write_also_when_it_is_the_only_one_there(pair):
+    cluster, standby = pair
+    server = Server(cluster, "both")
+    try:
+        assert server.request("POST", "mailboxes", {"name": "before"}).status_code == 204
+        send_to_all(cluster.home / "data", signal.SIGSTOP)
+        standby.promote()
+        wait_for(lambda: server.request("POST", "mailboxes", {"name": "on the new one"}).status_code == 204)
+        send_to_all(cluster.home / "data", signal.SIGCONT)
+        standby.stop(signal.SIGQUIT)
+        # It would take writes, and without its standby's answer if it were told to.
+        cluster.sql("ALTER SYSTEM SET synchronous_standby_names = ''")
+        cluster.sql("SELECT pg_reload_conf()")
+        cluster.sql("ALTER ROLE fieldseal_service RESET synchronous_commit")
+        for _ in range(5):
+            response = server.request("POST", "mailboxes", {"name": "lost"})
+            assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0, response.text
+            assert server.request("GET", "mailboxes?$top=1").status_code == 503
+        assert cluster.sql("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'lost'") == [(0,)]
+    finally:
+        server.stop()
+
+
+def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair):
+    """The primary commits, its standby has it, and the answer is lost with the primary."""
+    cluster, standby = pair
+    server = Server(cluster, "both")
+    results = {}
+
+    def write(name):
+        results[name] = server.request("POST", "mailboxes", {"name": name, "password": "s3cret"})
+
+    try:
+        assert server.request("POST", "mailboxes", {"name": "first", "password": "s3cret"}).status_code == 204
+        # The standby writes the commit down and does not say so: the session waits for its word.
+        standby.sql("SELECT pg_wal_replay_pause()")
+        cluster.sql("ALTER ROLE fieldseal_service SET synchronous_commit = 'remote_apply'")
+        cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
+        thread = threading.Thread(target=write, args=("in doubt",))
+        thread.start()
+        waiting = "SELECT count(*) > 0 FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND wait_event = 'SyncRep'"
+        wait_for(lambda: cluster.sql(waiting) == [(True,)])
+        wait_for(lambda: cluster.sql("SELECT flush_lsn >= pg_current_wal_lsn() FROM pg_stat_replication") == [(True,)])
+        send_to_all(cluster.home / "data", signal.SIGKILL)
+        standby.sql("SELECT pg_wal_replay_resume()")
+        standby.promote()
+        thread.join(PATIENCE)
+        there = standby.sql("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'in doubt'")
+        response = results["in doubt"]
+        if response.status_code == 204:
+            assert there == [(1,)]
+        elif response.status_code == 503:
+            assert there == [(0,)]
+        else:
+            assert (response.status_code, response.json()["error"]["code"]) == (500, "0x80044150")
+        wait_for(lambda: server.request("POST", "mailboxes", {"name": "after"}).status_code == 204)
+    finally:
+        server.stop()

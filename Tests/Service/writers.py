@@ -1,0 +1,50 @@
+"""Clients that write without a pause, and what they were told of each write."""
+
+import itertools
+import threading
+import time
+
+from service import PATIENCE
+
+#: Seconds from a promotion to the first write that is acknowledged.
+PROMISE = 15
+
+
+class Writers:
+    """Threads that create mailboxes."""
+
+    def __init__(self, server, count=4):
+        self.server, self.stopped, self.numbers = server, threading.Event(), itertools.count()
+        self.saved, self.unknown, self.refused, self.failures = [], [], [], []
+        self.threads = [threading.Thread(target=self.work) for _ in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def work(self):
+        while not self.stopped.is_set():
+            name = f"written-{next(self.numbers)}"
+            response = self.server.request("POST", "mailboxes", {"name": name, "password": f"secret of {name}"})
+            if response.status_code == 204:
+                self.saved.append((name, time.monotonic()))
+            elif response.status_code == 500 and response.json()["error"]["code"] == "0x80044150":
+                assert "Retry-After" not in response.headers
+                self.unknown.append(name)
+            elif response.status_code in (429, 503) and int(response.headers["Retry-After"]) > 0:
+                self.refused.append(name)
+                time.sleep(0.05)
+            else:
+                self.failures.append((response.status_code, response.text))
+
+    def saved_since(self, moment):
+        return [at for _, at in self.saved if at > moment]
+
+    def stop(self):
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+def names(database):
+    """The names of the mailboxes that are there."""
+    return [name for (name,) in database.sql("SELECT name FROM org_contoso.mailbox WHERE name LIKE 'written-%%'", [])]
