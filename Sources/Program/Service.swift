@@ -84,6 +84,7 @@ struct Service: Sendable {
         if let watch = PrimaryWatch(conninfo: settings.database) { services.append(FailoverWatch(watch: watch)) }
         // Last, so that it ends first: requests that wait must not hold up the servers.
         services.append(WorkNotices(deployment: deployment))
+        if settings.drainSeconds > 0 { services.append(Drain(api: api, duration: .seconds(settings.drainSeconds))) }
         if let companion { services.append(companion) }
         try await ServiceGroup(
             configuration: .init(services: services, gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
@@ -148,6 +149,18 @@ private struct EventChainer: ServiceLifecycle.Service {
         }
         // Those of the last second.
         await deployment.chainPendingEvents(by: commandLineCaller)
+    }
+}
+
+/// Says that the server is about to stop, and lets it serve until load balancers have noticed.
+private struct Drain: ServiceLifecycle.Service {
+    let api: WebAPI
+    let duration: Duration
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        api.announceStop()
+        try? await Task.sleep(for: duration)
     }
 }
 

@@ -42,6 +42,9 @@ public struct WebAPI: Sendable {
         self.logger = logger
     }
 
+    /// Has `/readyz` say that the server is about to stop, so that load balancers send no more requests. It goes on serving.
+    public func announceStop() { readiness.stop() }
+
     /// What the service shows in a TLS handshake.
     public struct Identity: Sendable {
         let chain: [NIOSSLCertificateSource]

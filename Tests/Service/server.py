@@ -11,9 +11,9 @@ from service import PATIENCE, PROGRAM
 
 
 class Server:
-    def __init__(self, cluster, settings="direct", program=PROGRAM, ready=200, after=None, https=None):
+    def __init__(self, cluster, settings="direct", program=PROGRAM, ready=200, after=None, https=None, base_url=None):
         """Starts one, and returns once `/readyz` answers with `ready`. It takes the place of the server `after`, with its token.
-        `https` has more settings of the listener."""
+        `https` has more settings of the listener. Clients reach it at `base_url`, where that is another address."""
         self.cluster, self.program, self.ready = cluster, program, ready
         home = cluster.home
         if not (home / "server.pem").exists():
@@ -28,7 +28,7 @@ class Server:
         self.base = f"https://localhost:{self.port}"
         text = (home / f"{settings}.yaml").read_text() + json.dumps({
             "host": "127.0.0.1", "port": self.port, "certificateFile": str(home / "server.pem"),
-            "privateKeyFile": str(home / "server.key"), **(https or {})}).join(["https: ", "\n"]) + f"baseURL: {self.base}\n"
+            "privateKeyFile": str(home / "server.key"), **(https or {})}).join(["https: ", "\n"]) + f"baseURL: {base_url or self.base}\n"
         self.settings = home / f"serve-{self.port}.yaml"
         self.settings.write_text(text)
         self.log = open(home / f"serve-{self.port}.log", "ab")

@@ -28,6 +28,8 @@ struct Settings: Sendable {
     var issuerAuthorityFile: String?
     /// Seconds that a statement of a request may run.
     var statementSeconds = 30
+    /// Seconds for which a server that was told to stop serves on, while `/readyz` says that it is about to.
+    var drainSeconds = 0
     /// Database connections that the requests of one caller may hold at a time; nil for half of ``connections``.
     var clientConnections: Int?
     /// The applications at authorization servers of mail servers, and PEM certificates of those servers' authorities.
@@ -104,6 +106,7 @@ struct Settings: Sendable {
             .integer("keys.changeQuota", \.policy.changeQuota, 1...1_000_000),
             .integer("keys.quotaSeconds", \.policy.quotaInterval, 1...31_536_000),
             .integer("keys.patienceSeconds", \.patienceSeconds, 1...86_400),
+            .integer("https.drainSeconds", \.drainSeconds, 0...3_600),
             .integer("limits.handshakeSeconds", \.limits.handshakeLimit, 1...3_600),
             .integer("limits.headSeconds", \.limits.headSeconds, 1...3_600),
             .integer("limits.bodySeconds", \.limits.bodySeconds, 1...3_600),

@@ -16,6 +16,7 @@ final class Readiness: Sendable {
     private let tokens: TokenIssuer
     private let last = Mutex<Answered?>(nil)
     private let checks = SingleFlight<Bool, APIAnswer>()
+    private let isStopping = Mutex(false)
     private static let lifetime = Duration.seconds(1)
 
     init(_ deployment: Deployment, _ tokens: TokenIssuer) {
@@ -23,7 +24,11 @@ final class Readiness: Sendable {
         self.tokens = tokens
     }
 
+    /// From now on says that the server is about to stop.
+    func stop() { isStopping.withLock { $0 = true } }
+
     func answer() async throws -> APIAnswer {
+        if isStopping.withLock(\.self) { return Self.notReady("the server is about to stop") }
         if let last = last.withLock({ $0 }), .now - last.on < Self.lifetime { return last.answer }
         let answer = try await checks.value(of: true) { [self] in
             let answer = await check()
