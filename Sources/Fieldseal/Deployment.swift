@@ -14,13 +14,8 @@ public struct Deployment: Sendable {
     let keyring: Keyring
     let sessions = SessionCache()
     let seenStates = SeenStates()
-    let mailTokens: MailTokens
     let pendingEvents = PendingEventList()
     let sweepMarks = SweepMarks()
-    /// Wakes routers that wait for work.
-    public let mailWork = MailWork()
-    /// Attempts at sending an e-mail, at most.
-    let sendingAttempts: Int
     let hashing: PasswordHashing
     /// Sign-ins with a password that are under way: each has a network for its key.
     let signIns = AdmissionGate<String>(.init(running: 64, runningPerKey: 8))
@@ -35,9 +30,7 @@ public struct Deployment: Sendable {
         policy: KeyPolicy = KeyPolicy(),
         sharedReaders: Int = 0,
         sharedWriters: Int = 0,
-        statementLimit: Duration? = nil,
-        mailTokens: MailTokens = MailTokens(),
-        sendingAttempts: Int = 10
+        statementLimit: Duration? = nil
     ) {
         readers = (0..<sharedReaders).map { _ in SharedConnection(.init(conninfo: conninfo, statementLimit: statementLimit)) }
         writers = (0..<sharedWriters).map { _ in SharedConnection(.init(conninfo: conninfo, statementLimit: statementLimit)) }
@@ -45,8 +38,6 @@ public struct Deployment: Sendable {
         self.pool = pool
         self.kek = kek
         self.policy = policy
-        self.mailTokens = mailTokens
-        self.sendingAttempts = sendingAttempts
         keyring = Keyring(kek: kek)
         hashing = PasswordHashing(kek)
     }

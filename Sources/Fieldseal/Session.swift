@@ -36,7 +36,7 @@ public struct Session: Sendable {
             state = try await read(name, client: client, in: deployment)
         }
         guard let row = state.client, let role = Role(rawValue: row.role),
-            try known != nil || ClientRegistry(deployment).mayAct(row, in: state)
+            try known != nil || state.mayAct(row, under: deployment.kek)
         else {
             throw FieldsealError(
                 .accessDenied,
@@ -88,9 +88,12 @@ public struct Session: Sendable {
     }
 
     /// Refuses a caller who is no System Administrator.
-    public func requireSystemAdministrator() throws {
+    ///
+    /// - Parameter purpose: What was refused, as the message says it.
+    public func requireSystemAdministrator(to purpose: String = "do this") throws {
         guard caller.role == .systemAdministrator else {
-            throw FieldsealError(.privilegeDenied, "Only a System Administrator may read, set or inspect the encryption key.")
+            throw FieldsealError(
+                .privilegeDenied, "Only a System Administrator may \(purpose), and the caller's role is \(caller.role.rawValue).")
         }
         try requireOwnName("What is reserved to System Administrators")
     }

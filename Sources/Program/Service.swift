@@ -43,9 +43,8 @@ struct Service: Sendable {
                 share: settings.clientConnections ?? max(1, settings.connections / 2), statementLimit: statementLimit))
         let deployment = Deployment(
             conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy,
-            sharedReaders: Self.sharedReaders, sharedWriters: Self.sharedWriters, statementLimit: statementLimit,
-            mailTokens: try settings.mailTokens(),
-            sendingAttempts: settings.mailAttempts)
+            sharedReaders: Self.sharedReaders, sharedWriters: Self.sharedWriters, statementLimit: statementLimit)
+        let mail = MailService(tokens: try settings.mailTokens(), sendingAttempts: settings.mailAttempts)
         try await check(deployment, allowSuperuser: allowSuperuser)
         let providers = OpenIDProviders(authorityFile: settings.issuerAuthorityFile)
         let tokens = TokenIssuer(deployment, addresses: settings.addresses, providers: providers)
@@ -61,7 +60,7 @@ struct Service: Sendable {
             WebAPI.Identity(chain: $0.chain, privateKey: $0.privateKey)
         }
         try checkPorts()
-        let api = WebAPI(deployment, tokens: tokens, limits: settings.limits, logger: logger, pages: console.add)
+        let api = WebAPI(deployment, mail: mail, tokens: tokens, limits: settings.limits, logger: logger, pages: console.add)
         var services: [any ServiceLifecycle.Service] = [
             try api.server(
                 host: settings.httpsHost, port: settings.httpsPort,
@@ -83,7 +82,7 @@ struct Service: Sendable {
         services.append(EventChainer(deployment: deployment))
         if let watch = PrimaryWatch(conninfo: settings.database) { services.append(FailoverWatch(watch: watch)) }
         // Last, so that it ends first: requests that wait must not hold up the servers.
-        services.append(WorkNotices(deployment: deployment))
+        services.append(WorkNotices(mail: mail, conninfo: settings.database))
         if settings.drainSeconds > 0 { services.append(Drain(api: api, duration: .seconds(settings.drainSeconds))) }
         if let companion { services.append(companion) }
         try await ServiceGroup(
@@ -173,13 +172,14 @@ private struct FailoverWatch: ServiceLifecycle.Service {
 
 /// Wakes requests of routers that wait for work, and ends them before the servers stop.
 private struct WorkNotices: ServiceLifecycle.Service {
-    let deployment: Deployment
+    let mail: MailService
+    let conninfo: String
 
     func run() async throws {
         await withGracefulShutdownHandler {
-            await deployment.mailWork.run(conninfo: deployment.conninfo)
+            await mail.work.run(conninfo: conninfo)
         } onGracefulShutdown: {
-            deployment.mailWork.close()
+            mail.work.close()
         }
     }
 }

@@ -14,6 +14,7 @@ import PostgresClient
 /// of ``router()``.
 public struct WebAPI: Sendable {
     let deployment: Deployment
+    let mail: MailService
     let tokens: TokenIssuer
     private let limits: APILimits
     let quota: RequestQuota
@@ -26,6 +27,7 @@ public struct WebAPI: Sendable {
     /// - Parameter pages: Adds routes of other parts of the service.
     public init(
         _ deployment: Deployment,
+        mail: MailService,
         tokens: TokenIssuer,
         limits: APILimits = APILimits(),
         logger: Logger,
@@ -33,6 +35,7 @@ public struct WebAPI: Sendable {
     ) {
         self.pages = pages
         self.deployment = deployment
+        self.mail = mail
         self.tokens = tokens
         self.limits = limits
         quota = RequestQuota(limits)
@@ -206,7 +209,7 @@ public struct WebAPI: Sendable {
             let own = try await begin(assuming: assuming)
             var api = DataAPI(
                 session: own, own: own, serviceRoot: "\(address.url)/api/data/\(version)", limits: limits,
-                peer: context.peer, pause: pause)
+                mail: mail, peer: context.peer, pause: pause)
             if let user = try impersonated.get() {
                 api.session = try await own.impersonating(user)
                 context.principal.name = api.session.caller.actor

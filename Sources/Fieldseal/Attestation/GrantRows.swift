@@ -49,7 +49,7 @@ extension GrantRow {
     private static func clients(of organization: Organization, on connection: isolated PostgresConnection) throws -> [GrantRow] {
         try ClientRegistry.rows(of: organization, on: connection).map { row, _ in
             GrantRow(
-                grant: ClientRegistry.grant(row, organization), tag: row.tag, title: "client \(row.name)",
+                grant: row.grant(in: organization), tag: row.tag, title: "client \(row.name)",
                 isDisabled: row.disabledOn != nil, key: [.uuid(row.id)],
                 formerTag: (
                     "api_client", [row.id.bytes, organization.id.bytes, row.systemUserID.bytes, Grant.field(row.role)]

@@ -97,7 +97,7 @@ struct DueMailboxes {
          + CASE WHEN p.maxconcurrentconnections IS NULL THEN 0 ELSE (
             SELECT count(*) FROM \(organization.qualified("mailbox_watch")) AS w JOIN \(organization.qualified("mail_router")) AS r USING (router)
              WHERE w.emailserverprofile = p.emailserverprofileid AND w.mailboxid <> m.mailboxid AND \(Self.isAlive("r"))) END)
-        < coalesce(p.maxconcurrentconnections, \(Session.connectionsPerProfile))
+        < coalesce(p.maxconcurrentconnections, \(MailboxLeases.connectionsPerProfile))
         """
     }
 

@@ -170,7 +170,7 @@ public final class MailTokens: Sendable {
         request.headers = ["Content-Type: application/x-www-form-urlencoded", "Accept: application/json"]
         var form = ["grant_type=\(application.grant.rawValue)"]
         func encoded(_ secret: SecretBytes) -> String {
-            secret.withBytes { OpenIDProviders.formEncoded(String(decoding: $0, as: UTF8.self)) }
+            secret.withBytes { String(decoding: $0, as: UTF8.self).formEncoded }
         }
         var secret = application.secret
         switch application.grant {
@@ -179,12 +179,12 @@ public final class MailTokens: Sendable {
         }
         if let secret {
             // RFC 6749 section 2.3.1.
-            let pair = "\(OpenIDProviders.formEncoded(application.clientID)):\(encoded(secret))"
+            let pair = "\(application.clientID.formEncoded):\(encoded(secret))"
             request.headers.append("Authorization: Basic \(Data(pair.utf8).base64EncodedString())")
         } else {
-            form.append("client_id=\(OpenIDProviders.formEncoded(application.clientID))")
+            form.append("client_id=\(application.clientID.formEncoded)")
         }
-        if let scope = application.scope { form.append("scope=\(OpenIDProviders.formEncoded(scope))") }
+        if let scope = application.scope { form.append("scope=\(scope.formEncoded)") }
         request.body = Array(form.joined(separator: "&").utf8)
         let answer: HTTPSRequest.Answer
         do {

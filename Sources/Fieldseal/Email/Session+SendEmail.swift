@@ -105,6 +105,6 @@ extension Session {
             ?? connection.query(
                 "SELECT 'CRM:' || lpad(nextval($1::text::regclass)::text, 7, '0')",
                 [.text(organization.qualified("tracking_number"))])[0].decode(0)
-        return (Self.cut(subject, 200 - mark.utf16.count - 1) + " \(mark)", mark)
+        return (subject.cut(to: 200 - mark.utf16.count - 1) + " \(mark)", mark)
     }
 }

@@ -27,7 +27,7 @@ extension Session {
 
     /// The figures of the last day, over everybody's mail and events: for System Administrators.
     public func statistics() async throws -> OrganizationStatistics {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "read the statistics")
         let events = organization.qualified("security_event")
         var statement = StatementBuilder(organization, caller)
         func counted(_ kind: SecurityEvent.Kind, _ outcome: SecurityEvent.Outcome, _ figure: Int) -> String {
@@ -66,7 +66,7 @@ extension Session {
 
     /// How many values of each encrypted attribute there are, by the flags of their records.
     public func sealedValues() async throws -> [SealedValues] {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "read the statistics")
         return try await deployment.pool.withConnection { connection in
             var all: [SealedValues] = []
             for entity in EntityCatalog.withCells {

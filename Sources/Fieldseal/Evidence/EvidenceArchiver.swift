@@ -231,7 +231,7 @@ extension EventArchiveFile {
     ///
     /// - Returns: What is wrong, in the order of the events.
     public static func problems(of archives: [Summary], with session: Session) async throws -> [String] {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "archive security events")
         let organization = session.organization
         var problems: [String] = []
         var last: Summary?

@@ -26,32 +26,36 @@ extension Session {
     /// - Parameter limit: So many at most.
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller who is no System Administrator.
     public func securityEvents(_ filter: EventFilter, limit: Int) async throws -> [RecordedEvent] {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "read security events")
         await linkPendingEvents()
-        var statement = StatementBuilder(organization, caller)
+        var parameters: [PostgresParameter] = []
+        func bind(_ parameter: PostgresParameter) -> String {
+            parameters.append(parameter)
+            return "$\(parameters.count)"
+        }
         let table = organization.qualified("security_event")
         var conditions: [String] = []
-        if let outcome = filter.outcome { conditions.append("outcome = \(statement.bind(.text(outcome)))") }
-        if let actor = filter.actor { conditions.append("actor = \(statement.bind(.text(actor)))") }
+        if let outcome = filter.outcome { conditions.append("outcome = \(bind(.text(outcome)))") }
+        if let actor = filter.actor { conditions.append("actor = \(bind(.text(actor)))") }
         if let details = filter.details {
-            conditions.append("position(lower(\(statement.bind(.text(details)))) in lower(details)) > 0")
+            conditions.append("position(lower(\(bind(.text(details)))) in lower(details)) > 0")
         }
-        if let from = filter.from { conditions.append("occurred_on >= \(statement.bind(.timestamp(from)))") }
-        if let until = filter.until { conditions.append("occurred_on < \(statement.bind(.timestamp(until)))") }
-        if let before = filter.before { conditions.append("security_event_id < \(statement.bind(.int64(Int64(before))))") }
+        if let from = filter.from { conditions.append("occurred_on >= \(bind(.timestamp(from)))") }
+        if let until = filter.until { conditions.append("occurred_on < \(bind(.timestamp(until)))") }
+        if let before = filter.before { conditions.append("security_event_id < \(bind(.int64(Int64(before))))") }
         if filter.actor != nil || filter.details != nil || filter.outcome != nil {
             let newest = "(SELECT max(security_event_id) FROM \(table))"
-            let start = filter.before.map { "least(\(newest), \(statement.bind(.int64(Int64($0)))))" } ?? newest
+            let start = filter.before.map { "least(\(newest), \(bind(.int64(Int64($0)))))" } ?? newest
             conditions.append("security_event_id > \(start) - \(Self.searchedEvents)")
         }
-        let count = statement.bind(.int64(Int64(limit)))
+        let count = bind(.int64(Int64(limit)))
         let sql: String
         if filter.kinds.isEmpty {
             let condition = conditions.isEmpty ? "true" : conditions.joined(separator: " AND ")
             sql = "SELECT \(RecordedEvent.columns) FROM \(table) WHERE \(condition) ORDER BY security_event_id DESC LIMIT \(count)"
         } else {
             // Each kind by itself has an index in the order of the events, however rare it is.
-            let kinds = statement.bind(.texts(filter.kinds))
+            let kinds = bind(.texts(filter.kinds))
             sql = """
                 SELECT \(RecordedEvent.columns) FROM unnest(\(kinds)::text[]) AS wanted (wanted_kind) CROSS JOIN LATERAL (
                     SELECT * FROM \(table) WHERE \((["kind = wanted_kind"] + conditions).joined(separator: " AND "))
@@ -59,15 +63,15 @@ extension Session {
                  ORDER BY security_event_id DESC LIMIT \(count)
                 """
         }
-        let parameters = statement.parameters
+        let bound = parameters
         return try await deployment.pool.withConnection { connection in
-            try connection.query(sql, parameters).map { try RecordedEvent($0) }
+            try connection.query(sql, bound).map { try RecordedEvent($0) }
         }
     }
 
     /// When people and clients signed in last, by actor: among the newest sign-ins.
     public func lastSignIns() async throws -> [String: Date] {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "read security events")
         return try await deployment.pool.withConnection { connection in
             let rows = try connection.query(
                 """

@@ -2,6 +2,16 @@ public import Foundation
 import PostgresClient
 
 extension Session {
+    /// Appends a security event of this session.
+    func record(_ event: SecurityEvent) async throws {
+        try await deployment.pool.withConnection { try record(event, on: $0) }
+    }
+
+    /// Appends a security event of this session, in the transaction of a connection if there is one.
+    func record(_ event: SecurityEvent, on connection: isolated PostgresConnection) throws {
+        try event.insert(for: organization, by: caller, under: deployment.kek, on: connection)
+    }
+
     /// Security events in their order.
     ///
     /// - Parameters:
@@ -9,7 +19,7 @@ extension Session {
     ///   - limit: So many at most.
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller who is no System Administrator.
     public func securityEvents(after id: Int = 0, limit: Int) async throws -> [RecordedEvent] {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "read security events")
         return try await deployment.pool.withConnection { connection in
             try connection.query(
                 """
@@ -27,7 +37,7 @@ extension Session {
     ///   - id: Only those before this one: the next page.
     ///   - limit: So many at most.
     public func newestSecurityEvents(kind: String? = nil, before id: Int? = nil, limit: Int) async throws -> [RecordedEvent] {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "read security events")
         await linkPendingEvents()
         return try await deployment.pool.withConnection { connection in
             try connection.query(
@@ -41,7 +51,7 @@ extension Session {
 
     /// Verifies the chain of security events.
     public func verifySecurityEvents(_ extent: EventChainExtent) async throws -> EventChainReport {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "read security events")
         await linkPendingEvents()
         return try await deployment.pool.withConnection { connection in
             try EventChainVerifier(organization: organization, kek: deployment.kek).verify(extent, on: connection)
@@ -80,7 +90,7 @@ extension Session {
     ///
     /// - Parameter attested: What ``attestedEnd()`` was then.
     public func problems(against attested: JSONValue) async throws -> [String] {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "read security events")
         guard attested["organizationId"]?.string == organization.id.text, case .integer(let newest)? = attested["newest"],
             case .integer(let revision)? = attested["revision"], let head = attested["head"]?.string
         else {

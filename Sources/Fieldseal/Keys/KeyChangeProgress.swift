@@ -114,7 +114,7 @@ final class KeyChangeReporter: Sendable {
 extension Session {
     /// The change of the organization's key that is under way, in whichever server; nil when there is none.
     public func keyChangeProgress() async throws -> KeyChangeProgress? {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "see or end a key change")
         return try await deployment.pool.withConnection { connection in
             try connection.query(
                 """
@@ -136,7 +136,7 @@ extension Session {
     ///
     /// - Returns: False when there is none.
     public func cancelKeyChange() async throws -> Bool {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "see or end a key change")
         let caller = caller
         return try await deployment.pool.withConnection { connection in
             let stopped = try connection.query(
@@ -147,8 +147,7 @@ extension Session {
                               AND a.usename = current_user)
                 """, [.uuid(organization.id), .text(caller.actor)])
             guard !stopped.isEmpty else { return false }
-            try SecurityEvent(.keyChangeCancelled, .succeeded)
-                .insert(for: organization, by: caller, under: deployment.kek, on: connection)
+            try record(SecurityEvent(.keyChangeCancelled, .succeeded), on: connection)
             return true
         }
     }

@@ -26,3 +26,14 @@ public enum KeyEncryptionKeyCheck {
         throw WrongKeyEncryptionKey(given: kek.id, wanted: wanted)
     }
 }
+
+/// The loaded key-encryption key is not the one that the deployment's secrets are sealed under.
+public struct WrongKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
+    public let given: String
+    public let wanted: String
+
+    public var description: String {
+        "the key-encryption key has the id \(given), and the deployment's secrets are sealed under \(wanted); "
+            + "restore that one from its backup"
+    }
+}

@@ -5,7 +5,7 @@ import PostgresClient
 extension Session {
     /// IsDataEncryptionActive: whether `config` holds the key that opens the organization's cells.
     public func isDataEncryptionActive() async throws -> Bool {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "read or set the encryption key")
         return deployment.keyring.dataKey(of: state) != nil
     }
 
@@ -16,7 +16,7 @@ extension Session {
     ///
     /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text that `config` holds is not the key in force.
     public func retrieveDataEncryptionKey() async throws -> OrganizationKeyText {
-        try await recordingRefusal("read") { try requireSystemAdministrator() }
+        try await recordingRefusal("read") { try requireSystemAdministrator(to: "read or set the encryption key") }
         return try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             _ = try deployment.keyring.requiredKey(of: state)
@@ -41,7 +41,7 @@ extension Session {
     ///   - change: False to activate.
     public func setDataEncryptionKey(_ text: String, change: Bool) async throws {
         try await recordingRefusal(change ? "change" : "activate") {
-            try requireSystemAdministrator()
+            try requireSystemAdministrator(to: "read or set the encryption key")
             if text.isEmpty {
                 throw FieldsealError(
                     .keyValidation, "The key is empty. Encryption can't be turned off; give a new key to change it.")
@@ -58,7 +58,7 @@ extension Session {
     /// were made pretty are forgiven where the key check proves the cleaned key right. A generated key may be typed without its
     /// hyphens, and in lower case. All variants together are one attempt.
     public func activate(pasted text: String) async throws {
-        try await recordingRefusal("activate") { try requireSystemAdministrator() }
+        try await recordingRefusal("activate") { try requireSystemAdministrator(to: "read or set the encryption key") }
         try await activate(with: Self.variants(of: text))
     }
 
@@ -91,10 +91,6 @@ extension Session {
             try await record(SecurityEvent(.keyRefused, .refused, details: "\(what): \(error.code)"))
             throw error
         }
-    }
-
-    func record(_ event: SecurityEvent) async throws {
-        try await deployment.pool.withConnection { try event.insert(for: organization, by: caller, under: deployment.kek, on: $0) }
     }
 
     // MARK: Activation

@@ -10,7 +10,7 @@ extension Session {
     ///
     /// - Parameter text: The new key; nil for a generated one.
     public func changeKey(to text: String?, options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyChangeSummary {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "change the encryption key")
         let newText: OrganizationKeyText
         do {
             newText = if let text { try OrganizationKeyText(new: text) } else { try OrganizationKeyText.generate() }
@@ -41,7 +41,7 @@ extension Session {
 
     /// Does all of a change but its switch, under a key that is thrown away, and rolls back. No writer waits for it.
     public func rehearseKeyChange(options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyRehearsalSummary {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "change the encryption key")
         await sweepGenerations()
         let change = KeyChange(
             self, text: try OrganizationKeyText.generate(), isGenerated: true, isRehearsal: true, options: options)
@@ -199,10 +199,11 @@ extension Session {
                 guard let row = dead.first else { return }
                 // Its process or its connections ended, so that it could not record this itself.
                 let (by, phase) = (try row.decode(0, as: String.self), try row.decode(1, as: String.self))
-                try SecurityEvent(
-                    .keyChanged, .failed,
-                    details: "the change of \(by) ended without a word while \(phase); its key is not in force"
-                ).insert(for: organization, by: caller, under: deployment.kek, on: connection)
+                try record(
+                    SecurityEvent(
+                        .keyChanged, .failed,
+                        details: "the change of \(by) ended without a word while \(phase); its key is not in force"
+                    ), on: connection)
             }
         }
         return swept != nil

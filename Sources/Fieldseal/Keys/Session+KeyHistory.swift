@@ -37,7 +37,7 @@ public struct KeyHistoryEntry: Sendable {
 extension Session {
     /// What an administrator is reminded of: is it active, under which key, how old is that, did anybody copy it.
     public func encryptionStatus() async throws -> EncryptionStatus {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "read the history of keys")
         let row = try await deployment.pool.withConnection { connection in
             try connection.query(
                 """
@@ -60,7 +60,7 @@ extension Session {
 
     /// Every key version that `config` remembers, the newest first.
     public func keyHistory() async throws -> [KeyHistoryEntry] {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "read the history of keys")
         return try await deployment.pool.withConnection { connection in
             try connection.query(
                 """

@@ -16,7 +16,7 @@ extension Session {
     /// - Throws: ``FieldsealError`` `.cannotDeleteKey` for the version in force, which can't be purged;
     ///   `.objectDoesNotExist` when there is no such version, or it was purged before.
     public func purgeKey(version: Int) async throws -> [KeyPurgeSummary] {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "purge keys")
         let caller = caller
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {

@@ -38,7 +38,7 @@ extension Session {
     /// - Throws: ``FieldsealError``: `.objectDoesNotExist` when `config` has no such key (any more); `.invalidArgument` when there are
     ///   several; `.encryptionTestFailed` when the text is not the one that this service put there.
     public func retrieveKey(version: Int, fingerprint: String?) async throws -> OrganizationKeyText {
-        try await recordingRefusal("read version \(version)") { try requireSystemAdministrator() }
+        try await recordingRefusal("read version \(version)") { try requireSystemAdministrator(to: "read a key") }
         if version == state.keyVersion, fingerprint == nil || fingerprint == state.fingerprint, state.isKeyAttested {
             return try await retrieveDataEncryptionKey()
         }
@@ -89,8 +89,8 @@ extension Session {
     /// Records that a key leaves, in one transaction with the mark that a copy exists.
     func recordReading(of stored: StoredKey, on connection: isolated PostgresConnection) throws {
         try connection.transaction {
-            try SecurityEvent(.keyRead, .succeeded, keyVersion: stored.version, fingerprint: stored.fingerprint)
-                .insert(for: organization, by: caller, under: deployment.kek, on: connection)
+            try record(
+                SecurityEvent(.keyRead, .succeeded, keyVersion: stored.version, fingerprint: stored.fingerprint), on: connection)
             _ = try connection.query(
                 """
                 UPDATE config.organization_key SET copied_on = coalesce(copied_on, now())

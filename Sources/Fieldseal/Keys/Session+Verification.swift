@@ -41,7 +41,7 @@ extension Session {
     public func verifyCells(
         onProgress: (@Sendable (_ cells: Int, _ total: Int?) -> Void)? = nil
     ) async throws -> VerificationReport {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "verify the encrypted values")
         return try await deployment.pool.withConnection { connection in
             try connection.transaction(isolation: .repeatableRead) {
                 let state = try OrganizationState.read(organization.name, in: deployment, on: connection)

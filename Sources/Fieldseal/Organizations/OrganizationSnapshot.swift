@@ -81,7 +81,7 @@ public struct OrganizationSnapshot: Sendable {
 extension Session {
     /// Records that the organization's cells were exported to a file.
     public func recordExport(_ manifest: ExportManifest) async throws {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "export an organization")
         try await record(
             SecurityEvent(
                 .organizationExported, .succeeded, keyVersion: manifest.keyVersion, fingerprint: manifest.fingerprint,

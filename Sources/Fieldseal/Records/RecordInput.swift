@@ -148,13 +148,3 @@ public struct RecordInput: Sendable {
         "organizationid", "owningbusinessunit", "owningteam", "owninguser", "owneridtype",
     ]
 }
-
-extension String {
-    func strippingSuffix(_ suffix: String) -> String? { hasSuffix(suffix) ? String(dropLast(suffix.count)) : nil }
-
-    /// A client's own word in a message, cut to 100 characters.
-    var quotedForMessage: String { "'\(prefix(100))'" }
-
-    /// A path that an operator gave, in a message: whole, since two files may differ in their last letters alone.
-    var quotedPath: String { "'\(self)'" }
-}

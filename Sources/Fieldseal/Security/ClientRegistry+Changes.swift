@@ -11,7 +11,7 @@ extension ClientRegistry {
     func enable(_ id: UUID, of organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
         try change(id, of: organization, on: connection) { row, change in
             guard row.disabledOn != nil else { return }
-            let grant = Self.grant(
+            let grant = OrganizationState.ClientRow.grant(
                 row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: nil)
             _ = try connection.query(
                 "UPDATE config.api_client SET disabled_on = NULL, tag = $2 WHERE client_id = $1",
@@ -27,7 +27,7 @@ extension ClientRegistry {
     ) throws {
         try change(id, of: organization, on: connection) { row, change in
             guard row.disabledOn == nil else { throw Self.isDisabled(row.name) }
-            let grant = Self.grant(
+            let grant = OrganizationState.ClientRow.grant(
                 row.id, organization, name: row.name, systemUser: row.systemUserID, role: role.rawValue, disabledOn: nil)
             _ = try connection.query(
                 "UPDATE config.api_client SET role = $2, tag = $3 WHERE client_id = $1",
@@ -83,7 +83,7 @@ extension ClientRegistry {
             guard let row = try Self.rows(of: organization, on: connection).first(where: { $0.row.id == id })?.row else {
                 throw Self.unknown(id.text, organization)
             }
-            let grant = Self.grant(row, organization)
+            let grant = row.grant(in: organization)
             let standing = try change.grants.standing(of: grant, tag: row.tag, under: deployment.kek)
             let hasOwnTag = constantTimeEqual(row.tag, try grant.tag(under: deployment.kek))
             guard standing == .honoured || standing == .revoked, hasOwnTag else {

@@ -44,7 +44,8 @@ public struct ClientRegistry: Sendable {
         let id = UUID.timeOrdered()
         let secret = key == nil ? Data(try randomBytes(count: 32)).base64URL : nil
         let userID = UUID.timeOrdered()
-        let grant = Self.grant(id, organization, name: name, systemUser: userID, role: role.rawValue, disabledOn: nil)
+        let grant = OrganizationState.ClientRow.grant(
+            id, organization, name: name, systemUser: userID, role: role.rawValue, disabledOn: nil)
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
             let user = try RecordDraft.systemUser(
                 id: userID, name: "# \(name)", domainName: "client\\\(name)", application: id, in: organization, on: connection)
@@ -102,7 +103,7 @@ public struct ClientRegistry: Sendable {
                     isHonoured: try state.grants.honours(row.grant, tag: tag, under: deployment.kek)))
         }
         return try Self.rows(of: state.organization, on: connection).map { row, createdOn in
-            let standing = try state.grants.standing(of: Self.grant(row, state.organization), tag: row.tag, under: deployment.kek)
+            let standing = try state.grants.standing(of: row.grant(in: state.organization), tag: row.tag, under: deployment.kek)
             return Entry(
                 id: row.id, name: row.name, role: row.role, systemUserID: row.systemUserID, createdOn: createdOn,
                 disabledOn: row.disabledOn.map { $0.date ?? .distantPast },
@@ -172,14 +173,14 @@ public struct ClientRegistry: Sendable {
                         + "this service is disabled by its id.")
             }
             let disabledOn = row.disabledOn ?? change.now
-            let disabled = Self.grant(
+            let disabled = OrganizationState.ClientRow.grant(
                 row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: disabledOn)
             // A row that was changed by SQL keeps its tag: it is not this service's.
-            let isOwn = try change.grants.honours(Self.grant(row, organization), tag: row.tag, under: deployment.kek)
+            let isOwn = try change.grants.honours(row.grant(in: organization), tag: row.tag, under: deployment.kek)
             _ = try connection.query(
                 "UPDATE config.api_client SET disabled_on = $2, tag = $3 WHERE client_id = $1",
                 [.uuid(row.id), .moment(disabledOn), .bytes(isOwn ? try disabled.tag(under: deployment.kek) : row.tag)])
-            try change.revoke(Self.name(row.id))
+            try change.revoke(OrganizationState.ClientRow.name(row.id))
             try change.append(SecurityEvent(.clientDisabled, .succeeded, details: nameOrID), by: caller, on: connection)
         }
     }
@@ -190,7 +191,9 @@ public struct ClientRegistry: Sendable {
     private func disableHidden(
         _ id: String, _ change: inout AttestedChange, by caller: Caller, on connection: isolated PostgresConnection
     ) throws -> Bool {
-        guard let name = UUID(text: id.lowercased()).map(Self.name), try change.grants.names(name) else { return false }
+        guard let name = UUID(text: id.lowercased()).map(OrganizationState.ClientRow.name), try change.grants.names(name) else {
+            return false
+        }
         try change.revoke(name)
         try change.append(
             SecurityEvent(.clientDisabled, .succeeded, details: "\(id), whose row was deleted past this service"), by: caller,
@@ -249,7 +252,7 @@ public struct ClientRegistry: Sendable {
     ) throws -> (name: String?, isRight: Bool) {
         // Before the secrets are read: a row that is newer than the list is not in use yet.
         let state = try OrganizationState.read(organization.name, client: clientID, in: deployment, on: connection)
-        guard let client = state.client, try mayAct(client, in: state) else { return (nil, false) }
+        guard let client = state.client, try state.mayAct(client, under: deployment.kek) else { return (nil, false) }
         do {
             switch proof {
             case .secret(let secret): return (client.name, try accepts(secret, of: clientID, in: state, on: connection))
@@ -279,36 +282,12 @@ public struct ClientRegistry: Sendable {
         return isRight
     }
 
-    /// Whether a client is as this service wrote it, enabled, and acts as a systemuser that is enabled.
-    func mayAct(_ client: OrganizationState.ClientRow, in state: OrganizationState) throws -> Bool {
-        try client.disabledOn == nil
-            && state.grants.honours(Self.grant(client, state.organization), tag: client.tag, under: deployment.kek)
-            && !client.isUserDisabled && !state.isDisabled(systemUser: client.systemUserID)
-    }
-
     /// Salted SHA-256: a secret of 32 random bytes needs no slow hash, which would only let strangers load the endpoint.
     private static func verifier(of secret: String, salt: [UInt8]) throws -> [UInt8] {
         try sha256(salt + Array(secret.utf8))
     }
 
     // MARK: What is attested
-
-    static func name(_ id: UUID) -> Grant.Name { Grant.Name(.client, [id.bytes]) }
-
-    static func grant(_ row: OrganizationState.ClientRow, _ organization: Organization) -> Grant {
-        grant(
-            row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: row.disabledOn)
-    }
-
-    static func grant(
-        _ id: UUID, _ organization: Organization, name: String, systemUser: UUID, role: String, disabledOn: PostgresMoment?
-    ) -> Grant {
-        Grant(
-            Self.name(id),
-            [
-                organization.id.bytes, Grant.field(name), systemUser.bytes, Grant.field(role), Grant.field(disabledOn),
-            ])
-    }
 
     /// A row of `config.api_client_secret`.
     struct SecretRow: Sendable {

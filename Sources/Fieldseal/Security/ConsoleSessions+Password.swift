@@ -111,7 +111,7 @@ extension ConsoleSessions {
         // The password may have been reset, and the person disabled, while the verifier was computed.
         let now = try user(attempt, on: connection)
         let user = now?.id == known?.id && now?.verifier == known?.verifier ? now : nil
-        let check = try user.map { try deployment.hashing.check(verifier, of: $0) }
+        let check = try user.map { try deployment.hashing.check(verifier, stored: $0.verifier, salt: $0.salt) }
         var isRight = check?.isRight ?? false
         // A session that goes on was begun with a code.
         if isRight, let user, let code = attempt.code {

@@ -8,7 +8,7 @@ extension ConsoleUsers {
     ///
     /// - Throws: ``FieldsealError`` for the last System Administrator, and for a row that this service did not write.
     public func setRole(_ role: Role, of id: UUID, by session: Session) async throws {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "manage console users")
         guard role != .emailRouter else {
             throw FieldsealError(.invalidArgument, "A person is no Email Router: that role is for clients.")
         }
@@ -33,7 +33,7 @@ extension ConsoleUsers {
 
     /// Enables a person again, with the password and the one-time passwords that they had.
     public func enable(_ id: UUID, by session: Session) async throws {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "manage console users")
         try await change(id, by: session) { user, change, connection in
             guard user.disabledOn != nil else { return }
             var user = user
@@ -48,7 +48,7 @@ extension ConsoleUsers {
 
     /// Ends all sessions of a person.
     public func endSessions(of id: UUID, by session: Session) async throws {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "manage console users")
         try await change(id, by: session) { user, change, connection in
             try ConsoleSessions.end("user_id = $1", [.uuid(id)], &change, on: connection)
             try change.append(
@@ -66,7 +66,7 @@ extension ConsoleUsers {
     ///
     /// Nothing is stored for it. The token is sealed under the key-encryption key, for that person.
     public func invite(_ id: UUID, by session: Session) async throws -> String {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "manage console users")
         let kek = deployment.kek
         let organization = session.organization
         return try await change(id, by: session) { user, change, connection in

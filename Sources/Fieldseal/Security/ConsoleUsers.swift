@@ -102,7 +102,7 @@ public struct ConsoleUsers: Sendable {
     /// - Parameter password: Nil for a person who chooses one with an invitation: until then nobody can sign in as them.
     /// - Throws: ``FieldsealError`` when the name is taken, or the password too short.
     public func add(name: String, password: String?, role: Role, by session: Session) async throws -> UUID {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "manage console users")
         let (organization, caller) = (session.organization, session.caller)
         guard (1...100).contains(name.count), role != .emailRouter else {
             throw FieldsealError(.invalidArgument, "A name has 1 to 100 characters, and a person is no Email Router.")
@@ -146,7 +146,7 @@ public struct ConsoleUsers: Sendable {
 
     /// The people of the organization, by name.
     public func list(by session: Session) async throws -> [Entry] {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "manage console users")
         return try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(session.organization.name, in: deployment, on: connection)
             return try connection.query(
@@ -172,7 +172,7 @@ public struct ConsoleUsers: Sendable {
 
     /// Disables a person; their sessions end at once.
     public func disable(_ name: String, by session: Session) async throws {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "manage console users")
         let organization = session.organization
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
@@ -211,7 +211,7 @@ public struct ConsoleUsers: Sendable {
     ///
     /// - Throws: ``FieldsealError`` when there is no such person, or the row is not one that this service wrote.
     public func reset(_ name: String, password: String, by session: Session) async throws {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "manage console users")
         try Self.check(password: password)
         let organization = session.organization
         let salt = try randomBytes(count: PasswordVerifier.saltLength)

@@ -264,13 +264,13 @@ public final class OpenIDProviders: Sendable {
         ]
         if let secret {
             if metadata.tokenEndpointAuthMethods?.contains("client_secret_basic") ?? true {
-                let pair = "\(Self.formEncoded(clientID)):\(Self.formEncoded(secret))"
+                let pair = "\(clientID.formEncoded):\(secret.formEncoded)"
                 request.headers.append("Authorization: Basic \(Data(pair.utf8).base64EncodedString())")
             } else {
                 form.append(("client_secret", secret))
             }
         }
-        request.body = Array(form.map { "\($0)=\(Self.formEncoded($1))" }.joined(separator: "&").utf8)
+        request.body = Array(form.map { "\($0)=\($1.formEncoded)" }.joined(separator: "&").utf8)
         let ready = request
         let answer: HTTPSRequest.Answer
         do {
@@ -283,14 +283,6 @@ public final class OpenIDProviders: Sendable {
         }
         return token.idToken
     }
-
-    static func formEncoded(_ text: String) -> String {
-        text.addingPercentEncoding(withAllowedCharacters: unreserved) ?? ""
-    }
-
-    /// RFC 3986 section 2.3.
-    private static let unreserved = CharacterSet(
-        charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 }
 
 /// Seconds that clocks may differ.

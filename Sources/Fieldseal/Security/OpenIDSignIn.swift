@@ -81,7 +81,7 @@ public struct OpenIDSignIn: Sendable {
             ("code_challenge", challenge), ("code_challenge_method", "S256"),
         ]
         if isFresh { parameters += [("prompt", "login"), ("max_age", "60")] }
-        let query = parameters.map { "\($0)=\(OpenIDProviders.formEncoded($1))" }.joined(separator: "&")
+        let query = parameters.map { "\($0)=\($1.formEncoded)" }.joined(separator: "&")
         return (metadata.authorizationEndpoint + (metadata.authorizationEndpoint.contains("?") ? "&" : "?") + query, attempt.cookie)
     }
 

@@ -30,11 +30,11 @@ final class PasswordHashing: Sendable {
         return try await compute(for: network) { try Self.keyed(PasswordVerifier.make(of: password, salt: salt), salt, kek) }
     }
 
-    /// Whether the password that a verifier was computed of is the user's, and whether what is stored of it is weak: an earlier
-    /// version stored what scrypt makes of it, without the key-encryption key.
-    func check(_ verifier: [UInt8], of user: ConsoleUsers.Row) throws -> (isRight: Bool, isWeak: Bool) {
-        if constantTimeEqual(verifier, user.verifier) { return (true, false) }
-        let isWeak = constantTimeEqual(verifier, try Self.keyed(user.verifier, user.salt, kek))
+    /// Whether the password that a verifier was computed of is the one that is stored, and whether what is stored of it is weak: an
+    /// earlier version stored what scrypt makes of it, without the key-encryption key.
+    func check(_ verifier: [UInt8], stored: [UInt8], salt: [UInt8]) throws -> (isRight: Bool, isWeak: Bool) {
+        if constantTimeEqual(verifier, stored) { return (true, false) }
+        let isWeak = constantTimeEqual(verifier, try Self.keyed(stored, salt, kek))
         return (isWeak, isWeak)
     }
 

@@ -18,7 +18,7 @@ extension Session {
     }
 
     private func makeClient(_ name: String, _ role: Role, key: ClientKey?) async throws -> (id: UUID, secret: String?) {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "manage API clients")
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try ClientRegistry(deployment).add(name: name, role: role, key: key, to: organization, by: caller, on: connection)
@@ -30,7 +30,7 @@ extension Session {
     ///
     /// - Returns: The key's id.
     public func addClientKey(_ key: ClientKey, to nameOrID: String) async throws -> UUID {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "manage API clients")
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try ClientRegistry(deployment).addKey(key, to: nameOrID, of: organization, by: caller, on: connection)
@@ -40,7 +40,7 @@ extension Session {
 
     /// Removes a public key of a client: assertions that it signed are refused from now on. Tokens that they brought stay good.
     public func removeClientKey(_ id: UUID, of nameOrID: String) async throws {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "manage API clients")
         try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try ClientRegistry(deployment).removeKey(id, of: nameOrID, in: organization, by: caller, on: connection)
@@ -50,7 +50,7 @@ extension Session {
 
     /// The organization's clients, by name.
     public func clients() async throws -> [ClientRegistry.Entry] {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "manage API clients")
         return try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             return try ClientRegistry(deployment).list(state, on: connection)
@@ -59,7 +59,7 @@ extension Session {
 
     /// Disables a client by its name or id; its tokens are refused at once.
     public func disableClient(_ nameOrID: String) async throws {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "manage API clients")
         try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try ClientRegistry(deployment).disable(nameOrID, of: organization, by: caller, on: connection)
@@ -69,7 +69,7 @@ extension Session {
 
     /// Enables a client again that was disabled.
     public func enableClient(_ id: UUID) async throws {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "manage API clients")
         try await deployment.pool.withConnection { connection in
             try ClientRegistry(deployment).enable(id, of: organization, by: caller, on: connection)
         }
@@ -77,7 +77,7 @@ extension Session {
 
     /// Gives a client another role.
     public func setRole(_ role: Role, ofClient id: UUID) async throws {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "manage API clients")
         try await deployment.pool.withConnection { connection in
             try ClientRegistry(deployment).setRole(role, of: id, of: organization, by: caller, on: connection)
         }
@@ -87,7 +87,7 @@ extension Session {
     ///
     /// - Returns: The secret, which is shown once and stored nowhere.
     public func rotateSecret(ofClient id: UUID) async throws -> String {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "manage API clients")
         return try await deployment.pool.withConnection { connection in
             try ClientRegistry(deployment).rotateSecret(of: id, of: organization, by: caller, on: connection)
         }

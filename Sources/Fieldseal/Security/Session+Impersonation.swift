@@ -99,7 +99,7 @@ extension Session {
         var roles: Set<Role> = []
         for (row, _) in try ClientRegistry.rows(of: organization, actingAs: user, on: connection) where row.disabledOn == nil {
             guard let role = Role(rawValue: row.role),
-                try state.grants.honours(ClientRegistry.grant(row, organization), tag: row.tag, under: kek)
+                try state.grants.honours(row.grant(in: organization), tag: row.tag, under: kek)
             else { continue }
             roles.insert(role)
         }
@@ -113,24 +113,5 @@ extension Session {
             roles.insert(person.role)
         }
         return Role.allCases.first { roles.contains($0) }
-    }
-
-    /// The business unit of the user that the session acts as.
-    var callersUnit: UUID? { caller.impersonation?.businessUnitID ?? state.callersUnit }
-
-    /// Tells the audit in whose name the statements of this transaction are, and who sent them.
-    var callerSettings: (sql: String, parameters: [PostgresParameter]) {
-        (
-            "SELECT set_config('fieldseal.user', $1, true), set_config('fieldseal.calling_user', $2, true)",
-            [.text(caller.systemUserID?.text ?? ""), .text(caller.impersonation?.systemUserID.text ?? "")]
-        )
-    }
-
-    /// Refuses what a caller must do in its own name.
-    func requireOwnName(_ what: String) throws(FieldsealError) {
-        guard caller.impersonation == nil else {
-            throw FieldsealError(
-                .privilegeDenied, "\(what) can't be used in the name of another user. Leave MSCRMCallerID and CallerObjectId out.")
-        }
     }
 }

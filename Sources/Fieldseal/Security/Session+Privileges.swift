@@ -72,7 +72,7 @@ extension Session {
         let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
         guard try !state.isDisabled(systemUser: user) else { return [] }
         let clients = try ClientRegistry.rows(of: organization, on: connection).map(\.row)
-            .filter { try $0.systemUserID == user && ClientRegistry(deployment).mayAct($0, in: state) }
+            .filter { try $0.systemUserID == user && state.mayAct($0, under: deployment.kek) }
             .compactMap { Role(rawValue: $0.role) }
         let person = try ConsoleUsers(deployment).find("u.systemuser_id = $2", [.uuid(user)], in: state, on: connection)
         return Set(clients + [person?.role].compactMap(\.self))

@@ -36,7 +36,7 @@ public struct TrustedIssuers: Sendable {
     public func add(name: String, issuer: String, clientID: String, secret: String?, claim: String, by session: Session)
         async throws
     {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "manage the OpenID issuers")
         guard issuer.hasPrefix("https://"), issuer.count <= 500, URL(string: issuer)?.host() != nil, !issuer.contains("?"),
             !issuer.contains("#"), Self.claims.contains(claim), (1...100).contains(name.count), (1...500).contains(clientID.count)
         else {
@@ -103,7 +103,7 @@ public struct TrustedIssuers: Sendable {
 
     /// Ends the trust in a provider, and takes all its links away.
     public func remove(_ name: String, by session: Session) async throws {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "manage the OpenID issuers")
         try await change(.issuerRemoved, name, by: session) { change, connection in
             let issuer = try connection.query(
                 "SELECT issuer_id FROM config.oidc_issuer WHERE organization_id = $1 AND name = $2 FOR UPDATE",
@@ -130,7 +130,7 @@ public struct TrustedIssuers: Sendable {
     ///   - user: The person's name, or nil.
     ///   - client: The client's name or id, or nil.
     public func link(_ subject: String, of name: String, user: String?, client: String?, by session: Session) async throws {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "manage the OpenID issuers")
         let organization = session.organization
         guard (1...255).contains(subject.count), (user == nil) != (client == nil) else {
             throw FieldsealError(.invalidArgument, "A subject has 1 to 255 characters, and is one person or one client.")

@@ -10,6 +10,7 @@ struct DataAPI: Sendable {
     /// The address of the API with its version.
     let serviceRoot: String
     let limits: APILimits
+    let mail: MailService
     /// Who waits for the answer; nil for no one that could hang up.
     var peer: Peer?
     /// For a request that waits; nil for a part of a batch.

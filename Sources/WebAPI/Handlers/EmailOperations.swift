@@ -6,6 +6,9 @@ import RouterProtocol
 
 // E-mail: the original's messages, and those that a router works with.
 extension DataAPI {
+    private var leases: MailboxLeases { get throws { try MailboxLeases(session, mail) } }
+    private var delivery: EmailDelivery { get throws { try EmailDelivery(session) } }
+
     /// `fieldseal.NAME`: what a router asks for. Additions to the original, which has its router read and write the database's tables.
     func routerOperation(_ name: String, _ request: APIRequest) async throws -> APIAnswer {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
@@ -20,35 +23,35 @@ extension DataAPI {
         switch name {
         case "LeaseMailbox":
             let wanted = body["MailboxId"] == nil ? nil : try id("MailboxId")
-            guard let lease = try await session.leaseMailbox(host: host, mailbox: wanted) else { return APIAnswer.noContent() }
+            guard let lease = try await leases.leaseMailbox(host: host, mailbox: wanted) else { return APIAnswer.noContent() }
             return try APIAnswer.message(lease)
         case "WaitForWork": return try await waitForWork(body)
         case "ReportMailbox":
             let report = try Self.report(body)
-            let mayWatch = try await session.reportMailbox(try id("MailboxId"), host: host, report)
+            let mayWatch = try await leases.reportMailbox(try id("MailboxId"), host: host, report)
             return report.watch == nil ? APIAnswer.noContent() : try APIAnswer.message(MailboxReportAnswer(mayWatch: mayWatch))
         case "ReleaseCredential":
             guard let direction = body["Direction"]?.string.flatMap(MailDirection.init) else {
                 throw Self.missing("Direction", "Incoming or Outgoing")
             }
-            let credential = try await session.releaseCredential(
-                try id("MailboxId"), direction, host: host, allowsPlaintext: limits.allowsPlaintextMail)
+            let credential = try await MailboxLeases.releaseCredential(
+                try id("MailboxId"), direction, host: host, allowsPlaintext: limits.allowsPlaintextMail, for: session, mail)
             return APIAnswer.json(credential.json, headers: [.cacheControl: "no-store"])
         case "TakePendingEmails":
             guard case .integer(let limit)? = body["Limit"], (1...100).contains(limit) else {
                 throw Self.missing("Limit", "1 to 100")
             }
-            let emails = try await session.takePendingEmails(try id("MailboxId"), host: host, limit: Int(limit))
+            let emails = try await leases.takePendingEmails(try id("MailboxId"), host: host, limit: Int(limit))
             return APIAnswer.json(["value": .array(emails.map(\.json))])
         case "ReportEmails":
-            try await session.reportEmails(try Self.reports(body), mailbox: try id("MailboxId"), host: host)
+            try await leases.reportEmails(try Self.reports(body), mailbox: try id("MailboxId"), host: host)
             return APIAnswer.noContent()
         case "KnownMessages":
-            let (known, total) = try await session.knownMessages(
+            let (known, total) = try await leases.knownMessages(
                 try Self.uids(body, "Ids"), mailbox: try id("MailboxId"), host: host)
             return APIAnswer.json(["value": .array(known.map { .string($0) }), "Total": .integer(Int64(total))])
         case "NoteMessages":
-            try await session.noteMessages(try Self.notes(body), mailbox: try id("MailboxId"), host: host)
+            try await leases.noteMessages(try Self.notes(body), mailbox: try id("MailboxId"), host: host)
             return APIAnswer.noContent()
         case "DeliverIncomingEmails": return try await deliver(body, mailbox: try id("MailboxId"), host: host)
         default: throw ODataPath.unknown(name)
@@ -60,7 +63,7 @@ extension DataAPI {
             throw Self.missing("Emails", "an array of at most 100")
         }
         let emails = try values.map { try Self.incoming($0) }
-        let results = try await session.deliverIncomingEmails(emails, mailbox: mailbox, host: host)
+        let results = try await delivery.deliverIncomingEmails(emails, mailbox: mailbox, host: host)
         return APIAnswer.json([
             "value": .array(
                 results.map { id, verdict in
@@ -91,9 +94,9 @@ extension DataAPI {
         guard let pause else {
             throw FieldsealError(.badRequest, "WaitForWork can't be a part of a batch, which it would hold up. Send it alone.")
         }
-        let session = session
+        let leases = try leases
         let wait: @Sendable () async throws -> APIAnswer = {
-            try APIAnswer.message(try await session.waitForWork(request) { await pause.during($0) })
+            try APIAnswer.message(try await leases.waitForWork(request) { await pause.during($0) })
         }
         guard let peer else { return try await wait() }
         return try await peer.cancellingOnHangUp(wait)
@@ -189,8 +192,8 @@ extension DataAPI {
             if name == "DeliverIncomingEmail" { members.append(.init("EmailId", .text(id?.text))) }
             return APIAnswer.json(.object(members))
         }
-        if name == "CheckIncomingEmail" { return answer(nil, try await session.checkIncomingEmail(email, mailbox: mailbox)) }
-        let (id, verdict) = try await session.deliverIncomingEmail(email, mailbox: mailbox, host: body["HostId"]?.string)
+        if name == "CheckIncomingEmail" { return answer(nil, try await delivery.checkIncomingEmail(email, mailbox: mailbox)) }
+        let (id, verdict) = try await delivery.deliverIncomingEmail(email, mailbox: mailbox, host: body["HostId"]?.string)
         return answer(id, verdict)
     }
 

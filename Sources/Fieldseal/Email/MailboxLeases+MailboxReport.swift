@@ -35,27 +35,26 @@ public struct MailboxReport: Sendable {
     public init() {}
 }
 
-extension Session {
+extension MailboxLeases {
     /// Gives a mailbox back, with what became of it.
     ///
     /// - Returns: Whether the router may wait for new messages on its connection.
     @discardableResult
     public func reportMailbox(_ id: UUID, host: String, _ report: MailboxReport) async throws -> Bool {
-        try requireRouter()
         return try await deployment.pool.withConnection { connection in
-            try planned(on: connection) {
-                try renewLease(id, host, for: .reporting, on: connection)
+            try session.planned(on: connection) {
+                try session.renewLease(id, host, for: .reporting, on: connection)
                 let verdict = try verdict(on: report, id, on: connection)
                 try write(report, verdict, id, host, on: connection)
                 for problem in report.alerts {
-                    try alert(
+                    try session.alert(
                         .mailbox, id, level: 2, code: problem.code, text: problem.text, details: problem.details, on: connection)
                 }
                 if let error = report.error {
                     let text =
                         verdict.isPermanent
                         ? "\(error.text) The mailbox is disabled until it is tested and enabled again." : error.text
-                    try alert(
+                    try session.alert(
                         .mailbox, id, level: verdict.needsPerson ? 3 : 2, code: error.code, text: text, details: error.details,
                         on: connection)
                 }

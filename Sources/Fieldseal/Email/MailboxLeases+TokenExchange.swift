@@ -4,7 +4,7 @@ import PostgresClient
 
 // Exchanging a sealed password for an access token. A refresh token may be good for one use, so one server exchanges it at a
 // time; and an authorization server may be slow, so no database connection is held while it is asked.
-extension Session {
+extension MailboxLeases {
     /// Seconds after which a claim ends whose server died: longer than an exchange can take.
     private static let claimSeconds = 45.0
     /// How long a request waits for another server's exchange.
@@ -16,10 +16,10 @@ extension Session {
     func exchanged(_ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?) async throws
         -> SecretBytes
     {
-        let session = self
+        let leases = self
         // A task of its own, that no caller cancels: a new refresh token must be sealed even if all have hung up.
-        let token = try await deployment.mailTokens.exchanges.value(of: source) {
-            try await session.exchangeUnderClaim(source, application, tenant)
+        let token = try await mail.tokens.exchanges.value(of: source) {
+            try await leases.exchangeUnderClaim(source, application, tenant)
         }
         guard let token else {
             throw FieldsealError(
@@ -31,7 +31,7 @@ extension Session {
     private func exchangeUnderClaim(
         _ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?
     ) async throws -> SecretBytes {
-        let tokens = deployment.mailTokens
+        let tokens = mail.tokens
         let claim = UUID()
         let deadline = ContinuousClock.now + Self.claimPatience
         while true {
@@ -57,7 +57,7 @@ extension Session {
     private func exchange(
         _ sealed: SecretBytes, _ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?, _ claim: UUID
     ) async throws -> SecretBytes {
-        let tokens = deployment.mailTokens
+        let tokens = mail.tokens
         let answer: MailTokens.Answer
         do {
             answer = try await tokens.exchange(sealed, by: application, tenant: tenant)

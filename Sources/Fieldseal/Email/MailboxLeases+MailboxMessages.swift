@@ -30,15 +30,14 @@ public struct MailboxNotes: Sendable {
     public init() {}
 }
 
-extension Session {
+extension MailboxLeases {
     /// Which messages of a leased mailbox were looked at or set aside before.
     ///
     /// - Returns: Those of `ids`, and how many there are in all.
     public func knownMessages(_ ids: [String], mailbox: UUID, host: String) async throws -> (known: [String], total: Int) {
-        try requireRouter()
         return try await deployment.pool.withConnection { connection in
-            try planned(on: connection) {
-                try renewLease(mailbox, host, for: .reporting, on: connection)
+            try session.planned(on: connection) {
+                try session.renewLease(mailbox, host, for: .reporting, on: connection)
                 let table = organization.qualified("mailbox_message")
                 let known = try connection.query(
                     "SELECT uid FROM \(table) WHERE mailboxid = $1 AND uid = ANY ($2)", [.uuid(mailbox), .texts(ids)]
@@ -53,10 +52,9 @@ extension Session {
     /// Writes down what a router says of single messages. Each that is set aside is named in an alert, and is due again after 5, 10, 20 …
     /// minutes, a day at most.
     public func noteMessages(_ notes: MailboxNotes, mailbox: UUID, host: String) async throws {
-        try requireRouter()
         try await deployment.pool.withConnection { connection in
-            try planned(on: connection) {
-                try renewLease(mailbox, host, for: .reporting, on: connection)
+            try session.planned(on: connection) {
+                try session.renewLease(mailbox, host, for: .reporting, on: connection)
                 let table = organization.qualified("mailbox_message")
                 if notes.forgetsSeen {
                     _ = try connection.query("DELETE FROM \(table) WHERE mailboxid = $1 AND next_attempt IS NULL", [.uuid(mailbox)])
@@ -87,12 +85,12 @@ extension Session {
                 (SELECT coalesce(emailaddress, name) FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1)
             """,
             [
-                .uuid(mailbox), .text(message.uid), .text(Self.cut(message.reason, 500)), .text(Self.cut(message.messageID, 320)),
+                .uuid(mailbox), .text(message.uid), .text(message.reason.cut(to: 500)), .text(message.messageID.cut(to: 320)),
             ])[0]
         let attempts: Int = try row.decode(0)
         let id: String = try row.decode(2)
         let address: String = try row.decodeIfPresent(3) ?? ""
-        try alert(
+        try session.alert(
             .mailbox, mailbox, level: 2, code: AlertCode.undeliverable,
             text:
                 "The message \(message.name) of \(address) could not be fetched; others are not held up. It is tried again later. "

@@ -35,16 +35,15 @@ public enum SendingOutcome: String, Sendable {
     case unknown = "Unknown"
 }
 
-extension Session {
+extension MailboxLeases {
     /// Takes the e-mails of a leased mailbox that are due, the most urgent first: they are *Sending* from now on.
     ///
     /// An e-mail whose submitter may not send as its sender (any more), or that is not as it was submitted, is *Failed* instead,
     /// with the reason.
     public func takePendingEmails(_ mailbox: UUID, host: String, limit: Int) async throws -> [OutgoingEmail] {
-        try requireRouter()
         return try await deployment.pool.withConnection { connection in
-            try planned(on: connection) {
-                try renewLease(mailbox, host, for: .taking, on: connection)
+            try session.planned(on: connection) {
+                try session.renewLease(mailbox, host, for: .taking, on: connection)
                 let rows = try connection.query(taking, [.uuid(mailbox), .int64(Int64(limit))])
                 var emails: [OutgoingEmail] = []
                 for row in rows {
@@ -111,11 +110,10 @@ extension Session {
 
     /// Says that an e-mail was not handed over.
     private func refuse(_ email: UUID, _ mailbox: UUID, _ problem: String, on connection: isolated PostgresConnection) throws {
-        try alert(
+        try session.alert(
             .mailbox, mailbox, level: 3, code: AlertCode.mayNotSend, text: "An e-mail was not sent. \(problem)",
             details: "e-mail \(email.text)", on: connection)
-        try SecurityEvent(.emailRefused, .refused, details: "e-mail \(email.text), mailbox \(mailbox.text): \(problem)")
-            .insert(for: organization, by: caller, under: deployment.kek, on: connection)
+        try session.record(SecurityEvent(.emailRefused, .refused, details: "e-mail \(email.text), mailbox \(mailbox.text): \(problem)"), on: connection)
     }
 
     private func outgoing(_ row: PostgresRow, on connection: isolated PostgresConnection) throws -> OutgoingEmail {
@@ -154,12 +152,11 @@ extension Session {
 
     /// Writes down how far a router got with e-mails, all of it or nothing.
     public func reportEmails(_ reports: [SendingReport], mailbox: UUID, host: String) async throws {
-        try requireRouter()
         try await deployment.pool.withConnection { connection in
-            try planned(on: connection) {
+            try session.planned(on: connection) {
                 // An e-mail is not handed over any more when the mailbox was disabled meanwhile.
                 let handsOver = reports.contains { $0.outcome == .handingOver }
-                try renewLease(mailbox, host, for: handsOver ? .handingOver : .reporting, on: connection)
+                try session.renewLease(mailbox, host, for: handsOver ? .handingOver : .reporting, on: connection)
                 // What all goes well with is one round trip.
                 let isPlain: Set<SendingOutcome> = [.handingOver, .sent]
                 let plain = reports.filter { isPlain.contains($0.outcome) }
@@ -197,7 +194,7 @@ extension Session {
         guard let attempts = try rows.first?.decode(0, as: Int.self) else {
             throw Self.notBeingSent(id)
         }
-        let isExhausted = outcome == .temporary && attempts >= deployment.sendingAttempts
+        let isExhausted = outcome == .temporary && attempts >= mail.sendingAttempts
         let status: Int32 =
             switch outcome {
             case .temporary where !isExhausted: 6
@@ -215,7 +212,7 @@ extension Session {
                 .uuid(id), .int32(status), .text(text),
                 .double(Double(min(3_600, 60 << min(attempts - 1, 6)))),
             ])
-        try alert(
+        try session.alert(
             .mailbox, mailbox, level: status == 8 ? 3 : 2, code: isExhausted ? AlertCode.attemptsExhausted : report.code,
             text: status == 8
                 ? "An e-mail was not sent. \(text)" : "An e-mail was refused for now, and will be tried again. \(text)",

@@ -1,14 +1,31 @@
 public import Foundation
 import PostgresClient
 
-extension Session {
+/// E-mails that came in, and become records: for an Email Router or a System Administrator.
+public struct EmailDelivery: Sendable {
+    let session: Session
+
+    private var organization: Organization { session.organization }
+    private var caller: Caller { session.caller }
+    private var deployment: Deployment { session.deployment }
+
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for another role.
+    public init(_ session: Session) throws(FieldsealError) {
+        guard [.emailRouter, .systemAdministrator].contains(session.caller.role) else {
+            throw FieldsealError(
+                .privilegeDenied,
+                "Only an Email Router or a System Administrator may deliver e-mails, and the caller's role is "
+                    + "\(session.caller.role.rawValue).")
+        }
+        self.session = session
+    }
+
     /// Says whether an e-mail would become a record, and why.
     ///
     /// - Parameter mailbox: The mailbox that it came to; nil to ask for whom it is addressed to alone.
     public func checkIncomingEmail(_ email: IncomingEmail, mailbox: UUID?) async throws -> IncomingVerdict {
-        try requireRouterOrAdministrator()
         return try await deployment.pool.withConnection { connection in
-            try planned(on: connection) {
+            try session.planned(on: connection) {
                 let facts = try connection.pipeline([facts(email, mailbox)])[0]
                 return try verdict(on: email, facts, place(of: mailbox, on: connection), on: connection)
             }
@@ -30,15 +47,14 @@ extension Session {
 
     /// The same for several e-mails of one mailbox, in one transaction: all of them are looked at, or none.
     public func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?) async throws -> [Delivery] {
-        try requireRouterOrAdministrator()
         return try await deployment.pool.withConnection { connection in
-            try planned(on: connection) {
+            try session.planned(on: connection) {
                 if caller.role == .emailRouter {
                     guard let mailbox, let host else {
                         throw FieldsealError(
                             .payloadDoesNotFit, "A router delivers to a mailbox that it has leased: MailboxId and HostId.")
                     }
-                    try renewLease(mailbox, host, for: .delivering, on: connection)
+                    try session.renewLease(mailbox, host, for: .delivering, on: connection)
                 }
                 let place = try place(of: mailbox, on: connection)
                 var batch = IncomingBatch(self, mailbox, place)
@@ -69,17 +85,11 @@ extension Session {
             """, [.uuid(mailbox)]
         )[0]
         guard let owner = try row.decodeIfPresent(0, as: UUID.self) ?? caller.systemUserID,
-            let unit = try row.decodeIfPresent(2, as: UUID.self) ?? callersUnit
+            let unit = try row.decodeIfPresent(2, as: UUID.self) ?? session.callersUnit
         else { throw FieldsealError(.unexpected, "The mailbox has no owner.") }
         return Place(
             owner: owner, ownerType: try row.decodeIfPresent(1), unit: unit, correlatesHeaders: try row.decode(3),
             matchesSubjects: try row.decode(4), attachmentLimit: try row.decode(5))
-    }
-
-    private func requireRouterOrAdministrator() throws {
-        guard caller.role == .emailRouter || caller.role == .systemAdministrator else {
-            throw FieldsealError(.privilegeDenied, "Only an Email Router or a System Administrator may do this.")
-        }
     }
 
     // MARK: Whether
@@ -184,7 +194,7 @@ extension Session {
                AND (SELECT count(DISTINCT lower(p.addressused)) FROM \(organization.qualified("activityparty")) AS p
                      WHERE p.activityid = e.activityid AND lower(p.addressused) = ANY ($2)) >= 2
              ORDER BY e.createdon DESC LIMIT 1
-            """, [.text(Self.cut(email.subject, 200)), .texts(people)]
+            """, [.text(email.subject.cut(to: 200)), .texts(people)]
         ).first?.decode(0)
     }
 
@@ -206,10 +216,10 @@ extension Session {
         let body =
             email.body.utf8.count <= bodyLimit ? email.body : String(decoding: email.body.utf8.prefix(bodyLimit), as: UTF8.self)
         var values: [String: AttributeValue] = [
-            "subject": .text(Self.cut(email.subject, 200)), "description": .text(Self.withoutNull(body)),
+            "subject": .text(email.subject.cut(to: 200)), "description": .text(body.withoutNull),
             "mimetype": .text(email.bodyType),
             "directioncode": .bool(false), "statuscode": .int(4), "statecode": .int(1),
-            "messageid": .text(Self.cut(email.messageID, 320)),
+            "messageid": .text(email.messageID.cut(to: 320)),
             "correlationmethod": .int(Int64(verdict.correlation.rawValue)), "ownerid": .id(place.owner),
             "prioritycode": .int(Int64(email.importance)),
             "notifications": .int(
@@ -218,7 +228,7 @@ extension Session {
             "sender": .text(email.from),
         ]
         if let type = place.ownerType { values["owneridtype"] = .text(type) }
-        if let reply = email.inReplyTo.first { values["inreplyto"] = .text(Self.cut(reply, 320)) }
+        if let reply = email.inReplyTo.first { values["inreplyto"] = .text(reply.cut(to: 320)) }
         if let date = email.receivedOn { values["senton"] = .date(date) }
         if let mailbox { values["receivingmailboxid"] = .id(mailbox) }
         if let token = email.trackingToken { values["trackingtoken"] = .text(token) }
@@ -244,7 +254,7 @@ extension Session {
         var parts = EmailParts()
         parts.attachments = kept.map { attachment in
             EmailParts.Attachment(
-                name: Self.cut(attachment.name, 255), type: Self.cut(attachment.type, 256), body: attachment.body,
+                name: attachment.name.cut(to: 255), type: attachment.type.cut(to: 256), body: attachment.body,
                 size: attachment.body.utf8.count / 4 * 3)
         }
         // An upsert that forbids update: an earlier writer wrote the same.
@@ -287,28 +297,11 @@ extension Session {
                  WHERE e.activityid = $1
                 """,
                 [
-                    .uuid(id), .text(Self.cut(email.to.joined(separator: ";"), 500)),
-                    .text(email.references.isEmpty ? nil : email.references.map(Self.withoutNull).joined(separator: " ")),
+                    .uuid(id), .text(email.to.joined(separator: ";").cut(to: 500)),
+                    .text(email.references.isEmpty ? nil : email.references.map(\.withoutNull).joined(separator: " ")),
                     .text(email.from),
                 ]
             ),
         ]
-    }
-
-    /// PostgreSQL's texts hold no U+0000.
-    private static func withoutNull(_ text: String) -> String { text.utf8.contains(0) ? text.filter { $0 != "\0" } : text }
-
-    /// At most so many UTF-16 units, without U+0000.
-    static func cut(_ text: String, _ limit: Int) -> String {
-        let clean = withoutNull(text)
-        guard clean.utf16.count > limit else { return clean }
-        var result = ""
-        var length = 0
-        for character in clean {
-            length += character.utf16.count
-            guard length <= limit else { break }
-            result.append(character)
-        }
-        return result
     }
 }

@@ -3,10 +3,10 @@ import Foundation
 import PostgresClient
 
 // Access tokens in the place of the refresh tokens and application secrets that they are exchanged for.
-extension Session {
+extension MailboxLeases {
     /// Puts an access token in the place of what it is exchanged for, where the mail server's tokens come from an authorization server.
     func authorized(_ released: ReleasedCredential) async throws -> Credential {
-        let tokens = deployment.mailTokens
+        let tokens = mail.tokens
         var credential = released.credential
         guard credential.authentication == 4, let source = released.source, let sealed = credential.password,
             let application = tokens.application(for: credential.server)
@@ -32,10 +32,10 @@ extension Session {
     /// Each attempt fails only when another key change was committed meanwhile.
     private static let keyAttempts = 16
 
-    func currentKey(on connection: isolated PostgresConnection) throws -> CurrentKey {
+    func currentKey(on connection: isolated PostgresConnection) throws -> Session.CurrentKey {
         let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
         let key = try deployment.keyring.requiredKey(of: state)
-        return CurrentKey(version: state.keyVersion, key: key)
+        return Session.CurrentKey(version: state.keyVersion, key: key)
     }
 
     /// Seals the successor of a refresh token where the old one is, unless another password was set meanwhile.
@@ -83,7 +83,7 @@ extension Session {
         }
     }
 
-    private func open(_ source: MailTokens.Source, _ key: CurrentKey, on connection: isolated PostgresConnection)
+    private func open(_ source: MailTokens.Source, _ key: Session.CurrentKey, on connection: isolated PostgresConnection)
         throws -> (
             cell: [UInt8], secret: SecretBytes
         )?

@@ -3,7 +3,7 @@ import PostgresClient
 public import RouterProtocol
 
 // Requests of routers that wait for work.
-extension Session {
+extension MailboxLeases {
     /// Waits until a router of this organization has something to do, or a mailbox that it watches was changed.
     ///
     /// Between two looks the request holds nothing but its connection to the router: triggers notify the service of what changes, and
@@ -13,11 +13,10 @@ extension Session {
     public func waitForWork(
         _ request: WaitForWork.Request, whileWaiting: @Sendable (@Sendable () async -> Void) async -> Void
     ) async throws -> WaitForWork.Answer {
-        try requireRouter()
         let deadline = ContinuousClock.now + .seconds(min(max(request.seconds, 0), RouterLimits.waitSeconds))
         let watching = Watching(request)
         do {
-            return try await deployment.mailWork.gate.run(caller.clientID ?? organization.id) {
+            return try await mail.work.gate.run(caller.clientID ?? organization.id) {
                 let seen = try await register(request, watching)
                 return try await withTaskCancellationHandler {
                     try await wait(request, watching, until: deadline, whileWaiting)
@@ -37,7 +36,7 @@ extension Session {
         _ request: WaitForWork.Request, _ watching: Watching, until deadline: ContinuousClock.Instant,
         _ whileWaiting: @Sendable (@Sendable () async -> Void) async -> Void
     ) async throws -> WaitForWork.Answer {
-        let (work, schema) = (deployment.mailWork, organization.schema)
+        let (work, schema) = (mail.work, organization.schema)
         var isFirst = true
         while true {
             let mark = work.mark(schema)
@@ -87,7 +86,7 @@ extension Session {
     private func register(_ request: WaitForWork.Request, _ watching: Watching) async throws -> PostgresMoment {
         let (routers, watches) = (organization.qualified("mail_router"), organization.qualified("mailbox_watch"))
         return try await deployment.pool.withConnection { connection in
-            try planned(on: connection) {
+            try session.planned(on: connection) {
                 let name = PostgresParameter.text(request.hostId)
                 if request.isLeaving {
                     _ = try connection.query(freeing, [name])
@@ -180,9 +179,9 @@ extension Session {
 
     private func look(_ request: WaitForWork.Request, _ watching: Watching) async throws -> Look {
         let due = DueMailboxes(organization: organization)
-        let hasKey = deployment.keyring.dataKey(of: state) != nil
+        let hasKey = deployment.keyring.dataKey(of: session.state) != nil
         return try await deployment.pool.withConnection { connection in
-            try planned(on: connection) {
+            try session.planned(on: connection) {
                 // Without the key no credential is released: the next sign-in says so in an alert.
                 var ended = hasKey ? [] : watching.ids.map(\.text)
                 if hasKey {
