@@ -59,10 +59,34 @@ let package = Package(
             dependencies: ["CMigrations", "PostgresClient", .product(name: "Crypto", package: "swift-crypto")],
             swiftSettings: settings
         ),
+        .target(name: "JSON", swiftSettings: settings),
+        .target(name: "Model", dependencies: ["MailFormat", "PostgresClient"], swiftSettings: settings),
         .target(
-            name: "Fieldseal",
+            name: "Tenancy",
             dependencies: [
-                "CellCrypto", "CurlClient", "MailFormat", "Migrations", "PostgresClient", "RouterProtocol",
+                "CellCrypto", "JSON", "Migrations", "Model", "PostgresClient",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "KeyManagement",
+            dependencies: [
+                "CellCrypto", "JSON", "Model", "PostgresClient", "Tenancy",
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Records",
+            dependencies: [
+                "CellCrypto", "JSON", "Model", "PostgresClient", "Tenancy",
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Authentication",
+            dependencies: [
+                "CellCrypto", "CurlClient", "JSON", "Model", "PostgresClient", "Records", "Tenancy",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
@@ -72,9 +96,35 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(
+            name: "Organizations",
+            dependencies: [
+                "Authentication", "CellCrypto", "JSON", "KeyManagement", "Migrations", "Model", "PostgresClient", "Records",
+                "Tenancy",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Email",
+            dependencies: [
+                "CellCrypto", "CurlClient", "JSON", "Model", "PostgresClient", "Records", "RouterProtocol", "Tenancy",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Diagnostics",
+            dependencies: [
+                "CellCrypto", "JSON", "KeyManagement", "Migrations", "Model", "Organizations", "PostgresClient", "Records",
+                "Tenancy",
+            ],
+            swiftSettings: settings
+        ),
+        .target(
             name: "WebAPI",
             dependencies: [
-                "CZlib", "CellCrypto", "Fieldseal", "PostgresClient", "RouterProtocol",
+                "Authentication", "CZlib", "CellCrypto", "Email", "JSON", "KeyManagement", "Model", "PostgresClient", "Records",
+                "RouterProtocol", "Tenancy",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -94,7 +144,8 @@ let package = Package(
         .target(
             name: "Console",
             dependencies: [
-                "CConsole", "CellCrypto", "Fieldseal", "PostgresClient", "WebAPI",
+                "Authentication", "CConsole", "CellCrypto", "Diagnostics", "Email", "JSON", "KeyManagement", "Model",
+                "PostgresClient", "Records", "Tenancy", "WebAPI",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
@@ -106,7 +157,8 @@ let package = Package(
         .executableTarget(
             name: "Program",
             dependencies: [
-                "CellCrypto", "Console", "Fieldseal", "MailRouter", "Migrations", "PostgresClient", "RouterProtocol", "WebAPI",
+                "Authentication", "CellCrypto", "Console", "Diagnostics", "Email", "JSON", "KeyManagement", "MailRouter",
+                "Migrations", "Model", "Organizations", "PostgresClient", "Records", "RouterProtocol", "Tenancy", "WebAPI",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -132,16 +184,41 @@ let package = Package(
         .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "MigrationsTests", dependencies: ["Migrations", "PostgresClient", "TestSupport"], swiftSettings: settings),
-        .testTarget(
-            name: "FieldsealTests",
-            dependencies: ["CellCrypto", "Fieldseal", "Migrations", "PostgresClient", "TestSupport"],
+        .target(
+            name: "TestOrganizations",
+            dependencies: ["CellCrypto", "Migrations", "Organizations", "PostgresClient", "Tenancy", "TestSupport"],
+            path: "Tests/TestOrganizations",
             swiftSettings: settings
         ),
+        .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: settings),
+        .testTarget(
+            name: "KeyManagementTests",
+            dependencies: [
+                "Authentication", "CellCrypto", "JSON", "KeyManagement", "Model", "Organizations", "PostgresClient", "Records",
+                "Tenancy", "TestOrganizations", "TestSupport",
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "ModelTests",
+            dependencies: ["CellCrypto", "Model", "PostgresClient", "Tenancy", "TestOrganizations"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "OrganizationsTests",
+            dependencies: ["Model", "Organizations", "PostgresClient", "Tenancy", "TestOrganizations"],
+            swiftSettings: settings
+        ),
+        .testTarget(name: "TenancyTests", dependencies: ["Tenancy"], swiftSettings: settings),
         .testTarget(name: "MailFormatTests", dependencies: ["MailFormat"], swiftSettings: settings),
         .executableTarget(
             name: "OpenCells", dependencies: ["CellCrypto", "PostgresClient"], path: "examples/OpenCells", swiftSettings: settings),
         .executableTarget(name: "MessageProbe", dependencies: ["MailFormat"], path: "Tests/MessageProbe", swiftSettings: settings),
-        .testTarget(name: "WebAPITests", dependencies: ["Fieldseal", "WebAPI"], swiftSettings: settings),
+        .testTarget(
+            name: "WebAPITests",
+            dependencies: [
+                "JSON", "Model", "Records", "Tenancy", "WebAPI",
+            ], swiftSettings: settings),
     ],
     cLanguageStandard: .c2x
 )

@@ -1,6 +1,9 @@
-import Fieldseal
+import Authentication
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Tenancy
 
 // Who may sign in: people and clients, each with a page of its own.
 extension Console {

@@ -1,6 +1,8 @@
-import Fieldseal
+import Authentication
 import Foundation
 import HTTPTypes
+import Model
+import Tenancy
 
 // A person's own account: password, second factor, sessions.
 extension Console {

@@ -1,5 +1,8 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
+import Tenancy
 
 /// Rows of the audit as lines to read: names in the place of ids, and values as their attributes say.
 struct AuditLines {

@@ -1,5 +1,8 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
+import Tenancy
 
 // What happened to records: who changed which attributes, from what to what.
 extension Console {

@@ -1,6 +1,9 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
+import Tenancy
 
 // Connecting a mailbox from nothing: provider, address, user name and password, then the test, on one page.
 extension Console {

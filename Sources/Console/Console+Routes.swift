@@ -1,9 +1,9 @@
 import CellCrypto
-import Fieldseal
 import Foundation
 import HTTPTypes
 public import Hummingbird
 import NIOCore
+import Tenancy
 public import WebAPI
 
 // Which address leads where.

@@ -1,12 +1,16 @@
+public import Authentication
 import CellCrypto
-public import Fieldseal
+public import Diagnostics
 import Foundation
 import HTTPTypes
 import Hummingbird
+import JSON
 import Logging
+import Model
 import Mustache
 import NIOCore
 import PostgresClient
+public import Tenancy
 import WebAPI
 
 /// The pages that administrators work with, under `/{organization}/`. They are whole without script; every one is made here, and

@@ -1,5 +1,5 @@
 import CConsole
-import Fieldseal
+import JSON
 import Mustache
 
 /// The templates, messages, style and script that the program carries.

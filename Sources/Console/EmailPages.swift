@@ -1,6 +1,9 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
+import Tenancy
 
 // E-mails, read as mail: who wrote to whom, the text in a frame of its own, attachments, the conversation, and a reply.
 extension Console {

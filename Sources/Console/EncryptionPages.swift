@@ -1,8 +1,11 @@
 import CellCrypto
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import KeyManagement
+import Model
 import Mustache
+import Tenancy
 
 // Settings > Data Management > Data Encryption: the state of the key, showing it, and activating.
 extension Console {

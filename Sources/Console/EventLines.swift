@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Tenancy
 
 /// Security events as lines to read: names in the place of ids, and runs of released credentials as one line.
 struct EventLines {

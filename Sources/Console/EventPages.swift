@@ -1,6 +1,8 @@
-import Fieldseal
+import Authentication
 import Foundation
 import Hummingbird
+import JSON
+import Tenancy
 
 // The security events: looked for by kind, result, person, record and day.
 extension Console {

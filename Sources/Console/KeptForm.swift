@@ -1,6 +1,8 @@
+import Authentication
 import CellCrypto
-import Fieldseal
 import Foundation
+import JSON
+import Tenancy
 
 /// A form that was sent when the password had to be typed again: the page that asks for it carries the form along, sealed under the
 /// key-encryption key, and it is sent on once the password was right.

@@ -1,6 +1,6 @@
 import CellCrypto
-import Fieldseal
 import Foundation
+import JSON
 
 /// Passwords that were typed into a form which could not be saved, for the form's next attempt.
 ///

@@ -1,7 +1,10 @@
 import CellCrypto
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import KeyManagement
+import Model
+import Tenancy
 
 // Changing the key, step by step: choose, test, confirm, watch, keep a copy.
 extension Console {

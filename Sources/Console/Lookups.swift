@@ -1,6 +1,9 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
+import Tenancy
 
 // References to records, which a person names instead of pasting ids.
 extension Console {

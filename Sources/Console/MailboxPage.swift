@@ -1,6 +1,9 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
+import Tenancy
 
 // What is done with mailboxes beside editing them: approving, testing, enabling, disabling; one or many.
 extension Console {

@@ -1,4 +1,6 @@
-import Fieldseal
+import Model
+import Records
+import Tenancy
 
 /// How a mailbox is, in one word. The first that fits counts, in the order of the cases.
 enum MailboxState: String, CaseIterable {

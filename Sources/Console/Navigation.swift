@@ -1,5 +1,6 @@
-import Fieldseal
 import Hummingbird
+import Model
+import Tenancy
 
 /// The groups of pages that a person's role reaches.
 enum Navigation {

@@ -1,5 +1,9 @@
-import Fieldseal
+import Diagnostics
+import Email
 import Foundation
+import KeyManagement
+import Model
+import Tenancy
 
 // The first page: how the organization is, and what a person of that role should do.
 extension Console {

@@ -1,6 +1,7 @@
-import Fieldseal
+import Email
 import Foundation
 import Synchronization
+import Tenancy
 
 /// Figures of the overview that take some time to count, kept for a minute: a page must not count a hundred thousand rows each time.
 final class RecentFigures: Sendable {

@@ -1,5 +1,8 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
+import Tenancy
 
 /// A record's form: its fields with what is in the record, or what was typed.
 struct RecordForm {

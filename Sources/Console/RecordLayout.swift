@@ -1,4 +1,4 @@
-import Fieldseal
+import Model
 
 /// Which attributes of a record a form has in which section. The others are under *All attributes*.
 struct RecordLayout {

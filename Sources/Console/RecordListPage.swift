@@ -1,6 +1,9 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
+import Tenancy
 
 // Lists of records: searched, filtered, sorted, paged, exported.
 extension Console {

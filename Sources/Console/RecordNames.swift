@@ -1,5 +1,8 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
+import Tenancy
 
 /// The names of records that are known by their ids, read for a whole page at once and as far as the person may see them.
 struct RecordNames {

@@ -1,6 +1,9 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
+import Tenancy
 
 // One record: its form, its deletion, and records that are only looked at.
 extension Console {

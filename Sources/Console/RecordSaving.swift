@@ -1,6 +1,9 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
+import Tenancy
 
 // Saving a form. What can't be saved comes back with all that was typed; what another person changed is compared three ways.
 extension Console {

@@ -1,6 +1,9 @@
+import Authentication
 import CellCrypto
-import Fieldseal
 import Foundation
+import JSON
+import KeyManagement
+import Tenancy
 
 /// The sheet on which an organization's key is kept on paper: in groups, with checks for typing and a code to scan.
 struct RecoverySheet {

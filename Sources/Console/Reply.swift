@@ -1,5 +1,5 @@
-import Fieldseal
 import HTTPTypes
+import JSON
 
 /// What a page answers.
 struct Reply {

@@ -1,6 +1,9 @@
-import Fieldseal
+import Authentication
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Tenancy
 
 // Signing in and out, and typing the password again.
 extension Console {

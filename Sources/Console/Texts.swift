@@ -1,5 +1,6 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
 
 /// The texts of one language, and how it writes numbers and dates.
 ///

@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
 
 /// What a person typed into a record's form, read as a client would send it.
 struct TypedRecord {

@@ -1,7 +1,9 @@
-import Fieldseal
+import Authentication
 import Foundation
 import HTTPTypes
 import Hummingbird
+import Model
+import Tenancy
 import WebAPI
 
 /// One request to a page, and who sent it.

@@ -1,10 +1,13 @@
 import ArgumentParser
 import CellCrypto
-import Fieldseal
 import Foundation
 import Glibc
+import JSON
 import Logging
+import Model
+import Organizations
 import PostgresClient
+import Tenancy
 
 /// Options that every command on a deployment has.
 struct CommandOptions: ParsableArguments {

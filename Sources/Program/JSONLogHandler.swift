@@ -1,6 +1,6 @@
-import Fieldseal
 import Foundation
 import Glibc
+import JSON
 import Logging
 
 /// Writes each event as one line of JSON to standard error.

@@ -1,5 +1,5 @@
-import Fieldseal
 import Foundation
+import Organizations
 import PostgresClient
 import Subprocess
 import SystemPackage

@@ -1,6 +1,6 @@
-import Fieldseal
 import Foundation
 import Glibc
+import KeyManagement
 import Synchronization
 
 /// Shows the progress of long work on standard error: a bar that is redrawn on a terminal, a line for each phase elsewhere.

@@ -1,5 +1,6 @@
-import Fieldseal
+import Diagnostics
 import Foundation
+import Tenancy
 
 /// Files that hold secrets besides the key-encryption key: who may read and replace them.
 enum SecretFiles {

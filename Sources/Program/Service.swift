@@ -1,12 +1,17 @@
+import Authentication
 import CellCrypto
 import Console
-import Fieldseal
+import Diagnostics
+import Email
 import Foundation
+import KeyManagement
 import Logging
 import NIOCore
 import NIOPosix
+import Organizations
 import PostgresClient
 import ServiceLifecycle
+import Tenancy
 import UnixSignals
 import WebAPI
 

@@ -1,14 +1,18 @@
-public import Fieldseal
+public import Authentication
+public import Email
 import Foundation
 import HTTPTypes
 public import Hummingbird
 import HummingbirdCore
 import HummingbirdHTTP2
 import HummingbirdTLS
+import JSON
 public import Logging
+import Model
 import NIOCore
 public import NIOSSL
 import PostgresClient
+public import Tenancy
 
 /// The HTTPS service. A request travels one way: bytes → path and query → session → SQL → response; each route is one line
 /// of ``router()``.

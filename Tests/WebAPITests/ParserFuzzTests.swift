@@ -1,7 +1,10 @@
 import Foundation
 import Testing
 
-@testable import Fieldseal
+@testable import JSON
+@testable import Model
+@testable import Records
+@testable import Tenancy
 @testable import WebAPI
 
 /// Mutated seeds through every parser of clients' text. Each must be read or refused with a code: no crash, no hang, and no

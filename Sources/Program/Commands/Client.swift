@@ -1,6 +1,8 @@
 public import ArgumentParser
-public import Fieldseal
+import Authentication
 import Foundation
+import JSON
+import Tenancy
 
 /// API clients.
 struct Client: AsyncParsableCommand {

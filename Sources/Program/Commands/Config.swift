@@ -1,7 +1,8 @@
 import ArgumentParser
-import Fieldseal
 import Foundation
+import JSON
 import PostgresClient
+import Tenancy
 
 /// The settings.
 struct Config: AsyncParsableCommand {

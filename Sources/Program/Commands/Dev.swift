@@ -1,11 +1,15 @@
 import ArgumentParser
+import Authentication
 import CellCrypto
-import Fieldseal
 import Foundation
 import Glibc
+import JSON
 import Logging
 import Migrations
+import Model
+import Organizations
 import PostgresClient
+import Tenancy
 
 /// Everything on this machine, for trying and developing.
 struct Dev: AsyncParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
-import Fieldseal
+import Diagnostics
 import Foundation
+import JSON
 import PostgresClient
 
 /// Says what is wrong with a deployment.

@@ -1,7 +1,10 @@
 import ArgumentParser
-import Fieldseal
 import Foundation
 import Glibc
+import JSON
+import Model
+import Organizations
+import Tenancy
 
 /// Security events: key reads and changes, passwords that were set, sign-ins, what was refused.
 struct Events: AsyncParsableCommand {

@@ -1,6 +1,8 @@
 import ArgumentParser
-import Fieldseal
 import Foundation
+import JSON
+import Organizations
+import Tenancy
 
 /// Moves old evidence from the database to a file.
 struct EventsArchive: AsyncParsableCommand {

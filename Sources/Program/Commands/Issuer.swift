@@ -1,6 +1,8 @@
 import ArgumentParser
-import Fieldseal
+import Authentication
 import Foundation
+import JSON
+import Tenancy
 
 /// The OpenID providers that an organization trusts.
 struct Issuer: AsyncParsableCommand {

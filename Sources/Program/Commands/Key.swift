@@ -1,9 +1,11 @@
 import ArgumentParser
 import CellCrypto
-import Fieldseal
 import Foundation
 import Glibc
+import JSON
+import KeyManagement
 import SystemPackage
+import Tenancy
 
 /// An organization's key.
 struct Key: AsyncParsableCommand {

@@ -1,7 +1,9 @@
 import ArgumentParser
-import Fieldseal
 import Foundation
+import JSON
 import Migrations
+import Organizations
+import Tenancy
 
 /// Brings the database to what this program knows.
 struct Migrate: AsyncParsableCommand {

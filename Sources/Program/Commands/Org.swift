@@ -1,6 +1,10 @@
 import ArgumentParser
-import Fieldseal
+import Diagnostics
 import Foundation
+import JSON
+import KeyManagement
+import Organizations
+import Tenancy
 
 /// Organizations.
 struct Org: AsyncParsableCommand {

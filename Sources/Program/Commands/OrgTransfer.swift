@@ -1,9 +1,12 @@
 import ArgumentParser
 import CellCrypto
-import Fieldseal
 import Foundation
 import Glibc
+import JSON
+import KeyManagement
+import Organizations
 import SystemPackage
+import Tenancy
 
 extension Org {
     struct Export: AsyncParsableCommand {

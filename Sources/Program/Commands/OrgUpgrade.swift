@@ -1,6 +1,8 @@
 import ArgumentParser
-import Fieldseal
 import Foundation
+import JSON
+import Organizations
+import Tenancy
 
 extension Org {
     struct Upgrade: AsyncParsableCommand {

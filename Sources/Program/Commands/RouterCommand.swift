@@ -1,7 +1,7 @@
 import ArgumentParser
-import Fieldseal
 import Foundation
 import Glibc
+import JSON
 import Logging
 import MailRouter
 import RouterProtocol

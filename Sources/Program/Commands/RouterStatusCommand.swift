@@ -1,6 +1,7 @@
 import ArgumentParser
-import Fieldseal
+import Email
 import Foundation
+import JSON
 
 /// How mailboxes and routers are: problems first, and one line for all that is well.
 struct RouterStatusCommand: AsyncParsableCommand {

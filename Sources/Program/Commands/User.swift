@@ -1,6 +1,8 @@
 import ArgumentParser
-import Fieldseal
+import Authentication
 import Foundation
+import JSON
+import Tenancy
 
 /// The people who sign in to the console.
 struct User: AsyncParsableCommand {

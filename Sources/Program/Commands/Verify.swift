@@ -1,6 +1,9 @@
 import ArgumentParser
-import Fieldseal
 import Foundation
+import JSON
+import KeyManagement
+import Organizations
+import Tenancy
 
 /// Opens every cell.
 struct Verify: AsyncParsableCommand {

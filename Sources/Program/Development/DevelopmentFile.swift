@@ -1,4 +1,3 @@
-import Fieldseal
 import Foundation
 
 /// `dev.json`: what scripts and people need to find their way in a development deployment.

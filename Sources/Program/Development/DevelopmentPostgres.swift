@@ -1,7 +1,7 @@
 import CellCrypto
-import Fieldseal
 import Foundation
 import Glibc
+import JSON
 import PostgresClient
 import Subprocess
 import SystemPackage

@@ -1,6 +1,9 @@
 import CellCrypto
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
+import Tenancy
 
 /// The records that a new development organization starts with: profiles, mailboxes, queues and users with passwords.
 ///

@@ -1,4 +1,4 @@
-import Fieldseal
+import Tenancy
 
 /// One setting: its name, what it takes, and where its value is kept.
 ///

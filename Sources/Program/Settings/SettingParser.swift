@@ -1,6 +1,7 @@
-import Fieldseal
+import Authentication
 import Foundation
 import PostgresClient
+import Tenancy
 
 /// Reads the text of a setting as a value of its kind. Nothing is guessed: what does not fit is refused.
 struct SettingParser {

@@ -1,6 +1,8 @@
-import Fieldseal
+import Authentication
+import Email
 import Foundation
 import Logging
+import Tenancy
 import WebAPI
 
 /// How a deployment is reached and run: one file, YAML or JSON, with `FIELDSEAL_*` variables over it.

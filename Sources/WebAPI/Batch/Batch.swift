@@ -1,6 +1,10 @@
-import Fieldseal
+import Authentication
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
+import Tenancy
 
 // Batches: several requests in one (OData 4.0 Part 1, section 11.7).
 extension DataAPI {

@@ -1,6 +1,7 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
 
 /// One part of a batch: a request, or a set of changes that happen together or not at all.
 enum BatchPart {

@@ -1,6 +1,8 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
 
 /// What a request writes: alone, or as a part of a change set.
 struct Change: Sendable {

@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
 
 /// The named conditions that Dataverse's query functions and FetchXML's operators share, such as `LastXDays` and `last-x-days`.
 enum Condition {

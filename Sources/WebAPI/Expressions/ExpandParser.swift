@@ -1,5 +1,6 @@
-import Fieldseal
 import Foundation
+import Model
+import Records
 
 /// Reads `$expand` (OData 4.0 Part 2, section 5.1.2).
 struct ExpandParser {

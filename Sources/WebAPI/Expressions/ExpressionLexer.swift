@@ -1,4 +1,4 @@
-import Fieldseal
+import Model
 
 /// Splits an OData expression into tokens (OData 4.0 ABNF, in the parts that are supported).
 struct ExpressionLexer {

@@ -1,5 +1,5 @@
-import Fieldseal
 import Foundation
+import Model
 
 /// The elements and attributes of FetchXML's schema: those that are honoured, and those that change nothing here.
 ///

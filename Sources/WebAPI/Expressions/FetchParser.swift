@@ -1,5 +1,6 @@
-import Fieldseal
 import Foundation
+import Model
+import Records
 
 /// Reads FetchXML (Dataverse's `fetch` element) as a query.
 struct FetchParser {

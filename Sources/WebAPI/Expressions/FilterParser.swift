@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
 
 /// Reads `$filter` (OData 4.0 Part 2, section 5.1.1, and Dataverse's query functions).
 struct FilterParser {

@@ -1,4 +1,5 @@
-import Fieldseal
+import Model
+import Records
 
 /// The operators of query expressions, by the names of their enumeration (`ConditionOperator`).
 enum QueryOperator {

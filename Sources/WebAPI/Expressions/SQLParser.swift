@@ -1,5 +1,6 @@
-import Fieldseal
 import Foundation
+import Model
+import Records
 
 /// Reads the subset of SQL that `?sql=` takes: one SELECT, which becomes a query like any other.
 struct SQLParser {

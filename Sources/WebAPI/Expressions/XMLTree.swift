@@ -1,6 +1,6 @@
-import Fieldseal
 import Foundation
 import FoundationXML
+import Model
 
 /// An element of an XML document, without name spaces.
 struct XMLTree: Sendable {

@@ -1,6 +1,6 @@
-import Fieldseal
 import HTTPTypes
 import Hummingbird
+import Model
 
 extension WebAPI {
     /// Says which methods an address of the data API takes (RFC 9110 section 9.3.7). It needs no token: the addresses are public.

@@ -1,9 +1,11 @@
-import Fieldseal
+import Authentication
 import Foundation
 import HTTPTypes
 import Hummingbird
 import Logging
+import Model
 import PostgresClient
+import Tenancy
 
 extension WebAPI {
     /// The client whom a request's bearer token was issued to (RFC 6750 section 2.1).

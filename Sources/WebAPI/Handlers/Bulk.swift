@@ -1,6 +1,8 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
 
 // Actions on many records at once: all of them or none.
 extension DataAPI {

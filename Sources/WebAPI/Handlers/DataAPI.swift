@@ -1,6 +1,9 @@
-import Fieldseal
+import Email
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Tenancy
 
 /// The data API for one caller: every request below `/{organization}/api/data/v9.x`, alone or in a batch.
 struct DataAPI: Sendable {

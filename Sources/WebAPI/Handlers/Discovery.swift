@@ -1,5 +1,7 @@
-import Fieldseal
+import Authentication
 import Hummingbird
+import JSON
+import Tenancy
 
 // What clients find the token endpoint by (OpenID Connect Discovery 1.0, RFC 8414).
 extension WebAPI {

@@ -1,7 +1,10 @@
 import CellCrypto
-import Fieldseal
+import Email
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
 import RouterProtocol
 
 // E-mail: the original's messages, and those that a router works with.

@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import Model
+import Records
+import Tenancy
 
 extension Session {
     /// - Throws: ``FieldsealError`` `.objectDoesNotExist` unless a record's lookup refers to `parent`.

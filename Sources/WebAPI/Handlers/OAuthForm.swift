@@ -1,5 +1,5 @@
-import Fieldseal
 import HTTPTypes
+import JSON
 
 /// The form of a request to the token endpoint (RFC 6749 appendix B).
 struct OAuthForm {

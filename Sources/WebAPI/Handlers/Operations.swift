@@ -1,7 +1,10 @@
 import CellCrypto
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import KeyManagement
+import Model
+import Records
 
 // Functions and actions that belong to no entity.
 extension DataAPI {

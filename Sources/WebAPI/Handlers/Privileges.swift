@@ -1,5 +1,8 @@
-import Fieldseal
+import Authentication
 import Foundation
+import JSON
+import Model
+import Tenancy
 
 // What a user's role allows, under the names that Dataverse has for privileges.
 extension DataAPI {

@@ -1,6 +1,8 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
 
 // Single attributes, and navigation from a record to others.
 extension DataAPI {

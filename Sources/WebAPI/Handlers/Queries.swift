@@ -1,6 +1,8 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
 
 // FetchXML and SQL, which come as options of a collection.
 extension DataAPI {

@@ -1,6 +1,7 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import Model
+import Records
 
 // Records: create, retrieve, update, upsert, delete, list.
 extension DataAPI {

@@ -1,6 +1,8 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
 
 // Sharing records, and teams: messages of every entity that has owners.
 extension DataAPI {

@@ -1,6 +1,9 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
+import Tenancy
 
 // What clients of Dataverse ask when they connect: which organization and version this is, in which languages, and how much there is.
 extension DataAPI {

@@ -1,7 +1,9 @@
-import Fieldseal
+import Authentication
 import Foundation
 import HTTPTypes
 import Hummingbird
+import JSON
+import Tenancy
 
 // Where clients get access tokens (RFC 6749 section 4.4) and give them back (RFC 7009).
 extension WebAPI {

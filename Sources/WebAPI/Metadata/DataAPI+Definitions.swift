@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
 
 // Reads of `EntityDefinitions` and its like. The schema is fixed: writes are refused.
 extension DataAPI {

@@ -1,5 +1,7 @@
-import Fieldseal
+import Authentication
 import Foundation
+import JSON
+import Model
 
 // Members of metadata that clients index without asking whether they are there. What Dataverse has and this service has not is false,
 // null or empty.

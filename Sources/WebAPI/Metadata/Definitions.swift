@@ -1,6 +1,7 @@
 import Crypto
-import Fieldseal
 import Foundation
+import JSON
+import Model
 
 /// Metadata in Dataverse's shape: `EntityDefinitions`, their attributes, keys and relationships.
 enum Definitions {

@@ -1,5 +1,5 @@
-import Fieldseal
 import Foundation
+import Model
 
 /// The service's metadata in CSDL XML (OData CSDL 4.0).
 enum MetadataDocument {

@@ -1,4 +1,4 @@
-import Fieldseal
+import Model
 
 /// The functions and actions of the Web API, as `$metadata` declares them.
 enum MetadataOperations {

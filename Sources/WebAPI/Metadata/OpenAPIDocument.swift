@@ -1,5 +1,6 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
 
 /// The service's description of itself (OpenAPI 3.0.3), for the records that the four tables and their references hold.
 struct OpenAPIDocument {

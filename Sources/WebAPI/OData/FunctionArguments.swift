@@ -1,5 +1,6 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
 
 /// The arguments of a function: in its parentheses, or as parameter aliases in the query (OData 4.0 Part 2, section 5.1.1.6.1).
 struct FunctionArguments {

@@ -1,5 +1,6 @@
-import Fieldseal
 import Foundation
+import Model
+import Records
 
 /// What a path below `/{organization}/api/data/v9.x` names (OData 4.0 Part 2, section 4). Nothing is looked up but names.
 enum ODataPath: Sendable {

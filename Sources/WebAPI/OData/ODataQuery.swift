@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
 
 /// The system query options of a request (OData 4.0 Part 1, section 11.2), as a query whose names are still to be looked up.
 struct ODataQuery: Sendable {

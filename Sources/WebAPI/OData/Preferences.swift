@@ -1,4 +1,5 @@
-import Fieldseal
+import Model
+import Records
 
 /// The preferences of a request (RFC 7240, OData 4.0 Part 1, section 8.2.8).
 ///

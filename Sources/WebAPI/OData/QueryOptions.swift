@@ -1,4 +1,4 @@
-import Fieldseal
+import Model
 
 /// The query options of OData's and Dataverse's documentation, and which kinds of requests honour them.
 ///

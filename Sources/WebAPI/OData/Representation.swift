@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
 
 /// Records and answers as OData JSON (OData JSON Format 4.0).
 struct Representation: Sendable {

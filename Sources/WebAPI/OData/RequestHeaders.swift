@@ -1,6 +1,8 @@
-import Fieldseal
+import Authentication
 import Foundation
 import HTTPTypes
+import JSON
+import Model
 
 /// The request headers of Dataverse's and OData's documentation that change what a request means.
 ///

@@ -1,4 +1,4 @@
-import Fieldseal
+import JSON
 
 extension StringProtocol {
     /// The text with its percent-encoded bytes decoded (RFC 3986 section 2.1).

@@ -1,9 +1,11 @@
-import Fieldseal
+import Authentication
 import Foundation
 import HTTPTypes
 import Hummingbird
 import Logging
+import Model
 import PostgresClient
+import Tenancy
 
 // The Organization service's addresses: `/{organization}/XRMServices/2011/Organization.svc`, and `/web` below it.
 extension WebAPI {

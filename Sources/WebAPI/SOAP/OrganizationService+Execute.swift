@@ -1,6 +1,10 @@
 import CellCrypto
-import Fieldseal
 import Foundation
+import JSON
+import KeyManagement
+import Model
+import Records
+import Tenancy
 
 // Execute: requests by their names.
 extension OrganizationService {

@@ -1,5 +1,6 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
 
 // Requests for metadata. Every caller may read it, as in the Web API.
 extension OrganizationService {

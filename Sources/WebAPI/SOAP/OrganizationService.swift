@@ -1,5 +1,8 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
+import Tenancy
 
 /// The Organization service for one caller: its eight operations, each an element in a request's body and one in the response's.
 ///

@@ -1,7 +1,8 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
 import Hummingbird
+import JSON
+import Model
 import NIOCore
 import NIOHTTP1
 import PostgresClient

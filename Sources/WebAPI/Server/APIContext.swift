@@ -1,9 +1,11 @@
-public import Fieldseal
+public import Authentication
 import Foundation
 public import Hummingbird
+import JSON
 import Logging
 import NIOCore
 import Synchronization
+import Tenancy
 
 /// What goes with one request.
 public struct APIContext: RequestContext {

@@ -1,4 +1,4 @@
-public import Fieldseal
+public import Tenancy
 
 /// Limits on what a client may send.
 public struct APILimits: Sendable {

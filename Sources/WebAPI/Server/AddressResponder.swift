@@ -1,4 +1,4 @@
-import Fieldseal
+import Authentication
 import HTTPTypes
 import Hummingbird
 

@@ -1,7 +1,8 @@
-import Fieldseal
+import Authentication
 import HTTPTypes
 import Hummingbird
 import Logging
+import Model
 import Synchronization
 
 /// Turns every error into a response, in one place, logs each request once, and bounds the requests in flight.

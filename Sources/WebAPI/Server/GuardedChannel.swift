@@ -1,8 +1,8 @@
-import Fieldseal
 import HummingbirdCore
 import Logging
 import NIOCore
 import NIOSSL
+import Tenancy
 
 /// Puts limits before a listener's own handlers: a share of the connections for each network, a deadline for the TLS handshake, and
 /// the PROXY protocol where the listener takes it.

@@ -1,8 +1,8 @@
-import Fieldseal
 import HTTPTypes
 import Hummingbird
 import NIOCore
 import Synchronization
+import Tenancy
 
 /// The connections of all listeners: how many each network has, and which addresses proxies speak for.
 final class Listeners: Sendable {

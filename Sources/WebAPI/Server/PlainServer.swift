@@ -1,9 +1,11 @@
-import Fieldseal
+import Authentication
 import Foundation
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
+import JSON
 import Logging
+import Model
 import NIOCore
 
 /// The listener without TLS, which serves nothing: the API is refused with the code that clients know, and everything else

@@ -1,5 +1,5 @@
-import Fieldseal
 import NIOCore
+import Tenancy
 
 /// Reads the header of the PROXY protocol, version 1 or 2, with which a load balancer begins each connection (HAProxy,
 /// proxy-protocol.txt). Anything else closes the connection.

@@ -1,7 +1,9 @@
-import Fieldseal
+import Authentication
 import HTTPTypes
+import JSON
 import PostgresClient
 import Synchronization
+import Tenancy
 
 /// Whether requests can be served: the database answers and is migrated, and the key-encryption key is the right one.
 ///

@@ -1,5 +1,5 @@
-import Fieldseal
 import Foundation
+import Model
 import PostgresClient
 import Synchronization
 

@@ -1,6 +1,5 @@
 import CZlib
 import Dispatch
-import Fieldseal
 import HTTPTypes
 
 /// Compresses large responses that hold no secret, for clients that take gzip (RFC 9110 section 8.4.1.3).

@@ -1,4 +1,4 @@
-import Fieldseal
+import Model
 
 /// The namespaces of the Organization service's contracts.
 enum Contract {

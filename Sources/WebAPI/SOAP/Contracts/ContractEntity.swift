@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
 
 /// A record in a request: what it is named by, and the values of its attributes.
 struct ContractEntity: Sendable {

@@ -1,5 +1,6 @@
-import Fieldseal
 import Foundation
+import Model
+import Records
 
 /// A reference to a record: by its id, or by an alternate key.
 struct ContractReference: Sendable {

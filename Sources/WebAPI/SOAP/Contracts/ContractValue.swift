@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
 
 /// A value of a request, by the type that `i:type` names.
 enum ContractValue: Sendable {

@@ -1,4 +1,4 @@
-import Fieldseal
+import Records
 
 /// Writes elements of data contracts. Prefixes are those that the original chooses: `i` for XMLSchema-instance, and for the others
 /// the letters in their order, each declared where it is first needed. Scripts look for them.

@@ -1,5 +1,3 @@
-import Fieldseal
-
 /// The descriptions of the SOAP services (WSDL 1.1), with the schemas of their contracts, from which clients are generated.
 struct ServiceDescription {
     private let name: String

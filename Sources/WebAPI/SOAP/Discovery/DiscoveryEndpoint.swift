@@ -1,9 +1,12 @@
-import Fieldseal
+import Authentication
 import Foundation
 import HTTPTypes
 import Hummingbird
+import JSON
 import Logging
+import Model
 import PostgresClient
+import Tenancy
 
 // The Discovery service, over SOAP and as OData: which organizations a caller may use. A client belongs to one.
 extension WebAPI {

@@ -1,7 +1,8 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
 import Hummingbird
+import JSON
+import Model
 
 /// What a request is refused with: an `OrganizationServiceFault` in a fault of either version of SOAP.
 struct SOAPFault: Error, Sendable {

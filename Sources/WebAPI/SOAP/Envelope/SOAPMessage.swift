@@ -1,5 +1,5 @@
-import Fieldseal
 import Foundation
+import Model
 
 /// A request's envelope: the element in its body, and what its headers say.
 struct SOAPMessage: Sendable {

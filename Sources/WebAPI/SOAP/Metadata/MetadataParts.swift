@@ -1,4 +1,5 @@
-import Fieldseal
+import JSON
+import Model
 
 /// Metadata as the Web API gives it, with what the SDK's classes have besides.
 enum MetadataParts {

@@ -1,4 +1,4 @@
-import Fieldseal
+import JSON
 
 /// Writes the service's metadata, which the Web API gives as JSON, as the contracts of the original's classes.
 struct MetadataWriter {

@@ -1,4 +1,5 @@
-import Fieldseal
+import Model
+import Records
 
 /// The columns that a request asks for.
 struct ColumnSet {

@@ -1,5 +1,6 @@
-import Fieldseal
 import Foundation
+import Model
+import Records
 
 /// Reads a `QueryExpression` or a `QueryByAttribute` as a query.
 struct QueryReader {

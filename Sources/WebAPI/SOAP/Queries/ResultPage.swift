@@ -1,4 +1,5 @@
-import Fieldseal
+import Model
+import Records
 
 /// A page of a query's result, as it is written.
 struct ResultPage: Sendable {

@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
 
 /// Writes rows of a query as `Entity` contracts, straight from the bytes that PostgreSQL sent.
 struct RecordContracts: Sendable {

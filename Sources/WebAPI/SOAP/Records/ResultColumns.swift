@@ -1,4 +1,5 @@
-import Fieldseal
+import Model
+import Records
 
 /// What a query gives, as attributes of an `Entity`: their keys, and where their values stand in a row.
 struct ResultColumns: Sendable {

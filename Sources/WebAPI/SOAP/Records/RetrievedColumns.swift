@@ -1,4 +1,5 @@
-import Fieldseal
+import Model
+import Records
 import Synchronization
 
 /// A set of columns of Retrieve, of which few different ones are asked for, and often: prepared once, with the markup around values.

@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
 
 /// A request to associate a record with others, or to disassociate them.
 struct LinkRequest {

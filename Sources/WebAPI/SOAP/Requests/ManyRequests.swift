@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import Model
+import Records
+import Tenancy
 
 // Several requests in one.
 extension OrganizationService {

@@ -1,5 +1,5 @@
-import Fieldseal
 import Foundation
+import Model
 
 /// A request of Execute: its name, and its parameters.
 struct OrganizationRequest: Sendable {

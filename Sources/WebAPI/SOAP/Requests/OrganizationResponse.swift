@@ -1,5 +1,6 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
 
 /// What Execute answers a request with.
 struct OrganizationResponse {

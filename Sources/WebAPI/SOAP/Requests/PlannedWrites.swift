@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
 
 /// A request that is nothing but writes of records, so that it can be part of a transaction.
 struct PlannedWrites {

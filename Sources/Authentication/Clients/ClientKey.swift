@@ -1,0 +1,147 @@
+import CellCrypto
+import Crypto
+import CryptoExtras
+public import Foundation
+import Model
+import SwiftASN1
+import X509
+
+/// A public key that a client proves itself with, by assertions that the private key signed.
+public struct ClientKey: Sendable {
+    /// The key as a SubjectPublicKeyInfo in DER (RFC 5280 section 4.1).
+    let der: [UInt8]
+    /// When the certificate that it came in expires; nil for a bare key.
+    public let expiresOn: Date?
+    private let key: Key
+
+    private enum Key: Sendable {
+        case rsa(_RSA.Signing.PublicKey)
+        case p256(P256.Signing.PublicKey)
+        case p384(P384.Signing.PublicKey)
+        case p521(P521.Signing.PublicKey)
+    }
+
+    /// Bits of an RSA key. A longer one would let a client load the server.
+    private static let rsaBits = 2_048...8_192
+
+    /// Reads a public key or a certificate in PEM.
+    ///
+    /// - Throws: ``FieldsealError`` that says what the text is instead.
+    public init(pem text: String) throws {
+        guard !text.contains("PRIVATE KEY-----") else {
+            throw FieldsealError(
+                .invalidArgument,
+                "The file holds a private key. Give the public key or the certificate; the private key stays with the client.")
+        }
+        do {
+            if text.contains("-----BEGIN CERTIFICATE-----") {
+                // The first certificate of a chain is the client's own.
+                let certificate = try Certificate(pemDocument: try PEMDocument.parseMultiple(pemString: text)[0])
+                try self.init(der: certificate.publicKey.serializeAsPEM().derBytes, expiresOn: certificate.notValidAfter)
+            } else {
+                try self.init(der: PEMDocument(pemString: text).derBytes, expiresOn: nil)
+            }
+        } catch let error as FieldsealError {
+            throw error
+        } catch {
+            throw Self.unusable
+        }
+    }
+
+    /// - Throws: ``FieldsealError`` for a key of another kind or length.
+    init(der: [UInt8], expiresOn: Date?) throws {
+        self.der = der
+        self.expiresOn = expiresOn
+        if let key = try? P256.Signing.PublicKey(derRepresentation: der) {
+            self.key = .p256(key)
+        } else if let key = try? P384.Signing.PublicKey(derRepresentation: der) {
+            self.key = .p384(key)
+        } else if let key = try? P521.Signing.PublicKey(derRepresentation: der) {
+            self.key = .p521(key)
+        } else if let key = try? _RSA.Signing.PublicKey(derRepresentation: der), Self.rsaBits.contains(key.keySizeInBits) {
+            self.key = .rsa(key)
+        } else {
+            throw Self.unusable
+        }
+    }
+
+    private static let unusable = FieldsealError(
+        .invalidArgument,
+        "The file holds no public key that can be used: it takes a public key or a certificate in PEM, with RSA of "
+            + "\(rsaBits.lowerBound) to \(rsaBits.upperBound) bits or the curve P-256, P-384 or P-521.")
+
+    /// What kind of key it is, for lists.
+    public var kind: String {
+        switch key {
+        case .rsa(let key): "RSA \(key.keySizeInBits)"
+        case .p256: "P-256"
+        case .p384: "P-384"
+        case .p521: "P-521"
+        }
+    }
+
+    /// SHA-256 of the key, which lists show it by.
+    public var fingerprint: String { SHA256.hash(data: der).map { String(format: "%02x", $0) }.joined() }
+
+    /// Whether the private key made a signature of `message` with this algorithm. A key serves no algorithm of another kind.
+    func verifies(_ signature: [UInt8], of message: [UInt8], by algorithm: SignatureAlgorithm) -> Bool {
+        switch (key, algorithm.scheme) {
+        case (.rsa(let key), .pkcs1): verifies(signature, of: message, key, .insecurePKCS1v1_5, algorithm.digest)
+        case (.rsa(let key), .pss): verifies(signature, of: message, key, .PSS, algorithm.digest)
+        case (.p256(let key), .ecdsa) where algorithm.digest == .sha256:
+            (try? P256.Signing.ECDSASignature(rawRepresentation: signature))
+                .map { key.isValidSignature($0, for: SHA256.hash(data: message)) } ?? false
+        case (.p384(let key), .ecdsa) where algorithm.digest == .sha384:
+            (try? P384.Signing.ECDSASignature(rawRepresentation: signature))
+                .map { key.isValidSignature($0, for: SHA384.hash(data: message)) } ?? false
+        case (.p521(let key), .ecdsa) where algorithm.digest == .sha512:
+            (try? P521.Signing.ECDSASignature(rawRepresentation: signature))
+                .map { key.isValidSignature($0, for: SHA512.hash(data: message)) } ?? false
+        default: false
+        }
+    }
+
+    private func verifies(
+        _ signature: [UInt8], of message: [UInt8], _ key: _RSA.Signing.PublicKey, _ padding: _RSA.Signing.Padding,
+        _ digest: SignatureAlgorithm.Digest
+    ) -> Bool {
+        let signature = _RSA.Signing.RSASignature(rawRepresentation: signature)
+        return switch digest {
+        case .sha256: key.isValidSignature(signature, for: SHA256.hash(data: message), padding: padding)
+        case .sha384: key.isValidSignature(signature, for: SHA384.hash(data: message), padding: padding)
+        case .sha512: key.isValidSignature(signature, for: SHA512.hash(data: message), padding: padding)
+        }
+    }
+}
+
+/// The algorithms of RFC 7518 with which clients sign. `none` and those with a shared secret are none of them.
+enum SignatureAlgorithm: String, CaseIterable, Sendable {
+    case rs256 = "RS256"
+    case rs384 = "RS384"
+    case rs512 = "RS512"
+    case ps256 = "PS256"
+    case ps384 = "PS384"
+    case ps512 = "PS512"
+    case es256 = "ES256"
+    case es384 = "ES384"
+    case es512 = "ES512"
+
+    enum Scheme { case pkcs1, pss, ecdsa }
+    enum Digest { case sha256, sha384, sha512 }
+
+    var scheme: Scheme {
+        switch self {
+        case .rs256, .rs384, .rs512: .pkcs1
+        case .ps256, .ps384, .ps512: .pss
+        case .es256, .es384, .es512: .ecdsa
+        }
+    }
+
+    var digest: Digest {
+        switch self {
+        case .rs256, .ps256, .es256: .sha256
+        case .rs384, .ps384, .es384: .sha384
+        case .rs512, .ps512, .es512: .sha512
+        }
+    }
+}

@@ -1,0 +1,105 @@
+import CellCrypto
+import Foundation
+import JSON
+import Model
+import PostgresClient
+import Tenancy
+
+// What becomes of a client after it was added.
+extension ClientRegistry {
+    /// Seconds for which the secret before the newest one is accepted.
+    static let overlap = 86_400
+
+    /// Enables a client again.
+    func enable(_ id: UUID, of organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
+        try change(id, of: organization, on: connection) { row, change in
+            guard row.disabledOn != nil else { return }
+            let grant = OrganizationState.ClientRow.grant(
+                row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: nil)
+            _ = try connection.query(
+                "UPDATE config.api_client SET disabled_on = NULL, tag = $2 WHERE client_id = $1",
+                [.uuid(id), .bytes(try change.grant(grant))])
+            try change.append(
+                SecurityEvent(.clientChanged, .succeeded, details: "\(row.name): enabled"), by: caller, on: connection)
+        }
+    }
+
+    /// Gives a client another role.
+    func setRole(
+        _ role: Role, of id: UUID, of organization: Organization, by caller: Caller, on connection: isolated PostgresConnection
+    ) throws {
+        try change(id, of: organization, on: connection) { row, change in
+            guard row.disabledOn == nil else { throw Self.isDisabled(row.name) }
+            let grant = OrganizationState.ClientRow.grant(
+                row.id, organization, name: row.name, systemUser: row.systemUserID, role: role.rawValue, disabledOn: nil)
+            _ = try connection.query(
+                "UPDATE config.api_client SET role = $2, tag = $3 WHERE client_id = $1",
+                [.uuid(id), .text(role.rawValue), .bytes(try change.grant(grant))])
+            try change.append(
+                SecurityEvent(.clientChanged, .succeeded, details: "\(row.name): \(row.role) to \(role.rawValue)"), by: caller,
+                on: connection)
+        }
+    }
+
+    /// Adds a secret. The newest of the former ones ends after ``overlap``, older ones at once.
+    func rotateSecret(
+        of id: UUID, of organization: Organization, by caller: Caller, on connection: isolated PostgresConnection
+    ) throws -> String {
+        let secret = Data(try randomBytes(count: 32)).base64URL
+        try change(id, of: organization, on: connection) { row, change in
+            guard row.disabledOn == nil else { throw Self.isDisabled(row.name) }
+            let former = try connection.query(
+                """
+                SELECT secret_id, salt, verifier, expires_on, tag, least(expires_on, now() + $2 * interval '1 second')
+                  FROM config.api_client_secret WHERE client_id = $1 ORDER BY created_on DESC FOR UPDATE
+                """, [.uuid(id), .double(Double(Self.overlap))])
+            for (index, old) in former.enumerated() {
+                let (secretRow, tag) = try Self.secretRow(old, of: id)
+                let isOwn = try change.grants.honours(secretRow.grant, tag: tag, under: change.kek)
+                guard index == 0, isOwn else {
+                    _ = try connection.query("DELETE FROM config.api_client_secret WHERE secret_id = $1", [.uuid(secretRow.id)])
+                    try change.remove(secretRow.grant.name)
+                    continue
+                }
+                let ending = SecretRow(
+                    id: secretRow.id, client: id, salt: secretRow.salt, verifier: secretRow.verifier,
+                    expiresOn: try old.decodeIfPresent(5))
+                _ = try connection.query(
+                    "UPDATE config.api_client_secret SET expires_on = $2, tag = $3 WHERE secret_id = $1",
+                    [.uuid(ending.id), .moment(ending.expiresOn), .bytes(try change.grant(ending.grant))])
+            }
+            try addSecret(secret, to: id, &change, on: connection)
+            try change.append(
+                SecurityEvent(.clientChanged, .succeeded, details: "\(row.name): another secret"), by: caller, on: connection)
+        }
+        return secret
+    }
+
+    /// Changes a client whose row is as this service wrote it.
+    private func change(
+        _ id: UUID,
+        of organization: Organization,
+        on connection: isolated PostgresConnection,
+        _ body: (OrganizationState.ClientRow, inout AttestedChange) throws -> Void
+    ) throws {
+        try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            guard let row = try Self.rows(of: organization, on: connection).first(where: { $0.row.id == id })?.row else {
+                throw Self.unknown(id.text, organization)
+            }
+            let grant = row.grant(in: organization)
+            let standing = try change.grants.standing(of: grant, tag: row.tag, under: deployment.kek)
+            let hasOwnTag = constantTimeEqual(row.tag, try grant.tag(under: deployment.kek))
+            guard standing == .honoured || standing == .revoked, hasOwnTag else {
+                throw FieldsealError(
+                    .accessDenied,
+                    "The row of the client \(row.name.quotedForMessage) was changed past this service. Disable the client, and add another."
+                )
+            }
+            try body(row, &change)
+        }
+    }
+
+    private static func isDisabled(_ name: String) -> FieldsealError {
+        FieldsealError(.invalidArgument, "The client \(name.quotedForMessage) is disabled. Enable it first.")
+    }
+}

@@ -1,0 +1,155 @@
+public import Foundation
+import JSON
+import Model
+package import PostgresClient
+package import Tenancy
+
+// Public keys of clients, which prove themselves with assertions (RFC 7523) in the place of a secret.
+extension ClientRegistry {
+    /// Keys that one client may have: each is tried on an assertion.
+    static let keyLimit = 10
+
+    /// A key as `client list` shows it.
+    public struct KeyEntry: Sendable {
+        public let id: UUID
+        /// Such as `RSA 2048`.
+        public let kind: String
+        /// SHA-256 of the key.
+        public let fingerprint: String
+        public let expiresOn: Date?
+        /// Whether the row is as this service last wrote it.
+        public let isHonoured: Bool
+    }
+
+    /// A row of `config.api_client_key`.
+    package struct KeyRow: Sendable {
+        package let id: UUID
+        let client: UUID
+        let publicKey: [UInt8]
+        let expiresOn: PostgresMoment?
+
+        static let columns = "k.key_id, k.client_id, k.public_key, k.expires_on, k.tag"
+
+        /// Reads ``columns``.
+        static func read(_ row: PostgresRow) throws -> (row: KeyRow, tag: [UInt8]) {
+            func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
+            let key = KeyRow(
+                id: try row.decode(0), client: try row.decode(1), publicKey: try bytes(2), expiresOn: try row.decodeIfPresent(3))
+            return (key, try bytes(4))
+        }
+
+        static func name(_ id: UUID) -> Grant.Name { Grant.Name(.clientKey, [id.bytes]) }
+
+        package var grant: Grant { Grant(Self.name(id), [client.bytes, publicKey, Grant.field(expiresOn)]) }
+    }
+
+    /// Adds a key to a client, in a change of the attested state.
+    func addKey(
+        _ key: ClientKey, to client: UUID, by caller: Caller, _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws -> UUID {
+        if let expiresOn = key.expiresOn, expiresOn <= Date() {
+            throw FieldsealError(
+                .invalidArgument, "The certificate expired on \(ISO8601.text(expiresOn)). Give one that has not, or a public key.")
+        }
+        let count: Int = try connection.query(
+            "SELECT count(*) FROM config.api_client_key WHERE client_id = $1", [.uuid(client)])[0].decode(0)
+        guard count < Self.keyLimit else {
+            throw FieldsealError(
+                .invalidArgument, "A client has \(Self.keyLimit) keys at most. Remove one first: fieldseal client remove-key.")
+        }
+        let row = KeyRow(
+            id: .timeOrdered(), client: client, publicKey: key.der,
+            expiresOn: key.expiresOn.map { PostgresMoment(seconds: $0.timeIntervalSince1970) })
+        do {
+            _ = try connection.query(
+                """
+                INSERT INTO config.api_client_key (key_id, client_id, public_key, expires_on, tag, created_by)
+                VALUES ($1, $2, $3, $4, $5, $6)
+                """,
+                [
+                    .uuid(row.id), .uuid(client), .bytes(row.publicKey), .moment(row.expiresOn),
+                    .bytes(try change.grant(row.grant)), .text(caller.actor),
+                ])
+        } catch let error as PostgresError where error.sqlState == "23505" {
+            throw FieldsealError(.duplicateRecord, "The client has this key already.")
+        }
+        return row.id
+    }
+
+    /// Adds a key to a client that is there.
+    func addKey(
+        _ key: ClientKey, to nameOrID: String, of organization: Organization, by caller: Caller,
+        on connection: isolated PostgresConnection
+    ) throws -> UUID {
+        try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            let client = try Self.row(nameOrID, of: organization, on: connection)
+            let id = try addKey(key, to: client.id, by: caller, &change, on: connection)
+            try change.append(
+                SecurityEvent(.clientKeyAdded, .succeeded, details: "\(client.name), \(key.kind), SHA-256 \(key.fingerprint)"),
+                by: caller, on: connection)
+            return id
+        }
+    }
+
+    /// Removes a key: assertions that it signed are refused from now on.
+    ///
+    /// - Throws: ``FieldsealError`` when the client has no key of that id.
+    func removeKey(
+        _ id: UUID, of nameOrID: String, in organization: Organization, by caller: Caller,
+        on connection: isolated PostgresConnection
+    ) throws {
+        try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            let client = try Self.row(nameOrID, of: organization, on: connection)
+            let removed = try connection.query(
+                "DELETE FROM config.api_client_key WHERE key_id = $1 AND client_id = $2", [.uuid(id), .uuid(client.id)])
+            // A row that SQL deleted before must grant nothing when it is put back.
+            let isElsewhere = try !connection.query("SELECT FROM config.api_client_key WHERE key_id = $1", [.uuid(id)]).isEmpty
+            guard try removed.affectedRows == 1 || !isElsewhere && change.grants.names(KeyRow.name(id)) else {
+                throw FieldsealError(
+                    .objectDoesNotExist, "The client \(client.name) has no key \(id.text); see `fieldseal client list`.")
+            }
+            try change.remove(KeyRow.name(id))
+            try change.append(
+                SecurityEvent(.clientKeyRemoved, .succeeded, details: "\(client.name), \(id.text)"), by: caller, on: connection)
+        }
+    }
+
+    /// Every key of an organization's clients, by client.
+    package static func keyRows(of organization: Organization, on connection: isolated PostgresConnection) throws -> [(
+        row: KeyRow, tag: [UInt8], clientName: String
+    )] {
+        try connection.query(
+            """
+            SELECT \(KeyRow.columns), c.name FROM config.api_client_key AS k JOIN config.api_client AS c USING (client_id)
+             WHERE c.organization_id = $1 ORDER BY c.name, k.created_on
+            """, [.uuid(organization.id)]
+        ).map { row in
+            let (key, tag) = try KeyRow.read(row)
+            return (key, tag, try row.decode(5))
+        }
+    }
+
+    /// Whether one of the client's keys signed an assertion, and it was not used before.
+    func accepts(
+        _ assertion: ClientAssertion, of client: UUID, in state: OrganizationState, on connection: isolated PostgresConnection
+    ) throws -> Bool {
+        guard assertion.client == client.text else { return false }
+        let rows = try connection.query(
+            """
+            SELECT \(KeyRow.columns) FROM config.api_client_key AS k
+             WHERE k.client_id = $1 AND (k.expires_on IS NULL OR k.expires_on > now()) LIMIT $2
+            """, [.uuid(client), .int64(Int64(Self.keyLimit))])
+        let isSigned = try rows.contains { row in
+            let (key, tag) = try KeyRow.read(row)
+            guard try state.grants.honours(key.grant, tag: tag, under: deployment.kek) else { return false }
+            return try assertion.isSigned(by: ClientKey(der: key.publicKey, expiresOn: nil))
+        }
+        guard isSigned else { return false }
+        let used = try connection.query(
+            "INSERT INTO config.used_assertion (assertion_hash, expires_on) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            [.bytes(assertion.replayKey), .timestamp(assertion.expiresOn)])
+        guard used.affectedRows == 1 else { throw AssertionProblem("was used before; make a new one, with a jti of its own") }
+        return true
+    }
+}

@@ -1,0 +1,124 @@
+import CellCrypto
+import Crypto
+public import Foundation
+import JSON
+import PostgresClient
+import Synchronization
+public import Tenancy
+
+/// Access tokens that were sent without encryption or revoked: they are refused until they expire, by every server.
+///
+/// A token is known by the SHA-256 of the part that its signature covers. The signature itself has several valid forms: (r, n − s)
+/// beside (r, s) with ECDSA, and unused bits at the end of base64url.
+///
+/// Other servers learn of one within ``interval``. A server forgets none before it expires, whatever the table says.
+public final class ExposedTokens: Sendable {
+    /// Why a token is refused before it expires.
+    enum Reason {
+        case exposed, revoked
+    }
+
+    private struct Entry {
+        let expiresOn: Date
+        let reason: Reason
+    }
+
+    private struct State {
+        var tokens: [[UInt8]: Entry] = [:]
+        var readOn: ContinuousClock.Instant?
+        var isReading = false
+    }
+
+    private let deployment: Deployment
+    private let state = Mutex(State())
+    /// How old the list may be before it is read again.
+    private static let interval = Duration.seconds(5)
+    /// Seconds for which a token is refused at most, and one without an expiry of its own.
+    private static let longest = 30 * 86_400.0
+    private static let limit = 100_000
+
+    init(_ deployment: Deployment) { self.deployment = deployment }
+
+    /// Why a token is refused, as far as that is known. It waits for nothing; a list that is old is read besides.
+    func reason(_ token: String) -> Reason? {
+        let (isEmpty, mustRead) = state.withLock { state in
+            let isOld = state.readOn.map { .now - $0 > Self.interval } ?? true
+            let mustRead = isOld && !state.isReading
+            if mustRead { state.isReading = true }
+            return (state.tokens.isEmpty, mustRead)
+        }
+        if mustRead { Task { try? await PoolBorrower.$current.withValue(nil) { try await read() } } }
+        if isEmpty { return nil }
+        let digest = Self.digest(of: token)
+        return state.withLock { $0.tokens[digest]?.reason }
+    }
+
+    private static func digest(of token: String) -> [UInt8] {
+        let signed = token.utf8.lastIndex(of: UInt8(ascii: ".")).map { token.utf8[..<$0] } ?? token.utf8[...]
+        return Array(SHA256.hash(data: Array(signed)))
+    }
+
+    /// Reads the list.
+    func read() async throws {
+        defer { state.withLock { ($0.isReading, $0.readOn) = (false, .now) } }
+        let rows = try await deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT token_hash, expires_on, is_revoked FROM config.exposed_token WHERE expires_on > now()
+                 ORDER BY expires_on DESC LIMIT $1
+                """, [.int64(Int64(Self.limit))]
+            ).map { row in
+                let entry = Entry(expiresOn: try row.decode(1), reason: try row.decode(2, as: Bool.self) ? .revoked : .exposed)
+                return (try row.decode(0, as: PostgresBytes.self).bytes, entry)
+            }
+        }
+        state.withLock { state in
+            state.tokens = state.tokens.filter { $0.value.expiresOn > Date() }
+            for (hash, entry) in rows { state.tokens[hash] = entry }
+        }
+    }
+
+    /// Records that a token which is valid was sent without encryption. From now on it is refused.
+    public func record(_ token: String, of client: UUID, in organization: Organization, address: String?, requestID: String)
+        async throws
+    {
+        try await refuse(token, .exposed, of: client, in: organization, address: address, requestID: requestID)
+    }
+
+    /// Records that a client revoked a token of its own. From now on it is refused.
+    public func revoke(_ token: String, of client: UUID, in organization: Organization, address: String?, requestID: String)
+        async throws
+    {
+        try await refuse(token, .revoked, of: client, in: organization, address: address, requestID: requestID)
+    }
+
+    private func refuse(
+        _ token: String, _ reason: Reason, of client: UUID, in organization: Organization, address: String?, requestID: String
+    ) async throws {
+        let digest = Self.digest(of: token)
+        let expiry = min(Self.expiry(of: token) ?? .distantFuture, Date().addingTimeInterval(Self.longest))
+        state.withLock { $0.tokens[digest] = Entry(expiresOn: expiry, reason: reason) }
+        let caller = Caller(
+            actor: "client:\(client.text)", clientID: client, systemUserID: nil, role: .basicUser, address: address,
+            requestID: requestID)
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                let added = try connection.query(
+                    """
+                    INSERT INTO config.exposed_token (token_hash, expires_on, is_revoked) VALUES ($1, $2, $3)
+                    ON CONFLICT DO NOTHING
+                    """, [.bytes(digest), .timestamp(expiry), .bool(reason == .revoked)])
+                guard added.affectedRows == 1 else { return }
+                try SecurityEvent(reason == .revoked ? .tokenRevoked : .tokenExposed, reason == .revoked ? .succeeded : .refused)
+                    .insert(for: organization, by: caller, under: deployment.kek, on: connection)
+            }
+        }
+    }
+
+    private static func expiry(of token: String) -> Date? {
+        struct Expiry: Decodable { let exp: Double }
+        let parts = token.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 3, let data = Data(base64URL: parts[1]) else { return nil }
+        return (try? JSONDecoder().decode(Expiry.self, from: data)).map { Date(timeIntervalSince1970: $0.exp + 60) }
+    }
+}

@@ -1,0 +1,96 @@
+public import Foundation
+import PostgresClient
+public import Tenancy
+
+extension Session {
+    /// Adds a client to the organization.
+    ///
+    /// - Returns: Its id and its secret, which is shown once and stored nowhere.
+    public func addClient(name: String, role: Role) async throws -> (id: UUID, secret: String) {
+        let (id, secret) = try await makeClient(name, role, key: nil)
+        return (id, secret ?? "")
+    }
+
+    /// Adds a client that proves itself with a key, and has no secret.
+    ///
+    /// - Returns: Its id.
+    public func addClient(name: String, role: Role, key: ClientKey) async throws -> UUID {
+        try await makeClient(name, role, key: key).id
+    }
+
+    private func makeClient(_ name: String, _ role: Role, key: ClientKey?) async throws -> (id: UUID, secret: String?) {
+        try requireSystemAdministrator(to: "manage API clients")
+        return try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try ClientRegistry(deployment).add(name: name, role: role, key: key, to: organization, by: caller, on: connection)
+            }
+        }
+    }
+
+    /// Adds a public key to a client, which is named by its name or id. With the private key it makes assertions (RFC 7523).
+    ///
+    /// - Returns: The key's id.
+    public func addClientKey(_ key: ClientKey, to nameOrID: String) async throws -> UUID {
+        try requireSystemAdministrator(to: "manage API clients")
+        return try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try ClientRegistry(deployment).addKey(key, to: nameOrID, of: organization, by: caller, on: connection)
+            }
+        }
+    }
+
+    /// Removes a public key of a client: assertions that it signed are refused from now on. Tokens that they brought stay good.
+    public func removeClientKey(_ id: UUID, of nameOrID: String) async throws {
+        try requireSystemAdministrator(to: "manage API clients")
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try ClientRegistry(deployment).removeKey(id, of: nameOrID, in: organization, by: caller, on: connection)
+            }
+        }
+    }
+
+    /// The organization's clients, by name.
+    public func clients() async throws -> [ClientRegistry.Entry] {
+        try requireSystemAdministrator(to: "manage API clients")
+        return try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            return try ClientRegistry(deployment).list(state, on: connection)
+        }
+    }
+
+    /// Disables a client by its name or id; its tokens are refused at once.
+    public func disableClient(_ nameOrID: String) async throws {
+        try requireSystemAdministrator(to: "manage API clients")
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try ClientRegistry(deployment).disable(nameOrID, of: organization, by: caller, on: connection)
+            }
+        }
+    }
+
+    /// Enables a client again that was disabled.
+    public func enableClient(_ id: UUID) async throws {
+        try requireSystemAdministrator(to: "manage API clients")
+        try await deployment.pool.withConnection { connection in
+            try ClientRegistry(deployment).enable(id, of: organization, by: caller, on: connection)
+        }
+    }
+
+    /// Gives a client another role.
+    public func setRole(_ role: Role, ofClient id: UUID) async throws {
+        try requireSystemAdministrator(to: "manage API clients")
+        try await deployment.pool.withConnection { connection in
+            try ClientRegistry(deployment).setRole(role, of: id, of: organization, by: caller, on: connection)
+        }
+    }
+
+    /// Gives a client another secret. Its former one is accepted for a day, so that the client can be changed meanwhile.
+    ///
+    /// - Returns: The secret, which is shown once and stored nowhere.
+    public func rotateSecret(ofClient id: UUID) async throws -> String {
+        try requireSystemAdministrator(to: "manage API clients")
+        return try await deployment.pool.withConnection { connection in
+            try ClientRegistry(deployment).rotateSecret(of: id, of: organization, by: caller, on: connection)
+        }
+    }
+}

@@ -1,0 +1,245 @@
+import CellCrypto
+public import Foundation
+import JSON
+import Model
+package import PostgresClient
+public import Tenancy
+
+/// The OpenID providers that an organization trusts, and who of theirs is who here.
+public struct TrustedIssuers: Sendable {
+    private let deployment: Deployment
+
+    public init(_ deployment: Deployment) { self.deployment = deployment }
+
+    /// Claims that identify a subject, and that a provider never assigns to another one. E-mail addresses do not.
+    public static let claims = ["sub", "oid", "appid", "azp", "client_id"]
+
+    /// A provider, as a list and the sign-in page show it.
+    public struct Entry: Sendable {
+        public let id: UUID
+        /// What people call it.
+        public let name: String
+        /// Its issuer identifier, a URL.
+        public let issuer: String
+        /// This service's name there.
+        public let clientID: String
+        public let claim: String
+        /// Whether the row is as this service last wrote it.
+        public fileprivate(set) var isHonoured: Bool
+        let secret: [UInt8]?
+        let organizationID: UUID
+    }
+
+    /// Trusts a provider.
+    ///
+    /// - Parameters:
+    ///   - issuer: Its issuer identifier: an https URL without query and fragment.
+    ///   - secret: What this service proves itself with there; nil for a public client.
+    /// - Throws: ``FieldsealError`` for a name or issuer that is there already, or not well-formed.
+    public func add(name: String, issuer: String, clientID: String, secret: String?, claim: String, by session: Session)
+        async throws
+    {
+        try session.requireSystemAdministrator(to: "manage the OpenID issuers")
+        guard issuer.hasPrefix("https://"), issuer.count <= 500, URL(string: issuer)?.host() != nil, !issuer.contains("?"),
+            !issuer.contains("#"), Self.claims.contains(claim), (1...100).contains(name.count), (1...500).contains(clientID.count)
+        else {
+            throw FieldsealError(
+                .invalidArgument,
+                "An issuer has a name, an https URL without query, a client id, and a claim of \(Self.claims.joined(separator: ", "))."
+            )
+        }
+        let id = UUID.timeOrdered()
+        let sealed = try secret.map { secret in
+            Array(secret.utf8).withUnsafeBytes { SecretBytes(copying: $0) }
+        }.map { try deployment.kek.seal($0, at: Self.address(id, session.organization.id)).bytes }
+        let entry = Entry(
+            id: id, name: name, issuer: issuer, clientID: clientID, claim: claim, isHonoured: true, secret: sealed,
+            organizationID: session.organization.id)
+        try await change(.issuerAdded, "\(name), \(issuer)", by: session) { change, connection in
+            do {
+                _ = try connection.query(
+                    """
+                    INSERT INTO config.oidc_issuer (issuer_id, organization_id, name, issuer, client_id, client_secret, claim, tag, created_by)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                    """,
+                    [
+                        .uuid(id), .uuid(session.organization.id), .text(name), .text(issuer), .text(clientID), .bytes(sealed),
+                        .text(claim), .bytes(try change.grant(entry.grant)), .text(session.caller.actor),
+                    ])
+            } catch let error as PostgresError where error.sqlState == "23505" {
+                throw FieldsealError(.duplicateRecord, "This issuer, or one of that name, is trusted already.")
+            }
+        }
+    }
+
+    /// The providers of an organization, by name.
+    public func list(_ organization: Organization) async throws -> [Entry] { try await list(named: organization.name) }
+
+    func list(named organization: String) async throws -> [Entry] {
+        try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization, in: deployment, on: connection)
+            return try Self.rows(of: state.organization, on: connection).map { entry, tag in
+                var entry = entry
+                entry.isHonoured = try state.grants.honours(entry.grant, tag: tag, under: deployment.kek)
+                return entry
+            }
+        }
+    }
+
+    /// Every row of an organization, by name, as it is.
+    package static func rows(of organization: Organization, on connection: isolated PostgresConnection) throws -> [(
+        entry: Entry, tag: [UInt8]
+    )] {
+        try connection.query(
+            """
+            SELECT issuer_id, organization_id, name, issuer, client_id, client_secret, claim, tag FROM config.oidc_issuer
+             WHERE organization_id = $1 ORDER BY name
+            """, [.uuid(organization.id)]
+        ).map { row in
+            let entry = Entry(
+                id: try row.decode(0), name: try row.decode(2), issuer: try row.decode(3), clientID: try row.decode(4),
+                claim: try row.decode(6), isHonoured: false,
+                secret: row.isNull(5) ? nil : try row.decode(5, as: PostgresBytes.self).bytes, organizationID: try row.decode(1))
+            return (entry, try row.decode(7, as: PostgresBytes.self).bytes)
+        }
+    }
+
+    /// Ends the trust in a provider, and takes all its links away.
+    public func remove(_ name: String, by session: Session) async throws {
+        try session.requireSystemAdministrator(to: "manage the OpenID issuers")
+        try await change(.issuerRemoved, name, by: session) { change, connection in
+            let issuer = try connection.query(
+                "SELECT issuer_id FROM config.oidc_issuer WHERE organization_id = $1 AND name = $2 FOR UPDATE",
+                [.uuid(session.organization.id), .text(name)])
+            guard let id = try issuer.first?.decode(0, as: UUID.self) else { throw Self.unknown(name) }
+            let links = try connection.query("DELETE FROM config.oidc_link WHERE issuer_id = $1 RETURNING subject", [.uuid(id)])
+            for link in links { try change.remove(Link.name(id, try link.decode(0))) }
+            _ = try connection.query("DELETE FROM config.oidc_issuer WHERE issuer_id = $1", [.uuid(id)])
+            try change.remove(Entry.name(id))
+        }
+    }
+
+    /// The person or client here that a subject of a provider is.
+    public enum Link: Sendable, Equatable {
+        /// A person of the console.
+        case user(UUID)
+        /// A client of the Web API.
+        case client(UUID)
+    }
+
+    /// Says that a subject of a provider is a person or a client here.
+    ///
+    /// - Parameters:
+    ///   - user: The person's name, or nil.
+    ///   - client: The client's name or id, or nil.
+    public func link(_ subject: String, of name: String, user: String?, client: String?, by session: Session) async throws {
+        try session.requireSystemAdministrator(to: "manage the OpenID issuers")
+        let organization = session.organization
+        guard (1...255).contains(subject.count), (user == nil) != (client == nil) else {
+            throw FieldsealError(.invalidArgument, "A subject has 1 to 255 characters, and is one person or one client.")
+        }
+        guard let issuer = try await list(organization).first(where: { $0.name == name && $0.isHonoured }) else {
+            throw Self.unknown(name)
+        }
+        try await change(.identityLinked, "\(subject) of \(name) is \(user ?? client ?? "")", by: session) { change, connection in
+            let rows = try connection.query(
+                user != nil
+                    ? "SELECT user_id FROM config.console_user WHERE organization_id = $1 AND lower(name) = lower($2)"
+                    : "SELECT client_id FROM config.api_client WHERE organization_id = $1 AND (name = $2 OR client_id::text = lower($2))",
+                [.uuid(organization.id), .text(user ?? client ?? "")])
+            guard rows.count == 1, let id = try rows.first?.decode(0, as: UUID.self) else {
+                throw FieldsealError(.objectDoesNotExist, "There is no \((user ?? client ?? "").quotedForMessage) here.")
+            }
+            let link = user != nil ? Link.user(id) : .client(id)
+            _ = try connection.query(
+                """
+                INSERT INTO config.oidc_link (issuer_id, subject, user_id, client_id, tag, created_by) VALUES ($1, $2, $3, $4, $5, $6)
+                ON CONFLICT (issuer_id, subject) DO UPDATE
+                    SET user_id = EXCLUDED.user_id, client_id = EXCLUDED.client_id, tag = EXCLUDED.tag, created_by = EXCLUDED.created_by
+                """,
+                [
+                    .uuid(issuer.id), .text(subject), .uuid(user != nil ? id : nil), .uuid(client != nil ? id : nil),
+                    .bytes(try change.grant(link.grant(subject, at: issuer.id))), .text(session.caller.actor),
+                ])
+        }
+    }
+
+    /// Who a subject is here; nil for one that is not linked, or whose link is not as this service wrote it.
+    func link(of subject: String, at issuer: Entry, in organization: String) async throws -> Link? {
+        try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization, in: deployment, on: connection)
+            let rows = try connection.query(
+                "SELECT user_id, client_id, tag FROM config.oidc_link WHERE issuer_id = $1 AND subject = $2",
+                [.uuid(issuer.id), .text(subject)])
+            guard let row = rows.first else { return nil }
+            let link = try Link(row)
+            let tag = try row.decode(2, as: PostgresBytes.self).bytes
+            return try state.grants.honours(link.grant(subject, at: issuer.id), tag: tag, under: deployment.kek) ? link : nil
+        }
+    }
+
+    /// The secret that this service has at a provider.
+    func secret(of entry: Entry) throws -> String? {
+        try entry.secret.map { sealed in
+            try deployment.kek.open(sealed, at: Self.address(entry.id, entry.organizationID)).withBytes {
+                String(decoding: $0, as: UTF8.self)
+            }
+        }
+    }
+
+    private func change(
+        _ kind: SecurityEvent.Kind,
+        _ details: String,
+        by session: Session,
+        _ body: @Sendable (inout AttestedChange, isolated PostgresConnection) throws -> Void
+    ) async throws {
+        try await deployment.pool.withConnection { connection in
+            try AttestedState.change(of: session.organization, under: deployment.kek, on: connection) { change in
+                try body(&change, connection)
+                try change.append(SecurityEvent(kind, .succeeded, details: details), by: session.caller, on: connection)
+            }
+        }
+    }
+
+    private static func address(_ id: UUID, _ organization: UUID) -> CellAddress {
+        CellAddress(organization: organization, record: id, attribute: "oidc.secret")
+    }
+
+    private static func unknown(_ name: String) -> FieldsealError {
+        FieldsealError(
+            .objectDoesNotExist,
+            "No issuer \(name.quotedForMessage) is trusted here: fieldseal issuer list. If SQL deleted the row, `fieldseal org attach` "
+                + "ends what it granted.")
+    }
+}
+
+// What is attested of issuers and links.
+extension TrustedIssuers.Entry {
+    static func name(_ id: UUID) -> Grant.Name { Grant.Name(.issuer, [id.bytes]) }
+
+    package var grant: Grant {
+        Grant(
+            Self.name(id),
+            [organizationID.bytes] + [name, issuer, clientID, claim].map { Grant.field($0) } + [Grant.field(secret)])
+    }
+}
+
+extension TrustedIssuers.Link {
+    /// Reads `user_id, client_id`, of which one is there.
+    package init(_ row: PostgresRow, at first: Int = 0) throws {
+        self = try row.isNull(first) ? .client(row.decode(first + 1)) : .user(row.decode(first))
+    }
+
+    static func name(_ issuer: UUID, _ subject: String) -> Grant.Name {
+        Grant.Name(.link, [issuer.bytes, Grant.field(subject)])
+    }
+
+    package func grant(_ subject: String, at issuer: UUID) -> Grant {
+        let (kind, id) =
+            switch self {
+            case .user(let id): ("user", id)
+            case .client(let id): ("client", id)
+            }
+        return Grant(Self.name(issuer, subject), [Grant.field(kind), id.bytes])
+    }
+}

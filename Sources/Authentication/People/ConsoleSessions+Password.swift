@@ -1,0 +1,162 @@
+import CellCrypto
+import Foundation
+import JSON
+import Model
+import PostgresClient
+public import Tenancy
+
+// Signing in with a password. Between its reads and its writes an attempt waits and computes, and holds no connection.
+extension ConsoleSessions {
+    /// Signs a person in.
+    ///
+    /// - Returns: The token for the browser's cookie: 32 random bytes in base64url.
+    /// - Throws: ``FieldsealError`` `.accessDenied`, in the same words whatever was wrong; `.requestQuotaExceeded` after too many
+    ///   failures, or while too many sign-ins are under way.
+    public func signIn(
+        _ name: String, password: String, code: String = "", to organization: Organization, address: String, requestID: String
+    ) async throws -> String {
+        let attempt = SignInAttempt(
+            name: name, password: password, code: code, organization: organization, address: address, requestID: requestID)
+        return try await verified(attempt) { user, change, connection in
+            try begin(user, address, &change, on: connection)
+        }
+    }
+
+    /// Checks the password again, and gives the session another token under which keys may be shown and set.
+    public func freshen(
+        _ token: String, password: String, organization: Organization, address: String, requestID: String
+    ) async throws -> String {
+        let found = try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            return try find(token, in: state, on: connection)?.user.name
+        }
+        guard let name = found else { throw SignInAttempt.denied }
+        let attempt = SignInAttempt(
+            name: name, password: password, code: nil, organization: organization, address: address, requestID: requestID)
+        return try await verified(attempt) { user, change, connection in
+            try Self.end("token_hash = $1", [.bytes(try Self.hash(token))], &change, on: connection)
+            return try begin(user, address, &change, on: connection)
+        }
+    }
+
+    /// Gives the person of a session another password, once the one before is right. All of their other sessions end.
+    ///
+    /// - Returns: Another token for the browser's cookie.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` for a new password that is too short; `.accessDenied` for a wrong one.
+    public func changePassword(
+        _ old: String, to new: String, of signed: Signed, address: String, requestID: String
+    ) async throws -> String {
+        try ConsoleUsers.check(password: new)
+        let organization = signed.session.organization
+        let attempt = SignInAttempt(
+            name: signed.name, password: old, code: nil, organization: organization, address: address, requestID: requestID)
+        let salt = try randomBytes(count: PasswordVerifier.saltLength)
+        let verifier = try await deployment.hashing.verifier(of: new, salt: salt, for: IPAddress.network(of: address))
+        return try await verified(attempt) { user, change, connection in
+            let user = try users.replacePassword(of: user, salt, verifier, &change, on: connection)
+            try change.append(
+                SecurityEvent(.userReset, .succeeded, details: "\(user.name), their own"), by: signed.session.caller, on: connection
+            )
+            return try begin(user, address, &change, on: connection)
+        }
+    }
+
+    /// Checks an attempt, records it, and runs `body` when it is right.
+    private func verified(
+        _ attempt: SignInAttempt,
+        _ body: @Sendable (ConsoleUsers.Row, inout AttestedChange, isolated PostgresConnection) throws -> String
+    ) async throws -> String {
+        let network = IPAddress.network(of: attempt.address)
+        do {
+            return try await deployment.signIns.run(network) {
+                let (user, failures, wait) = try await deployment.pool.withConnection { connection in
+                    let user = try self.user(attempt, on: connection)
+                    let failures = FailedSignIns(
+                        attempt.account(isKnown: user != nil), from: attempt.address, policy: deployment.policy)
+                    return (user, failures, try failures.begin(on: connection))
+                }
+                if wait > .zero { try await Task.sleep(for: wait) }
+                let verifier: [UInt8]
+                do {
+                    // An unknown name takes as long.
+                    verifier = try await deployment.hashing.verifier(
+                        of: attempt.password, salt: user?.salt ?? [UInt8](repeating: 0, count: PasswordVerifier.saltLength),
+                        for: network)
+                } catch {
+                    try? await deployment.pool.withConnection { try failures.withdraw(on: $0) }
+                    throw error
+                }
+                let token = try await deployment.pool.withConnection { connection in
+                    try conclude(attempt, user, verifier, failures, on: connection, body)
+                }
+                guard let token else { throw SignInAttempt.denied }
+                return token
+            }
+        } catch is AdmissionGate<String>.Full {
+            throw PasswordHashing.busy
+        }
+    }
+
+    private func user(_ attempt: SignInAttempt, on connection: isolated PostgresConnection) throws -> ConsoleUsers.Row? {
+        let state = try OrganizationState.read(attempt.organization.name, in: deployment, on: connection)
+        return try users.find("lower(u.name) = lower($2)", [.text(attempt.name)], in: state, on: connection)
+    }
+
+    /// Writes what came of an attempt. For a name that is nobody's the same is written, and its event is rolled back: names can't
+    /// be told apart by time, and strangers don't fill the events.
+    ///
+    /// - Returns: What `body` returned; nil when the attempt is refused.
+    private func conclude(
+        _ attempt: SignInAttempt, _ known: ConsoleUsers.Row?, _ verifier: [UInt8], _ failures: FailedSignIns,
+        on connection: isolated PostgresConnection,
+        _ body: (ConsoleUsers.Row, inout AttestedChange, isolated PostgresConnection) throws -> String
+    ) throws -> String? {
+        // The password may have been reset, and the person disabled, while the verifier was computed.
+        let now = try user(attempt, on: connection)
+        let user = now?.id == known?.id && now?.verifier == known?.verifier ? now : nil
+        let check = try user.map { try deployment.hashing.check(verifier, stored: $0.verifier, salt: $0.salt) }
+        var isRight = check?.isRight ?? false
+        // A session that goes on was begun with a code.
+        if isRight, let user, let code = attempt.code {
+            isRight = try SecondFactor(deployment).isRight(code, for: user, in: attempt.organization, on: connection)
+        }
+        let caller = Caller(
+            actor: "user:\(known?.name ?? "")", clientID: nil, systemUserID: known?.systemUserID, role: known?.role ?? .basicUser,
+            address: attempt.address, requestID: attempt.requestID)
+        let event = SecurityEvent(.signedIn, isRight ? .succeeded : .refused)
+        return try connection.transaction {
+            guard let user, isRight else {
+                try connection.execute("SAVEPOINT event")
+                try event.insert(for: attempt.organization, by: caller, under: deployment.kek, on: connection)
+                try connection.execute(known == nil ? "ROLLBACK TO SAVEPOINT event" : "RELEASE SAVEPOINT event")
+                try failures.fail(on: connection)
+                return nil
+            }
+            let token = try AttestedState.change(of: attempt.organization, under: deployment.kek, on: connection) { change in
+                try change.append(event, by: caller, on: connection)
+                if check?.isWeak == true { try users.store(verifier, of: user, &change, on: connection) }
+                return try body(user, &change, connection)
+            }
+            try failures.succeed(on: connection)
+            return token
+        }
+    }
+}
+
+/// What a person typed, and where.
+private struct SignInAttempt: Sendable {
+    let name: String
+    let password: String
+    /// The one-time password; nil where none is asked for.
+    let code: String?
+    let organization: Organization
+    let address: String
+    let requestID: String
+
+    static let denied = FieldsealError(.accessDenied, "The name, the password or the one-time password is wrong.")
+
+    func account(isKnown: Bool) -> FailedSignIns.Account {
+        let account = "user:\(organization.id.text):\(name.lowercased().prefix(100))"
+        return isKnown ? .known(account) : .unknownName(account)
+    }
+}

@@ -1,0 +1,55 @@
+import CellCrypto
+public import Foundation
+import PostgresClient
+import Tenancy
+
+// The sessions that a person has, for that person.
+extension ConsoleSessions {
+    /// A session as its person sees it.
+    public struct Entry: Sendable {
+        /// Names it in a form: the first half of the token's SHA-256.
+        public let id: String
+        public let address: String?
+        public let createdOn: Date
+        public let usedOn: Date
+        /// Whether it is the one that asks.
+        public let isCurrent: Bool
+    }
+
+    /// The sessions of a person that have not ended, the one that was used last first.
+    public func running(for signed: Signed, token: String) async throws -> [Entry] {
+        let own = try Self.hash(token)
+        return try await deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT s.token_hash, s.address, s.created_on, s.used_on FROM config.console_session AS s
+                 WHERE s.user_id = $1 AND \(Self.isRunning) ORDER BY s.used_on DESC LIMIT 100
+                """, [.uuid(signed.userID)]
+            ).map { row in
+                let hash = try row.decode(0, as: PostgresBytes.self).bytes
+                return Entry(
+                    id: hexadecimal(Array(hash.prefix(16))), address: try row.decodeIfPresent(1), createdOn: try row.decode(2),
+                    usedOn: try row.decode(3), isCurrent: hash == own)
+            }
+        }
+    }
+
+    /// Ends one session of a person, or all but the one that asks.
+    ///
+    /// - Parameter id: Nil for all others.
+    public func end(_ id: String?, of signed: Signed, token: String) async throws {
+        let own = try Self.hash(token)
+        let caller = signed.session.caller
+        try await deployment.pool.withConnection { connection in
+            try AttestedState.change(of: signed.session.organization, under: deployment.kek, on: connection) { change in
+                let condition =
+                    "user_id = $1 AND token_hash <> $2" + (id == nil ? "" : " AND left(encode(token_hash, 'hex'), 32) = $3")
+                try Self.end(
+                    condition, [.uuid(signed.userID), .bytes(own)] + (id.map { [.text($0)] } ?? []), &change, on: connection)
+                try change.append(
+                    SecurityEvent(.signedOut, .succeeded, details: id == nil ? "other sessions" : "another session"), by: caller,
+                    on: connection)
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+import CellCrypto
+public import Foundation
+import JSON
+import Model
+package import PostgresClient
+public import Tenancy
+
+/// Sessions of the console: begun with a password, kept by their hashes, bound to one organization.
+public struct ConsoleSessions: Sendable {
+    let deployment: Deployment
+    let users: ConsoleUsers
+
+    public init(_ deployment: Deployment) {
+        self.deployment = deployment
+        users = ConsoleUsers(deployment)
+    }
+
+    /// Seconds after which an unused session ends, and after which any session ends.
+    public static let idleLimit = 30 * 60
+    public static let absoluteLimit = 12 * 3_600
+    /// The condition in SQL under which a row `s` of `config.console_session` has not ended.
+    static let isRunning =
+        "s.used_on > now() - interval '\(idleLimit) seconds' AND s.created_on > now() - interval '\(absoluteLimit) seconds'"
+    /// Seconds after typing the password during which keys are shown and set.
+    public static let freshLimit = 5 * 60
+
+    /// A session that a browser named.
+    public struct Signed: Sendable {
+        public let session: Session
+        public let name: String
+        public let isFresh: Bool
+        public let userID: UUID
+    }
+
+    /// Signs a person in whom a provider vouches for.
+    ///
+    /// - Parameters:
+    ///   - provider: Its name, for the record.
+    ///   - isFresh: Whether the person signed in at the provider just now.
+    func signIn(
+        _ id: UUID, through provider: String, isFresh: Bool, to organization: Organization, address: String, requestID: String
+    ) async throws -> String {
+        try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            guard let user = try users.find("u.user_id = $2", [.uuid(id)], in: state, on: connection) else {
+                throw FieldsealError(.accessDenied, "This person was disabled here.")
+            }
+            let caller = Caller(
+                actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
+                requestID: requestID)
+            return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                try change.append(
+                    SecurityEvent(.signedIn, .succeeded, details: "through \(provider)"), by: caller, on: connection)
+                return try begin(user, address, isFresh: isFresh, &change, on: connection)
+            }
+        }
+    }
+
+    /// The session of a token, if it is one of the organization's and has not ended.
+    public func session(_ token: String, organization name: String, address: String?, requestID: String) async throws -> Signed? {
+        try await deployment.pool.withConnection { connection in
+            // Before the session's row is read: one that is newer than the list was not handed out yet.
+            let state = try OrganizationState.read(name, in: deployment, on: connection)
+            deployment.remember(state)
+            guard let (user, isFresh) = try find(token, in: state, on: connection) else { return nil }
+            let caller = Caller(
+                actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
+                requestID: requestID)
+            let session = Session(
+                organization: state.organization, caller: caller, deployment: deployment, state: state, check: nil)
+            return Signed(session: session, name: user.name, isFresh: isFresh, userID: user.id)
+        }
+    }
+
+    /// Ends a session, or all of its person's.
+    ///
+    /// - Parameter organization: Where the token was sent. A session of it whose row SQL deleted ends too.
+    public func signOut(
+        _ token: String, of organization: Organization, everywhere: Bool, address: String?, requestID: String
+    ) async throws {
+        try await deployment.pool.withConnection { connection in
+            let hash = try Self.hash(token)
+            let rows = try connection.query(
+                """
+                SELECT o.organization_id, o.name, u.user_id, u.name, u.systemuser_id, u.role FROM config.console_session AS s
+                  JOIN config.console_user AS u USING (user_id) JOIN config.organization AS o USING (organization_id)
+                 WHERE s.token_hash = $1
+                """, [.bytes(hash)])
+            guard let row = rows.first else {
+                return try endHidden(hash, of: organization, address: address, requestID: requestID, on: connection)
+            }
+            let organization = Organization(id: try row.decode(0), name: try row.decode(1))
+            let user: UUID = try row.decode(2)
+            let caller = Caller(
+                actor: "user:\(try row.decode(3, as: String.self))", clientID: nil, systemUserID: try row.decode(4),
+                role: Role(rawValue: try row.decode(5)) ?? .basicUser, address: address, requestID: requestID)
+            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                try Self.end("token_hash = $1", [.bytes(hash)], &change, on: connection)
+                if everywhere { try Self.end("user_id = $1", [.uuid(user)], &change, on: connection) }
+                // Also where SQL took the row away meanwhile.
+                try change.remove(Self.name(hash))
+                // An attested state from before the session ended shows by the event that it lacks.
+                try change.append(
+                    SecurityEvent(.signedOut, .succeeded, details: everywhere ? "everywhere" : nil), by: caller, on: connection)
+            }
+        }
+    }
+
+    /// Ends a session whose row SQL deleted: when the row is put back, it begins nothing.
+    private func endHidden(
+        _ hash: [UInt8], of organization: Organization, address: String?, requestID: String,
+        on connection: isolated PostgresConnection
+    ) throws {
+        try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            guard try change.grants.names(Self.name(hash)) else { return }
+            try change.remove(Self.name(hash))
+            let caller = Caller(
+                actor: "user:unknown", clientID: nil, systemUserID: nil, role: .basicUser, address: address, requestID: requestID)
+            try change.append(
+                SecurityEvent(.signedOut, .succeeded, details: "its row was deleted past this service"), by: caller, on: connection)
+        }
+    }
+
+    func begin(
+        _ user: ConsoleUsers.Row,
+        _ address: String,
+        isFresh: Bool = true,
+        _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws -> String {
+        try Self.end(
+            """
+            user_id IN (SELECT user_id FROM config.console_user WHERE organization_id = $1)
+              AND (used_on < now() - $2 * interval '1 second' OR created_on < now() - $3 * interval '1 second')
+            """,
+            [.uuid(user.organizationID), .double(Double(Self.idleLimit)), .double(Double(Self.absoluteLimit))], &change,
+            on: connection)
+        let token = Data(try randomBytes(count: 32)).base64URL
+        let row = Row(
+            tokenHash: try Self.hash(token), userID: user.id, createdOn: change.now, freshOn: isFresh ? change.now : .distantPast)
+        _ = try connection.query(
+            """
+            INSERT INTO config.console_session (token_hash, user_id, address, created_on, used_on, fresh_on, tag)
+            VALUES ($1, $2, $3, $4, $4, $5, $6)
+            """,
+            [
+                .bytes(row.tokenHash), .uuid(user.id), .text(address), .moment(row.createdOn), .moment(row.freshOn),
+                .bytes(try change.grant(row.grant(of: user))),
+            ])
+        return token
+    }
+
+    /// The user and the age of a token's session, if both are as this service wrote them.
+    func find(
+        _ token: String,
+        in state: OrganizationState,
+        on connection: isolated PostgresConnection
+    ) throws -> (user: ConsoleUsers.Row, isFresh: Bool)? {
+        let hash = try Self.hash(token)
+        let rows = try connection.query(
+            "SELECT token_hash, user_id, created_on, fresh_on, tag, used_on, now() FROM config.console_session WHERE token_hash = $1",
+            [.bytes(hash)])
+        guard let row = rows.first else { return nil }
+        let (session, tag) = try Self.row(row)
+        let (usedOn, now): (PostgresMoment, PostgresMoment) = (try row.decode(5), try row.decode(6))
+        // Another page of the session may have set `used_on` since this statement began.
+        let isIdle = usedOn <= now && !usedOn.isWithin(seconds: Self.idleLimit, before: now)
+        guard !isIdle, session.createdOn.isWithin(seconds: Self.absoluteLimit, before: now),
+            let user = try users.find("u.user_id = $2", [.uuid(session.userID)], in: state, on: connection),
+            try state.grants.honours(session.grant(of: user), tag: tag, under: deployment.kek)
+        else { return nil }
+        _ = try connection.query("UPDATE config.console_session SET used_on = now() WHERE token_hash = $1", [.bytes(hash)])
+        return (user, session.freshOn.isWithin(seconds: Self.freshLimit, before: now))
+    }
+
+    /// Deletes the sessions that a condition names, and takes them from the attested list.
+    static func end(
+        _ condition: String,
+        _ parameters: [PostgresParameter],
+        _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let ended = try connection.query(
+            "DELETE FROM config.console_session WHERE \(condition) RETURNING token_hash", parameters)
+        for row in ended { try change.remove(name(try row.decode(0, as: PostgresBytes.self).bytes)) }
+    }
+
+    static func hash(_ token: String) throws -> [UInt8] { try sha256(Array(token.utf8)) }
+
+    // MARK: What is attested
+
+    /// A row of `config.console_session`. When it was last used is not attested: it changes with each page, and ends a session
+    /// sooner than its twelve hours at most.
+    package struct Row: Sendable {
+        package let tokenHash: [UInt8]
+        package let userID: UUID
+        let createdOn: PostgresMoment
+        let freshOn: PostgresMoment
+
+        /// The salt of the password binds the session to it: another password ends all sessions, hidden ones too.
+        package func grant(of user: ConsoleUsers.Row) -> Grant {
+            Grant(
+                ConsoleSessions.name(tokenHash), [userID.bytes, Grant.field(createdOn), Grant.field(freshOn), user.salt])
+        }
+    }
+
+    static func name(_ tokenHash: [UInt8]) -> Grant.Name { Grant.Name(.session, [tokenHash]) }
+
+    /// Reads `token_hash, user_id, created_on, fresh_on, tag`.
+    package static func row(_ row: PostgresRow) throws -> (row: Row, tag: [UInt8]) {
+        (
+            Row(
+                tokenHash: try row.decode(0, as: PostgresBytes.self).bytes, userID: try row.decode(1), createdOn: try row.decode(2),
+                freshOn: try row.decode(3)),
+            try row.decode(4, as: PostgresBytes.self).bytes
+        )
+    }
+}

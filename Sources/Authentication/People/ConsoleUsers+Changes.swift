@@ -1,0 +1,212 @@
+import CellCrypto
+public import Foundation
+import JSON
+import Model
+import PostgresClient
+public import Tenancy
+
+// What becomes of a person after they were added.
+extension ConsoleUsers {
+    /// Gives a person another role, from their next page on.
+    ///
+    /// - Throws: ``FieldsealError`` for the last System Administrator, and for a row that this service did not write.
+    public func setRole(_ role: Role, of id: UUID, by session: Session) async throws {
+        try session.requireSystemAdministrator(to: "manage console users")
+        guard role != .emailRouter else {
+            throw FieldsealError(.invalidArgument, "A person is no Email Router: that role is for clients.")
+        }
+        try await change(id, by: session) { user, change, connection in
+            if role != .systemAdministrator {
+                try requireAnotherAdministrator(than: user, by: session, &change, on: connection)
+            }
+            let new = Row(
+                id: user.id, organizationID: user.organizationID, name: user.name, systemUserID: user.systemUserID, role: role,
+                salt: user.salt, verifier: user.verifier, totp: user.totp, disabledOn: user.disabledOn)
+            guard new.disabledOn == nil else {
+                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
+            }
+            _ = try connection.query(
+                "UPDATE config.console_user SET role = $2, tag = $3 WHERE user_id = $1",
+                [.uuid(id), .text(role.rawValue), .bytes(try change.grant(new.grant))])
+            try change.append(
+                SecurityEvent(.userChanged, .succeeded, details: "\(user.name): \(user.role.rawValue) to \(role.rawValue)"),
+                by: session.caller, on: connection)
+        }
+    }
+
+    /// Enables a person again, with the password and the one-time passwords that they had.
+    public func enable(_ id: UUID, by session: Session) async throws {
+        try session.requireSystemAdministrator(to: "manage console users")
+        try await change(id, by: session) { user, change, connection in
+            guard user.disabledOn != nil else { return }
+            var user = user
+            user.disabledOn = nil
+            _ = try connection.query(
+                "UPDATE config.console_user SET disabled_on = NULL, tag = $2 WHERE user_id = $1",
+                [.uuid(id), .bytes(try change.grant(user.grant))])
+            try change.append(
+                SecurityEvent(.userChanged, .succeeded, details: "\(user.name): enabled"), by: session.caller, on: connection)
+        }
+    }
+
+    /// Ends all sessions of a person.
+    public func endSessions(of id: UUID, by session: Session) async throws {
+        try session.requireSystemAdministrator(to: "manage console users")
+        try await change(id, by: session) { user, change, connection in
+            try ConsoleSessions.end("user_id = $1", [.uuid(id)], &change, on: connection)
+            try change.append(
+                SecurityEvent(.userChanged, .succeeded, details: "\(user.name): sessions ended"), by: session.caller,
+                on: connection)
+        }
+    }
+
+    // MARK: Invitations
+
+    /// Days for which an invitation is good.
+    public static let invitationDays = 7
+
+    /// A token with which a person chooses a password, once: it is good until the password changes, and for a week.
+    ///
+    /// Nothing is stored for it. The token is sealed under the key-encryption key, for that person.
+    public func invite(_ id: UUID, by session: Session) async throws -> String {
+        try session.requireSystemAdministrator(to: "manage console users")
+        let kek = deployment.kek
+        let organization = session.organization
+        return try await change(id, by: session) { user, change, connection in
+            guard user.disabledOn == nil else {
+                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
+            }
+            let end = Int64(Date().timeIntervalSince1970) + Int64(Self.invitationDays * 86_400)
+            let bytes = withUnsafeBytes(of: end.bigEndian) { Array($0) } + user.salt
+            let cell = try kek.seal(
+                bytes.withUnsafeBytes(SecretBytes.init(copying:)), at: Self.invitationAddress(id, organization))
+            try change.append(
+                SecurityEvent(.userChanged, .succeeded, details: "\(user.name): invited to choose a password"), by: session.caller,
+                on: connection)
+            return Data(id.bytes + cell.bytes).base64URL
+        }
+    }
+
+    /// The name of the person whom an invitation is for; nil when it is not good, or not any more.
+    public func invited(_ token: String, to organization: Organization) async throws -> String? {
+        try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            return try self.user(invitedBy: token, in: state, on: connection)?.name
+        }
+    }
+
+    /// Takes the password that an invited person chose.
+    ///
+    /// - Throws: ``FieldsealError`` `.accessDenied` for an invitation that is not good; `.invalidArgument` for the password.
+    public func accept(_ token: String, password: String, to organization: Organization, address: String, requestID: String)
+        async throws
+    {
+        guard try await invited(token, to: organization) != nil else { throw Self.noInvitation }
+        try Self.check(password: password)
+        let salt = try randomBytes(count: PasswordVerifier.saltLength)
+        let verifier = try await deployment.hashing.verifier(of: password, salt: salt, for: IPAddress.network(of: address))
+        try await deployment.pool.withConnection { connection in
+            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                // The invitation may have been used while the verifier was computed.
+                let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+                guard let user = try self.user(invitedBy: token, in: state, on: connection) else { throw Self.noInvitation }
+                let caller = Caller(
+                    actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
+                    requestID: requestID)
+                _ = try replacePassword(of: user, salt, verifier, &change, on: connection)
+                try change.append(
+                    SecurityEvent(.userReset, .succeeded, details: "\(user.name), by invitation"), by: caller, on: connection)
+            }
+        }
+    }
+
+    private static let noInvitation = FieldsealError(
+        .accessDenied, "This invitation was used already, or it has expired. Ask an administrator for another one.")
+
+    private static func invitationAddress(_ id: UUID, _ organization: Organization) -> CellAddress {
+        CellAddress(organization: organization.id, record: id, attribute: "consoleuser.invitation")
+    }
+
+    private func user(
+        invitedBy token: String, in state: OrganizationState, on connection: isolated PostgresConnection
+    ) throws -> Row? {
+        guard token.utf8.count <= 1_000, let bytes = Data(base64URL: token).map(Array.init), bytes.count > 16 else { return nil }
+        let id = UUID(uuid: bytes.prefix(16).withUnsafeBytes { $0.loadUnaligned(as: uuid_t.self) })
+        let address = Self.invitationAddress(id, state.organization)
+        guard let content = try? deployment.kek.open(Array(bytes.dropFirst(16)), at: address) else { return nil }
+        let (end, salt) = content.withBytes { ($0.loadUnaligned(as: Int64.self).bigEndian, Array($0.dropFirst(8))) }
+        guard Date().timeIntervalSince1970 < Double(end),
+            let user = try find("u.user_id = $2", [.uuid(id)], in: state, on: connection), constantTimeEqual(user.salt, salt)
+        else { return nil }
+        return user
+    }
+
+    // MARK: What several of them need
+
+    /// Stores another password. All of the person's sessions end; one-time passwords stay.
+    func replacePassword(
+        of old: Row,
+        _ salt: [UInt8],
+        _ verifier: [UInt8],
+        _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws -> Row {
+        let user = Row(
+            id: old.id, organizationID: old.organizationID, name: old.name, systemUserID: old.systemUserID, role: old.role,
+            salt: salt, verifier: verifier, totp: old.totp, disabledOn: old.disabledOn)
+        _ = try connection.query(
+            "UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4 WHERE user_id = $1",
+            [.uuid(user.id), .bytes(salt), .bytes(verifier), .bytes(try change.grant(user.grant))])
+        try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
+        return user
+    }
+
+    /// Refuses to take the last System Administrator away from the people of the console. The command line may.
+    func requireAnotherAdministrator(
+        than user: Row,
+        by session: Session,
+        _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws {
+        guard user.role == .systemAdministrator, user.disabledOn == nil, session.caller.actor.hasPrefix("user:") else { return }
+        let others = try connection.query(
+            """
+            SELECT \(Self.columns) FROM config.console_user AS u
+             WHERE u.organization_id = $1 AND u.role = $2 AND u.disabled_on IS NULL AND u.user_id <> $3
+            """,
+            [.uuid(change.organization.id), .text(Role.systemAdministrator.rawValue), .uuid(user.id)])
+        let isThere = try others.contains { row in
+            guard let (other, tag) = try Self.row(row) else { return false }
+            return try change.grants.honours(other.grant, tag: tag, under: deployment.kek)
+        }
+        guard isThere else {
+            throw FieldsealError(
+                .invalidArgument,
+                "This is the last System Administrator. Give another person that role first: nobody could manage this organization otherwise."
+            )
+        }
+    }
+
+    /// Changes a person whose row is as this service wrote it.
+    private func change<Result: Sendable>(
+        _ id: UUID,
+        by session: Session,
+        _ body: @Sendable (Row, inout AttestedChange, isolated PostgresConnection) throws -> Result
+    ) async throws -> Result {
+        try await deployment.pool.withConnection { connection in
+            try AttestedState.change(of: session.organization, under: deployment.kek, on: connection) { change in
+                let rows = try connection.query(
+                    "SELECT \(Self.columns) FROM config.console_user AS u WHERE organization_id = $1 AND user_id = $2 FOR UPDATE",
+                    [.uuid(session.organization.id), .uuid(id)])
+                guard let (user, tag) = try rows.first.flatMap(Self.row) else {
+                    throw FieldsealError(.objectDoesNotExist, "There is no such person here.")
+                }
+                let standing = try change.grants.standing(of: user.grant, tag: tag, under: deployment.kek)
+                guard standing == .honoured || standing == .revoked,
+                    constantTimeEqual(tag, try user.grant.tag(under: deployment.kek))
+                else { throw Self.foreign(user.name) }
+                return try body(user, &change, connection)
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+import CellCrypto
+public import Foundation
+import JSON
+import Model
+package import PostgresClient
+import Records
+public import Tenancy
+
+/// The people who sign in to the console of an organization.
+public struct ConsoleUsers: Sendable {
+    let deployment: Deployment
+
+    public init(_ deployment: Deployment) { self.deployment = deployment }
+
+    /// Characters of a password at least (NIST SP 800-63B section 5.1.1.2 asks for 8).
+    public static let minimumPasswordLength = 10
+
+    /// A person as a list shows them.
+    public struct Entry: Sendable {
+        public let id: UUID
+        public let name: String
+        public let role: String
+        public let createdOn: Date
+        public let disabledOn: Date?
+        /// Whether the row is as this service last wrote it.
+        public let isHonoured: Bool
+        public let systemUserID: UUID
+        /// Whether a one-time password is asked for at each sign-in.
+        public let hasSecondFactor: Bool
+        /// Sessions that have not ended.
+        public let sessions: Int
+    }
+
+    /// A row of `config.console_user`, as it is.
+    package struct Row: Sendable {
+        package let id: UUID
+        package let organizationID: UUID
+        package let name: String
+        package let systemUserID: UUID
+        package let role: Role
+        package let salt: [UInt8]
+        package var verifier: [UInt8]
+        /// The sealed seed of one-time passwords, if there are any.
+        package var totp: [UInt8]?
+        package var disabledOn: PostgresMoment?
+
+        /// What is attested of the row. `totp_step` is not: it changes with each sign-in, and grants nothing.
+        package var grant: Grant {
+            Grant(
+                ConsoleUsers.name(id),
+                [
+                    organizationID.bytes, Grant.field(name), systemUserID.bytes, Grant.field(role.rawValue), salt, verifier,
+                    Grant.field(totp), Grant.field(disabledOn),
+                ])
+        }
+    }
+
+    static func name(_ id: UUID) -> Grant.Name { Grant.Name(.user, [id.bytes]) }
+
+    package static let columns =
+        "u.user_id, u.organization_id, u.name, u.systemuser_id, u.role, u.salt, u.verifier, u.tag, u.totp, u.disabled_on"
+    static let columnCount = 10
+
+    /// Reads ``columns``.
+    ///
+    /// - Returns: Nil for a role that this program does not know.
+    package static func row(_ row: PostgresRow) throws -> (row: Row, tag: [UInt8])? {
+        func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
+        guard let role = Role(rawValue: try row.decode(4)) else { return nil }
+        let user = Row(
+            id: try row.decode(0), organizationID: try row.decode(1), name: try row.decode(2), systemUserID: try row.decode(3),
+            role: role, salt: try bytes(5), verifier: try bytes(6), totp: row.isNull(8) ? nil : try bytes(8),
+            disabledOn: try row.decodeIfPresent(9))
+        return (user, try bytes(7))
+    }
+
+    /// The user that a condition names, if the row is as this service wrote it, enabled, and acts as an enabled systemuser.
+    ///
+    /// - Parameter condition: Over `config.console_user AS u`; its parameters begin at `$2`.
+    func find(
+        _ condition: String,
+        _ parameters: [PostgresParameter],
+        in state: OrganizationState,
+        on connection: isolated PostgresConnection
+    ) throws -> Row? {
+        let rows = try connection.query(
+            """
+            SELECT \(Self.columns), coalesce(s.isdisabled, false) FROM config.console_user AS u
+              LEFT JOIN \(state.organization.qualified("systemuser")) AS s ON s.systemuserid = u.systemuser_id
+             WHERE u.organization_id = $1 AND \(condition)
+            """, [.uuid(state.organization.id)] + parameters)
+        guard let row = rows.first, let (user, tag) = try Self.row(row),
+            try !row.decode(Self.columnCount, as: Bool.self), try mayAct(user, tag: tag, in: state)
+        else { return nil }
+        return user
+    }
+
+    /// Whether a user is as this service wrote it and enabled, and the systemuser was not disabled by this service.
+    func mayAct(_ user: Row, tag: [UInt8], in state: OrganizationState) throws -> Bool {
+        try user.disabledOn == nil && state.grants.honours(user.grant, tag: tag, under: deployment.kek)
+            && !state.isDisabled(systemUser: user.systemUserID)
+    }
+
+    /// Adds a person and the systemuser that they act as.
+    ///
+    /// - Parameter password: Nil for a person who chooses one with an invitation: until then nobody can sign in as them.
+    /// - Throws: ``FieldsealError`` when the name is taken, or the password too short.
+    public func add(name: String, password: String?, role: Role, by session: Session) async throws -> UUID {
+        try session.requireSystemAdministrator(to: "manage console users")
+        let (organization, caller) = (session.organization, session.caller)
+        guard (1...100).contains(name.count), role != .emailRouter else {
+            throw FieldsealError(.invalidArgument, "A name has 1 to 100 characters, and a person is no Email Router.")
+        }
+        if let password { try Self.check(password: password) }
+        let salt = try randomBytes(count: PasswordVerifier.saltLength)
+        let verifier =
+            if let password {
+                try await deployment.hashing.verifier(of: password, salt: salt, for: Self.network(caller))
+            } else {
+                try randomBytes(count: 32)
+            }
+        return try await deployment.pool.withConnection { connection in
+            let user = Row(
+                id: .timeOrdered(), organizationID: organization.id, name: name, systemUserID: .timeOrdered(), role: role,
+                salt: salt, verifier: verifier)
+            return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                try RecordDraft.systemUser(
+                    id: user.systemUserID, name: name, domainName: "console\\\(name)", in: organization, on: connection
+                ).insert(into: organization, on: connection)
+                do {
+                    _ = try connection.query(
+                        """
+                        INSERT INTO config.console_user
+                            (user_id, organization_id, name, systemuser_id, role, salt, verifier, tag, created_by)
+                        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                        """,
+                        [
+                            .uuid(user.id), .uuid(organization.id), .text(name), .uuid(user.systemUserID), .text(role.rawValue),
+                            .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant)), .text(caller.actor),
+                        ])
+                } catch let error as PostgresError where error.sqlState == "23505" {
+                    throw FieldsealError(.duplicateRecord, "There is a person named \(name) already.")
+                }
+                try change.append(
+                    SecurityEvent(.userAdded, .succeeded, details: "\(name), \(role.rawValue)"), by: caller, on: connection)
+                return user.id
+            }
+        }
+    }
+
+    /// The people of the organization, by name.
+    public func list(by session: Session) async throws -> [Entry] {
+        try session.requireSystemAdministrator(to: "manage console users")
+        return try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(session.organization.name, in: deployment, on: connection)
+            return try connection.query(
+                """
+                SELECT \(Self.columns), u.created_on,
+                       (SELECT count(*) FROM config.console_session AS s WHERE s.user_id = u.user_id AND \(ConsoleSessions.isRunning))
+                  FROM config.console_user AS u WHERE u.organization_id = $1 ORDER BY lower(u.name)
+                """, [.uuid(session.organization.id)]
+            ).map { row in
+                let disabledOn: PostgresMoment? = try row.decodeIfPresent(9)
+                let standing = try Self.row(row).map {
+                    try state.grants.standing(of: $0.row.grant, tag: $0.tag, under: deployment.kek)
+                }
+                return Entry(
+                    id: try row.decode(0), name: try row.decode(2), role: try row.decode(4),
+                    createdOn: try row.decode(Self.columnCount, as: PostgresMoment.self).date ?? .distantPast,
+                    disabledOn: disabledOn.map { $0.date ?? .distantPast },
+                    isHonoured: standing == (disabledOn == nil ? .honoured : .revoked), systemUserID: try row.decode(3),
+                    hasSecondFactor: !row.isNull(8), sessions: try row.decode(Self.columnCount + 1))
+            }
+        }
+    }
+
+    /// Disables a person; their sessions end at once.
+    public func disable(_ name: String, by session: Session) async throws {
+        try session.requireSystemAdministrator(to: "manage console users")
+        let organization = session.organization
+        try await deployment.pool.withConnection { connection in
+            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                guard let (found, tag, standing) = try Self.row(named: name, &change, on: connection) else {
+                    throw Self.unknown(name)
+                }
+                try requireAnotherAdministrator(than: found, by: session, &change, on: connection)
+                var user = found
+                if user.disabledOn == nil { user.disabledOn = change.now }
+                // A row that was changed by SQL keeps its tag, so that it is not taken for this service's when it is reset.
+                _ = try connection.query(
+                    "UPDATE config.console_user SET disabled_on = $2, tag = $3 WHERE user_id = $1",
+                    [
+                        .uuid(user.id), .moment(user.disabledOn),
+                        .bytes(standing == .honoured ? try user.grant.tag(under: deployment.kek) : tag),
+                    ])
+                try change.revoke(Self.name(user.id))
+                try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
+                try change.append(SecurityEvent(.userDisabled, .succeeded, details: name), by: session.caller, on: connection)
+            }
+        }
+    }
+
+    /// Stores another verifier of the same password.
+    func store(
+        _ verifier: [UInt8], of user: Row, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws {
+        var user = user
+        user.verifier = verifier
+        _ = try connection.query(
+            "UPDATE config.console_user SET verifier = $2, tag = $3 WHERE user_id = $1",
+            [.uuid(user.id), .bytes(verifier), .bytes(try change.grant(user.grant))])
+    }
+
+    /// Gives a person another password, takes their one-time passwords away, enables them again, and ends their sessions.
+    ///
+    /// - Throws: ``FieldsealError`` when there is no such person, or the row is not one that this service wrote.
+    public func reset(_ name: String, password: String, by session: Session) async throws {
+        try session.requireSystemAdministrator(to: "manage console users")
+        try Self.check(password: password)
+        let organization = session.organization
+        let salt = try randomBytes(count: PasswordVerifier.saltLength)
+        let verifier = try await deployment.hashing.verifier(of: password, salt: salt, for: Self.network(session.caller))
+        try await deployment.pool.withConnection { connection in
+            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                guard let (old, tag, standing) = try Self.row(named: name, &change, on: connection) else {
+                    throw Self.unknown(name)
+                }
+                guard standing == .honoured || standing == .revoked,
+                    constantTimeEqual(tag, try old.grant.tag(under: deployment.kek))
+                else { throw Self.foreign(name) }
+                let user = Row(
+                    id: old.id, organizationID: old.organizationID, name: old.name, systemUserID: old.systemUserID, role: old.role,
+                    salt: salt, verifier: verifier)
+                _ = try connection.query(
+                    """
+                    UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4, totp = NULL, disabled_on = NULL WHERE user_id = $1
+                    """, [.uuid(user.id), .bytes(salt), .bytes(verifier), .bytes(try change.grant(user.grant))])
+                try SecondFactor.removeCodes(of: user.id, &change, on: connection)
+                try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
+                try change.append(SecurityEvent(.userReset, .succeeded, details: name), by: session.caller, on: connection)
+            }
+        }
+    }
+
+    /// What the hashing of a caller's passwords is counted by.
+    static func network(_ caller: Caller) -> String { caller.address.map(IPAddress.network) ?? caller.actor }
+
+    static func check(password: String) throws(FieldsealError) {
+        guard password.count >= minimumPasswordLength, password.utf8.count <= 1_000 else {
+            throw FieldsealError(.invalidArgument, "A password has \(minimumPasswordLength) to 1,000 characters.")
+        }
+    }
+
+    static func unknown(_ name: String) -> FieldsealError {
+        FieldsealError(
+            .objectDoesNotExist,
+            "There is no person named \(name.quotedForMessage) here. If SQL deleted the row, `fieldseal org attach` ends what it granted."
+        )
+    }
+
+    /// The row of a name, locked, and what the attested list says of it.
+    static func row(
+        named name: String,
+        _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws -> (row: Row, tag: [UInt8], standing: GrantList.Standing)? {
+        let rows = try connection.query(
+            "SELECT \(columns) FROM config.console_user AS u WHERE organization_id = $1 AND lower(name) = lower($2) FOR UPDATE",
+            [.uuid(change.organization.id), .text(name)])
+        guard let (user, tag) = try rows.first.flatMap(row) else { return nil }
+        return (user, tag, try change.grants.standing(of: user.grant, tag: tag, under: change.kek))
+    }
+
+    static func foreign(_ name: String) -> FieldsealError {
+        FieldsealError(
+            .accessDenied,
+            "The row of \(name.quotedForMessage) in config was changed past this service, so it is not reset: what it grants is not known. "
+                + "Disable that person, and add another.")
+    }
+}

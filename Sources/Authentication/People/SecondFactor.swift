@@ -1,0 +1,211 @@
+import CellCrypto
+import Foundation
+import JSON
+import Model
+import PostgresClient
+public import Tenancy
+
+/// One-time passwords of a person, and the codes for the day when the telephone is gone.
+public struct SecondFactor: Sendable {
+    private let deployment: Deployment
+
+    public init(_ deployment: Deployment) {
+        self.deployment = deployment
+    }
+
+    /// Recovery codes that a person gets.
+    private static let recoveryCodeCount = 10
+    private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+
+    /// A seed for a person's authenticator.
+    public struct Offer: Sendable {
+        /// In base 32 (RFC 4648 section 6), as authenticators take it.
+        public let secret: String
+        /// The same, sealed for this person: what the form that confirms it carries.
+        public let sealed: String
+    }
+
+    /// Makes a seed; nothing is stored before it is confirmed.
+    public func offer(to signed: ConsoleSessions.Signed) throws -> Offer {
+        let seed = try randomBytes(count: OneTimePassword.seedLength)
+        let secret = seed.withUnsafeBytes { SecretBytes(copying: $0) }
+        let cell = try deployment.kek.seal(secret, at: address(signed.userID, signed.session.organization.id))
+        return Offer(secret: Self.base32(seed), sealed: Data(cell.bytes).base64URL)
+    }
+
+    /// Turns one-time passwords on, once a first one is right.
+    ///
+    /// - Returns: The recovery codes, which are shown once and stored as SHA-256.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong.
+    public func confirm(_ sealed: String, code: String, for signed: ConsoleSessions.Signed) async throws -> [String] {
+        guard let bytes = Data(base64URL: sealed).map(Array.init),
+            let seed = try? deployment.kek.open(bytes, at: address(signed.userID, signed.session.organization.id)),
+            let step = try Self.step(of: code, seed: seed)
+        else { throw FieldsealError(.invalidArgument, "The code is not the one of this secret. Is the telephone's clock right?") }
+        let codes = try (0..<Self.recoveryCodeCount).map { _ in Self.grouped(Self.base32(try randomBytes(count: 10))) }
+        try await store(bytes, step, codes, for: signed, .secondFactorOn)
+        return codes
+    }
+
+    /// The seed of an offer that was not confirmed yet, in base 32.
+    ///
+    /// - Returns: Nil for what was not offered to this person.
+    public func secret(of sealed: String, for signed: ConsoleSessions.Signed) -> String? {
+        guard let bytes = Data(base64URL: sealed).map(Array.init),
+            let seed = try? deployment.kek.open(bytes, at: address(signed.userID, signed.session.organization.id))
+        else { return nil }
+        return seed.withBytes { Self.base32(Array($0)) }
+    }
+
+    /// Turns one-time passwords off, for a person who proves that they have them.
+    ///
+    /// - Parameter code: A one-time password of this moment, or a recovery code. It is used up.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong; `.requestQuotaExceeded` after too many.
+    public func end(_ code: String, for signed: ConsoleSessions.Signed) async throws {
+        let failures = FailedSignIns(
+            .known("code:\(signed.userID.text)"), from: signed.session.caller.address ?? "", policy: deployment.policy)
+        let wait = try await deployment.pool.withConnection { try failures.begin(on: $0) }
+        if wait > .zero { try await Task.sleep(for: wait) }
+        let isRight = try await deployment.pool.withConnection { connection in
+            let rows = try connection.query(
+                "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1", [.uuid(signed.userID)])
+            guard let (user, _) = try rows.first.flatMap(ConsoleUsers.row),
+                try user.totp == nil || self.isRight(code, for: user, in: signed.session.organization, on: connection)
+            else {
+                try failures.fail(on: connection)
+                return false
+            }
+            try failures.succeed(on: connection)
+            return true
+        }
+        guard isRight else {
+            throw FieldsealError(
+                .invalidArgument,
+                "The code is wrong, and one-time passwords stay on. Type the code that the authenticator shows now, or a recovery code."
+            )
+        }
+        try await store(nil, 0, [], for: signed, .secondFactorOff)
+    }
+
+    /// Whether a person has them.
+    public func isOn(for signed: ConsoleSessions.Signed) async throws -> Bool {
+        try await deployment.pool.withConnection { connection in
+            try connection.query("SELECT totp IS NOT NULL FROM config.console_user WHERE user_id = $1", [.uuid(signed.userID)])
+                .first?.decode(0) ?? false
+        }
+    }
+
+    private func store(
+        _ totp: [UInt8]?,
+        _ step: Int,
+        _ codes: [String],
+        for signed: ConsoleSessions.Signed,
+        _ kind: SecurityEvent.Kind
+    ) async throws {
+        try await deployment.pool.withConnection { connection in
+            let organization = signed.session.organization
+            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                let rows = try connection.query(
+                    "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1 FOR UPDATE",
+                    [.uuid(signed.userID)])
+                guard let (found, tag) = try rows.first.flatMap(ConsoleUsers.row),
+                    try change.grants.honours(found.grant, tag: tag, under: deployment.kek)
+                else { throw FieldsealError(.accessDenied, "This account is not honoured.") }
+                var user = found
+                user.totp = totp
+                _ = try connection.query(
+                    "UPDATE config.console_user SET totp = $2, totp_step = $3, tag = $4 WHERE user_id = $1",
+                    [.uuid(user.id), .bytes(totp), .int64(Int64(step)), .bytes(try change.grant(user.grant))])
+                try Self.removeCodes(of: user.id, &change, on: connection)
+                for code in codes {
+                    let grant = Self.grant(try Self.hash(code), of: user)
+                    _ = try connection.query(
+                        "INSERT INTO config.console_recovery_code (user_id, hash, tag) VALUES ($1, $2, $3)",
+                        [.uuid(user.id), .bytes(try Self.hash(code)), .bytes(try change.grant(grant))])
+                }
+                try change.append(SecurityEvent(kind, .succeeded), by: signed.session.caller, on: connection)
+            }
+        }
+    }
+
+    /// Deletes a person's recovery codes, and takes them from the attested list.
+    static func removeCodes(
+        of user: UUID,
+        _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let removed = try connection.query(
+            "DELETE FROM config.console_recovery_code WHERE user_id = $1 RETURNING hash", [.uuid(user)])
+        for row in removed { try change.remove(name(user, try row.decode(0, as: PostgresBytes.self).bytes)) }
+    }
+
+    static func name(_ user: UUID, _ hash: [UInt8]) -> Grant.Name { Grant.Name(.recoveryCode, [user.bytes, hash]) }
+
+    /// What is attested of a recovery code. The sealed seed binds it: codes of an earlier seed are not honoured.
+    package static func grant(_ hash: [UInt8], of user: ConsoleUsers.Row) -> Grant {
+        Grant(name(user.id, hash), [Grant.field(user.totp)])
+    }
+
+    /// Whether a code is the person's of these moments, or one of their recovery codes. Either is accepted once.
+    func isRight(
+        _ code: String, for user: ConsoleUsers.Row, in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> Bool {
+        guard let totp = user.totp else { return true }
+        let seed = try deployment.kek.open(totp, at: address(user.id, user.organizationID))
+        if let step = try Self.step(of: code, seed: seed) {
+            let taken = try connection.query(
+                "UPDATE config.console_user SET totp_step = $2 WHERE user_id = $1 AND totp_step < $2 RETURNING 1",
+                [.uuid(user.id), .int64(Int64(step))])
+            return !taken.isEmpty
+        }
+        let grant = Self.grant(try Self.hash(code), of: user)
+        return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            let used = try connection.query(
+                "DELETE FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2 RETURNING tag",
+                [.uuid(user.id), .bytes(try Self.hash(code))])
+            guard let row = used.first, !row.isNull(0),
+                try change.grants.honours(grant, tag: row.decode(0, as: PostgresBytes.self).bytes, under: deployment.kek)
+            else { return false }
+            try change.remove(grant.name)
+            return true
+        }
+    }
+
+    /// The time step, of the current one and its neighbours, that a code belongs to.
+    private static func step(of code: String, seed: SecretBytes) throws -> Int? {
+        let typed = Array(code.filter { !$0.isWhitespace }.utf8)
+        let now = OneTimePassword.step(at: Date())
+        return try seed.withBytes { seed in
+            try (now - 1...now + 1).first {
+                constantTimeEqual(typed, Array(try OneTimePassword.digits(seed: seed, step: $0).utf8))
+            }
+        }
+    }
+
+    private func address(_ user: UUID, _ organization: UUID) -> CellAddress {
+        CellAddress(organization: organization, record: user, attribute: "consoleuser.totp")
+    }
+
+    private static func hash(_ code: String) throws -> [UInt8] {
+        try sha256(Array(code.uppercased().filter { $0.isLetter || $0.isNumber }.utf8))
+    }
+
+    private static func grouped(_ text: String) -> String {
+        stride(from: 0, to: text.count, by: 4).map { text.dropFirst($0).prefix(4) }.joined(separator: "-")
+    }
+
+    private static func base32(_ bytes: [UInt8]) -> String {
+        var text = ""
+        var buffer = 0
+        var bits = 0
+        for byte in bytes {
+            buffer = (buffer << 8 | Int(byte)) & 0xFFFF
+            bits += 8
+            while bits >= 5 {
+                text.append(alphabet[buffer >> (bits - 5) & 31])
+                bits -= 5
+            }
+        }
+        return text
+    }
+}

@@ -1,0 +1,120 @@
+public import Foundation
+import JSON
+import Model
+import PostgresClient
+public import Tenancy
+
+/// How a request names the user that it acts for.
+public enum ImpersonatedUser: Sendable, Hashable {
+    /// By the id of the systemuser (`MSCRMCallerID`, and SOAP's `CallerId`).
+    case systemUser(UUID)
+    /// By `azureactivedirectoryobjectid` of the systemuser (`CallerObjectId`).
+    case objectID(UUID)
+
+    fileprivate var column: String {
+        switch self {
+        case .systemUser: "systemuserid"
+        case .objectID: "azureactivedirectoryobjectid"
+        }
+    }
+
+    fileprivate var id: UUID {
+        switch self {
+        case .systemUser(let id), .objectID(let id): id
+        }
+    }
+}
+
+extension Session {
+    /// The same session in the name of another user, with the rights that both of them have.
+    ///
+    /// Records that it creates are that user's, and name this session's user as `createdonbehalfby`. Security events name both.
+    /// Call it on the session of the client itself, not on one that impersonates already.
+    ///
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller that is no System Administrator, and for a user without a role;
+    ///   `.notAUser` for a user that is unknown or disabled.
+    public func impersonating(_ user: ImpersonatedUser) async throws -> Session {
+        guard caller.role == .systemAdministrator, caller.impersonation == nil, let delegate = caller.systemUserID else {
+            throw FieldsealError(
+                .privilegeDenied,
+                "Only a System Administrator may act for another user (prvActOnBehalfOfAnotherUser). Leave MSCRMCallerID and "
+                    + "CallerObjectId out.")
+        }
+        let found = try await deployment.pool.withConnection { (connection: isolated PostgresConnection) throws -> FoundUser in
+            try find(user, on: connection)
+        }
+        var impersonated = Caller(
+            actor: "\(caller.actor) as systemuser:\(found.id.text)", clientID: caller.clientID, systemUserID: found.id,
+            role: found.role, address: caller.address, requestID: caller.requestID)
+        impersonated.impersonation = Caller.Impersonation(
+            systemUserID: delegate, role: caller.role, businessUnitID: found.unit)
+        return Session(
+            organization: organization, caller: impersonated, deployment: deployment, state: state, check: nil)
+    }
+
+    /// A user that a request may be for.
+    private struct FoundUser: Sendable {
+        let id: UUID
+        let unit: UUID
+        let role: Role
+    }
+
+    private func find(_ user: ImpersonatedUser, on connection: isolated PostgresConnection) throws -> FoundUser {
+        var current = state
+        if check != nil {
+            // What the session assumed may be older than the user's role.
+            current = try OrganizationState.read(organization.name, client: caller.clientID, in: deployment, on: connection)
+        }
+        let (id, unit) = try enabledUser(user, in: current, on: connection)
+        guard let role = try role(of: id, in: current, on: connection) else {
+            throw FieldsealError(
+                .privilegeDenied,
+                "The user to act for has no role: no enabled client and no enabled person of the organization acts as this "
+                    + "systemuser. Add one with fieldseal client add or fieldseal user add.")
+        }
+        return FoundUser(id: id, unit: unit, role: role)
+    }
+
+    private func enabledUser(_ user: ImpersonatedUser, in state: OrganizationState, on connection: isolated PostgresConnection)
+        throws -> (id: UUID, unit: UUID)
+    {
+        let rows = try connection.query(
+            """
+            SELECT systemuserid, businessunitid, coalesce(isdisabled, false) FROM \(organization.qualified("systemuser"))
+             WHERE \(user.column) = $1 LIMIT 2
+            """, [.uuid(user.id)])
+        guard rows.count == 1, let row = rows.first, let unit: UUID = try row.decodeIfPresent(1) else {
+            throw FieldsealError(
+                .notAUser, "The user to act for is not a user of this organization, or several have this object id.")
+        }
+        let id: UUID = try row.decode(0)
+        guard try !row.decode(2, as: Bool.self), try !state.isDisabled(systemUser: id) else {
+            throw FieldsealError(.notAUser, "The user to act for is disabled. Enable the systemuser, or name another one.")
+        }
+        return (id, unit)
+    }
+
+    /// The role of the client or person that acts as a systemuser; the first of ``Role/allCases`` where there are several.
+    ///
+    /// Rows that SQL changed grant nothing here either.
+    private func role(of user: UUID, in state: OrganizationState, on connection: isolated PostgresConnection) throws -> Role? {
+        let kek = deployment.kek
+        var roles: Set<Role> = []
+        for (row, _) in try ClientRegistry.rows(of: organization, actingAs: user, on: connection) where row.disabledOn == nil {
+            guard let role = Role(rawValue: row.role),
+                try state.grants.honours(row.grant(in: organization), tag: row.tag, under: kek)
+            else { continue }
+            roles.insert(role)
+        }
+        let people = try connection.query(
+            "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.organization_id = $1 AND u.systemuser_id = $2",
+            [.uuid(organization.id), .uuid(user)])
+        for row in people {
+            guard let (person, tag) = try ConsoleUsers.row(row), person.disabledOn == nil,
+                try state.grants.honours(person.grant, tag: tag, under: kek)
+            else { continue }
+            roles.insert(person.role)
+        }
+        return Role.allCases.first { roles.contains($0) }
+    }
+}

@@ -1,0 +1,83 @@
+public import Foundation
+import JSON
+public import Model
+import PostgresClient
+public import Tenancy
+
+/// One right of a role on the records of one entity, under Dataverse's name.
+public struct Privilege: Sendable {
+    /// Such as `prvReadMailbox`.
+    public let name: String
+    public let depth: Depth
+
+    /// What a role is allowed, by name.
+    static func all(of role: Role) -> [Privilege] {
+        var privileges = EntityCatalog.all.flatMap { entity in
+            entity.privileges.compactMap { message, name -> Privilege? in
+                let depth = PrivilegeTable.depth(of: message, on: entity, for: role)
+                return depth == .none ? nil : Privilege(name: name, depth: depth)
+            }
+        }
+        // The encryption messages stand in no row of the table.
+        if role == .systemAdministrator { privileges += encryption.map { Privilege(name: $0, depth: .organization) } }
+        return privileges.sorted { $0.name < $1.name }
+    }
+
+    private static let encryption = ["prvChangeSqlEncryptionKey", "prvRestoreSqlEncryptionKey"]
+}
+
+extension EntityDefinition {
+    /// The privileges that its messages need. Appending is part of writing here.
+    public var privileges: [(message: Message, name: String)] {
+        let verbs: KeyValuePairs<Message, String> = [
+            .create: "Create", .retrieve: "Read", .update: "Write", .delete: "Delete", .assign: "Assign", .share: "Share",
+        ]
+        return verbs.compactMap { message, verb in has(message) ? (message, "prv\(verb)\(privilegeName)") : nil }
+    }
+
+    /// What Dataverse's privileges call the entity.
+    private var privilegeName: String {
+        switch logicalName {
+        case "systemuser": "User"
+        case "email": "Activity"
+        default: schemaName
+        }
+    }
+}
+
+extension Session {
+    /// What a user may do, and the business unit that it counts from. Callers may ask for themselves, and System Administrators for
+    /// everyone.
+    ///
+    /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`.
+    public func privileges(of user: UUID) async throws -> (unit: UUID, privileges: [Privilege]) {
+        guard user == caller.systemUserID || caller.role == .systemAdministrator else {
+            throw FieldsealError(.privilegeDenied, "The role \(caller.role.rawValue) may ask for its own user's privileges alone.")
+        }
+        let (unit, roles) = try await deployment.pool.withConnection { connection -> (UUID, Set<Role>) in
+            let rows = try connection.query(
+                "SELECT businessunitid, isdisabled FROM \(organization.qualified("systemuser")) WHERE systemuserid = $1",
+                [.uuid(user)])
+            guard let row = rows.first else { throw FieldsealError.noSuchRecord(.systemUser, user.text) }
+            let isDisabled: Bool = try row.decode(1)
+            return (try row.decode(0), isDisabled ? [] : try currentRoles(of: user, on: connection))
+        }
+        var deepest: [String: Privilege] = [:]
+        for privilege in roles.flatMap(Privilege.all) where deepest[privilege.name].map({ $0.depth < privilege.depth }) ?? true {
+            deepest[privilege.name] = privilege
+        }
+        return (unit, deepest.values.sorted { $0.name < $1.name })
+    }
+
+    /// The roles in which clients and people act as a user: of rows that this service wrote, and that are enabled.
+    private func currentRoles(of user: UUID, on connection: isolated PostgresConnection) throws -> Set<Role> {
+        if user == caller.systemUserID { return [caller.role] }
+        let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+        guard try !state.isDisabled(systemUser: user) else { return [] }
+        let clients = try ClientRegistry.rows(of: organization, on: connection).map(\.row)
+            .filter { try $0.systemUserID == user && state.mayAct($0, under: deployment.kek) }
+            .compactMap { Role(rawValue: $0.role) }
+        let person = try ConsoleUsers(deployment).find("u.systemuser_id = $2", [.uuid(user)], in: state, on: connection)
+        return Set(clients + [person?.role].compactMap(\.self))
+    }
+}

@@ -1,0 +1,156 @@
+import CellCrypto
+import Foundation
+import KeyManagement
+import Organizations
+import PostgresClient
+import Records
+import Tenancy
+
+extension Doctor {
+    /// Whether what grants power in an organization is what this service last wrote: rows that SQL inserted, changed or put back,
+    /// revocations that it undid, and keys that it brought back into force.
+    func attestation(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
+        let state = try OrganizationState.read(organization.name, in: deployment, isInspection: true, on: connection)
+        do {
+            try state.verifyRow(under: deployment.kek)
+        } catch let problem as AttestationProblem {
+            return [
+                Finding(
+                    .error, "state-not-attested", organization.name, "the organization is refused: \(problem.description)",
+                    advice: "find out who changed the database; fieldseal org attach \(organization.name) shows what differs")
+            ]
+        }
+        var findings: [Finding] = []
+        if let problem = state.problem, state.endProblem == nil {
+            findings.append(
+                Finding(
+                    .error, "state-not-attested", organization.name, "the organization is refused: \(problem.description)",
+                    advice: "restore the newer state, or accept this one: fieldseal org attach \(organization.name)"))
+        }
+        findings += try keyInForce(state, on: connection)
+        var names: Set<GrantList.Digest> = []
+        for row in try GrantRow.all(of: organization, on: connection) {
+            names.insert(try row.grant.name.digest())
+            let standing = try state.grants.standing(of: row.grant, tag: row.tag, under: deployment.kek)
+            if let finding = Self.finding(row, standing, organization) { findings.append(finding) }
+        }
+        findings += try storedKeys(state, &names, on: connection)
+        findings += try disabledUsers(state, &names, on: connection) + keyDerivation(state, &names)
+        names.formUnion(try MailDestination.profileNames(in: organization, on: connection))
+        let missing = state.grants.entries.keys.filter { !names.contains($0) }.count
+        if missing > 0 {
+            findings.append(
+                Finding(
+                    .warning, "attested-rows-missing", organization.name,
+                    "\(missing) rows that granted power are gone: SQL deleted them",
+                    advice: "restore them from a backup, or accept that they are gone: fieldseal org attach \(organization.name)"))
+        }
+        return findings
+    }
+
+    private static func finding(
+        _ row: GrantRow, _ standing: GrantList.Standing, _ organization: Organization
+    ) -> Finding? {
+        switch standing {
+        case .honoured: return nil
+        case .revoked where row.isDisabled: return nil
+        case .revoked:
+            return Finding(
+                .error, "revocation-undone", organization.name,
+                "SQL enabled the \(row.title) again, which this service had revoked; it is not honoured",
+                advice: "find out who did it, and disable or delete the row again")
+        case .putBack:
+            return Finding(
+                .error, "row-put-back", organization.name,
+                "the \(row.title) is an older state of its row, which SQL put back; it is not honoured",
+                advice: "find out who did it; disable the row, or reset it: fieldseal user reset, fieldseal client add")
+        case .foreign:
+            return Finding(
+                .error, code(of: row.grant.name.kind), organization.name,
+                "the \(row.title) was not made by this service, or was changed past it, and is not honoured",
+                advice: "find out who wrote the row, and disable or delete it: fieldseal client disable, fieldseal user disable")
+        }
+    }
+
+    private static func code(of kind: Grant.Kind) -> String {
+        switch kind {
+        case .client: "client-not-made-here"
+        case .clientSecret: "secret-not-made-here"
+        case .clientKey: "client-key-not-made-here"
+        case .user: "user-not-made-here"
+        case .recoveryCode: "recovery-code-not-made-here"
+        case .session: "session-not-made-here"
+        case .issuer: "issuer-not-made-here"
+        case .link: "link-not-made-here"
+        case .organizationKey, .disabledSystemUser, .mailServer, .keyDerivation: "row-not-made-here"
+        }
+    }
+
+    /// Whether the schema names the attested key.
+    private func keyInForce(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> [Finding] {
+        guard !state.namesAttestedKey, let attested = state.attested else { return [] }
+        let retired = try connection.query(
+            """
+            SELECT FROM config.organization_key
+             WHERE organization_id = $1 AND key_version = $2 AND fingerprint = $3 AND retired_on IS NOT NULL
+            """, [.uuid(state.organization.id), .int32(Int32(state.keyVersion)), .text(state.fingerprint)])
+        let isRetired = !retired.isEmpty || state.keyVersion < attested.keyVersion
+        return [
+            Finding(
+                .error, isRetired ? "retired-key-in-force" : "key-not-attested", state.organization.name,
+                "the schema names key version \(state.keyVersion), fingerprint \(state.fingerprint)\(isRetired ? ", which is retired" : ""), "
+                    + "and this service put version \(attested.keyVersion), fingerprint \(attested.fingerprint), in force; passwords can't be set",
+                advice: "restore the schema; or, after a restore, accept it: fieldseal org attach \(state.organization.name)")
+        ]
+    }
+
+    /// Whether each wrapped key is the one that this service put there.
+    private func storedKeys(
+        _ state: OrganizationState, _ names: inout Set<GrantList.Digest>, on connection: isolated PostgresConnection
+    ) throws -> [Finding] {
+        try StoredKey.all(of: state.organization.id, on: connection).compactMap { key in
+            names.insert(try key.grant.name.digest())
+            guard try !state.grants.holds(key.grant, under: deployment.kek) else { return nil }
+            return Finding(
+                .error, "key-row-changed", state.organization.name,
+                "the wrapped key of version \(key.version), fingerprint \(key.fingerprint), was changed past this service, and is not shown",
+                advice: "change the key (fieldseal key change), copy the new one, and purge the old one: fieldseal key purge")
+        }
+    }
+
+    /// Whether the key's text opens cells without `config`, as far as the schema decides that.
+    private func keyDerivation(_ state: OrganizationState, _ names: inout Set<GrantList.Digest>) throws -> [Finding] {
+        let grant = state.keyDerivation
+        names.insert(try grant.name.digest())
+        guard state.namesAttestedKey, try state.grants.names(grant.name), try !state.grants.holds(grant, under: deployment.kek)
+        else {
+            return []
+        }
+        return [
+            Finding(
+                .error, "key-derivation-changed", state.organization.name,
+                "the salt, the iterations or the key check in its table encryption were changed past this service: the key's text alone "
+                    + "opens no cell",
+                advice: "restore that row from a backup; or change the key: fieldseal key change")
+        ]
+    }
+
+    /// Systemusers that SQL enabled again.
+    private func disabledUsers(
+        _ state: OrganizationState, _ names: inout Set<GrantList.Digest>, on connection: isolated PostgresConnection
+    ) throws -> [Finding] {
+        let users = try connection.query(
+            "SELECT systemuserid, coalesce(fullname, ''), coalesce(isdisabled, false) FROM \(state.organization.qualified("systemuser"))"
+        )
+        return try users.compactMap { user in
+            let grant = Grant.disabledSystemUser(try user.decode(0))
+            guard try state.grants.names(grant.name) else { return nil }
+            names.insert(try grant.name.digest())
+            guard try !user.decode(2, as: Bool.self) else { return nil }
+            return Finding(
+                .error, "revocation-undone", state.organization.name,
+                "SQL enabled the systemuser \(try user.decode(1, as: String.self)) again, which was disabled; it stays disabled",
+                advice: "find out who did it; to enable the user, set isdisabled to false with the Web API")
+        }
+    }
+}

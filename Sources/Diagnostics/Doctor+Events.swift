@@ -1,0 +1,36 @@
+import PostgresClient
+import Tenancy
+
+// The chain of security events.
+extension Doctor {
+    /// Where the chain is broken or ends too soon, and events that SQL tried to slip into it.
+    func events(
+        of organization: Organization,
+        _ extent: EventChainExtent,
+        on connection: isolated PostgresConnection
+    ) throws -> [Finding] {
+        let report = try EventChainVerifier(organization: organization, kek: deployment.kek).verify(extent, on: connection)
+        var findings = report.problems.prefix(10).map { problem in
+            // A problem of one event begins with its number.
+            let isOfEvent = problem.first?.isNumber == true && problem.contains(": ")
+            return Finding(
+                .error, isOfEvent ? "event-chain-broken" : "event-chain-cut", organization.name,
+                isOfEvent ? "security event \(problem)" : problem,
+                advice: "compare security_event with an export or a backup: the evidence was changed with SQL")
+        }
+        let refused = try connection.query(
+            """
+            SELECT count(*), max(occurred_on)::text FROM \(organization.qualified("security_event"))
+             WHERE kind = $1 AND occurred_on > now() - interval '30 days'
+            """, [.text(SecurityEvent.Kind.eventRefused.rawValue)])[0]
+        let count: Int = try refused.decode(0)
+        if count > 0 {
+            findings.append(
+                Finding(
+                    .warning, "events-refused", organization.name,
+                    "\(count) security events of the last 30 days were not written by this service, and are recorded as refused",
+                    advice: "find out who inserted them with SQL: fieldseal events export, kind \"event refused\""))
+        }
+        return Array(findings)
+    }
+}

@@ -1,0 +1,24 @@
+import CellCrypto
+import PostgresClient
+import Tenancy
+
+extension Doctor {
+    /// Whether this program has another key-encryption key than the one that the deployment's keys are under. Then nothing of
+    /// what it would find besides is true.
+    func wrongKeyEncryptionKey(on connection: isolated PostgresConnection) throws -> Finding? {
+        let migrated = try connection.query(
+            "SELECT to_regclass('config.organization_key') IS NOT NULL AND to_regclass('config.signing_key') IS NOT NULL")
+        guard try migrated[0].decode(0) else { return nil }
+        let ids = try connection.query(
+            """
+            SELECT kek_id FROM config.organization_key WHERE retired_on IS NULL AND purged_on IS NULL
+            UNION SELECT kek_id FROM config.signing_key WHERE retired_on IS NULL ORDER BY 1
+            """
+        ).map { try $0.decode(0, as: String.self) }
+        guard !ids.isEmpty, !ids.contains(deployment.kek.id) else { return nil }
+        return Finding(
+            .error, "wrong-key-encryption-key",
+            "\(keyFiles.file) is the key-encryption key \(deployment.kek.id), and this deployment's keys are wrapped under \(ids.joined(separator: ", "))",
+            advice: "name the right file in kekFile, or restore it from its backup; nothing else was looked at")
+    }
+}

@@ -1,0 +1,73 @@
+import Foundation
+import JSON
+import KeyManagement
+import Model
+import PostgresClient
+import Tenancy
+
+extension Doctor {
+    /// Cells that a key change could not open.
+    func quarantined(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
+        var findings: [Finding] = []
+        func say(_ severity: Finding.Severity, _ code: String, _ message: String, _ advice: String) {
+            findings.append(Finding(severity, code, organization.name, message, advice: advice))
+        }
+        let quarantined = try connection.query(
+            "SELECT key_version, count(*) FROM \(organization.qualified("quarantined_cell")) GROUP BY 1 ORDER BY 1")
+        for row in quarantined {
+            say(
+                .notice, "quarantined-cells",
+                "\(try row.decode(1, as: Int.self)) cells of the retired key version \(try row.decode(0, as: Int.self)) are in quarantine",
+                "set those passwords anew, or restore the cells from a backup; then delete them from quarantined_cell")
+        }
+        return findings
+    }
+
+    func key(of organization: Organization) async throws -> [Finding] {
+        let (state, copied) = try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, isInspection: true, on: connection)
+            let rows = try connection.query(
+                "SELECT copied_on IS NOT NULL FROM config.organization_key WHERE organization_id = $1 AND key_version = $2 AND fingerprint = $3",
+                [.uuid(organization.id), .int32(Int32(state.keyVersion)), .text(state.fingerprint)])
+            return (state, try rows.first?.decode(0, as: Bool.self) ?? false)
+        }
+        guard deployment.keyring.dataKey(of: state) != nil else {
+            return [
+                Finding(
+                    .error, "key-required", organization.name,
+                    "passwords can't be set: config has no key that opens the key check. Wanted: version \(state.keyVersion), "
+                        + "fingerprint \(state.fingerprint), set on \(ISO8601.text(state.changedOn))",
+                    advice: "fieldseal key activate, with the key as it was copied out")
+            ]
+        }
+        var findings: [Finding] = []
+        if !copied {
+            findings.append(
+                Finding(
+                    .warning, "key-never-copied", organization.name,
+                    "nobody ever read the key: if config and its backups are lost, so are the passwords",
+                    advice: "fieldseal key show, and keep it where config is not"))
+        }
+        if Date().timeIntervalSince(state.changedOn) > 365 * 86_400 {
+            findings.append(
+                Finding(
+                    .warning, "key-overdue", organization.name, "the key is more than a year old", advice: "fieldseal key change"))
+        }
+        return findings
+    }
+
+    func cells(of organization: Organization) async throws -> [Finding] {
+        let session = try await Session.begin(
+            deployment, organization: organization.name, caller: .commandLine(user: "doctor"), isInspection: true)
+        do {
+            return try await session.verifyCells().bad.map { cell in
+                Finding(
+                    .error, "cell-does-not-open", organization.name,
+                    "\(cell.address): \(cell.origin.map { "this is the cell of \($0)" } ?? cell.cause.rawValue)",
+                    advice: "restore it from a backup, set the password again, or clear it")
+            }
+        } catch let error as FieldsealError where error.code.asksForKey || error.code == .organizationDisabled {
+            return []
+        }
+    }
+}

@@ -1,0 +1,157 @@
+import Foundation
+import Model
+import Organizations
+import PostgresClient
+import Tenancy
+
+extension Doctor {
+    /// Triggers, checks and generations that should be there and be on, the chain of events, and quarantined cells.
+    ///
+    /// - Parameter extent: How much of the chain is verified.
+    func fences(
+        of organization: Organization, _ extent: EventChainExtent, on connection: isolated PostgresConnection
+    ) throws -> [Finding] {
+        try triggers(of: organization, on: connection) + leaves(of: organization, on: connection)
+            + events(of: organization, extent, on: connection) + quarantined(of: organization, on: connection)
+    }
+
+    /// How the schemas of this deployment should be, and what is wrong with those that organizations share.
+    func schemas(on connection: isolated PostgresConnection) throws -> (SchemaReference?, [Finding]) {
+        let registry = OrganizationRegistry(conninfo: administrativeConninfo, kek: deployment.kek, policy: deployment.policy)
+        do {
+            let reference = try SchemaReference.make(registry, on: connection)
+            return (reference, try deploymentSchemas(reference, on: connection))
+        } catch let error as PostgresError where error.isConnectionLoss {
+            throw error
+        } catch {
+            let finding = Finding(
+                .warning, "schema-not-compared", "the schemas were not compared with the program's migrations: \(error)",
+                advice:
+                    "run it on the primary, with migrationDatabase as a role that may act as fieldseal_owner, after fieldseal migrate up"
+            )
+            return (nil, [finding])
+        }
+    }
+
+    /// What an organization lacks as a whole; nil when it has its schema and its key's description.
+    func whole(_ organization: Organization, on connection: isolated PostgresConnection) throws -> Finding? {
+        let there = try connection.query(
+            "SELECT to_regnamespace($1) IS NOT NULL, to_regclass($2) IS NOT NULL",
+            [.text(quoteIdentifier(organization.schema)), .text(organization.qualified("encryption"))])[0]
+        guard try there.decode(0) else {
+            return Finding(
+                .error, "schema-missing", organization.name, "its schema \(organization.schema) is not there",
+                advice: "restore it from a backup")
+        }
+        let rows =
+            try there.decode(1)
+            ? try connection.query("SELECT organization_id FROM \(organization.qualified("encryption"))").map {
+                try $0.decode(0, as: UUID.self)
+            }
+            : []
+        guard rows == [organization.id] else {
+            return Finding(
+                .error, "encryption-missing", organization.name,
+                "the row of \(organization.schema).encryption is missing or another organization's: without it no key opens the cells",
+                advice: "restore the table encryption from a backup of the schema")
+        }
+        return nil
+    }
+
+    /// Whether an organization's schema is at the newest migration; if it is not, that is a finding of its own.
+    func isNewest(_ organization: Organization) async throws -> Bool {
+        try await deployment.pool.withConnection { connection in
+            let rows = try connection.query(
+                "SELECT schema_version = $2 FROM config.organization WHERE organization_id = $1",
+                [.uuid(organization.id), .text(OrganizationState.schemaVersion)])
+            return try rows.first?.decodeIfPresent(0, as: Bool.self) ?? false
+        }
+    }
+
+    /// Triggers that are missing or disabled, as far as names tell.
+    func triggers(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
+        let schema = organization.schema
+        var findings: [Finding] = []
+        func say(_ severity: Finding.Severity, _ code: String, _ message: String, _ advice: String) {
+            findings.append(Finding(severity, code, organization.name, message, advice: advice))
+        }
+        let disabled = try connection.query(
+            """
+            SELECT t.tgrelid::regclass::text || '.' || t.tgname FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
+             WHERE c.relnamespace = $1::text::regnamespace AND NOT t.tgisinternal AND t.tgenabled NOT IN ('O', 'A') AND t.tgname <> 'notes_change'
+            """, [.text(quoteIdentifier(schema))]
+        ).map { try $0.decode(0, as: String.self) }
+        for name in disabled {
+            say(
+                .error, "fence-disabled", "the trigger \(name) is disabled, or fires in other sessions than it should",
+                "ALTER TABLE … ENABLE TRIGGER …, then fieldseal verify"
+            )
+        }
+        let missing = try connection.query(
+            """
+            WITH wanted (suffix, trigger) AS (VALUES ('_cell', 'cell_needs_record'), ('_cell', 'cell_keeps_id'),
+                ('_cell', 'cell_refuses_truncate'), ('', 'takes_cells_along'), ('', 'keeps_id'), ('', 'refuses_truncate'))
+            , named (relation, trigger) AS (
+                SELECT e || w.suffix, w.trigger FROM unnest($2::text[]) AS e, wanted AS w
+                UNION ALL SELECT e, 'audits' FROM unnest($2::text[]) AS e
+                UNION ALL VALUES ('security_event', 'keep'), ('security_event', 'keep_all'), ('security_event', 'chain'),
+                    ('audit_setting', 'refuses_encrypted'), ('systemuser', 'audits'), ('team', 'audits'))
+            SELECT n.relation || '.' || n.trigger FROM named AS n
+             WHERE NOT EXISTS (SELECT FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
+                   WHERE c.relnamespace = $1::text::regnamespace AND c.relname = n.relation AND t.tgname = n.trigger)
+            """, [.text(quoteIdentifier(schema)), .texts(EntityCatalog.withCells.map(\.logicalName))]
+        ).map { try $0.decode(0, as: String.self) }
+        for name in missing {
+            say(
+                .error, "fence-missing", "the trigger \(name) is missing",
+                "restore it from the migrations: fieldseal migrate verify names the file")
+        }
+        return findings
+    }
+
+    /// Cells' tables: their checks, and old generations.
+    func leaves(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
+        let schema = organization.schema
+        var findings: [Finding] = []
+        func say(_ severity: Finding.Severity, _ code: String, _ message: String, _ advice: String) {
+            findings.append(Finding(severity, code, organization.name, message, advice: advice))
+        }
+        let leaves = try connection.query(
+            """
+            SELECT c.relname, c.relpersistence = 'u',
+                   (SELECT count(*) FROM pg_constraint AS k WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated
+                       AND pg_get_constraintdef(k.oid) LIKE '%is_cell%') <
+                   (SELECT count(*) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.atttypid = 'bytea'::regtype),
+                   c.relname !~ ('_k' || e.key_version || '$') AND NOT EXISTS (SELECT FROM config.key_change AS k
+                       WHERE k.organization_id = e.organization_id),
+                   c.relispartition AND c.relname !~ ('_k' || e.key_version || '$') AND NOT EXISTS (SELECT FROM pg_trigger AS t
+                       JOIN pg_proc AS p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND t.tgname = 'a_retired'
+                       AND t.tgenabled IN ('O', 'A') AND p.proname = 'refuse_retired' AND p.pronamespace = c.relnamespace)
+              FROM pg_class AS c, \(organization.qualified("encryption")) AS e
+             WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r' AND c.relname ~ '_cell_k[0-9]+$'
+            """, [.text(quoteIdentifier(schema))])
+        for row in leaves {
+            let leaf: String = try row.decode(0)
+            if try row.decode(1, as: Bool.self) {
+                say(.error, "unlogged-cells", "\(leaf) is unlogged: a crash empties it", "ALTER TABLE \(schema).\(leaf) SET LOGGED")
+            }
+            if try row.decode(2, as: Bool.self) {
+                say(
+                    .error, "cell-check-missing", "\(leaf) takes bytes that are no cell",
+                    "add the CHECK with cell.is_cell again, and validate it")
+            }
+            if try row.decode(4, as: Bool.self) {
+                say(
+                    .error, "fence-missing",
+                    "the trigger a_retired of \(leaf) is missing or disabled: cells can be written under a retired key",
+                    "wait for the service's next sweep, which drops \(leaf), and find out who changed it")
+            }
+            if try row.decode(3, as: Bool.self) {
+                say(
+                    .notice, "old-generation", "\(leaf) is an old generation",
+                    "the service's next sweep drops it once nobody's snapshot needs it")
+            }
+        }
+        return findings
+    }
+}

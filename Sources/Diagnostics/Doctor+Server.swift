@@ -1,0 +1,163 @@
+import Foundation
+import Migrations
+import PostgresClient
+import Tenancy
+
+extension Doctor {
+    /// What the service itself may do, and how it reaches the database.
+    func service(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let row = try connection.query(
+            """
+            SELECT r.rolsuper OR r.rolbypassrls, r.rolname, pg_has_role(r.rolname, 'fieldseal_owner', 'MEMBER'),
+                   s.client_addr IS NOT NULL AND NOT coalesce(t.ssl, false)
+              FROM pg_roles AS r, pg_stat_activity AS s LEFT JOIN pg_stat_ssl AS t USING (pid)
+             WHERE r.rolname = current_user AND s.pid = pg_backend_pid()
+            """)[0]
+        var findings: [Finding] = []
+        let role: String = try row.decode(1)
+        if try row.decode(0, as: Bool.self) {
+            findings.append(
+                Finding(
+                    .error, "service-is-superuser", "the service connects as \(role), a superuser, for whom no fence holds",
+                    advice: "let it connect as fieldseal_service"))
+        } else if try row.decode(2, as: Bool.self) {
+            findings.append(
+                Finding(
+                    .error, "service-is-owner", "\(role) may act as fieldseal_owner, and take fences down",
+                    advice: "REVOKE fieldseal_owner FROM \(role)"))
+        }
+        if try row.decode(3, as: Bool.self) {
+            findings.append(
+                Finding(
+                    .warning, "database-without-tls", "the service speaks with the database over a network without TLS",
+                    advice: "add sslmode=verify-full to the connection string"))
+        }
+        return findings
+    }
+
+    /// Connection strings under which a machine between the service and the database can pose as the database.
+    func connectionStrings() throws -> [Finding] {
+        var seen: Set<String> = []
+        return try [("database", deployment.conninfo), ("migrationDatabase", administrativeConninfo)].compactMap { name, conninfo in
+            guard seen.insert(conninfo).inserted else { return nil }
+            let values = try Dictionary(
+                ConnectionParameters.parse(conninfo).map { ($0.keyword, $0.value) }, uniquingKeysWith: { $1 })
+            let environment = ProcessInfo.processInfo.environment
+            let hosts = (values["host"] ?? values["hostaddr"] ?? environment["PGHOST"] ?? "").split(separator: ",")
+            let isRemote = hosts.contains { !$0.hasPrefix("/") && !["localhost", "127.0.0.1", "::1"].contains($0) }
+            let mode = values["sslmode"] ?? environment["PGSSLMODE"] ?? "prefer"
+            guard isRemote, mode != "verify-full" else { return nil }
+            return Finding(
+                .warning, "database-not-verified",
+                "\(name) is reached over a network with sslmode=\(mode): nobody checks that it is the database, and whoever answers in its "
+                    + "place reads and writes as it",
+                advice: "add sslmode=verify-full and sslrootcert to the connection string")
+        }
+    }
+
+    /// The database's encoding and locale, and whether the owner sees what it must see.
+    func database(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let encoding: String = try connection.query("SELECT current_setting('server_encoding')")[0].decode(0)
+        guard encoding == "UTF8" else {
+            return [
+                Finding(
+                    .error, "database-not-utf8", "the database's encoding is \(encoding), and the product needs UTF8",
+                    advice: "dump it, make a database with ENCODING 'UTF8', and restore it there")
+            ]
+        }
+        let row = try connection.query(
+            """
+            SELECT lower(U&'\\00C4\\0416') = U&'\\00E4\\0436',
+                   EXISTS (SELECT FROM pg_roles WHERE rolname = 'fieldseal_owner')
+                       AND NOT pg_has_role('fieldseal_owner', 'pg_read_all_stats', 'MEMBER')
+            """)[0]
+        var findings: [Finding] = []
+        if try !row.decode(0, as: Bool.self) {
+            findings.append(
+                Finding(
+                    .warning, "locale-without-case",
+                    "the database's locale knows no upper and lower case beyond ASCII: names such as Ärger are not found regardless of case",
+                    advice: "dump it, make a database with LC_CTYPE 'C.UTF-8' or a language's locale, and restore it there"))
+        }
+        if try row.decode(1, as: Bool.self) {
+            findings.append(
+                Finding(
+                    .warning, "owner-sees-no-snapshots",
+                    "fieldseal_owner does not see other sessions' snapshots, and may drop an old generation under one that needs it",
+                    advice: "GRANT pg_read_all_stats TO fieldseal_owner"))
+        }
+        return findings
+    }
+
+    func migrations(of organization: String?) async throws -> [Finding] {
+        try await MigrationRunner(conninfo: administrativeConninfo).status(organization: organization).flatMap {
+            status -> [Finding] in
+            if let problem = status.problem {
+                return [Finding(.error, "migration-problem", "\(status.target)", "\(problem)", advice: "fieldseal migrate verify")]
+            }
+            guard !status.pending.isEmpty else { return [] }
+            return [
+                Finding(
+                    .error, "migrations-pending", "\(status.target)", "pending: \(status.pending.joined(separator: ", "))",
+                    advice: "fieldseal migrate up")
+            ]
+        }
+    }
+
+    /// Settings of PostgreSQL, and the event triggers.
+    func server(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let row = try connection.query(
+            """
+            SELECT current_setting('fsync') = 'off' OR current_setting('full_page_writes') = 'off',
+                   current_setting('log_statement') IN ('mod', 'all') AND current_setting('log_parameter_max_length') <> '0'
+                       AND to_regprocedure('cell.derive_key(text,bytea,integer)') IS NOT NULL,
+                   (SELECT coalesce(string_agg(w, ', '), '') FROM unnest(ARRAY['fieldseal_refuse_index', 'fieldseal_refuse_weakening',
+                       'fieldseal_refuse_drop']) AS w
+                     WHERE NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = w AND evtenabled IN ('O', 'A')))
+            """)[0]
+        var findings: [Finding] = []
+        if try row.decode(0, as: Bool.self) {
+            findings.append(
+                Finding(
+                    .error, "not-durable", "fsync or full_page_writes is off: a power failure can lose cells",
+                    advice: "ALTER SYSTEM RESET fsync; ALTER SYSTEM RESET full_page_writes; and reload"))
+        }
+        if try row.decode(1, as: Bool.self) {
+            findings.append(
+                Finding(
+                    .warning, "key-may-be-logged",
+                    "statements are logged with their parameters, and the recovery functions take keys as parameters",
+                    advice: "drop the functions when nobody recovers, or SET log_parameter_max_length = 0"))
+        }
+        let missing: String = try row.decode(2)
+        if !missing.isEmpty {
+            findings.append(
+                Finding(
+                    .warning, "no-event-trigger",
+                    "nothing refuses an index over cells, or to take a fence down: missing or disabled is \(missing)",
+                    advice: "apply migrations/bootstrap.sql as a superuser: fieldseal migrate bootstrap"))
+        }
+        return findings
+    }
+
+    /// Replicas that lack more write-ahead log than is allowed, and replication slots without a reader.
+    ///
+    /// Bytes, not time: a replica whose replay stands still reports no time.
+    func replicas(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let lagging = try connection.query(
+            """
+            WITH written AS (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS lsn),
+                 replica AS (
+                     SELECT coalesce(nullif(application_name, ''), usename) AS name, lsn - replay_lsn AS behind FROM pg_stat_replication, written
+                     UNION ALL
+                     SELECT 'slot ' || slot_name, lsn - restart_lsn FROM pg_replication_slots, written WHERE NOT active)
+            SELECT name, floor(behind / 1048576) || ' MiB behind' FROM replica WHERE behind > $1::bigint
+            """, [.int64(Int64(allowedLag) << 20)])
+        return try lagging.map { row in
+            Finding(
+                .warning, "replica-lags", try row.decode(0, as: String.self),
+                "a failover now would lose what it lacks; it is \(try row.decode(1, as: String.self))",
+                advice: "see pg_stat_replication and pg_replication_slots; drop a slot that nobody reads")
+        }
+    }
+}

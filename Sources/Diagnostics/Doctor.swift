@@ -1,0 +1,130 @@
+import CellCrypto
+import Foundation
+import Organizations
+import PostgresClient
+public import Tenancy
+
+/// Walks a deployment and says what is wrong.
+public struct Doctor: Sendable {
+    let deployment: Deployment
+    /// Reads what only an owner or a superuser may see.
+    let administrativeConninfo: String
+    let keyFiles: KeyFileCheck
+    let allowedLag: Int
+
+    /// - Parameters:
+    ///   - administrativeConninfo: The connection string that migrations use.
+    ///   - kekFile: The path of the key-encryption key.
+    ///   - kekCopyFile: The path of its copy, where the deployment says that there is one.
+    ///   - allowedLag: How far a replica may be behind, in MiB of write-ahead log.
+    public init(
+        _ deployment: Deployment, administrativeConninfo: String, kekFile: String, kekCopyFile: String?, allowedLag: Int = 64
+    ) {
+        self.deployment = deployment
+        self.administrativeConninfo = administrativeConninfo
+        keyFiles = KeyFileCheck(file: kekFile, copy: kekCopyFile, keyID: deployment.kek.id)
+        self.allowedLag = allowedLag
+    }
+
+    /// Everything that was found about the deployment, and about all organizations or one.
+    ///
+    /// - Parameters:
+    ///   - name: The one organization; nil for all.
+    ///   - opensCells: Whether every cell is opened too.
+    ///   - limit: Findings of each code that are kept, at most.
+    /// - Throws: ``PostgresError`` when the database can't be reached; ``FieldsealError`` `.noResource` for an unknown organization.
+    public func report(organization name: String? = nil, opensCells: Bool, limit: Int) async throws -> FindingReport {
+        var report = FindingReport(limit: limit)
+        if let wrong = try await deployment.pool.withConnection({ try wrongKeyEncryptionKey(on: $0) }) {
+            report.add([wrong])
+            return report
+        }
+        let entries = try await OrganizationEntry.list(deployment).filter { name == nil || $0.organization.name == name }
+        if let name, entries.isEmpty { throw FieldsealError.noSuchOrganization(name) }
+        func add(_ findings: [Finding]) {
+            report.add(findings.filter { name == nil || $0.subject == name || $0.subject == Finding.deployment })
+        }
+        add(try await deployment.pool.withConnection { try service(on: $0) })
+        add(try await migrations(of: name) + keyFiles.findings() + connectionStrings())
+        let connection = try await connect()
+        add(
+            try await connection.run { connection in
+                try server(on: connection) + database(on: connection) + surroundings(on: connection) + replicas(on: connection)
+                    + config(on: connection)
+            })
+        let (reference, problems) = try await connection.run { try schemas(on: $0) }
+        add(problems)
+        await connection.close()
+        return try await examine(entries, reference, opensCells: opensCells, into: report)
+    }
+
+    func connect() async throws -> PostgresConnection {
+        try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
+    }
+
+    /// What the service's own role sees of the deployment and of one organization: nothing of the others.
+    public func findings(of organization: Organization) async throws -> [Finding] {
+        let seen = try await deployment.pool.withConnection { connection in
+            try service(on: connection) + server(on: connection) + config(of: organization, on: connection)
+                + fences(of: organization, .recent(limit: 5_000), on: connection) + attestation(of: organization, on: connection)
+        }
+        let mine = seen.filter { $0.subject == organization.name || $0.subject == Finding.deployment }
+        return Self.sorted(try await mine + keyFiles.findings() + key(of: organization))
+    }
+
+    /// How the definitions in one organization's schema differ from the program's migrations, for a schema that came from elsewhere.
+    public func definitions(of organization: Organization) async throws -> [Finding] {
+        let connection = try await connect()
+        let findings = try await connection.run { connection in
+            let registry = OrganizationRegistry(conninfo: administrativeConninfo, kek: deployment.kek, policy: deployment.policy)
+            return try structure(of: organization, SchemaReference.make(registry, on: connection), on: connection)
+        }
+        await connection.close()
+        return Self.sorted(findings)
+    }
+
+    /// One organization by itself: a problem of one does not end the examination of the others.
+    func everything(
+        of entry: OrganizationEntry,
+        _ reference: SchemaReference?,
+        opensCells: Bool,
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        let organization = entry.organization
+        if let missing = try await connection.run({ try whole(organization, on: $0) }) { return [missing] }
+        var findings: [Finding] = []
+        func look(_ what: String, _ body: () async throws -> [Finding]) async throws {
+            do {
+                findings += try await body()
+            } catch let error as PostgresError where error.isConnectionLoss {
+                throw error
+            } catch {
+                findings.append(
+                    Finding(
+                        .error, "not-checked", organization.name, "\(what) could not be looked at: \(error)",
+                        advice: "correct what the other findings name, then run fieldseal doctor again"))
+            }
+        }
+        if let reference, try await isNewest(organization) {
+            try await look("its schema") { try await connection.run { try structure(of: organization, reference, on: $0) } }
+            try await look("its audit") { try await connection.run { try auditSettings(of: organization, reference, on: $0) } }
+        } else {
+            try await look("its triggers") { try await connection.run { try triggers(of: organization, on: $0) } }
+        }
+        try await look("its generations") { try await connection.run { try leaves(of: organization, on: $0) } }
+        let extent: EventChainExtent = opensCells ? .whole : .recent(limit: 100_000)
+        try await look("its events") { try await connection.run { try events(of: organization, extent, on: $0) } }
+        try await look("its quarantine") { try await connection.run { try quarantined(of: organization, on: $0) } }
+        try await look("what is attested") { try await connection.run { try attestation(of: organization, on: $0) } }
+        try await look("its flags") { try await connection.run { try passwordFlags(of: organization, on: $0) } }
+        try await look("its key") { try await key(of: organization) }
+        try await look("its mail servers") { try await MailDestinationFindings.findings(of: organization, in: deployment) }
+        if opensCells { try await look("its cells") { try await cells(of: organization) } }
+        return findings
+    }
+
+    /// Findings in the order in which they are shown: the worst first.
+    public static func sorted(_ findings: [Finding]) -> [Finding] {
+        findings.sorted { ($1.severity, $0.subject, $0.code) < ($0.severity, $1.subject, $1.code) }
+    }
+}

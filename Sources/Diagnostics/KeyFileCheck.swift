@@ -1,0 +1,120 @@
+import CellCrypto
+import Dispatch
+import Foundation
+import Synchronization
+import Tenancy
+
+/// Looks at the files of the key-encryption key: whether others could replace it, and whether its copy is one. Its own mode is
+/// checked at every start.
+///
+/// The copy is on another file system, which may hang. So the files are read on a thread of their own, of which there is one at a
+/// time, and nothing waits for it longer than ``patience``.
+final class KeyFileCheck: Sendable {
+    let file: String
+    private let copy: String?
+    private let keyID: String
+    private let reads = SingleFlight<String, [Finding]>()
+    private static let patience = Duration.seconds(3)
+
+    /// - Parameter keyID: The id of the key-encryption key in use.
+    init(file: String, copy: String?, keyID: String) {
+        self.file = file
+        self.copy = copy
+        self.keyID = keyID
+    }
+
+    func findings() async throws -> [Finding] {
+        let box = FirstResult<[Finding]>()
+        Task { [self] in
+            let result: Result<[Finding], any Error>
+            do {
+                result = .success(try await reads.value(of: file) { try await self.readOnThread() } ?? [])
+            } catch {
+                result = .failure(error)
+            }
+            box.finish(result)
+        }
+        let timer = Task { [self] in
+            try await Task.sleep(for: Self.patience)
+            box.finish(
+                .success([
+                    Finding(
+                        .error, "kek-files-hang", "\(copy ?? file) can't be read: its file system does not answer",
+                        advice: "see to the file system of \(copy ?? file)")
+                ]))
+        }
+        defer { timer.cancel() }
+        return try await box.value()
+    }
+
+    private func readOnThread() async throws -> [Finding] {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue.global().async { [self] in continuation.resume(with: Result { try read() }) }
+        }
+    }
+
+    private func read() throws -> [Finding] {
+        var findings: [Finding] = []
+        let folder = URL(fileURLWithPath: file).deletingLastPathComponent().path
+        let mode = try FileManager.default.attributesOfItem(atPath: folder)[.posixPermissions] as? Int ?? 0
+        // The sticky bit keeps others from replacing a file that is not theirs.
+        if mode & 0o022 != 0, mode & 0o1000 == 0 {
+            findings.append(
+                Finding(
+                    .error, "kek-folder-writable", "others may write to \(folder), and so replace the key-encryption key",
+                    advice: "chmod go-w \(folder)"))
+        }
+        guard let copy else { return findings }
+        do {
+            if try KeyEncryptionKeyFile.read(copy).id != keyID {
+                findings.append(
+                    Finding(
+                        .error, "kek-copy-differs", "\(copy) is another key-encryption key than \(file)",
+                        advice: "copy the one that opens the keys of this deployment"))
+            } else if try Self.device(copy) == Self.device(file) {
+                findings.append(
+                    Finding(
+                        .warning, "kek-copy-nearby", "\(copy) is on the same file system as the key-encryption key itself",
+                        advice: "keep the copy where it survives the loss of the other"))
+            }
+        } catch let problem as KeyEncryptionKeyFile.Problem {
+            findings.append(Finding(.error, "kek-copy-unusable", "\(problem)", advice: "copy the key-encryption key again"))
+        }
+        return findings
+    }
+
+    private static func device(_ path: String) throws -> Int? {
+        let target = URL(filePath: path).resolvingSymlinksInPath().path
+        return try FileManager.default.attributesOfItem(atPath: target)[.systemNumber] as? Int
+    }
+}
+
+/// The first of several results, for one task that waits.
+private final class FirstResult<Value: Sendable>: Sendable {
+    private struct State {
+        var result: Result<Value, any Error>?
+        var continuation: CheckedContinuation<Value, any Error>?
+    }
+
+    private let state = Mutex(State())
+
+    func finish(_ result: Result<Value, any Error>) {
+        let continuation = state.withLock { state -> CheckedContinuation<Value, any Error>? in
+            guard state.result == nil else { return nil }
+            state.result = result
+            defer { state.continuation = nil }
+            return state.continuation
+        }
+        continuation?.resume(with: result)
+    }
+
+    func value() async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            let result = state.withLock { state -> Result<Value, any Error>? in
+                if state.result == nil { state.continuation = continuation }
+                return state.result
+            }
+            if let result { continuation.resume(with: result) }
+        }
+    }
+}

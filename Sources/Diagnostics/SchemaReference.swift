@@ -1,0 +1,188 @@
+import Foundation
+import Migrations
+import Organizations
+import PostgresClient
+import Tenancy
+
+/// What the program's own migrations make of the schemas, on this server: they are applied in a transaction that is rolled
+/// back, to a scratch organization and to a `config` beside the real one.
+struct SchemaReference: Sendable {
+    let organization: SchemaDescription
+    let config: SchemaDescription
+    /// What the audit leaves out, as the migrations set it.
+    let auditSettings: Set<AuditSetting>
+    /// `cell` as it was found, and as its migrations leave it.
+    let cell: (found: SchemaDescription, wanted: SchemaDescription)
+
+    /// The scratch organization's name, which no organization of a deployment has.
+    private static let name = "fieldseal-reference-of-the-doctor"
+
+    /// Makes the reference.
+    ///
+    /// - Throws: ``PostgresError`` when the role may not, the database is read-only, or another session holds what is needed.
+    static func make(_ registry: OrganizationRegistry, on connection: isolated PostgresConnection) throws -> SchemaReference {
+        try connection.execute("BEGIN; SET LOCAL lock_timeout = '5s'")
+        defer { connection.rollBack() }
+        try registry.begin(on: connection)
+        let found = try SchemaDescription(of: "cell", keyVersion: nil, isDetailed: true, on: connection)
+        // No other connection sees these names, since the transaction is rolled back.
+        try connection.execute("SET LOCAL fieldseal.maintenance = 'on'; ALTER SCHEMA config RENAME TO config__found")
+        try MigrationRunner.applyAll(to: .config, on: connection)
+        let config = try SchemaDescription(of: "config", keyVersion: nil, isDetailed: true, on: connection)
+        let wanted = try SchemaDescription(of: "cell", keyVersion: nil, isDetailed: true, on: connection)
+        let scratch = Organization(id: UUID(), name: name)
+        try registry.make(scratch, by: .commandLine(user: "doctor"), on: connection)
+        let organization = try SchemaDescription(of: scratch.schema, keyVersion: 1, isDetailed: true, on: connection)
+        return SchemaReference(
+            organization: organization, config: config, auditSettings: try AuditSetting.all(of: scratch, on: connection),
+            cell: (found, wanted))
+    }
+}
+
+extension Doctor {
+    /// Differences of `config` and `cell` from the reference, and of the event triggers from the program's.
+    func deploymentSchemas(_ reference: SchemaReference, on connection: isolated PostgresConnection) throws -> [Finding] {
+        let config = try SchemaDescription(of: "config", keyVersion: nil, isDetailed: true, on: connection)
+        var findings = Self.findings(
+            SchemaDifference.list(config, against: reference.config), in: "config", about: Finding.deployment)
+        // The functions of bootstrap.sql and recovery.sql are no migrations', and are compared below.
+        let changed = SchemaDifference.list(reference.cell.found, against: reference.cell.wanted)
+        findings += Self.findings(changed, in: "cell", about: Finding.deployment)
+        return try findings + cellFunctions(on: connection) + eventTriggers(on: connection)
+    }
+
+    /// Differences of an organization's schema from the reference: one query where there are none.
+    func structure(
+        of organization: Organization,
+        _ reference: SchemaReference,
+        on connection: isolated PostgresConnection
+    ) throws -> [Finding] {
+        let row = try connection.query("SELECT key_version FROM \(organization.qualified("encryption"))").first
+        let version = try row?.decode(0, as: Int.self)
+        let quick = try SchemaDescription(of: organization.schema, keyVersion: version, isDetailed: false, on: connection)
+        if quick.digest == reference.organization.digest { return [] }
+        let description = try SchemaDescription(of: organization.schema, keyVersion: version, isDetailed: true, on: connection)
+        return Self.findings(
+            SchemaDifference.list(description, against: reference.organization), in: organization.schema, about: organization.name)
+    }
+
+    // MARK: Words
+
+    /// More differences than this are counted.
+    private static let differenceLimit = 20
+
+    private static func findings(_ differences: [SchemaDifference], in schema: String, about subject: String) -> [Finding] {
+        var findings = differences.prefix(differenceLimit).map { finding($0, in: schema, about: subject) }
+        if differences.count > differenceLimit {
+            findings.append(
+                Finding(
+                    .error, "object-changed", subject,
+                    "\(differences.count - differenceLimit) more objects of the schema \(schema) differ from the program's migrations",
+                    advice: "restore the schema's definition from a backup, or export the organization and import it"))
+        }
+        return findings
+    }
+
+    private static func finding(_ difference: SchemaDifference, in schema: String, about subject: String) -> Finding {
+        let (kind, name) = (difference.line.kind, difference.line.name.replacing("@", with: schema))
+        let what = "the \(kind) \(name)"
+        let restore = "restore its definition from the migrations, and find out who changed it"
+        switch (difference.problem, kind) {
+        case (.missing, "trigger"):
+            return Finding(.error, "fence-missing", subject, "\(what) of \(schema) is missing", advice: restore)
+        case (.missing, "grant"):
+            return Finding(.warning, "object-missing", subject, "\(what) in \(schema) was taken back", advice: restore)
+        case (.missing, _):
+            return Finding(.error, "object-missing", subject, "\(what) of \(schema) is missing", advice: restore)
+        case (.changed, "trigger state"):
+            let state = difference.actual?.contains("D") == true ? "is disabled" : "fires in other sessions than it should"
+            return Finding(
+                .error, "fence-disabled", subject, "the trigger \(name) of \(schema) \(state)",
+                advice: "ALTER TABLE … ENABLE TRIGGER …, then fieldseal verify")
+        case (.changed, _):
+            return Finding(
+                .error, "object-changed", subject, "\(what) of \(schema) is not as the program's migrations make it",
+                advice: restore)
+        case (.foreign, "grant"):
+            let isReading = ["SELECT ", "USAGE "].contains { name.hasPrefix($0) }
+            return Finding(
+                isReading ? .warning : .error, "foreign-grant", subject, "\(what) in \(schema) is not the program's",
+                advice: "REVOKE it, unless you gave it on purpose")
+        case (.foreign, "table"), (.foreign, "view"), (.foreign, "sequence"), (.foreign, "column"), (.foreign, "index"):
+            return Finding(
+                .warning, "foreign-object", subject, "\(what) of \(schema) is not the program's; exports and upgrades pass it over",
+                advice: "move it to a schema of its own")
+        case (.foreign, _):
+            return Finding(
+                .error, "foreign-object", subject, "\(what) of \(schema) is not the program's",
+                advice: "find out who made it, and drop it")
+        }
+    }
+
+    // MARK: What bootstrap.sql and recovery.sql make
+
+    /// Functions of `cell` that no file of the program makes, or whose body is another than the file's.
+    private func cellFunctions(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            SELECT p.proname::text, p.prosrc, coalesce(array_to_string(p.proconfig, ' '), ''), p.prosecdef, r.rolsuper OR r.rolname = 'fieldseal_owner'
+              FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner WHERE p.pronamespace = to_regnamespace('cell')
+            """)
+        // The script for recovery makes its functions by format(), which writes %% for %.
+        let scripts = MigrationCatalog.bootstrap + MigrationCatalog.recovery.replacing("%%", with: "%")
+        let known = Set(
+            MigrationCatalog.files.flatMap { file in file.sql.matches(of: #/FUNCTION cell\.(\w+)/#).map { String($0.1) } })
+        return try rows.compactMap { row in
+            let (name, body): (String, String) = (try row.decode(0), try row.decode(1))
+            guard known.contains(name) else {
+                return Finding(
+                    .error, "foreign-object", "the function \(name) of cell is not the program's",
+                    advice: "find out who made it, and drop it")
+            }
+            let isScripts = scripts.contains("FUNCTION cell.\(name)(")
+            let isSame =
+                try !isScripts
+                || body.contains("BEGIN") && scripts.contains("$\(body)$")
+                    && row.decode(2, as: String.self).hasPrefix("search_path=pg_catalog")
+                    && !row.decode(3, as: Bool.self)
+            guard try !isSame || !row.decode(4, as: Bool.self) else { return nil }
+            return Finding(
+                .error, "object-changed", "the function \(name) of cell is not as the program's scripts make it",
+                advice:
+                    "apply them again as a superuser: fieldseal migrate bootstrap, and fieldseal migrate recovery where it is used")
+        }
+    }
+
+    /// Event triggers of the program's that were replaced, and ones that are not the program's.
+    private func eventTriggers(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            SELECT e.evtname::text, e.evtfoid::regproc::text, e.evtevent::text, coalesce(array_to_string(e.evttags, ', '), '')
+              FROM pg_event_trigger AS e
+            """)
+        return try rows.compactMap { row in
+            let (name, function): (String, String) = (try row.decode(0), try row.decode(1))
+            let event: String = try row.decode(2)
+            guard let wanted = Self.wantedEventTriggers[name] else {
+                return Finding(
+                    .notice, "foreign-event-trigger",
+                    "the event trigger \(name) is not the program's; it calls \(function) at \(event)",
+                    advice: "see that you know it")
+            }
+            if wanted == [function, event, try row.decode(3)] { return nil }
+            return Finding(
+                .error, "object-changed", "the event trigger \(name) is not as the program's scripts make it",
+                advice: "DROP EVENT TRIGGER \(name), then fieldseal migrate bootstrap as a superuser")
+        }
+    }
+
+    /// Function, event and tags of each event trigger of bootstrap.sql.
+    private static let wantedEventTriggers: [String: [String]] = {
+        let pattern = #/CREATE EVENT TRIGGER (\w+) ON (\w+)(?:\s+WHEN TAG IN \(([^)]*)\))?\s+EXECUTE FUNCTION ([\w.]+)\(\)/#
+        let found = MigrationCatalog.bootstrap.matches(of: pattern).map { match in
+            let tags = (match.3 ?? "").split(separator: ",").map { $0.trimmingCharacters(in: CharacterSet(charactersIn: "' \n")) }
+            return (String(match.1), [String(match.4), String(match.2), tags.joined(separator: ", ")])
+        }
+        return Dictionary(found, uniquingKeysWith: { first, _ in first })
+    }()
+}

@@ -1,0 +1,210 @@
+import CellCrypto
+import Foundation
+import JSON
+import Model
+import PostgresClient
+import Records
+import Tenancy
+
+/// A mailbox, its profile, and what is sealed behind them, as one statement read them.
+struct CredentialSource {
+    /// The settings do not fit their tag.
+    struct NotAuthorized: Error {
+        let error: FieldsealError
+    }
+
+    /// The key version that the cells belong to.
+    let keyVersion: Int
+    private let direction: MailDirection
+    private let mailbox: MailDestination
+    private let profile: MailDestination
+    private let mailboxTag: [UInt8]?
+    private let profileTag: [UInt8]?
+    /// Values as text, by name.
+    private let values: [String: String]
+    private let cells: [String: [UInt8]]
+
+    /// Attributes besides those that decide where credentials go: how the statement names them, and where they are.
+    private static let facts: [(name: String, column: String)] = [
+        ("incomingusername", "p.incomingusername"), ("outgoingusername", "p.outgoingusername"),
+        ("allows", "m.allowemailconnectortousecredentials"), ("username", "m.username"),
+        ("queue.username", "q.emailusername"), ("queue.allows", "q.allowemailcredentials"), ("queue.id", "q.queueid"),
+        ("user.username", "u.emailusername"), ("user.allows", "u.allowemailcredentials"), ("user.id", "u.systemuserid"),
+        ("emailserverprofile.incomingpassword", "p.isincomingpasswordset"),
+        ("emailserverprofile.outgoingpassword", "p.isoutgoingpasswordset"), ("mailbox.password", "m.ispasswordset"),
+        ("queue.emailpassword", "q.isemailpasswordset"), ("usersettings.emailpassword", "u.isemailpasswordset"),
+    ]
+    private static let sealed: [(name: String, column: String)] = [
+        ("emailserverprofile.incomingpassword", "pc.incomingpassword"),
+        ("emailserverprofile.outgoingpassword", "pc.outgoingpassword"), ("mailbox.password", "mc.password"),
+        ("queue.emailpassword", "qc.emailpassword"), ("usersettings.emailpassword", "uc.emailpassword"),
+    ]
+
+    /// - Returns: Nil when there is no such mailbox, or it has no profile.
+    static func read(
+        _ mailbox: UUID, _ direction: MailDirection, in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> CredentialSource? {
+        func table(_ name: String) -> String { organization.qualified(name) }
+        func cells(_ entity: EntityDefinition, _ alias: String, _ id: String) -> String {
+            "LEFT JOIN \(table(entity.cellTable)) AS \(alias) ON \(alias).\(entity.idColumn) = \(id) AND \(alias).key_version = e.key_version"
+        }
+        let rows = try connection.query(
+            """
+            SELECT e.key_version, p.emailserverprofileid, dm.tag, dp.tag,
+                   \(MailDestination.columns(of: "mailbox", "m")), \(MailDestination.columns(of: "emailserverprofile", "p")),
+                   \(facts.map { "\($0.column)::text" }.joined(separator: ", ")), \(sealed.map(\.column).joined(separator: ", "))
+              FROM \(table("mailbox")) AS m
+              JOIN \(table("emailserverprofile")) AS p ON p.emailserverprofileid = m.emailserverprofile
+              CROSS JOIN \(table("encryption")) AS e
+              LEFT JOIN \(table("mail_destination")) AS dm ON dm.entity = 'mailbox' AND dm.record_id = m.mailboxid
+              LEFT JOIN \(table("mail_destination")) AS dp ON dp.entity = 'emailserverprofile' AND dp.record_id = p.emailserverprofileid
+              LEFT JOIN \(table("queue")) AS q ON m.regardingobjecttypecode = 'queue' AND q.queueid = m.regardingobjectid
+              LEFT JOIN \(table("usersettings")) AS u ON m.regardingobjecttypecode = 'systemuser' AND u.systemuserid = m.regardingobjectid
+              \(cells(.emailServerProfile, "pc", "p.emailserverprofileid"))
+              \(cells(.mailbox, "mc", "m.mailboxid"))
+              \(cells(.queue, "qc", "q.queueid"))
+              \(cells(.userSettings, "uc", "u.systemuserid"))
+             WHERE m.mailboxid = $1
+            """, [.uuid(mailbox)])
+        return try rows.first.map { try CredentialSource(mailbox, direction, $0) }
+    }
+
+    private init(_ id: UUID, _ direction: MailDirection, _ row: PostgresRow) throws {
+        self.direction = direction
+        keyVersion = try row.decode(0)
+        func bytes(_ column: Int) throws -> [UInt8]? {
+            row.isNull(column) ? nil : try row.decode(column, as: PostgresBytes.self).bytes
+        }
+        (mailboxTag, profileTag) = (try bytes(2), try bytes(3))
+        var column = 4
+        mailbox = try MailDestination(.init(entity: "mailbox", id: id), row, from: column)
+        column += mailbox.values.count
+        profile = try MailDestination(.init(entity: "emailserverprofile", id: row.decode(1)), row, from: column)
+        column += profile.values.count
+        var values: [String: String] = [:]
+        for (index, fact) in Self.facts.enumerated() { values[fact.name] = try row.decodeIfPresent(column + index) }
+        self.values = values
+        column += Self.facts.count
+        var cells: [String: [UInt8]] = [:]
+        for (index, cell) in Self.sealed.enumerated() { cells[cell.name] = try bytes(column + index) }
+        self.cells = cells
+    }
+
+    /// Checks that the service wrote the settings that decide where credentials go.
+    ///
+    /// - Throws: ``NotAuthorized`` naming the record whose settings were changed past it.
+    func requireAuthorized(_ grants: GrantList, in organization: Organization, under kek: KeyEncryptionKey) throws {
+        for (destination, tag) in [(profile, profileTag), (mailbox, mailboxTag)] {
+            guard try destination.isAuthorized(by: tag, grants, in: organization, under: kek) else {
+                throw NotAuthorized(
+                    error: FieldsealError(
+                        .privilegeDenied,
+                        "The settings of the \(destination.place.entity) \(destination.place.id.text) that say where credentials go were "
+                            + "changed past the service, so no credential is released. A System Administrator checks them and saves them "
+                            + "all: \(destination.present.joined(separator: ", "))."))
+            }
+        }
+    }
+
+    // MARK: The settings in effect
+
+    private func number(_ attribute: String) -> Int? { profile.value(attribute).flatMap { Int($0) } }
+
+    private func isTrue(_ name: String) -> Bool { values[name] == "true" }
+
+    private var side: String { direction == .outgoing ? "outgoing" : "incoming" }
+
+    /// The side of the profile whose credentials are used.
+    private var credentialSide: String {
+        profile.value("usesamesettingsforoutgoingconnections") == "true" ? "incoming" : side
+    }
+
+    /// Opens the credential.
+    ///
+    /// - Throws: ``FieldsealError`` saying what is missing; `.sslRequired`.
+    func released(with key: DataKey, allowsPlaintext: Bool, in organization: Organization) throws -> ReleasedCredential {
+        let usesTLS = profile.value("\(side)usessl") != "false"
+        guard usesTLS || allowsPlaintext else {
+            throw FieldsealError(
+                .sslRequired,
+                "The profile asks for a connection without TLS, and this deployment does not allow that (mail.allowsPlaintext).")
+        }
+        guard let server = profile.value("\(side)serverlocation") ?? profile.value("defaultserverlocation"), !server.isEmpty,
+            server.allSatisfy(\.isHostCharacter)
+        else {
+            throw FieldsealError(
+                .profileNotAssociated, "The profile names no server of its \(direction.rawValue.lowercased()) mail.")
+        }
+        let serverType = number("servertype") ?? 1
+        let place = try place()
+        let userName = place.flatMap { values[$0.userName] }
+        let password = try place.flatMap { try open($0, with: key, in: organization) }
+        guard place == nil || userName?.isEmpty == false && password != nil else {
+            throw FieldsealError(
+                .profileNotAssociated,
+                "There is no user name, or no password, to sign in with (\(place?.entity.logicalName ?? "")).")
+        }
+        return ReleasedCredential(
+            credential: Credential(
+                userName: userName, password: password, server: server,
+                port: number("\(side)portnumber") ?? (direction == .outgoing ? 587 : serverType == 1 ? 995 : 993), usesTLS: usesTLS,
+                authentication: number("\(credentialSide)authenticationprotocol") ?? 0, serverType: serverType == 1 ? 1 : 4),
+            source: place.map {
+                .init(organization: organization.id, entity: $0.entity.logicalName, record: $0.record, attribute: $0.attribute)
+            },
+            tenant: profile.value("exchangeonlinetenantid"))
+    }
+
+    /// Where a credential is sealed, and the name of the fact that holds its user name.
+    private struct Place {
+        let entity: EntityDefinition
+        let record: UUID
+        let attribute: String
+        let userName: String
+    }
+
+    /// The place that the retrieval setting names; nil to sign in without credentials.
+    private func place() throws -> Place? {
+        switch number("\(credentialSide)credentialretrieval") ?? 0 {
+        case 0 where isTrue("allows"):
+            return Place(entity: .mailbox, record: mailbox.place.id, attribute: "password", userName: "username")
+        case 0:
+            if isTrue("queue.allows"), let id = values["queue.id"].flatMap(UUID.init(text:)) {
+                return Place(entity: .queue, record: id, attribute: "emailpassword", userName: "queue.username")
+            }
+            if isTrue("user.allows"), let id = values["user.id"].flatMap(UUID.init(text:)) {
+                return Place(entity: .userSettings, record: id, attribute: "emailpassword", userName: "user.username")
+            }
+            throw FieldsealError(
+                .profileNotAssociated,
+                "The profile takes credentials by user or queue, and neither the mailbox nor its user or queue allows their use.")
+        case 1:
+            return Place(
+                entity: .emailServerProfile, record: profile.place.id, attribute: "\(credentialSide)password",
+                userName: "\(credentialSide)username")
+        case 4: return nil
+        default:
+            throw FieldsealError(
+                .notImplemented,
+                "Credentials are retrieved by user or queue (0), from the profile (1), or not at all (4); no other way is there.")
+        }
+    }
+
+    /// - Returns: Nil when no password is set.
+    private func open(_ place: Place, with key: DataKey, in organization: Organization) throws -> SecretBytes? {
+        let name = place.entity.cellName(place.attribute)
+        guard isTrue(name) else { return nil }
+        guard let cell = cells[name] else {
+            throw FieldsealError(
+                .unexpected,
+                "The \(place.entity.logicalName) \(place.record.text) says that its \(place.attribute) is set, and there is no cell of "
+                    + "it: fieldseal verify names what is missing.")
+        }
+        return try key.open(cell, at: CellAddress(organization: organization.id, record: place.record, attribute: name))
+    }
+}
+
+extension Character {
+    /// Whether it may stand in a host's name or address.
+    fileprivate var isHostCharacter: Bool { isASCII && (isLetter || isNumber || ".-:".contains(self)) }
+}

@@ -1,0 +1,154 @@
+import RouterProtocol
+import Tenancy
+
+/// Which mailboxes a router has something to do at, as SQL: for leases, and for requests that wait for one.
+///
+/// `m` is the mailbox, `p` its profile, and `q` and `u` the queue or the user's settings that may hold its credential.
+struct DueMailboxes {
+    let organization: Organization
+
+    /// Mailboxes with all that decides about them.
+    var source: String {
+        """
+        \(organization.qualified("mailbox")) AS m
+        JOIN \(organization.qualified("emailserverprofile")) AS p ON p.emailserverprofileid = m.emailserverprofile
+        LEFT JOIN \(organization.qualified("queue")) AS q ON m.regardingobjecttypecode = 'queue' AND q.queueid = m.regardingobjectid
+        LEFT JOIN \(organization.qualified("usersettings")) AS u ON m.regardingobjecttypecode = 'systemuser' AND u.systemuserid = m.regardingobjectid
+        """
+    }
+
+    /// Whether a router works on the mailbox now.
+    static func isLeased(_ mailbox: String) -> String {
+        """
+        (coalesce(\(mailbox).processingstatecode, 0) = 1
+            AND \(mailbox).processinglastattemptedon >= now() - interval '\(RouterLimits.leaseSeconds) seconds')
+        """
+    }
+
+    /// Whether a router of `mail_router` is alive.
+    static func isAlive(_ router: String) -> String {
+        "\(router).seen_on > now() - interval '\(RouterLimits.presenceSeconds) seconds'"
+    }
+
+    /// Whether a router waits for the mailbox's new messages on its mail server.
+    var isWatched: String {
+        """
+        EXISTS (SELECT FROM \(organization.qualified("mailbox_watch")) AS w JOIN \(organization.qualified("mail_router")) AS r USING (router)
+                 WHERE w.mailboxid = m.mailboxid AND \(Self.isAlive("r")))
+        """
+    }
+
+    /// Whether the router that watched the mailbox is gone: no router has looked since.
+    private var isOrphaned: String {
+        "EXISTS (SELECT FROM \(organization.qualified("mailbox_watch")) AS w WHERE w.mailboxid = m.mailboxid) AND NOT \(isWatched)"
+    }
+
+    static let receives = "coalesce(m.enabledforincomingemail AND m.incomingemaildeliverymethod IN (2, 3), false)"
+    static let sends = "coalesce(m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = 2, false)"
+    static let tests = "coalesce(m.testemailconfigurationscheduled, false)"
+    /// Whether a router that did not come back left its lease.
+    static let wasLeft = "coalesce(m.processingstatecode = 1, false)"
+    /// Whether nothing has to be waited for since the last turn failed.
+    private static let isRested = "coalesce(m.postponemailboxprocessinguntil, '-infinity') <= now()"
+    /// Whether settings or credentials were changed since the last turn began.
+    private static let isChanged =
+        "greatest(m.modifiedon, p.modifiedon, q.modifiedon, u.modifiedon) > coalesce(m.lastsyncstartedon, '-infinity')"
+
+    private var hasSetAside: String {
+        """
+        EXISTS (SELECT FROM \(organization.qualified("mailbox_message")) AS s WHERE s.mailboxid = m.mailboxid AND s.next_attempt <= now())
+        """
+    }
+
+    /// Whether new messages are to be fetched. A mailbox that is watched is not polled, unless its next turn was cleared.
+    var receivesNow: String {
+        """
+        (\(Self.receives) AND (m.postponemailboxprocessinguntil IS NULL OR \(Self.isChanged) OR \(isOrphaned)
+            OR \(Self.isRested) AND (NOT \(isWatched) OR \(hasSetAside))))
+        """
+    }
+
+    /// Whether there is something to send, or sending failed and is to be tried.
+    var sendsNow: String { "(\(Self.sends) AND (\(hasPending) OR m.outgoingemailstatus = 2))" }
+
+    private var hasPending: String {
+        """
+        EXISTS (SELECT FROM \(organization.qualified("email")) AS e WHERE e.sendermailboxid = m.mailboxid AND e.statuscode IN (6, 7)
+                   AND (e.statuscode = 7 OR coalesce(e.delayedemailsendtime, '-infinity') <= now()
+                        AND coalesce(e.postponeemailprocessinguntil, '-infinity') <= now()))
+        """
+    }
+
+    /// Whether sending alone makes the mailbox due: e-mails do not wait for the next poll.
+    private var sendingIsDue: String {
+        """
+        (\(Self.sends) AND \(hasPending)
+            AND (coalesce(m.transientfailurecount, 0) = 0 OR \(Self.isRested) OR \(Self.isChanged)))
+        """
+    }
+
+    /// Whether a person waits for the turn: for a test, or for an e-mail to leave.
+    var isUrgent: String { "(\(Self.tests) OR \(sendingIsDue))" }
+
+    /// Whether the profile allows one more connection to its servers. Watched mailboxes count where it sets a limit.
+    private var hasRoom: String {
+        """
+        ((SELECT count(*) FROM \(organization.qualified("mailbox")) AS o
+           WHERE o.emailserverprofile = p.emailserverprofileid AND o.processingstatecode = 1 AND \(Self.isLeased("o")))
+         + CASE WHEN p.maxconcurrentconnections IS NULL THEN 0 ELSE (
+            SELECT count(*) FROM \(organization.qualified("mailbox_watch")) AS w JOIN \(organization.qualified("mail_router")) AS r USING (router)
+             WHERE w.emailserverprofile = p.emailserverprofileid AND w.mailboxid <> m.mailboxid AND \(Self.isAlive("r"))) END)
+        < coalesce(p.maxconcurrentconnections, \(MailboxLeases.connectionsPerProfile))
+        """
+    }
+
+    /// The mailboxes that may be leased now.
+    ///
+    /// - Parameter reason: Why there is something to do; nil for what is due by itself.
+    func condition(_ reason: String? = nil) -> String {
+        let isDue = reason ?? "(\(isUrgent) OR \(receivesNow) OR \(Self.wasLeft))"
+        return "m.statecode = 0 AND p.statecode = 0 AND NOT \(Self.isLeased("m")) AND \(isDue) AND \(hasRoom)"
+    }
+
+    /// What comes first: mailboxes that are new or whose next turn was cleared, then turns that a person waits for, unless a poll is
+    /// late by ten minutes.
+    var order: String {
+        """
+        CASE WHEN m.postponemailboxprocessinguntil IS NULL THEN '-infinity'
+             WHEN \(isUrgent) THEN now() - interval '10 minutes'
+             ELSE m.postponemailboxprocessinguntil END, m.processinglastattemptedon NULLS FIRST
+        """
+    }
+
+    /// A text that changes with each write of the mailbox, its profile, or what holds its credential.
+    static let revision = """
+        md5(ROW(m.versionnumber, p.emailserverprofileid, p.versionnumber, q.versionnumber, u.versionnumber)::text)
+        """
+
+    /// Whether the mailbox may still be worked on by a router that signed in before.
+    static let isAllowed =
+        "coalesce(m.statecode = 0 AND p.statecode = 0 AND m.emailrouteraccessapproval = 1 AND \(receives), false)"
+
+    /// When a mailbox becomes due by the passing of time alone. $1 is the router that asks.
+    var next: String {
+        """
+        SELECT extract(epoch FROM min(t.moment) - now())::double precision FROM (
+            SELECT m.postponemailboxprocessinguntil AS moment FROM \(organization.qualified("mailbox")) AS m
+             WHERE m.statecode = 0 AND m.emailserverprofile IS NOT NULL AND m.postponemailboxprocessinguntil > now()
+               AND (\(Self.receives) AND NOT \(isWatched) OR \(Self.sends) AND coalesce(m.transientfailurecount, 0) > 0)
+            UNION ALL
+            SELECT greatest(e.delayedemailsendtime, e.postponeemailprocessinguntil)
+              FROM \(organization.qualified("email")) AS e WHERE e.statuscode IN (6, 7) AND e.statuscode = 6
+            UNION ALL
+            SELECT s.next_attempt FROM \(organization.qualified("mailbox_message")) AS s WHERE s.next_attempt IS NOT NULL
+            UNION ALL
+            SELECT r.seen_on + interval '\(RouterLimits.presenceSeconds) seconds' FROM \(organization.qualified("mail_router")) AS r
+             WHERE r.router <> $1 AND \(Self.isAlive("r"))
+            UNION ALL
+            -- A mailbox that is worked on may be due again as soon as its turn ends.
+            SELECT now() + interval '1 second' FROM \(organization.qualified("mailbox")) AS m
+             WHERE m.processingstatecode = 1 AND \(Self.isLeased("m"))) AS t
+         WHERE t.moment > now() AND t.moment < 'infinity'
+        """
+    }
+}

@@ -1,0 +1,102 @@
+import CellCrypto
+import Crypto
+public import Foundation
+import JSON
+
+/// An e-mail that came in, as a router took it apart.
+public struct IncomingEmail: Sendable {
+    public var subject = ""
+    public var from = ""
+    public var to: [String] = []
+    public var cc: [String] = []
+    public var bcc: [String] = []
+    public var messageID = ""
+    public var inReplyTo: [String] = []
+    /// The ids of References, oldest first.
+    public var references: [String] = []
+    public var receivedOn: Date?
+    public var importance = 1
+    public var body = ""
+    public var bodyType = "text/plain"
+    public var attachments: [Attachment] = []
+    /// Whether the router left away the end of the body.
+    public var bodyIsCut = false
+    /// Attachments that the router left away, because they are too large.
+    public var omittedAttachments = 0
+    /// SHA-256 over the message's bytes, as the server holds them.
+    public var digest: [UInt8] = []
+
+    /// One attachment.
+    public struct Attachment: Sendable {
+        public let name: String
+        public let type: String
+        /// Base64.
+        public let body: String
+
+        public init(name: String, type: String, body: String) { (self.name, self.type, self.body) = (name, type, body) }
+    }
+
+    public init() {}
+
+    /// Stands for the message's bytes where they are not known.
+    public var wordsDigest: [UInt8] {
+        let words = [messageID, from, subject, receivedOn.map { ISO8601.text($0) } ?? "", body] + to + cc + bcc
+        return Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
+    }
+
+    /// The tracking token in its subject: `CRM:` and 4 to 20 digits.
+    var trackingToken: String? {
+        let subject = Array(subject.utf8)
+        let prefix = Array("CRM:".utf8)
+        for start in subject.indices.dropLast(prefix.count)
+        where subject[start] == prefix[0] && subject[start...].starts(with: prefix) {
+            let digits = subject[(start + prefix.count)...].prefix(20).prefix {
+                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
+            }
+            if digits.count >= 4 { return "CRM:\(String(decoding: digits, as: UTF8.self))" }
+        }
+        return nil
+    }
+
+    /// The id of its record: a UUIDv8 (RFC 9562 section 5.8) of organization, mailbox and message, so that the same message has the same
+    /// record however often it is fetched, by any router and under any UID.
+    func recordID(organization: UUID, mailbox: UUID) -> UUID {
+        var hash = SHA256()
+        hash.update(data: Data("fieldseal incoming e-mail".utf8))
+        hash.update(data: Data(organization.bytes + mailbox.bytes + digest))
+        var bytes = Array(hash.finalize().prefix(16))
+        bytes[6] = bytes[6] & 0x0F | 0x80
+        bytes[8] = bytes[8] & 0x3F | 0x80
+        return bytes.withUnsafeBytes { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
+    }
+}
+
+/// Whether an e-mail becomes a record, and why (the original's ReasonCode).
+public struct IncomingVerdict: Sendable, Equatable {
+    public let isDelivered: Bool
+    public let reason: Reason
+    /// The e-mail that it answers.
+    public var parent: UUID?
+    public var correlation = Correlation.none
+
+    /// The original's numbers.
+    public enum Reason: Int, Sendable {
+        case unknown = -1
+        case duplicate = 0
+        case tokenUnmatched = 1
+        case tokenMatched = 2
+        case noRecipient = 3
+        case ownMessage = 4
+        case senderAccepted = 5
+        case recipientAcceptsAll = 6
+        case badSender = 7
+    }
+
+    /// How it was found to belong to another (`email.correlationmethod`).
+    public enum Correlation: Int, Sendable {
+        case none = 0
+        case inReplyTo = 3
+        case trackingToken = 4
+        case smartMatching = 6
+    }
+}

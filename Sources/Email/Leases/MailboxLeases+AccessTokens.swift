@@ -1,0 +1,106 @@
+import CellCrypto
+import Foundation
+import JSON
+import Model
+import PostgresClient
+import Tenancy
+
+// Access tokens in the place of the refresh tokens and application secrets that they are exchanged for.
+extension MailboxLeases {
+    /// Puts an access token in the place of what it is exchanged for, where the mail server's tokens come from an authorization server.
+    func authorized(_ released: ReleasedCredential) async throws -> Credential {
+        let tokens = mail.tokens
+        var credential = released.credential
+        guard credential.authentication == 4, let source = released.source, let sealed = credential.password,
+            let application = tokens.application(for: credential.server)
+        else { return credential }
+        if let token = tokens.token(for: source, sealed, of: application, tenant: released.tenant) {
+            credential.password = token
+            return credential
+        }
+        credential.password = try await exchanged(source, application, released.tenant)
+        return credential
+    }
+
+    func current(_ source: MailTokens.Source, on connection: isolated PostgresConnection) throws -> SecretBytes {
+        for _ in 0..<Self.keyAttempts {
+            let key = try currentKey(on: connection)
+            if let sealed = try open(source, key, on: connection)?.secret { return sealed }
+            // A cell that is not there may be sealed under a newer key by now.
+            guard try currentKey(on: connection).version != key.version else { break }
+        }
+        throw FieldsealError(.profileNotAssociated, "There is no password any more to sign in with (\(source.entity)).")
+    }
+
+    /// Each attempt fails only when another key change was committed meanwhile.
+    private static let keyAttempts = 16
+
+    func currentKey(on connection: isolated PostgresConnection) throws -> Session.CurrentKey {
+        let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+        let key = try deployment.keyring.requiredKey(of: state)
+        return Session.CurrentKey(version: state.keyVersion, key: key)
+    }
+
+    /// Seals the successor of a refresh token where the old one is, unless another password was set meanwhile.
+    func replace(
+        _ old: SecretBytes, with new: SecretBytes, in source: MailTokens.Source, on connection: isolated PostgresConnection
+    ) throws {
+        guard let entity = EntityCatalog.entity(source.entity) else { return }
+        let attribute = quoteIdentifier(source.attribute)
+        var attempts = 0
+        while true {
+            let key = try currentKey(on: connection)
+            do {
+                let isSettled = try connection.transaction {
+                    guard let there = try open(source, key, on: connection) else {
+                        return try currentKey(on: connection).version == key.version
+                    }
+                    guard there.secret.isEqual(to: old) else { return true }
+                    let cell = try new.withBytes { bytes in
+                        try key.seal(String(decoding: bytes, as: UTF8.self), entity, source.attribute, source.record, organization)
+                    }
+                    // Who did it, for the audit: the record itself is left as it is.
+                    _ = try connection.pipeline([
+                        ("SELECT set_config('fieldseal.user', $1, true)", [.text(caller.systemUserID?.text ?? "")]),
+                        (
+                            """
+                            UPDATE \(organization.qualified(entity.cellTable)) SET \(attribute) = $3
+                             WHERE \(entity.idColumn) = $1 AND key_version = $2 AND \(attribute) = $4
+                            """, [.uuid(source.record), .int32(Int32(key.version)), .bytes(cell), .bytes(there.cell)]
+                        ),
+                        try PasswordEvents.replacement(
+                            PendingEvent(
+                                .passwordReplaced,
+                                details:
+                                    "\(entity.logicalName)(\(source.record.text)).\(source.attribute), by a refresh token's successor",
+                                by: caller), organization, deployment.kek),
+                    ])
+                    return true
+                }
+                if isSettled || attempts >= Self.keyAttempts { return }
+                attempts += 1
+            } catch let error as PostgresError where error.isStaleKey && attempts < Self.keyAttempts {
+                // The key was changed meanwhile.
+                attempts += 1
+            }
+        }
+    }
+
+    private func open(_ source: MailTokens.Source, _ key: Session.CurrentKey, on connection: isolated PostgresConnection)
+        throws -> (
+            cell: [UInt8], secret: SecretBytes
+        )?
+    {
+        guard let entity = EntityCatalog.entity(source.entity) else { return nil }
+        let rows = try connection.query(
+            """
+            SELECT \(quoteIdentifier(source.attribute)) FROM \(organization.qualified(entity.cellTable))
+             WHERE \(entity.idColumn) = $1 AND key_version = $2
+            """, [.uuid(source.record), .int32(Int32(key.version))])
+        guard let row = rows.first, !row.isNull(0) else { return nil }
+        let cell = try row.decode(0, as: PostgresBytes.self).bytes
+        let address = CellAddress(
+            organization: organization.id, record: source.record, attribute: entity.cellName(source.attribute))
+        return (cell, try key.key.open(cell, at: address))
+    }
+}

@@ -1,0 +1,141 @@
+public import CellCrypto
+public import Foundation
+import JSON
+import Model
+import PostgresClient
+import RouterProtocol
+public import Tenancy
+
+/// What a router signs in to a mail server with.
+public struct Credential: Sendable {
+    public let userName: String?
+    /// Wiped with the last that holds it; nil to sign in without one.
+    public internal(set) var password: SecretBytes?
+    public let server: String
+    public let port: Int
+    public let usesTLS: Bool
+    /// 0 auto detect, 1 negotiate, 2 NTLM, 3 basic, 4 OAuth.
+    public let authentication: Int
+    /// 1 POP3, 4 IMAP; SMTP when outgoing.
+    public let serverType: Int
+}
+
+/// Which way mail goes.
+public enum MailDirection: String, Sendable {
+    case incoming = "Incoming"
+    case outgoing = "Outgoing"
+}
+
+extension MailboxLeases {
+    /// Releases what a leased mailbox's router signs in with: the one way in which a plaintext leaves the server.
+    ///
+    /// - Throws: ``FieldsealError``: `.privilegeDenied` for anybody but an Email Router, and for settings that were changed past
+    ///   the service; `.concurrencyVersionMismatch` for a mailbox that is not leased to it, or not enabled; `.profileInactive` for
+    ///   one that is not approved; `.profileNotAssociated` when there is nothing to sign in with; `.keyRequired`.
+    public static func releaseCredential(
+        _ mailbox: UUID, _ direction: MailDirection, host: String, allowsPlaintext: Bool, for session: Session, _ mail: MailService
+    ) async throws -> Credential {
+        do throws(any Error) {
+            let leases = try MailboxLeases(session, mail)
+            let released = try await session.deployment.pool.withConnection { connection in
+                try connection.transaction { try leases.release(mailbox, direction, host, allowsPlaintext, on: connection) }
+            }
+            return try await leases.authorized(released)
+        } catch let refusal as CredentialSource.NotAuthorized {
+            try await session.recordRefusal(mailbox, direction, refusal.error, alerts: true)
+            throw refusal.error
+        } catch let error as FieldsealError {
+            try await session.recordRefusal(mailbox, direction, error, alerts: false)
+            throw error
+        }
+    }
+
+    private func release(
+        _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool,
+        on connection: isolated PostgresConnection
+    ) throws -> ReleasedCredential {
+        try session.confirm(on: connection)
+        try session.renewLease(mailbox, host, for: .signingIn(direction), on: connection)
+        let (source, key) = try authorizedSource(of: mailbox, direction, on: connection)
+        let released = try source.released(with: key.key, allowsPlaintext: allowsPlaintext, in: organization)
+        let credential = released.credential
+        if credential.authentication == 4, released.source != nil, mail.tokens.application(for: credential.server) == nil {
+            throw FieldsealError(
+                .profileNotAssociated,
+                "The profile signs in by OAuth, and mail.applicationsFile names no application for \(credential.server.quotedForMessage): "
+                    + "what is sealed is exchanged for an access token, and is not released itself.")
+        }
+        try session.record(
+            SecurityEvent(
+                .credentialReleased, .succeeded, keyVersion: key.version,
+                details:
+                    "\(direction.rawValue), mailbox \(mailbox.text), from \(released.source?.entity ?? "none"), for \(credential.server):\(credential.port)"
+            ), on: connection)
+        return released
+    }
+
+    /// Reads what is sealed behind a mailbox whose settings the service authorized.
+    private func authorizedSource(
+        of mailbox: UUID, _ direction: MailDirection, on connection: isolated PostgresConnection
+    ) throws -> (CredentialSource, Session.CurrentKey) {
+        do {
+            let (source, key) = try currentSource(of: mailbox, direction, on: connection)
+            try source.requireAuthorized(session.state.grants, in: organization, under: deployment.kek)
+            return (source, key)
+        } catch is CredentialSource.NotAuthorized {
+            // The settings may have been changed since the session began: then its list is older than they are.
+            let (source, key) = try currentSource(of: mailbox, direction, on: connection)
+            let now = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            try source.requireAuthorized(now.grants, in: organization, under: deployment.kek)
+            return (source, key)
+        }
+    }
+
+    /// Reads a mailbox's settings and cells in one statement, with the key version that the cells belong to, and that version's key.
+    private func currentSource(
+        of mailbox: UUID, _ direction: MailDirection, on connection: isolated PostgresConnection
+    ) throws -> (CredentialSource, Session.CurrentKey) {
+        for _ in 0..<Self.readAttempts {
+            let key = try currentKey(on: connection)
+            guard let source = try CredentialSource.read(mailbox, direction, in: organization, on: connection) else {
+                throw FieldsealError(.profileNotAssociated, "The mailbox has no e-mail server profile.")
+            }
+            // A key change was committed in between: the cells are another key's.
+            if source.keyVersion == key.version { return (source, key) }
+        }
+        throw FieldsealError(
+            .unexpected, "The organization's key changed \(Self.readAttempts) times while a credential was read. Try again.",
+            retryAfter: 1)
+    }
+
+    /// Each attempt fails only when another key change was committed meanwhile.
+    private static let readAttempts = 16
+}
+
+extension Session {
+    fileprivate func recordRefusal(_ mailbox: UUID, _ direction: MailDirection, _ error: FieldsealError, alerts: Bool) async throws
+    {
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                if alerts {
+                    try alert(
+                        .mailbox, mailbox, level: 3, code: AlertCode.notAuthorized, text: error.message,
+                        details: error.code.rawValue, on: connection)
+                }
+                let reason = alerts ? "settings not authorized" : error.code.rawValue
+                try record(
+                    SecurityEvent(
+                        .credentialReleased, .refused, details: "\(direction.rawValue), mailbox \(mailbox.text): \(reason)"
+                    ), on: connection)
+            }
+        }
+    }
+}
+
+/// A credential that may leave the service, or be exchanged for an access token first.
+struct ReleasedCredential: Sendable {
+    var credential: Credential
+    /// Where it is sealed; nil to sign in without one.
+    let source: MailTokens.Source?
+    let tenant: String?
+}

@@ -1,0 +1,24 @@
+public import Model
+public import Tenancy
+
+/// The messages of the mail router in one organization: what an Email Router may do, and no other role.
+public struct MailboxLeases: Sendable {
+    let session: Session
+    let mail: MailService
+
+    var organization: Organization { session.organization }
+    var caller: Caller { session.caller }
+    var deployment: Deployment { session.deployment }
+
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for another role, and for a router that acts for another user.
+    public init(_ session: Session, _ mail: MailService) throws(FieldsealError) {
+        guard session.caller.role == .emailRouter else {
+            throw FieldsealError(
+                .privilegeDenied,
+                "Only an Email Router may send a message of the router, and the caller's role is \(session.caller.role.rawValue).")
+        }
+        try session.requireOwnName("A message of the router")
+        self.session = session
+        self.mail = mail
+    }
+}

@@ -1,0 +1,223 @@
+import CellCrypto
+import Crypto
+import CurlClient
+import Foundation
+import JSON
+import Model
+import Synchronization
+import Tenancy
+
+/// Access tokens for mail servers (RFC 6749): what is sealed as the password is a refresh token or a client's secret, which never leaves the
+/// service; a router gets the access token that it is exchanged for.
+public final class MailTokens: Sendable {
+    /// An application that is registered where a mail server's tokens come from.
+    struct Application: Sendable {
+        /// Where tokens are asked for; `{tenant}` stands for the profile's `exchangeonlinetenantid`.
+        let tokenEndpoint: String
+        let clientID: String
+        let grant: Grant
+        let scope: String?
+        /// The application's own secret, where it has one besides the refresh tokens.
+        let secret: SecretBytes?
+
+        /// What tells its tokens from those of another application or tenant.
+        func audience(tenant: String?) -> String { "\(tokenEndpoint) \(clientID) \(scope ?? "") \(tenant ?? "")" }
+    }
+
+    private struct Entry: Decodable {
+        /// Hosts of mail servers, as profiles name them.
+        let servers: [String]
+        let tokenEndpoint: String
+        let clientId: String
+        let grant: Grant
+        let scope: String?
+        let clientSecretFile: String?
+    }
+
+    /// What the sealed password is (RFC 6749 sections 4.4 and 6).
+    enum Grant: String, Decodable, Sendable {
+        case clientCredentials = "client_credentials"
+        case refreshToken = "refresh_token"
+    }
+
+    /// Whose password it is, under which a token is remembered.
+    struct Source: Hashable, Sendable {
+        let organization: UUID
+        let entity: String
+        let record: UUID
+        let attribute: String
+    }
+
+    /// A token, and what it was given for: it is of no use elsewhere, and is not sent there.
+    private struct Remembered {
+        let token: SecretBytes
+        let audience: String
+        let digest: SHA256Digest
+        let goodUntil: Date
+    }
+
+    private let applications: [String: Application]
+    private let authorityFile: String?
+    private let remembered = Mutex<[Source: Remembered]>([:])
+    /// Exchanges that run on this server: one for each password.
+    let exchanges = SingleFlight<Source, SecretBytes>(waiterLimit: 64)
+    /// Requests to authorization servers that run: each holds a thread.
+    let requests = AdmissionGate<String>(
+        .init(running: 32, runningPerKey: 8, waiting: 256, waitingPerKey: 128))
+
+    /// Seconds before its end at which a token is not given out any more: a mailbox's turn takes its time.
+    private static let margin = 120.0
+
+    /// Nothing is exchanged: a sealed password is an access token itself.
+    public init() { (applications, authorityFile) = ([:], nil) }
+
+    /// Reads the applications from a JSON file.
+    ///
+    /// - Parameter authorityFile: PEM certificates of the authorities that token endpoints' certificates are from; nil for the system's.
+    /// - Throws: ``FileError`` when a file can't be read or says something else.
+    public init(file: String, authorityFile: String?) throws(FileError) {
+        guard let data = FileManager.default.contents(atPath: file) else { throw FileError(file, "can't be read") }
+        guard let entries = try? JSONDecoder().decode([Entry].self, from: data) else {
+            throw FileError(
+                file,
+                "is not a JSON array of objects with servers, tokenEndpoint, clientId, grant (client_credentials or refresh_token), and perhaps scope and clientSecretFile"
+            )
+        }
+        var applications: [String: Application] = [:]
+        for entry in entries {
+            guard entry.tokenEndpoint.hasPrefix("https://") else { throw FileError(file, "names a token endpoint without https") }
+            let application = Application(
+                tokenEndpoint: entry.tokenEndpoint, clientID: entry.clientId, grant: entry.grant, scope: entry.scope,
+                secret: try entry.clientSecretFile.map(Self.secret))
+            for server in entry.servers { applications[server.lowercased()] = application }
+        }
+        (self.applications, self.authorityFile) = (applications, authorityFile)
+    }
+
+    private static func secret(in file: String) throws(FileError) -> SecretBytes {
+        guard let text = FileManager.default.contents(atPath: file) else { throw FileError(file, "can't be read") }
+        let end = text.firstIndex { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") } ?? text.endIndex
+        return text[..<end].withUnsafeBytes(SecretBytes.init(copying:))
+    }
+
+    /// Why the applications can't be read.
+    public struct FileError: Error, CustomStringConvertible {
+        public let description: String
+        init(_ file: String, _ what: String) { description = "\(file) \(what)" }
+    }
+
+    /// The application for a mail server's tokens; nil where the sealed password is a token itself.
+    func application(for server: String) -> Application? { applications[server.lowercased()] }
+
+    /// A token that was got lately for this very password.
+    func token(for source: Source, _ password: SecretBytes, of application: Application, tenant: String?) -> SecretBytes? {
+        let digest = Self.digest(password)
+        let audience = application.audience(tenant: tenant)
+        return remembered.withLock { known in
+            guard let entry = known[source], entry.digest == digest, entry.audience == audience, entry.goodUntil > Date() else {
+                return nil
+            }
+            return entry.token
+        }
+    }
+
+    func remember(_ grant: Answer, for source: Source, _ password: SecretBytes, of application: Application, tenant: String?) {
+        let goodUntil = Date().addingTimeInterval(grant.seconds - Self.margin)
+        let digest = Self.digest(password)
+        remembered.withLock { known in
+            known = known.filter { $0.value.goodUntil > Date() }
+            known[source] = Remembered(
+                token: grant.token, audience: application.audience(tenant: tenant), digest: digest, goodUntil: goodUntil)
+        }
+    }
+
+    private static func digest(_ password: SecretBytes) -> SHA256Digest { password.withBytes { SHA256.hash(data: $0) } }
+
+    /// What an authorization server gave.
+    struct Answer {
+        let token: SecretBytes
+        /// Seconds that it is good for.
+        let seconds: Double
+        /// The refresh token that takes the old one's place (RFC 6749 section 6), if there is one.
+        let refreshToken: SecretBytes?
+    }
+
+    private struct Reply: Decodable {
+        let accessToken: String
+        let seconds: Double?
+        let refreshToken: String?
+
+        enum CodingKeys: String, CodingKey {
+            case accessToken = "access_token"
+            case seconds = "expires_in"
+            case refreshToken = "refresh_token"
+        }
+    }
+
+    /// Exchanges a sealed password for an access token.
+    ///
+    /// - Throws: ``FieldsealError``: `.profileNotAssociated` when the authorization server refuses it; `.unexpected` when it can't be
+    ///   reached.
+    func exchange(_ password: SecretBytes, by application: Application, tenant: String?) async throws -> Answer {
+        var endpoint = application.tokenEndpoint
+        if endpoint.contains("{tenant}") {
+            // A name within a path, so that a profile can't bring a secret elsewhere.
+            guard let tenant, !tenant.isEmpty, !tenant.hasPrefix("."),
+                tenant.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-.".contains($0)) })
+            else { throw FieldsealError(.profileNotAssociated, "The profile's exchangeonlinetenantid names no tenant.") }
+            endpoint = endpoint.replacing("{tenant}", with: tenant)
+        }
+        var request = HTTPSRequest(endpoint)
+        request.method = "POST"
+        request.authorityFile = authorityFile
+        request.headers = ["Content-Type: application/x-www-form-urlencoded", "Accept: application/json"]
+        var form = ["grant_type=\(application.grant.rawValue)"]
+        func encoded(_ secret: SecretBytes) -> String {
+            secret.withBytes { String(decoding: $0, as: UTF8.self).formEncoded }
+        }
+        var secret = application.secret
+        switch application.grant {
+        case .clientCredentials: secret = password
+        case .refreshToken: form.append("refresh_token=\(encoded(password))")
+        }
+        if let secret {
+            // RFC 6749 section 2.3.1.
+            let pair = "\(application.clientID.formEncoded):\(encoded(secret))"
+            request.headers.append("Authorization: Basic \(Data(pair.utf8).base64EncodedString())")
+        } else {
+            form.append("client_id=\(application.clientID.formEncoded)")
+        }
+        if let scope = application.scope { form.append("scope=\(scope.formEncoded)") }
+        request.body = Array(form.joined(separator: "&").utf8)
+        let answer: HTTPSRequest.Answer
+        do {
+            let request = request
+            answer = try await requests.run(endpoint) { try await request.send() }
+        } catch {
+            throw FieldsealError(
+                .unexpected, "The authorization server of \(application.clientID.quotedForMessage) can't be reached: \(error)")
+        }
+        guard answer.status < 500, answer.status != 429 else {
+            throw FieldsealError(
+                .unexpected, "The authorization server of \(application.clientID.quotedForMessage) answers \(answer.status).")
+        }
+        guard answer.status == 200, let reply = try? JSONDecoder().decode(Reply.self, from: Data(answer.body)) else {
+            throw FieldsealError(
+                .profileNotAssociated,
+                "The authorization server of \(application.clientID.quotedForMessage) refuses what is sealed as the password (\(Self.reason(answer))). "
+                    + "Set a new \(application.grant == .refreshToken ? "refresh token" : "client secret") as the password.")
+        }
+        func bytes(_ text: String) -> SecretBytes { Data(text.utf8).withUnsafeBytes(SecretBytes.init(copying:)) }
+        return Answer(
+            token: bytes(reply.accessToken), seconds: reply.seconds ?? 300,
+            refreshToken: application.grant == .refreshToken ? reply.refreshToken.map(bytes) : nil)
+    }
+
+    /// The error's code (RFC 6749 section 5.2), and nothing that a server might repeat of the request.
+    private static func reason(_ answer: HTTPSRequest.Answer) -> String {
+        struct Failure: Decodable { let error: String }
+        let code = (try? JSONDecoder().decode(Failure.self, from: Data(answer.body)))?.error ?? ""
+        let isCode = !code.isEmpty && code.utf8.count <= 40 && code.allSatisfy { $0.isASCII && ($0.isLetter || $0 == "_") }
+        return isCode ? code : "status \(answer.status)"
+    }
+}

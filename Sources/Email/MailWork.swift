@@ -1,0 +1,123 @@
+import Foundation
+import PostgresClient
+import RouterProtocol
+import Synchronization
+import Tenancy
+
+/// Wakes the requests of routers that wait for work. One connection of the service listens for all of them.
+public final class MailWork: Sendable {
+    /// How often an organization's routers had been woken at a look.
+    struct Mark: Equatable {
+        fileprivate let all: UInt64
+        fileprivate let own: UInt64
+    }
+
+    private struct Waiter {
+        let schema: String
+        let continuation: CheckedContinuation<Void, Never>
+    }
+
+    private struct State {
+        var all: UInt64 = 0
+        var own: [String: UInt64] = [:]
+        var waiters: [UInt64: Waiter] = [:]
+        var lastID: UInt64 = 0
+        var isClosed = false
+
+        func mark(_ schema: String) -> Mark { Mark(all: all, own: own[schema, default: 0]) }
+    }
+
+    private let state = Mutex(State())
+    /// Requests that wait, in all and of one client. They hold no database connection, but memory and a socket.
+    let gate = AdmissionGate<UUID>(.init(running: 2_000, runningPerKey: 500))
+    /// The channel of ``NotificationListener``, which the triggers of an organization's schema notify.
+    private static let channel = "fieldseal_mail_work"
+
+    init() {}
+
+    /// Listens until ``close()``.
+    public func run(conninfo: String) async {
+        let listener = NotificationListener(conninfo: conninfo, channel: Self.channel)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { [self] in
+                // What was notified while there was no connection is not known.
+                await listener.run { [self] in
+                    wakeAll()
+                } onNotice: { [self] in
+                    wake($0)
+                }
+            }
+            group.addTask { [self] in
+                while !isClosed, !Task.isCancelled { await wait(for: "", after: mark(""), upTo: .seconds(3_600)) }
+                listener.stop()
+            }
+        }
+    }
+
+    /// Ends all waits, now and later: the service is being stopped.
+    public func close() {
+        resume(
+            state.withLock { state in
+                state.isClosed = true
+                defer { state.waiters = [:] }
+                return Array(state.waiters.values)
+            })
+    }
+
+    var isClosed: Bool { state.withLock(\.isClosed) }
+
+    /// What ``wait(for:after:upTo:)`` takes: a notice between both is not missed.
+    func mark(_ schema: String) -> Mark { state.withLock { $0.mark(schema) } }
+
+    /// Waits for a notice of an organization after `mark`, for the time to pass, for the task to be cancelled, or for ``close()``.
+    func wait(for schema: String, after mark: Mark, upTo limit: Duration) async {
+        let id = state.withLock { state in
+            state.lastID += 1
+            return state.lastID
+        }
+        let timer = Task { [self] in
+            try await Task.sleep(for: limit)
+            end(id)
+        }
+        defer { timer.cancel() }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let waits = state.withLock { state in
+                    guard !state.isClosed, state.mark(schema) == mark else { return false }
+                    state.waiters[id] = Waiter(schema: schema, continuation: continuation)
+                    return true
+                }
+                if !waits { continuation.resume() } else if Task.isCancelled { end(id) }
+            }
+        } onCancel: {
+            end(id)
+        }
+    }
+
+    private func wake(_ schema: String) {
+        resume(
+            state.withLock { state in
+                state.own[schema, default: 0] += 1
+                let woken = state.waiters.filter { $0.value.schema == schema }
+                for id in woken.keys { state.waiters[id] = nil }
+                return Array(woken.values)
+            })
+    }
+
+    private func wakeAll() {
+        resume(
+            state.withLock { state in
+                state.all += 1
+                defer { state.waiters = [:] }
+                return Array(state.waiters.values)
+            })
+    }
+
+    private func end(_ id: UInt64) {
+        state.withLock { $0.waiters.removeValue(forKey: id) }?.continuation.resume()
+    }
+
+    private func resume(_ waiters: [Waiter]) {
+        for waiter in waiters { waiter.continuation.resume() }
+    }
+}

@@ -1,0 +1,168 @@
+import Foundation
+import Glibc
+import Model
+import PostgresClient
+import Synchronization
+import Tenancy
+
+/// Streams one entity's cells out of the live generation, seals them anew, and streams them into the new one.
+///
+/// Reading, crypto and writing overlap: each connection has its own thread, and between them stand worker threads. Chunks go
+/// to the workers in turn and come back in turn, so that the new generation is in the order of the old one. Memory is
+/// bounded by the queues and independent of the number of cells.
+struct CellRefill: Sendable {
+    let entity: EntityDefinition
+    let organization: Organization
+    /// The organization that the cells are sealed for, where it is another: for a clone.
+    var origin: UUID?
+    let keys: KeyPair
+    let toleratesUnreadable: Bool
+    var reporter: KeyChangeReporter?
+
+    /// What a refill did.
+    struct Outcome: Sendable {
+        var rows = 0
+        var cells = 0
+        var unreadable: [UnreadableCell] = []
+    }
+
+    /// Chunks of about this size are handed over, in bytes.
+    private static let chunkLength = 1 << 18
+    /// Chunks that wait at each side of each worker.
+    private static let queueLength = 4
+    /// How far the workers step back behind requests, from 0 to 19.
+    private static let niceness: Int32 = 10
+    private static let workerCount = min(max(ProcessInfo.processInfo.activeProcessorCount, 1), 4)
+
+    func run(from reader: PostgresConnection, to writer: PostgresConnection) async throws -> Outcome {
+        let lanes = (0..<Self.workerCount).map { _ in Lane(queueLength: Self.queueLength) }
+        let total = RunningTotal()
+        for lane in lanes { startWorker(on: lane, total) }
+        async let reading: Void = reader.run { connection in
+            do {
+                try read(into: lanes, on: connection)
+                for lane in lanes { lane.raw.finish() }
+            } catch {
+                for lane in lanes { lane.stop(error) }
+                throw error
+            }
+        }
+        let written: Int
+        do {
+            written = try await writer.run { try write(from: lanes, on: $0) }
+        } catch {
+            // The task that stopped first has the reason; the others only find their queues closed.
+            for lane in lanes { lane.stop(error) }
+            try? await reading
+            throw lanes.lazy.compactMap(\.cause).first ?? error
+        }
+        try await reading
+        let outcome = total.value
+        guard written == outcome.rows else {
+            throw FieldsealError(
+                .encryption,
+                "PostgreSQL took \(written) of \(outcome.rows) rows of \(entity.logicalName). Nothing was changed.")
+        }
+        return outcome
+    }
+
+    private func read(into lanes: [Lane], on connection: isolated PostgresConnection) throws {
+        let columns = entity.encryptedAttributes.map { quoteIdentifier($0.logicalName) }.joined(separator: ", ")
+        let source = organization.qualified("\(entity.cellTable)_k\(keys.oldVersion)")
+        var messages = CellCopy.Messages()
+        var chunk: [UInt8] = []
+        var turn = 0
+        try connection.copyOut(
+            "COPY (SELECT \(entity.idColumn), \(columns) FROM \(source)) TO STDOUT (FORMAT binary)"
+        ) { message in
+            guard let row = try messages.row(in: message) else { return }
+            if chunk.isEmpty { chunk.reserveCapacity(Self.chunkLength + row.count) }
+            chunk.append(contentsOf: row)
+            guard chunk.count >= Self.chunkLength else { return }
+            try lanes[turn % lanes.count].raw.put(chunk)
+            turn += 1
+            chunk = []
+        }
+        if !chunk.isEmpty { try lanes[turn % lanes.count].raw.put(chunk) }
+    }
+
+    private func startWorker(on lane: Lane, _ total: RunningTotal) {
+        Thread.detachNewThread {
+            // Requests go first where processors are short: on Linux, 0 is the calling thread.
+            _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Self.niceness)
+            do {
+                let resealer = try CellResealer(
+                    entity, organization: organization.id, origin: origin, keys: keys, toleratesUnreadable: toleratesUnreadable)
+                var known = 0
+                while let chunk = try lane.raw.take() {
+                    try reporter?.check()
+                    var output: [UInt8] = []
+                    output.reserveCapacity(chunk.count + chunk.count / 4)
+                    try chunk.withUnsafeBytes { try resealer.reseal($0, appendingTo: &output) }
+                    reporter?.add(cells: resealer.cells - known)
+                    known = resealer.cells
+                    try lane.sealed.put(output)
+                }
+                total.add(resealer)
+                lane.sealed.finish()
+            } catch {
+                lane.stop(error)
+            }
+        }
+    }
+
+    private func write(from lanes: [Lane], on connection: isolated PostgresConnection) throws -> Int {
+        let columns = [entity.primaryID] + entity.encryptedAttributes.map(\.logicalName)
+        let target = organization.qualified("\(entity.cellTable)_k\(keys.newVersion)")
+        return try connection.copyIn(
+            "COPY \(target) (key_version, \(columns.map(quoteIdentifier).joined(separator: ", "))) FROM STDIN (FORMAT binary)"
+        ) { write in
+            try CellCopy.header.withUnsafeBytes { try write($0) }
+            // A lane that has ended had no chunk in this turn, and then neither has any after it; each is heard to its end.
+            var open = lanes
+            while !open.isEmpty {
+                open = try open.filter { lane in
+                    guard let chunk = try lane.sealed.take() else { return false }
+                    try chunk.withUnsafeBytes { try write($0) }
+                    return true
+                }
+            }
+            try CellCopy.trailer.withUnsafeBytes { try write($0) }
+        }
+    }
+}
+
+/// A worker's two queues.
+private struct Lane: Sendable {
+    let raw: BlockingQueue
+    let sealed: BlockingQueue
+
+    init(queueLength: Int) {
+        raw = BlockingQueue(capacity: queueLength)
+        sealed = BlockingQueue(capacity: queueLength)
+    }
+
+    func stop(_ error: any Error) {
+        raw.finish(.failure(error))
+        sealed.finish(.failure(error))
+    }
+
+    /// What stopped the lane first.
+    var cause: (any Error)? { raw.failure ?? sealed.failure }
+}
+
+/// The sum over the workers.
+private final class RunningTotal: Sendable {
+    private let outcome = Mutex(CellRefill.Outcome())
+
+    var value: CellRefill.Outcome { outcome.withLock { $0 } }
+
+    func add(_ resealer: CellResealer) {
+        let (rows, cells, unreadable) = (resealer.rows, resealer.cells, resealer.unreadable)
+        outcome.withLock {
+            $0.rows += rows
+            $0.cells += cells
+            $0.unreadable += unreadable
+        }
+    }
+}

@@ -1,0 +1,131 @@
+package import CellCrypto
+package import Foundation
+package import Model
+
+/// The old key and the new one, and what the change has to know of both.
+package struct KeyPair: Sendable {
+    package let oldVersion: Int
+    package let old: DataKey
+    package let newVersion: Int
+    package let new: DataKey
+
+    package init(oldVersion: Int, old: DataKey, newVersion: Int, new: DataKey) {
+        self.oldVersion = oldVersion
+        self.old = old
+        self.newVersion = newVersion
+        self.new = new
+    }
+}
+
+/// A cell that the old key does not open.
+struct UnreadableCell: Sendable {
+    let address: CellAddress
+    let entity: String
+    let attribute: String
+    let content: [UInt8]
+
+    /// The address, and as much of the cause as can be told.
+    func description(oldVersion: Int) -> String {
+        let version = content.count >= 5 ? content[1...4].reduce(0) { $0 << 8 | Int($1) } : 0
+        let cause = version == oldVersion ? "damaged, or moved here from elsewhere" : "sealed under key version \(version)"
+        return "\(address): \(cause)"
+    }
+}
+
+/// Opens cells of one entity under the old key and seals them under the new one. For one thread at a time.
+package final class CellResealer {
+    private let entity: EntityDefinition
+    private let organization: UUID
+    private let origin: UUID
+    private let keys: KeyPair
+    private let opener: CellCipher
+    private let sealer: CellCipher
+    private let names: [String]
+    private let toleratesUnreadable: Bool
+    /// Cells that were sealed again.
+    private(set) var cells = 0
+    /// Rows that were written.
+    private(set) var rows = 0
+    private(set) var unreadable: [UnreadableCell] = []
+    /// More than so many unreadable cells end a change that tolerates them: then something else is wrong.
+    private static let unreadableLimit = 100_000
+
+    /// - Parameter origin: The organization that the cells are sealed for; the same one, but for a clone.
+    package init(_ entity: EntityDefinition, organization: UUID, origin: UUID? = nil, keys: KeyPair, toleratesUnreadable: Bool)
+        throws
+    {
+        self.entity = entity
+        self.organization = organization
+        self.origin = origin ?? organization
+        self.keys = keys
+        self.toleratesUnreadable = toleratesUnreadable
+        opener = try keys.old.makeCipher()
+        sealer = try keys.new.makeCipher()
+        names = entity.encryptedAttributes.map { entity.cellName($0.logicalName) }
+    }
+
+    /// Turns rows of `id, cell, …` into rows of `key version, id, cell, …`, both as COPY writes them. Rows whose cells are
+    /// all NULL, or all unreadable, are left out.
+    func reseal(_ rows: UnsafeRawBufferPointer, appendingTo output: inout [UInt8]) throws {
+        var fields = CellCopy.Fields(rows)
+        while !fields.isAtEnd {
+            guard try fields.rowLength() == names.count + 1 else { throw CellCopy.MalformedCopy() }
+            let id = try fields.uuid()
+            let start = output.count
+            output.append(bigEndian: Int16(names.count + 2))
+            output.append(bigEndian: Int32(4))
+            output.append(bigEndian: Int32(keys.newVersion))
+            output.append(bigEndian: Int32(16))
+            withUnsafeBytes(of: id.uuid) { output.append(contentsOf: $0) }
+            let before = cells
+            for index in names.indices {
+                let lengthOffset = output.count
+                output.append(bigEndian: Int32(-1))
+                guard let cell = try fields.field(), try reseal(cell, id, index, appendingTo: &output) else { continue }
+                let length = Int32(output.count - lengthOffset - 4)
+                withUnsafeBytes(of: length.bigEndian) { output.replaceSubrange(lengthOffset..<(lengthOffset + 4), with: $0) }
+            }
+            if cells == before { output.removeSubrange(start...) } else { self.rows += 1 }
+        }
+    }
+
+    /// Seals the cells of one record again; nil where there is none.
+    package func reseal(_ old: [[UInt8]?], id: UUID) throws -> [[UInt8]?] {
+        try old.enumerated().map { index, cell in
+            guard let cell else { return nil }
+            var output: [UInt8] = []
+            return try cell.withUnsafeBytes { try reseal($0, id, index, appendingTo: &output) } ? output : nil
+        }
+    }
+
+    /// - Returns: False when the cell does not open and that is tolerated; nothing was appended then.
+    private func reseal(
+        _ cell: UnsafeRawBufferPointer,
+        _ id: UUID,
+        _ index: Int,
+        appendingTo output: inout [UInt8]
+    ) throws -> Bool {
+        let address = CellAddress(organization: origin, record: id, attribute: names[index])
+        do {
+            try opener.open(cell, at: address) { plaintext in
+                let target =
+                    origin == organization
+                    ? address : CellAddress(organization: organization, record: id, attribute: names[index])
+                try sealer.seal(plaintext, at: target, keyVersion: UInt32(keys.newVersion), appendingTo: &output)
+            }
+        } catch is CellError {
+            guard toleratesUnreadable, unreadable.count < Self.unreadableLimit else {
+                throw FieldsealError(
+                    .cannotDecryptExistingData,
+                    "The cell of \(address) does not open, so the key was not changed. `fieldseal verify` names every such cell.")
+            }
+            unreadable.append(
+                UnreadableCell(
+                    address: address, entity: entity.logicalName, attribute: entity.encryptedAttributes[index].logicalName,
+                    content: Array(cell)))
+            return false
+        }
+        cells += 1
+        return true
+    }
+}

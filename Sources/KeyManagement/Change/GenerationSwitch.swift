@@ -1,0 +1,98 @@
+import CellCrypto
+import Foundation
+import Model
+import PostgresClient
+import Tenancy
+
+/// The statements that make the new generation the current one, while writers wait.
+struct GenerationSwitch: Sendable {
+    let organization: Organization
+    let caller: Caller
+    let kek: KeyEncryptionKey
+    let keys: KeyPair
+    let rotationID: UUID
+    let preparation: (salt: [UInt8], iterations: Int, keyCheck: [UInt8])
+    /// The first ten columns of the key's row in `config`.
+    let record: [PostgresParameter]
+    /// What is attested of the new key.
+    let grant: Grant
+    let unreadable: [UnreadableCell]
+
+    func run(
+        cells: Int,
+        alsoUnreadable: [UnreadableCell],
+        heldSince start: ContinuousClock.Instant,
+        on connection: isolated PostgresConnection
+    ) throws {
+        try quarantine(alsoUnreadable, on: connection)
+        let version = Int32(keys.newVersion)
+        _ = try connection.query(
+            "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)",
+            [
+                .int32(version), .bytes(preparation.salt), .int32(Int32(preparation.iterations)), .bytes(preparation.keyCheck),
+                .text(keys.new.fingerprint), .uuid(rotationID), .uuid(organization.id),
+            ])
+        _ = try connection.query(
+            "UPDATE config.organization_key SET retired_on = now() WHERE organization_id = $1 AND retired_on IS NULL",
+            [.uuid(organization.id)])
+        let details = "\(cells) cells" + (unreadable.isEmpty ? "" : ", \(unreadable.count) to quarantine")
+        try AttestedState.change(of: organization, under: kek, on: connection) { change in
+            guard change.state.keyVersion == keys.oldVersion else {
+                throw FieldsealError(.encryption, "Another key was put in force meanwhile. Nothing was changed.")
+            }
+            change.setKey(version: keys.newVersion, fingerprint: keys.new.fingerprint)
+            _ = try change.grant(grant)
+            _ = try change.grant(
+                .keyDerivation(salt: preparation.salt, iterations: preparation.iterations, keyCheck: preparation.keyCheck))
+            try change.append(
+                SecurityEvent(
+                    .keyChanged, .succeeded, keyVersion: keys.newVersion, fingerprint: keys.new.fingerprint, details: details),
+                by: caller, on: connection)
+        }
+        // `now()` is when the transaction began.
+        _ = try connection.query(
+            """
+            INSERT INTO config.organization_key (organization_id, key_version, wrapped_text, wrapped_data, kek_id, fingerprint,
+                rotation_id, origin, created_by, created_from, cells, duration, pause)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp() - now(), $12 * interval '1 second')
+            """,
+            record + [.int64(Int64(cells)), .double((.now - start) / .seconds(1))])
+        _ = try connection.query("DELETE FROM config.key_change WHERE organization_id = $1", [.uuid(organization.id)])
+    }
+
+    /// Cells that one statement moves.
+    private static let batch = 5_000
+
+    /// Keeps cells that do not open, unless they were replaced meanwhile, and clears their records' flags.
+    func quarantine(_ cells: [UnreadableCell], on connection: isolated PostgresConnection) throws {
+        let groups = Dictionary(grouping: cells) { [$0.entity, $0.attribute] }
+        for (_, cells) in groups.sorted(by: { $0.key.joined(separator: ".") < $1.key.joined(separator: ".") }) {
+            for start in stride(from: 0, to: cells.count, by: Self.batch) {
+                try quarantine(together: Array(cells[start..<min(start + Self.batch, cells.count)]), on: connection)
+            }
+        }
+    }
+
+    /// - Parameter cells: Of one attribute.
+    private func quarantine(together cells: [UnreadableCell], on connection: isolated PostgresConnection) throws {
+        guard let first = cells.first, let entity = EntityCatalog.entity(first.entity), let flag = entity.setFlags[first.attribute]
+        else { return }
+        let (attribute, id) = (quoteIdentifier(first.attribute), entity.idColumn)
+        _ = try connection.query(
+            """
+            WITH kept AS (
+                INSERT INTO \(organization.qualified("quarantined_cell"))
+                    (rotation_id, entity, record_id, attribute, key_version, content)
+                SELECT $1, $2, c.\(id), $3, c.key_version, c.\(attribute)
+                  FROM \(organization.qualified("\(entity.cellTable)_k\(keys.oldVersion)")) AS c
+                  JOIN unnest($5::uuid[], $6::bytea[]) AS w (id, content) ON w.id = c.\(id) AND w.content = c.\(attribute)
+                 WHERE c.key_version = $4 RETURNING record_id)
+            UPDATE \(organization.qualified(entity.logicalName)) AS r SET \(quoteIdentifier(flag)) = false
+              FROM kept WHERE r.\(id) = kept.record_id
+            """,
+            [
+                .uuid(rotationID), .text(first.entity), .text(first.attribute), .int32(Int32(keys.oldVersion)),
+                .uuids(cells.map(\.address.record)), .bytesArray(cells.map(\.content)),
+            ])
+    }
+}

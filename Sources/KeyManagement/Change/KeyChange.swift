@@ -1,0 +1,411 @@
+import CellCrypto
+import Foundation
+import Model
+import PostgresClient
+import Tenancy
+
+/// One key change: the I/O around ``KeyChangeSteps``.
+///
+/// Everything that matters is in one transaction, the writer's. The reader's connection announces the change and then only
+/// reads; the reporter's shows progress.
+final class KeyChange {
+    private let session: Session
+    private let text: OrganizationKeyText
+    private let isGenerated: Bool
+    private let isRehearsal: Bool
+    private let options: KeyChangeOptions
+    private let reporter: KeyChangeReporter
+    let rotationID = UUID()
+
+    private var organization: Organization { session.organization }
+    private var deployment: Deployment { session.deployment }
+    private var toleratesUnreadable: Bool { options.skipsUnreadable || isRehearsal }
+
+    private var cells = 0
+    private var rows: [String: Int] = [:]
+    private var unreadable: [UnreadableCell] = []
+    private var pause = Duration.zero
+    private var lastCatchUp = Duration.zero
+
+    /// What the transaction finds out and makes before it copies.
+    private struct Preparation: Sendable {
+        let keys: KeyPair
+        let salt: [UInt8]
+        let iterations: Int
+        let keyCheck: [UInt8]
+        let backend: Int32
+        let walStart: Int
+    }
+
+    init(_ session: Session, text: OrganizationKeyText, isGenerated: Bool, isRehearsal: Bool, options: KeyChangeOptions) {
+        self.session = session
+        self.text = text
+        self.isGenerated = isGenerated
+        self.isRehearsal = isRehearsal
+        self.options = options
+        reporter = KeyChangeReporter(session, rotationID: rotationID, onProgress: options.onProgress)
+    }
+
+    /// Runs the change to its commit.
+    ///
+    /// - Throws: Before the commit: nothing has changed then. `PostgresError` of kind `unknownOutcome` when the connection
+    ///   broke at the commit.
+    func change() async throws -> KeyChangeSummary {
+        let start = ContinuousClock.now
+        return try await run { preparation, writer in
+            try await writer.run { try $0.commit() }
+            return KeyChangeSummary(
+                keyVersion: preparation.keys.newVersion, fingerprint: preparation.keys.new.fingerprint, cells: self.cells,
+                duration: .now - start, pause: self.pause,
+                quarantined: self.unreadable.map { $0.description(oldVersion: preparation.keys.oldVersion) })
+        }
+    }
+
+    /// Does all of a change but the switch, and rolls back.
+    func rehearse() async throws -> KeyRehearsalSummary {
+        let start = ContinuousClock.now
+        return try await run { preparation, writer in
+            let walEnd = try await writer.run { try Self.walPosition(on: $0) }
+            await self.forgetProgress()
+            await writer.rollBack()
+            return KeyRehearsalSummary(
+                cells: self.cells, duration: .now - start, walBytes: walEnd - preparation.walStart,
+                lastCatchUp: self.lastCatchUp,
+                unreadable: self.unreadable.map { $0.description(oldVersion: preparation.keys.oldVersion) })
+        }
+    }
+
+    // MARK: Steps
+
+    private func run<Summary>(
+        _ conclude: (Preparation, PostgresConnection) async throws -> Summary
+    ) async throws -> Summary {
+        let name = "fieldseal key change \(organization.name)"
+        // Before anything is announced: if this process dies, a server finds what it leaves.
+        try await deployment.sweepMarks.ensure(organization, in: deployment.pool)
+        func connect() async throws -> PostgresConnection {
+            try await PostgresConnection.connect(deployment.conninfo, applicationName: String(name.prefix(63)))
+        }
+        let (writer, reader, publisher) = (try await connect(), try await connect(), try await connect())
+        let summary: Summary
+        do {
+            let preparation = try await prepare(on: writer)
+            try await register(preparation, on: reader)
+            let publishing = Task { [reporter] in await reporter.run(on: publisher) }
+            do {
+                try await perform(preparation, reader: reader, writer: writer)
+                summary = try await conclude(preparation, writer)
+            } catch {
+                publishing.cancel()
+                await publishing.value
+                throw error
+            }
+            publishing.cancel()
+            await publishing.value
+        } catch {
+            let cause = await explained(error)
+            // While the lock is still held, so that no sweep takes this change for a dead one: its failure is recorded by itself.
+            await forgetProgress()
+            await writer.rollBack()
+            for connection in [writer, reader, publisher] { await connection.close() }
+            await session.sweepChange()
+            throw cause
+        }
+        for connection in [writer, reader, publisher] { await connection.close() }
+        return summary
+    }
+
+    private func perform(_ preparation: Preparation, reader: PostgresConnection, writer: PostgresConnection) async throws {
+        var steps = KeyChangeSteps(patience: deployment.policy.patience, isRehearsal: isRehearsal)
+        var step = steps.first
+        while step != .conclude {
+            try reporter.check()
+            let start = ContinuousClock.now
+            let outcome = try await perform(step, preparation, reader: reader, writer: writer)
+            do throws(KeyChangeSteps.Failure) {
+                step = try steps.next(after: outcome, waited: .now - start)
+            } catch .heldUp {
+                throw FieldsealError(
+                    .encryption,
+                    "The key was not changed: for \(deployment.policy.patience.components.seconds) seconds, \(await holder()). "
+                        + "End that transaction, and try again.")
+            } catch .outrun {
+                throw FieldsealError(
+                    .encryption, "The key was not changed: cells were written faster than they could be sealed again.")
+            }
+        }
+        try reporter.check()
+    }
+
+    private func perform(
+        _ step: KeyChangeSteps.Step,
+        _ preparation: Preparation,
+        reader: PostgresConnection,
+        writer: PostgresConnection
+    ) async throws -> KeyChangeSteps.Outcome {
+        switch step {
+        case .announce(let pause):
+            reporter.enter(.announcing)
+            try await Task.sleep(for: pause)
+            return try await announce(on: reader)
+        case .refill:
+            reporter.enter(.copying)
+            try await refill(preparation.keys, from: reader, to: writer)
+            return .done
+        case .buildKeys:
+            reporter.enter(.indexing)
+            try await buildKeys(preparation.keys, on: writer)
+            return .done
+        case .catchUp:
+            reporter.enter(.catchingUp)
+            let start = ContinuousClock.now
+            var catchUp = catchUp(preparation.keys)
+            let count: Int
+            (count, catchUp) = try await writer.run { [catchUp] connection in
+                var catchUp = catchUp
+                return (try catchUp.run(on: connection), catchUp)
+            }
+            keep(catchUp)
+            lastCatchUp = .now - start
+            return .caughtUp(count)
+        case .switchOver(let pause):
+            reporter.enter(.switching)
+            try await Task.sleep(for: pause)
+            return try await switchOver(preparation, on: writer)
+        case .conclude: return .done
+        }
+    }
+
+    private func catchUp(_ keys: KeyPair) -> CellCatchUp {
+        CellCatchUp(organization: organization, keys: keys, toleratesUnreadable: toleratesUnreadable, rows: rows)
+    }
+
+    private func keep(_ catchUp: CellCatchUp) {
+        rows = catchUp.rows
+        let known = Set(unreadable.map(\.address))
+        unreadable += catchUp.unreadable.filter { !known.contains($0.address) }
+    }
+
+    // MARK: Before the copy
+
+    private func prepare(on writer: PostgresConnection) async throws -> Preparation {
+        let (text, isRehearsal) = (text, isRehearsal)
+        let (session, organization, deployment) = (session, organization, deployment)
+        return try await writer.run { connection in
+            try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+            try connection.execute(
+                """
+                SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = 0;
+                SET LOCAL maintenance_work_mem = '128MB'
+                """)
+            try KeySetLock.take(organization, on: connection)
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            guard let old = deployment.keyring.dataKey(of: state) else {
+                throw FieldsealError(
+                    .isInactiveCannotChange,
+                    "The organization needs its key (version \(state.keyVersion), fingerprint \(state.fingerprint)) before it "
+                        + "can be changed: activate it first.")
+            }
+            if !isRehearsal { try session.checkChangeQuota(on: connection) }
+            let newVersion = try session.nextKeyVersion(after: state.keyVersion, on: connection)
+            let salt = try randomBytes(count: DataKey.saltLength)
+            let iterations = deployment.policy.iterations
+            let new = try DataKey(derivedFrom: text, salt: salt, iterations: iterations)
+            let keyCheck = try KeyCheck.seal(under: new, organization: organization.id, keyVersion: UInt32(newVersion)).bytes
+            guard KeyCheck.isOpened(keyCheck, by: new, organization: organization.id) else {
+                throw FieldsealError(.encryptionTestFailed, "The new key did not open what it sealed. Nothing was changed.")
+            }
+            let walStart = try Self.walPosition(on: connection)
+            _ = try connection.query(
+                "SELECT \(organization.qualified("create_generation"))($1)", [.int32(Int32(newVersion))])
+            return Preparation(
+                keys: KeyPair(oldVersion: state.keyVersion, old: old, newVersion: newVersion, new: new), salt: salt,
+                iterations: iterations, keyCheck: keyCheck, backend: connection.backendID, walStart: walStart)
+        }
+    }
+
+    private static func walPosition(on connection: isolated PostgresConnection) throws -> Int {
+        try connection.query("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")[0].decode(0)
+    }
+
+    /// Makes the change visible, and takes the place of what a dead one left.
+    private func register(_ preparation: Preparation, on reader: PostgresConnection) async throws {
+        let (organization, rotationID, actor) = (organization, rotationID, session.caller.actor)
+        let columns = EntityCatalog.withCells.map { entity in
+            let leaf = organization.qualified("\(entity.cellTable)_k\(preparation.keys.oldVersion)")
+            return "pg_stat_get_live_tuples('\(leaf)'::regclass) * \(entity.encryptedAttributes.count)"
+        }
+        let total = try await reader.run { connection in
+            let total: Int = try connection.query("SELECT (\(columns.joined(separator: " + ")))::bigint")[0].decode(0)
+            _ = try connection.query(
+                """
+                INSERT INTO config.key_change (organization_id, rotation_id, phase, total, started_by, backend)
+                VALUES ($1, $2, 'announcing', nullif($3, 0), $4, $5)
+                ON CONFLICT (organization_id) DO UPDATE SET rotation_id = excluded.rotation_id, phase = excluded.phase,
+                    cells = 0, total = excluded.total, started_on = now(), updated_on = now(), started_by = excluded.started_by,
+                    backend = excluded.backend, cancelled_by = NULL
+                """,
+                [.uuid(organization.id), .uuid(rotationID), .int64(Int64(total)), .text(actor), .int32(preparation.backend)])
+            return total
+        }
+        reporter.expect(total > 0 ? total : nil)
+    }
+
+    /// How long one attempt waits for each table's lock. Writers that come meanwhile wait behind it.
+    private static let lockTimeout = "20ms"
+    /// How long the quarantine waits for a record that another transaction is changing. Only writers of that record wait with it.
+    private static let quarantineTimeout = "2s"
+
+    private func announce(on reader: PostgresConnection) async throws -> KeyChangeSteps.Outcome {
+        let organization = organization
+        return try await reader.run { connection in
+            try Self.unlessHeldUp {
+                try connection.transaction {
+                    try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'; SET LOCAL statement_timeout = 0")
+                    _ = try connection.query("SELECT \(organization.qualified("announce_change"))()")
+                }
+            }
+        }
+    }
+
+    private static func unlessHeldUp(_ body: () throws -> Void) throws -> KeyChangeSteps.Outcome {
+        do {
+            try body()
+            return .done
+        } catch let error as PostgresError where error.sqlState == "55P03" || error.sqlState == "40P01" {
+            return .heldUp
+        }
+    }
+
+    // MARK: The copy
+
+    private func refill(_ keys: KeyPair, from reader: PostgresConnection, to writer: PostgresConnection) async throws {
+        try await reader.run { try $0.execute("SET statement_timeout = 0") }
+        for entity in EntityCatalog.withCells {
+            let outcome = try await CellRefill(
+                entity: entity, organization: organization, keys: keys, toleratesUnreadable: toleratesUnreadable,
+                reporter: reporter
+            )
+            .run(from: reader, to: writer)
+            rows[entity.logicalName] = outcome.rows
+            cells += outcome.cells
+            unreadable += outcome.unreadable
+        }
+    }
+
+    private func buildKeys(_ keys: KeyPair, on writer: PostgresConnection) async throws {
+        let (organization, rows) = (organization, rows)
+        try await writer.run { connection in
+            _ = try connection.query(
+                "SELECT \(organization.qualified("finish_generation"))($1)", [.int32(Int32(keys.newVersion))])
+            for entity in EntityCatalog.withCells {
+                let leaf = organization.qualified("\(entity.cellTable)_k\(keys.newVersion)")
+                let count: Int = try connection.query("SELECT count(*) FROM \(leaf)")[0].decode(0)
+                guard count == rows[entity.logicalName] else {
+                    throw FieldsealError(
+                        .encryption, "\(leaf) has \(count) rows and not \(rows[entity.logicalName] ?? 0). Nothing was changed.")
+                }
+            }
+        }
+    }
+
+    // MARK: The switch
+
+    private func switchOver(_ preparation: Preparation, on writer: PostgresConnection) async throws -> KeyChangeSteps.Outcome {
+        let cells = cells
+        let (record, grant) = try keyRecord(preparation)
+        let statements = GenerationSwitch(
+            organization: organization, caller: session.caller, kek: session.deployment.kek, keys: preparation.keys,
+            rotationID: rotationID, preparation: (preparation.salt, preparation.iterations, preparation.keyCheck), record: record,
+            grant: grant,
+            unreadable: unreadable)
+        let before = catchUp(preparation.keys)
+        let (outcome, after, pause) = try await writer.run { connection in
+            var catchUp = before
+            var pause = Duration.zero
+            try connection.execute("SAVEPOINT switch_over; SET LOCAL lock_timeout = '\(Self.quarantineTimeout)'")
+            let outcome = try Self.unlessHeldUp {
+                // Before writers are locked out, since there may be many.
+                try statements.quarantine(statements.unreadable, on: connection)
+                try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'")
+                _ = try connection.query("SELECT \(statements.organization.qualified("lock_generations"))()")
+                let start = ContinuousClock.now
+                while try catchUp.run(on: connection) > 0 {}
+                try statements.run(cells: cells, alsoUnreadable: catchUp.unreadable, heldSince: start, on: connection)
+                pause = .now - start
+            }
+            if outcome == .heldUp {
+                try connection.execute("ROLLBACK TO SAVEPOINT switch_over")
+                catchUp = before
+            }
+            return (outcome, catchUp, pause)
+        }
+        if outcome == .done {
+            keep(after)
+            self.pause = pause
+        }
+        return outcome
+    }
+
+    private func keyRecord(_ preparation: Preparation) throws -> ([PostgresParameter], Grant) {
+        let version = UInt32(preparation.keys.newVersion)
+        let (id, kek) = (organization.id, deployment.kek)
+        let stored = StoredKey(
+            version: preparation.keys.newVersion, fingerprint: preparation.keys.new.fingerprint,
+            wrappedText: try kek.wrap(text, organization: id, keyVersion: version).bytes,
+            wrappedData: try kek.wrap(preparation.keys.new, organization: id, keyVersion: version).bytes)
+        let record: [PostgresParameter] = [
+            .uuid(id), .int32(Int32(version)), .bytes(stored.wrappedText), .bytes(stored.wrappedData), .text(kek.id),
+            .text(stored.fingerprint), .uuid(rotationID), .text(isGenerated ? "generated" : "chosen"), .text(session.caller.actor),
+            .text(session.caller.address),
+        ]
+        return (record, stored.grant)
+    }
+
+    // MARK: When it fails
+
+    private func forgetProgress() async {
+        let (id, rotation) = (organization.id, rotationID)
+        _ = try? await deployment.pool.withConnection { connection in
+            try connection.query(
+                "DELETE FROM config.key_change WHERE organization_id = $1 AND rotation_id = $2", [.uuid(id), .uuid(rotation)])
+        }
+    }
+
+    /// Who holds a lock on the cells, for an administrator to look at.
+    private func holder() async -> String {
+        let organization = organization
+        let text = try? await deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT format('process %s (%s, %s) holds a lock on the cells since %s', a.pid,
+                              coalesce(nullif(a.application_name, ''), a.backend_type), a.state,
+                              to_char(coalesce(a.xact_start, a.backend_start), 'YYYY-MM-DD HH24:MI:SS'))
+                  FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_class AS c ON c.oid = l.relation
+                 WHERE c.relnamespace = $1::regnamespace AND c.relname ~ '_cell(_k[0-9]+)?$' AND l.granted
+                   AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
+                   AND coalesce(a.application_name, '') NOT LIKE 'fieldseal key change%'
+                 ORDER BY a.xact_start LIMIT 1
+                """, [.text(quoteIdentifier(organization.schema))]
+            )
+            .first?.decode(0, as: String.self)
+        }
+        return text.flatMap { $0 } ?? "some transaction held a lock on the cells"
+    }
+
+    /// An administrator who cancels the statement in the database gets the same words as one who asks the service.
+    private func explained(_ error: any Error) async -> any Error {
+        guard let database = error as? PostgresError, database.sqlState == "57014" else { return error }
+        do {
+            try reporter.check()
+        } catch {
+            return error
+        }
+        let id = organization.id
+        let by = try? await deployment.pool.withConnection { connection in
+            try connection.query("SELECT cancelled_by FROM config.key_change WHERE organization_id = $1", [.uuid(id)])
+                .first?.decodeIfPresent(0, as: String.self)
+        }
+        return KeyChangeReporter.cancelled(by: by.flatMap { $0 } ?? "an administrator of the database")
+    }
+}

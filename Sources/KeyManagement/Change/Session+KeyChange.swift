@@ -1,0 +1,235 @@
+import CellCrypto
+import Foundation
+import Model
+import PostgresClient
+public import Tenancy
+
+extension Session {
+    /// Changes the key: writes a new generation of all encrypted columns beside the live one and switches to it, in one
+    /// transaction. Writers go on meanwhile, but for a few milliseconds at its end.
+    ///
+    /// Before its commit nothing has changed for anyone; after it every cell is under the new key.
+    ///
+    /// - Parameter text: The new key; nil for a generated one.
+    public func changeKey(to text: String?, options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyChangeSummary {
+        try requireSystemAdministrator(to: "change the encryption key")
+        let newText: OrganizationKeyText
+        do {
+            newText = if let text { try OrganizationKeyText(new: text) } else { try OrganizationKeyText.generate() }
+        } catch let error as KeyStrengthError {
+            try await record(SecurityEvent(.keyRefused, .refused, details: "change: weak key"))
+            throw FieldsealError(.keyValidation, error.description)
+        }
+        await sweepGenerations()
+        let change = KeyChange(self, text: newText, isGenerated: text == nil, isRehearsal: false, options: options)
+        let summary: KeyChangeSummary
+        do {
+            summary = try await change.change()
+        } catch let error as PostgresError where error.kind == .unknownOutcome {
+            summary = try await recordingFailure(of: .keyChanged) {
+                guard let known = try await outcome(of: change.rotationID, patience: Self.outcomePatience) else { throw error }
+                guard case .happened(let found) = known else {
+                    throw PostgresError(kind: .connection, message: "the connection broke before the change was committed")
+                }
+                return found
+            }
+        } catch {
+            try await recordingFailure(of: .keyChanged) { () -> Void in throw error }
+            throw error
+        }
+        await sweepGenerations(patience: Self.sweepPatience)
+        return summary
+    }
+
+    /// Does all of a change but its switch, under a key that is thrown away, and rolls back. No writer waits for it.
+    public func rehearseKeyChange(options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyRehearsalSummary {
+        try requireSystemAdministrator(to: "change the encryption key")
+        await sweepGenerations()
+        let change = KeyChange(
+            self, text: try OrganizationKeyText.generate(), isGenerated: true, isRehearsal: true, options: options)
+        let summary = try await recordingFailure(of: .keyChangeRehearsed) { try await change.rehearse() }
+        await sweepChange()
+        try await record(
+            SecurityEvent(
+                .keyChangeRehearsed, .succeeded, keyVersion: state.keyVersion,
+                details: "\(summary.cells) cells"
+                    + (summary.unreadable.isEmpty ? "" : ", \(summary.unreadable.count) do not open")))
+        return summary
+    }
+
+    /// Records a failure of any kind, then rethrows it. A change that never began, since another one runs, is none.
+    private func recordingFailure<Value>(of kind: SecurityEvent.Kind, _ body: () async throws -> Value) async throws -> Value {
+        do {
+            return try await body()
+        } catch let error as FieldsealError where error.code == .setIsAlreadyRunning {
+            throw error
+        } catch {
+            let details = (error as? FieldsealError)?.message ?? (error as? PostgresError)?.description ?? "\(type(of: error))"
+            let event = SecurityEvent(kind, .failed, keyVersion: state.keyVersion, details: details)
+            // A task that was cancelled has no statement of its own any more, and a database that restarts needs a moment.
+            await Task {
+                for attempt in 0..<Self.recordAttempts {
+                    if attempt > 0 { try? await Task.sleep(for: .milliseconds(250 << attempt)) }
+                    do {
+                        return try await record(event)
+                    } catch let lost as PostgresError where lost.isConnectionLoss && lost.kind != .unknownOutcome {
+                        continue
+                    } catch {
+                        return
+                    }
+                }
+            }.value
+            throw error
+        }
+    }
+
+    /// Attempts at recording a failure, over some seven seconds.
+    private static let recordAttempts = 5
+
+    /// How long a change waits for transactions that are older than its switch, before it leaves the old generation to the
+    /// service's sweeper.
+    private static let sweepPatience = Duration.seconds(2)
+    /// How long a lost connection at the commit is followed up.
+    private static let outcomePatience = Duration.seconds(30)
+
+    private enum Outcome {
+        case happened(KeyChangeSummary)
+        case didNotHappen
+    }
+
+    /// Whether the change of that rotation id was committed: what resolves a connection that broke at the commit.
+    ///
+    /// As long as the key's lock is held, the transaction may still be on its way.
+    ///
+    /// - Returns: Nil when the database can't be asked within `patience`.
+    private func outcome(of rotationID: UUID, patience: Duration) async throws -> Outcome? {
+        let deadline = ContinuousClock.now + patience
+        while ContinuousClock.now < deadline {
+            let outcome = try? await deployment.pool.withConnection { connection -> Outcome? in
+                try connection.transaction {
+                    try KeySetLock.take(organization, on: connection)
+                    let rows = try connection.query(
+                        """
+                        SELECT key_version, fingerprint, cells, extract(epoch FROM duration)::float8,
+                               extract(epoch FROM pause)::float8
+                          FROM config.organization_key WHERE organization_id = $1 AND rotation_id = $2
+                        """,
+                        [.uuid(organization.id), .uuid(rotationID)])
+                    guard let row = rows.first else { return .didNotHappen }
+                    return .happened(
+                        KeyChangeSummary(
+                            keyVersion: try row.decode(0), fingerprint: try row.decode(1), cells: try row.decode(2),
+                            duration: .seconds(try row.decode(3, as: Double.self)),
+                            pause: .seconds(try row.decode(4, as: Double.self)), quarantined: []))
+                }
+            }
+            if let outcome = outcome.flatMap({ $0 }) { return outcome }
+            try? await Task.sleep(for: .milliseconds(200))
+        }
+        return nil
+    }
+
+    // MARK: Conditions
+
+    func nextKeyVersion(after current: Int, on connection: isolated PostgresConnection) throws -> Int {
+        // A schema that was restored from an older dump must not take a number that config knows already.
+        let known = try connection.query(
+            "SELECT coalesce(max(key_version), 0) FROM config.organization_key WHERE organization_id = $1",
+            [.uuid(organization.id)])
+        return max(current, try known[0].decode(0)) + 1
+    }
+
+    func checkChangeQuota(on connection: isolated PostgresConnection) throws {
+        guard let quota = deployment.policy.changeQuota else { return }
+        let rows = try connection.query(
+            """
+            SELECT ceil(extract(epoch FROM created_on + $2 * interval '1 second' - now()))::integer
+              FROM config.organization_key
+             WHERE organization_id = $1 AND created_on > now() - $2 * interval '1 second' AND duration IS NOT NULL
+             ORDER BY created_on DESC
+            """,
+            [.uuid(organization.id), .double(Double(deployment.policy.quotaInterval))]
+        )
+        guard rows.count >= quota, quota > 0 else { return }
+        throw FieldsealError(
+            .changeQuotaExceeded,
+            "The key may be changed \(quota) times within \(deployment.policy.quotaInterval) seconds.",
+            retryAfter: max(1, try rows[quota - 1].decode(0)))
+    }
+
+    // MARK: Sweeping
+
+    /// Drops generations that are not the current one, as soon as no transaction is left that may still need them, and takes
+    /// back the announcement of a change that died. What can't be done now is done by the next sweep: of the service, of a
+    /// start, or of a change.
+    ///
+    /// - Parameter patience: How long to try.
+    /// - Returns: Whether nothing is left.
+    @discardableResult
+    public func sweepGenerations(patience: Duration = .zero) async -> Bool {
+        let isQuiet = await sweepChange()
+        let deadline = ContinuousClock.now + patience
+        var pause = Duration.milliseconds(20)
+        while true {
+            if await dropGenerations() { return isQuiet }
+            guard ContinuousClock.now < deadline else { return false }
+            try? await Task.sleep(for: pause)
+            pause = min(pause * 2, .milliseconds(500))
+        }
+    }
+
+    /// Takes back what a change that failed or died has announced. A change that runs holds the lock, and is left alone.
+    ///
+    /// - Returns: Whether nothing is announced any more.
+    @discardableResult
+    func sweepChange() async -> Bool {
+        let swept: Void? = try? await deployment.pool.withConnection { connection in
+            let announced = try connection.query(
+                """
+                SELECT EXISTS (SELECT FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
+                                WHERE c.relnamespace = $1::regnamespace AND t.tgname = 'notes_change' AND t.tgenabled <> 'D')
+                    OR EXISTS (SELECT FROM config.key_change WHERE organization_id = $2)
+                    OR EXISTS (SELECT FROM \(organization.qualified("cell_change")))
+                """, [.text(quoteIdentifier(organization.schema)), .uuid(organization.id)])
+            guard try announced[0].decode(0) else { return }
+            try connection.transaction {
+                try KeySetLock.take(organization, on: connection)
+                _ = try connection.query("SELECT \(organization.qualified("end_change"))()")
+                let dead = try connection.query(
+                    "DELETE FROM config.key_change WHERE organization_id = $1 RETURNING started_by, phase", [.uuid(organization.id)]
+                )
+                guard let row = dead.first else { return }
+                // Its process or its connections ended, so that it could not record this itself.
+                let (by, phase) = (try row.decode(0, as: String.self), try row.decode(1, as: String.self))
+                try record(
+                    SecurityEvent(
+                        .keyChanged, .failed,
+                        details: "the change of \(by) ended without a word while \(phase); its key is not in force"
+                    ), on: connection)
+            }
+        }
+        return swept != nil
+    }
+
+    /// - Returns: Whether nothing is left to drop.
+    private func dropGenerations() async -> Bool {
+        let dropped = try? await deployment.pool.withConnection { connection -> [Bool]? in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            // Where a retired key was put back into force, the newer generation has the cells.
+            guard state.isKeyAttested else { return nil }
+            let current = state.keyVersion
+            let rows = try connection.query(
+                """
+                SELECT DISTINCT substring(relname FROM '_cell_k([0-9]+)$')::integer FROM pg_class
+                WHERE relnamespace = $1::regnamespace AND relkind = 'r' AND relname ~ '_cell_k[0-9]+$'
+                """,
+                [.text(quoteIdentifier(organization.schema))]
+            )
+            return try rows.map { try $0.decode(0, as: Int.self) }.filter { $0 < current }.map { version in
+                try connection.query(
+                    "SELECT \(organization.qualified("drop_generation"))($1)", [.int32(Int32(version))])[0].decode(0, as: Bool.self)
+            }
+        }
+        return dropped.flatMap { $0 }?.allSatisfy(\.self) ?? false
+    }
+}

@@ -1,0 +1,220 @@
+public import CellCrypto
+import Foundation
+import JSON
+import Model
+import PostgresClient
+public import Tenancy
+
+extension Session {
+    /// IsDataEncryptionActive: whether `config` holds the key that opens the organization's cells.
+    public func isDataEncryptionActive() async throws -> Bool {
+        try requireSystemAdministrator(to: "read or set the encryption key")
+        return deployment.keyring.dataKey(of: state) != nil
+    }
+
+    /// Whether encryption is active, for every person who is signed in: they are told when passwords can't be set.
+    public var isEncryptionActive: Bool { deployment.keyring.dataKey(of: state) != nil }
+
+    /// RetrieveDataEncryptionKey: the key's text. The security event is recorded before the key leaves.
+    ///
+    /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text that `config` holds is not the key in force.
+    public func retrieveDataEncryptionKey() async throws -> OrganizationKeyText {
+        try await recordingRefusal("read") { try requireSystemAdministrator(to: "read or set the encryption key") }
+        return try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            _ = try deployment.keyring.requiredKey(of: state)
+            guard let stored = try storedKeys(state.keyVersion, state.fingerprint, on: connection).first else {
+                throw FieldsealError.keyRequired
+            }
+            let text = try opened(stored, in: state)
+            let key = try DataKey(derivedFrom: text, salt: state.salt, iterations: state.iterations)
+            guard key.fingerprint == state.fingerprint, KeyCheck.isOpened(state.keyCheck, by: key, organization: organization.id)
+            else { throw FieldsealError.notTheKeysText(state.keyVersion, state.fingerprint) }
+            try recordReading(of: stored, on: connection)
+            return text
+        }
+    }
+
+    /// SetDataEncryptionKey: changes the key and re-encrypts every cell, or activates an organization that needs its key.
+    ///
+    /// The work goes on when the caller's task is cancelled: a client that hangs up does not stop a change.
+    ///
+    /// - Parameters:
+    ///   - text: The new key, or the key to activate with.
+    ///   - change: False to activate.
+    public func setDataEncryptionKey(_ text: String, change: Bool) async throws {
+        try await recordingRefusal(change ? "change" : "activate") {
+            try requireSystemAdministrator(to: "read or set the encryption key")
+            if text.isEmpty {
+                throw FieldsealError(
+                    .keyValidation, "The key is empty. Encryption can't be turned off; give a new key to change it.")
+            }
+        }
+        let session = self
+        try await Task {
+            if change { _ = try await session.changeKey(to: text) } else { try await session.activate(with: [text]) }
+        }
+        .value
+    }
+
+    /// Activates with a key that went through a letter or a word processor: white space, line breaks, and quotes and dashes that
+    /// were made pretty are forgiven where the key check proves the cleaned key right. A generated key may be typed without its
+    /// hyphens, and in lower case. All variants together are one attempt.
+    public func activate(pasted text: String) async throws {
+        try await recordingRefusal("activate") { try requireSystemAdministrator(to: "read or set the encryption key") }
+        try await activate(with: Self.variants(of: text))
+    }
+
+    /// A text as it is, and what it may have been before it was pasted or typed from a sheet; at most six.
+    static func variants(of text: String) -> [String] {
+        let pretty: [Character: String] = [
+            "\u{2018}": "'", "\u{2019}": "'", "\u{201C}": "\"", "\u{201D}": "\"", "\u{201E}": "\"", "\u{2010}": "-",
+            "\u{2011}": "-",
+            "\u{2012}": "-", "\u{2013}": "-", "\u{2014}": "-", "\u{2212}": "-", "\u{2026}": "...", "\u{200B}": "", "\u{FEFF}": "",
+        ]
+        let joined = text.filter { !$0.isWhitespace }
+        let plain = joined.map { pretty[$0] ?? String($0) }.joined()
+        let unquoted =
+            plain.count > 2 && plain.first == plain.last && "\"'".contains(plain.first ?? " ")
+            ? String(plain.dropFirst().dropLast()) : plain
+        let trimmed = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        var variants: [String] = []
+        for variant in [text, trimmed, joined, plain, unquoted, OrganizationKeyText.generatedForm(of: unquoted) ?? ""]
+        where !variant.isEmpty && !variants.contains(variant) {
+            variants.append(variant)
+        }
+        return variants
+    }
+
+    /// Records that a key message was refused, then rethrows.
+    func recordingRefusal(_ what: String, _ body: () throws -> Void) async throws {
+        do {
+            try body()
+        } catch let error as FieldsealError {
+            try await record(SecurityEvent(.keyRefused, .refused, details: "\(what): \(error.code)"))
+            throw error
+        }
+    }
+
+    // MARK: Activation
+
+    private func activate(with texts: [String]) async throws {
+        let network = caller.address ?? caller.actor
+        let failures = FailedSignIns(
+            .known("activate:\(organization.id.text)"), from: network, policy: deployment.policy)
+        let state = try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            try requireInactive(state)
+            _ = try failures.begin(on: connection)
+            return state
+        }
+        let right: (text: OrganizationKeyText, data: DataKey)?
+        do {
+            // Without a connection, since each derivation takes some tenths of a second.
+            right = try await deployment.hashing.compute(for: IPAddress.network(of: network)) {
+                for text in texts {
+                    let key = OrganizationKeyText(text)
+                    let dataKey = try DataKey(derivedFrom: key, salt: state.salt, iterations: state.iterations)
+                    if KeyCheck.isOpened(state.keyCheck, by: dataKey, organization: state.organization.id) { return (key, dataKey) }
+                }
+                return nil
+            }
+        } catch {
+            try? await deployment.pool.withConnection { try failures.withdraw(on: $0) }
+            throw error
+        }
+        guard let (key, dataKey) = right else {
+            try await record(
+                SecurityEvent(.keyActivated, .failed, keyVersion: state.keyVersion, fingerprint: state.fingerprint))
+            throw FieldsealError(
+                .restoreCannotDecrypt,
+                "This key does not open the organization's cells. Wanted is the key of version \(state.keyVersion) with the "
+                    + "fingerprint \(state.fingerprint), set on \(state.changedOn.ISO8601Format()).")
+        }
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try KeySetLock.take(organization, on: connection)
+                // The key may have been set, or the schema restored, while the key was derived.
+                let now = try OrganizationState.read(organization.name, in: deployment, on: connection)
+                try requireInactive(now)
+                guard now.keyCheck == state.keyCheck, now.keyVersion == state.keyVersion, now.fingerprint == state.fingerprint
+                else {
+                    throw FieldsealError(
+                        .setIsAlreadyRunning, "The organization's key changed while this one was tried. Try again.", retryAfter: 1)
+                }
+                try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                    _ = try change.grant(try store(key, dataKey, of: now, on: connection))
+                    _ = try change.grant(now.keyDerivation)
+                    try change.append(
+                        SecurityEvent(.keyActivated, .succeeded, keyVersion: now.keyVersion, fingerprint: now.fingerprint),
+                        by: caller, on: connection)
+                }
+                try failures.succeed(on: connection)
+            }
+        }
+    }
+
+    private func requireInactive(_ state: OrganizationState) throws(FieldsealError) {
+        guard deployment.keyring.dataKey(of: state) == nil else {
+            throw FieldsealError(
+                .isActiveCannotRestore,
+                "The organization's encryption is active, so there is nothing to activate. "
+                    + "To set another key, send ChangeEncryptionKey true.")
+        }
+        guard state.isKeyAttested else { throw FieldsealError.otherKeyInForce(state) }
+    }
+
+    /// Puts the key into `config`.
+    ///
+    /// - Returns: What is to be attested of it.
+    private func store(
+        _ text: OrganizationKeyText,
+        _ dataKey: DataKey,
+        of state: OrganizationState,
+        on connection: isolated PostgresConnection
+    ) throws -> Grant {
+        let version = UInt32(state.keyVersion)
+        let wrappedText = try deployment.kek.wrap(text, organization: organization.id, keyVersion: version).bytes
+        let wrappedData = try deployment.kek.wrap(dataKey, organization: organization.id, keyVersion: version).bytes
+        let name: [PostgresParameter] = [.uuid(organization.id), .int32(Int32(version)), .text(state.fingerprint)]
+        let wrapped: [PostgresParameter] = [.bytes(wrappedText), .bytes(wrappedData), .text(deployment.kek.id)]
+        _ = try connection.query(
+            """
+            UPDATE config.organization_key SET retired_on = now()
+            WHERE organization_id = $1 AND retired_on IS NULL AND (key_version, fingerprint) <> ($2, $3)
+            """, name)
+        let there = try connection.query(
+            "SELECT FROM config.organization_key WHERE (organization_id, key_version, fingerprint) = ($1, $2, $3)", name)
+        if there.isEmpty {
+            _ = try connection.query(
+                """
+                INSERT INTO config.organization_key (organization_id, key_version, fingerprint, wrapped_text, wrapped_data,
+                    kek_id, rotation_id, origin, created_by, created_from, copied_on)
+                SELECT $1, $2, $3, $4, $5, $6, rotation_id, 'activated', $7, $8, now() FROM \(organization.qualified("encryption"))
+                """,
+                name + wrapped + [.text(caller.actor), .text(caller.address)]
+            )
+        } else {
+            // The row is there but does not open: it was wrapped under a key-encryption key that is gone.
+            _ = try connection.query("SELECT config.rewrap_organization_key($1, $2, $3, $4, $5, $6)", name + wrapped)
+        }
+        return Grant.organizationKey(
+            version: state.keyVersion, fingerprint: state.fingerprint, wrappedText: wrappedText, wrappedData: wrappedData)
+    }
+}
+
+/// One set of the key at a time for an organization, in all servers of the deployment.
+enum KeySetLock {
+    /// Takes the lock for the open transaction, without waiting.
+    ///
+    /// - Throws: 429 when another set is running.
+    static func take(_ organization: Organization, on connection: isolated PostgresConnection) throws {
+        let id = organization.id.bytes.withUnsafeBytes { $0.loadUnaligned(as: Int64.self) }
+        guard try connection.query("SELECT pg_try_advisory_xact_lock($1)", [.int64(id)])[0].decode(0) else {
+            throw FieldsealError(
+                .setIsAlreadyRunning,
+                "The organization's key is being set already, by this or another server. Wait until that has ended.",
+                retryAfter: 5)
+        }
+    }
+}

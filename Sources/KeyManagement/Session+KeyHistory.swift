@@ -1,0 +1,84 @@
+public import Foundation
+import PostgresClient
+public import Tenancy
+
+/// The state of an organization's encryption, for its administrators. No key bytes.
+public struct EncryptionStatus: Sendable {
+    public let isActive: Bool
+    public let keyVersion: Int
+    public let fingerprint: String
+    public let setOn: Date
+    /// `generated`, `chosen` or `activated`; nil when `config` has no key.
+    public let origin: String?
+    /// When the key's text was first read.
+    public let copiedOn: Date?
+    /// A year after the key was set.
+    public let nextChangeDue: Date
+}
+
+/// One version of an organization's key. No key bytes.
+public struct KeyHistoryEntry: Sendable {
+    public let keyVersion: Int
+    public let fingerprint: String
+    public let origin: String
+    public let createdOn: Date
+    public let createdBy: String
+    public let createdFrom: String?
+    public let retiredOn: Date?
+    public let cells: Int?
+    /// Seconds.
+    public let duration: Double?
+    /// Seconds that writers were held at the end.
+    public let pause: Double?
+    /// When the wrapped key was removed.
+    public let purgedOn: Date?
+    public let rotationID: UUID
+}
+
+extension Session {
+    /// What an administrator is reminded of: is it active, under which key, how old is that, did anybody copy it.
+    public func encryptionStatus() async throws -> EncryptionStatus {
+        try requireSystemAdministrator(to: "read the history of keys")
+        let row = try await deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT origin, copied_on FROM config.organization_key
+                WHERE organization_id = $1 AND key_version = $2 AND fingerprint = $3
+                """,
+                [.uuid(organization.id), .int32(Int32(state.keyVersion)), .text(state.fingerprint)])
+        }
+        .first
+        return EncryptionStatus(
+            isActive: deployment.keyring.dataKey(of: state) != nil,
+            keyVersion: state.keyVersion,
+            fingerprint: state.fingerprint,
+            setOn: state.changedOn,
+            origin: try row?.decodeIfPresent(0),
+            copiedOn: try row?.decodeIfPresent(1),
+            nextChangeDue: state.changedOn.addingTimeInterval(365 * 86_400)
+        )
+    }
+
+    /// Every key version that `config` remembers, the newest first.
+    public func keyHistory() async throws -> [KeyHistoryEntry] {
+        try requireSystemAdministrator(to: "read the history of keys")
+        return try await deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT key_version, fingerprint, origin, created_on, created_by, created_from, retired_on, cells,
+                       extract(epoch FROM duration)::float8, rotation_id, extract(epoch FROM pause)::float8, purged_on
+                  FROM config.organization_key WHERE organization_id = $1 ORDER BY key_version DESC, created_on DESC
+                """,
+                [.uuid(organization.id)]
+            )
+            .map { row in
+                KeyHistoryEntry(
+                    keyVersion: try row.decode(0), fingerprint: try row.decode(1), origin: try row.decode(2),
+                    createdOn: try row.decode(3), createdBy: try row.decode(4), createdFrom: try row.decodeIfPresent(5),
+                    retiredOn: try row.decodeIfPresent(6), cells: try row.decodeIfPresent(7),
+                    duration: try row.decodeIfPresent(8), pause: try row.decodeIfPresent(10),
+                    purgedOn: try row.decodeIfPresent(11), rotationID: try row.decode(9))
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+public import Foundation
+import Model
+import PostgresClient
+public import Tenancy
+
+/// What was purged, and what can't be opened any more without the key's text from elsewhere.
+public struct KeyPurgeSummary: Sendable {
+    public let keyVersion: Int
+    public let fingerprint: String
+    /// Dumps and backups of the organization's schema that were taken between these are under the purged key.
+    public let from: Date
+    public let until: Date
+}
+
+extension Session {
+    /// Removes the wrapped key of a version that is retired; its row stays in the history.
+    ///
+    /// - Throws: ``FieldsealError`` `.cannotDeleteKey` for the version in force, which can't be purged;
+    ///   `.objectDoesNotExist` when there is no such version, or it was purged before.
+    public func purgeKey(version: Int) async throws -> [KeyPurgeSummary] {
+        try requireSystemAdministrator(to: "purge keys")
+        let caller = caller
+        return try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try KeySetLock.take(organization, on: connection)
+                let current = try OrganizationState.read(organization.name, in: deployment, on: connection)
+                guard version != current.keyVersion, version != current.attested?.keyVersion else {
+                    throw FieldsealError(
+                        .cannotDeleteKey,
+                        "Version \(version) is in force, and can't be purged: encryption can't be turned off. Change the key first."
+                    )
+                }
+                let rows = try connection.query(
+                    """
+                    UPDATE config.organization_key SET wrapped_text = NULL, wrapped_data = NULL, purged_on = now()
+                    WHERE organization_id = $1 AND key_version = $2 AND retired_on IS NOT NULL AND purged_on IS NULL
+                    RETURNING fingerprint, created_on, retired_on
+                    """, [.uuid(organization.id), .int32(Int32(clamping: version))])
+                guard !rows.isEmpty else {
+                    throw FieldsealError(
+                        .objectDoesNotExist, "There is no retired key of version \(version) that was not purged yet.")
+                }
+                return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                    try rows.map { row in
+                        let purged = KeyPurgeSummary(
+                            keyVersion: version, fingerprint: try row.decode(0), from: try row.decode(1), until: try row.decode(2))
+                        // A wrapped key that is put back from a backup is not shown again.
+                        try change.remove(Grant.organizationKeyName(version: version, fingerprint: purged.fingerprint))
+                        try change.append(
+                            SecurityEvent(.keyPurged, .succeeded, keyVersion: version, fingerprint: purged.fingerprint), by: caller,
+                            on: connection)
+                        return purged
+                    }
+                }
+            }
+        }
+    }
+}

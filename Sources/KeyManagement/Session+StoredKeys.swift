@@ -1,0 +1,120 @@
+public import CellCrypto
+package import Foundation
+import Model
+package import PostgresClient
+public import Tenancy
+
+/// A wrapped key of `config.organization_key`, as it is there.
+package struct StoredKey: Sendable {
+    package let version: Int
+    package let fingerprint: String
+    package let wrappedText: [UInt8]
+    package let wrappedData: [UInt8]
+
+    package init(version: Int, fingerprint: String, wrappedText: [UInt8], wrappedData: [UInt8]) {
+        self.version = version
+        self.fingerprint = fingerprint
+        self.wrappedText = wrappedText
+        self.wrappedData = wrappedData
+    }
+
+    package var grant: Grant {
+        .organizationKey(version: version, fingerprint: fingerprint, wrappedText: wrappedText, wrappedData: wrappedData)
+    }
+
+    /// Every key of an organization that was not purged.
+    package static func all(of organization: UUID, on connection: isolated PostgresConnection) throws -> [StoredKey] {
+        try connection.query(
+            """
+            SELECT key_version, fingerprint, wrapped_text, wrapped_data FROM config.organization_key
+             WHERE organization_id = $1 AND wrapped_text IS NOT NULL AND wrapped_data IS NOT NULL ORDER BY key_version, fingerprint
+            """, [.uuid(organization)]
+        ).map { row in
+            StoredKey(
+                version: try row.decode(0), fingerprint: try row.decode(1),
+                wrappedText: try row.decode(2, as: PostgresBytes.self).bytes,
+                wrappedData: try row.decode(3, as: PostgresBytes.self).bytes)
+        }
+    }
+}
+
+extension Session {
+    /// The text of a key that is retired, for a backup of its time. The security event is recorded before the key leaves.
+    ///
+    /// - Parameters:
+    ///   - version: The key version; that of the key in force too.
+    ///   - fingerprint: Which of several keys of that version; nil where there is one.
+    /// - Throws: ``FieldsealError``: `.objectDoesNotExist` when `config` has no such key (any more); `.invalidArgument` when there are
+    ///   several; `.encryptionTestFailed` when the text is not the one that this service put there.
+    public func retrieveKey(version: Int, fingerprint: String?) async throws -> OrganizationKeyText {
+        try await recordingRefusal("read version \(version)") { try requireSystemAdministrator(to: "read a key") }
+        if version == state.keyVersion, fingerprint == nil || fingerprint == state.fingerprint, state.isKeyAttested {
+            return try await retrieveDataEncryptionKey()
+        }
+        return try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            let keys = try storedKeys(version, fingerprint, on: connection)
+            guard let stored = keys.first else {
+                throw FieldsealError(
+                    .objectDoesNotExist,
+                    "config has no key of version \(version)\(fingerprint.map { " with the fingerprint \($0)" } ?? ""), or it was purged. "
+                        + "See fieldseal key history.")
+            }
+            guard keys.count == 1 else {
+                throw FieldsealError(
+                    .invalidArgument,
+                    "There are \(keys.count) keys of version \(version). Name one with --fingerprint: "
+                        + keys.map(\.fingerprint).joined(separator: ", ") + ".")
+            }
+            let text = try opened(stored, in: state)
+            let data = try? deployment.kek.unwrapData(
+                stored.wrappedData, organization: organization.id, keyVersion: UInt32(version))
+            guard data?.fingerprint == stored.fingerprint else {
+                throw FieldsealError.notTheKeysText(version, stored.fingerprint)
+            }
+            try recordReading(of: stored, on: connection)
+            return text
+        }
+    }
+
+    /// The keys of a version that were not purged.
+    func storedKeys(
+        _ version: Int, _ fingerprint: String?, on connection: isolated PostgresConnection
+    ) throws -> [StoredKey] {
+        try StoredKey.all(of: organization.id, on: connection).filter {
+            $0.version == version && (fingerprint == nil || $0.fingerprint == fingerprint)
+        }
+    }
+
+    /// Unwraps a key's text, if this service put it beside that version and fingerprint.
+    func opened(_ stored: StoredKey, in state: OrganizationState) throws -> OrganizationKeyText {
+        guard try state.grants.holds(stored.grant, under: deployment.kek),
+            let text = try? deployment.kek.unwrapText(
+                stored.wrappedText, organization: organization.id, keyVersion: UInt32(stored.version))
+        else { throw FieldsealError.notTheKeysText(stored.version, stored.fingerprint) }
+        return text
+    }
+
+    /// Records that a key leaves, in one transaction with the mark that a copy exists.
+    func recordReading(of stored: StoredKey, on connection: isolated PostgresConnection) throws {
+        try connection.transaction {
+            try record(
+                SecurityEvent(.keyRead, .succeeded, keyVersion: stored.version, fingerprint: stored.fingerprint), on: connection)
+            _ = try connection.query(
+                """
+                UPDATE config.organization_key SET copied_on = coalesce(copied_on, now())
+                WHERE organization_id = $1 AND key_version = $2 AND fingerprint = $3
+                """, [.uuid(organization.id), .int32(Int32(stored.version)), .text(stored.fingerprint)])
+        }
+    }
+}
+
+extension FieldsealError {
+    /// What `config` holds as a key's text is something else.
+    static func notTheKeysText(_ version: Int, _ fingerprint: String) -> FieldsealError {
+        FieldsealError(
+            .encryptionTestFailed,
+            "The text that config holds for key version \(version) is not the text of the key with the fingerprint \(fingerprint): it was "
+                + "changed past this service. It is not shown. Change the key (fieldseal key change), then copy the new one.")
+    }
+}

@@ -1,0 +1,171 @@
+import CellCrypto
+import Foundation
+import Model
+import PostgresClient
+import Synchronization
+public import Tenancy
+
+/// What opening every cell found.
+public struct VerificationReport: Sendable {
+    /// A cell that does not open.
+    public struct BadCell: Sendable {
+        /// Such as `mailbox(6f0e…).password`.
+        public let address: String
+        public let cause: Cause
+        /// The place that the cell was sealed for, where it was found.
+        public var origin: String?
+    }
+
+    /// Why a cell does not open, as far as its bytes tell.
+    public enum Cause: String, Sendable {
+        case notACell = "not a cell"
+        case otherKeyVersion = "sealed under another key version"
+        case damagedOrMoved = "damaged, or moved here from another place"
+    }
+
+    public let organization: String
+    public let keyVersion: Int
+    public let cells: Int
+    public let bad: [BadCell]
+    /// Records whose flags and cells disagree.
+    public let mismatches: [FlagMismatch]
+
+    /// Whether nothing is wrong.
+    public var isClean: Bool { bad.isEmpty && mismatches.isEmpty }
+}
+
+extension Session {
+    /// Opens every cell of the organization and names the ones that do not open. Changes nothing, and sees one key version
+    /// whatever is changed meanwhile.
+    ///
+    /// - Parameter onProgress: Called about four times a second with the cells so far, and how many there may be.
+    /// - Throws: ``FieldsealError/keyRequired`` when there is no key to open them with.
+    public func verifyCells(
+        onProgress: (@Sendable (_ cells: Int, _ total: Int?) -> Void)? = nil
+    ) async throws -> VerificationReport {
+        try requireSystemAdministrator(to: "verify the encrypted values")
+        return try await deployment.pool.withConnection { connection in
+            try connection.transaction(isolation: .repeatableRead) {
+                let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+                let key = try deployment.keyring.requiredKey(of: state)
+                let progress = VerificationProgress(total: try estimate(state, on: connection), onProgress)
+                var cells = 0
+                var bad: [CellVerifier.Bad] = []
+                for entity in EntityCatalog.withCells {
+                    let found = try verify(entity, state, key, progress, on: connection)
+                    cells += found.cells
+                    bad += found.bad
+                }
+                let origins = try origins(of: bad.prefix(Self.originLimit).map(\.content), key, on: connection)
+                return VerificationReport(
+                    organization: organization.name, keyVersion: state.keyVersion, cells: cells,
+                    bad: zip(bad.map(\.cell), origins + Array(repeating: nil, count: bad.count - origins.count)).map {
+                        cell, origin in
+                        var cell = cell
+                        cell.origin = origin
+                        return cell
+                    }, mismatches: try FlagMismatch.all(in: state, on: connection))
+            }
+        }
+    }
+
+    /// Reads the cells on the connection's thread, and has them opened on others meanwhile.
+    private func verify(
+        _ entity: EntityDefinition,
+        _ state: OrganizationState,
+        _ key: DataKey,
+        _ progress: VerificationProgress,
+        on connection: isolated PostgresConnection
+    ) throws -> (cells: Int, bad: [CellVerifier.Bad]) {
+        let columns = entity.encryptedAttributes.map { quoteIdentifier($0.logicalName) }.joined(separator: ", ")
+        let leaf = organization.qualified("\(entity.cellTable)_k\(state.keyVersion)")
+        let verifier = CellVerifier(
+            entity, organization: organization.id, keyVersion: state.keyVersion, key: key, onCells: progress.add)
+        verifier.start()
+        var messages = CellCopy.Messages()
+        var chunk: [UInt8] = []
+        let reading = Result<Void, any Error> {
+            try connection.copyOut(
+                "COPY (SELECT \(entity.idColumn), \(columns) FROM \(leaf)) TO STDOUT (FORMAT binary)"
+            ) { message in
+                guard let row = try messages.row(in: message) else { return }
+                if chunk.isEmpty { chunk.reserveCapacity(CellVerifier.chunkLength + row.count) }
+                chunk.append(contentsOf: row)
+                guard chunk.count >= CellVerifier.chunkLength else { return }
+                try verifier.add(chunk)
+                chunk = []
+            }
+            if !chunk.isEmpty { try verifier.add(chunk) }
+        }
+        return try verifier.finish(reading)
+    }
+
+    /// How many cells there may be, by PostgreSQL's statistics; nil when it has none.
+    private func estimate(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> Int? {
+        let leaves = EntityCatalog.withCells.map { organization.qualified("\($0.cellTable)_k\(state.keyVersion)") }
+        let rows = try connection.query(
+            "SELECT sum(reltuples)::int8 FROM pg_class WHERE oid = ANY ($1::text[]::regclass[]) AND reltuples > 0", [.texts(leaves)]
+        )
+        return try rows[0].decodeIfPresent(0)
+    }
+
+    /// Cells whose origin is looked for: each is tried at every place there is.
+    private static let originLimit = 20
+
+    /// For each cell the place at which it opens, or nil for one that opens nowhere.
+    private func origins(of cells: [[UInt8]], _ key: DataKey, on connection: isolated PostgresConnection) throws -> [String?] {
+        var origins = [String?](repeating: nil, count: cells.count)
+        guard !cells.isEmpty else { return origins }
+        let cipher = try key.makeCipher()
+        for entity in EntityCatalog.withCells {
+            let names = entity.encryptedAttributes.map { entity.cellName($0.logicalName) }
+            var messages = CellCopy.Messages()
+            try connection.copyOut(
+                "COPY (SELECT \(entity.idColumn) FROM \(organization.qualified(entity.logicalName))) TO STDOUT (FORMAT binary)"
+            ) { message in
+                guard let row = try messages.row(in: message) else { return }
+                var fields = CellCopy.Fields(row)
+                guard try fields.rowLength() == 1 else { throw CellCopy.MalformedCopy() }
+                let id = try fields.uuid()
+                for name in names {
+                    let address = CellAddress(organization: organization.id, record: id, attribute: name)
+                    for index in cells.indices where origins[index] == nil {
+                        let opens = try cells[index].withUnsafeBytes { bytes in
+                            do {
+                                try cipher.open(bytes, at: address) { _ in }
+                                return true
+                            } catch is CellError {
+                                return false
+                            }
+                        }
+                        if opens { origins[index] = address.description }
+                    }
+                }
+            }
+        }
+        return origins
+    }
+}
+
+/// Counts cells, and tells of them four times a second.
+private final class VerificationProgress: Sendable {
+    private let total: Int?
+    private let onProgress: (@Sendable (Int, Int?) -> Void)?
+    private let state = Mutex((cells: 0, next: ContinuousClock.now))
+
+    init(total: Int?, _ onProgress: (@Sendable (Int, Int?) -> Void)?) {
+        self.total = total
+        self.onProgress = onProgress
+    }
+
+    func add(_ cells: Int) {
+        guard let onProgress else { return }
+        let due = state.withLock { state -> Int? in
+            state.cells += cells
+            guard state.next <= .now else { return nil }
+            state.next = .now + .milliseconds(250)
+            return state.cells
+        }
+        if let due { onProgress(due, total) }
+    }
+}

@@ -1,0 +1,164 @@
+import PostgresClient
+
+/// One attribute of an entity.
+public final class AttributeDefinition: Sendable {
+    /// What a client may do with it.
+    public struct Uses: OptionSet, Sendable {
+        public let rawValue: UInt8
+        public init(rawValue: UInt8) { self.rawValue = rawValue }
+        public static let create = Uses(rawValue: 1)
+        public static let update = Uses(rawValue: 2)
+        public static let read = Uses(rawValue: 4)
+        public static let all: Uses = [.create, .update, .read]
+    }
+
+    /// Who asks for a value.
+    public enum RequiredLevel: Sendable {
+        /// No caller.
+        case none
+        /// Forms do; the server does not.
+        case application
+        /// The server does: it fills one in when there is none, and refuses null.
+        case system
+    }
+
+    /// The name in its original case, such as `EmailServerProfile`.
+    public let schemaName: String
+    /// The name in lower case: the column's, and the one that clients use.
+    public let logicalName: String
+    /// The logical name as SQL writes it.
+    package let column: String
+    public let type: AttributeType
+    public let required: RequiredLevel
+    public let validFor: Uses
+    public let defaultValue: AttributeValue?
+    /// Whether values are sealed: set by create and update, read as null, neither searched nor sorted.
+    public let isEncrypted: Bool
+    /// What a new record gets where the client says nothing.
+    let filling: Filling?
+
+    /// A value that the server fills in.
+    package enum Filling: Sendable {
+        case value(AttributeValue)
+        /// The time of the write.
+        case now
+        /// The caller, their business unit, their organization.
+        case user, businessUnit, organization
+    }
+
+    init(
+        _ schemaName: String,
+        _ type: AttributeType,
+        required: RequiredLevel = .none,
+        validFor: Uses = .all,
+        default defaultValue: AttributeValue? = nil,
+        isEncrypted: Bool = false
+    ) {
+        self.schemaName = schemaName
+        logicalName = schemaName.lowercased()
+        column = quoteIdentifier(logicalName)
+        self.type = type
+        self.required = required
+        self.validFor = validFor
+        self.defaultValue = defaultValue
+        self.isEncrypted = isEncrypted
+        filling = isEncrypted ? nil : Self.filling(logicalName, type, required, validFor, defaultValue)
+    }
+
+    private static func filling(
+        _ name: String,
+        _ type: AttributeType,
+        _ required: RequiredLevel,
+        _ uses: Uses,
+        _ defaultValue: AttributeValue?
+    ) -> Filling? {
+        switch name {
+        case "createdon", "modifiedon": return .now
+        case "createdby", "modifiedby", "primaryuserid": return .user
+        case "organizationid": return .organization
+        case "businessunitid": return .businessUnit
+        case "versionnumber": return nil
+        default: break
+        }
+        if let defaultValue { return .value(defaultValue) }
+        switch type {
+        case .state(let options), .status(let options): return options.options.first.map { .value(.int($0.value)) }
+        case .owner: return .user
+        default: break
+        }
+        guard required == .system else { return nil }
+        switch type {
+        case .picklist(let options): return options.options.first.map { .value(.int($0.value)) }
+        case .integer(let range): return .value(.int(max(range.lowerBound, min(0, range.upperBound))))
+        case .bigInt: return .value(.int(0))
+        case .boolean: return .value(.bool(false))
+        case .dateTime: return .now
+        case .string where uses.contains(.create), .memo: return .value(.text(""))
+        default: return nil
+        }
+    }
+
+    /// The property's name in a representation: `_emailserverprofile_value` for a lookup, else the logical name.
+    public var propertyName: String { type.isReference ? "_\(logicalName)_value" : logicalName }
+}
+
+/// What values an attribute takes.
+public enum AttributeType: Sendable {
+    /// A text of at most so many UTF-16 units.
+    case string(Int)
+    case memo(Int)
+    case picklist(OptionLabels)
+    case state(OptionLabels)
+    case status(OptionLabels)
+    case boolean
+    case integer(ClosedRange<Int64>)
+    case bigInt
+    case decimal
+    case dateTime
+    /// A reference to a record of one of the named entities.
+    case lookup([String])
+    /// A reference to a systemuser or a team.
+    case owner
+    case uniqueIdentifier
+    case entityName
+    case image
+
+    /// Whether it refers to a record.
+    public var isReference: Bool {
+        switch self {
+        case .lookup, .owner: true
+        default: false
+        }
+    }
+
+    /// Whether values are pictures.
+    public var isImage: Bool { if case .image = self { true } else { false } }
+
+    /// The logical names of the entities that it may refer to.
+    public var targets: [String] {
+        switch self {
+        case .lookup(let targets): targets
+        case .owner: ["systemuser", "team"]
+        default: []
+        }
+    }
+
+    /// The labels of its options, for the types that have some.
+    public var options: OptionLabels? {
+        switch self {
+        case .picklist(let options), .state(let options), .status(let options): options
+        default: nil
+        }
+    }
+}
+
+/// The values of a list and their labels, in order.
+public struct OptionLabels: Sendable, ExpressibleByDictionaryLiteral {
+    public let options: [(value: Int64, label: String)]
+
+    public init(dictionaryLiteral elements: (Int64, String)...) {
+        options = elements.map { (value: $0.0, label: $0.1) }
+    }
+
+    package func contains(_ value: Int64) -> Bool { options.contains { $0.value == value } }
+}

@@ -1,0 +1,85 @@
+/// A one-to-many relationship: a lookup attribute, seen from both of its ends.
+public struct EntityRelationship: Sendable {
+    /// The entity with the lookup attribute ("many").
+    public let referencing: EntityDefinition
+    public let attribute: AttributeDefinition
+    /// The entity that it refers to ("one").
+    public let referenced: EntityDefinition
+
+    /// The name in its original case, which is unique.
+    public let schemaName: String
+
+    /// The single-valued navigation property, such as `emailserverprofile`; with the target's name where there are several.
+    public var navigationProperty: String {
+        attribute.type.isPolymorphic ? "\(attribute.logicalName)_\(referenced.logicalName)" : attribute.logicalName
+    }
+
+    /// The collection-valued navigation property at the other end.
+    public var collectionProperty: String { schemaName.lowercased() }
+
+    package init(_ referencing: EntityDefinition, _ attribute: AttributeDefinition, _ referenced: EntityDefinition) {
+        self.referencing = referencing
+        self.attribute = attribute
+        self.referenced = referenced
+        let entity = referencing.schemaName
+        schemaName =
+            switch attribute.logicalName {
+            case "activityid" where referencing.logicalName == "activityparty": "\(referenced.logicalName)_activity_parties"
+            case "objectid" where referencing.logicalName == "activitymimeattachment": "email_activity_mime_attachment"
+            case "createdby", "createdonbehalfby", "modifiedby", "modifiedonbehalfby":
+                "lk_\(entity)_\(attribute.logicalName)"
+            case "owninguser": "user_\(entity)"
+            case "owningteam": "team_\(entity)"
+            case "owningbusinessunit": "business_unit_\(entity)"
+            case "ownerid": "owner_\(entity)_\(referenced.logicalName)"
+            default:
+                attribute.logicalName == referenced.primaryID || attribute.logicalName == referenced.logicalName
+                    ? "\(referenced.schemaName)_\(entity)"
+                    : "\(referenced.schemaName)_\(entity)_\(attribute.schemaName)"
+            }
+    }
+}
+
+extension AttributeType {
+    /// Whether its navigation properties are named after their targets: several targets, but not an owner.
+    var isPolymorphic: Bool { if case .lookup(let targets) = self { targets.count > 1 } else { false } }
+}
+
+extension EntityCatalog {
+    /// Every relationship whose two ends are in the catalog, in the order of the entities and their attributes.
+    public static let relationships: [EntityRelationship] = all.flatMap { entity in
+        entity.attributes.flatMap { attribute in
+            attribute.type.targets.compactMap { EntityCatalog.entity($0) }.map { EntityRelationship(entity, attribute, $0) }
+        }
+    }
+}
+
+extension EntityDefinition {
+    /// The relationships of its own lookups.
+    public var manyToOne: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referencing.logicalName == logicalName } }
+
+    /// The relationships of others' lookups that refer to it.
+    public var oneToMany: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referenced.logicalName == logicalName } }
+
+    /// The relationship of a single-valued navigation property. An owner's first target is the systemuser.
+    public func singleValued(_ property: String) -> EntityRelationship? {
+        manyToOne.first { $0.navigationProperty == property.lowercased() }
+    }
+
+    /// The relationship of a collection-valued navigation property.
+    public func collectionValued(_ property: String) -> EntityRelationship? {
+        oneToMany.first { $0.collectionProperty == property.lowercased() }
+    }
+
+    /// Whether its records belong to users and teams.
+    public var isUserOwned: Bool { self["ownerid"] != nil }
+
+    /// The attributes by which a record can be named instead of by its id.
+    public var alternateKeys: [AttributeDefinition] {
+        switch logicalName {
+        case "systemuser": [self["domainname"]].compactMap { $0 }
+        case "queue", "emailserverprofile": [self["name"]].compactMap { $0 }
+        default: []
+        }
+    }
+}

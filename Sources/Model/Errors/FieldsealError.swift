@@ -1,0 +1,51 @@
+/// A refusal: a stable code, what was wrong and what to do. It never quotes a secret.
+public struct FieldsealError: Error, Sendable, CustomStringConvertible {
+    public let code: ErrorCode
+    public let message: String
+    /// Seconds after which trying again may help; sent as `Retry-After`.
+    public let retryAfter: Int?
+
+    public init(_ code: ErrorCode, _ message: String, retryAfter: Int? = nil) {
+        self.code = code
+        self.message = message
+        self.retryAfter = retryAfter
+    }
+
+    public var description: String { "\(message) [\(code.rawValue)]" }
+}
+
+extension FieldsealError {
+    package static func noSuchRecord(_ entity: EntityDefinition, _ id: String) -> FieldsealError {
+        FieldsealError(.objectDoesNotExist, "There is no \(entity.logicalName) with the id \(id).")
+    }
+
+    /// No record at this address (any more).
+    public static func noSuchRecord(_ entity: EntityDefinition) -> FieldsealError {
+        FieldsealError(.objectDoesNotExist, "There is no such \(entity.logicalName).")
+    }
+
+    /// No organization of that name. Told in the same words whether it never was or is another's.
+    public static func noSuchOrganization(_ name: String) -> FieldsealError {
+        FieldsealError(.noResource, "There is no organization at this address.")
+    }
+
+    /// `config` has an organization's key, under a key-encryption key that this server does not have.
+    ///
+    /// - Parameters:
+    ///   - id: That one's id.
+    ///   - given: The id of this server's.
+    package static func keyEncryptionKeyMissing(_ id: String, given: String) -> FieldsealError {
+        FieldsealError(
+            .keySourceMissing,
+            "The organization's encryption key is wrapped under the key-encryption key \(id), and this server has \(given). "
+                + "Give the server that one back, or activate the organization with its key: it is wrapped anew then.")
+    }
+
+    /// `config` has no key for an organization, or a wrong one.
+    package static let keyRequired = FieldsealError(
+        .keyRequired,
+        "The organization's encryption key is not in the configuration, so encrypted attributes can't be set. "
+            + "A System Administrator activates it: SetDataEncryptionKey with ChangeEncryptionKey false, "
+            + "or `fieldseal key activate`."
+    )
+}

@@ -1,0 +1,27 @@
+/// Texts as messages and PostgreSQL's columns take them.
+extension String {
+    package func strippingSuffix(_ suffix: String) -> String? { hasSuffix(suffix) ? String(dropLast(suffix.count)) : nil }
+
+    /// A client's own word in a message, cut to 100 characters.
+    package var quotedForMessage: String { "'\(prefix(100))'" }
+
+    /// A path that an operator gave, in a message: whole, since two files may differ in their last letters alone.
+    package var quotedPath: String { "'\(self)'" }
+
+    /// PostgreSQL's texts hold no U+0000.
+    package var withoutNull: String { utf8.contains(0) ? filter { $0 != "\0" } : self }
+
+    /// At most so many UTF-16 units, without U+0000.
+    package func cut(to limit: Int) -> String {
+        let clean = withoutNull
+        guard clean.utf16.count > limit else { return clean }
+        var result = ""
+        var length = 0
+        for character in clean {
+            length += character.utf16.count
+            guard length <= limit else { break }
+            result.append(character)
+        }
+        return result
+    }
+}

@@ -1,0 +1,196 @@
+import CellCrypto
+import Foundation
+import KeyManagement
+import Model
+import PostgresClient
+import Records
+public import Tenancy
+
+/// What `org attach` finds on an organization that is registered already, and what it does about it.
+public struct AttestationReport: Sendable {
+    /// What differs from the attested state, in the order in which it was looked at; empty when nothing does.
+    public let differences: [String]
+    /// Rows that grant nothing, before and after.
+    public let notHonoured: [String]
+    /// Rows that grant power afterwards.
+    public let honoured: [String]
+    public let keyVersion: Int
+    public let events: Int
+}
+
+extension OrganizationRegistry {
+    /// Attests what a schema says now, for an organization that this transaction makes one of the deployment's.
+    ///
+    /// - Parameter keys: The keys that this transaction put into `config`.
+    func attest(_ organization: Organization, keys: [Grant] = [], on connection: isolated PostgresConnection) throws {
+        var grants = GrantList()
+        for key in keys { try grants.set(key, under: kek) }
+        try addDisabledUsers(of: organization, to: &grants, on: connection)
+        try insertState(of: organization, grants, after: nil, on: connection)
+    }
+
+    /// What ``attestAgain(name:by:)`` would find and do. Changes nothing.
+    public func attestationReport(of name: String) async throws -> AttestationReport {
+        try await owning { try reattestation(of: registered(name, on: $0), on: $0).report }
+    }
+
+    /// Accepts the state of a registered organization as it is now: after a restore, or after SQL changed it.
+    ///
+    /// Rows that this service did not write grant nothing afterwards either; every session of the console ends.
+    ///
+    /// - Throws: ``FieldsealError`` when no organization of that name is registered.
+    public func attestAgain(name: String, by caller: Caller) async throws -> AttestationReport {
+        try await owning { connection in
+            let organization = try registered(name, on: connection)
+            _ = try connection.query(
+                "SELECT FROM config.attested_state WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
+            let (report, grants, revision) = try reattestation(of: organization, on: connection)
+            _ = try connection.query(
+                "DELETE FROM config.console_session WHERE user_id IN (SELECT user_id FROM config.console_user WHERE organization_id = $1)",
+                [.uuid(organization.id)])
+            try insertState(of: organization, grants, after: revision, on: connection)
+            let details = report.differences.isEmpty ? "nothing differed" : report.differences.joined(separator: "; ")
+            try SecurityEvent(.organizationAttached, .succeeded, details: "attested again: \(details)".prefix(2_000).description)
+                .insert(for: organization, by: caller, under: kek, on: connection)
+            return report
+        }
+    }
+
+    private func registered(_ name: String, on connection: isolated PostgresConnection) throws -> Organization {
+        let rows = try connection.query(
+            "SELECT organization_id FROM config.organization WHERE name = $1", [.text(name)])
+        guard let row = rows.first else { throw FieldsealError.noSuchOrganization(name) }
+        return Organization(id: try row.decode(0), name: name)
+    }
+
+    /// Whether an organization of that name is registered, so that attaching it means attesting it again.
+    public func isRegistered(_ name: String) async throws -> Bool {
+        try await owning { connection in
+            try connection.query("SELECT EXISTS (SELECT FROM config.organization WHERE name = $1)", [.text(name)])[0].decode(0)
+        }
+    }
+
+    // MARK: Steps
+
+    /// Records systemusers that are disabled, so that undoing it by SQL has no effect.
+    func addDisabledUsers(
+        of organization: Organization, to grants: inout GrantList, on connection: isolated PostgresConnection
+    ) throws {
+        let disabled = try connection.query(
+            "SELECT systemuserid FROM \(organization.qualified("systemuser")) WHERE isdisabled")
+        for row in disabled { try grants.set(Grant.disabledSystemUser(try row.decode(0)), under: kek) }
+    }
+
+    /// Writes the attested state of what the schema says of its key and its events.
+    func insertState(
+        of organization: Organization, _ grants: GrantList, after revision: Int?, on connection: isolated PostgresConnection
+    ) throws {
+        let events = organization.qualified("security_event")
+        let row = try connection.query(
+            """
+            SELECT e.key_version, e.fingerprint, (SELECT count(*) FROM \(events)), v.security_event_id, v.hash, e.salt, e.iterations, e.key_check
+              FROM \(organization.qualified("encryption")) AS e
+              LEFT JOIN LATERAL (SELECT security_event_id, hash FROM \(events) ORDER BY security_event_id DESC LIMIT 1) AS v ON true
+            """
+        ).first
+        guard let row else {
+            throw FieldsealError(
+                .objectDoesNotExist,
+                "The schema \(organization.schema) has no row in its table encryption, without which no cell opens. Restore it first."
+            )
+        }
+        func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
+        var grants = grants
+        try grants.set(Grant.keyDerivation(salt: bytes(5), iterations: row.decode(6), keyCheck: bytes(7)), under: kek)
+        var state = AttestedState(
+            organizationID: organization.id, revision: AttestedState.freshRevision(after: revision), keyVersion: try row.decode(0),
+            fingerprint: try row.decode(1), grantsDigest: try sha256(grants.bytes),
+            events: try row.decode(2, as: Int.self)
+                + EventArchivePosition.settle(organization, under: kek, on: connection),
+            newestEvent: try row.decodeIfPresent(3) ?? 0,
+            head: row.isNull(4) ? [] : try bytes(4),
+            kekID: kek.id)
+        try state.sign(under: kek)
+        try state.insert(grants: grants, on: connection)
+    }
+
+    /// What is to be attested of a registered organization, and how that differs from what is.
+    private func reattestation(
+        of organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> (report: AttestationReport, grants: GrantList, revision: Int?) {
+        let state = try OrganizationState.read(organization.name, on: connection)
+        var differences: [String] = []
+        var former: GrantList?
+        do {
+            try state.verifyRow(under: kek)
+            former = state.grants
+            if let problem = state.endProblem { differences.append(problem.description) }
+            if !state.namesAttestedKey, let attested = state.attested {
+                differences.append(
+                    "the schema names key version \(state.keyVersion), fingerprint \(state.fingerprint), and the attested one is "
+                        + "version \(attested.keyVersion), fingerprint \(attested.fingerprint)")
+            }
+            if let grants = former, try grants.names(state.keyDerivation.name), try !grants.holds(state.keyDerivation, under: kek) {
+                differences.append("the salt, the iterations or the key check of the key are not the attested ones")
+            }
+        } catch let problem as AttestationProblem {
+            differences.append(problem.description)
+        }
+        if try !EventArchivePosition.fitsBeginning(of: organization, under: kek, on: connection) {
+            differences.append("the chain of security events does not begin where its newest archive ended")
+        }
+        var grants = GrantList()
+        var (honoured, notHonoured): ([String], [String]) = ([], [])
+        for row in try GrantRow.all(of: organization, on: connection) where row.grant.name.kind != .session {
+            if try isOwn(row, in: former) {
+                if row.isDisabled { try grants.revoke(row.grant.name, under: kek) } else { try grants.set(row.grant, under: kek) }
+                let isNamed = [.client, .user, .issuer, .link].contains(row.grant.name.kind)
+                if isNamed, !row.isDisabled { honoured.append(row.title) }
+            } else {
+                // Once revoked, a row stays revoked.
+                try grants.revoke(row.grant.name, under: kek)
+                notHonoured.append(row.title)
+            }
+        }
+        for key in try StoredKey.all(of: organization.id, on: connection) where try isOwn(key, of: organization, in: former) {
+            try grants.set(key.grant, under: kek)
+        }
+        try addDisabledUsers(of: organization, to: &grants, on: connection)
+        if let former {
+            try keepDisabledUsers(of: organization, in: former, &grants, on: connection)
+            // Which servers are authorized is not decided here: a profile that SQL put back stays as it is until it is saved.
+            for profile in try MailDestination.profiles(in: organization, on: connection) {
+                try grants.take(Grant.mailServer(profile, tag: []).name, from: former)
+            }
+        }
+        let report = AttestationReport(
+            differences: differences, notHonoured: notHonoured, honoured: honoured, keyVersion: state.keyVersion,
+            events: state.newestEvent)
+        return (report, grants, former == nil ? nil : state.attested?.revision)
+    }
+
+    /// Whether a row is this service's: attested, or at least validly tagged where no list is left.
+    private func isOwn(_ row: GrantRow, in former: GrantList?) throws -> Bool {
+        guard let former else { return constantTimeEqual(row.tag, try row.grant.tag(under: kek)) }
+        let standing = try former.standing(of: row.grant, tag: row.tag, under: kek)
+        return standing == (row.isDisabled ? .revoked : .honoured)
+    }
+
+    private func isOwn(_ key: StoredKey, of organization: Organization, in former: GrantList?) throws -> Bool {
+        if let former { return try former.holds(key.grant, under: kek) }
+        let version = UInt32(key.version)
+        let data = try? kek.unwrapData(key.wrappedData, organization: organization.id, keyVersion: version)
+        return data?.fingerprint == key.fingerprint
+            && (try? kek.unwrapText(key.wrappedText, organization: organization.id, keyVersion: version)) != nil
+    }
+
+    private func keepDisabledUsers(
+        of organization: Organization, in former: GrantList, _ grants: inout GrantList, on connection: isolated PostgresConnection
+    ) throws {
+        let users = try connection.query("SELECT systemuserid FROM \(organization.qualified("systemuser"))")
+        for user in users {
+            let grant = Grant.disabledSystemUser(try user.decode(0))
+            if try former.names(grant.name) { try grants.set(grant, under: kek) }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+import CellCrypto
+public import Foundation
+import Glibc
+import JSON
+import Model
+import PostgresClient
+public import Tenancy
+
+/// Moves old security events, or old entries of the audit, from the database to a sealed file.
+///
+/// The file is complete and on the disk before the transaction that takes its content from the tables. A crash in between leaves both:
+/// the same command writes the file again.
+public struct EvidenceArchiver: Sendable {
+    private let registry: OrganizationRegistry
+    private let organization: Organization
+    private let caller: Caller
+    private let kek: KeyEncryptionKey
+
+    /// What was moved, or would be.
+    public struct Summary: Sendable {
+        public let file: EventArchiveFile.Summary
+        public let path: String
+    }
+
+    /// Events that are read at a time.
+    private static let pageLength = 5_000
+
+    /// - Parameter registry: Connects as a role that may act as the owner: the service itself can't archive.
+    public init(_ registry: OrganizationRegistry, session: Session) {
+        self.registry = registry
+        organization = session.organization
+        caller = session.caller
+        kek = session.deployment.kek
+    }
+
+    // MARK: Security events
+
+    /// Archives the security events before a moment, apart from the newest event.
+    ///
+    /// - Throws: ``FieldsealError`` when there are none, the chain is broken, or the file may not be written.
+    public func archiveEvents(before date: Date, to path: String) async throws -> Summary {
+        let start = try await registry.owning { try EventArchivePosition.require(organization, under: kek, on: $0) }
+        try refuseOverwriting(path) { $0.content == "security events" && $0.first > start?.lastID ?? 0 }
+        let (summary, last, digest) = try await registry.owning { try write(before: date, after: start, to: path, on: $0) }
+        try await registry.owning { connection in
+            // Only the beginning that the file goes on from may be moved.
+            let locked = try EventArchivePosition.require(organization, under: kek, on: connection)
+            guard locked == start else {
+                throw FieldsealError(
+                    .concurrencyVersionMismatch, "Events were archived meanwhile. Nothing was removed; run it again.")
+            }
+            try remove(
+                from: "security_event", where: "security_event_id <= $1", .int64(Int64(summary.last)), summary.count, on: connection
+            )
+            try EventArchivePosition(
+                events: (start?.events ?? 0) + summary.count, lastID: last.id, head: last.hash, lastMicroseconds: last.microseconds
+            ).write(organization, under: kek, on: connection)
+            _ = try connection.query(
+                """
+                INSERT INTO \(organization.qualified("event_archive")) (last_id, first_id, events, head, file_digest, archived_by)
+                VALUES ($1, $2, $3, $4, $5, $6)
+                """,
+                [
+                    .int64(Int64(last.id)), .int64(Int64(summary.first)), .int64(Int64(summary.count)), .bytes(last.hash),
+                    .bytes(digest), .text(caller.actor),
+                ])
+            try record("security events \(summary.first) to \(summary.last)", summary, digest, on: connection)
+        }
+        return Summary(file: summary, path: path)
+    }
+
+    private func write(
+        before date: Date, after start: EventArchivePosition?, to path: String, on connection: isolated PostgresConnection
+    ) throws -> (EventArchiveFile.Summary, RecordedEvent, [UInt8]) {
+        let table = organization.qualified("security_event")
+        let range = try connection.query(
+            """
+            WITH later AS (SELECT least(min(security_event_id), (SELECT max(security_event_id) FROM \(table))) AS id
+                             FROM \(table) WHERE occurred_on >= $1)
+            SELECT count(*), min(e.security_event_id), max(e.security_event_id)
+              FROM \(table) AS e, later WHERE e.security_event_id < later.id
+            """, [.timestamp(date)])[0]
+        let count: Int = try range.decode(0)
+        guard count > 0 else {
+            throw FieldsealError(
+                .objectDoesNotExist, "\(organization.name) has no security events before that moment. Nothing was changed.")
+        }
+        let (first, lastID): (Int, Int) = (try range.decode(1), try range.decode(2))
+        let end = try connection.query("SELECT hash FROM \(table) WHERE security_event_id = $1", [.int64(Int64(lastID))])[0]
+        let summary = EventArchiveFile.Summary(
+            content: "security events", organization: organization.name, organizationID: organization.id.text, count: count,
+            first: first,
+            last: lastID, previousHash: start?.head, hash: try end.decode(0, as: PostgresBytes.self).bytes)
+        var last: RecordedEvent?
+        let digest = try writing(to: path, summary) { writer in
+            var hash = start?.head
+            while last?.id ?? 0 < lastID {
+                let rows = try connection.query(
+                    """
+                    SELECT \(RecordedEvent.columns) FROM \(table) WHERE security_event_id > $1 AND security_event_id <= $2
+                     ORDER BY security_event_id LIMIT \(Self.pageLength)
+                    """, [.int64(Int64(last?.id ?? 0)), .int64(Int64(lastID))])
+                for row in rows {
+                    let event = try RecordedEvent(row)
+                    guard event.previousHash == hash, event.hash == (try event.computedHash()) else {
+                        throw FieldsealError(
+                            .invalidArgument,
+                            "The chain of security events is broken at \(event.id), so nothing was archived. See: fieldseal events verify."
+                        )
+                    }
+                    try writer.write(event.json(organization.name))
+                    (hash, last) = (event.hash, event)
+                }
+            }
+        }
+        guard let last else {
+            throw FieldsealError(.unexpected, "Events were archived meanwhile. Nothing was removed; run it again.")
+        }
+        return (summary, last, digest)
+    }
+
+    // MARK: The audit
+
+    /// Archives the entries of the audit before a moment.
+    public func archiveAudit(before date: Date, to path: String) async throws -> Summary {
+        try refuseOverwriting(path) { _ in false }
+        let (summary, digest) = try await registry.owning { try writeAudit(before: date, to: path, on: $0) }
+        try await registry.owning { connection in
+            try remove(from: "audit", where: "createdon < $1", .timestamp(date), summary.count, on: connection)
+            try record("the audit before \(ISO8601.text(date))", summary, digest, on: connection)
+        }
+        return Summary(file: summary, path: path)
+    }
+
+    private func writeAudit(
+        before date: Date, to path: String, on connection: isolated PostgresConnection
+    ) throws -> (EventArchiveFile.Summary, [UInt8]) {
+        let table = organization.qualified("audit")
+        let count: Int = try connection.query("SELECT count(*) FROM \(table) WHERE createdon < $1", [.timestamp(date)])[0].decode(0)
+        guard count > 0 else {
+            throw FieldsealError(
+                .objectDoesNotExist, "The audit of \(organization.name) has no entries before that moment. Nothing was changed.")
+        }
+        let summary = EventArchiveFile.Summary(
+            content: "audit", organization: organization.name, organizationID: organization.id.text, count: count, first: 0,
+            last: 0,
+            previousHash: nil, hash: nil)
+        let digest = try writing(to: path, summary) { writer in
+            var last: UUID?
+            while true {
+                let rows = try connection.query(
+                    """
+                    SELECT a.auditid, row_to_json(a)::text FROM \(table) AS a WHERE a.createdon < $1 \(last == nil ? "" : "AND a.auditid > $2")
+                     ORDER BY a.auditid LIMIT \(Self.pageLength)
+                    """, [.timestamp(date)] + (last.map { [.uuid($0)] } ?? []))
+                for row in rows { try writer.write(try JSONParser.parse(Array(try row.decode(1, as: String.self).utf8))) }
+                guard rows.count == Self.pageLength else { return }
+                last = try rows[rows.count - 1].decode(0, as: UUID.self)
+            }
+        }
+        return (summary, digest)
+    }
+
+    // MARK: Steps
+
+    /// Refuses to write over a file, unless it is an archive whose content is still in the database.
+    private func refuseOverwriting(_ path: String, unless isLeftOver: (EventArchiveFile.Summary) -> Bool) throws {
+        guard FileManager.default.fileExists(atPath: path) else { return }
+        guard let there = try? EventArchiveFile(path).claimed(), there.organizationID == organization.id.text, isLeftOver(there)
+        else {
+            throw FieldsealError(.invalidArgument, "The file \(path.quotedPath) exists. Name another.")
+        }
+    }
+
+    /// Writes a file under a name of its own first, so that a file of the right name is complete.
+    ///
+    /// - Returns: The file's digest.
+    private func writing(
+        to path: String, _ summary: EventArchiveFile.Summary, _ body: (inout EventArchiveFile.Writer) throws -> Void
+    ) throws -> [UInt8] {
+        let partial = "\(path).partial"
+        do {
+            var writer = try EventArchiveFile.Writer(partial)
+            try writer.write(EventArchiveFile.header(summary))
+            try body(&writer)
+            let digest = try writer.seal(organization, under: kek)
+            try Self.rename(partial, to: path)
+            return digest
+        } catch {
+            try? FileManager.default.removeItem(atPath: partial)
+            throw error
+        }
+    }
+
+    private static func rename(_ partial: String, to path: String) throws {
+        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        defer { close(descriptor) }
+        guard descriptor >= 0, Glibc.rename(partial, path) == 0, fsync(descriptor) == 0 else {
+            throw FieldsealError(
+                .invalidArgument, "The file \(path.quotedPath) can't be written: \(String(cString: strerror(errno))).")
+        }
+    }
+
+    /// Removes exactly what the file holds.
+    private func remove(
+        from table: String, where condition: String, _ parameter: PostgresParameter, _ count: Int,
+        on connection: isolated PostgresConnection
+    ) throws {
+        _ = try connection.query("SELECT set_config('fieldseal.evidence', 'move', true)")
+        let removed = try connection.query("DELETE FROM \(organization.qualified(table)) WHERE \(condition)", [parameter])
+            .affectedRows
+        _ = try connection.query("SELECT set_config('fieldseal.evidence', '', true)")
+        guard removed == count else {
+            throw FieldsealError(
+                .concurrencyVersionMismatch,
+                "The file holds \(count) entries, and there are \(removed) now. Nothing was removed; delete the file and run it again."
+            )
+        }
+    }
+
+    private func record(
+        _ what: String, _ summary: EventArchiveFile.Summary, _ digest: [UInt8], on connection: isolated PostgresConnection
+    ) throws {
+        try SecurityEvent(
+            .eventsArchived, .succeeded, details: "\(what): \(summary.count) entries, file of SHA-256 \(hexadecimal(digest))"
+        )
+        .insert(for: organization, by: caller, under: kek, on: connection)
+    }
+}
+
+extension EventArchiveFile {
+    /// Verifies that archives are one chain, from an organization's first event to where the table's events begin.
+    ///
+    /// - Returns: What is wrong, in the order of the events.
+    public static func problems(of archives: [Summary], with session: Session) async throws -> [String] {
+        try session.requireSystemAdministrator(to: "archive security events")
+        let organization = session.organization
+        var problems: [String] = []
+        var last: Summary?
+        for archive in archives.sorted(by: { $0.first < $1.first }) {
+            guard archive.content == "security events", archive.organizationID == organization.id.text else {
+                problems.append(
+                    "an archive holds \(archive.content) of \(archive.organization), not security events of \(organization.name)")
+                continue
+            }
+            if archive.previousHash != last?.hash {
+                problems.append("\(archive.first): the archive before this event is missing, or is of another chain")
+            }
+            last = archive
+        }
+        let position = try await session.deployment.pool.withConnection {
+            connection -> Result<EventArchivePosition?, EventChainProblem> in
+            do {
+                return .success(try EventArchivePosition.read(organization, under: session.deployment.kek, on: connection))
+            } catch let problem as EventChainProblem {
+                return .failure(problem)
+            }
+        }
+        switch position {
+        case .failure(let problem): problems.append(problem.description)
+        case .success(let position) where position?.head != last?.hash:
+            problems.append("\(position?.lastID ?? 0): the archive that ends with this event is missing, or is of another chain")
+        case .success: break
+        }
+        return problems
+    }
+}

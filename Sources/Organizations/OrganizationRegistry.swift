@@ -1,0 +1,326 @@
+public import CellCrypto
+public import Foundation
+import JSON
+import KeyManagement
+import Migrations
+import Model
+package import PostgresClient
+import Records
+public import Tenancy
+
+/// The organizations of a deployment, for who may make them: a role that may act as `fieldseal_owner`.
+public struct OrganizationRegistry: Sendable {
+    let conninfo: String
+    let kek: KeyEncryptionKey
+    let policy: KeyPolicy
+
+    /// - Parameter conninfo: Connects as a role that may `SET ROLE fieldseal_owner`.
+    public init(conninfo: String, kek: KeyEncryptionKey, policy: KeyPolicy = KeyPolicy()) {
+        self.conninfo = conninfo
+        self.kek = kek
+        self.policy = policy
+    }
+
+    /// Creates an organization: its schema, its first records, and a generated key under which it is active from its
+    /// first moment. One transaction.
+    ///
+    /// - Throws: ``FieldsealError`` when the name is malformed or taken.
+    public func create(name: String, by caller: Caller) async throws -> Organization {
+        guard Organization.isName(name) else {
+            throw FieldsealError(
+                .invalidArgument,
+                "An organization's name is 1 to 39 lower-case letters, digits and hyphens, and begins with a letter.")
+        }
+        let organization = Organization(id: UUID(), name: name)
+        let key = firstKey(of: organization)
+        return try await owning { connection in
+            do {
+                try connection.execute("CREATE SCHEMA \(quoteIdentifier(organization.schema))")
+            } catch let error as PostgresError where error.sqlState == "42P06" {
+                throw FieldsealError(
+                    .duplicateRecord,
+                    "The schema \(organization.schema) exists: the name is taken, or differs only by - and _, or the "
+                        + "organization outlived its config (then `fieldseal org attach \(name)`).")
+            }
+            try fill(organization, key, by: caller, on: connection)
+            return organization
+        }
+    }
+
+    /// Makes an organization in one transaction, for one that is rolled back.
+    package func make(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
+        let key = firstKey(of: organization)
+        try connection.execute("CREATE SCHEMA \(quoteIdentifier(organization.schema))")
+        try fill(organization, key, by: caller, on: connection)
+    }
+
+    private func firstKey(of organization: Organization) -> DerivedInBackground {
+        let policy = policy
+        return DerivedInBackground { try NewKey(OrganizationKeyText.generate(), of: organization, version: 1, policy: policy) }
+    }
+
+    /// Makes what a new organization has in its empty schema.
+    private func fill(
+        _ organization: Organization, _ firstKey: DerivedInBackground, by caller: Caller, on connection: isolated PostgresConnection
+    ) throws {
+        try register(organization, by: caller, attached: false, on: connection)
+        try MigrationRunner.applyAll(
+            to: .organization(id: organization.id, name: organization.name, schema: organization.schema), on: connection)
+        try seed(organization, on: connection)
+        let key = try activate(organization, firstKey, by: caller, on: connection)
+        try attest(organization, keys: [key], on: connection)
+        try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1).insert(
+            for: organization, by: caller, under: kek, on: connection)
+    }
+
+    /// Registers a schema that is there already: restored by a DBA, or left over when `config` was lost.
+    ///
+    /// The organization keeps its id, since its cells are bound to it. It needs its key, unless `config` still has it.
+    ///
+    /// - Throws: ``FieldsealError`` when there is no such schema, or the name or the id is taken. Where the organization is
+    ///   registered already, ``attestAgain(name:by:)`` is the way.
+    public func attach(name: String, by caller: Caller) async throws -> Organization {
+        try await adopt(name: name, .organizationAttached, by: caller)
+    }
+
+    /// Registers the schema of a name, under any earlier name, and brings it to the newest migration.
+    func adopt(name: String, _ event: SecurityEvent.Kind, by caller: Caller) async throws -> Organization {
+        guard Organization.isName(name) else {
+            throw FieldsealError(.invalidArgument, "\(name.quotedForMessage) is not an organization's name.")
+        }
+        let schema = Organization.schema(of: name)
+        return try await owning { connection in
+            let there = try connection.query(
+                "SELECT to_regclass($1) IS NOT NULL", [.text("\(quoteIdentifier(schema)).encryption")])
+            guard try there[0].decode(0),
+                let row = try connection.query(
+                    "SELECT organization_id FROM \(quoteIdentifier(schema)).encryption"
+                ).first
+            else {
+                throw FieldsealError(
+                    .objectDoesNotExist,
+                    "There is no organization in the schema \(schema). Restore it first, or make one: fieldseal org create \(name)."
+                )
+            }
+            let organization = Organization(id: try row.decode(0), name: name)
+            try settle(organization, by: caller, on: connection)
+            try attest(organization, on: connection)
+            try SecurityEvent(event, .succeeded).insert(for: organization, by: caller, under: kek, on: connection)
+            return organization
+        }
+    }
+
+    /// Makes a schema that came from elsewhere one of this deployment's.
+    func settle(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
+        try register(organization, by: caller, attached: true, on: connection)
+        // What the schema brings along may be unfinished.
+        try SweepMarks.mark(organization, on: connection)
+        let target = MigrationTarget.organization(id: organization.id, name: organization.name, schema: organization.schema)
+        try MigrationRunner.adoptLedger(of: target, on: connection)
+        try fixSearchPaths(in: organization.schema, on: connection)
+        try MigrationRunner.applyAll(to: target, on: connection)
+        try quiet(organization, on: connection)
+    }
+
+    /// Gives an organization that came from elsewhere its name here, and keeps it from fetching and sending the original's mail.
+    func quiet(_ organization: Organization, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query(
+            "UPDATE \(organization.qualified("organization")) SET name = $1 WHERE name <> $1", [.text(organization.name)])
+        // Each mailbox is tested and enabled again.
+        _ = try connection.query(
+            """
+            UPDATE \(organization.qualified("mailbox")) SET enabledforincomingemail = false, enabledforoutgoingemail = false,
+                enabledforact = false, versionnumber = nextval('\(organization.qualified("version_number"))')
+             WHERE enabledforincomingemail OR enabledforoutgoingemail OR enabledforact
+            """)
+        _ = try connection.query(
+            """
+            UPDATE \(organization.qualified("email")) SET statuscode = 8, failure = 'The organization was brought here while this waited to be sent.'
+             WHERE statuscode IN (6, 7)
+            """)
+        // Who brings it here answers for the servers that it names.
+        try MailDestination.authorizeAll(in: organization, under: kek, on: connection)
+    }
+
+    /// Gives the functions of a schema that was renamed its new name for their `search_path`.
+    private func fixSearchPaths(in schema: String, on connection: isolated PostgresConnection) throws {
+        let functions = try connection.query(
+            """
+            SELECT p.oid::regprocedure::text FROM pg_proc AS p
+             WHERE p.pronamespace = $1::text::regnamespace
+               AND EXISTS (SELECT FROM unnest(p.proconfig) AS c
+                    WHERE c ~ '^search_path="?org_' AND c !~ ('^search_path="?' || $2 || '"?(,|$)'))
+            """, [.text(quoteIdentifier(schema)), .text(schema)])
+        guard !functions.isEmpty else { return }
+        try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
+        for row in functions {
+            try connection.execute(
+                "ALTER FUNCTION \(try row.decode(0, as: String.self)) SET search_path = \(quoteIdentifier(schema)), pg_temp")
+        }
+    }
+
+    func owning<Result: Sendable>(
+        _ body: @Sendable (isolated PostgresConnection) throws -> Result
+    ) async throws -> Result {
+        let connection = try await PostgresConnection.connect(conninfo)
+        return try await connection.run { connection in
+            try connection.transaction {
+                try begin(on: connection)
+                return try body(connection)
+            }
+        }
+    }
+
+    /// Goes on as the owner until the transaction ends.
+    package func begin(on connection: isolated PostgresConnection) throws {
+        do {
+            try connection.execute("SET LOCAL ROLE fieldseal_owner")
+        } catch let error as PostgresError where error.sqlState == "42501" {
+            throw MigrationError.mayNotBecomeOwner(role: connection.userName)
+        } catch let error as PostgresError where error.sqlState == "22023" {
+            throw MigrationError.notBootstrapped
+        }
+        let migrated = try connection.query("SELECT to_regclass('config.organization') IS NOT NULL")
+        guard try migrated[0].decode(0) else {
+            throw FieldsealError(.unexpected, "The database is not migrated yet: fieldseal migrate up.")
+        }
+    }
+
+    func register(
+        _ organization: Organization,
+        by caller: Caller,
+        attached: Bool = false,
+        on connection: isolated PostgresConnection
+    ) throws {
+        do {
+            _ = try connection.query(
+                """
+                INSERT INTO config.organization (organization_id, name, schema_name, created_by, attached_on)
+                VALUES ($1, $2, $3, $4, CASE WHEN $5 THEN now() END)
+                """,
+                [
+                    .uuid(organization.id), .text(organization.name), .text(organization.schema), .text(caller.actor),
+                    .bool(attached),
+                ])
+        } catch let error as PostgresError where error.sqlState == "23505" {
+            throw FieldsealError(
+                .duplicateRecord, "The organization \(organization.name) is there already; see `fieldseal org list`.")
+        }
+    }
+
+    /// The records that everything else refers to, where they are not there yet.
+    func seed(_ organization: Organization, on connection: isolated PostgresConnection) throws {
+        let units = organization.qualified("businessunit")
+        _ = try connection.query(
+            """
+            INSERT INTO \(organization.qualified("organization")) (organizationid, name)
+            SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM \(organization.qualified("organization")))
+            """, [.uuid(organization.id), .text(organization.name)])
+        _ = try connection.query(
+            "INSERT INTO \(units) (businessunitid, name) SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM \(units))",
+            [.uuid(.timeOrdered()), .text(organization.name)])
+        _ = try connection.query(
+            """
+            INSERT INTO \(organization.qualified("transactioncurrency"))
+                (transactioncurrencyid, currencyname, isocurrencycode, currencysymbol)
+            SELECT $1, 'US Dollar', 'USD', '$' WHERE NOT EXISTS (SELECT FROM \(organization.qualified("transactioncurrency")))
+            """, [.uuid(.timeOrdered())])
+        for role in Role.allCases {
+            _ = try connection.query(
+                """
+                INSERT INTO \(organization.qualified("role")) (roleid, name, businessunitid)
+                SELECT $1, $2, (SELECT businessunitid FROM \(units) ORDER BY createdon, businessunitid LIMIT 1) ON CONFLICT DO NOTHING
+                """, [.uuid(.timeOrdered()), .text(role.rawValue)])
+        }
+    }
+
+    /// Gives an organization without cells its first key.
+    ///
+    /// - Returns: What is to be attested of the key.
+    private func activate(
+        _ organization: Organization,
+        _ firstKey: DerivedInBackground,
+        by caller: Caller,
+        on connection: isolated PostgresConnection
+    ) throws -> Grant {
+        for function in ["create_generation", "finish_generation"] {
+            _ = try connection.query("SELECT \(organization.qualified(function))(1)")
+        }
+        return try firstKey.wait().establish(
+            origin: "generated", under: kek, by: caller, on: connection)
+    }
+}
+
+/// A key that an organization is to have, with its salt, its key check, and the id that names it.
+struct NewKey: Sendable {
+    let organization: Organization
+    let version: Int
+    let data: DataKey
+    private let text: OrganizationKeyText
+    private let salt: [UInt8]
+    private let iterations: Int
+    private let rotationID = UUID()
+
+    init(_ text: OrganizationKeyText, of organization: Organization, version: Int, policy: KeyPolicy) throws {
+        self.organization = organization
+        self.version = version
+        self.text = text
+        salt = try randomBytes(count: DataKey.saltLength)
+        iterations = policy.iterations
+        data = try DataKey(derivedFrom: text, salt: salt, iterations: iterations)
+    }
+
+    /// Switches to the key's generation, which is finished, and puts the key into `config`.
+    ///
+    /// - Returns: What is to be attested of the key.
+    func establish(
+        origin: String,
+        under kek: KeyEncryptionKey,
+        by caller: Caller,
+        on connection: isolated PostgresConnection
+    ) throws -> Grant {
+        let number = UInt32(version)
+        let stored = StoredKey(
+            version: version, fingerprint: data.fingerprint,
+            wrappedText: try kek.wrap(text, organization: organization.id, keyVersion: number).bytes,
+            wrappedData: try kek.wrap(data, organization: organization.id, keyVersion: number).bytes)
+        let keyCheck = try KeyCheck.seal(under: data, organization: organization.id, keyVersion: number).bytes
+        _ = try connection.query(
+            "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)",
+            [
+                .int32(Int32(version)), .bytes(salt), .int32(Int32(iterations)), .bytes(keyCheck), .text(data.fingerprint),
+                .uuid(rotationID), .uuid(organization.id),
+            ])
+        _ = try connection.query(
+            """
+            INSERT INTO config.organization_key (organization_id, key_version, wrapped_text, wrapped_data, kek_id, fingerprint,
+                rotation_id, origin, created_by, copied_on)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $8 = 'activated' THEN now() END)
+            """,
+            [
+                .uuid(organization.id), .int32(Int32(version)), .bytes(stored.wrappedText), .bytes(stored.wrappedData),
+                .text(kek.id),
+                .text(data.fingerprint), .uuid(rotationID), .text(origin), .text(caller.actor),
+            ])
+        return stored.grant
+    }
+}
+
+/// An organization as `org list` shows it.
+public struct OrganizationEntry: Sendable {
+    public let organization: Organization
+    public let createdOn: Date
+    public let attachedOn: Date?
+
+    /// The organizations of a deployment, by name.
+    public static func list(_ deployment: Deployment) async throws -> [OrganizationEntry] {
+        try await deployment.pool.withConnection { connection in
+            try connection.query("SELECT organization_id, name, created_on, attached_on FROM config.organization ORDER BY name")
+                .map { row in
+                    OrganizationEntry(
+                        organization: Organization(id: try row.decode(0), name: try row.decode(1)),
+                        createdOn: try row.decode(2), attachedOn: try row.decodeIfPresent(3))
+                }
+        }
+    }
+}

@@ -1,0 +1,398 @@
+import CellCrypto
+import Foundation
+import KeyManagement
+import Migrations
+import Model
+import PostgresClient
+import Records
+public import Tenancy
+
+/// What sealing an organization's plaintext did, or would do.
+public struct PlaintextUpgradeSummary: Sendable {
+    public let organization: Organization
+    /// Records that were taken over, by table.
+    public let records: [(table: String, count: Int)]
+    public let cells: Int
+    public let duration: Duration
+    /// The values themselves, to look for what is left of them.
+    public let plaintexts: PlaintextScan
+    /// What is not taken over: the name that `--discard` takes, and what it is.
+    public let losses: [(name: String, description: String)]
+    /// Names of losses that were not accepted; an upgrade has none.
+    public let unaccepted: [String]
+}
+
+extension OrganizationRegistry {
+    /// Makes an organization of a schema whose tables keep passwords in `text` columns: its rows go to new tables, its passwords
+    /// into cells under a generated key, and the old tables with their files are dropped. One transaction.
+    ///
+    /// - Parameters:
+    ///   - isRehearsal: Whether all of it is rolled back at the end.
+    ///   - discards: What is lost on purpose: names out of ``PlaintextUpgradeSummary/losses``.
+    /// - Throws: ``FieldsealError`` when there is no such schema, or it has no such column, or has cells already, or something
+    ///   would be lost that was not named.
+    public func upgradeFromPlaintext(
+        name: String,
+        isRehearsal: Bool,
+        discards: [String] = [],
+        by caller: Caller
+    ) async throws -> PlaintextUpgradeSummary {
+        guard Organization.isName(name) else {
+            throw FieldsealError(.invalidArgument, "\(name.quotedForMessage) is not an organization's name.")
+        }
+        let upgrade = PlaintextUpgrade(
+            name: name, registry: self, caller: caller, isRehearsal: isRehearsal, discards: Set(discards))
+        let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal org upgrade")
+        return try await connection.run { connection in
+            try connection.execute("BEGIN")
+            do {
+                let summary = try upgrade.run(on: connection)
+                if isRehearsal { connection.rollBack() } else { try connection.commit() }
+                return summary
+            } catch {
+                connection.rollBack()
+                throw error
+            }
+        }
+    }
+
+    /// Rewrites what PostgreSQL knows of the dropped columns' values (`pg_statistic` holds common ones), and writes all to disk.
+    ///
+    /// - Returns: The folders of the database's files and of its WAL; nil when the role may not do that.
+    public func settleFiles() async throws -> (data: String, log: String)? {
+        let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal org upgrade")
+        return try await connection.run { connection in
+            guard try connection.query("SELECT rolsuper FROM pg_roles WHERE rolname = session_user")[0].decode(0) else {
+                return nil
+            }
+            try connection.execute("VACUUM FULL pg_catalog.pg_statistic")
+            try connection.execute("CHECKPOINT")
+            let row = try connection.query(
+                """
+                SELECT current_setting('data_directory') || '/base/' || oid, current_setting('data_directory') || '/pg_wal'
+                  FROM pg_database WHERE datname = current_database()
+                """)[0]
+            return (try row.decode(0), try row.decode(1))
+        }
+    }
+}
+
+/// The steps of one upgrade, inside its transaction.
+private struct PlaintextUpgrade: Sendable {
+    let name: String
+    let registry: OrganizationRegistry
+    let caller: Caller
+    let isRehearsal: Bool
+    let discards: Set<String>
+
+    private var schema: String { Organization.schema(of: name) }
+    private var old: String { "\(schema)__plaintext" }
+    /// Rows that are read and sealed at a time.
+    private static let batch = 2_000
+    /// Tables of the program that no row is copied into.
+    private static let ours: Set = [
+        "encryption", "migration", "security_event", "quarantined_cell", "cell_change", "audit_setting",
+    ]
+
+    func run(on connection: isolated PostgresConnection) throws -> PlaintextUpgradeSummary {
+        let start = ContinuousClock.now
+        let columns = try plaintextColumns(on: connection)
+        try putAside(on: connection)
+        let organization = Organization(id: try organizationID(on: connection) ?? UUID(), name: name)
+        try connection.execute("CREATE SCHEMA \(quoteIdentifier(schema))")
+        try registry.register(organization, by: caller, on: connection)
+        try MigrationRunner.applyAll(
+            to: .organization(id: organization.id, name: name, schema: schema), on: connection)
+        try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
+        let guards = try SuspendedGuards(in: schema, on: connection)
+        let copies = try tables(on: connection).map { try copy($0, columns[$0] ?? [], to: organization, on: connection) }
+        try registry.seed(organization, on: connection)
+        try restore(guards, on: connection)
+        try goOn(organization, copies, on: connection)
+        let losses = try PlaintextLosses(
+            schema: old, copied: Dictionary(uniqueKeysWithValues: copies.map { ($0.table, $0.columns) })
+        ).list(on: connection)
+        let unaccepted = losses.map(\.name).filter { !discards.contains($0) }
+        guard isRehearsal || unaccepted.isEmpty else { throw Self.wouldLose(losses.filter { unaccepted.contains($0.name) }) }
+        let (cells, scan, key) = try seal(columns, organization, on: connection)
+        try registry.attest(organization, keys: [key], on: connection)
+        try MailDestination.authorizeAll(in: organization, under: registry.kek, on: connection)
+        try SecurityEvent(.organizationUpgraded, .succeeded, keyVersion: 1, details: "\(cells) cells")
+            .insert(for: organization, by: caller, under: registry.kek, on: connection)
+        // Its files go with the commit.
+        try connection.execute("SET LOCAL ROLE NONE")
+        if unaccepted.isEmpty {
+            try PlaintextLosses(schema: old, copied: Dictionary(uniqueKeysWithValues: copies.map { ($0.table, $0.columns) }))
+                .drop(losses, on: connection)
+        }
+        return PlaintextUpgradeSummary(
+            organization: organization, records: copies.map { ($0.table, $0.count) }, cells: cells, duration: .now - start,
+            plaintexts: scan, losses: losses.map { ($0.name, $0.description) }, unaccepted: unaccepted)
+    }
+
+    private static func wouldLose(_ losses: [PlaintextLosses.Loss]) -> FieldsealError {
+        let options = losses.map { "--discard '\($0.name)'" }.joined(separator: " ")
+        return FieldsealError(
+            .invalidArgument,
+            "The upgrade does not take over: \(losses.map(\.description).joined(separator: "; ")). Nothing was changed. "
+                + "Copy it elsewhere; or lose it on purpose: \(options)")
+    }
+
+    /// The `text` columns that have the names of encrypted attributes, by table.
+    private func plaintextColumns(on connection: isolated PostgresConnection) throws -> [String: [String]] {
+        let there = try connection.query(
+            "SELECT to_regnamespace($1) IS NOT NULL, to_regclass($2) IS NOT NULL",
+            [.text(quoteIdentifier(schema)), .text("\(quoteIdentifier(schema)).encryption")])[0]
+        guard try there.decode(0) else { throw FieldsealError(.objectDoesNotExist, "There is no schema \(schema).") }
+        guard try !there.decode(1, as: Bool.self) else {
+            throw FieldsealError(.duplicateRecord, "The schema \(schema) has sealed cells already: fieldseal org attach \(name).")
+        }
+        var columns: [String: [String]] = [:]
+        for entity in EntityCatalog.withCells {
+            let found = try connection.query(
+                """
+                SELECT a.attname::text FROM pg_attribute AS a
+                 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
+                   AND a.atttypid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) AND a.attname = ANY ($2)
+                 ORDER BY 1
+                """,
+                [
+                    .text("\(quoteIdentifier(schema)).\(quoteIdentifier(entity.logicalName))"),
+                    .texts(entity.encryptedAttributes.map(\.logicalName)),
+                ]
+            ).map { try $0.decode(0, as: String.self) }
+            if !found.isEmpty { columns[entity.logicalName] = found }
+        }
+        guard !columns.isEmpty else {
+            let wanted = EntityCatalog.withCells.flatMap { entity in
+                entity.encryptedAttributes.map { entity.cellName($0.logicalName) }
+            }
+            throw FieldsealError(
+                .invalidArgument, "No table of \(schema) has one of the columns \(wanted.joined(separator: ", ")) as text.")
+        }
+        return columns
+    }
+
+    /// Locks all of the old tables, and moves them out of the way of the new ones.
+    private func putAside(on connection: isolated PostgresConnection) throws {
+        let names = try connection.query(
+            "SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.relnamespace = $1::text::regnamespace AND c.relkind IN ('r', 'p')",
+            [.text(quoteIdentifier(schema))]
+        ).map { try $0.decode(0, as: String.self) }
+        try connection.execute("LOCK TABLE \(names.joined(separator: ", ")) IN ACCESS EXCLUSIVE MODE")
+        try connection.execute(
+            """
+            ALTER SCHEMA \(quoteIdentifier(schema)) RENAME TO \(quoteIdentifier(old));
+            GRANT USAGE ON SCHEMA \(quoteIdentifier(old)) TO fieldseal_owner;
+            GRANT SELECT ON ALL TABLES IN SCHEMA \(quoteIdentifier(old)) TO fieldseal_owner;
+            SET LOCAL ROLE fieldseal_owner;
+            """)
+    }
+
+    /// The old tables that the program knows.
+    private func tables(on connection: isolated PostgresConnection) throws -> [String] {
+        let names = try connection.query(
+            """
+            SELECT c.relname::text FROM pg_class AS c JOIN pg_class AS o USING (relname)
+             WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r'
+               AND o.relnamespace = $2::text::regnamespace AND o.relkind IN ('r', 'p') ORDER BY 1
+            """, [.text(quoteIdentifier(schema)), .text(quoteIdentifier(old))])
+        return try names.map { try $0.decode(0, as: String.self) }.filter { !Self.ours.contains($0) }
+    }
+
+    private func restore(_ guards: SuspendedGuards, on connection: isolated PostgresConnection) throws {
+        do {
+            try guards.restore(on: connection)
+        } catch let error as PostgresError where error.kind == .server {
+            throw FieldsealError(
+                .invalidArgument,
+                "Rows of \(error.table ?? "a table") refer to records that are not there (\(error.constraint ?? error.sqlState)). "
+                    + "Nothing was changed. Insert those records or delete the rows, and try again.")
+        }
+    }
+
+    /// Puts the organization's counter of versions behind what was copied.
+    private func goOn(_ organization: Organization, _ copies: [Copy], on connection: isolated PostgresConnection) throws {
+        let versioned = copies.filter { $0.columns.contains("versionnumber") }
+            .map { "SELECT max(versionnumber) AS v FROM \(organization.qualified($0.table))" }
+        if !versioned.isEmpty {
+            _ = try connection.query(
+                "SELECT setval($1::text::regclass, max(v)) FROM (\(versioned.joined(separator: " UNION ALL "))) AS m HAVING max(v) > 0",
+                [.text(organization.qualified("version_number"))])
+        }
+    }
+
+    private func organizationID(on connection: isolated PostgresConnection) throws -> UUID? {
+        guard try columns(of: "organization", in: old, on: connection).keys.contains("organizationid") else { return nil }
+        return try connection.query("SELECT organizationid::uuid FROM \(quoteIdentifier(old)).organization LIMIT 1").first?.decode(
+            0)
+    }
+
+    private func columns(
+        of table: String,
+        in schema: String,
+        on connection: isolated PostgresConnection
+    ) throws -> [String: String] {
+        let rows = try connection.query(
+            """
+            SELECT a.attname::text, format_type(a.atttypid, a.atttypmod) FROM pg_attribute AS a
+             WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
+            """, [.text("\(quoteIdentifier(schema)).\(quoteIdentifier(table))")])
+        return try rows.reduce(into: [:]) { $0[try $1.decode(0, as: String.self)] = try $1.decode(1, as: String.self) }
+    }
+
+    private struct Copy {
+        let table: String
+        let count: Int
+        /// The old columns whose values were taken over, into columns or into cells.
+        let columns: Set<String>
+    }
+
+    /// Takes over a table's rows in the columns that the new one has too.
+    private func copy(
+        _ table: String,
+        _ sealed: [String],
+        to organization: Organization,
+        on connection: isolated PostgresConnection
+    ) throws -> Copy {
+        let theirs = try columns(of: table, in: old, on: connection)
+        let ours = try columns(of: table, in: schema, on: connection)
+        let allFlags = EntityCatalog.withCells.first { $0.logicalName == table }?.setFlags ?? [:]
+        let setFlags = allFlags.filter { sealed.contains($0.key) }
+        // A flag says that there is a cell, regardless of the old table's flag.
+        let flags = Set(allFlags.values)
+        var names: [String] = []
+        var values: [String] = []
+        let common = ours.filter { theirs[$0.key] != nil && !flags.contains($0.key) }.sorted { $0.key < $1.key }
+        for (name, type) in common {
+            names.append(quoteIdentifier(name))
+            values.append("\(quoteIdentifier(name))::\(type)")
+        }
+        for (attribute, flag) in setFlags.sorted(by: { $0.key < $1.key }) {
+            names.append(quoteIdentifier(flag))
+            values.append("coalesce(\(quoteIdentifier(attribute)), '') <> ''")
+        }
+        guard !names.isEmpty else { return Copy(table: table, count: 0, columns: []) }
+        for (name, type) in common { try requireExact(table, name, theirs[name] ?? type, type, on: connection) }
+        do {
+            let inserted = try connection.query(
+                """
+                INSERT INTO \(organization.qualified(table)) (\(names.joined(separator: ", ")))
+                SELECT \(values.joined(separator: ", ")) FROM \(quoteIdentifier(old)).\(quoteIdentifier(table))
+                """)
+            return Copy(
+                table: table, count: inserted.affectedRows,
+                columns: Set(common.map(\.key)).union(sealed).union(flags))
+        } catch let error as PostgresError where error.kind == .server {
+            let place = error.column.map { ", column \($0)" } ?? error.constraint.map { ", \($0)" } ?? ""
+            throw FieldsealError(
+                .invalidArgument,
+                "A row of \(table) does not fit the program's table [\(error.sqlState)\(place)]. Nothing was changed. "
+                    + "Correct the values, and try again.")
+        }
+    }
+
+    /// Seals every value under a generated key, into a first generation.
+    private func seal(
+        _ columns: [String: [String]],
+        _ organization: Organization,
+        on connection: isolated PostgresConnection
+    ) throws -> (cells: Int, PlaintextScan, key: Grant) {
+        let key = try NewKey(OrganizationKeyText.generate(), of: organization, version: 1, policy: registry.policy)
+        let cipher = try key.data.makeCipher()
+        var scan = PlaintextScan()
+        var cells = 0
+        _ = try connection.query("SELECT \(organization.qualified("create_generation"))(1)")
+        for entity in EntityCatalog.withCells {
+            guard let attributes = columns[entity.logicalName] else { continue }
+            try requireShort(entity, attributes, on: connection)
+            let names = attributes.map(quoteIdentifier)
+            // Each its own name: a statement that is prepared for one does not fit the next.
+            let cursor = "\(entity.logicalName)_plaintext"
+            try connection.execute(
+                """
+                DECLARE \(cursor) NO SCROLL CURSOR FOR
+                SELECT \(entity.idColumn)::uuid, \(names.map { "nullif(\($0)::text, '')" }.joined(separator: ", "))
+                  FROM \(quoteIdentifier(old)).\(quoteIdentifier(entity.logicalName))
+                 WHERE \(names.map { "coalesce(\($0), '') <> ''" }.joined(separator: " OR "))
+                """)
+            while true {
+                let rows = try connection.query("FETCH \(Self.batch) FROM \(cursor)")
+                if rows.isEmpty { break }
+                var output = CellCopy.header
+                for row in rows {
+                    let id: UUID = try row.decode(0)
+                    let sealed = try attributes.enumerated().map { index, attribute -> [UInt8]? in
+                        guard !row.isNull(index + 1) else { return nil }
+                        cells += 1
+                        return try row.withBytes(index + 1) { plaintext in
+                            scan.add(Array(plaintext))
+                            let address = CellAddress(
+                                organization: organization.id, record: id, attribute: entity.cellName(attribute))
+                            return try cipher.seal(plaintext, at: address, keyVersion: 1).bytes
+                        }
+                    }
+                    CellCopy.append(sealed, of: id, keyVersion: 1, to: &output)
+                }
+                output += CellCopy.trailer
+                let target = organization.qualified("\(entity.cellTable)_k1")
+                try connection.copyIn(
+                    "COPY \(target) (key_version, \(([entity.idColumn] + names).joined(separator: ", "))) FROM STDIN (FORMAT binary)"
+                ) { write in try output.withUnsafeBytes { try write($0) } }
+            }
+            try connection.execute("CLOSE \(cursor)")
+        }
+        _ = try connection.query("SELECT \(organization.qualified("finish_generation"))(1)")
+        let grant = try key.establish(origin: "generated", under: registry.kek, by: caller, on: connection)
+        return (cells, scan, grant)
+    }
+
+    /// Also refuses values that the service would refuse: such a password could not be set again.
+    private func requireShort(
+        _ entity: EntityDefinition,
+        _ attributes: [String],
+        on connection: isolated PostgresConnection
+    ) throws {
+        for attribute in entity.encryptedAttributes where attributes.contains(attribute.logicalName) {
+            guard case .string(let limit) = attribute.type else { continue }
+            let name = quoteIdentifier(attribute.logicalName)
+            // Characters count as UTF-16 has them: those beyond the Basic Multilingual Plane, four bytes in UTF-8, count twice.
+            let long = try connection.query(
+                """
+                SELECT \(entity.idColumn)::text, count(*) OVER () FROM \(quoteIdentifier(old)).\(quoteIdentifier(entity.logicalName))
+                 WHERE char_length(\(name)::text) + char_length(regexp_replace(\(name)::text, '[^\\U00010000-\\U0010FFFF]', '', 'g')) > $1
+                 LIMIT 5
+                """, [.int32(Int32(limit))])
+            guard let first = long.first else { continue }
+            let ids = try long.map { try $0.decode(0, as: String.self) }.joined(separator: ", ")
+            throw FieldsealError(
+                .stringLengthTooLong,
+                "\(try first.decode(1, as: Int.self)) values of \(entity.cellName(attribute.logicalName)) have more than \(limit) characters, "
+                    + "which the attribute does not take; the records are \(ids). Nothing was changed. Shorten them, and try again."
+            )
+        }
+    }
+
+    /// Refuses numbers that the new column's type would round.
+    private func requireExact(
+        _ table: String,
+        _ column: String,
+        _ old: String,
+        _ new: String,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let numbers = ["smallint", "integer", "bigint", "real", "double precision", "numeric"]
+        guard old != new, numbers.contains(where: old.hasPrefix), numbers.contains(where: new.hasPrefix) else { return }
+        let name = quoteIdentifier(column)
+        let rounded: Int = try connection.query(
+            "SELECT count(*) FROM \(quoteIdentifier(self.old)).\(quoteIdentifier(table)) WHERE \(name)::numeric::\(new) <> \(name)::numeric"
+        )[0]
+        .decode(0)
+        guard rounded == 0 else {
+            throw FieldsealError(
+                .invalidArgument,
+                "\(rounded) values of \(table).\(column) would be rounded, from \(old) to \(new). Nothing was changed. "
+                    + "Round them yourself, and try again.")
+        }
+    }
+}

@@ -1,0 +1,177 @@
+public import CellCrypto
+public import Foundation
+public import JSON
+import Model
+import Tenancy
+
+/// What an export says of itself, beside the dump of the organization's schema: enough to tell without a database whose it
+/// is, how old, and which key opens it.
+public struct ExportManifest: Sendable, Equatable {
+    /// The organization's name, id and schema where it was exported.
+    public var organization: String
+    public var organizationID: UUID
+    public var schema: String
+    /// The newest migration of the schema.
+    public var schemaVersion: String
+    public var productVersion: String
+    public var exportedOn: Date
+    /// The key that the cells are sealed under, and since when.
+    public var keyVersion: Int
+    public var fingerprint: String
+    public var keySetOn: Date
+    /// What proves a key's text right (docs/cell-format.md): salt, PBKDF2 iterations, and the sealed key check.
+    public var salt: [UInt8]
+    public var iterations: Int
+    public var keyCheck: [UInt8]
+    /// How many cells each encrypted attribute has, such as `mailbox.password`.
+    public var cells: [String: Int]
+    /// Length and SHA-256 of the dump, which `pg_restore` reads as it stands.
+    public var dumpLength: Int = 0
+    public var dumpDigest: String = ""
+    /// A tag over all of it under the data key of ``keyVersion``; nil in exports without one, such as those of older programs.
+    public internal(set) var authentication: [UInt8]?
+    /// The members that were read, in their order: what the tag is over.
+    private var members: [JSONValue.Member]?
+
+    /// Cells of all attributes.
+    public var cellCount: Int { cells.values.reduce(0, +) }
+
+    /// Whether a text is the key that opens the cells.
+    public func isOpened(by key: OrganizationKeyText) throws -> Bool {
+        let dataKey = try DataKey(derivedFrom: key, salt: salt, iterations: iterations)
+        return KeyCheck.isOpened(keyCheck, by: dataKey, organization: organizationID)
+    }
+
+    /// The data key that a text derives.
+    ///
+    /// - Throws: ``FieldsealError`` `.restoreCannotDecrypt` when it does not open the cells.
+    func dataKey(from text: OrganizationKeyText) throws -> DataKey {
+        let key = try DataKey(derivedFrom: text, salt: salt, iterations: iterations)
+        guard KeyCheck.isOpened(keyCheck, by: key, organization: organizationID) else {
+            throw OrganizationRegistry.wrongKey(self)
+        }
+        return key
+    }
+
+    // MARK: Authenticity
+
+    /// Tags the manifest, with the dump's digest in it.
+    mutating func authenticate(under key: DataKey) throws { authentication = try tag(under: key) }
+
+    /// Whether the key's holder made the file as it is.
+    ///
+    /// - Returns: False when it carries no tag.
+    /// - Throws: ``FieldsealError`` when manifest or dump were changed since.
+    public func isAuthentic(under text: OrganizationKeyText) throws -> Bool { try requireAuthentic(under: dataKey(from: text)) }
+
+    func requireAuthentic(under key: DataKey) throws -> Bool {
+        guard let authentication else { return false }
+        guard constantTimeEqual(authentication, try tag(under: key)) else {
+            throw FieldsealError(
+                .invalidArgument,
+                "The file was changed since it was exported: its authentication does not fit. Nothing was imported. Export it again."
+            )
+        }
+        return true
+    }
+
+    private func tag(under key: DataKey) throws -> [UInt8] {
+        let tagged = JSONValue.object((members ?? described).filter { $0.name != Self.authenticationName })
+        return try key.tag(label: "export", over: [tagged.utf8])
+    }
+
+    private static let authenticationName = "authentication"
+
+    // MARK: JSON
+
+    public var json: JSONValue { .object(described) }
+
+    private var described: [JSONValue.Member] {
+        let tag = authentication.map { JSONValue.Member(Self.authenticationName, .string(Data($0).base64EncodedString())) }
+        guard case .object(let members) = facts else { return [] }
+        return members + (tag.map { [$0] } ?? [])
+    }
+
+    private var facts: JSONValue {
+        [
+            "format": .string(Self.format), "organization": .string(organization), "organizationId": .string(organizationID.text),
+            "schema": .string(schema), "schemaVersion": .string(schemaVersion), "productVersion": .string(productVersion),
+            "exportedOn": .string(ISO8601.text(exportedOn)), "keyVersion": .integer(Int64(keyVersion)),
+            "fingerprint": .string(fingerprint), "keySetOn": .string(ISO8601.text(keySetOn)),
+            "salt": .string(Data(salt).base64EncodedString()), "iterations": .integer(Int64(iterations)),
+            "keyCheck": .string(Data(keyCheck).base64EncodedString()),
+            "cells": .object(cells.sorted { $0.key < $1.key }.map { .init($0.key, .integer(Int64($0.value))) }),
+            "dumpLength": .integer(Int64(dumpLength)), "dumpSHA256": .string(dumpDigest),
+        ]
+    }
+
+    private static let format = "fieldseal export 1"
+
+    /// - Throws: ``FieldsealError`` when it is not a manifest, or one that is newer than this program.
+    public init(_ json: JSONValue) throws {
+        guard case .object(let members) = json else { throw Self.malformed }
+        let values = Dictionary(members.map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first })
+        func text(_ name: String) throws -> String {
+            guard case .string(let text)? = values[name] else { throw Self.malformed }
+            return text
+        }
+        func number(_ value: JSONValue?) throws -> Int {
+            guard case .integer(let number)? = value, let result = Int(exactly: number), result >= 0 else { throw Self.malformed }
+            return result
+        }
+        func bytes(_ name: String) throws -> [UInt8] {
+            guard let data = Data(base64Encoded: try text(name)) else { throw Self.malformed }
+            return Array(data)
+        }
+        func date(_ name: String) throws -> Date {
+            guard let date = ISO8601.date(try text(name)) else { throw Self.malformed }
+            return date
+        }
+        guard try text("format") == Self.format else { throw Self.malformed }
+        organization = try text("organization")
+        guard Organization.isName(organization), let id = UUID(text: try text("organizationId")) else { throw Self.malformed }
+        organizationID = id
+        schema = try text("schema")
+        // It is written into statements.
+        guard schema == Organization.schema(of: organization) else { throw Self.malformed }
+        schemaVersion = try text("schemaVersion")
+        productVersion = try text("productVersion")
+        exportedOn = try date("exportedOn")
+        keyVersion = try number(values["keyVersion"])
+        fingerprint = try text("fingerprint")
+        keySetOn = try date("keySetOn")
+        salt = try bytes("salt")
+        iterations = try number(values["iterations"])
+        keyCheck = try bytes("keyCheck")
+        guard salt.count == DataKey.saltLength, DataKey.iterationBounds.contains(iterations),
+            (1..<Int(Int32.max)).contains(keyVersion)
+        else { throw Self.malformed }
+        guard case .object(let counts)? = values["cells"] else { throw Self.malformed }
+        cells = Dictionary(try counts.map { ($0.name, try number($0.value)) }, uniquingKeysWith: { first, _ in first })
+        dumpLength = try number(values["dumpLength"])
+        dumpDigest = try text("dumpSHA256")
+        if values[Self.authenticationName] != nil { authentication = try bytes(Self.authenticationName) }
+        self.members = members
+    }
+
+    init(
+        of organization: Organization, schemaVersion: String, productVersion: String, state: OrganizationState, cells: [String: Int]
+    ) {
+        self.organization = organization.name
+        organizationID = organization.id
+        schema = organization.schema
+        self.schemaVersion = schemaVersion
+        self.productVersion = productVersion
+        exportedOn = Date()
+        keyVersion = state.keyVersion
+        fingerprint = state.fingerprint
+        keySetOn = state.changedOn
+        salt = state.salt
+        iterations = state.iterations
+        keyCheck = state.keyCheck
+        self.cells = cells
+    }
+
+    static let malformed = FieldsealError(
+        .invalidArgument, "The file is no export of this product, or was cut off: its manifest is missing at the end.")
+}

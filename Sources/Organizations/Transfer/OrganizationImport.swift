@@ -1,0 +1,257 @@
+public import CellCrypto
+import Foundation
+import JSON
+import KeyManagement
+import Migrations
+import Model
+import PostgresClient
+public import Tenancy
+
+/// An export that is to become an organization.
+public struct OrganizationImport: Sendable {
+    public let manifest: ExportManifest
+    /// The organization's name here.
+    public let name: String
+    /// Whether it gets an id and a key of its own, for a clone beside its original. Needs ``key``.
+    public let isNew: Bool
+    /// The key of the export's cells, where it was given.
+    public let key: OrganizationKeyText?
+    /// Tables, and columns as `table.column`, of the file that this program does not know and that are left out.
+    public let discards: Set<String>
+
+    public init(_ manifest: ExportManifest, as name: String, isNew: Bool, key: OrganizationKeyText?, discards: [String] = []) {
+        self.manifest = manifest
+        self.name = name
+        self.isNew = isNew
+        self.key = key
+        self.discards = Set(discards)
+    }
+}
+
+extension OrganizationRegistry {
+    /// Makes an organization of an export: a new schema by the program's own migrations, and in it the rows of the file. Nothing
+    /// of the file is executed. One transaction, which also registers the organization.
+    ///
+    /// - Parameters:
+    ///   - rows: What `pg_restore --data-only` prints: fills a buffer, and says how many bytes that were; 0 at the end.
+    ///   - confirm: Called before the commit. It throws when `rows` was not all of the file, or the file changed meanwhile.
+    /// - Throws: ``FieldsealError`` when the name or the id is taken, or the file is refused; nothing is left then.
+    public func importOrganization(
+        _ request: OrganizationImport,
+        rows: @escaping @Sendable (UnsafeMutableRawBufferPointer) throws -> Int,
+        confirm: @escaping @Sendable () async throws -> Void,
+        by caller: Caller
+    ) async throws -> Organization {
+        guard Organization.isName(request.name) else {
+            throw FieldsealError(.invalidArgument, "\(request.name.quotedForMessage) is not an organization's name.")
+        }
+        let organization = Organization(id: request.isNew ? UUID() : request.manifest.organizationID, name: request.name)
+        let steps = try ImportSteps(request, organization: organization, registry: self, caller: caller)
+        let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal org import")
+        do {
+            try await connection.run { connection in
+                try connection.execute("BEGIN")
+                do {
+                    try begin(on: connection)
+                    try steps.run(DumpReader(schema: request.manifest.schema, source: rows), on: connection)
+                    try await confirm()
+                } catch {
+                    connection.rollBack()
+                    throw error
+                }
+                try connection.commit()
+            }
+        } catch let error as PostgresError where error.kind == .unknownOutcome {
+            try await lookUp(organization, after: error)
+        }
+        return organization
+    }
+
+    /// Whether a commit whose answer was lost registered an organization.
+    private func lookUp(_ organization: Organization, after loss: PostgresError) async throws {
+        let isThere: Bool
+        do {
+            isThere = try await owning { connection in
+                try connection.query(
+                    "SELECT EXISTS (SELECT FROM config.organization WHERE organization_id = $1 AND name = $2)",
+                    [.uuid(organization.id), .text(organization.name)])[0].decode(0)
+            }
+        } catch {
+            throw FieldsealError(
+                .unexpected,
+                "The connection to the database was lost while the import was committed, and whether it was is not known. "
+                    + "`fieldseal org list` names \(organization.name) if it was.")
+        }
+        guard isThere else { throw loss }
+    }
+
+    static func wrongKey(_ manifest: ExportManifest) -> FieldsealError {
+        FieldsealError(
+            .restoreCannotDecrypt,
+            "This key does not open the export's cells. Wanted is the key of version \(manifest.keyVersion) with the "
+                + "fingerprint \(manifest.fingerprint), set on \(ISO8601.text(manifest.keySetOn)).")
+    }
+}
+
+/// The steps of one import, inside its transaction.
+private struct ImportSteps: Sendable {
+    let request: OrganizationImport
+    let organization: Organization
+    let registry: OrganizationRegistry
+    let caller: Caller
+    /// The key that the cells are sealed under, and whether the file is known to be the one that was exported.
+    private let data: DataKey?
+    private let isAuthentic: Bool
+
+    private var manifest: ExportManifest { request.manifest }
+    private var version: PostgresParameter { .int32(Int32(manifest.keyVersion)) }
+    /// Rows that are opened and sealed at a time.
+    private static let batch = 2_000
+
+    init(_ request: OrganizationImport, organization: Organization, registry: OrganizationRegistry, caller: Caller) throws {
+        self.request = request
+        self.organization = organization
+        self.registry = registry
+        self.caller = caller
+        guard MigrationCatalog.migrations(.organization).contains(where: { $0.name == request.manifest.schemaVersion }) else {
+            throw FieldsealError(
+                .invalidArgument,
+                "The export is of schema \(request.manifest.schemaVersion.quotedForMessage), which this program does not know. "
+                    + "Import it with version \(request.manifest.productVersion) or newer.")
+        }
+        data = try request.key.map { try request.manifest.dataKey(from: $0) }
+        isAuthentic = try data.map { try request.manifest.requireAuthentic(under: $0) } ?? false
+        guard data != nil || !request.isNew else {
+            throw FieldsealError(.invalidArgument, "A clone needs the key of the export: its cells are sealed again.")
+        }
+    }
+
+    func run(_ reader: DumpReader, on connection: isolated PostgresConnection) throws {
+        try requireFree(on: connection)
+        let target = MigrationTarget.organization(id: organization.id, name: organization.name, schema: organization.schema)
+        try connection.execute("CREATE SCHEMA \(quoteIdentifier(organization.schema))")
+        try registry.register(organization, by: caller, attached: true, on: connection)
+        try MigrationRunner.applyAll(to: target, through: manifest.schemaVersion, on: connection)
+        try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
+        _ = try connection.query("SELECT \(organization.qualified("create_generation"))($1)", [version])
+        let encryption = try load(reader, on: connection)
+        var keys: [Grant] = []
+        if let data, request.isNew {
+            keys = [try seal(from: data, on: connection)]
+        } else {
+            try adopt(encryption, on: connection)
+        }
+        try MigrationRunner.applyAll(to: target, on: connection)
+        try registry.quiet(organization, on: connection)
+        try registry.attest(organization, keys: keys, on: connection)
+        let origin = "\(manifest.cellCount) cells, from \(manifest.organization) (\(manifest.organizationID.text)), "
+        try SecurityEvent(
+            request.isNew ? .organizationCloned : .organizationImported, .succeeded,
+            keyVersion: request.isNew ? manifest.keyVersion + 1 : manifest.keyVersion,
+            details: origin + (isAuthentic ? "authentic" : "authenticity not checked")
+        ).insert(for: organization, by: caller, under: registry.kek, on: connection)
+    }
+
+    private func requireFree(on connection: isolated PostgresConnection) throws {
+        let taken = try connection.query(
+            "SELECT (SELECT o.name FROM config.organization AS o WHERE o.organization_id = $1), to_regnamespace($2) IS NOT NULL",
+            [.uuid(organization.id), .text(quoteIdentifier(organization.schema))])[0]
+        if let original = try taken.decodeIfPresent(0, as: String.self) {
+            throw FieldsealError(
+                .duplicateRecord,
+                "The organization with this id is here already, as \(original). A clone beside it needs an id of its own: "
+                    + "--as-new, with the key.")
+        }
+        guard try !taken.decode(1, as: Bool.self) else {
+            throw FieldsealError(
+                .duplicateRecord,
+                "The schema \(organization.schema) exists. Take another name with --name; or, when a DBA restored it, register it with "
+                    + "`fieldseal org attach \(organization.name)`.")
+        }
+    }
+
+    private func load(_ reader: DumpReader, on connection: isolated PostgresConnection) throws -> DumpLoader.Encryption {
+        let loader = DumpLoader(organization: organization, manifest: manifest, discards: request.discards)
+        do {
+            let guards = try SuspendedGuards(in: organization.schema, on: connection)
+            try loader.load(reader, on: connection)
+            let encryption = try loader.checked(on: connection)
+            if request.isNew { try rename(on: connection) }
+            try guards.restore(on: connection)
+            return encryption
+        } catch let error as PostgresError where error.kind == .server {
+            throw DumpLoader.refused(error.table ?? "its tables", error)
+        }
+    }
+
+    /// Puts the clone's id wherever the original's stands, but for the cells.
+    private func rename(on connection: isolated PostgresConnection) throws {
+        for table in EntityCatalog.all.filter({ $0["organizationid"] != nil }).map(\.logicalName) {
+            _ = try connection.query(
+                "UPDATE \(organization.qualified(table)) SET organizationid = $1 WHERE organizationid = $2",
+                [.uuid(organization.id), .uuid(manifest.organizationID)])
+        }
+    }
+
+    /// Puts the generation in force under the key that it was exported with.
+    private func adopt(_ encryption: DumpLoader.Encryption, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query("SELECT \(organization.qualified("finish_generation"))($1)", [version])
+        _ = try connection.query(
+            "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)",
+            [
+                version, .bytes(manifest.salt), .int32(Int32(manifest.iterations)), .bytes(manifest.keyCheck),
+                .text(manifest.fingerprint), .uuid(encryption.rotationID), .uuid(organization.id),
+            ])
+        // The key is as old as it was.
+        let guards = try SuspendedGuards(in: organization.schema, table: "encryption", on: connection)
+        _ = try connection.query(
+            "UPDATE \(organization.qualified("encryption")) SET changed_on = $1", [.timestamp(encryption.changedOn)])
+        try guards.restore(on: connection)
+    }
+
+    /// Seals every cell again for the clone, under a generated key of its own, and drops what was loaded.
+    private func seal(from old: DataKey, on connection: isolated PostgresConnection) throws -> Grant {
+        let key = try NewKey(
+            OrganizationKeyText.generate(), of: organization, version: manifest.keyVersion + 1, policy: registry.policy)
+        let keys = KeyPair(oldVersion: manifest.keyVersion, old: old, newVersion: key.version, new: key.data)
+        _ = try connection.query(
+            "SELECT \(organization.qualified("create_generation"))($1)", [.int32(Int32(key.version))])
+        for entity in EntityCatalog.withCells {
+            try seal(entity, keys, on: connection)
+            try connection.execute("DROP TABLE \(organization.qualified("\(entity.cellTable)_k\(manifest.keyVersion)"))")
+        }
+        _ = try connection.query(
+            "SELECT \(organization.qualified("finish_generation"))($1)", [.int32(Int32(key.version))])
+        return try key.establish(origin: "generated", under: registry.kek, by: caller, on: connection)
+    }
+
+    private func seal(_ entity: EntityDefinition, _ keys: KeyPair, on connection: isolated PostgresConnection) throws {
+        let resealer = try CellResealer(
+            entity, organization: organization.id, origin: manifest.organizationID, keys: keys, toleratesUnreadable: false)
+        let columns = ([entity.idColumn] + entity.encryptedAttributes.map { quoteIdentifier($0.logicalName) }).joined(
+            separator: ", ")
+        // Each its own name: a statement that is prepared for one does not fit the next.
+        let cursor = "\(entity.logicalName)_imported"
+        try connection.execute(
+            "DECLARE \(cursor) NO SCROLL CURSOR FOR SELECT \(columns) FROM "
+                + organization.qualified("\(entity.cellTable)_k\(keys.oldVersion)"))
+        let target = organization.qualified("\(entity.cellTable)_k\(keys.newVersion)")
+        while true {
+            let rows = try connection.query("FETCH \(Self.batch) FROM \(cursor)")
+            if rows.isEmpty { break }
+            var output = CellCopy.header
+            for row in rows {
+                let old = try entity.encryptedAttributes.indices.map {
+                    try row.decodeIfPresent($0 + 1, as: PostgresBytes.self)?.bytes
+                }
+                let id: UUID = try row.decode(0)
+                CellCopy.append(try resealer.reseal(old, id: id), of: id, keyVersion: keys.newVersion, to: &output)
+            }
+            output += CellCopy.trailer
+            try connection.copyIn("COPY \(target) (key_version, \(columns)) FROM STDIN (FORMAT binary)") { write in
+                try output.withUnsafeBytes { try write($0) }
+            }
+        }
+        try connection.execute("CLOSE \(cursor)")
+    }
+}

@@ -1,0 +1,92 @@
+import CellCrypto
+import Foundation
+import Migrations
+import Model
+import PostgresClient
+public import Tenancy
+
+/// An organization as it is at one moment, held still while its schema is dumped.
+public struct OrganizationSnapshot: Sendable {
+    private let connection: PostgresConnection
+    /// What `pg_dump --snapshot` takes.
+    public let id: String
+    public let manifest: ExportManifest
+    /// The major version of the server.
+    public let serverVersion: Int
+    private let state: OrganizationState
+
+    /// Opens a snapshot and counts the cells in it.
+    ///
+    /// - Parameter conninfo: Connects as a role that may `SET ROLE fieldseal_owner`.
+    public static func open(
+        _ name: String,
+        in deployment: Deployment,
+        conninfo: String,
+        productVersion: String
+    ) async throws -> OrganizationSnapshot {
+        let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal org export")
+        let (id, manifest, version, state) = try await connection.run { connection in
+            let state = try begin(name, in: deployment, on: connection)
+            let organization = state.organization
+            var cells: [String: Int] = [:]
+            for entity in EntityCatalog.withCells {
+                let counts = entity.encryptedAttributes.map { "count(\(quoteIdentifier($0.logicalName)))" }.joined(separator: ", ")
+                let row = try connection.query(
+                    "SELECT \(counts) FROM \(organization.qualified(entity.cellTable)) WHERE key_version = $1",
+                    [.int32(Int32(state.keyVersion))])[0]
+                for (index, attribute) in entity.encryptedAttributes.enumerated() {
+                    cells[entity.cellName(attribute.logicalName)] = try row.decode(index)
+                }
+            }
+            let manifest = ExportManifest(
+                of: organization, schemaVersion: OrganizationState.schemaVersion, productVersion: productVersion, state: state,
+                cells: cells)
+            let row = try connection.query("SELECT pg_export_snapshot(), current_setting('server_version_num')::integer / 10000")[0]
+            return (try row.decode(0, as: String.self), manifest, try row.decode(1, as: Int.self), state)
+        }
+        return OrganizationSnapshot(connection: connection, id: id, manifest: manifest, serverVersion: version, state: state)
+    }
+
+    /// What tags the export's manifest; nil while the organization needs its key.
+    public func authentication(in deployment: Deployment) -> ExportAuthentication? {
+        deployment.keyring.dataKey(of: state).map(ExportAuthentication.init)
+    }
+
+    /// Begins a transaction that sees one moment, and in which no table goes that its catalog names: pg_dump stops at one that is
+    /// gone, such as a generation that a key change has just done with.
+    private static func begin(
+        _ name: String,
+        in deployment: Deployment,
+        on connection: isolated PostgresConnection
+    ) throws -> OrganizationState {
+        while true {
+            try connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE fieldseal_owner")
+            let state = try OrganizationState.read(name, in: deployment, isInspection: true, on: connection)
+            let tables = try connection.query(
+                "SELECT format('%I.%I', $1::text, relname) FROM pg_class WHERE relnamespace = $2::regnamespace AND relkind IN ('r', 'p')",
+                [.text(state.organization.schema), .text(quoteIdentifier(state.organization.schema))]
+            ).map { try $0.decode(0, as: String.self) }
+            do {
+                try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN ACCESS SHARE MODE")
+                return state
+            } catch let error as PostgresError where error.sqlState == "42P01" {
+                // One went after the snapshot; a newer one does not see it.
+                try connection.execute("ROLLBACK")
+            }
+        }
+    }
+
+    /// Lets the snapshot go.
+    public func close() async { await connection.close() }
+}
+
+extension Session {
+    /// Records that the organization's cells were exported to a file.
+    public func recordExport(_ manifest: ExportManifest) async throws {
+        try requireSystemAdministrator(to: "export an organization")
+        try await record(
+            SecurityEvent(
+                .organizationExported, .succeeded, keyVersion: manifest.keyVersion, fingerprint: manifest.fingerprint,
+                details: "\(manifest.cellCount) cells, SHA-256 \(manifest.dumpDigest)"))
+    }
+}

@@ -1,0 +1,105 @@
+import Foundation
+import Model
+import PostgresClient
+import Tenancy
+
+/// Which records of an entity a caller may reach: all of them, those of their business unit, or their own.
+///
+/// A record is a caller's own when they or one of their teams own it, or when it was shared with one of these.
+struct AccessRule {
+    private let entity: EntityDefinition
+    private let organization: Organization
+    private let caller: Caller
+
+    init(_ entity: EntityDefinition, _ organization: Organization, _ caller: Caller) {
+        self.entity = entity
+        self.organization = organization
+        self.caller = caller
+    }
+
+    /// The condition in SQL, or nil where every record may be reached.
+    ///
+    /// - Parameters:
+    ///   - depth: How far the caller's role reaches.
+    ///   - right: What he wants to do with a record that was shared.
+    ///   - table: The alias or name of the records' table.
+    ///   - bind: Adds a parameter and returns its placeholder.
+    func condition(_ depth: Depth, _ right: AccessRights, _ table: String?, bind: (PostgresParameter) -> String)
+        -> String?
+    {
+        guard depth != .organization else { return nil }
+        func column(_ name: String) -> String { (table.map { "\($0)." } ?? "") + quoteIdentifier(name) }
+        let user = bind(.uuid(caller.systemUserID))
+        if let parent = entity.parent {
+            let rule = AccessRule(parent.entity, organization, caller).condition(depth, right, "parent", bind: bind) ?? "true"
+            return """
+                EXISTS (SELECT FROM \(organization.qualified(parent.entity.logicalName)) AS parent
+                WHERE parent.\(parent.entity.idColumn) = \(table ?? quoteIdentifier(entity.logicalName)).\(quoteIdentifier(parent.lookup)) AND \(rule))
+                """
+        }
+        guard entity.isUserOwned else { return "\(column(entity.primaryID)) = \(user)" }
+        let teams = "SELECT m.teamid FROM \(organization.qualified("teammembership")) AS m WHERE m.systemuserid = \(user)"
+        var ways = [
+            "\(column("ownerid")) = \(user)", "\(column("ownerid")) IN (\(teams))",
+            """
+            EXISTS (SELECT FROM \(organization.qualified("principal_access")) AS a
+            WHERE a.entity = '\(entity.logicalName)' AND a.record_id = \(column(entity.primaryID)) AND a.rights & \(right.rawValue) <> 0
+            AND (a.principal_id = \(user) OR a.principal_id IN (\(teams))))
+            """,
+        ]
+        if depth == .businessUnit {
+            let unit = "SELECT u.businessunitid FROM \(organization.qualified("systemuser")) AS u WHERE u.systemuserid = \(user)"
+            ways.append("\(column("owningbusinessunit")) = (\(unit))")
+        }
+        return "(\(ways.joined(separator: " OR ")))"
+    }
+}
+
+extension EntityDefinition {
+    /// The entity whose records these are parts of, and that decides who may reach them.
+    fileprivate var parent: (entity: EntityDefinition, lookup: String)? {
+        switch logicalName {
+        case "activityparty": (.email, "activityid")
+        case "activitymimeattachment": (.email, "objectid")
+        default: nil
+        }
+    }
+}
+
+/// What may be done with a record that was shared (the original's AccessRights, as a bit field).
+public struct AccessRights: OptionSet, Sendable {
+    public let rawValue: Int32
+    public init(rawValue: Int32) { self.rawValue = rawValue }
+    public static let read = AccessRights(rawValue: 1)
+    public static let write = AccessRights(rawValue: 2)
+    public static let append = AccessRights(rawValue: 4)
+    public static let appendTo = AccessRights(rawValue: 16)
+    public static let create = AccessRights(rawValue: 32)
+    public static let delete = AccessRights(rawValue: 65_536)
+    public static let share = AccessRights(rawValue: 262_144)
+    public static let assign = AccessRights(rawValue: 524_288)
+
+    /// The rights and the names that messages call them by.
+    public static let named: [(right: AccessRights, name: String)] = [
+        (.read, "ReadAccess"), (.write, "WriteAccess"), (.append, "AppendAccess"), (.appendTo, "AppendToAccess"),
+        (.create, "CreateAccess"), (.delete, "DeleteAccess"), (.share, "ShareAccess"), (.assign, "AssignAccess"),
+    ]
+}
+
+extension Caller {
+    /// Checks a privilege and says how far it reaches.
+    ///
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` when it does not reach at all; `.notImplemented` when no record of
+    ///   the entity knows the message.
+    func require(_ message: EntityDefinition.Message, on entity: EntityDefinition) throws(FieldsealError) -> Depth {
+        guard entity.has(message) else {
+            throw FieldsealError(.notImplemented, "\(entity.logicalName) does not have the message \(message.rawValue).")
+        }
+        let depth = depth(of: message, on: entity)
+        guard depth != .none else {
+            throw FieldsealError(
+                .privilegeDenied, "The role \(role.rawValue) may not \(message.rawValue) records of \(entity.logicalName).")
+        }
+        return depth
+    }
+}

@@ -1,0 +1,204 @@
+public import Foundation
+import JSON
+public import Model
+import PostgresClient
+public import Tenancy
+
+/// A user or a team.
+public struct Principal: Sendable, Equatable {
+    /// `systemuser` or `team`.
+    public let entity: String
+    public let id: UUID
+
+    public init(entity: String, id: UUID) {
+        self.entity = entity
+        self.id = id
+    }
+}
+
+extension Session {
+    /// Shares a record (`GrantAccess` adds rights, `ModifyAccess` replaces them). Rights that the caller does not have on the record
+    /// can't be shared.
+    ///
+    /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.privilegeDenied`.
+    func share(
+        _ entity: EntityDefinition,
+        _ id: UUID,
+        with principal: Principal,
+        _ rights: AccessRights,
+        replacing: Bool,
+        on connection: isolated PostgresConnection
+    ) throws {
+        guard !rights.isEmpty else { return try unshare(entity, id, with: principal, on: connection) }
+        try withSharable(entity, id, on: connection) {
+            try requirePrincipal(principal, on: connection)
+            let excess = rights.subtracting(try ownRights(on: entity, id, on: connection))
+            guard excess.isEmpty else {
+                throw FieldsealError(
+                    .privilegeDenied, "A caller shares the rights that it has on the record. It does not have \(excess.names).")
+            }
+            let update = replacing ? "excluded.rights" : "a.rights | excluded.rights"
+            _ = try connection.query(
+                """
+                INSERT INTO \(organization.qualified("principal_access")) AS a (record_id, principal_id, entity, principal_entity, rights)
+                VALUES ($1, $2, $3, $4, $5) ON CONFLICT (entity, record_id, principal_id) DO UPDATE SET rights = \(update)
+                """,
+                [.uuid(id), .uuid(principal.id), .text(entity.logicalName), .text(principal.entity), .int32(rights.rawValue)])
+        }
+    }
+
+    /// Takes a share away (`RevokeAccess`).
+    func unshare(
+        _ entity: EntityDefinition, _ id: UUID, with principal: Principal, on connection: isolated PostgresConnection
+    ) throws {
+        try withSharable(entity, id, on: connection) {
+            _ = try connection.query(
+                "DELETE FROM \(organization.qualified("principal_access")) WHERE entity = $3 AND record_id = $1 AND principal_id = $2",
+                [.uuid(id), .uuid(principal.id), .text(entity.logicalName)])
+        }
+    }
+
+    /// With whom a record is shared, and for what.
+    public func shares(of entity: EntityDefinition, _ id: UUID) async throws -> [(principal: Principal, rights: AccessRights)] {
+        try await deployment.pool.withConnection { connection in
+            try shares(of: entity, id, on: connection)
+        }
+    }
+
+    private func shares(of entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws
+        -> [(principal: Principal, rights: AccessRights)]
+    {
+        try withSharable(entity, id, on: connection) {
+            try connection.query(
+                """
+                SELECT principal_entity, principal_id, rights FROM \(organization.qualified("principal_access"))
+                 WHERE entity = $2 AND record_id = $1 ORDER BY principal_id
+                """, [.uuid(id), .text(entity.logicalName)]
+            ).map { row in
+                (
+                    Principal(entity: try row.decode(0), id: try row.decode(1)),
+                    AccessRights(rawValue: Int32(try row.decode(2, as: Int.self)))
+                )
+            }
+        }
+    }
+
+    /// What a principal may do with a record because they own it or it was shared with them; their role may allow more.
+    public func rights(of principal: Principal, on entity: EntityDefinition, _ id: UUID) async throws -> AccessRights {
+        let owner = try await retrieve(entity, .id(id), [.init(.column(.init("ownerid")))])
+        if let record = owner.records.first, try record.value(owner.shape.columns[0]) == .id(principal.id) { return .all }
+        let rows = try await deployment.pool.withConnection { connection in
+            try connection.query(
+                "SELECT rights FROM \(organization.qualified("principal_access")) WHERE entity = $3 AND record_id = $1 AND principal_id = $2",
+                [.uuid(id), .uuid(principal.id), .text(entity.logicalName)])
+        }
+        return AccessRights(rawValue: Int32(try rows.first?.decode(0, as: Int.self) ?? 0))
+    }
+
+    /// Adds users to a team, or takes them out of it.
+    ///
+    /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`.
+    func setMembers(_ users: [UUID], of team: UUID, areMembers: Bool, on connection: isolated PostgresConnection) throws {
+        guard try require(.update, on: .team) == .organization else {
+            throw FieldsealError(.privilegeDenied, "The role \(caller.role.rawValue) may not change teams.")
+        }
+        try connection.atomically {
+            try requirePrincipal(Principal(entity: "team", id: team), on: connection)
+            for user in users {
+                try requirePrincipal(Principal(entity: "systemuser", id: user), on: connection)
+                let table = organization.qualified("teammembership")
+                _ = try connection.query(
+                    areMembers
+                        ? "INSERT INTO \(table) (teamid, systemuserid) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+                        : "DELETE FROM \(table) WHERE teamid = $1 AND systemuserid = $2", [.uuid(team), .uuid(user)])
+            }
+        }
+    }
+
+    private func requirePrincipal(_ principal: Principal, on connection: isolated PostgresConnection) throws {
+        guard let entity = EntityCatalog.entity(principal.entity), ["systemuser", "team"].contains(principal.entity) else {
+            throw FieldsealError(.payloadDoesNotFit, "A principal is a systemuser or a team.")
+        }
+        let rows = try connection.query(
+            "SELECT FROM \(organization.qualified(entity.logicalName)) WHERE \(entity.idColumn) = $1",
+            [.uuid(principal.id)])
+        if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, principal.id.text) }
+    }
+
+    /// The rights that the caller has on a record: by its role, for owning it, or by a share.
+    private func ownRights(on entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws
+        -> AccessRights
+    {
+        let messages: [(rights: AccessRights, asks: AccessRights, message: EntityDefinition.Message)] = [
+            (.read, .read, .retrieve), (.write, .write, .update), (.append, .write, .update), (.appendTo, .read, .retrieve),
+            (.create, .write, .create), (.delete, .delete, .delete), (.share, .share, .share), (.assign, .assign, .assign),
+        ]
+        var statement = StatementBuilder(organization, caller)
+        let record = statement.bind(.uuid(id))
+        let answers = messages.map { _, right, message -> String in
+            let depth = caller.depth(of: message, on: entity)
+            guard depth != .none else { return "false" }
+            return AccessRule(entity, organization, caller).condition(depth, right, "r", bind: { statement.bind($0) }) ?? "true"
+        }
+        let row = try connection.query(
+            """
+            SELECT \(answers.joined(separator: ", ")) FROM \(organization.qualified(entity.logicalName)) AS r
+             WHERE r.\(entity.idColumn) = \(record)
+            """, statement.parameters
+        ).first
+        guard let row else { return [] }
+        return try messages.enumerated().reduce(into: []) { rights, item in
+            if try row.decodeIfPresent(item.offset, as: Bool.self) ?? false { rights.formUnion(item.element.rights) }
+        }
+    }
+
+    /// Runs `body` in a transaction if the caller may share the record.
+    ///
+    /// The record's row is locked first: who shares it is asked after the shares that others are changing at the same moment.
+    private func withSharable<Result>(
+        _ entity: EntityDefinition,
+        _ id: UUID,
+        on connection: isolated PostgresConnection,
+        _ body: () throws -> Result
+    ) throws -> Result {
+        let depth = try require(.share, on: entity)
+        return try connection.atomically {
+            let table = organization.qualified(entity.logicalName)
+            _ = try connection.query(
+                "SELECT FROM \(table) WHERE \(entity.idColumn) = $1 FOR NO KEY UPDATE", [.uuid(id)])
+            var statement = StatementBuilder(organization, caller)
+            var conditions = ["r.\(entity.idColumn) = \(statement.bind(.uuid(id)))"]
+            if let own = AccessRule(entity, organization, caller).condition(depth, .share, "r", bind: { statement.bind($0) }) {
+                conditions.append(own)
+            }
+            let rows = try connection.query(
+                "SELECT FROM \(table) AS r WHERE \(conditions.joined(separator: " AND "))", statement.parameters)
+            if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, id.text) }
+            return try body()
+        }
+    }
+}
+
+extension AccessRights {
+    /// Every right there is.
+    public static let all = AccessRights(named.map(\.right))
+
+    /// Reads `ReadAccess, WriteAccess`.
+    ///
+    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for a name that is none.
+    public init(names: String) throws(FieldsealError) {
+        self = []
+        for name in names.split(separator: ",").map({ $0.trimmingCharacters(in: .whitespaces) }) where name != "None" {
+            guard let right = Self.named.first(where: { $0.name == name })?.right else {
+                throw FieldsealError(
+                    .payloadDoesNotFit, "AccessMask takes names such as \(Self.named.map(\.name).joined(separator: ", ")).")
+            }
+            insert(right)
+        }
+    }
+
+    /// The names, as messages carry them.
+    public var names: String {
+        isEmpty ? "None" : Self.named.filter { contains($0.right) }.map(\.name).joined(separator: ",")
+    }
+}

@@ -1,0 +1,21 @@
+public import Foundation
+import Model
+import PostgresClient
+public import Tenancy
+
+extension Session {
+    /// Who the caller is, in the terms of the original's WhoAmI message.
+    public func whoAmI() async throws -> (user: UUID, businessUnit: UUID, organization: UUID) {
+        guard let user = caller.systemUserID else {
+            throw FieldsealError(.notAUser, "The caller is not a user of this organization.")
+        }
+        let rows = try await deployment.pool.withConnection { connection in
+            try connection.query(
+                "SELECT businessunitid FROM \(organization.qualified("systemuser")) WHERE systemuserid = $1", [.uuid(user)])
+        }
+        guard let row = rows.first else {
+            throw FieldsealError(.notAUser, "The caller's user is not in this organization any more.")
+        }
+        return (user, try row.decode(0), organization.id)
+    }
+}

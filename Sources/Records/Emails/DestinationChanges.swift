@@ -1,0 +1,162 @@
+import Foundation
+import JSON
+import Model
+import PostgresClient
+import Tenancy
+
+/// What the writes of one transaction did to the settings that decide where credentials go. It is judged when all of them are
+/// done, so that neither the order nor the grouping of the writes matters.
+struct DestinationChanges {
+    /// An encrypted attribute of a record.
+    struct Credential: Hashable {
+        let entity: String
+        let record: UUID
+        let attribute: String
+    }
+
+    /// A change that was refused, and what is recorded of it.
+    struct Refusal: Error {
+        let error: FieldsealError
+        let details: String
+    }
+
+    /// A record's settings before the first write, and the attributes that the writes name.
+    private struct Start {
+        let destination: MailDestination?
+        let isAuthorized: Bool
+        var named: Set<String>
+    }
+
+    private var starts: [MailDestination.Place: Start] = [:]
+    private var order: [MailDestination.Place] = []
+    /// Credentials that the writes set anew.
+    private var renewed: Set<Credential> = []
+
+    /// Whether a write can change where credentials go.
+    static func isTouched(by input: RecordInput, isNew: Bool) -> Bool {
+        let attributes = MailDestination.attributes(of: input.entity.logicalName)
+        guard !attributes.isEmpty else { return false }
+        // Mailboxes may refer to a profile that was deleted, and is created again under its id.
+        if isNew, input.entity.logicalName == EntityDefinition.emailServerProfile.logicalName { return true }
+        return attributes.contains(where: input.isNaming)
+    }
+
+    /// Notes a record's settings before a write, and locks its row.
+    mutating func begin(
+        _ input: RecordInput, id: UUID, isNew: Bool, in session: Session, on connection: isolated PostgresConnection
+    ) throws {
+        guard Self.isTouched(by: input, isNew: isNew) else { return }
+        let place = MailDestination.Place(entity: input.entity.logicalName, id: id)
+        if starts[place] == nil {
+            let before = try MailDestination.read(
+                place, session.state.grants, in: session.organization, under: session.deployment.kek, locks: true, on: connection)
+            starts[place] = Start(
+                destination: before?.destination, isAuthorized: before?.isAuthorized ?? true, named: [])
+            order.append(place)
+        }
+        starts[place]?.named.formUnion(input.names)
+    }
+
+    /// Notes the credentials that a write set.
+    mutating func renew(_ input: RecordInput, id: UUID) {
+        for (attribute, value) in input.secrets where value != nil {
+            renewed.insert(Credential(entity: input.entity.logicalName, record: id, attribute: attribute))
+        }
+    }
+
+    /// Judges the changes, authorizes the new settings, and records the changes that concern credentials.
+    ///
+    /// - Throws: ``Refusal`` when a credential would go elsewhere by a caller who may not decide that, or the stored settings were
+    ///   not written by this service.
+    func settle(in session: Session, on connection: isolated PostgresConnection) throws {
+        let (organization, kek, grants) = (session.organization, session.deployment.kek, session.state.grants)
+        var changed: [Grant] = []
+        for place in order {
+            guard let start = starts[place],
+                let after = try MailDestination.read(place, grants, in: organization, under: kek, locks: false, on: connection)?
+                    .destination
+            else { continue }
+            let isForeign = start.destination.map { !$0.isEmpty && !start.isAuthorized } ?? false
+            guard isForeign || start.destination != after else { continue }
+            if isForeign, let stored = start.destination { try requireReview(stored, start.named) }
+            let credentials = try credentials(behind: place, in: organization, on: connection)
+            let kept = credentials.filter { !renewed.contains($0) }
+            guard kept.isEmpty || session.caller.role == .systemAdministrator else { throw refusal(place, kept) }
+            try after.authorize(in: organization, under: kek, on: connection)
+            let grant = Grant.mailServer(place.id, tag: try after.tag(in: organization, under: kek))
+            if after.isProfile, try start.destination != nil || grants.names(grant.name) { changed.append(grant) }
+            // Settings that are new, with credentials that are new, bring nothing elsewhere.
+            let isMoved = start.destination.map { !$0.isEmpty } ?? false
+            guard !kept.isEmpty || isMoved && !credentials.isEmpty else { continue }
+            try SecurityEvent(.mailDestinationChanged, .succeeded, details: "\(place.entity) \(place.id.text)")
+                .insert(for: organization, by: session.caller, under: kek, on: connection)
+        }
+        guard !changed.isEmpty else { return }
+        try AttestedState.change(of: organization, under: kek, on: connection) { change in
+            for grant in changed { _ = try change.grant(grant) }
+        }
+    }
+
+    /// Settings that were written past the service are authorized only by a write that names all of them.
+    private func requireReview(_ stored: MailDestination, _ named: Set<String>) throws {
+        // No caller sets a mailbox's user or queue; it follows the mailbox.
+        let missing = stored.present.filter { !named.contains($0) && !$0.hasPrefix("regardingobject") }
+        guard missing.isEmpty else {
+            throw Refusal(
+                error: FieldsealError(
+                    .privilegeDenied,
+                    "The settings of this \(stored.place.entity) that say where credentials go were changed past the service. Check "
+                        + "them, and name all of them in one request: \(missing.joined(separator: ", "))."),
+                details: "\(stored.place.entity) \(stored.place.id.text): settings not authorized")
+        }
+    }
+
+    private func refusal(_ place: MailDestination.Place, _ kept: [Credential]) -> Refusal {
+        let names = kept.prefix(3).map { "\($0.attribute) of \($0.entity) \($0.record.text)" }.joined(separator: ", ")
+        let rest = kept.count > 3 ? " and \(kept.count - 3) more" : ""
+        return Refusal(
+            error: FieldsealError(
+                .privilegeDenied,
+                "This would change where stored credentials go: \(names)\(rest). Set each of them anew in the same request, or ask a "
+                    + "System Administrator."),
+            details: "\(place.entity) \(place.id.text): \(kept.count) credentials")
+    }
+
+    /// The credentials that can be released under a record's settings, regardless of its current retrieval settings. Their rows stay
+    /// locked, so that a password that is set at the same moment is seen, or waits.
+    private func credentials(
+        behind place: MailDestination.Place, in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> [Credential] {
+        let isProfile = place.entity == EntityDefinition.emailServerProfile.logicalName
+        var credentials: [Credential] = []
+        func add(_ entity: EntityDefinition, where condition: String) throws {
+            let attributes = entity.encryptedAttributes.map(\.logicalName)
+            // By its flag or by its cell: SQL may have changed either.
+            let flags = attributes.map { attribute in
+                """
+                coalesce(r.\(quoteIdentifier(entity.setFlags[attribute] ?? "")), false) OR EXISTS (
+                    SELECT FROM \(organization.qualified(entity.cellTable)) AS c
+                     WHERE c.\(entity.idColumn) = r.\(entity.idColumn) AND c.\(quoteIdentifier(attribute)) IS NOT NULL)
+                """
+            }
+            let rows = try connection.query(
+                """
+                SELECT r.\(entity.idColumn), \(flags.joined(separator: ", ")) FROM \(organization.qualified(entity.logicalName)) AS r
+                 WHERE \(condition) ORDER BY 1 FOR UPDATE OF r
+                """, [.uuid(place.id)])
+            for row in rows {
+                for (index, attribute) in attributes.enumerated() where try row.decode(index + 1, as: Bool.self) {
+                    credentials.append(
+                        Credential(entity: entity.logicalName, record: try row.decode(0), attribute: attribute))
+                }
+            }
+        }
+        let boxes = organization.qualified("mailbox")
+        let behind = "SELECT m.regardingobjectid FROM \(boxes) AS m WHERE m.\(isProfile ? "emailserverprofile" : "mailboxid") = $1"
+        if isProfile { try add(.emailServerProfile, where: "r.emailserverprofileid = $1") }
+        try add(.mailbox, where: "r.\(isProfile ? "emailserverprofile" : "mailboxid") = $1")
+        try add(.queue, where: "r.queueid IN (\(behind))")
+        try add(.userSettings, where: "r.systemuserid IN (\(behind))")
+        return credentials
+    }
+}

@@ -1,0 +1,215 @@
+package import Foundation
+import JSON
+import Model
+package import PostgresClient
+package import Tenancy
+
+/// What an e-mail is written with besides its own attributes: whom it is from and to, and its attachments.
+package struct EmailParts: Sendable {
+    /// A sender or recipient of an e-mail.
+    struct Party: Sendable {
+        /// 1 from, 2 To, 3 Cc, 4 Bcc.
+        let participation: Int
+        let record: (entity: EntityDefinition, id: UUID)?
+        let address: String?
+    }
+
+    package struct Attachment: Sendable {
+        package let name: String
+        package let type: String?
+        /// Base64.
+        package let body: String
+        /// Bytes before base64.
+        package let size: Int
+
+        package init(name: String, type: String?, body: String, size: Int) {
+            self.name = name
+            self.type = type
+            self.body = body
+            self.size = size
+        }
+    }
+
+    var parties: [Party] = []
+    /// Whether parties were named, if only to say that there are none.
+    var namesParties = false
+    /// The kinds of parties that the named ones replace.
+    var replaced: [Int64] = [1, 2, 3, 4]
+    package var attachments: [Attachment] = []
+
+    package init() {
+    }
+
+    static let partiesProperty = "email_activity_parties"
+    /// Which kinds of parties a write names, where the others are to stay: an array of participationtypemask.
+    static let replacedProperty = "\(partiesProperty)@fieldseal.participationtypemasks"
+    static let attachmentsProperty = "email_activity_mime_attachment"
+    /// Parties and attachments at most.
+    package static let limit = 10_000
+
+    /// Takes what belongs to others out of the members of an e-mail.
+    ///
+    /// - Throws: ``FieldsealError`` saying what a party or an attachment takes.
+    static func split(_ members: [JSONValue.Member]) throws(FieldsealError) -> (email: [JSONValue.Member], parts: EmailParts) {
+        var parts = EmailParts()
+        var email: [JSONValue.Member] = []
+        for member in members {
+            switch member.name.lowercased() {
+            case partiesProperty:
+                parts.namesParties = true
+                for value in try list(member) { parts.parties.append(try party(value)) }
+            case replacedProperty: parts.replaced = try masks(member)
+            case attachmentsProperty:
+                for value in try list(member) { parts.attachments.append(try attachment(value)) }
+            default: email.append(member)
+            }
+        }
+        let replaced = parts.replaced
+        guard parts.parties.allSatisfy({ replaced.contains(Int64($0.participation)) }) else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "\(replacedProperty) leaves out a participationtypemask of \(partiesProperty).")
+        }
+        guard parts.parties.filter({ $0.participation == 1 }).count <= 1 else {
+            throw FieldsealError(.payloadDoesNotFit, "An e-mail has one sender at most (participationtypemask 1).")
+        }
+        return (email, parts)
+    }
+
+    private static func masks(_ member: JSONValue.Member) throws(FieldsealError) -> [Int64] {
+        var masks: [Int64] = []
+        for value in try list(member) {
+            guard case .integer(let mask) = value, (1...4).contains(mask) else {
+                throw FieldsealError(.payloadDoesNotFit, "\(replacedProperty) takes numbers of 1 to 4.")
+            }
+            masks.append(mask)
+        }
+        return masks
+    }
+
+    private static func list(_ member: JSONValue.Member) throws(FieldsealError) -> [JSONValue] {
+        guard case .array(let values) = member.value, values.count <= limit else {
+            throw FieldsealError(.payloadDoesNotFit, "\(member.name) takes an array of at most \(limit).")
+        }
+        return values
+    }
+
+    private static func party(_ value: JSONValue) throws(FieldsealError) -> Party {
+        guard case .object(let members) = value else { throw partyMismatch }
+        var participation: Int64?
+        var address: String?
+        var record: (EntityDefinition, UUID)?
+        for member in members where !member.name.hasPrefix("@") {
+            switch (member.name.lowercased(), member.value) {
+            case ("participationtypemask", .integer(let mask)) where (1...4).contains(mask): participation = mask
+            case ("addressused", .string(let text)) where MailAddress.isOne(text): address = text
+            case ("addressused", .null): break
+            case (let name, .string(let reference)) where name.hasPrefix("partyid") && name.hasSuffix("@odata.bind"):
+                guard let (entity, key) = try RecordInput.reference(reference), case .id(let id) = key,
+                    ["systemuser", "queue"].contains(entity.logicalName)
+                else {
+                    throw FieldsealError(.payloadDoesNotFit, "partyid refers to a systemuser or a queue by its id.")
+                }
+                record = (entity, id)
+            default: throw partyMismatch
+            }
+        }
+        guard let participation, address != nil || record != nil else { throw partyMismatch }
+        guard participation != 1 || address == nil || record == nil else {
+            throw FieldsealError(
+                .payloadDoesNotFit,
+                "addressused of a sender that is a systemuser or a queue is the sender's own address. Leave it out.")
+        }
+        return Party(participation: Int(participation), record: record, address: address)
+    }
+
+    private static let partyMismatch = FieldsealError(
+        .payloadDoesNotFit,
+        "A party takes participationtypemask (1 from, 2 To, 3 Cc, 4 Bcc), and addressused (one e-mail address of at most 320 bytes) or "
+            + "partyid_systemuser@odata.bind or partyid_queue@odata.bind.")
+
+    private static func attachment(_ value: JSONValue) throws(FieldsealError) -> Attachment {
+        guard let body = value["body"]?.string, let bytes = Data(base64Encoded: body) else {
+            throw FieldsealError(.payloadDoesNotFit, "An attachment takes filename, mimetype and body, which is base64.")
+        }
+        let name = String((value["filename"]?.string ?? "attachment").filter { !$0.isNewline && $0 != "\0" }.prefix(255))
+        let type = value["mimetype"]?.string.map { String($0.filter { $0.isASCII && !$0.isNewline && $0 != "\0" }.prefix(256)) }
+        return Attachment(name: name, type: type, body: body, size: bytes.count)
+    }
+
+    /// Puts these parties in the place of those that an e-mail has, as long as it is not on its way.
+    ///
+    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that was received, is to be sent, or was.
+    func replace(in email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws {
+        let isOpen = try connection.query(
+            """
+            SELECT FROM \(organization.qualified("email")) WHERE activityid = $1 AND directioncode AND statuscode IN (1, 8) FOR UPDATE
+            """, [.uuid(email)])
+        guard !isOpen.isEmpty else {
+            throw FieldsealError(
+                .readOnly, "Whom an e-mail is from and to can be changed while it is a draft, or failed, and outgoing.")
+        }
+        _ = try connection.query(
+            """
+            DELETE FROM \(organization.qualified("activityparty"))
+             WHERE activityid = $1 AND participationtypemask::int8 = ANY ($2)
+            """, [.uuid(email), .int64s(replaced)])
+        _ = try connection.pipeline(statements(of: email, in: organization))
+    }
+
+    /// The statements that write them, after the e-mail's own.
+    package func statements(of email: UUID, in organization: Organization) -> [(sql: String, parameters: [PostgresParameter])] {
+        var statements: [(sql: String, parameters: [PostgresParameter])] = []
+        func table(_ name: String) -> String { organization.qualified(name) }
+        for party in parties {
+            let user: UUID? = party.record?.entity.logicalName == "systemuser" ? party.record?.id : nil
+            let queue: UUID? = party.record?.entity.logicalName == "queue" ? party.record?.id : nil
+            statements.append(
+                (
+                    """
+                    INSERT INTO \(table("activityparty")) (activitypartyid, activityid, participationtypemask, ispartydeleted, donotemail,
+                        partyid, partyobjecttypecode, partyidname, addressused)
+                    SELECT $1, $2, $3, false, false, coalesce($4, $5), CASE WHEN $4 IS NOT NULL THEN 'systemuser' WHEN $5 IS NOT NULL THEN 'queue' END,
+                           coalesce((SELECT fullname FROM \(table("systemuser")) WHERE systemuserid = $4),
+                                    (SELECT name FROM \(table("queue")) WHERE queueid = $5), $6),
+                           coalesce($6, (SELECT internalemailaddress FROM \(table("systemuser")) WHERE systemuserid = $4),
+                                    (SELECT emailaddress FROM \(table("queue")) WHERE queueid = $5))
+                    """,
+                    [
+                        .uuid(.timeOrdered()), .uuid(email), .int32(Int32(party.participation)), .uuid(user), .uuid(queue),
+                        .text(party.address),
+                    ]
+                ))
+        }
+        for (number, attachment) in attachments.enumerated() {
+            statements.append(
+                (
+                    """
+                    INSERT INTO \(table("activitymimeattachment")) (activitymimeattachmentid, objectid, objecttypecode, attachmentnumber, body,
+                        filename, filesize, mimetype, isfollowed) VALUES ($1, $2, 'email', $3, $4, $5, $6, $7, false)
+                    """,
+                    [
+                        .uuid(.timeOrdered()), .uuid(email), .int32(Int32(number + 1)), .text(attachment.body),
+                        .text(attachment.name),
+                        .int32(Int32(attachment.size)), .text(attachment.type),
+                    ]
+                ))
+        }
+        if namesParties {
+            statements.append(
+                (
+                    """
+                    UPDATE \(table("email")) AS e SET emailsender = s.partyid, emailsenderobjecttypecode = s.partyobjecttypecode,
+                           emailsendername = s.partyidname, sender = s.addressused, torecipients = t.addresses,
+                           sendermailboxid = m.mailboxid, sendermailboxidname = left(m.name, 100)
+                      FROM (SELECT 1) AS one
+                      LEFT JOIN \(table("activityparty")) AS s ON s.activityid = $1 AND s.participationtypemask = 1
+                      LEFT JOIN \(table("mailbox")) AS m ON m.regardingobjectid = s.partyid AND m.statecode = 0
+                      LEFT JOIN (SELECT left(string_agg(addressused, ';'), 500) AS addresses FROM \(table("activityparty"))
+                                  WHERE activityid = $1 AND participationtypemask = 2) AS t ON true
+                     WHERE e.activityid = $1
+                    """, [.uuid(email)]
+                ))
+        }
+        return statements
+    }
+}

@@ -1,0 +1,212 @@
+package import CellCrypto
+package import Foundation
+import JSON
+import Model
+package import PostgresClient
+package import Tenancy
+
+/// The settings of a profile or a mailbox that decide where credentials go, as its row has them.
+///
+/// The service keeps a tag of the key-encryption key over them (`mail_destination`). A credential is released only under settings
+/// that fit their tag, so that SQL alone can't direct a password to another server.
+package struct MailDestination: Sendable, Equatable {
+    /// A record that has such settings.
+    package struct Place: Hashable, Sendable {
+        /// `emailserverprofile` or `mailbox`.
+        package let entity: String
+        package let id: UUID
+
+        package init(entity: String, id: UUID) {
+            self.entity = entity
+            self.id = id
+        }
+    }
+
+    package let place: Place
+    /// The values as text, in the order of ``attributes(of:)``; nil for NULL.
+    package let values: [String?]
+
+    /// The attributes that decide where credentials go, for the entities that have some.
+    static func attributes(of entity: String) -> [String] {
+        switch entity {
+        case "emailserverprofile": profileAttributes
+        case "mailbox": mailboxAttributes
+        default: []
+        }
+    }
+
+    private static let profileAttributes = [
+        "servertype", "defaultserverlocation", "useautodiscover", "exchangeonlinetenantid", "usedefaulttenantid",
+        "incomingserverlocation", "incomingportnumber", "incomingusessl", "incomingauthenticationprotocol",
+        "incomingcredentialretrieval", "incominguseimpersonation",
+        "outgoingserverlocation", "outgoingportnumber", "outgoingusessl", "outgoingauthenticationprotocol",
+        "outgoingcredentialretrieval", "outgoinguseimpersonation", "outgoingautograntdelegateaccess",
+        "usesamesettingsforoutgoingconnections",
+    ]
+    private static let mailboxAttributes = ["emailserverprofile", "regardingobjectid", "regardingobjecttypecode", "ewsurl"]
+
+    /// Whether the settings name no server at all: those of a mailbox without a profile.
+    var isEmpty: Bool { place.entity == "mailbox" && values[0] == nil }
+
+    /// The value of one of the attributes.
+    package func value(_ attribute: String) -> String? {
+        Self.attributes(of: place.entity).firstIndex(of: attribute).flatMap { values[$0] }
+    }
+
+    /// The attributes that have a value.
+    package var present: [String] { zip(Self.attributes(of: place.entity), values).filter { $0.1 != nil }.map(\.0) }
+
+    func tag(in organization: Organization, under kek: KeyEncryptionKey) throws -> [UInt8] {
+        var fields = [organization.id.bytes, Array(place.entity.utf8), place.id.bytes]
+        for (attribute, value) in zip(Self.attributes(of: place.entity), values) {
+            fields.append(Array(attribute.utf8))
+            fields.append(value.map { [1] + Array($0.utf8) } ?? [0])
+        }
+        return try kek.tag(label: "mail_destination", over: fields)
+    }
+
+    /// Whether the service authorized these settings, and no others since.
+    ///
+    /// - Parameter grants: The attested list. It holds the newest tag of each profile that was changed or deleted, so that an older
+    ///   state that SQL puts back with its tag is not authorized.
+    package func isAuthorized(
+        by tag: [UInt8]?, _ grants: GrantList, in organization: Organization, under kek: KeyEncryptionKey
+    ) throws -> Bool {
+        guard let tag, constantTimeEqual(tag, try self.tag(in: organization, under: kek)) else { return false }
+        guard isProfile else { return true }
+        let grant = Grant.mailServer(place.id, tag: tag)
+        return try !grants.names(grant.name) || grants.holds(grant, under: kek)
+    }
+
+    /// Whether these are settings of a server profile, which names the servers.
+    var isProfile: Bool { place.entity == EntityDefinition.emailServerProfile.logicalName }
+
+    /// What a statement selects to read the settings: texts, in the order of ``attributes(of:)``.
+    package static func columns(of entity: String, _ table: String) -> String {
+        attributes(of: entity).map { "\(table).\(quoteIdentifier($0))::text" }.joined(separator: ", ")
+    }
+
+    /// Reads the settings of a row from the columns that ``columns(of:_:)`` selected.
+    package init(_ place: Place, _ row: PostgresRow, from column: Int) throws {
+        self.place = place
+        values = try Self.attributes(of: place.entity).indices.map { try row.decodeIfPresent(column + $0) }
+    }
+
+    /// Reads a record's settings and whether they fit their tag; nil when there is no such record.
+    ///
+    /// - Parameter locks: Whether the row stays locked until the transaction ends.
+    static func read(
+        _ place: Place,
+        _ grants: GrantList,
+        in organization: Organization,
+        under kek: KeyEncryptionKey,
+        locks: Bool,
+        on connection: isolated PostgresConnection
+    ) throws -> (destination: MailDestination, isAuthorized: Bool)? {
+        guard let entity = EntityCatalog.entity(place.entity) else { return nil }
+        let rows = try connection.query(
+            """
+            SELECT d.tag, \(columns(of: place.entity, "r")) FROM \(organization.qualified(place.entity)) AS r
+              LEFT JOIN \(organization.qualified("mail_destination")) AS d ON d.entity = $2 AND d.record_id = r.\(entity.idColumn)
+             WHERE r.\(entity.idColumn) = $1 \(locks ? "FOR UPDATE OF r" : "")
+            """, [.uuid(place.id), .text(place.entity)])
+        guard let row = rows.first else { return nil }
+        let destination = try MailDestination(place, row, from: 1)
+        let tag = row.isNull(0) ? nil : try row.decode(0, as: PostgresBytes.self).bytes
+        return (destination, try destination.isAuthorized(by: tag, grants, in: organization, under: kek))
+    }
+
+    /// Keeps the tag of these settings, or none for settings that name no server.
+    func authorize(
+        in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
+    ) throws {
+        let table = organization.qualified("mail_destination")
+        guard !isEmpty else {
+            _ = try connection.query(
+                "DELETE FROM \(table) WHERE entity = $1 AND record_id = $2", [.text(place.entity), .uuid(place.id)])
+            return
+        }
+        _ = try connection.query(
+            """
+            INSERT INTO \(table) (entity, record_id, kek_id, tag) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (entity, record_id) DO UPDATE SET kek_id = excluded.kek_id, tag = excluded.tag, authorized_on = now()
+            """, [.text(place.entity), .uuid(place.id), .text(kek.id), .bytes(try tag(in: organization, under: kek))])
+    }
+
+    /// Runs the deletion of a record, and remembers in its transaction that the servers of a profile are not authorized any more.
+    static func revoking(
+        _ entity: EntityDefinition, _ id: UUID, _ session: Session, on connection: isolated PostgresConnection,
+        _ delete: () throws -> PostgresResult
+    ) throws -> PostgresResult {
+        guard entity.logicalName == EntityDefinition.emailServerProfile.logicalName else { return try delete() }
+        return try connection.atomically {
+            let result = try delete()
+            if result.affectedRows > 0 {
+                try AttestedState.change(of: session.organization, under: session.deployment.kek, on: connection) {
+                    try $0.revoke(Grant.mailServer(id, tag: []).name)
+                }
+            }
+            return result
+        }
+    }
+
+    /// Reads the settings of every profile, and of every mailbox that has a profile, with their tags.
+    package static func all(in organization: Organization, on connection: isolated PostgresConnection) throws
+        -> [(destination: MailDestination, tag: [UInt8]?)]
+    {
+        try [EntityDefinition.emailServerProfile, .mailbox].flatMap { entity in
+            try connection.query(
+                """
+                SELECT r.\(entity.idColumn), d.tag, \(columns(of: entity.logicalName, "r"))
+                  FROM \(organization.qualified(entity.logicalName)) AS r
+                  LEFT JOIN \(organization.qualified("mail_destination")) AS d
+                    ON d.entity = $1 AND d.record_id = r.\(entity.idColumn)
+                """, [.text(entity.logicalName)]
+            ).map { row in
+                let place = Place(entity: entity.logicalName, id: try row.decode(0))
+                let tag = row.isNull(1) ? nil : try row.decode(1, as: PostgresBytes.self).bytes
+                return (try MailDestination(place, row, from: 2), tag)
+            }
+        }.filter { !$0.destination.isEmpty }
+    }
+
+    /// Authorizes the settings that are there: once, where an administrator on the command line brings an organization here, or
+    /// brings it to the migration that made the tags.
+    package static func authorizeAll(
+        in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
+    ) throws {
+        let table = organization.qualified("mail_destination")
+        _ = try connection.query("DELETE FROM \(table)")
+        let destinations = try all(in: organization, on: connection).map(\.destination)
+        for start in stride(from: 0, to: destinations.count, by: batch) {
+            let part = destinations[start..<min(start + batch, destinations.count)]
+            let tags = try part.map { try $0.tag(in: organization, under: kek) }
+            _ = try connection.query(
+                """
+                INSERT INTO \(table) (entity, record_id, kek_id, tag)
+                SELECT t.entity, t.id, $4, decode(t.tag, 'hex') FROM unnest($1, $2, $3) AS t (entity, id, tag)
+                """,
+                [
+                    .texts(part.map(\.place.entity)), .uuids(part.map(\.place.id)),
+                    .texts(tags.map { $0.map { String(format: "%02x", $0) }.joined() }), .text(kek.id),
+                ])
+        }
+    }
+
+    private static let batch = 1_000
+
+    /// The names in the attested list of all profiles that ever had a tag. The tag of one that was deleted stays.
+    package static func profileNames(
+        in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> [GrantList.Digest] {
+        try profiles(in: organization, on: connection).map { try Grant.mailServer($0, tag: []).name.digest() }
+    }
+
+    /// The ids of all profiles that ever had a tag.
+    package static func profiles(in organization: Organization, on connection: isolated PostgresConnection) throws -> [UUID] {
+        try connection.query(
+            "SELECT record_id FROM \(organization.qualified("mail_destination")) WHERE entity = $1",
+            [.text(EntityDefinition.emailServerProfile.logicalName)]
+        ).map { try $0.decode(0) }
+    }
+}

@@ -1,0 +1,49 @@
+import Foundation
+package import Tenancy
+
+/// Who may send as whom: users as themselves and as users whose settings allow it (`issendasallowed`), owners of a queue and
+/// members of the team that owns it as the queue, System Administrators as everybody.
+///
+/// It is asked when an e-mail is submitted and again when a router takes it.
+package enum SenderRule {
+    /// Joins to an e-mail `e` its sender `s`: how many there are, the record, its address as the e-mail has it, and its own.
+    package static func joins(in organization: Organization) -> String {
+        """
+        LEFT JOIN LATERAL (
+            SELECT count(*) AS count, (array_agg(p.partyid))[1] AS partyid, min(p.partyobjecttypecode) AS type,
+                   min(p.addressused) AS address
+              FROM \(organization.qualified("activityparty")) AS p
+             WHERE p.activityid = e.activityid AND p.participationtypemask = 1) AS s ON true
+        LEFT JOIN \(organization.qualified("systemuser")) AS su ON s.type = 'systemuser' AND su.systemuserid = s.partyid
+        LEFT JOIN \(organization.qualified("usersettings")) AS us ON us.systemuserid = su.systemuserid
+        LEFT JOIN \(organization.qualified("queue")) AS sq ON s.type = 'queue' AND sq.queueid = s.partyid
+        """
+    }
+
+    /// The sender's own address.
+    static let address = "coalesce(su.internalemailaddress, sq.emailaddress)"
+
+    /// Whether a systemuser may send as the sender.
+    ///
+    /// - Parameter user: An SQL expression.
+    static func allows(_ user: String, in organization: Organization) -> String {
+        """
+        coalesce(su.systemuserid = \(user) OR us.issendasallowed OR sq.ownerid = \(user)
+            OR sq.ownerid IN (SELECT t.teamid FROM \(organization.qualified("teammembership")) AS t WHERE t.systemuserid = \(user)), false)
+        """
+    }
+
+    /// What speaks against handing an e-mail `e` of the mailbox `m` over; NULL when nothing does.
+    package static func problem(in organization: Organization) -> String {
+        """
+        CASE WHEN NOT coalesce(e.directioncode, false) OR s.count <> 1
+                  THEN 'It is not outgoing, or has no sender or more than one.'
+             WHEN s.partyid IS DISTINCT FROM m.regardingobjectid THEN 'Its mailbox is not its sender''s.'
+             WHEN \(address) IS NULL OR lower(\(address)) <> lower(coalesce(s.address, ''))
+                  THEN 'The address that it is from is not its sender''s own. Send it again.'
+             WHEN NOT (e.submitter_is_administrator OR \(allows("e.submitter", in: organization)))
+                  THEN 'Who submitted it may not send as its sender (usersettings.issendasallowed, or the queue''s owner). Send it again.'
+        END
+        """
+    }
+}

@@ -1,0 +1,113 @@
+import Foundation
+import JSON
+import Model
+import PostgresClient
+import Tenancy
+
+extension Session {
+    /// Submits an e-mail: it is *Pending Send* until a router takes it.
+    ///
+    /// - Parameters:
+    ///   - issue: False to only say that it was sent by other means.
+    ///   - token: The tracking token; nil to make one, empty for none.
+    /// - Returns: The subject, with the token.
+    func sendEmail(_ id: UUID, issue: Bool, token: String?, on connection: isolated PostgresConnection) throws -> String {
+        let depth = try require(.update, on: .email)
+        return try connection.atomically {
+            let row = try draft(id, depth, on: connection)
+            try requireSendable(row)
+            let (subject, mark) = try subject(row, token: token, on: connection)
+            // The From header is the sender's own address, as it is now.
+            _ = try connection.query(
+                """
+                UPDATE \(organization.qualified("activityparty")) SET addressused = $2 WHERE activityid = $1 AND participationtypemask = 1
+                """, [.uuid(id), .text(try row.decodeIfPresent(6))])
+            let submitted = try connection.query(
+                """
+                UPDATE \(organization.qualified("email")) AS e SET statuscode = $2, subject = $3, trackingtoken = left($4, 50), deliveryattempts = 0,
+                       is_handed_over = false, failure = NULL, postponeemailprocessinguntil = NULL, submittedby = left($5, 250),
+                       submitter = $6, submitter_is_administrator = $7, sender = $8, submission_tag = NULL,
+                       senton = CASE WHEN $2 = 3 THEN now() ELSE senton END,
+                       modifiedon = now(), versionnumber = nextval('\(organization.qualified("version_number"))')
+                 WHERE activityid = $1 RETURNING \(Submission.columns(in: organization))
+                """,
+                [
+                    .uuid(id), .int32(issue ? 6 : 3), .text(subject), .text(mark), .text(caller.actor),
+                    .uuid(caller.systemUserID),
+                    .bool(caller.role == .systemAdministrator), .text(try row.decodeIfPresent(6)),
+                ])
+            if issue {
+                try Submission(submitted[0], at: 0).store(in: organization, under: deployment.kek, on: connection)
+            }
+            return subject
+        }
+    }
+
+    /// Reads and locks an e-mail that the caller may write, with what decides whether it can be sent.
+    private func draft(_ id: UUID, _ depth: Depth, on connection: isolated PostgresConnection) throws -> PostgresRow {
+        var statement = StatementBuilder(organization, caller)
+        var condition = "e.activityid = \(statement.bind(.uuid(id)))"
+        if let rule = AccessRule(.email, organization, caller).condition(depth, .write, "e", bind: { statement.bind($0) }) {
+            condition += " AND \(rule)"
+        }
+        let user = statement.bind(.uuid(caller.systemUserID))
+        let parties = organization.qualified("activityparty")
+        let rows = try connection.query(
+            """
+            SELECT e.statuscode, e.directioncode, e.subject, e.trackingtoken, e.sendermailboxid, s.count, \(SenderRule.address),
+                   (SELECT count(*) FROM \(parties) AS r WHERE r.activityid = e.activityid
+                     AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NOT NULL),
+                   (SELECT count(*) FROM \(parties) AS r WHERE r.activityid = e.activityid
+                     AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NULL),
+                   \(SenderRule.allows(user, in: organization)),
+                   (SELECT m.emailaddress FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = e.sendermailboxid)
+              FROM \(organization.qualified("email")) AS e
+              \(SenderRule.joins(in: organization))
+             WHERE \(condition) FOR UPDATE OF e
+            """, statement.parameters)
+        guard let row = rows.first else { throw FieldsealError.noSuchRecord(.email, id.text) }
+        return row
+    }
+
+    private func requireSendable(_ row: PostgresRow) throws {
+        func refuse(_ why: String) -> FieldsealError { FieldsealError(.invalidArgument, why) }
+        guard [1, 8].contains(try row.decodeIfPresent(0, as: Int.self) ?? 0), try row.decodeIfPresent(1, as: Bool.self) ?? false
+        else {
+            throw refuse("Only an outgoing e-mail that is a draft, or failed, can be sent.")
+        }
+        guard try row.decode(5, as: Int.self) == 1, let address: String = try row.decodeIfPresent(6), MailAddress.isOne(address)
+        else {
+            throw refuse(
+                "The e-mail has no sender: it takes one party with participationtypemask 1 that is a systemuser or a queue with an "
+                    + "e-mail address.")
+        }
+        guard try row.decode(7, as: Int.self) > 0, try row.decode(8, as: Int.self) == 0 else {
+            throw refuse("The e-mail has no recipient, or one without an e-mail address.")
+        }
+        guard !row.isNull(4) else { throw refuse("The sender has no mailbox to send from.") }
+        guard let mailbox: String = try row.decodeIfPresent(10), MailAddress.isOne(mailbox) else {
+            throw refuse("The sender's mailbox has no e-mail address. Set its emailaddress, and send again.")
+        }
+        guard try caller.role == .systemAdministrator || row.decode(9) else {
+            throw FieldsealError(
+                .privilegeDenied,
+                "The caller may not send as this sender: a user's settings do not allow it (usersettings.issendasallowed), or the "
+                    + "caller neither owns the queue nor is in the team that does.")
+        }
+    }
+
+    /// The subject with its tracking token, and the token.
+    private func subject(_ row: PostgresRow, token: String?, on connection: isolated PostgresConnection) throws
+        -> (subject: String, mark: String?)
+    {
+        let subject: String = try row.decodeIfPresent(2) ?? ""
+        if let mark: String = try row.decodeIfPresent(3) { return (subject, mark) }
+        guard token != "" else { return (subject, nil) }
+        let mark: String =
+            try token
+            ?? connection.query(
+                "SELECT 'CRM:' || lpad(nextval($1::text::regclass)::text, 7, '0')",
+                [.text(organization.qualified("tracking_number"))])[0].decode(0)
+        return (subject.cut(to: 200 - mark.utf16.count - 1) + " \(mark)", mark)
+    }
+}

@@ -1,0 +1,76 @@
+package import CellCrypto
+import Foundation
+import JSON
+package import PostgresClient
+package import Tenancy
+
+/// An e-mail as it was submitted: by whom, from whom, to whom, and what it says.
+///
+/// `SendEmail` stores a tag of the key-encryption key over it. A router is given an e-mail only as its tag says, so that SQL alone
+/// can't have an e-mail sent, nor change one that waits.
+package struct Submission {
+    let email: UUID
+    let submitter: UUID?
+    let isAdministrator: Bool
+    /// SHA-256 over the parties and the content.
+    let digest: [UInt8]
+
+    /// What a statement returns of an e-mail `e` to read it.
+    package static func columns(in organization: Organization) -> String {
+        "e.activityid, e.submitter, e.submitter_is_administrator, \(digest(in: organization))"
+    }
+
+    static let columnCount = 4
+
+    /// Over what the message is made of. Attachments and bodies are hashed by themselves: JSON has no room for large ones.
+    private static func digest(in organization: Organization) -> String {
+        func hash(_ text: String) -> String {
+            "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(coalesce(\(text), ''), 'UTF8')), 'hex')"
+        }
+        return """
+            pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.jsonb_build_array(
+                e.subject, \(hash("e.description")), e.mimetype, coalesce(e.prioritycode, 1), coalesce(e.readreceiptrequested, false),
+                (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(p.participationtypemask, p.partyid, p.partyobjecttypecode, p.partyidname,
+                        p.addressused) ORDER BY p.activitypartyid)
+                   FROM \(organization.qualified("activityparty")) AS p WHERE p.activityid = e.activityid),
+                (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.filename, a.mimetype, \(hash("a.body")))
+                        ORDER BY a.attachmentnumber, a.activitymimeattachmentid)
+                   FROM \(organization.qualified("activitymimeattachment")) AS a WHERE a.objectid = e.activityid))::text, 'UTF8'))
+            """
+    }
+
+    /// Reads what ``columns(in:)`` selects.
+    package init(_ row: PostgresRow, at first: Int) throws {
+        email = try row.decode(first)
+        submitter = try row.decodeIfPresent(first + 1)
+        isAdministrator = try row.decode(first + 2)
+        digest = try row.decode(first + 3, as: PostgresBytes.self).bytes
+    }
+
+    func tag(in organization: Organization, under kek: KeyEncryptionKey) throws -> [UInt8] {
+        try kek.tag(
+            label: "email_submission",
+            over: [organization.id.bytes, email.bytes, submitter?.bytes ?? [], [isAdministrator ? 1 : 0], digest])
+    }
+
+    /// Whether the service submitted the e-mail as it is now.
+    package func isAuthentic(by tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
+        constantTimeEqual(tag, try self.tag(in: organization, under: kek))
+    }
+
+    /// Stores the tag.
+    func store(in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query(
+            "UPDATE \(organization.qualified("email")) SET submission_tag = $2 WHERE activityid = $1",
+            [.uuid(email), .bytes(try tag(in: organization, under: kek))])
+    }
+
+    /// Tags the e-mails that wait to be sent as they are, once, with the migration that made the tags.
+    package static func tagAll(
+        in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
+    ) throws {
+        let rows = try connection.query(
+            "SELECT \(columns(in: organization)) FROM \(organization.qualified("email")) AS e WHERE e.statuscode IN (6, 7)")
+        for row in rows { try Submission(row, at: 0).store(in: organization, under: kek, on: connection) }
+    }
+}

@@ -1,0 +1,60 @@
+import Foundation
+import JSON
+import PostgresClient
+
+extension Record {
+    /// Whether the value in a column is null, or was not read because it is encrypted.
+    public func isNull(_ column: RowShape.Column) -> Bool { column.index.map { row.isNull($0) } ?? true }
+
+    /// Appends the value in a column, which is not null, as XML Schema writes it, straight from the bytes that PostgreSQL sent.
+    public func writeXML(_ column: RowShape.Column, to output: inout [UInt8]) throws {
+        guard let index = column.index else { return }
+        switch column.form {
+        case .text: row.withBytes(index) { output.appendXML($0) }
+        case .number: row.withBytes(index) { output.append(contentsOf: $0) }
+        case .boolean: output.append(contentsOf: (try row.decode(index, as: Bool.self) ? "true" : "false").utf8)
+        case .integer: output.appendDecimal(try row.decode(index, as: Int.self))
+        case .id: output.append(try row.decode(index, as: UUID.self))
+        case .moment: output.append(try row.decode(index, as: Date.self))
+        case .bytes:
+            output.append(contentsOf: Data(try row.decode(index, as: PostgresBytes.self).bytes).base64EncodedString().utf8)
+        }
+    }
+}
+
+extension [UInt8] {
+    /// Appends UTF-8 as text of an XML element. Characters that XML 1.0 does not have become U+FFFD.
+    public mutating func appendXML(_ text: UnsafeRawBufferPointer) {
+        var start = 0
+        for index in text.indices where XMLMarkup.isMarkup[Int(text[index])] {
+            guard index >= start, let (length, replacement) = XMLMarkup.replacement(in: text, at: index) else { continue }
+            append(contentsOf: text[start..<index])
+            append(contentsOf: replacement)
+            start = index + length
+        }
+        append(contentsOf: text[start...])
+    }
+}
+
+/// What can't stand in the text of an XML element as it is.
+private enum XMLMarkup {
+    /// Whether a byte needs a second look.
+    static let isMarkup: [Bool] = (0..<256).map { byte in
+        byte < 0x20 && byte != 0x09 && byte != 0x0A || [0x26, 0x3C, 0x3E, 0xEF].contains(byte)
+    }
+
+    private static let references: [UInt8: [UInt8]] = [
+        UInt8(ascii: "&"): Array("&amp;".utf8), UInt8(ascii: "<"): Array("&lt;".utf8), UInt8(ascii: ">"): Array("&gt;".utf8),
+        0x0D: Array("&#xD;".utf8),
+    ]
+    private static let unknown = Array("\u{FFFD}".utf8)
+
+    /// The bytes that are replaced, and what they are replaced with; nil for a character that stays.
+    static func replacement(in text: UnsafeRawBufferPointer, at index: Int) -> (length: Int, [UInt8])? {
+        if let reference = references[text[index]] { return (1, reference) }
+        guard text[index] == 0xEF else { return (1, unknown) }
+        // U+FFFE and U+FFFF.
+        guard index + 2 < text.count, text[index + 1] == 0xBF, text[index + 2] >= 0xBE else { return nil }
+        return (3, unknown)
+    }
+}

@@ -1,0 +1,129 @@
+public import Foundation
+public import Model
+import PostgresClient
+
+/// A row of a query's result; a record as a caller may see it, or a group of them.
+///
+/// Encrypted attributes are null, always: nothing was read for them.
+public struct Record: Sendable {
+    public let shape: RowShape
+    let row: PostgresRow
+    public let id: UUID
+    /// Changes with every write of the record, its encrypted attributes included; not with a key change.
+    public let versionNumber: Int64
+
+    init(_ shape: RowShape, _ row: PostgresRow) throws {
+        self.shape = shape
+        self.row = row
+        guard shape.hasRecords else {
+            (id, versionNumber) = (UUID(uuid: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)), 0)
+            return
+        }
+        id = try row.decode(0)
+        versionNumber = Int64(try row.decode(1, as: Int.self))
+    }
+
+    /// The value in a column of the shape.
+    public func value(_ column: RowShape.Column) throws -> AttributeValue {
+        guard let index = column.index else { return .null }
+        return try column.type.value(in: row, column: index)
+    }
+
+    /// The value of an attribute that was asked for.
+    public func value(of attribute: String) throws -> AttributeValue {
+        guard
+            let column = shape.columns.first(where: {
+                $0.attribute?.logicalName == attribute && !$0.isRenamed || $0.name == attribute
+            })
+        else { return .null }
+        return try value(column)
+    }
+
+    /// The weak entity tag of the version (RFC 9110 section 8.8.3).
+    public var etag: String { "W/\"\(versionNumber)\"" }
+}
+
+/// A page of a query's result, with what was expanded of its records.
+public struct RecordPage: Sendable {
+    public let shape: RowShape
+    public let records: [Record]
+    /// For the next page; nil on the last one.
+    public let next: RecordQuery.PageToken?
+    /// Rows of all pages, if that was asked for.
+    public internal(set) var count: Int?
+    public internal(set) var expanded: [ExpandedProperty] = []
+}
+
+/// The records at the other end of a navigation property.
+public struct ExpandedProperty: Sendable {
+    public let name: String
+    public let isCollection: Bool
+    /// Whether the addresses of the records are wanted, and not the records.
+    public let isReference: Bool
+    public let referenced: EntityDefinition
+    let lookup: AttributeDefinition
+    let page: RecordPage
+    /// The same property's records of other entities: an owner is a user or a team.
+    var alternatives: [ExpandedProperty] = []
+    private let byKey: [UUID: [Record]]
+
+    init(_ request: Expansion, _ relationship: EntityRelationship, isCollection: Bool, _ page: RecordPage) throws {
+        name = request.property
+        isReference = request.isReference
+        self.isCollection = isCollection
+        self.page = page
+        referenced = isCollection ? relationship.referencing : relationship.referenced
+        lookup = relationship.attribute
+        byKey = try Dictionary(grouping: page.records) { record in
+            if isCollection, case .id(let parent) = try record.value(of: relationship.attribute.logicalName) { return parent }
+            return record.id
+        }
+    }
+
+    /// What belongs to a record, with what was expanded of it in turn.
+    public func records(of record: Record) throws -> (records: [Record], expanded: [ExpandedProperty]) {
+        if isCollection { return (byKey[record.id] ?? [], page.expanded) }
+        guard case .id(let id) = try record.value(of: lookup.logicalName) else { return ([], page.expanded) }
+        if let found = byKey[id] { return (found, page.expanded) }
+        for alternative in alternatives {
+            let (records, expanded) = try alternative.records(of: record)
+            if !records.isEmpty { return (records, expanded) }
+        }
+        return ([], page.expanded)
+    }
+
+    /// What was asked for of its records, as `@odata.context` lists it.
+    public var contextColumns: String {
+        let inner = page.expanded.map { "\($0.name)(\($0.contextColumns))" }
+        return ((page.shape.contextColumns.isEmpty ? [] : [page.shape.contextColumns]) + inner).joined(separator: ",")
+    }
+}
+
+/// How a client names a record.
+public enum RecordKey: Sendable {
+    case id(UUID)
+    /// The values of an alternate key.
+    case alternate([(name: String, value: Literal)])
+}
+
+/// What a write of a record did.
+public struct WriteOutcome: Sendable {
+    public let id: UUID
+    public let versionNumber: Int64
+    /// Whether the record is new.
+    public let isCreated: Bool
+    /// The subject of an e-mail that was submitted.
+    public var subject: String?
+}
+
+/// On what condition a record may be written (RFC 9110 section 13.1).
+public enum WriteCondition: Sendable, Equatable {
+    /// Create or update.
+    case none
+    /// `If-Match: *`: update only.
+    case mustExist
+    /// `If-None-Match: *`: create only.
+    case mustNotExist
+    /// `If-Match: W/"…"`: update this version only.
+    case version(Int64)
+}

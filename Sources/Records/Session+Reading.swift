@@ -1,0 +1,332 @@
+public import Foundation
+import JSON
+public import Model
+import PostgresClient
+public import Tenancy
+
+/// A navigation property whose records are to come along.
+public struct Expansion: Sendable {
+    public var property: String
+    public var query: RecordQuery
+    public var expansions: [Expansion]
+    /// Whether the addresses of the records are wanted, and not the records.
+    public var isReference = false
+
+    public init(_ property: String, _ query: RecordQuery = RecordQuery(), expansions: [Expansion] = []) {
+        self.property = property
+        self.query = query
+        self.expansions = expansions
+    }
+}
+
+extension Session {
+    /// The records that a query asks for, or the groups of them.
+    ///
+    /// - Throws: ``FieldsealError``: `.noSuchAttribute`, `.queryDoesNotFit`, `.privilegeDenied`.
+    public func list(_ entity: EntityDefinition, _ query: RecordQuery, expanding: [Expansion] = []) async throws -> RecordPage {
+        let reading = try Reading(entity, query, expanding, for: self)
+        return try await deployment.pool.withConnection { connection in
+            guard !expanding.isEmpty || query.countsRows else { return try reading.run(on: connection) }
+            // One snapshot for all of its statements.
+            return try connection.transaction(isolation: .repeatableRead) { try reading.run(on: connection) }
+        }
+    }
+
+    /// One record, on a page of its own.
+    ///
+    /// - Parameter outputs: The attributes to give; empty for all that may be read.
+    /// - Throws: ``FieldsealError`` `.objectDoesNotExist` when there is none, or none that the caller may see;
+    ///   `.recordNotFoundByKey` and `.duplicateRecordKey` for an alternate key.
+    public func retrieve(
+        _ entity: EntityDefinition,
+        _ key: RecordKey,
+        _ outputs: [RecordQuery.Output] = [],
+        expanding: [Expansion] = []
+    ) async throws -> RecordPage {
+        let page: RecordPage
+        if case .id(let id) = key, expanding.isEmpty, let shape = try RetrieveShape(entity, outputs, for: self) {
+            let reading = try RetrieveShape.readings.value(of: shape) { () throws(FieldsealError) in
+                try Reading(
+                    entity, Self.query(outputs, .isIn(.init(entity.primaryID), []), pageSize: Reading.lookupLimit), [], for: self)
+            }
+            page = try await reading.look(up: id, for: self)
+        } else {
+            page = try await list(entity, Self.query(outputs, try key.filter(entity)), expanding: expanding)
+        }
+        try key.check(entity, page.records.count, isAmbiguous: page.next != nil)
+        return page
+    }
+
+    private static func query(_ outputs: [RecordQuery.Output], _ filter: Filter, pageSize: Int = 1) -> RecordQuery {
+        var query = RecordQuery()
+        query.outputs = outputs
+        query.filter = filter
+        query.pageSize = pageSize
+        return query
+    }
+
+    /// How many records a query matches.
+    public func count(_ entity: EntityDefinition, _ filter: Filter?) async throws -> Int {
+        var query = RecordQuery()
+        query.filter = filter
+        query.countsRows = true
+        query.pageSize = 1
+        query.outputs = [.init(.column(.init(entity.primaryID)))]
+        return try await list(entity, query).count ?? 0
+    }
+
+    /// Which encrypted attributes of a record have a value, of a record that the caller may read.
+    public func secretsSet(_ entity: EntityDefinition, _ id: UUID) async throws -> Set<String> {
+        _ = try await retrieve(entity, .id(id), [.init(.column(.init(entity.primaryID)))])
+        let flags = entity.setFlags.sorted { $0.key < $1.key }
+        return try await deployment.pool.withConnection { connection in
+            let rows = try connection.query(
+                "SELECT \(flags.map { quoteIdentifier($0.value) }.joined(separator: ", ")) FROM \(organization.qualified(entity.logicalName)) WHERE \(entity.idColumn) = $1",
+                [.uuid(id)])
+            guard let row = rows.first else { return [] }
+            return Set(try flags.enumerated().compactMap { try row.decode($0, as: Bool.self) ? $1.key : nil })
+        }
+    }
+
+    func require(_ message: EntityDefinition.Message, on entity: EntityDefinition) throws(FieldsealError) -> Depth {
+        try caller.require(message, on: entity)
+    }
+}
+
+extension RecordKey {
+    /// The condition that finds the record.
+    ///
+    /// - Throws: ``FieldsealError`` when the named attributes are no key.
+    func filter(_ entity: EntityDefinition) throws(FieldsealError) -> Filter {
+        switch self {
+        case .id(let id): return .compare(.init(entity.primaryID), .equal, .text(id.text))
+        case .alternate(let values):
+            for (name, _) in values {
+                if let attribute = entity[name.lowercased()], attribute.isEncrypted {
+                    throw FieldsealError(.queryDoesNotFit, "\(attribute.logicalName) is encrypted, and can't be a key.")
+                }
+            }
+            guard values.count == 1, entity.alternateKeys.contains(where: { $0.logicalName == values[0].name.lowercased() }) else {
+                let keys = entity.alternateKeys.map(\.logicalName).joined(separator: ", ")
+                throw FieldsealError(
+                    .queryDoesNotFit,
+                    "\(entity.logicalName) has no such alternate key. It is addressed by its id\(keys.isEmpty ? "" : " or by \(keys)")."
+                )
+            }
+            return .all(values.map { .compare(.init($0.name), .equal, $0.value) })
+        }
+    }
+
+    func check(_ entity: EntityDefinition, _ found: Int, isAmbiguous: Bool) throws(FieldsealError) {
+        switch self {
+        case .id(let id):
+            if found == 0 { throw FieldsealError.noSuchRecord(entity, id.text) }
+        case .alternate:
+            if found == 0 {
+                throw FieldsealError(.recordNotFoundByKey, "There is no \(entity.logicalName) with this alternate key.")
+            }
+            if isAmbiguous {
+                throw FieldsealError(
+                    .duplicateRecordKey, "Several records of \(entity.logicalName) have this alternate key; use an id.")
+            }
+        }
+    }
+}
+
+/// What the statement for one record depends on but its id, where the caller may read every record.
+private struct RetrieveShape: Hashable {
+    private let schema: String
+    private let entity: String
+    private let attributes: [String]
+    private let hidden: [String]
+
+    static let readings = BoundedCache<RetrieveShape, Reading>()
+
+    /// - Returns: Nil for a caller who may not read every record.
+    init?(_ entity: EntityDefinition, _ outputs: [RecordQuery.Output], for session: Session) throws(FieldsealError) {
+        guard try session.require(.retrieveMultiple, on: entity) == .organization else { return nil }
+        schema = session.organization.schema
+        self.entity = entity.logicalName
+        var attributes: [String] = []
+        var hidden: [String] = []
+        for output in outputs {
+            guard case .column(let column) = output.value, column.path.isEmpty, column.alias == nil, output.name == nil else {
+                return nil
+            }
+            if output.isHidden { hidden.append(column.name) } else { attributes.append(column.name) }
+        }
+        self.attributes = attributes
+        self.hidden = hidden
+    }
+}
+
+/// A query that was planned, with those of its expansions, which need the records above them.
+private final class Reading: Sendable {
+    private let plan: QueryPlan
+    private let query: RecordQuery
+    private let entity: EntityDefinition
+    private let expansions: [(request: Expansion, relationship: EntityRelationship, isCollection: Bool)]
+    private let session: Session
+    /// The statement for an array of ids, where the query is for such.
+    private let lookup: SharedStatement
+
+    /// Records that the expansion of one page may bring along.
+    private static let expansionLimit = 50_000
+    private static let depthLimit = 8
+    /// Records that are looked up together, at most.
+    static let lookupLimit = 1_000
+
+    init(
+        _ entity: EntityDefinition,
+        _ query: RecordQuery,
+        _ expanding: [Expansion],
+        for session: Session,
+        depth: Int = 0
+    ) throws(FieldsealError) {
+        guard depth <= Self.depthLimit else {
+            throw FieldsealError(.queryDoesNotFit, "$expand may be nested \(Self.depthLimit) levels deep.")
+        }
+        var query = query
+        var expansions: [(Expansion, EntityRelationship, Bool)] = []
+        for request in expanding {
+            if let relationship = entity.singleValued(request.property) {
+                expansions.append((request, relationship, false))
+                if let team = Self.teams(request, relationship) { expansions.append(team) }
+                query.outputs.append(.hidden(.init(relationship.attribute.logicalName)))
+            } else if let relationship = entity.collectionValued(request.property) {
+                expansions.append((request, relationship, true))
+            } else {
+                throw FieldsealError(
+                    .queryDoesNotFit, "\(entity.logicalName) has no navigation property \(request.property.quotedForMessage).")
+            }
+        }
+        self.entity = entity
+        self.query = query
+        self.expansions = expansions
+        self.session = session
+        plan = try QueryPlan(query, of: entity, session.organization, session.caller)
+        lookup = SharedStatement(plan.sql, Array(plan.parameters.dropFirst()))
+        // Refused before anything is read, whether there are records or not.
+        for (request, relationship, isCollection) in expansions {
+            _ = try Self.child(request, relationship, isCollection, keys: [], session, depth: depth + 1)
+        }
+    }
+
+    /// Reads one record without expansions, for a session of the same reach as the one that the reading was made for.
+    func look(up id: UUID, for session: Session) async throws -> RecordPage {
+        let rows: PostgresResult
+        if let found = await session.look(up: id, with: lookup) {
+            rows = found
+        } else {
+            rows = try await session.deployment.pool.withConnection { try session.run([lookup.statement(for: [id])], on: $0)[0] }
+        }
+        // Others' records may stand beside it.
+        for row in rows where try row.decode(0, as: UUID.self) == id {
+            return RecordPage(shape: plan.shape, records: [try Record(plan.shape, row)], next: nil)
+        }
+        return RecordPage(shape: plan.shape, records: [], next: nil)
+    }
+
+    func run(on connection: isolated PostgresConnection) throws -> RecordPage {
+        var count: Int?
+        let rows: PostgresResult
+        do {
+            rows = try session.run([(plan.sql, plan.parameters)], on: connection)[0]
+            if let (sql, parameters) = plan.count { count = try connection.query(sql, parameters)[0].decode(0) }
+        } catch let error as PostgresError where error.sqlState.hasPrefix("22") {
+            throw FieldsealError(.queryDoesNotFit, "A value in this query is out of its type's range.")
+        } catch let error as PostgresError where error.isCancelledStatement {
+            // The client has hung up, or the statement took too long.
+            try Task.checkCancellation()
+            throw FieldsealError(
+                .sqlTimeout,
+                "The query took longer than this service allows, and was ended. Ask for fewer records, or with fewer links.")
+        }
+        var page = try page(rows)
+        page.count = count
+        for (request, relationship, isCollection) in expansions {
+            let expanded = try expand(page, request, relationship, isCollection, on: connection)
+            if let last = page.expanded.indices.last, page.expanded[last].name == expanded.name {
+                page.expanded[last].alternatives.append(expanded)
+            } else {
+                page.expanded.append(expanded)
+            }
+        }
+        return page
+    }
+
+    /// The expansion of an owner where it is a team: with what was asked for and teams have.
+    private static func teams(_ request: Expansion, _ relationship: EntityRelationship)
+        -> (Expansion, EntityRelationship, Bool)?
+    {
+        guard case .owner = relationship.attribute.type, request.query.filter == nil, request.query.order.isEmpty else {
+            return nil
+        }
+        let team = EntityRelationship(relationship.referencing, relationship.attribute, .team)
+        var request = request
+        let isSelected = !request.query.outputs.isEmpty
+        request.query.outputs.removeAll { output in
+            if case .column(let column) = output.value { EntityDefinition.team.attribute(named: column.name) == nil } else { true }
+        }
+        if isSelected, request.query.outputs.isEmpty {
+            request.query.outputs = [.init(.column(.init(EntityDefinition.team.primaryID)))]
+        }
+        request.expansions.removeAll {
+            EntityDefinition.team.singleValued($0.property) == nil && EntityDefinition.team.collectionValued($0.property) == nil
+        }
+        return (request, team, false)
+    }
+
+    private func page(_ rows: PostgresResult) throws -> RecordPage {
+        let records = try rows.prefix(plan.pageLimit).map { try Record(plan.shape, $0) }
+        let remaining = (query.after?.remaining ?? query.top).map { $0 - records.count }
+        let next =
+            try rows.count > plan.pageLimit && remaining != 0
+            ? records.last.map { try plan.token(after: $0.row, remaining: remaining) } : nil
+        return RecordPage(shape: plan.shape, records: records, next: next)
+    }
+
+    private func expand(
+        _ page: RecordPage,
+        _ request: Expansion,
+        _ relationship: EntityRelationship,
+        _ isCollection: Bool,
+        on connection: isolated PostgresConnection
+    ) throws -> ExpandedProperty {
+        let keys = try page.records.compactMap { record -> UUID? in
+            if isCollection { return record.id }
+            guard case .id(let id) = try record.value(of: relationship.attribute.logicalName) else { return nil }
+            return id
+        }
+        let child = try Self.child(request, relationship, isCollection, keys: Array(Set(keys)), session, depth: 1)
+        let records = try child.run(on: connection)
+        guard records.next == nil else {
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "\(request.property) brings along more than \(Self.expansionLimit) records: ask for smaller pages.")
+        }
+        return try ExpandedProperty(request, relationship, isCollection: isCollection, records)
+    }
+
+    private static func child(
+        _ request: Expansion,
+        _ relationship: EntityRelationship,
+        _ isCollection: Bool,
+        keys: [UUID],
+        _ session: Session,
+        depth: Int
+    ) throws(FieldsealError) -> Reading {
+        var query = request.query
+        let target = isCollection ? relationship.referencing : relationship.referenced
+        let column = isCollection ? relationship.attribute.logicalName : target.primaryID
+        query.filter = .all([.isIn(.init(column), keys.map { .text($0.text) })] + (query.filter.map { [$0] } ?? []))
+        query.pageSizeLimit = expansionLimit
+        query.pageSize = expansionLimit
+        if isCollection {
+            query.limitPerReference = (column, min(query.top ?? RecordQuery.pageLimit, RecordQuery.pageLimit))
+            query.outputs.append(.hidden(.init(column)))
+        }
+        query.top = nil
+        return try Reading(target, query, request.expansions, for: session, depth: depth)
+    }
+}

@@ -1,0 +1,130 @@
+public import Foundation
+public import JSON
+public import Model
+
+/// A new record together with related ones, as a client nests them (OData 4.0 Part 1, sections 11.4.2.1 and 11.4.2.2).
+///
+/// An object under a single-valued navigation property becomes a record before the one that refers to it. Objects under a
+/// collection-valued one become records after it, and records that are named by `collection@odata.bind` are changed to refer to it.
+public struct DeepInsert: Sendable {
+    /// In the order in which they are done.
+    public private(set) var writes: [RecordWrite] = []
+    /// The place of the outermost record among the writes.
+    public private(set) var main = 0
+    /// The id of the outermost record.
+    public let id: UUID
+
+    private let limit: Int
+    private static let depthLimit = 8
+
+    /// - Parameter limit: Writes at most.
+    /// - Throws: ``FieldsealError`` naming the member that does not fit.
+    public init(_ entity: EntityDefinition, _ members: [JSONValue.Member], limit: Int) throws(FieldsealError) {
+        self.limit = limit
+        id = Self.id(entity, members)
+        main = try add(entity, id, members, depth: 1)
+    }
+
+    private static func id(_ entity: EntityDefinition, _ members: [JSONValue.Member]) -> UUID {
+        let named = members.first { $0.name.lowercased() == entity.primaryID }?.value.string.flatMap { UUID(text: $0) }
+        return named ?? UUID.timeOrdered()
+    }
+
+    /// Adds the writes of a record and of those in it.
+    ///
+    /// - Returns: The place of the record's own write.
+    private mutating func add(_ entity: EntityDefinition, _ id: UUID, _ members: [JSONValue.Member], depth: Int)
+        throws(FieldsealError) -> Int
+    {
+        guard depth <= Self.depthLimit else {
+            throw FieldsealError(.payloadDoesNotFit, "Related records may be nested \(Self.depthLimit) levels deep.")
+        }
+        var own: [JSONValue.Member] = []
+        var after: [(relationship: EntityRelationship, values: [JSONValue], areAddresses: Bool)] = []
+        for member in members {
+            let bound = member.name.strippingSuffix("@odata.bind")
+            let collection = Self.isOwn(member.name, of: entity) ? nil : entity.collectionValued(bound ?? member.name)
+            switch member.value {
+            case .object(let inner):
+                guard bound == nil, let relationship = entity.singleValued(member.name) else { return try refuse(entity, member) }
+                let target = Self.id(relationship.referenced, inner)
+                _ = try add(relationship.referenced, target, inner, depth: depth + 1)
+                own.append(.init("\(relationship.navigationProperty)@odata.bind", .address(relationship.referenced, target)))
+            case .array(let values):
+                if let collection {
+                    after.append((collection, values, bound != nil))
+                } else {
+                    own.append(member)
+                }
+            default: own.append(member)
+            }
+        }
+        try append(.create(entity, id: id, own))
+        let place = writes.count - 1
+        for (relationship, values, areAddresses) in after {
+            for value in values {
+                if areAddresses {
+                    try bind(value, relationship, to: id)
+                } else {
+                    try add(value, relationship, to: id, depth: depth + 1)
+                }
+            }
+        }
+        return place
+    }
+
+    /// Whether a member is a list that belongs to the record itself, and is written along with it.
+    private static func isOwn(_ name: String, of entity: EntityDefinition) -> Bool {
+        entity.logicalName == EntityDefinition.email.logicalName
+            && ["email_activity_parties", "email_activity_mime_attachment"].contains(name.lowercased())
+    }
+
+    private mutating func add(_ value: JSONValue, _ relationship: EntityRelationship, to parent: UUID, depth: Int)
+        throws(FieldsealError)
+    {
+        guard case .object(let inner) = value else {
+            throw FieldsealError(.payloadDoesNotFit, "\(relationship.collectionProperty) takes a list of new records, as objects.")
+        }
+        let entity = relationship.referencing
+        let bind = JSONValue.Member(
+            "\(relationship.navigationProperty)@odata.bind", .address(relationship.referenced, parent))
+        guard !inner.contains(where: { $0.name.lowercased() == bind.name.lowercased() }) else {
+            throw FieldsealError(.payloadDoesNotFit, "\(bind.name) of a nested record is the record around it. Leave it out.")
+        }
+        _ = try add(entity, Self.id(entity, inner), inner + [bind], depth: depth)
+    }
+
+    private mutating func bind(_ value: JSONValue, _ relationship: EntityRelationship, to parent: UUID) throws(FieldsealError) {
+        guard case .string(let address) = value, let (target, key) = try RecordInput.reference(address),
+            target.logicalName == relationship.referencing.logicalName
+        else {
+            let set = relationship.referencing.entitySetName
+            throw FieldsealError(
+                .payloadDoesNotFit, "\(relationship.collectionProperty)@odata.bind takes addresses of records, such as /\(set)(ID)."
+            )
+        }
+        let bind = JSONValue.Member(
+            "\(relationship.navigationProperty)@odata.bind", .address(relationship.referenced, parent))
+        try append(.upsert(target, key, [bind], .mustExist))
+    }
+
+    private mutating func append(_ write: RecordWrite) throws(FieldsealError) {
+        guard writes.count < limit else {
+            throw FieldsealError(.payloadDoesNotFit, "A record and its related ones may be \(limit) records together.")
+        }
+        writes.append(write)
+    }
+
+    private func refuse(_ entity: EntityDefinition, _ member: JSONValue.Member) throws(FieldsealError) -> Int {
+        throw FieldsealError(
+            .payloadDoesNotFit,
+            "\(entity.logicalName) takes no object under \(member.name.quotedForMessage): it is no single-valued navigation property."
+        )
+    }
+}
+
+extension JSONValue {
+    fileprivate static func address(_ entity: EntityDefinition, _ id: UUID) -> JSONValue {
+        .string("/\(entity.entitySetName)(\(id.text))")
+    }
+}

@@ -1,0 +1,59 @@
+import Foundation
+import JSON
+import Model
+import PostgresClient
+import Tenancy
+
+/// Systemusers that are disabled with the Web API: it ends what clients and people do who act as them, and undoing it by SQL has
+/// no effect.
+enum DisabledUsers {
+    /// Whether a write says if a systemuser is disabled.
+    static func isTouched(by input: RecordInput) -> Bool { change(in: input) != nil }
+
+    private static func change(in input: RecordInput) -> Bool? {
+        guard input.entity.logicalName == EntityDefinition.systemUser.logicalName, let value = input.values["isdisabled"] else {
+            return nil
+        }
+        return value == .bool(true)
+    }
+
+    /// Runs a write, and attests in its transaction what it says of a systemuser.
+    ///
+    /// - Parameter write: Returns nil when there is no such record.
+    static func attesting<Outcome>(
+        _ input: RecordInput,
+        _ id: UUID,
+        _ session: Session,
+        on connection: isolated PostgresConnection,
+        _ write: () throws -> Outcome?
+    ) throws -> Outcome? {
+        guard let isDisabled = change(in: input) else { return try write() }
+        return try connection.atomically {
+            try session.confirm(on: connection)
+            return try AttestedState.change(of: session.organization, under: session.deployment.kek, on: connection) { change in
+                guard let outcome = try write() else { return nil }
+                let grant = Grant.disabledSystemUser(id)
+                guard try change.grants.names(grant.name) != isDisabled else { return outcome }
+                if isDisabled { _ = try change.grant(grant) } else { try change.remove(grant.name) }
+                try change.append(
+                    SecurityEvent(isDisabled ? .systemUserDisabled : .systemUserEnabled, .succeeded, details: id.text),
+                    by: session.caller, on: connection)
+                return outcome
+            }
+        }
+    }
+
+    /// The same for a write that always has an outcome.
+    static func attesting<Outcome>(
+        _ input: RecordInput,
+        _ id: UUID,
+        _ session: Session,
+        on connection: isolated PostgresConnection,
+        _ write: () throws -> Outcome
+    ) throws -> Outcome {
+        guard isTouched(by: input) else { return try write() }
+        let outcome: Outcome? = try attesting(input, id, session, on: connection) { Optional(try write()) }
+        guard let outcome else { throw FieldsealError(.unexpected, "The write had no outcome.") }
+        return outcome
+    }
+}

@@ -1,0 +1,202 @@
+import Foundation
+import JSON
+import Model
+import PostgresClient
+import Tenancy
+
+// Updates, upserts and deletes.
+extension PreparedWrite {
+    func upsert(
+        _ input: RecordInput,
+        _ recordKey: RecordKey,
+        _ members: [JSONValue.Member],
+        _ condition: WriteCondition,
+        _ depth: Depth,
+        _ key: Session.CurrentKey?,
+        _ changes: inout DestinationChanges,
+        on connection: isolated PostgresConnection
+    ) throws -> WriteOutcome {
+        let resolved = try resolveReferences(input, on: connection)
+        let id: UUID?
+        switch recordKey {
+        case .id(let value): id = value
+        case .alternate:
+            let found = try ids(of: entity, recordKey, on: connection)
+            if condition != .none || found.count > 1 {
+                try recordKey.check(entity, found.count, isAmbiguous: found.count > 1)
+            }
+            id = found.first
+        }
+        if let id, let updated = try update(resolved, id: id, condition, depth, key, &changes, on: connection) { return updated }
+        guard condition == .none, entity.messages.contains(.create) else {
+            throw FieldsealError.noSuchRecord(entity, id?.text ?? "")
+        }
+        _ = try session.require(.create, on: entity)
+        let new = try RecordInput(entity, recordKey.members + members, for: .create)
+        try requireRights(new, for: .create)
+        return try create(new, Self.id(id, new), key, &changes, on: connection)
+    }
+
+    /// - Returns: Nil when there is no such record.
+    private func update(
+        _ input: RecordInput,
+        id: UUID,
+        _ condition: WriteCondition,
+        _ depth: Depth,
+        _ key: Session.CurrentKey?,
+        _ changes: inout DestinationChanges,
+        on connection: isolated PostgresConnection
+    ) throws -> WriteOutcome? {
+        if parts.namesParties {
+            return try connection.atomically {
+                try requireParties(on: connection)
+                let outcome = try updateRow(input, id: id, condition, depth, key, on: connection)
+                if outcome != nil { try parts.replace(in: id, of: organization, on: connection) }
+                return outcome
+            }
+        }
+        try changes.begin(input, id: id, isNew: false, in: session, on: connection)
+        let outcome: WriteOutcome? = try DisabledUsers.attesting(input, id, session, on: connection) {
+            try updateRow(input, id: id, condition, depth, key, on: connection)
+        }
+        if outcome != nil { changes.renew(input, id: id) }
+        return outcome
+    }
+
+    private func updateRow(
+        _ input: RecordInput,
+        id: UUID,
+        _ condition: WriteCondition,
+        _ depth: Depth,
+        _ key: Session.CurrentKey?,
+        on connection: isolated PostgresConnection
+    ) throws -> WriteOutcome? {
+        var update = UpdateStatement(input, caller, organization)
+        var conditions = ["\(entity.idColumn) = $\(update.bind(.uuid(id)))"]
+        let rule = try isEmail ? EmailWriteRule(update: input, caller.role) : nil
+        if let rule { conditions.append(rule.condition) }
+        // Giving a record to another owner is a right of its own.
+        let isAssigned = input.values["ownerid"] != nil
+        if isAssigned {
+            let depth = caller.depth(of: .assign, on: entity)
+            restrict(.none, depth, .assign, &conditions, &update.parameters)
+        }
+        let isAssignedAlone = isAssigned && input.names == ["ownerid"]
+        restrict(condition, depth, isAssignedAlone ? .assign : .write, &conditions, &update.parameters)
+        var cells: [String: [UInt8]?]?
+        if let key, !input.secrets.isEmpty {
+            cells = try input.secrets.reduce(into: [:]) { cells, secret in
+                cells?[secret.key] = .some(try secret.value.map { try key.seal($0, entity, secret.key, id, organization) })
+            }
+        }
+        let (sql, parameters) = try update.statement(
+            where: conditions, cells: cells, key?.version, PasswordEvents(entity, id, input.secrets, in: session))
+        let rows = try session.run([(sql, parameters)], on: connection)[0]
+        guard let row = rows.first else {
+            if let rule { try refuseStatus(id, rule, condition, depth, on: connection) }
+            if condition != .none || depth != .organization { try refuseMissing(id, condition, depth, on: connection) }
+            return nil
+        }
+        return WriteOutcome(id: id, versionNumber: Int64(try row.decode(0, as: Int.self)), isCreated: false)
+    }
+
+    // MARK: Delete
+
+    func delete(
+        _ recordKey: RecordKey,
+        _ condition: WriteCondition,
+        _ depth: Depth,
+        on connection: isolated PostgresConnection
+    ) throws -> WriteOutcome {
+        let id: UUID
+        switch recordKey {
+        case .id(let value): id = value
+        case .alternate:
+            let found = try ids(of: entity, recordKey, on: connection)
+            try recordKey.check(entity, found.count, isAmbiguous: found.count > 1)
+            id = found[0]
+        }
+        var conditions = ["\(entity.idColumn) = $1"]
+        var parameters: [PostgresParameter] = [.uuid(id)]
+        restrict(condition, depth, .delete, &conditions, &parameters)
+        // The row that is gone can't tell the audit who deleted it.
+        let statements: [(sql: String, parameters: [PostgresParameter])] = [
+            session.callerSettings,
+            (
+                "DELETE FROM \(organization.qualified(entity.logicalName)) WHERE \(conditions.joined(separator: " AND "))",
+                parameters
+            ),
+        ]
+        let result = try MailDestination.revoking(entity, id, session, on: connection) { try connection.pipeline(statements)[1] }
+        if result.affectedRows == 0 { try refuseMissing(id, condition, depth, on: connection) }
+        return WriteOutcome(id: id, versionNumber: 0, isCreated: false)
+    }
+
+    // MARK: Conditions
+
+    private func restrict(
+        _ condition: WriteCondition,
+        _ depth: Depth,
+        _ right: AccessRights,
+        _ conditions: inout [String],
+        _ parameters: inout [PostgresParameter]
+    ) {
+        if case .version(let version) = condition {
+            parameters.append(.int64(version))
+            conditions.append("versionnumber = $\(parameters.count)")
+        }
+        let own = AccessRule(entity, organization, caller).condition(depth, right, organization.qualified(entity.logicalName)) {
+            parameters.append($0)
+            return "$\(parameters.count)"
+        }
+        if let own { conditions.append(own) }
+        if right != .read, entity.logicalName == EntityDefinition.activityMimeAttachment.logicalName,
+            caller.role != .systemAdministrator
+        {
+            // What was submitted goes out as it is.
+            conditions.append(
+                """
+                NOT EXISTS (SELECT FROM \(organization.qualified("email")) AS sent
+                WHERE sent.activityid = \(organization.qualified(entity.logicalName)).objectid AND sent.statuscode IN (6, 7))
+                """)
+        }
+    }
+
+    private var isEmail: Bool { entity.logicalName == EntityDefinition.email.logicalName }
+
+    /// Says why an e-mail that the caller may write was not written: its status or direction does not allow it.
+    private func refuseStatus(
+        _ id: UUID,
+        _ rule: EmailWriteRule,
+        _ condition: WriteCondition,
+        _ depth: Depth,
+        on connection: isolated PostgresConnection
+    ) throws {
+        var conditions = ["activityid = $1", "NOT coalesce(\(rule.condition), false)"]
+        var parameters: [PostgresParameter] = [.uuid(id)]
+        restrict(condition, depth, .write, &conditions, &parameters)
+        let found = try connection.query(
+            "SELECT statuscode FROM \(organization.qualified("email")) WHERE \(conditions.joined(separator: " AND "))", parameters)
+        guard let row = found.first else { return }
+        throw rule.refusal(try row.decodeIfPresent(0, as: Int.self).flatMap { EmailStatus(rawValue: Int64($0)) })
+    }
+
+    /// Says why a write met no record: there is none (that the caller may see), or it has another version.
+    private func refuseMissing(
+        _ id: UUID,
+        _ condition: WriteCondition,
+        _ depth: Depth,
+        on connection: isolated PostgresConnection
+    ) throws {
+        guard case .version = condition else { throw FieldsealError.noSuchRecord(entity, id.text) }
+        var conditions = ["\(entity.idColumn) = $1"]
+        var parameters: [PostgresParameter] = [.uuid(id)]
+        restrict(.none, depth, .read, &conditions, &parameters)
+        let found = try connection.query(
+            "SELECT FROM \(organization.qualified(entity.logicalName)) WHERE \(conditions.joined(separator: " AND "))", parameters)
+        guard !found.isEmpty else { throw FieldsealError.noSuchRecord(entity, id.text) }
+        throw FieldsealError(
+            .concurrencyVersionMismatch,
+            "The \(entity.logicalName) was changed since it was read. Read it again, and repeat the change with its new ETag.")
+    }
+}

@@ -1,0 +1,266 @@
+import Foundation
+import JSON
+import Model
+import PostgresClient
+import Tenancy
+
+/// A write whose values and privileges were checked, as far as that needs no database.
+struct PreparedWrite: Sendable {
+    let session: Session
+    let entity: EntityDefinition
+    private let action: Action
+    /// What belongs to an e-mail.
+    private(set) var parts = EmailParts()
+    let needsKey: Bool
+    /// Whether the id of a new record was chosen here.
+    private var isOwnID = false
+
+    private enum Action {
+        case create(RecordInput, UUID)
+        case upsert(RecordInput, RecordKey, [JSONValue.Member], WriteCondition, Depth)
+        case delete(RecordKey, WriteCondition, Depth)
+        case message(UUID, RecordMessage)
+    }
+
+    var organization: Organization { session.organization }
+    var caller: Caller { session.caller }
+
+    /// Whether nothing is read before the write itself.
+    var isOneStep: Bool {
+        switch action {
+        case .create(let input, _):
+            input.references.isEmpty && !needsTransaction && !asksForQueues && !DisabledUsers.isTouched(by: input)
+        case .upsert(let input, .id, _, _, _): input.references.isEmpty && !parts.namesParties
+        default: false
+        }
+    }
+
+    /// Whether the write is judged by what it did to the settings that decide where credentials go.
+    var needsTransaction: Bool {
+        switch action {
+        case .create(let input, _): DestinationChanges.isTouched(by: input, isNew: true)
+        case .upsert(let input, _, _, let condition, _):
+            DestinationChanges.isTouched(by: input, isNew: condition == .none)
+        case .delete: false
+        case .message: true
+        }
+    }
+
+    /// What it leaves behind, for finding out whether it happened.
+    var trace: WriteTrace {
+        func id(_ key: RecordKey) -> UUID? { if case .id(let id) = key { id } else { nil } }
+        return switch action {
+        case .create(_, let id): WriteTrace(entity: entity, id: id, effect: .create(isOwnID: isOwnID))
+        case .upsert(_, let key, _, let condition, _): WriteTrace(entity: entity, id: id(key), effect: .update(condition))
+        case .delete(let key, _, _): WriteTrace(entity: entity, id: id(key), effect: .delete)
+        case .message(let id, _): WriteTrace(entity: entity, id: id, effect: .update(.mustExist))
+        }
+    }
+
+    init(_ write: RecordWrite, for session: Session) throws {
+        self.session = session
+        switch write {
+        case .create(let entity, let id, let members):
+            self.entity = entity
+            _ = try session.require(.create, on: entity)
+            let input = try RecordInput(entity, Self.own(entity, members, &parts), for: .create)
+            action = .create(input, Self.id(id, input))
+            isOwnID = id == nil && input.values[entity.primaryID] == nil
+            needsKey = !input.secrets.isEmpty
+            try requireRights(input, for: .create)
+        case .upsert(let entity, let key, let members, .mustNotExist):
+            self.entity = entity
+            _ = try session.require(.create, on: entity)
+            let input = try RecordInput(entity, Self.own(entity, key.members + members, &parts), for: .create)
+            try key.requireAgreement(with: input)
+            if case .id(let id) = key { action = .create(input, id) } else { action = .create(input, Self.id(nil, input)) }
+            needsKey = !input.secrets.isEmpty
+            try requireRights(input, for: .create)
+        case .upsert(let entity, let key, let members, let condition):
+            self.entity = entity
+            let depth = try session.require(.update, on: entity)
+            let members = try Self.own(entity, members, &parts)
+            let input = try RecordInput(entity, members, for: .update)
+            guard parts.attachments.isEmpty else {
+                throw FieldsealError(
+                    .invalidArgument,
+                    "Attachments are created with their e-mail; after that they can be changed and deleted one by one.")
+            }
+            if case .id(let other) = input.values[entity.primaryID], case .id(let id) = key, other != id {
+                throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")
+            }
+            _ = try key.filter(entity)
+            try key.requireAgreement(with: input)
+            action = .upsert(input, key, members, condition, depth)
+            needsKey = !input.secrets.isEmpty
+            try requireRights(input, for: .update)
+            if input.isNaming("ownerid") { _ = try session.require(.assign, on: entity) }
+        case .delete(let entity, let key, let condition):
+            self.entity = entity
+            let depth = try session.require(.delete, on: entity)
+            _ = try key.filter(entity)
+            action = .delete(key, condition, depth)
+            needsKey = false
+        case .message(let entity, let id, let message):
+            self.entity = entity
+            action = .message(id, message)
+            needsKey = false
+        }
+    }
+
+    /// The members of a record itself; what belongs to others goes into `parts`.
+    private static func own(_ entity: EntityDefinition, _ members: [JSONValue.Member], _ parts: inout EmailParts)
+        throws(FieldsealError)
+        -> [JSONValue.Member]
+    {
+        guard entity.logicalName == EntityDefinition.email.logicalName else { return members }
+        let (email, others) = try EmailParts.split(members)
+        parts = others
+        return email
+    }
+
+    static func id(_ id: UUID?, _ input: RecordInput) -> UUID {
+        let named: UUID? = if case .id(let id) = input.values[input.entity.primaryID] { id } else { nil }
+        return id ?? named ?? UUID.timeOrdered()
+    }
+
+    /// Checks the attributes that a write names against what the caller's role may write.
+    func requireRights(_ input: RecordInput, for purpose: RecordInput.Purpose) throws {
+        let role = caller.role
+        guard input.secrets.isEmpty || caller.maySetPasswords else {
+            throw FieldsealError(.privilegeDenied, "The role \(role.rawValue) may not set passwords.")
+        }
+        if role != .systemAdministrator,
+            let name = input.names.sorted().first(where: { !caller.mayWrite($0, of: entity) })
+        {
+            throw FieldsealError(
+                .privilegeDenied, "The role \(role.rawValue) may not write \(name) of \(entity.logicalName): an administrator does."
+            )
+        }
+        guard entity.logicalName == EntityDefinition.email.logicalName else { return }
+        if purpose == .create {
+            try EmailWriteRule.checkCreate(input, role)
+        } else {
+            _ = try EmailWriteRule(update: input, role)
+        }
+    }
+
+    func run(
+        _ key: Session.CurrentKey?,
+        _ changes: inout DestinationChanges,
+        on connection: isolated PostgresConnection
+    ) throws -> WriteOutcome {
+        switch action {
+        case .create(let input, let id):
+            do {
+                return try create(input, id, key, &changes, on: connection)
+            } catch let error as PostgresError where error.sqlState == "23505" {
+                throw duplicate(id)
+            }
+        case .upsert(let input, let recordKey, let members, let condition, let depth):
+            return try upsert(input, recordKey, members, condition, depth, key, &changes, on: connection)
+        case .delete(let recordKey, let condition, let depth): return try delete(recordKey, condition, depth, on: connection)
+        case .message(let id, let message):
+            let subject = try session.perform(message, on: entity, id, on: connection)
+            return WriteOutcome(id: id, versionNumber: 0, isCreated: false, subject: subject)
+        }
+    }
+
+    // MARK: Create
+
+    /// Creates a record along with what others write, where nothing has to be read before.
+    ///
+    /// - Returns: Nil when nothing was done and the write needs a separate connection.
+    func runShared(_ key: Session.CurrentKey?) async throws -> WriteOutcome? {
+        guard case .create(let input, let id) = action, isOneStep, let origin else { return nil }
+        do {
+            return try await session.runShared(try statements(input, id, origin, key)).map { try outcome($0, id) }
+        } catch let error as PostgresError where error.sqlState == "23505" {
+            throw duplicate(id)
+        }
+    }
+
+    func create(
+        _ input: RecordInput,
+        _ id: UUID,
+        _ key: Session.CurrentKey?,
+        _ changes: inout DestinationChanges,
+        on connection: isolated PostgresConnection
+    ) throws -> WriteOutcome {
+        let input = try resolveReferences(input, on: connection)
+        try requireOwner(input, on: connection)
+        try requireParties(on: connection)
+        try changes.begin(input, id: id, isNew: true, in: session, on: connection)
+        let statements = try statements(input, id, try origin ?? origin(on: connection), key)
+        let created: WriteOutcome = try DisabledUsers.attesting(input, id, session, on: connection) {
+            try outcome(try session.run(statements, on: connection), id)
+        }
+        changes.renew(input, id: id)
+        return created
+    }
+
+    private func statements(
+        _ input: RecordInput,
+        _ id: UUID,
+        _ origin: RecordDraft.Origin,
+        _ key: Session.CurrentKey?
+    ) throws -> [(sql: String, parameters: [PostgresParameter])] {
+        let secrets = input.secrets.compactMapValues { $0 }
+        let draft = RecordDraft(entity, id: id, input.values, secrets: input.secrets, origin: origin)
+        var statements = [draft.statement(in: organization)]
+        if let key, !secrets.isEmpty {
+            statements.append(try key.insert(secrets, of: entity, id, in: organization))
+            statements.append(try PasswordEvents(entity, id, secrets, in: session).insertion())
+        }
+        if entity.logicalName == EntityDefinition.systemUser.logicalName {
+            statements.append(draft.userSettings(in: organization).statement(in: organization))
+        }
+        if let mailbox = draft.mailbox(in: organization) { statements += mailbox }
+        return statements + parts.statements(of: id, in: organization)
+    }
+
+    private func outcome(_ results: [PostgresResult], _ id: UUID) throws -> WriteOutcome {
+        WriteOutcome(id: id, versionNumber: Int64(try results[0][0].decode(0, as: Int.self)), isCreated: true)
+    }
+
+    private func duplicate(_ id: UUID) -> FieldsealError {
+        FieldsealError(.duplicateRecord, "There is a \(entity.logicalName) with the id \(id.text) already.")
+    }
+
+    /// The caller's place in the organization, if that is known.
+    private var origin: RecordDraft.Origin? {
+        guard let unit = session.callersUnit, let user = caller.systemUserID else { return nil }
+        return RecordDraft.Origin(
+            organization: organization, user: user, businessUnit: unit, delegate: caller.impersonation?.systemUserID)
+    }
+
+    private func origin(on connection: isolated PostgresConnection) throws -> RecordDraft.Origin {
+        let units = try connection.query(
+            "SELECT businessunitid FROM \(organization.qualified("businessunit")) ORDER BY createdon, businessunitid LIMIT 1")
+        let unit: UUID = try units[0].decode(0)
+        return RecordDraft.Origin(organization: organization, user: caller.systemUserID ?? unit, businessUnit: unit)
+    }
+}
+
+extension RecordKey {
+    /// Refuses values that name another record than the key does.
+    ///
+    /// - Throws: ``FieldsealError`` `.invalidArgument` naming the attribute.
+    func requireAgreement(with input: RecordInput) throws(FieldsealError) {
+        guard case .alternate(let values) = self else { return }
+        for (name, value) in values {
+            guard let attribute = input.entity[name], let given = input.values[attribute.logicalName] else { continue }
+            let named = try attribute.type.value(of: value, for: attribute)
+            let isSame: Bool =
+                if case .text(let one) = given, case .text(let other) = named { one.lowercased() == other.lowercased() } else {
+                    given == named
+                }
+            guard isSame else {
+                throw FieldsealError(
+                    .invalidArgument,
+                    "The address names a record by \(attribute.logicalName), and the body has another value for it. Use the record's id "
+                        + "in the address to change \(attribute.logicalName).")
+            }
+        }
+    }
+}

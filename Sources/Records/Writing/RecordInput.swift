@@ -1,0 +1,152 @@
+import Foundation
+import JSON
+public import Model
+
+/// A client's values for a record, checked against the entity's metadata. It holds no value of an unknown attribute, none
+/// of a wrong type, and none that is too long.
+public struct RecordInput: Sendable {
+    let entity: EntityDefinition
+    /// Values of plain attributes.
+    private(set) var values: [String: AttributeValue] = [:]
+    /// New values of encrypted attributes; nil clears.
+    private(set) var secrets: [String: String?] = [:]
+    /// References that must exist, and whose ids are not in the values yet.
+    private(set) var references: [(attribute: String, entity: EntityDefinition, key: RecordKey)] = []
+
+    /// The attributes that the client named.
+    var names: Set<String> {
+        Set(values.keys).union(secrets.keys).union(references.map(\.attribute)).subtracting(["owneridtype", entity.primaryID])
+    }
+
+    /// Whether the client named an attribute.
+    func isNaming(_ attribute: String) -> Bool {
+        values[attribute] != nil || secrets[attribute] != nil || references.contains { $0.attribute == attribute }
+    }
+
+    /// What the values are for.
+    enum Purpose {
+        case create, update
+    }
+
+    /// Checks the members of a JSON object.
+    ///
+    /// - Throws: ``FieldsealError`` naming the attribute and what it takes; never quoting an encrypted attribute's value.
+    init(_ entity: EntityDefinition, _ members: [JSONValue.Member], for purpose: Purpose) throws(FieldsealError) {
+        self.entity = entity
+        for member in members {
+            if let property = member.name.strippingSuffix("@odata.bind") {
+                try bind(property, member.value, for: purpose)
+            } else if let at = member.name.firstIndex(of: "@") {
+                try check(annotation: member.name[at...], member.value, isOfRecord: at == member.name.startIndex)
+            } else {
+                try set(member.name, member.value, for: purpose)
+            }
+        }
+    }
+
+    /// Annotations that clients send back as they read them; they change nothing.
+    private static let harmlessAnnotations: Set<Substring> = [
+        "@odata.context", "@odata.etag", "@odata.editLink", "@odata.readLink", "@odata.id", "@odata.type", "@odata.navigationLink",
+        "@odata.associationLink",
+    ]
+
+    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for a control information of OData that has no effect here, such as a
+    ///   misspelled `@odata.bind`, and for the type of another entity.
+    private func check(annotation: Substring, _ value: JSONValue, isOfRecord: Bool) throws(FieldsealError) {
+        if isOfRecord, annotation == "@odata.type" {
+            let type = value.string?.split(separator: ".").last.map(String.init)
+            guard type == entity.logicalName else {
+                throw FieldsealError(.payloadDoesNotFit, "@odata.type names another entity than \(entity.logicalName).")
+            }
+        }
+        // Other vocabularies have a name with a dot. OData 4.01 writes its own without one.
+        let isOData = annotation.lowercased().hasPrefix("@odata.") || !annotation.contains(".")
+        guard !isOData || Self.harmlessAnnotations.contains(annotation) || annotation.hasPrefix("@OData.Community.") else {
+            throw FieldsealError(.payloadDoesNotFit, "The annotation \(String(annotation).quotedForMessage) is not supported here.")
+        }
+    }
+
+    private mutating func set(_ name: String, _ value: JSONValue, for purpose: Purpose) throws(FieldsealError) {
+        guard let attribute = entity[name.lowercased()] else {
+            throw FieldsealError(.payloadDoesNotFit, "\(entity.logicalName) has no attribute \(name.quotedForMessage).")
+        }
+        guard try isTaken(attribute, for: purpose) else { return }
+        if attribute.type.isReference {
+            guard value == .null else {
+                throw FieldsealError(
+                    .payloadDoesNotFit,
+                    "\(attribute.logicalName) refers to a record: write \(attribute.logicalName)@odata.bind with its address.")
+            }
+            try requireOptional(attribute)
+            values[attribute.logicalName] = .null
+        } else if attribute.isEncrypted {
+            secrets[attribute.logicalName] = .some(try AttributeParser(attribute).secret(value))
+        } else {
+            let parsed = try AttributeParser(attribute).value(value)
+            if parsed == .null { try requireOptional(attribute) }
+            values[attribute.logicalName] = parsed
+        }
+    }
+
+    private mutating func bind(_ property: String, _ value: JSONValue, for purpose: Purpose) throws(FieldsealError) {
+        // A lookup to several entities is also bound as ATTRIBUTE_ENTITY.
+        let parts = property.lowercased().split(separator: "_", maxSplits: 1)
+        guard let attribute = parts.first.flatMap({ entity[String($0)] }), attribute.type.isReference else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "\(entity.logicalName) has no navigation property \(property.quotedForMessage).")
+        }
+        guard try isTaken(attribute, for: purpose) else { return }
+        if value == .null {
+            try requireOptional(attribute)
+            values[attribute.logicalName] = .null
+            return
+        }
+        guard case .string(let address) = value, let (target, key) = try Self.reference(address),
+            attribute.type.targets.contains(target.logicalName)
+        else {
+            let sets = attribute.type.targets.map { EntityCatalog.entity($0)?.entitySetName ?? "\($0)s" }
+            throw FieldsealError(
+                .payloadDoesNotFit,
+                "\(property)@odata.bind takes the address of a record, such as /\(sets[0])(00000000-0000-0000-0000-000000000000).")
+        }
+        if case .owner = attribute.type { values["owneridtype"] = .text(target.logicalName) }
+        references.append((attribute.logicalName, target, key))
+    }
+
+    /// Puts the id of a reference into the values, once it is known.
+    mutating func resolve(_ attribute: String, _ id: UUID) {
+        values[attribute] = .id(id)
+    }
+
+    /// Reads `/mailboxes(KEY)` or an absolute address that ends like it, percent-encoded or not.
+    public static func reference(_ written: String) throws(FieldsealError) -> (EntityDefinition, RecordKey)? {
+        let address = written.contains("%") ? written.removingPercentEncoding ?? written : written
+        guard address.hasSuffix(")"), let open = address.firstIndex(of: "("),
+            let set = address[..<open].split(separator: "/").last, let entity = EntityCatalog.entity(set: String(set))
+        else { return nil }
+        return (entity, try RecordKey(address[address.index(after: open)...].dropLast(), of: entity))
+    }
+
+    /// Whether the attribute takes part; stamps that the server keeps are ignored, as Dataverse does.
+    private func isTaken(_ attribute: AttributeDefinition, for purpose: Purpose) throws(FieldsealError) -> Bool {
+        if Self.stamps.contains(attribute.logicalName) { return false }
+        switch purpose {
+        case .create where !attribute.validFor.contains(.create):
+            throw FieldsealError(.payloadDoesNotFit, "\(attribute.logicalName) can't be set when a record is created.")
+        case .update where !attribute.validFor.contains(.update) && attribute.logicalName != entity.primaryID:
+            throw FieldsealError(.attributeCannotBeUpdated, "\(attribute.logicalName) can't be updated.")
+        default: return true
+        }
+    }
+
+    private func requireOptional(_ attribute: AttributeDefinition) throws(FieldsealError) {
+        guard attribute.required != .system else {
+            throw FieldsealError(.invalidArgument, "\(attribute.logicalName) is required and can't be set to null.")
+        }
+    }
+
+    private static let stamps: Set<String> = [
+        "createdon", "createdby", "createdonbehalfby", "modifiedon", "modifiedby", "modifiedonbehalfby", "versionnumber",
+        "organizationid", "owningbusinessunit", "owningteam", "owninguser", "owneridtype",
+    ]
+}

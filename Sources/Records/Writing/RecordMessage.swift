@@ -1,0 +1,62 @@
+public import Foundation
+public import Model
+import PostgresClient
+public import Tenancy
+
+/// A message about one record, which may be a part of a change set.
+public enum RecordMessage: Sendable {
+    /// Shares the record; `replacing` replaces rights that are shared already.
+    case share(Principal, AccessRights, replacing: Bool)
+    case unshare(Principal)
+    /// Adds users to a team, or takes them out of it.
+    case setMembers([UUID], areMembers: Bool)
+    /// Submits an e-mail.
+    case sendEmail(issue: Bool, token: String?)
+}
+
+extension Session {
+    /// Does what a message says, in a transaction.
+    ///
+    /// - Returns: The subject of an e-mail that was submitted.
+    func perform(
+        _ message: RecordMessage, on entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection
+    ) throws -> String? {
+        switch message {
+        case .share(let principal, let rights, let isReplacing):
+            try share(entity, id, with: principal, rights, replacing: isReplacing, on: connection)
+        case .unshare(let principal): try unshare(entity, id, with: principal, on: connection)
+        case .setMembers(let users, let areMembers): try setMembers(users, of: id, areMembers: areMembers, on: connection)
+        case .sendEmail(let isIssued, let token): return try sendEmail(id, issue: isIssued, token: token, on: connection)
+        }
+        return nil
+    }
+}
+
+// The same messages by themselves.
+extension Session {
+    /// Shares a record. Rights that the caller does not have on the record can't be shared.
+    ///
+    /// - Parameter replacing: Whether rights that are shared already are replaced.
+    public func share(
+        _ entity: EntityDefinition, _ id: UUID, with principal: Principal, _ rights: AccessRights, replacing: Bool
+    ) async throws {
+        try await write(.message(entity, id, .share(principal, rights, replacing: replacing)))
+    }
+
+    /// Takes a share away.
+    public func unshare(_ entity: EntityDefinition, _ id: UUID, with principal: Principal) async throws {
+        try await write(.message(entity, id, .unshare(principal)))
+    }
+
+    /// Adds users to a team, or takes them out of it.
+    public func setMembers(_ users: [UUID], of team: UUID, areMembers: Bool) async throws {
+        try await write(.message(.team, team, .setMembers(users, areMembers: areMembers)))
+    }
+
+    /// Submits an e-mail: it is *Pending Send* until a router takes it.
+    ///
+    /// - Returns: The subject, with the tracking token.
+    public func sendEmail(_ id: UUID, issue: Bool, token: String?) async throws -> String {
+        try await write(.message(.email, id, .sendEmail(issue: issue, token: token))).subject ?? ""
+    }
+}

@@ -1,0 +1,77 @@
+import CellCrypto
+package import Model
+
+/// Why an organization's attested state can't be relied on.
+package enum AttestationProblem: Error, Sendable, Equatable {
+    /// Nothing was verified yet.
+    case unverified
+    /// There is no row.
+    case missing
+    /// The row was not written by this service.
+    case forged
+    /// The row was written under the key-encryption key of this id.
+    case otherKeyEncryptionKey(String)
+    /// This server has seen a newer state.
+    case older(than: Int)
+    /// This server has seen another state of the same revision, or more events than there are.
+    case otherHistory
+    /// The newest security event is not the attested one.
+    case events(attested: Int, newest: Int)
+    /// The newest event has the attested number and another hash.
+    case eventChanged(Int)
+    /// The database stored another event than the one that was sent.
+    case eventReplaced
+    /// The list of grants is not the attested one.
+    case grants
+
+    /// What is wrong, as the middle of a sentence.
+    package var description: String {
+        switch self {
+        case .unverified: "its attested state was not verified"
+        case .missing: "config has no attested state for it: the row was deleted"
+        case .forged: "its attested state in config was not written by this service"
+        case .otherKeyEncryptionKey(let id): "its attested state was written under the key-encryption key \(id)"
+        case .older(let revision):
+            "its attested state is older than revision \(revision), which this server has seen: the database was restored, a "
+                + "replica that lagged behind was promoted, or an older row was put back"
+        case .otherHistory:
+            "its attested state differs from the one that this server has seen: the database was restored, or a replica that lagged "
+                + "behind was promoted"
+        case .events(let attested, let newest) where newest > attested:
+            "security events after number \(attested) were written past this service"
+        case .events(let attested, let newest):
+            "security events are missing: the newest is number \(newest), and the attested one is number \(attested)"
+        case .eventChanged(let number): "the newest security event, number \(number), is not the one that this service wrote"
+        case .eventReplaced:
+            "the database changed a security event while it was inserted: a trigger, function or default of security_event was replaced"
+        case .grants: "the list of attested rows in config was not written by this service"
+        }
+    }
+}
+
+extension FieldsealError {
+    /// An organization whose attested state does not verify: nothing in it is believed.
+    static func notAttested(_ name: String, _ problem: AttestationProblem, given kek: String) -> FieldsealError {
+        let rest: String
+        if case .otherKeyEncryptionKey = problem {
+            return FieldsealError(
+                .keySourceMissing,
+                "The organization \(name) is refused: \(problem.description), and this program has \(kek). Give it that one back. "
+                    + "If it is lost: fieldseal org attach \(name), then fieldseal key activate.")
+        } else {
+            rest =
+                "Find out who changed the database. `fieldseal org attach \(name)` shows what differs, and accepts it when told to."
+        }
+        return FieldsealError(.organizationDisabled, "The organization \(name) is refused: \(problem.description). \(rest)")
+    }
+
+    /// The schema names another key than the attested one.
+    package static func otherKeyInForce(_ state: OrganizationState) -> FieldsealError {
+        let attested = state.attested.map { "version \($0.keyVersion), fingerprint \($0.fingerprint)" } ?? "unknown"
+        return FieldsealError(
+            .keyRequired,
+            "The schema of \(state.organization.name) names key version \(state.keyVersion), fingerprint \(state.fingerprint), and "
+                + "this service put another one in force (\(attested)): a retired key was put back, or an older backup was restored. "
+                + "Restore the schema; or accept it as it is: fieldseal org attach \(state.organization.name).")
+    }
+}

@@ -1,0 +1,176 @@
+package import CellCrypto
+import Foundation
+import Model
+package import PostgresClient
+
+/// A change of what an organization's attested state covers, while its row is locked.
+package struct AttestedChange {
+    package let organization: Organization
+    package let kek: KeyEncryptionKey
+    package private(set) var state: AttestedState
+    /// The database's time when the row was locked.
+    package let now: PostgresMoment
+    package private(set) var grants: GrantList
+    private var hasNewGrants = false
+    private var hasNewKey = false
+    private var hasNewEvents = false
+
+    /// Locks the row, so that one change at a time is made, and checks it.
+    fileprivate init(
+        locking organization: Organization,
+        under kek: KeyEncryptionKey,
+        withGrants: Bool,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let rows = try connection.query(
+            """
+            SELECT \(AttestedState.columns), clock_timestamp(), CASE WHEN $2 THEN a.grants END
+              FROM config.attested_state AS a WHERE a.organization_id = $1 FOR NO KEY UPDATE
+            """, [.uuid(organization.id), .bool(withGrants)])
+        guard let row = rows.first else { throw AttestationProblem.missing }
+        self.organization = organization
+        self.kek = kek
+        state = try AttestedState(row, at: 0)
+        try state.verify(under: kek)
+        now = try row.decode(AttestedState.columnCount)
+        guard withGrants else {
+            grants = GrantList()
+            return
+        }
+        let bytes = try row.decode(AttestedState.columnCount + 1, as: PostgresBytes.self).bytes
+        guard let list = GrantList(bytes), try sha256(bytes) == state.grantsDigest else { throw AttestationProblem.grants }
+        grants = list
+    }
+
+    /// Adds a row to the list, or what a row says now.
+    ///
+    /// - Returns: The tag to store with the row.
+    package mutating func grant(_ grant: Grant) throws -> [UInt8] {
+        try grants.set(grant, under: kek)
+        hasNewGrants = true
+        return try grant.tag(under: kek)
+    }
+
+    /// Revokes a row for good, also when SQL changes it later.
+    package mutating func revoke(_ name: Grant.Name) throws {
+        try grants.revoke(name, under: kek)
+        hasNewGrants = true
+    }
+
+    /// Takes a row that is deleted from the list.
+    package mutating func remove(_ name: Grant.Name) throws {
+        guard try grants.names(name) else { return }
+        try grants.remove(name)
+        hasNewGrants = true
+    }
+
+    /// Makes another key the one in force.
+    package mutating func setKey(version: Int, fingerprint: String) {
+        state.keyVersion = version
+        state.fingerprint = fingerprint
+        hasNewKey = true
+    }
+
+    /// Appends an event to the chain.
+    package mutating func append(_ event: SecurityEvent, by caller: Caller, on connection: isolated PostgresConnection) throws {
+        let row = try connection.query(
+            """
+            INSERT INTO \(organization.qualified("security_event"))
+                (kind, outcome, actor, address, request_id, key_version, fingerprint, details)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING security_event_id, previous_hash, hash,
+                hash = \(EventHash.sql) AND (kind, outcome, actor, address, request_id, key_version, fingerprint, details)
+                    IS NOT DISTINCT FROM ($1, $2, $3, $4, $5, $6, $7, $8)
+                AND occurred_on BETWEEN clock_timestamp() - interval '1 minute' AND clock_timestamp() + interval '1 minute'
+            """, event.parameters(by: caller)
+        ).first
+        // The owner of the database can replace what computes the hash, and what says when: only the event as it was sent, with
+        // the time at which it was sent, is attested. The minute is for a clock that is set meanwhile.
+        guard let row, try row.decode(3, as: Bool.self) else { throw AttestationProblem.eventReplaced }
+        let number: Int = try row.decode(0)
+        let previous = row.isNull(1) ? [] : try row.decode(1, as: PostgresBytes.self).bytes
+        guard number == state.newestEvent + 1 else {
+            throw AttestationProblem.events(attested: state.newestEvent, newest: number - 1)
+        }
+        guard constantTimeEqual(previous, state.head) else { throw AttestationProblem.eventChanged(state.newestEvent) }
+        state.events += 1
+        state.newestEvent = number
+        state.head = try row.decode(2, as: PostgresBytes.self).bytes
+        hasNewEvents = true
+    }
+
+    /// Moves the chain's end past events that were linked in this transaction.
+    mutating func extend(by count: Int, to head: [UInt8]) {
+        state.events += count
+        state.newestEvent += count
+        state.head = head
+        hasNewEvents = true
+    }
+
+    fileprivate mutating func write(on connection: isolated PostgresConnection) throws {
+        guard hasNewGrants || hasNewKey || hasNewEvents else { return }
+        if hasNewGrants { state.grantsDigest = try sha256(grants.bytes) }
+        if hasNewGrants || hasNewKey { state.revision += 1 }
+        let former = state.tag
+        try state.sign(under: kek)
+        try state.update(from: former, grants: hasNewGrants ? grants : nil, on: connection)
+    }
+}
+
+extension AttestedState {
+    /// Changes what the state covers, in the open transaction or in one of its own. Every change of a row that grants power, of the
+    /// key and of the events goes through here, so that it is attested or does not happen.
+    ///
+    /// The state's row is locked first, before an event or a row that grants power: all callers lock in that order.
+    ///
+    /// - Throws: ``FieldsealError`` that names the organization when the state does not verify; nothing is written over it.
+    package static func change<Result>(
+        of organization: Organization,
+        under kek: KeyEncryptionKey,
+        on connection: isolated PostgresConnection,
+        _ body: (inout AttestedChange) throws -> Result
+    ) throws -> Result {
+        try change(of: organization, under: kek, withGrants: true, on: connection, body)
+    }
+
+    private static func change<Result>(
+        of organization: Organization,
+        under kek: KeyEncryptionKey,
+        withGrants: Bool,
+        on connection: isolated PostgresConnection,
+        _ body: (inout AttestedChange) throws -> Result
+    ) throws -> Result {
+        do {
+            return try connection.atomically {
+                var change = try AttestedChange(locking: organization, under: kek, withGrants: withGrants, on: connection)
+                let result = try body(&change)
+                try change.write(on: connection)
+                return result
+            }
+        } catch let problem as AttestationProblem {
+            throw FieldsealError.notAttested(organization.name, problem, given: kek.id)
+        }
+    }
+
+    /// Changes the end of the chain of events, and nothing else: the list of grants is not read.
+    static func changeEvents<Result>(
+        of organization: Organization,
+        under kek: KeyEncryptionKey,
+        on connection: isolated PostgresConnection,
+        _ body: (inout AttestedChange) throws -> Result
+    ) throws -> Result {
+        try change(of: organization, under: kek, withGrants: false, on: connection, body)
+    }
+
+    /// Appends an event, and changes nothing else: the list of grants is not read.
+    static func append(
+        _ event: SecurityEvent,
+        to organization: Organization,
+        by caller: Caller,
+        under kek: KeyEncryptionKey,
+        on connection: isolated PostgresConnection
+    ) throws {
+        try changeEvents(of: organization, under: kek, on: connection) {
+            try $0.append(event, by: caller, on: connection)
+        }
+    }
+}

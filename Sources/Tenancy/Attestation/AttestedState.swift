@@ -1,0 +1,131 @@
+package import CellCrypto
+package import Foundation
+import JSON
+package import PostgresClient
+
+/// What this service last wrote about an organization, as `config.attested_state` has it: the key in force, a digest of the rows
+/// that grant power, and the end of the chain of security events, under one tag of the key-encryption key.
+package struct AttestedState: Sendable, Equatable {
+    let organizationID: UUID
+    /// Grows with every change of the key or the grants, and never with an event alone.
+    package var revision: Int
+    package var keyVersion: Int
+    package var fingerprint: String
+    /// SHA-256 of the list of grants.
+    var grantsDigest: [UInt8]
+    /// How many security events there are.
+    var events: Int
+    /// The newest event's number; 0 without one.
+    var newestEvent: Int
+    /// The newest event's hash; empty without one.
+    var head: [UInt8]
+    let kekID: String
+    private(set) var tag: [UInt8] = []
+
+    /// What ``init(_:at:)`` reads, of `config.attested_state AS a`.
+    static let columns = """
+        a.organization_id, a.revision, a.key_version, a.fingerprint, a.grants_digest, a.events, a.newest_event, a.head, a.kek_id, \
+        a.tag
+        """
+    static let columnCount = 10
+
+    /// - Parameter first: The column of a result in which ``columns`` begin.
+    init(_ row: PostgresRow, at first: Int) throws {
+        func bytes(_ column: Int) throws -> [UInt8] { try row.decode(first + column, as: PostgresBytes.self).bytes }
+        organizationID = try row.decode(first)
+        revision = try row.decode(first + 1)
+        keyVersion = try row.decode(first + 2)
+        fingerprint = try row.decode(first + 3)
+        grantsDigest = try bytes(4)
+        events = try row.decode(first + 5)
+        newestEvent = try row.decode(first + 6)
+        head = try bytes(7)
+        kekID = try row.decode(first + 8)
+        tag = try bytes(9)
+    }
+
+    package init(
+        organizationID: UUID, revision: Int, keyVersion: Int, fingerprint: String, grantsDigest: [UInt8], events: Int,
+        newestEvent: Int, head: [UInt8], kekID: String
+    ) {
+        self.organizationID = organizationID
+        self.revision = revision
+        self.keyVersion = keyVersion
+        self.fingerprint = fingerprint
+        self.grantsDigest = grantsDigest
+        self.events = events
+        self.newestEvent = newestEvent
+        self.head = head
+        self.kekID = kekID
+    }
+
+    /// Everything that the tag covers. A new column joins this list, ``columns`` and ``assignments``.
+    private var fields: [[UInt8]] {
+        [
+            organizationID.bytes, Grant.field("\(revision)"), Grant.field("\(keyVersion)"), Grant.field(fingerprint), grantsDigest,
+            Grant.field("\(events)"), Grant.field("\(newestEvent)"), head, Grant.field(kekID),
+        ]
+    }
+
+    private func expectedTag(under kek: KeyEncryptionKey) throws -> [UInt8] {
+        try kek.tag(label: "attested_state", over: fields)
+    }
+
+    /// - Throws: ``AttestationProblem`` when the row was not written under this key-encryption key as it is.
+    func verify(under kek: KeyEncryptionKey) throws {
+        guard kekID == kek.id else { throw AttestationProblem.otherKeyEncryptionKey(kekID) }
+        guard constantTimeEqual(tag, try expectedTag(under: kek)) else { throw AttestationProblem.forged }
+    }
+
+    /// Puts the tag on what was changed.
+    package mutating func sign(under kek: KeyEncryptionKey) throws { tag = try expectedTag(under: kek) }
+
+    /// The columns that are written, each with its value.
+    var assignments: [(column: String, value: PostgresParameter)] {
+        [
+            ("revision", .int64(Int64(revision))), ("key_version", .int32(Int32(keyVersion))), ("fingerprint", .text(fingerprint)),
+            ("grants_digest", .bytes(grantsDigest)), ("events", .int64(Int64(events))),
+            ("newest_event", .int64(Int64(newestEvent))),
+            ("head", .bytes(head)), ("kek_id", .text(kekID)), ("tag", .bytes(tag)),
+        ]
+    }
+
+    /// Writes the row, which is locked and still has the tag that it was read with.
+    ///
+    /// - Parameter grants: The list, if it was changed.
+    func update(from former: [UInt8], grants: GrantList?, on connection: isolated PostgresConnection) throws {
+        let all = assignments + (grants.map { [("grants", .bytes($0.bytes))] } ?? [])
+        let list = all.enumerated().map { "\($1.column) = $\($0 + 3)" }.joined(separator: ", ")
+        let result = try connection.query(
+            "UPDATE config.attested_state SET \(list) WHERE organization_id = $1 AND tag = $2",
+            [.uuid(organizationID), .bytes(former)] + all.map(\.value))
+        // A change inside of another one would be written over.
+        guard result.affectedRows == 1 else { throw AttestationProblem.otherHistory }
+    }
+
+    /// Writes the row, whether there is one or not: for what makes an organization one of this deployment, as the owner.
+    package func insert(grants: GrantList, on connection: isolated PostgresConnection) throws {
+        let all = [("organization_id", .uuid(organizationID))] + assignments + [("grants", PostgresParameter.bytes(grants.bytes))]
+        let names = all.map(\.0)
+        _ = try connection.query(
+            """
+            INSERT INTO config.attested_state (\(names.joined(separator: ", ")))
+            VALUES (\(names.indices.map { "$\($0 + 1)" }.joined(separator: ", ")))
+            ON CONFLICT (organization_id) DO UPDATE
+                SET \(names.dropFirst().map { "\($0) = excluded.\($0)" }.joined(separator: ", "))
+            """, all.map(\.1))
+    }
+
+    private static let eraShift = 20
+
+    /// When the organization was created or last attached: revisions of one era follow each other.
+    var era: Int { Self.era(of: revision) }
+
+    /// The era of a revision.
+    static func era(of revision: Int) -> Int { revision >> eraShift }
+
+    /// The first revision of a new era, which no server has seen yet: seconds since 1970, with room for a million changes in each.
+    package static func freshRevision(after known: Int?) -> Int {
+        max(Int(Date().timeIntervalSince1970) << eraShift, (known ?? 0) + 1)
+    }
+}

@@ -1,0 +1,95 @@
+import CellCrypto
+import Foundation
+import Synchronization
+
+/// The newest attested state of each organization that this server has verified, so that an older one shows, and the lists of
+/// grants of those that were asked lately, so that each is read once.
+///
+/// States are kept by the organization's id. A name is only a way to a list of grants: SQL can give another organization the name for
+/// a moment, and that must not make the server forget.
+package final class SeenStates: Sendable {
+    /// What later states are compared with: all of it takes less than a hundred bytes, also of organizations that sleep.
+    struct Mark: Sendable, Equatable {
+        let revision: Int
+        let events: Int
+        private let grantsDigest: SIMD32<UInt8>
+
+        init(_ state: AttestedState) {
+            revision = state.revision
+            events = state.events
+            grantsDigest = Self.packed(state.grantsDigest)
+        }
+
+        /// - Throws: ``AttestationProblem`` when `other` can't have come after this one.
+        func check(_ other: AttestedState) throws {
+            guard other.revision >= revision else { throw AttestationProblem.older(than: revision) }
+            // Where `org attach` accepted another history, the revision begins anew, far higher.
+            guard other.era == AttestedState.era(of: revision) else { return }
+            guard other.revision > revision || Self.packed(other.grantsDigest) == grantsDigest, other.events >= events else {
+                throw AttestationProblem.otherHistory
+            }
+        }
+
+        /// A digest of 32 bytes; one of another length equals none.
+        private static func packed(_ digest: [UInt8]) -> SIMD32<UInt8> { digest.count == 32 ? SIMD32(digest) : SIMD32() }
+    }
+
+    /// A list of grants, which its digest names.
+    package struct KnownGrants: Sendable {
+        let digest: [UInt8]
+        let list: GrantList
+    }
+
+    /// What was seen at one moment. Take it before a state is read: what is seen later may be newer.
+    struct Snapshot: Sendable {
+        fileprivate var marks: [UUID: Mark] = [:]
+
+        /// The newest state of an organization.
+        func newest(of id: UUID) -> Mark? { marks[id] }
+    }
+
+    private let seen = Mutex(Snapshot())
+    private let grants = Mutex(RecentValues<String, KnownGrants>(limit: 1_000))
+
+    var snapshot: Snapshot { seen.withLock { $0 } }
+
+    /// The list of grants that was read last under an organization's name.
+    func grants(named name: String) -> KnownGrants? { grants.withLock { $0.value(of: name) } }
+
+    /// Remembers a state that was verified and is committed.
+    func remember(_ state: AttestedState) {
+        let mark = Mark(state)
+        seen.withLock { seen in
+            if let known = seen.marks[state.organizationID],
+                known == mark || (known.revision, known.events) > (mark.revision, mark.events)
+            {
+                return
+            }
+            seen.marks[state.organizationID] = mark
+        }
+    }
+
+    /// The same, with the list of grants that belongs to it.
+    func remember(_ state: AttestedState, _ list: GrantList, of name: String) {
+        remember(state)
+        grants.withLock {
+            guard $0.value(of: name)?.digest != state.grantsDigest else { return }
+            $0.keep(KnownGrants(digest: state.grantsDigest, list: list), for: name)
+        }
+    }
+}
+
+extension Deployment {
+    /// Whether this server has seen no newer revision than the one that a session once read: what was revoked since is not assumed
+    /// any more, also where SQL keeps the session's own check from failing.
+    func isNewest(_ state: OrganizationState) -> Bool {
+        guard let attested = state.attested else { return false }
+        return seenStates.snapshot.newest(of: attested.organizationID)?.revision == attested.revision
+    }
+
+    /// Remembers a state that was read outside of a transaction, and so is committed.
+    package func remember(_ state: OrganizationState) {
+        guard let attested = state.attested, state.problem == nil else { return }
+        seenStates.remember(attested, state.grants, of: state.organization.name)
+    }
+}

@@ -1,0 +1,31 @@
+package import CellCrypto
+package import Foundation
+import JSON
+package import PostgresClient
+
+// What is attested of an API client.
+extension OrganizationState.ClientRow {
+    package static func name(_ id: UUID) -> Grant.Name { Grant.Name(.client, [id.bytes]) }
+
+    package func grant(in organization: Organization) -> Grant {
+        Self.grant(id, organization, name: name, systemUser: systemUserID, role: role, disabledOn: disabledOn)
+    }
+
+    package static func grant(
+        _ id: UUID, _ organization: Organization, name: String, systemUser: UUID, role: String, disabledOn: PostgresMoment?
+    ) -> Grant {
+        Grant(
+            Self.name(id),
+            [
+                organization.id.bytes, Grant.field(name), systemUser.bytes, Grant.field(role), Grant.field(disabledOn),
+            ])
+    }
+}
+
+extension OrganizationState {
+    /// Whether a client is as this service wrote it, enabled, and acts as a systemuser that is enabled.
+    package func mayAct(_ client: ClientRow, under kek: KeyEncryptionKey) throws -> Bool {
+        try client.disabledOn == nil && grants.honours(client.grant(in: organization), tag: client.tag, under: kek)
+            && !client.isUserDisabled && !isDisabled(systemUser: client.systemUserID)
+    }
+}

@@ -1,0 +1,188 @@
+public import CellCrypto
+import Crypto
+package import Foundation
+package import JSON
+import Model
+
+/// A file of archived evidence: JSON lines, of which the first says what the file holds, and the last seals it.
+///
+/// The last line has the SHA-256 of all lines before it, and a tag of the KEK over that digest. Security events also carry their own
+/// chain of hashes, which anyone can verify without the KEK.
+public struct EventArchiveFile: Sendable {
+    public let path: String
+
+    public init(_ path: String) { self.path = path }
+
+    /// What an archive says of itself.
+    public struct Summary: Sendable, Equatable {
+        /// `security events` or `audit`.
+        public let content: String
+        public let organization: String
+        public let organizationID: String
+        public let count: Int
+        /// The first and last event; 0 for an audit.
+        public let first: Int
+        public let last: Int
+        /// The hash of the event before the first; nil before an organization's first.
+        public let previousHash: [UInt8]?
+        /// The hash of the last event.
+        public let hash: [UInt8]?
+
+        package init(
+            content: String,
+            organization: String,
+            organizationID: String,
+            count: Int,
+            first: Int,
+            last: Int,
+            previousHash: [UInt8]?,
+            hash: [UInt8]?
+        ) {
+            self.content = content
+            self.organization = organization
+            self.organizationID = organizationID
+            self.count = count
+            self.first = first
+            self.last = last
+            self.previousHash = previousHash
+            self.hash = hash
+        }
+    }
+
+    /// Appends lines, and keeps their digest.
+    package struct Writer {
+        private let file: FileHandle
+        private var digest = SHA256()
+        private var buffer: [UInt8] = []
+
+        /// Creates the file, or empties it, readable for its owner alone.
+        package init(_ path: String) throws {
+            let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+            guard descriptor >= 0 else {
+                throw FieldsealError(
+                    .invalidArgument, "The file \(path.quotedPath) can't be written: \(String(cString: strerror(errno))).")
+            }
+            file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+            fchmod(descriptor, 0o600)
+        }
+
+        package mutating func write(_ line: JSONValue) throws {
+            line.write(to: &buffer)
+            buffer.append(UInt8(ascii: "\n"))
+            if buffer.count > 1 << 20 { try flush() }
+        }
+
+        private mutating func flush() throws {
+            digest.update(data: buffer)
+            try file.write(contentsOf: buffer)
+            buffer = []
+        }
+
+        /// Writes the last line, and waits until the disk has all.
+        package mutating func seal(_ organization: Organization, under kek: KeyEncryptionKey) throws -> [UInt8] {
+            try flush()
+            let sum = Array(digest.finalize())
+            try write([
+                "sha256": .hexadecimal(sum), "kekId": .string(kek.id),
+                "tag": .hexadecimal(try EventArchiveFile.tag(sum, organization.id.text, under: kek)),
+            ])
+            try file.write(contentsOf: buffer)
+            try file.synchronize()
+            try file.close()
+            return sum
+        }
+    }
+
+    static func tag(_ digest: [UInt8], _ organizationID: String, under kek: KeyEncryptionKey) throws -> [UInt8] {
+        try kek.tag(label: "evidence archive", over: [Array(organizationID.utf8), digest])
+    }
+
+    /// The first line.
+    package static func header(_ summary: Summary) -> JSONValue {
+        [
+            "fieldseal": "evidence archive", "format": 1, "content": .string(summary.content),
+            "organization": .string(summary.organization), "organizationId": .string(summary.organizationID),
+            "count": .integer(Int64(summary.count)), "first": .integer(Int64(summary.first)), "last": .integer(Int64(summary.last)),
+            "previousHash": .hexadecimal(summary.previousHash), "hash": .hexadecimal(summary.hash),
+        ]
+    }
+
+    private func problem(_ what: String) -> FieldsealError {
+        FieldsealError(.invalidArgument, "The archive \(path.quotedPath) \(what).")
+    }
+
+    private func content() throws -> Data {
+        guard let data = try? Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe) else {
+            throw problem("can't be read")
+        }
+        return data
+    }
+
+    private func summary(of line: JSONValue?) throws -> Summary {
+        func number(_ name: String) -> Int? { if case .integer(let value)? = line?[name] { Int(value) } else { nil } }
+        func hash(_ name: String) -> [UInt8]? { line?[name]?.string.flatMap(bytes(hexadecimal:)) }
+        guard let line, line["fieldseal"]?.string == "evidence archive", number("format") == 1,
+            let content = line["content"]?.string, let organization = line["organization"]?.string,
+            let id = line["organizationId"]?.string, let count = number("count"), let first = number("first"),
+            let last = number("last")
+        else { throw problem("does not begin like one of format 1: Fieldseal did not write it, or a newer version did") }
+        return Summary(
+            content: content, organization: organization, organizationID: id, count: count, first: first, last: last,
+            previousHash: hash("previousHash"), hash: hash("hash"))
+    }
+
+    /// What the first line says, unverified; nil when there is no such file.
+    package func claimed() throws -> Summary? {
+        guard FileManager.default.fileExists(atPath: path) else { return nil }
+        let data = try content()
+        return try summary(of: try? JSONParser.parse(Array(data.prefix { $0 != UInt8(ascii: "\n") })))
+    }
+
+    /// Verifies every line: the digest, the tag, and for security events the chain of their hashes.
+    ///
+    /// - Throws: ``FieldsealError`` that says what is wrong.
+    public func verify(under kek: KeyEncryptionKey) throws -> Summary {
+        let data = try content()
+        guard data.last == UInt8(ascii: "\n"),
+            let end = data.dropLast().lastIndex(of: UInt8(ascii: "\n"))
+        else { throw problem("is cut off") }
+        let body = data[...end]
+        let summary = try summary(of: try? JSONParser.parse(Array(body.prefix { $0 != UInt8(ascii: "\n") })))
+        let seal = try? JSONParser.parse(Array(data[data.index(after: end)...].dropLast()))
+        guard let digest = seal?["sha256"]?.string.flatMap(bytes(hexadecimal:)),
+            let tag = seal?["tag"]?.string.flatMap(bytes(hexadecimal:)), let kekID = seal?["kekId"]?.string
+        else { throw problem("is cut off: its last line is not a seal") }
+        guard Array(SHA256.hash(data: body)) == digest else { throw problem("was changed: its SHA-256 is another") }
+        guard kekID == kek.id else {
+            throw problem("was sealed under the key-encryption key \(kekID), and this program has \(kek.id)")
+        }
+        guard constantTimeEqual(tag, try Self.tag(digest, summary.organizationID, under: kek)) else {
+            throw problem("was not sealed by this service: its tag is another")
+        }
+        try verifyLines(body, summary)
+        return summary
+    }
+
+    private func verifyLines(_ body: Data, _ summary: Summary) throws {
+        var hash = summary.previousHash
+        var count = 0
+        var first: Int?
+        var last = 0
+        let lines = body.split(separator: UInt8(ascii: "\n")).dropFirst()
+        for line in lines {
+            count += 1
+            guard summary.content == "security events" else { continue }
+            guard let event = (try? JSONParser.parse(Array(line))).flatMap({ RecordedEvent($0, after: hash) }) else {
+                throw problem("has a line \(count + 1) that is no security event")
+            }
+            guard event.id > last, event.hash == (try event.computedHash()) else {
+                throw problem("has a broken chain at event \(event.id)")
+            }
+            first = first ?? event.id
+            (hash, last) = (event.hash, event.id)
+        }
+        guard count == summary.count,
+            summary.content != "security events" || (first == summary.first && last == summary.last && hash == summary.hash)
+        else { throw problem("does not hold what its first line says") }
+    }
+}

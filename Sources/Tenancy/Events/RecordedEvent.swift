@@ -1,0 +1,145 @@
+import CellCrypto
+public import Foundation
+public import JSON
+package import PostgresClient
+
+/// A security event as it was recorded.
+public struct RecordedEvent: Sendable {
+    public let id: Int
+    /// Microseconds since 1970-01-01 UTC.
+    public let microseconds: Int
+    public let kind: String
+    public let outcome: String
+    public let actor: String
+    public let address: String?
+    public let requestID: String?
+    public let keyVersion: Int?
+    public let fingerprint: String?
+    public let details: String?
+    /// The hash of the event before; nil for an organization's first.
+    public let previousHash: [UInt8]?
+    /// SHA-256 that links the event to the one before it.
+    public let hash: [UInt8]
+
+    public var occurredOn: Date { Date(timeIntervalSince1970: Double(microseconds) / 1e6) }
+
+    /// What ``init(_:)`` reads, from `security_event`.
+    package static let columns = """
+        security_event_id, (extract(epoch FROM occurred_on) * 1000000)::bigint, kind, outcome, actor, address, request_id, key_version,
+        fingerprint, details, previous_hash, hash
+        """
+
+    package init(_ row: PostgresRow) throws {
+        id = try row.decode(0)
+        microseconds = try row.decode(1)
+        kind = try row.decode(2)
+        outcome = try row.decode(3)
+        actor = try row.decode(4)
+        address = try row.decodeIfPresent(5)
+        requestID = try row.decodeIfPresent(6)
+        keyVersion = try row.decodeIfPresent(7)
+        fingerprint = try row.decodeIfPresent(8)
+        details = try row.decodeIfPresent(9)
+        previousHash = try row.decodeIfPresent(10, as: PostgresBytes.self)?.bytes
+        hash = try row.decode(11, as: PostgresBytes.self).bytes
+    }
+
+    /// The hash that the event's own values and `previousHash` give.
+    package func computedHash() throws -> [UInt8] {
+        try EventHash.of(
+            [
+                .integer(Int64(id)), .integer(Int64(microseconds)), .string(kind), .string(outcome), .string(actor), .text(address),
+                .text(requestID), .whole(keyVersion), .text(fingerprint), .text(details),
+            ], after: previousHash)
+    }
+}
+
+/// SHA-256 over the hash of the event before and the event's own values, as the JSON array that PostgreSQL's jsonb prints.
+enum EventHash {
+    /// The same in SQL, over the columns of `security_event`. The program sends it: the owner of the database can replace a function.
+    static let sql = """
+        pg_catalog.sha256(coalesce(previous_hash, ''::bytea) OPERATOR(pg_catalog.||) pg_catalog.convert_to(pg_catalog.jsonb_build_array(
+            security_event_id, (extract(epoch FROM occurred_on) OPERATOR(pg_catalog.*) 1000000)::bigint, kind, outcome, actor, address,
+            request_id, key_version, fingerprint, details)::text, 'UTF8'))
+        """
+
+    static func of(_ values: [JSONValue], after previous: [UInt8]?) throws -> [UInt8] {
+        var message = previous ?? []
+        message.append(UInt8(ascii: "["))
+        for (index, value) in values.enumerated() {
+            if index > 0 { message += Array(", ".utf8) }
+            switch value {
+            case .string(let text): appendQuoted(text, to: &message)
+            case .integer(let number): message += Array("\(number)".utf8)
+            default: message += Array("null".utf8)
+            }
+        }
+        message.append(UInt8(ascii: "]"))
+        return try sha256(message)
+    }
+
+    /// A JSON string as PostgreSQL writes it: short escapes where there are any, `\u00xx` for other control characters.
+    private static func appendQuoted(_ text: String, to output: inout [UInt8]) {
+        output.append(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"): output += [UInt8(ascii: "\\"), byte]
+            case 8: output += Array("\\b".utf8)
+            case 9: output += Array("\\t".utf8)
+            case 10: output += Array("\\n".utf8)
+            case 12: output += Array("\\f".utf8)
+            case 13: output += Array("\\r".utf8)
+            case 0..<32: output += Array("\\u00".utf8) + Array(hexadecimal([byte]).utf8)
+            default: output.append(byte)
+            }
+        }
+        output.append(UInt8(ascii: "\""))
+    }
+}
+
+extension JSONValue {
+    /// A number, or null.
+    static func whole(_ value: Int?) -> JSONValue { value.map { .integer(Int64($0)) } ?? .null }
+    /// Bytes as hexadecimal digits, or null.
+    static func hexadecimal(_ bytes: [UInt8]?) -> JSONValue { bytes.map { .string(CellCrypto.hexadecimal($0)) } ?? .null }
+}
+
+extension RecordedEvent {
+    /// The event as exports and archives have it.
+    public func json(_ organization: String) -> JSONValue {
+        [
+            "organization": .string(organization), "id": .integer(Int64(id)), "occurredOn": .string(ISO8601.text(occurredOn)),
+            "microseconds": .integer(Int64(microseconds)), "kind": .string(kind), "outcome": .string(outcome),
+            "actor": .string(actor), "address": .text(address), "requestId": .text(requestID), "keyVersion": .whole(keyVersion),
+            "fingerprint": .text(fingerprint), "details": .text(details), "hash": .hexadecimal(hash),
+        ]
+    }
+
+    /// Reads a line of an archive; nil when a member is missing or has another type.
+    init?(_ json: JSONValue, after previousHash: [UInt8]?) {
+        func text(_ name: String) -> String? { if case .string(let text)? = json[name] { text } else { nil } }
+        func number(_ name: String) -> Int? { if case .integer(let number)? = json[name] { Int(number) } else { nil } }
+        guard let id = number("id"), let microseconds = number("microseconds"), let kind = text("kind"),
+            let outcome = text("outcome"), let actor = text("actor"), let hash = text("hash").flatMap(bytes(hexadecimal:))
+        else { return nil }
+        self.id = id
+        self.microseconds = microseconds
+        self.kind = kind
+        self.outcome = outcome
+        self.actor = actor
+        address = text("address")
+        requestID = text("requestId")
+        keyVersion = number("keyVersion")
+        fingerprint = text("fingerprint")
+        details = text("details")
+        self.previousHash = previousHash
+        self.hash = hash
+    }
+}
+
+/// Reads pairs of hexadecimal digits; nil for anything else.
+func bytes(hexadecimal text: String) -> [UInt8]? {
+    let digits = text.utf8.map(\.hexDigitValue)
+    guard digits.count % 2 == 0, !digits.contains(nil) else { return nil }
+    return stride(from: 0, to: digits.count, by: 2).map { (digits[$0] ?? 0) << 4 | (digits[$0 + 1] ?? 0) }
+}

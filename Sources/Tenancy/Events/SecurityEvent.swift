@@ -1,0 +1,91 @@
+package import CellCrypto
+import Foundation
+package import PostgresClient
+
+/// What is recorded for good in an organization's `security_event`.
+public struct SecurityEvent: Sendable {
+    /// What happened.
+    public enum Kind: String, Sendable, CaseIterable {
+        case keyRead = "key read"
+        case keyChanged = "key changed"
+        case keyActivated = "key activated"
+        case keyPurged = "key purged"
+        case keyChangeCancelled = "key change cancelled"
+        case keyChangeRehearsed = "key change rehearsed"
+        case keyRefused = "key message refused"
+        case organizationCreated = "organization created"
+        case organizationAttached = "organization attached"
+        case organizationExported = "organization exported"
+        case organizationImported = "organization imported"
+        case organizationCloned = "organization cloned"
+        case organizationUpgraded = "organization upgraded from plaintext"
+        case signedIn = "signed in"
+        case signedOut = "signed out"
+        case userAdded = "user added"
+        case userDisabled = "user disabled"
+        case userReset = "user reset"
+        case userChanged = "user changed"
+        case secondFactorOn = "one-time passwords turned on"
+        case secondFactorOff = "one-time passwords turned off"
+        case issuerAdded = "issuer trusted"
+        case issuerRemoved = "issuer not trusted any more"
+        case identityLinked = "identity linked"
+        case credentialReleased = "credential released"
+        case mailDestinationChanged = "mail server changed"
+        case emailRefused = "e-mail not handed over"
+        case passwordSet = "password set"
+        case passwordReplaced = "password replaced"
+        case passwordCleared = "password cleared"
+        case eventRefused = "event refused"
+        case eventsArchived = "events archived"
+        case clientAdded = "client added"
+        case clientDisabled = "client disabled"
+        case clientKeyAdded = "client key added"
+        case clientKeyRemoved = "client key removed"
+        case clientChanged = "client changed"
+        case systemUserDisabled = "systemuser disabled"
+        case systemUserEnabled = "systemuser enabled"
+        case tokenExposed = "token sent without encryption"
+        case tokenRevoked = "token revoked"
+    }
+
+    /// How it ended.
+    public enum Outcome: String, Sendable {
+        case succeeded, refused, failed
+    }
+
+    public var kind: Kind
+    public var outcome: Outcome
+    public var keyVersion: Int?
+    public var fingerprint: String?
+    /// More of the facts; never a secret.
+    public var details: String?
+
+    package init(_ kind: Kind, _ outcome: Outcome, keyVersion: Int? = nil, fingerprint: String? = nil, details: String? = nil) {
+        self.kind = kind
+        self.outcome = outcome
+        self.keyVersion = keyVersion
+        self.fingerprint = fingerprint
+        self.details = details
+    }
+
+    /// Appends the event to the organization's chain, and attests the chain's new end. Both or neither.
+    ///
+    /// - Throws: ``FieldsealError`` that names the organization when the chain does not end where it is attested to end.
+    package func insert(
+        for organization: Organization,
+        by caller: Caller,
+        under kek: KeyEncryptionKey,
+        on connection: isolated PostgresConnection
+    ) throws {
+        try AttestedState.append(self, to: organization, by: caller, under: kek, on: connection)
+    }
+
+    /// The values of the columns that are inserted, in their order.
+    func parameters(by caller: Caller) -> [PostgresParameter] {
+        [
+            .text(kind.rawValue), .text(outcome.rawValue), .text(caller.actor), .text(caller.address), .text(caller.requestID),
+            .int32(keyVersion.map(Int32.init)), .text(fingerprint), .text(details),
+        ]
+    }
+}

@@ -1,0 +1,94 @@
+import CellCrypto
+import Model
+import PostgresClient
+
+extension Session {
+    /// Links the events that writes left in `unchained_event` into the chain of security events.
+    ///
+    /// An event that the service did not write, or that is in the chain already, is recorded as refused and not as what it says.
+    ///
+    /// - Throws: ``FieldsealError`` when the organization's attested state does not verify; the events stay where they are.
+    public func chainPendingEvents() async throws {
+        let table = organization.qualified("unchained_event")
+        while true {
+            let count = try await deployment.pool.withConnection { connection in
+                guard try connection.query("SELECT EXISTS (SELECT FROM \(table))")[0].decode(0, as: Bool.self) else { return 0 }
+                return try AttestedState.changeEvents(of: organization, under: deployment.kek, on: connection) { change in
+                    try ChainLink(organization, deployment.kek).run(&change, on: connection)
+                }
+            }
+            if count < ChainLink.limit { return }
+        }
+    }
+}
+
+extension Deployment {
+    /// Links the events of the organizations in which a password was written since the last call.
+    ///
+    /// What fails is tried again with the next write of that organization, or the next sweep.
+    public func chainPendingEvents(by caller: Caller) async {
+        for name in pendingEvents.take() {
+            try? await Session.begin(self, organization: name, caller: caller).chainPendingEvents()
+        }
+    }
+}
+
+/// One batch of events on its way into the chain, while the attested state is locked.
+private struct ChainLink {
+    /// Events of one batch: the lock is held for some 50 ms.
+    static let limit = 2_000
+
+    private let organization: Organization
+    private let kek: KeyEncryptionKey
+
+    init(_ organization: Organization, _ kek: KeyEncryptionKey) {
+        self.organization = organization
+        self.kek = kek
+    }
+
+    /// - Returns: The number of events that were linked.
+    func run(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Int {
+        // Each event is looked up in the chain, which has grown since this statement was planned.
+        try connection.execute("SET LOCAL enable_seqscan = off")
+        let rows = try connection.query(
+            """
+            SELECT \(PendingEvent.columns), unchained_event_id, tag,
+                   EXISTS (SELECT FROM \(organization.qualified("security_event")) AS e
+                       WHERE e.occurred_on = u.occurred_on AND (e.kind, e.actor, e.details) = (u.kind, u.actor, u.details))
+                   OR u.occurred_on <= (SELECT a.last_occurred_on FROM config.event_archive AS a WHERE a.organization_id = $1)
+              FROM \(organization.qualified("unchained_event")) AS u ORDER BY u.unchained_event_id LIMIT \(Self.limit)
+            """, [.uuid(organization.id)])
+        guard !rows.isEmpty else { return 0 }
+        let first = change.state.newestEvent + 1
+        var head = change.state.head
+        var ids: [Int64] = []
+        var refused: [Bool] = []
+        var previousHashes: [[UInt8]?] = []
+        var hashes: [[UInt8]?] = []
+        var tags: Set<[UInt8]> = []
+        for row in rows {
+            let event = try PendingEvent(row)
+            let tag = try row.decode(8, as: PostgresBytes.self).bytes
+            let isOurs = constantTimeEqual(tag, try event.tag(organization, kek))
+            // The same row twice, or once more after it was linked, is a copy that SQL made.
+            let isCopy = try !tags.insert(tag).inserted || row.decodeIfPresent(9, as: Bool.self) ?? false
+            let hash = try (isOurs && !isCopy ? event : event.refused).hash(id: first + ids.count, after: head.isEmpty ? nil : head)
+            ids.append(Int64(try row.decode(7, as: Int.self)))
+            refused.append(!isOurs || isCopy)
+            previousHashes.append(head.isEmpty ? nil : head)
+            hashes.append(hash)
+            head = hash
+        }
+        let moved = try connection.query(
+            "SELECT \(organization.qualified("chain_events"))($1, $2, $3, $4, $5)",
+            [.int64s(ids), .bools(refused), .bytesArray(previousHashes), .bytesArray(hashes), .int64(Int64(first))])
+        guard try moved[0].decode(0, as: Int.self) == ids.count else {
+            throw FieldsealError(
+                .unexpected,
+                "The function chain_events of \(organization.name) did not link all events: it was replaced. Restore it from the "
+                    + "migrations; fieldseal doctor names what differs.")
+        }
+        change.extend(by: ids.count, to: head)
+        return ids.count
+    }
+}

@@ -1,0 +1,126 @@
+import Foundation
+public import JSON
+import Model
+package import PostgresClient
+
+extension Session {
+    /// Appends a security event of this session.
+    package func record(_ event: SecurityEvent) async throws {
+        try await deployment.pool.withConnection { try record(event, on: $0) }
+    }
+
+    /// Appends a security event of this session, in the transaction of a connection if there is one.
+    package func record(_ event: SecurityEvent, on connection: isolated PostgresConnection) throws {
+        try event.insert(for: organization, by: caller, under: deployment.kek, on: connection)
+    }
+
+    /// Security events in their order.
+    ///
+    /// - Parameters:
+    ///   - id: Only those after this one.
+    ///   - limit: So many at most.
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller who is no System Administrator.
+    public func securityEvents(after id: Int = 0, limit: Int) async throws -> [RecordedEvent] {
+        try requireSystemAdministrator(to: "read security events")
+        return try await deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT \(RecordedEvent.columns) FROM \(organization.qualified("security_event")) WHERE security_event_id > $1
+                 ORDER BY security_event_id LIMIT $2
+                """, [.int64(Int64(id)), .int64(Int64(limit))]
+            ).map { try RecordedEvent($0) }
+        }
+    }
+
+    /// The newest security events, the newest first.
+    ///
+    /// - Parameters:
+    ///   - kind: Only those of this kind.
+    ///   - id: Only those before this one: the next page.
+    ///   - limit: So many at most.
+    public func newestSecurityEvents(kind: String? = nil, before id: Int? = nil, limit: Int) async throws -> [RecordedEvent] {
+        try requireSystemAdministrator(to: "read security events")
+        await linkPendingEvents()
+        return try await deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT \(RecordedEvent.columns) FROM \(organization.qualified("security_event"))
+                 WHERE security_event_id < $1 \(kind == nil ? "" : "AND kind = $3") ORDER BY security_event_id DESC LIMIT $2
+                """, [.int64(Int64(id ?? .max)), .int64(Int64(limit))] + (kind.map { [.text($0)] } ?? [])
+            ).map { try RecordedEvent($0) }
+        }
+    }
+
+    /// Verifies the chain of security events.
+    public func verifySecurityEvents(_ extent: EventChainExtent) async throws -> EventChainReport {
+        try requireSystemAdministrator(to: "read security events")
+        await linkPendingEvents()
+        return try await deployment.pool.withConnection { connection in
+            try EventChainVerifier(organization: organization, kek: deployment.kek).verify(extent, on: connection)
+        }
+    }
+
+    /// The end of the chain as the service attests it: kept elsewhere, it shows later that an older state was restored.
+    ///
+    /// - Returns: Null when the attested state does not verify, which a verification names.
+    public func attestedEnd() async -> JSONValue {
+        guard caller.role == .systemAdministrator, let state = try? await attestedState() else { return .null }
+        return [
+            "organization": .string(organization.name), "organizationId": .string(organization.id.text),
+            "revision": .integer(Int64(state.revision)), "events": .integer(Int64(state.events)),
+            "newest": .integer(Int64(state.newestEvent)), "head": .hexadecimal(state.head), "kekId": .string(state.kekID),
+            "tag": .hexadecimal(state.tag),
+        ]
+    }
+
+    private func attestedState() async throws -> AttestedState {
+        try await deployment.pool.withConnection { connection in
+            do {
+                return try AttestedState.verified(organization, under: deployment.kek, on: connection)
+            } catch let problem as EventChainProblem {
+                throw FieldsealError(.organizationDisabled, "\(organization.name): \(problem.description).")
+            }
+        }
+    }
+
+    /// Links events of the last seconds, so that a reader sees them. Where that fails, the chain's verification says why.
+    public func linkPendingEvents() async { try? await chainPendingEvents() }
+}
+
+extension Session {
+    /// Compares the chain with where an earlier export says that it ended: an older state that was restored shows.
+    ///
+    /// - Parameter attested: What ``attestedEnd()`` was then.
+    public func problems(against attested: JSONValue) async throws -> [String] {
+        try requireSystemAdministrator(to: "read security events")
+        guard attested["organizationId"]?.string == organization.id.text, case .integer(let newest)? = attested["newest"],
+            case .integer(let revision)? = attested["revision"], let head = attested["head"]?.string
+        else {
+            throw FieldsealError(.invalidArgument, "The export is of another organization, or its last line is damaged.")
+        }
+        let state = try await attestedState()
+        return try await deployment.pool.withConnection { connection in
+            var problems: [String] = []
+            if state.revision < revision {
+                problems.append(
+                    "the export attests revision \(revision), and the database is at \(state.revision): an older state was restored"
+                )
+            }
+            let rows = try connection.query(
+                """
+                SELECT hash FROM \(organization.qualified("security_event")) WHERE security_event_id = $1
+                UNION ALL SELECT head FROM config.event_archive WHERE organization_id = $2 AND last_id = $1
+                """, [.int64(newest), .uuid(organization.id)])
+            let isArchived =
+                try EventArchivePosition.require(organization, under: deployment.kek, on: connection)
+                .map { $0.lastID > newest } ?? false
+            let isThere = try rows.contains { try $0.decode(0, as: PostgresBytes.self).bytes == bytes(hexadecimal: head) }
+            if !isThere && !isArchived {
+                problems.append(
+                    "\(newest): this event, with which the export ends, is not in the chain: an older state was restored, or it was changed"
+                )
+            }
+            return problems
+        }
+    }
+}

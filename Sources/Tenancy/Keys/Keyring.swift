@@ -1,0 +1,52 @@
+package import CellCrypto
+import Foundation
+package import Model
+import Synchronization
+
+/// Data keys that were unwrapped already, so that a request costs no unwrapping.
+///
+/// An entry is found by organization, version and fingerprint as the database names them at that moment: the keyring can
+/// never answer with a key that is not the current one.
+package final class Keyring: Sendable {
+    private struct Entry {
+        let version: Int
+        let fingerprint: String
+        let key: DataKey
+    }
+
+    private let kek: KeyEncryptionKey
+    /// Of each organization the current key is enough; of those that sleep none is kept.
+    private let keys = Mutex(RecentValues<UUID, Entry>(limit: 1_000))
+
+    init(kek: KeyEncryptionKey) {
+        self.kek = kek
+    }
+
+    /// The organization's data key.
+    ///
+    /// - Throws: ``FieldsealError/keyRequired``; `.keySourceMissing` when `config` has the key, but wrapped under a key-encryption
+    ///   key that this server does not have.
+    package func requiredKey(of state: OrganizationState) throws(FieldsealError) -> DataKey {
+        if let key = dataKey(of: state) { return key }
+        guard state.isKeyAttested else { throw .otherKeyInForce(state) }
+        guard let wrappedUnder = state.kekID, wrappedUnder != kek.id else { throw .keyRequired }
+        throw .keyEncryptionKeyMissing(wrappedUnder, given: kek.id)
+    }
+
+    /// The organization's data key, or nil when what `config` holds is not the key that opens the key check, or the schema names
+    /// another key than the attested one.
+    package func dataKey(of state: OrganizationState) -> DataKey? {
+        guard state.isKeyAttested, let wrapped = state.wrappedData else { return nil }
+        let known = keys.withLock { $0.value(of: state.organization.id) }
+        if let known, (known.version, known.fingerprint) == (state.keyVersion, state.fingerprint) { return known.key }
+        guard
+            let key = try? kek.unwrapData(wrapped, organization: state.organization.id, keyVersion: UInt32(state.keyVersion)),
+            key.fingerprint == state.fingerprint,
+            KeyCheck.isOpened(state.keyCheck, by: key, organization: state.organization.id)
+        else { return nil }
+        keys.withLock {
+            $0.keep(Entry(version: state.keyVersion, fingerprint: state.fingerprint, key: key), for: state.organization.id)
+        }
+        return key
+    }
+}

@@ -1,0 +1,115 @@
+import Synchronization
+
+/// Lets a bounded number of tasks run at a time, and a bounded number wait: in all, and for each key.
+///
+/// Tasks that wait hold no thread. They run in the order in which they came, except that a key which runs as many as it may
+/// lets others pass.
+package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
+    /// How many may be in the gate.
+    package struct Limits: Sendable {
+        package var running: Int
+        package var runningPerKey: Int
+        package var waiting = 0
+        package var waitingPerKey = 0
+
+        package init(running: Int, runningPerKey: Int, waiting: Int = 0, waitingPerKey: Int = 0) {
+            self.running = running
+            self.runningPerKey = runningPerKey
+            self.waiting = waiting
+            self.waitingPerKey = waitingPerKey
+        }
+    }
+
+    /// As many run and wait as may.
+    package struct Full: Error {}
+
+    private struct Waiter {
+        let id: UInt64
+        let key: Key
+        let continuation: CheckedContinuation<Void, any Error>
+    }
+
+    private struct State {
+        var running = 0
+        var runningOf: [Key: Int] = [:]
+        var waiters: [Waiter] = []
+        var lastID: UInt64 = 0
+    }
+
+    private enum Step { case run, wait, refuse }
+
+    private let limits: Limits
+    private let state = Mutex(State())
+
+    package init(_ limits: Limits) { self.limits = limits }
+
+    /// Runs `body` once it may.
+    ///
+    /// - Throws: ``Full``, and then `body` did not run; what `body` throws.
+    package func run<Result>(_ key: Key, _ body: () async throws -> Result) async throws -> Result {
+        try await enter(key)
+        defer { leave(key) }
+        return try await body()
+    }
+
+    private func enter(_ key: Key) async throws {
+        let id = state.withLock { state in
+            state.lastID += 1
+            return state.lastID
+        }
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+                let step = state.withLock { state -> Step in
+                    if mayRun(key, state) {
+                        start(key, &state)
+                        return .run
+                    }
+                    guard state.waiters.count < limits.waiting,
+                        state.waiters.count(where: { $0.key == key }) < limits.waitingPerKey
+                    else { return .refuse }
+                    state.waiters.append(Waiter(id: id, key: key, continuation: continuation))
+                    return .wait
+                }
+                switch step {
+                case .run: continuation.resume()
+                case .refuse: continuation.resume(throwing: Full())
+                case .wait: if Task.isCancelled { giveUp(id) }
+                }
+            }
+        } onCancel: {
+            giveUp(id)
+        }
+    }
+
+    private func leave(_ key: Key) {
+        let next = state.withLock { state -> [Waiter] in
+            state.running -= 1
+            let left = state.runningOf[key, default: 1] - 1
+            state.runningOf[key] = left > 0 ? left : nil
+            var next: [Waiter] = []
+            while let index = state.waiters.firstIndex(where: { mayRun($0.key, state) }) {
+                let waiter = state.waiters.remove(at: index)
+                start(waiter.key, &state)
+                next.append(waiter)
+            }
+            return next
+        }
+        for waiter in next { waiter.continuation.resume() }
+    }
+
+    private func giveUp(_ id: UInt64) {
+        let waiter = state.withLock { state in
+            state.waiters.firstIndex { $0.id == id }.map { state.waiters.remove(at: $0) }
+        }
+        waiter?.continuation.resume(throwing: CancellationError())
+    }
+
+    private func mayRun(_ key: Key, _ state: borrowing State) -> Bool {
+        state.running < limits.running && state.runningOf[key, default: 0] < limits.runningPerKey
+    }
+
+    private func start(_ key: Key, _ state: inout State) {
+        state.running += 1
+        state.runningOf[key, default: 0] += 1
+    }
+}

@@ -1,0 +1,220 @@
+package import CellCrypto
+package import Foundation
+import Migrations
+import Model
+package import PostgresClient
+
+/// An organization as the database has it at one moment: its current key version, and what `config` holds for it.
+package struct OrganizationState: Sendable {
+    package let organization: Organization
+    package let keyVersion: Int
+    package let fingerprint: String
+    package let salt: [UInt8]
+    package let iterations: Int
+    package let keyCheck: [UInt8]
+    package let changedOn: Date
+    /// The wrapped data key of that version and fingerprint; nil when `config` has none: a key is required.
+    let wrappedData: [UInt8]?
+    /// What it is wrapped under, as 16 digits in hex.
+    let kekID: String?
+    private let newestHash: [UInt8]
+    /// The row of `api_client` that was asked for, if there is one.
+    package let client: ClientRow?
+    /// What this service last wrote about the organization. Nil, or not to be relied on, where ``problem`` says so.
+    package let attested: AttestedState?
+    /// The rows that grant power, as far as they are attested.
+    package let grants: GrantList
+    /// The number of the newest security event; 0 without one.
+    package let newestEvent: Int
+    /// Why ``attested`` can't be relied on.
+    package private(set) var problem: AttestationProblem? = .unverified
+
+    package struct ClientRow: Sendable {
+        package let id: UUID
+        package let name: String
+        package let systemUserID: UUID
+        package let role: String
+        package let tag: [UInt8]
+        package let disabledOn: PostgresMoment?
+        /// The business unit of the client's systemuser.
+        package let businessUnitID: UUID?
+        /// Whether that systemuser is disabled in its record.
+        package let isUserDisabled: Bool
+
+        package init(
+            id: UUID,
+            name: String,
+            systemUserID: UUID,
+            role: String,
+            tag: [UInt8],
+            disabledOn: PostgresMoment?,
+            businessUnitID: UUID?,
+            isUserDisabled: Bool
+        ) {
+            self.id = id
+            self.name = name
+            self.systemUserID = systemUserID
+            self.role = role
+            self.tag = tag
+            self.disabledOn = disabledOn
+            self.businessUnitID = businessUnitID
+            self.isUserDisabled = isUserDisabled
+        }
+    }
+
+    /// The business unit of the client's systemuser.
+    var callersUnit: UUID? { client?.businessUnitID }
+
+    /// Whether the key that the schema names is the one that this service put in force.
+    package var isKeyAttested: Bool { problem == nil && namesAttestedKey }
+
+    /// The same, where ``attested`` was not verified.
+    package var namesAttestedKey: Bool { attested?.keyVersion == keyVersion && attested?.fingerprint == fingerprint }
+
+    /// What the key's text needs besides, as the schema has it.
+    package var keyDerivation: Grant { Grant.keyDerivation(salt: salt, iterations: iterations, keyCheck: keyCheck) }
+
+    /// Whether a systemuser was disabled by this service, also when its record says otherwise.
+    package func isDisabled(systemUser id: UUID) throws -> Bool { try grants.names(Grant.disabledSystemUser(id).name) }
+
+    /// Reads all of it in one statement, and verifies what is attested.
+    ///
+    /// - Parameters:
+    ///   - client: The API client that is asked for.
+    ///   - isInspection: Whether a state that does not verify is returned with its ``problem``, for what only looks.
+    /// - Throws: ``FieldsealError`` `.noResource` when there is no such organization, or its schema is gone; `.organizationDisabled`
+    ///   when its schema is older or newer than this program knows, or its attested state does not verify.
+    package static func read(
+        _ name: String,
+        client: UUID? = nil,
+        in deployment: Deployment,
+        isInspection: Bool = false,
+        on connection: isolated PostgresConnection
+    ) throws -> OrganizationState {
+        let seen = deployment.seenStates.snapshot
+        var state = try read(name, client: client, known: deployment.seenStates.grants(named: name), on: connection)
+        do {
+            try state.verify(under: deployment.kek)
+            if let attested = state.attested { try seen.newest(of: attested.organizationID)?.check(attested) }
+            state.problem = nil
+        } catch let problem as AttestationProblem {
+            guard isInspection else { throw FieldsealError.notAttested(name, problem, given: deployment.kek.id) }
+            state.problem = problem
+        }
+        return state
+    }
+
+    /// Reads all of it in one statement, and verifies nothing: for what only counts and copies.
+    package static func read(
+        _ name: String,
+        client: UUID? = nil,
+        known: SeenStates.KnownGrants? = nil,
+        on connection: isolated PostgresConnection
+    ) throws -> OrganizationState {
+        guard Organization.isName(name) else { throw FieldsealError.noSuchOrganization(name) }
+        let schema = quoteIdentifier(Organization.schema(of: name))
+        let rows: PostgresResult
+        do {
+            rows = try connection.query(
+                """
+                SELECT o.organization_id, e.key_version, e.fingerprint, e.salt, e.iterations, e.key_check, e.changed_on,
+                       k.wrapped_data, k.kek_id, o.schema_version, v.security_event_id, v.hash,
+                       c.name, c.systemuser_id, c.role, c.tag, c.disabled_on, u.businessunitid, coalesce(u.isdisabled, false),
+                       CASE WHEN a.grants_digest IS DISTINCT FROM $3 THEN a.grants END,
+                       \(AttestedState.columns)
+                  FROM config.organization AS o
+                  JOIN \(schema).encryption AS e USING (organization_id)
+                  LEFT JOIN config.organization_key AS k
+                    ON (k.organization_id, k.key_version, k.fingerprint) = (o.organization_id, e.key_version, e.fingerprint)
+                  LEFT JOIN config.api_client AS c ON c.organization_id = o.organization_id AND c.client_id = $2
+                  LEFT JOIN \(schema).systemuser AS u ON u.systemuserid = c.systemuser_id
+                  LEFT JOIN config.attested_state AS a ON a.organization_id = o.organization_id
+                  LEFT JOIN LATERAL (SELECT security_event_id, hash FROM \(schema).security_event
+                                      ORDER BY security_event_id DESC LIMIT 1) AS v ON true
+                 WHERE o.name = $1
+                """,
+                [.text(name), .uuid(client), .bytes(known?.digest)]
+            )
+        } catch let error as PostgresError where ["42P01", "3F000"].contains(error.sqlState) {
+            throw FieldsealError.noSuchOrganization(name)
+        } catch let error as PostgresError where error.sqlState == "42703" {
+            // A schema of an older version lacks a column.
+            let version = try connection.query("SELECT schema_version FROM config.organization WHERE name = $1", [.text(name)])
+            try check(schemaVersion: try version.first?.decodeIfPresent(0), of: name)
+            throw error
+        }
+        guard let row = rows.first else { throw FieldsealError.noSuchOrganization(name) }
+        try check(schemaVersion: try row.decodeIfPresent(9), of: name)
+        return try OrganizationState(row, name: name, client: client, known: known)
+    }
+
+    private init(_ row: PostgresRow, name: String, client id: UUID?, known: SeenStates.KnownGrants?) throws {
+        func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
+        organization = Organization(id: try row.decode(0), name: name)
+        keyVersion = try row.decode(1)
+        fingerprint = try row.decode(2)
+        salt = try bytes(3)
+        iterations = try row.decode(4)
+        keyCheck = try bytes(5)
+        changedOn = try row.decode(6)
+        wrappedData = row.isNull(7) ? nil : try bytes(7)
+        kekID = try row.decodeIfPresent(8)
+        newestEvent = try row.decodeIfPresent(10) ?? 0
+        newestHash = row.isNull(11) ? [] : try bytes(11)
+        if let id, !row.isNull(12) {
+            client = ClientRow(
+                id: id, name: try row.decode(12), systemUserID: try row.decode(13), role: try row.decode(14), tag: try bytes(15),
+                disabledOn: try row.decodeIfPresent(16), businessUnitID: try row.decodeIfPresent(17),
+                isUserDisabled: try row.decode(18))
+        } else {
+            client = nil
+        }
+        guard !row.isNull(Self.attestedColumn) else {
+            (attested, grants, problem) = (nil, GrantList(), .missing)
+            return
+        }
+        attested = try AttestedState(row, at: Self.attestedColumn)
+        guard !row.isNull(19) else {
+            grants = known?.list ?? GrantList()
+            return
+        }
+        let list = try bytes(19)
+        grants = GrantList(list) ?? GrantList()
+        if try sha256(list) != attested?.grantsDigest || grants.bytes != list { problem = .grants }
+    }
+
+    private static let attestedColumn = 20
+
+    private func verify(under kek: KeyEncryptionKey) throws {
+        try verifyRow(under: kek)
+        if let endProblem { throw endProblem }
+    }
+
+    /// Verifies what `config` has, by itself.
+    package func verifyRow(under kek: KeyEncryptionKey) throws {
+        guard let attested else { throw AttestationProblem.missing }
+        try attested.verify(under: kek)
+        if problem == .grants { throw AttestationProblem.grants }
+    }
+
+    /// Where the chain of events does not end as attested.
+    package var endProblem: AttestationProblem? {
+        guard let attested else { return .missing }
+        guard newestEvent == attested.newestEvent else {
+            return .events(attested: attested.newestEvent, newest: newestEvent)
+        }
+        return constantTimeEqual(newestHash, attested.head) ? nil : .eventChanged(newestEvent)
+    }
+
+    /// The newest migration of an organization's schema that this program knows.
+    package static let schemaVersion = MigrationCatalog.migrations(.organization).last?.name ?? ""
+
+    private static func check(schemaVersion version: String?, of name: String) throws(FieldsealError) {
+        guard version != schemaVersion else { return }
+        let isKnown = version.map { version in MigrationCatalog.migrations(.organization).contains { $0.name == version } } ?? true
+        throw FieldsealError(
+            .organizationDisabled,
+            "The schema of \(name) is at \(version ?? "no migration"), and this server knows \(schemaVersion): "
+                + (isKnown ? "fieldseal migrate up --org \(name)." : "it needs a newer server."))
+    }
+}

@@ -1,0 +1,96 @@
+public import Model
+
+/// What a caller is allowed to be.
+public enum Role: String, Sendable, CaseIterable {
+    case systemAdministrator = "System Administrator"
+    case emailAdministrator = "Email Administrator"
+    case basicUser = "Basic User"
+    case emailRouter = "Email Router"
+}
+
+/// How far a privilege reaches.
+public enum Depth: Int, Sendable, Comparable {
+    case none
+    /// The caller's own records, those of their teams, and those that were shared with them.
+    case own
+    /// Also those that belong to users of the caller's business unit.
+    case businessUnit
+    /// Every record of the organization.
+    case organization
+
+    public static func < (one: Depth, other: Depth) -> Bool { one.rawValue < other.rawValue }
+}
+
+/// Who may do what. The three encryption messages are System Administrator's alone, and stand in no row.
+public enum PrivilegeTable {
+    private typealias Row = (read: Depth, create: Depth, update: Depth, delete: Depth, assign: Depth, share: Depth)
+
+    /// The depth to which `role` may send `message` to records of `entity`.
+    public static func depth(of message: EntityDefinition.Message, on entity: EntityDefinition, for role: Role) -> Depth {
+        guard entity.has(message) else { return .none }
+        let row = row(of: role, on: entity.logicalName)
+        return switch message {
+        case .retrieve, .retrieveMultiple: row.read
+        case .create: row.create
+        case .update: row.update
+        case .delete: row.delete
+        case .assign: row.assign
+        case .share: row.share
+        }
+    }
+
+    /// Whether `role` may set and clear the encrypted attributes of records that it may update.
+    public static func maySetPasswords(_ role: Role) -> Bool { role != .emailRouter }
+
+    /// Whether `role` may write an attribute of records that it may create or update.
+    ///
+    /// An attribute that no row names may be written by every role that may write the record.
+    public static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ role: Role) -> Bool {
+        switch (role, entity.logicalName) {
+        case (.systemAdministrator, _): true
+        // Approval, enabling, servers, schedules and states of a mailbox are an administrator's; so is what mail leaves behind.
+        case (.basicUser, "mailbox"): mailboxAttributesOfUsers.contains(attribute)
+        // What the service and the router say of an e-mail is not its writer's to say.
+        case (_, "email"): !emailAttributesOfAdministrators.contains(attribute)
+        // Whether others may send in a user's name is the user's to say.
+        case (.emailAdministrator, "usersettings"): attribute != "issendasallowed"
+        case (_, _): true
+        }
+    }
+
+    private static let mailboxAttributesOfUsers: Set<String> = [
+        "name", "username", "password", "allowemailconnectortousecredentials", "entityimage", "ownerid",
+        "timezoneruleversionnumber", "utcconversiontimezonecode",
+    ]
+    private static let emailAttributesOfAdministrators: Set<String> = [
+        "deliveryattempts", "emailsendername", "messageid", "sender", "sendersaccountname", "submittedby", "torecipients",
+    ]
+
+    private static func row(of role: Role, on entity: String) -> Row {
+        switch (role, entity) {
+        //                                            read           create         update         delete         assign         share
+        case (.systemAdministrator, _): (.organization, .organization, .organization, .organization, .organization, .organization)
+        case (.emailAdministrator, "emailserverprofile"), (.emailAdministrator, "mailbox"), (.emailAdministrator, "queue"):
+            (.organization, .organization, .organization, .organization, .organization, .organization)
+        case (.emailAdministrator, "usersettings"): (.organization, .none, .organization, .none, .none, .none)
+        case (.basicUser, "mailbox"): (.own, .none, .own, .none, .none, .none)
+        case (.basicUser, "usersettings"): (.own, .none, .own, .none, .none, .none)
+        case (.basicUser, "emailserverprofile"), (.basicUser, "queue"): (.none, .none, .none, .none, .none, .none)
+        case (.emailAdministrator, "tracelog"): (.organization, .none, .none, .organization, .none, .none)
+        case (.basicUser, "email"): (.own, .own, .own, .own, .own, .own)
+        case (.basicUser, "activityparty"): (.own, .none, .none, .none, .none, .none)
+        case (.basicUser, "activitymimeattachment"): (.own, .none, .own, .own, .none, .none)
+        // A router writes e-mails by its own messages alone.
+        case (.emailRouter, "email"), (.emailRouter, "activityparty"), (.emailRouter, "activitymimeattachment"),
+            (.emailRouter, "tracelog"):
+            (.organization, .none, .none, .none, .none, .none)
+        case (_, "email"), (_, "activityparty"), (_, "activitymimeattachment"), (_, "tracelog"):
+            (.none, .none, .none, .none, .none, .none)
+        // What it says of mailboxes and profiles, it says by them too.
+        case (.emailRouter, "mailbox"): (.organization, .none, .none, .none, .none, .none)
+        case (.emailRouter, "emailserverprofile"): (.organization, .none, .none, .none, .none, .none)
+        case (_, "audit"): (.none, .none, .none, .none, .none, .none)
+        case (_, _): (.organization, .none, .none, .none, .none, .none)
+        }
+    }
+}

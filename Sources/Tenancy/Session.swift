@@ -1,0 +1,172 @@
+package import CellCrypto
+public import Foundation
+package import Model
+package import PostgresClient
+
+/// One caller at work in one organization.
+///
+/// What callers may do is a method of it, in the module of its subject, which checks the caller's role first. What one role alone
+/// may do can be a type that is made of a session, such as `MailboxLeases`.
+public struct Session: Sendable {
+    public let organization: Organization
+    public let caller: Caller
+    package let deployment: Deployment
+    /// What was read when the session began; whatever depends on the current key reads again when that proves stale.
+    package let state: OrganizationState
+    /// What ``run(_:on:)`` sends along where the state is that of an earlier session: it fails when that does not hold any more.
+    package let check: SharedStatement?
+
+    package init(
+        organization: Organization, caller: Caller, deployment: Deployment, state: OrganizationState, check: SharedStatement?
+    ) {
+        self.organization = organization
+        self.caller = caller
+        self.deployment = deployment
+        self.state = state
+        self.check = check
+    }
+
+    /// Begins a session for an API client whose token was verified.
+    ///
+    /// - Throws: ``FieldsealError`` `.noResource` for an unknown organization; `.accessDenied` when the client is
+    ///   disabled, or its row was not made by this service.
+    ///
+    /// - Parameter assuming: Whether what an earlier session of the client read may be assumed. Then only reads and writes of
+    ///   records are allowed, which throw ``StaleSession`` when it proves wrong.
+    public static func begin(
+        _ deployment: Deployment,
+        organization name: String,
+        client: UUID,
+        address: String?,
+        requestID: String,
+        assuming: Bool = false
+    ) async throws -> Session {
+        let cached = assuming ? deployment.sessions.entry(of: client, in: name) : nil
+        let known = cached.flatMap { deployment.isNewest($0.state) ? $0 : nil }
+        let state: OrganizationState
+        if let known {
+            state = known.state
+        } else {
+            state = try await read(name, client: client, in: deployment)
+        }
+        guard let row = state.client, let role = Role(rawValue: row.role),
+            try known != nil || state.mayAct(row, under: deployment.kek)
+        else {
+            throw FieldsealError(
+                .accessDenied,
+                "This client may not act in the organization: it is unknown or disabled, its systemuser is disabled, or its row was "
+                    + "not made by this service. An administrator can add one: fieldseal client add.")
+        }
+        let caller = Caller(
+            actor: "client:\(row.name)", clientID: client, systemUserID: row.systemUserID, role: role, address: address,
+            requestID: requestID)
+        if known == nil {
+            if deployment.keyring.dataKey(of: state) != nil {
+                deployment.sessions.keep(state, of: client)
+            } else {
+                deployment.sessions.forget(client, in: name)
+            }
+        }
+        return Session(
+            organization: state.organization, caller: caller, deployment: deployment, state: state, check: known?.check)
+    }
+
+    /// Begins a session for the command line.
+    ///
+    /// - Parameter isInspection: Whether the session only looks, and so goes on where the organization's attested state does not
+    ///   verify. It then has no key, and appends no event.
+    public static func begin(
+        _ deployment: Deployment, organization name: String, caller: Caller, isInspection: Bool = false
+    ) async throws -> Session {
+        let state = try await read(name, in: deployment, isInspection: isInspection)
+        return Session(
+            organization: state.organization, caller: caller, deployment: deployment, state: state, check: nil)
+    }
+
+    /// Reads an organization's state outside of any transaction, and remembers that it was seen.
+    private static func read(
+        _ name: String, client: UUID? = nil, in deployment: Deployment, isInspection: Bool = false
+    ) async throws -> OrganizationState {
+        let state = try await deployment.pool.withConnection {
+            try OrganizationState.read(name, client: client, in: deployment, isInspection: isInspection, on: $0)
+        }
+        deployment.remember(state)
+        return state
+    }
+
+    /// The organization of that name.
+    ///
+    /// - Throws: ``FieldsealError`` `.noResource` when there is none.
+    public static func organization(named name: String, in deployment: Deployment) async throws -> Organization {
+        try await read(name, in: deployment).organization
+    }
+
+    /// Refuses a caller who is no System Administrator.
+    ///
+    /// - Parameter purpose: What was refused, as the message says it.
+    public func requireSystemAdministrator(to purpose: String = "do this") throws {
+        guard caller.role == .systemAdministrator else {
+            throw FieldsealError(
+                .privilegeDenied, "Only a System Administrator may \(purpose), and the caller's role is \(caller.role.rawValue).")
+        }
+        try requireOwnName("What is reserved to System Administrators")
+    }
+
+    /// The key in force, for sealing.
+    package struct CurrentKey: Sendable {
+        package let version: Int
+        package let key: DataKey
+
+        package init(version: Int, key: DataKey) {
+            self.version = version
+            self.key = key
+        }
+
+        package func seal(
+            _ text: String, _ entity: EntityDefinition, _ attribute: String, _ record: UUID, _ organization: Organization
+        )
+            throws -> [UInt8]
+        {
+            try key.seal(
+                text,
+                at: CellAddress(organization: organization.id, record: record, attribute: entity.cellName(attribute)),
+                keyVersion: UInt32(version)
+            ).bytes
+        }
+    }
+
+    /// Runs a write that needs the current key, and runs it again when the key was changed meanwhile.
+    ///
+    /// - Throws: ``FieldsealError/keyRequired`` when `config` has no key that opens the key check.
+    package func withCurrentKey<Result: Sendable>(
+        _ body: (CurrentKey) async throws -> Result
+    ) async throws -> Result {
+        var state = state
+        for _ in 0..<Self.sealAttempts {
+            let key = try deployment.keyring.requiredKey(of: state)
+            do {
+                return try await body(CurrentKey(version: state.keyVersion, key: key))
+            } catch let error as PostgresError where error.isStaleKey {
+                let name = organization.name
+                // Later sessions must not assume the old key too.
+                if let client = caller.clientID { deployment.sessions.forget(client, in: name) }
+                state = try await Self.read(name, in: deployment)
+            }
+        }
+        throw FieldsealError(
+            .encryption, "The organization's key changed \(Self.sealAttempts) times while this value was sealed. Try again.",
+            retryAfter: 1)
+    }
+
+    /// Each attempt fails only when another key change was committed meanwhile.
+    private static let sealAttempts = 16
+}
+
+extension PostgresError {
+    /// Whether a cell was refused because it is sealed under a key version that is not the current one: the generation is
+    /// retired, the leaf's CHECK does not fit, or the generation is dropped already and no partition takes the row.
+    package var isStaleKey: Bool {
+        sqlState == "FS001"
+            || sqlState == "23514" && (constraint == nil || constraint?.hasSuffix("has_key_version") == true)
+    }
+}

@@ -1,0 +1,82 @@
+import Foundation
+import JSON
+import Testing
+
+@Suite("JSON")
+struct JSONTests {
+    @Test("Valid texts are read as RFC 8259 says", arguments: validTexts)
+    func valid(text: String, value: JSONValue) throws {
+        #expect(try JSONParser.parse(Array(text.utf8)) == value)
+    }
+
+    @Test(
+        "Invalid texts are refused",
+        arguments: [
+            "", " ", "{", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "01", "1.", ".5", "+1", "1e", "nul", "\"", "\"\\x\"", "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
+            "\"\n\"", "1 2", "{\"a\":1,\"a\":2}", "'a'", "NaN", "[1", "{\"a\"", "\u{FEFF}1", "\"\\u12g4\"",
+        ])
+    func invalid(text: String) {
+        #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse(Array(text.utf8)) }
+    }
+
+    @Test("Bytes that are not UTF-8 are refused, outside of strings and inside")
+    func notUTF8() {
+        #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0xFF]) }
+        #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0x22, 0xFF, 0x22]) }
+    }
+
+    @Test("Nesting has a limit")
+    func depth() throws {
+        func nested(_ depth: Int) -> [UInt8] {
+            Array((String(repeating: "[", count: depth) + String(repeating: "]", count: depth)).utf8)
+        }
+        _ = try JSONParser.parse(nested(64))
+        #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse(nested(65)) }
+        #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse(nested(1_000_000)) }
+    }
+
+    @Test("What was written is read back, whatever it is")
+    func roundTrip() throws {
+        var generator = SystemRandomNumberGenerator()
+        func value(_ depth: Int) -> JSONValue {
+            switch Int.random(in: 0..<(depth > 4 ? 5 : 7), using: &generator) {
+            case 0: return .null
+            case 1: return .bool(.random(using: &generator))
+            case 2: return .integer(.random(in: .min ... .max, using: &generator))
+            case 3: return .number("-12.5e-7")
+            case 4:
+                return .string(
+                    String(
+                        String.UnicodeScalarView(
+                            (0..<Int.random(in: 0..<9)).compactMap { _ in Unicode.Scalar(UInt32.random(in: 0..<0x11_0000)) })))
+            case 5: return .array((0..<Int.random(in: 0..<5)).map { _ in value(depth + 1) })
+            default: return .object((0..<Int.random(in: 0..<5)).map { .init("\($0)\"\u{1}", value(depth + 1)) })
+            }
+        }
+        for _ in 0..<2_000 {
+            let original = value(0)
+            #expect(try JSONParser.parse(original.utf8) == original)
+        }
+    }
+
+    @Test("Random bytes and damaged texts never crash the parser")
+    func fuzz() {
+        let seed = Array(#"{"EncryptionKey":"Abc\u00e9\ud83d\udd11","ChangeEncryptionKey":true,"n":[-1.5e3,null,{"a":{}}]}"#.utf8)
+        var parsed = 0
+        for _ in 0..<200_000 {
+            var bytes = seed
+            for _ in 0..<Int.random(in: 1...4) { bytes[.random(in: bytes.indices)] = .random(in: 0...255) }
+            if Bool.random() { bytes.removeLast(.random(in: 0..<bytes.count)) }
+            if (try? JSONParser.parse(bytes)) != nil { parsed += 1 }
+        }
+        #expect(parsed > 0)
+    }
+}
+
+private let validTexts: [(String, JSONValue)] = [
+    ("null", .null), (" [ ] ", .array([])), ("{}", .object([])), ("-0", .integer(0)), ("9223372036854775807", .integer(.max)),
+    ("9223372036854775808", .number("9223372036854775808")), ("1.50e+3", .number("1.50e+3")),
+    (#""\u00e9\ud83d\udd11\n\/""#, "é\u{1F511}\n/"),
+    (#"{"a":[true,false,null,{"b":""}]}"#, ["a": .array([.bool(true), .bool(false), .null, .object([.init("b", "")])])]),
+]

@@ -1,0 +1,161 @@
+import Foundation
+import PostgresClient
+import TestOrganizations
+import TestSupport
+import Testing
+
+@testable import Authentication
+@testable import CellCrypto
+@testable import JSON
+@testable import KeyManagement
+@testable import Model
+@testable import Organizations
+@testable import Records
+@testable import Tenancy
+
+@Suite("Activation")
+struct ActivationTests {
+    @Test("An organization without its key reads and writes plain attributes, and refuses encrypted ones until it is activated")
+    func lostKey() async throws {
+        try await TestOrganization.with { organization in
+            let session = try await organization.session()
+            let id = try await session.write(.create(.mailbox, [.init("name", "m"), .init("password", "s3cret")])).id
+            let text = try await session.retrieveDataEncryptionKey().withString { $0 }
+            try await organization.execute(
+                "ALTER TABLE config.organization_key DISABLE TRIGGER ALL; DELETE FROM config.organization_key")
+            #expect(try await organization.session().isDataEncryptionActive() == false)
+            #expect(try await organization.session().retrieve(.mailbox, .id(id)).records.count == 1)
+            try await organization.session().write(.upsert(.mailbox, .id(id), [.init("name", "n")], .mustExist))
+
+            func code(_ body: (Session) async throws -> Void) async throws -> ErrorCode? {
+                let session = try await organization.session()
+                return await #expect(throws: FieldsealError.self) { try await body(session) }?.code
+            }
+            #expect(try await code { try await $0.write(.upsert(.mailbox, .id(id), [.init("password", "x")])) } == .keyRequired)
+            #expect(try await code { try await $0.write(.upsert(.mailbox, .id(id), [.init("password", nil)])) } == .keyRequired)
+            #expect(try await code { try await $0.write(.create(.mailbox, [.init("password", "x")])) } == .keyRequired)
+            #expect(try await code { _ = try await $0.retrieveDataEncryptionKey() } == .keyRequired)
+            #expect(try await code { _ = try await $0.changeKey(to: nil) } == .isInactiveCannotChange)
+            #expect(try await code { _ = try await $0.verifyCells() } == .keyRequired)
+            #expect(try await code { try await $0.setDataEncryptionKey("", change: false) } == .keyValidation)
+            #expect(try await code { try await $0.setDataEncryptionKey("Wrong-key-12345", change: false) } == .restoreCannotDecrypt)
+
+            try await organization.session().setDataEncryptionKey(text, change: false)
+            #expect(try await organization.session().isDataEncryptionActive())
+            #expect(try await code { try await $0.setDataEncryptionKey(text, change: false) } == .isActiveCannotRestore)
+            #expect(
+                try await code { try await $0.setDataEncryptionKey("Other-key-12345", change: false) } == .isActiveCannotRestore)
+            #expect(try await organization.session().verifyCells().bad.isEmpty)
+            #expect(try await organization.session().encryptionStatus().origin == "activated")
+            let events = try await organization.sql("SELECT kind || ' ' || outcome FROM security_event ORDER BY 1", as: String.self)
+            #expect(events.contains("key activated failed") && events.contains("key activated succeeded"))
+        }
+    }
+
+    @Test("Ten wrong keys lock the address, over a restart, and the right key is let in once the time is over")
+    func throttle() async throws {
+        try await TestOrganization.with { organization in
+            let text = try await organization.session().retrieveDataEncryptionKey().withString { $0 }
+            try await organization.execute(
+                "ALTER TABLE config.organization_key DISABLE TRIGGER ALL; DELETE FROM config.organization_key")
+            for _ in 0..<10 {
+                let session = try await organization.session()
+                await #expect(throws: FieldsealError.self) {
+                    try await session.setDataEncryptionKey("Wrong-key-12345", change: false)
+                }
+            }
+            let session = try await organization.session()
+            let error = await #expect(throws: FieldsealError.self) { try await session.setDataEncryptionKey(text, change: false) }
+            #expect(error?.code == .requestQuotaExceeded && (error?.retryAfter ?? 0) > 0)
+            try await organization.execute("UPDATE config.failed_sign_in SET last_on = now() - interval '16 minutes'")
+            try await session.setDataEncryptionKey(text, change: false)
+        }
+    }
+
+    @Test("A key that was wrapped under another KEK is activated with its text, and wrapped anew")
+    func otherKek() async throws {
+        try await TestOrganization.with { organization in
+            let text = try await organization.session().retrieveDataEncryptionKey().withString { $0 }
+            let other = Deployment(
+                conninfo: organization.deployment.conninfo, pool: organization.deployment.pool,
+                kek: try KeyEncryptionKey(SecretBytes.random(count: 64)), policy: organization.deployment.policy)
+            func session() async throws -> Session {
+                try await Session.begin(other, organization: "contoso", caller: TestOrganization.caller)
+            }
+            // Nothing of the organization is believed under another key-encryption key, until an administrator says so.
+            #expect(await #expect(throws: FieldsealError.self) { try await session() }?.code == .keySourceMissing)
+            let registry = OrganizationRegistry(
+                conninfo: organization.database.conninfo, kek: other.kek, policy: other.policy)
+            let report = try await registry.attestAgain(name: "contoso", by: TestOrganization.caller)
+            #expect(report.differences.count == 1 && report.honoured.isEmpty)
+            #expect(try await session().isDataEncryptionActive() == false)
+            try await session().setDataEncryptionKey(text, change: false)
+            #expect(try await session().isDataEncryptionActive())
+        }
+    }
+
+    @Test("A schema that outlived its config is attached and activated with its key")
+    func attach() async throws {
+        try await TestOrganization.with { organization in
+            let session = try await organization.session()
+            let id = try await session.write(.create(.mailbox, [.init("name", "m"), .init("password", "s3cret")])).id
+            _ = try await session.changeKey(to: "Abcdefghij1!")
+            let fingerprint = try await organization.session().encryptionStatus().fingerprint
+            try await organization.reapplyConfig()
+            let registry = OrganizationRegistry(
+                conninfo: organization.database.conninfo, kek: organization.deployment.kek, policy: organization.deployment.policy)
+            let attached = try await registry.attach(name: "contoso", by: TestOrganization.caller)
+            #expect(attached.id == organization.organization.id)
+            let status = try await organization.session().encryptionStatus()
+            #expect(!status.isActive && status.keyVersion == 2 && status.fingerprint == fingerprint)
+            #expect(
+                try await organization.sql(
+                    "SELECT bool_or(enabledforincomingemail OR enabledforoutgoingemail) FROM mailbox", as: Bool.self) == [false])
+            try await organization.session().setDataEncryptionKey("Abcdefghij1!", change: false)
+            #expect(try await organization.session().verifyCells().cells == 1)
+            try await organization.session().write(.upsert(.mailbox, .id(id), [.init("password", "again")], .mustExist))
+            await #expect(throws: FieldsealError.self) { try await registry.attach(name: "contoso", by: TestOrganization.caller) }
+            await #expect(throws: FieldsealError.self) { try await registry.attach(name: "nobody", by: TestOrganization.caller) }
+            await #expect(throws: FieldsealError.self) { try await registry.create(name: "contoso", by: TestOrganization.caller) }
+        }
+    }
+
+    @Test("Only a System Administrator may send the three messages, and each refusal is recorded", arguments: Role.allCases)
+    func roles(role: Role) async throws {
+        try await TestOrganization.with { organization in
+            let administrator = try await organization.session()
+            let client = try await administrator.addClient(name: "c", role: role)
+            let session = try await Session.begin(
+                organization.deployment, organization: "contoso", client: client.id, address: "127.0.0.1", requestID: "r")
+            guard role != .systemAdministrator else {
+                #expect(try await session.isDataEncryptionActive())
+                return
+            }
+            for body in [
+                { @Sendable in _ = try await session.isDataEncryptionActive() },
+                { _ = try await session.retrieveDataEncryptionKey() },
+                { try await session.setDataEncryptionKey("Abcdefghij1!", change: true) },
+            ] as [@Sendable () async throws -> Void] {
+                #expect(await #expect(throws: FieldsealError.self) { try await body() }?.code == .privilegeDenied)
+            }
+            let refused = try await organization.sql(
+                "SELECT count(*) FROM security_event WHERE outcome = 'refused' AND address = '127.0.0.1'", as: Int.self)
+            #expect(refused == [2])
+        }
+    }
+
+    @Test("A client's row that was not made by the service is not honoured")
+    func forgedClient() async throws {
+        try await TestOrganization.with { organization in
+            let client = try await organization.session().addClient(name: "c", role: .basicUser)
+            func begin() async throws -> Session {
+                try await Session.begin(
+                    organization.deployment, organization: "contoso", client: client.id, address: nil, requestID: "r")
+            }
+            #expect(try await begin().caller.role == .basicUser)
+            try await organization.execute("UPDATE config.api_client SET role = 'System Administrator'")
+            #expect(await #expect(throws: FieldsealError.self) { try await begin() }?.code == .accessDenied)
+            #expect(try await organization.session().clients().map(\.isHonoured) == [false])
+        }
+    }
+}
