@@ -45,9 +45,9 @@ extension Session {
         }
         var impersonated = Caller(
             actor: "\(caller.actor) as systemuser:\(found.id.text)", clientID: caller.clientID, systemUserID: found.id,
-            role: found.role, address: caller.address, requestID: caller.requestID)
+            roles: found.roles, address: caller.address, requestID: caller.requestID)
         impersonated.impersonation = Caller.Impersonation(
-            systemUserID: delegate, role: caller.role, businessUnitID: found.unit)
+            systemUserID: delegate, roles: caller.roles, businessUnitID: found.unit)
         return Session(
             organization: organization, caller: impersonated, deployment: deployment, state: state, check: nil)
     }
@@ -56,7 +56,7 @@ extension Session {
     private struct FoundUser: Sendable {
         let id: UUID
         let unit: UUID
-        let role: Role
+        let roles: RoleSet
     }
 
     private func find(_ user: ImpersonatedUser, on connection: isolated PostgresConnection) throws -> FoundUser {
@@ -66,13 +66,14 @@ extension Session {
             current = try OrganizationState.read(organization.name, client: caller.clientID, in: deployment, on: connection)
         }
         let (id, unit) = try enabledUser(user, in: current, on: connection)
-        guard let role = try role(of: id, in: current, on: connection) else {
+        let roles = try roles(of: id, in: current, on: connection)
+        guard !roles.isEmpty else {
             throw FieldsealError(
                 .privilegeDenied,
-                "The user to act for has no role: no enabled client and no enabled person of the organization acts as this "
-                    + "systemuser. Add one with fieldseal client add or fieldseal user add.")
+                "The user to act for has no role: none was given to it or to a team of its, and no enabled client or person of the "
+                    + "organization acts as this systemuser. Associate it with a role (systemuserroles_association).")
         }
-        return FoundUser(id: id, unit: unit, role: role)
+        return FoundUser(id: id, unit: unit, roles: roles)
     }
 
     private func enabledUser(_ user: ImpersonatedUser, in state: OrganizationState, on connection: isolated PostgresConnection)
@@ -94,12 +95,12 @@ extension Session {
         return (id, unit)
     }
 
-    /// The role of the client or person that acts as a systemuser; the first of ``Role/allCases`` where there are several.
+    /// The roles of the clients and people that act as a systemuser, and those that it was given.
     ///
     /// Rows that SQL changed grant nothing here either.
-    private func role(of user: UUID, in state: OrganizationState, on connection: isolated PostgresConnection) throws -> Role? {
+    private func roles(of user: UUID, in state: OrganizationState, on connection: isolated PostgresConnection) throws -> RoleSet {
         let kek = deployment.kek
-        var roles: Set<Role> = []
+        var roles = try state.grantedRoles(of: user, under: kek, on: connection)
         for (row, _) in try ClientRegistry.rows(of: organization, actingAs: user, on: connection) where row.disabledOn == nil {
             guard let role = Role(rawValue: row.role),
                 try state.grants.honours(row.grant(in: organization), tag: row.tag, under: kek)
@@ -115,6 +116,6 @@ extension Session {
             else { continue }
             roles.insert(person.role)
         }
-        return Role.allCases.first { roles.contains($0) }
+        return roles
     }
 }

@@ -71,13 +71,14 @@ extension Session {
 
     /// The roles in which clients and people act as a user: of rows that this service wrote, and that are enabled.
     private func currentRoles(of user: UUID, on connection: isolated PostgresConnection) throws -> Set<Role> {
-        if user == caller.systemUserID { return [caller.role] }
+        if user == caller.systemUserID { return Set(caller.roles.roles) }
         let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
         guard try !state.isDisabled(systemUser: user) else { return [] }
         let clients = try ClientRegistry.rows(of: organization, on: connection).map(\.row)
             .filter { try $0.systemUserID == user && state.mayAct($0, under: deployment.kek) }
             .compactMap { Role(rawValue: $0.role) }
         let person = try ConsoleUsers(deployment).find("u.systemuser_id = $2", [.uuid(user)], in: state, on: connection)
-        return Set(clients + [person?.role].compactMap(\.self))
+        let granted = try state.grantedRoles(of: user, under: deployment.kek, on: connection)
+        return Set(clients + [person?.role].compactMap(\.self)).union(granted.roles)
     }
 }

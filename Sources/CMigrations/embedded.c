@@ -167,6 +167,12 @@ static const unsigned char org_0018[] = {
 static const unsigned char org_0018_down[] = {
 #embed "../../migrations/org/0018_application_ids.down.sql"
 };
+static const unsigned char org_0019[] = {
+#embed "../../migrations/org/0019_roles.sql"
+};
+static const unsigned char org_0019_down[] = {
+#embed "../../migrations/org/0019_roles.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -224,6 +230,8 @@ static const struct embedded_file files[] = {
     {"org/0017_what_sql_may.down.sql", org_0017_down, sizeof org_0017_down},
     {"org/0018_application_ids.sql", org_0018, sizeof org_0018},
     {"org/0018_application_ids.down.sql", org_0018_down, sizeof org_0018_down},
+    {"org/0019_roles.sql", org_0019, sizeof org_0019},
+    {"org/0019_roles.down.sql", org_0019_down, sizeof org_0019_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -18,7 +18,7 @@ extension Console {
         async throws -> [String: Any]
     {
         let session = try visit.session()
-        guard PrivilegeTable.depth(of: .create, on: .emailServerProfile, for: visit.role) != .none else {
+        guard PrivilegeTable.depth(of: .create, on: .emailServerProfile, for: visit.roles) != .none else {
             throw FieldsealError(.privilegeDenied, "This page is for administrators of e-mail.")
         }
         let chosen = typed["provider"] ?? visit.query("provider")

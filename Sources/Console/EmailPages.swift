@@ -19,8 +19,8 @@ extension Console {
             "action": path,
             "parties": try await parties(record, visit), "hasBody": try !text("description").isEmpty,
             "attachments": try await attachments(record.id, visit, path), "failure": false, "status": false,
-            "mayReply": isIncoming && PrivilegeTable.depth(of: .create, on: entity, for: visit.role) != .none,
-            "mayDelete": PrivilegeTable.depth(of: .delete, on: entity, for: visit.role) != .none,
+            "mayReply": isIncoming && PrivilegeTable.depth(of: .create, on: entity, for: visit.roles) != .none,
+            "mayDelete": PrivilegeTable.depth(of: .delete, on: entity, for: visit.roles) != .none,
             "headers": try headers(record, visit),
             "thread": try await thread(record, visit), "direction": visit.text(isIncoming ? "received" : "sent"), "mailbox": false,
         ]

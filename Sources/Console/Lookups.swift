@@ -17,7 +17,7 @@ extension Console {
 
     /// Names of records that contain a text, in order.
     func lookupNames(_ entity: EntityDefinition, _ text: String?, _ session: Session) async throws -> [String] {
-        guard let primary = entity.primaryName, Navigation.mayList(entity, session.caller.role) else { return [] }
+        guard let primary = entity.primaryName, Navigation.mayList(entity, session.caller.roles) else { return [] }
         var query = RecordQuery()
         query.outputs = [.init(.column(.init(primary)))]
         query.order = [.init(.column(.init(primary)))]
@@ -43,7 +43,7 @@ extension Console {
     ) {
         let session = try visit.session()
         if let id = UUID(text: text.lowercased()), let entity = Self.targets(attribute).first { return (entity, id) }
-        for entity in Self.targets(attribute) where Navigation.mayList(entity, session.caller.role) {
+        for entity in Self.targets(attribute) where Navigation.mayList(entity, session.caller.roles) {
             guard let primary = entity.primaryName else { continue }
             var query = RecordQuery()
             query.outputs = [.init(.column(.init(primary)))]

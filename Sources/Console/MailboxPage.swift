@@ -73,8 +73,8 @@ extension Console {
         let (incoming, outgoing) = (try outcome("incomingemailstatus"), try outcome("outgoingemailstatus"))
         let profileName = profile ? try await nameOfProfile(record, visit) : nil
         let mayAct: Bool =
-            PrivilegeTable.mayWrite("testemailconfigurationscheduled", of: .mailbox, visit.role)
-            && PrivilegeTable.depth(of: .update, on: .mailbox, for: visit.role) != .none
+            PrivilegeTable.mayWrite("testemailconfigurationscheduled", of: .mailbox, visit.roles)
+            && PrivilegeTable.depth(of: .update, on: .mailbox, for: visit.roles) != .none
         let steps: [[String: Any]] = [
             step("stepProfile", profile ? true : nil, profileName),
             step("stepPassword", hasPassword ? true : nil, hasPassword ? nil : visit.text("stepPasswordWhy")),
@@ -119,7 +119,7 @@ extension Console {
     }
 
     private func newestAlert(_ id: UUID, _ visit: Visit) async throws -> Any {
-        guard Navigation.mayList(.traceLog, visit.role) else { return false }
+        guard Navigation.mayList(.traceLog, visit.roles) else { return false }
         var query = RecordQuery()
         query.outputs = ["text", "level", "modifiedon"].map { .init(.column(.init($0))) }
         query.filter = .compare(.init("regardingobjectid"), .equal, .text(id.text))

@@ -12,8 +12,8 @@ enum Navigation {
     static func isShownOnly(_ entity: EntityDefinition) -> Bool { shownSets.contains { $0.logicalName == entity.logicalName } }
 
     /// Whether a role may see lists of an entity's records.
-    static func mayList(_ entity: EntityDefinition, _ role: Role) -> Bool {
-        PrivilegeTable.depth(of: .retrieveMultiple, on: entity, for: role) != .none
+    static func mayList(_ entity: EntityDefinition, _ roles: RoleSet) -> Bool {
+        PrivilegeTable.depth(of: .retrieveMultiple, on: entity, for: roles) != .none
     }
 
     static func groups(_ visit: Visit) -> [[String: Any]] {
@@ -22,7 +22,7 @@ enum Navigation {
         var groups: [(String?, [(String, String)])] = [
             (nil, [("overview", "overview")]),
             (
-                "mail", mail.filter { mayList($0, visit.role) }.map { ("records/\($0.entitySetName)", $0.logicalName) }
+                "mail", mail.filter { mayList($0, visit.roles) }.map { ("records/\($0.entitySetName)", $0.logicalName) }
             ),
         ]
         if visit.isAdministrator {

@@ -34,7 +34,7 @@ extension Console {
                 "message": false,
             ])
         }
-        if Navigation.mayList(.mailbox, visit.role) {
+        if Navigation.mayList(.mailbox, visit.roles) {
             let counts = try await MailboxCounts.read(session)
             values["mailboxes"] = mailboxTile(counts, visit)
             findings += mailboxFindings(counts, visit)
@@ -116,7 +116,7 @@ extension Console {
         return [
             "total": visit.texts.number(counts.total), "totalText": visit.texts.count("mailboxesInAll", counts.total),
             "isEmpty": counts.total == 0,
-            "mayConnect": PrivilegeTable.depth(of: .create, on: .mailbox, for: visit.role) != .none,
+            "mayConnect": PrivilegeTable.depth(of: .create, on: .mailbox, for: visit.roles) != .none,
             "chart": Charts.parts(
                 shown.map { (counts[$0.0], $0.1) }, alternative: "\(visit.text("mailbox")): \(names.joined(separator: ", "))"),
             "parts": shown.map { state, style -> [String: Any] in

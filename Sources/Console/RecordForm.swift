@@ -29,11 +29,11 @@ struct RecordForm {
     private var use: AttributeDefinition.Uses { record == nil ? .create : .update }
 
     /// What a form takes: what the person's role may write, as far as a person would.
-    static func fields(_ entity: EntityDefinition, for use: AttributeDefinition.Uses, _ role: Role) -> [AttributeDefinition] {
+    static func fields(_ entity: EntityDefinition, for use: AttributeDefinition.Uses, _ roles: RoleSet) -> [AttributeDefinition] {
         let layout = RecordLayout.of(entity).fields
         return entity.attributes.filter { attribute in
             guard attribute.validFor.contains(use), attribute.logicalName != entity.primaryID,
-                PrivilegeTable.mayWrite(attribute.logicalName, of: entity, role)
+                PrivilegeTable.mayWrite(attribute.logicalName, of: entity, roles)
             else { return false }
             switch attribute.type {
             case .string, .picklist, .boolean, .integer: return true
@@ -58,7 +58,7 @@ struct RecordForm {
 
     /// What the fields of a record have before anything is typed.
     func loaded() throws -> [String: String] {
-        try Self.fields(entity, for: use, visit.role).filter { !$0.isEncrypted }.reduce(into: [:]) { texts, attribute in
+        try Self.fields(entity, for: use, visit.roles).filter { !$0.isEncrypted }.reduce(into: [:]) { texts, attribute in
             let value = try record.map { try $0.value(of: attribute.logicalName) } ?? attribute.defaultValue ?? .null
             texts[attribute.logicalName] = Self.text(value, attribute, names)
         }
@@ -73,7 +73,7 @@ struct RecordForm {
 
     func values() throws -> [String: Any] {
         let loaded = try loaded()
-        let fields = Self.fields(entity, for: use, visit.role)
+        let fields = Self.fields(entity, for: use, visit.roles)
         let layout = RecordLayout.of(entity)
         let inSections = Set(layout.fields)
         func shown(_ names: [String]) throws -> [[String: Any]] {
@@ -89,7 +89,7 @@ struct RecordForm {
         }
         let raw = try fields.filter { !inSections.contains($0.logicalName) }.map { try field($0, loaded, isRaw: true) }
         let isRawOpen: Bool = raw.contains { ($0["error"] as? String) != nil } || contested.contains { !inSections.contains($0) }
-        let mayDelete: Bool = record != nil && PrivilegeTable.depth(of: .delete, on: entity, for: visit.role) != .none
+        let mayDelete: Bool = record != nil && PrivilegeTable.depth(of: .delete, on: entity, for: visit.roles) != .none
         let version: String = record.map { "\($0.versionNumber)" } ?? ""
         let members = loaded.sorted { $0.key < $1.key }.map { JSONValue.Member($0.key, .string($0.value)) }
         let problems = fields.compactMap { attribute -> [String: Any]? in
@@ -112,8 +112,8 @@ struct RecordForm {
     private func links(_ record: Record) -> [[String: Any]] {
         var links: [(String, String)] = []
         if entity.logicalName == "mailbox" {
-            if Navigation.mayList(.email, visit.role) { links.append(("linkEmails", "records/emails?of=\(record.id.text)")) }
-            if Navigation.mayList(.traceLog, visit.role) { links.append(("linkAlerts", "records/tracelogs?of=\(record.id.text)")) }
+            if Navigation.mayList(.email, visit.roles) { links.append(("linkEmails", "records/emails?of=\(record.id.text)")) }
+            if Navigation.mayList(.traceLog, visit.roles) { links.append(("linkAlerts", "records/tracelogs?of=\(record.id.text)")) }
         }
         if entity.logicalName == "emailserverprofile" { links.append(("linkMailboxes", "records/mailboxes?of=\(record.id.text)")) }
         if visit.isAdministrator {

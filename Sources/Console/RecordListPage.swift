@@ -118,7 +118,7 @@ extension Console {
         let pages = max(1, (total + request.size - 1) / request.size)
         let first = request.page * request.size + 1
         let isMailbox = entity.logicalName == "mailbox"
-        let mayCreate = !Navigation.isShownOnly(entity) && PrivilegeTable.depth(of: .create, on: entity, for: visit.role) != .none
+        let mayCreate = !Navigation.isShownOnly(entity) && PrivilegeTable.depth(of: .create, on: entity, for: visit.roles) != .none
         let isFiltered = request.q != nil || request.state != nil || request.option != nil || visit.filter("of") != nil
         let last = min(total, first + request.size - 1)
         let rangeValues = [

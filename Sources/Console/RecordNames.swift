@@ -11,7 +11,7 @@ struct RecordNames {
     /// - Parameter references: By the logical names of the entities.
     init(_ references: [String: Set<UUID>], _ session: Session) async throws {
         for (name, ids) in references where !ids.isEmpty {
-            guard let entity = EntityCatalog.entity(name), Navigation.mayList(entity, session.caller.role) else { continue }
+            guard let entity = EntityCatalog.entity(name), Navigation.mayList(entity, session.caller.roles) else { continue }
             if entity.logicalName == EntityDefinition.userSettings.logicalName {
                 try await read(.systemUser, ids, session)
             } else {

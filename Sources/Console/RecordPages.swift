@@ -44,7 +44,7 @@ extension Console {
         let session = try visit.session()
         var references: [String: Set<UUID>] = [:]
         var offers: [String: [String]] = [:]
-        for attribute in RecordForm.fields(entity, for: record == nil ? .create : .update, visit.role)
+        for attribute in RecordForm.fields(entity, for: record == nil ? .create : .update, visit.roles)
         where attribute.type.isReference {
             if case .id(let id)? = try record?.value(of: attribute.logicalName) {
                 for target in attribute.type.targets { references[target, default: []].insert(id) }
@@ -75,7 +75,7 @@ extension Console {
             "title": visit.text("entity:tracelog"), "set": entity.entitySetName, "list": visit.text("tracelog"),
             "text": try text("text"),
             "details": try text("errordetails"), "action": "\(visit.root)/records/\(entity.entitySetName)/\(record.id.text)",
-            "mayDelete": PrivilegeTable.depth(of: .delete, on: entity, for: visit.role) != .none, "about": false,
+            "mayDelete": PrivilegeTable.depth(of: .delete, on: entity, for: visit.roles) != .none, "about": false,
         ]
         if case .int(let level) = try record.value(of: "level"), let attribute = entity["level"] {
             values["level"] = [
@@ -98,7 +98,7 @@ extension Console {
     @Sendable func confirmDeletion(_ visit: Visit) async throws -> Reply {
         let entity = try entity(visit)
         let (record, _) = try await read(visit, entity)
-        guard PrivilegeTable.depth(of: .delete, on: entity, for: visit.role) != .none else { throw FieldsealError.noPage }
+        guard PrivilegeTable.depth(of: .delete, on: entity, for: visit.roles) != .none else { throw FieldsealError.noPage }
         var name = visit.text("unnamed")
         if let primary = entity.primaryName, case .text(let text) = try record.value(of: primary), !text.isEmpty { name = text }
         let path = "\(visit.root)/records/\(entity.entitySetName)/\(record.id.text)"

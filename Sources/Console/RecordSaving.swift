@@ -44,7 +44,7 @@ extension Console {
             return try await conflict(visit, entity, typing, secrets)
         } catch let error as FieldsealError where error.code.httpStatus < 500 {
             // The message names the attribute; it is shown at its field.
-            let field = RecordForm.fields(entity, for: isNew ? .create : .update, visit.role).first {
+            let field = RecordForm.fields(entity, for: isNew ? .create : .update, visit.roles).first {
                 error.message.contains($0.logicalName)
             }
             try keep(field.map { [$0.logicalName: visit.texts.told(error.message)] } ?? [:])

@@ -23,7 +23,7 @@ struct TypedRecord {
         self.entity = entity
         self.isNew = isNew
         self.record = record
-        fields = RecordForm.fields(entity, for: isNew ? .create : .update, visit.role)
+        fields = RecordForm.fields(entity, for: isNew ? .create : .update, visit.roles)
         var loaded: [String: String] = [:]
         if let text = visit.form["loaded"], case .object(let members)? = try? JSONParser.parse(Array(text.utf8)) {
             for member in members { loaded[member.name] = member.value.string }

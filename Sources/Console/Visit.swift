@@ -34,6 +34,7 @@ struct Visit: Sendable {
     }
 
     var role: Role { signed?.session.caller.role ?? .basicUser }
+    var roles: RoleSet { signed?.session.caller.roles ?? RoleSet(Role.basicUser) }
     var isAdministrator: Bool { role == .systemAdministrator }
 
     /// A part of the path that the route names.

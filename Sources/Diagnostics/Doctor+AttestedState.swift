@@ -36,6 +36,7 @@ extension Doctor {
         }
         findings += try storedKeys(state, &names, on: connection)
         findings += try disabledUsers(state, &names, on: connection) + keyDerivation(state, &names)
+        findings += try grantedRoles(state, &names, on: connection)
         names.formUnion(try MailDestination.profileNames(in: organization, on: connection))
         let missing = state.grants.entries.keys.filter { !names.contains($0) }.count
         if missing > 0 {
@@ -83,6 +84,7 @@ extension Doctor {
         case .issuer: "issuer-not-made-here"
         case .link: "link-not-made-here"
         case .organizationKey, .disabledSystemUser, .mailServer, .keyDerivation: "row-not-made-here"
+        case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven: "role-not-given-here"
         }
     }
 

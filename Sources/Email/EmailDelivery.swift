@@ -14,7 +14,7 @@ public struct EmailDelivery: Sendable {
 
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for another role.
     public init(_ session: Session) throws(FieldsealError) {
-        guard [.emailRouter, .systemAdministrator].contains(session.caller.role) else {
+        guard !session.caller.roles.isDisjoint(with: RoleSet([.emailRouter, .systemAdministrator])) else {
             throw FieldsealError(
                 .privilegeDenied,
                 "Only an Email Router or a System Administrator may deliver e-mails, and the caller's role is "
@@ -52,7 +52,7 @@ public struct EmailDelivery: Sendable {
     public func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?) async throws -> [Delivery] {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
-                if caller.role == .emailRouter {
+                if caller.role != .systemAdministrator {
                     guard let mailbox, let host else {
                         throw FieldsealError(
                             .payloadDoesNotFit, "A router delivers to a mailbox that it has leased: MailboxId and HostId.")

@@ -105,7 +105,7 @@ extension Session {
     }
 
     private func requireMailAdministrator() throws(FieldsealError) {
-        guard [.systemAdministrator, .emailAdministrator].contains(caller.role) else {
+        guard !caller.roles.isDisjoint(with: RoleSet([.systemAdministrator, .emailAdministrator])) else {
             throw FieldsealError(
                 .privilegeDenied, "Only a System Administrator or an Email Administrator may read how mailboxes are.")
         }

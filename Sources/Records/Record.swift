@@ -61,21 +61,21 @@ public struct ExpandedProperty: Sendable {
     /// Whether the addresses of the records are wanted, and not the records.
     public let isReference: Bool
     public let referenced: EntityDefinition
-    let lookup: AttributeDefinition
+    private let reference: String
     let page: RecordPage
     /// The same property's records of other entities: an owner is a user or a team.
     var alternatives: [ExpandedProperty] = []
     private let byKey: [UUID: [Record]]
 
-    init(_ request: Expansion, _ relationship: EntityRelationship, isCollection: Bool, _ page: RecordPage) throws {
+    init(_ request: Expansion, _ way: ExpansionWay, _ page: RecordPage) throws {
         name = request.property
         isReference = request.isReference
-        self.isCollection = isCollection
+        isCollection = way.isCollection
         self.page = page
-        referenced = isCollection ? relationship.referencing : relationship.referenced
-        lookup = relationship.attribute
+        referenced = way.target
+        reference = way.reference
         byKey = try Dictionary(grouping: page.records) { record in
-            if isCollection, case .id(let parent) = try record.value(of: relationship.attribute.logicalName) { return parent }
+            if way.isCollection, case .id(let parent) = try record.value(of: way.reference) { return parent }
             return record.id
         }
     }
@@ -83,7 +83,7 @@ public struct ExpandedProperty: Sendable {
     /// What belongs to a record, with what was expanded of it in turn.
     public func records(of record: Record) throws -> (records: [Record], expanded: [ExpandedProperty]) {
         if isCollection { return (byKey[record.id] ?? [], page.expanded) }
-        guard case .id(let id) = try record.value(of: lookup.logicalName) else { return ([], page.expanded) }
+        guard case .id(let id) = try record.value(of: reference) else { return ([], page.expanded) }
         if let found = byKey[id] { return (found, page.expanded) }
         for alternative in alternatives {
             let (records, expanded) = try alternative.records(of: record)
@@ -126,4 +126,6 @@ public enum WriteCondition: Sendable, Equatable {
     case mustNotExist
     /// `If-Match: W/"…"`: update this version only.
     case version(Int64)
+    /// Update only where the lookup of this name refers to the record with the id.
+    case refersTo(String, UUID)
 }

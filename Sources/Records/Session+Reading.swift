@@ -165,7 +165,7 @@ private final class Reading: Sendable {
     private let plan: QueryPlan
     private let query: RecordQuery
     private let entity: EntityDefinition
-    private let expansions: [(request: Expansion, relationship: EntityRelationship, isCollection: Bool)]
+    private let expansions: [(request: Expansion, way: ExpansionWay)]
     private let session: Session
     /// The statement for an array of ids, where the query is for such.
     private let lookup: SharedStatement
@@ -187,18 +187,16 @@ private final class Reading: Sendable {
             throw FieldsealError(.queryDoesNotFit, "$expand may be nested \(Self.depthLimit) levels deep.")
         }
         var query = query
-        var expansions: [(Expansion, EntityRelationship, Bool)] = []
+        var expansions: [(Expansion, ExpansionWay)] = []
         for request in expanding {
-            if let relationship = entity.singleValued(request.property) {
-                expansions.append((request, relationship, false))
-                if let team = Self.teams(request, relationship) { expansions.append(team) }
-                query.outputs.append(.hidden(.init(relationship.attribute.logicalName)))
-            } else if let relationship = entity.collectionValued(request.property) {
-                expansions.append((request, relationship, true))
-            } else {
+            guard let way = ExpansionWay(request.property, of: entity) else {
                 throw FieldsealError(
                     .queryDoesNotFit, "\(entity.logicalName) has no navigation property \(request.property.quotedForMessage).")
             }
+            expansions.append((request, way))
+            guard case .single(let relationship) = way else { continue }
+            if let team = Self.teams(request, relationship) { expansions.append(team) }
+            query.outputs.append(.hidden(.init(relationship.attribute.logicalName)))
         }
         self.entity = entity
         self.query = query
@@ -207,9 +205,7 @@ private final class Reading: Sendable {
         plan = try QueryPlan(query, of: entity, session.organization, session.caller)
         lookup = SharedStatement(plan.sql, Array(plan.parameters.dropFirst()))
         // Refused before anything is read, whether there are records or not.
-        for (request, relationship, isCollection) in expansions {
-            _ = try Self.child(request, relationship, isCollection, keys: [], session, depth: depth + 1)
-        }
+        for (request, way) in expansions { _ = try Self.child(request, way, keys: [], session, depth: depth + 1) }
     }
 
     /// Reads one record without expansions, for a session of the same reach as the one that the reading was made for.
@@ -244,8 +240,8 @@ private final class Reading: Sendable {
         }
         var page = try page(rows)
         page.count = count
-        for (request, relationship, isCollection) in expansions {
-            let expanded = try expand(page, request, relationship, isCollection, on: connection)
+        for (request, way) in expansions {
+            let expanded = try expand(page, request, way, on: connection)
             if let last = page.expanded.indices.last, page.expanded[last].name == expanded.name {
                 page.expanded[last].alternatives.append(expanded)
             } else {
@@ -257,7 +253,7 @@ private final class Reading: Sendable {
 
     /// The expansion of an owner where it is a team: with what was asked for and teams have.
     private static func teams(_ request: Expansion, _ relationship: EntityRelationship)
-        -> (Expansion, EntityRelationship, Bool)?
+        -> (Expansion, ExpansionWay)?
     {
         guard case .owner = relationship.attribute.type, request.query.filter == nil, request.query.order.isEmpty else {
             return nil
@@ -271,10 +267,8 @@ private final class Reading: Sendable {
         if isSelected, request.query.outputs.isEmpty {
             request.query.outputs = [.init(.column(.init(EntityDefinition.team.primaryID)))]
         }
-        request.expansions.removeAll {
-            EntityDefinition.team.singleValued($0.property) == nil && EntityDefinition.team.collectionValued($0.property) == nil
-        }
-        return (request, team, false)
+        request.expansions.removeAll { ExpansionWay($0.property, of: .team) == nil }
+        return (request, .single(team))
     }
 
     private func page(_ rows: PostgresResult) throws -> RecordPage {
@@ -287,46 +281,27 @@ private final class Reading: Sendable {
     }
 
     private func expand(
-        _ page: RecordPage,
-        _ request: Expansion,
-        _ relationship: EntityRelationship,
-        _ isCollection: Bool,
-        on connection: isolated PostgresConnection
+        _ page: RecordPage, _ request: Expansion, _ way: ExpansionWay, on connection: isolated PostgresConnection
     ) throws -> ExpandedProperty {
         let keys = try page.records.compactMap { record -> UUID? in
-            if isCollection { return record.id }
-            guard case .id(let id) = try record.value(of: relationship.attribute.logicalName) else { return nil }
+            if way.isCollection { return record.id }
+            guard case .id(let id) = try record.value(of: way.reference) else { return nil }
             return id
         }
-        let child = try Self.child(request, relationship, isCollection, keys: Array(Set(keys)), session, depth: 1)
+        let child = try Self.child(request, way, keys: Array(Set(keys)), session, depth: 1)
         let records = try child.run(on: connection)
         guard records.next == nil else {
             throw FieldsealError(
                 .queryDoesNotFit,
                 "\(request.property) brings along more than \(Self.expansionLimit) records: ask for smaller pages.")
         }
-        return try ExpandedProperty(request, relationship, isCollection: isCollection, records)
+        return try ExpandedProperty(request, way, records)
     }
 
-    private static func child(
-        _ request: Expansion,
-        _ relationship: EntityRelationship,
-        _ isCollection: Bool,
-        keys: [UUID],
-        _ session: Session,
-        depth: Int
-    ) throws(FieldsealError) -> Reading {
-        var query = request.query
-        let target = isCollection ? relationship.referencing : relationship.referenced
-        let column = isCollection ? relationship.attribute.logicalName : target.primaryID
-        query.filter = .all([.isIn(.init(column), keys.map { .text($0.text) })] + (query.filter.map { [$0] } ?? []))
-        query.pageSizeLimit = expansionLimit
-        query.pageSize = expansionLimit
-        if isCollection {
-            query.limitPerReference = (column, min(query.top ?? RecordQuery.pageLimit, RecordQuery.pageLimit))
-            query.outputs.append(.hidden(.init(column)))
-        }
-        query.top = nil
-        return try Reading(target, query, request.expansions, for: session, depth: depth)
+    private static func child(_ request: Expansion, _ way: ExpansionWay, keys: [UUID], _ session: Session, depth: Int)
+        throws(FieldsealError) -> Reading
+    {
+        let query = way.query(request.query, for: keys, limit: expansionLimit)
+        return try Reading(way.target, query, request.expansions, for: session, depth: depth)
     }
 }

@@ -8,46 +8,56 @@ public struct Caller: Sendable {
     public let clientID: UUID?
     /// The systemuser that the caller acts as.
     public let systemUserID: UUID?
-    public let role: Role
+    /// What the caller may do follows from all of them.
+    public let roles: RoleSet
     /// The address that the request came from, if it came over a network.
     public let address: String?
     public let requestID: String?
-    /// The caller that sent the request, where it acts in the name of another user. Then ``systemUserID`` and ``role`` are that
+    /// The caller that sent the request, where it acts in the name of another user. Then ``systemUserID`` and ``roles`` are that
     /// user's.
     public var impersonation: Impersonation?
-
-    package init(
-        actor: String,
-        clientID: UUID?,
-        systemUserID: UUID?,
-        role: Role,
-        address: String?,
-        requestID: String?,
-        impersonation: Impersonation? = nil
-    ) {
-        self.actor = actor
-        self.clientID = clientID
-        self.systemUserID = systemUserID
-        self.role = role
-        self.address = address
-        self.requestID = requestID
-        self.impersonation = impersonation
-    }
 
     /// The administrator behind a request in the name of another user.
     public struct Impersonation: Sendable {
         /// The systemuser that the administrator itself acts as.
         package let systemUserID: UUID
-        package let role: Role
+        package let roles: RoleSet
         /// The business unit of the user in whose name the request is.
         package let businessUnitID: UUID
 
-        package init(systemUserID: UUID, role: Role, businessUnitID: UUID) {
+        package init(systemUserID: UUID, roles: RoleSet, businessUnitID: UUID) {
             self.systemUserID = systemUserID
-            self.role = role
+            self.roles = roles
             self.businessUnitID = businessUnitID
         }
     }
+
+    /// - Parameters:
+    ///   - role: The role of the client or the person.
+    ///   - granted: Roles that their systemuser was given besides, by itself or as a member of teams.
+    package init(
+        actor: String, clientID: UUID?, systemUserID: UUID?, role: Role, granted: RoleSet = [], address: String?, requestID: String?
+    ) {
+        self.init(
+            actor: actor, clientID: clientID, systemUserID: systemUserID, roles: granted.union(RoleSet(role)), address: address,
+            requestID: requestID)
+    }
+
+    package init(
+        actor: String, clientID: UUID?, systemUserID: UUID?, roles: RoleSet, address: String?, requestID: String?,
+        impersonation: Impersonation? = nil
+    ) {
+        self.actor = actor
+        self.clientID = clientID
+        self.systemUserID = systemUserID
+        self.roles = roles
+        self.address = address
+        self.requestID = requestID
+        self.impersonation = impersonation
+    }
+
+    /// The first of the caller's roles in the order of ``Role/allCases``: System Administrator, if it is among them.
+    public var role: Role { roles.leading ?? .basicUser }
 
     /// An administrator on the command line, who works on the server's own settings.
     public static func commandLine(user: String) -> Caller {
@@ -57,19 +67,15 @@ public struct Caller: Sendable {
 
     /// How far the caller may send `message` to records of `entity`: under impersonation as far as both users may.
     package func depth(of message: EntityDefinition.Message, on entity: EntityDefinition) -> Depth {
-        let depth = PrivilegeTable.depth(of: message, on: entity, for: role)
+        let depth = PrivilegeTable.depth(of: message, on: entity, for: roles)
         guard let impersonation else { return depth }
-        return min(depth, PrivilegeTable.depth(of: message, on: entity, for: impersonation.role))
+        return min(depth, PrivilegeTable.depth(of: message, on: entity, for: impersonation.roles))
     }
 
-    /// Whether the caller may set and clear the encrypted attributes of records that it may update.
-    package var maySetPasswords: Bool {
-        PrivilegeTable.maySetPasswords(role) && impersonation.map { PrivilegeTable.maySetPasswords($0.role) } ?? true
-    }
-
-    /// Whether the caller may write an attribute of records that it may create or update.
-    package func mayWrite(_ attribute: String, of entity: EntityDefinition) -> Bool {
-        PrivilegeTable.mayWrite(attribute, of: entity, role)
-            && impersonation.map { PrivilegeTable.mayWrite(attribute, of: entity, $0.role) } ?? true
+    /// How far the caller may write an attribute with a create or an update.
+    package func depth(of message: EntityDefinition.Message, writing attribute: String, on entity: EntityDefinition) -> Depth {
+        let depth = PrivilegeTable.depth(of: message, writing: attribute, on: entity, for: roles)
+        guard let impersonation else { return depth }
+        return min(depth, PrivilegeTable.depth(of: message, writing: attribute, on: entity, for: impersonation.roles))
     }
 }

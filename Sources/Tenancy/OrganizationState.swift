@@ -28,6 +28,8 @@ package struct OrganizationState: Sendable {
     package let newestEvent: Int
     /// Why ``attested`` can't be relied on.
     package private(set) var problem: AttestationProblem? = .unverified
+    /// The roles that the client's systemuser was given besides the client's own.
+    package private(set) var grantedRoles: RoleSet = []
 
     package struct ClientRow: Sendable {
         package let id: UUID
@@ -100,6 +102,9 @@ package struct OrganizationState: Sendable {
         } catch let problem as AttestationProblem {
             guard isInspection else { throw FieldsealError.notAttested(name, problem, given: deployment.kek.id) }
             state.problem = problem
+        }
+        if let row = state.client {
+            state.grantedRoles = try state.grantedRoles(of: row.systemUserID, under: deployment.kek, on: connection)
         }
         return state
     }

@@ -58,8 +58,8 @@ public struct Session: Sendable {
                     + "not made by this service. An administrator can add one: fieldseal client add.")
         }
         let caller = Caller(
-            actor: "client:\(row.name)", clientID: client, systemUserID: row.systemUserID, role: role, address: address,
-            requestID: requestID)
+            actor: "client:\(row.name)", clientID: client, systemUserID: row.systemUserID, role: role,
+            granted: state.grantedRoles, address: address, requestID: requestID)
         if known == nil {
             if deployment.keyring.dataKey(of: state) != nil {
                 deployment.sessions.keep(state, of: client)

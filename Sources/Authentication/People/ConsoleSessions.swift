@@ -64,7 +64,8 @@ public struct ConsoleSessions: Sendable {
             deployment.remember(state)
             guard let (user, isFresh) = try find(token, in: state, on: connection) else { return nil }
             let caller = Caller(
-                actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
+                actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role,
+                granted: try state.grantedRoles(of: user.systemUserID, under: deployment.kek, on: connection), address: address,
                 requestID: requestID)
             let session = Session(
                 organization: state.organization, caller: caller, deployment: deployment, state: state, check: nil)

@@ -12,7 +12,7 @@ public struct MailboxLeases: Sendable {
 
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for another role, and for a router that acts for another user.
     public init(_ session: Session, _ mail: MailService) throws(FieldsealError) {
-        guard session.caller.role == .emailRouter else {
+        guard session.caller.roles.contains(.emailRouter) else {
             throw FieldsealError(
                 .privilegeDenied,
                 "Only an Email Router may send a message of the router, and the caller's role is \(session.caller.role.rawValue).")

@@ -4,6 +4,7 @@ public enum EntityCatalog {
         .emailServerProfile, .mailbox, .queue, .userSettings,
         .systemUser, .team, .businessUnit, .organization, .transactionCurrency, .role, .audit,
         .email, .activityParty, .activityMimeAttachment, .traceLog, .sdkMessage, .sdkMessageFilter,
+        .systemUserRoles, .teamRoles, .teamMembership,
     ]
 
     /// The entities with encrypted attributes, in the order in which their cell tables are locked.

@@ -37,6 +37,7 @@ package struct GrantRow: Sendable {
         case .issuer: ["issuer_id"]
         case .link: ["issuer_id", "subject"]
         case .organizationKey, .disabledSystemUser, .mailServer, .keyDerivation: []
+        case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven: []
         }
     }
 }

@@ -26,6 +26,7 @@ extension OrganizationRegistry {
         var grants = GrantList()
         for key in keys { try grants.set(key, under: kek) }
         try addDisabledUsers(of: organization, to: &grants, on: connection)
+        _ = try RoleGrants(of: organization, on: connection).keep(from: nil, in: &grants, under: kek)
         try insertState(of: organization, grants, after: nil, on: connection)
     }
 
@@ -163,6 +164,7 @@ extension OrganizationRegistry {
                 try grants.take(Grant.mailServer(profile, tag: []).name, from: former)
             }
         }
+        notHonoured += try RoleGrants(of: organization, on: connection).keep(from: former, in: &grants, under: kek)
         let report = AttestationReport(
             differences: differences, notHonoured: notHonoured, honoured: honoured, keyVersion: state.keyVersion,
             events: state.newestEvent)

@@ -95,26 +95,6 @@ extension Session {
         return AccessRights(rawValue: Int32(try rows.first?.decode(0, as: Int.self) ?? 0))
     }
 
-    /// Adds users to a team, or takes them out of it.
-    ///
-    /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`.
-    func setMembers(_ users: [UUID], of team: UUID, areMembers: Bool, on connection: isolated PostgresConnection) throws {
-        guard try require(.update, on: .team) == .organization else {
-            throw FieldsealError(.privilegeDenied, "The role \(caller.role.rawValue) may not change teams.")
-        }
-        try connection.atomically {
-            try requirePrincipal(Principal(entity: "team", id: team), on: connection)
-            for user in users {
-                try requirePrincipal(Principal(entity: "systemuser", id: user), on: connection)
-                let table = organization.qualified("teammembership")
-                _ = try connection.query(
-                    areMembers
-                        ? "INSERT INTO \(table) (teamid, systemuserid) VALUES ($1, $2) ON CONFLICT DO NOTHING"
-                        : "DELETE FROM \(table) WHERE teamid = $1 AND systemuserid = $2", [.uuid(team), .uuid(user)])
-            }
-        }
-    }
-
     private func requirePrincipal(_ principal: Principal, on connection: isolated PostgresConnection) throws {
         guard let entity = EntityCatalog.entity(principal.entity), ["systemuser", "team"].contains(principal.entity) else {
             throw FieldsealError(.payloadDoesNotFit, "A principal is a systemuser or a team.")

@@ -145,8 +145,8 @@ struct SelectWriter {
             isSelected: !query.outputs.allSatisfy(\.isHidden))
         let order = keys.map { "\($0.expression) \($0.isDescending ? "DESC NULLS LAST" : "NULLS FIRST")" }
         let sorting = keys.count == 1 ? keys[0].expression : order.joined(separator: ", ")
-        if let (name, rows) = query.limitPerReference {
-            let reference = try scope.resolve(RecordQuery.Column(name), &statement).sql
+        if let (column, rows) = query.limitPerReference {
+            let reference = try scope.resolve(column, &statement).sql
             expressions.append("row_number() OVER (PARTITION BY \(reference) ORDER BY \(sorting)) AS n")
             let inner = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter(conditions))"
             let limit = statement.bind(.int64(Int64(limit) + 1))

@@ -213,6 +213,9 @@ extension QueryScope {
         // The table at the end of the path, found by naming its id.
         let start = path.isEmpty ? main.entity.primaryID : try idAttribute(at: path)
         let table = try resolve(RecordQuery.Column(start, path: path), &statement).table
+        if let association = table.entity.association(property) {
+            return try lambda(over: association, of: table, variable, filter, isAll, &statement)
+        }
         guard let relationship = table.entity.collectionValued(property) else {
             throw FieldsealError(
                 .queryDoesNotFit,
@@ -240,7 +243,7 @@ extension QueryScope {
         return entity.primaryID
     }
 
-    private func subquery(_ more: [String]) -> String {
+    func subquery(_ more: [String]) -> String {
         "EXISTS (SELECT FROM \(from) WHERE \((conditions + more).joined(separator: " AND ")))"
     }
 

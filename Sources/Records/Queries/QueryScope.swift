@@ -208,7 +208,10 @@ package struct StatementBuilder {
         }
     }
 
-    func qualified(_ entity: EntityDefinition) -> String { organization.qualified(entity.logicalName) }
+    /// What rows of an entity are read from: its table, or for the roles of users also what clients and people were added with.
+    func qualified(_ entity: EntityDefinition) -> String {
+        entity === EntityDefinition.systemUserRoles ? organization.userRoles : organization.qualified(entity.logicalName)
+    }
 
     /// The condition under which the caller may see the table's rows; nil for all of them.
     ///

@@ -32,7 +32,7 @@ public struct RecordQuery: Sendable {
     /// What an attribute that is not there is refused with.
     public var unknownAttributeCode = ErrorCode.queryDoesNotFit
     /// Rows for each value of a reference at most, where a query gives the records of several at once.
-    var limitPerReference: (attribute: String, rows: Int)?
+    var limitPerReference: (column: Column, rows: Int)?
     /// Rows that `pageSize` may ask for.
     var pageSizeLimit = RecordQuery.pageLimit
 

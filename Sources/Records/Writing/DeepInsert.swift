@@ -16,6 +16,7 @@ public struct DeepInsert: Sendable {
 
     private let limit: Int
     private static let depthLimit = 8
+    private static let linkLimit = 1_000
 
     /// - Parameter limit: Writes at most.
     /// - Throws: ``FieldsealError`` naming the member that does not fit.
@@ -41,8 +42,13 @@ public struct DeepInsert: Sendable {
         }
         var own: [JSONValue.Member] = []
         var after: [(relationship: EntityRelationship, values: [JSONValue], areAddresses: Bool)] = []
+        var links: [(association: Association, others: [UUID])] = []
         for member in members {
             let bound = member.name.strippingSuffix("@odata.bind")
+            if let association = entity.association(bound ?? member.name) {
+                links.append((association, try Self.linked(member, bound != nil, association)))
+                continue
+            }
             let collection = Self.isOwn(member.name, of: entity) ? nil : entity.collectionValued(bound ?? member.name)
             switch member.value {
             case .object(let inner):
@@ -61,6 +67,9 @@ public struct DeepInsert: Sendable {
         }
         try append(.create(entity, id: id, own))
         let place = writes.count - 1
+        for (association, others) in links where !others.isEmpty {
+            try append(.message(entity, id, .associate(association, others, areLinked: true)))
+        }
         for (relationship, values, areAddresses) in after {
             for value in values {
                 if areAddresses {
@@ -71,6 +80,25 @@ public struct DeepInsert: Sendable {
             }
         }
         return place
+    }
+
+    /// The ids of the records that `association@odata.bind` names.
+    private static func linked(_ member: JSONValue.Member, _ isBound: Bool, _ association: Association) throws(FieldsealError)
+        -> [UUID]
+    {
+        let set = association.other.entitySetName
+        let refusal = FieldsealError(
+            .payloadDoesNotFit,
+            "\(association.navigationProperty)@odata.bind takes a list of addresses of records by their ids, such as /\(set)(ID).")
+        guard isBound, case .array(let values) = member.value, values.count <= linkLimit else { throw refusal }
+        var ids: [UUID] = []
+        for value in values {
+            guard case .string(let address) = value, let (target, key) = try RecordInput.reference(address),
+                target === association.other, case .id(let id) = key
+            else { throw refusal }
+            ids.append(id)
+        }
+        return ids
     }
 
     /// Whether a member is a list that belongs to the record itself, and is written along with it.

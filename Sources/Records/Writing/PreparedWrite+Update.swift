@@ -33,7 +33,7 @@ extension PreparedWrite {
         }
         _ = try session.require(.create, on: entity)
         let new = try RecordInput(entity, recordKey.members + members, for: .create)
-        try requireRights(new, for: .create)
+        try Self.requireRights(new, for: .create, of: caller)
         return try create(new, Self.id(id, new), key, &changes, on: connection)
     }
 
@@ -127,7 +127,9 @@ extension PreparedWrite {
                 parameters
             ),
         ]
-        let result = try MailDestination.revoking(entity, id, session, on: connection) { try connection.pipeline(statements)[1] }
+        let result = try session.forgettingRoles(of: entity, id, on: connection) {
+            try MailDestination.revoking(entity, id, session, on: connection) { try connection.pipeline(statements)[1] }
+        }
         if result.affectedRows == 0 { try refuseMissing(id, condition, depth, on: connection) }
         return WriteOutcome(id: id, versionNumber: 0, isCreated: false)
     }
@@ -144,6 +146,10 @@ extension PreparedWrite {
         if case .version(let version) = condition {
             parameters.append(.int64(version))
             conditions.append("versionnumber = $\(parameters.count)")
+        }
+        if case .refersTo(let lookup, let id) = condition {
+            parameters.append(.uuid(id))
+            conditions.append("\(quoteIdentifier(lookup)) = $\(parameters.count)")
         }
         let own = AccessRule(entity, organization, caller).condition(depth, right, organization.qualified(entity.logicalName)) {
             parameters.append($0)
@@ -188,7 +194,15 @@ extension PreparedWrite {
         _ depth: Depth,
         on connection: isolated PostgresConnection
     ) throws {
-        guard case .version = condition else { throw FieldsealError.noSuchRecord(entity, id.text) }
+        switch condition {
+        case .version: break
+        case .refersTo(let lookup, _):
+            throw FieldsealError(
+                .objectDoesNotExist,
+                "The two records are not linked: there is no \(entity.logicalName) with this id whose \(lookup) is the other record."
+            )
+        default: throw FieldsealError.noSuchRecord(entity, id.text)
+        }
         var conditions = ["\(entity.idColumn) = $1"]
         var parameters: [PostgresParameter] = [.uuid(id)]
         restrict(.none, depth, .read, &conditions, &parameters)

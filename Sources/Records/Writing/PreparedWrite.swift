@@ -67,7 +67,7 @@ struct PreparedWrite: Sendable {
             action = .create(input, Self.id(id, input))
             isOwnID = id == nil && input.values[entity.primaryID] == nil
             needsKey = !input.secrets.isEmpty
-            try requireRights(input, for: .create)
+            try Self.requireRights(input, for: .create, of: session.caller)
         case .upsert(let entity, let key, let members, .mustNotExist):
             self.entity = entity
             _ = try session.require(.create, on: entity)
@@ -75,10 +75,10 @@ struct PreparedWrite: Sendable {
             try key.requireAgreement(with: input)
             if case .id(let id) = key { action = .create(input, id) } else { action = .create(input, Self.id(nil, input)) }
             needsKey = !input.secrets.isEmpty
-            try requireRights(input, for: .create)
+            try Self.requireRights(input, for: .create, of: session.caller)
         case .upsert(let entity, let key, let members, let condition):
             self.entity = entity
-            let depth = try session.require(.update, on: entity)
+            var depth = try session.require(.update, on: entity)
             let members = try Self.own(entity, members, &parts)
             let input = try RecordInput(entity, members, for: .update)
             guard parts.attachments.isEmpty else {
@@ -91,9 +91,9 @@ struct PreparedWrite: Sendable {
             }
             _ = try key.filter(entity)
             try key.requireAgreement(with: input)
-            action = .upsert(input, key, members, condition, depth)
             needsKey = !input.secrets.isEmpty
-            try requireRights(input, for: .update)
+            depth = min(depth, try Self.requireRights(input, for: .update, of: session.caller))
+            action = .upsert(input, key, members, condition, depth)
             if input.isNaming("ownerid") { _ = try session.require(.assign, on: entity) }
         case .delete(let entity, let key, let condition):
             self.entity = entity
@@ -124,25 +124,36 @@ struct PreparedWrite: Sendable {
         return id ?? named ?? UUID.timeOrdered()
     }
 
-    /// Checks the attributes that a write names against what the caller's role may write.
-    func requireRights(_ input: RecordInput, for purpose: RecordInput.Purpose) throws {
-        let role = caller.role
-        guard input.secrets.isEmpty || caller.maySetPasswords else {
-            throw FieldsealError(.privilegeDenied, "The role \(role.rawValue) may not set passwords.")
+    /// Checks the attributes that a write names against what the caller's roles may write.
+    ///
+    /// - Returns: How far all of them may be written.
+    @discardableResult
+    static func requireRights(_ input: RecordInput, for purpose: RecordInput.Purpose, of caller: Caller) throws -> Depth {
+        let (entity, role) = (input.entity, caller.role)
+        var depth = Depth.organization
+        if role != .systemAdministrator || caller.impersonation != nil {
+            let message: EntityDefinition.Message = purpose == .create ? .create : .update
+            for name in input.names.sorted() {
+                let own = caller.depth(of: message, writing: name, on: entity)
+                guard own != .none else { throw refusal(of: name, entity, role) }
+                depth = min(depth, own)
+            }
         }
-        if role != .systemAdministrator,
-            let name = input.names.sorted().first(where: { !caller.mayWrite($0, of: entity) })
-        {
-            throw FieldsealError(
-                .privilegeDenied, "The role \(role.rawValue) may not write \(name) of \(entity.logicalName): an administrator does."
-            )
-        }
-        guard entity.logicalName == EntityDefinition.email.logicalName else { return }
+        guard entity.logicalName == EntityDefinition.email.logicalName else { return depth }
         if purpose == .create {
             try EmailWriteRule.checkCreate(input, role)
         } else {
             _ = try EmailWriteRule(update: input, role)
         }
+        return depth
+    }
+
+    private static func refusal(of name: String, _ entity: EntityDefinition, _ role: Role) -> FieldsealError {
+        if entity[name]?.isEncrypted ?? false {
+            return FieldsealError(.privilegeDenied, "The role \(role.rawValue) may not set passwords.")
+        }
+        return FieldsealError(
+            .privilegeDenied, "The role \(role.rawValue) may not write \(name) of \(entity.logicalName): an administrator does.")
     }
 
     func run(

@@ -10,6 +10,8 @@ public enum RecordMessage: Sendable {
     case unshare(Principal)
     /// Adds users to a team, or takes them out of it.
     case setMembers([UUID], areMembers: Bool)
+    /// Links the record with others by a many-to-many relationship, or takes the links off.
+    case associate(Association, [UUID], areLinked: Bool)
     /// Submits an e-mail.
     case sendEmail(issue: Bool, token: String?)
 }
@@ -25,7 +27,11 @@ extension Session {
         case .share(let principal, let rights, let isReplacing):
             try share(entity, id, with: principal, rights, replacing: isReplacing, on: connection)
         case .unshare(let principal): try unshare(entity, id, with: principal, on: connection)
-        case .setMembers(let users, let areMembers): try setMembers(users, of: id, areMembers: areMembers, on: connection)
+        case .setMembers(let users, let areMembers):
+            guard let members = ManyToManyRelationship.teamMembership.association(of: entity) else { break }
+            try associate(members, id, users, areLinked: areMembers, mustBeLinked: false, on: connection)
+        case .associate(let association, let others, let areLinked):
+            try associate(association, id, others, areLinked: areLinked, on: connection)
         case .sendEmail(let isIssued, let token): return try sendEmail(id, issue: isIssued, token: token, on: connection)
         }
         return nil

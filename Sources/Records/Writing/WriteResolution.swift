@@ -131,7 +131,9 @@ extension Session {
     /// Locks the records that are to be changed in one order, so that transactions which met in a deadlock don't meet again.
     func lock(_ traces: [WriteTrace], on connection: isolated PostgresConnection) throws {
         for (name, traces) in Dictionary(grouping: traces, by: \.entity.logicalName).sorted(by: { $0.key < $1.key }) {
-            guard let id = traces.first?.entity.idColumn else { continue }
+            // What the service may not update, it may not lock, and no transaction waits for.
+            guard let entity = traces.first?.entity, entity.has(.update) else { continue }
+            let id = entity.idColumn
             _ = try connection.query(
                 "SELECT FROM \(organization.qualified(name)) WHERE \(id) = ANY($1) ORDER BY \(id) FOR NO KEY UPDATE",
                 [.uuids(traces.compactMap(\.id))])

@@ -25,6 +25,14 @@ package struct Grant: Sendable {
         case mailServer = "mail server"
         /// What the text of the key in force needs besides to open cells, as the schema has it.
         case keyDerivation = "key derivation"
+        /// A role that a user or a team was given, and who was made a member of a team.
+        case userRole = "systemuserroles"
+        case teamRole = "teamroles"
+        case teamMember = "teammembership"
+        /// What the record of a role is called.
+        case role
+        /// That the organization has given roles at all.
+        case rolesWereGiven = "roles were given"
     }
 
     /// What a row is named by, for the list to find it.

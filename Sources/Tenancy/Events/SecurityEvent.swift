@@ -45,6 +45,10 @@ public struct SecurityEvent: Sendable {
         case clientChanged = "client changed"
         case systemUserDisabled = "systemuser disabled"
         case systemUserEnabled = "systemuser enabled"
+        case roleGiven = "role given"
+        case roleTaken = "role taken away"
+        case memberAdded = "team member added"
+        case memberRemoved = "team member removed"
         case tokenExposed = "token sent without encryption"
         case tokenRevoked = "token revoked"
     }

@@ -51,6 +51,7 @@ extension DataAPI {
             return try creation(in: navigation, try request.members(), request)
         case (.navigation(let navigation), _) where navigation.isReference:
             return Change([try await link(navigation, request)], address: address)
+        case (.association(let path), _) where path.isReference: return try await linking(path, request)
         case (.collectionAction(let entity, let name), .post): return try bulkChange(name, entity, request)
         case (.operation(let name, arguments: ""), .post), (.boundFunction(_, _, let name, arguments: ""), .post):
             guard let change = try messageChange(name, path, request) else { throw Self.noChange }
@@ -145,36 +146,39 @@ extension DataAPI {
             let member = try self.key(of: try reference(request), relationship.referencing)
             return .upsert(relationship.referencing, member, [.init(property, .string(key.address(in: entity)))], .mustExist)
         case (.delete, true):
-            let member = try linkedMember(navigation, request)
-            try await session.requireLink(relationship, member, to: try await id(of: entity, key))
-            return .upsert(relationship.referencing, member, [.init(property, .null)], .mustExist)
+            let member = try linkedMember(
+                navigation.member, of: relationship.referencing, relationship.collectionProperty, request)
+            let parent = try await id(of: entity, key)
+            return .upsert(
+                relationship.referencing, member, [.init(property, .null)], .refersTo(relationship.attribute.logicalName, parent))
         default:
             if navigation.isCollection { throw MethodNotAllowed(.get, .post, .delete) }
             throw MethodNotAllowed(.get, .put, .delete)
         }
     }
 
-    private func linkedMember(_ navigation: ODataPath.Navigation, _ request: APIRequest) throws(FieldsealError) -> RecordKey {
-        let relationship = navigation.relationship
-        if let named = navigation.member {
+    /// The record that is taken off a collection: the address has its key, or the option `$id` its address.
+    func linkedMember(_ named: RecordKey?, of entity: EntityDefinition, _ property: String, _ request: APIRequest)
+        throws(FieldsealError) -> RecordKey
+    {
+        if let named {
             try request.requireNoOptions()
             return named
         }
-        guard let address = try ODataQuery(request.query, for: relationship.referencing, .disassociation).others["$id"] else {
-            throw FieldsealError(
-                .badRequest, "Which record is to be taken off? \(relationship.collectionProperty)(ID)/$ref, or $id.")
+        guard let address = try ODataQuery(request.query, for: entity, .disassociation).others["$id"] else {
+            throw FieldsealError(.badRequest, "Which record is to be taken off? \(property)(ID)/$ref, or $id.")
         }
-        return try key(of: address, relationship.referencing)
+        return try key(of: address, entity)
     }
 
-    private func reference(_ request: APIRequest) throws(FieldsealError) -> String {
+    func reference(_ request: APIRequest) throws(FieldsealError) -> String {
         guard let address = try request.members().first(where: { $0.name == "@odata.id" })?.value.string else {
             throw FieldsealError(.payloadDoesNotFit, "The body of a link is {\"@odata.id\": \"…\"} with the address of a record.")
         }
         return address
     }
 
-    private func key(of address: String, _ entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
+    func key(of address: String, _ entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
         guard let (target, key) = try RecordInput.reference(address), target.logicalName == entity.logicalName else {
             throw FieldsealError(
                 .payloadDoesNotFit, "The address must be one of \(entity.entitySetName), such as \(entity.entitySetName)(ID).")

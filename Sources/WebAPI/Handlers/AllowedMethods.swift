@@ -29,6 +29,7 @@ extension ODataPath {
         case .navigation(let navigation):
             if navigation.isReference { return read + (navigation.isCollection ? [.post, .delete] : [.put, .delete]) }
             return read + (navigation.isCreation ? [.post] : [])
+        case .association(let path): return read + (path.isReference ? (path.member == nil ? [.post, .delete] : [.delete]) : [])
         case .boundFunction, .operation: return read + [.post]
         }
     }

@@ -48,7 +48,7 @@ struct DataAPI: Sendable {
     /// Whether a read is more than a lookup.
     private static func mayTakeLong(_ request: APIRequest, _ path: ODataPath) -> Bool {
         switch path {
-        case .entitySet, .count, .boundFunction, .navigation, .operation: true
+        case .entitySet, .count, .boundFunction, .navigation, .association, .operation: true
         case .entity: request.query?.contains("expand") ?? false
         default: false
         }
@@ -82,6 +82,7 @@ struct DataAPI: Sendable {
         case .property(let entity, let key, let attribute, let isRaw):
             return try await property(attribute, entity, key, isRaw: isRaw, request)
         case .navigation(let navigation): return try await self.navigation(navigation, request)
+        case .association(let path): return try await association(path, request)
         case .definitions(let segments): return try get(request) { try definitions(segments, request) }
         case .operation(let name, let arguments): return try await operation(name, arguments, request)
         }
@@ -118,6 +119,7 @@ extension ODataPath {
         case .metadata, .count, .batch, .description, .property(_, _, _, isRaw: true): false
         case .property(_, _, let attribute, _): !attribute.type.isImage
         case .navigation(let navigation): !navigation.isCount
+        case .association(let path): !path.isCount
         default: true
         }
     }

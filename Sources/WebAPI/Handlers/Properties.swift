@@ -114,6 +114,6 @@ extension DataAPI {
 extension ODataPath.Navigation {
     fileprivate var optionKind: QueryOptions.Kind {
         if isCount { return .count }
-        return isReference ? .references : .list
+        return isReference ? .references : .related
     }
 }

@@ -26,13 +26,11 @@ extension DataAPI {
         case ("RelationshipDefinitions", nil):
             let kind = Self.relationshipKind(rest)
             try requireEnd(rest.dropFirst(kind == nil ? 0 : 1))
-            if kind == .manyToMany { return try list([], view, "RelationshipDefinitions") }
-            return try list(EntityCatalog.relationships.map(Definitions.relationship), view, "RelationshipDefinitions")
+            return try list(Self.relationships(kind), view, "RelationshipDefinitions")
         case ("RelationshipDefinitions", let key?):
-            let all = EntityCatalog.relationships.map(Definitions.relationship)
-            try requireEnd(rest.dropFirst(Self.relationshipKind(rest) == nil ? 0 : 1))
-            guard Self.relationshipKind(rest) != .manyToMany else { throw ODataPath.unknown(rest[rest.startIndex].name) }
-            return try one(try find(key, "SchemaName", in: all), view, "RelationshipDefinitions")
+            let kind = Self.relationshipKind(rest)
+            try requireEnd(rest.dropFirst(kind == nil ? 0 : 1))
+            return try one(try find(key, "SchemaName", in: Self.relationships(kind)), view, "RelationshipDefinitions")
         case (_, nil):
             try requireEnd(rest)
             return try list([], view, first.name)
@@ -44,6 +42,22 @@ extension DataAPI {
     private enum RelationshipKind: String {
         case oneToMany = "OneToManyRelationshipMetadata"
         case manyToMany = "ManyToManyRelationshipMetadata"
+    }
+
+    /// The relationships of a kind; nil for all.
+    private static func relationships(_ kind: RelationshipKind?) -> [JSONValue] {
+        (kind == .manyToMany ? [] : EntityCatalog.relationships.map(Definitions.relationship))
+            + (kind == .oneToMany ? [] : EntityCatalog.manyToMany.map(Definitions.relationship))
+    }
+
+    /// The relationships of an entity under one of its members; nil for another member.
+    private static func relationships(_ member: String, of entity: EntityDefinition) -> [JSONValue]? {
+        switch member {
+        case "OneToManyRelationships": entity.oneToMany.map(Definitions.relationship)
+        case "ManyToOneRelationships": entity.manyToOne.map(Definitions.relationship)
+        case "ManyToManyRelationships": entity.associations.map { Definitions.relationship($0.relationship) }
+        default: nil
+        }
     }
 
     /// The type that a path casts relationships to.
@@ -94,10 +108,10 @@ extension DataAPI {
             return try one(found, view, context)
         case _ where !rest.isEmpty: throw ODataPath.unknown(rest[rest.startIndex].name)
         case ("Keys", nil): return try list(Definitions.keys(of: entity), view, context)
-        case ("OneToManyRelationships", nil): return try list(entity.oneToMany.map(Definitions.relationship), view, context)
-        case ("ManyToOneRelationships", nil): return try list(entity.manyToOne.map(Definitions.relationship), view, context)
-        case ("ManyToManyRelationships", nil): return try list([], view, context)
-        default: throw ODataPath.unknown(next.name)
+        default:
+            guard let all = Self.relationships(next.name, of: entity) else { throw ODataPath.unknown(next.name) }
+            guard let key = next.key else { return try list(all, view, context) }
+            return try one(try find(key, "SchemaName", in: all), view, context)
         }
     }
 
@@ -143,13 +157,9 @@ extension DataAPI {
                 ))
         }
         if view.expands("Keys") { members.append(.init("Keys", .array(Definitions.keys(of: entity)))) }
-        if view.expands("OneToManyRelationships") {
-            members.append(.init("OneToManyRelationships", .array(entity.oneToMany.map(Definitions.relationship))))
+        for name in ["OneToManyRelationships", "ManyToOneRelationships", "ManyToManyRelationships"] where view.expands(name) {
+            members.append(.init(name, .array((Self.relationships(name, of: entity) ?? []).map { view.nested(name, $0) })))
         }
-        if view.expands("ManyToOneRelationships") {
-            members.append(.init("ManyToOneRelationships", .array(entity.manyToOne.map(Definitions.relationship))))
-        }
-        if view.expands("ManyToManyRelationships") { members.append(.init("ManyToManyRelationships", .array([]))) }
         return .object(members)
     }
 

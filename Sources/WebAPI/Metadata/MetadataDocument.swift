@@ -43,6 +43,11 @@ enum MetadataDocument {
                 "<NavigationProperty Name=\"\(relationship.collectionProperty)\" "
                 + "Type=\"Collection(mscrm.\(relationship.referencing.logicalName))\" Partner=\"\(relationship.navigationProperty)\"/>\n"
         }
+        for association in entity.associations {
+            let name = association.navigationProperty
+            xml +=
+                "<NavigationProperty Name=\"\(name)\" Type=\"Collection(mscrm.\(association.other.logicalName))\" Partner=\"\(name)\"/>\n"
+        }
         return xml + "</EntityType>\n"
     }
 
@@ -107,6 +112,7 @@ enum MetadataDocument {
             }
         }
         for relationship in entity.oneToMany { xml += binding(relationship.collectionProperty, relationship.referencing) }
+        for association in entity.associations { xml += binding(association.navigationProperty, association.other) }
         return xml + "</EntitySet>\n"
     }
 

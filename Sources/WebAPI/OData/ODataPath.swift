@@ -17,6 +17,7 @@ enum ODataPath: Sendable {
     case boundFunction(EntityDefinition, RecordKey, String, arguments: String)
     case property(EntityDefinition, RecordKey, AttributeDefinition, isRaw: Bool)
     case navigation(Navigation)
+    case association(AssociationPath)
     /// Metadata as records: `EntityDefinitions…` and its like.
     case definitions([Segment])
     /// A function or an action that belongs to no entity, with its arguments.
@@ -36,6 +37,18 @@ enum ODataPath: Sendable {
         let relationship: EntityRelationship
         let isCollection: Bool
         /// Whether `$ref` follows: the link is meant, not the record.
+        let isReference: Bool
+        let isCount: Bool
+        /// A member of the collection.
+        let member: RecordKey?
+    }
+
+    /// The navigation property of a many-to-many relationship of a record.
+    struct AssociationPath: Sendable {
+        /// The record that it starts from.
+        let key: RecordKey
+        let association: Association
+        /// Whether `$ref` follows: the links are meant, not the records.
         let isReference: Bool
         let isCount: Bool
         /// A member of the collection.
@@ -93,6 +106,7 @@ enum ODataPath: Sendable {
         if next.name.hasPrefix(namespace) {
             return .boundFunction(entity, key, next.name.strippingNamespace, arguments: next.key ?? "")
         }
+        if let association = entity.association(next.name) { return try Self.association(association, key, next, &segments) }
         let single = entity.singleValued(next.name)
         if let relationship = single ?? entity.collectionValued(next.name) {
             let member: RecordKey? = if let text = next.key { try RecordKey(text, of: relationship.referencing) } else { nil }
@@ -111,6 +125,17 @@ enum ODataPath: Sendable {
         let isRaw = segments.first?.name == "$value"
         if isRaw { segments.removeFirst() }
         return .property(entity, key, attribute, isRaw: isRaw)
+    }
+
+    private static func association(
+        _ association: Association, _ key: RecordKey, _ segment: Segment, _ segments: inout [Segment]
+    ) throws(FieldsealError) -> ODataPath {
+        let member: RecordKey? = if let text = segment.key { try RecordKey(text, of: association.other) } else { nil }
+        let suffix = segments.first?.name
+        if suffix == "$ref" || suffix == "$count" { segments.removeFirst() }
+        return .association(
+            AssociationPath(
+                key: key, association: association, isReference: suffix == "$ref", isCount: suffix == "$count", member: member))
     }
 
     /// Splits at slashes that stand in no quotes, decodes each part, and takes keys off.

@@ -8,6 +8,8 @@ enum QueryOptions {
     enum Kind {
         /// A list of records.
         case list
+        /// A list of the records that a record is related to.
+        case related
         /// A list of records' addresses (`$ref`).
         case references
         /// How many records there are (`$count`).
@@ -38,6 +40,7 @@ enum QueryOptions {
                 "fetchXml",
                 "sql",
             ]
+        case .related: honoured(by: .list).subtracting(["fetchXml", "sql"])
         case .references: ["$filter", "$orderby", "$top", "$skip", "$count", "$skiptoken", "$format"]
         case .count: ["$filter"]
         case .record: ["$select", "$expand", "$format"]

@@ -1,6 +1,9 @@
 import CZlib
 import Dispatch
+import Foundation
 import HTTPTypes
+import Model
+import Synchronization
 
 /// Compresses large responses that hold no secret, for clients that take gzip (RFC 9110 section 8.4.1.3).
 ///
@@ -18,18 +21,32 @@ enum ResponseCompression {
         answer.headers.append(HTTPField(name: .vary, value: "Accept-Encoding"))
         guard takesGzip(headers[.acceptEncoding]) else { return answer }
         let body = answer.body
-        let compressed: [UInt8]? =
-            if body.count <= blockingLimit { gzip(body) } else {
-                await withCheckedContinuation { continuation in
-                    queue.async { continuation.resume(returning: gzip(body)) }
-                }
-            }
+        let compressed = body.count <= blockingLimit ? gzip(body) : await compressedBeside(body)
         guard let compressed else { return answer }
         answer.body = compressed
         answer.headers[.contentEncoding] = "gzip"
         return answer
     }
 
+    /// Compresses on a thread of its own.
+    ///
+    /// - Returns: Nil also where as many responses are being compressed as there are processors. More would wait, each with its body
+    ///   in memory: the response goes out as it is instead.
+    private static func compressedBeside(_ body: [UInt8]) async -> [UInt8]? {
+        let isAdmitted = running.withLock { running in
+            guard running < limit else { return false }
+            running += 1
+            return true
+        }
+        guard isAdmitted else { return nil }
+        defer { running.withLock { $0 -= 1 } }
+        return await withCheckedContinuation { continuation in
+            queue.async { continuation.resume(returning: gzip(body)) }
+        }
+    }
+
+    private static let limit = ProcessInfo.processInfo.activeProcessorCount
+    private static let running = Mutex(0)
     private static let queue = DispatchQueue(label: "fieldseal.compression", attributes: .concurrent)
 
     static func takesGzip(_ header: String?) -> Bool {
@@ -59,6 +76,7 @@ extension ODataPath {
         switch self {
         case .serviceRoot, .metadata, .description, .definitions, .entitySet, .entity: true
         case .navigation(let navigation): !navigation.isCount
+        case .association(let path): !path.isCount
         default: false
         }
     }

@@ -41,7 +41,8 @@ enum MetadataParts {
         }
         if filters.contains(.privileges) { members.append(.init("Privileges", .array(privileges(of: entity)))) }
         if filters.contains(.relationships) {
-            members.append(.init("ManyToManyRelationships", .array(manyToMany(of: entity))))
+            members.append(
+                .init("ManyToManyRelationships", .array(entity.associations.map { Definitions.relationship($0.relationship) })))
             members.append(.init("ManyToOneRelationships", .array(entity.manyToOne.map(relationship))))
             members.append(.init("OneToManyRelationships", .array(entity.oneToMany.map(relationship))))
         }
@@ -104,21 +105,6 @@ enum MetadataParts {
         "Assign": "NoCascade", "Delete": "RemoveLink", "Merge": "NoCascade", "Reparent": "NoCascade", "Share": "NoCascade",
         "Unshare": "NoCascade",
     ]
-
-    private static func manyToMany(of entity: EntityDefinition) -> [JSONValue] {
-        guard ["team", "systemuser"].contains(entity.logicalName) else { return [] }
-        return [
-            [
-                "MetadataId": .string(Definitions.id("relationship", "teammembership_association")),
-                "SchemaName": "teammembership_association", "RelationshipType": "ManyToManyRelationship",
-                "IsCustomRelationship": false, "IsManaged": true, "IsValidForAdvancedFind": true,
-                "Entity1IntersectAttribute": "teamid",
-                "Entity1LogicalName": "team", "Entity1NavigationPropertyName": "teammembership_association",
-                "Entity2IntersectAttribute": "systemuserid", "Entity2LogicalName": "systemuser",
-                "Entity2NavigationPropertyName": "teammembership_association", "IntersectEntityName": "teammembership",
-            ]
-        ]
-    }
 
     private static func privileges(of entity: EntityDefinition) -> [JSONValue] {
         let kinds: [(EntityDefinition.Message, String)] = [

@@ -10,9 +10,6 @@ struct LinkRequest {
     private let relationship: String
     private let role: String?
 
-    /// The many-to-many relationship of users and teams.
-    private static let membership = "teammembership_association"
-
     init(target: ContractReference, relationship: XMLElement, related: [ContractReference]) throws(FieldsealError) {
         let members = try ContractMembers(relationship, of: "Relationship", ["SchemaName", "PrimaryEntityRole"])
         self.target = target
@@ -31,20 +28,13 @@ struct LinkRequest {
             target: try request.reference("Target"), relationship: relationship, related: try request.references("RelatedEntities"))
     }
 
-    /// The team and the users, where a team's members are meant.
-    func membership() throws(FieldsealError) -> (teams: [UUID], users: [UUID])? {
-        guard relationship.lowercased() == Self.membership else { return nil }
-        var teams: [UUID] = []
-        var users: [UUID] = []
-        for reference in [target] + related {
-            switch reference.entity.logicalName {
-            case EntityDefinition.team.logicalName: teams.append(try reference.recordID())
-            case EntityDefinition.systemUser.logicalName: users.append(try reference.recordID())
-            default: throw unfit
-            }
+    /// The many-to-many relationship that is meant, seen from the target; nil for another kind of relationship.
+    func association() throws(FieldsealError) -> Association? {
+        guard let named = EntityCatalog.manyToMany.first(where: { $0.schemaName == relationship.lowercased() }) else { return nil }
+        guard let association = named.association(of: target.entity), related.allSatisfy({ $0.entity === association.other }) else {
+            throw unfit
         }
-        guard teams.count == 1 || users.count == 1, !teams.isEmpty, !users.isEmpty else { throw unfit }
-        return (teams, users)
+        return association
     }
 
     /// The lookups that make the links: each the "many" side and the "one" side.
@@ -84,23 +74,20 @@ struct LinkRequest {
 extension OrganizationService {
     /// Links records, or takes the links off: all of them or none.
     func link(_ request: LinkRequest, isRemoved: Bool) async throws {
-        if let (teams, users) = try request.membership() {
-            guard teams.count == 1 else {
-                throw FieldsealError(.notImplemented, "Users are added to one team at a time: the target is the team.")
-            }
-            return try await session.setMembers(users, of: teams[0], areMembers: !isRemoved)
+        if let association = try request.association() {
+            var others: [UUID] = []
+            for other in request.related { others.append(try await id(of: other)) }
+            let message = RecordMessage.associate(association, others, areLinked: !isRemoved)
+            _ = try await session.write(.message(association.own, try await id(of: request.target), message))
+            return
         }
         var writes: [RecordWrite] = []
         for (relationship, many, one) in try request.lookups() {
             let property = "\(relationship.navigationProperty)@odata.bind"
-            let value: JSONValue
-            if isRemoved {
-                try await session.requireLink(relationship, try many.key(), to: try await id(of: one))
-                value = .null
-            } else {
-                value = .string(try one.address())
-            }
-            writes.append(.upsert(many.entity, try many.key(), [.init(property, value)], .mustExist))
+            let value: JSONValue = isRemoved ? .null : .string(try one.address())
+            let condition: WriteCondition =
+                isRemoved ? .refersTo(relationship.attribute.logicalName, try await id(of: one)) : .mustExist
+            writes.append(.upsert(many.entity, try many.key(), [.init(property, value)], condition))
         }
         _ = try await session.write(writes)
     }

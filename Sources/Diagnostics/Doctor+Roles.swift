@@ -1,0 +1,32 @@
+import Foundation
+import PostgresClient
+import Tenancy
+
+extension Doctor {
+    /// Roles of users and teams, and members of teams with roles, that this service did not make; and roles whose records say
+    /// something else than when they were given first.
+    func grantedRoles(
+        _ state: OrganizationState, _ names: inout Set<GrantList.Digest>, on connection: isolated PostgresConnection
+    ) throws -> [Finding] {
+        let all = try RoleGrants(of: state.organization, on: connection)
+        names.insert(try Grant.rolesWereGiven.name.digest())
+        for grant in all.roles + all.rows.map(\.grant) { names.insert(try grant.name.digest()) }
+        let changed = try all.roles.filter { try state.grants.names($0.name) && !state.grants.holds($0, under: deployment.kek) }
+        let foreign = try all.rows.filter { try $0.isPowerful && !state.grants.holds($0.grant, under: deployment.kek) }
+        return foreign.map { row in
+            Finding(
+                .error, "role-not-given-here", state.organization.name,
+                "the \(row.title) is a row that this service did not write, and gives nothing",
+                advice: "find out who wrote the row and delete it; or have an administrator give the role, or add the member, again"
+            )
+        }
+            + (changed.isEmpty
+                ? []
+                : [
+                    Finding(
+                        .error, "role-record-changed", state.organization.name,
+                        "the names of \(changed.count) records in its table role were changed past this service; these roles can't be given",
+                        advice: "restore the table role from a backup")
+                ])
+    }
+}

@@ -1,0 +1,76 @@
+public import Foundation
+
+/// A many-to-many relationship: two entities, and a third one whose records link those of the two.
+public struct ManyToManyRelationship: Sendable {
+    /// The name in its original case, which is unique, and that of the navigation property at both ends.
+    public let schemaName: String
+    public let first: EntityDefinition
+    public let second: EntityDefinition
+    /// The entity of the links. Its attributes with the ids of the two records are called as in those records.
+    public let intersect: EntityDefinition
+
+    /// The roles of users.
+    public static let systemUserRoles = ManyToManyRelationship(
+        schemaName: "systemuserroles_association", first: .systemUser, second: .role, intersect: .systemUserRoles)
+    /// The roles of teams.
+    public static let teamRoles = ManyToManyRelationship(
+        schemaName: "teamroles_association", first: .team, second: .role, intersect: .teamRoles)
+    /// The members of teams.
+    public static let teamMembership = ManyToManyRelationship(
+        schemaName: "teammembership_association", first: .team, second: .systemUser, intersect: .teamMembership)
+
+    /// The relationship as records of one of the two entities see it; nil for another entity.
+    public func association(of entity: EntityDefinition) -> Association? {
+        if entity === first { return Association(relationship: self, own: first, other: second) }
+        return entity === second ? Association(relationship: self, own: second, other: first) : nil
+    }
+}
+
+/// A many-to-many relationship, seen from one of its ends.
+public struct Association: Sendable {
+    public let relationship: ManyToManyRelationship
+    /// The entity that it is seen from.
+    public let own: EntityDefinition
+    public let other: EntityDefinition
+
+    /// The collection-valued navigation property.
+    public var navigationProperty: String { relationship.schemaName }
+
+    /// The condition on records of the other entity that they are linked with a record.
+    public func members(of id: UUID) -> Filter {
+        var link = RecordQuery.Link(
+            relationship.intersect.logicalName, from: other.primaryID, to: other.primaryID, alias: nil)
+        link.filter = .compare(.init(own.primaryID), .equal, .text(id.text))
+        return .exists(link, negated: false)
+    }
+
+    /// The links of the other entity's records, by which ``ownID`` is reached.
+    var link: RecordQuery.Link {
+        RecordQuery.Link(
+            relationship.intersect.logicalName, from: other.primaryID, to: other.primaryID, alias: Self.alias)
+    }
+
+    /// The id of the record that a linked one belongs to.
+    var ownID: RecordQuery.Column { RecordQuery.Column(own.primaryID, alias: Self.alias) }
+
+    /// What the links are called in a query. No client can write it.
+    static let alias = "@association"
+}
+
+extension EntityCatalog {
+    /// Every many-to-many relationship.
+    public static let manyToMany: [ManyToManyRelationship] = [.systemUserRoles, .teamMembership, .teamRoles]
+}
+
+extension EntityDefinition {
+    /// The many-to-many relationships that the entity is in.
+    public var associations: [Association] { EntityCatalog.manyToMany.compactMap { $0.association(of: self) } }
+
+    /// The many-to-many relationship of a navigation property.
+    public func association(_ property: String) -> Association? {
+        associations.first { $0.navigationProperty == property.lowercased() }
+    }
+
+    /// Whether its records are the links of a many-to-many relationship.
+    public var isIntersect: Bool { EntityCatalog.manyToMany.contains { $0.intersect === self } }
+}

@@ -1,0 +1,184 @@
+import CellCrypto
+import Foundation
+import Model
+import PostgresClient
+import Tenancy
+
+extension Session {
+    /// Links a record with others by a many-to-many relationship, or takes the links off. Each of these gives power or takes it
+    /// away, so it is attested and recorded.
+    ///
+    /// - Parameter mustBeLinked: Whether taking off a link that is not there is refused.
+    /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`, and `.invalidArgument` for a role that is not given
+    ///   in this way.
+    func associate(
+        _ association: Association, _ id: UUID, _ others: [UUID], areLinked: Bool, mustBeLinked: Bool = true,
+        on connection: isolated PostgresConnection
+    ) throws {
+        guard caller.role == .systemAdministrator, caller.depth(of: .update, on: .team) == .organization else {
+            throw FieldsealError(
+                .privilegeDenied,
+                "The role \(caller.role.rawValue) may not change roles and teams: a System Administrator does.")
+        }
+        try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            try requireRecord(association.own, id, on: connection)
+            var changed: [UUID] = []
+            for other in others {
+                try requireRecord(association.other, other, on: connection)
+                let link = try Link(association, id, other, in: organization, on: connection)
+                let isChanged =
+                    areLinked
+                    ? try add(link, &change, on: connection) : try remove(link, mustBeLinked: mustBeLinked, &change, on: connection)
+                if isChanged { changed.append(other) }
+            }
+            guard !changed.isEmpty else { return }
+            let kind: SecurityEvent.Kind =
+                switch association.relationship.schemaName {
+                case ManyToManyRelationship.teamMembership.schemaName: areLinked ? .memberAdded : .memberRemoved
+                default: areLinked ? .roleGiven : .roleTaken
+                }
+            let details =
+                try "\(association.own.logicalName) \(id.text), \(association.other.logicalName) "
+                + changed.map { try title(of: $0, association.other, on: connection) }.joined(separator: ", ")
+            try change.append(SecurityEvent(kind, .succeeded, details: details), by: caller, on: connection)
+        }
+    }
+
+    /// One link, from the first entity of its relationship to the second one.
+    private struct Link {
+        let relationship: ManyToManyRelationship
+        let first: UUID
+        let second: UUID
+        /// The role that the link gives; nil for a member of a team.
+        let role: (id: UUID, name: String)?
+        let grant: Grant
+
+        init(
+            _ association: Association, _ id: UUID, _ other: UUID, in organization: Organization,
+            on connection: isolated PostgresConnection
+        ) throws {
+            relationship = association.relationship
+            (first, second) = association.own === relationship.first ? (id, other) : (other, id)
+            guard relationship.second === EntityDefinition.role else {
+                role = nil
+                grant = .member(second, of: first)
+                return
+            }
+            let row = try connection.query(
+                "SELECT name FROM \(organization.qualified("role")) WHERE roleid = $1", [.uuid(second)]
+            ).first
+            let name = try row?.decode(0, as: String.self) ?? ""
+            role = (second, name)
+            grant =
+                relationship.first === EntityDefinition.team
+                ? .teamRole(second, name, of: first) : .userRole(second, name, of: first)
+        }
+
+        var columns: (first: String, second: String) { (relationship.first.idColumn, relationship.second.idColumn) }
+    }
+
+    /// - Returns: Whether anything changed.
+    private func add(_ link: Link, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Bool {
+        if let role = link.role { try requireGivable(role.id, role.name, &change, on: connection) }
+        let columns = link.columns
+        let inserted = try connection.query(
+            """
+            INSERT INTO \(organization.qualified(link.relationship.intersect.logicalName)) (\(columns.first), \(columns.second))
+            VALUES ($1, $2) ON CONFLICT DO NOTHING
+            """, [.uuid(link.first), .uuid(link.second)]
+        ).affectedRows
+        let isListed = try change.grants.holds(link.grant, under: deployment.kek)
+        if !isListed { _ = try change.grant(link.grant) }
+        return inserted > 0 || !isListed
+    }
+
+    /// - Returns: Whether anything changed.
+    private func remove(
+        _ link: Link, mustBeLinked: Bool, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws -> Bool {
+        let columns = link.columns
+        let deleted = try connection.query(
+            """
+            DELETE FROM \(organization.qualified(link.relationship.intersect.logicalName))
+             WHERE \(columns.first) = $1 AND \(columns.second) = $2
+            """, [.uuid(link.first), .uuid(link.second)]
+        ).affectedRows
+        // Also where SQL took the row away: when it is put back, it gives nothing.
+        let isListed = try change.grants.names(link.grant.name)
+        try change.remove(link.grant.name)
+        guard deleted == 0, !isListed else { return true }
+        guard mustBeLinked else { return false }
+        if link.relationship.first === EntityDefinition.systemUser, let role = link.role,
+            try isOwnRole(role.name, of: link.first, on: connection)
+        {
+            throw FieldsealError(
+                .invalidArgument,
+                "The user has the role \(role.name) because a client or a person of this role acts as it. Change the role of the "
+                    + "client or the person, in the console.")
+        }
+        throw FieldsealError(.objectDoesNotExist, "The two records are not linked by \(link.relationship.schemaName).")
+    }
+
+    /// Whether a client or a person that acts as the user was added with the role.
+    private func isOwnRole(_ role: String, of user: UUID, on connection: isolated PostgresConnection) throws -> Bool {
+        try connection.query(
+            """
+            SELECT EXISTS (SELECT FROM config.api_client WHERE organization_id = $1 AND systemuser_id = $2 AND role = $3)
+                OR EXISTS (SELECT FROM config.console_user WHERE organization_id = $1 AND systemuser_id = $2 AND role = $3)
+            """, [.uuid(organization.id), .uuid(user), .text(role)])[0].decode(0)
+    }
+
+    /// Refuses roles that are not given to users and teams, and those whose records say something else than before.
+    private func requireGivable(
+        _ id: UUID, _ name: String, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws {
+        let kek = deployment.kek
+        // All at once, so that SQL can't rename the ones that are given later.
+        for row in try connection.query("SELECT roleid, name FROM \(organization.qualified("role"))") {
+            let grant = Grant.role(try row.decode(0), try row.decode(1))
+            if try !change.grants.names(grant.name) { _ = try change.grant(grant) }
+        }
+        guard let role = Role(rawValue: name), try change.grants.holds(Grant.role(id, name), under: kek) else {
+            throw FieldsealError(
+                .privilegeDenied,
+                "The record of this role was changed past the service, so the role can't be given. See fieldseal doctor.")
+        }
+        guard role != .emailRouter else {
+            throw FieldsealError(
+                .invalidArgument,
+                "Email Router is a role of clients alone, because passwords are released to it: fieldseal client add.")
+        }
+        if try !change.grants.names(Grant.rolesWereGiven.name) { _ = try change.grant(Grant.rolesWereGiven) }
+    }
+
+    private func requireRecord(_ entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws {
+        let rows = try connection.query(
+            "SELECT FROM \(organization.qualified(entity.logicalName)) WHERE \(entity.idColumn) = $1", [.uuid(id)])
+        if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, id.text) }
+    }
+
+    /// What an event calls a record: a role by its name, others by their ids.
+    private func title(of id: UUID, _ entity: EntityDefinition, on connection: isolated PostgresConnection) throws -> String {
+        guard entity === EntityDefinition.role else { return id.text }
+        let row = try connection.query("SELECT name FROM \(organization.qualified("role")) WHERE roleid = $1", [.uuid(id)]).first
+        return try row?.decode(0) ?? id.text
+    }
+
+    /// Deletes a record, and takes the grants of a team along: what SQL puts back of it later gives nothing.
+    func forgettingRoles(
+        of entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection,
+        _ delete: () throws -> PostgresResult
+    ) throws -> PostgresResult {
+        guard entity === EntityDefinition.team else { return try delete() }
+        return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            let members = try connection.query(
+                "SELECT systemuserid FROM \(organization.qualified("teammembership")) WHERE teamid = $1", [.uuid(id)])
+            let roles = try connection.query("SELECT roleid FROM \(organization.qualified("role"))")
+            let result = try delete()
+            guard result.affectedRows > 0 else { return result }
+            for row in members { try change.remove(Grant.member(try row.decode(0), of: id).name) }
+            for row in roles { try change.remove(Grant.teamRole(try row.decode(0), "", of: id).name) }
+            return result
+        }
+    }
+}

@@ -1,0 +1,25 @@
+import Model
+
+extension QueryScope {
+    /// `any` and `all` over a many-to-many relationship.
+    mutating func lambda(
+        over association: Association,
+        of table: Table,
+        _ variable: String,
+        _ filter: Filter?,
+        _ isAll: Bool,
+        _ statement: inout StatementBuilder
+    ) throws(FieldsealError) -> String {
+        var inner = try QueryScope(association.other, name: variable, outer: visible, &statement)
+        let member = inner.main
+        let link = try inner.join(
+            association.relationship.intersect, name: nil, isOuter: false, multiplies: false,
+            on: { "\($0.alias).\(association.other.idColumn) = \(member.id)" }, &statement)
+        var conditions = ["\(link.alias).\(association.own.idColumn) = \(table.id)"]
+        if let filter {
+            let condition = try inner.condition(filter, &statement)
+            conditions.append(isAll ? "((\(condition)) IS NOT TRUE)" : condition)
+        }
+        return (isAll ? "NOT " : "") + inner.subquery(conditions)
+    }
+}

@@ -1,0 +1,73 @@
+import Foundation
+import Model
+
+/// How the records of an expansion are reached from those above them.
+enum ExpansionWay: Sendable {
+    /// Over a lookup of the records above.
+    case single(EntityRelationship)
+    /// Over a lookup that refers to the records above.
+    case collection(EntityRelationship)
+    /// Over the links of a many-to-many relationship.
+    case association(Association)
+
+    /// The way that a navigation property of an entity leads; nil for no such property.
+    init?(_ property: String, of entity: EntityDefinition) {
+        if let relationship = entity.singleValued(property) {
+            self = .single(relationship)
+        } else if let relationship = entity.collectionValued(property) {
+            self = .collection(relationship)
+        } else if let association = entity.association(property) {
+            self = .association(association)
+        } else {
+            return nil
+        }
+    }
+
+    var isCollection: Bool { if case .single = self { false } else { true } }
+
+    /// The entity at the other end.
+    var target: EntityDefinition {
+        switch self {
+        case .single(let relationship): relationship.referenced
+        case .collection(let relationship): relationship.referencing
+        case .association(let association): association.other
+        }
+    }
+
+    /// The value that says which records belong together: of the record above where it has the lookup, else of the expanded one.
+    var reference: String {
+        switch self {
+        case .single(let relationship), .collection(let relationship): relationship.attribute.logicalName
+        case .association: Association.alias
+        }
+    }
+
+    /// The column by which expanded records are found.
+    private var column: RecordQuery.Column {
+        switch self {
+        case .single(let relationship): .init(relationship.referenced.primaryID)
+        case .collection(let relationship): .init(relationship.attribute.logicalName)
+        case .association(let association): association.ownID
+        }
+    }
+
+    /// The query for the records that belong to those above.
+    ///
+    /// - Parameter keys: What ``column`` has of them.
+    func query(_ asked: RecordQuery, for keys: [UUID], limit: Int) -> RecordQuery {
+        var query = asked
+        query.filter = .all([.isIn(column, keys.map { .text($0.text) })] + (query.filter.map { [$0] } ?? []))
+        query.pageSizeLimit = limit
+        query.pageSize = limit
+        query.top = nil
+        guard isCollection else { return query }
+        query.limitPerReference = (column, min(asked.top ?? RecordQuery.pageLimit, RecordQuery.pageLimit))
+        if case .association(let association) = self {
+            query.links.append(association.link)
+            query.outputs.append(.hidden(column, name: reference))
+        } else {
+            query.outputs.append(.hidden(column))
+        }
+        return query
+    }
+}

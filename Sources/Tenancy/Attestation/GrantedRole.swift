@@ -1,0 +1,146 @@
+import CellCrypto
+import Foundation
+import Model
+import PostgresClient
+
+/// A role that a record gives to a user, directly or as a member of a team. It counts only where the attested list holds it.
+struct GrantedRole: Sendable {
+    let user: UUID
+    /// The team that has the role; nil where the user has it.
+    let team: UUID?
+    let roleID: UUID
+    /// The role's name, as its record has it.
+    let name: String
+
+    /// The roles that the records of an organization give to a user.
+    static func rows(of user: UUID, in organization: Organization, on connection: isolated PostgresConnection) throws
+        -> [GrantedRole]
+    {
+        func table(_ name: String) -> String { organization.qualified(name) }
+        return try connection.query(
+            """
+            SELECT NULL::uuid, s.roleid, r.name FROM \(table("systemuserroles")) AS s JOIN \(table("role")) AS r USING (roleid)
+             WHERE s.systemuserid = $1
+            UNION ALL
+            SELECT m.teamid, t.roleid, r.name FROM \(table("teammembership")) AS m JOIN \(table("teamroles")) AS t USING (teamid)
+              JOIN \(table("role")) AS r USING (roleid) WHERE m.systemuserid = $1
+            """, [.uuid(user)]
+        ).map {
+            GrantedRole(user: user, team: try $0.decodeIfPresent(0), roleID: try $0.decode(1), name: try $0.decode(2))
+        }
+    }
+
+    /// Whether this service gave the role, and made the user a member of the team.
+    func isHonoured(in grants: GrantList, under kek: KeyEncryptionKey) throws -> Bool {
+        guard let team else { return try grants.holds(Grant.userRole(roleID, name, of: user), under: kek) }
+        return try grants.holds(Grant.teamRole(roleID, name, of: team), under: kek)
+            && grants.holds(Grant.member(user, of: team), under: kek)
+    }
+}
+
+extension OrganizationState {
+    /// The roles that a systemuser was given, besides the role of the client or the person that acts as it.
+    ///
+    /// Nothing is read in an organization in which no role was given.
+    func grantedRoles(of user: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws -> RoleSet {
+        guard problem == nil, try grants.names(Grant.rolesWereGiven.name) else { return [] }
+        var roles: RoleSet = []
+        for row in try GrantedRole.rows(of: user, in: organization, on: connection) {
+            // Whose the passwords are released to is no matter of records.
+            guard let role = Role(rawValue: row.name), role != .emailRouter, try row.isHonoured(in: grants, under: kek) else {
+                continue
+            }
+            roles.insert(role)
+        }
+        return roles
+    }
+}
+
+// Links that grant power. Their rows have no tag: the list alone says that this service made them.
+extension Grant {
+    static func userRole(_ role: UUID, _ name: String, of user: UUID) -> Grant {
+        Grant(Name(.userRole, [user.bytes, role.bytes]), [field(name)])
+    }
+
+    static func teamRole(_ role: UUID, _ name: String, of team: UUID) -> Grant {
+        Grant(Name(.teamRole, [team.bytes, role.bytes]), [field(name)])
+    }
+
+    static func member(_ user: UUID, of team: UUID) -> Grant { Grant(Name(.teamMember, [team.bytes, user.bytes])) }
+
+    /// Which role a record of `role` stands for, so that giving it gives that one and no other.
+    static func role(_ id: UUID, _ name: String) -> Grant { Grant(Name(.role, [id.bytes]), [field(name)]) }
+
+    /// Whether any role was given at all, so that an organization that has none is not asked for them.
+    static let rolesWereGiven = Grant(Name(.rolesWereGiven, []))
+}
+
+/// The rows of an organization that give roles, for what looks at all of them.
+struct RoleGrants {
+    /// A row, and what people call it.
+    struct Row: Sendable {
+        let grant: Grant
+        let title: String
+        /// Whether it would give anything if it were honoured.
+        let isPowerful: Bool
+    }
+
+    let rows: [Row]
+    /// The records of the roles themselves.
+    let roles: [Grant]
+
+    init(of organization: Organization, on connection: isolated PostgresConnection) throws {
+        func table(_ name: String) -> String { organization.qualified(name) }
+        let names = try connection.query("SELECT roleid, name FROM \(table("role"))").map {
+            (id: try $0.decode(0, as: UUID.self), name: try $0.decode(1, as: String.self))
+        }
+        roles = names.map { Grant.role($0.id, $0.name) }
+        let byID = Dictionary(names.map { ($0.id, $0.name) }) { first, _ in first }
+        func name(_ id: UUID) -> String { byID[id] ?? "" }
+        let users = try connection.query("SELECT systemuserid, roleid FROM \(table("systemuserroles")) ORDER BY 1, 2").map { row in
+            let (user, role): (UUID, UUID) = (try row.decode(0), try row.decode(1))
+            return Row(
+                grant: .userRole(role, name(role), of: user), title: "role \(name(role)) of the systemuser \(user.text)",
+                isPowerful: true)
+        }
+        let teams = try connection.query("SELECT teamid, roleid FROM \(table("teamroles")) ORDER BY 1, 2").map { row in
+            let (team, role): (UUID, UUID) = (try row.decode(0), try row.decode(1))
+            return Row(
+                grant: .teamRole(role, name(role), of: team), title: "role \(name(role)) of the team \(team.text)", isPowerful: true
+            )
+        }
+        let members = try connection.query(
+            """
+            SELECT m.teamid, m.systemuserid, EXISTS (SELECT FROM \(table("teamroles")) AS t WHERE t.teamid = m.teamid)
+              FROM \(table("teammembership")) AS m ORDER BY 1, 2
+            """
+        ).map { row in
+            let (team, user): (UUID, UUID) = (try row.decode(0), try row.decode(1))
+            return Row(
+                grant: .member(user, of: team), title: "systemuser \(user.text) in the team \(team.text)",
+                isPowerful: try row.decode(2))
+        }
+        rows = users + teams + members
+    }
+
+    /// Takes over what a former list says of them.
+    ///
+    /// - Returns: The titles of the rows that give nothing.
+    func keep(from former: GrantList?, in grants: inout GrantList, under kek: KeyEncryptionKey) throws -> [String] {
+        for role in roles {
+            if let former, try former.names(role.name) {
+                try grants.take(role.name, from: former)
+            } else {
+                try grants.set(role, under: kek)
+            }
+        }
+        if let former { try grants.take(Grant.rolesWereGiven.name, from: former) }
+        return try rows.compactMap { row in
+            if let former, try former.holds(row.grant, under: kek) {
+                try grants.set(row.grant, under: kek)
+                return nil
+            }
+            return row.isPowerful ? row.title : nil
+        }
+    }
+}

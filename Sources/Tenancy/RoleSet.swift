@@ -1,0 +1,61 @@
+import Model
+
+/// Roles that a caller has together: what one of them allows, the caller may do.
+public struct RoleSet: OptionSet, Sendable {
+    public let rawValue: UInt8
+
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    public init(_ role: Role) { rawValue = role.bit }
+
+    public init(_ roles: some Sequence<Role>) { rawValue = roles.reduce(0) { $0 | $1.bit } }
+
+    /// The roles, in the order of ``Role/allCases``.
+    public var roles: [Role] { Role.allCases.filter(contains) }
+
+    public func contains(_ role: Role) -> Bool { rawValue & role.bit != 0 }
+
+    public mutating func insert(_ role: Role) { formUnion(RoleSet(role)) }
+
+    /// The first of them in the order of ``Role/allCases``.
+    public var leading: Role? { Role.allCases.first(where: contains) }
+}
+
+extension Role {
+    fileprivate var bit: UInt8 {
+        switch self {
+        case .systemAdministrator: 1
+        case .emailAdministrator: 2
+        case .basicUser: 4
+        case .emailRouter: 8
+        }
+    }
+}
+
+extension PrivilegeTable {
+    /// The depth to which a caller with these roles may send `message` to records of `entity`.
+    public static func depth(of message: EntityDefinition.Message, on entity: EntityDefinition, for roles: RoleSet) -> Depth {
+        var deepest = Depth.none
+        for role in Role.allCases where roles.contains(role) { deepest = max(deepest, depth(of: message, on: entity, for: role)) }
+        return deepest
+    }
+
+    /// The depth to which a caller with these roles may write an attribute with a create or an update. A role that may write the
+    /// attribute of few records does not add to another that may write others of many.
+    static func depth(
+        of message: EntityDefinition.Message, writing attribute: String, on entity: EntityDefinition, for roles: RoleSet
+    ) -> Depth {
+        let isEncrypted = entity[attribute]?.isEncrypted ?? false
+        var deepest = Depth.none
+        for role in Role.allCases where roles.contains(role) {
+            guard mayWrite(attribute, of: entity, role), !isEncrypted || maySetPasswords(role) else { continue }
+            deepest = max(deepest, depth(of: message, on: entity, for: role))
+        }
+        return deepest
+    }
+
+    /// Whether a caller with these roles may write an attribute of any record.
+    public static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ roles: RoleSet) -> Bool {
+        Role.allCases.contains { roles.contains($0) && mayWrite(attribute, of: entity, $0) }
+    }
+}

@@ -1,0 +1,147 @@
+"""What SQL without the key-encryption key can't do with the roles of users and teams: give one, keep one that was taken away, or have an
+administrator give another one than the one that they name."""
+
+import uuid
+
+import pytest
+from place import SQL_ROLES, Place
+
+ROLES, TEAMS, TEAM_ROLES = "systemuserroles_association", "teammembership_association", "teamroles_association"
+
+
+@pytest.fixture(scope="module")
+def place():
+    place = Place()
+    try:
+        place.run("key", "show")
+        yield place
+    finally:
+        place.remove()
+
+
+@pytest.fixture(params=SQL_ROLES)
+def role(request, place):
+    """As whom SQL is written."""
+    place.looks_twice = request.param == SQL_ROLES[0]
+    yield request.param
+    place.looks_twice = True
+
+
+class Client:
+    def __init__(self, place):
+        self.place, self.token = place, place.token(place.add_client(f"roles-{uuid.uuid4().hex[:8]}", "Basic User")).json()["access_token"]
+        self.user = place.get("WhoAmI", self.token).json()["UserId"]
+
+    def administers(self, server=None):
+        return self.place.get("emailserverprofiles", self.token, server).status_code == 200
+
+
+@pytest.fixture
+def client(place):
+    return Client(place)
+
+
+def admin(place, method, path, body=None):
+    answer = place.get(path, place.server.token, method=method, json=body)
+    assert answer.status_code in (200, 204), answer.text
+    return answer
+
+
+def role_id(place, name="Email Administrator"):
+    [(id,)] = place.sql("SELECT roleid::text FROM org_contoso.role WHERE name = %s", [name])
+    return id
+
+
+def link(place, path, address):
+    admin(place, "POST", f"{path}/$ref", {"@odata.id": address})
+
+
+def made(place, name):
+    answer = place.get("teams", place.server.token, method="POST", json={"name": name})
+    return answer.headers["OData-EntityId"][-37:-1]
+
+
+def test_a_role_that_sql_inserts_is_none(place, role, client):
+    # An organization that gave a role before looks at the rows.
+    link(place, f"systemusers({Client(place).user})/{ROLES}", f"roles({role_id(place)})")
+    place.sql_as(role, "INSERT INTO org_contoso.systemuserroles (systemuserid, roleid) VALUES (%s, %s)", [client.user, role_id(place)])
+    try:
+        place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL gave a role"))
+        assert client.user in place.doctor()["role-not-given-here"]
+        # What SQL wrote does not count for an administrator's own act, which does.
+        link(place, f"systemusers({client.user})/{ROLES}", f"roles({role_id(place)})")
+        assert client.administers()
+    finally:
+        place.sql("DELETE FROM org_contoso.systemuserroles WHERE systemuserid = %s", [client.user])
+
+
+def test_a_role_that_was_taken_away_is_not_put_back(place, role, client):
+    path = f"systemusers({client.user})/{ROLES}"
+    link(place, path, f"roles({role_id(place)})")
+    assert client.administers()
+    admin(place, "DELETE", f"{path}({role_id(place)})/$ref")
+    assert not client.administers()
+    place.sql_as(role, "INSERT INTO org_contoso.systemuserroles (systemuserid, roleid) VALUES (%s, %s)", [client.user, role_id(place)])
+    place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL put a role back"))
+    # Nor when the row was away while the role was taken.
+    link(place, path, f"roles({role_id(place)})")
+    place.sql("DELETE FROM org_contoso.systemuserroles WHERE systemuserid = %s", [client.user])
+    admin(place, "DELETE", f"{path}({role_id(place)})/$ref")
+    place.sql_as(role, "INSERT INTO org_contoso.systemuserroles (systemuserid, roleid) VALUES (%s, %s)", [client.user, role_id(place)])
+    place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL put a role back"))
+    place.sql("DELETE FROM org_contoso.systemuserroles WHERE systemuserid = %s", [client.user])
+
+
+def test_members_and_roles_of_teams_that_sql_writes_are_none(place, role, client):
+    team, other = made(place, f"powerful {uuid.uuid4().hex[:8]}"), made(place, f"weak {uuid.uuid4().hex[:8]}")
+    link(place, f"teams({team})/{TEAM_ROLES}", f"roles({role_id(place)})")
+    place.sql_as(role, "INSERT INTO org_contoso.teammembership (teamid, systemuserid) VALUES (%s, %s)", [team, client.user])
+    place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL made a member"))
+    assert team in place.doctor()["role-not-given-here"]
+    # A member that the service made, and a role that it did not.
+    link(place, f"teams({other})/{TEAMS}", f"systemusers({client.user})")
+    place.sql_as(role, "INSERT INTO org_contoso.teamroles (teamid, roleid) VALUES (%s, %s)", [other, role_id(place)])
+    place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL gave a team a role"))
+    # The control: both by the service.
+    link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")
+    assert client.administers()
+    # A team that was deleted does not come back with its power.
+    rows = [place.sql(f"SELECT {columns} FROM org_contoso.{table} WHERE teamid = %s", [team])[0] for table, columns in (
+        ("team", "teamid, name, businessunitid"), ("teammembership", "teamid, systemuserid"), ("teamroles", "teamid, roleid"))]
+    admin(place, "DELETE", f"teams({team})")
+    assert not client.administers()
+    for (table, columns), row in zip((("team", "teamid, name, businessunitid"), ("teammembership", "teamid, systemuserid"), ("teamroles", "teamid, roleid")), rows):
+        place.sql_as(role, f"INSERT INTO org_contoso.{table} ({columns}) VALUES ({', '.join(['%s'] * len(row))})", row)
+    place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL put a team back"))
+    place.sql("DELETE FROM org_contoso.team WHERE teamid = ANY (%s::uuid[])", [[team, other]])
+
+
+def test_a_role_that_sql_renames_is_not_given(place, role, client):
+    basic, administrator = role_id(place, "Basic User"), role_id(place, "System Administrator")
+    link(place, f"systemusers({Client(place).user})/{ROLES}", f"roles({basic})")
+    link(place, f"systemusers({client.user})/{ROLES}", f"roles({basic})")
+
+    def swap(one, other, by):
+        for id, name in ((basic, "x"), (administrator, one), (basic, other)):
+            place.sql_as(by, "UPDATE org_contoso.role SET name = %s WHERE roleid = %s", [name, id])
+
+    swap("Basic User", "System Administrator", "postgres" if role == "fieldseal_service" else role)
+    try:
+        # Neither the role that was given before, nor one that is given now.
+        assert place.get("RetrieveDataEncryptionKey()", client.token).status_code == 403
+        answer = place.get(f"systemusers({client.user})/{ROLES}/$ref", place.server.token, method="POST", json={"@odata.id": f"roles({basic})"})
+        assert answer.status_code == 403 and "changed past the service" in answer.text
+        assert place.get("RetrieveDataEncryptionKey()", client.token).status_code == 403
+        assert "role-record-changed" in place.doctor()
+    finally:
+        swap("System Administrator", "Basic User", "postgres")
+    assert place.get("mailboxes", client.token).status_code == 200
+
+
+def test_attaching_again_keeps_what_the_service_gave_and_nothing_else(place):
+    given, forged = Client(place), Client(place)
+    link(place, f"systemusers({given.user})/{ROLES}", f"roles({role_id(place)})")
+    place.sql("INSERT INTO org_contoso.systemuserroles (systemuserid, roleid) VALUES (%s, %s)", [forged.user, role_id(place)])
+    said = place.run("org", "attach", "contoso", stdin="contoso\n")
+    assert given.administers() and not forged.administers(), said.stdout
+    place.sql("DELETE FROM org_contoso.systemuserroles WHERE systemuserid = %s", [forged.user])
