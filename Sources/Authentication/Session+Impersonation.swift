@@ -98,7 +98,7 @@ extension Session {
     /// The roles of the clients and people that act as a systemuser, and those that it was given.
     ///
     /// Rows that SQL changed grant nothing here either.
-    private func roles(of user: UUID, in state: OrganizationState, on connection: isolated PostgresConnection) throws -> RoleSet {
+    func roles(of user: UUID, in state: OrganizationState, on connection: isolated PostgresConnection) throws -> RoleSet {
         let kek = deployment.kek
         var roles = try state.grantedRoles(of: user, under: kek, on: connection)
         for (row, _) in try ClientRegistry.rows(of: organization, actingAs: user, on: connection) where row.disabledOn == nil {

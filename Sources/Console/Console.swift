@@ -54,6 +54,9 @@ public struct Console: Sendable {
         {
             // A program took a wrong address: it is told in its own way.
             throw error
+        } catch let error where RequestFraming.isBroken(error) {
+            // No browser sends that; where the request ends can't be told, so the connection is closed.
+            throw error
         } catch {
             reply = failure(error, visit, context)
         }

@@ -54,6 +54,14 @@ public struct RecordPage: Sendable {
     public internal(set) var expanded: [ExpandedProperty] = []
 }
 
+extension RecordPage {
+    /// The records of the page and those that were expanded of them.
+    public var recordCount: Int {
+        records.count
+            + expanded.reduce(0) { $0 + $1.page.recordCount + $1.alternatives.reduce(0) { $0 + $1.page.recordCount } }
+    }
+}
+
 /// The records at the other end of a navigation property.
 public struct ExpandedProperty: Sendable {
     public let name: String

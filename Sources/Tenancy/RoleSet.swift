@@ -13,8 +13,10 @@ public struct RoleSet: OptionSet, Sendable {
     /// The roles, in the order of ``Role/allCases``.
     public var roles: [Role] { Role.allCases.filter(contains) }
 
+    /// Whether a role is among them.
     public func contains(_ role: Role) -> Bool { rawValue & role.bit != 0 }
 
+    /// Adds a role.
     public mutating func insert(_ role: Role) { formUnion(RoleSet(role)) }
 
     /// The first of them in the order of ``Role/allCases``.

@@ -154,3 +154,40 @@ def test_a_client_that_is_disabled_is_refused_at_once(service):
     refused(service.get("mailboxes?$top=1", token=token), 401, "0x80048405")
     refused(service.get("mailboxes?$filter=nonsense is", token=token), 401, "0x80048405")
     assert service.get(f"mailboxes?$filter=name eq '{name}'").json()["value"] == []
+
+
+def access(service, principal, set_name, id):
+    told = service.get(f"{principal}/Microsoft.Dynamics.CRM.RetrievePrincipalAccess(Target=@t)?@t={{'@odata.id':'{set_name}({id})'}}")
+    assert told.status_code == 200, told.text
+    return set(told.json()["AccessRights"].split(",")) - {"None"}
+
+
+@pytest.mark.parametrize("ownership", ["own", "foreign"])
+@pytest.mark.parametrize("role, entity", PRIVILEGES)
+def test_what_a_principal_may_do_is_what_its_requests_may(service, callers, role, entity, ownership):
+    user = callers[role][1]
+    other = callers["admin" if role != "admin" else "mailadmin"][1]
+    id = owned(service, entity, user if ownership == "own" else other)
+    names = ("Read AppendTo", "Create", "Write Append", "Delete", "Assign", "Share")
+    wanted = {
+        f"{name}Access" for depth, names in zip(PRIVILEGES[role, entity], names) for name in names.split()
+        if depth == ALL or depth == OWN and ownership == "own"}
+    assert access(service, f"systemusers({user})", SETS[entity], id) == wanted
+
+
+def test_what_a_principal_may_do_through_teams_and_without_a_role(service, callers):
+    user = callers["basic"][1]
+    roles = {r["name"]: r["roleid"] for r in service.get("roles?$select=name").json()["value"]}
+    team = service.create("teams", {"name": f"access {uuid.uuid4()}", "teammembership_association@odata.bind": [f"/systemusers({user})"]})
+    queue = service.create("queues", {"name": f"access {team}", "ownerid@odata.bind": f"/teams({team})"})
+    # Neither the team nor its member may do anything with queues; and a user without a role may do nothing.
+    assert access(service, f"teams({team})", "queues", queue) == access(service, f"systemusers({user})", "queues", queue) == set()
+    nobody = service.create("systemusers", {"fullname": "No role", "domainname": f"none-{uuid.uuid4().hex[:8]}"})
+    mailbox = owned(service, "mailbox", nobody)
+    assert access(service, f"systemusers({nobody})", "mailboxes", mailbox) == set()
+    assert service.request("POST", f"teams({team})/teamroles_association/$ref", {"@odata.id": f"roles({roles['Email Administrator']})"}).status_code == 204
+    everything = {f"{n}Access" for n in "Read Write Append AppendTo Create Delete Share Assign".split()}
+    assert access(service, f"teams({team})", "queues", queue) == access(service, f"systemusers({user})", "queues", queue) == everything
+    assert access(service, f"teams({team})", "mailboxes", mailbox) == everything
+    assert service.request("DELETE", f"teams({team})/teammembership_association({user})/$ref").status_code == 204
+    assert access(service, f"systemusers({user})", "queues", queue) == set()

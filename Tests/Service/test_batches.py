@@ -109,3 +109,36 @@ def test_bulk_delete_needs_a_condition(service):
     refused(service.request("POST", "BulkDelete", {"QuerySet": [{"EntityName": "nosuch"}]}), 400, "0x80048D19")
     encrypted = {"EntityName": "queue", "Criteria": {"Conditions": [{"AttributeName": "emailpassword", "Operator": "NotNull", "Values": []}]}}
     refused(service.request("POST", "BulkDelete", {"QuerySet": [encrypted]}), 400, "0x80060888")
+
+
+def test_the_responses_of_a_batch_hold_a_bounded_number_of_records(service):
+    query = "sdkmessagefilters?$select=sdkmessagefilterid"
+    rows = len(service.get(query).json()["value"])
+    allowed = 50_000 // rows
+    requests = [{"id": str(n), "method": "GET", "url": query} for n in range(allowed + 2)]
+    response = batch(service, requests)
+    assert response.status_code == 400
+    answers = response.json()["responses"]
+    assert [a["status"] for a in answers] == [200] * allowed + [400]
+    assert answers[-1]["body"]["error"]["code"] == "0x80060888" and "50000 records" in answers[-1]["body"]["error"]["message"]
+    # Going on, what holds no records is answered, and a write is done.
+    name = f"after the limit {uuid.uuid4()}"
+    requests += [{"id": "w", "method": "GET", "url": "WhoAmI"}, {"id": "c", "method": "POST", "url": "queues", "body": {"name": name}}]
+    answers = batch(service, requests, Prefer="odata.continue-on-error").json()["responses"]
+    assert [a["status"] for a in answers] == [200] * allowed + [400, 400, 200, 204]
+    assert service.get(f"queues/$count?$filter=name eq '{name}'").text == "1"
+
+
+def test_a_link_is_taken_off_as_it_is_then(service):
+    """A request of a change set that takes a link off sees what the ones before it did."""
+    first, second = (service.create("emailserverprofiles", {"name": f"link {uuid.uuid4()}"}) for _ in range(2))
+    mailbox = service.create("mailboxes", {"name": "linked", "emailserverprofile@odata.bind": f"/emailserverprofiles({first})"})
+
+    def linked():
+        return service.get(f"mailboxes({mailbox})?$select=_emailserverprofile_value").json()["_emailserverprofile_value"]
+
+    move = part("PATCH", f"mailboxes({mailbox})", {"emailserverprofile@odata.bind": f"/emailserverprofiles({second})"}, id=1)
+    response = multipart(service, change_set(move, part("DELETE", f"emailserverprofiles({first})/emailserverprofile_mailbox({mailbox})/$ref", id=2)))
+    assert response.status_code == 404 and linked() == first
+    response = multipart(service, change_set(move, part("DELETE", f"emailserverprofiles({second})/emailserverprofile_mailbox({mailbox})/$ref", id=2)))
+    assert response.status_code == 200 and linked() is None

@@ -1,5 +1,6 @@
 """The Organization service: what requests of the original's SDK do, and that responses are what its classes read."""
 
+import pathlib
 import re
 import uuid
 from xml.sax.saxutils import escape
@@ -430,3 +431,55 @@ def test_the_operations_of_others(service):
     answered = call(service, '<Execute xmlns="urn:other"/>')
     refused_by(answered, "0x8005F100")
     assert EMPTY not in fault(answered)[2]
+
+
+def test_the_responses_of_execute_multiple_hold_a_bounded_number_of_records(service):
+    rows = len(service.get("sdkmessagefilters?$select=sdkmessagefilterid").json()["value"])
+    allowed = 50_000 // rows
+    query = "<fetch><entity name='sdkmessagefilter'><attribute name='sdkmessagefilterid'/></entity></fetch>"
+    one = (f'<m:OrganizationRequest><x:Parameters>{parameter("Query", "x:FetchExpression", f"<x:Query>{escape(query)}</x:Query>")}</x:Parameters>'
+           "<x:RequestName>RetrieveMultiple</x:RequestName></m:OrganizationRequest>")
+    settings = "<m:ContinueOnError>true</m:ContinueOnError><m:ReturnResponses>{}</m:ReturnResponses>"
+
+    def many(count, returns):
+        return execute(service, "ExecuteMultiple", parameter("Requests", "m:OrganizationRequestCollection", one * count) + parameter("Settings", "m:ExecuteMultipleSettings", settings.format(returns)))
+
+    found = many(allowed + 2, "true")
+    faults = [item.findtext("m:Fault/x:Message", namespaces=NAMESPACES) for item in found["Responses"]]
+    assert found["IsFaulted"].text == "true" and faults[:allowed] == [None] * allowed
+    assert len(faults) == allowed + 2 and all("50000 records" in text for text in faults[allowed:])
+    # Responses that are not returned are not held.
+    assert many(allowed + 2, "false")["IsFaulted"].text == "false"
+
+
+def test_the_discovery_service_understands_the_sdks_request(service):
+    for path in ("XRMServices/2011/Discovery.svc/web", "contoso/XRMServices/2011/Discovery.svc/web"):
+        answer = opened(send(service, request("discovery"), url=f"{service.base}/{path}"))
+        same(answer, "discovery-response")
+        assert answer.findtext(".//v:UniqueName", namespaces=NAMESPACES) == "contoso"
+    assert send(service, request("discovery"), url=f"{service.base}/{path}", token="").status_code == 401
+
+
+def peak(service):
+    """The most memory that the service has held since the last look, in bytes; and what it holds now."""
+    process = pathlib.Path(f"/proc/{service.process.pid}")
+    status = process.joinpath("status").read_text()
+    process.joinpath("clear_refs").write_text("5")
+    return [int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) << 10 for name in ("VmHWM", "VmRSS")]
+
+
+def test_a_request_of_1000_records_takes_bounded_memory(own_service):
+    """A body of nearly 16 MiB takes a fixed number of times its own length, and the next ones take no more."""
+    service = own_service
+    targets = f'<x:Entity>{entity("email", parameter("description", "string", "x" * 15_000))}</x:Entity>' * 1_000
+    assert len(targets) > 15 << 20
+    collection = f'<x:Entities>{targets}</x:Entities><x:EntityName>email</x:EntityName><x:MoreRecords>false</x:MoreRecords>'
+
+    def create():
+        assert len(execute(service, "CreateMultiple", parameter("Targets", "x:EntityCollection", collection))["Ids"]) == 1_000
+        return peak(service)[0]
+
+    create()
+    _, before = peak(service)
+    peaks = [create() for _ in range(3)]
+    assert max(peaks) - before < 12 * len(targets), (before, peaks)

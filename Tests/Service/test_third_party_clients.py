@@ -1,16 +1,22 @@
-"""Clients that others wrote: python-odata, which reads $metadata; one that is generated from the OpenAPI description; schemathesis."""
+"""Clients that others wrote: python-odata and odatapy, which read $metadata; one that is generated from the OpenAPI description;
+schemathesis."""
 
+import datetime
 import importlib
 import json
 import os
 import pathlib
+import ssl
 import subprocess
 import sys
 import uuid
 
+import httpx
 import requests
 from odata import ODataService
 from odata.flags import ODataServerFlags
+from odatapy.client import BearerAuth, EdmEnabledODataClient, FilterFactory
+from odatapy.client.transport import HttpxTransport
 
 BIN = pathlib.Path(sys.executable).parent
 
@@ -33,6 +39,30 @@ def test_python_odata_reflects_reads_and_writes(service):
     assert odata.query(Queue).filter(Queue.description == "changed by python-odata").count() == 1
     odata.delete(found[0])
     assert not odata.query(Queue).filter(Queue.name == queue.name).all()
+
+
+def test_odatapy_types_what_it_reads_by_the_metadata(service):
+    """A client that is modelled on Olingo: it reads $metadata whole, and gives each value the type that it has there."""
+    with httpx.Client(verify=ssl.create_default_context(cafile=service.dev["caFile"]), trust_env=False) as connection:
+        client = EdmEnabledODataClient(service.api, HttpxTransport(client=connection, auth=BearerAuth(service.token())), odata_version="4.0")
+        sets = {row["name"] for row in service.get("").json()["value"]}
+        assert {name for name in sets if client.entity_set_type(name)} == sets
+        name = f"odatapy {uuid.uuid4()}"
+        team = client.create_entity("teams", {"name": name})
+        id = team.get_value("teamid")
+        uri = client.entity_uri("teams", id)
+        user = uuid.UUID(service.get("WhoAmI").json()["UserId"])
+        members = uri.copy().append_navigation_segment("teammembership_association")
+        client.add_reference(members.copy(), f"{service.api}/systemusers({user})")
+        found = client.get_entity_set(client.entity_set_uri("teams").filter(FilterFactory.field("name").eq(name)).expand("teammembership_association"))
+        (one,) = found.entities
+        assert one.get_value("teamid") == id and isinstance(one.get_value("createdon"), datetime.datetime) and isinstance(one.get_value("teamtype"), int)
+        assert [u.get_value("systemuserid") for u in client.get_entity_set(members.copy()).entities] == [user]
+        client.update_entity(uri.copy(), {"description": "changed by odatapy"})
+        assert client.get_entity(uri.copy().select("description")).get_value("description") == "changed by odatapy"
+        who = client.invoke_function(client.uri().append_function_call_segment("WhoAmI"))
+        assert str(user) in who.content.decode()
+        client.delete_entity(uri.copy())
 
 
 def description(service, folder):

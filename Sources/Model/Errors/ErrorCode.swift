@@ -10,6 +10,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case outcomeUnknown = "0x80044150"
     case sqlTimeout = "0x80044151"
     case stringLengthTooLong = "0x80044331"
+    case expiredVersionStamp = "0x80044352"
     case noSuchAttribute = "0x80041103"
     case requestTooLarge = "0x8004418A"
     case accessDenied = "0x80048405"

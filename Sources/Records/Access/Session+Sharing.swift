@@ -32,7 +32,7 @@ extension Session {
         guard !rights.isEmpty else { return try unshare(entity, id, with: principal, on: connection) }
         try withSharable(entity, id, on: connection) {
             try requirePrincipal(principal, on: connection)
-            let excess = rights.subtracting(try ownRights(on: entity, id, on: connection))
+            let excess = rights.subtracting(try ownRights(of: caller, on: entity, id, on: connection))
             guard excess.isEmpty else {
                 throw FieldsealError(
                     .privilegeDenied, "A caller shares the rights that it has on the record. It does not have \(excess.names).")
@@ -83,19 +83,7 @@ extension Session {
         }
     }
 
-    /// What a principal may do with a record because they own it or it was shared with them; their role may allow more.
-    public func rights(of principal: Principal, on entity: EntityDefinition, _ id: UUID) async throws -> AccessRights {
-        let owner = try await retrieve(entity, .id(id), [.init(.column(.init("ownerid")))])
-        if let record = owner.records.first, try record.value(owner.shape.columns[0]) == .id(principal.id) { return .all }
-        let rows = try await deployment.pool.withConnection { connection in
-            try connection.query(
-                "SELECT rights FROM \(organization.qualified("principal_access")) WHERE entity = $3 AND record_id = $1 AND principal_id = $2",
-                [.uuid(id), .uuid(principal.id), .text(entity.logicalName)])
-        }
-        return AccessRights(rawValue: Int32(try rows.first?.decode(0, as: Int.self) ?? 0))
-    }
-
-    private func requirePrincipal(_ principal: Principal, on connection: isolated PostgresConnection) throws {
+    func requirePrincipal(_ principal: Principal, on connection: isolated PostgresConnection) throws {
         guard let entity = EntityCatalog.entity(principal.entity), ["systemuser", "team"].contains(principal.entity) else {
             throw FieldsealError(.payloadDoesNotFit, "A principal is a systemuser or a team.")
         }
@@ -103,33 +91,6 @@ extension Session {
             "SELECT FROM \(organization.qualified(entity.logicalName)) WHERE \(entity.idColumn) = $1",
             [.uuid(principal.id)])
         if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, principal.id.text) }
-    }
-
-    /// The rights that the caller has on a record: by its role, for owning it, or by a share.
-    private func ownRights(on entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws
-        -> AccessRights
-    {
-        let messages: [(rights: AccessRights, asks: AccessRights, message: EntityDefinition.Message)] = [
-            (.read, .read, .retrieve), (.write, .write, .update), (.append, .write, .update), (.appendTo, .read, .retrieve),
-            (.create, .write, .create), (.delete, .delete, .delete), (.share, .share, .share), (.assign, .assign, .assign),
-        ]
-        var statement = StatementBuilder(organization, caller)
-        let record = statement.bind(.uuid(id))
-        let answers = messages.map { _, right, message -> String in
-            let depth = caller.depth(of: message, on: entity)
-            guard depth != .none else { return "false" }
-            return AccessRule(entity, organization, caller).condition(depth, right, "r", bind: { statement.bind($0) }) ?? "true"
-        }
-        let row = try connection.query(
-            """
-            SELECT \(answers.joined(separator: ", ")) FROM \(organization.qualified(entity.logicalName)) AS r
-             WHERE r.\(entity.idColumn) = \(record)
-            """, statement.parameters
-        ).first
-        guard let row else { return [] }
-        return try messages.enumerated().reduce(into: []) { rights, item in
-            if try row.decodeIfPresent(item.offset, as: Bool.self) ?? false { rights.formUnion(item.element.rights) }
-        }
     }
 
     /// Runs `body` in a transaction if the caller may share the record.

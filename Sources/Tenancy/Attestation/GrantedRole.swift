@@ -56,6 +56,25 @@ extension OrganizationState {
     }
 }
 
+extension OrganizationState {
+    /// The roles that a team was given.
+    func roles(ofTeam team: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws -> RoleSet {
+        let rows = try connection.query(
+            """
+            SELECT t.roleid, r.name FROM \(organization.qualified("teamroles")) AS t
+              JOIN \(organization.qualified("role")) AS r USING (roleid) WHERE t.teamid = $1
+            """, [.uuid(team)])
+        var roles: RoleSet = []
+        for row in rows {
+            let name: String = try row.decode(1)
+            guard let role = Role(rawValue: name), try grants.holds(Grant.teamRole(try row.decode(0), name, of: team), under: kek)
+            else { continue }
+            roles.insert(role)
+        }
+        return roles
+    }
+}
+
 // Links that grant power. Their rows have no tag: the list alone says that this service made them.
 extension Grant {
     static func userRole(_ role: UUID, _ name: String, of user: UUID) -> Grant {

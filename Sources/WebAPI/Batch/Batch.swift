@@ -40,6 +40,7 @@ private struct BatchRun {
     private var addresses: [String: String] = [:]
     /// The sessions of users that parts of the batch name.
     private var sessions: [ImpersonatedUser: Session] = [:]
+    private var size = BatchSize()
 
     init(api: DataAPI, continuesOnError: Bool) {
         self.api = api
@@ -70,6 +71,7 @@ private struct BatchRun {
             let request = try request(item)
             guard request.path != "/$batch" else { throw FieldsealError(.badRequest, "A batch can't hold a batch.") }
             let answer = try await dataAPI(for: request).answer(request)
+            try size.add(answer, to: request)
             if let id = item.id { addresses[id] = answer.headers[.odataEntityID] ?? "\(api.serviceRoot)\(request.path)" }
             return answer
         } catch {

@@ -144,6 +144,11 @@ struct FilterParser {
         case .word(let word):
             try lexer.advance()
             if let literal = Self.literal(word) { return .literal(literal) }
+            // A member of an enumeration, such as Microsoft.Dynamics.CRM.OwnershipTypes'UserOwned'.
+            if word.hasPrefix(ODataPath.namespace), case .string(let member) = lexer.token {
+                try lexer.advance()
+                return .literal(.text(member))
+            }
             if lexer.token == .symbol("(") { return try call(word) }
             return try path(word)
         default: throw lexer.unexpected("attribute or literal")

@@ -29,7 +29,8 @@ extension DataAPI {
         }
         return APIAnswer.json(
             try representation(request).page(page, nextLink: nil, annotations: annotations),
-            headers: HTTPFields().applying(preferences.applied))
+            headers: HTTPFields().applying(preferences.applied)
+        ).holding(page)
     }
 
     func sql(_ text: String, _ entity: EntityDefinition, _ options: ODataQuery, _ request: APIRequest) async throws -> APIAnswer {
@@ -42,7 +43,7 @@ extension DataAPI {
         query.pageSize = min(request.preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
         let page = try await session.list(entity, query)
         let nextLink = page.next.map { "\(serviceRoot)/\(entity.entitySetName)?\(options.next($0))" }
-        return APIAnswer.json(try representation(request).page(page, nextLink: nextLink))
+        return APIAnswer.json(try representation(request).page(page, nextLink: nextLink)).holding(page)
     }
 
     private func require(_ name: String, _ entity: EntityDefinition) throws(FieldsealError) {

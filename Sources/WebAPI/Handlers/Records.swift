@@ -46,6 +46,7 @@ extension DataAPI {
                 return APIAnswer(status: .notModified, headers: headers, body: [])
             }
             return APIAnswer.json(try representation(request).record(page), headers: headers.applying(request.preferences.applied))
+                .holding(page)
         case .patch, .put:
             let write = RecordWrite.upsert(entity, key, try request.members(), try request.condition())
             return try await written(entity, try await session.write(write), query, request)
@@ -98,9 +99,10 @@ extension DataAPI {
         if query.groups.isEmpty, !query.isDistinct { query.outputs = named(query.outputs, entity, preferences) }
         let page = try await session.list(entity, query, expanding: options.expansions)
         let nextLink = page.next.map { "\(serviceRoot)/\(path ?? entity.entitySetName)?\(options.next($0))" }
-        if givesReferences { return APIAnswer.json(representation(request).references(page, nextLink: nextLink)) }
+        if givesReferences { return APIAnswer.json(representation(request).references(page, nextLink: nextLink)).holding(page) }
         return APIAnswer.json(
-            try representation(request).page(page, nextLink: nextLink), headers: HTTPFields().applying(preferences.applied))
+            try representation(request).page(page, nextLink: nextLink), headers: HTTPFields().applying(preferences.applied)
+        ).holding(page)
     }
 
     func count(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {

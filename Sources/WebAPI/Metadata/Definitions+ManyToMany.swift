@@ -19,18 +19,12 @@ extension Definitions {
             "Entity1LogicalName": .string(relationship.first.logicalName),
             "Entity1IntersectAttribute": .string(relationship.first.primaryID),
             "Entity1NavigationPropertyName": .string(relationship.schemaName),
-            "Entity1AssociatedMenuConfiguration": menu,
+            "Entity1AssociatedMenuConfiguration": nil,
             "Entity2LogicalName": .string(relationship.second.logicalName),
             "Entity2IntersectAttribute": .string(relationship.second.primaryID),
             "Entity2NavigationPropertyName": .string(relationship.schemaName),
-            "Entity2AssociatedMenuConfiguration": menu,
+            "Entity2AssociatedMenuConfiguration": nil,
             "IntersectEntityName": .string(relationship.intersect.logicalName),
         ]
     }
-
-    /// No menu shows the relationship.
-    private static let menu: JSONValue = [
-        "Behavior": "DoNotDisplay", "Group": "Details", "Order": nil, "Label": label(""), "Icon": nil, "ViewId": nil,
-        "AvailableOffline": true, "IsCustomizable": false, "MenuId": nil, "QueryApi": nil,
-    ]
 }

@@ -58,7 +58,8 @@ extension Definitions {
 
     /// The numbers that Dataverse has for these tables.
     private static let typeCodes: [String: Int64] = [
-        "systemuser": 8, "team": 9, "businessunit": 10, "activityparty": 135, "usersettings": 150, "activitymimeattachment": 1_001,
+        "systemuser": 8, "team": 9, "businessunit": 10, "systemuserroles": 15, "teammembership": 23, "teamroles": 40,
+        "activityparty": 135, "usersettings": 150, "activitymimeattachment": 1_001,
         "organization": 1_019, "role": 1_036, "queue": 2_020, "email": 4_202, "audit": 4_567, "sdkmessage": 4_606,
         "sdkmessagefilter": 4_607, "tracelog": 8_050, "transactioncurrency": 9_105, "emailserverprofile": 9_605, "mailbox": 9_606,
     ]

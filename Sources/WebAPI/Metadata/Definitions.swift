@@ -98,27 +98,6 @@ enum Definitions {
         return .object(members + Self.members(of: attribute, in: entity))
     }
 
-    /// The options of an attribute, which `$expand=OptionSet` asks for.
-    static func optionSet(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue? {
-        var members: [JSONValue.Member] = [
-            .init("MetadataId", .string(id("optionset", "\(entity.logicalName).\(attribute.logicalName)"))),
-            .init("Name", .string("\(entity.logicalName)_\(attribute.logicalName)")),
-            .init("IsGlobal", false),
-            .init("OptionSetType", .string(attribute.type.metadataName)),
-        ]
-        if case .boolean = attribute.type {
-            members += [.init("TrueOption", option(1, "Yes")), .init("FalseOption", option(0, "No"))]
-            return .object(members)
-        }
-        guard let options = attribute.type.options else { return nil }
-        members.append(.init("Options", .array(options.options.map { option($0.value, $0.label) })))
-        return .object(members)
-    }
-
-    private static func option(_ value: Int64, _ text: String) -> JSONValue {
-        ["Value": .integer(value), "Label": label(text), "Color": nil, "IsManaged": true]
-    }
-
     static func relationship(_ relationship: EntityRelationship) -> JSONValue {
         [
             "@odata.type": "#Microsoft.Dynamics.CRM.OneToManyRelationshipMetadata",

@@ -58,7 +58,8 @@ enum MetadataOperations {
             name: "RetrieveSharedPrincipalsAndAccess", parameters: [("Target", record)],
             results: [("PrincipalAccesses", "Collection(mscrm.PrincipalAccess)")]),
         Operation(
-            name: "RetrieveMetadataChanges", parameters: [("Query", "mscrm.EntityQueryExpression")],
+            name: "RetrieveMetadataChanges",
+            parameters: [("Query", "mscrm.EntityQueryExpression"), ("ClientVersionStamp", "Edm.String?")],
             results: [
                 ("EntityMetadata", "Collection(mscrm.ComplexEntityMetadata)"), ("ServerVersionStamp", text),
                 ("DeletedMetadata", "Edm.String?"),

@@ -9,14 +9,17 @@ struct FunctionArguments {
 
     /// - Parameters:
     ///   - text: What stands in the parentheses.
-    ///   - parameters: Those that the function has, of which all are required.
+    ///   - parameters: Those that the function has and that are required.
+    ///   - optional: Those that may be left out.
     /// - Throws: ``FieldsealError`` for another parameter, one that is there twice, and a value that is none.
-    init(_ text: String, _ query: String?, of function: String, _ parameters: [String]) throws(FieldsealError) {
+    init(_ text: String, _ query: String?, of function: String, _ parameters: [String], optional: [String] = [])
+        throws(FieldsealError)
+    {
         self.function = function
         let options = try ODataQuery.options(query)
         for part in Self.parts(text) where !part.trimmed.isEmpty {
             let pair = part.split(separator: "=", maxSplits: 1).map { String($0.trimmed) }
-            guard pair.count == 2, parameters.contains(pair[0]), values[pair[0]] == nil else {
+            guard pair.count == 2, (parameters + optional).contains(pair[0]), values[pair[0]] == nil else {
                 throw FieldsealError(
                     .badRequest,
                     "\(function) takes (\(parameters.map { "\($0)=…" }.joined(separator: ","))), and not '\(part.prefix(100))'.")

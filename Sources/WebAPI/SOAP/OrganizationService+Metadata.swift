@@ -51,12 +51,9 @@ extension OrganizationService {
                 }
             }
         }
-        response.add("Timestamp", Self.stamp)
+        response.add("Timestamp", MetadataStamp.current)
         return response
     }
-
-    /// The schema is fixed: its version does not change while a server runs.
-    private static let stamp = "1"
 
     private func retrieveAttribute(_ request: OrganizationRequest) throws(FieldsealError) -> OrganizationResponse {
         try request.take("MetadataId", "RetrieveAsIfPublished", "EntityLogicalName", "LogicalName", "ColumnNumber")
@@ -93,8 +90,9 @@ extension OrganizationService {
         try request.take("Query", "ClientVersionStamp", "DeletedMetadataFilters", "RetrieveAllSettings")
         guard let element = request.element("Query") else { throw request.mismatch("Query", "an EntityQueryExpression") }
         let query = try MetadataQuery(element)
+        let isKnown = try MetadataStamp.isCurrent(.text(try request.text("ClientVersionStamp")))
         var found: [JSONValue] = []
-        for entity in EntityCatalog.all {
+        for entity in isKnown ? [] : EntityCatalog.all {
             if let value = try query.selected(entity) { found.append(value) }
         }
         var response = OrganizationResponse(request.name)
@@ -105,7 +103,7 @@ extension OrganizationService {
                 writer.element("EntityMetadata", Contract.xrm) { MetadataWriter.entity(value, to: &$0) }
             }
         }
-        response.add("ServerVersionStamp", Self.stamp)
+        response.add("ServerVersionStamp", MetadataStamp.current)
         return response
     }
 }

@@ -44,6 +44,8 @@ struct APIAnswer: Sendable, ResponseGenerator {
     var status: HTTPResponse.Status
     var headers: HTTPFields
     var body: [UInt8]
+    /// How many records the body holds.
+    var records = 0
 
     static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> APIAnswer {
         json(value.utf8, status: status, headers: headers)

@@ -74,3 +74,17 @@ def test_well_framed_requests_are_answered(service):
     last = head(service, "GET", "WhoAmI", f"Host: {service.base.removeprefix('https://')}", "Connection: close")
     codes, received = statuses(service, first + second + last)
     assert codes == [204, 204, 200] and "UserId" in received
+
+
+@pytest.mark.parametrize("body", ["-5\r\nabcde\r\n0\r\n\r\n", "0x5\r\nabcde\r\n0\r\n\r\n", "5\r\nabcdefgh\r\n0\r\n\r\n"])
+def test_a_form_with_a_doubtful_end_is_refused_too(service, body):
+    before = service.log()
+    host = service.base.removeprefix("https://")
+    lines = ["POST /contoso/sign-in HTTP/1.1", f"Host: {host}", f"Origin: {service.base}", "Content-Type: application/x-www-form-urlencoded"]
+    codes, received = statuses(service, "\r\n".join([*lines, "Transfer-Encoding: chunked"]) + "\r\n\r\n" + body + head(service, "GET", "WhoAmI"))
+    assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received, received
+    assert b"page failed" not in service.log()[len(before):]
+    # The control: a form that ends as it says is answered, by a page.
+    text = "name=x&password=y"
+    codes, received = statuses(service, "\r\n".join([*lines, f"Content-Length: {len(text)}", "Connection: close"]) + "\r\n\r\n" + text)
+    assert len(codes) == 1 and codes[0] in (401, 403, 200, 303) and "text/html" in received, received

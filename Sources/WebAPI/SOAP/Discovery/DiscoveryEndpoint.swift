@@ -146,6 +146,7 @@ extension WebAPI {
     /// `Instances`, as the original's global discovery gives them.
     private func instances(_ request: Request, _ context: APIContext, version: String) async throws -> APIAnswer {
         let view = try MetadataView(try ODataQuery.options(request.uri.query))
+        try view.requireExpansions(of: [])
         let session = try await discoverySession(request, context)
         let root = address(context, of: session.organization.name)
         let instance: JSONValue = [

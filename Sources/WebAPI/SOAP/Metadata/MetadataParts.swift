@@ -33,8 +33,6 @@ enum MetadataParts {
 
     static func entity(_ entity: EntityDefinition, _ filters: Filters) -> JSONValue {
         guard case .object(var members) = Definitions.entity(entity) else { return .null }
-        if let code = typeCodes[entity.logicalName] { members.append(.init("ObjectTypeCode", .integer(code))) }
-        members.append(.init("IsOptimisticConcurrencyEnabled", true))
         if filters.contains(.attributes) {
             members.append(.init("Attributes", .array(entity.attributes.map { attribute($0, of: entity) })))
             members.append(.init("Keys", .array(Definitions.keys(of: entity))))
@@ -51,48 +49,9 @@ enum MetadataParts {
 
     static func attribute(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue {
         guard case .object(var members) = Definitions.attribute(attribute, of: entity) else { return .null }
-        if case .object(let options)? = Definitions.optionSet(attribute, of: entity) {
-            members.append(.init("OptionSet", .object(states(options, of: entity))))
-        }
+        if let options = Definitions.optionSet(attribute, of: entity) { members.append(.init("OptionSet", options)) }
         if case .entityName = attribute.type { members.append(.init("IsEntityReferenceStored", false)) }
         return .object(members)
-    }
-
-    /// Adds to states their first status, and to statuses their state.
-    private static func states(_ members: [JSONValue.Member], of entity: EntityDefinition) -> [JSONValue.Member] {
-        let kind = members.first { $0.name == "OptionSetType" }?.value.string
-        guard kind == "State" || kind == "Status" else { return members }
-        return members.map { member in
-            guard member.name == "Options", case .array(let options) = member.value else { return member }
-            return .init(
-                member.name,
-                .array(
-                    options.map { option in
-                        guard case .object(let inner) = option, case .integer(let value)? = option["Value"] else { return option }
-                        if kind == "Status" { return .object(inner + [.init("State", .integer(state(of: value, entity)))]) }
-                        let statuses = entity["statuscode"]?.type.options?.options.map(\.value) ?? []
-                        let first = statuses.first { state(of: $0, entity) == value }
-                        return .object(
-                            inner + [
-                                .init("DefaultStatus", first.map { .integer($0) } ?? .null),
-                                .init("InvariantName", label(of: value, entity)),
-                            ])
-                    }))
-        }
-    }
-
-    private static func label(of state: Int64, _ entity: EntityDefinition) -> JSONValue {
-        .text(entity["statecode"]?.type.options?.options.first { $0.value == state }?.label)
-    }
-
-    /// The state of a status: of an e-mail by what happened to it; elsewhere 1 and 2 are those of 0 and 1.
-    private static func state(of status: Int64, _ entity: EntityDefinition) -> Int64 {
-        guard entity.logicalName == EntityDefinition.email.logicalName else { return max(0, status - 1) }
-        switch status {
-        case 1, 8: return 0
-        case 5: return 2
-        default: return 1
-        }
     }
 
     private static func relationship(_ relationship: EntityRelationship) -> JSONValue {
@@ -120,11 +79,4 @@ enum MetadataParts {
             ]
         }
     }
-
-    /// The numbers of the original's entities.
-    private static let typeCodes: [String: Int64] = [
-        "systemuser": 8, "team": 9, "businessunit": 10, "activityparty": 135, "usersettings": 150,
-        "activitymimeattachment": 1001, "organization": 1019, "role": 1036, "queue": 2020, "email": 4202, "audit": 4567,
-        "tracelog": 8050, "transactioncurrency": 9105, "emailserverprofile": 9605, "mailbox": 9606,
-    ]
 }

@@ -1,0 +1,44 @@
+import Fieldseal
+import HTTPTypes
+
+/// What the responses of a batch hold together, which the service keeps until the last of them is there.
+struct BatchSize {
+    /// Records that the responses hold at most.
+    static let recordLimit = 50_000
+    /// Bytes that the responses have at most.
+    static let byteLimit = 128 << 20
+
+    private var records = 0
+    private var bytes = 0
+
+    /// Counts the response to a read.
+    ///
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the limit that it exceeds. A write is never refused for its response.
+    mutating func add(_ answer: APIAnswer, to request: APIRequest) throws(FieldsealError) {
+        if request.method == .get {
+            guard records + answer.records <= Self.recordLimit else {
+                throw FieldsealError(
+                    .queryDoesNotFit,
+                    "The responses of a batch hold more than \(Self.recordLimit) records. Send fewer queries at once, or ask for smaller pages."
+                )
+            }
+            guard bytes + answer.body.count <= Self.byteLimit else {
+                throw FieldsealError(
+                    .queryDoesNotFit,
+                    "The responses of a batch have more than \(Self.byteLimit >> 20) MiB. Send fewer queries at once, or select fewer attributes."
+                )
+            }
+        }
+        records += answer.records
+        bytes += answer.body.count
+    }
+}
+
+extension APIAnswer {
+    /// The same answer, with how many records it holds.
+    func holding(_ page: RecordPage) -> APIAnswer {
+        var answer = self
+        answer.records = page.recordCount
+        return answer
+    }
+}

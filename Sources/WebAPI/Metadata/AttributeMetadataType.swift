@@ -1,0 +1,33 @@
+import Fieldseal
+
+/// A type of attribute metadata, to which paths cast.
+struct AttributeMetadataType {
+    private let name: String
+
+    /// Every type that Dataverse documents, also those that no attribute here has.
+    private static let documented: Set<String> = [
+        "AttributeMetadata", "BigIntAttributeMetadata", "BooleanAttributeMetadata", "DateTimeAttributeMetadata",
+        "DecimalAttributeMetadata", "DoubleAttributeMetadata", "EntityNameAttributeMetadata", "EnumAttributeMetadata",
+        "FileAttributeMetadata", "ImageAttributeMetadata", "IntegerAttributeMetadata", "LookupAttributeMetadata",
+        "ManagedPropertyAttributeMetadata", "MemoAttributeMetadata", "MoneyAttributeMetadata",
+        "MultiSelectPicklistAttributeMetadata", "PicklistAttributeMetadata", "StateAttributeMetadata",
+        "StatusAttributeMetadata", "StringAttributeMetadata", "UniqueIdentifierAttributeMetadata",
+    ]
+
+    /// - Returns: Nil for a segment that is no cast to such a type.
+    init?(segment: ODataPath.Segment) {
+        guard segment.key == nil, segment.name.hasPrefix(ODataPath.namespace),
+            Self.documented.contains(segment.name.strippingNamespace)
+        else { return nil }
+        name = segment.name.strippingNamespace
+    }
+
+    /// Whether attributes of a type are of this one: itself, or one that descends from it.
+    func includes(_ type: AttributeType) -> Bool {
+        switch name {
+        case "AttributeMetadata": true
+        case "EnumAttributeMetadata": ["Picklist", "State", "Status", "EntityName"].contains(type.metadataName)
+        default: name == "\(type.metadataName)AttributeMetadata"
+        }
+    }
+}

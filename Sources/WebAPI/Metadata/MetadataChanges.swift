@@ -1,0 +1,92 @@
+import Fieldseal
+import Foundation
+
+// `RetrieveMetadataChanges(Query=@p,ClientVersionStamp=@s)`: what a query of metadata matches. The schema is fixed, so nothing changes
+// while a version of the service runs.
+extension DataAPI {
+    func metadataChanges(_ arguments: String, _ request: APIRequest) throws -> APIAnswer {
+        let given = try FunctionArguments(
+            arguments, request.query, of: "RetrieveMetadataChanges", ["Query"],
+            optional: ["ClientVersionStamp", "DeletedMetadataFilters", "AppModuleId", "RetrieveAllSettings"])
+        let isKnown = try MetadataStamp.isCurrent(given["ClientVersionStamp"])
+        if given["AppModuleId"] != nil, given["AppModuleId"] != .null {
+            throw FieldsealError(.notImplemented, "There are no apps here. Leave AppModuleId out.")
+        }
+        let query = try EntityMetadataQuery(given["Query"] ?? .null)
+        var entities: [JSONValue] = []
+        // What a client with the current stamp has is what there is.
+        for entity in isKnown ? [] : EntityCatalog.all {
+            if let value = try query.selected(entity) { entities.append(value) }
+        }
+        return APIAnswer.json(
+            .object([
+                representation(request).context("Microsoft.Dynamics.CRM.RetrieveMetadataChangesResponse"),
+                .init("EntityMetadata", .array(entities)), .init("ServerVersionStamp", .string(MetadataStamp.current)),
+                .init("DeletedMetadata", nil),
+            ]))
+    }
+}
+
+/// Names a version of the metadata.
+enum MetadataStamp {
+    /// The same on every server of one version.
+    static let current = String(Definitions.id("metadata", MetadataDocument.xml).prefix(18).filter { $0 != "-" })
+
+    /// Whether a client has what there is now.
+    ///
+    /// - Throws: ``FieldsealError`` `.expiredVersionStamp` for the stamp of another version: what was deleted since is not known.
+    static func isCurrent(_ stamp: JSONValue?) throws(FieldsealError) -> Bool {
+        guard let stamp, stamp != .null else { return false }
+        guard stamp.string == current else {
+            throw FieldsealError(
+                .expiredVersionStamp,
+                "ClientVersionStamp is of another version of this service. Leave it out, and replace all metadata that is kept.")
+        }
+        return true
+    }
+}
+
+/// An `EntityQueryExpression` in JSON.
+private struct EntityMetadataQuery {
+    private let query: JSONValue
+
+    private static let members: Set<String> = [
+        "Criteria", "Properties", "AttributeQuery", "RelationshipQuery", "KeyQuery", "LabelQuery",
+    ]
+
+    init(_ query: JSONValue) throws(FieldsealError) {
+        guard case .object(let members) = query else {
+            throw FieldsealError(.badRequest, "RetrieveMetadataChanges takes a Query in JSON: (Query=@p)?@p={…}.")
+        }
+        if let other = members.first(where: { !Self.members.contains($0.name) && !$0.name.contains("@") }) {
+            throw FieldsealError(.badRequest, "A query of metadata has no member '\(other.name.prefix(100))'.")
+        }
+        self.query = query
+    }
+
+    /// The entity with the parts that the query asks for; nil where its criteria do not match.
+    func selected(_ entity: EntityDefinition) throws(FieldsealError) -> JSONValue? {
+        let value = Definitions.entity(entity)
+        guard try MetadataView.matches(value, query["Criteria"]),
+            case .object(var kept) = MetadataView.selected(value, MetadataView.names(query["Properties"]))
+        else { return nil }
+        let attributes = entity.attributes.map { Definitions.attribute($0, of: entity) }
+        kept.append(.init("Attributes", .array(try part("AttributeQuery", attributes))))
+        if query["KeyQuery"] != nil { kept.append(.init("Keys", .array(try part("KeyQuery", Definitions.keys(of: entity))))) }
+        guard query["RelationshipQuery"] != nil else { return .object(kept) }
+        for (name, values) in [
+            ("OneToManyRelationships", entity.oneToMany.map(Definitions.relationship)),
+            ("ManyToOneRelationships", entity.manyToOne.map(Definitions.relationship)),
+            ("ManyToManyRelationships", entity.associations.map { Definitions.relationship($0.relationship) }),
+        ] { kept.append(.init(name, .array(try part("RelationshipQuery", values)))) }
+        return .object(kept)
+    }
+
+    private func part(_ name: String, _ values: [JSONValue]) throws(FieldsealError) -> [JSONValue] {
+        var selected: [JSONValue] = []
+        for value in values where try MetadataView.matches(value, query[name]?["Criteria"]) {
+            selected.append(MetadataView.selected(value, MetadataView.names(query[name]?["Properties"])))
+        }
+        return selected
+    }
+}

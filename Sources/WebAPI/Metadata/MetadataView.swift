@@ -1,0 +1,209 @@
+import Fieldseal
+import Foundation
+
+/// `$select`, `$filter` and `$expand` over metadata, which stands in no database.
+struct MetadataView {
+    private var select: Set<String> = []
+    private var filter: Filter?
+    private var expansions: [Expansion] = []
+    /// Whether the number of values is wanted too.
+    private(set) var isCounted = false
+
+    /// Options of Dataverse that change nothing here: there are labels of one language.
+    private static let harmless: Set<String> = ["LabelLanguages", "$format"]
+    private static let expandable: Set<String> = [
+        "Attributes", "Keys", "OneToManyRelationships", "ManyToOneRelationships", "ManyToManyRelationships", "OptionSet",
+        "GlobalOptionSet",
+    ]
+
+    init(_ options: [(name: String, value: String)]) throws(FieldsealError) {
+        for (name, value) in options {
+            switch name {
+            case "$select": select = Set(value.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
+            case "$filter": filter = try FilterParser.parse(value)
+            case "$expand": expansions = try ExpandParser.parse(value, aliases: [:])
+            case "$count":
+                guard ["true", "false"].contains(value) else {
+                    throw FieldsealError(.queryDoesNotFit, "$count takes true or false.")
+                }
+                isCounted = value == "true"
+            case _ where Self.harmless.contains(name) || name.hasPrefix("@"): continue
+            default:
+                throw FieldsealError(
+                    .queryDoesNotFit, "Metadata takes $select, $filter, $expand and $count, and not '\(name.prefix(50))'.")
+            }
+        }
+    }
+
+    /// The options of an expanded property, which has the same as a list by itself.
+    private init(_ expansion: Expansion) throws(FieldsealError) {
+        guard expansion.query.order.isEmpty, expansion.query.top == nil, !expansion.isReference else {
+            throw FieldsealError(
+                .queryDoesNotFit, "$expand of \(expansion.property) in metadata takes $select, $filter and $expand.")
+        }
+        select = Set(
+            expansion.query.outputs.compactMap { output in
+                if case .column(let column) = output.value { column.name } else { nil }
+            })
+        filter = expansion.query.filter
+        expansions = expansion.expansions
+    }
+
+    /// How an expanded property is seen; nil where it is not expanded.
+    func view(of property: String) throws(FieldsealError) -> MetadataView? {
+        guard let expansion = expansions.first(where: { $0.property == property }) else { return nil }
+        return try MetadataView(expansion)
+    }
+
+    /// Refuses to expand what metadata of a kind has not.
+    func requireExpansions(of properties: [String]) throws(FieldsealError) {
+        guard let other = expansions.first(where: { !properties.contains($0.property) }) else { return }
+        throw FieldsealError(
+            .queryDoesNotFit,
+            "This metadata has no navigation property \(other.property.prefix(50)). It has \(properties.joined(separator: ", ")).")
+    }
+
+    /// The values that match, with the members that are selected.
+    func listed(_ values: [JSONValue]) throws(FieldsealError) -> [JSONValue] {
+        try requireMembers(of: values)
+        var listed: [JSONValue] = []
+        for value in values where try matches(value) { listed.append(selected(value)) }
+        return listed
+    }
+
+    func expands(_ property: String) -> Bool { expansions.contains { $0.property == property } }
+
+    /// Refuses `$select` and `$filter` of members that none of the values has.
+    func requireMembers(of values: [JSONValue]) throws(FieldsealError) {
+        guard !values.isEmpty else { return }
+        var known = Self.expandable
+        for case .object(let members) in values { known.formUnion(members.map(\.name)) }
+        let filtered = filter.map { Self.names(in: $0) } ?? []
+        guard let name = select.union(filtered).subtracting(known).sorted().first else { return }
+        throw FieldsealError(.queryDoesNotFit, "This metadata has no member '\(name.prefix(100))'.")
+    }
+
+    /// The members that a condition begins with.
+    private static func names(in filter: Filter) -> Set<String> {
+        switch filter {
+        case .all(let parts), .any(let parts): parts.reduce(into: []) { $0.formUnion(names(in: $1)) }
+        case .not(let inner, _): names(in: inner)
+        case .isNull(let column), .compare(let column, _, _), .isIn(let column, _): [column.path.first ?? column.name]
+        default: []
+        }
+    }
+
+    /// A single value under an expanded property, with what its own `$select` names.
+    func nested(_ property: String, _ value: JSONValue) throws(FieldsealError) -> JSONValue {
+        guard let view = try self.view(of: property) else { return value }
+        guard view.filter == nil, view.expansions.isEmpty else {
+            throw FieldsealError(.queryDoesNotFit, "$expand of \(property) takes $select alone: it is one value.")
+        }
+        try view.requireMembers(of: [value])
+        return view.selected(value)
+    }
+
+    func selected(_ value: JSONValue) -> JSONValue {
+        Self.selected(value, select.isEmpty ? [] : select.union(expansions.map(\.property)))
+    }
+
+    static func selected(_ value: JSONValue, _ names: Set<String>) -> JSONValue {
+        guard !names.isEmpty, case .object(let members) = value else { return value }
+        return .object(members.filter { names.contains($0.name) || $0.name == "@odata.type" || $0.name == "MetadataId" })
+    }
+
+    func matches(_ value: JSONValue) throws(FieldsealError) -> Bool {
+        guard let filter else { return true }
+        return try Self.matches(value, filter)
+    }
+
+    private static func matches(_ value: JSONValue, _ filter: Filter) throws(FieldsealError) -> Bool {
+        switch filter {
+        case .constant(let flag): return flag
+        case .all(let parts):
+            for part in parts where try !matches(value, part) { return false }
+            return true
+        case .any(let parts):
+            for part in parts where try matches(value, part) { return true }
+            return false
+        case .not(let inner, _): return try !matches(value, inner)
+        case .isNull(let column): return self.value(column, value) == nil
+        case .compare(let column, .equal, let literal): return equals(self.value(column, value), literal)
+        case .compare(let column, .notEqual, let literal): return !equals(self.value(column, value), literal)
+        case .isIn(let column, let literals): return literals.contains { equals(self.value(column, value), $0) }
+        default:
+            throw FieldsealError(.queryDoesNotFit, "Metadata is filtered with eq, ne, in, and, or, not.")
+        }
+    }
+
+    /// The text of a property, or of one below it such as `IsCustomizable/Value`.
+    private static func value(_ column: RecordQuery.Column, _ value: JSONValue) -> JSONValue? {
+        var current = value
+        for step in column.path + [column.name] {
+            guard let next = current[step] else { return nil }
+            current = next
+        }
+        return current == .null ? nil : current
+    }
+
+    private static func equals(_ value: JSONValue?, _ literal: Literal) -> Bool {
+        switch (value, literal) {
+        case (nil, .null): true
+        case (.string(let text)?, .text(let other)): text == other
+        case (.bool(let flag)?, .bool(let other)): flag == other
+        case (.integer(let number)?, .number(let other)): String(number) == other
+        default: false
+        }
+    }
+
+    /// Whether a value matches the criteria of a metadata query: `Conditions` and `Filters` joined by `FilterOperator`.
+    static func matches(_ value: JSONValue, _ criteria: JSONValue?) throws(FieldsealError) -> Bool {
+        let isAny = criteria?["FilterOperator"]?.string?.lowercased() == "or"
+        var isEmpty = true
+        if case .array(let conditions)? = criteria?["Conditions"] {
+            for condition in conditions {
+                isEmpty = false
+                if try holds(condition, value) == isAny { return isAny }
+            }
+        }
+        if case .array(let filters)? = criteria?["Filters"] {
+            for filter in filters {
+                isEmpty = false
+                if try matches(value, filter) == isAny { return isAny }
+            }
+        }
+        return isEmpty || !isAny
+    }
+
+    private static func holds(_ condition: JSONValue, _ value: JSONValue) throws(FieldsealError) -> Bool {
+        guard let name = condition["PropertyName"]?.string else {
+            throw FieldsealError(.badRequest, "A condition of a metadata query has a PropertyName.")
+        }
+        let wanted = condition["Value"]?["Value"] ?? condition["Value"] ?? .null
+        // A managed property is compared by its value.
+        let own = value[name]?["Value"] ?? value[name] ?? .null
+        func isListed() throws(FieldsealError) -> Bool {
+            guard case .array(let values) = wanted else {
+                throw FieldsealError(.badRequest, "In and NotIn of a metadata query take an array.")
+            }
+            return values.contains(own)
+        }
+        switch condition["ConditionOperator"]?.string {
+        case "Equals", nil: return own == wanted
+        case "NotEquals": return own != wanted
+        case "In": return try isListed()
+        case "NotIn": return try !isListed()
+        case "GreaterThan", "LessThan":
+            guard case .integer(let left) = own, case .integer(let right) = wanted else { return false }
+            return condition["ConditionOperator"] == "GreaterThan" ? left > right : left < right
+        default:
+            throw FieldsealError(
+                .badRequest, "A condition of a metadata query is Equals, NotEquals, In, NotIn, GreaterThan or LessThan.")
+        }
+    }
+
+    static func names(_ properties: JSONValue?) -> Set<String> {
+        guard properties?["AllProperties"] != .bool(true), case .array(let names)? = properties?["PropertyNames"] else { return [] }
+        return Set(names.compactMap(\.string))
+    }
+}
