@@ -138,10 +138,24 @@ def test_a_role_that_sql_renames_is_not_given(place, role, client):
     assert place.get("mailboxes", client.token).status_code == 200
 
 
+def test_a_person_has_the_roles_of_their_user(place):
+    """The control at the console: what a role gives, its pages show, until it is taken away."""
+    name = f"person-{uuid.uuid4().hex[:8]}"
+    place.add_user(name, "Basic User")
+    visitor = place.visit(name)
+    [(user,)] = place.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = %s", [name])
+    assert "records/emailserverprofiles" not in visitor.page().text
+    link(place, f"systemusers({user})/{ROLES}", f"roles({role_id(place)})")
+    assert visitor.page("records/emailserverprofiles").status_code == 200 and "records/emailserverprofiles" in visitor.page().text
+    assert visitor.page("access").status_code != 200
+    admin(place, "DELETE", f"systemusers({user})/{ROLES}({role_id(place)})/$ref")
+    assert "records/emailserverprofiles" not in visitor.page().text
+
+
 def test_attaching_again_keeps_what_the_service_gave_and_nothing_else(place):
     given, forged = Client(place), Client(place)
     link(place, f"systemusers({given.user})/{ROLES}", f"roles({role_id(place)})")
     place.sql("INSERT INTO org_contoso.systemuserroles (systemuserid, roleid) VALUES (%s, %s)", [forged.user, role_id(place)])
-    said = place.run("org", "attach", "contoso", stdin="contoso\n")
+    said = place.run("org", "attach", "contoso", "--yes")
     assert given.administers() and not forged.administers(), said.stdout
     place.sql("DELETE FROM org_contoso.systemuserroles WHERE systemuserid = %s", [forged.user])
