@@ -43,13 +43,14 @@ let package = Package(
         .target(
             name: "MailRouter",
             dependencies: [
-                "CurlClient", "MailFormat", "RouterProtocol",
+                "CurlClient", "MailFormat", "MetricsFormat", "RouterProtocol",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
         ),
         .target(name: "RouterProtocol", swiftSettings: settings),
+        .target(name: "MetricsFormat", swiftSettings: settings),
         .target(name: "CMigrations"),
         .target(name: "CurlClient", dependencies: ["CCurl"], swiftSettings: settings),
         .target(name: "CellCrypto", dependencies: ["COpenSSL"], swiftSettings: settings),
@@ -123,7 +124,7 @@ let package = Package(
         .target(
             name: "WebAPI",
             dependencies: [
-                "Authentication", "CZlib", "CellCrypto", "Email", "JSON", "KeyManagement", "Model", "PostgresClient", "Records",
+                "Authentication", "CZlib", "CellCrypto", "Email", "JSON", "KeyManagement", "MetricsFormat", "Model", "PostgresClient", "Records",
                 "RouterProtocol", "Tenancy",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -158,9 +159,10 @@ let package = Package(
             name: "Program",
             dependencies: [
                 "Authentication", "CellCrypto", "Console", "Diagnostics", "Email", "JSON", "KeyManagement", "MailRouter",
-                "Migrations", "Model", "Organizations", "PostgresClient", "Records", "RouterProtocol", "Tenancy", "WebAPI",
+                "MetricsFormat", "Migrations", "Model", "Organizations", "PostgresClient", "Records", "RouterProtocol", "Tenancy", "WebAPI",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

@@ -1,7 +1,8 @@
 import Foundation
+public import MetricsFormat
 import Synchronization
 
-/// What a router has done since it was started, in the text format of Prometheus (version 0.0.4). Nothing of messages is in it.
+/// What a router has done since it was started. Nothing of messages is in it.
 public final class RouterMetrics: Sendable {
     private struct Mailbox {
         var lag = 0.0
@@ -47,27 +48,26 @@ public final class RouterMetrics: Sendable {
         }
     }
 
-    /// The text of an answer to `GET /metrics`.
-    public var text: String {
+    /// Adds what was counted.
+    public func write(to text: inout MetricsText) {
         let state = state.withLock { $0 }
-        var lines: [String] = []
-        func family(_ name: String, _ type: String, _ help: String, _ samples: [(labels: String, value: String)]) {
-            lines += ["# HELP fieldseal_router_\(name) \(help)", "# TYPE fieldseal_router_\(name) \(type)"]
-            lines += samples.map { "fieldseal_router_\(name)\($0.labels.isEmpty ? "" : "{\($0.labels)}") \($0.value)" }
+        func counter(_ name: String, _ help: String, _ value: Int) {
+            text.counter("fieldseal_router_\(name)", help, [.init([:], Double(value))])
         }
-        func counter(_ name: String, _ help: String, _ value: Int) { family("\(name)_total", "counter", help, [("", "\(value)")]) }
         func counters(_ name: String, _ help: String, _ label: String, _ values: [String: Int]) {
-            family(
-                "\(name)_total", "counter", help,
-                values.sorted { $0.key < $1.key }.map { ("\(label)=\"\($0.key)\"", "\($0.value)") })
+            text.counter(
+                "fieldseal_router_\(name)", help,
+                values.sorted { $0.key < $1.key }.map { value, count in .init([label: value], Double(count)) })
         }
         func gauge(_ name: String, _ help: String, _ value: (Mailbox) -> Double) {
-            family(
-                name, "gauge", help,
-                state.mailboxes.sorted { $0.key < $1.key }.map { ("mailbox=\"\($0.key)\"", "\(value($0.value))") })
+            text.gauge(
+                "fieldseal_router_\(name)", help,
+                state.mailboxes.sorted { $0.key < $1.key }.map { id, mailbox in .init(["mailbox": id], value(mailbox)) })
         }
         counter("waits", "Requests for work.", state.waits)
-        family("watched_mailboxes", "gauge", "Connections on which mail servers tell of new messages.", [("", "\(state.watched)")])
+        text.gauge(
+            "fieldseal_router_watched_mailboxes", "Connections on which mail servers tell of new messages.",
+            [.init([:], Double(state.watched))])
         counter("turns", "Turns at mailboxes.", state.turns)
         counter("messages_fetched", "Messages that mail servers gave.", state.counts.fetched)
         counter("messages_delivered", "Messages that became records.", state.counts.processed)
@@ -84,7 +84,6 @@ public final class RouterMetrics: Sendable {
         gauge("mailbox_lag_seconds", "Age of the oldest message that the last turn found; 0 when there was none.") { $0.lag }
         gauge("mailbox_turn_seconds", "How long the last turn took.") { $0.seconds }
         gauge("mailbox_turn_finished_timestamp_seconds", "When the last turn ended.") { $0.finished.timeIntervalSince1970 }
-        return lines.joined(separator: "\n") + "\n"
     }
 
     /// The original's numbers, in words.

@@ -90,7 +90,8 @@ struct RouterCommand: AsyncParsableCommand {
             let parent = getppid()
             try await withThrowingTaskGroup(of: Void.self) { group in
                 if let (host, port) = metricsAddress {
-                    let server = RouterMetricsServer.application(router.metrics, host: host, port: port, logger: logger)
+                    let metrics = router.metrics
+                    let server = MetricsServer.application(host: host, port: port, logger: logger) { metrics.write(to: &$0) }
                     group.addTask {
                         // Who asked for metrics is not left without them.
                         defer { router.stop() }

@@ -1,0 +1,39 @@
+import Foundation
+import Glibc
+
+/// What every program of this product says of itself: its version, and what it takes of the machine.
+public struct ProcessFigures: Sendable {
+    private let version: String
+    private let startedOn = Date()
+
+    public init(version: String) { self.version = version }
+
+    /// Adds the metrics, under the names that Prometheus' own clients use.
+    public func write(to text: inout MetricsText) {
+        text.info("fieldseal_build", "The version of the program.", ["version": version])
+        text.gauge(
+            "process_start_time_seconds", "When the program was started, in seconds since 1970.",
+            [.init([:], startedOn.timeIntervalSince1970)])
+        var usage = rusage()
+        if getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 {
+            let seconds =
+                Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec)
+                / 1e6
+            text.counter("process_cpu_seconds", "Processor time that the program took.", [.init([:], seconds)])
+        }
+        if let pages = Self.residentPages {
+            text.gauge(
+                "process_resident_memory_bytes", "Memory that the program has.",
+                [.init([:], Double(pages * sysconf(Int32(_SC_PAGESIZE))))])
+        }
+        if let files = try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count {
+            text.gauge("process_open_fds", "Files and connections that are open.", [.init([:], Double(files))])
+        }
+    }
+
+    private static var residentPages: Int? {
+        (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8))?.split(separator: " ").dropFirst().first.flatMap {
+            Int($0)
+        }
+    }
+}

@@ -1,0 +1,31 @@
+import ArgumentParser
+import HTTPTypes
+import Hummingbird
+import Logging
+import MetricsFormat
+
+/// `GET /metrics` of a program, on a listener of its own without TLS: for its machine or a private network.
+enum MetricsServer {
+    /// - Parameter write: Adds the metrics of the moment.
+    static func application(
+        host: String, port: Int, logger: Logger, write: @escaping @Sendable (inout MetricsText) async -> Void
+    ) -> some ApplicationProtocol {
+        let router = Hummingbird.Router()
+        let figures = ProcessFigures(version: Program.configuration.version)
+        router.get("metrics") { request, _ -> Response in
+            let format = MetricsText.Format(accept: request.headers[.accept])
+            var text = MetricsText(format)
+            figures.write(to: &text)
+            await write(&text)
+            return Response(
+                status: .ok, headers: [.contentType: format.contentType], body: .init(byteBuffer: ByteBuffer(string: text.text)))
+        }
+        var quiet = logger
+        quiet.logLevel = .warning
+        return Application(
+            router: router, configuration: .init(address: .hostname(host, port: port), serverName: nil),
+            onServerRunning: { channel in
+                logger.notice("metrics", metadata: ["port": "\(channel.localAddress?.port ?? port)"])
+            }, logger: quiet)
+    }
+}
