@@ -11,19 +11,24 @@ public struct Doctor: Sendable {
     let administrativeConninfo: String
     let keyFiles: KeyFileCheck
     let allowedLag: Int
+    /// What the program finds besides, such as certificates that expire.
+    private let besides: @Sendable () -> [Finding]
 
     /// - Parameters:
     ///   - administrativeConninfo: The connection string that migrations use.
-    ///   - kekFile: The path of the key-encryption key.
+    ///   - kekFile: The path of the key-encryption key; nil where it comes from elsewhere.
     ///   - kekCopyFile: The path of its copy, where the deployment says that there is one.
     ///   - allowedLag: How far a replica may be behind, in MiB of write-ahead log.
+    ///   - besides: What else is found, which the database does not know.
     public init(
-        _ deployment: Deployment, administrativeConninfo: String, kekFile: String, kekCopyFile: String?, allowedLag: Int = 64
+        _ deployment: Deployment, administrativeConninfo: String, kekFile: String?, kekCopyFile: String?, allowedLag: Int = 64,
+        besides: @escaping @Sendable () -> [Finding] = { [] }
     ) {
         self.deployment = deployment
         self.administrativeConninfo = administrativeConninfo
-        keyFiles = KeyFileCheck(file: kekFile, copy: kekCopyFile, keyID: deployment.kek.id)
+        keyFiles = KeyFileCheck(file: kekFile, copy: kekCopyFile, keyIDs: deployment.kek.ids)
         self.allowedLag = allowedLag
+        self.besides = besides
     }
 
     /// Everything that was found about the deployment, and about all organizations or one.
@@ -45,7 +50,7 @@ public struct Doctor: Sendable {
             report.add(findings.filter { name == nil || $0.subject == name || $0.subject == Finding.deployment })
         }
         add(try await deployment.pool.withConnection { try service(on: $0) })
-        add(try await migrations(of: name) + keyFiles.findings() + connectionStrings())
+        add(try await migrations(of: name) + keyFiles.findings() + connectionStrings() + besides())
         let connection = try await connect()
         add(
             try await connection.run { connection in
@@ -69,7 +74,7 @@ public struct Doctor: Sendable {
                 + fences(of: organization, .recent(limit: 5_000), on: connection) + attestation(of: organization, on: connection)
         }
         let mine = seen.filter { $0.subject == organization.name || $0.subject == Finding.deployment }
-        return Self.sorted(try await mine + keyFiles.findings() + key(of: organization))
+        return Self.sorted(try await mine + keyFiles.findings() + key(of: organization) + besides())
     }
 
     /// How the definitions in one organization's schema differ from the program's migrations, for a schema that came from elsewhere.

@@ -8,6 +8,13 @@ struct JSONLogHandler: LogHandler {
     var metadata: Logger.Metadata = [:]
     var logLevel: Logger.Level = .info
     private let label: String
+    /// What is written as a number, so that it can be compared.
+    private static let numbers: Set = ["status", "milliseconds", "bytes", "port", "pid", "workers"]
+
+    private static func isNumber(_ text: String) -> Bool {
+        text.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") } && Double(text) != nil
+            && text.utf8.first != UInt8(ascii: ".") && text.utf8.last != UInt8(ascii: ".")
+    }
 
     init(label: String) {
         self.label = label
@@ -29,11 +36,20 @@ struct JSONLogHandler: LogHandler {
         }
         let milliseconds = Int(Date().timeIntervalSince1970 * 1_000)
         let seconds = ISO8601.text(Date(timeIntervalSince1970: Double(milliseconds / 1_000)))
+        func number(_ name: String, _ value: String) {
+            line.append(UInt8(ascii: ","))
+            JSONValue.write(name, to: &line)
+            line.append(UInt8(ascii: ":"))
+            line.append(contentsOf: value.utf8)
+        }
         member("time", "\(seconds.dropLast()).\(String(1_000 + milliseconds % 1_000).dropFirst())Z")
         member("level", event.level.rawValue)
         member("message", "\(event.message)")
         let all = event.metadata.map { metadata.merging($0) { _, new in new } } ?? metadata
-        for (key, value) in all.sorted(by: { $0.key < $1.key }) { member(key, "\(value)") }
+        for (key, value) in all.sorted(by: { $0.key < $1.key }) {
+            let text = "\(value)"
+            if Self.numbers.contains(key), Self.isNumber(text) { number(key, text) } else { member(key, text) }
+        }
         line.append(contentsOf: "}\n".utf8)
         // One call, so that lines of different threads don't mix.
         _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }

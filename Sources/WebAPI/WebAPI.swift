@@ -8,6 +8,7 @@ import HummingbirdHTTP2
 import HummingbirdTLS
 import JSON
 public import Logging
+public import MetricsFormat
 import Model
 import NIOCore
 public import NIOSSL
@@ -66,28 +67,14 @@ public struct WebAPI: Sendable {
     /// The service over TLS 1.2 and 1.3, with HTTP/1.1 and HTTP/2.
     ///
     /// - Parameters:
-    ///   - hostIdentities: Those for clients that name one of these hosts, in lower case, in the handshake.
+    ///   - identities: What it shows in handshakes.
     ///   - onRunning: Gets the port once connections are taken.
     public func server(
         host: String,
         port: Int,
-        identity: Identity,
-        hostIdentities: [String: Identity] = [:],
+        identities: ServerIdentities,
         onRunning: @escaping @Sendable (Int) async -> Void
     ) throws -> some ApplicationProtocol {
-        var tls = TLSConfiguration.makeServerConfiguration(
-            certificateChain: identity.chain, privateKey: identity.privateKey)
-        tls.minimumTLSVersion = .tlsv12
-        if !hostIdentities.isEmpty {
-            tls.sslContextCallback = { values, promise in
-                var override = NIOSSLContextConfigurationOverride()
-                if let own = values.serverHostname.flatMap({ hostIdentities[$0.lowercased()] }) {
-                    override.certificateChain = own.chain
-                    override.privateKey = own.privateKey
-                }
-                promise.succeed(override)
-            }
-        }
         let limits = limits
         let streams = HTTP1Channel.Configuration(
             additionalChannelHandlers: [ConnectionGuard(limits: limits)],
@@ -97,7 +84,7 @@ public struct WebAPI: Sendable {
         )
         let configuration = HTTP2UpgradeChannel.Configuration(
             idleTimeout: .seconds(limits.idleSeconds), gracefulCloseTimeout: .seconds(30), streamConfiguration: streams)
-        let (context, listeners) = (tls, listeners)
+        let (context, listeners) = (identities.configuration, listeners)
         return Application(
             responder: AddressResponder(addresses: tokens.addresses, inner: router().buildResponder()),
             server: .init { responder in
@@ -126,6 +113,15 @@ public struct WebAPI: Sendable {
             secure: AddressResponder(addresses: tokens.addresses, inner: router().buildResponder())
         )
         .server(host: host, port: port, onRunning: onRunning)
+    }
+
+    /// Adds what the servers count.
+    public func write(to text: inout MetricsText) {
+        requests.figures.write(to: &text)
+        text.gauge("fieldseal_http_requests_in_flight", "Requests that are worked on.", [.init([:], Double(requests.running))])
+        text.gauge(
+            "fieldseal_http_connections", "Connections of clients, apart from those of trusted proxies.",
+            [.init([:], Double(listeners.connections))])
     }
 
     private func router() -> Router<APIContext> {

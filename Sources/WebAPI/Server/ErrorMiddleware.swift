@@ -3,6 +3,7 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import Model
+import NIOCore
 import Synchronization
 
 /// Turns every error into a response, in one place, logs each request once, and bounds the requests in flight.
@@ -12,6 +13,7 @@ final class ErrorMiddleware: RouterMiddleware {
     private let inFlight = Atomic<Int>(0)
     private let limit: Int
     private let listeners: Listeners
+    let figures = RequestFigures()
 
     init(limit: Int, listeners: Listeners) {
         self.limit = limit
@@ -20,6 +22,9 @@ final class ErrorMiddleware: RouterMiddleware {
 
     /// Stops counting a request that waits and is not worked on, until ``resume()``.
     func pause() { inFlight.subtract(1, ordering: .relaxed) }
+
+    /// Requests that are worked on.
+    var running: Int { inFlight.load(ordering: .relaxed) }
 
     func resume() { inFlight.add(1, ordering: .relaxed) }
 
@@ -60,13 +65,18 @@ final class ErrorMiddleware: RouterMiddleware {
         if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-cache" }
         response.headers[.xContentTypeOptions] = "nosniff"
         response.headers[.strictTransportSecurity] = "max-age=31536000"
+        let duration = ContinuousClock.now - start
+        figures.count(request.uri.path, status: response.status.code, seconds: duration / .seconds(1))
         // The path holds names and ids, and no value of an attribute; the query may hold one, and is left out.
         context.logger.info(
             "request",
             metadata: [
                 "method": "\(request.method)", "path": "\(request.uri.path)", "status": "\(response.status.code)",
-                "milliseconds": "\((ContinuousClock.now - start) / .milliseconds(1))",
+                "milliseconds": "\(duration / .milliseconds(1))",
                 "address": "\(context.clientAddress ?? "")", "actor": "\(context.principal.name ?? "")",
+                "organization": "\(context.address?.organization ?? "")", "bytes": "\(response.body.contentLength ?? 0)",
+                // A stream's parent is a connection, and a connection's is the listener.
+                "protocol": "\(context.channel.parent?.remoteAddress == nil ? "HTTP/1.1" : "HTTP/2")",
             ])
         return response
     }

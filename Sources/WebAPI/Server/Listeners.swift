@@ -45,6 +45,9 @@ final class Listeners: Sendable {
         return true
     }
 
+    /// Connections that are open, apart from those of trusted proxies.
+    var connections: Int { counts.withLock { $0.values.reduce(0, +) } }
+
     /// Remembers the address that a proxy told for a connection.
     func tell(_ address: IPAddress, for channel: any Channel) {
         let id = ObjectIdentifier(channel)

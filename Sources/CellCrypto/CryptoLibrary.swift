@@ -1,0 +1,100 @@
+import COpenSSL
+
+/// The libcrypto that this program uses: where its algorithms come from, and whether they compute what they should.
+public enum CryptoLibrary {
+    /// An algorithm, and the provider of libcrypto that it comes from.
+    public struct Source: Sendable {
+        public let algorithm: String
+        /// Such as `default` or `fips`; nil where no provider has the algorithm.
+        public let provider: String?
+    }
+
+    /// The version, as libcrypto says it.
+    public static var version: String { String(cString: OpenSSL_version(OPENSSL_VERSION)) }
+
+    /// Whether libcrypto's FIPS provider is loaded, and algorithms are taken from it alone.
+    public static var isFIPSActive: Bool {
+        OSSL_PROVIDER_available(nil, "fips") == 1 && EVP_default_properties_is_fips_enabled(nil) == 1
+    }
+
+    /// Where each algorithm of keys, cells and passwords comes from.
+    public static var sources: [Source] {
+        [
+            Source(algorithm: "AES-256-CBC", provider: Algorithm.aes256CBC.flatMap { name(EVP_CIPHER_get0_provider($0)) }),
+            Source(algorithm: "HMAC", provider: Algorithm.hmac.flatMap { name(EVP_MAC_get0_provider($0)) }),
+            Source(algorithm: "SHA-256", provider: Algorithm.sha256.flatMap { name(EVP_MD_get0_provider($0)) }),
+            Source(algorithm: "SHA-512", provider: Algorithm.sha512.flatMap { name(EVP_MD_get0_provider($0)) }),
+            Source(algorithm: "PBKDF2", provider: derivation("PBKDF2")),
+            Source(algorithm: "scrypt", provider: derivation("SCRYPT")),
+        ]
+    }
+
+    private static func name(_ provider: OpaquePointer?) -> String? {
+        provider.flatMap(OSSL_PROVIDER_get0_name).map { String(cString: $0) }
+    }
+
+    private static func derivation(_ algorithm: String) -> String? {
+        guard let function = EVP_KDF_fetch(nil, algorithm, nil) else {
+            ERR_clear_error()
+            return nil
+        }
+        defer { EVP_KDF_free(function) }
+        return name(EVP_KDF_get0_provider(function))
+    }
+
+    /// Computes what is known, and compares: the cipher and MAC of cells (RFC 7518 appendix B.3), the derivation of keys, SHA-256, and
+    /// whether two random values differ.
+    ///
+    /// - Throws: ``CryptoSelfTestError`` for the first that differs; ``CryptoLibraryError`` for an algorithm that is not there.
+    public static func selfTest() throws {
+        try testCipher()
+        var derived = [UInt8](repeating: 0, count: hmacLength)
+        let salt = Array("salt".utf8)
+        try check(
+            PKCS5_PBKDF2_HMAC("password", 8, salt, Int32(salt.count), 1, try check(Algorithm.sha512, "EVP_MD_fetch"), 64, &derived),
+            "PKCS5_PBKDF2_HMAC")
+        guard hexadecimal(derived) == pbkdf2 else { throw CryptoSelfTestError(algorithm: "PBKDF2-HMAC-SHA-512") }
+        guard hexadecimal(try sha256(Array("abc".utf8))) == digestOfABC else { throw CryptoSelfTestError(algorithm: "SHA-256") }
+        guard try randomBytes(count: 32) != randomBytes(count: 32) else {
+            throw CryptoSelfTestError(algorithm: "the random generator")
+        }
+    }
+
+    private static func testCipher() throws {
+        let key = SecretBytes(count: AuthenticatedCipher.keyLength) { $0.copyBytes(from: UInt8(0)..<64) }
+        let cipher = try AuthenticatedCipher(key: key)
+        let plaintext = Array(
+            "A cipher system must not be required to be secret, and it must be able to fall into the hands of the enemy without inconvenience"
+                .utf8)
+        let associated = Array("The second principle of Auguste Kerckhoffs".utf8)
+        let length = AuthenticatedCipher.ciphertextLength(of: plaintext.count)
+        var sealed = [UInt8](repeating: 0, count: length + AuthenticatedCipher.tagLength)
+        try sealed.withUnsafeMutableBytes { output throws(any Error) in
+            try plaintext.withUnsafeBytes { text throws(any Error) in
+                try iv.withUnsafeBytes { iv throws(any Error) in
+                    try associated.withUnsafeBytes { associated throws(any Error) in
+                        try cipher.seal(text, iv: iv, associatedData: associated, into: output)
+                    }
+                }
+            }
+        }
+        guard hexadecimal(sealed[length...]) == tag else { throw CryptoSelfTestError(algorithm: "AES-256-CBC with HMAC-SHA-512") }
+    }
+
+    private static let iv: [UInt8] = [
+        0x1a, 0xf3, 0x8c, 0x2d, 0xc2, 0xb9, 0x6f, 0xfd, 0xd8, 0x66, 0x94, 0x09, 0x23, 0x41, 0xbc, 0x04,
+    ]
+    private static let tag = "4dd3b4c088a7f45c216839645b2012bf2e6269a8c56a816dbc1b267761955bc5"
+    private static let digestOfABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    private static let pbkdf2 =
+        "867f70cf1ade02cff3752599a3a53dc4af34c7a669815ae5d513554e1c8cf252c02d470a285a0501bad999bfe943c08f050235d7d68b1da55e63f73b60a57fce"
+}
+
+/// libcrypto computes something else than the standard says.
+public struct CryptoSelfTestError: Error, Sendable, CustomStringConvertible {
+    public let algorithm: String
+
+    public var description: String {
+        "the self-test of \(algorithm) failed: libcrypto does not compute what the standard says; restore the package libssl3, and start again"
+    }
+}

@@ -1,0 +1,57 @@
+import Dispatch
+import Fieldseal
+import Foundation
+import Logging
+import ServiceLifecycle
+import UnixSignals
+
+/// Reads the certificates again on SIGHUP, and when a file was replaced. Connections that are open stay as they are.
+struct CertificateReload: ServiceLifecycle.Service {
+    let certificates: ServerCertificates
+    let logger: Logger
+
+    /// Between two looks at the files.
+    private static let interval = Duration.seconds(5)
+
+    func run() async throws {
+        try? await cancelWhenGracefulShutdown {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    for await _ in await UnixSignalsSequence(trapping: .sighup) { await reload(evenIfUnchanged: true) }
+                }
+                group.addTask {
+                    while !Task.isCancelled {
+                        try await Task.sleep(for: Self.interval)
+                        await reload(evenIfUnchanged: false)
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    /// Reads files on a thread that may wait for a file system.
+    private func reload(evenIfUnchanged: Bool) async {
+        await withCheckedContinuation { continuation in
+            DispatchQueue.global().async {
+                if evenIfUnchanged || certificates.isChanged { reload() }
+                continuation.resume()
+            }
+        }
+    }
+
+    private func reload() {
+        do {
+            try certificates.reload()
+            for certificate in certificates.current {
+                logger.notice(
+                    "certificate read",
+                    metadata: ["file": "\(certificate.file)", "expires": "\(ISO8601.text(certificate.expiresOn))"])
+            }
+        } catch {
+            logger.error(
+                "the certificates can't be read, and those from before stay in use until the files are corrected",
+                metadata: ["problem": "\(error)"])
+        }
+    }
+}
