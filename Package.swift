@@ -65,7 +65,7 @@ let package = Package(
         .target(
             name: "Tenancy",
             dependencies: [
-                "CellCrypto", "JSON", "Migrations", "Model", "PostgresClient",
+                "CellCrypto", "JSON", "MetricsFormat", "Migrations", "Model", "PostgresClient",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: settings
@@ -116,7 +116,7 @@ let package = Package(
         .target(
             name: "Diagnostics",
             dependencies: [
-                "CellCrypto", "JSON", "KeyManagement", "Migrations", "Model", "Organizations", "PostgresClient", "Records",
+                "CellCrypto", "JSON", "KeyManagement", "MetricsFormat", "Migrations", "Model", "Organizations", "PostgresClient", "Records",
                 "Tenancy",
             ],
             swiftSettings: settings

@@ -71,6 +71,12 @@ static const unsigned char config_0014[] = {
 static const unsigned char config_0014_down[] = {
 #embed "../../migrations/config/0014_organizations_that_sleep.down.sql"
 };
+static const unsigned char config_0015[] = {
+#embed "../../migrations/config/0015_kek_rotation.sql"
+};
+static const unsigned char config_0015_down[] = {
+#embed "../../migrations/config/0015_kek_rotation.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -198,6 +204,8 @@ static const struct embedded_file files[] = {
     {"config/0013_what_the_service_may.down.sql", config_0013_down, sizeof config_0013_down},
     {"config/0014_organizations_that_sleep.sql", config_0014, sizeof config_0014},
     {"config/0014_organizations_that_sleep.down.sql", config_0014_down, sizeof config_0014_down},
+    {"config/0015_kek_rotation.sql", config_0015, sizeof config_0015},
+    {"config/0015_kek_rotation.down.sql", config_0015_down, sizeof config_0015_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},

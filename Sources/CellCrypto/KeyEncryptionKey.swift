@@ -4,24 +4,52 @@ import Synchronization
 /// The key-encryption key (KEK) of a deployment: 64 random bytes that never enter the database.
 ///
 /// It wraps each organization's key text and data key; a wrapped key is a cell whose address says what it wraps.
+///
+/// While a KEK is being replaced, a program has two. One of them seals and tags. What the other one sealed or tagged still opens and
+/// fits. ``member(_:)`` chooses the one that seals.
 public final class KeyEncryptionKey: Sendable {
     /// Length in bytes.
     public static let length = AuthenticatedCipher.keyLength
 
-    private let bytes: SecretBytes
-    private let key: DataKey
-    /// Subkeys for tags, by label.
-    private let subkeys = Mutex<[String: SecretBytes]>([:])
+    private let own: Material
+    private let others: [Material]
+
     /// Names the KEK without giving it away: 16 hex digits.
-    public let id: String
+    public var id: String { own.id }
+
+    /// The ids of all KEKs that are known, this one first.
+    public var ids: [String] { [own.id] + others.map(\.id) }
 
     /// - Parameter bytes: Exactly 64.
-    public init(_ bytes: SecretBytes) throws(CryptoLibraryError) {
-        precondition(bytes.count == Self.length)
-        self.bytes = bytes
-        key = try DataKey(bytes)
-        id = try shortDigest(label: "fieldseal kek", of: bytes)
+    public convenience init(_ bytes: SecretBytes) throws(CryptoLibraryError) {
+        self.init(try Material(bytes), [])
     }
+
+    private init(_ own: Material, _ others: [Material]) {
+        self.own = own
+        self.others = others
+    }
+
+    /// This KEK, which opens and accepts what the other one sealed and tagged too.
+    public func accepting(_ other: KeyEncryptionKey) -> KeyEncryptionKey {
+        KeyEncryptionKey(own, others + ([other.own] + other.others).filter { !ids.contains($0.id) })
+    }
+
+    /// The KEK of an id, which accepts the others; nil when it is not known.
+    public func member(_ id: String) -> KeyEncryptionKey? {
+        if own.id == id { return self }
+        guard let chosen = others.first(where: { $0.id == id }) else { return nil }
+        return KeyEncryptionKey(chosen, [own] + others.filter { $0.id != id })
+    }
+
+    /// This KEK without those of some ids; nil when it is one of them itself and knows no other.
+    public func without(_ retired: Set<String>) -> KeyEncryptionKey? {
+        let left = ([own] + others).filter { !retired.contains($0.id) }
+        return left.first.map { KeyEncryptionKey($0, Array(left.dropFirst())) }
+    }
+
+    /// Each of the known KEKs by itself, this one first.
+    public var each: [KeyEncryptionKey] { others.isEmpty ? [self] : ([own] + others).map { KeyEncryptionKey($0, []) } }
 
     /// Wraps an organization key's text.
     public func wrap(_ text: OrganizationKeyText, organization: UUID, keyVersion: UInt32) throws -> Cell {
@@ -69,23 +97,60 @@ public final class KeyEncryptionKey: Sendable {
     ///   - label: What kind of row it is; each label has its own subkey.
     ///   - fields: What the row grants, to whom, where.
     public func tag(label: String, over fields: [[UInt8]]) throws -> [UInt8] {
-        try CellCrypto.tag(under: subkey(label), over: fields)
+        try CellCrypto.tag(under: own.subkey(label), over: fields)
     }
 
-    private func subkey(_ label: String) throws -> SecretBytes {
-        if let known = subkeys.withLock({ $0[label] }) { return known }
-        let subkey = try tagSubkey(of: bytes, label: label)
-        subkeys.withLock { $0[label] = subkey }
-        return subkey
+    /// Whether a stored tag is the one of these fields, under any of the known KEKs.
+    public func accepts(_ stored: some ContiguousBytes, label: String, over fields: [[UInt8]]) throws -> Bool {
+        try each.contains { constantTimeEqual(stored, try $0.tag(label: label, over: fields)) }
+    }
+
+    /// The subkey of a label, for what must be recognized after the KEK is retired. The KEK does not follow from it.
+    public func tagKey(label: String) throws -> SecretBytes { try own.subkey(label) }
+
+    /// The tag that ``tag(label:over:)`` makes, under a subkey that ``tagKey(label:)`` returned.
+    public static func tag(under tagKey: SecretBytes, over fields: [[UInt8]]) throws -> [UInt8] {
+        try CellCrypto.tag(under: tagKey, over: fields)
     }
 
     private func seal(_ secret: UnsafeRawBufferPointer, at address: CellAddress, keyVersion: UInt32) throws -> Cell {
-        try key.withCipher { try $0.seal(secret, at: address, keyVersion: keyVersion) }
+        try own.key.withCipher { try $0.seal(secret, at: address, keyVersion: keyVersion) }
     }
 
     private func open(_ cell: [UInt8], at address: CellAddress, keyVersion: UInt32) throws -> SecretBytes {
         guard try Cell(cell).keyVersion == keyVersion else { throw CellError() }
-        return try key.open(cell, at: address)
+        var failure: any Error = CellError()
+        for material in [own] + others {
+            do {
+                return try material.key.open(cell, at: address)
+            } catch {
+                failure = error
+            }
+        }
+        throw failure
+    }
+
+    /// The bytes of one KEK, and what is derived from them.
+    private final class Material: Sendable {
+        private let bytes: SecretBytes
+        let key: DataKey
+        /// Subkeys for tags, by label.
+        private let subkeys = Mutex<[String: SecretBytes]>([:])
+        let id: String
+
+        init(_ bytes: SecretBytes) throws(CryptoLibraryError) {
+            precondition(bytes.count == KeyEncryptionKey.length)
+            self.bytes = bytes
+            key = try DataKey(bytes)
+            id = try shortDigest(label: "fieldseal kek", of: bytes)
+        }
+
+        func subkey(_ label: String) throws -> SecretBytes {
+            if let known = subkeys.withLock({ $0[label] }) { return known }
+            let subkey = try tagSubkey(of: bytes, label: label)
+            subkeys.withLock { $0[label] = subkey }
+            return subkey
+        }
     }
 }
 

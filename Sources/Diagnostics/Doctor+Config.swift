@@ -17,8 +17,8 @@ extension Doctor {
         let foreign = try connection.query(
             """
             SELECT o.name, count(*), bool_or(k.retired_on IS NULL) FROM config.organization_key AS k JOIN config.organization AS o USING (organization_id)
-             WHERE k.kek_id <> $1 AND k.purged_on IS NULL AND ($2 IS NULL OR o.organization_id = $2) GROUP BY 1
-            """, [.text(deployment.kek.id), .uuid(id)])
+             WHERE k.kek_id <> ALL ($1) AND k.purged_on IS NULL AND ($2 IS NULL OR o.organization_id = $2) GROUP BY 1
+            """, [.texts(deployment.kek.ids), .uuid(id)])
         for row in foreign {
             findings.append(
                 Finding(

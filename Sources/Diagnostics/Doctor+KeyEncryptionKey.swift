@@ -15,10 +15,10 @@ extension Doctor {
             UNION SELECT kek_id FROM config.signing_key WHERE retired_on IS NULL ORDER BY 1
             """
         ).map { try $0.decode(0, as: String.self) }
-        guard !ids.isEmpty, !ids.contains(deployment.kek.id) else { return nil }
+        guard !ids.isEmpty, Set(ids).isDisjoint(with: deployment.kek.ids) else { return nil }
         return Finding(
             .error, "wrong-key-encryption-key",
-            "\(keyFiles.file) is the key-encryption key \(deployment.kek.id), and this deployment's keys are wrapped under \(ids.joined(separator: ", "))",
+            "\(keyFiles.file.map { "\($0) is" } ?? "the settings name") the key-encryption key \(deployment.kek.id), and this deployment's keys are wrapped under \(ids.joined(separator: ", "))",
             advice: "name the right file in kekFile, or restore it from its backup; nothing else was looked at")
     }
 }

@@ -10,25 +10,26 @@ import Tenancy
 /// The copy is on another file system, which may hang. So the files are read on a thread of their own, of which there is one at a
 /// time, and nothing waits for it longer than ``patience``.
 final class KeyFileCheck: Sendable {
-    let file: String
+    let file: String?
     private let copy: String?
-    private let keyID: String
+    private let keyIDs: [String]
     private let reads = SingleFlight<String, [Finding]>()
     private static let patience = Duration.seconds(3)
 
-    /// - Parameter keyID: The id of the key-encryption key in use.
-    init(file: String, copy: String?, keyID: String) {
+    /// - Parameter keyIDs: The ids of the key-encryption keys in use.
+    init(file: String?, copy: String?, keyIDs: [String]) {
         self.file = file
         self.copy = copy
-        self.keyID = keyID
+        self.keyIDs = keyIDs
     }
 
     func findings() async throws -> [Finding] {
+        guard let looked = copy ?? file else { return [] }
         let box = FirstResult<[Finding]>()
         Task { [self] in
             let result: Result<[Finding], any Error>
             do {
-                result = .success(try await reads.value(of: file) { try await self.readOnThread() } ?? [])
+                result = .success(try await reads.value(of: looked) { try await self.readOnThread() } ?? [])
             } catch {
                 result = .failure(error)
             }
@@ -39,8 +40,8 @@ final class KeyFileCheck: Sendable {
             box.finish(
                 .success([
                     Finding(
-                        .error, "kek-files-hang", "\(copy ?? file) can't be read: its file system does not answer",
-                        advice: "see to the file system of \(copy ?? file)")
+                        .error, "kek-files-hang", "\(looked) can't be read: its file system does not answer",
+                        advice: "see to the file system of \(looked)")
                 ]))
         }
         defer { timer.cancel() }
@@ -55,23 +56,25 @@ final class KeyFileCheck: Sendable {
 
     private func read() throws -> [Finding] {
         var findings: [Finding] = []
-        let folder = URL(fileURLWithPath: file).deletingLastPathComponent().path
-        let mode = try FileManager.default.attributesOfItem(atPath: folder)[.posixPermissions] as? Int ?? 0
-        // The sticky bit keeps others from replacing a file that is not theirs.
-        if mode & 0o022 != 0, mode & 0o1000 == 0 {
-            findings.append(
-                Finding(
-                    .error, "kek-folder-writable", "others may write to \(folder), and so replace the key-encryption key",
-                    advice: "chmod go-w \(folder)"))
+        if let file {
+            let folder = URL(fileURLWithPath: file).deletingLastPathComponent().path
+            let mode = try FileManager.default.attributesOfItem(atPath: folder)[.posixPermissions] as? Int ?? 0
+            // The sticky bit keeps others from replacing a file that is not theirs.
+            if mode & 0o022 != 0, mode & 0o1000 == 0 {
+                findings.append(
+                    Finding(
+                        .error, "kek-folder-writable", "others may write to \(folder), and so replace the key-encryption key",
+                        advice: "chmod go-w \(folder)"))
+            }
         }
         guard let copy else { return findings }
         do {
-            if try KeyEncryptionKeyFile.read(copy).id != keyID {
+            if try !keyIDs.contains(KeyEncryptionKeyFile.read(copy).id) {
                 findings.append(
                     Finding(
-                        .error, "kek-copy-differs", "\(copy) is another key-encryption key than \(file)",
+                        .error, "kek-copy-differs", "\(copy) is another key-encryption key than the one in use",
                         advice: "copy the one that opens the keys of this deployment"))
-            } else if try Self.device(copy) == Self.device(file) {
+            } else if let file, try Self.device(copy) == Self.device(file) {
                 findings.append(
                     Finding(
                         .warning, "kek-copy-nearby", "\(copy) is on the same file system as the key-encryption key itself",

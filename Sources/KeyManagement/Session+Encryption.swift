@@ -174,10 +174,10 @@ extension Session {
         on connection: isolated PostgresConnection
     ) throws -> Grant {
         let version = UInt32(state.keyVersion)
-        let wrappedText = try deployment.kek.wrap(text, organization: organization.id, keyVersion: version).bytes
-        let wrappedData = try deployment.kek.wrap(dataKey, organization: organization.id, keyVersion: version).bytes
+        let wrappedText = try kek.wrap(text, organization: organization.id, keyVersion: version).bytes
+        let wrappedData = try kek.wrap(dataKey, organization: organization.id, keyVersion: version).bytes
         let name: [PostgresParameter] = [.uuid(organization.id), .int32(Int32(version)), .text(state.fingerprint)]
-        let wrapped: [PostgresParameter] = [.bytes(wrappedText), .bytes(wrappedData), .text(deployment.kek.id)]
+        let wrapped: [PostgresParameter] = [.bytes(wrappedText), .bytes(wrappedData), .text(kek.id)]
         _ = try connection.query(
             """
             UPDATE config.organization_key SET retired_on = now()

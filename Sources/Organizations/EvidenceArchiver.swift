@@ -30,7 +30,7 @@ public struct EvidenceArchiver: Sendable {
         self.registry = registry
         organization = session.organization
         caller = session.caller
-        kek = session.deployment.kek
+        kek = session.kek
     }
 
     // MARK: Security events

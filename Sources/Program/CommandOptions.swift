@@ -24,15 +24,15 @@ struct CommandOptions: ParsableArguments {
     /// - Throws: An exit code of 78 (`EX_CONFIG`) for the wrong key-encryption key, which was told then.
     func deployment(comparesKey: Bool = true) async throws -> (Deployment, Settings) {
         let settings = try await Settings.read(settings)
-        let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
+        var kek = try settings.keyEncryptionKey()
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 4, applicationName: "fieldseal command"))
         try await PoolerCheck.refuseTransactionPooling(settings.database)
         // For as long as the process runs.
         if let watch = PrimaryWatch(conninfo: settings.database) { Task { await watch.run() } }
         if comparesKey {
             do {
-                try await KeyEncryptionKeyCheck.check(kek, on: pool)
-            } catch let error as WrongKeyEncryptionKey {
+                kek = try await KeyEncryptionKeyCheck.check(kek, on: pool)
+            } catch let error where error is WrongKeyEncryptionKey || error is RetiredKeyEncryptionKey {
                 FileHandle.standardError.write(Data("Error: \(error)\n".utf8))
                 throw ExitCode(EX_CONFIG)
             }

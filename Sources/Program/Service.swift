@@ -1,3 +1,4 @@
+import ArgumentParser
 import Authentication
 import CellCrypto
 import Console
@@ -37,52 +38,43 @@ struct Service: Sendable {
         // Tasks run on the event loops themselves, so that a request changes threads for the database alone. Nothing blocks
         // there: PostgreSQL and all long computations have their own threads.
         _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
-        let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
         if !SecretMemory.isLocked {
             logger.warning("keys may be swapped out: RLIMIT_MEMLOCK is too small to lock their memory")
         }
-        let statementLimit = Duration.seconds(settings.statementSeconds)
-        let pool = ConnectionPool(
-            .init(
-                conninfo: settings.database, limit: settings.connections,
-                share: settings.clientConnections ?? max(1, settings.connections / 2), statementLimit: statementLimit))
-        let deployment = Deployment(
-            conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy,
-            sharedReaders: Self.sharedReaders, sharedWriters: Self.sharedWriters, statementLimit: statementLimit)
+        try CryptoLibrary.selfTest()
+        let deployment = try await deployment()
         let mail = MailService(tokens: try settings.mailTokens(), sendingAttempts: settings.mailAttempts)
         try await check(deployment, allowSuperuser: allowSuperuser)
+        logger.notice(
+            "starting",
+            metadata: [
+                "version": "\(Program.configuration.version)", "pid": "\(getpid())", "settings": "\(settings.file)",
+                "kek_id": "\(deployment.kek.id)",
+            ])
         let providers = OpenIDProviders(authorityFile: settings.issuerAuthorityFile)
         let tokens = TokenIssuer(deployment, addresses: settings.addresses, providers: providers)
         try await tokens.prepare()
+        let certificates = try ServerCertificates(settings)
         let console = try Console(
             deployment, baseURL: settings.baseURL, providers: providers,
             doctor: Doctor(
-                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
-                kekCopyFile: settings.kekCopyFile))
+                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
+                kekCopyFile: settings.kekCopyFile, besides: { CertificateFindings.findings(certificates.current) }))
         let running = Countdown(settings.httpPort == nil ? 1 : 2, then: onRunning)
-        let certificate = try ServerCertificate(settings)
-        let hostCertificates = try ServerCertificate.ofHosts(settings).mapValues {
-            WebAPI.Identity(chain: $0.chain, privateKey: $0.privateKey)
-        }
         try checkPorts()
         let api = WebAPI(deployment, mail: mail, tokens: tokens, limits: settings.limits, logger: logger, pages: console.add)
-        var services: [any ServiceLifecycle.Service] = [
-            try api.server(
-                host: settings.httpsHost, port: settings.httpsPort,
-                identity: WebAPI.Identity(chain: certificate.chain, privateKey: certificate.privateKey),
-                hostIdentities: hostCertificates
-            ) { port in
-                logger.notice("listening", metadata: ["scheme": "https", "port": "\(port)"])
-                await running.count()
-            }
-        ]
-        if let port = settings.httpPort {
+        var services = try listeners(api, certificates, running)
+        if let port = settings.metricsPort {
+            let figures = DeploymentFigures(deployment)
             services.append(
-                api.plainServer(host: settings.httpHost, port: port) { port in
-                    logger.notice("listening", metadata: ["scheme": "http", "port": "\(port)"])
-                    await running.count()
+                MetricsServer.application(host: settings.metricsHost, port: port, logger: logger) { text in
+                    api.write(to: &text)
+                    certificates.write(to: &text)
+                    await figures.write(to: &text)
                 })
         }
+        services.append(CertificateReload(certificates: certificates, logger: logger))
+        services.append(Presence(deployment: deployment))
         services.append(Sweeper(deployment: deployment))
         services.append(EventChainer(deployment: deployment))
         if let watch = PrimaryWatch(conninfo: settings.database) { services.append(FailoverWatch(watch: watch)) }
@@ -97,9 +89,46 @@ struct Service: Sendable {
         logger.notice("stopped")
     }
 
+    private func deployment() async throws -> Deployment {
+        let kek = try settings.keyEncryptionKey()
+        let statementLimit = Duration.seconds(settings.statementSeconds)
+        let pool = ConnectionPool(
+            .init(
+                conninfo: settings.database, limit: settings.connections,
+                share: settings.clientConnections ?? max(1, settings.connections / 2), statementLimit: statementLimit))
+        return Deployment(
+            conninfo: settings.database, pool: pool, kek: try await KeyEncryptionKeyCheck.check(kek, on: pool),
+            policy: settings.policy, sharedReaders: Self.sharedReaders, sharedWriters: Self.sharedWriters,
+            statementLimit: statementLimit)
+    }
+
+    /// The listeners for clients.
+    private func listeners(
+        _ api: WebAPI, _ certificates: ServerCertificates, _ running: Countdown
+    ) throws -> [any ServiceLifecycle.Service] {
+        let logger = logger
+        var services: [any ServiceLifecycle.Service] = [
+            try api.server(host: settings.httpsHost, port: settings.httpsPort, identities: certificates.identities) { port in
+                logger.notice("listening", metadata: ["scheme": "https", "port": "\(port)"])
+                await running.count()
+            }
+        ]
+        if let port = settings.httpPort {
+            services.append(
+                api.plainServer(host: settings.httpHost, port: port) { port in
+                    logger.notice("listening", metadata: ["scheme": "http", "port": "\(port)"])
+                    await running.count()
+                })
+        }
+        return services
+    }
+
     private func checkPorts() throws {
         guard Port.isFree(settings.httpsPort, on: settings.httpsHost) else {
             throw StartError.portTaken("https.port", settings.httpsPort)
+        }
+        if let port = settings.metricsPort, !Port.isFree(port, on: settings.metricsHost) {
+            throw StartError.portTaken("metrics.port", port)
         }
         if let port = settings.httpPort, !Port.isFree(port, on: settings.httpHost) { throw StartError.portTaken("http.port", port) }
     }
@@ -118,6 +147,23 @@ struct Service: Sendable {
         }
     }
 
+}
+
+/// Tells the other servers, and commands, that this server runs and which key-encryption keys it knows.
+private struct Presence: ServiceLifecycle.Service {
+    let deployment: Deployment
+
+    func run() async throws {
+        let server = ServerPresence(
+            host: ProcessInfo.processInfo.hostName, version: Program.configuration.version, kekIDs: deployment.kek.ids)
+        try? await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                try? await server.renew(deployment)
+                try await Task.sleep(for: .seconds(ServerPresence.renewalSeconds))
+            }
+        }
+        try? await server.end(deployment)
+    }
 }
 
 /// Drops what dead changes and long readers left behind, where there may be something: at the start, and every quarter of a minute.

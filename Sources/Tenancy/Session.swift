@@ -26,6 +26,9 @@ public struct Session: Sendable {
         self.check = check
     }
 
+    /// The key-encryption key that the organization is under: it seals and tags what the session writes.
+    var kek: KeyEncryptionKey { state.attested.flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek }
+
     /// Begins a session for an API client whose token was verified.
     ///
     /// - Throws: ``FieldsealError`` `.noResource` for an unknown organization; `.accessDenied` when the client is

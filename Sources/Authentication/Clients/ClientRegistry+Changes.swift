@@ -88,7 +88,7 @@ extension ClientRegistry {
             }
             let grant = row.grant(in: organization)
             let standing = try change.grants.standing(of: grant, tag: row.tag, under: deployment.kek)
-            let hasOwnTag = constantTimeEqual(row.tag, try grant.tag(under: deployment.kek))
+            let hasOwnTag = try grant.fits(row.tag, under: change.kek)
             guard standing == .honoured || standing == .revoked, hasOwnTag else {
                 throw FieldsealError(
                     .accessDenied,

@@ -184,7 +184,7 @@ public struct ClientRegistry: Sendable {
             let isOwn = try change.grants.honours(row.grant(in: organization), tag: row.tag, under: deployment.kek)
             _ = try connection.query(
                 "UPDATE config.api_client SET disabled_on = $2, tag = $3 WHERE client_id = $1",
-                [.uuid(row.id), .moment(disabledOn), .bytes(isOwn ? try disabled.tag(under: deployment.kek) : row.tag)])
+                [.uuid(row.id), .moment(disabledOn), .bytes(isOwn ? try disabled.tag(under: change.kek) : row.tag)])
             try change.revoke(OrganizationState.ClientRow.name(row.id))
             try change.append(SecurityEvent(.clientDisabled, .succeeded, details: nameOrID), by: caller, on: connection)
         }

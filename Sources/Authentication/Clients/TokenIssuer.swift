@@ -177,7 +177,8 @@ public final class TokenIssuer: Sendable {
     /// - Throws: ``WrongKeyEncryptionKey``.
     public func checkKeyEncryptionKey(on connection: isolated PostgresConnection) throws {
         let others = try connection.query(
-            "SELECT kek_id FROM config.signing_key WHERE retired_on IS NULL AND kek_id <> $1 LIMIT 1", [.text(deployment.kek.id)])
+            "SELECT kek_id FROM config.signing_key WHERE retired_on IS NULL AND kek_id <> ALL ($1) LIMIT 1",
+            [.texts(deployment.kek.ids)])
         if let other = others.first {
             throw WrongKeyEncryptionKey(given: deployment.kek.id, wanted: try other.decode(0))
         }
@@ -194,14 +195,14 @@ public final class TokenIssuer: Sendable {
                 try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
                 let again = try Self.rows(on: connection)
                 if let current = again.first(where: \.isCurrent), !current.isDue { return again }
-                try addKey(on: connection)
+                try addKey(after: again.first(where: \.isCurrent), on: connection)
                 return try Self.rows(on: connection)
             }
         }
         var fresh = Keys()
         fresh.readOn = now
         for row in rows {
-            guard row.kekID == deployment.kek.id else {
+            guard deployment.kek.member(row.kekID) != nil else {
                 throw WrongKeyEncryptionKey(given: deployment.kek.id, wanted: row.kekID)
             }
             let secret = try deployment.kek.open(row.sealed, at: Self.address(row.id))
@@ -238,7 +239,9 @@ public final class TokenIssuer: Sendable {
         }
     }
 
-    private func addKey(on connection: isolated PostgresConnection) throws {
+    /// - Parameter former: The key that the new one replaces. The new one is sealed under the same key-encryption key.
+    private func addKey(after former: Row?, on connection: isolated PostgresConnection) throws {
+        let kek = former.flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek
         let id = UUID()
         let key = P256.Signing.PrivateKey()
         let secret = key.rawRepresentation.withUnsafeBytes { SecretBytes(copying: $0) }
@@ -247,12 +250,12 @@ public final class TokenIssuer: Sendable {
             "INSERT INTO config.signing_key (signing_key_id, public_key, private_key, kek_id) VALUES ($1, $2, $3, $4)",
             [
                 .uuid(id), .bytes(Array(key.publicKey.x963Representation)),
-                .bytes(try deployment.kek.seal(secret, at: Self.address(id)).bytes), .text(deployment.kek.id),
+                .bytes(try kek.seal(secret, at: Self.address(id)).bytes), .text(kek.id),
             ])
     }
 
     /// Signing keys are the deployment's, not an organization's: their organization id is all zeros.
-    private static func address(_ id: UUID) -> CellAddress {
+    static func address(_ id: UUID) -> CellAddress {
         CellAddress(organization: UUID(uuid: zeros), record: id, attribute: "signingkey.private")
     }
 

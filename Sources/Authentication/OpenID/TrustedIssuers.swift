@@ -51,7 +51,7 @@ public struct TrustedIssuers: Sendable {
         let id = UUID.timeOrdered()
         let sealed = try secret.map { secret in
             Array(secret.utf8).withUnsafeBytes { SecretBytes(copying: $0) }
-        }.map { try deployment.kek.seal($0, at: Self.address(id, session.organization.id)).bytes }
+        }.map { try session.kek.seal($0, at: Self.address(id, session.organization.id)).bytes }
         let entry = Entry(
             id: id, name: name, issuer: issuer, clientID: clientID, claim: claim, isHonoured: true, secret: sealed,
             organizationID: session.organization.id)
@@ -201,7 +201,7 @@ public struct TrustedIssuers: Sendable {
         }
     }
 
-    private static func address(_ id: UUID, _ organization: UUID) -> CellAddress {
+    static func address(_ id: UUID, _ organization: UUID) -> CellAddress {
         CellAddress(organization: organization, record: id, attribute: "oidc.secret")
     }
 

@@ -51,9 +51,9 @@ extension ConsoleSessions {
         let attempt = SignInAttempt(
             name: signed.name, password: old, code: nil, organization: organization, address: address, requestID: requestID)
         let salt = try randomBytes(count: PasswordVerifier.saltLength)
-        let verifier = try await deployment.hashing.verifier(of: new, salt: salt, for: IPAddress.network(of: address))
+        let derived = try await deployment.hashing.derive(new, salt: salt, for: IPAddress.network(of: address))
         return try await verified(attempt) { user, change, connection in
-            let user = try users.replacePassword(of: user, salt, verifier, &change, on: connection)
+            let user = try users.replacePassword(of: user, salt, derived, &change, on: connection)
             try change.append(
                 SecurityEvent(.userReset, .succeeded, details: "\(user.name), their own"), by: signed.session.caller, on: connection
             )
@@ -76,18 +76,18 @@ extension ConsoleSessions {
                     return (user, failures, try failures.begin(on: connection))
                 }
                 if wait > .zero { try await Task.sleep(for: wait) }
-                let verifier: [UInt8]
+                let derived: [UInt8]
                 do {
                     // An unknown name takes as long.
-                    verifier = try await deployment.hashing.verifier(
-                        of: attempt.password, salt: user?.salt ?? [UInt8](repeating: 0, count: PasswordVerifier.saltLength),
+                    derived = try await deployment.hashing.derive(
+                        attempt.password, salt: user?.salt ?? [UInt8](repeating: 0, count: PasswordVerifier.saltLength),
                         for: network)
                 } catch {
                     try? await deployment.pool.withConnection { try failures.withdraw(on: $0) }
                     throw error
                 }
                 let token = try await deployment.pool.withConnection { connection in
-                    try conclude(attempt, user, verifier, failures, on: connection, body)
+                    try conclude(attempt, user, derived, failures, on: connection, body)
                 }
                 guard let token else { throw SignInAttempt.denied }
                 return token
@@ -107,14 +107,17 @@ extension ConsoleSessions {
     ///
     /// - Returns: What `body` returned; nil when the attempt is refused.
     private func conclude(
-        _ attempt: SignInAttempt, _ known: ConsoleUsers.Row?, _ verifier: [UInt8], _ failures: FailedSignIns,
+        _ attempt: SignInAttempt, _ known: ConsoleUsers.Row?, _ derived: [UInt8], _ failures: FailedSignIns,
         on connection: isolated PostgresConnection,
         _ body: (ConsoleUsers.Row, inout AttestedChange, isolated PostgresConnection) throws -> String
     ) throws -> String? {
-        // The password may have been reset, and the person disabled, while the verifier was computed.
+        // The password may have been reset, and the person disabled, while its password was derived.
         let now = try user(attempt, on: connection)
         let user = now?.id == known?.id && now?.verifier == known?.verifier ? now : nil
-        let check = try user.map { try deployment.hashing.check(verifier, stored: $0.verifier, salt: $0.salt) }
+        let check = try user.map { user in
+            let layers = try VerifierLayers.read(of: user, under: deployment.kek, on: connection)
+            return try deployment.hashing.check(derived, stored: user.verifier, salt: user.salt, layers: layers)
+        }
         var isRight = check?.isRight ?? false
         // A session that goes on was begun with a code.
         if isRight, let user, let code = attempt.code {
@@ -134,7 +137,7 @@ extension ConsoleSessions {
             }
             let token = try AttestedState.change(of: attempt.organization, under: deployment.kek, on: connection) { change in
                 try change.append(event, by: caller, on: connection)
-                if check?.isWeak == true { try users.store(verifier, of: user, &change, on: connection) }
+                if check?.isOutdated == true { try users.store(derived, of: user, &change, on: connection) }
                 return try body(user, &change, connection)
             }
             try failures.succeed(on: connection)

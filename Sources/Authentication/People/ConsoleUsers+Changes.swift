@@ -70,8 +70,7 @@ extension ConsoleUsers {
     /// Nothing is stored for it. The token is sealed under the key-encryption key, for that person.
     public func invite(_ id: UUID, by session: Session) async throws -> String {
         try session.requireSystemAdministrator(to: "manage console users")
-        let kek = deployment.kek
-        let organization = session.organization
+        let (kek, organization) = (session.kek, session.organization)
         return try await change(id, by: session) { user, change, connection in
             guard user.disabledOn == nil else {
                 throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
@@ -104,16 +103,16 @@ extension ConsoleUsers {
         guard try await invited(token, to: organization) != nil else { throw Self.noInvitation }
         try Self.check(password: password)
         let salt = try randomBytes(count: PasswordVerifier.saltLength)
-        let verifier = try await deployment.hashing.verifier(of: password, salt: salt, for: IPAddress.network(of: address))
+        let derived = try await deployment.hashing.derive(password, salt: salt, for: IPAddress.network(of: address))
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                // The invitation may have been used while the verifier was computed.
+                // The invitation may have been used while the password was derived.
                 let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
                 guard let user = try self.user(invitedBy: token, in: state, on: connection) else { throw Self.noInvitation }
                 let caller = Caller(
                     actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
                     requestID: requestID)
-                _ = try replacePassword(of: user, salt, verifier, &change, on: connection)
+                _ = try replacePassword(of: user, salt, derived, &change, on: connection)
                 try change.append(
                     SecurityEvent(.userReset, .succeeded, details: "\(user.name), by invitation"), by: caller, on: connection)
             }
@@ -144,19 +143,22 @@ extension ConsoleUsers {
     // MARK: What several of them need
 
     /// Stores another password. All of the person's sessions end; one-time passwords stay.
+    ///
+    /// - Parameter derived: What scrypt made of it.
     func replacePassword(
         of old: Row,
         _ salt: [UInt8],
-        _ verifier: [UInt8],
+        _ derived: [UInt8],
         _ change: inout AttestedChange,
         on connection: isolated PostgresConnection
     ) throws -> Row {
         let user = Row(
             id: old.id, organizationID: old.organizationID, name: old.name, systemUserID: old.systemUserID, role: old.role,
-            salt: salt, verifier: verifier, totp: old.totp, disabledOn: old.disabledOn)
+            salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek), totp: old.totp,
+            disabledOn: old.disabledOn)
         _ = try connection.query(
             "UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4 WHERE user_id = $1",
-            [.uuid(user.id), .bytes(salt), .bytes(verifier), .bytes(try change.grant(user.grant))])
+            [.uuid(user.id), .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
         try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
         return user
     }
@@ -203,7 +205,7 @@ extension ConsoleUsers {
                 }
                 let standing = try change.grants.standing(of: user.grant, tag: tag, under: deployment.kek)
                 guard standing == .honoured || standing == .revoked,
-                    constantTimeEqual(tag, try user.grant.tag(under: deployment.kek))
+                    try user.grant.fits(tag, under: change.kek)
                 else { throw Self.foreign(user.name) }
                 return try body(user, &change, connection)
             }

@@ -113,17 +113,17 @@ public struct ConsoleUsers: Sendable {
         }
         if let password { try Self.check(password: password) }
         let salt = try randomBytes(count: PasswordVerifier.saltLength)
-        let verifier =
+        let derived =
             if let password {
-                try await deployment.hashing.verifier(of: password, salt: salt, for: Self.network(caller))
+                try await deployment.hashing.derive(password, salt: salt, for: Self.network(caller))
             } else {
                 try randomBytes(count: 32)
             }
         return try await deployment.pool.withConnection { connection in
-            let user = Row(
-                id: .timeOrdered(), organizationID: organization.id, name: name, systemUserID: .timeOrdered(), role: role,
-                salt: salt, verifier: verifier)
-            return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                let user = Row(
+                    id: .timeOrdered(), organizationID: organization.id, name: name, systemUserID: .timeOrdered(), role: role,
+                    salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek))
                 try RecordDraft.systemUser(
                     id: user.systemUserID, name: name, domainName: "console\\\(name)", in: organization, on: connection
                 ).insert(into: organization, on: connection)
@@ -191,7 +191,7 @@ public struct ConsoleUsers: Sendable {
                     "UPDATE config.console_user SET disabled_on = $2, tag = $3 WHERE user_id = $1",
                     [
                         .uuid(user.id), .moment(user.disabledOn),
-                        .bytes(standing == .honoured ? try user.grant.tag(under: deployment.kek) : tag),
+                        .bytes(standing == .honoured ? try user.grant.tag(under: change.kek) : tag),
                     ])
                 try change.revoke(Self.name(user.id))
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
@@ -201,14 +201,16 @@ public struct ConsoleUsers: Sendable {
     }
 
     /// Stores another verifier of the same password.
+    ///
+    /// - Parameter derived: What scrypt made of it.
     func store(
-        _ verifier: [UInt8], of user: Row, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+        _ derived: [UInt8], of user: Row, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {
         var user = user
-        user.verifier = verifier
+        user.verifier = try PasswordHashing.verifier(of: derived, salt: user.salt, under: change.kek)
         _ = try connection.query(
             "UPDATE config.console_user SET verifier = $2, tag = $3 WHERE user_id = $1",
-            [.uuid(user.id), .bytes(verifier), .bytes(try change.grant(user.grant))])
+            [.uuid(user.id), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
     }
 
     /// Gives a person another password, takes their one-time passwords away, enables them again, and ends their sessions.
@@ -219,22 +221,22 @@ public struct ConsoleUsers: Sendable {
         try Self.check(password: password)
         let organization = session.organization
         let salt = try randomBytes(count: PasswordVerifier.saltLength)
-        let verifier = try await deployment.hashing.verifier(of: password, salt: salt, for: Self.network(session.caller))
+        let derived = try await deployment.hashing.derive(password, salt: salt, for: Self.network(session.caller))
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 guard let (old, tag, standing) = try Self.row(named: name, &change, on: connection) else {
                     throw Self.unknown(name)
                 }
                 guard standing == .honoured || standing == .revoked,
-                    constantTimeEqual(tag, try old.grant.tag(under: deployment.kek))
+                    try old.grant.fits(tag, under: change.kek)
                 else { throw Self.foreign(name) }
                 let user = Row(
                     id: old.id, organizationID: old.organizationID, name: old.name, systemUserID: old.systemUserID, role: old.role,
-                    salt: salt, verifier: verifier)
+                    salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek))
                 _ = try connection.query(
                     """
                     UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4, totp = NULL, disabled_on = NULL WHERE user_id = $1
-                    """, [.uuid(user.id), .bytes(salt), .bytes(verifier), .bytes(try change.grant(user.grant))])
+                    """, [.uuid(user.id), .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
                 try change.append(SecurityEvent(.userReset, .succeeded, details: name), by: session.caller, on: connection)

@@ -29,7 +29,7 @@ public struct SecondFactor: Sendable {
     public func offer(to signed: ConsoleSessions.Signed) throws -> Offer {
         let seed = try randomBytes(count: OneTimePassword.seedLength)
         let secret = seed.withUnsafeBytes { SecretBytes(copying: $0) }
-        let cell = try deployment.kek.seal(secret, at: address(signed.userID, signed.session.organization.id))
+        let cell = try signed.session.kek.seal(secret, at: Self.address(signed.userID, signed.session.organization.id))
         return Offer(secret: Self.base32(seed), sealed: Data(cell.bytes).base64URL)
     }
 
@@ -39,7 +39,7 @@ public struct SecondFactor: Sendable {
     /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong.
     public func confirm(_ sealed: String, code: String, for signed: ConsoleSessions.Signed) async throws -> [String] {
         guard let bytes = Data(base64URL: sealed).map(Array.init),
-            let seed = try? deployment.kek.open(bytes, at: address(signed.userID, signed.session.organization.id)),
+            let seed = try? deployment.kek.open(bytes, at: Self.address(signed.userID, signed.session.organization.id)),
             let step = try Self.step(of: code, seed: seed)
         else { throw FieldsealError(.invalidArgument, "The code is not the one of this secret. Is the telephone's clock right?") }
         let codes = try (0..<Self.recoveryCodeCount).map { _ in Self.grouped(Self.base32(try randomBytes(count: 10))) }
@@ -52,7 +52,7 @@ public struct SecondFactor: Sendable {
     /// - Returns: Nil for what was not offered to this person.
     public func secret(of sealed: String, for signed: ConsoleSessions.Signed) -> String? {
         guard let bytes = Data(base64URL: sealed).map(Array.init),
-            let seed = try? deployment.kek.open(bytes, at: address(signed.userID, signed.session.organization.id))
+            let seed = try? deployment.kek.open(bytes, at: Self.address(signed.userID, signed.session.organization.id))
         else { return nil }
         return seed.withBytes { Self.base32(Array($0)) }
     }
@@ -112,10 +112,14 @@ public struct SecondFactor: Sendable {
                     try change.grants.honours(found.grant, tag: tag, under: deployment.kek)
                 else { throw FieldsealError(.accessDenied, "This account is not honoured.") }
                 var user = found
-                user.totp = totp
+                user.totp = try totp.map { offered in
+                    // It was offered under the key-encryption key of that moment.
+                    let address = Self.address(user.id, user.organizationID)
+                    return try change.kek.seal(change.kek.open(offered, at: address), at: address).bytes
+                }
                 _ = try connection.query(
                     "UPDATE config.console_user SET totp = $2, totp_step = $3, tag = $4 WHERE user_id = $1",
-                    [.uuid(user.id), .bytes(totp), .int64(Int64(step)), .bytes(try change.grant(user.grant))])
+                    [.uuid(user.id), .bytes(user.totp), .int64(Int64(step)), .bytes(try change.grant(user.grant))])
                 try Self.removeCodes(of: user.id, &change, on: connection)
                 for code in codes {
                     let grant = Self.grant(try Self.hash(code), of: user)
@@ -151,7 +155,7 @@ public struct SecondFactor: Sendable {
         _ code: String, for user: ConsoleUsers.Row, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> Bool {
         guard let totp = user.totp else { return true }
-        let seed = try deployment.kek.open(totp, at: address(user.id, user.organizationID))
+        let seed = try deployment.kek.open(totp, at: Self.address(user.id, user.organizationID))
         if let step = try Self.step(of: code, seed: seed) {
             let taken = try connection.query(
                 "UPDATE config.console_user SET totp_step = $2 WHERE user_id = $1 AND totp_step < $2 RETURNING 1",
@@ -182,7 +186,7 @@ public struct SecondFactor: Sendable {
         }
     }
 
-    private func address(_ user: UUID, _ organization: UUID) -> CellAddress {
+    static func address(_ user: UUID, _ organization: UUID) -> CellAddress {
         CellAddress(organization: organization, record: user, attribute: "consoleuser.totp")
     }
 

@@ -73,7 +73,7 @@ extension MailboxLeases {
                                 .passwordReplaced,
                                 details:
                                     "\(entity.logicalName)(\(source.record.text)).\(source.attribute), by a refresh token's successor",
-                                by: caller), organization, deployment.kek),
+                                by: caller), organization, kek),
                     ])
                     return true
                 }

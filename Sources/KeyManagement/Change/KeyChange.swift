@@ -315,7 +315,7 @@ final class KeyChange {
         let cells = cells
         let (record, grant) = try keyRecord(preparation)
         let statements = GenerationSwitch(
-            organization: organization, caller: session.caller, kek: session.deployment.kek, keys: preparation.keys,
+            organization: organization, caller: session.caller, kek: session.kek, keys: preparation.keys,
             rotationID: rotationID, preparation: (preparation.salt, preparation.iterations, preparation.keyCheck), record: record,
             grant: grant,
             unreadable: unreadable)
@@ -349,7 +349,7 @@ final class KeyChange {
 
     private func keyRecord(_ preparation: Preparation) throws -> ([PostgresParameter], Grant) {
         let version = UInt32(preparation.keys.newVersion)
-        let (id, kek) = (organization.id, deployment.kek)
+        let (id, kek) = (organization.id, session.kek)
         let stored = StoredKey(
             version: preparation.keys.newVersion, fingerprint: preparation.keys.new.fingerprint,
             wrappedText: try kek.wrap(text, organization: id, keyVersion: version).bytes,

@@ -85,7 +85,7 @@ public struct AttestationUpgrade: Sendable {
         for row in try GrantRow.all(of: organization, on: connection) {
             let isOwn: Bool
             if let former = row.formerTag {
-                isOwn = constantTimeEqual(row.tag, try kek.tag(label: former.label, over: former.fields))
+                isOwn = try kek.accepts(row.tag, label: former.label, over: former.fields)
                 if isOwn, row.grant.name.kind == .user { users.insert(hexadecimal(row.grant.name.key[0])) }
             } else {
                 isOwn = row.grant.name.kind == .recoveryCode && users.contains(hexadecimal(row.grant.name.key[0]))

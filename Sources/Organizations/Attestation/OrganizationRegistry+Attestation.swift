@@ -32,7 +32,10 @@ extension OrganizationRegistry {
 
     /// What ``attestAgain(name:by:)`` would find and do. Changes nothing.
     public func attestationReport(of name: String) async throws -> AttestationReport {
-        try await owning { try reattestation(of: registered(name, on: $0), on: $0).report }
+        try await owning { connection in
+            let organization = try registered(name, on: connection)
+            return try under(keyOf: organization, on: connection).reattestation(of: organization, on: connection).report
+        }
     }
 
     /// Accepts the state of a registered organization as it is now: after a restore, or after SQL changed it.
@@ -45,16 +48,30 @@ extension OrganizationRegistry {
             let organization = try registered(name, on: connection)
             _ = try connection.query(
                 "SELECT FROM config.attested_state WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
-            let (report, grants, revision) = try reattestation(of: organization, on: connection)
+            let registry = try under(keyOf: organization, on: connection)
+            let (report, grants, revision) = try registry.reattestation(of: organization, on: connection)
             _ = try connection.query(
                 "DELETE FROM config.console_session WHERE user_id IN (SELECT user_id FROM config.console_user WHERE organization_id = $1)",
                 [.uuid(organization.id)])
-            try insertState(of: organization, grants, after: revision, on: connection)
+            try registry.insertState(of: organization, grants, after: revision, on: connection)
             let details = report.differences.isEmpty ? "nothing differed" : report.differences.joined(separator: "; ")
             try SecurityEvent(.organizationAttached, .succeeded, details: "attested again: \(details)".prefix(2_000).description)
-                .insert(for: organization, by: caller, under: kek, on: connection)
+                .insert(for: organization, by: caller, under: registry.kek, on: connection)
             return report
         }
+    }
+
+    /// The registry with the key-encryption key that an organization is under, as far as this program has it.
+    private func under(keyOf organization: Organization, on connection: isolated PostgresConnection) throws -> OrganizationRegistry
+    {
+        let ids = try connection.query(
+            """
+            SELECT kek_id FROM config.attested_state WHERE organization_id = $1
+            UNION ALL SELECT kek_id FROM config.organization_key WHERE organization_id = $1 AND retired_on IS NULL
+            """, [.uuid(organization.id)]
+        ).map { try $0.decode(0, as: String.self) }
+        guard let own = ids.lazy.compactMap(kek.member).first else { return self }
+        return OrganizationRegistry(conninfo: conninfo, kek: own, policy: policy)
     }
 
     private func registered(_ name: String, on connection: isolated PostgresConnection) throws -> Organization {
@@ -173,7 +190,7 @@ extension OrganizationRegistry {
 
     /// Whether a row is this service's: attested, or at least validly tagged where no list is left.
     private func isOwn(_ row: GrantRow, in former: GrantList?) throws -> Bool {
-        guard let former else { return constantTimeEqual(row.tag, try row.grant.tag(under: kek)) }
+        guard let former else { return try row.grant.fits(row.tag, under: kek) }
         let standing = try former.standing(of: row.grant, tag: row.tag, under: kek)
         return standing == (row.isDisabled ? .revoked : .honoured)
     }

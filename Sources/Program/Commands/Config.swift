@@ -42,7 +42,7 @@ struct Config: AsyncParsableCommand {
         private static func compareKey(_ settings: Settings, _ problems: inout [String], _ notes: inout [String]) async {
             let pool = ConnectionPool(.init(conninfo: settings.database, limit: 2, applicationName: "fieldseal command"))
             do {
-                let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
+                let kek = try settings.keyEncryptionKey()
                 try await PoolerCheck.refuseTransactionPooling(settings.database)
                 try await KeyEncryptionKeyCheck.check(kek, on: pool)
             } catch let error as PostgresError where error.isConnectionLoss {

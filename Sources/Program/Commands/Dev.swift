@@ -89,7 +89,7 @@ struct Dev: AsyncParsableCommand {
         _ settings: Settings,
         superuser: String
     ) async throws -> DevelopmentFile {
-        let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
+        let kek = try settings.keyEncryptionKey()
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 2))
         let deployment = Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy)
         let name = "contoso"

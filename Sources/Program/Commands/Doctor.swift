@@ -1,4 +1,5 @@
 import ArgumentParser
+import CellCrypto
 import Diagnostics
 import Foundation
 import JSON
@@ -29,12 +30,14 @@ struct DoctorCommand: AsyncParsableCommand {
         do {
             let (deployment, settings) = try await options.deployment(comparesKey: false)
             report = try await Doctor(
-                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
-                kekCopyFile: settings.kekCopyFile, allowedLag: replicaLag
+                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
+                kekCopyFile: settings.kekCopyFile, allowedLag: replicaLag,
+                besides: { CertificateFindings.findings(settings) }
             ).report(organization: organization, opensCells: deep, limit: limit)
             let path = Settings.candidates(options.settings).first { FileManager.default.fileExists(atPath: $0) }
             // With another key-encryption key there is one thing to say.
             let isWrong = report.findings.contains { $0.code == "wrong-key-encryption-key" }
+            report.add(Self.selfTest())
             if !isWrong { report.add(SecretFiles.findings(settings, settingsFile: path)) }
         } catch let error as FieldsealError where error.code == .noResource {
             throw CommandFailure("There is no organization \(organization ?? ""): fieldseal org list shows those that there are.")
@@ -47,12 +50,22 @@ struct DoctorCommand: AsyncParsableCommand {
                     advice: "start it, or correct database and migrationDatabase in the settings")
             ])
         }
-        options.report(report.json, report.text)
+        options.report(report.json, "\(report.text)\n\(FindingReport.cryptographyLine)")
         if isUnreachable { throw ExitCode(3) }
         switch report.worst {
         case .error: throw ExitCode(2)
         case .warning: throw ExitCode(1)
         default: return
+        }
+    }
+
+    /// What is wrong with libcrypto itself.
+    private static func selfTest() -> [Finding] {
+        do {
+            try CryptoLibrary.selfTest()
+            return []
+        } catch {
+            return [Finding(.error, "crypto-self-test", "\(error)", advice: "install libssl3 anew, and start the service again")]
         }
     }
 }
@@ -75,7 +88,7 @@ extension FindingReport {
                         "count": .integer(Int64(total.count)), "omitted": .integer(Int64(total.omitted)),
                     ]
                 }),
-            "organizations": .integer(Int64(organizations)),
+            "organizations": .integer(Int64(organizations)), "cryptography": Self.cryptography,
         ]
     }
 
@@ -88,5 +101,21 @@ extension FindingReport {
         }
         return (found.map { "\($0.severity.rawValue.uppercased())  \($0.subject): \($0.message)\n  → \($0.advice)" } + omitted)
             .joined(separator: "\n")
+    }
+
+    /// Where the algorithms of keys, cells and passwords come from.
+    fileprivate static var cryptography: JSONValue {
+        [
+            "library": .string(CryptoLibrary.version), "fips": .bool(CryptoLibrary.isFIPSActive),
+            "algorithms": .object(CryptoLibrary.sources.map { .init($0.algorithm, .text($0.provider)) }),
+        ]
+    }
+
+    fileprivate static var cryptographyLine: String {
+        let providers = CryptoLibrary.sources.map { source in
+            "\(source.algorithm) from \(source.provider.map { "the \($0) provider" } ?? "nowhere")"
+        }
+        return "Cryptography: \(CryptoLibrary.version); the FIPS provider is \(CryptoLibrary.isFIPSActive ? "" : "not ")active; "
+            + providers.joined(separator: ", ")
     }
 }

@@ -107,9 +107,10 @@ struct Events: AsyncParsableCommand {
                 let report = try await session.verifySecurityEvents(fromCheckpoint ? .sinceCheckpoint : .whole)
                 var problems = report.problems
                 var summaries: [EventArchiveFile.Summary] = []
+                let replaced = archive.isEmpty ? [:] : try await ReplacedKeyEncryptionKey.archiveKeys(deployment)
                 for path in archive {
                     do {
-                        summaries.append(try EventArchiveFile(path).verify(under: deployment.kek))
+                        summaries.append(try EventArchiveFile(path).verify(under: deployment.kek, replaced: replaced))
                     } catch let error as FieldsealError {
                         problems.append(error.message)
                     }

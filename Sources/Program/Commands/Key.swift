@@ -254,28 +254,6 @@ struct Key: AsyncParsableCommand {
     }
 }
 
-/// The key-encryption key.
-struct Kek: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Make the key-encryption key of a new deployment.", subcommands: [Create.self])
-
-    struct Create: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Make a new key-encryption key: 64 random bytes in base64, mode 0400. Never overwrites a file.")
-        @Argument(help: "Where to put it.") var path: String
-
-        func run() async throws {
-            try KeyEncryptionKeyFile.create(at: path)
-            print(
-                """
-                Made \(path) with the id \(try KeyEncryptionKeyFile.read(path).id).
-                Keep a copy away from the database's backups: whoever has both can open every organization's cells, and \
-                without it each organization's own key is needed.
-                """)
-        }
-    }
-}
-
 /// A new file for a key's text, readable by its owner alone under any umask.
 private struct KeyOutput {
     private let file: FileDescriptor

@@ -162,7 +162,7 @@ extension MigrationRunner.Outcome {
 extension Settings {
     /// What attests the organizations of an older deployment; nil where the key-encryption key can't be read.
     func attestationUpgrade() -> MigrationCompletion? {
-        guard let kek = try? KeyEncryptionKeyFile.read(kekFile) else { return nil }
+        guard let kek = try? keyEncryptionKey() else { return nil }
         return AttestationUpgrade(OrganizationRegistry(conninfo: migrationDatabase, kek: kek, policy: policy)).completion
     }
 }

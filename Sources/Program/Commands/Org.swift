@@ -103,7 +103,7 @@ struct Org: AsyncParsableCommand {
             let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
             let status = try await session.encryptionStatus()
             let foreign = try await Doctor(
-                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile, kekCopyFile: nil
+                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file, kekCopyFile: nil
             ).definitions(of: session.organization)
             options.report(
                 .object(

@@ -18,6 +18,8 @@ struct Setting {
         case choice([String])
         /// A list of networks; in a variable they are separated by commas.
         case networks
+        /// A program and its arguments; in a variable they are a list in JSON.
+        case command
         /// A list of web origins; in a variable they are separated by commas.
         case origins
         /// A text for each of several host names; in a variable, `NAME=TEXT` separated by commas.
@@ -72,6 +74,7 @@ struct Setting {
         case .integer(let range): "\(range.lowerBound) to \(range.upperBound)"
         case .flag: "true or false"
         case .choice(let options): "one of \(options.joined(separator: ", "))"
+        case .command: "a list of a program's absolute path and its arguments, such as [/usr/bin/age, -d, /etc/fieldseal/kek.age]"
         case .origins: "a list of origins such as https://app.example.com, without a path"
         case .networks: "a list of networks such as 192.0.2.0/24, 2001:db8::/32 or single addresses"
         case .hosts(.organizations): "organizations by their host names, such as {crm.contoso.example: contoso}"
@@ -128,6 +131,14 @@ extension Setting {
             .list($0[keyPath: path])
         } write: { settings, value in
             if case .list(let texts) = value { settings[keyPath: path] = texts }
+        }
+    }
+
+    static func command(_ key: String, _ path: WritableKeyPath<Settings, [String]>) -> Setting {
+        Setting(key: key, kind: .command) {
+            .list($0[keyPath: path])
+        } write: { settings, value in
+            if case .list(let texts) = value { settings[keyPath: path] = texts } else { settings[keyPath: path] = [] }
         }
     }
 

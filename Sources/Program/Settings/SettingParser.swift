@@ -36,6 +36,11 @@ struct SettingParser {
             return .text(text)
         case .networks: return .list(try networks(text.split(separator: ",").map(String.init)))
         case .origins: return .list(try origins(text.split(separator: ",").map(String.init)))
+        case .command:
+            guard case .array(let list)? = try? JSONParser.parse(Array(text.utf8)), list.allSatisfy({ $0.string != nil }) else {
+                throw misfit(text)
+            }
+            return .list(try command(list.compactMap(\.string)))
         case .hosts:
             return try table(
                 text.split(separator: ",").map { entry in
@@ -53,6 +58,7 @@ struct SettingParser {
         switch setting.kind {
         case .networks: return .list(try networks(texts.map(\.text)))
         case .origins: return .list(try origins(texts.map(\.text)))
+        case .command: return .list(try command(texts.map(\.text)))
         default: throw misfit("a list")
         }
     }
@@ -102,6 +108,17 @@ struct SettingParser {
             networks.append(text)
         }
         return networks
+    }
+
+    private func command(_ texts: [String]) throws(SettingsError) -> [String] {
+        guard let program = texts.first else { return [] }
+        guard program.hasPrefix("/") else {
+            throw misfit("a list that begins with \(program.prefix(100)), which is no absolute path")
+        }
+        guard !texts.contains(where: { $0.unicodeScalars.contains("\0") }) else {
+            throw misfit("an argument with the character U+0000")
+        }
+        return texts
     }
 
     private func origins(_ texts: [String]) throws(SettingsError) -> [String] {

@@ -7,10 +7,19 @@ import WebAPI
 
 /// How a deployment is reached and run: one file, YAML or JSON, with `FIELDSEAL_*` variables over it.
 struct Settings: Sendable {
+    /// The file that was read.
+    var file = ""
     var database = ""
     var migrationDatabase = ""
     var connections = 16
     var kekFile = ""
+    /// Where the key-encryption key is, when it is no file of ``kekFile``.
+    var kekCredential: String?
+    var kekCommand: [String] = []
+    /// Where the key-encryption key is that replaces it, while it is replaced.
+    var newKekFile: String?
+    var newKekCredential: String?
+    var newKekCommand: [String] = []
     /// Nil where there is no copy that the doctor should look at.
     var kekCopyFile: String?
     var baseURL = ""
@@ -39,6 +48,9 @@ struct Settings: Sendable {
     var mailAuthorityFile: String?
     /// Attempts at sending an e-mail, at most.
     var mailAttempts = 10
+    var metricsHost = "127.0.0.1"
+    /// Nil for no listener for metrics.
+    var metricsPort: Int?
     var logLevel = Logger.Level.info
     var policy = KeyPolicy()
     var limits = APILimits()
@@ -64,6 +76,7 @@ struct Settings: Sendable {
             throw SettingsError.missing(candidates)
         }
         var settings = Settings()
+        settings.file = path
         let file = try SettingsFile(path, table)
         let variables = try SettingsVariables(ProcessInfo.processInfo.environment, table)
         for (setting, value) in file.values + variables.values { setting.write(&settings, value) }
@@ -83,8 +96,13 @@ struct Settings: Sendable {
             .text("database", \.database, .connection, isRequired: true),
             .text("migrationDatabase", \.migrationDatabase, .connection),
             .integer("connections", \.connections, 2...1_000),
-            .text("kekFile", \.kekFile, .file, isRequired: true),
+            .text("kekFile", \.kekFile, .file),
             .text("kekCopyFile", \.kekCopyFile),
+            .command("kek.command", \.kekCommand),
+            .text("kek.credential", \.kekCredential, .text),
+            .command("newKek.command", \.newKekCommand),
+            .text("newKek.credential", \.newKekCredential, .text),
+            .text("newKek.file", \.newKekFile),
             .text("baseURL", \.baseURL, .address),
             .hosts("hosts", \.hosts, .organizations),
             .networks("trustedProxies", \.limits.trustedProxies),
@@ -103,6 +121,8 @@ struct Settings: Sendable {
             .text("mail.applicationsFile", \.mailApplicationsFile),
             .integer("mail.attempts", \.mailAttempts, 1...100),
             .text("mail.authorityFile", \.mailAuthorityFile),
+            .text("metrics.host", \.metricsHost),
+            .integer("metrics.port", \.metricsPort, 0...65_535),
             .text("log.level", \.logLevelName, .choice(Logger.Level.allCases.map(\.rawValue))),
             .integer("keys.iterations", \.policy.iterations, 210_000...10_000_000),
             .integer("keys.changeQuota", \.policy.changeQuota, 1...1_000_000),
@@ -137,6 +157,8 @@ struct Settings: Sendable {
     /// Fills in what follows from other settings.
     private mutating func complete() throws(SettingsError) {
         for setting in Self.table where setting.isRequired && setting.read(self) == .text("") { throw .required(setting.key) }
+        _ = try kekSource
+        _ = try newKekSource
         if limits.takesProxyProtocol, limits.trustedProxies.isEmpty { throw .required("trustedProxies") }
         if baseURL.isEmpty { baseURL = "https://localhost:\(httpsPort)" }
         if migrationDatabase.isEmpty { migrationDatabase = database }

@@ -7,6 +7,10 @@ enum SettingsError: Error, CustomStringConvertible {
     /// A value that its setting does not take, and where it is.
     case misfit(key: String, takes: String, given: String, place: String)
     case required(String)
+    /// A name that is known, and what to use in its place.
+    case unsupported(String, String, advice: String)
+    /// Settings of which one at most may be given.
+    case several([String])
 
     var description: String {
         switch self {
@@ -23,6 +27,8 @@ enum SettingsError: Error, CustomStringConvertible {
                 + (nearest.map { "; the nearest is \($0)" } ?? "") + ". Correct its name, or unset it"
         case .misfit(let key, let expectation, let given, let place): "\(key) takes \(expectation), not \(given) (\(place))"
         case .required(let key): "the settings lack \(key)"
+        case .unsupported(let key, let place, let advice): "\(place) has \(key), which is not supported; \(advice)"
+        case .several(let keys): "the settings have \(keys.joined(separator: " and ")): keep one of them"
         }
     }
 }

@@ -43,6 +43,8 @@ struct SettingsFile {
                 if !Self.isNothing(child) { try read(child, under: "\(key).", table) }
             } else if let setting = table.first(where: { $0.key == key }) {
                 values.append((setting, try value(of: child, setting)))
+            } else if let advice = Settings.unsupported.first(where: { key == $0.key || key.hasPrefix("\($0.key).") })?.value {
+                throw SettingsError.unsupported(key, place(name), advice: advice)
             } else {
                 throw SettingsError.unknownKey(key, place(name), table.map(\.key))
             }

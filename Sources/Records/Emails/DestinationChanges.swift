@@ -69,7 +69,7 @@ struct DestinationChanges {
     /// - Throws: ``Refusal`` when a credential would go elsewhere by a caller who may not decide that, or the stored settings were
     ///   not written by this service.
     func settle(in session: Session, on connection: isolated PostgresConnection) throws {
-        let (organization, kek, grants) = (session.organization, session.deployment.kek, session.state.grants)
+        let (organization, kek, grants) = (session.organization, session.kek, session.state.grants)
         var changed: [Grant] = []
         for place in order {
             guard let start = starts[place],

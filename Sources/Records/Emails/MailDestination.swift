@@ -56,13 +56,24 @@ package struct MailDestination: Sendable, Equatable {
     /// The attributes that have a value.
     package var present: [String] { zip(Self.attributes(of: place.entity), values).filter { $0.1 != nil }.map(\.0) }
 
-    func tag(in organization: Organization, under kek: KeyEncryptionKey) throws -> [UInt8] {
+    private func fields(in organization: Organization) -> [[UInt8]] {
         var fields = [organization.id.bytes, Array(place.entity.utf8), place.id.bytes]
         for (attribute, value) in zip(Self.attributes(of: place.entity), values) {
             fields.append(Array(attribute.utf8))
             fields.append(value.map { [1] + Array($0.utf8) } ?? [0])
         }
-        return try kek.tag(label: "mail_destination", over: fields)
+        return fields
+    }
+
+    private static let label = "mail_destination"
+
+    func tag(in organization: Organization, under kek: KeyEncryptionKey) throws -> [UInt8] {
+        try kek.tag(label: Self.label, over: fields(in: organization))
+    }
+
+    /// Whether the service wrote this tag for these settings.
+    func fits(_ tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
+        try kek.accepts(tag, label: Self.label, over: fields(in: organization))
     }
 
     /// Whether the service authorized these settings, and no others since.
@@ -72,7 +83,7 @@ package struct MailDestination: Sendable, Equatable {
     package func isAuthorized(
         by tag: [UInt8]?, _ grants: GrantList, in organization: Organization, under kek: KeyEncryptionKey
     ) throws -> Bool {
-        guard let tag, constantTimeEqual(tag, try self.tag(in: organization, under: kek)) else { return false }
+        guard let tag, try fits(tag, in: organization, under: kek) else { return false }
         guard isProfile else { return true }
         let grant = Grant.mailServer(place.id, tag: tag)
         return try !grants.names(grant.name) || grants.holds(grant, under: kek)

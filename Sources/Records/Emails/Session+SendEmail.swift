@@ -37,7 +37,7 @@ extension Session {
                     .bool(caller.role == .systemAdministrator), .text(try row.decodeIfPresent(6)),
                 ])
             if issue {
-                try Submission(submitted[0], at: 0).store(in: organization, under: deployment.kek, on: connection)
+                try Submission(submitted[0], at: 0).store(in: organization, under: kek, on: connection)
             }
             return subject
         }

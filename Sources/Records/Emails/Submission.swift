@@ -48,14 +48,18 @@ package struct Submission {
     }
 
     func tag(in organization: Organization, under kek: KeyEncryptionKey) throws -> [UInt8] {
-        try kek.tag(
-            label: "email_submission",
-            over: [organization.id.bytes, email.bytes, submitter?.bytes ?? [], [isAdministrator ? 1 : 0], digest])
+        try kek.tag(label: Self.label, over: fields(in: organization))
+    }
+
+    private static let label = "email_submission"
+
+    private func fields(in organization: Organization) -> [[UInt8]] {
+        [organization.id.bytes, email.bytes, submitter?.bytes ?? [], [isAdministrator ? 1 : 0], digest]
     }
 
     /// Whether the service submitted the e-mail as it is now.
     package func isAuthentic(by tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
-        constantTimeEqual(tag, try self.tag(in: organization, under: kek))
+        try kek.accepts(tag, label: Self.label, over: fields(in: organization))
     }
 
     /// Stores the tag.

@@ -6,7 +6,8 @@ package import PostgresClient
 /// A change of what an organization's attested state covers, while its row is locked.
 package struct AttestedChange {
     package let organization: Organization
-    package let kek: KeyEncryptionKey
+    /// The key-encryption key that the organization is under: it seals and tags what the change writes.
+    package private(set) var kek: KeyEncryptionKey
     package private(set) var state: AttestedState
     /// The database's time when the row was locked.
     package let now: PostgresMoment
@@ -29,9 +30,10 @@ package struct AttestedChange {
             """, [.uuid(organization.id), .bool(withGrants)])
         guard let row = rows.first else { throw AttestationProblem.missing }
         self.organization = organization
-        self.kek = kek
         state = try AttestedState(row, at: 0)
         try state.verify(under: kek)
+        guard let own = kek.member(state.kekID) else { throw AttestationProblem.otherKeyEncryptionKey(state.kekID) }
+        self.kek = own
         now = try row.decode(AttestedState.columnCount)
         guard withGrants else {
             grants = GrantList()
@@ -61,6 +63,14 @@ package struct AttestedChange {
     package mutating func remove(_ name: Grant.Name) throws {
         guard try grants.names(name) else { return }
         try grants.remove(name)
+        hasNewGrants = true
+    }
+
+    /// Puts the organization under another key-encryption key, with the list of what was tagged anew.
+    mutating func move(under kek: KeyEncryptionKey, _ grants: GrantList) {
+        self.kek = kek
+        self.grants = grants
+        state.kekID = kek.id
         hasNewGrants = true
     }
 
@@ -96,6 +106,7 @@ package struct AttestedChange {
         state.newestEvent = number
         state.head = try row.decode(2, as: PostgresBytes.self).bytes
         hasNewEvents = true
+        SecurityEventFigures.shared.count(event)
     }
 
     /// Moves the chain's end past events that were linked in this transaction.

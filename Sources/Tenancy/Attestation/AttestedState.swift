@@ -19,7 +19,7 @@ package struct AttestedState: Sendable, Equatable {
     var newestEvent: Int
     /// The newest event's hash; empty without one.
     var head: [UInt8]
-    let kekID: String
+    var kekID: String
     private(set) var tag: [UInt8] = []
 
     /// What ``init(_:at:)`` reads, of `config.attested_state AS a`.
@@ -71,9 +71,9 @@ package struct AttestedState: Sendable, Equatable {
         try kek.tag(label: "attested_state", over: fields)
     }
 
-    /// - Throws: ``AttestationProblem`` when the row was not written under this key-encryption key as it is.
+    /// - Throws: ``AttestationProblem`` when the row was not written under one of these key-encryption keys as it is.
     func verify(under kek: KeyEncryptionKey) throws {
-        guard kekID == kek.id else { throw AttestationProblem.otherKeyEncryptionKey(kekID) }
+        guard let kek = kek.member(kekID) else { throw AttestationProblem.otherKeyEncryptionKey(kekID) }
         guard constantTimeEqual(tag, try expectedTag(under: kek)) else { throw AttestationProblem.forged }
     }
 

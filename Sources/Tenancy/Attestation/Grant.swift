@@ -73,6 +73,11 @@ package struct Grant: Sendable {
         try kek.tag(label: "attested \(name.kind.rawValue)", over: name.key + content)
     }
 
+    /// Whether a stored tag is the one of what the row says, under any of the known key-encryption keys.
+    func fits(_ tag: [UInt8], under kek: KeyEncryptionKey) throws -> Bool {
+        try kek.each.contains { constantTimeEqual(tag, try self.tag(under: $0)) }
+    }
+
     // MARK: Fields
 
     package static func field(_ text: String) -> [UInt8] { Array(text.utf8) }

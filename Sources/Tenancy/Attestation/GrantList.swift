@@ -58,10 +58,9 @@ package struct GrantList: Sendable, Equatable {
     /// What the list says of a row with a stored tag.
     package func standing(of grant: Grant, tag: [UInt8], under kek: KeyEncryptionKey) throws -> Standing {
         let entry = entries[try grant.name.digest()]
-        if let entry, entry == (try grant.name.revocation(under: kek)) { return .revoked }
-        let expected = try grant.tag(under: kek)
-        guard constantTimeEqual(expected, tag) else { return .foreign }
-        return entry == Digest(expected) ? .honoured : .putBack
+        if let entry, try kek.each.contains(where: { entry == (try grant.name.revocation(under: $0)) }) { return .revoked }
+        guard try grant.fits(tag, under: kek) else { return .foreign }
+        return entry == Digest(tag) ? .honoured : .putBack
     }
 
     /// Whether a row is as this service last wrote it.
@@ -71,7 +70,8 @@ package struct GrantList: Sendable, Equatable {
 
     /// Whether the list holds a grant that has no stored tag.
     package func holds(_ grant: Grant, under kek: KeyEncryptionKey) throws -> Bool {
-        entries[try grant.name.digest()] == Digest(try grant.tag(under: kek))
+        guard let entry = entries[try grant.name.digest()] else { return false }
+        return try kek.each.contains { entry == Digest(try grant.tag(under: $0)) }
     }
 
     /// Whether the list names a row at all.
@@ -90,6 +90,11 @@ package struct GrantList: Sendable, Equatable {
     package mutating func take(_ name: Grant.Name, from other: GrantList) throws {
         let digest = try name.digest()
         if let entry = other.entries[digest] { entries[digest] = entry }
+    }
+
+    /// Names a row without a tag that any row could have: it is known, and grants nothing.
+    mutating func hold(_ name: Digest) throws {
+        entries[name] = Digest(try randomBytes(count: Digest.length))
     }
 
     /// Forgets a row that is gone.

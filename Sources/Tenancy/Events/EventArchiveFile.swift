@@ -93,9 +93,14 @@ public struct EventArchiveFile: Sendable {
         }
     }
 
+    /// The label of the subkey that tags archives.
+    static let tagLabel = "evidence archive"
+
     static func tag(_ digest: [UInt8], _ organizationID: String, under kek: KeyEncryptionKey) throws -> [UInt8] {
-        try kek.tag(label: "evidence archive", over: [Array(organizationID.utf8), digest])
+        try kek.tag(label: tagLabel, over: tagged(digest, organizationID))
     }
+
+    private static func tagged(_ digest: [UInt8], _ organizationID: String) -> [[UInt8]] { [Array(organizationID.utf8), digest] }
 
     /// The first line.
     package static func header(_ summary: Summary) -> JSONValue {
@@ -140,8 +145,9 @@ public struct EventArchiveFile: Sendable {
 
     /// Verifies every line: the digest, the tag, and for security events the chain of their hashes.
     ///
+    /// - Parameter replaced: The keys that tagged archives under earlier key-encryption keys, by the ids of those.
     /// - Throws: ``FieldsealError`` that says what is wrong.
-    public func verify(under kek: KeyEncryptionKey) throws -> Summary {
+    public func verify(under kek: KeyEncryptionKey, replaced: [String: SecretBytes] = [:]) throws -> Summary {
         let data = try content()
         guard data.last == UInt8(ascii: "\n"),
             let end = data.dropLast().lastIndex(of: UInt8(ascii: "\n"))
@@ -153,10 +159,11 @@ public struct EventArchiveFile: Sendable {
             let tag = seal?["tag"]?.string.flatMap(bytes(hexadecimal:)), let kekID = seal?["kekId"]?.string
         else { throw problem("is cut off: its last line is not a seal") }
         guard Array(SHA256.hash(data: body)) == digest else { throw problem("was changed: its SHA-256 is another") }
-        guard kekID == kek.id else {
+        guard let tagKey = try kek.member(kekID)?.tagKey(label: Self.tagLabel) ?? replaced[kekID] else {
             throw problem("was sealed under the key-encryption key \(kekID), and this program has \(kek.id)")
         }
-        guard constantTimeEqual(tag, try Self.tag(digest, summary.organizationID, under: kek)) else {
+        let expected = try KeyEncryptionKey.tag(under: tagKey, over: Self.tagged(digest, summary.organizationID))
+        guard constantTimeEqual(tag, expected) else {
             throw problem("was not sealed by this service: its tag is another")
         }
         try verifyLines(body, summary)

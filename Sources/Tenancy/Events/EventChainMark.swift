@@ -20,10 +20,10 @@ package struct EventArchivePosition: Sendable, Equatable {
         self.lastMicroseconds = lastMicroseconds
     }
 
-    private func tag(_ organization: Organization, _ kek: KeyEncryptionKey) throws -> [UInt8] {
-        try kek.tag(
-            label: "event_archive",
-            over: [organization.id.bytes] + [events, lastID, lastMicroseconds].map { Array("\($0)".utf8) } + [head])
+    private static let label = "event_archive"
+
+    private func fields(_ organization: Organization) -> [[UInt8]] {
+        [organization.id.bytes] + [events, lastID, lastMicroseconds].map { Array("\($0)".utf8) } + [head]
     }
 
     /// The position; nil when no event was archived.
@@ -43,7 +43,7 @@ package struct EventArchivePosition: Sendable, Equatable {
         let position = EventArchivePosition(
             events: try row.decode(0), lastID: try row.decode(1), head: try row.decode(2, as: PostgresBytes.self).bytes,
             lastMicroseconds: try row.decode(3))
-        guard constantTimeEqual(try row.decode(4, as: PostgresBytes.self).bytes, try position.tag(organization, kek)) else {
+        guard try kek.accepts(row.decode(4, as: PostgresBytes.self).bytes, label: label, over: position.fields(organization)) else {
             throw EventChainProblem("where the chain begins (config.event_archive) was not written by this service")
         }
         return position
@@ -78,7 +78,8 @@ package struct EventArchivePosition: Sendable, Equatable {
             """,
             [
                 .uuid(organization.id), .int64(Int64(events)), .int64(Int64(lastID)), .bytes(head),
-                .timestamp(microseconds: Int64(lastMicroseconds)), .text(kek.id), .bytes(try tag(organization, kek)),
+                .timestamp(microseconds: Int64(lastMicroseconds)), .text(kek.id),
+                .bytes(try kek.tag(label: Self.label, over: fields(organization))),
             ])
     }
 
@@ -134,9 +135,9 @@ struct EventCheckpoint: Sendable, Equatable {
     let lastID: Int
     let head: [UInt8]
 
-    private func tag(_ organization: Organization, _ kek: KeyEncryptionKey) throws -> [UInt8] {
-        try kek.tag(label: "event_checkpoint", over: [organization.id.bytes, Array("\(lastID)".utf8), head])
-    }
+    private static let label = "event_checkpoint"
+
+    private func fields(_ organization: Organization) -> [[UInt8]] { [organization.id.bytes, Array("\(lastID)".utf8), head] }
 
     /// The checkpoint; nil when there is none.
     ///
@@ -150,7 +151,8 @@ struct EventCheckpoint: Sendable, Equatable {
             "SELECT last_id, head, tag FROM config.event_checkpoint WHERE organization_id = $1", [.uuid(organization.id)])
         guard let row = rows.first else { return nil }
         let checkpoint = EventCheckpoint(lastID: try row.decode(0), head: try row.decode(1, as: PostgresBytes.self).bytes)
-        guard constantTimeEqual(try row.decode(2, as: PostgresBytes.self).bytes, try checkpoint.tag(organization, kek)) else {
+        guard try kek.accepts(row.decode(2, as: PostgresBytes.self).bytes, label: label, over: checkpoint.fields(organization))
+        else {
             throw EventChainProblem("the checkpoint of the chain (config.event_checkpoint) was not written by this service")
         }
         return checkpoint
@@ -169,7 +171,8 @@ struct EventCheckpoint: Sendable, Equatable {
                 verified_on = excluded.verified_on, kek_id = excluded.kek_id, tag = excluded.tag
             """,
             [
-                .uuid(organization.id), .int64(Int64(lastID)), .bytes(head), .text(kek.id), .bytes(try tag(organization, kek)),
+                .uuid(organization.id), .int64(Int64(lastID)), .bytes(head), .text(kek.id),
+                .bytes(try kek.tag(label: Self.label, over: fields(organization))),
             ])
     }
 }

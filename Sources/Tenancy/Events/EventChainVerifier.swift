@@ -48,7 +48,8 @@ package struct EventChainVerifier {
         }
         if let verified, report.problems.isEmpty {
             do {
-                try verified.write(organization, under: kek, on: connection)
+                let state = try AttestedState.verified(organization, under: kek, on: connection)
+                try verified.write(organization, under: kek.member(state.kekID) ?? kek, on: connection)
             } catch let error as PostgresError where error.sqlState == "25006" {
                 // A standby: the next verification begins where this one did.
             }

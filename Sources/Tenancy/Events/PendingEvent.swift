@@ -43,13 +43,22 @@ package struct PendingEvent: Sendable {
         details = try row.decodeIfPresent(6)
     }
 
-    func tag(_ organization: Organization, _ kek: KeyEncryptionKey) throws -> [UInt8] {
+    private static let label = "unchained_event"
+
+    private func fields(_ organization: Organization) -> [[UInt8]] {
         // A field that is missing is told from an empty one.
         let optional = [address, requestID, details].map { text -> [UInt8] in text.map { [1] + Array($0.utf8) } ?? [0] }
-        return try kek.tag(
-            label: "unchained_event",
-            over: [organization.id.bytes, Array("\(microseconds)".utf8), Array(kind.utf8), Array(outcome.utf8), Array(actor.utf8)]
-                + optional)
+        return [organization.id.bytes, Array("\(microseconds)".utf8), Array(kind.utf8), Array(outcome.utf8), Array(actor.utf8)]
+            + optional
+    }
+
+    func tag(_ organization: Organization, _ kek: KeyEncryptionKey) throws -> [UInt8] {
+        try kek.tag(label: Self.label, over: fields(organization))
+    }
+
+    /// Whether the service wrote the event with this tag.
+    func isAuthentic(by tag: [UInt8], _ organization: Organization, _ kek: KeyEncryptionKey) throws -> Bool {
+        try kek.accepts(tag, label: Self.label, over: fields(organization))
     }
 
     /// The event's hash as the one with this id, after this hash.
@@ -101,7 +110,7 @@ package struct PasswordEvents: Sendable {
     /// - Parameter secrets: New values by attribute; nil clears.
     package init(_ entity: EntityDefinition, _ id: UUID, _ secrets: [String: String?], in session: Session) {
         organization = session.organization
-        kek = session.deployment.kek
+        kek = session.kek
         let now = Date()
         changes = secrets.sorted { $0.key < $1.key }.map { attribute, value in
             let details = "\(entity.logicalName)(\(id.text)).\(attribute)"

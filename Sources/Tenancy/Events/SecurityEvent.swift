@@ -12,6 +12,7 @@ public struct SecurityEvent: Sendable {
         case keyPurged = "key purged"
         case keyChangeCancelled = "key change cancelled"
         case keyChangeRehearsed = "key change rehearsed"
+        case keyEncryptionKeyReplaced = "key-encryption key replaced"
         case keyRefused = "key message refused"
         case organizationCreated = "organization created"
         case organizationAttached = "organization attached"

@@ -62,6 +62,7 @@ private struct ChainLink {
         let first = change.state.newestEvent + 1
         var head = change.state.head
         var ids: [Int64] = []
+        var events: [PendingEvent] = []
         var refused: [Bool] = []
         var previousHashes: [[UInt8]?] = []
         var hashes: [[UInt8]?] = []
@@ -69,10 +70,12 @@ private struct ChainLink {
         for row in rows {
             let event = try PendingEvent(row)
             let tag = try row.decode(8, as: PostgresBytes.self).bytes
-            let isOurs = constantTimeEqual(tag, try event.tag(organization, kek))
+            let isOurs = try event.isAuthentic(by: tag, organization, kek)
             // The same row twice, or once more after it was linked, is a copy that SQL made.
             let isCopy = try !tags.insert(tag).inserted || row.decodeIfPresent(9, as: Bool.self) ?? false
-            let hash = try (isOurs && !isCopy ? event : event.refused).hash(id: first + ids.count, after: head.isEmpty ? nil : head)
+            let linked = isOurs && !isCopy ? event : event.refused
+            let hash = try linked.hash(id: first + ids.count, after: head.isEmpty ? nil : head)
+            events.append(linked)
             ids.append(Int64(try row.decode(7, as: Int.self)))
             refused.append(!isOurs || isCopy)
             previousHashes.append(head.isEmpty ? nil : head)
@@ -89,6 +92,7 @@ private struct ChainLink {
                     + "migrations; fieldseal doctor names what differs.")
         }
         change.extend(by: ids.count, to: head)
+        for event in events { SecurityEventFigures.shared.count(event) }
         return ids.count
     }
 }

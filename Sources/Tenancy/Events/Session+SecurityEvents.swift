@@ -56,7 +56,7 @@ extension Session {
         try requireSystemAdministrator(to: "read security events")
         await linkPendingEvents()
         return try await deployment.pool.withConnection { connection in
-            try EventChainVerifier(organization: organization, kek: deployment.kek).verify(extent, on: connection)
+            try EventChainVerifier(organization: organization, kek: kek).verify(extent, on: connection)
         }
     }
 

@@ -1,29 +1,47 @@
 public import CellCrypto
 public import PostgresClient
 
-/// Compares a key-encryption key with the one that a deployment's secrets are sealed under.
+/// Compares key-encryption keys with the one that a deployment's secrets are sealed under.
 public enum KeyEncryptionKeyCheck {
-    /// - Throws: ``WrongKeyEncryptionKey`` when the deployment has secrets, and they are under another one. Whether single keys of
-    ///   organizations are is the doctor's to say.
-    public static func check(_ kek: KeyEncryptionKey, on pool: ConnectionPool) async throws {
-        let ids: [String]
+    /// The key-encryption key in force, of those that a program has. It accepts the others, except retired ones.
+    ///
+    /// Without a deployment it is the program's own. Whether each organization's keys open is for the doctor to find.
+    ///
+    /// - Throws: ``WrongKeyEncryptionKey`` when the deployment's secrets are under another one; ``RetiredKeyEncryptionKey`` when the
+    ///   program has none but retired ones.
+    @discardableResult
+    public static func check(_ kek: KeyEncryptionKey, on pool: ConnectionPool) async throws -> KeyEncryptionKey {
+        let found: (ids: [String], retired: [String])
         do {
-            ids = try await pool.withConnection { connection in
+            found = try await pool.withConnection { connection in
                 // The service signs its tokens under its own key: what is sealed there tells first.
-                try connection.query(
+                let ids = try connection.query(
                     """
                     SELECT kek_id FROM (
                         SELECT 1 AS place, kek_id FROM config.signing_key WHERE retired_on IS NULL
                         UNION SELECT 2, kek_id FROM config.organization_key WHERE retired_on IS NULL) AS k ORDER BY place
                     """
                 ).map { try $0.decode(0, as: String.self) }
+                return (ids, try ReplacedKeyEncryptionKey.all(on: connection).filter(\.isRetired).map(\.id))
             }
         } catch let error as PostgresError where ["42P01", "3F000", "42501", "42703"].contains(error.sqlState) {
             // There is no deployment yet, or no right to look: the command says so itself.
-            return
+            return kek
         }
-        guard let wanted = ids.first, wanted != kek.id else { return }
-        throw WrongKeyEncryptionKey(given: kek.id, wanted: wanted)
+        guard let accepted = kek.without(Set(found.retired)) else { throw RetiredKeyEncryptionKey(id: kek.id) }
+        guard let wanted = found.ids.first else { return accepted }
+        guard let current = accepted.member(wanted) else { throw WrongKeyEncryptionKey(given: accepted.id, wanted: wanted) }
+        return current
+    }
+}
+
+/// A program has no key-encryption key but one that was retired.
+public struct RetiredKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
+    public let id: String
+
+    public var description: String {
+        "the key-encryption key \(id) was replaced and retired; name the one that replaced it in the settings (fieldseal kek status "
+            + "shows its id)"
     }
 }
 

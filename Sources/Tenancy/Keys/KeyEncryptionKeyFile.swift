@@ -13,6 +13,8 @@ public enum KeyEncryptionKeyFile {
         case unreadable(path: String, reason: String)
         case malformed(path: String)
         case exists(path: String)
+        case noCredentials(String)
+        case noCredentialName(String)
 
         public var description: String {
             switch self {
@@ -30,6 +32,11 @@ public enum KeyEncryptionKeyFile {
                 "the key-encryption key \(path) can't be read: \(reason)"
             case .malformed(let path):
                 "\(path) is not a key-encryption key: it must hold 64 bytes in base64"
+            case .noCredentials(let name):
+                "systemd passed no credentials to this program, so the key-encryption key \(name) can't be read; for a command on the "
+                    + "command line, use systemd-run with LoadCredential=, or settings that name a file"
+            case .noCredentialName(let name):
+                "\(name) is no name of a credential: it has no slash, and does not begin with a dot"
             case .exists(let path):
                 "\(path) exists; a key-encryption key is never overwritten"
             }
@@ -40,6 +47,21 @@ public enum KeyEncryptionKeyFile {
     ///
     /// - Throws: ``Problem``.
     public static func read(_ path: String) throws -> KeyEncryptionKey {
+        try read(path, othersMay: 0)
+    }
+
+    /// Reads a credential that systemd passed to the service (systemd.exec(5), `LoadCredential=`).
+    ///
+    /// - Throws: ``Problem``.
+    public static func read(credential name: String) throws -> KeyEncryptionKey {
+        guard let folder = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"] else { throw Problem.noCredentials(name) }
+        guard !name.isEmpty, !name.contains("/"), !name.hasPrefix(".") else { throw Problem.noCredentialName(name) }
+        // Where systemd gives access by an access control list, the group's bits are the mask of that list.
+        return try read("\(folder)/\(name)", othersMay: 0o040)
+    }
+
+    /// - Parameter bits: What the group and others may do with the file.
+    private static func read(_ path: String, othersMay bits: Int) throws -> KeyEncryptionKey {
         // Opening a pipe without a writer must not block.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
@@ -47,7 +69,7 @@ public enum KeyEncryptionKeyFile {
                 ? Problem.missing(path: path) : Problem.unreadable(path: path, reason: String(cString: strerror(errno)))
         }
         defer { close(descriptor) }
-        try check(descriptor, path)
+        try check(descriptor, path, othersMay: bits)
         return try KeyEncryptionKey(
             SecretBytes(count: KeyEncryptionKey.length) { key throws(any Error) in
                 var text = [UInt8](repeating: 0, count: 256)
@@ -59,17 +81,17 @@ public enum KeyEncryptionKeyFile {
             })
     }
 
-    private static func check(_ descriptor: Int32, _ path: String) throws {
+    private static func check(_ descriptor: Int32, _ path: String, othersMay bits: Int) throws {
         guard let status = FileStatus(descriptor: descriptor) else {
             throw Problem.unreadable(path: path, reason: "its status is unknown")
         }
         guard status.isRegular else { throw Problem.noFile(path: path) }
         guard status.owner == geteuid() || status.owner == 0 else { throw Problem.othersFile(path: path, owner: Int(status.owner)) }
-        guard status.mode & 0o077 == 0 else { throw Problem.readableByOthers(path: path, mode: status.mode) }
+        guard status.mode & 0o077 & ~bits == 0 else { throw Problem.readableByOthers(path: path, mode: status.mode) }
     }
 
     /// Decodes base64 into a buffer that it fills exactly, passing over white space. It leaves no copy behind.
-    private static func decode(_ text: ArraySlice<UInt8>, into output: UnsafeMutableRawBufferPointer) -> Bool {
+    static func decode(_ text: ArraySlice<UInt8>, into output: UnsafeMutableRawBufferPointer) -> Bool {
         var bits: UInt32 = 0
         var pending = 0
         var count = 0

@@ -29,7 +29,7 @@ package final class Keyring: Sendable {
     package func requiredKey(of state: OrganizationState) throws(FieldsealError) -> DataKey {
         if let key = dataKey(of: state) { return key }
         guard state.isKeyAttested else { throw .otherKeyInForce(state) }
-        guard let wrappedUnder = state.kekID, wrappedUnder != kek.id else { throw .keyRequired }
+        guard let wrappedUnder = state.kekID, kek.member(wrappedUnder) == nil else { throw .keyRequired }
         throw .keyEncryptionKeyMissing(wrappedUnder, given: kek.id)
     }
 

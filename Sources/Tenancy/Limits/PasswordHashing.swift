@@ -22,25 +22,41 @@ package final class PasswordHashing: Sendable {
             .init(running: Self.running, runningPerKey: 1, waiting: Self.waiting, waitingPerKey: Self.waitingPerNetwork))
     }
 
-    /// What is kept of a password: a tag of the key-encryption key over what scrypt makes of it (``PasswordVerifier``), so that a
-    /// copy of the database alone does not show whether a guess is right.
+    /// What scrypt makes of a password (``PasswordVerifier``): ``verifier(of:salt:under:)`` makes of it what is stored.
     ///
     /// - Throws: 429 when too many wait already; nothing was computed then.
-    package func verifier(of password: String, salt: [UInt8], for network: String) async throws -> [UInt8] {
-        let kek = kek
-        return try await compute(for: network) { try Self.keyed(PasswordVerifier.make(of: password, salt: salt), salt, kek) }
+    package func derive(_ password: String, salt: [UInt8], for network: String) async throws -> [UInt8] {
+        try await compute(for: network) { try PasswordVerifier.make(of: password, salt: salt) }
     }
 
-    /// Whether the password that a verifier was computed of is the one that is stored, and whether what is stored of it is weak: an
-    /// earlier version stored what scrypt makes of it, without the key-encryption key.
-    package func check(_ verifier: [UInt8], stored: [UInt8], salt: [UInt8]) throws -> (isRight: Bool, isWeak: Bool) {
-        if constantTimeEqual(verifier, stored) { return (true, false) }
-        let isWeak = constantTimeEqual(verifier, try Self.keyed(stored, salt, kek))
-        return (isWeak, isWeak)
+    /// What is stored of a password: a tag of the key-encryption key over what scrypt made of it, so that a copy of the database
+    /// alone does not show whether a guess is right.
+    package static func verifier(of derived: [UInt8], salt: [UInt8], under kek: KeyEncryptionKey) throws -> [UInt8] {
+        try kek.tag(label: tagLabel, over: [salt, derived])
     }
 
-    private static func keyed(_ derived: [UInt8], _ salt: [UInt8], _ kek: KeyEncryptionKey) throws -> [UInt8] {
-        try kek.tag(label: "console_password", over: [salt, derived])
+    static let tagLabel = "console_password"
+
+    /// Whether a password is the one that is stored, and whether what is stored of it should be made anew: an earlier version stored what scrypt
+    /// makes of it, and a rotation of the key-encryption key leaves layers of the keys before.
+    ///
+    /// - Parameters:
+    ///   - derived: What scrypt made of the password.
+    ///   - layers: The subkeys that the stored verifier was made with before the current one, the oldest first.
+    package func check(
+        _ derived: [UInt8], stored: [UInt8], salt: [UInt8], layers: [SecretBytes]
+    ) throws -> (isRight: Bool, isOutdated: Bool) {
+        if constantTimeEqual(try Self.verifier(of: derived, salt: salt, under: kek), stored) { return (true, false) }
+        if constantTimeEqual(derived, stored) { return (true, true) }
+        for member in kek.each {
+            // A verifier may be younger than the oldest layers, or be one that an earlier version stored.
+            for first in 0...layers.count {
+                let inner = try layers[first...].reduce(derived) { try KeyEncryptionKey.tag(under: $1, over: [salt, $0]) }
+                let verifier = try Self.verifier(of: inner, salt: salt, under: member)
+                if constantTimeEqual(verifier, stored) { return (true, true) }
+            }
+        }
+        return (false, false)
     }
 
     /// Runs `work` when it is its turn.

@@ -1,0 +1,46 @@
+import CellCrypto
+import Foundation
+import PostgresClient
+
+/// The subkeys of replaced key-encryption keys that a person's stored password verifier was made with.
+///
+/// A verifier can't be made anew without the password. So a rotation tags the stored verifier under the new key-encryption key, and
+/// keeps the subkey of the one before, sealed under the new one. The person's next sign-in stores a verifier without layers, and
+/// a trigger deletes the layers.
+struct VerifierLayers {
+    private static let subkeyLength = 64
+
+    /// The subkeys of a person, the oldest first; none where the verifier was made under the current key-encryption key.
+    static func read(
+        of user: ConsoleUsers.Row, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
+    ) throws -> [SecretBytes] {
+        let rows = try connection.query("SELECT layers FROM config.verifier_layer WHERE user_id = $1", [.uuid(user.id)])
+        guard let row = rows.first else { return [] }
+        return try kek.open(row.decode(0, as: PostgresBytes.self).bytes, at: address(user)).withBytes { bytes in
+            stride(from: 0, to: bytes.count, by: subkeyLength).map { start in
+                SecretBytes(copying: UnsafeRawBufferPointer(rebasing: bytes[start..<min(start + subkeyLength, bytes.count)]))
+            }
+        }
+    }
+
+    /// Stores a person's layers: those that there are, and the subkey of the key-encryption key that is being replaced.
+    static func store(
+        _ layers: [SecretBytes], of user: ConsoleUsers.Row, under kek: KeyEncryptionKey,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let bytes = SecretBytes(count: layers.count * subkeyLength) { buffer in
+            for (index, layer) in layers.enumerated() {
+                layer.withBytes { UnsafeMutableRawBufferPointer(rebasing: buffer[(index * subkeyLength)...]).copyMemory(from: $0) }
+            }
+        }
+        _ = try connection.query(
+            """
+            INSERT INTO config.verifier_layer (user_id, layers) VALUES ($1, $2)
+            ON CONFLICT (user_id) DO UPDATE SET layers = excluded.layers
+            """, [.uuid(user.id), .bytes(try kek.seal(bytes, at: address(user)).bytes)])
+    }
+
+    private static func address(_ user: ConsoleUsers.Row) -> CellAddress {
+        CellAddress(organization: user.organizationID, record: user.id, attribute: "consoleuser.layers")
+    }
+}

@@ -1,0 +1,158 @@
+public import CellCrypto
+import Foundation
+import PostgresClient
+
+/// Replaces the key-encryption key of a deployment: organization by organization, each in one transaction, while servers run.
+///
+/// Every server knows both key-encryption keys meanwhile. What is done stays done: after an interruption the next run goes on.
+public struct KeyEncryptionKeyRotation: Sendable {
+    private let registry: OrganizationRegistry
+    private let deployment: Deployment
+    private let new: KeyEncryptionKey
+
+    /// - Parameters:
+    ///   - registry: Connects as a role that may act as the owner.
+    ///   - deployment: Knows the former key-encryption key.
+    ///   - new: The key-encryption key to come.
+    public init(_ registry: OrganizationRegistry, _ deployment: Deployment, to new: KeyEncryptionKey) {
+        self.registry = registry
+        self.deployment = deployment
+        self.new = new.accepting(deployment.kek)
+    }
+
+    /// What became of an organization.
+    public struct Outcome: Sendable {
+        public let organization: String
+        /// How many keys, secrets and tags were made anew; nil when it failed.
+        public let count: Int?
+        /// Why it failed; nil when it did not.
+        public let problem: String?
+    }
+
+    /// Seals and tags everything under the new key-encryption key.
+    ///
+    /// - Parameter report: Called after each organization.
+    /// - Returns: Whether all of it is done. The deployment's own secrets come last, when no organization failed.
+    /// - Throws: ``FieldsealError`` when a running server does not know the new key-encryption key.
+    public func run(by caller: Caller, report: (Outcome) -> Void) async throws -> Bool {
+        try await requireUnused()
+        try await requireServers()
+        // Organizations that were made meanwhile, and what servers wrote in the moment of the change, are found by the next round.
+        for round in 1...Self.rounds {
+            var (count, isWhole) = (0, true)
+            for entry in try await OrganizationEntry.list(deployment) {
+                let outcome = await move(entry.organization, by: caller)
+                isWhole = isWhole && outcome.problem == nil
+                count += outcome.count ?? 0
+                if round == 1 || outcome.count ?? 1 > 0 { report(outcome) }
+            }
+            guard isWhole else { return false }
+            if round == 1 { count += try await moveDeployment(by: caller) }
+            if count == 0 { return true }
+        }
+        return true
+    }
+
+    private static let rounds = 4
+
+    /// Ends the use of the former key-encryption keys: from now on no program accepts them.
+    ///
+    /// - Returns: The ids that were retired.
+    /// - Throws: ``FieldsealError`` when something is still under one of them: ``run(by:report:)`` moves it.
+    public func retire(by caller: Caller) async throws -> [String] {
+        for entry in try await OrganizationEntry.list(deployment) {
+            let outcome = await move(entry.organization, by: caller, isSweep: true)
+            if let problem = outcome.problem {
+                throw FieldsealError(.encryption, "\(entry.organization.name) can't be moved, so nothing was retired: \(problem)")
+            }
+        }
+        return try await registry.owning { connection in
+            let status = try KeyEncryptionKeyStatus.read(on: connection)
+            let others = status.replaced.filter { !$0.isRetired && $0.id != new.id }.map(\.id)
+            if let left = status.uses.first(where: { others.contains($0.kekID) }) {
+                throw FieldsealError(
+                    .encryption,
+                    "\(left.count) \(left.what) are still under the key-encryption key \(left.kekID), so nothing was retired. Run fieldseal "
+                        + "kek rotate first.")
+            }
+            _ = try connection.query(
+                "UPDATE config.replaced_kek SET retired_on = now(), retired_by = $2 WHERE kek_id = ANY ($1)",
+                [.texts(others), .text(caller.actor)])
+            return others
+        }
+    }
+
+    private func requireUnused() async throws {
+        let replaced = try await registry.owning { try ReplacedKeyEncryptionKey.all(on: $0) }
+        guard replaced.contains(where: { $0.id == new.id }) else { return }
+        throw FieldsealError(
+            .encryption,
+            "The key-encryption key \(new.id) was replaced before, and is not used again. Make another one with fieldseal kek create."
+        )
+    }
+
+    private func requireServers() async throws {
+        let without = try await registry.owning { try ServerPresence.running(on: $0) }.filter { !$0.kekIDs.contains(new.id) }
+        guard let first = without.first else { return }
+        throw FieldsealError(
+            .encryption,
+            "A server on \(first.host) does not know the key-encryption key \(new.id) and could not open what is sealed under it"
+                + (without.count == 1 ? "" : ", and \(without.count - 1) others don't either")
+                + ". Name both keys in the settings of each server, restart it, and try again. A server that was killed counts for "
+                + "\(ServerPresence.absenceSeconds) seconds.")
+    }
+
+    /// One organization, in one transaction.
+    ///
+    /// - Parameter isSweep: Whether an organization that is under another key-encryption key is refused.
+    private func move(_ organization: Organization, by caller: Caller, isSweep: Bool = false) async -> Outcome {
+        do {
+            // What writes left to be chained has tags of its own: few, and not for long.
+            try await Session.begin(deployment, organization: organization.name, caller: caller).chainPendingEvents()
+            let count = try await registry.owning { connection in
+                try AttestedState.change(of: organization, under: new, on: connection) { change in
+                    let former = change.kek.id
+                    if isSweep, former != new.id {
+                        throw FieldsealError(.encryption, "It is still under \(former). Run fieldseal kek rotate first.")
+                    }
+                    var rewrap = try OrganizationRewrap(change, under: new)
+                    let grants = try rewrap.run(on: connection)
+                    guard rewrap.count > 0 || former != new.id else { return 0 }
+                    change.move(under: new, grants)
+                    if former != new.id {
+                        try change.append(
+                            SecurityEvent(.keyEncryptionKeyReplaced, .succeeded, details: "\(former) by \(new.id)"), by: caller,
+                            on: connection)
+                    }
+                    return rewrap.count
+                }
+            }
+            return Outcome(organization: organization.name, count: count, problem: nil)
+        } catch {
+            return Outcome(
+                organization: organization.name, count: nil, problem: (error as? FieldsealError)?.message ?? "\(error)")
+        }
+    }
+
+    /// The deployment's own secrets: the keys that sign tokens, and what is kept of replaced key-encryption keys.
+    ///
+    /// - Returns: How many signing keys were sealed anew.
+    private func moveDeployment(by caller: Caller) async throws -> Int {
+        let (alone, replaced) = (new.each[0], Array(new.each.dropFirst()))
+        return try await registry.owning { connection in
+            // Servers make the next signing key under the key-encryption key of this one, and under the same lock.
+            try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
+            let rows = try connection.query(
+                "SELECT signing_key_id, private_key FROM config.signing_key WHERE kek_id <> $1", [.text(new.id)])
+            for row in rows {
+                let id: UUID = try row.decode(0)
+                let secret = try new.open(row.decode(1, as: PostgresBytes.self).bytes, at: TokenIssuer.address(id))
+                _ = try connection.query(
+                    "UPDATE config.signing_key SET private_key = $2, kek_id = $3 WHERE signing_key_id = $1",
+                    [.uuid(id), .bytes(try alone.seal(secret, at: TokenIssuer.address(id)).bytes), .text(alone.id)])
+            }
+            try ReplacedKeyEncryptionKey.record(replaced, by: new, caller, on: connection)
+            return rows.count
+        }
+    }
+}

@@ -1,0 +1,237 @@
+import CellCrypto
+import Foundation
+import PostgresClient
+
+/// Seals and tags everything of one organization anew under another key-encryption key, while its attested state is locked.
+///
+/// Nothing that the former key-encryption key does not vouch for is taken over: such a row stays as it is, and grants nothing.
+struct OrganizationRewrap {
+    private let organization: Organization
+    /// The new key-encryption key, which accepts what the former one sealed and tagged.
+    private let new: KeyEncryptionKey
+    /// The new one by itself.
+    private let alone: KeyEncryptionKey
+    /// What the organization is under so far.
+    private let former: KeyEncryptionKey
+    private let list: GrantList
+    private var grants: GrantList
+    /// How many items were sealed or tagged anew.
+    private(set) var count = 0
+
+    private var isFirst: Bool { former.id != new.id }
+
+    /// - Parameter new: Accepts the key-encryption key that the organization is under.
+    init(_ change: AttestedChange, under new: KeyEncryptionKey) throws {
+        organization = change.organization
+        self.new = new
+        alone = new.each[0]
+        former = change.kek
+        list = change.grants
+        grants = change.grants
+        // A row that is gone stays named, so that the doctor still reports it.
+        if isFirst { for name in list.entries.keys { try grants.hold(name) } }
+    }
+
+    /// Does all of it in the open transaction.
+    ///
+    /// - Returns: The list of grants under the new key-encryption key.
+    mutating func run(on connection: isolated PostgresConnection) throws -> GrantList {
+        let standings = try standings(on: connection)
+        try resealUsers(standings, on: connection)
+        try resealIssuers(standings, on: connection)
+        for row in try GrantRow.all(of: organization, on: connection) {
+            if let standing = try standings[row.grant.name.digest()] { try retag(row, standing, on: connection) }
+        }
+        try rewrapKeys(on: connection)
+        try carryOver(on: connection)
+        try retagDestinations(on: connection)
+        try retagSubmissions(on: connection)
+        try retagMarks(on: connection)
+        return grants
+    }
+
+    // MARK: Rows that grant power
+
+    private enum Standing {
+        case honoured, revoked
+    }
+
+    /// The rows that are as this service wrote them.
+    private func standings(on connection: isolated PostgresConnection) throws -> [GrantList.Digest: Standing] {
+        var standings: [GrantList.Digest: Standing] = [:]
+        for row in try GrantRow.all(of: organization, on: connection) {
+            let standing = try list.standing(of: row.grant, tag: row.tag, under: new)
+            let isOwn = try row.grant.fits(row.tag, under: new)
+            if standing == .honoured { standings[try row.grant.name.digest()] = .honoured }
+            if standing == .revoked, isOwn { standings[try row.grant.name.digest()] = .revoked }
+        }
+        return standings
+    }
+
+    private mutating func retag(_ row: GrantRow, _ standing: Standing, on connection: isolated PostgresConnection) throws {
+        let tag = try row.grant.tag(under: alone)
+        if !constantTimeEqual(tag, row.tag) {
+            try row.store(tag, on: connection)
+            count += 1
+        }
+        switch standing {
+        case .honoured: try grants.set(row.grant, under: alone)
+        case .revoked: try grants.revoke(row.grant.name, under: alone)
+        }
+    }
+
+    /// The same secret, sealed under the new key-encryption key.
+    ///
+    /// - Returns: Nil where it is so already, or where it does not open.
+    private func resealed(_ cell: [UInt8]?, at address: CellAddress) throws -> [UInt8]? {
+        guard let cell, (try? alone.open(cell, at: address)) == nil, let secret = try? new.open(cell, at: address) else {
+            return nil
+        }
+        return try alone.seal(secret, at: address).bytes
+    }
+
+    private mutating func resealUsers(
+        _ standings: [GrantList.Digest: Standing], on connection: isolated PostgresConnection
+    ) throws {
+        let users = try connection.query(
+            "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.organization_id = $1 FOR UPDATE",
+            [.uuid(organization.id)]
+        ).compactMap { try ConsoleUsers.row($0)?.row }
+        for user in users where try standings[user.grant.name.digest()] != nil {
+            if let totp = try resealed(user.totp, at: SecondFactor.address(user.id, user.organizationID)) {
+                _ = try connection.query(
+                    "UPDATE config.console_user SET totp = $2 WHERE user_id = $1", [.uuid(user.id), .bytes(totp)])
+                count += 1
+            }
+            guard isFirst else { continue }
+            let layers = try VerifierLayers.read(of: user, under: new, on: connection)
+            // A trigger deletes the layers of the former verifier.
+            _ = try connection.query(
+                "UPDATE config.console_user SET verifier = $2 WHERE user_id = $1",
+                [
+                    .uuid(user.id),
+                    .bytes(try PasswordHashing.verifier(of: user.verifier, salt: user.salt, under: alone)),
+                ])
+            try VerifierLayers.store(
+                layers + [former.tagKey(label: PasswordHashing.tagLabel)], of: user, under: alone, on: connection)
+            count += 1
+        }
+    }
+
+    private mutating func resealIssuers(
+        _ standings: [GrantList.Digest: Standing], on connection: isolated PostgresConnection
+    ) throws {
+        for (issuer, _) in try TrustedIssuers.rows(of: organization, on: connection)
+        where try standings[issuer.grant.name.digest()] != nil {
+            guard let secret = try resealed(issuer.secret, at: TrustedIssuers.address(issuer.id, organization.id)) else { continue }
+            _ = try connection.query(
+                "UPDATE config.oidc_issuer SET client_secret = $2 WHERE issuer_id = $1", [.uuid(issuer.id), .bytes(secret)])
+            count += 1
+        }
+    }
+
+    // MARK: Keys
+
+    private mutating func rewrapKeys(on connection: isolated PostgresConnection) throws {
+        for key in try StoredKey.all(of: organization.id, on: connection) where try list.holds(key.grant, under: new) {
+            let (id, version) = (organization.id, UInt32(key.version))
+            if (try? alone.unwrapData(key.wrappedData, organization: id, keyVersion: version)) != nil,
+                (try? alone.unwrapText(key.wrappedText, organization: id, keyVersion: version)) != nil
+            {
+                try grants.set(key.grant, under: alone)
+                continue
+            }
+            guard let data = try? new.unwrapData(key.wrappedData, organization: id, keyVersion: version),
+                let text = try? new.unwrapText(key.wrappedText, organization: id, keyVersion: version)
+            else { continue }
+            let rewrapped = StoredKey(
+                version: key.version, fingerprint: key.fingerprint,
+                wrappedText: try alone.wrap(text, organization: id, keyVersion: version).bytes,
+                wrappedData: try alone.wrap(data, organization: id, keyVersion: version).bytes)
+            _ = try connection.query(
+                "SELECT config.rewrap_organization_key($1, $2, $3, $4, $5, $6)",
+                [
+                    .uuid(id), .int32(Int32(key.version)), .text(key.fingerprint), .bytes(rewrapped.wrappedText),
+                    .bytes(rewrapped.wrappedData), .text(alone.id),
+                ])
+            try grants.set(rewrapped.grant, under: alone)
+            count += 1
+        }
+    }
+
+    /// Names of the list that have no tag of their own in a row.
+    private mutating func carryOver(on connection: isolated PostgresConnection) throws {
+        let state = try OrganizationState.read(organization.name, on: connection)
+        if try list.holds(state.keyDerivation, under: new) { try grants.set(state.keyDerivation, under: alone) }
+        let users = try connection.query("SELECT systemuserid FROM \(organization.qualified("systemuser"))")
+        for user in users {
+            let grant = Grant.disabledSystemUser(try user.decode(0))
+            if try list.names(grant.name) { try grants.set(grant, under: alone) }
+        }
+    }
+
+    // MARK: Tags in the organization's schema
+
+    private mutating func retagDestinations(on connection: isolated PostgresConnection) throws {
+        for (destination, stored) in try MailDestination.all(in: organization, on: connection) {
+            guard let stored, try destination.fits(stored, in: organization, under: new) else { continue }
+            let tag = try destination.tag(in: organization, under: alone)
+            let grant = Grant.mailServer(destination.place.id, tag: stored)
+            if destination.isProfile, try list.holds(grant, under: new) {
+                try grants.set(.mailServer(destination.place.id, tag: tag), under: alone)
+            }
+            guard !constantTimeEqual(tag, stored) else { continue }
+            _ = try connection.query(
+                """
+                UPDATE \(organization.qualified("mail_destination")) SET tag = $3, kek_id = $4
+                 WHERE entity = $1 AND record_id = $2 AND tag = $5
+                """,
+                [
+                    .text(destination.place.entity), .uuid(destination.place.id), .bytes(tag), .text(alone.id), .bytes(stored),
+                ])
+            count += 1
+        }
+        // The others fit no tag: they are authorized under neither.
+        _ = try connection.query(
+            "UPDATE \(organization.qualified("mail_destination")) SET kek_id = $1 WHERE kek_id <> $1", [.text(alone.id)])
+    }
+
+    /// E-mails that wait to be sent.
+    private mutating func retagSubmissions(on connection: isolated PostgresConnection) throws {
+        let rows = try connection.query(
+            """
+            SELECT \(Submission.columns(in: organization)), e.submission_tag FROM \(organization.qualified("email")) AS e
+             WHERE e.statuscode IN (6, 7) AND e.submission_tag IS NOT NULL
+            """)
+        for row in rows {
+            let submission = try Submission(row, at: 0)
+            let stored = try row.decode(Submission.columnCount, as: PostgresBytes.self).bytes
+            guard try submission.isAuthentic(by: stored, in: organization, under: new),
+                try !submission.isAuthentic(by: stored, in: organization, under: alone)
+            else { continue }
+            try submission.store(in: organization, under: alone, on: connection)
+            count += 1
+        }
+    }
+
+    /// Where the chain of events begins, and how far it was verified.
+    private mutating func retagMarks(on connection: isolated PostgresConnection) throws {
+        let (id, kekID) = (organization.id, new.id)
+        func isOther(_ table: String) throws -> Bool {
+            let rows = try connection.query("SELECT kek_id FROM config.\(table) WHERE organization_id = $1", [.uuid(id)])
+            return try rows.first.map { try $0.decode(0, as: String.self) != kekID } ?? false
+        }
+        if try isOther("event_archive"), let position = try? EventArchivePosition.read(organization, under: new, on: connection) {
+            try position.write(organization, under: alone, on: connection)
+            count += 1
+        }
+        guard try isOther("event_checkpoint") else { return }
+        if let mark = try? EventCheckpoint.read(organization, under: new, on: connection) {
+            try mark.write(organization, under: alone, on: connection)
+        } else {
+            // It only saves the next verification some work.
+            _ = try connection.query("DELETE FROM config.event_checkpoint WHERE organization_id = $1", [.uuid(id)])
+        }
+        count += 1
+    }
+}

@@ -1,0 +1,59 @@
+public import Foundation
+import PostgresClient
+
+/// A running server, as `config.server` has it.
+public struct ServerPresence: Sendable {
+    public let id: UUID
+    public let host: String
+    public let version: String
+    /// The key-encryption keys that it knows.
+    public let kekIDs: [String]
+    public let startedOn: Date
+
+    /// Seconds between two renewals.
+    public static let renewalSeconds = 10
+    /// Seconds after which a server that does not renew its row is not running.
+    static let absenceSeconds = 45
+
+    /// - Parameter id: Of this start of the server.
+    public init(id: UUID = UUID(), host: String, version: String, kekIDs: [String]) {
+        (self.id, self.host, self.version, self.kekIDs, startedOn) = (id, host, version, kekIDs, Date())
+    }
+
+    private init(_ row: PostgresRow) throws {
+        id = try row.decode(0)
+        host = try row.decode(1)
+        version = try row.decode(2)
+        kekIDs = try row.decode(3, as: String.self).split(separator: ",").map(String.init)
+        startedOn = try row.decode(4)
+    }
+
+    /// Writes or renews the row, and deletes those of servers that have been gone for a day.
+    public func renew(_ deployment: Deployment) async throws {
+        try await deployment.pool.withConnection { connection in
+            _ = try connection.query(
+                """
+                INSERT INTO config.server (server_id, host, version, kek_ids) VALUES ($1, $2, $3, $4)
+                ON CONFLICT (server_id) DO UPDATE SET seen_on = now()
+                """, [.uuid(id), .text(host), .text(version), .texts(kekIDs)])
+            try connection.execute("DELETE FROM config.server WHERE seen_on < now() - interval '1 day'")
+        }
+    }
+
+    /// Deletes the row, when the server stops.
+    public func end(_ deployment: Deployment) async throws {
+        _ = try await deployment.pool.withConnection {
+            try $0.query("DELETE FROM config.server WHERE server_id = $1", [.uuid(id)])
+        }
+    }
+
+    /// The servers that run, by host and start.
+    static func running(on connection: isolated PostgresConnection) throws -> [ServerPresence] {
+        try connection.query(
+            """
+            SELECT server_id, host, version, array_to_string(kek_ids, ','), started_on FROM config.server
+             WHERE seen_on > now() - $1 * interval '1 second' ORDER BY host, started_on
+            """, [.double(Double(absenceSeconds))]
+        ).map(ServerPresence.init)
+    }
+}

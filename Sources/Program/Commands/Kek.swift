@@ -1,0 +1,172 @@
+import ArgumentParser
+import CellCrypto
+import Fieldseal
+import Foundation
+
+/// The key-encryption key.
+struct Kek: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make, show and replace the key-encryption key of a deployment.",
+        discussion: """
+            To replace it: make a new key with `kek create`; name it in newKek.file beside the present one in the settings of every \
+            server, and restart the servers one by one; run `kek rotate`; put the new key in the place of the present one in the \
+            settings, restart the servers again, and run `kek retire`.
+            """,
+        subcommands: [Status.self, Create.self, Rotate.self, Retire.self])
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make a new key-encryption key: 64 random bytes in base64, mode 0400. Never overwrites a file.")
+        @Argument(help: "Where to put it.") var path: String
+
+        func run() async throws {
+            try KeyEncryptionKeyFile.create(at: path)
+            print(
+                """
+                Made \(path) with the id \(try KeyEncryptionKeyFile.read(path).id).
+                Keep a copy away from the database's backups: with both, every organization's cells can be opened. Without \
+                the key, each organization's own key is needed.
+                """)
+        }
+    }
+
+    struct Status: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show what is under which key-encryption key, which servers know which, and what to do next.")
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, settings) = try await options.deployment()
+            let status = try await KeyEncryptionKeyStatus.read(deployment)
+            let successor = try settings.newKekSource.map { try $0.read().id }
+            let next = Self.next(status, deployment.kek, successor)
+            options.report(Self.json(status, deployment.kek, successor, next), Self.text(status, deployment.kek, successor, next))
+        }
+
+        /// What to do next, as a sentence.
+        private static func next(_ status: KeyEncryptionKeyStatus, _ kek: KeyEncryptionKey, _ successor: String?) -> String {
+            let target = successor ?? kek.id
+            if let successor, status.replaced.contains(where: { $0.id == successor }) {
+                return "The new key \(successor) was replaced before and is not used again. Make another one: fieldseal kek create."
+            }
+            if status.uses.contains(where: { $0.kekID != target }) {
+                let without = status.servers.filter { !$0.kekIDs.contains(target) }
+                guard without.isEmpty else {
+                    let hosts = without.map(\.host).joined(separator: ", ")
+                    return "Name both keys in the settings of the servers on \(hosts), and restart them; then fieldseal kek rotate."
+                }
+                return successor == nil
+                    ? "Something is under a key that the settings don't name: fieldseal doctor." : "Run fieldseal kek rotate."
+            }
+            let waiting = status.replaced.filter { !$0.isRetired }.map(\.id)
+            guard waiting.isEmpty else {
+                return
+                    "Everything is under \(target). Name it alone in the settings, restart the servers, then fieldseal kek retire."
+            }
+            let old = status.servers.filter { server in status.replaced.contains { server.kekIDs.contains($0.id) } }
+            return old.isEmpty
+                ? "Nothing is to be done."
+                : "The servers on \(old.map(\.host).joined(separator: ", ")) were started with a key that is retired since: restart them."
+        }
+
+        private static func text(
+            _ status: KeyEncryptionKeyStatus, _ kek: KeyEncryptionKey, _ successor: String?, _ next: String
+        ) -> String {
+            var lines = ["in force: \(kek.id)"]
+            if let successor, successor != kek.id { lines.append("new: \(successor)") }
+            lines += status.uses.map { "under \($0.kekID): \($0.count) \($0.what)" }
+            lines += status.replaced.map { replaced in
+                "replaced: \(replaced.id) by \(replaced.successorID) on \(ISO8601.text(replaced.replacedOn))"
+                    + (replaced.retiredOn.map { ", retired on \(ISO8601.text($0))" } ?? ", not retired yet")
+            }
+            lines += status.servers.map { server in
+                "server on \(server.host), since \(ISO8601.text(server.startedOn)): knows \(server.kekIDs.joined(separator: ", "))"
+            }
+            return (lines + [next]).joined(separator: "\n")
+        }
+
+        private static func json(
+            _ status: KeyEncryptionKeyStatus, _ kek: KeyEncryptionKey, _ successor: String?, _ next: String
+        ) -> JSONValue {
+            [
+                "inForce": .string(kek.id), "new": .text(successor),
+                "uses": .array(
+                    status.uses.map { ["kekId": .string($0.kekID), "what": .string($0.what), "count": .integer(Int64($0.count))] }),
+                "replaced": .array(
+                    status.replaced.map {
+                        [
+                            "kekId": .string($0.id), "successorId": .string($0.successorID),
+                            "replacedOn": .string(ISO8601.text($0.replacedOn)), "retiredOn": .text($0.retiredOn.map(ISO8601.text)),
+                        ]
+                    }),
+                "servers": .array(
+                    status.servers.map {
+                        [
+                            "host": .string($0.host), "version": .string($0.version),
+                            "startedOn": .string(ISO8601.text($0.startedOn)),
+                            "kekIds": .array($0.kekIDs.map { .string($0) }),
+                        ]
+                    }),
+                "next": .string(next),
+            ]
+        }
+    }
+
+    struct Rotate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Seal and tag everything under the new key-encryption key, organization by organization, while servers run.",
+            discussion: "What is done stays done: after an interruption, run it again.")
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, settings) = try await options.deployment()
+            guard let new = try settings.newKekSource?.read() else {
+                throw CommandFailure(
+                    "The settings name no new key-encryption key. Make one with fieldseal kek create, and name it in newKek.file of every "
+                        + "server's settings beside the present one.")
+            }
+            let registry = OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: settings.policy)
+            var outcomes: [KeyEncryptionKeyRotation.Outcome] = []
+            let isWhole = try await KeyEncryptionKeyRotation(registry, deployment, to: new).run(by: commandLineCaller) { outcome in
+                outcomes.append(outcome)
+                guard !options.json else { return }
+                print(
+                    "\(outcome.organization): " + (outcome.problem ?? "\(outcome.count ?? 0) keys, secrets and tags were made anew")
+                )
+            }
+            options.report(
+                [
+                    "kekId": .string(new.id), "done": .bool(isWhole),
+                    "organizations": .array(
+                        outcomes.map {
+                            [
+                                "organization": .string($0.organization), "count": $0.count.map { .integer(Int64($0)) } ?? .null,
+                                "problem": .text($0.problem),
+                            ]
+                        }),
+                ],
+                isWhole
+                    ? "Everything is under \(new.id). Name it alone in the settings of every server, restart them, and run fieldseal kek retire."
+                    : "Not everything is under \(new.id) yet. Correct what is named above, and run fieldseal kek rotate again.")
+            if !isWhole { throw ExitCode.failure }
+        }
+    }
+
+    struct Retire: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "End the use of key-encryption keys that were replaced: no program accepts them from then on.")
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, settings) = try await options.deployment()
+            let registry = OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: settings.policy)
+            let retired = try await KeyEncryptionKeyRotation(registry, deployment, to: deployment.kek).retire(by: commandLineCaller)
+            options.report(
+                ["retired": .array(retired.map { .string($0) })],
+                retired.isEmpty
+                    ? "No key-encryption key was waiting to be retired."
+                    : "Retired \(retired.joined(separator: ", ")). Backups of before still need it: destroy its copies when the last of "
+                        + "those backups is gone.")
+        }
+    }
+}

@@ -1,0 +1,69 @@
+public import CellCrypto
+public import Foundation
+import PostgresClient
+
+/// A key-encryption key that was replaced, as `config.replaced_kek` has it.
+public struct ReplacedKeyEncryptionKey: Sendable {
+    public let id: String
+    public let successorID: String
+    public let replacedOn: Date
+    public let retiredOn: Date?
+    let archiveKey: [UInt8]
+    let sealedUnder: String
+
+    /// Whether it is not accepted any more.
+    public var isRetired: Bool { retiredOn != nil }
+
+    /// Every one, the newest first; none where the database is not migrated that far.
+    static func all(on connection: isolated PostgresConnection) throws -> [ReplacedKeyEncryptionKey] {
+        guard try connection.query("SELECT to_regclass('config.replaced_kek') IS NOT NULL")[0].decode(0) else { return [] }
+        return try connection.query(
+            """
+            SELECT kek_id, successor_id, replaced_on, retired_on, archive_key, sealed_under FROM config.replaced_kek
+             ORDER BY replaced_on DESC, kek_id
+            """
+        ).map { row in
+            ReplacedKeyEncryptionKey(
+                id: try row.decode(0), successorID: try row.decode(1), replacedOn: try row.decode(2),
+                retiredOn: try row.decodeIfPresent(3), archiveKey: try row.decode(4, as: PostgresBytes.self).bytes,
+                sealedUnder: try row.decode(5))
+        }
+    }
+
+    /// The keys that tagged archives under replaced key-encryption keys, by the ids of those: archives of that time still verify.
+    public static func archiveKeys(_ deployment: Deployment) async throws -> [String: SecretBytes] {
+        try await deployment.pool.withConnection { connection in
+            try all(on: connection).reduce(into: [:]) { keys, replaced in
+                keys[replaced.id] = try? deployment.kek.open(replaced.archiveKey, at: address(replaced.id))
+            }
+        }
+    }
+
+    /// Records that key-encryption keys are replaced, and seals what is kept of all that ever were under the new one.
+    ///
+    /// - Parameter new: Opens what is sealed under the replaced ones.
+    static func record(
+        _ replaced: [KeyEncryptionKey], by new: KeyEncryptionKey, _ caller: Caller, on connection: isolated PostgresConnection
+    ) throws {
+        for kek in replaced {
+            let archiveKey = try new.seal(kek.tagKey(label: EventArchiveFile.tagLabel), at: address(kek.id))
+            _ = try connection.query(
+                """
+                INSERT INTO config.replaced_kek (kek_id, successor_id, replaced_by, archive_key, sealed_under)
+                VALUES ($1, $2, $3, $4, $2) ON CONFLICT (kek_id) DO NOTHING
+                """, [.text(kek.id), .text(new.id), .text(caller.actor), .bytes(archiveKey.bytes)])
+        }
+        for former in try all(on: connection) where former.sealedUnder != new.id {
+            let archiveKey = try new.seal(new.open(former.archiveKey, at: address(former.id)), at: address(former.id))
+            _ = try connection.query(
+                "UPDATE config.replaced_kek SET archive_key = $2, sealed_under = $3 WHERE kek_id = $1",
+                [.text(former.id), .bytes(archiveKey.bytes), .text(new.id)])
+        }
+    }
+
+    /// The deployment's, not an organization's: the organization's id is all zeros, and the record's is the KEK's id.
+    private static func address(_ id: String) -> CellAddress {
+        let zeros = UUID(uuid: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+        return CellAddress(organization: zeros, record: zeros, attribute: "replacedkek.\(id)")
+    }
+}
