@@ -114,6 +114,22 @@ def test_a_server_that_hangs_up_at_one_email_sends_the_others(routed, sender):
     assert sorted(t[1][0] for t in server.taken) == ["better@elsewhere.test", "good@elsewhere.test"]
 
 
+def test_the_most_urgent_goes_first_and_of_these_the_oldest(routed, sender):
+    server = SMTPServer(certificate(routed))
+    q, box = sender(server)
+    routed.sql("UPDATE org_contoso.mailbox SET enabledforoutgoingemail = false WHERE mailboxid = %s", [box])
+    urgencies = [0, 1, 2, 1, 2, 0, 0, 1, 2, 1]
+    ids = [draft(routed, q, [f"{number}@elsewhere.test"], deliveryprioritycode=urgency) for number, urgency in enumerate(urgencies)]
+    # Rows that were written again are at the end of their table: the order of the table is not the order of creation.
+    for id in reversed(ids):
+        send(routed, id)
+    routed.sql("UPDATE org_contoso.mailbox SET enabledforoutgoingemail = true WHERE mailboxid = %s", [box])
+    for id in ids:
+        state(routed, id, 3)
+    wanted = sorted(range(len(ids)), key=lambda number: (-urgencies[number], number))
+    assert [taken[1][0] for taken in server.taken] == [f"{number}@elsewhere.test" for number in wanted]
+
+
 def test_domains_go_out_in_ascii(routed, sender):
     server = SMTPServer(certificate(routed))
     q, _ = sender(server)

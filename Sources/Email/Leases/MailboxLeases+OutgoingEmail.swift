@@ -66,31 +66,43 @@ extension MailboxLeases {
     }
 
     /// Marks due e-mails as *Sending*, or as *Failed* where something speaks against them. $1 is the mailbox, $2 how many.
+    ///
+    /// UPDATE returns its rows in the order of its plan, so they are sorted again.
     private var taking: String {
         """
-        UPDATE \(organization.qualified("email")) AS e
-           SET statuscode = CASE WHEN due.problem IS NULL THEN 7 ELSE 8 END, failure = due.problem,
-               deliveryattempts = coalesce(e.deliveryattempts, 0) + (due.problem IS NULL)::integer, is_handed_over = false,
-               messageid = coalesce(e.messageid, '<' || e.activityid || '@' || due.domain || '>'),
-              message_references = CASE WHEN parent.messageid IS NULL THEN e.message_references
-                  ELSE concat_ws(' ', right(parent.message_references, 30000), parent.messageid) END,
-               versionnumber = nextval('\(organization.qualified("version_number"))')
-          FROM (SELECT e.activityid, \(SenderRule.problem(in: organization)) AS problem,
-                       coalesce(nullif(regexp_replace(m.emailaddress, '^.*@', ''), ''), nullif(regexp_replace(s.address, '^.*@', ''), ''),
-                           'localhost') AS domain,
-                       e.deliveryprioritycode, e.createdon
-                  FROM \(organization.qualified("email")) AS e JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = e.sendermailboxid
-                  \(SenderRule.joins(in: organization))
-                 WHERE e.sendermailboxid = $1 AND e.statuscode = 6
-                   AND coalesce(e.delayedemailsendtime, '-infinity') <= now()
-                   AND coalesce(e.postponeemailprocessinguntil, '-infinity') <= now()
-                 ORDER BY e.deliveryprioritycode DESC NULLS LAST, e.createdon LIMIT $2 FOR UPDATE OF e SKIP LOCKED) AS due
-          LEFT JOIN LATERAL (SELECT p.messageid, p.message_references FROM \(organization.qualified("email")) AS x JOIN \(organization.qualified("email")) AS p
-                 ON p.activityid = x.parentactivityid WHERE x.activityid = due.activityid) AS parent ON true
-         WHERE e.activityid = due.activityid
-        RETURNING e.activityid, e.subject, e.description, e.messageid, parent.messageid, coalesce(e.prioritycode, 1), e.createdon,
-            coalesce(e.readreceiptrequested, false), due.problem, parent.message_references, e.mimetype, e.submission_tag,
-            \(Submission.columns(in: organization))
+        WITH taken AS (
+            UPDATE \(organization.qualified("email")) AS e
+               SET statuscode = CASE WHEN due.problem IS NULL THEN 7 ELSE 8 END, failure = due.problem,
+                   deliveryattempts = coalesce(e.deliveryattempts, 0) + (due.problem IS NULL)::integer, is_handed_over = false,
+                   messageid = coalesce(e.messageid, '<' || e.activityid || '@' || due.domain || '>'),
+                   message_references = CASE WHEN parent.messageid IS NULL THEN e.message_references
+                      ELSE concat_ws(' ', right(parent.message_references, 30000), parent.messageid) END,
+                   versionnumber = nextval('\(organization.qualified("version_number"))')
+              FROM (\(due)) AS due
+              LEFT JOIN LATERAL (SELECT p.messageid, p.message_references
+                      FROM \(organization.qualified("email")) AS x JOIN \(organization.qualified("email")) AS p
+                        ON p.activityid = x.parentactivityid WHERE x.activityid = due.activityid) AS parent ON true
+             WHERE e.activityid = due.activityid
+            RETURNING e.activityid, e.subject, e.description, e.messageid, parent.messageid AS answered_id, coalesce(e.prioritycode, 1),
+                e.createdon, coalesce(e.readreceiptrequested, false), due.problem, parent.message_references AS answered_references,
+                e.mimetype, e.submission_tag, \(Submission.columns(in: organization)),
+                e.deliveryprioritycode AS taken_urgency, e.createdon AS taken_age, e.activityid AS taken_id)
+        SELECT * FROM taken ORDER BY taken_urgency DESC NULLS LAST, taken_age, taken_id
+        """
+    }
+
+    /// E-mails of a mailbox that are due, locked, the most urgent first and of these the oldest.
+    private var due: String {
+        """
+        SELECT e.activityid, \(SenderRule.problem(in: organization)) AS problem,
+               coalesce(nullif(regexp_replace(m.emailaddress, '^.*@', ''), ''), nullif(regexp_replace(s.address, '^.*@', ''), ''),
+                   'localhost') AS domain
+          FROM \(organization.qualified("email")) AS e JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = e.sendermailboxid
+          \(SenderRule.joins(in: organization))
+         WHERE e.sendermailboxid = $1 AND e.statuscode = 6
+           AND coalesce(e.delayedemailsendtime, '-infinity') <= now()
+           AND coalesce(e.postponeemailprocessinguntil, '-infinity') <= now()
+         ORDER BY e.deliveryprioritycode DESC NULLS LAST, e.createdon, e.activityid LIMIT $2 FOR UPDATE OF e SKIP LOCKED
         """
     }
 
