@@ -3,7 +3,7 @@ enum Charts {
     /// Columns over time, one or two values each, stacked.
     ///
     /// - Parameter alternative: What the drawing says, for who does not see it.
-    static func columns(_ first: [Int], _ second: [Int] = [], alternative: String) -> String {
+    static func columns(_ first: [Int], _ second: [Int] = [], styles: [String] = ["a", "b"], alternative: String) -> String {
         let height = 56.0
         let step = 10.0
         let width = Double(first.count) * step
@@ -14,8 +14,8 @@ enum Charts {
             let lower = Double(value) / largest * (height - 4)
             let upper = second.isEmpty ? 0 : Double(second[index]) / largest * (height - 4)
             if value == 0 && upper == 0 { continue }
-            shapes += bar(x, height - lower, 8, lower, "a")
-            shapes += bar(x, height - lower - upper, 8, upper, "b")
+            shapes += bar(x, height - lower, 8, lower, styles[0])
+            shapes += bar(x, height - lower - upper, 8, upper, styles[1])
         }
         return figure(width, height + 1, alternative, shapes)
     }

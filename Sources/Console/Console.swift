@@ -22,7 +22,9 @@ public struct Console: Sendable {
     let sessions: ConsoleSessions
     let openID: OpenIDSignIn
     let doctor: Doctor
-    let figures = RecentFigures()
+    let figures = RecentResults<OverviewFigures>(leastLifetime: 60, patience: .seconds(2))
+    let counts = RecentResults<MailboxCounts>(patience: .seconds(2))
+    let findings = RecentResults<[Finding]>(patience: .milliseconds(250))
 
     /// - Parameters:
     ///   - baseURL: The service's address, without a trailing slash: forms come from there alone.
@@ -102,18 +104,23 @@ public struct Console: Sendable {
             return visit.message("notFound", error.message, status: .notFound)
         case let error as FieldsealError where error.code == .privilegeDenied || error.code == .accessDenied:
             return visit.message("noAccess", visit.text("noAccessWhy"), status: .init(code: error.code.httpStatus))
-        case let error as FieldsealError:
-            return visit.message("wentWrong", error.message, status: .init(code: error.code.httpStatus))
         case is NIOTooManyBytesError: return visit.message("wentWrong", visit.text("tooMuchTyped"), status: .contentTooLarge)
-        case let error as PostgresError where error.isTold:
-            context.logger.error("page failed", metadata: ["error": "\(error)"])
-            return visit.message("wentWrong", error.refusal.message, status: .init(code: error.refusalStatus))
-        case is PoolError:
-            return visit.message("wentWrong", FieldsealError.databaseAway.message, status: .serviceUnavailable)
         default:
+            if error is PostgresError { context.logger.error("database failed", metadata: ["error": "\(error)"]) }
+            if let (message, status) = Self.refusal(error) { return visit.message("wentWrong", message, status: status) }
             context.logger.error("page failed", metadata: ["error": "\(error)"])
             return visit.message(
                 "wentWrong", visit.text("internalError", ["id": visit.requestID]), status: .internalServerError)
+        }
+    }
+
+    /// What a person is told of an error that is no defect of the program.
+    static func refusal(_ error: any Error) -> (message: String, status: HTTPResponse.Status)? {
+        switch error {
+        case let error as FieldsealError: (error.message, .init(code: error.code.httpStatus))
+        case let error as PostgresError where error.isTold: (error.refusal.message, .init(code: error.refusalStatus))
+        case is PoolError: (FieldsealError.databaseAway.message, .serviceUnavailable)
+        default: nil
         }
     }
 

@@ -16,32 +16,51 @@ extension Console {
         let session = try visit.session()
         var values: [String: Any] = [
             "title": visit.text("overview"), "lead": visit.text("overviewLead", ["organization": visit.organization]),
-            "isAdministrator": visit.isAdministrator,
+            "isAdministrator": visit.isAdministrator, "checked": false, "isChecking": false,
         ]
-        var findings: [[String: Any]] = []
+        var found: [[String: Any]] = []
         if visit.isAdministrator {
             let status = try await session.encryptionStatus()
             values["encryption"] = encryptionTile(status, visit)
-            findings += try await doctor.findings(of: session.organization).map { finding($0, visit) }
-            let figures = try await figures.of(session)
-            values["charts"] = charts(figures.statistics, visit)
-            values["sealed"] = sealedTile(figures.sealed, visit)
+            found += try await allFindings(session, &values, visit).map { finding($0, visit) }
             let recent = try await session.securityEvents(EventFilter.notable, limit: Self.recentEvents)
             values["recent"] = try await EventLines(visit, session).lines(recent)
         } else if !session.isEncryptionActive {
-            findings.append([
+            found.append([
                 "severity": "bad", "text": visit.text("key-required"), "what": visit.text("askAdministrator"), "href": false,
                 "message": false,
             ])
         }
-        if Navigation.mayList(.mailbox, visit.roles) {
-            let counts = try await MailboxCounts.read(session)
+        // Administrators of an organization see the same figures; other people see those of their own records.
+        let owner = visit.isAdministrator ? session.organization.id : session.caller.systemUserID ?? session.organization.id
+        let counted = try await figures.of(owner) { try await OverviewFigures.count(for: session) }
+        values["charts"] = counted?.value.charts(visit) ?? []
+        values["sealed"] = orFalse(counted?.value.sealedTile(visit))
+        values["isCounting"] = counted == nil
+        if Navigation.mayList(.mailbox, visit.roles), let counts = try await mailboxCounts(session) {
             values["mailboxes"] = mailboxTile(counts, visit)
-            findings += mailboxFindings(counts, visit)
+            found += mailboxFindings(counts, visit)
         }
-        values["findings"] = findings
-        values["hasFindings"] = !findings.isEmpty
+        values["findings"] = found
+        values["hasFindings"] = !found.isEmpty
         return .page("overview", values)
+    }
+
+    /// What the doctor finds. What takes longer the more records there are is looked for beside the page, and kept with its time.
+    private func allFindings(_ session: Session, _ values: inout [String: Any], _ visit: Visit) async throws -> [Finding] {
+        let (doctor, organization) = (doctor, session.organization)
+        let fixed = try await doctor.findings(of: organization)
+        let requested = Date()
+        guard
+            let found = try await findings.of(
+                organization.id, { try await doctor.findingsAmongRecords(of: organization) })
+        else {
+            values["isChecking"] = true
+            return fixed
+        }
+        // What was found for this page needs no time.
+        if found.date < requested { values["checked"] = visit.texts.timeAgo(found.date) }
+        return Doctor.sorted(fixed + found.value)
     }
 
     private static let recentEvents = 6
@@ -124,46 +143,6 @@ extension Console {
                     "style": style, "text": visit.text("mailboxState:\(state.rawValue)"),
                     "count": visit.texts.number(counts[state]),
                     "href": "\(visit.root)/records/mailboxes?status=\(state.rawValue)",
-                ]
-            },
-        ]
-    }
-
-    private func charts(_ statistics: OrganizationStatistics, _ visit: Visit) -> [[String: Any]] {
-        func sum(_ values: [Int]) -> Int { values.reduce(0, +) }
-        func tile(_ title: String, _ first: [Int], _ second: [Int], _ names: [String], _ link: String) -> [String: Any] {
-            let sums = names.count == 2 ? [sum(first), sum(second)] : [sum(first)]
-            let summary = zip(names, sums).map { "\(visit.text($0)) \(visit.texts.number($1))" }.joined(separator: ", ")
-            return [
-                "title": visit.text(title), "total": visit.texts.number(sums.reduce(0, +)),
-                "chart": Charts.columns(first, second, alternative: "\(visit.text(title)). \(visit.text("lastDay")): \(summary)"),
-                "href": "\(visit.root)/\(link)",
-                "legend": names.count == 2
-                    ? zip(zip(names, ["a", "b"]), sums).map { pair, sum -> [String: Any] in
-                        ["style": pair.1, "text": visit.text(pair.0), "count": visit.texts.number(sum)]
-                    } : [[String: Any]](),
-            ]
-        }
-        return [
-            tile("chartMail", statistics.received, statistics.sent, ["received", "sent"], "records/emails"),
-            tile("chartReleases", statistics.released, [], ["released"], "events?kind=credential+released"),
-            tile("chartRefused", statistics.refusedSignIns, [], ["refused"], "events?kind=signed+in&outcome=refused"),
-        ]
-    }
-
-    private func sealedTile(_ values: [SealedValues], _ visit: Visit) -> [String: Any] {
-        let largest = Double(max(1, values.map(\.values).max() ?? 1))
-        return [
-            "total": visit.texts.number(values.reduce(0) { $0 + $1.values }),
-            "rows": values.map { entry -> [String: Any] in
-                let name =
-                    "\(visit.text("entity:\(entry.entity.logicalName)")): \(visit.texts.label(entry.attribute, of: entry.entity))"
-                let count = visit.texts.number(entry.values)
-                return [
-                    "name": name, "count": count, "href": "\(visit.root)/records/\(entry.entity.entitySetName)",
-                    "chart": Charts.share(
-                        entry.values == 0 ? 0 : Double(entry.values) / largest, style: entry.values == 0 ? "track" : "a",
-                        alternative: "\(name): \(count)"),
                 ]
             },
         ]

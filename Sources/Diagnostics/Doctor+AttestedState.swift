@@ -35,10 +35,13 @@ extension Doctor {
             if let finding = Self.finding(row, standing, organization) { findings.append(finding) }
         }
         findings += try storedKeys(state, &names, on: connection)
-        findings += try disabledUsers(state, &names, on: connection) + keyDerivation(state, &names)
+        findings += try keyDerivation(state, &names)
         findings += try grantedRoles(state, &names, on: connection)
         names.formUnion(try MailDestination.profileNames(in: organization, on: connection))
-        let missing = state.grants.entries.keys.filter { !names.contains($0) }.count
+        let others = state.grants.entries.keys.filter { !names.contains($0) }
+        let users = try disabledUsers(state, among: others, on: connection)
+        findings += users.findings
+        let missing = others.count - users.named
         if missing > 0 {
             findings.append(
                 Finding(
@@ -137,22 +140,27 @@ extension Doctor {
         ]
     }
 
-    /// Systemusers that SQL enabled again.
+    /// Systemusers that SQL enabled again, and how many of the names are those of systemusers.
+    ///
+    /// - Parameter names: Those of the attested list that no other row has. PostgreSQL looks for them, since an organization may have
+    ///   many systemusers.
     private func disabledUsers(
-        _ state: OrganizationState, _ names: inout Set<GrantList.Digest>, on connection: isolated PostgresConnection
-    ) throws -> [Finding] {
+        _ state: OrganizationState, among names: [GrantList.Digest], on connection: isolated PostgresConnection
+    ) throws -> (findings: [Finding], named: Int) {
+        guard !names.isEmpty else { return ([], 0) }
+        let digests = names.map { $0.bytes.map { String(format: "%02x", $0) }.joined() }
         let users = try connection.query(
-            "SELECT systemuserid, coalesce(fullname, ''), coalesce(isdisabled, false) FROM \(state.organization.qualified("systemuser"))"
-        )
-        return try users.compactMap { user in
-            let grant = Grant.disabledSystemUser(try user.decode(0))
-            guard try state.grants.names(grant.name) else { return nil }
-            names.insert(try grant.name.digest())
-            guard try !user.decode(2, as: Bool.self) else { return nil }
+            """
+            SELECT coalesce(fullname, ''), coalesce(isdisabled, false) FROM \(state.organization.qualified("systemuser"))
+             WHERE encode(substring(sha256($1 || uuid_send(systemuserid)) FOR \(GrantList.Digest.length)), 'hex') = ANY ($2)
+            """, [.bytes(Grant.Name.prefix(.disabledSystemUser, keyLength: MemoryLayout<uuid_t>.size)), .texts(digests)])
+        let findings = try users.compactMap { user -> Finding? in
+            guard try !user.decode(1, as: Bool.self) else { return nil }
             return Finding(
                 .error, "revocation-undone", state.organization.name,
-                "SQL enabled the systemuser \(try user.decode(1, as: String.self)) again, which was disabled; it stays disabled",
+                "SQL enabled the systemuser \(try user.decode(0, as: String.self)) again, which was disabled; it stays disabled",
                 advice: "find out who did it; to enable the user, set isdisabled to false with the Web API")
         }
+        return (findings, users.count)
     }
 }

@@ -5,16 +5,6 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Triggers, checks and generations that should be there and be on, the chain of events, and quarantined cells.
-    ///
-    /// - Parameter extent: How much of the chain is verified.
-    func fences(
-        of organization: Organization, _ extent: EventChainExtent, on connection: isolated PostgresConnection
-    ) throws -> [Finding] {
-        try triggers(of: organization, on: connection) + leaves(of: organization, on: connection)
-            + events(of: organization, extent, on: connection) + quarantined(of: organization, on: connection)
-    }
-
     /// How the schemas of this deployment should be, and what is wrong with those that organizations share.
     func schemas(on connection: isolated PostgresConnection) throws -> (SchemaReference?, [Finding]) {
         let registry = OrganizationRegistry(conninfo: administrativeConninfo, kek: deployment.kek, policy: deployment.policy)

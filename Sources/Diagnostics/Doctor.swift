@@ -67,15 +67,28 @@ public struct Doctor: Sendable {
         try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
     }
 
-    /// What the service's own role sees of the deployment and of one organization: nothing of the others.
+    /// What the service's own role sees of the deployment and of one organization's guards, and nothing of the others. The effort does
+    /// not depend on how many records there are.
     public func findings(of organization: Organization) async throws -> [Finding] {
         let seen = try await deployment.pool.withConnection { connection in
             try service(on: connection) + server(on: connection) + config(of: organization, on: connection)
-                + fences(of: organization, .recent(limit: 5_000), on: connection) + attestation(of: organization, on: connection)
+                + triggers(of: organization, on: connection) + leaves(of: organization, on: connection)
         }
         let mine = seen.filter { $0.subject == organization.name || $0.subject == Finding.deployment }
         return Self.sorted(try await mine + keyFiles.findings() + key(of: organization) + besides())
     }
+
+    /// What the service's own role finds among an organization's records: the more there are, the longer it takes.
+    public func findingsAmongRecords(of organization: Organization) async throws -> [Finding] {
+        let found = try await deployment.pool.withConnection { connection in
+            try events(of: organization, .recent(limit: Self.recentEvents), on: connection)
+                + quarantined(of: organization, on: connection) + attestation(of: organization, on: connection)
+        }
+        return Self.sorted(try await found + MailDestinationFindings.findings(of: organization, in: deployment))
+    }
+
+    /// Security events whose chain the service verifies.
+    private static let recentEvents = 5_000
 
     /// How the definitions in one organization's schema differ from the program's migrations, for a schema that came from elsewhere.
     public func definitions(of organization: Organization) async throws -> [Finding] {

@@ -11,30 +11,50 @@ enum MailDestinationFindings {
 
     /// - Returns: One finding for each record, and one for those beyond ``named``.
     static func findings(of organization: Organization, in deployment: Deployment) async throws -> [Finding] {
-        let foreign: [(destination: MailDestination, tag: [UInt8]?)]
+        var foreign: [MailDestination.Place] = []
+        var count = 0
         do {
-            foreign = try await deployment.pool.withConnection { connection in
-                let all = try MailDestination.all(in: organization, on: connection)
-                let state = try OrganizationState.read(organization.name, in: deployment, isInspection: true, on: connection)
-                return try all.filter { destination, tag in
-                    try !destination.isAuthorized(by: tag, state.grants, in: organization, under: deployment.kek)
-                }
+            for entity in [EntityDefinition.emailServerProfile, .mailbox] {
+                var last: UUID?
+                repeat {
+                    let part = try await part(entity, after: last, organization, deployment)
+                    count += part.foreign.count
+                    foreign += part.foreign.prefix(named - foreign.count)
+                    last = part.last
+                } while last != nil
             }
         } catch let error as PostgresError where ["42P01", "3F000"].contains(error.sqlState) {
             // A schema that is gone, or older than the tags, is a finding of its own.
             return []
         }
-        var findings = foreign.prefix(named).map { destination, _ in
+        var findings = foreign.map { place in
             finding(
                 organization,
-                "the settings of \(destination.place.entity) \(destination.place.id.text) that say where credentials go were changed "
+                "the settings of \(place.entity) \(place.id.text) that say where credentials go were changed "
                     + "past the service: no credential is released under them")
         }
-        if foreign.count > named {
-            findings.append(
-                finding(organization, "\(foreign.count - named) more profiles and mailboxes were changed past the service"))
+        if count > named {
+            findings.append(finding(organization, "\(count - named) more profiles and mailboxes were changed past the service"))
         }
         return findings
+    }
+
+    /// Some records in one snapshot, so that neither memory nor a connection is taken for long.
+    ///
+    /// - Returns: Those whose settings are not authorized, and the last one that was looked at; nil where that was the last of all.
+    private static func part(
+        _ entity: EntityDefinition, after last: UUID?, _ organization: Organization, _ deployment: Deployment
+    ) async throws -> (foreign: [MailDestination.Place], last: UUID?) {
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction(isolation: .repeatableRead) {
+                let state = try OrganizationState.read(organization.name, in: deployment, isInspection: true, on: connection)
+                let records = try MailDestination.part(of: entity, after: last, in: organization, on: connection)
+                let foreign = try records.filter { destination, tag in
+                    try !destination.isAuthorized(by: tag, state.grants, in: organization, under: deployment.kek)
+                }
+                return (foreign.map(\.destination.place), records.last?.destination.place.id)
+            }
+        }
     }
 
     private static func finding(_ organization: Organization, _ message: String) -> Finding {

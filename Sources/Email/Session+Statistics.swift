@@ -4,16 +4,13 @@ import PostgresClient
 import Records
 public import Tenancy
 
-/// How an organization has been doing in the last hours, for its overview.
-public struct OrganizationStatistics: Sendable {
+/// Counts of the last day by hour, the oldest first. The last hour is the one that is running.
+public struct HourlyCounts: Sendable {
     /// Hours that are counted.
     public static let hours = 24
 
-    /// Counts by hour, the oldest first. The last one is the hour that is running.
-    public var received = [Int](repeating: 0, count: hours)
-    public var sent = [Int](repeating: 0, count: hours)
-    public var released = [Int](repeating: 0, count: hours)
-    public var refusedSignIns = [Int](repeating: 0, count: hours)
+    public var first = [Int](repeating: 0, count: hours)
+    public var second = [Int](repeating: 0, count: hours)
 }
 
 /// How many encrypted values an attribute has.
@@ -28,42 +25,67 @@ extension Session {
     /// Rows that are counted for each figure at most: an overview must not read a million.
     private static let countedRows = 100_000
 
-    /// The figures of the last day, over everybody's mail and events: for System Administrators.
-    public func statistics() async throws -> OrganizationStatistics {
-        try requireSystemAdministrator(to: "read the statistics")
-        let events = organization.qualified("security_event")
+    /// E-mails of the last day that the caller may see: received first, sent second. Nil for a caller who may see none.
+    public func recentMail() async throws -> HourlyCounts? {
+        try await recent(.email, "createdon", isSecond: "directioncode", where: "statuscode IN (3, 4)")
+    }
+
+    /// Alerts of the last day that the caller may see: errors first, warnings second. Nil for a caller who may see none.
+    public func recentAlerts() async throws -> HourlyCounts? {
+        try await recent(.traceLog, "modifiedon", isSecond: "level = 2", where: "level IN (2, 3)")
+    }
+
+    private func recent(_ entity: EntityDefinition, _ date: String, isSecond: String, where condition: String) async throws
+        -> HourlyCounts?
+    {
+        let depth = caller.depth(of: .retrieveMultiple, on: entity)
+        guard depth != .none else { return nil }
         var statement = StatementBuilder(organization, caller)
-        func counted(_ kind: SecurityEvent.Kind, _ outcome: SecurityEvent.Outcome, _ figure: Int) -> String {
+        let access = AccessRule(entity, organization, caller).condition(depth, .read, "r") { statement.bind($0) }
+        let rows = """
+            SELECT r.\(date) AS moment, r.* FROM \(organization.qualified(entity.logicalName)) AS r
+             WHERE r.\(date) >= \(Self.start) AND \(access ?? "true") LIMIT \(Self.countedRows)
             """
-            SELECT \(figure), occurred_on FROM (SELECT occurred_on, outcome FROM \(events)
-                WHERE kind = \(statement.bind(.text(kind.rawValue))) ORDER BY security_event_id DESC LIMIT \(Self.countedRows)) AS e
-             WHERE e.outcome = \(statement.bind(.text(outcome.rawValue))) AND e.occurred_on >= date_trunc('hour', now()) - interval '\(OrganizationStatistics.hours - 1) hours'
+        return try await hourly(
+            "SELECT coalesce(\(isSecond), false), moment FROM (\(rows)) AS r WHERE \(condition)", statement.parameters)
+    }
+
+    /// Security events of the last day, for System Administrators: released passwords first, refused sign-ins second.
+    public func recentEvents() async throws -> HourlyCounts {
+        try requireSystemAdministrator(to: "read the statistics")
+        var statement = StatementBuilder(organization, caller)
+        func counted(_ kind: SecurityEvent.Kind, _ outcome: SecurityEvent.Outcome, isSecond: Bool) -> String {
+            """
+            SELECT \(isSecond), occurred_on FROM (SELECT occurred_on, outcome FROM \(organization.qualified("security_event"))
+                WHERE \(EventsOfKind.condition(statement.bind(.text(kind.rawValue)))) \(EventsOfKind.newestFirst) LIMIT \(Self.countedRows)) AS e
+             WHERE e.outcome = \(statement.bind(.text(outcome.rawValue))) AND e.occurred_on >= \(Self.start)
             """
         }
-        let emails = organization.qualified("email")
+        let sql =
+            "\(counted(.credentialReleased, .succeeded, isSecond: false)) UNION ALL \(counted(.signedIn, .refused, isSecond: true))"
+        return try await hourly(sql, statement.parameters)
+    }
+
+    private static let start = "date_trunc('hour', now()) - interval '\(HourlyCounts.hours - 1) hours'"
+
+    /// Counts rows of (whether it counts second, moment) by hour.
+    private func hourly(_ rows: String, _ parameters: [PostgresParameter]) async throws -> HourlyCounts {
         let sql = """
-            SELECT figure, (extract(epoch FROM date_trunc('hour', now()) - date_trunc('hour', moment)) / 3600)::integer, count(*)::integer FROM (
-                \(counted(.credentialReleased, .succeeded, 2)) UNION ALL \(counted(.signedIn, .refused, 3)) UNION ALL
-                SELECT CASE WHEN directioncode THEN 1 ELSE 0 END, createdon FROM (SELECT directioncode, createdon, statuscode FROM \(emails)
-                    WHERE createdon >= date_trunc('hour', now()) - interval '\(OrganizationStatistics.hours - 1) hours' LIMIT \(Self.countedRows)) AS m
-                 WHERE m.statuscode IN (3, 4)) AS figures (figure, moment)
-             GROUP BY 1, 2
+            SELECT is_second, (extract(epoch FROM date_trunc('hour', now()) - date_trunc('hour', moment)) / 3600)::integer, count(*)::integer
+              FROM (\(rows)) AS figures (is_second, moment) GROUP BY 1, 2
             """
-        let parameters = statement.parameters
         return try await deployment.pool.withConnection { connection in
-            var statistics = OrganizationStatistics()
+            var counts = HourlyCounts()
             for row in try connection.query(sql, parameters) {
-                let hour = OrganizationStatistics.hours - 1 - (try row.decode(1, as: Int.self))
-                guard statistics.received.indices.contains(hour) else { continue }
-                let count: Int = try row.decode(2)
-                switch try row.decode(0, as: Int.self) {
-                case 0: statistics.received[hour] = count
-                case 1: statistics.sent[hour] = count
-                case 2: statistics.released[hour] = count
-                default: statistics.refusedSignIns[hour] = count
+                let hour = HourlyCounts.hours - 1 - (try row.decode(1, as: Int.self))
+                guard counts.first.indices.contains(hour) else { continue }
+                if try row.decode(0, as: Bool.self) {
+                    counts.second[hour] = try row.decode(2)
+                } else {
+                    counts.first[hour] = try row.decode(2)
                 }
             }
-            return statistics
+            return counts
         }
     }
 

@@ -161,24 +161,39 @@ package struct MailDestination: Sendable, Equatable {
         }
     }
 
+    /// Reads the settings of the next profiles, or of the next mailboxes that have a profile, with their tags, in the order of their ids.
+    static func part(
+        of entity: EntityDefinition, after last: UUID?, in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> [(destination: MailDestination, tag: [UInt8]?)] {
+        let isMailbox = entity.logicalName == EntityDefinition.mailbox.logicalName
+        return try connection.query(
+            """
+            SELECT r.\(entity.idColumn), d.tag, \(columns(of: entity.logicalName, "r"))
+              FROM \(organization.qualified(entity.logicalName)) AS r
+              LEFT JOIN \(organization.qualified("mail_destination")) AS d
+                ON d.entity = $1 AND d.record_id = r.\(entity.idColumn)
+             WHERE ($2::uuid IS NULL OR r.\(entity.idColumn) > $2) \(isMailbox ? "AND r.emailserverprofile IS NOT NULL" : "")
+             ORDER BY r.\(entity.idColumn) LIMIT \(batch)
+            """, [.text(entity.logicalName), .uuid(last)]
+        ).map { row in
+            let place = Place(entity: entity.logicalName, id: try row.decode(0))
+            let tag = row.isNull(1) ? nil : try row.decode(1, as: PostgresBytes.self).bytes
+            return (try MailDestination(place, row, from: 2), tag)
+        }
+    }
+
     /// Reads the settings of every profile, and of every mailbox that has a profile, with their tags.
     package static func all(in organization: Organization, on connection: isolated PostgresConnection) throws
         -> [(destination: MailDestination, tag: [UInt8]?)]
     {
         try [EntityDefinition.emailServerProfile, .mailbox].flatMap { entity in
-            try connection.query(
-                """
-                SELECT r.\(entity.idColumn), d.tag, \(columns(of: entity.logicalName, "r"))
-                  FROM \(organization.qualified(entity.logicalName)) AS r
-                  LEFT JOIN \(organization.qualified("mail_destination")) AS d
-                    ON d.entity = $1 AND d.record_id = r.\(entity.idColumn)
-                """, [.text(entity.logicalName)]
-            ).map { row in
-                let place = Place(entity: entity.logicalName, id: try row.decode(0))
-                let tag = row.isNull(1) ? nil : try row.decode(1, as: PostgresBytes.self).bytes
-                return (try MailDestination(place, row, from: 2), tag)
+            var records: [(destination: MailDestination, tag: [UInt8]?)] = []
+            while true {
+                let part = try part(of: entity, after: records.last?.destination.place.id, in: organization, on: connection)
+                guard !part.isEmpty else { return records }
+                records += part
             }
-        }.filter { !$0.destination.isEmpty }
+        }
     }
 
     /// Authorizes the settings that are there: once, where an administrator on the command line brings an organization here, or

@@ -49,9 +49,14 @@ package struct Grant: Sendable {
         /// The name in the list.
         package func digest() throws -> GrantList.Digest {
             var message = Array(kind.rawValue.utf8) + [0]
-            for field in key { message += withUnsafeBytes(of: UInt64(field.count).bigEndian) { Array($0) } + field }
+            for field in key { message += Self.length(field.count) + field }
             return GrantList.Digest(try sha256(message))
         }
+
+        /// What is hashed before the only field of a name's key: with it, SQL finds the rows of a list of names.
+        static func prefix(_ kind: Kind, keyLength: Int) -> [UInt8] { Array(kind.rawValue.utf8) + [0] + length(keyLength) }
+
+        private static func length(_ count: Int) -> [UInt8] { withUnsafeBytes(of: UInt64(count).bigEndian) { Array($0) } }
 
         /// What the list holds for a row that was revoked: no row's tag.
         func revocation(under kek: KeyEncryptionKey) throws -> GrantList.Digest {

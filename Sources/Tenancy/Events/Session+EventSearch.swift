@@ -42,15 +42,17 @@ extension Session {
         }
         if let from = filter.from { conditions.append("occurred_on >= \(bind(.timestamp(from)))") }
         if let until = filter.until { conditions.append("occurred_on < \(bind(.timestamp(until)))") }
-        if let before = filter.before { conditions.append("security_event_id < \(bind(.int64(Int64(before))))") }
+        let before = filter.before.map { bind(.int64(Int64($0))) }
+        var above: String?
         if filter.actor != nil || filter.details != nil || filter.outcome != nil {
             let newest = "(SELECT max(security_event_id) FROM \(table))"
-            let start = filter.before.map { "least(\(newest), \(bind(.int64(Int64($0)))))" } ?? newest
-            conditions.append("security_event_id > \(start) - \(Self.searchedEvents)")
+            above = "\(before.map { "least(\(newest), \($0))" } ?? newest) - \(Self.searchedEvents)"
         }
         let count = bind(.int64(Int64(limit)))
         let sql: String
         if filter.kinds.isEmpty {
+            if let before { conditions.append("security_event_id < \(before)") }
+            if let above { conditions.append("security_event_id > \(above)") }
             let condition = conditions.isEmpty ? "true" : conditions.joined(separator: " AND ")
             sql = "SELECT \(RecordedEvent.columns) FROM \(table) WHERE \(condition) ORDER BY security_event_id DESC LIMIT \(count)"
         } else {
@@ -58,8 +60,8 @@ extension Session {
             let kinds = bind(.texts(filter.kinds))
             sql = """
                 SELECT \(RecordedEvent.columns) FROM unnest(\(kinds)::text[]) AS wanted (wanted_kind) CROSS JOIN LATERAL (
-                    SELECT * FROM \(table) WHERE \((["kind = wanted_kind"] + conditions).joined(separator: " AND "))
-                     ORDER BY security_event_id DESC LIMIT \(count)) AS found
+                    SELECT * FROM \(table) WHERE \(([EventsOfKind.condition("wanted_kind", above, before)] + conditions).joined(separator: " AND "))
+                     \(EventsOfKind.newestFirst) LIMIT \(count)) AS found
                  ORDER BY security_event_id DESC LIMIT \(count)
                 """
         }
@@ -77,7 +79,7 @@ extension Session {
                 """
                 SELECT actor, max(occurred_on) FROM (
                     SELECT actor, occurred_on FROM \(organization.qualified("security_event"))
-                     WHERE kind = $1 AND outcome = 'succeeded' ORDER BY security_event_id DESC LIMIT 5000) AS newest
+                     WHERE \(EventsOfKind.condition("$1")) AND outcome = 'succeeded' \(EventsOfKind.newestFirst) LIMIT 5000) AS newest
                  GROUP BY actor
                 """, [.text(SecurityEvent.Kind.signedIn.rawValue)])
             return try rows.reduce(into: [:]) { $0[try $1.decode(0, as: String.self)] = try $1.decode(1, as: Date.self) }
