@@ -83,8 +83,9 @@ extension Console {
         do {
             let mailbox = try await connected(visit, session, password, text)
             return .redirect("\(visit.root)/records/mailboxes/\(mailbox.text)?done=testing")
-        } catch let error as FieldsealError where error.code.httpStatus < 500 {
-            return try await again(visit.texts.told(error.message), [:], .init(code: error.code.httpStatus))
+        } catch {
+            guard let (message, status) = Self.refusal(error) else { throw error }
+            return try await again(visit.texts.told(message), [:], status)
         }
     }
 

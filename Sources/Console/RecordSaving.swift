@@ -51,6 +51,13 @@ extension Console {
             var values = try form.values()
             if field == nil { values["problem"] = visit.texts.told(error.message) }
             return .page("form", values, status: .init(code: error.code.httpStatus))
+        } catch {
+            // What was typed comes back, also when the database is away.
+            guard let (message, status) = Self.refusal(error) else { throw error }
+            try keep([:])
+            var values = try form.values()
+            values["problem"] = visit.texts.told(message)
+            return .page("form", values, status: status)
         }
     }
 

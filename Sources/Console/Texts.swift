@@ -17,8 +17,11 @@ struct Texts: Sendable {
     func optional(_ key: String) -> String? { messages[key] ?? english[key] }
 
     /// A text with values in the place of `{name}`.
-    func text(_ key: String, _ values: [String: String]) -> String {
-        var rest = Substring(self[key])
+    func text(_ key: String, _ values: [String: String]) -> String { filled(self[key], values) }
+
+    /// A text with values in the place of `{name}`.
+    func filled(_ text: String, _ values: [String: String]) -> String {
+        var rest = Substring(text)
         var result = ""
         while let open = rest.firstIndex(of: "{") {
             result += rest[..<open]
@@ -100,9 +103,6 @@ struct Texts: Sendable {
         guard let english = attribute.type.options?.options.first(where: { $0.value == value })?.label else { return "\(value)" }
         return optional("option:\(english)") ?? english
     }
-
-    /// An error's message: in this language where it is known as it stands, else as it is.
-    func told(_ message: String) -> String { messages["error:\(message)"] ?? message }
 
     /// A value as a person reads it; empty for none.
     func shown(_ value: AttributeValue, _ attribute: AttributeDefinition) -> String {
