@@ -91,6 +91,7 @@ extension Console {
             "isDisabled": state == .disabled,
         ]
         status["alert"] = try await newestAlert(record.id, visit)
+        status.merge(outlook(try await visit.session().outlook(ofMailbox: record.id), of: record, state, visit)) { own, _ in own }
         return status
     }
 
@@ -116,6 +117,34 @@ extension Console {
             default: return nil
             }
         }
+    }
+
+    /// What the router knows of the mailbox: what it waits for, what was set aside and why, and when it tries again.
+    private func outlook(_ outlook: MailboxOutlook, of record: Record, _ state: MailboxState, _ visit: Visit) -> [String: Any] {
+        var lines: [[String: Any]] = []
+        func line(_ text: String, _ time: Date? = nil, _ link: String? = nil) {
+            lines.append(["text": text, "time": orFalse(time.map { visit.texts.timeAgo($0) }), "href": orFalse(link)])
+        }
+        if !outlook.hasRouter, state != .disabled { line(visit.text("outlookNoRouter")) }
+        if outlook.isWorkedOn { line(visit.text("outlookWorkedOn")) }
+        if let since = outlook.watchedSince { line(visit.text("outlookWatched"), since) }
+        let emails = Navigation.mayList(.email, visit.role) ? "\(visit.root)/records/emails?of=\(record.id.text)" : nil
+        if outlook.waiting > 0 {
+            line(visit.texts.count("outlookWaiting", outlook.waiting), nil, emails.map { "\($0)&status=6" })
+            if let next = outlook.nextSending { line(visit.text("outlookNextSending"), next) }
+        }
+        if outlook.failed > 0 { line(visit.texts.count("outlookFailed", outlook.failed), nil, emails.map { "\($0)&status=8" }) }
+        let aside = outlook.setAside.map { message -> [String: Any] in
+            [
+                "name": message.messageID ?? visit.text("unnamed"), "reason": message.reason,
+                "attempts": visit.texts.count("outlookAttempts", message.attempts),
+                "next": visit.texts.timeAgo(message.nextAttempt),
+            ]
+        }
+        return [
+            "outlook": lines, "hasOutlook": !lines.isEmpty, "setAside": aside, "hasSetAside": !aside.isEmpty,
+            "setAsideTitle": visit.texts.count("outlookSetAside", outlook.setAsideCount),
+        ]
     }
 
     private func newestAlert(_ id: UUID, _ visit: Visit) async throws -> Any {
