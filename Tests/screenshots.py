@@ -10,8 +10,10 @@ that the documentation shows are written to docs/images/ too.
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import random
+import signal
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -101,7 +103,8 @@ def pages(deployment, ids):
         "connect": "connect?provider=ionos", "profiles": "records/emailserverprofiles", "profile": f"records/emailserverprofiles/{ids['profile']}",
         "queues": "records/queues", "queue": f"records/queues/{ids['queue']}", "users": "records/usersettingscollection",
         "user": f"records/usersettingscollection/{user}", "emails": "records/emails", "email": f"records/emails/{ids['email']}",
-        "reply": f"records/emails/{ids['email']}/reply", "alerts": "records/tracelogs", "alert": f"records/tracelogs/{alert}",
+        "reply": f"records/emails/{ids['email']}/reply", "forward": f"records/emails/{ids['email']}/forward", "compose": "compose",
+        "emails-filtered": "records/emails?f.directioncode=false&f.createdon=within-24h", "shortcuts": "shortcuts", "alerts": "records/tracelogs", "alert": f"records/tracelogs/{alert}",
         "nothing-found": "records/queues?q=nothing-like-this", "access": "access", "person": f"access/people/{person}",
         "person-new": "access/people/new", "person-disable": f"access/people/{person}/disable", "client": f"access/clients/{client}",
         "client-new": "access/clients/new", "account": "account", "missing": "nothing-here",
@@ -125,10 +128,13 @@ def main():
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     deployment = Deployment()
-    driver = None
+    driver = router = None
     try:
         deployment.start()
         deployment.pages = f"{deployment.dev['baseURL']}/contoso"
+        # The mail servers of the samples are not there: what a router found of them would change the pages.
+        router = deployment.router_pid()
+        os.kill(router, signal.SIGSTOP)
         ids = populate(deployment)
         driver = chromium(language=options.language)
         wanted = pages(deployment, ids)
@@ -159,6 +165,8 @@ def main():
     finally:
         if driver:
             driver.quit()
+        if router:
+            os.kill(router, signal.SIGCONT)
         deployment.remove()
 
 

@@ -138,3 +138,45 @@ for (const form of document.querySelectorAll("[data-quiet]")) {
         await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }).catch(() => {});
     });
 }
+// Keyboard shortcuts, as their page lists them. They take no key from a field, and can be turned off.
+const shortcuts = {
+    get off() { try { return localStorage.getItem("shortcuts") === "off"; } catch { return false; } },
+    set off(off) { try { localStorage.setItem("shortcuts", off ? "off" : "on"); } catch { /* They stay on without storage. */ } },
+};
+for (const choice of document.querySelectorAll("[data-shortcuts]")) {
+    const box = choice.querySelector("input");
+    choice.hidden = false;
+    box.checked = !shortcuts.off;
+    box.addEventListener("change", () => { shortcuts.off = !box.checked; });
+}
+const rows = () => [...document.querySelectorAll("main td.first a, main .lines > li summary")].filter((row) => row.getClientRects().length);
+function step(by) {
+    const all = rows(), here = all.findIndex((row) => row === document.activeElement || row.closest("tr, li").contains(document.activeElement));
+    all[Math.max(0, Math.min(all.length - 1, here < 0 ? 0 : here + by))]?.focus();
+}
+function follow(selector) { document.querySelector(selector)?.click(); }
+const strokes = {
+    "?": () => follow("[data-help]"),
+    "/": () => document.querySelector("main input[type=search]")?.focus(),
+    j: () => step(1),
+    k: () => step(-1),
+    x: () => document.activeElement.closest("tr")?.querySelector("input[type=checkbox]")?.click(),
+    n: () => follow("main [data-new]"),
+    h: () => follow("main a[rel=prev]"),
+    l: () => follow("main a[rel=next]"),
+};
+let goes = false;
+document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.defaultPrevented || shortcuts.off) return;
+    if (event.target.closest("input:not([type=checkbox], [type=radio]), select, textarea, [contenteditable]")) return;
+    if (goes) {
+        goes = false;
+        const place = /^[a-z]$/.test(event.key) && document.querySelector(`nav [data-key="${event.key}"]`);
+        if (place) { event.preventDefault(); place.click(); }
+        return;
+    }
+    if (event.key === "g") { goes = true; return; }
+    if (!Object.hasOwn(strokes, event.key)) return;
+    event.preventDefault();
+    strokes[event.key]();
+});

@@ -35,6 +35,9 @@ static const unsigned char templates_client_new_mustache[] = {
 static const unsigned char templates_client_mustache[] = {
 #embed "Templates/client.mustache"
 };
+static const unsigned char templates_compose_mustache[] = {
+#embed "Templates/compose.mustache"
+};
 static const unsigned char templates_confirm_mustache[] = {
 #embed "Templates/confirm.mustache"
 };
@@ -92,9 +95,6 @@ static const unsigned char templates_person_new_mustache[] = {
 static const unsigned char templates_person_mustache[] = {
 #embed "Templates/person.mustache"
 };
-static const unsigned char templates_reply_mustache[] = {
-#embed "Templates/reply.mustache"
-};
 static const unsigned char templates_roles_mustache[] = {
 #embed "Templates/roles.mustache"
 };
@@ -106,6 +106,9 @@ static const unsigned char templates_sheet_file_mustache[] = {
 };
 static const unsigned char templates_sheet_mustache[] = {
 #embed "Templates/sheet.mustache"
+};
+static const unsigned char templates_shortcuts_mustache[] = {
+#embed "Templates/shortcuts.mustache"
 };
 static const unsigned char templates_sign_in_mustache[] = {
 #embed "Templates/sign-in.mustache"
@@ -141,6 +144,7 @@ static const struct console_file files[] = {
     {"Templates/chooser.mustache", templates_chooser_mustache, sizeof templates_chooser_mustache},
     {"Templates/client-new.mustache", templates_client_new_mustache, sizeof templates_client_new_mustache},
     {"Templates/client.mustache", templates_client_mustache, sizeof templates_client_mustache},
+    {"Templates/compose.mustache", templates_compose_mustache, sizeof templates_compose_mustache},
     {"Templates/confirm.mustache", templates_confirm_mustache, sizeof templates_confirm_mustache},
     {"Templates/connect.mustache", templates_connect_mustache, sizeof templates_connect_mustache},
     {"Templates/email.mustache", templates_email_mustache, sizeof templates_email_mustache},
@@ -160,11 +164,11 @@ static const struct console_file files[] = {
     {"Templates/overview.mustache", templates_overview_mustache, sizeof templates_overview_mustache},
     {"Templates/person-new.mustache", templates_person_new_mustache, sizeof templates_person_new_mustache},
     {"Templates/person.mustache", templates_person_mustache, sizeof templates_person_mustache},
-    {"Templates/reply.mustache", templates_reply_mustache, sizeof templates_reply_mustache},
     {"Templates/roles.mustache", templates_roles_mustache, sizeof templates_roles_mustache},
     {"Templates/sheet-content.mustache", templates_sheet_content_mustache, sizeof templates_sheet_content_mustache},
     {"Templates/sheet-file.mustache", templates_sheet_file_mustache, sizeof templates_sheet_file_mustache},
     {"Templates/sheet.mustache", templates_sheet_mustache, sizeof templates_sheet_mustache},
+    {"Templates/shortcuts.mustache", templates_shortcuts_mustache, sizeof templates_shortcuts_mustache},
     {"Templates/sign-in.mustache", templates_sign_in_mustache, sizeof templates_sign_in_mustache},
     {"Templates/signed-in.mustache", templates_signed_in_mustache, sizeof templates_signed_in_mustache},
     {"Templates/time.mustache", templates_time_mustache, sizeof templates_time_mustache},

@@ -23,6 +23,7 @@ extension Console {
         get(router, "events.jsonl", exportEvents)
         get(router, "audit", audit)
         get(router, "audit.csv", exportAudit)
+        get(router, "shortcuts", shortcuts)
         addEncryption(to: router)
         addAccess(to: router)
         addRecords(to: router)
@@ -87,6 +88,10 @@ extension Console {
         get(router, "records/:set/:id/attachments/:attachment", emailAttachment)
         get(router, "records/:set/:id/reply", replyPage)
         post(router, "records/:set/:id/reply", instead: nil, sendReply)
+        get(router, "records/:set/:id/forward", forwardPage)
+        post(router, "records/:set/:id/forward", instead: nil, sendForward)
+        get(router, "compose", newEmailPage)
+        post(router, "compose", instead: nil, sendNewEmail)
     }
 
     /// A page for what is not there, but for programs, which are told so in their own way.

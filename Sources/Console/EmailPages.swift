@@ -5,7 +5,7 @@ import Model
 import Records
 import Tenancy
 
-// E-mails, read as mail: who wrote to whom, the text in a frame of its own, attachments, the conversation, and a reply.
+// E-mails, read as mail: who wrote to whom, the text in a frame of its own, attachments, and the conversation.
 extension Console {
     func emailPage(_ visit: Visit, _ record: Record) async throws -> Reply {
         let entity = EntityDefinition.email
@@ -19,6 +19,7 @@ extension Console {
             "action": path,
             "parties": try await parties(record, visit), "hasBody": try !text("description").isEmpty,
             "attachments": try await attachments(record.id, visit, path), "failure": false, "status": false,
+            "mayForward": PrivilegeTable.depth(of: .create, on: entity, for: visit.roles) != .none,
             "mayReply": isIncoming && PrivilegeTable.depth(of: .create, on: entity, for: visit.roles) != .none,
             "mayDelete": PrivilegeTable.depth(of: .delete, on: entity, for: visit.roles) != .none,
             "headers": try headers(record, visit),
@@ -44,7 +45,7 @@ extension Console {
             ]
             break
         }
-        if visit.query("done") == "sent" { values["notice"] = visit.text("replySent") }
+        if visit.query("done") == "sent" { values["notice"] = visit.text("emailSent") }
         return .page("email", values)
     }
 
@@ -69,7 +70,7 @@ extension Console {
         return names.compactMap { mask, key in lists[mask].map { ["label": visit.text(key), "value": $0.joined(separator: ", ")] } }
     }
 
-    private func attachments(_ id: UUID, _ visit: Visit, _ path: String) async throws -> [[String: Any]] {
+    func attachments(_ id: UUID, _ visit: Visit, _ path: String) async throws -> [[String: Any]] {
         var query = RecordQuery()
         query.outputs = ["filename", "filesize"].map { .init(.column(.init($0))) }
         query.filter = .compare(.init("objectid"), .equal, .text(id.text))
@@ -81,7 +82,7 @@ extension Console {
                 }
             let size: Int64 = if case .int(let size) = try attachment.value(of: "filesize") { size } else { 0 }
             return [
-                "name": name, "href": "\(path)/attachments/\(attachment.id.text)",
+                "id": attachment.id.text, "name": name, "href": "\(path)/attachments/\(attachment.id.text)",
                 "size": visit.text("kibibytes", ["n": visit.texts.number(Int((size + 1_023) / 1_024))]),
             ]
         }
@@ -125,7 +126,7 @@ extension Console {
         }
     }
 
-    private func email(_ visit: Visit) async throws -> Record {
+    func email(_ visit: Visit) async throws -> Record {
         guard visit.parameter("set") == "emails", let id = visit.parameter("id").flatMap(UUID.init(text:)),
             let record = try await visit.session().retrieve(.email, .id(id)).records.first
         else { throw FieldsealError.noSuchRecord(.email) }
@@ -134,13 +135,12 @@ extension Console {
 
     /// The text of an e-mail, for the frame in its page.
     @Sendable func emailBody(_ visit: Visit) async throws -> Reply {
-        guard case .text(let body) = try await email(visit).value(of: "description") else {
-            return Reply(content: .foreign(html: []))
-        }
-        let isHTML = body.contains("</") || body.contains("<br") || body.contains("<p")
+        let record = try await email(visit)
+        let body = try Self.text("description", of: record)
+        guard !body.isEmpty else { return Reply(content: .foreign(html: [])) }
         let head =
             "<!DOCTYPE html><meta charset=\"utf-8\"><base target=\"_blank\"><style>body{font:16px/1.5 system-ui,sans-serif;margin:16px;color:#17212b;background:#fff;overflow-wrap:anywhere}img,table{max-width:100%}</style>"
-        let content = isHTML ? body : "<div style=\"white-space:pre-wrap\">\(Charts.escaped(body))</div>"
+        let content = try Self.isHTML(record) ? body : "<div style=\"white-space:pre-wrap\">\(Charts.escaped(body))</div>"
         return Reply(content: .foreign(html: Array((head + content).utf8)))
     }
 
@@ -158,78 +158,5 @@ extension Console {
         }
         // A browser saves it and does not open it, regardless of its declared type.
         return Reply(content: .download(name: name, type: "application/octet-stream", Array(bytes)))
-    }
-
-    // MARK: Replying
-
-    @Sendable func replyPage(_ visit: Visit) async throws -> Reply {
-        let record = try await email(visit)
-        return .page("reply", try replyValues(visit, record, [:]))
-    }
-
-    private func replyValues(_ visit: Visit, _ record: Record, _ typed: [String: String], problem: String? = nil) throws -> [String:
-        Any]
-    {
-        func text(_ name: String) throws -> String { if case .text(let text) = try record.value(of: name) { text } else { "" } }
-        let subject = try text("subject")
-        let path = "\(visit.root)/records/emails/\(record.id.text)"
-        var values: [String: Any] = [
-            "title": visit.text("reply"), "lead": subject, "action": "\(path)/reply", "back": path,
-            "to": try typed["to"] ?? Self.address(text("sender")),
-            "subject": typed["subject"] ?? (subject.lowercased().hasPrefix("re:") ? subject : "Re: \(subject)"),
-            "body": typed["body"] ?? "",
-        ]
-        values["problem"] = problem
-        return values
-    }
-
-    /// The address in `Name <address>`.
-    private static func address(_ sender: String) -> String {
-        guard let open = sender.lastIndex(of: "<"), let close = sender.lastIndex(of: ">"), open < close else { return sender }
-        return String(sender[sender.index(after: open)..<close])
-    }
-
-    @Sendable func sendReply(_ visit: Visit) async throws -> Reply {
-        let record = try await email(visit)
-        let session = try visit.session()
-        let form = visit.form
-        func again(_ problem: String, _ status: HTTPResponse.Status = .badRequest) throws -> Reply {
-            .page("reply", try replyValues(visit, record, form, problem: problem), status: status)
-        }
-        let addresses = (form["to"] ?? "").split { ",; ".contains($0) }.map(String.init)
-        guard !addresses.isEmpty, addresses.allSatisfy(TypedRecord.isAddress) else { return try again(visit.text("notAnAddress")) }
-        guard case .id(let mailbox) = try record.value(of: "receivingmailboxid"),
-            let found = try await session.retrieve(.mailbox, .id(mailbox)).records.first,
-            case .id(let sender) = try found.value(of: "regardingobjectid"),
-            case .text(let type) = try found.value(of: "regardingobjecttypecode"),
-            let senderEntity = EntityCatalog.entity(type)
-        else { return try again(visit.text("noSender")) }
-        let from: JSONValue = [
-            "participationtypemask": 1, "partyid_\(type)@odata.bind": .string("/\(senderEntity.entitySetName)(\(sender.text))"),
-        ]
-        let to = addresses.map { JSONValue.object([.init("participationtypemask", 2), .init("addressused", .string($0))]) }
-        let body = Charts.escaped(form["body"] ?? "").replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
-        do {
-            let id = try await session.write(
-                .create(
-                    .email,
-                    [
-                        .init("subject", .string(form["subject"] ?? "")), .init("description", .string("<p>\(body)</p>")),
-                        .init("directioncode", true),
-                        .init("parentactivityid@odata.bind", .string("/emails(\(record.id.text))")),
-                        .init("email_activity_parties", .array([from] + to)),
-                    ])
-            ).id
-            do {
-                try await session.write(.message(.email, id, .sendEmail(issue: true, token: nil)))
-            } catch {
-                // A draft that can't be sent would be sent by nobody.
-                _ = try? await session.write(.delete(.email, .id(id)))
-                throw error
-            }
-            return .redirect("\(visit.root)/records/emails/\(id.text)?done=sent")
-        } catch let error as FieldsealError where error.code.httpStatus < 500 {
-            return try again(visit.texts.told(error.message), .init(code: error.code.httpStatus))
-        }
     }
 }

@@ -128,7 +128,7 @@ extension Console {
         if !outlook.hasRouter, state != .disabled { line(visit.text("outlookNoRouter")) }
         if outlook.isWorkedOn { line(visit.text("outlookWorkedOn")) }
         if let since = outlook.watchedSince { line(visit.text("outlookWatched"), since) }
-        let emails = Navigation.mayList(.email, visit.role) ? "\(visit.root)/records/emails?of=\(record.id.text)" : nil
+        let emails = Navigation.mayList(.email, visit.roles) ? "\(visit.root)/records/emails?of=\(record.id.text)" : nil
         if outlook.waiting > 0 {
             line(visit.texts.count("outlookWaiting", outlook.waiting), nil, emails.map { "\($0)&status=6" })
             if let next = outlook.nextSending { line(visit.text("outlookNextSending"), next) }

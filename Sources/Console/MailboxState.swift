@@ -101,7 +101,7 @@ struct MailboxCounts: Sendable {
 extension Console {
     /// How many mailboxes a person sees in each state. Where counting takes long, the counts of a while ago; nil where there are none yet.
     func mailboxCounts(_ session: Session) async throws -> MailboxCounts? {
-        let seesAll = PrivilegeTable.depth(of: .retrieveMultiple, on: .mailbox, for: session.caller.role) == .organization
+        let seesAll = PrivilegeTable.depth(of: .retrieveMultiple, on: .mailbox, for: session.caller.roles) == .organization
         let owner = seesAll ? nil : session.caller.systemUserID
         return try await counts.of(owner ?? session.organization.id) { try await MailboxCounts.read(session) }?.value
     }

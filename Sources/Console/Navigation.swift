@@ -16,10 +16,20 @@ enum Navigation {
         PrivilegeTable.depth(of: .retrieveMultiple, on: entity, for: roles) != .none
     }
 
-    static func groups(_ visit: Visit) -> [[String: Any]] {
+    /// The letters that lead to pages after `g`, by the keys of the pages' names.
+    static let keys = [
+        "overview": "o", "mailbox": "m", "emailserverprofile": "p", "queue": "q", "usersettings": "u", "email": "e",
+        "tracelog": "a",
+        "dataEncryption": "d", "events": "s", "audit": "c", "access": "r",
+    ]
+
+    /// The pages that the person may open, in order: path, and the key of its name.
+    static func items(_ visit: Visit) -> [(path: String, text: String)] { pages(visit).flatMap(\.1) }
+
+    private static func pages(_ visit: Visit) -> [(String?, [(path: String, text: String)])] {
         guard visit.signed != nil else { return [] }
         let mail: [EntityDefinition] = [.mailbox, .emailServerProfile, .queue, .userSettings, .email, .traceLog]
-        var groups: [(String?, [(String, String)])] = [
+        var groups: [(String?, [(path: String, text: String)])] = [
             (nil, [("overview", "overview")]),
             (
                 "mail", mail.filter { mayList($0, visit.roles) }.map { ("records/\($0.entitySetName)", $0.logicalName) }
@@ -30,12 +40,16 @@ enum Navigation {
                 ("security", [("settings/data-encryption", "dataEncryption"), ("events", "events"), ("audit", "audit")]))
             groups.append(("administration", [("access", "access")]))
         }
+        return groups.filter { !$0.1.isEmpty }
+    }
+
+    static func groups(_ visit: Visit) -> [[String: Any]] {
         let current = visit.request.uri.path.dropFirst(visit.root.count + 1)
-        return groups.filter { !$0.1.isEmpty }.map { name, items in
+        return pages(visit).map { name, items in
             var group: [String: Any] = [
                 "items": items.map { path, text -> [String: Any] in
                     [
-                        "href": "\(visit.root)/\(path)", "text": visit.text(text),
+                        "href": "\(visit.root)/\(path)", "text": visit.text(text), "key": keys[text] ?? "",
                         "current": current == path || current.hasPrefix("\(path)/"),
                     ]
                 }

@@ -15,6 +15,12 @@ struct RecordLayout {
     let columns: [String]
     /// The attribute by whose options the list is filtered.
     let filter: String?
+    /// Attributes that are searched besides the columns.
+    var searched: [String] = []
+    /// Attributes by which the list may be filtered besides.
+    let filters: [String]
+    /// Useful choices of records.
+    let views: [ListView]
 
     var fields: [String] { sections.flatMap(\.fields) }
 
@@ -43,7 +49,19 @@ struct RecordLayout {
                     "processanddeleteemails",
                 ]),
         ],
-        columns: ["name", "emailaddress", "state", "emailserverprofile", "lastsuccessfulsynccompletedon"], filter: nil)
+        columns: ["name", "emailaddress", "state", "emailserverprofile", "lastsuccessfulsynccompletedon"], filter: nil,
+        searched: ["username"],
+        filters: [
+            "emailserverprofile", "lastsuccessfulsynccompletedon", "incomingemailstatus", "outgoingemailstatus",
+            "incomingemaildeliverymethod", "ispasswordset",
+        ],
+        views: [
+            .init(key: "mailbox.failing", query: "status=failing"), .init(key: "mailbox.unapproved", query: "status=unapproved"),
+            .init(key: "mailbox.stale", query: "f.lastsuccessfulsynccompletedon=older-24h"),
+            .init(key: "mailbox.neverWorked", query: "f.lastsuccessfulsynccompletedon=-"),
+            .init(key: "mailbox.noProfile", query: "f.emailserverprofile=-"),
+            .init(key: "mailbox.noPassword", query: "f.ispasswordset=false"),
+        ])
 
     private static let profile = RecordLayout(
         sections: [
@@ -67,7 +85,13 @@ struct RecordLayout {
                     "processemailsreceivedafter", "moveundeliveredemails",
                 ]),
         ],
-        columns: ["name", "servertype", "incomingserverlocation", "outgoingserverlocation", "modifiedon"], filter: "servertype")
+        columns: ["name", "servertype", "incomingserverlocation", "outgoingserverlocation", "modifiedon"], filter: "servertype",
+        searched: ["description"],
+        filters: ["incomingserverlocation", "outgoingserverlocation", "isincomingpasswordset", "modifiedon"],
+        views: [
+            .init(key: "withPassword", query: "f.isincomingpasswordset=true"),
+            .init(key: "changedLately", query: "f.modifiedon=within-7d"),
+        ])
 
     private static let queue = RecordLayout(
         sections: [
@@ -79,18 +103,41 @@ struct RecordLayout {
                 ]),
             .init(title: "section:signIn", fields: ["allowemailcredentials", "emailusername", "emailpassword"]),
         ],
-        columns: ["name", "emailaddress", "queueviewtype", "modifiedon"], filter: "queueviewtype")
+        columns: ["name", "emailaddress", "queueviewtype", "modifiedon"], filter: "queueviewtype", searched: ["emailusername"],
+        filters: ["emailaddress", "allowemailcredentials", "incomingemaildeliverymethod", "modifiedon"],
+        views: [
+            .init(key: "queue.noAddress", query: "f.emailaddress=-"),
+            .init(key: "ownSignIn", query: "f.allowemailcredentials=true"),
+            .init(key: "changedLately", query: "f.modifiedon=within-7d"),
+        ])
 
     private static let userSettings = RecordLayout(
         sections: [
             .init(title: "section:signIn", fields: ["allowemailcredentials", "emailusername", "emailpassword"]),
             .init(title: "section:delivery", fields: ["incomingemailfilteringmethod", "issendasallowed"]),
         ],
-        columns: ["systemuserid", "emailusername", "modifiedon"], filter: nil)
+        columns: ["systemuserid", "emailusername", "modifiedon"], filter: nil,
+        filters: ["emailusername", "allowemailcredentials", "modifiedon"],
+        views: [
+            .init(key: "ownSignIn", query: "f.allowemailcredentials=true"),
+            .init(key: "changedLately", query: "f.modifiedon=within-7d"),
+        ])
 
     private static let email = RecordLayout(
-        sections: [], columns: ["subject", "sender", "torecipients", "statuscode", "createdon"], filter: "statuscode")
+        sections: [], columns: ["subject", "sender", "torecipients", "statuscode", "createdon"], filter: "statuscode",
+        filters: ["directioncode", "sender", "torecipients", "createdon", "prioritycode"],
+        views: [
+            .init(key: "email.failed", query: "status=8"), .init(key: "email.waiting", query: "status=6"),
+            .init(key: "email.drafts", query: "status=1"),
+            .init(key: "email.received", query: "f.directioncode=false&f.createdon=within-24h"),
+            .init(key: "email.sent", query: "f.directioncode=true&f.createdon=within-24h"),
+        ])
 
     private static let alert = RecordLayout(
-        sections: [], columns: ["text", "level", "regardingobjectid", "modifiedon"], filter: "level")
+        sections: [], columns: ["text", "level", "regardingobjectid", "modifiedon"], filter: "level",
+        searched: ["errordetails"], filters: ["createdon", "modifiedon"],
+        views: [
+            .init(key: "alert.errors", query: "status=3&f.modifiedon=within-7d"),
+            .init(key: "alert.warnings", query: "status=2&f.modifiedon=within-7d"),
+        ])
 }

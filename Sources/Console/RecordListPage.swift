@@ -7,8 +7,8 @@ import Tenancy
 
 // Lists of records: searched, filtered, sorted, paged, exported.
 extension Console {
-    private static let pageSizes = [25, 50, 100]
-    private static let pageLimit = 10_000
+    static let pageSizes = [25, 50, 100]
+    static let pageLimit = 10_000
     private static let exportedRecords = 100_000
 
     func entity(_ visit: Visit) throws(FieldsealError) -> EntityDefinition {
@@ -18,70 +18,7 @@ extension Console {
         return entity
     }
 
-    /// What a list's address asks for.
-    struct ListRequest {
-        let entity: EntityDefinition
-        let columns: [String]
-        let q: String?
-        let state: MailboxState?
-        let option: Int64?
-        let key: String
-        let isDescending: Bool
-        let size: Int
-        let page: Int
-        var query = RecordQuery()
-    }
-
-    private func listRequest(_ visit: Visit, _ entity: EntityDefinition) -> ListRequest {
-        let layout = RecordLayout.of(entity)
-        let sort = visit.query("sort") ?? ""
-        let sortable = layout.columns.filter { Self.isSortable($0, entity) }
-        let isByTime = Navigation.isShownOnly(entity) && sort.isEmpty
-        let key =
-            isByTime ? layout.columns[layout.columns.count - 1] : sortable.first { $0 == sort.trimmingPrefix("-") } ?? sortable[0]
-        let size = visit.query("size").flatMap { Int($0) }.flatMap { Self.pageSizes.contains($0) ? $0 : nil } ?? Self.pageSizes[0]
-        var request = ListRequest(
-            entity: entity, columns: layout.columns, q: visit.filter("q"),
-            state: entity.logicalName == "mailbox" ? visit.filter("status").flatMap(MailboxState.init(rawValue:)) : nil,
-            option: layout.filter == nil ? nil : visit.filter("status").flatMap { Int64($0) }, key: key,
-            isDescending: isByTime || sort.hasPrefix("-"), size: size,
-            page: max(0, min(Int(visit.query("page") ?? "") ?? 0, Self.pageLimit)))
-        var names = layout.columns.filter { entity[$0] != nil }
-        if entity.logicalName == "mailbox" { names += MailboxState.columns.filter { !names.contains($0) } }
-        request.query.outputs = names.map { .init(.column(.init($0))) }
-        request.query.order = [.init(.column(.init(key)), descending: request.isDescending)]
-        var conditions: [Filter] = []
-        if let q = request.q {
-            let texts = layout.columns.filter { name in if case .string? = entity[name]?.type { true } else { false } }
-            conditions.append(.any(texts.map { .like(.init($0), .holding(q)) }))
-        }
-        if let state = request.state { conditions.append(state.filter) }
-        if let option = request.option, let name = layout.filter {
-            conditions.append(.compare(.init(name), .equal, .number("\(option)")))
-        }
-        conditions += related(visit, entity)
-        if !conditions.isEmpty { request.query.filter = .all(conditions) }
-        return request
-    }
-
-    /// The records that belong to another: a mailbox's e-mails and alerts.
-    private func related(_ visit: Visit, _ entity: EntityDefinition) -> [Filter] {
-        guard let id = visit.filter("of").flatMap(UUID.init(text:)) else { return [] }
-        switch entity.logicalName {
-        case "email":
-            return [
-                .any([
-                    .compare(.init("receivingmailboxid"), .equal, .text(id.text)),
-                    .compare(.init("sendermailboxid"), .equal, .text(id.text)),
-                ])
-            ]
-        case "tracelog": return [.compare(.init("regardingobjectid"), .equal, .text(id.text))]
-        case "mailbox": return [.compare(.init("emailserverprofile"), .equal, .text(id.text))]
-        default: return []
-        }
-    }
-
-    private static func isSortable(_ name: String, _ entity: EntityDefinition) -> Bool {
+    static func isSortable(_ name: String, _ entity: EntityDefinition) -> Bool {
         guard let attribute = entity[name] else { return false }
         if attribute.type.isReference || attribute.logicalName == entity.primaryID && entity.logicalName != "usersettings" {
             return false
@@ -93,7 +30,7 @@ extension Console {
     @Sendable func list(_ visit: Visit) async throws -> Reply {
         let entity = try entity(visit)
         let session = try visit.session()
-        var request = listRequest(visit, entity)
+        var request = try listRequest(visit, entity)
         request.query.pageSize = request.size
         request.query.offset = request.page * request.size
         request.query.countsRows = true
@@ -119,7 +56,10 @@ extension Console {
         let first = request.page * request.size + 1
         let isMailbox = entity.logicalName == "mailbox"
         let mayCreate = !Navigation.isShownOnly(entity) && PrivilegeTable.depth(of: .create, on: entity, for: visit.roles) != .none
-        let isFiltered = request.q != nil || request.state != nil || request.option != nil || visit.filter("of") != nil
+        let filters = ColumnFilter.all(of: entity, for: visit.roles)
+        let isFilteredByColumn = filters.contains { visit.filter($0.name) != nil }
+        let isFiltered =
+            request.q != nil || request.state != nil || request.option != nil || visit.filter("of") != nil || isFilteredByColumn
         let last = min(total, first + request.size - 1)
         let rangeValues = [
             "first": visit.texts.number(min(first, total)), "last": visit.texts.number(last), "total": visit.texts.number(total),
@@ -131,6 +71,7 @@ extension Console {
         var values: [String: Any] = [
             "title": visit.text(entity.logicalName), "set": entity.entitySetName, "q": request.q ?? "", "isFiltered": isFiltered,
             "lead": orFalse(visit.texts.optional("lead:\(entity.logicalName)")),
+            "mayCompose": entity.logicalName == "email" && PrivilegeTable.depth(of: .create, on: entity, for: visit.roles) != .none,
             "mayCreate": mayCreate, "newText": visit.text("new:\(entity.logicalName)"), "mayConnect": isMailbox && mayCreate,
             "emptyText": visit.text(isFiltered ? "noneFound" : "empty:\(entity.logicalName)"),
             "columns": columns(visit, request), "sort": visit.query("sort") ?? "", "of": orFalse(visit.filter("of")),
@@ -138,7 +79,9 @@ extension Console {
             "pages": pageLinks(visit, request.page, pages), "hasPages": pages > 1,
             "clear": "\(visit.root)/records/\(entity.entitySetName)",
             "export": export,
-            "statuses": [[String: Any]](), "tabs": [[String: Any]](), "isBulk": isMailbox && mayCreate,
+            "filters": filters.map { $0.field(visit) }, "isFilteredByColumn": isFilteredByColumn,
+            "views": ListView.menu(entity, visit), "statuses": [[String: Any]](), "tabs": [[String: Any]](),
+            "isBulk": isMailbox && mayCreate,
             "returns": visit.address(with: ["done": nil, "n": nil, "failed": nil]),
         ]
         if request.page > 0 { values["previous"] = visit.address(with: ["page": "\(request.page - 1)"]) }
@@ -157,7 +100,7 @@ extension Console {
     }
 
     private func tabs(_ visit: Visit, _ request: ListRequest) async throws -> [[String: Any]] {
-        let counts = try await MailboxCounts.read(try visit.session())
+        guard let counts = try await mailboxCounts(try visit.session()) else { return [] }
         let all: [String: Any] = [
             "text": visit.text("all"), "count": visit.texts.number(counts.total), "current": request.state == nil,
             "href": visit.address(with: ["status": nil, "page": nil, "done": nil]),
@@ -259,7 +202,7 @@ extension Console {
     @Sendable func exportRecords(_ visit: Visit) async throws -> Reply {
         let entity = try entity(visit)
         let session = try visit.session()
-        let request = listRequest(visit, entity)
+        let request = try listRequest(visit, entity)
         var query = request.query
         query.pageSize = 1_000
         query.top = Self.exportedRecords

@@ -16,6 +16,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from attested import Attestor
 from console_browser import chromium, click, confirm, main, press, says, sign_in, wait
+from mail import until
 from service import Deployment
 
 @pytest.fixture(scope="module")
@@ -206,6 +207,31 @@ def test_a_conflict_compares_three_ways(console, browser):
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
     says(browser, "Saved.")
     assert console.sql(row, [id]) == [("their second", "theirs", "mine@contoso.test")]
+
+
+def test_a_form_comes_back_whole_when_the_database_is_lost(console, browser):
+    id = console.create("mailboxes", {"name": "before the loss"})
+    browser.get(f"{console.pages}/records/mailboxes/{id}")
+    name = browser.find_element(By.ID, "name")
+    name.clear()
+    name.send_keys("typed before the loss")
+    browser.find_element(By.ID, "password").send_keys("typed-before-the-loss")
+    with psycopg.connect(console.dev["postgres"]) as holder:
+        # The change waits for this transaction, and the connection on which it waits is cut.
+        holder.execute("SELECT FROM org_contoso.mailbox WHERE mailboxid = %s FOR UPDATE", [id])
+        browser.execute_script("setTimeout(() => document.querySelector('form.fields button.primary').click())")
+
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'fieldseal_service'"
+        until(lambda: console.sql(cut))
+        says(browser, "The database can't be reached at the moment.")
+        holder.rollback()
+    assert browser.find_element(By.ID, "name").get_attribute("value") == "typed before the loss"
+    assert "The new value is kept until you save" in main(browser) and "typed-before-the-loss" not in browser.page_source
+    assert console.get(f"mailboxes({id})").json()["name"] == "before the loss"
+    press(browser, By.CSS_SELECTOR, "form.fields button.primary")
+    says(browser, "Saved.", "typed before the loss", "Stored, encrypted")
+    assert console.opened_cells()[f"mailbox({id}).password"][1] == "typed-before-the-loss"
+    assert console.request("DELETE", f"mailboxes({id})").status_code == 204
 
 
 def test_the_audit_shows_who_changed_what(console, browser):

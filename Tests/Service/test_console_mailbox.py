@@ -78,8 +78,61 @@ def test_a_mailbox_is_connected_and_its_first_message_is_read(place, browser):
     assert browser.find_element(By.NAME, "to").get_attribute("value") == "customer@elsewhere.test"
     browser.find_element(By.NAME, "body").send_keys("Thank you.\nIt did.")
     press(browser, By.XPATH, "//button[text()='Send']")
-    says(browser, "The reply is on its way.")
+    says(browser, "The e-mail is on its way.")
     wait(browser, lambda _: any("Re: The first one" in str(m["Subject"]) for m in place.mail.messages("customer@elsewhere.test")))
+
+
+def test_e_mails_are_written_and_forwarded(place, browser):
+    """After the first test: the mailbox works, and has the e-mail that is forwarded, with its attachment."""
+    place.mail.clear("customer@elsewhere.test")
+    arriving = message(subject="With a file", body="See the file.")
+    arriving.add_attachment(b"a,b\r\n1,2\r\n", maintype="application", subtype="octet-stream", filename="list.bin")
+    place.mail.inject("support@contoso.test", arriving)
+    [(box,)] = place.sql("SELECT mailboxid::text FROM org_contoso.mailbox WHERE emailaddress = 'support@contoso.test' ORDER BY createdon DESC LIMIT 1")
+    wait(browser, lambda _: place.sql("SELECT 1 FROM org_contoso.email WHERE subject = 'With a file'"))
+    [(id,)] = place.sql("SELECT activityid::text FROM org_contoso.email WHERE subject = 'With a file'")
+
+    def sent(subject):
+        return [m for m in place.mail.messages("customer@elsewhere.test") if subject in str(m["Subject"])]
+
+    browser.get(f"{place.pages}/records/emails/{id}")
+    press(browser, By.LINK_TEXT, "Forward")
+    assert browser.find_element(By.NAME, "subject").get_attribute("value") == "Fwd: With a file"
+    assert browser.find_element(By.NAME, "from").get_attribute("value") == place.get(f"mailboxes({box})").json()["name"]
+    browser.find_element(By.NAME, "to").send_keys("customer@elsewhere.test, no address")
+    browser.find_element(By.NAME, "body").send_keys("For <you>.")
+    press(browser, By.XPATH, "//button[text()='Send']")
+    says(browser, "“no address” is not an e-mail address.")
+    assert browser.find_element(By.NAME, "body").get_attribute("value") == "For <you>."
+    to = browser.find_element(By.NAME, "to")
+    to.clear()
+    to.send_keys("A Customer <customer@elsewhere.test>")
+    press(browser, By.XPATH, "//button[text()='Send']")
+    says(browser, "The e-mail is on its way.")
+    wait(browser, lambda _: sent("Fwd: With a file"))
+    [forwarded] = sent("Fwd: With a file")
+    text = forwarded.get_body(("html",)).get_content()
+    assert "For &lt;you&gt;." in text and "See the file." in text and "customer@elsewhere.test" in text
+    assert [(part.get_filename(), part.get_content()) for part in forwarded.iter_attachments()] == [("list.bin", b"a,b\r\n1,2\r\n")]
+    # A new e-mail, from the list of the mailbox's.
+    browser.get(f"{place.pages}/records/emails?of={box}")
+    press(browser, By.LINK_TEXT, "New e-mail")
+    browser.find_element(By.NAME, "to").send_keys("customer@elsewhere.test")
+    browser.find_element(By.NAME, "cc").send_keys("bob@contoso.test")
+    browser.find_element(By.NAME, "subject").send_keys("From nothing")
+    browser.find_element(By.NAME, "body").send_keys("Hello.")
+    press(browser, By.XPATH, "//button[text()='Send']")
+    says(browser, "The e-mail is on its way.")
+    wait(browser, lambda _: sent("From nothing"))
+    assert "bob@contoso.test" in str(sent("From nothing")[0]["Cc"])
+    # A mailbox without a queue or a user sends nothing, and nothing stays behind.
+    alone = place.create("mailboxes", {"name": "belongs to nobody"})
+    before = place.sql("SELECT count(*) FROM org_contoso.email")
+    browser.get(f"{place.pages}/compose?from={alone}")
+    browser.find_element(By.NAME, "to").send_keys("customer@elsewhere.test")
+    press(browser, By.XPATH, "//button[text()='Send']")
+    says(browser, "This mailbox belongs to no queue and no user")
+    assert place.sql("SELECT count(*) FROM org_contoso.email") == before
 
 
 def test_what_is_wrong_is_said_at_its_field_and_nothing_is_lost(place, browser):

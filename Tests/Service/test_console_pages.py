@@ -1,5 +1,6 @@
 """Every page of the console as it is drawn: at each width and in both schemes, in every language, with a hundred thousand records."""
 
+import html
 import itertools
 import json
 import os
@@ -10,11 +11,14 @@ import sys
 import time
 
 import pytest
+import core_errors
 import requests
 import qrcode
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from console_browser import chromium, confirm, main, measured, press, resize, says, sign_in, violations, wait
+from mail import until
 from service import Deployment
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -66,6 +70,15 @@ def visitor(console, language="en"):
     session.headers.update({"Origin": console.dev["baseURL"], "Accept-Language": language, "Accept": "text/html"})
     person = console.dev["console"]
     answer = session.post(f"{console.pages}/sign-in", {"name": person["username"], "password": person["password"]})
+    assert answer.status_code == 200, answer.text
+    return session
+
+
+def person(console, name, password):
+    session = requests.Session()
+    session.verify, session.trust_env = console.dev["caFile"], False
+    session.headers.update({"Origin": console.dev["baseURL"], "Accept-Language": "en", "Accept": "text/html"})
+    answer = session.post(f"{console.pages}/sign-in", {"name": name, "password": password})
     assert answer.status_code == 200, answer.text
     return session
 
@@ -157,6 +170,150 @@ def test_forms_and_events_name_what_they_show(console, browser):
     says(browser, "This mailbox does not work", "Set the password again")
 
 
+def shown_rows(page):
+    """How many records a list says that it has."""
+    found = re.search(r'<div class="pages"><span class="quiet">[^<]* of ([\d,]+)</span>', page)
+    return int(found[1].replace(",", "")) if found else 0
+
+
+def test_lists_are_filtered_by_column_and_have_views(console):
+    session = visitor(console)
+
+    def listed(path):
+        answer = session.get(f"{console.pages}/records/{path}")
+        assert answer.status_code == 200, (path, answer.text)
+        return shown_rows(answer.text)
+
+    def stored(table, condition):
+        return console.sql(f"SELECT count(*) FROM org_contoso.{table} WHERE {condition}")[0][0]
+
+    # Each view of each list leads to a list, and says which one is shown.
+    for set in ("mailboxes", "emailserverprofiles", "queues", "usersettingscollection", "emails", "tracelogs"):
+        page = session.get(f"{console.pages}/records/{set}").text
+        links = re.findall(r'<a href="/contoso/(records/[^"]+)">', re.search(r'(?s)<details class="views">.*?</details>', page)[0])
+        assert len(links) >= 2, set
+        for link in links:
+            view = session.get(f"{console.pages}/{html.unescape(link)}")
+            assert view.status_code == 200 and f'<a href="/contoso/{link}" aria-current="true">' in view.text, link
+    for path, table, condition in [
+        ("mailboxes?f.emailserverprofile=IONO", "mailbox", "emailserverprofile IN (SELECT emailserverprofileid FROM org_contoso.emailserverprofile WHERE name = 'IONOS')"),
+        ("mailboxes?f.emailserverprofile=-", "mailbox", "emailserverprofile IS NULL"),
+        ("mailboxes?f.ispasswordset=false", "mailbox", "ispasswordset IS NOT TRUE"),
+        ("mailboxes?f.lastsuccessfulsynccompletedon=within-1h&f.incomingemailstatus=1", "mailbox", "lastsuccessfulsynccompletedon > now() - interval '1 hour' AND incomingemailstatus = 1"),
+        ("mailboxes?f.lastsuccessfulsynccompletedon=-", "mailbox", "lastsuccessfulsynccompletedon IS NULL"),
+        ("emails?f.directioncode=false&f.sender=mia@", "email", "directioncode IS NOT TRUE AND sender LIKE '%mia@%'"),
+        ("emails?f.createdon=older-24h", "email", "createdon < now() - interval '24 hours'"),
+        ("emails?status=3&f.directioncode=true", "email", "statuscode = 3 AND directioncode"),
+        ("queues?f.emailaddress=sales", "queue", "emailaddress LIKE '%sales%'"),
+    ]:
+        assert listed(path) == stored(table, condition), path
+    assert listed("emails?f.createdon=within-24h") > 0 and listed("mailboxes?f.emailserverprofile=IONO") > 0
+    # A search looks at columns that the list does not show.
+    assert console.request("PATCH", f"mailboxes({console.ids['mailbox']})", {"username": "only-in-the-user-name"}).status_code == 204
+    assert listed("mailboxes?q=in-the-user") == 1
+    # What a list does not know is refused by name, and not left out.
+    for wrong in ("f.nothing=1", "f.incomingemailstatus=77", "f.createdon=within-a-while", "f.password=x"):
+        answer = session.get(f"{console.pages}/records/mailboxes?{wrong}")
+        assert answer.status_code == 400 and html.escape(wrong) in answer.text, wrong
+    # The exported rows are those of the list.
+    exported = session.get(f"{console.pages}/records/mailboxes/export.csv?f.emailserverprofile=IONO").text.strip().split("\r\n")
+    assert len(exported) == 1 + listed("mailboxes?f.emailserverprofile=IONO")
+
+
+def test_lists_are_worked_by_the_keyboard(console, browser):
+    def type(*keys):
+        browser.switch_to.active_element.send_keys(*keys)
+
+    browser.get(f"{console.pages}/overview")
+    type("gm")
+    wait(browser, lambda d: d.current_url.endswith("/records/mailboxes"))
+    type("/")
+    assert browser.switch_to.active_element.get_attribute("name") == "q"
+    type("gq?n/")
+    assert browser.switch_to.active_element.get_attribute("value") == "gq?n/" and browser.current_url.endswith("/records/mailboxes")
+    browser.get(f"{console.pages}/records/mailboxes")
+    rows = browser.find_elements(By.CSS_SELECTOR, "td.first a")
+    for keys, row in (("j", 0), ("j", 1), ("j", 2), ("k", 1)):
+        type(keys)
+        assert browser.switch_to.active_element == rows[row]
+    type("x")
+    assert [box.is_selected() for box in browser.find_elements(By.CSS_SELECTOR, "input[name^='id.']")][:3] == [False, True, False]
+    name = rows[1].text
+    type(Keys.ENTER)
+    wait(browser, lambda d: d.find_element(By.TAG_NAME, "h1").text == name)
+    browser.get(f"{console.pages}/records/emails")
+    type("l")
+    wait(browser, lambda d: "page=1" in d.current_url)
+    type("h")
+    wait(browser, lambda d: "page=0" in d.current_url)
+    type("?")
+    says(browser, "Keyboard shortcuts", "Go to the search field", "Mailboxes")
+    # They can be turned off, for whom single keys are in the way (WCAG 2.2, 2.1.4).
+    browser.find_element(By.CSS_SELECTOR, "[data-shortcuts] input").click()
+    browser.get(f"{console.pages}/overview")
+    type("gm?/")
+    assert browser.current_url.endswith("/overview")
+    browser.execute_script("localStorage.clear()")
+
+
+def test_lists_are_whole_without_script(console):
+    driver = chromium(script=False)
+    try:
+        sign_in(driver, console, "records/mailboxes")
+        driver.find_element(By.CSS_SELECTOR, ".more summary").click()
+        driver.find_element(By.NAME, "f.emailserverprofile").send_keys("IONOS")
+        press(driver, By.CSS_SELECTOR, "form.filters button")
+        assert shown_rows(driver.page_source) == shown_rows(visitor(console).get(f"{console.pages}/records/mailboxes?f.emailserverprofile=IONOS").text) > 0
+        driver.find_element(By.CSS_SELECTOR, ".views summary").click()
+        press(driver, By.LINK_TEXT, "Without a server profile")
+        assert driver.find_element(By.CSS_SELECTOR, ".views [aria-current]").get_attribute("textContent") == "Without a server profile"
+        driver.get(f"{console.pages}/shortcuts")
+        says(driver, "Shortcuts need JavaScript")
+    finally:
+        driver.quit()
+
+
+def test_the_overview_shows_each_role_what_it_may_know(console):
+    def overview(name):
+        return person(console, name, "a password of theirs").get(f"{console.pages}/overview").text
+
+    [(user,)] = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = 'katherine'")
+    console.sql("""
+        INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, createdon, ownerid, owneridtype)
+        SELECT gen_random_uuid(), 'hers', false, 4, 1, now(), %s, 'systemuser' FROM generate_series(1, 3)""", [user])
+    everything, grace, katherine = visitor(console).get(f"{console.pages}/overview").text, overview("grace"), overview("katherine")
+    alerts, mail = "<header><h2>Alerts</h2>", "<header><h2>Mail</h2>"
+    for hidden in ("<h2>Released passwords</h2>", "<h2>Refused sign-ins</h2>", 'id="sealed"', 'id="recent"', 'id="key"'):
+        assert hidden in everything and hidden not in grace and hidden not in katherine, hidden
+    assert alerts in everything and alerts in grace and alerts not in katherine and "Failing" in grace
+    assert mail in everything and mail not in grace and mail in katherine
+    # Only the mail that a person may read counts for them.
+    assert "Last 24 hours: Received 3, Sent 0" in katherine and "Received 3, Sent 0" not in everything
+
+
+def test_a_mailbox_says_what_the_router_knows(console):
+    box = console.ids["failing"]
+    console.sql("INSERT INTO org_contoso.mail_router (router) VALUES ('of the test') ON CONFLICT (router) DO UPDATE SET seen_on = now()")
+    console.sql("INSERT INTO org_contoso.mailbox_watch (mailboxid, router, revision) VALUES (%s, 'of the test', '')", [box])
+    console.sql("""
+        INSERT INTO org_contoso.mailbox_message (mailboxid, uid, attempts, next_attempt, reason, message_id)
+        VALUES (%s, '1:7', 3, now() + interval '40 minutes', 'NO [SERVERBUG] Internal error', '<broken@elsewhere.test>'), (%s, '1:8', 0, NULL, NULL, NULL)""", [box, box])
+    console.sql("""
+        INSERT INTO org_contoso.email (activityid, directioncode, statuscode, statecode, createdon, sendermailboxid, postponeemailprocessinguntil)
+        VALUES (gen_random_uuid(), true, 6, 0, now(), %s, now() + interval '20 minutes'), (gen_random_uuid(), true, 8, 0, now(), %s, NULL)""", [box, box])
+    page = visitor(console).get(f"{console.pages}/records/mailboxes/{box}").text
+    text = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", page)))
+    for said in ("The router has waited at the mail server since", "1 e-mail waits to be sent.", "1 e-mail was not sent.", "1 message was set aside",
+                 "<broken@elsewhere.test>", "3 attempts, next attempt in 39 minutes", "NO [SERVERBUG] Internal error", "Next attempt to send: in 19 minutes"):
+        assert said in text, (said, text)
+    assert "No router is running" not in text
+    session = visitor(console)
+    assert shown_rows(session.get(f"{console.pages}/records/emails?of={box}&status=6").text) == 1
+    console.sql("DELETE FROM org_contoso.mailbox_watch WHERE mailboxid = %s", [box])
+    console.sql("UPDATE org_contoso.mail_router SET seen_on = now() - interval '10 minutes'")
+    assert "No router is running" in session.get(f"{console.pages}/records/mailboxes/{box}").text
+
+
 def test_many_mailboxes_are_changed_at_once(console, browser):
     browser.get(f"{console.pages}/records/mailboxes?status=unapproved")
     browser.find_element(By.CSS_SELECTOR, "[data-all]").click()
@@ -231,6 +388,23 @@ def test_every_language_has_every_text():
             assert text.strip() and text == text.strip() or key == "format:group", (language, key)
 
 
+def test_each_error_that_a_page_can_show_has_words_in_each_language(console):
+    for name, message in core_errors.on_pages():
+        for language, texts in MESSAGES.items():
+            assert f"error:{message}" in texts, (name, language, message)
+    session = visitor(console, "de")
+    csrf = re.search(r'name="csrf" value="(\w+)"', session.get(f"{console.pages}/overview").text)[1]
+
+    def said(path, **form):
+        answer = session.post(f"{console.pages}/{path}", {"csrf": csrf, **form})
+        assert answer.status_code >= 400, answer.text
+        return html.unescape(answer.text)
+
+    assert "Es gibt schon eine Person namens grace." in said("access/add-user", name="grace", role="Basic User", how="password", password="long enough for it")
+    assert "Name nimmt höchstens 200 Zeichen an; dieser Wert hat 201." in said("records/queues/new", name="x" * 201)
+    assert "Diese Liste kennt den Filter f.password=x nicht." in html.unescape(session.get(f"{console.pages}/records/queues?f.password=x").text)
+
+
 def test_pages_of_a_language_show_no_other(console):
     """What a page shows in another language is no sentence of the English messages, unless that language has the same."""
     for language in sorted(set(MESSAGES) - {"en"}):
@@ -262,9 +436,10 @@ def test_pages_stay_fast_with_many_records(console):
     console.run("events", "verify", "--org", "contoso")
     console.sql("""
         SET session_replication_role = replica;
-        INSERT INTO org_contoso.mailbox (mailboxid, name, emailaddress, ownerid, owneridtype, emailrouteraccessapproval, incomingemailstatus, statecode, statuscode)
-        SELECT gen_random_uuid(), 'Box ' || n, 'box' || n || '@contoso.test', u.systemuserid, 'systemuser', 1, 1, 0, 1
-          FROM generate_series(1, 100000) AS n, (SELECT systemuserid FROM org_contoso.systemuser LIMIT 1) AS u;
+        INSERT INTO org_contoso.mailbox (mailboxid, name, emailaddress, ownerid, owneridtype, emailrouteraccessapproval, incomingemailstatus, statecode, statuscode, emailserverprofile)
+        SELECT gen_random_uuid(), 'Box ' || n, 'box' || n || '@contoso.test', u.systemuserid, 'systemuser', 1, 1, 0, 1, p.emailserverprofileid
+          FROM generate_series(1, 100000) AS n, (SELECT systemuserid FROM org_contoso.systemuser LIMIT 1) AS u,
+               (SELECT emailserverprofileid FROM org_contoso.emailserverprofile LIMIT 1) AS p;
         INSERT INTO org_contoso.security_event (security_event_id, occurred_on, kind, outcome, actor, details, previous_hash, hash) OVERRIDING SYSTEM VALUE
         SELECT m.n - s, now() - interval '1 day' - s * interval '0.8 seconds', CASE WHEN s % 50 = 0 THEN 'signed in' ELSE 'credential released' END, 'succeeded', 'client:dev-router',
                'Incoming, mailbox 01a20cae-4075-7b56-a73f-c784dcc6f9eb, from mailbox, for imap.example.com:993', sha256('a'), sha256('b')
@@ -275,7 +450,7 @@ def test_pages_stay_fast_with_many_records(console):
     console.sql("ANALYZE org_contoso.mailbox; ANALYZE org_contoso.security_event; ANALYZE org_contoso.audit")
     session = visitor(console)
     slow = {}
-    for path in ("records/mailboxes", "records/mailboxes?page=3999", "records/mailboxes?q=box99", "records/mailboxes?status=failing", "events",
+    for path in ("overview", "records/mailboxes", "records/mailboxes?page=3999", "records/mailboxes?f.lastsuccessfulsynccompletedon=older-24h", "records/mailboxes?q=box99", "records/mailboxes?status=failing", "events",
                  "events?kind=key+changed", "events?kind=credential+released&before=500000", "events?actor=user:admin", "audit", "audit?page=100", "audit?table=mailbox&operation=2"):
         times = []
         for _ in range(4):
@@ -288,3 +463,5 @@ def test_pages_stay_fast_with_many_records(console):
     # The limit is for the release build on an idle machine; this one is a debug build beside other tests.
     assert max(slow.values()) < 1_500, slow
     assert list(itertools.islice((p for p, t in slow.items() if t > 1_500), 5)) == []
+    # Each mailbox was inserted past the service. The overview says so as soon as all were looked at, beside the page.
+    until(lambda: "Mail servers were changed directly in the database." in session.get(f"{console.pages}/overview").text)

@@ -1,0 +1,110 @@
+import Fieldseal
+import Foundation
+
+/// A condition on one column of a list, as the list's address has it: `f.NAME=VALUE`.
+struct ColumnFilter {
+    let attribute: AttributeDefinition
+    let entity: EntityDefinition
+
+    /// What the names of such conditions begin with.
+    static let prefix = "f."
+    /// The value for records that have none.
+    static let none = "-"
+
+    /// The parameter's name in the address.
+    var name: String { Self.prefix + attribute.logicalName }
+
+    /// What may be chosen of dates, by its name in the address. Those that begin with `older` are before that time.
+    private static let periods: [(name: String, seconds: TimeInterval)] = [
+        ("within-1h", 3_600), ("within-24h", 86_400), ("within-7d", 7 * 86_400), ("within-30d", 30 * 86_400),
+        ("older-24h", 86_400), ("older-7d", 7 * 86_400), ("older-30d", 30 * 86_400),
+    ]
+
+    /// The columns of a list that roles may filter by.
+    static func all(of entity: EntityDefinition, for roles: RoleSet) -> [ColumnFilter] {
+        RecordLayout.of(entity).filters.compactMap { name in
+            guard let attribute = entity[name] else { return nil }
+            if attribute.type.isReference, target(of: attribute, in: entity).map({ !Navigation.mayList($0, roles) }) ?? true {
+                return nil
+            }
+            return ColumnFilter(attribute: attribute, entity: entity)
+        }
+    }
+
+    private static func target(of attribute: AttributeDefinition, in entity: EntityDefinition) -> EntityDefinition? {
+        entity.singleValued(attribute.logicalName)?.referenced
+    }
+
+    /// The condition on records; nil for a value that the column does not know.
+    func condition(_ value: String, now: Date = Date()) -> Filter? {
+        let column = RecordQuery.Column(attribute.logicalName)
+        if value == Self.none { return .isNull(column) }
+        switch attribute.type {
+        case .boolean:
+            // A flag that was never set counts as no.
+            let isSet = Filter.compare(column, .equal, .bool(true))
+            return value == "true" ? isSet : value == "false" ? .not(isSet) : nil
+        case .picklist(let options), .state(let options), .status(let options):
+            return options.options.contains { "\($0.value)" == value } ? .compare(column, .equal, .number(value)) : nil
+        case .dateTime:
+            guard let period = Self.periods.first(where: { $0.name == value }) else { return nil }
+            let moment = now.addingTimeInterval(-period.seconds)
+            return value.hasPrefix("older") ? .within(column, nil, moment) : .within(column, moment, nil)
+        case .lookup, .owner:
+            guard let primary = Self.target(of: attribute, in: entity)?.primaryName else { return nil }
+            return .like(.init(primary, path: [attribute.logicalName]), .holding(value))
+        case .string, .memo: return .like(column, .holding(value))
+        default: return nil
+        }
+    }
+
+    /// The values of the template for its field.
+    func field(_ visit: Visit) -> [String: Any] {
+        let value = visit.filter(name) ?? ""
+        let choices = choices(visit)
+        return [
+            "name": name, "label": visit.texts.label(attribute, of: entity), "value": value, "isChoice": choices != nil,
+            "options": Console.options(choices ?? [], chosen: value),
+        ]
+    }
+
+    /// What may be chosen; nil where a text is typed.
+    private func choices(_ visit: Visit) -> [(String, String)]? {
+        switch attribute.type {
+        case .boolean where attribute.logicalName == "directioncode":
+            [("", visit.text("all")), ("false", visit.text("received")), ("true", visit.text("sent"))]
+        case .boolean: [("", visit.text("all")), ("true", visit.text("yes")), ("false", visit.text("no"))]
+        case .picklist(let options), .state(let options), .status(let options):
+            [("", visit.text("all"))] + options.options.map { ("\($0.value)", visit.texts.option($0.value, of: attribute)) }
+        case .dateTime:
+            [("", visit.text("all"))] + Self.periods.map { ($0.name, visit.text("period:\($0.name)")) }
+                + [(Self.none, visit.text("period:never"))]
+        default: nil
+        }
+    }
+}
+
+/// A useful choice of records, by the part of an address that makes it.
+struct ListView {
+    /// The end of its name's key, such as `mailbox.stale`.
+    let key: String
+    let query: String
+
+    /// The values of the template for the menu of an entity's views.
+    static func menu(_ entity: EntityDefinition, _ visit: Visit) -> [[String: Any]] {
+        let current = Set(visit.queries.filter { isPart($0.name) && !$0.value.isEmpty }.map { "\($0.name)=\($0.value)" })
+        let allowed = Set(ColumnFilter.all(of: entity, for: visit.roles).map(\.name) + ["status"])
+        return RecordLayout.of(entity).views.compactMap { view in
+            let parts = view.query.split(separator: "&").map(String.init)
+            guard parts.allSatisfy({ allowed.contains(String($0.prefix { $0 != "=" })) }) else { return nil }
+            return [
+                "text": visit.text("view:\(view.key)"), "href": "\(visit.root)/records/\(entity.entitySetName)?\(view.query)",
+                "current": Set(parts) == current,
+            ]
+        }
+    }
+
+    private static func isPart(_ name: String) -> Bool {
+        name.hasPrefix(ColumnFilter.prefix) || ["q", "status", "of"].contains(name)
+    }
+}

@@ -1,0 +1,239 @@
+import Fieldseal
+import Foundation
+import HTTPTypes
+
+// Writing e-mails: new ones, answers, and forwarded ones.
+extension Console {
+    /// What an e-mail is written as.
+    enum Composing: String {
+        case new, reply, forward
+
+        /// The key of the page's title.
+        var title: String {
+            switch self {
+            case .new: "newEmail"
+            case .reply: "reply"
+            case .forward: "forward"
+            }
+        }
+
+        /// What the subject of an answer or a forwarded e-mail begins with.
+        fileprivate var mark: String {
+            switch self {
+            case .new: ""
+            case .reply: "Re: "
+            case .forward: "Fwd: "
+            }
+        }
+    }
+
+    /// Bytes of attachments, as base64, that a forwarded e-mail takes along.
+    private static let forwardedBytes = 34_000_000
+    private static let attachmentField = "attachment."
+
+    @Sendable func newEmailPage(_ visit: Visit) async throws -> Reply { try await composePage(visit, .new, nil) }
+    @Sendable func replyPage(_ visit: Visit) async throws -> Reply { try await composePage(visit, .reply, try await email(visit)) }
+    @Sendable func forwardPage(_ visit: Visit) async throws -> Reply {
+        try await composePage(visit, .forward, try await email(visit))
+    }
+    @Sendable func sendNewEmail(_ visit: Visit) async throws -> Reply { try await sendEmail(visit, .new, nil) }
+    @Sendable func sendReply(_ visit: Visit) async throws -> Reply { try await sendEmail(visit, .reply, try await email(visit)) }
+    @Sendable func sendForward(_ visit: Visit) async throws -> Reply {
+        try await sendEmail(visit, .forward, try await email(visit))
+    }
+
+    // MARK: The page
+
+    /// - Parameters:
+    ///   - record: The e-mail that is answered or forwarded.
+    ///   - problem: Why what was typed was not sent.
+    private func composePage(
+        _ visit: Visit, _ composing: Composing, _ record: Record?, problem: String? = nil, status: HTTPResponse.Status = .ok
+    ) async throws -> Reply {
+        guard PrivilegeTable.depth(of: .create, on: .email, for: visit.roles) != .none else { throw FieldsealError.noPage }
+        let session = try visit.session()
+        let typed = problem == nil ? [:] : visit.form
+        let path = record.map { "\(visit.root)/records/emails/\($0.id.text)" } ?? "\(visit.root)/records/emails"
+        let subject = try record.map { try Self.text("subject", of: $0) } ?? ""
+        let sender = try await offeredSender(visit, record)
+        let forwarded = composing == .forward ? record : nil
+        var attachments: [[String: Any]] = []
+        if let forwarded {
+            attachments = try await self.attachments(forwarded.id, visit, path).map { attachment in
+                let name = "\(Self.attachmentField)\(attachment["id"] ?? "")"
+                return attachment.merging(["field": name, "isTaken": problem == nil || typed[name] != nil]) { own, _ in own }
+            }
+        }
+        var values: [String: Any] = [
+            "title": visit.text(composing.title), "lead": orFalse(subject.isEmpty ? nil : subject),
+            "action": record == nil ? "\(visit.root)/compose" : "\(path)/\(composing.rawValue)", "back": path,
+            "from": typed["from"] ?? sender?.name ?? "", "fromID": typed["fromID"] ?? sender?.id.text ?? "",
+            "fromName": typed["fromName"] ?? sender?.name ?? "",
+            "senders": try await lookupNames(.mailbox, nil, session),
+            "lookup": "\(visit.root)/lookup/mailbox?q=",
+            "to": try typed["to"] ?? (composing == .reply ? record.map { Self.address(try Self.text("sender", of: $0)) } : nil)
+                ?? "",
+            "cc": typed["cc"] ?? "",
+            "subject": typed["subject"] ?? Self.marked(subject, composing), "body": typed["body"] ?? "",
+            "attachments": attachments, "hasAttachments": !attachments.isEmpty, "forwarded": false,
+        ]
+        if let forwarded, try !Self.text("description", of: forwarded).isEmpty { values["forwarded"] = "\(path)/body" }
+        values["problem"] = problem
+        return .page("compose", values, status: status)
+    }
+
+    static func text(_ name: String, of record: Record) throws -> String {
+        if case .text(let text) = try record.value(of: name) { text } else { "" }
+    }
+
+    private static func marked(_ subject: String, _ composing: Composing) -> String {
+        let mark = composing.mark
+        return subject.lowercased().hasPrefix(mark.lowercased().trimmingCharacters(in: .whitespaces)) ? subject : mark + subject
+    }
+
+    /// The mailbox that the form names at first: the one that the address names, or the one of the e-mail.
+    private func offeredSender(_ visit: Visit, _ record: Record?) async throws -> (id: UUID, name: String)? {
+        var id = visit.query("from").flatMap(UUID.init(text:))
+        for name in ["receivingmailboxid", "sendermailboxid"] where id == nil {
+            if case .id(let mailbox)? = try record?.value(of: name) { id = mailbox }
+        }
+        guard let id, let name = try await RecordNames(["mailbox": [id]], try visit.session())[id] else { return nil }
+        return (id, name)
+    }
+
+    /// The address in `Name <address>`.
+    private static func address(_ sender: String) -> String {
+        guard let open = sender.lastIndex(of: "<"), let close = sender.lastIndex(of: ">"), open < close else { return sender }
+        return String(sender[sender.index(after: open)..<close])
+    }
+
+    // MARK: Sending
+
+    private func sendEmail(_ visit: Visit, _ composing: Composing, _ record: Record?) async throws -> Reply {
+        func again(_ problem: String, _ status: HTTPResponse.Status = .badRequest) async throws -> Reply {
+            try await composePage(visit, composing, record, problem: problem, status: status)
+        }
+        do {
+            let recipients = try self.recipients("to", 2, visit) + self.recipients("cc", 3, visit)
+            guard recipients.contains(where: { $0["participationtypemask"] == 2 }) else {
+                return try await again(visit.text("noRecipient"))
+            }
+            let sender = try await self.sender(visit)
+            var members: [JSONValue.Member] = [
+                .init("subject", .string(visit.form["subject"] ?? "")), .init("mimetype", "text/html"),
+                .init("description", .string(try body(visit, forwarded: composing == .forward ? record : nil))),
+                .init("directioncode", true), .init("email_activity_parties", .array([sender] + recipients)),
+            ]
+            if let record, composing == .reply {
+                members.append(.init("parentactivityid@odata.bind", .string("/emails(\(record.id.text))")))
+            }
+            if let record, composing == .forward {
+                members.append(.init("email_activity_mime_attachment", .array(try await takenAlong(record.id, visit))))
+            }
+            return .redirect("\(visit.root)/records/emails/\(try await submit(members, visit).text)?done=sent")
+        } catch {
+            guard let (message, status) = Self.refusal(error) else { throw error }
+            return try await again(visit.texts.told(message), status)
+        }
+    }
+
+    /// Creates an e-mail and submits it: both or neither.
+    private func submit(_ members: [JSONValue.Member], _ visit: Visit) async throws -> UUID {
+        let session = try visit.session()
+        let id = try await session.write(.create(.email, members)).id
+        do {
+            try await session.write(.message(.email, id, .sendEmail(issue: true, token: nil)))
+        } catch {
+            // A draft that can't be sent would be sent by nobody.
+            _ = try? await session.write(.delete(.email, .id(id)))
+            throw error
+        }
+        return id
+    }
+
+    private func recipients(_ field: String, _ kind: Int64, _ visit: Visit) throws(FieldsealError) -> [JSONValue] {
+        var parties: [JSONValue] = []
+        for part in (visit.form[field] ?? "").split(whereSeparator: { ",;\r\n".contains($0) }) {
+            let text = part.trimmingCharacters(in: .whitespaces)
+            guard !text.isEmpty else { continue }
+            let address = Self.address(text)
+            guard TypedRecord.isAddress(address) else {
+                throw FieldsealError(.invalidArgument, visit.text("wrongAddress", ["text": text]))
+            }
+            parties.append(["participationtypemask": .integer(kind), "addressused": .string(address)])
+        }
+        return parties
+    }
+
+    /// The queue or the user that the chosen mailbox belongs to.
+    private func sender(_ visit: Visit) async throws -> JSONValue {
+        let name = (visit.form["from"] ?? "").trimmingCharacters(in: .whitespaces)
+        guard !name.isEmpty, let attribute = EntityDefinition.email["sendermailboxid"] else {
+            throw FieldsealError(.invalidArgument, visit.text("noMailboxChosen"))
+        }
+        let named = name == visit.form["fromName"] ? visit.form["fromID"].flatMap(UUID.init(text:)) : nil
+        let mailbox: UUID = if let named { named } else { try await lookedUp(name, attribute, visit).id }
+        guard let found = try await visit.session().retrieve(.mailbox, .id(mailbox)).records.first,
+            case .id(let sender) = try found.value(of: "regardingobjectid"),
+            let entity = EntityCatalog.entity(try Self.text("regardingobjecttypecode", of: found))
+        else { throw FieldsealError(.invalidArgument, visit.text("noSender")) }
+        return [
+            "participationtypemask": 1,
+            "partyid_\(entity.logicalName)@odata.bind": .string("/\(entity.entitySetName)(\(sender.text))"),
+        ]
+    }
+
+    /// What was typed and, below it, the forwarded e-mail.
+    private func body(_ visit: Visit, forwarded: Record?) throws -> String {
+        func lines(_ text: String) -> String {
+            Charts.escaped(text).replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
+        }
+        let typed = "<p>\(lines(visit.form["body"] ?? ""))</p>"
+        guard let forwarded else { return typed }
+        var head: [(String, String)] = [(visit.text("from"), try Self.text("sender", of: forwarded))]
+        for name in ["senton", "createdon"] {
+            guard case .date(let date) = try forwarded.value(of: name) else { continue }
+            head.append((visit.text("when"), "\(visit.texts.moment(date)) UTC"))
+            break
+        }
+        head.append((visit.text("to"), try Self.text("torecipients", of: forwarded)))
+        head.append((visit.text("subject"), try Self.text("subject", of: forwarded)))
+        let facts = head.map { "<b>\(Charts.escaped($0.0)):</b> \(Charts.escaped($0.1))" }.joined(separator: "<br>\n")
+        let text = try Self.text("description", of: forwarded)
+        let original =
+            try Self.isHTML(forwarded) ? "<div>\(text)</div>" : "<div style=\"white-space:pre-wrap\">\(Charts.escaped(text))</div>"
+        return "\(typed)\n<hr>\n<p>\(facts)</p>\n\(original)"
+    }
+
+    /// Whether an e-mail's text is HTML: as it says itself, else by how it looks.
+    static func isHTML(_ record: Record) throws -> Bool {
+        let type = try text("mimetype", of: record).lowercased()
+        if type.hasPrefix("text/plain") || type.hasPrefix("text/html") { return type.hasPrefix("text/html") }
+        let body = try text("description", of: record)
+        return body.contains("</") || body.contains("<br") || body.contains("<p")
+    }
+
+    /// The attachments that the form names.
+    ///
+    /// - Throws: ``FieldsealError`` when they are too large together, or one is gone: nothing is left out silently.
+    private func takenAlong(_ email: UUID, _ visit: Visit) async throws -> [JSONValue] {
+        var taken: [JSONValue] = []
+        var size = 0
+        for field in visit.form.keys.filter({ $0.hasPrefix(Self.attachmentField) }).sorted() {
+            guard let id = UUID(text: String(field.dropFirst(Self.attachmentField.count))),
+                let found = try await visit.session().retrieve(.activityMimeAttachment, .id(id)).records.first,
+                try found.value(of: "objectid") == .id(email)
+            else { throw FieldsealError.noSuchRecord(.activityMimeAttachment) }
+            let body = try Self.text("body", of: found)
+            size += body.utf8.count
+            guard size <= Self.forwardedBytes else { throw FieldsealError(.invalidArgument, visit.text("attachmentsTooLarge")) }
+            var members: [JSONValue.Member] = [.init("body", .string(body))]
+            for name in ["filename", "mimetype"] {
+                let text = try Self.text(name, of: found)
+                if !text.isEmpty { members.append(.init(name, .string(text))) }
+            }
+            taken.append(.object(members))
+        }
+        return taken
+    }
+}

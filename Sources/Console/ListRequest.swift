@@ -1,0 +1,95 @@
+import Fieldseal
+import Foundation
+
+// What a list's address asks for.
+extension Console {
+    /// A list as its address asks for it.
+    struct ListRequest {
+        let entity: EntityDefinition
+        let columns: [String]
+        let q: String?
+        let state: MailboxState?
+        let option: Int64?
+        let key: String
+        let isDescending: Bool
+        let size: Int
+        let page: Int
+        var query = RecordQuery()
+    }
+
+    func listRequest(_ visit: Visit, _ entity: EntityDefinition) throws(FieldsealError) -> ListRequest {
+        let layout = RecordLayout.of(entity)
+        let sort = visit.query("sort") ?? ""
+        let sortable = layout.columns.filter { Self.isSortable($0, entity) }
+        let isByTime = Navigation.isShownOnly(entity) && sort.isEmpty
+        let key =
+            isByTime ? layout.columns[layout.columns.count - 1] : sortable.first { $0 == sort.trimmingPrefix("-") } ?? sortable[0]
+        let size = visit.query("size").flatMap { Int($0) }.flatMap { Self.pageSizes.contains($0) ? $0 : nil } ?? Self.pageSizes[0]
+        var request = ListRequest(
+            entity: entity, columns: layout.columns, q: visit.filter("q"),
+            state: entity.logicalName == "mailbox" ? visit.filter("status").flatMap(MailboxState.init(rawValue:)) : nil,
+            option: layout.filter == nil ? nil : visit.filter("status").flatMap { Int64($0) }, key: key,
+            isDescending: isByTime || sort.hasPrefix("-"), size: size,
+            page: max(0, min(Int(visit.query("page") ?? "") ?? 0, Self.pageLimit)))
+        var names = layout.columns.filter { entity[$0] != nil }
+        if entity.logicalName == "mailbox" { names += MailboxState.columns.filter { !names.contains($0) } }
+        request.query.outputs = names.map { .init(.column(.init($0))) }
+        request.query.order = [.init(.column(.init(key)), descending: request.isDescending)]
+        var conditions: [Filter] = []
+        if let q = request.q {
+            let texts = (layout.columns + layout.searched).filter { entity[$0]?.type.isSearched == true }
+            conditions.append(.any(texts.map { .like(.init($0), .holding(q)) }))
+        }
+        if let state = request.state { conditions.append(state.filter) }
+        if let option = request.option, let name = layout.filter {
+            conditions.append(.compare(.init(name), .equal, .number("\(option)")))
+        }
+        conditions += related(visit, entity)
+        conditions += try columnConditions(visit, entity)
+        if !conditions.isEmpty { request.query.filter = .all(conditions) }
+        return request
+    }
+
+    /// The conditions on single columns.
+    ///
+    /// - Throws: ``FieldsealError`` naming the condition that the list does not know: without it, it would show other records.
+    private func columnConditions(_ visit: Visit, _ entity: EntityDefinition) throws(FieldsealError) -> [Filter] {
+        let filters = ColumnFilter.all(of: entity, for: visit.roles)
+        var conditions: [Filter] = []
+        for (name, _) in visit.queries where name.hasPrefix(ColumnFilter.prefix) {
+            guard let value = visit.filter(name) else { continue }
+            guard let condition = filters.first(where: { $0.name == name })?.condition(value) else {
+                throw FieldsealError(.badRequest, visit.text("unknownFilter", ["filter": "\(name)=\(value)"]))
+            }
+            conditions.append(condition)
+        }
+        return conditions
+    }
+
+    /// The records that belong to another: a mailbox's e-mails and alerts.
+    private func related(_ visit: Visit, _ entity: EntityDefinition) -> [Filter] {
+        guard let id = visit.filter("of").flatMap(UUID.init(text:)) else { return [] }
+        switch entity.logicalName {
+        case "email":
+            return [
+                .any([
+                    .compare(.init("receivingmailboxid"), .equal, .text(id.text)),
+                    .compare(.init("sendermailboxid"), .equal, .text(id.text)),
+                ])
+            ]
+        case "tracelog": return [.compare(.init("regardingobjectid"), .equal, .text(id.text))]
+        case "mailbox": return [.compare(.init("emailserverprofile"), .equal, .text(id.text))]
+        default: return []
+        }
+    }
+}
+
+extension AttributeType {
+    /// Whether the search of a list looks at it.
+    fileprivate var isSearched: Bool {
+        switch self {
+        case .string, .memo: true
+        default: false
+        }
+    }
+}
