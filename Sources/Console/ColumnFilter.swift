@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import Model
+import Records
+import Tenancy
 
 /// A condition on one column of a list, as the list's address has it: `f.NAME=VALUE`.
 struct ColumnFilter {

@@ -1,6 +1,9 @@
-import Fieldseal
 import Foundation
 import HTTPTypes
+import JSON
+import Model
+import Records
+import Tenancy
 
 // Writing e-mails: new ones, answers, and forwarded ones.
 extension Console {

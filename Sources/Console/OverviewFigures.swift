@@ -1,4 +1,5 @@
-import Fieldseal
+import Email
+import Tenancy
 
 /// The figures of the overview that take some time to count, as far as a role may know them.
 struct OverviewFigures: Sendable {

@@ -1,4 +1,3 @@
-import Fieldseal
 import Foundation
 import Synchronization
 

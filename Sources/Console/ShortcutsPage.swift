@@ -1,4 +1,3 @@
-import Fieldseal
 
 // The keyboard shortcuts, on a page that lists them and turns them off.
 extension Console {

@@ -1,8 +1,10 @@
 import CellCrypto
 import Foundation
 public import MetricsFormat
+import Organizations
 import PostgresClient
 import Synchronization
+import Tenancy
 
 /// What the database says of a deployment, for metrics: keys, events, queues. It is asked once in ten seconds at most.
 public final class DeploymentFigures: Sendable {

@@ -1,5 +1,7 @@
 public import Foundation
+import Model
 import PostgresClient
+import Tenancy
 
 /// What routers and the service know of a mailbox besides its record: what it waits for, and what was set aside.
 public struct MailboxOutlook: Sendable {

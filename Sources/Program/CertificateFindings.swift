@@ -1,5 +1,6 @@
-import Fieldseal
+import Diagnostics
 import Foundation
+import JSON
 
 /// What the doctor says of certificates.
 enum CertificateFindings {

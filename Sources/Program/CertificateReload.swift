@@ -1,6 +1,6 @@
 import Dispatch
-import Fieldseal
 import Foundation
+import JSON
 import Logging
 import ServiceLifecycle
 import UnixSignals

@@ -1,6 +1,6 @@
 import CellCrypto
-import Fieldseal
 import Foundation
+import Tenancy
 
 /// Where a key-encryption key comes from.
 enum KeyEncryptionKeySource {

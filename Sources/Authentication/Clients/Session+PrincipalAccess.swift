@@ -1,5 +1,8 @@
 public import Foundation
+import Model
 import PostgresClient
+import Records
+import Tenancy
 
 extension Session {
     /// What a user or a team may do with a record that the caller may read: by its roles, for owning the record, or by a share.

@@ -1,5 +1,3 @@
-public import Foundation
-
 /// A many-to-many relationship: two entities, and a third one whose records link those of the two.
 public struct ManyToManyRelationship: Sendable {
     /// The name in its original case, which is unique, and that of the navigation property at both ends.
@@ -35,26 +33,6 @@ public struct Association: Sendable {
 
     /// The collection-valued navigation property.
     public var navigationProperty: String { relationship.schemaName }
-
-    /// The condition on records of the other entity that they are linked with a record.
-    public func members(of id: UUID) -> Filter {
-        var link = RecordQuery.Link(
-            relationship.intersect.logicalName, from: other.primaryID, to: other.primaryID, alias: nil)
-        link.filter = .compare(.init(own.primaryID), .equal, .text(id.text))
-        return .exists(link, negated: false)
-    }
-
-    /// The links of the other entity's records, by which ``ownID`` is reached.
-    var link: RecordQuery.Link {
-        RecordQuery.Link(
-            relationship.intersect.logicalName, from: other.primaryID, to: other.primaryID, alias: Self.alias)
-    }
-
-    /// The id of the record that a linked one belongs to.
-    var ownID: RecordQuery.Column { RecordQuery.Column(own.primaryID, alias: Self.alias) }
-
-    /// What the links are called in a query. No client can write it.
-    static let alias = "@association"
 }
 
 extension EntityCatalog {

@@ -1,6 +1,10 @@
+import Authentication
 import CellCrypto
 import Foundation
+import KeyManagement
 import PostgresClient
+import Records
+import Tenancy
 
 /// Seals and tags everything of one organization anew under another key-encryption key, while its attested state is locked.
 ///

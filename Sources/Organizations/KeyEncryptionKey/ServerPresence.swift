@@ -1,5 +1,6 @@
 public import Foundation
 import PostgresClient
+import Tenancy
 
 /// A running server, as `config.server` has it.
 public struct ServerPresence: Sendable {

@@ -1,7 +1,9 @@
 import ArgumentParser
 import CellCrypto
-import Fieldseal
 import Foundation
+import JSON
+import Organizations
+import Tenancy
 
 /// The key-encryption key.
 struct Kek: AsyncParsableCommand {

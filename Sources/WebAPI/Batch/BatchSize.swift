@@ -1,5 +1,6 @@
-import Fieldseal
 import HTTPTypes
+import Model
+import Records
 
 /// What the responses of a batch hold together, which the service keeps until the last of them is there.
 struct BatchSize {

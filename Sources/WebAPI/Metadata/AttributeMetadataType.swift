@@ -1,4 +1,4 @@
-import Fieldseal
+import Model
 
 /// A type of attribute metadata, to which paths cast.
 struct AttributeMetadataType {

@@ -1,4 +1,5 @@
-import Fieldseal
+import JSON
+import Model
 
 extension Definitions {
     /// The options of an attribute, which `$expand=OptionSet` asks for.

@@ -1,5 +1,6 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
 
 // `RetrieveMetadataChanges(Query=@p,ClientVersionStamp=@s)`: what a query of metadata matches. The schema is fixed, so nothing changes
 // while a version of the service runs.

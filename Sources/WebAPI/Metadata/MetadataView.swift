@@ -1,5 +1,7 @@
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Records
 
 /// `$select`, `$filter` and `$expand` over metadata, which stands in no database.
 struct MetadataView {

@@ -1,4 +1,5 @@
 import MetricsFormat
+import RouterProtocol
 import Synchronization
 
 /// Counts the requests of a server: by what they asked for, by status, and by how long they took.
