@@ -37,6 +37,8 @@ extension Doctor {
         findings += try storedKeys(state, &names, on: connection)
         findings += try keyDerivation(state, &names)
         findings += try grantedRoles(state, &names, on: connection)
+        names.insert(try Grant.suspension.name.digest())
+        findings += try suspension(state, on: connection)
         names.formUnion(try MailDestination.profileNames(in: organization, on: connection))
         let others = state.grants.entries.keys.filter { !names.contains($0) }
         let users = try disabledUsers(state, among: others, on: connection)
@@ -86,7 +88,7 @@ extension Doctor {
         case .session: "session-not-made-here"
         case .issuer: "issuer-not-made-here"
         case .link: "link-not-made-here"
-        case .organizationKey, .disabledSystemUser, .mailServer, .keyDerivation: "row-not-made-here"
+        case .organizationKey, .disabledSystemUser, .suspension, .mailServer, .keyDerivation: "row-not-made-here"
         case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven: "role-not-given-here"
         }
     }

@@ -4,11 +4,12 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Keys that this service can't open, and what dead changes left.
+    /// Keys that this service can't open, what dead changes left, and organizations that are not served.
     ///
     /// - Parameter organization: The one to look at; nil for all.
     func config(of organization: Organization? = nil, on connection: isolated PostgresConnection) throws -> [Finding] {
         try foreignKeys(of: organization?.id, on: connection) + deadChanges(of: organization?.id, on: connection)
+            + notServed(organization?.id, on: connection)
     }
 
     /// Keys that are wrapped under another key-encryption key.

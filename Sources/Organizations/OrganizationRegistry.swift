@@ -143,7 +143,7 @@ public struct OrganizationRegistry: Sendable {
     }
 
     /// Gives the functions of a schema that was renamed its new name for their `search_path`.
-    private func fixSearchPaths(in schema: String, on connection: isolated PostgresConnection) throws {
+    func fixSearchPaths(in schema: String, on connection: isolated PostgresConnection) throws {
         let functions = try connection.query(
             """
             SELECT p.oid::regprocedure::text FROM pg_proc AS p

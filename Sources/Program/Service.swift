@@ -51,18 +51,19 @@ struct Service: Sendable {
                 "version": "\(Program.configuration.version)", "pid": "\(getpid())", "settings": "\(settings.file)",
                 "kek_id": "\(deployment.kek.id)",
             ])
+        let served = deployment.refusingSuspended
         let providers = OpenIDProviders(authorityFile: settings.issuerAuthorityFile)
-        let tokens = TokenIssuer(deployment, addresses: settings.addresses, providers: providers)
+        let tokens = TokenIssuer(served, addresses: settings.addresses, providers: providers)
         try await tokens.prepare()
         let certificates = try ServerCertificates(settings)
         let console = try Console(
-            deployment, baseURL: settings.baseURL, providers: providers,
+            served, baseURL: settings.baseURL, providers: providers,
             doctor: Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
                 kekCopyFile: settings.kekCopyFile, besides: { CertificateFindings.findings(certificates.current) }))
         let running = Countdown(settings.httpPort == nil ? 1 : 2, then: onRunning)
         try checkPorts()
-        let api = WebAPI(deployment, mail: mail, tokens: tokens, limits: settings.limits, logger: logger, pages: console.add)
+        let api = WebAPI(served, mail: mail, tokens: tokens, limits: settings.limits, logger: logger, pages: console.add)
         var services = try listeners(api, certificates, running)
         if let port = settings.metricsPort {
             let figures = DeploymentFigures(deployment)

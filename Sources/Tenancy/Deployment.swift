@@ -11,6 +11,8 @@ public struct Deployment: Sendable {
     public let conninfo: String
     public let kek: KeyEncryptionKey
     public let policy: KeyPolicy
+    /// Whether suspended organizations are worked on: by the command line and the sweeps of a server, and not for its requests.
+    private(set) var servesSuspended = true
     package let keyring: Keyring
     let sessions = SessionCache()
     let seenStates = SeenStates()
@@ -40,6 +42,13 @@ public struct Deployment: Sendable {
         self.policy = policy
         keyring = Keyring(kek: kek)
         hashing = PasswordHashing(kek)
+    }
+
+    /// The same deployment, for requests: suspended organizations are refused.
+    public var refusingSuspended: Deployment {
+        var copy = self
+        copy.servesSuspended = false
+        return copy
     }
 
     /// Closes its connections, once what is under way has ended.

@@ -76,6 +76,9 @@ package struct OrganizationState: Sendable {
     /// What the key's text needs besides, as the schema has it.
     package var keyDerivation: Grant { Grant.keyDerivation(salt: salt, iterations: iterations, keyCheck: keyCheck) }
 
+    /// Whether the organization was suspended by this service, also when its row in `config` says otherwise.
+    func isSuspended() throws -> Bool { try grants.names(Grant.suspension.name) }
+
     /// Whether a systemuser was disabled by this service, also when its record says otherwise.
     package func isDisabled(systemUser id: UUID) throws -> Bool { try grants.names(Grant.disabledSystemUser(id).name) }
 
@@ -85,7 +88,8 @@ package struct OrganizationState: Sendable {
     ///   - client: The API client that is asked for.
     ///   - isInspection: Whether a state that does not verify is returned with its ``problem``, for what only looks.
     /// - Throws: ``FieldsealError`` `.noResource` when there is no such organization, or its schema is gone; `.organizationDisabled`
-    ///   when its schema is older or newer than this program knows, or its attested state does not verify.
+    ///   when its schema is older or newer than this program knows, its attested state does not verify, or it is suspended and the
+    ///   deployment does not serve such organizations.
     package static func read(
         _ name: String,
         client: UUID? = nil,
@@ -99,6 +103,7 @@ package struct OrganizationState: Sendable {
             try state.verify(under: deployment.kek)
             if let attested = state.attested { try seen.newest(of: attested.organizationID)?.check(attested) }
             state.problem = nil
+            if !deployment.servesSuspended, try state.isSuspended() { throw FieldsealError.suspended(name) }
         } catch let problem as AttestationProblem {
             guard isInspection else { throw FieldsealError.notAttested(name, problem, given: deployment.kek.id) }
             state.problem = problem

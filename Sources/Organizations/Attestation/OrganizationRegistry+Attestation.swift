@@ -74,7 +74,8 @@ extension OrganizationRegistry {
         return OrganizationRegistry(conninfo: conninfo, kek: own, policy: policy)
     }
 
-    private func registered(_ name: String, on connection: isolated PostgresConnection) throws -> Organization {
+    /// The registered organization of that name.
+    func registered(_ name: String, on connection: isolated PostgresConnection) throws -> Organization {
         let rows = try connection.query(
             "SELECT organization_id FROM config.organization WHERE name = $1", [.text(name)])
         guard let row = rows.first else { throw FieldsealError.noSuchOrganization(name) }
@@ -174,6 +175,9 @@ extension OrganizationRegistry {
             try grants.set(key.grant, under: kek)
         }
         try addDisabledUsers(of: organization, to: &grants, on: connection)
+        if try former?.names(Grant.suspension.name) ?? false || isMarkedSuspended(organization, on: connection) {
+            try grants.set(Grant.suspension, under: kek)
+        }
         if let former {
             try keepDisabledUsers(of: organization, in: former, &grants, on: connection)
             // Which servers are authorized is not decided here: a profile that SQL put back stays as it is until it is saved.

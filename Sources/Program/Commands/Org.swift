@@ -10,10 +10,10 @@ import Tenancy
 struct Org: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "org",
-        abstract: "Create, list, move and attach organizations.",
+        abstract: "Create, list, move, suspend, rename and remove organizations.",
         subcommands: [
-            Create.self, List.self, Show.self, Export.self, Inspect.self, Import.self, Attach.self,
-            Upgrade.self,
+            Create.self, List.self, Show.self, Suspend.self, Resume.self, Rename.self, Export.self, Inspect.self, Import.self,
+            Attach.self, Upgrade.self, Remove.self,
         ])
 
     struct Create: AsyncParsableCommand {
@@ -34,27 +34,6 @@ struct Org: AsyncParsableCommand {
                 It is active under a generated key. Next: copy the key to a safe place (fieldseal key show --org \(name)), \
                 or change it (fieldseal key change --org \(name)).
                 """)
-        }
-    }
-
-    struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the organizations.")
-        @OptionGroup var options: CommandOptions
-
-        func run() async throws {
-            let entries = try await OrganizationEntry.list(options.deployment().0)
-            options.report(
-                .array(
-                    entries.map { entry in
-                        [
-                            "organization": .string(entry.organization.name), "id": .string(entry.organization.id.text),
-                            "schema": .string(entry.organization.schema), "createdOn": .string(ISO8601.text(entry.createdOn)),
-                            "attachedOn": .text(entry.attachedOn.map(ISO8601.text)),
-                        ]
-                    }),
-                entries.isEmpty
-                    ? "There is none yet: fieldseal org create NAME."
-                    : entries.map { "\($0.organization.name)  \($0.organization.id.text)" }.joined(separator: "\n"))
         }
     }
 

@@ -20,21 +20,7 @@ extension Org {
 
         func run() async throws {
             let (deployment, settings) = try await options.deployment()
-            guard force || !FileManager.default.fileExists(atPath: file) else {
-                throw ValidationError("\(file) exists. Give the file another name, or replace it with --force.")
-            }
-            // Events that are not in the chain yet count for nothing under another key-encryption key.
-            try await Session.begin(deployment, organization: name, caller: commandLineCaller).chainPendingEvents()
-            let snapshot = try await OrganizationSnapshot.open(
-                name, in: deployment, conninfo: settings.migrationDatabase, productVersion: Program.configuration.version)
-            let manifest: ExportManifest
-            do {
-                manifest = try await write(snapshot, deployment, settings)
-            } catch {
-                await snapshot.close()
-                throw error
-            }
-            await snapshot.close()
+            let manifest = try await ExportFileRequest(name: name, file: file, force: force).run(deployment, settings)
             let authenticity =
                 manifest.authentication == nil
                 ? "It carries no authentication: the organization needs its key, and nobody will see whether the file was changed.\n"
@@ -45,24 +31,6 @@ extension Org {
                 Wrote \(file): \(manifest.summary)
                 \(authenticity)Its key is not in it. Where it is imported, that key is asked for: fieldseal key show --org \(name).
                 """)
-        }
-
-        private func write(_ snapshot: OrganizationSnapshot, _ deployment: Deployment, _ settings: Settings) async throws
-            -> ExportManifest
-        {
-            let partial = try ExportFile(writing: "\(file).partial")
-            do {
-                try await PostgresTools(version: snapshot.serverVersion).dump(
-                    schema: snapshot.manifest.schema, snapshot: snapshot.id, to: partial, conninfo: settings.migrationDatabase)
-                let manifest = try partial.append(
-                    snapshot.manifest, authenticatedUnder: snapshot.authentication(in: deployment))
-                try await Session.begin(deployment, organization: name, caller: commandLineCaller).recordExport(manifest)
-                try partial.publish(as: file, replacing: force)
-                return manifest
-            } catch {
-                partial.discard()
-                throw error
-            }
         }
     }
 

@@ -21,6 +21,8 @@ package struct Grant: Sendable {
         case organizationKey = "organization_key"
         /// Takes power away: a systemuser that was disabled by this service.
         case disabledSystemUser = "disabled systemuser"
+        /// Takes power away: the service refuses the whole organization.
+        case suspension
         /// The settings of a server profile that were authorized last, once they were changed.
         case mailServer = "mail server"
         /// What the text of the key in force needs besides to open cells, as the schema has it.
@@ -97,6 +99,9 @@ package struct Grant: Sendable {
     // MARK: Rows without a dedicated type
 
     package static func disabledSystemUser(_ id: UUID) -> Grant { Grant(Name(.disabledSystemUser, [id.bytes])) }
+
+    /// The list alone decides whether an organization is suspended; the columns of `config.organization` show it to DBAs.
+    static let suspension = Grant(Name(.suspension, []))
 
     /// - Parameter tag: The one in `mail_destination`.
     package static func mailServer(_ profile: UUID, tag: [UInt8]) -> Grant { Grant(Name(.mailServer, [profile.bytes]), [tag]) }

@@ -1,0 +1,54 @@
+import Foundation
+import PostgresClient
+
+extension Doctor {
+    /// Organizations that are suspended on purpose, and those whose removal did not end.
+    ///
+    /// - Parameter id: Of the one to look at; nil for all.
+    func notServed(_ id: UUID?, on connection: isolated PostgresConnection) throws -> [Finding] {
+        // On a deployment that is not migrated yet, the doctor says that.
+        let isKnown = try connection.query(
+            """
+            SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('config.organization')
+                AND attname = 'removal_begun_on' AND NOT attisdropped)
+            """)[0].decode(0, as: Bool.self)
+        guard isKnown else { return [] }
+        return try connection.query(
+            """
+            SELECT name, to_char(coalesce(removal_begun_on, suspended_on) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+                   removal_begun_on IS NOT NULL, suspended_by
+              FROM config.organization WHERE suspended_on IS NOT NULL AND ($1::uuid IS NULL OR organization_id = $1) ORDER BY name
+            """, [.uuid(id)]
+        ).map { row in
+            let (name, since): (String, String) = (try row.decode(0), try row.decode(1))
+            if try row.decode(2, as: Bool.self) {
+                return Finding(
+                    .warning, "removal-unfinished", name, "its removal began on \(since) UTC, and did not end; nobody can use it",
+                    advice: "finish it: fieldseal org remove \(name); or take it back: fieldseal org resume \(name)")
+            }
+            return Finding(
+                .notice, "organization-suspended", name,
+                "it has been suspended since \(since) UTC by \(try row.decode(3, as: String.self)): its requests are refused",
+                advice: "when the reason is gone: fieldseal org resume \(name)")
+        }
+    }
+
+    /// Suspensions that SQL undid or made.
+    func suspension(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> [Finding] {
+        let name = state.organization.name
+        let row = try connection.query(
+            "SELECT suspended_on IS NOT NULL FROM config.organization WHERE organization_id = $1", [.uuid(state.organization.id)])
+        guard let isMarked = try row.first?.decode(0, as: Bool.self), try isMarked != state.isSuspended() else { return [] }
+        return [
+            isMarked
+                ? Finding(
+                    .error, "suspension-not-made-here", name,
+                    "config.organization says that it is suspended, and this service did not suspend it: its requests are answered",
+                    advice: "find out who wrote the row; then suspend it, or set it right: fieldseal org suspend, org resume")
+                : Finding(
+                    .error, "suspension-undone", name,
+                    "SQL took its suspension out of config.organization; it stays suspended",
+                    advice: "find out who did it; then fieldseal org suspend \(name), or org resume \(name)")
+        ]
+    }
+}

@@ -1,0 +1,70 @@
+public import Foundation
+import PostgresClient
+
+/// An organization with its size and the state of its key, as `org list` shows it.
+public struct OrganizationOverview: Sendable {
+    /// Whether the service answers for an organization.
+    public enum Status: String, Sendable {
+        case served, suspended
+        case beingRemoved = "being removed"
+        case schemaMissing = "schema missing"
+    }
+
+    public let entry: OrganizationEntry
+    public let status: Status
+    public let suspendedOn: Date?
+    /// What its tables take on the disk with their indexes; nil without a schema.
+    public let bytes: Int?
+    /// The part of it that tables of cells take.
+    public let cellBytes: Int?
+    /// `active`, or `key required`.
+    public let keyState: String
+    public let keyVersion: Int?
+    public let keySetOn: Date?
+    public let nextChangeDue: Date?
+    public let keyCopiedOn: Date?
+
+    /// The organizations of a deployment, by name. Sizes come from the file system: no table is read.
+    public static func list(_ deployment: Deployment) async throws -> [OrganizationOverview] {
+        try await deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT o.organization_id, o.name, o.created_on, o.attached_on, o.suspended_on, o.removal_begun_on IS NOT NULL,
+                       s.bytes, s.cell_bytes, e.state, e.key_version, e.key_set_on, e.next_change_due, e.copied_on
+                  FROM config.organization AS o LEFT JOIN config.encryption_status AS e ON e.organization = o.name
+                  LEFT JOIN LATERAL (
+                       SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes,
+                              coalesce(sum(pg_total_relation_size(c.oid)) FILTER (WHERE c.relname ~ '_cell_k[0-9]+$'), 0)::bigint
+                                  AS cell_bytes
+                         FROM pg_class AS c WHERE c.relnamespace = to_regnamespace(quote_ident(o.schema_name)) AND c.relkind = 'r'
+                       ) AS s ON true
+                 ORDER BY o.name
+                """
+            ).map(Self.init)
+        }
+    }
+
+    private init(_ row: PostgresRow) throws {
+        entry = OrganizationEntry(
+            organization: Organization(id: try row.decode(0), name: try row.decode(1)), createdOn: try row.decode(2),
+            attachedOn: try row.decodeIfPresent(3))
+        suspendedOn = try row.decodeIfPresent(4)
+        bytes = try row.decodeIfPresent(6)
+        cellBytes = bytes == nil ? nil : try row.decodeIfPresent(7)
+        keyState = try row.decode(8)
+        keyVersion = try row.decodeIfPresent(9)
+        keySetOn = try row.decodeIfPresent(10)
+        nextChangeDue = try row.decodeIfPresent(11)
+        keyCopiedOn = try row.decodeIfPresent(12)
+        status =
+            if try row.decode(5, as: Bool.self) {
+                .beingRemoved
+            } else if keyVersion == nil {
+                .schemaMissing
+            } else if suspendedOn != nil {
+                .suspended
+            } else {
+                .served
+            }
+    }
+}

@@ -1,0 +1,180 @@
+public import Foundation
+import PostgresClient
+
+/// Removes an organization from the deployment: its schema with all records, cells and events, its keys, its clients and people.
+///
+/// It takes two transactions, with an export between them where one is wanted. The first suspends the organization and says that
+/// its removal was begun, which the doctor names until the second has removed everything. Both can be repeated.
+public struct OrganizationRemoval: Sendable {
+    private let registry: OrganizationRegistry
+
+    /// How long locks are waited for: requests that run may take as long.
+    static let lockTimeout = "60s"
+
+    /// - Parameter registry: Connects as a role that may act as the owner.
+    public init(_ registry: OrganizationRegistry) { self.registry = registry }
+
+    /// What is about to be removed.
+    public struct Plan: Sendable {
+        public let organization: Organization
+        /// Whether there is a schema, which can be exported.
+        public let hasSchema: Bool
+        /// Whether the current key was ever copied out. Without its text nothing opens an export.
+        public let isKeyCopied: Bool
+        /// When an earlier attempt began.
+        public let begunOn: Date?
+    }
+
+    /// What was removed. The report is all that is left of it, so it says where the chain of security events ended.
+    public struct Summary: Sendable {
+        public let organization: Organization
+        /// Each key that existed, with its version: the texts that were copied out open older backups.
+        public let keys: [(version: Int, fingerprint: String)]
+        /// How many security events there were, and the hash of the newest in hex; nil without an attested state.
+        public let events: Int?
+        public let head: String?
+    }
+
+    /// Looks up an organization for its removal. Changes nothing.
+    ///
+    /// - Throws: ``FieldsealError`` when there is no such organization.
+    public func plan(name: String) async throws -> Plan {
+        try await registry.owning { connection in
+            let organization = try registry.registered(name, on: connection)
+            let row = try connection.query(
+                """
+                SELECT to_regclass($2) IS NOT NULL, o.removal_begun_on,
+                       EXISTS (SELECT FROM config.organization_key AS k
+                                WHERE k.organization_id = $1 AND k.retired_on IS NULL AND k.copied_on IS NOT NULL)
+                  FROM config.organization AS o WHERE o.organization_id = $1
+                """, [.uuid(organization.id), .text(organization.qualified("encryption"))])[0]
+            return Plan(
+                organization: organization, hasSchema: try row.decode(0), isKeyCopied: try row.decode(2),
+                begunOn: try row.decodeIfPresent(1))
+        }
+    }
+
+    /// Suspends the organization, and marks it as being removed.
+    ///
+    /// - Returns: Why no security event was recorded, where the organization's state does not verify or its schema is gone.
+    public func begin(_ organization: Organization, by caller: Caller) async throws -> String? {
+        var problem: String?
+        do {
+            try await registry.owning { connection in
+                try registry.suspend(organization, .organizationRemovalBegun, by: caller, on: connection)
+                try mark(organization, by: caller, on: connection)
+            }
+        } catch let error as FieldsealError where [.organizationDisabled, .keySourceMissing].contains(error.code) {
+            problem = error.message
+        } catch let error as PostgresError where ["42P01", "3F000", "42703"].contains(error.sqlState) {
+            problem = "its schema is missing or incomplete"
+        }
+        if problem != nil { try await registry.owning { try mark(organization, by: caller, on: $0) } }
+        return problem
+    }
+
+    private func mark(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
+        try registry.markSuspended(organization, by: caller, on: connection)
+        _ = try connection.query(
+            "UPDATE config.organization SET removal_begun_on = coalesce(removal_begun_on, now()) WHERE organization_id = $1",
+            [.uuid(organization.id)])
+    }
+
+    /// Removes everything, in one transaction, from an organization whose removal was begun.
+    ///
+    /// - Throws: ``FieldsealError`` when its removal was not begun, while its key is being set, when something outside of its
+    ///   schema depends on it, and when other sessions hold its tables.
+    public func finish(_ organization: Organization) async throws -> Summary {
+        let summary = try await registry.owning { connection in
+            let rows = try connection.query(
+                "SELECT removal_begun_on IS NOT NULL FROM config.organization WHERE organization_id = $1 FOR UPDATE",
+                [.uuid(organization.id)])
+            guard let row = rows.first else { throw FieldsealError.noSuchOrganization(organization.name) }
+            guard try row.decode(0, as: Bool.self) else {
+                throw FieldsealError(
+                    .invalidArgument, "The removal of \(organization.name) was not begun, or was taken back. Nothing was removed.")
+            }
+            try KeySetLock.take(organization, on: connection)
+            try refuseDependents(of: organization, on: connection)
+            let report = try describe(organization, on: connection)
+            do {
+                try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'; SET LOCAL fieldseal.maintenance = 'on'")
+                try connection.execute("DROP SCHEMA IF EXISTS \(quoteIdentifier(organization.schema)) CASCADE")
+            } catch let error as PostgresError where error.sqlState == "55P03" {
+                throw Self.inUse(organization, "removed")
+            }
+            try deleteRows(of: organization, on: connection)
+            return report
+        }
+        try? await vacuum()
+        return summary
+    }
+
+    static func inUse(_ organization: Organization, _ done: String) -> FieldsealError {
+        FieldsealError(
+            .invalidArgument,
+            "\(organization.name) was not \(done): other sessions have held its tables for \(lockTimeout). Nothing was changed. See "
+                + "pg_stat_activity, end those sessions, and run this again.")
+    }
+
+    /// Refuses to drop what is not the organization's along with its schema.
+    private func refuseDependents(of organization: Organization, on connection: isolated PostgresConnection) throws {
+        let rows = try connection.query(
+            """
+            SELECT DISTINCT r.ev_class::regclass::text
+              FROM pg_depend AS d JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+              JOIN pg_class AS v ON v.oid = r.ev_class
+              JOIN pg_class AS t ON d.refclassid = 'pg_class'::regclass AND t.oid = d.refobjid
+             WHERE t.relnamespace = to_regnamespace($1) AND v.relnamespace <> t.relnamespace
+            UNION
+            SELECT c.conrelid::regclass::text FROM pg_constraint AS c JOIN pg_class AS t ON t.oid = c.confrelid
+              JOIN pg_class AS f ON f.oid = c.conrelid
+             WHERE t.relnamespace = to_regnamespace($1) AND f.relnamespace <> t.relnamespace
+            ORDER BY 1
+            """, [.text(quoteIdentifier(organization.schema))])
+        let names = try rows.map { try $0.decode(0, as: String.self) }
+        guard names.isEmpty else {
+            throw FieldsealError(
+                .invalidArgument,
+                "These refer to tables of \(organization.name) from other schemas: \(names.joined(separator: ", ")). They would be "
+                    + "dropped too. Drop or change them first, then run this again.")
+        }
+    }
+
+    private func describe(_ organization: Organization, on connection: isolated PostgresConnection) throws -> Summary {
+        let state = try connection.query(
+            "SELECT events, encode(head, 'hex') FROM config.attested_state WHERE organization_id = $1", [.uuid(organization.id)]
+        ).first
+        let keys = try connection.query(
+            "SELECT key_version, fingerprint FROM config.organization_key WHERE organization_id = $1 ORDER BY 1, 2",
+            [.uuid(organization.id)])
+        return Summary(
+            organization: organization, keys: try keys.map { (version: try $0.decode(0), fingerprint: try $0.decode(1)) },
+            events: try state?.decode(0), head: try state?.decode(1))
+    }
+
+    private func deleteRows(of organization: Organization, on connection: isolated PostgresConnection) throws {
+        // Failed sign-ins name accounts by ids: of the organization for people, of each client for clients.
+        _ = try connection.query(
+            """
+            DELETE FROM config.failed_sign_in AS f
+             USING (SELECT $1::text AS id UNION ALL SELECT client_id::text FROM config.api_client WHERE organization_id = $1::uuid) AS i
+             WHERE position(i.id IN lower(f.account)) > 0
+            """, [.text(organization.id.text)])
+        for table in ["organization_key", "migration", "organization"] {
+            _ = try connection.query("DELETE FROM config.\(table) WHERE organization_id = $1", [.uuid(organization.id)])
+        }
+    }
+
+    /// Takes the deleted rows out of the tables of `config`, as far as no transaction needs them.
+    private func vacuum() async throws {
+        let connection = try await PostgresConnection.connect(registry.conninfo)
+        try await connection.run { connection in
+            try connection.execute("SET ROLE fieldseal_owner")
+            for table in ["organization_key", "attested_state", "api_client_secret", "console_user"] {
+                try connection.execute("VACUUM config.\(table)")
+            }
+        }
+        await connection.close()
+    }
+}

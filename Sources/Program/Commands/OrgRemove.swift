@@ -1,0 +1,106 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+
+extension Org {
+    struct Remove: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Remove an organization with all of its records, cells, events, keys, clients and people.",
+            discussion: """
+                It asks for the organization's name, suspends it, exports it if that is wanted, and removes everything in one \
+                transaction. If it is interrupted, the organization stays suspended, `fieldseal doctor` names it, and the same \
+                command finishes; `fieldseal org resume` takes the removal back.
+                """)
+        @Argument(help: "The organization.") var name: String
+        @Option(help: ArgumentHelp("Export it into this file before.", valueName: "file")) var export: String?
+        @Flag(help: "Remove it without an export.") var withoutExport = false
+        @Flag(help: "Replace the file of the export if it exists.") var force = false
+        @OptionGroup var options: CommandOptions
+
+        func validate() throws {
+            guard (export == nil) == withoutExport else {
+                throw ValidationError("Say what becomes of its data: --export FILE, or --without-export.")
+            }
+            guard !force || export != nil else { throw ValidationError("--force goes with --export.") }
+        }
+
+        func run() async throws {
+            let (deployment, settings) = try await options.deployment()
+            let removal = OrganizationRemoval(
+                OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy))
+            let plan = try await removal.plan(name: name)
+            if let export { try check(plan, export) }
+            try askForName(plan)
+            let problem = try await removal.begin(plan.organization, by: commandLineCaller)
+            if let problem {
+                FileHandle.standardError.write(Data("No security event was recorded: \(problem)\n".utf8))
+            }
+            let manifest = try await export.map { try ExportFileRequest(name: name, file: $0, force: force) }?
+                .run(deployment, settings)
+            let summary = try await removal.finish(plan.organization)
+            options.report(json(summary, manifest), text(summary, manifest))
+        }
+
+        /// Refuses an export that could not be made, or that nothing would open.
+        private func check(_ plan: OrganizationRemoval.Plan, _ file: String) throws {
+            guard plan.hasSchema else {
+                throw CommandFailure(
+                    "\(name) can't be exported: its schema is missing. Nothing was changed. To remove what is left: --without-export."
+                )
+            }
+            guard plan.isKeyCopied else {
+                throw CommandFailure(
+                    "The key of \(name) was never copied out, and it is removed too: nothing would open the export. Nothing was "
+                        + "changed. First: fieldseal key show --org \(name) --file KEYFILE.")
+            }
+            try ExportFileRequest.refuseExisting(file, force: force)
+        }
+
+        private func askForName(_ plan: OrganizationRemoval.Plan) throws {
+            let begun = plan.begunOn.map { "Its removal began on \(ISO8601.text($0)).\n" } ?? ""
+            FileHandle.standardError.write(
+                Data(
+                    """
+                    \(begun)This removes \(name) (\(plan.organization.id.text)): all records, cells, events, keys, clients and people. \
+                    It can't be undone.
+                    \(export.map { "It is exported to \($0) before." } ?? "It is NOT exported before.")
+                    Type \(name) to remove it: 
+                    """.utf8))
+            guard Swift.readLine(strippingNewline: true) == name else {
+                throw CommandFailure("The name was not typed, so nothing was changed.")
+            }
+        }
+
+        /// What no transaction reaches.
+        private static let remains = [
+            "Backups, dumps and archived WAL that were made before hold its cells and its wrapped keys. They open with the "
+                + "key-encryption key of their time, or with a key text that was copied out. Let them expire, or destroy them.",
+            "Replicas remove it when they have replayed this. Snapshots of file systems and free blocks of disks may keep its files.",
+            "Key texts, recovery sheets, exports and archives of events that were made of it stay where they were put.",
+            "Logs of servers and routers name the organization and its clients. Servers forget its key at their next restart.",
+        ]
+
+        private func json(_ summary: OrganizationRemoval.Summary, _ manifest: ExportManifest?) -> JSONValue {
+            [
+                "organization": .string(name), "id": .string(summary.organization.id.text),
+                "export": .text(export), "exportDigest": .text(manifest?.dumpDigest),
+                "keys": .array(
+                    summary.keys.map { ["version": .integer(Int64($0.version)), "fingerprint": .string($0.fingerprint)] }),
+                "events": summary.events.map { .integer(Int64($0)) } ?? .null, "head": .text(summary.head),
+                "remains": .array(Self.remains.map { .string($0) }),
+            ]
+        }
+
+        private func text(_ summary: OrganizationRemoval.Summary, _ manifest: ExportManifest?) -> String {
+            let keys = summary.keys.map { "version \($0.version) \($0.fingerprint)" }.joined(separator: ", ")
+            return """
+                Removed \(name) (\(summary.organization.id.text)). Keep this report: the deployment has no trace of it any more.
+                \(manifest.map { "Exported to \(export ?? ""), SHA-256 of the dump \($0.dumpDigest)." } ?? "It was not exported.")
+                Keys: \(keys.isEmpty ? "none" : keys).
+                Security events: \(summary.events.map { "\($0), the newest with the hash \(summary.head ?? "none")" } ?? "unknown").
+                What still holds its data:
+                \(Self.remains.map { "  \($0)" }.joined(separator: "\n"))
+                """
+        }
+    }
+}

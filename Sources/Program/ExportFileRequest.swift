@@ -1,0 +1,59 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+
+/// Writes an organization into a file, for `org export` and before `org remove`.
+struct ExportFileRequest {
+    let name: String
+    let file: String
+    let force: Bool
+
+    /// - Throws: `ValidationError` when the file exists and is not to be replaced.
+    init(name: String, file: String, force: Bool) throws {
+        try Self.refuseExisting(file, force: force)
+        self.name = name
+        self.file = file
+        self.force = force
+    }
+
+    static func refuseExisting(_ file: String, force: Bool) throws {
+        guard force || !FileManager.default.fileExists(atPath: file) else {
+            throw ValidationError("\(file) exists. Give the file another name, or replace it with --force.")
+        }
+    }
+
+    /// - Returns: The manifest as it was written.
+    func run(_ deployment: Deployment, _ settings: Settings) async throws -> ExportManifest {
+        // Events that are not in the chain yet count for nothing under another key-encryption key.
+        try await Session.begin(deployment, organization: name, caller: commandLineCaller).chainPendingEvents()
+        let snapshot = try await OrganizationSnapshot.open(
+            name, in: deployment, conninfo: settings.migrationDatabase, productVersion: Program.configuration.version)
+        let manifest: ExportManifest
+        do {
+            manifest = try await write(snapshot, deployment, settings)
+        } catch {
+            await snapshot.close()
+            throw error
+        }
+        await snapshot.close()
+        return manifest
+    }
+
+    private func write(_ snapshot: OrganizationSnapshot, _ deployment: Deployment, _ settings: Settings) async throws
+        -> ExportManifest
+    {
+        let partial = try ExportFile(writing: "\(file).partial")
+        do {
+            try await PostgresTools(version: snapshot.serverVersion).dump(
+                schema: snapshot.manifest.schema, snapshot: snapshot.id, to: partial, conninfo: settings.migrationDatabase)
+            let manifest = try partial.append(
+                snapshot.manifest, authenticatedUnder: snapshot.authentication(in: deployment))
+            try await Session.begin(deployment, organization: name, caller: commandLineCaller).recordExport(manifest)
+            try partial.publish(as: file, replacing: force)
+            return manifest
+        } catch {
+            partial.discard()
+            throw error
+        }
+    }
+}

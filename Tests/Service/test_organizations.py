@@ -1,0 +1,229 @@
+"""The life of an organization: suspended and resumed, renamed, listed, and removed without a trace."""
+
+import json
+import signal
+import subprocess
+
+import psycopg
+import pytest
+import requests
+from cluster import Cluster
+from server import Server
+from service import PATIENCE
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = Cluster()
+    cluster.fill(200)
+    # `org` commands work as the role that migrates: here its connection passes the proxy too.
+    text = (cluster.home / "proxied.yaml").read_text().splitlines()
+    proxied = f"host=127.0.0.1 port={cluster.proxy.port} user=postgres dbname=fieldseal sslmode=disable gssencmode=disable"
+    lines = [f"migrationDatabase: {json.dumps(proxied)}" if line.startswith("migrationDatabase") else line for line in text]
+    (cluster.home / "proxied.yaml").write_text("\n".join(lines) + "\n")
+    try:
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture(scope="module")
+def server(cluster):
+    server = Server(cluster)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Tenant:
+    """An organization of a test, with a client, a mailbox with a password, and a copied key."""
+
+    def __init__(self, cluster, server, name):
+        self.cluster, self.server, self.name = cluster, server, name
+        cluster.run("org", "create", name)
+        self.client = json.loads(cluster.run("client", "add", "app", "--org", name, "--role", "System Administrator", "--json").stdout)
+        cluster.run("user", "add", "grace", "--org", name, "--role", "System Administrator", stdin="a password of grace\n")
+        self.key = cluster.run("key", "show", "--org", name).stdout.strip()
+        [(self.id,)] = cluster.sql("SELECT organization_id::text FROM config.organization WHERE name = %s", [name])
+        if server:
+            self.token = self.sign_in().json()["access_token"]
+            assert self.request("POST", "mailboxes", {"name": "box", "password": "pa55-of-the-box"}).status_code == 204
+
+    def post(self, path, **options):
+        return requests.post(f"{self.server.base}/{self.name}/{path}", verify=self.cluster.home / "server.pem", timeout=PATIENCE, **options)
+
+    def sign_in(self, secret=None):
+        return self.post("oauth2/v2.0/token", data={
+            "grant_type": "client_credentials", "client_id": self.client["clientId"], "client_secret": secret or self.client["clientSecret"]})
+
+    def request(self, method, path, body=None, name=None):
+        return requests.request(
+            method, f"{self.server.base}/{name or self.name}/api/data/v9.2/{path}", json=body, verify=self.cluster.home / "server.pem",
+            headers={"Authorization": f"Bearer {self.token}"}, timeout=PATIENCE)
+
+    def findings(self):
+        findings = json.loads(self.cluster.run("doctor", "--json", check=False).stdout)["findings"]
+        return {f["code"]: f for f in findings if f["subject"] == self.name}
+
+    def row(self):
+        listed = json.loads(self.cluster.run("org", "list", "--json").stdout)
+        return next((o for o in listed if o["organization"] == self.name), None)
+
+
+def traces(cluster, *words):
+    """The lines of a dump of the whole database that have one of these words."""
+    dump = subprocess.run(
+        ["pg_dump", "-h", str(cluster.home), "-U", "postgres", "fieldseal"], check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
+    return [line[:200] for line in dump.splitlines() if any(word in line for word in words)]
+
+
+def test_a_suspended_organization_is_refused_until_it_is_resumed(cluster, server):
+    tenant = Tenant(cluster, server, "resting")
+    assert "organization-suspended" not in tenant.findings()
+    cluster.run("org", "suspend", "resting")
+    for answer in (tenant.request("GET", "mailboxes"), tenant.request("POST", "mailboxes", {"name": "x"}), tenant.sign_in()):
+        assert answer.status_code == 403 and "is suspended" in answer.text, answer.text
+    page = requests.get(f"{server.base}/resting/sign-in", verify=cluster.home / "server.pem", timeout=PATIENCE)
+    assert page.status_code == 403 and "org resume resting" in page.text
+    # Others go on, and the command line works on it.
+    assert server.request("GET", "mailboxes").status_code == 200
+    assert "all of them open" in cluster.run("verify", "--org", "resting").stdout
+    assert tenant.row()["status"] == "suspended" and tenant.row()["suspendedOn"]
+    assert "was suspended already" in cluster.run("org", "suspend", "resting").stdout
+    # SQL can't resume it: the attested list decides.
+    cluster.sql("UPDATE config.organization SET suspended_on = NULL, suspended_by = NULL WHERE name = 'resting'")
+    assert tenant.request("GET", "mailboxes").status_code == 403
+    assert "suspension-undone" in tenant.findings()
+    cluster.run("org", "suspend", "resting")
+    assert set(tenant.findings()) == {"organization-suspended"}
+    # Accepting a state does not resume it.
+    cluster.run("org", "attach", "resting", "--yes")
+    assert tenant.request("GET", "mailboxes").status_code == 403
+    cluster.run("org", "resume", "resting")
+    assert tenant.request("GET", "mailboxes").status_code == 200 and tenant.sign_in().status_code == 200
+    assert tenant.row()["status"] == "served" and tenant.findings() == {}
+    # Nor can SQL suspend it.
+    cluster.sql("UPDATE config.organization SET suspended_on = now(), suspended_by = 'sql' WHERE name = 'resting'")
+    assert tenant.request("GET", "mailboxes").status_code == 200 and "suspension-not-made-here" in tenant.findings()
+    cluster.run("org", "resume", "resting")
+    assert tenant.findings() == {}
+    kinds = [k for (k,) in cluster.sql("SELECT kind FROM org_resting.security_event ORDER BY security_event_id") if "suspend" in k or "resume" in k]
+    assert kinds == ["organization suspended", "organization resumed"]
+    assert cluster.run("org", "suspend", "nosuch", check=False).returncode == 1
+
+
+def test_an_organization_is_renamed_with_all_that_it_has(cluster, server):
+    tenant = Tenant(cluster, server, "old-name")
+    assert tenant.request("GET", "mailboxes").status_code == 200
+    cluster.run("org", "rename", "old-name", "new-name")
+    # A session that a server knows by the old name is not good any more.
+    assert tenant.request("GET", "mailboxes", name="old-name").status_code in (401, 404)
+    assert cluster.sql("SELECT to_regnamespace('org_old_name') IS NULL, to_regnamespace('org_new_name') IS NOT NULL") == [(True, True)]
+    tenant.name = "new-name"
+    tenant.token = tenant.sign_in().json()["access_token"]
+    [box] = tenant.request("GET", "mailboxes?$select=name,ispasswordset").json()["value"]
+    assert (box["name"], box["ispasswordset"]) == ("box", True)
+    assert tenant.request("POST", "queues", {"name": "after", "emailaddress": "a@contoso.test", "emailpassword": "x-password-1"}).status_code == 204
+    assert cluster.run("key", "show", "--org", "new-name").stdout.strip() == tenant.key
+    cluster.run("key", "change", "--org", "new-name")
+    assert "2 cells" in cluster.run("verify", "--org", "new-name").stdout
+    assert {code for code, f in tenant.findings().items() if f["severity"] != "warning"} == set()
+    cluster.run("events", "verify", "--org", "new-name")
+    # Names that are taken or malformed change nothing.
+    for name, words in [("contoso", "taken"), ("Upper", "can't be"), ("new-name", "can't be")]:
+        refused = cluster.run("org", "rename", "new-name", name, check=False)
+        assert refused.returncode == 1 and words in refused.stderr, refused
+    assert tenant.row()["schema"] == "org_new_name"
+
+
+def test_the_list_has_sizes_and_the_state_of_keys(cluster):
+    rows = {o["organization"]: o for o in json.loads(cluster.run("org", "list", "--json").stdout)}
+    row = rows["contoso"]
+    [(cells,)] = cluster.sql("SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relnamespace = 'org_contoso'::regnamespace AND relname ~ '_cell_k' AND relkind = 'r'")
+    assert row["cellBytes"] == cells and row["bytes"] > cells and row["keyState"] == "active" and row["status"] == "served"
+    assert row["keyVersion"] == cluster.key_version() and row["nextChangeDue"] > row["keySetOn"]
+    lines = cluster.run("org", "list").stdout.splitlines()
+    assert lines[0].split()[:2] == ["NAME", "STATUS"] and any("MiB" in line and line.startswith("contoso") for line in lines)
+    cluster.run("org", "create", "wrecked")
+    cluster.sql("DROP SCHEMA org_wrecked CASCADE")
+    rows = {o["organization"]: o for o in json.loads(cluster.run("org", "list", "--json").stdout)}
+    assert rows["wrecked"]["status"] == "schema missing" and rows["wrecked"]["bytes"] is None
+    # What is left of it can be removed, though nothing can be exported.
+    refused = cluster.run("org", "remove", "wrecked", "--export", str(cluster.home / "wrecked"), stdin="wrecked\n", check=False)
+    assert refused.returncode == 1 and "schema is missing" in refused.stderr
+    cluster.run("org", "remove", "wrecked", "--without-export", stdin="wrecked\n")
+    assert traces(cluster, "wrecked") == []
+
+
+def test_a_removed_organization_leaves_nothing(cluster, server, tmp_path):
+    tenant = Tenant(cluster, server, "departed")
+    assert tenant.sign_in("wrong").status_code == 401
+    tenant.post("sign-in", data={"name": "grace", "password": "wrong"}, headers={"Origin": server.base})
+    cluster.run("key", "change", "--org", "departed")
+    file = tmp_path / "departed.fieldseal"
+
+    def remove(*arguments, stdin="departed\n"):
+        return cluster.run("org", "remove", "departed", *arguments, stdin=stdin, check=False)
+
+    assert remove().returncode == 64 and remove("--export", str(file), "--without-export").returncode == 64
+    # The new key was not copied yet: an export would never open.
+    refused = remove("--export", str(file))
+    assert refused.returncode == 1 and "never copied out" in refused.stderr
+    key = cluster.run("key", "show", "--org", "departed").stdout
+    assert remove("--export", str(file), stdin="departe\n").returncode == 1
+    assert tenant.request("GET", "mailboxes").status_code == 200 and not file.exists()
+    # A view of a DBA's is not dropped along.
+    cluster.sql("CREATE VIEW public.boxes AS SELECT name FROM org_departed.mailbox")
+    refused = remove("--export", str(file))
+    assert refused.returncode == 1 and "boxes" in refused.stderr
+    assert tenant.request("GET", "mailboxes").status_code == 403 and "removal-unfinished" in tenant.findings()
+    cluster.sql("DROP VIEW public.boxes")
+    # Its key is guarded like any other's, unless its removal was begun.
+    with pytest.raises(psycopg.Error, match="cannot be deleted"):
+        cluster.sql("DELETE FROM config.organization_key USING config.organization AS o WHERE o.name = 'contoso' AND organization_key.organization_id = o.organization_id")
+    report = json.loads(cluster.run("org", "remove", "departed", "--export", str(file), "--force", "--json", stdin="departed\n").stdout)
+    assert report["id"] == tenant.id and [k["version"] for k in report["keys"]] == [1, 2] and report["events"] > 5 and len(report["head"]) == 64
+    assert any("Backups" in line for line in report["remains"])
+    assert traces(cluster, tenant.id, "departed", tenant.client["clientId"]) == []
+    assert tenant.request("GET", "mailboxes").status_code in (401, 404) and tenant.sign_in().status_code == 404
+    assert cluster.run("org", "remove", "departed", "--without-export", stdin="departed\n", check=False).returncode == 1
+    assert [f for f in json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"] if "departed" in f["subject"]] == []
+    # The export brings it back, with its key.
+    cluster.run("org", "import", str(file), "--key", stdin=key)
+    assert "1 cells" in cluster.run("verify", "--org", "departed").stdout
+
+
+@pytest.mark.parametrize("step, when", [
+    ("removal_begun_on = coalesce", "kill after"), ("COMMIT", "kill before"), ("COMMIT", "kill after"), ("LOCK TABLE", "kill before"),
+    ("DROP SCHEMA", "kill after"), ("DELETE FROM config.organization ", "kill after"), ("VACUUM", "kill before")])
+def test_a_removal_that_is_killed_is_finished_by_the_next(cluster, step, when):
+    tenant = Tenant(cluster, None, "doomed")
+    file = cluster.home / "doomed.fieldseal"
+    started = []
+    cluster.proxy.reset(lambda _, sql: when if step in sql else None, process=lambda: started[0])
+    started.append(cluster.popen("org", "remove", "doomed", "--export", str(file), "--force", settings="proxied"))
+    started[0].communicate("doomed\n", timeout=PATIENCE)
+    assert started[0].returncode == -signal.SIGKILL and cluster.proxy.struck, "the step was not reached"
+    cluster.proxy.reset()
+    row = tenant.row()
+    if row:
+        # Either nothing has happened yet, or the doctor says what has.
+        assert (row["status"] == "being removed") == ("removal-unfinished" in tenant.findings())
+        cluster.run("org", "remove", "doomed", "--export", str(file), "--force", stdin="doomed\n")
+    assert tenant.row() is None and traces(cluster, tenant.id, "doomed") == []
+    assert file.exists() and cluster.run("org", "inspect", str(file), settings=None).returncode == 0
+
+
+def test_a_removal_is_taken_back(cluster, server):
+    tenant = Tenant(cluster, server, "reprieved")
+    with psycopg.connect(cluster.superuser) as reader:
+        reader.execute("SELECT count(*) FROM org_reprieved.mailbox")
+        started = []
+        cluster.proxy.reset(lambda _, sql: "kill before" if "DROP SCHEMA" in sql else None, process=lambda: started[0])
+        started.append(cluster.popen("org", "remove", "reprieved", "--without-export", settings="proxied"))
+        started[0].communicate("reprieved\n", timeout=PATIENCE)
+    cluster.proxy.reset()
+    assert tenant.request("GET", "mailboxes").status_code == 403
+    cluster.run("org", "resume", "reprieved")
+    assert tenant.request("GET", "mailboxes").status_code == 200 and tenant.findings() == {}
