@@ -1,6 +1,7 @@
 import Authentication
 import Foundation
 import HTTPTypes
+import Hummingbird
 import Model
 import Tenancy
 
@@ -20,6 +21,7 @@ extension Console {
             "title": visit.text("account"), "name": signed.name, "roleText": visit.text("role:\(visit.role.rawValue)"),
             "roleWhy": visit.text("roleWhy:\(visit.role.rawValue)"), "isOn": try await SecondFactor(deployment).isOn(for: signed),
             "secret": false, "hasCodes": false, "codeProblem": false, "passwordProblem": false,
+            "firstStep": orFalse(firstStepText(visit)),
             "hasOthers": running.count > 1,
             "sessions": running.map { entry -> [String: Any] in
                 [
@@ -31,6 +33,24 @@ extension Console {
         values.merge(more) { _, new in new }
         return .page("account", values, status: status)
     }
+
+    /// Leads a person to their account who has to choose another password, or to turn one-time passwords on, before anything else.
+    ///
+    /// - Returns: Nil for pages that are open all the same.
+    func firstStep(_ visit: Visit) -> Reply? {
+        guard let signed = visit.signed, signed.mustChangePassword || signed.mustAddSecondFactor else { return nil }
+        let page = visit.request.uri.path.dropFirst(visit.root.count).drop { $0 == "/" }
+        let open = ["account", "account/password", "sign-in", "sign-out"] + (signed.mustChangePassword ? [] : Self.factorPages)
+        return open.contains(String(page)) ? nil : .redirect("\(visit.root)/account")
+    }
+
+    private func firstStepText(_ visit: Visit) -> String? {
+        if visit.signed?.mustChangePassword == true { return visit.text("mustChangePassword") }
+        return visit.signed?.mustAddSecondFactor == true ? visit.text("mustAddSecondFactor") : nil
+    }
+
+    /// What turning one-time passwords on needs, with the password that is asked for in between.
+    private static let factorPages = ["account/offer", "account/confirm", "fresh"]
 
     func changeAccount(_ action: String, _ visit: Visit) async throws -> Reply {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
@@ -72,7 +92,7 @@ extension Console {
             let sealed = visit.form["sealed"] ?? ""
             do {
                 let codes = try await factor.confirm(sealed, code: visit.form["code"] ?? "", for: signed)
-                return try await accountPage(visit, ["codes": codes, "hasCodes": true, "isOn": true])
+                return try await accountPage(visit, ["codes": codes, "hasCodes": true, "isOn": true, "firstStep": false])
             } catch let error as FieldsealError where error.code == .invalidArgument {
                 // A mistyped code costs the code, and not the secret that is in the authenticator already.
                 var values: [String: Any] = ["codeProblem": visit.texts.told(error.message)]

@@ -84,6 +84,7 @@ public struct Console: Sendable {
         }
         if let token = visit.cookie { try await sign(&visit, with: token) }
         guard let caller = visit.signed?.session.caller else { return try await body(visit) }
+        if let reply = firstStep(visit) { return reply }
         visit.principal?.name = caller.actor
         // A signed-in person counts for themselves, and not for the network.
         let signedIn = visit

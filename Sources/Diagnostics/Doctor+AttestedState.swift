@@ -37,7 +37,9 @@ extension Doctor {
         findings += try storedKeys(state, &names, on: connection)
         findings += try keyDerivation(state, &names)
         findings += try grantedRoles(state, &names, on: connection)
-        names.insert(try Grant.suspension.name.digest())
+        for grant in [Grant.suspension] + SecondFactorPolicy.roles.map(SecondFactorPolicy.grant) {
+            names.insert(try grant.name.digest())
+        }
         findings += try suspension(state, on: connection)
         names.formUnion(try MailDestination.profileNames(in: organization, on: connection))
         let others = state.grants.entries.keys.filter { !names.contains($0) }
@@ -88,7 +90,8 @@ extension Doctor {
         case .session: "session-not-made-here"
         case .issuer: "issuer-not-made-here"
         case .link: "link-not-made-here"
-        case .organizationKey, .disabledSystemUser, .suspension, .mailServer, .keyDerivation: "row-not-made-here"
+        case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation:
+            "row-not-made-here"
         case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven: "role-not-given-here"
         }
     }

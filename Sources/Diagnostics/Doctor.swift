@@ -134,6 +134,7 @@ public struct Doctor: Sendable {
         try await look("its events") { try await connection.run { try events(of: organization, extent, on: $0) } }
         try await look("its quarantine") { try await connection.run { try quarantined(of: organization, on: $0) } }
         try await look("what is attested") { try await connection.run { try attestation(of: organization, on: $0) } }
+        try await look("its clients") { try await connection.run { try clientSecrets(of: organization, on: $0) } }
         try await look("its flags") { try await connection.run { try passwordFlags(of: organization, on: $0) } }
         try await look("its key") { try await key(of: organization) }
         try await look("its mail servers") { try await MailDestinationFindings.findings(of: organization, in: deployment) }

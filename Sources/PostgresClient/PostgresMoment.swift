@@ -31,6 +31,12 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
         return !overflow && age < Int64(seconds) * 1_000_000
     }
 
+    /// So many seconds later.
+    public func adding(seconds: Int) -> PostgresMoment {
+        let (sum, overflow) = microseconds.addingReportingOverflow(Int64(seconds) * 1_000_000)
+        return PostgresMoment(microseconds: overflow ? .max : sum)
+    }
+
     /// The date, as closely as `Date` holds it; nil for infinity.
     public var date: Date? {
         guard microseconds != .max, microseconds != .min else { return nil }

@@ -1,8 +1,6 @@
 """The console in a real Chromium: signing in, the encryption page, records, and what an attacker would try."""
 
-import base64
 import concurrent.futures
-import hmac
 import html
 import json
 import re
@@ -11,6 +9,7 @@ import time
 import psycopg
 import pytest
 import requests
+from one_time import one_time_password
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -377,13 +376,6 @@ def test_a_form_goes_on_after_the_password_was_typed_again(console):
         other = re.search(r'name="csrf" value="(\w+)"', stranger.get(f"{console.pages}/overview").text)[1]
     assert console.sql("SELECT count(*) FROM config.api_client WHERE name = 'after a pause'") == [(1,)]
     console.run("user", "disable", "mallory")
-
-
-def one_time_password(secret, step=0):
-    """RFC 6238, by the clock."""
-    digest = hmac.new(base64.b32decode(secret), (int(time.time()) // 30 + step).to_bytes(8, "big"), "sha1").digest()
-    offset = digest[19] & 15
-    return f"{(int.from_bytes(digest[offset:offset + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06}"
 
 
 def test_one_time_passwords_are_turned_on_taken_once_and_done_without(console):

@@ -7,8 +7,8 @@ import Tenancy
 
 // What becomes of a client after it was added.
 extension ClientRegistry {
-    /// Seconds for which the secret before the newest one is accepted.
-    static let overlap = 86_400
+    /// Seconds for which the secret before the newest one is accepted, unless another time is asked for.
+    public static let overlap = 86_400
 
     /// Enables a client again.
     func enable(_ id: UUID, of organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
@@ -41,9 +41,12 @@ extension ClientRegistry {
         }
     }
 
-    /// Adds a secret. The newest of the former ones ends after ``overlap``, older ones at once.
+    /// Adds a secret. The newest of the former ones ends after `overlap` seconds, older ones at once: two are valid at most.
+    ///
+    /// - Parameter seconds: After which the new secret expires; nil for never.
     func rotateSecret(
-        of id: UUID, of organization: Organization, by caller: Caller, on connection: isolated PostgresConnection
+        of id: UUID, overlap: Int, seconds: Int?, of organization: Organization, by caller: Caller,
+        on connection: isolated PostgresConnection
     ) throws -> String {
         let secret = Data(try randomBytes(count: 32)).base64URL
         try change(id, of: organization, on: connection) { row, change in
@@ -52,11 +55,11 @@ extension ClientRegistry {
                 """
                 SELECT secret_id, salt, verifier, expires_on, tag, least(expires_on, now() + $2 * interval '1 second')
                   FROM config.api_client_secret WHERE client_id = $1 ORDER BY created_on DESC FOR UPDATE
-                """, [.uuid(id), .double(Double(Self.overlap))])
+                """, [.uuid(id), .double(Double(overlap))])
             for (index, old) in former.enumerated() {
                 let (secretRow, tag) = try Self.secretRow(old, of: id)
                 let isOwn = try change.grants.honours(secretRow.grant, tag: tag, under: change.kek)
-                guard index == 0, isOwn else {
+                guard index == 0, isOwn, overlap > 0 else {
                     _ = try connection.query("DELETE FROM config.api_client_secret WHERE secret_id = $1", [.uuid(secretRow.id)])
                     try change.remove(secretRow.grant.name)
                     continue
@@ -68,7 +71,7 @@ extension ClientRegistry {
                     "UPDATE config.api_client_secret SET expires_on = $2, tag = $3 WHERE secret_id = $1",
                     [.uuid(ending.id), .moment(ending.expiresOn), .bytes(try change.grant(ending.grant))])
             }
-            try addSecret(secret, to: id, &change, on: connection)
+            try addSecret(secret, to: id, seconds: seconds, &change, on: connection)
             try change.append(
                 SecurityEvent(.clientChanged, .succeeded, details: "\(row.name): another secret"), by: caller, on: connection)
         }

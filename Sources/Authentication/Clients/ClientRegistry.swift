@@ -27,17 +27,21 @@ public struct ClientRegistry: Sendable {
         /// Whether the row is as this service last wrote it.
         public let isHonoured: Bool
         public let keys: [KeyEntry]
+        public let secrets: [SecretEntry]
     }
 
     /// Adds a client and the systemuser that it acts as.
     ///
-    /// - Parameter key: What it proves itself with; nil for a secret.
+    /// - Parameters:
+    ///   - key: What it proves itself with; nil for a secret.
+    ///   - secretSeconds: After which the secret expires; nil for never.
     /// - Returns: The id, and the secret, which is shown once and stored nowhere: 32 random bytes in base64url. Nil for one with a key.
     /// - Throws: ``FieldsealError`` when the name is taken.
     func add(
         name: String,
         role: Role,
         key: ClientKey? = nil,
+        secretSeconds: Int? = nil,
         to organization: Organization,
         by caller: Caller,
         on connection: isolated PostgresConnection
@@ -70,7 +74,7 @@ public struct ClientRegistry: Sendable {
                     .duplicateRecord, "There is a client named \(name) already. Disable it, or take another name.")
             }
             var details = "\(name), \(role.rawValue)"
-            if let secret { try addSecret(secret, to: id, &change, on: connection) }
+            if let secret { try addSecret(secret, to: id, seconds: secretSeconds, &change, on: connection) }
             if let key {
                 _ = try addKey(key, to: id, by: caller, &change, on: connection)
                 details += ", \(key.kind), SHA-256 \(key.fingerprint)"
@@ -83,16 +87,22 @@ public struct ClientRegistry: Sendable {
     func addSecret(
         _ secret: String,
         to client: UUID,
+        seconds: Int?,
         _ change: inout AttestedChange,
         on connection: isolated PostgresConnection
     ) throws {
         let salt = try randomBytes(count: 16)
         let row = SecretRow(
-            id: .timeOrdered(), client: client, salt: salt, verifier: try Self.verifier(of: secret, salt: salt), expiresOn: nil)
+            id: .timeOrdered(), client: client, salt: salt, verifier: try Self.verifier(of: secret, salt: salt),
+            expiresOn: seconds.map { change.now.adding(seconds: $0) })
         _ = try connection.query(
-            "INSERT INTO config.api_client_secret (secret_id, client_id, salt, verifier, tag) VALUES ($1, $2, $3, $4, $5)",
-            [.uuid(row.id), .uuid(client), .bytes(salt), .bytes(row.verifier), .bytes(try change.grant(row.grant))]
-        )
+            """
+            INSERT INTO config.api_client_secret (secret_id, client_id, salt, verifier, expires_on, tag) VALUES ($1, $2, $3, $4, $5, $6)
+            """,
+            [
+                .uuid(row.id), .uuid(client), .bytes(salt), .bytes(row.verifier), .moment(row.expiresOn),
+                .bytes(try change.grant(row.grant)),
+            ])
     }
 
     /// The clients of an organization, by name.
@@ -106,12 +116,14 @@ public struct ClientRegistry: Sendable {
                     expiresOn: row.expiresOn.map { $0.date ?? .distantPast },
                     isHonoured: try state.grants.honours(row.grant, tag: tag, under: deployment.kek)))
         }
+        let secrets = try secrets(state, on: connection)
         return try Self.rows(of: state.organization, on: connection).map { row, createdOn in
             let standing = try state.grants.standing(of: row.grant(in: state.organization), tag: row.tag, under: deployment.kek)
             return Entry(
                 id: row.id, name: row.name, role: row.role, systemUserID: row.systemUserID, createdOn: createdOn,
                 disabledOn: row.disabledOn.map { $0.date ?? .distantPast },
-                isHonoured: standing == (row.disabledOn == nil ? .honoured : .revoked), keys: keys[row.id] ?? [])
+                isHonoured: standing == (row.disabledOn == nil ? .honoured : .revoked), keys: keys[row.id] ?? [],
+                secrets: secrets[row.id] ?? [])
         }
     }
 

@@ -6,8 +6,10 @@ extension Session {
     /// Adds a client to the organization.
     ///
     /// - Returns: Its id and its secret, which is shown once and stored nowhere.
-    public func addClient(name: String, role: Role) async throws -> (id: UUID, secret: String) {
-        let (id, secret) = try await makeClient(name, role, key: nil)
+    ///
+    /// - Parameter secretSeconds: After which the secret expires; nil for never.
+    public func addClient(name: String, role: Role, secretSeconds: Int? = nil) async throws -> (id: UUID, secret: String) {
+        let (id, secret) = try await makeClient(name, role, key: nil, secretSeconds: secretSeconds)
         return (id, secret ?? "")
     }
 
@@ -15,14 +17,17 @@ extension Session {
     ///
     /// - Returns: Its id.
     public func addClient(name: String, role: Role, key: ClientKey) async throws -> UUID {
-        try await makeClient(name, role, key: key).id
+        try await makeClient(name, role, key: key, secretSeconds: nil).id
     }
 
-    private func makeClient(_ name: String, _ role: Role, key: ClientKey?) async throws -> (id: UUID, secret: String?) {
+    private func makeClient(_ name: String, _ role: Role, key: ClientKey?, secretSeconds: Int?) async throws -> (
+        id: UUID, secret: String?
+    ) {
         try requireSystemAdministrator(to: "manage API clients")
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {
-                try ClientRegistry(deployment).add(name: name, role: role, key: key, to: organization, by: caller, on: connection)
+                try ClientRegistry(deployment).add(
+                    name: name, role: role, key: key, secretSeconds: secretSeconds, to: organization, by: caller, on: connection)
             }
         }
     }
@@ -84,13 +89,19 @@ extension Session {
         }
     }
 
-    /// Gives a client another secret. Its former one is accepted for a day, so that the client can be changed meanwhile.
+    /// Gives a client another secret. Its former one is accepted for a while, so that the client can be changed meanwhile.
     ///
+    /// - Parameters:
+    ///   - overlap: Seconds for which the former one is accepted; 0 ends it at once.
+    ///   - seconds: After which the new secret expires; nil for never.
     /// - Returns: The secret, which is shown once and stored nowhere.
-    public func rotateSecret(ofClient id: UUID) async throws -> String {
+    public func rotateSecret(
+        ofClient id: UUID, overlap: Int = ClientRegistry.overlap, seconds: Int? = nil
+    ) async throws -> String {
         try requireSystemAdministrator(to: "manage API clients")
         return try await deployment.pool.withConnection { connection in
-            try ClientRegistry(deployment).rotateSecret(of: id, of: organization, by: caller, on: connection)
+            try ClientRegistry(deployment).rotateSecret(
+                of: id, overlap: overlap, seconds: seconds, of: organization, by: caller, on: connection)
         }
     }
 }

@@ -112,11 +112,20 @@ public struct TrustedIssuers: Sendable {
                 "SELECT issuer_id FROM config.oidc_issuer WHERE organization_id = $1 AND name = $2 FOR UPDATE",
                 [.uuid(session.organization.id), .text(name)])
             guard let id = try issuer.first?.decode(0, as: UUID.self) else { throw Self.unknown(name) }
-            let links = try connection.query("DELETE FROM config.oidc_link WHERE issuer_id = $1 RETURNING subject", [.uuid(id)])
-            for link in links { try change.remove(Link.name(id, try link.decode(0))) }
+            try Self.removeLinks("issuer_id = $1", [.uuid(id)], &change, on: connection)
             _ = try connection.query("DELETE FROM config.oidc_issuer WHERE issuer_id = $1", [.uuid(id)])
             try change.remove(Entry.name(id))
         }
+    }
+
+    /// Takes away the links that a condition over `config.oidc_link` names.
+    static func removeLinks(
+        _ condition: String, _ parameters: [PostgresParameter], _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let links = try connection.query(
+            "DELETE FROM config.oidc_link WHERE \(condition) RETURNING issuer_id, subject", parameters)
+        for link in links { try change.remove(Link.name(try link.decode(0), try link.decode(1))) }
     }
 
     /// The person or client here that a subject of a provider is.

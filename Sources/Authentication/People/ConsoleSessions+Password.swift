@@ -42,12 +42,15 @@ extension ConsoleSessions {
     /// Gives the person of a session another password, once the one before is right. All of their other sessions end.
     ///
     /// - Returns: Another token for the browser's cookie.
-    /// - Throws: ``FieldsealError`` `.invalidArgument` for a new password that is too short; `.accessDenied` for a wrong one.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` for a new password that breaks a rule or is the old one; `.accessDenied` for a wrong one.
     public func changePassword(
         _ old: String, to new: String, of signed: Signed, address: String, requestID: String
     ) async throws -> String {
-        try ConsoleUsers.check(password: new)
         let organization = signed.session.organization
+        try PasswordRules.check(new, of: signed.name, in: organization.name)
+        guard new != old else {
+            throw FieldsealError(.invalidArgument, "The new password is the one that you have. Choose another one.")
+        }
         let attempt = SignInAttempt(
             name: signed.name, password: old, code: nil, organization: organization, address: address, requestID: requestID)
         let salt = try randomBytes(count: PasswordVerifier.saltLength)

@@ -30,6 +30,10 @@ public struct ConsoleSessions: Sendable {
         public let name: String
         public let isFresh: Bool
         public let userID: UUID
+        /// Whether an administrator set the password: the person chooses another one before anything else.
+        public let mustChangePassword: Bool
+        /// Whether the person's role needs one-time passwords and they have none yet.
+        public let mustAddSecondFactor: Bool
     }
 
     /// Signs a person in whom a provider vouches for.
@@ -69,7 +73,9 @@ public struct ConsoleSessions: Sendable {
                 requestID: requestID)
             let session = Session(
                 organization: state.organization, caller: caller, deployment: deployment, state: state, check: nil)
-            return Signed(session: session, name: user.name, isFresh: isFresh, userID: user.id)
+            return Signed(
+                session: session, name: user.name, isFresh: isFresh, userID: user.id, mustChangePassword: user.mustChangePassword,
+                mustAddSecondFactor: try user.totp == nil && state.requiresSecondFactor(of: user.role))
         }
     }
 

@@ -10,18 +10,19 @@ extension ConsoleUsers {
     /// Gives a person another role, from their next page on.
     ///
     /// - Throws: ``FieldsealError`` for the last System Administrator, and for a row that this service did not write.
-    public func setRole(_ role: Role, of id: UUID, by session: Session) async throws {
+    ///
+    /// - Parameter evenIfLast: Whether the last System Administrator may get another role.
+    public func setRole(_ role: Role, of id: UUID, evenIfLast: Bool = false, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
         guard role != .emailRouter else {
             throw FieldsealError(.invalidArgument, "A person is no Email Router: that role is for clients.")
         }
         try await change(id, by: session) { user, change, connection in
-            if role != .systemAdministrator {
-                try requireAnotherAdministrator(than: user, by: session, &change, on: connection)
+            if role != .systemAdministrator, !evenIfLast {
+                try requireAnotherAdministrator(than: user, &change, on: connection)
             }
-            let new = Row(
-                id: user.id, organizationID: user.organizationID, name: user.name, systemUserID: user.systemUserID, role: role,
-                salt: user.salt, verifier: user.verifier, totp: user.totp, disabledOn: user.disabledOn)
+            var new = user
+            new.role = role
             guard new.disabledOn == nil else {
                 throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
             }
@@ -100,8 +101,8 @@ extension ConsoleUsers {
     public func accept(_ token: String, password: String, to organization: Organization, address: String, requestID: String)
         async throws
     {
-        guard try await invited(token, to: organization) != nil else { throw Self.noInvitation }
-        try Self.check(password: password)
+        guard let name = try await invited(token, to: organization) else { throw Self.noInvitation }
+        try PasswordRules.check(password, of: name, in: organization.name)
         let salt = try randomBytes(count: PasswordVerifier.saltLength)
         let derived = try await deployment.hashing.derive(password, salt: salt, for: IPAddress.network(of: address))
         try await deployment.pool.withConnection { connection in
@@ -157,20 +158,19 @@ extension ConsoleUsers {
             salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek), totp: old.totp,
             disabledOn: old.disabledOn)
         _ = try connection.query(
-            "UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4 WHERE user_id = $1",
+            "UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4, must_change_password = false WHERE user_id = $1",
             [.uuid(user.id), .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
         try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
         return user
     }
 
-    /// Refuses to take the last System Administrator away from the people of the console. The command line may.
+    /// Refuses to take the last System Administrator away from the people of the console.
     func requireAnotherAdministrator(
         than user: Row,
-        by session: Session,
         _ change: inout AttestedChange,
         on connection: isolated PostgresConnection
     ) throws {
-        guard user.role == .systemAdministrator, user.disabledOn == nil, session.caller.actor.hasPrefix("user:") else { return }
+        guard user.role == .systemAdministrator, user.disabledOn == nil else { return }
         let others = try connection.query(
             """
             SELECT \(Self.columns) FROM config.console_user AS u
@@ -184,7 +184,7 @@ extension ConsoleUsers {
         guard isThere else {
             throw FieldsealError(
                 .invalidArgument,
-                "This is the last System Administrator. Give another person that role first: nobody could manage this organization otherwise."
+                "This is the last System Administrator, without whom nobody can manage this organization. Give another person that role first."
             )
         }
     }

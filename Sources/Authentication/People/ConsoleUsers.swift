@@ -12,9 +12,6 @@ public struct ConsoleUsers: Sendable {
 
     public init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// Characters of a password at least (NIST SP 800-63B section 5.1.1.2 asks for 8).
-    public static let minimumPasswordLength = 10
-
     /// A person as a list shows them.
     public struct Entry: Sendable {
         public let id: UUID
@@ -29,6 +26,8 @@ public struct ConsoleUsers: Sendable {
         public let hasSecondFactor: Bool
         /// Sessions that have not ended.
         public let sessions: Int
+        /// Whether they have to choose another password at their next sign-in.
+        public let mustChangePassword: Bool
     }
 
     /// A row of `config.console_user`, as it is.
@@ -37,12 +36,14 @@ public struct ConsoleUsers: Sendable {
         package let organizationID: UUID
         package let name: String
         package let systemUserID: UUID
-        package let role: Role
+        package var role: Role
         package let salt: [UInt8]
         package var verifier: [UInt8]
         /// The sealed seed of one-time passwords, if there are any.
         package var totp: [UInt8]?
         package var disabledOn: PostgresMoment?
+        /// Whether an administrator set the password, and the person has to choose another one.
+        package var mustChangePassword = false
 
         /// What is attested of the row. `totp_step` is not: it changes with each sign-in, and grants nothing.
         package var grant: Grant {
@@ -51,15 +52,18 @@ public struct ConsoleUsers: Sendable {
                 [
                     organizationID.bytes, Grant.field(name), systemUserID.bytes, Grant.field(role.rawValue), salt, verifier,
                     Grant.field(totp), Grant.field(disabledOn),
-                ])
+                ] + (mustChangePassword ? [Grant.field("must change password")] : []))
         }
     }
 
     static func name(_ id: UUID) -> Grant.Name { Grant.Name(.user, [id.bytes]) }
 
-    package static let columns =
-        "u.user_id, u.organization_id, u.name, u.systemuser_id, u.role, u.salt, u.verifier, u.tag, u.totp, u.disabled_on"
-    static let columnCount = 10
+    /// The migration that attests rows for the first time reads them before the newest column is there.
+    package static let columns = """
+        u.user_id, u.organization_id, u.name, u.systemuser_id, u.role, u.salt, u.verifier, u.tag, u.totp, u.disabled_on, \
+        coalesce((to_jsonb(u) ->> 'must_change_password')::boolean, false)
+        """
+    static let columnCount = 11
 
     /// Reads ``columns``.
     ///
@@ -70,7 +74,7 @@ public struct ConsoleUsers: Sendable {
         let user = Row(
             id: try row.decode(0), organizationID: try row.decode(1), name: try row.decode(2), systemUserID: try row.decode(3),
             role: role, salt: try bytes(5), verifier: try bytes(6), totp: row.isNull(8) ? nil : try bytes(8),
-            disabledOn: try row.decodeIfPresent(9))
+            disabledOn: try row.decodeIfPresent(9), mustChangePassword: try row.decode(10))
         return (user, try bytes(7))
     }
 
@@ -111,7 +115,7 @@ public struct ConsoleUsers: Sendable {
         guard (1...100).contains(name.count), role != .emailRouter else {
             throw FieldsealError(.invalidArgument, "A name has 1 to 100 characters, and a person is no Email Router.")
         }
-        if let password { try Self.check(password: password) }
+        if let password { try PasswordRules.check(password, of: name, in: organization.name) }
         let salt = try randomBytes(count: PasswordVerifier.saltLength)
         let derived =
             if let password {
@@ -169,13 +173,16 @@ public struct ConsoleUsers: Sendable {
                     createdOn: try row.decode(Self.columnCount, as: PostgresMoment.self).date ?? .distantPast,
                     disabledOn: disabledOn.map { $0.date ?? .distantPast },
                     isHonoured: standing == (disabledOn == nil ? .honoured : .revoked), systemUserID: try row.decode(3),
-                    hasSecondFactor: !row.isNull(8), sessions: try row.decode(Self.columnCount + 1))
+                    hasSecondFactor: !row.isNull(8), sessions: try row.decode(Self.columnCount + 1),
+                    mustChangePassword: try row.decode(10))
             }
         }
     }
 
     /// Disables a person; their sessions end at once.
-    public func disable(_ name: String, by session: Session) async throws {
+    ///
+    /// - Parameter evenIfLast: Whether the last System Administrator may be disabled.
+    public func disable(_ name: String, evenIfLast: Bool = false, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
         let organization = session.organization
         try await deployment.pool.withConnection { connection in
@@ -183,7 +190,7 @@ public struct ConsoleUsers: Sendable {
                 guard let (found, tag, standing) = try Self.row(named: name, &change, on: connection) else {
                     throw Self.unknown(name)
                 }
-                try requireAnotherAdministrator(than: found, by: session, &change, on: connection)
+                if !evenIfLast { try requireAnotherAdministrator(than: found, &change, on: connection) }
                 var user = found
                 if user.disabledOn == nil { user.disabledOn = change.now }
                 // A row that was changed by SQL keeps its tag, so that it is not taken for this service's when it is reset.
@@ -213,13 +220,14 @@ public struct ConsoleUsers: Sendable {
             [.uuid(user.id), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
     }
 
-    /// Gives a person another password, takes their one-time passwords away, enables them again, and ends their sessions.
+    /// Gives a person another password, which they change at their next sign-in. It takes their one-time passwords away, enables
+    /// them again, and ends their sessions.
     ///
     /// - Throws: ``FieldsealError`` when there is no such person, or the row is not one that this service wrote.
     public func reset(_ name: String, password: String, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
-        try Self.check(password: password)
         let organization = session.organization
+        try PasswordRules.check(password, of: name, in: organization.name)
         let salt = try randomBytes(count: PasswordVerifier.saltLength)
         let derived = try await deployment.hashing.derive(password, salt: salt, for: Self.network(session.caller))
         try await deployment.pool.withConnection { connection in
@@ -232,10 +240,12 @@ public struct ConsoleUsers: Sendable {
                 else { throw Self.foreign(name) }
                 let user = Row(
                     id: old.id, organizationID: old.organizationID, name: old.name, systemUserID: old.systemUserID, role: old.role,
-                    salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek))
+                    salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek),
+                    mustChangePassword: true)
                 _ = try connection.query(
                     """
-                    UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4, totp = NULL, disabled_on = NULL WHERE user_id = $1
+                    UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4, totp = NULL, disabled_on = NULL,
+                           must_change_password = true WHERE user_id = $1
                     """, [.uuid(user.id), .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
@@ -246,12 +256,6 @@ public struct ConsoleUsers: Sendable {
 
     /// What the hashing of a caller's passwords is counted by.
     static func network(_ caller: Caller) -> String { caller.address.map(IPAddress.network) ?? caller.actor }
-
-    static func check(password: String) throws(FieldsealError) {
-        guard password.count >= minimumPasswordLength, password.utf8.count <= 1_000 else {
-            throw FieldsealError(.invalidArgument, "A password has \(minimumPasswordLength) to 1,000 characters.")
-        }
-    }
 
     static func unknown(_ name: String) -> FieldsealError {
         FieldsealError(

@@ -62,6 +62,12 @@ public struct SecondFactor: Sendable {
     /// - Parameter code: A one-time password of this moment, or a recovery code. It is used up.
     /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong; `.requestQuotaExceeded` after too many.
     public func end(_ code: String, for signed: ConsoleSessions.Signed) async throws {
+        guard try !signed.session.rolesWithSecondFactor().contains(signed.session.caller.role) else {
+            throw FieldsealError(
+                .invalidArgument,
+                "Your role needs one-time passwords, so they can't be turned off. An operator decides that for each role."
+            )
+        }
         let failures = FailedSignIns(
             .known("code:\(signed.userID.text)"), from: signed.session.caller.address ?? "", policy: deployment.policy)
         let wait = try await deployment.pool.withConnection { try failures.begin(on: $0) }

@@ -36,7 +36,7 @@ package struct GrantRow: Sendable {
         case .session: ["token_hash"]
         case .issuer: ["issuer_id"]
         case .link: ["issuer_id", "subject"]
-        case .organizationKey, .disabledSystemUser, .suspension, .mailServer, .keyDerivation: []
+        case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation: []
         case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven: []
         }
     }

@@ -178,6 +178,10 @@ extension OrganizationRegistry {
         if try former?.names(Grant.suspension.name) ?? false || isMarkedSuspended(organization, on: connection) {
             try grants.set(Grant.suspension, under: kek)
         }
+        for role in SecondFactorPolicy.roles {
+            let grant = SecondFactorPolicy.grant(role)
+            if try former?.names(grant.name) == true { try grants.set(grant, under: kek) }
+        }
         if let former {
             try keepDisabledUsers(of: organization, in: former, &grants, on: connection)
             // Which servers are authorized is not decided here: a profile that SQL put back stays as it is until it is saved.

@@ -7,8 +7,10 @@ import Tenancy
 /// API clients.
 struct Client: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Add, list and disable the programs that may use an organization's Web API.",
-        subcommands: [Add.self, AddKey.self, RemoveKey.self, List.self, Disable.self])
+        abstract: "Add, list, change and remove the programs that may use an organization's Web API.",
+        subcommands: [
+            Add.self, Rotate.self, AddKey.self, RemoveKey.self, List.self, SetRole.self, Disable.self, Enable.self, Remove.self,
+        ])
 
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -16,8 +18,16 @@ struct Client: AsyncParsableCommand {
         @Argument var name: String
         @Option(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
         @Option(help: ArgumentHelp("Its public key or certificate, in PEM.", valueName: "file")) var publicKey: String?
+        @Option(help: ArgumentHelp("Days after which the secret expires.", valueName: "days")) var expires: Int?
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
+
+        func validate() throws {
+            try requireDays(expires)
+            guard expires == nil || publicKey == nil else {
+                throw ValidationError("--expires is for secrets. A key ends with the certificate that it comes in.")
+            }
+        }
 
         func run() async throws {
             let key = try publicKey.map(readClientKey)
@@ -37,7 +47,8 @@ struct Client: AsyncParsableCommand {
         }
 
         private func addWithSecret(_ session: Session) async throws {
-            let (id, secret) = try await session.addClient(name: name, role: role)
+            let (id, secret) = try await session.addClient(
+                name: name, role: role, secretSeconds: expires.map { $0 * secondsOfDay })
             options.report(
                 ["clientId": .string(id.text), "clientSecret": .string(secret), "role": .string(role.rawValue)],
                 """
@@ -95,14 +106,14 @@ struct Client: AsyncParsableCommand {
                             "clientId": .string(entry.id.text), "name": .string(entry.name), "role": .string(entry.role),
                             "createdOn": .string(ISO8601.text(entry.createdOn)),
                             "disabledOn": .text(entry.disabledOn.map(ISO8601.text)), "honoured": .bool(entry.isHonoured),
-                            "keys": .array(entry.keys.map(Self.json)),
+                            "keys": .array(entry.keys.map(Self.json)), "secrets": .array(entry.secrets.map(Self.json)),
                         ]
                     }),
                 entries.map { entry in
                     let line =
                         "\(entry.id.text)  \(entry.name)  \(entry.role)" + (entry.disabledOn == nil ? "" : "  disabled")
                         + (entry.isHonoured ? "" : Self.foreign)
-                    return ([line] + entry.keys.map(Self.text)).joined(separator: "\n")
+                    return ([line] + entry.keys.map(Self.text) + entry.secrets.map(Self.text)).joined(separator: "\n")
                 }.joined(separator: "\n"))
         }
 
@@ -113,6 +124,18 @@ struct Client: AsyncParsableCommand {
                 "keyId": .string(key.id.text), "key": .string(key.kind), "fingerprint": .string(key.fingerprint),
                 "expiresOn": .text(key.expiresOn.map(ISO8601.text)), "honoured": .bool(key.isHonoured),
             ]
+        }
+
+        private static func json(_ secret: ClientRegistry.SecretEntry) -> JSONValue {
+            [
+                "secretId": .string(secret.id.text), "createdOn": .string(ISO8601.text(secret.createdOn)),
+                "expiresOn": .text(secret.expiresOn.map(ISO8601.text)), "honoured": .bool(secret.isHonoured),
+            ]
+        }
+
+        private static func text(_ secret: ClientRegistry.SecretEntry) -> String {
+            let ends = secret.expiresOn.map { "  \($0 < Date() ? "expired on" : "until") \(ISO8601.text($0))" } ?? ""
+            return "    secret of \(ISO8601.text(secret.createdOn))\(ends)" + (secret.isHonoured ? "" : foreign)
         }
 
         private static func text(_ key: ClientRegistry.KeyEntry) -> String {

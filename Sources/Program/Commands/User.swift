@@ -8,8 +8,11 @@ import Tenancy
 struct User: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "user",
-        abstract: "Add, list, disable and reset the people who sign in to the console.",
-        subcommands: [Add.self, List.self, Disable.self, Reset.self])
+        abstract: "Add, list, change and remove the people who sign in to the console.",
+        subcommands: [
+            Add.self, List.self, SetRole.self, Reset.self, Disable.self, Enable.self, EndSessions.self, Remove.self,
+            RequireSecondFactor.self,
+        ])
 
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -47,34 +50,41 @@ struct User: AsyncParsableCommand {
                             "userId": .string(entry.id.text), "name": .string(entry.name), "role": .string(entry.role),
                             "createdOn": .string(ISO8601.text(entry.createdOn)),
                             "disabledOn": .text(entry.disabledOn.map(ISO8601.text)), "honoured": .bool(entry.isHonoured),
+                            "secondFactor": .bool(entry.hasSecondFactor), "sessions": .integer(Int64(entry.sessions)),
+                            "mustChangePassword": .bool(entry.mustChangePassword),
                         ]
                     }),
                 entries.isEmpty
                     ? "Nobody yet: fieldseal user add."
                     : entries.map { entry in
                         "\(entry.name)  \(entry.role)" + (entry.disabledOn == nil ? "" : "  disabled")
+                            + (entry.hasSecondFactor ? "  one-time passwords" : "")
+                            + (entry.sessions == 0 ? "" : "  \(entry.sessions) session\(entry.sessions == 1 ? "" : "s")")
+                            + (entry.mustChangePassword ? "  has to change the password" : "")
                             + (entry.isHonoured ? "" : "  not made by this service: not honoured")
                     }.joined(separator: "\n"))
         }
     }
 
     struct Disable: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Disable a person, and end his sessions.")
-        @Argument var name: String
+        static let configuration = CommandConfiguration(abstract: "Disable a person, and end their sessions.")
+        @Argument(help: "The person's name.") var name: String
+        @Flag(help: "Do it also if the person is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
             let (deployment, _) = try await options.deployment()
-            try await ConsoleUsers(deployment).disable(name, by: organization.session(deployment))
+            try await ConsoleUsers(deployment).disable(name, evenIfLast: evenIfLast, by: organization.session(deployment))
             options.report(["disabled": .string(name)], "Disabled \(name).")
         }
     }
 
     struct Reset: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Give a person another password, enable him again, and end his sessions.")
-        @Argument var name: String
+            abstract: "Give a person another password, which they change at their next sign-in.",
+            discussion: "It enables them again, takes their one-time passwords away, and ends their sessions.")
+        @Argument(help: "The person's name.") var name: String
         @Option(help: ArgumentHelp("Read the password from this file (mode 0400 or 0600).", valueName: "file"))
         var passwordFile: String?
         @OptionGroup var organization: OrganizationOption
@@ -85,7 +95,7 @@ struct User: AsyncParsableCommand {
             try await ConsoleUsers(deployment).reset(
                 name, password: try SecretInput.read(prompt: "New password", file: passwordFile),
                 by: organization.session(deployment))
-            options.report(["reset": .string(name)], "\(name) signs in with the new password.")
+            options.report(["reset": .string(name)], "\(name) signs in with the new password, and then chooses another one.")
         }
     }
 }

@@ -23,6 +23,8 @@ package struct Grant: Sendable {
         case disabledSystemUser = "disabled systemuser"
         /// Takes power away: the service refuses the whole organization.
         case suspension
+        /// Takes power away: people in a role need one-time passwords.
+        case secondFactorPolicy = "second factor policy"
         /// The settings of a server profile that were authorized last, once they were changed.
         case mailServer = "mail server"
         /// What the text of the key in force needs besides to open cells, as the schema has it.

@@ -1,0 +1,77 @@
+public import Foundation
+import PostgresClient
+
+extension ClientRegistry {
+    /// A secret as `client list` shows it. The secret itself is stored nowhere.
+    public struct SecretEntry: Sendable {
+        public let id: UUID
+        public let createdOn: Date
+        /// When it ends; nil for one that does not expire.
+        public let expiresOn: Date?
+        /// Whether the row is as this service last wrote it.
+        public let isHonoured: Bool
+    }
+
+    /// The secrets of an organization's clients, by client, the newest first.
+    func secrets(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> [UUID: [SecretEntry]] {
+        let rows = try connection.query(
+            """
+            SELECT s.secret_id, s.salt, s.verifier, s.expires_on, s.tag, c.client_id, s.created_on
+              FROM config.api_client_secret AS s JOIN config.api_client AS c USING (client_id)
+             WHERE c.organization_id = $1 ORDER BY s.created_on DESC
+            """, [.uuid(state.organization.id)])
+        return try rows.reduce(into: [:]) { entries, row in
+            let client: UUID = try row.decode(5)
+            let (secret, tag) = try Self.secretRow(row, of: client)
+            entries[client, default: []].append(
+                SecretEntry(
+                    id: secret.id, createdOn: try row.decode(6), expiresOn: secret.expiresOn.map { $0.date ?? .distantPast },
+                    isHonoured: try state.grants.honours(secret.grant, tag: tag, under: deployment.kek)))
+        }
+    }
+
+    /// Removes a client with its secrets, keys and links. The systemuser that it acted as stays, disabled, since records name it.
+    ///
+    /// - Throws: ``FieldsealError`` when there is none of that name or id.
+    func remove(
+        _ nameOrID: String, of organization: Organization, by caller: Caller, on connection: isolated PostgresConnection
+    ) throws {
+        try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            let client = try Self.row(nameOrID, of: organization, on: connection)
+            try TrustedIssuers.removeLinks("client_id = $1", [.uuid(client.id)], &change, on: connection)
+            for row in try connection.query(
+                "DELETE FROM config.api_client_key WHERE client_id = $1 RETURNING key_id", [.uuid(client.id)])
+            {
+                try change.remove(KeyRow.name(try row.decode(0)))
+            }
+            for row in try connection.query(
+                "DELETE FROM config.api_client_secret WHERE client_id = $1 RETURNING secret_id", [.uuid(client.id)])
+            {
+                try change.remove(Grant.Name(.clientSecret, [try row.decode(0, as: UUID.self).bytes]))
+            }
+            _ = try connection.query("DELETE FROM config.api_client WHERE client_id = $1", [.uuid(client.id)])
+            try change.remove(Self.name(client.id))
+            try change.disableSystemUser(client.systemUserID, on: connection)
+            try change.append(
+                SecurityEvent(.clientRemoved, .succeeded, details: client.name), by: caller, on: connection)
+        }
+    }
+}
+
+extension Session {
+    /// Removes a client by its name or id; its tokens are refused at once.
+    public func removeClient(_ nameOrID: String) async throws {
+        try requireSystemAdministrator()
+        try await deployment.pool.withConnection { connection in
+            try ClientRegistry(deployment).remove(nameOrID, of: organization, by: caller, on: connection)
+        }
+    }
+
+    /// The id of a client by its name or id.
+    ///
+    /// - Throws: ``FieldsealError`` when there is none.
+    public func clientID(of nameOrID: String) async throws -> UUID {
+        try requireSystemAdministrator()
+        return try await deployment.pool.withConnection { try ClientRegistry.row(nameOrID, of: organization, on: $0).id }
+    }
+}

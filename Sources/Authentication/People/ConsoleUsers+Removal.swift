@@ -1,0 +1,51 @@
+public import Foundation
+import PostgresClient
+
+extension ConsoleUsers {
+    /// Removes a person: their password, second factor, sessions and links to providers. The systemuser that they acted as stays,
+    /// disabled, since records name it.
+    ///
+    /// - Parameter evenIfLast: Whether the last System Administrator may be removed.
+    /// - Throws: ``FieldsealError`` when there is no such person, or no other System Administrator.
+    public func remove(_ name: String, evenIfLast: Bool = false, by session: Session) async throws {
+        try session.requireSystemAdministrator()
+        let organization = session.organization
+        try await deployment.pool.withConnection { connection in
+            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                guard let (user, _, _) = try Self.row(named: name, &change, on: connection) else { throw Self.unknown(name) }
+                if !evenIfLast { try requireAnotherAdministrator(than: user, &change, on: connection) }
+                try SecondFactor.removeCodes(of: user.id, &change, on: connection)
+                try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
+                try TrustedIssuers.removeLinks("user_id = $1", [.uuid(user.id)], &change, on: connection)
+                _ = try connection.query("DELETE FROM config.console_user WHERE user_id = $1", [.uuid(user.id)])
+                try change.remove(Self.name(user.id))
+                try change.disableSystemUser(user.systemUserID, on: connection)
+                try change.append(
+                    SecurityEvent(.userRemoved, .succeeded, details: user.name), by: session.caller, on: connection)
+            }
+        }
+    }
+
+    /// The id of a person by their name.
+    ///
+    /// - Throws: ``FieldsealError`` when there is no such person.
+    public func id(of name: String, by session: Session) async throws -> UUID {
+        guard let entry = try await list(by: session).first(where: { $0.name.lowercased() == name.lowercased() }) else {
+            throw Self.unknown(name)
+        }
+        return entry.id
+    }
+}
+
+extension AttestedChange {
+    /// Disables the systemuser of a person or a client that is removed.
+    mutating func disableSystemUser(_ id: UUID, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query(
+            """
+            UPDATE \(organization.qualified("systemuser")) SET isdisabled = true, modifiedon = now(),
+                   versionnumber = nextval('\(organization.qualified("version_number"))')
+             WHERE systemuserid = $1 AND NOT coalesce(isdisabled, false)
+            """, [.uuid(id)])
+        _ = try grant(Grant.disabledSystemUser(id))
+    }
+}

@@ -1,0 +1,26 @@
+import Authentication
+import Model
+import PostgresClient
+public import Tenancy
+
+extension OrganizationRegistry {
+    /// Requires one-time passwords of the people in these roles, and of no others. People who have none yet are asked to turn them
+    /// on at their next page.
+    ///
+    /// - Throws: ``FieldsealError`` when there is no such organization, or its attested state does not verify.
+    public func requireSecondFactor(of roles: Set<Role>, in name: String, by caller: Caller) async throws {
+        try await owning { connection in
+            let organization = try registered(name, on: connection)
+            try AttestedState.change(of: organization, under: kek, on: connection) { change in
+                for role in SecondFactorPolicy.roles {
+                    let grant = SecondFactorPolicy.grant(role)
+                    if roles.contains(role) { _ = try change.grant(grant) } else { try change.remove(grant.name) }
+                }
+                let list = SecondFactorPolicy.roles.filter(roles.contains).map(\.rawValue).joined(separator: ", ")
+                try change.append(
+                    SecurityEvent(.secondFactorPolicySet, .succeeded, details: list.isEmpty ? "no role" : list), by: caller,
+                    on: connection)
+            }
+        }
+    }
+}

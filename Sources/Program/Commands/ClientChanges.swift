@@ -1,0 +1,93 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+
+let secondsOfDay = 86_400
+
+/// - Throws: `ValidationError` for a number of days that no secret lasts.
+func requireDays(_ days: Int?) throws {
+    guard days.map({ (1...3_650).contains($0) }) ?? true else {
+        throw ValidationError("--expires takes 1 to 3650 days.")
+    }
+}
+
+extension Client {
+    struct Rotate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Give a client another secret, which is shown once. Its former one is accepted for a day more.",
+            discussion: """
+                Two secrets are valid at most: one that is older than the former one ends at once. After a leak, --overlap 0 ends \
+                the former one at once as well; tokens that it brought stay good for an hour, unless the client is disabled.
+                """)
+        @Argument(help: "The client's name or id.") var client: String
+        @Option(help: ArgumentHelp("Hours for which the former secret is accepted, 0 to 720.", valueName: "hours"))
+        var overlap = ClientRegistry.overlap / 3_600
+        @Option(help: ArgumentHelp("Days after which the new secret expires.", valueName: "days")) var expires: Int?
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func validate() throws {
+            try requireDays(expires)
+            guard (0...720).contains(overlap) else { throw ValidationError("--overlap takes 0 to 720 hours.") }
+        }
+
+        func run() async throws {
+            let session = try await organization.session(options.deployment().0)
+            let id = try await session.clientID(of: client)
+            let secret = try await session.rotateSecret(
+                ofClient: id, overlap: overlap * 3_600, seconds: expires.map { $0 * secondsOfDay })
+            options.report(
+                ["clientId": .string(id.text), "clientSecret": .string(secret), "overlapHours": .integer(Int64(overlap))],
+                """
+                client id      \(id.text)
+                client secret  \(secret)
+                The secret is shown this once and stored nowhere. \
+                \(overlap == 0 ? "Former secrets are refused from now on." : "The former one is accepted for \(overlap) hours more.")
+                """)
+        }
+    }
+
+    struct Enable: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Enable a client again, with the secrets and keys that it had.")
+        @Argument(help: "The client's name or id.") var client: String
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let session = try await organization.session(options.deployment().0)
+            try await session.enableClient(session.clientID(of: client))
+            options.report(["enabled": .string(client)], "Enabled \(client).")
+        }
+    }
+
+    struct SetRole: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "role", abstract: "Give a client another role, from its next request on.")
+        @Argument(help: "The client's name or id.") var client: String
+        @Argument(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let session = try await organization.session(options.deployment().0)
+            try await session.setRole(role, ofClient: session.clientID(of: client))
+            options.report(
+                ["client": .string(client), "role": .string(role.rawValue)], "\(client) acts as \(role.rawValue) now.")
+        }
+    }
+
+    struct Remove: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Remove a client with its secrets and keys; its tokens are refused at once.",
+            discussion:
+                "The systemuser that it acted as stays, disabled, since records name it. To keep the client: client disable.")
+        @Argument(help: "The client's name or id.") var client: String
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            try await organization.session(options.deployment().0).removeClient(client)
+            options.report(["removed": .string(client)], "Removed \(client).")
+        }
+    }
+}

@@ -1,0 +1,100 @@
+import ArgumentParser
+import Fieldseal
+import Foundation
+
+extension User {
+    struct Enable: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Enable a person again, with the password and the one-time passwords that they had.")
+        @Argument(help: "The person's name.") var name: String
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment()
+            let session = try await organization.session(deployment)
+            let users = ConsoleUsers(deployment)
+            try await users.enable(users.id(of: name, by: session), by: session)
+            options.report(["enabled": .string(name)], "Enabled \(name).")
+        }
+    }
+
+    struct SetRole: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "role", abstract: "Give a person another role, from their next page on.")
+        @Argument(help: "The person's name.") var name: String
+        @Argument(help: "What the person may do.") var role: PersonRole
+        @Flag(help: "Do it also if the person is the last System Administrator.") var evenIfLast = false
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment()
+            let session = try await organization.session(deployment)
+            let users = ConsoleUsers(deployment)
+            try await users.setRole(role.role, of: users.id(of: name, by: session), evenIfLast: evenIfLast, by: session)
+            options.report(["name": .string(name), "role": .string(role.rawValue)], "\(name) is \(role.rawValue) now.")
+        }
+    }
+
+    struct Remove: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Remove a person, and end their sessions.",
+            discussion: "The systemuser that they acted as stays, disabled, since records name it.")
+        @Argument(help: "The person's name.") var name: String
+        @Flag(help: "Do it also if the person is the last System Administrator.") var evenIfLast = false
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment()
+            try await ConsoleUsers(deployment).remove(name, evenIfLast: evenIfLast, by: organization.session(deployment))
+            options.report(["removed": .string(name)], "Removed \(name).")
+        }
+    }
+
+    struct EndSessions: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "end-sessions", abstract: "End all sessions of a person; they sign in again.")
+        @Argument(help: "The person's name.") var name: String
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment()
+            let session = try await organization.session(deployment)
+            let users = ConsoleUsers(deployment)
+            try await users.endSessions(of: users.id(of: name, by: session), by: session)
+            options.report(["ended": .string(name)], "Ended the sessions of \(name).")
+        }
+    }
+
+    struct RequireSecondFactor: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "require-second-factor",
+            abstract: "Say in which roles people of an organization need one-time passwords.",
+            discussion: """
+                Without a role, nobody needs them any more. People who have none turn them on before any other page opens. It is \
+                written as the role that migrates, and SQL can't take it back.
+                """)
+        @Option(help: "A role; may be given several times.") var role: [PersonRole] = []
+        @Flag(help: "Every role.") var all = false
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, settings) = try await options.deployment()
+            let name = try await organization.resolved(deployment)
+            let roles = all ? PersonRole.allCases : role
+            let registry = OrganizationRegistry(
+                conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
+            try await registry.requireSecondFactor(of: Set(roles.map(\.role)), in: name, by: commandLineCaller)
+            let names = PersonRole.allCases.filter(roles.contains).map(\.rawValue)
+            options.report(
+                ["organization": .string(name), "roles": .array(names.map { .string($0) })],
+                names.isEmpty
+                    ? "No role of \(name) needs one-time passwords."
+                    : "These roles of \(name) need one-time passwords: \(names.joined(separator: ", ")).")
+        }
+    }
+}
