@@ -4,11 +4,12 @@ SHELL := /bin/bash
 
 RUN_PACKAGES := libcurl4-openssl-dev libicu-dev libpq-dev libssl-dev postgresql postgresql-contrib zlib1g-dev
 MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl python3
-TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) age isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog sasl2-bin libsasl2-modules chromium chromium-driver pgbouncer haproxy patroni etcd-server python3-etcd
+TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) age isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog sasl2-bin libsasl2-modules chromium chromium-driver pgbouncer haproxy patroni etcd-server python3-etcd $(PACKAGING_PACKAGES) lintian man-db systemd
+PACKAGING_PACKAGES := binutils dpkg-dev
 LINT_PACKAGES := shellcheck python3-venv
-SHELL_SCRIPTS := .ci/run Benchmarks/run Tests/run Tests/Support/postgres.sh Tests/Support/python examples/mailbox.sh scripts/install-packages
+SHELL_SCRIPTS := .ci/run Benchmarks/run Tests/run Tests/Support/postgres.sh Tests/Support/python dist/debian/fieldseal-router.postinst dist/debian/fieldseal-router.prerm dist/debian/fieldseal.postinst dist/debian/fieldseal.postrm dist/debian/fieldseal.prerm examples/mailbox.sh scripts/install-packages
 
-.PHONY: help run mail build test test-one test-full torture router-torture fuzz bench screenshots lint format docs clean
+.PHONY: help run mail build packages test test-one test-full torture router-torture fuzz bench screenshots lint format docs clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,6 +26,11 @@ mail: ## Start Dovecot and Postfix as test servers until Ctrl-C, as root
 build: ## Build in release mode
 	@scripts/install-packages $(RUN_PACKAGES)
 	swift build -c release --product fieldseal
+
+packages: ## Build Debian packages with Swift's libraries in the program, in .build/packages
+	@scripts/install-packages $(RUN_PACKAGES) $(PACKAGING_PACKAGES)
+	swift build -c release --product fieldseal --static-swift-stdlib -Xswiftc -no-toolchain-stdlib-rpath --scratch-path .build/static
+	@scripts/packages --binary .build/static/release/fieldseal
 
 test: ## Run every test, against a PostgreSQL and other servers that the tests start and stop
 	@scripts/install-packages $(TEST_PACKAGES)
@@ -69,7 +75,7 @@ lint: ## Check format, Python, shell, imports, links, and that documentation and
 	@scripts/install-packages $(LINT_PACKAGES)
 	@Tests/Support/python
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks examples
-	.venv/bin/ruff check --quiet Tests Benchmarks examples scripts/mail scripts/tidy
+	.venv/bin/ruff check --quiet Tests Benchmarks examples scripts/mail scripts/packages scripts/*.py scripts/tidy
 	shellcheck --severity=warning --external-sources --shell=bash $(SHELL_SCRIPTS)
 	@scripts/tidy
 

@@ -87,6 +87,7 @@ struct RouterCommand: AsyncParsableCommand {
             logger.logLevel = verbose ? .debug : .info
             let router = Router(try configured(), logger: logger)
             logger.notice("router started", metadata: ["workers": "\(workers)"])
+            SystemdNotice.ready.send()
             let parent = getppid()
             try await withThrowingTaskGroup(of: Void.self) { group in
                 if let (host, port) = metricsAddress {
@@ -104,6 +105,7 @@ struct RouterCommand: AsyncParsableCommand {
                         break
                     }
                 }
+                group.addTask { try await SystemdWatchdog().run() }
                 if withParent {
                     group.addTask {
                         while !Task.isCancelled, getppid() == parent { try? await Task.sleep(for: .milliseconds(500)) }

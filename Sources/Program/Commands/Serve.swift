@@ -14,6 +14,7 @@ struct Serve: AsyncParsableCommand {
         LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
         var logger = Logger(label: "fieldseal")
         logger.logLevel = settings.logLevel
-        try await Service(settings: settings, logger: logger).run(allowSuperuser: allowSuperuser)
+        try await Service(settings: settings, logger: logger).run(
+            allowSuperuser: allowSuperuser, beside: SystemdWatchdog(), onRunning: { SystemdNotice.ready.send() })
     }
 }

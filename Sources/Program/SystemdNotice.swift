@@ -1,0 +1,59 @@
+import Foundation
+import Glibc
+import ServiceLifecycle
+
+/// What systemd is told of a unit with `Type=notify` (sd_notify(3)): that it is ready, alive, or stopping. Without systemd nothing
+/// is sent.
+enum SystemdNotice: String {
+    case ready = "READY=1"
+    case alive = "WATCHDOG=1"
+    case stopping = "STOPPING=1"
+
+    /// Sends the notice. One that can't be sent is left out: systemd then acts as for a program that hangs.
+    func send() {
+        guard let name = ProcessInfo.processInfo.environment["NOTIFY_SOCKET"], let address = Self.address(name) else { return }
+        let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        let length = socklen_t(MemoryLayout<sa_family_t>.size + name.utf8.count)
+        let bytes = Array(rawValue.utf8)
+        withUnsafePointer(to: address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = sendto(descriptor, bytes, bytes.count, 0, $0, length) }
+        }
+    }
+
+    /// A path, or with `@` a name in the abstract namespace.
+    private static func address(_ name: String) -> sockaddr_un? {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        var bytes = Array(name.utf8)
+        guard let first = bytes.first, "/@".utf8.contains(first), bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+            return nil
+        }
+        if first == UInt8(ascii: "@") { bytes[0] = 0 }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        return address
+    }
+
+    /// How often systemd wants to hear that the program is alive: half of the unit's `WatchdogSec`. Nil if it does not ask.
+    static var interval: Duration? {
+        let environment = ProcessInfo.processInfo.environment
+        guard let text = environment["WATCHDOG_USEC"], let microseconds = Int64(text), microseconds > 0,
+            environment["WATCHDOG_PID"].map({ Int32($0) == getpid() }) ?? true
+        else { return nil }
+        return .microseconds(microseconds / 2)
+    }
+}
+
+/// Tells systemd that the program is alive, from the threads that answer requests, and at its end that it is stopping.
+struct SystemdWatchdog: ServiceLifecycle.Service {
+    func run() async throws {
+        try? await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                if SystemdNotice.interval != nil { SystemdNotice.alive.send() }
+                try await Task.sleep(for: SystemdNotice.interval ?? .seconds(3_600))
+            }
+        }
+        SystemdNotice.stopping.send()
+    }
+}

@@ -1,0 +1,153 @@
+"""The Debian packages: built, checked by lintian, installed into a root of their own, upgraded and removed, with the service started."""
+
+import gzip
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+
+import pytest
+import requests
+import scratch
+from cluster import Cluster
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from package_root import NAMES, SOURCE, Root, build, notices_until, start
+from service import PATIENCE, PROGRAM
+
+@pytest.fixture(scope="module")
+def packages():
+    folder = scratch.new_folder()
+    try:
+        yield build(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def root():
+    root = Root()
+    try:
+        yield root
+    finally:
+        root.remove()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = Cluster()
+    try:
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+def test_lintian_has_nothing_to_say(packages):
+    said = subprocess.run(
+        ["lintian", "--allow-root", "--tag-display-limit", "0", "--fail-on", "none", *packages.values()], capture_output=True, text=True, timeout=PATIENCE, check=True)
+    # A program that loads Swift's libraries names their folder; the release build has them in it. For the test nothing is compressed.
+    dynamic = "libswiftCore" in subprocess.run(["readelf", "-d", PROGRAM], capture_output=True, text=True, check=True).stdout
+    meant = {"uses-no-compression-for-control-tarball", "uses-no-compression-for-data-tarball"} | ({"custom-library-search-path"} if dynamic else set())
+    lines = [line for line in said.stdout.splitlines() if not meant & set(line.split())]
+    assert lines == [] and sorted(packages) == NAMES
+
+
+def test_the_bill_of_materials_names_all_that_is_shipped(packages, tmp_path):
+    subprocess.run(["dpkg-deb", "--extract", packages["fieldseal"], tmp_path], check=True)
+    documents = tmp_path / "usr/share/doc/fieldseal"
+    text = gzip.decompress((documents / "sbom.cdx.json.gz").read_bytes()).decode()
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None
+    listed = {c["name"]: c for c in json.loads(text)["components"]}
+    pins = json.loads((SOURCE / "Package.resolved").read_text())["pins"]
+    assert {p["identity"] for p in pins} | {"swift", "libpq5", "libssl3", "libcurl4", "libicu72"} <= set(listed)
+    assert all(c.get("licenses") for c in listed.values() if not c["purl"].startswith("pkg:deb"))
+    licenses = gzip.decompress((documents / "third-party-licenses.txt.gz").read_bytes()).decode()
+    assert all(re.search(rf"^{re.escape(p['identity'])} ", licenses, re.MULTILINE) for p in pins)
+    # The symbols are in a package of their own, found by the program's build id.
+    subprocess.run(["dpkg-deb", "--extract", packages["fieldseal-dbgsym"], tmp_path], check=True)
+    identifier = re.search(r"Build ID: (\w+)", subprocess.run(["readelf", "-n", tmp_path / "usr/bin/fieldseal"], check=True, capture_output=True, text=True).stdout).group(1)
+    sections = [subprocess.run(["readelf", "-S", "--wide", file], check=True, capture_output=True, text=True).stdout
+                for file in (tmp_path / "usr/bin/fieldseal", tmp_path / f"usr/lib/debug/.build-id/{identifier[:2]}/{identifier[2:]}.debug")]
+    assert ".symtab" not in sections[0] and ".debug_info" not in sections[0] and ".debug_info" in sections[1]
+
+
+def exposure(root, unit):
+    said = root.run("systemd-analyze", "security", "--offline=yes", "--no-pager", unit).stdout
+    return float(re.search(r"exposure level for \S+: ([\d.]+)", said).group(1))
+
+
+def settings(root, cluster, port):
+    """What an operator puts into /etc/fieldseal, with its owners and modes."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", cluster.home / "package.key", "-out", cluster.home / "package.pem"], check=True, capture_output=True)
+    folder = "/etc/fieldseal"
+    lines = {
+        "database": f"host={cluster.home} user=fieldseal_service dbname=fieldseal", "kekFile": f"{folder}/kek", "baseURL": f"https://localhost:{port}",
+        "https": {"host": "127.0.0.1", "port": port, "certificateFile": f"{folder}/server.pem", "privateKeyFile": f"{folder}/server.key"}}
+    root.path(f"{folder}/fieldseal.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items()))
+    for source, name in (("kek", "kek"), ("package.pem", "server.pem"), ("package.key", "server.key")):
+        shutil.copyfile(cluster.home / source, root.path(f"{folder}/{name}"))
+        root.run("chown", "fieldseal:fieldseal", f"{folder}/{name}")
+        root.run("chmod", "0400", f"{folder}/{name}")
+    root.run("chown", "root:fieldseal", f"{folder}/fieldseal.yaml")
+    root.run("chmod", "0640", f"{folder}/fieldseal.yaml")
+
+
+def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_path):
+    assert "fieldseal" not in root.run("getent", "passwd").stdout
+    root.install(*(packages[name] for name in NAMES))
+    assert root.run("fieldseal", "--version").stdout.strip() and root.run("getent", "passwd", "fieldseal-router").returncode == 0
+    owner = root.path("/etc/fieldseal").stat()
+    assert owner.st_mode & 0o7777 == 0o750 and owner.st_uid == 0
+    units = [f"fieldseal{end}" for end in (".service", "-doctor.service", "-router@.service", "-doctor.timer")]
+    for unit in units:
+        checked = root.run("systemd-analyze", "verify", "--man=no", f"/usr/lib/systemd/system/{unit}", check=False)
+        assert [line for line in checked.stderr.splitlines() if "fieldseal" in line] == []
+        assert unit.endswith("timer") or exposure(root, f"/usr/lib/systemd/system/{unit}") <= 2.0
+    # Each command has a manual page, and each shell its completions.
+    commands = re.findall(r"^  (\w+) +\S", root.run("fieldseal", "--help").stdout.split("SUBCOMMANDS:")[1].split("\n\n")[0], re.MULTILINE)
+    for page in ["fieldseal.1", "fieldseal.yaml.5"] + [f"fieldseal-{command}.1" for command in commands]:
+        shown = root.run("man", "--warnings", "-E", "UTF-8", "-l", f"/usr/share/man/man{page[-1]}/{page}.gz", env={**os.environ, "LC_ALL": "C.UTF-8", "MANWIDTH": "100"})
+        assert shown.stderr == "" and len(shown.stdout) > 200, page
+    assert "limits.statementSeconds" in gzip.decompress(root.path("/usr/share/man/man5/fieldseal.yaml.5.gz").read_bytes()).decode()
+    assert "_fieldseal" in root.run("bash", "-c", "source /usr/share/bash-completion/completions/fieldseal; complete -p fieldseal").stdout
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings(root, cluster, port)
+    # An abstract name: the socket's folder is another one in the root.
+    name = f"fieldseal-test-{port}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+        notices.bind(f"\0{name}")
+        process = start(root, "fieldseal.service", f"@{name}")
+        try:
+            notices_until(process, notices, lambda seen: "READY=1" in seen and seen.count("WATCHDOG=1") > 2)
+            answer = requests.get(f"https://localhost:{port}/readyz", verify=cluster.home / "package.pem", timeout=PATIENCE)
+            assert answer.status_code == 200
+        finally:
+            os.kill(process.pid, signal.SIGTERM)
+            errors = process.communicate(timeout=PATIENCE)[1]
+        assert process.returncode == 0, errors
+        assert notices_until(process, notices, lambda seen: "STOPPING=1" in seen)
+
+    newer = build(tmp_path, "--version", "0.9.9", "--only", "fieldseal")["fieldseal"]
+    before = root.path("/etc/fieldseal/kek").read_bytes()
+    root.install(newer)
+    assert "0.9.9" in root.run("dpkg-query", "-W", "fieldseal").stdout and root.path("/etc/fieldseal/kek").read_bytes() == before
+    root.run("dpkg", "--remove", *NAMES)
+    assert not root.path("/usr/bin/fieldseal").exists() and not root.path("/usr/lib/systemd/system/fieldseal.service").exists()
+    purged = root.run("dpkg", "--purge", *NAMES)
+    # Without this file the database opens for nobody.
+    assert root.path("/etc/fieldseal/kek").read_bytes() == before and "is kept" in purged.stderr
+    left = root.run("find", "/usr", "/var/lib/dpkg/info", "-iname", "*fieldseal*").stdout.split()
+    assert left == []
+
+
+def test_a_program_that_is_missing_is_named(tmp_path):
+    said = subprocess.run([SOURCE / "scripts/packages", "--binary", tmp_path / "none"], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert said.returncode == 1 and "make packages" in said.stderr
