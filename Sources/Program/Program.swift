@@ -18,8 +18,8 @@ struct Program: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Dev.self, Serve.self, Migrate.self, Org.self, Key.self, Kek.self, Client.self, User.self, Issuer.self, Verify.self,
-            Events.self, RouterCommand.self, DoctorCommand.self, Config.self,
+            Dev.self, Setup.self, Serve.self, Migrate.self, Org.self, Key.self, Kek.self, Client.self, User.self, Issuer.self,
+            Verify.self, Events.self, RouterCommand.self, DoctorCommand.self, Config.self,
         ]
     )
 

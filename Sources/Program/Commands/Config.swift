@@ -10,13 +10,15 @@ struct Config: AsyncParsableCommand {
 
     struct Check: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print the settings in force, with secrets hidden, and check the files that they name.")
+            abstract: "Print the settings in force, with secrets hidden, and try what they say.",
+            discussion: "It looks at files, certificates and ports, connects with both roles, and compares the key-encryption key.")
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
             let settings = try await Settings.read(options.settings)
-            var (problems, notes) = ([String](), [String]())
-            await Self.compareKey(settings, &problems, &notes)
+            var trial = ConfigTrial(settings)
+            await trial.run()
+            var (problems, notes) = (trial.problems, trial.notes)
             do {
                 for certificate in try [ServerCertificate(settings)] + ServerCertificate.ofHosts(settings).values {
                     Self.checkExpiry(certificate, &problems, &notes)
@@ -36,21 +38,6 @@ struct Config: AsyncParsableCommand {
                 (settings.shown.map { "\($0.key): \($0.value.text)" } + problems.map { "problem: \($0)" }
                     + notes.map { "note: \($0)" }).joined(separator: "\n"))
             if !problems.isEmpty { throw ExitCode.failure }
-        }
-
-        /// Compares the key-encryption key with the one of the database, as far as that can be asked.
-        private static func compareKey(_ settings: Settings, _ problems: inout [String], _ notes: inout [String]) async {
-            let pool = ConnectionPool(.init(conninfo: settings.database, limit: 2, applicationName: "fieldseal command"))
-            do {
-                let kek = try settings.keyEncryptionKey()
-                try await PoolerCheck.refuseTransactionPooling(settings.database)
-                try await KeyEncryptionKeyCheck.check(kek, on: pool)
-            } catch let error as PostgresError where error.isConnectionLoss {
-                notes.append("the database can't be asked, so the key-encryption key was not compared with it: \(error)")
-            } catch {
-                problems.append("\(error)")
-            }
-            await pool.close()
         }
 
         /// Days before its end from which a certificate is named.

@@ -1,0 +1,53 @@
+import CellCrypto
+import Fieldseal
+import Foundation
+import PostgresClient
+
+/// Tries what the settings say, for `config check`: the key-encryption key, the roles and their rights, TLS to the database, ports.
+struct ConfigTrial {
+    private let settings: Settings
+    /// What keeps the service from working.
+    private(set) var problems: [String] = []
+    /// What an operator should know.
+    private(set) var notes: [String] = []
+
+    init(_ settings: Settings) { self.settings = settings }
+
+    mutating func run() async {
+        await tryDatabase()
+        tryPorts()
+    }
+
+    private mutating func tryDatabase() async {
+        let pool = ConnectionPool(.init(conninfo: settings.database, limit: 2, applicationName: "fieldseal command"))
+        do {
+            let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
+            try await PoolerCheck.refuseTransactionPooling(settings.database)
+            try await KeyEncryptionKeyCheck.check(kek, on: pool)
+            let deployment = Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy)
+            let doctor = Doctor(
+                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
+                kekCopyFile: settings.kekCopyFile)
+            for finding in try await doctor.access() {
+                let text = "\(finding.message): \(finding.advice)"
+                if finding.severity == .error { problems.append(text) } else { notes.append(text) }
+            }
+        } catch let error as PostgresError where error.isConnectionLoss {
+            notes.append(
+                "the database can't be asked, so the key-encryption key was not compared with it, and roles were not tried: \(error)"
+            )
+        } catch {
+            problems.append("\(error)")
+        }
+        await pool.close()
+    }
+
+    private mutating func tryPorts() {
+        let ports =
+            [("https.port", settings.httpsPort, settings.httpsHost)]
+            + (settings.httpPort.map { [("http.port", $0, settings.httpHost)] } ?? [])
+        for (key, port, host) in ports where !Port.isFree(port, on: host) {
+            notes.append("\(key): port \(port) is in use, by the running service or by another program")
+        }
+    }
+}

@@ -1,0 +1,190 @@
+"""docs/production.md, line by line: from packages and a PostgreSQL with TLS to a service that answers."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+
+import psycopg
+import pytest
+import requests
+import scratch
+import template
+from cluster import Cluster
+from package_root import SOURCE, Root, build, notices_until, start
+from service import PATIENCE, PROGRAM
+
+PAGE = (SOURCE / "docs/production.md").read_text()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def certificate(folder, name):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "60", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"], check=True, capture_output=True)
+
+
+class Database:
+    """A PostgreSQL as the page asks for: TLS alone, passwords with SCRAM, and a superuser's way in that can be closed."""
+
+    ACCESS = "hostssl fieldseal fieldseal_service,fieldseal_migrator 127.0.0.1/32 scram-sha-256\n"
+    SUPERUSER = "hostssl all postgres 127.0.0.1/32 scram-sha-256\n"
+
+    def __init__(self):
+        self.home = scratch.new_folder()
+        self.home.chmod(0o755)
+        self.port = free_port()
+        template.give_to_postgres(self.home)
+        self.password = template.copy_cluster("development", self.home / "data")
+        certificate(self.home, "database")
+        for file in ("database.key", "database.pem"):
+            template.give_to_postgres(self.home / file)
+        self.allow(self.ACCESS + self.SUPERUSER)
+        settings = ["listen_addresses=127.0.0.1", "ssl=on", f"ssl_cert_file={self.home}/database.pem", f"ssl_key_file={self.home}/database.key"]
+        arguments = " ".join(f"'{s}'" for s in settings)
+        subprocess.run(
+            ["bash", "-c", f"source {template.SUPPORT}; resume_postgres {self.home} {arguments}"], check=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PGPORT": str(self.port)})
+
+    def allow(self, lines):
+        file = self.home / "data/pg_hba.conf"
+        # The test itself comes by the socket, with the superuser's password.
+        file.write_text(f"local all postgres scram-sha-256\n{lines}")
+
+    def query(self, statement):
+        with psycopg.connect(host=str(self.home), port=self.port, user="postgres", password=self.password, dbname="fieldseal", autocommit=True) as connection:
+            return connection.execute(statement).fetchall()
+
+    def remove(self):
+        template.end_postgres(self.home / "data")
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+@pytest.fixture
+def machine():
+    """A root with the packages of the page installed, and a database."""
+    database, root, folder = Database(), Root(), scratch.new_folder()
+    try:
+        packages = build(folder, "--only", "fieldseal")
+        root.install(*packages.values())
+        yield database, root
+    finally:
+        root.remove()
+        database.remove()
+        shutil.rmtree(folder)
+
+
+def blocks():
+    """The commands of the page, section by section."""
+    return re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_ends_in_a_service_that_answers(machine, tmp_path):
+    database, root = machine
+    port = free_port()
+    certificate(tmp_path, "server")
+    home = root.path("/root/set-up")
+    home.mkdir(mode=0o700)
+    for name in ("server.pem", "server.key"):
+        shutil.copyfile(tmp_path / name, home / name)
+    (home / "superuser.pgpass").write_text(f"localhost:{database.port}:*:postgres:{database.password}\n")
+    (home / "superuser.pgpass").chmod(0o600)
+    (home / "ada.password").write_text("a password of ada's own\n")
+    (home / "ada.password").chmod(0o400)
+    shutil.copyfile(database.home / "database.pem", root.path("/etc/fieldseal/db-ca.pem"))
+    root.run("mkdir", "-p", "/mnt/safe")
+
+    def follow(text):
+        text = text.replace("db.example.com", "localhost").replace("crm.example.com:8443", f"localhost:{port}")
+        environment = {**os.environ, "PGPORT": str(database.port), "PGPASSFILE": "/root/set-up/superuser.pgpass", "LC_ALL": "C.UTF-8"}
+        return root.run("bash", "-exc", f"cd /root/set-up\n{text}", env=environment)
+
+    outputs = []
+    for block in blocks():
+        if "config check" in block:
+            # From here on nothing connects as a superuser.
+            database.allow(Database.ACCESS)
+            database.query("SELECT pg_reload_conf()")
+        outputs.append(follow(block).stdout)
+        if "examples/fieldseal.yaml" in block:
+            # "Change the names in it."
+            file = root.path("/etc/fieldseal/fieldseal.yaml")
+            text = file.read_text().replace("db.example.com", "localhost").replace("crm.example.com:8443", f"localhost:{port}")
+            file.write_text(text.replace("port: 8443", f"port: {port}"))
+    setup, check = (next(o for o in outputs if words in o) for words in ("client secret", "Nothing is wrong."))
+    assert "problem:" not in check and "note:" not in check, check
+    assert root.path("/mnt/safe/kek").read_bytes() == root.path("/etc/fieldseal/private/kek").read_bytes()
+    assert len(root.path("/mnt/safe/contoso.key").read_text().strip()) > 20
+    assert sorted(p.name for p in root.path("/etc/fieldseal/private").iterdir()) == ["kek", "pgpass", "server.key"]
+    assert all(p.stat().st_mode & 0o077 == 0 for p in root.path("/etc/fieldseal/private").iterdir())
+
+    id, secret = (re.search(rf"client {what} +(\S+)", setup)[1] for what in ("id", "secret"))
+    name = f"fieldseal-production-{port}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+        notices.bind(f"\0{name}")
+        process = start(root, "fieldseal.service", f"@{name}", {"PGPORT": str(database.port)})
+        try:
+            notices_until(process, notices, lambda seen: "READY=1" in seen)
+            session = requests.Session()
+            session.verify, session.trust_env = str(tmp_path / "server.pem"), False
+            base = f"https://localhost:{port}/contoso"
+            token = session.post(f"{base}/oauth2/v2.0/token", {"grant_type": "client_credentials", "client_id": id, "client_secret": secret}, timeout=PATIENCE)
+            session.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+            made = session.post(f"{base}/api/data/v9.2/mailboxes", json={"name": "box", "password": "a-password-1"}, timeout=PATIENCE)
+            assert made.status_code == 204, made.text
+            page = session.post(f"{base}/sign-in", {"name": "ada", "password": "a password of ada's own"}, headers={"Origin": f"https://localhost:{port}"}, timeout=PATIENCE)
+            assert page.status_code == 200 and page.url.endswith("/overview")
+            used = database.query(
+                "SELECT DISTINCT usename, s.ssl FROM pg_stat_activity JOIN pg_stat_ssl AS s USING (pid) WHERE client_addr IS NOT NULL")
+            assert used == [("fieldseal_service", True)], "only the service's role is connected, over TLS"
+        finally:
+            os.kill(process.pid, signal.SIGTERM)
+            errors = process.communicate(timeout=PATIENCE)[1]
+        assert process.returncode == 0, errors
+    roles = dict(database.query("SELECT rolname, rolsuper FROM pg_roles WHERE rolname LIKE 'fieldseal%'"))
+    assert roles == {f"fieldseal_{n}": False for n in ("owner", "service", "inspector", "migrator")}
+    assert all(v.startswith("SCRAM-SHA-256$") for (v,) in database.query("SELECT rolpassword FROM pg_authid WHERE rolname IN ('fieldseal_service', 'fieldseal_migrator')"))
+
+    # Again, without a superuser: nothing is made twice, and the passwords stay.
+    before = root.path("/etc/fieldseal/private/pgpass").read_bytes()
+    again = follow("runuser -u fieldseal -- fieldseal setup --org contoso --person ada --client first-app").stdout
+    assert again.count("there") >= 4 and "client secret" not in again and root.path("/etc/fieldseal/private/pgpass").read_bytes() == before
+
+
+def test_a_password_on_the_command_line_is_refused():
+    for conninfo in ("host=localhost user=postgres password=x", "postgres://postgres:x@localhost/fieldseal"):
+        refused = subprocess.run([PROGRAM, "setup", "--superuser", conninfo], capture_output=True, text=True, timeout=PATIENCE, check=False)
+        assert refused.returncode == 64 and "passfile" in refused.stderr
+
+
+def test_the_check_names_roles_that_may_too_much_or_too_little():
+    cluster = Cluster()
+    try:
+        def check(**settings):
+            lines = (cluster.home / "direct.yaml").read_text()
+            file = cluster.home / "checked.yaml"
+            file.write_text("".join(line + "\n" for line in lines.splitlines() if line.split(":")[0] not in settings) + "".join(f'{k}: "{v}"\n' for k, v in settings.items()))
+            return cluster.run("config", "check", settings="checked", check=False).stdout
+        direct = f"host={cluster.home} dbname=fieldseal"
+        assert "only bootstrap needs one" in check()
+        assert "may not act as fieldseal_owner" in check(migrationDatabase=f"{direct} user=fieldseal_service")
+        cluster.sql("CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner")
+        assert "migrator" not in check(migrationDatabase=f"{direct} user=fieldseal_migrator").split("problem:", 1)[-1]
+        assert "a superuser, for whom no fence holds" in check(database=f"{direct} user=postgres")
+        cluster.sql("GRANT fieldseal_owner TO fieldseal_service")
+        assert "take fences down" in check(migrationDatabase=f"{direct} user=fieldseal_migrator")
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            said = cluster.run(
+                "config", "check", settings="checked", check=False, env={**os.environ, "FIELDSEAL_HTTPS_PORT": str(taken.getsockname()[1]), "FIELDSEAL_HTTPS_HOST": "127.0.0.1"}).stdout
+            assert f"port {taken.getsockname()[1]} is in use" in said
+    finally:
+        cluster.remove()
