@@ -114,8 +114,10 @@ struct SchemaDescription: Sendable {
         """
 
     /// Those that a key change makes and leaves are passed over; those of foreign keys are known by their constraint.
+    /// Conditions are printed with the parentheses that they need and no others: a dump that is restored has fewer of the others.
     private static let triggers = """
-        SELECT 'trigger', r.relname || '.' || t.tgname, pg_get_triggerdef(t.oid)
+        SELECT 'trigger', r.relname || '.' || t.tgname,
+               replace(pg_get_triggerdef(t.oid, true), ' ON ' || r.oid::regclass::text || ' ', ' ON its table ')
           FROM relation AS r JOIN pg_trigger AS t ON t.tgrelid = r.oid JOIN pg_proc AS p ON p.oid = t.tgfoid
          WHERE NOT t.tgisinternal AND NOT (t.tgname = 'notes_change' AND p.pronamespace = r.relnamespace AND p.proname LIKE '%\\_notes_change')
         UNION ALL

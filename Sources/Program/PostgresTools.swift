@@ -59,6 +59,44 @@ struct PostgresTools: Sendable {
         try Self.check(result.terminationStatus.isSuccess, result.standardError)
     }
 
+    // MARK: Dumps of a whole database
+
+    /// The schemas that a dump holds.
+    func schemas(inDump path: String) async throws -> Set<String> {
+        let list = try await restored(["--list", path], limit: Self.listLimit)
+        return Set(
+            list.split(separator: "\n").compactMap { line in
+                // Such as `9; 2615 16389 SCHEMA - org_contoso fieldseal_owner`.
+                line.wholeMatch(of: #/\d+; \d+ \d+ SCHEMA - (\S+) .*/#).map { String($0.output.1) }
+            })
+    }
+
+    /// The rows of some tables, as `pg_restore` prints them.
+    func rows(of tables: [String], in schema: String, ofDump path: String) async throws -> String {
+        try await restored(
+            ["--data-only", "--no-owner", "--schema=\(schema)"] + tables.map { "--table=\($0)" } + ["--file=-", path],
+            limit: Self.listLimit)
+    }
+
+    /// Reads a dump to its end, so that one that is cut off or damaged shows.
+    ///
+    /// - Throws: ``ToolError`` in pg_restore's words.
+    func readAll(ofDump path: String) async throws {
+        _ = try await restored(["--file=/dev/null", path], limit: 1 << 16)
+    }
+
+    /// Bytes of a dump's table of contents, and of the rows of small tables.
+    private static let listLimit = 1 << 28
+
+    private func restored(_ arguments: [String], limit: Int) async throws -> String {
+        let result = try await Subprocess.run(
+            .path(FilePath("\(folder)/pg_restore")), arguments: Arguments(arguments),
+            environment: .custom(["PATH": folder, "LC_ALL": "C"]), input: .none, output: .string(limit: limit),
+            error: .string(limit: 1 << 16))
+        try Self.check(result.terminationStatus.isSuccess, result.standardError)
+        return result.standardOutput ?? ""
+    }
+
     private static func check(_ isSuccess: Bool, _ errors: String?) throws {
         guard !isSuccess else { return }
         // These programs name the object; data stands in lines that begin with CONTEXT or DETAIL.

@@ -1,0 +1,112 @@
+public import CellCrypto
+public import Foundation
+
+/// What a dump of a deployment's database holds: its organizations, and which keys open them.
+public struct BackupContents: Sendable {
+    /// An organization that `config` names, or a schema of one that it does not.
+    public struct Entry: Sendable {
+        public let schema: String
+        /// Nil where the dump has the schema alone.
+        public let name: String?
+        /// The key in force, as the schema has it; nil where the dump lacks the schema.
+        public let keyVersion: Int?
+        public let fingerprint: String?
+        /// The key-encryption key that the key is wrapped under; nil where `config` has no such key.
+        public let kekID: String?
+        /// Whether the given key-encryption key opens it; nil without one.
+        public let isOpened: Bool?
+    }
+
+    public let entries: [Entry]
+
+    /// The tables whose rows are needed, by schema.
+    public static let configTables = ["organization", "organization_key"]
+    public static let organizationTables = ["encryption"]
+
+    /// Reads the rows that `pg_restore --data-only` printed.
+    ///
+    /// - Parameters:
+    ///   - config: Those of ``configTables``; nil where the dump has no schema `config`.
+    ///   - schemas: Those of ``organizationTables``, by schema.
+    /// - Throws: ``FieldsealError`` for a text that is no dump's.
+    public init(config: String?, schemas: [String: String], kek: KeyEncryptionKey?) throws {
+        let tables = try config.map { try Self.rows(of: "config", in: $0) } ?? [:]
+        var names: [String: (id: UUID, name: String)] = [:]
+        for row in tables["organization"] ?? [] {
+            if let id = row["organization_id"].flatMap(UUID.init(text:)), let name = row["name"], let schema = row["schema_name"] {
+                names[schema] = (id, name)
+            }
+        }
+        entries = try Set(names.keys).union(schemas.keys).sorted().map { schema in
+            let encryption = try schemas[schema].map { try Self.rows(of: schema, in: $0) }?["encryption"]?.first
+            let version = encryption?["key_version"].flatMap { Int($0) }
+            let key = (tables["organization_key"] ?? []).first { row in
+                row["organization_id"] == names[schema]?.id.text && row["key_version"] == encryption?["key_version"]
+                    && row["fingerprint"] == encryption?["fingerprint"]
+            }
+            var isOpened: Bool?
+            if let kek, let key, let id = names[schema]?.id, let version {
+                let data = try? kek.unwrapData(Self.bytes(key["wrapped_data"]), organization: id, keyVersion: UInt32(version))
+                isOpened = data?.fingerprint == encryption?["fingerprint"]
+            }
+            return Entry(
+                schema: schema, name: names[schema]?.name, keyVersion: version, fingerprint: encryption?["fingerprint"],
+                kekID: key?["kek_id"], isOpened: isOpened)
+        }
+    }
+
+    /// What keeps the backup from being of use, in words.
+    public var problems: [String] {
+        entries.compactMap { entry in
+            let name = entry.name ?? entry.schema
+            if entry.keyVersion == nil { return "\(name): the dump lacks its schema \(entry.schema), and so its cells" }
+            if entry.name == nil { return "\(name): the dump lacks config, so its organization key is needed to open it" }
+            guard let kek = entry.kekID else {
+                return
+                    "\(name): config has no key of version \(entry.keyVersion ?? 0), so its organization key is needed to open it"
+            }
+            return entry.isOpened == false
+                ? "\(name): its key is wrapped under the key-encryption key \(kek), and the given one does not open it" : nil
+        }
+    }
+
+    // MARK: Rows
+
+    /// The rows of each table, by column. NULL is left out.
+    private static func rows(of schema: String, in text: String) throws -> [String: [[String: String]]] {
+        var rest = Array(text.utf8)[...]
+        let reader = DumpReader(schema: schema) { buffer in
+            let count = min(buffer.count, rest.count)
+            buffer.copyBytes(from: rest.prefix(count))
+            rest = rest.dropFirst(count)
+            return count
+        }
+        var tables: [String: [[String: String]]] = [:]
+        while let item = try reader.next() {
+            guard case .rows(let table, let columns) = item else { continue }
+            var line: [UInt8] = []
+            try reader.rows { part in
+                line += part
+                guard line.last == UInt8(ascii: "\n") else { return }
+                let fields = line.dropLast().split(separator: UInt8(ascii: "\t"), omittingEmptySubsequences: false).map(field)
+                line = []
+                let pairs = zip(columns, fields).compactMap { column, field in field.map { (column, $0) } }
+                tables[table, default: []].append(Dictionary(pairs) { first, _ in first })
+            }
+        }
+        return tables
+    }
+
+    /// A field of COPY's text format. The columns that are read hold no other escape than a backslash.
+    private static func field(_ bytes: ArraySlice<UInt8>) -> String? {
+        let text = String(decoding: bytes, as: UTF8.self)
+        return text == "\\N" ? nil : text.replacing("\\\\", with: "\\")
+    }
+
+    private static func bytes(_ text: String?) -> [UInt8] {
+        guard let digits = text.map({ Array($0.utf8) }), digits.starts(with: "\\x".utf8), digits.count % 2 == 0 else { return [] }
+        return stride(from: 2, to: digits.count, by: 2).compactMap {
+            UInt8(String(decoding: digits[$0..<($0 + 2)], as: UTF8.self), radix: 16)
+        }
+    }
+}

@@ -1,0 +1,70 @@
+import ArgumentParser
+import CellCrypto
+import Fieldseal
+import Foundation
+
+/// Backups of the whole deployment.
+struct Backup: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Check backups of the deployment's database.", subcommands: [Check.self])
+
+    struct Check: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Read a dump from its beginning to its end, and say what it needs to be opened.",
+            discussion: """
+                The dump is one of the whole database in pg_dump's custom, directory or tar format. No database is needed. With the \
+                key-encryption key of the backup's time it also says whether that key opens each organization's.
+                """)
+        @Argument(help: "The dump: a file, or a folder of pg_dump's directory format.") var file: String
+        @Option(help: ArgumentHelp("The key-encryption key that belongs to the backup.", valueName: "file")) var kekFile: String?
+        @Flag(help: "Print JSON.") var json = false
+
+        func run() async throws {
+            guard FileManager.default.isReadableFile(atPath: file) else {
+                throw CommandFailure("\(file) can't be read. Name a dump that pg_dump wrote.")
+            }
+            let kek = try kekFile.map(KeyEncryptionKeyFile.read)
+            let tools = try PostgresTools()
+            let schemas = try await tools.schemas(inDump: file)
+            try await tools.readAll(ofDump: file)
+            var rows: [String: String] = [:]
+            for schema in schemas.filter({ $0.hasPrefix("org_") }) {
+                rows[schema] = try await tools.rows(of: BackupContents.organizationTables, in: schema, ofDump: file)
+            }
+            let config =
+                schemas.contains("config")
+                ? try await tools.rows(of: BackupContents.configTables, in: "config", ofDump: file) : nil
+            let contents = try BackupContents(config: config, schemas: rows, kek: kek)
+            var problems = contents.problems
+            if !schemas.contains("cell") { problems.append("the dump lacks the schema cell, which the tables of cells need") }
+            if contents.entries.isEmpty { problems.append("the dump holds no organization") }
+            report(contents, problems)
+            if !problems.isEmpty { throw ExitCode.failure }
+        }
+
+        private func report(_ contents: BackupContents, _ problems: [String]) {
+            if json {
+                let value: JSONValue = [
+                    "organizations": .array(contents.entries.map(Self.json)), "problems": .array(problems.map { .string($0) }),
+                ]
+                print(String(decoding: value.utf8, as: UTF8.self))
+                return
+            }
+            for entry in contents.entries {
+                let key = entry.keyVersion.map { "key version \($0), fingerprint \(entry.fingerprint ?? "")" } ?? "no cells"
+                let kek = entry.kekID.map { ", under the key-encryption key \($0)" } ?? ""
+                print("\(entry.name ?? entry.schema): \(key)\(kek)\(entry.isOpened == true ? ", which opens it" : "")")
+            }
+            for problem in problems { print("problem: \(problem)") }
+            if problems.isEmpty { print("The dump was read to its end, and has all that a restore needs besides the keys.") }
+        }
+
+        private static func json(_ entry: BackupContents.Entry) -> JSONValue {
+            [
+                "organization": .text(entry.name), "schema": .string(entry.schema),
+                "keyVersion": entry.keyVersion.map { .integer(Int64($0)) } ?? .null, "fingerprint": .text(entry.fingerprint),
+                "kekId": .text(entry.kekID), "opened": entry.isOpened.map { .bool($0) } ?? .null,
+            ]
+        }
+    }
+}
