@@ -103,7 +103,7 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
     assert root.run("fieldseal", "--version").stdout.strip() and root.run("getent", "passwd", "fieldseal-router").returncode == 0
     owner = root.path("/etc/fieldseal").stat()
     assert owner.st_mode & 0o7777 == 0o750 and owner.st_uid == 0
-    units = [f"fieldseal{end}" for end in (".service", "-doctor.service", "-router@.service", "-doctor.timer")]
+    units = [f"fieldseal{end}" for end in (".service", "-doctor.service", "-retention.service", "-router@.service", "-doctor.timer", "-retention.timer")]
     for unit in units:
         checked = root.run("systemd-analyze", "verify", "--man=no", f"/usr/lib/systemd/system/{unit}", check=False)
         assert [line for line in checked.stderr.splitlines() if "fieldseal" in line] == []

@@ -51,6 +51,12 @@ struct Settings: Sendable {
     var metricsHost = "127.0.0.1"
     /// Nil for no listener for metrics.
     var metricsPort: Int?
+    /// Days after which `fieldseal retention` archives or deletes; nil to keep everything.
+    var eventDays: Int?
+    var auditDays: Int?
+    var emailDays: Int?
+    /// Where archives go.
+    var archiveFolder: String?
     var logLevel = Logger.Level.info
     var policy = KeyPolicy()
     var limits = APILimits()
@@ -123,6 +129,10 @@ struct Settings: Sendable {
             .text("mail.authorityFile", \.mailAuthorityFile),
             .text("metrics.host", \.metricsHost),
             .integer("metrics.port", \.metricsPort, 0...65_535),
+            .integer("retention.eventDays", \.eventDays, 1...36_500),
+            .integer("retention.auditDays", \.auditDays, 1...36_500),
+            .integer("retention.emailDays", \.emailDays, 1...36_500),
+            .text("retention.folder", \.archiveFolder),
             .text("log.level", \.logLevelName, .choice(Logger.Level.allCases.map(\.rawValue))),
             .integer("keys.iterations", \.policy.iterations, 210_000...10_000_000),
             .integer("keys.changeQuota", \.policy.changeQuota, 1...1_000_000),

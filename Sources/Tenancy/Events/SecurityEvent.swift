@@ -41,6 +41,7 @@ public struct SecurityEvent: Sendable {
         case credentialReleased = "credential released"
         case mailDestinationChanged = "mail server changed"
         case emailRefused = "e-mail not handed over"
+        case emailsRemoved = "e-mails removed"
         case passwordSet = "password set"
         case passwordReplaced = "password replaced"
         case passwordCleared = "password cleared"

@@ -1,0 +1,39 @@
+public import Foundation
+import PostgresClient
+
+extension Session {
+    /// E-mails of one transaction.
+    private static let retentionBatch: Int64 = 500
+
+    /// Deletes e-mails that ended before a moment, with their parties and attachments: those that were sent, received, completed or
+    /// canceled. Drafts, failed e-mails and those that wait stay.
+    ///
+    /// - Returns: How many there were. They are one security event.
+    public func removeEmails(before date: Date) async throws -> Int {
+        try requireSystemAdministrator()
+        let emails = organization.qualified("email")
+        var count = 0
+        var last: UUID?
+        while true {
+            let start = last
+            let removed = try await deployment.pool.withConnection { connection in
+                try connection.query(
+                    """
+                    WITH old AS (SELECT activityid FROM \(emails)
+                         WHERE activityid > coalesce($1, '00000000-0000-0000-0000-000000000000'::uuid)
+                           AND statecode IN (1, 2) AND modifiedon < $2 ORDER BY activityid LIMIT $3)
+                    DELETE FROM \(emails) AS e USING old WHERE e.activityid = old.activityid RETURNING e.activityid::text
+                    """, [.uuid(start), .timestamp(date), .int64(Self.retentionBatch)]
+                ).map { try $0.decode(0, as: String.self) }
+            }
+            guard let newest = removed.max().flatMap(UUID.init(text:)) else { break }
+            count += removed.count
+            last = newest
+        }
+        if count > 0 {
+            try await record(
+                SecurityEvent(.emailsRemoved, .succeeded, details: "\(count) that ended before \(ISO8601.text(date))"))
+        }
+        return count
+    }
+}
