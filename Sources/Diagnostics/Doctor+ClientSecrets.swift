@@ -1,4 +1,5 @@
 import PostgresClient
+import Tenancy
 
 extension Doctor {
     /// Days before the end at which an expiring secret is named.

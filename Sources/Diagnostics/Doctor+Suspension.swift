@@ -1,5 +1,6 @@
 import Foundation
 import PostgresClient
+import Tenancy
 
 extension Doctor {
     /// Organizations that are suspended on purpose, and those whose removal did not end.

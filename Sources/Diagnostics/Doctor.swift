@@ -1,5 +1,6 @@
 import CellCrypto
 import Foundation
+import Model
 import Organizations
 import PostgresClient
 public import Tenancy

@@ -1,6 +1,7 @@
 import ArgumentParser
-import Fieldseal
 import Foundation
+import Organizations
+import Tenancy
 
 /// Writes an organization into a file, for `org export` and before `org remove`.
 struct ExportFileRequest {

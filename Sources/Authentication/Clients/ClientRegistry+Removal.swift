@@ -1,5 +1,6 @@
 public import Foundation
 import PostgresClient
+import Tenancy
 
 extension ClientRegistry {
     /// A secret as `client list` shows it. The secret itself is stored nowhere.

@@ -1,8 +1,8 @@
 public import Foundation
-import Model
+public import Model
 import PostgresClient
-import Records
-import Tenancy
+public import Records
+public import Tenancy
 
 extension Session {
     /// What a user or a team may do with a record that the caller may read: by its roles, for owning the record, or by a share.

@@ -1,3 +1,5 @@
+import Model
+
 /// Which passwords people may choose, by NIST SP 800-63B: long ones that attackers don't try first. No rule asks for kinds of
 /// characters, and no password expires.
 public enum PasswordRules {

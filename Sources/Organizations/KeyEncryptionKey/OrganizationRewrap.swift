@@ -172,6 +172,12 @@ struct OrganizationRewrap {
             let grant = Grant.disabledSystemUser(try user.decode(0))
             if try list.names(grant.name) { try grants.set(grant, under: alone) }
         }
+        let marks = [Grant.suspension, Grant.rolesWereGiven] + SecondFactorPolicy.roles.map(SecondFactorPolicy.grant)
+        for grant in marks where try list.names(grant.name) { try grants.set(grant, under: alone) }
+        let links = try RoleGrants(of: organization, on: connection)
+        for grant in links.roles + links.rows.map(\.grant) where try list.holds(grant, under: new) {
+            try grants.set(grant, under: alone)
+        }
     }
 
     // MARK: Tags in the organization's schema

@@ -1,5 +1,7 @@
 import Foundation
+import Model
 import PostgresClient
+import Tenancy
 
 // Suspending organizations. The attested list decides, so that SQL can neither suspend an organization nor resume it.
 extension OrganizationRegistry {

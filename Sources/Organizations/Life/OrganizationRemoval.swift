@@ -1,5 +1,8 @@
 public import Foundation
+import KeyManagement
+import Model
 import PostgresClient
+import Tenancy
 
 /// Removes an organization from the deployment: its schema with all records, cells and events, its keys, its clients and people.
 ///

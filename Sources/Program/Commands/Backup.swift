@@ -1,7 +1,9 @@
 import ArgumentParser
 import CellCrypto
-import Fieldseal
 import Foundation
+import JSON
+import Organizations
+import Tenancy
 
 /// Backups of the whole deployment.
 struct Backup: AsyncParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
-import Fieldseal
+import Authentication
 import Foundation
+import Tenancy
 
 let secondsOfDay = 86_400
 

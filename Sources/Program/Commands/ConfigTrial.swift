@@ -1,7 +1,8 @@
 import CellCrypto
-import Fieldseal
+import Diagnostics
 import Foundation
 import PostgresClient
+import Tenancy
 
 /// Tries what the settings say, for `config check`: the key-encryption key, the roles and their rights, TLS to the database, ports.
 struct ConfigTrial {
@@ -21,12 +22,11 @@ struct ConfigTrial {
     private mutating func tryDatabase() async {
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 2, applicationName: "fieldseal command"))
         do {
-            let kek = try KeyEncryptionKeyFile.read(settings.kekFile)
             try await PoolerCheck.refuseTransactionPooling(settings.database)
-            try await KeyEncryptionKeyCheck.check(kek, on: pool)
+            let kek = try await KeyEncryptionKeyCheck.check(settings.keyEncryptionKey(), on: pool)
             let deployment = Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy)
             let doctor = Doctor(
-                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekFile,
+                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
                 kekCopyFile: settings.kekCopyFile)
             for finding in try await doctor.access() {
                 let text = "\(finding.message): \(finding.advice)"

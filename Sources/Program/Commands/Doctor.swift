@@ -3,6 +3,7 @@ import CellCrypto
 import Diagnostics
 import Foundation
 import JSON
+import Model
 import PostgresClient
 
 /// Says what is wrong with a deployment.

@@ -1,6 +1,7 @@
 import ArgumentParser
-import Fieldseal
 import Foundation
+import JSON
+import Organizations
 
 extension Org {
     struct Remove: AsyncParsableCommand {

@@ -1,6 +1,9 @@
 import ArgumentParser
-import Fieldseal
 import Foundation
+import JSON
+import Model
+import Organizations
+import Tenancy
 
 /// Ends the storage of what is older than the settings `retention.…` say.
 struct Retention: AsyncParsableCommand {

@@ -1,9 +1,12 @@
 import ArgumentParser
+import Authentication
 import CellCrypto
-import Fieldseal
 import Foundation
+import JSON
 import Migrations
+import Organizations
 import PostgresClient
+import Tenancy
 
 /// Leads a deployment from its settings to its first organization.
 struct Setup: AsyncParsableCommand {
@@ -58,14 +61,17 @@ struct Setup: AsyncParsableCommand {
     }
 
     private func makeKey(_ settings: Settings, _ log: SetupLog) throws {
-        log.step("the key-encryption key", "fieldseal kek create \(settings.kekFile)")
-        if FileManager.default.fileExists(atPath: settings.kekFile) {
-            log.done("it is there: \(settings.kekFile), id \(try KeyEncryptionKeyFile.read(settings.kekFile).id)")
+        guard let file = try settings.kekSource.file else {
+            log.step("the key-encryption key", "fieldseal config check")
+            return log.done("it comes from where the settings say, id \(try settings.keyEncryptionKey().id)")
+        }
+        log.step("the key-encryption key", "fieldseal kek create \(file)")
+        if FileManager.default.fileExists(atPath: file) {
+            log.done("it is there: \(file), id \(try KeyEncryptionKeyFile.read(file).id)")
         } else {
-            try KeyEncryptionKeyFile.create(at: settings.kekFile)
+            try KeyEncryptionKeyFile.create(at: file)
             log.done(
-                "made \(settings.kekFile), id \(try KeyEncryptionKeyFile.read(settings.kekFile).id). Copy it to a safe place now, "
-                    + "apart from the database's backups")
+                "made \(file), id \(try KeyEncryptionKeyFile.read(file).id). Copy it to a safe place now, apart from the database's backups")
         }
     }
 

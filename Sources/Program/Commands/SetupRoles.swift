@@ -1,5 +1,4 @@
 import CellCrypto
-import Fieldseal
 import Foundation
 import Glibc
 import Migrations

@@ -1,6 +1,7 @@
 import ArgumentParser
-import Fieldseal
+import Authentication
 import Foundation
+import Organizations
 
 extension User {
     struct Enable: AsyncParsableCommand {

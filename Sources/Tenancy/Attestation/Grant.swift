@@ -103,7 +103,7 @@ package struct Grant: Sendable {
     package static func disabledSystemUser(_ id: UUID) -> Grant { Grant(Name(.disabledSystemUser, [id.bytes])) }
 
     /// The list alone decides whether an organization is suspended; the columns of `config.organization` show it to DBAs.
-    static let suspension = Grant(Name(.suspension, []))
+    package static let suspension = Grant(Name(.suspension, []))
 
     /// - Parameter tag: The one in `mail_destination`.
     package static func mailServer(_ profile: UUID, tag: [UInt8]) -> Grant { Grant(Name(.mailServer, [profile.bytes]), [tag]) }
