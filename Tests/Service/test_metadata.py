@@ -93,7 +93,7 @@ def test_filters(service, condition, holds):
 def test_expanded_parts_are_filtered_selected_and_expanded(service):
     (queue,) = listed(
         service, "EntityDefinitions?$select=LogicalName&$filter=LogicalName eq 'queue'&$expand=Attributes($select=LogicalName;$filter=AttributeType eq "
-        f"{CRM}.AttributeTypeCode'Picklist';$expand=OptionSet($select=Options)),Keys($select=LogicalName),ManyToOneRelationships($select=SchemaName;$filter=ReferencedEntity eq 'team')")
+        f"{CRM}.AttributeTypeCode'Picklist';$expand=OptionSet),Keys($select=LogicalName),ManyToOneRelationships($select=SchemaName;$filter=ReferencedEntity eq 'team')")
     assert all(a["OptionSet"]["Options"] for a in queue["Attributes"]) and {"queueviewtype"} < {a["LogicalName"] for a in queue["Attributes"]}
     assert [set(k) for k in queue["Keys"]] == [{"LogicalName", "MetadataId"}]
     assert {r["SchemaName"] for r in queue["ManyToOneRelationships"]} == {"team_Queue", "owner_Queue_team"}
