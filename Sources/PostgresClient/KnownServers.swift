@@ -12,6 +12,8 @@ final class KnownServers: Sendable {
     }
 
     private struct State {
+        /// What names the database cluster, also on its standbys; nil where servers do not tell.
+        var system: String?
         /// The newest timeline on which a server took writes; 0 before the first.
         var timeline: UInt32 = 0
         /// The host that took writes last.
@@ -54,18 +56,21 @@ final class KnownServers: Sendable {
     /// Whether a server that takes writes is the primary, as far as this process knows. When its timeline is new, connections to former
     /// primaries are cut: their servers may be paused or cut off, and would never answer.
     ///
-    /// - Parameter timeline: Nil where the server does not tell.
-    func admit(_ timeline: UInt32?, at place: Int) -> Bool {
+    /// - Parameters:
+    ///   - system: What names the database cluster. Timelines of another one begin anew, such as after an upgrade.
+    ///   - timeline: Nil where the server does not tell.
+    func admit(_ system: String?, _ timeline: UInt32?, at place: Int) -> Bool {
         let (isAdmitted, former) = state.withLock { state -> (Bool, [Canceller]) in
             guard let timeline else {
                 state.primary = place
                 return (true, [])
             }
-            guard timeline >= state.timeline else { return (false, []) }
-            (state.timeline, state.primary) = (timeline, place)
-            let former = state.members.filter { $0.timeline < timeline }.compactMap(\.canceller)
-            state.members.removeAll { $0.canceller == nil || $0.timeline < timeline }
-            return (true, former)
+            let isSame = state.system == system
+            guard !isSame || timeline >= state.timeline else { return (false, []) }
+            (state.system, state.timeline, state.primary) = (system, timeline, place)
+            let former = state.members.filter { !isSame || $0.timeline < timeline }
+            state.members.removeAll { !isSame || $0.canceller == nil || $0.timeline < timeline }
+            return (true, former.compactMap(\.canceller))
         }
         for canceller in former { canceller.cut() }
         return isAdmitted

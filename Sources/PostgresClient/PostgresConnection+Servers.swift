@@ -12,11 +12,11 @@ extension PostgresConnection {
             handle = ConnectionParameters.attempt(conninfo, applicationName: applicationName, host: servers.hosts[place]).connect()
             do {
                 let report = try begin()
-                let timeline = report.isReadOnly ? nil : timelineOfServer()
+                let (system, timeline): (String?, UInt32?) = report.isReadOnly ? (nil, nil) : identity()
                 if report.isReadOnly {
                     failure = PostgresError(kind: .connection, message: "\(servers.hosts[place].name) is a standby, or read-only")
                     if reader == nil, servers.allowsReading { (reader, handle) = ((handle, report), nil) }
-                } else if servers.admit(timeline, at: place) {
+                } else if servers.admit(system, timeline, at: place) {
                     PQfinish(reader?.handle)
                     return take(report, servers, timeline)
                 } else {
@@ -37,12 +37,18 @@ extension PostgresConnection {
         take(reader.report, servers, nil)
     }
 
-    /// The timeline on which the server writes; nil where it does not tell.
-    private func timelineOfServer() -> UInt32? {
-        let result = PQexec(handle, "SELECT pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8)")
+    /// What names the server's database cluster, and the timeline on which it writes; nil what it does not tell.
+    private func identity() -> (system: String?, timeline: UInt32?) {
+        let timeline = text("SELECT pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8)")
+        return (text("SELECT system_identifier FROM pg_catalog.pg_control_system()"), timeline.flatMap { UInt32($0, radix: 16) })
+    }
+
+    /// The one value that a statement answers with; nil when the server refuses it.
+    private func text(_ sql: String) -> String? {
+        let result = PQexec(handle, sql)
         defer { PQclear(result) }
         guard PQresultStatus(result) == PGRES_TUPLES_OK, let text = PQgetvalue(result, 0, 0) else { return nil }
-        return UInt32(String(cString: text), radix: 16)
+        return String(cString: text)
     }
 
     /// Whether the server was the primary, and another one is.
