@@ -9,7 +9,7 @@ PACKAGING_PACKAGES := binutils dpkg-dev
 LINT_PACKAGES := shellcheck python3-venv
 SHELL_SCRIPTS := .ci/run Benchmarks/run Tests/run Tests/Support/postgres.sh Tests/Support/python dist/debian/fieldseal-router.postinst dist/debian/fieldseal-router.prerm dist/debian/fieldseal.postinst dist/debian/fieldseal.postrm dist/debian/fieldseal.prerm examples/mailbox.sh scripts/install-packages
 
-.PHONY: help run mail build packages test test-one test-full torture router-torture fuzz bench screenshots lint format docs clean
+.PHONY: help run mail cluster build packages test test-one test-full torture router-torture fuzz bench screenshots lint format docs clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,12 @@ run: ## Build in release mode, then run everything on this machine until Ctrl-C
 mail: ## Start Dovecot and Postfix as test servers until Ctrl-C, as root
 	@scripts/install-packages $(MAIL_PACKAGES)
 	@exec scripts/mail
+
+cluster: ## Start PostgreSQL under Patroni, two servers behind HAProxy and a router until Ctrl-C, and say how to kill each, as root
+	@scripts/install-packages $(TEST_PACKAGES)
+	@swift build -c release --product fieldseal
+	@Tests/Support/python
+	@FIELDSEAL=$(CURDIR)/.build/release/fieldseal exec .venv/bin/python Tests/highly_available.py
 
 build: ## Build in release mode
 	@scripts/install-packages $(RUN_PACKAGES)

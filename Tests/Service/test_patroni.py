@@ -11,8 +11,8 @@ from server import Server
 from standby import wait_for
 from writers import PROMISE, Writers, names
 
-#: In `make test-full` all that may befall a primary, many times; FIELDSEAL_FAILOVERS sets another number.
-ROUNDS = int(os.environ.get("FIELDSEAL_FAILOVERS", "12")) if os.environ.get("FIELDSEAL_TEST_FULL") else 2
+#: In `make test-full` all that may befall a primary, many times; FIELDSEAL_TEST_FAILOVERS sets another number.
+ROUNDS = int(os.environ.get("FIELDSEAL_TEST_FAILOVERS", "12")) if os.environ.get("FIELDSEAL_TEST_FULL") else 2
 
 
 def strike(patroni, how):

@@ -1,0 +1,55 @@
+"""HAProxy before several servers."""
+
+import contextlib
+import socket
+import subprocess
+import time
+
+from service import PATIENCE
+
+
+def wait_for(ask, is_right=bool):
+    deadline = time.monotonic() + PATIENCE
+    while not is_right(answer := ask()):
+        assert time.monotonic() < deadline, getattr(answer, "text", answer)
+        time.sleep(0.05)
+    return answer
+
+
+class Balancer:
+    """HAProxy, which takes TLS from clients and speaks TLS to the servers."""
+
+    def __init__(self, cluster):
+        self.home = cluster.home
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.base = f"https://localhost:{self.port}"
+        self.process = None
+
+    def start(self, servers):
+        (self.home / "balancer.pem").write_text((self.home / "server.pem").read_text() + (self.home / "server.key").read_text())
+        lines = "\n".join(
+            f"  server s{n} 127.0.0.1:{server.port} ssl verify required ca-file {self.home}/server.pem sni str(localhost) check inter 300ms fall 1 rise 1"
+            for n, server in enumerate(servers))
+        (self.home / "haproxy.cfg").write_text(
+            "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 10s\n  timeout client 5m\n  timeout server 5m\n"
+            "  timeout queue 5m\n  option redispatch 1\n  retries 20\n  option forwardfor\n"
+            f"frontend all\n  bind 127.0.0.1:{self.port} ssl crt {self.home}/balancer.pem\n  default_backend servers\n"
+            f"backend servers\n  balance roundrobin\n  http-reuse never\n  option httpchk GET /readyz\n{lines}\n")
+        self.process = subprocess.Popen(
+            ["haproxy", "-db", "-f", str(self.home / "haproxy.cfg")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        wait_for(self.is_there)
+
+    def is_there(self):
+        assert self.process.poll() is None, "HAProxy does not start"
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        return False
+
+    def stop(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait(60)

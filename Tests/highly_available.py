@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""`make cluster`: three PostgreSQL under Patroni with etcd, two servers behind HAProxy and a router, until Ctrl-C. It says how to take
+each part away."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "Service"))
+
+from service import PROGRAM  # noqa: E402  It makes the other modules findable.
+from balancer import Balancer  # noqa: E402
+from patroni import Patroni  # noqa: E402
+from server import Server  # noqa: E402
+
+SECONDS_TO_DRAIN = 3
+
+
+class Router:
+    """`fieldseal router` as a client of the balancer."""
+
+    def __init__(self, place, base):
+        client = json.loads(place.run("client", "add", "router", "--org", "contoso", "--role", "Email Router", "--json").stdout)
+        secret = place.home / "router-secret"
+        secret.touch(0o600)
+        secret.write_text(client["clientSecret"] + "\n")
+        self.process = subprocess.Popen(
+            [PROGRAM, "router", "--service", base, "--org", "contoso", "--client-id", client["clientId"], "--secret-file", str(secret),
+             "--ca-file", str(place.home / "server.pem")], stdin=subprocess.DEVNULL, stderr=open(place.home / "router.log", "ab"))
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def tell(place, servers, balancer, router, client):
+    """Says where everything is, and how to take it away."""
+    print(f"""
+The organization contoso is at {balancer.base}/contoso, its certificate in {place.home}/server.pem.
+
+    token=$(curl -s --cacert {place.home}/server.pem {balancer.base}/contoso/oauth2/v2.0/token -d grant_type=client_credentials \\
+        -d client_id={client['clientId']} --data-urlencode "client_secret=$(cat {place.home}/client-secret)" | jq -r .access_token)
+    while sleep 0.2; do curl -s -o /dev/null -w '%{{http_code}} ' --cacert {place.home}/server.pem -H "Authorization: Bearer $token" \\
+        -H 'Content-Type: application/json' {balancer.base}/contoso/api/data/v9.2/mailboxes -d '{{"name": "still here"}}'; done
+
+Take parts away while that runs. Everything goes on, after a failover within some 25 seconds, most of which are Patroni's own.
+""")
+    for member in place.members:
+        what = "primary" if member is place.leader() else "standby"
+        print(f"    {what} {member.name}, port {member.port}:  kill -STOP {' '.join(map(str, member.processes()))}")
+    print(f"    a switchover:  curl -s http://127.0.0.1:{place.leader().rest}/switchover -d '{{\"leader\": \"{place.leader().name}\"}}'")
+    for server in servers:
+        print(f"    server, port {server.port}:  kill {server.process.pid}     # it serves on for {SECONDS_TO_DRAIN} seconds")
+    print(f"    router:  kill -KILL {router.process.pid}")
+    print("\nkill -CONT with the same ids brings a PostgreSQL back. Ctrl-C stops everything.", flush=True)
+
+
+def main():
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    place = Patroni(count=3)
+    parts = []
+    try:
+        balancer = Balancer(place)
+        servers = [Server(place, base_url=balancer.base, https={"drainSeconds": SECONDS_TO_DRAIN}) for _ in range(2)]
+        parts += servers
+        balancer.start(servers)
+        parts.append(balancer)
+        router = Router(place, balancer.base)
+        parts.append(router)
+        client = json.loads(place.run("client", "add", "demo", "--org", "contoso", "--role", "System Administrator", "--json").stdout)
+        (place.home / "client-secret").touch(0o600)
+        (place.home / "client-secret").write_text(client["clientSecret"])
+        tell(place, servers, balancer, router, client)
+        stopped.wait()
+    finally:
+        for part in reversed(parts):
+            part.stop()
+        place.remove()
+
+
+if __name__ == "__main__":
+    main()
