@@ -26,7 +26,7 @@ public struct Migration: Sendable, Equatable {
     public var isCompletedByProgram: Bool {
         switch scope {
         case .config: name == "0009_attested_state"
-        case .organization: name == "0009_mail_destinations" || name == "0017_what_sql_may"
+        case .organization: ["0009_mail_destinations", "0017_what_sql_may"].contains(name) || name.hasSuffix("_application_ids")
         }
     }
 

@@ -25,12 +25,24 @@ public struct AttestationUpgrade: Sendable {
                 // The settings that say where credentials go are authorized as they are.
                 try MailDestination.authorizeAll(in: Organization(id: id, name: name), under: kek, on: connection)
                 return []
+            case (.organization(let id, let name, _), let file) where file.hasSuffix("_application_ids"):
+                try Self.nameApplications(of: Organization(id: id, name: name), on: connection)
+                return []
             case (.organization(let id, let name, _), _):
                 // E-mails that wait to be sent are taken as they are.
                 try Submission.tagAll(in: Organization(id: id, name: name), under: kek, on: connection)
                 return []
             }
         }
+    }
+
+    /// Writes the ids of clients that an earlier version added into the records of the users that they act as.
+    private static func nameApplications(of organization: Organization, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query(
+            """
+            UPDATE \(organization.qualified("systemuser")) AS u SET applicationid = c.client_id FROM config.api_client AS c
+             WHERE c.organization_id = $1 AND c.systemuser_id = u.systemuserid AND u.applicationid IS NULL
+            """, [.uuid(organization.id)])
     }
 
     private func run(on connection: isolated PostgresConnection) throws -> [String] {
@@ -68,6 +80,7 @@ public struct AttestationUpgrade: Sendable {
             try MigrationRunner.applyAll(
                 to: .organization(id: organization.id, name: organization.name, schema: organization.schema), on: connection)
             try MailDestination.authorizeAll(in: organization, under: kek, on: connection)
+            try Self.nameApplications(of: organization, on: connection)
         }
         var grants = GrantList()
         let leftOut = try takeOver(organization, &grants, on: connection)
