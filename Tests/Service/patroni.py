@@ -153,7 +153,7 @@ class Patroni:
             self.members = [Member(self, f"member-{number}") for number in range(count)]
             for member in self.members:
                 member.start()
-            wait_for(lambda: self.leader() and self.standby())
+            self.wait_until_whole()
             self.migrate()
         except BaseException:
             self.remove()
@@ -184,6 +184,14 @@ class Patroni:
 
     def standby(self):
         return next((member for member in self.members if member.is_synchronous()), None)
+
+    def wait_until_whole(self):
+        """Waits for a primary with its synchronous standby."""
+        try:
+            wait_for(lambda: self.leader() and self.standby())
+        except AssertionError:
+            logs = ["\n".join((member.home / "patroni.log").read_text().splitlines()[-30:]) for member in self.members]
+            raise AssertionError("\n\n".join(["there is no primary with a standby", *logs])) from None
 
     def switch_over(self):
         leader, standby = self.leader(), self.standby()

@@ -47,7 +47,7 @@ def test_clients_write_on_while_patroni_changes_the_primary():
             if how == "pause":
                 former.signal(signal.SIGCONT)
             if number + 1 < len(plan):
-                wait_for(lambda: patroni.leader() and patroni.standby())
+                patroni.wait_until_whole()
         writers.stop()
         assert writers.failures == [] and server.process.poll() is None
         there = names(patroni.leader())
