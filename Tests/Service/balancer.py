@@ -5,6 +5,7 @@ import socket
 import subprocess
 import time
 
+import requests
 from service import PATIENCE
 
 
@@ -34,8 +35,8 @@ class Balancer:
             for n, server in enumerate(servers))
         (self.home / "haproxy.cfg").write_text(
             "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 10s\n  timeout client 5m\n  timeout server 5m\n"
-            "  timeout queue 5m\n  option redispatch 1\n  retries 20\n  option forwardfor\n"
-            f"frontend all\n  bind 127.0.0.1:{self.port} ssl crt {self.home}/balancer.pem\n  default_backend servers\n"
+            "  timeout queue 5m\n  timeout check 1m\n  option redispatch 1\n  retries 20\n  option forwardfor\n"
+            f"frontend all\n  bind 127.0.0.1:{self.port} ssl crt {self.home}/balancer.pem\n  stats uri /balancer\n  default_backend servers\n"
             f"backend servers\n  balance roundrobin\n  http-reuse never\n  option httpchk GET /readyz\n{lines}\n")
         self.process = subprocess.Popen(
             ["haproxy", "-db", "-f", str(self.home / "haproxy.cfg")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -48,6 +49,11 @@ class Balancer:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
             return True
         return False
+
+    def count(self):
+        """How many servers get requests."""
+        rows = requests.get(f"{self.base}/balancer;csv", verify=str(self.home / "server.pem"), timeout=PATIENCE).text.splitlines()
+        return sum(row.startswith("servers,s") and ",UP," in row for row in rows)
 
     def stop(self):
         if self.process:
