@@ -116,7 +116,8 @@ let package = Package(
         .target(
             name: "Diagnostics",
             dependencies: [
-                "CellCrypto", "JSON", "KeyManagement", "MetricsFormat", "Migrations", "Model", "Organizations", "PostgresClient", "Records",
+                "Authentication", "CellCrypto", "JSON", "KeyManagement", "MetricsFormat", "Migrations", "Model", "Organizations",
+                "PostgresClient", "Records",
                 "Tenancy",
             ],
             swiftSettings: settings
@@ -124,7 +125,8 @@ let package = Package(
         .target(
             name: "WebAPI",
             dependencies: [
-                "Authentication", "CZlib", "CellCrypto", "Email", "JSON", "KeyManagement", "MetricsFormat", "Model", "PostgresClient", "Records",
+                "Authentication", "CZlib", "CellCrypto", "Email", "JSON", "KeyManagement", "MetricsFormat", "Model",
+                "PostgresClient", "Records",
                 "RouterProtocol", "Tenancy",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -159,7 +161,8 @@ let package = Package(
             name: "Program",
             dependencies: [
                 "Authentication", "CellCrypto", "Console", "Diagnostics", "Email", "JSON", "KeyManagement", "MailRouter",
-                "MetricsFormat", "Migrations", "Model", "Organizations", "PostgresClient", "Records", "RouterProtocol", "Tenancy", "WebAPI",
+                "MetricsFormat", "Migrations", "Model", "Organizations", "PostgresClient", "Records", "RouterProtocol", "Tenancy",
+                "WebAPI",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),

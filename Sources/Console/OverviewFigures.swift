@@ -1,4 +1,5 @@
 import Email
+import Model
 import Tenancy
 
 /// The figures of the overview that take some time to count, as far as a role may know them.

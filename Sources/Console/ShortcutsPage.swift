@@ -1,4 +1,3 @@
-
 // The keyboard shortcuts, on a page that lists them and turns them off.
 extension Console {
     @Sendable func shortcuts(_ visit: Visit) async throws -> Reply {

@@ -4,7 +4,7 @@ public import MetricsFormat
 import Organizations
 import PostgresClient
 import Synchronization
-import Tenancy
+public import Tenancy
 
 /// What the database says of a deployment, for metrics: keys, events, queues. It is asked once in ten seconds at most.
 public final class DeploymentFigures: Sendable {

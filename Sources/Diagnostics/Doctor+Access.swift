@@ -1,4 +1,5 @@
 import PostgresClient
+import Tenancy
 
 extension Doctor {
     /// Whether the roles that the settings name reach the database, may do what they need, and no more.
@@ -6,7 +7,7 @@ extension Doctor {
     /// - Throws: ``PostgresError`` when a connection fails.
     public func access() async throws -> [Finding] {
         var findings = try await deployment.pool.withConnection { try service(on: $0) }
-        findings += try await connectionStrings() + migrations()
+        findings += try await connectionStrings() + migrations(of: nil)
         let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal config check")
         findings += try await connection.run { try administration(on: $0) + database(on: $0) }
         await connection.close()

@@ -1,3 +1,4 @@
+import Authentication
 import CellCrypto
 import Foundation
 import KeyManagement

@@ -1,5 +1,6 @@
 import Foundation
 import JSON
+import Model
 import PostgresClient
 import Records
 import Tenancy

@@ -1,7 +1,7 @@
 public import Foundation
 import JSON
 import PostgresClient
-import Tenancy
+public import Tenancy
 
 extension Session {
     /// E-mails of one transaction.

@@ -1,7 +1,9 @@
 public import Foundation
+import JSON
 import Model
 import PostgresClient
-import Tenancy
+import Records
+public import Tenancy
 
 /// What routers and the service know of a mailbox besides its record: what it waits for, and what was set aside.
 public struct MailboxOutlook: Sendable {

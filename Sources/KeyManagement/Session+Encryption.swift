@@ -1,8 +1,8 @@
 public import CellCrypto
-import Foundation
+package import Foundation
 import JSON
-import Model
-import PostgresClient
+package import Model
+package import PostgresClient
 public import Tenancy
 
 extension Session {
@@ -204,11 +204,11 @@ extension Session {
 }
 
 /// One set of the key at a time for an organization, in all servers of the deployment.
-enum KeySetLock {
+package enum KeySetLock {
     /// Takes the lock for the open transaction, without waiting.
     ///
     /// - Throws: 429 when another set is running.
-    static func take(_ organization: Organization, on connection: isolated PostgresConnection) throws {
+    package static func take(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         let id = organization.id.bytes.withUnsafeBytes { $0.loadUnaligned(as: Int64.self) }
         guard try connection.query("SELECT pg_try_advisory_xact_lock($1)", [.int64(id)])[0].decode(0) else {
             throw FieldsealError(

@@ -77,7 +77,7 @@ package struct OrganizationState: Sendable {
     package var keyDerivation: Grant { Grant.keyDerivation(salt: salt, iterations: iterations, keyCheck: keyCheck) }
 
     /// Whether the organization was suspended by this service, also when its row in `config` says otherwise.
-    func isSuspended() throws -> Bool { try grants.names(Grant.suspension.name) }
+    package func isSuspended() throws -> Bool { try grants.names(Grant.suspension.name) }
 
     /// Whether a systemuser was disabled by this service, also when its record says otherwise.
     package func isDisabled(systemUser id: UUID) throws -> Bool { try grants.names(Grant.disabledSystemUser(id).name) }

@@ -1,4 +1,4 @@
-import Model
+public import Model
 
 /// Roles that a caller has together: what one of them allows, the caller may do.
 public struct RoleSet: OptionSet, Sendable {

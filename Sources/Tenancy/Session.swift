@@ -27,7 +27,7 @@ public struct Session: Sendable {
     }
 
     /// The key-encryption key that the organization is under: it seals and tags what the session writes.
-    var kek: KeyEncryptionKey { state.attested.flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek }
+    package var kek: KeyEncryptionKey { state.attested.flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek }
 
     /// Begins a session for an API client whose token was verified.
     ///

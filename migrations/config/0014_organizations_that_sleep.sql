@@ -27,6 +27,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
+REVOKE ALL ON FUNCTION config.note_attested_change() FROM PUBLIC;
 COMMENT ON FUNCTION config.note_attested_change() IS 'Trigger: notes the transaction, so that each server reads the row again.';
 CREATE TRIGGER note_change BEFORE INSERT OR UPDATE ON config.attested_state
     FOR EACH ROW EXECUTE FUNCTION config.note_attested_change();

@@ -1,6 +1,7 @@
 public import Foundation
+import JSON
 import PostgresClient
-import Tenancy
+public import Tenancy
 
 extension ClientRegistry {
     /// A secret as `client list` shows it. The secret itself is stored nowhere.
@@ -51,7 +52,7 @@ extension ClientRegistry {
                 try change.remove(Grant.Name(.clientSecret, [try row.decode(0, as: UUID.self).bytes]))
             }
             _ = try connection.query("DELETE FROM config.api_client WHERE client_id = $1", [.uuid(client.id)])
-            try change.remove(Self.name(client.id))
+            try change.remove(OrganizationState.ClientRow.name(client.id))
             try change.disableSystemUser(client.systemUserID, on: connection)
             try change.append(
                 SecurityEvent(.clientRemoved, .succeeded, details: client.name), by: caller, on: connection)

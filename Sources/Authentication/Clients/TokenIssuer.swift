@@ -1,4 +1,4 @@
-import CellCrypto
+package import CellCrypto
 import Crypto
 public import Foundation
 public import JSON
@@ -255,7 +255,7 @@ public final class TokenIssuer: Sendable {
     }
 
     /// Signing keys are the deployment's, not an organization's: their organization id is all zeros.
-    static func address(_ id: UUID) -> CellAddress {
+    package static func address(_ id: UUID) -> CellAddress {
         CellAddress(organization: UUID(uuid: zeros), record: id, attribute: "signingkey.private")
     }
 

@@ -1,4 +1,4 @@
-import CellCrypto
+package import CellCrypto
 public import Foundation
 import JSON
 import Model
@@ -26,7 +26,7 @@ public struct TrustedIssuers: Sendable {
         public let claim: String
         /// Whether the row is as this service last wrote it.
         public fileprivate(set) var isHonoured: Bool
-        let secret: [UInt8]?
+        package let secret: [UInt8]?
         let organizationID: UUID
     }
 
@@ -210,7 +210,7 @@ public struct TrustedIssuers: Sendable {
         }
     }
 
-    static func address(_ id: UUID, _ organization: UUID) -> CellAddress {
+    package static func address(_ id: UUID, _ organization: UUID) -> CellAddress {
         CellAddress(organization: organization, record: id, attribute: "oidc.secret")
     }
 

@@ -62,7 +62,7 @@ public struct ConsoleSessions: Sendable {
 
     /// The session of a token, if it is one of the organization's and has not ended.
     public func session(_ token: String, organization name: String, address: String?, requestID: String) async throws -> Signed? {
-        try await deployment.pool.withConnection { connection in
+        try await deployment.pool.withConnection { connection -> Signed? in
             // Before the session's row is read: one that is newer than the list was not handed out yet.
             let state = try OrganizationState.read(name, in: deployment, on: connection)
             deployment.remember(state)

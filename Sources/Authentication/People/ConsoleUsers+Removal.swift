@@ -1,6 +1,6 @@
 public import Foundation
 import PostgresClient
-import Tenancy
+public import Tenancy
 
 extension ConsoleUsers {
     /// Removes a person: their password, second factor, sessions and links to providers. The systemuser that they acted as stays,

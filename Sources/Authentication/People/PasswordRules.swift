@@ -29,7 +29,7 @@ public enum PasswordRules {
                 .invalidArgument, "This password only repeats or counts characters, so it is easily guessed. Choose another one.")
         }
         var rest = lower
-        for word in [name.lowercased(), organization, "fieldseal", "password"] where word.count >= shortestName {
+        for word in [name.lowercased(), organization, "fieldseal"] where word.count >= shortestName {
             rest = rest.replacing(word, with: "")
         }
         guard rest.count >= minimumRest else {

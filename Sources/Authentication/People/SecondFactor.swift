@@ -1,5 +1,5 @@
-import CellCrypto
-import Foundation
+package import CellCrypto
+package import Foundation
 import JSON
 import Model
 import PostgresClient
@@ -192,7 +192,7 @@ public struct SecondFactor: Sendable {
         }
     }
 
-    static func address(_ user: UUID, _ organization: UUID) -> CellAddress {
+    package static func address(_ user: UUID, _ organization: UUID) -> CellAddress {
         CellAddress(organization: organization, record: user, attribute: "consoleuser.totp")
     }
 

@@ -1,5 +1,5 @@
 import PostgresClient
-import Tenancy
+public import Tenancy
 
 /// In which roles people need one-time passwords. The attested list alone has it, so that SQL can't take it away.
 public enum SecondFactorPolicy {

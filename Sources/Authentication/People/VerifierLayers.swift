@@ -1,17 +1,17 @@
-import CellCrypto
-import Foundation
-import PostgresClient
+package import CellCrypto
+package import Foundation
+package import PostgresClient
 
 /// The subkeys of replaced key-encryption keys that a person's stored password verifier was made with.
 ///
 /// A verifier can't be made anew without the password. So a rotation tags the stored verifier under the new key-encryption key, and
 /// keeps the subkey of the one before, sealed under the new one. The person's next sign-in stores a verifier without layers, and
 /// a trigger deletes the layers.
-struct VerifierLayers {
+package struct VerifierLayers {
     private static let subkeyLength = 64
 
     /// The subkeys of a person, the oldest first; none where the verifier was made under the current key-encryption key.
-    static func read(
+    package static func read(
         of user: ConsoleUsers.Row, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> [SecretBytes] {
         let rows = try connection.query("SELECT layers FROM config.verifier_layer WHERE user_id = $1", [.uuid(user.id)])
@@ -24,7 +24,7 @@ struct VerifierLayers {
     }
 
     /// Stores a person's layers: those that there are, and the subkey of the key-encryption key that is being replaced.
-    static func store(
+    package static func store(
         _ layers: [SecretBytes], of user: ConsoleUsers.Row, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection
     ) throws {

@@ -73,7 +73,7 @@ extension MailboxLeases {
                                 .passwordReplaced,
                                 details:
                                     "\(entity.logicalName)(\(source.record.text)).\(source.attribute), by a refresh token's successor",
-                                by: caller), organization, kek),
+                                by: caller), organization, session.kek),
                     ])
                     return true
                 }

@@ -24,6 +24,13 @@ extension FieldsealError {
         FieldsealError(.objectDoesNotExist, "There is no such \(entity.logicalName).")
     }
 
+    /// The organization serves no requests until an operator resumes it.
+    package static func suspended(_ name: String) -> FieldsealError {
+        FieldsealError(
+            .organizationDisabled, "The organization \(name) is suspended. An operator can resume it: fieldseal org resume \(name)."
+        )
+    }
+
     /// No organization of that name. Told in the same words whether it never was or is another's.
     public static func noSuchOrganization(_ name: String) -> FieldsealError {
         FieldsealError(.noResource, "There is no organization at this address.")

@@ -2,8 +2,8 @@ import Authentication
 public import CellCrypto
 import Foundation
 import Model
-import PostgresClient
-import Tenancy
+package import PostgresClient
+public import Tenancy
 
 /// Replaces the key-encryption key of a deployment: organization by organization, each in one transaction, while servers run.
 ///

@@ -1,6 +1,6 @@
 public import Foundation
-import PostgresClient
-import Tenancy
+package import PostgresClient
+public import Tenancy
 
 /// What is under which key-encryption key, in the whole deployment.
 public struct KeyEncryptionKeyStatus: Sendable {

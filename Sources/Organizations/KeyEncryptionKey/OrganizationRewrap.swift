@@ -2,7 +2,7 @@ import Authentication
 import CellCrypto
 import Foundation
 import KeyManagement
-import PostgresClient
+package import PostgresClient
 import Records
 import Tenancy
 

@@ -1,6 +1,6 @@
 public import Foundation
-import PostgresClient
-import Tenancy
+package import PostgresClient
+public import Tenancy
 
 /// A running server, as `config.server` has it.
 public struct ServerPresence: Sendable {
@@ -49,7 +49,7 @@ public struct ServerPresence: Sendable {
     }
 
     /// The servers that run, by host and start.
-    static func running(on connection: isolated PostgresConnection) throws -> [ServerPresence] {
+    package static func running(on connection: isolated PostgresConnection) throws -> [ServerPresence] {
         try connection.query(
             """
             SELECT server_id, host, version, array_to_string(kek_ids, ','), started_on FROM config.server

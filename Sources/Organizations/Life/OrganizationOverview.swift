@@ -1,6 +1,6 @@
 public import Foundation
 import PostgresClient
-import Tenancy
+public import Tenancy
 
 /// An organization with its size and the state of its key, as `org list` shows it.
 public struct OrganizationOverview: Sendable {

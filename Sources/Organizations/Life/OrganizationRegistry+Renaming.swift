@@ -2,7 +2,7 @@ import Foundation
 import KeyManagement
 import Model
 import PostgresClient
-import Tenancy
+public import Tenancy
 
 extension OrganizationRegistry {
     /// Gives an organization another name, and its schema with it, in one transaction. Its id, its key and its cells stay.

@@ -1,7 +1,7 @@
 import Foundation
 import Model
 import PostgresClient
-import Tenancy
+public import Tenancy
 
 // Suspending organizations. The attested list decides, so that SQL can neither suspend an organization nor resume it.
 extension OrganizationRegistry {
@@ -69,13 +69,5 @@ extension OrganizationRegistry {
         try connection.query(
             "SELECT suspended_on IS NOT NULL FROM config.organization WHERE organization_id = $1", [.uuid(organization.id)]
         ).first?.decode(0) ?? false
-    }
-}
-
-extension FieldsealError {
-    static func suspended(_ name: String) -> FieldsealError {
-        FieldsealError(
-            .organizationDisabled, "The organization \(name) is suspended. An operator can resume it: fieldseal org resume \(name)."
-        )
     }
 }

@@ -1,8 +1,9 @@
 public import Foundation
+import JSON
 import KeyManagement
 import Model
 import PostgresClient
-import Tenancy
+public import Tenancy
 
 /// Removes an organization from the deployment: its schema with all records, cells and events, its keys, its clients and people.
 ///

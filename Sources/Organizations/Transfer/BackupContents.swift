@@ -1,5 +1,6 @@
 public import CellCrypto
 public import Foundation
+import JSON
 
 /// What a dump of a deployment's database holds: its organizations, and which keys open them.
 public struct BackupContents: Sendable {

@@ -25,7 +25,7 @@ struct Backup: AsyncParsableCommand {
             guard FileManager.default.isReadableFile(atPath: file) else {
                 throw CommandFailure("\(file) can't be read. Name a dump that pg_dump wrote.")
             }
-            let kek = try kekFile.map(KeyEncryptionKeyFile.read)
+            let kek = try kekFile.map { try KeyEncryptionKeyFile.read($0) }
             let tools = try PostgresTools()
             let schemas = try await tools.schemas(inDump: file)
             try await tools.readAll(ofDump: file)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Authentication
 import Foundation
+import JSON
 import Tenancy
 
 let secondsOfDay = 86_400

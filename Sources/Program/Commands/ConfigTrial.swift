@@ -25,7 +25,7 @@ struct ConfigTrial {
             try await PoolerCheck.refuseTransactionPooling(settings.database)
             let kek = try await KeyEncryptionKeyCheck.check(settings.keyEncryptionKey(), on: pool)
             let deployment = Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy)
-            let doctor = Doctor(
+            let doctor = try Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
                 kekCopyFile: settings.kekCopyFile)
             for finding in try await doctor.access() {

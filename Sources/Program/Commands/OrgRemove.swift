@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import JSON
 import Organizations
+import Tenancy
 
 extension Org {
     struct Remove: AsyncParsableCommand {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Email
 import Foundation
 import JSON
 import Model

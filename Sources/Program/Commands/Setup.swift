@@ -71,7 +71,8 @@ struct Setup: AsyncParsableCommand {
         } else {
             try KeyEncryptionKeyFile.create(at: file)
             log.done(
-                "made \(file), id \(try KeyEncryptionKeyFile.read(file).id). Copy it to a safe place now, apart from the database's backups")
+                "made \(file), id \(try KeyEncryptionKeyFile.read(file).id). Copy it to a safe place now, apart from the database's backups"
+            )
         }
     }
 

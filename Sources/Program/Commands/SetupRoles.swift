@@ -1,6 +1,7 @@
 import CellCrypto
 import Foundation
 import Glibc
+import JSON
 import Migrations
 import PostgresClient
 

@@ -1,7 +1,9 @@
 import ArgumentParser
 import Authentication
 import Foundation
+import JSON
 import Organizations
+import Tenancy
 
 extension User {
     struct Enable: AsyncParsableCommand {

@@ -1,5 +1,6 @@
 import Authentication
 import Foundation
+import JSON
 import PostgresClient
 import Tenancy
 

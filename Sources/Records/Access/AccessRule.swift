@@ -1,17 +1,17 @@
-import Foundation
-import Model
-import PostgresClient
-import Tenancy
+package import Foundation
+package import Model
+package import PostgresClient
+package import Tenancy
 
 /// Which records of an entity a caller may reach: all of them, those of their business unit, or their own.
 ///
 /// A record is a caller's own when they or one of their teams own it, or when it was shared with one of these.
-struct AccessRule {
+package struct AccessRule {
     private let entity: EntityDefinition
     private let organization: Organization
     private let caller: Caller
 
-    init(_ entity: EntityDefinition, _ organization: Organization, _ caller: Caller) {
+    package init(_ entity: EntityDefinition, _ organization: Organization, _ caller: Caller) {
         self.entity = entity
         self.organization = organization
         self.caller = caller
@@ -24,7 +24,7 @@ struct AccessRule {
     ///   - right: What he wants to do with a record that was shared.
     ///   - table: The alias or name of the records' table.
     ///   - bind: Adds a parameter and returns its placeholder.
-    func condition(_ depth: Depth, _ right: AccessRights, _ table: String?, bind: (PostgresParameter) -> String)
+    package func condition(_ depth: Depth, _ right: AccessRights, _ table: String?, bind: (PostgresParameter) -> String)
         -> String?
     {
         guard depth != .organization else { return nil }

@@ -1,7 +1,7 @@
 public import Foundation
 import JSON
 public import Model
-import PostgresClient
+package import PostgresClient
 public import Tenancy
 
 /// A user or a team.
@@ -83,7 +83,7 @@ extension Session {
         }
     }
 
-    func requirePrincipal(_ principal: Principal, on connection: isolated PostgresConnection) throws {
+    package func requirePrincipal(_ principal: Principal, on connection: isolated PostgresConnection) throws {
         guard let entity = EntityCatalog.entity(principal.entity), ["systemuser", "team"].contains(principal.entity) else {
             throw FieldsealError(.payloadDoesNotFit, "A principal is a systemuser or a team.")
         }

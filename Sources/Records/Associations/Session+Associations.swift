@@ -1,5 +1,6 @@
 import CellCrypto
 import Foundation
+import JSON
 import Model
 import PostgresClient
 import Tenancy

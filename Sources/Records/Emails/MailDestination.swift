@@ -1,7 +1,7 @@
 package import CellCrypto
 package import Foundation
 import JSON
-import Model
+package import Model
 package import PostgresClient
 package import Tenancy
 
@@ -67,12 +67,12 @@ package struct MailDestination: Sendable, Equatable {
 
     private static let label = "mail_destination"
 
-    func tag(in organization: Organization, under kek: KeyEncryptionKey) throws -> [UInt8] {
+    package func tag(in organization: Organization, under kek: KeyEncryptionKey) throws -> [UInt8] {
         try kek.tag(label: Self.label, over: fields(in: organization))
     }
 
     /// Whether the service wrote this tag for these settings.
-    func fits(_ tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
+    package func fits(_ tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
         try kek.accepts(tag, label: Self.label, over: fields(in: organization))
     }
 
@@ -90,7 +90,7 @@ package struct MailDestination: Sendable, Equatable {
     }
 
     /// Whether these are settings of a server profile, which names the servers.
-    var isProfile: Bool { place.entity == EntityDefinition.emailServerProfile.logicalName }
+    package var isProfile: Bool { place.entity == EntityDefinition.emailServerProfile.logicalName }
 
     /// What a statement selects to read the settings: texts, in the order of ``attributes(of:)``.
     package static func columns(of entity: String, _ table: String) -> String {
@@ -162,7 +162,7 @@ package struct MailDestination: Sendable, Equatable {
     }
 
     /// Reads the settings of the next profiles, or of the next mailboxes that have a profile, with their tags, in the order of their ids.
-    static func part(
+    package static func part(
         of entity: EntityDefinition, after last: UUID?, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> [(destination: MailDestination, tag: [UInt8]?)] {
         let isMailbox = entity.logicalName == EntityDefinition.mailbox.logicalName

@@ -20,7 +20,7 @@ package struct Submission {
         "e.activityid, e.submitter, e.submitter_is_administrator, \(digest(in: organization))"
     }
 
-    static let columnCount = 4
+    package static let columnCount = 4
 
     /// Over what the message is made of. Attachments and bodies are hashed by themselves: JSON has no room for large ones.
     private static func digest(in organization: Organization) -> String {
@@ -63,7 +63,9 @@ package struct Submission {
     }
 
     /// Stores the tag.
-    func store(in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws {
+    package func store(in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection)
+        throws
+    {
         _ = try connection.query(
             "UPDATE \(organization.qualified("email")) SET submission_tag = $2 WHERE activityid = $1",
             [.uuid(email), .bytes(try tag(in: organization, under: kek))])

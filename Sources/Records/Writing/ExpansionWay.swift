@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Model
 
 /// How the records of an expansion are reached from those above them.

@@ -67,7 +67,7 @@ package struct AttestedChange {
     }
 
     /// Puts the organization under another key-encryption key, with the list of what was tagged anew.
-    mutating func move(under kek: KeyEncryptionKey, _ grants: GrantList) {
+    package mutating func move(under kek: KeyEncryptionKey, _ grants: GrantList) {
         self.kek = kek
         self.grants = grants
         state.kekID = kek.id

@@ -58,7 +58,7 @@ package struct Grant: Sendable {
         }
 
         /// What is hashed before the only field of a name's key: with it, SQL finds the rows of a list of names.
-        static func prefix(_ kind: Kind, keyLength: Int) -> [UInt8] { Array(kind.rawValue.utf8) + [0] + length(keyLength) }
+        package static func prefix(_ kind: Kind, keyLength: Int) -> [UInt8] { Array(kind.rawValue.utf8) + [0] + length(keyLength) }
 
         private static func length(_ count: Int) -> [UInt8] { withUnsafeBytes(of: UInt64(count).bigEndian) { Array($0) } }
 
@@ -83,7 +83,7 @@ package struct Grant: Sendable {
     }
 
     /// Whether a stored tag is the one of what the row says, under any of the known key-encryption keys.
-    func fits(_ tag: [UInt8], under kek: KeyEncryptionKey) throws -> Bool {
+    package func fits(_ tag: [UInt8], under kek: KeyEncryptionKey) throws -> Bool {
         try kek.each.contains { constantTimeEqual(tag, try self.tag(under: $0)) }
     }
 

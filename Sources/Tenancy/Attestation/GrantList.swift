@@ -5,7 +5,7 @@ import PostgresClient
 package struct GrantList: Sendable, Equatable {
     /// 16 bytes of a digest or tag.
     package struct Digest: Sendable, Hashable, Comparable {
-        static let length = 16
+        package static let length = 16
         let high: UInt64
         let low: UInt64
 
@@ -16,7 +16,7 @@ package struct GrantList: Sendable, Equatable {
             low = word(bytes.dropFirst(8).prefix(8))
         }
 
-        var bytes: [UInt8] {
+        package var bytes: [UInt8] {
             [high, low].flatMap { word in withUnsafeBytes(of: word.bigEndian) { Array($0) } }
         }
 
@@ -93,7 +93,7 @@ package struct GrantList: Sendable, Equatable {
     }
 
     /// Names a row without a tag that any row could have: it is known, and grants nothing.
-    mutating func hold(_ name: Digest) throws {
+    package mutating func hold(_ name: Digest) throws {
         entries[name] = Digest(try randomBytes(count: Digest.length))
     }
 

@@ -1,7 +1,8 @@
-import CellCrypto
-import Foundation
-import Model
-import PostgresClient
+package import CellCrypto
+package import Foundation
+import JSON
+package import Model
+package import PostgresClient
 
 /// A role that a record gives to a user, directly or as a member of a team. It counts only where the attested list holds it.
 struct GrantedRole: Sendable {
@@ -42,7 +43,9 @@ extension OrganizationState {
     /// The roles that a systemuser was given, besides the role of the client or the person that acts as it.
     ///
     /// Nothing is read in an organization in which no role was given.
-    func grantedRoles(of user: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws -> RoleSet {
+    package func grantedRoles(of user: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws
+        -> RoleSet
+    {
         guard problem == nil, try grants.names(Grant.rolesWereGiven.name) else { return [] }
         var roles: RoleSet = []
         for row in try GrantedRole.rows(of: user, in: organization, on: connection) {
@@ -58,7 +61,8 @@ extension OrganizationState {
 
 extension OrganizationState {
     /// The roles that a team was given.
-    func roles(ofTeam team: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws -> RoleSet {
+    package func roles(ofTeam team: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws -> RoleSet
+    {
         let rows = try connection.query(
             """
             SELECT t.roleid, r.name FROM \(organization.qualified("teamroles")) AS t
@@ -77,38 +81,38 @@ extension OrganizationState {
 
 // Links that grant power. Their rows have no tag: the list alone says that this service made them.
 extension Grant {
-    static func userRole(_ role: UUID, _ name: String, of user: UUID) -> Grant {
+    package static func userRole(_ role: UUID, _ name: String, of user: UUID) -> Grant {
         Grant(Name(.userRole, [user.bytes, role.bytes]), [field(name)])
     }
 
-    static func teamRole(_ role: UUID, _ name: String, of team: UUID) -> Grant {
+    package static func teamRole(_ role: UUID, _ name: String, of team: UUID) -> Grant {
         Grant(Name(.teamRole, [team.bytes, role.bytes]), [field(name)])
     }
 
-    static func member(_ user: UUID, of team: UUID) -> Grant { Grant(Name(.teamMember, [team.bytes, user.bytes])) }
+    package static func member(_ user: UUID, of team: UUID) -> Grant { Grant(Name(.teamMember, [team.bytes, user.bytes])) }
 
     /// Which role a record of `role` stands for, so that giving it gives that one and no other.
-    static func role(_ id: UUID, _ name: String) -> Grant { Grant(Name(.role, [id.bytes]), [field(name)]) }
+    package static func role(_ id: UUID, _ name: String) -> Grant { Grant(Name(.role, [id.bytes]), [field(name)]) }
 
     /// Whether any role was given at all, so that an organization that has none is not asked for them.
-    static let rolesWereGiven = Grant(Name(.rolesWereGiven, []))
+    package static let rolesWereGiven = Grant(Name(.rolesWereGiven, []))
 }
 
 /// The rows of an organization that give roles, for what looks at all of them.
-struct RoleGrants {
+package struct RoleGrants {
     /// A row, and what people call it.
-    struct Row: Sendable {
-        let grant: Grant
-        let title: String
+    package struct Row: Sendable {
+        package let grant: Grant
+        package let title: String
         /// Whether it would give anything if it were honoured.
-        let isPowerful: Bool
+        package let isPowerful: Bool
     }
 
-    let rows: [Row]
+    package let rows: [Row]
     /// The records of the roles themselves.
-    let roles: [Grant]
+    package let roles: [Grant]
 
-    init(of organization: Organization, on connection: isolated PostgresConnection) throws {
+    package init(of organization: Organization, on connection: isolated PostgresConnection) throws {
         func table(_ name: String) -> String { organization.qualified(name) }
         let names = try connection.query("SELECT roleid, name FROM \(table("role"))").map {
             (id: try $0.decode(0, as: UUID.self), name: try $0.decode(1, as: String.self))
@@ -145,7 +149,7 @@ struct RoleGrants {
     /// Takes over what a former list says of them.
     ///
     /// - Returns: The titles of the rows that give nothing.
-    func keep(from former: GrantList?, in grants: inout GrantList, under kek: KeyEncryptionKey) throws -> [String] {
+    package func keep(from former: GrantList?, in grants: inout GrantList, under kek: KeyEncryptionKey) throws -> [String] {
         for role in roles {
             if let former, try former.names(role.name) {
                 try grants.take(role.name, from: former)

@@ -1,7 +1,7 @@
 package import CellCrypto
-import Foundation
+package import Foundation
 import JSON
-import Model
+package import Model
 package import PostgresClient
 
 /// Where an organization's chain begins after old events were archived, as `config.event_archive` has it.
@@ -131,9 +131,9 @@ package struct EventArchivePosition: Sendable, Equatable {
 }
 
 /// How far an organization's chain was verified from its beginning, as `config.event_checkpoint` has it.
-struct EventCheckpoint: Sendable, Equatable {
-    let lastID: Int
-    let head: [UInt8]
+package struct EventCheckpoint: Sendable, Equatable {
+    package let lastID: Int
+    package let head: [UInt8]
 
     private static let label = "event_checkpoint"
 
@@ -142,7 +142,7 @@ struct EventCheckpoint: Sendable, Equatable {
     /// The checkpoint; nil when there is none.
     ///
     /// - Throws: ``EventChainProblem`` when the row was not written by this service.
-    static func read(
+    package static func read(
         _ organization: Organization,
         under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection
@@ -158,7 +158,7 @@ struct EventCheckpoint: Sendable, Equatable {
         return checkpoint
     }
 
-    func write(
+    package func write(
         _ organization: Organization,
         under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection

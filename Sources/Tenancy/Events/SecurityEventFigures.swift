@@ -1,11 +1,11 @@
-import MetricsFormat
+package import MetricsFormat
 import Synchronization
 
 /// Counts the security events that this program recorded, by kind and outcome: sign-ins refused, passwords released, keys changed.
 ///
 /// One for the program, because events are recorded at the bottom of every operation.
-final class SecurityEventFigures: Sendable {
-    static let shared = SecurityEventFigures()
+package final class SecurityEventFigures: Sendable {
+    package static let shared = SecurityEventFigures()
 
     private struct Name: Hashable {
         let kind: String
@@ -16,15 +16,15 @@ final class SecurityEventFigures: Sendable {
 
     private init() {}
 
-    func count(_ event: SecurityEvent) {
+    package func count(_ event: SecurityEvent) {
         counts.withLock { $0[Name(kind: event.kind.rawValue, outcome: event.outcome.rawValue), default: 0] += 1 }
     }
 
-    func count(_ event: PendingEvent) {
+    package func count(_ event: PendingEvent) {
         counts.withLock { $0[Name(kind: event.kind, outcome: event.outcome), default: 0] += 1 }
     }
 
-    func write(to text: inout MetricsText) {
+    package func write(to text: inout MetricsText) {
         let counts = counts.withLock { $0 }
         text.counter(
             "fieldseal_security_events", "Security events that this server recorded, by kind and outcome.",

@@ -1,6 +1,6 @@
 public import CellCrypto
 public import Foundation
-import PostgresClient
+package import PostgresClient
 
 /// A key-encryption key that was replaced, as `config.replaced_kek` has it.
 public struct ReplacedKeyEncryptionKey: Sendable {
@@ -15,7 +15,7 @@ public struct ReplacedKeyEncryptionKey: Sendable {
     public var isRetired: Bool { retiredOn != nil }
 
     /// Every one, the newest first; none where the database is not migrated that far.
-    static func all(on connection: isolated PostgresConnection) throws -> [ReplacedKeyEncryptionKey] {
+    package static func all(on connection: isolated PostgresConnection) throws -> [ReplacedKeyEncryptionKey] {
         guard try connection.query("SELECT to_regclass('config.replaced_kek') IS NOT NULL")[0].decode(0) else { return [] }
         return try connection.query(
             """
@@ -42,7 +42,7 @@ public struct ReplacedKeyEncryptionKey: Sendable {
     /// Records that key-encryption keys are replaced, and seals what is kept of all that ever were under the new one.
     ///
     /// - Parameter new: Opens what is sealed under the replaced ones.
-    static func record(
+    package static func record(
         _ replaced: [KeyEncryptionKey], by new: KeyEncryptionKey, _ caller: Caller, on connection: isolated PostgresConnection
     ) throws {
         for kek in replaced {

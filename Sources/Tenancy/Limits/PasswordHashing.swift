@@ -1,4 +1,4 @@
-import CellCrypto
+package import CellCrypto
 import Dispatch
 import Foundation
 package import Model
@@ -35,7 +35,7 @@ package final class PasswordHashing: Sendable {
         try kek.tag(label: tagLabel, over: [salt, derived])
     }
 
-    static let tagLabel = "console_password"
+    package static let tagLabel = "console_password"
 
     /// Whether a password is the one that is stored, and whether what is stored of it should be made anew: an earlier version stored what scrypt
     /// makes of it, and a rotation of the key-encryption key leaves layers of the keys before.

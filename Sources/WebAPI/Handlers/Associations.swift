@@ -1,5 +1,6 @@
 import Foundation
 import HTTPTypes
+import JSON
 import Model
 import Records
 import Tenancy

@@ -95,13 +95,16 @@ struct MetadataView {
         }
     }
 
+    /// Members that some option sets have: those of booleans have two options by name, and others a list.
+    private static let options: JSONValue = ["Options": nil, "TrueOption": nil, "FalseOption": nil]
+
     /// A single value under an expanded property, with what its own `$select` names.
     func nested(_ property: String, _ value: JSONValue) throws(FieldsealError) -> JSONValue {
         guard let view = try self.view(of: property) else { return value }
         guard view.filter == nil, view.expansions.isEmpty else {
             throw FieldsealError(.queryDoesNotFit, "$expand of \(property) takes $select alone: it is one value.")
         }
-        try view.requireMembers(of: [value])
+        try view.requireMembers(of: [value, Self.options])
         return view.selected(value)
     }
 
