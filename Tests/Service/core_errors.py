@@ -7,19 +7,21 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 # The files whose errors no page of the console can cause: commands, routers, the Web API's own requests and queries, moving.
 OTHERS = {
-    "ClientKey.swift", "ClientRegistry+Keys.swift", "CredentialSource.swift", "DeepInsert.swift", "DumpReader.swift", "EventArchiveFile.swift",
-    "EventChainMark.swift", "EvidenceArchiver.swift", "ExportFile.swift", "ExportManifest.swift", "MailTokens.swift", "OrganizationImport.swift",
-    "OrganizationRegistry+Attestation.swift", "OrganizationRegistry.swift", "PlaintextLosses.swift", "PlaintextUpgrade.swift", "QueryPlan.swift",
-    "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey.swift", "Session+AccessTokens.swift", "Session+Credentials.swift", "Session+Impersonation.swift",
-    "Session+IncomingEmail.swift", "Session+KeyPurge.swift", "Session+MailWork.swift", "Session+MailboxStatus.swift", "Session+OutgoingEmail.swift",
-    "Session+Privileges.swift", "Session+Sharing.swift", "Session+TokenExchange.swift", "Session+WhoAmI.swift", "TokenIssuer.swift", "TrustedIssuers.swift",
+    "ClientKey.swift", "ClientRegistry+Keys.swift", "CredentialSource.swift", "DeepInsert.swift", "DumpReader.swift", "EmailDelivery.swift",
+    "EventArchiveFile.swift", "EventChainMark.swift", "EvidenceArchiver.swift", "ExportFile.swift", "ExportManifest.swift",
+    "KeyEncryptionKeyRotation.swift", "MailTokens.swift", "MailboxLeases+AccessTokens.swift", "MailboxLeases+Credentials.swift",
+    "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift", "MailboxLeases+TokenExchange.swift", "OrganizationImport.swift",
+    "OrganizationRegistry+Attestation.swift", "OrganizationRegistry+Renaming.swift", "OrganizationRegistry.swift", "OrganizationRemoval.swift",
+    "PlaintextLosses.swift", "PlaintextUpgrade.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey.swift",
+    "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift", "Session+KeyPurge.swift", "Session+MailboxStatus.swift",
+    "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "TokenIssuer.swift", "TrustedIssuers.swift",
 }
 # What only a request of the Web API or a command can cause, in files with other errors.
 NOT_ON_PAGES = (
     "@odata", "annotation", "navigation property", "$expand", "alternate key", "participationtypemasks", "statuscode and statecode", "directioncode of an e-mail",
     "partyid refers to a systemuser", "addressused of a sender", "leaves out a participationtypemask", "takes numbers of 1 to 4", "not leased", "since it was leased",
     "Only an Email Router may", "The export is of another", "can't be a key", "--fingerprint", "is compared with", "and this server knows", "The address names a record",
-    "brings along more than", "is encrypted, and")
+    "brings along more than", "is encrypted, and", "The two records are not linked")
 
 
 def literal(source, at):

@@ -177,4 +177,4 @@ def test_every_answer_names_its_request_and_the_log_has_the_name(service):
     name = response.headers["x-ms-service-request-id"]
     lines = [json.loads(line) for line in service.log().splitlines() if line.startswith(b"{")]
     [line] = [line for line in lines if line.get("request_id") == name]
-    assert line["status"] == "400" and line["path"].endswith("mailboxes(nonsense)") and line["method"] == "GET"
+    assert line["status"] == 400 and line["path"].endswith("mailboxes(nonsense)") and line["method"] == "GET"

@@ -22,8 +22,9 @@ struct ConfigTrial {
     private mutating func tryDatabase() async {
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 2, applicationName: "fieldseal command"))
         do {
+            let own = try settings.keyEncryptionKey()
             try await PoolerCheck.refuseTransactionPooling(settings.database)
-            let kek = try await KeyEncryptionKeyCheck.check(settings.keyEncryptionKey(), on: pool)
+            let kek = try await KeyEncryptionKeyCheck.check(own, on: pool)
             let deployment = Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy)
             let doctor = try Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,

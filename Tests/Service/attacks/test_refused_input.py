@@ -173,7 +173,7 @@ def test_a_command_that_would_add_what_is_none(place, arguments, typed, why):
 
 
 def test_what_commands_do_add(place):
-    place.run("user", "add", "n" * 100, "--role", "Basic User", "--org", "contoso", stdin=f"{'x' * 10}\n")
+    place.run("user", "add", "n" * 100, "--role", "Basic User", "--org", "contoso", stdin="xq7-Kolibri\n")
     place.run("client", "add", "n" * 100, "--role", "Basic User", "--org", "contoso")
     place.run("issuer", "add", "Good", "--issuer", "https://good.example", "--client-id", "x", "--claim", "oid", "--org", "contoso", stdin="secret\n")
     place.run("issuer", "link", "Good", "ada", "--user", "n" * 100, "--org", "contoso")

@@ -183,7 +183,9 @@ def test_certificates_that_can_not_be_used_are_named(cluster, good):
         assert served.returncode == 1 and message in served.stderr and "errno" not in served.stderr, served.stderr
     result = check(cluster, good.replace("good.", f"{soon.name}."))
     assert result.returncode == 0 and "expires in 4 days" in result.stdout, result.stdout
-    assert "note" not in check(cluster, good).stdout
+    # The tests migrate as a superuser, which is named.
+    notes = [line for line in check(cluster, good).stdout.splitlines() if line.startswith("note")]
+    assert len(notes) == 1 and "a superuser" in notes[0], notes
 
 
 def test_a_port_that_is_taken_is_named(cluster, good):

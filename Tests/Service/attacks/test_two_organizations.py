@@ -105,7 +105,7 @@ def test_what_was_recorded_a_second_ago_is_not_taken_back(place):
     with place.put_back("attested_state") as restore:
         assert place.get("RetrieveDataEncryptionKey()", place.server.token).status_code == 200
         [(attested,)] = place.sql("SELECT clock_timestamp()")
-        looks = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND query LIKE '%%a.tag <> ALL%%' AND state = 'idle' AND query_start > %s"
+        looks = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND query LIKE '%%pg_visible_in_snapshot(a.changed_in%%' AND state = 'idle' AND query_start > %s"
         deadline = time.monotonic() + 60
         while place.sql(looks, [attested]) == [(0,)]:
             assert time.monotonic() < deadline, "the server does not look"
