@@ -1,6 +1,7 @@
 """Chromium at the console: starting it, signing in, pressing buttons and waiting for what they do."""
 
 import pathlib
+import time
 
 import axe_core_python
 from selenium import webdriver
@@ -10,6 +11,8 @@ from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import WebDriverWait
 from service import PATIENCE
 
+#: Seconds after which a click that no page answered is made again: a busy browser loses one now and then.
+CLICK_SECONDS = 60
 AXE = (pathlib.Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
 
 
@@ -53,8 +56,13 @@ def wait(driver, condition):
 def press(driver, how, what):
     """Presses a button that sends a form, and waits for the page that answers: what is asked for before it came would call it off."""
     before = driver.find_element(By.TAG_NAME, "html")
-    driver.find_element(how, what).click()
-    wait(driver, expected_conditions.staleness_of(before))
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        driver.find_element(how, what).click()
+        try:
+            return WebDriverWait(driver, CLICK_SECONDS, ignored_exceptions=[WebDriverException]).until(expected_conditions.staleness_of(before))
+        except TimeoutException:
+            assert time.monotonic() < deadline, f"no page answers {what}"
 
 
 def click(driver, how, what):
