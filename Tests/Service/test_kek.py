@@ -311,6 +311,17 @@ def test_the_old_key_is_not_needed_any_more(rotated):
 
 def test_a_second_rotation_takes_over_what_the_first_left(rotated):
     cluster, home = rotated.cluster, rotated.home
+    # What the attested list holds without a row of its own: a role that was given, a rule, and a suspension.
+    server = rotated.server
+    role = next(r["roleid"] for r in server.request("GET", "roles?$select=name").json()["value"] if r["name"] == "Email Administrator")
+    unit = server.request("GET", "businessunits?$top=1").json()["value"][0]["businessunitid"]
+    user = str(uuid.uuid4())
+    rotated.write("POST", "systemusers", {
+        "systemuserid": user, "fullname": "Gil", "domainname": "gil", "businessunitid@odata.bind": f"/businessunits({unit})"})
+    root = f"{server.base}/contoso/api/data/v9.2"
+    rotated.write("POST", f"systemusers({user})/systemuserroles_association/$ref", {"@odata.id": f"{root}/roles({role})"})
+    cluster.run("user", "require-second-factor", "--org", "contoso", "--role", "Email Administrator")
+    cluster.run("org", "suspend", "contoso")
     cluster.run("kek", "create", str(home / "kek.third"), settings=None)
     rotated.configure(kekFile=str(home / "kek.new"), newKek={"file": str(home / "kek.third")})
     rotated.restart()
@@ -318,6 +329,9 @@ def test_a_second_rotation_takes_over_what_the_first_left(rotated):
     rotated.configure(kekFile=str(home / "kek.third"))
     rotated.restart()
     cluster.run("kek", "retire")
+    codes = {finding["code"] for finding in json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]}
+    assert "organization-suspended" in codes and not codes & {"suspension-undone", "role-not-given-here", "role-record-changed", "attested-rows-missing"}, codes
+    cluster.run("org", "resume", "contoso")
     # The archive is of the first key's time; hedy signed in under the second one, joan under none since the first.
     assert cluster.run("events", "verify", "--org", "contoso", "--archive", str(rotated.archive)).returncode == 0
     assert rotated.sign_in("hedy", code=rotated.codes[1])[1].status_code == 200
