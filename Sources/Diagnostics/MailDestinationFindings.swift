@@ -40,7 +40,7 @@ enum MailDestinationFindings {
         return findings
     }
 
-    /// Some records in one snapshot, so that neither memory nor a connection is taken for long.
+    /// Some records in one snapshot, so that a check holds little memory, and no connection for long.
     ///
     /// - Returns: Those whose settings are not authorized, and the last one that was looked at; nil where that was the last of all.
     private static func part(

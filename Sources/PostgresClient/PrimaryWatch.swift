@@ -1,7 +1,7 @@
 /// Notices within seconds that another server is the primary, also when the former one is paused or cut off and says nothing.
 ///
 /// It asks the primary on a connection of its own. When the answer does not come, it looks for the server that takes writes, and
-/// connections to a former primary are cut then, whatever they wait for.
+/// connections to a former primary are cut then, also those that wait.
 public struct PrimaryWatch: Sendable {
     private let conninfo: String
 

@@ -9,8 +9,9 @@ import Tenancy
 extension Session {
     /// Runs `body` in a transaction whose statements are planned once, by index.
     ///
-    /// A plan takes longer than most of what is done here, and is kept with its connection. One that was made while a table was empty would
-    /// read all of it ever after, or until somebody analyzes it; and the price that is put on that must not have statements compiled.
+    /// Planning takes longer than most of these statements, so a connection keeps its plans. A plan that was made while a table was
+    /// empty would read the whole table until it is analyzed; so sequential scans are off. Their high price must not make PostgreSQL
+    /// compile the statement, so `jit` is off too.
     func planned<Result>(on connection: isolated PostgresConnection, _ body: () throws -> Result) throws -> Result {
         try connection.transaction {
             try connection.execute(

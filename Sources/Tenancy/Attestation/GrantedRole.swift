@@ -49,7 +49,7 @@ extension OrganizationState {
         guard problem == nil, try grants.names(Grant.rolesWereGiven.name) else { return [] }
         var roles: RoleSet = []
         for row in try GrantedRole.rows(of: user, in: organization, on: connection) {
-            // Whose the passwords are released to is no matter of records.
+            // Passwords are released to an Email Router, so no record gives that role.
             guard let role = Role(rawValue: row.name), role != .emailRouter, try row.isHonoured(in: grants, under: kek) else {
                 continue
             }
@@ -57,9 +57,7 @@ extension OrganizationState {
         }
         return roles
     }
-}
 
-extension OrganizationState {
     /// The roles that a team was given.
     package func roles(ofTeam team: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws -> RoleSet
     {
