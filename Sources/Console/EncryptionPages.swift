@@ -22,9 +22,10 @@ extension Console {
         _ visit: Visit, notice: String? = nil, problem: String? = nil, status code: HTTPResponse.Status = .ok
     ) async throws -> Reply {
         let session = try visit.session()
-        let status = try await session.encryptionStatus()
-        let history = try await session.keyHistory()
-        let progress = try await session.keyChangeProgress()
+        let keys = try await KeyAdministration(session, to: .see)
+        let status = try await keys.encryptionStatus()
+        let history = try await keys.keyHistory()
+        let progress = try await keys.keyChangeProgress()
         let texts = visit.texts
         let isDue = status.isActive && status.nextChangeDue < Date()
         let age = max(0, Date().timeIntervalSince(status.setOn) / 86_400)
@@ -83,7 +84,9 @@ extension Console {
     }
 
     @Sendable func progress(_ visit: Visit) async throws -> Reply {
-        guard let progress = try await visit.session().keyChangeProgress() else { return .json(["running": false]) }
+        guard let progress = try await KeyAdministration(visit.session(), to: .see).keyChangeProgress() else {
+            return .json(["running": false])
+        }
         return .json([
             "running": true, "text": .string(progressText(progress, visit)),
             "percent": progress.percent.map { .integer(Int64($0)) } ?? .null,
@@ -95,8 +98,8 @@ extension Console {
     @Sendable func showKey(_ visit: Visit) async throws -> Reply {
         if let reply = try await requireFresh(visit, for: "\(Self.encryptionPath)/key") { return reply }
         let session = try visit.session()
-        let status = try await session.encryptionStatus()
-        let key = try await session.retrieveDataEncryptionKey()
+        let status = try await KeyAdministration(session, to: .see).encryptionStatus()
+        let key = try await KeyAdministration(session, to: .read).retrieveDataEncryptionKey()
         return try key.withString { text in
             guard let wanted = visit.form["sheet"] else { return .page("key", ["title": visit.text("keyShown"), "key": text]) }
             var values = try RecoverySheet(visit: visit, baseURL: baseURL).values(text, status, session.organization)
@@ -119,7 +122,7 @@ extension Console {
             return try await encryptionPage(visit, problem: visit.text("typeKeyAgain"), status: .badRequest)
         }
         do {
-            try await visit.session().activate(pasted: text)
+            try await KeyAdministration(visit.session(), to: .activate).activate(pasted: text)
             return .redirect("\(visit.root)/\(Self.encryptionPath)?done=activatedDone")
         } catch let error as FieldsealError {
             var problem = visit.texts.told(error.message)

@@ -22,7 +22,7 @@ extension Console {
         rehearsal: [String: Any]? = nil, warning: String? = nil, status code: HTTPResponse.Status = .ok
     ) async throws -> Reply {
         let session = try visit.session()
-        let status = try await session.encryptionStatus()
+        let status = try await KeyAdministration(session, to: .see).encryptionStatus()
         guard status.isActive else { return .redirect("\(visit.root)/\(Self.encryptionPath)") }
         var values: [String: Any] = [
             "title": visit.text("changeKey"), "lead": visit.text("changeKeyWhy"), "isTyped": isTyped,
@@ -60,7 +60,7 @@ extension Console {
         do {
             switch visit.form["do"] {
             case "rehearse":
-                let figures = rehearsal(try await session.rehearseKeyChange(), visit)
+                let figures = rehearsal(try await KeyAdministration(session, to: .rehearse).rehearseKeyChange(), visit)
                 guard let text else {
                     return try await changePage(visit, kept: visit.form["confirms"] == nil ? nil : "", rehearsal: figures)
                 }
@@ -78,7 +78,7 @@ extension Console {
                     visit, isTyped: true, kept: try secrets.sealed(text, for: "key"), warning: judgement.warning)
             default:
                 // A browser that hangs up does not stop a change.
-                _ = try await Task { try await session.changeKey(to: text) }.value
+                _ = try await Task { try await KeyAdministration(session, to: .change).changeKey(to: text) }.value
                 return .redirect("\(visit.root)/\(Self.encryptionPath)?done=changedDone")
             }
         } catch let error as FieldsealError {
@@ -100,7 +100,7 @@ extension Console {
     }
 
     @Sendable func cancelChange(_ visit: Visit) async throws -> Reply {
-        let isStopped = try await visit.session().cancelKeyChange()
+        let isStopped = try await KeyAdministration(visit.session(), to: .cancel).cancelKeyChange()
         return .redirect("\(visit.root)/\(Self.encryptionPath)\(isStopped ? "?done=cancelledDone" : "")")
     }
 }

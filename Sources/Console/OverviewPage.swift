@@ -20,7 +20,7 @@ extension Console {
         ]
         var found: [[String: Any]] = []
         if visit.isAdministrator {
-            let status = try await session.encryptionStatus()
+            let status = try await KeyAdministration(session, to: .see).encryptionStatus()
             values["encryption"] = encryptionTile(status, visit)
             found += try await allFindings(session, &values, visit).map { finding($0, visit) }
             let recent = try await session.securityEvents(EventFilter.notable, limit: Self.recentEvents)

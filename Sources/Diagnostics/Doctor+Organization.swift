@@ -60,7 +60,7 @@ extension Doctor {
         let session = try await Session.begin(
             deployment, organization: organization.name, caller: .commandLine(user: "doctor"), isInspection: true)
         do {
-            return try await session.verifyCells().bad.map { cell in
+            return try await KeyAdministration(session, to: .verify).verifyCells().bad.map { cell in
                 Finding(
                     .error, "cell-does-not-open", organization.name,
                     "\(cell.address): \(cell.origin.map { "this is the cell of \($0)" } ?? cell.cause.rawValue)",

@@ -20,10 +20,10 @@ struct ActivationTests {
         try await TestOrganization.with { organization in
             let session = try await organization.session()
             let id = try await session.write(.create(.mailbox, [.init("name", "m"), .init("password", "s3cret")])).id
-            let text = try await session.retrieveDataEncryptionKey().withString { $0 }
+            let text = try await KeyAdministration(session, to: .read).retrieveDataEncryptionKey().withString { $0 }
             try await organization.execute(
                 "ALTER TABLE config.organization_key DISABLE TRIGGER ALL; DELETE FROM config.organization_key")
-            #expect(try await organization.session().isDataEncryptionActive() == false)
+            #expect(try await KeyAdministration(organization.session(), to: .see).isDataEncryptionActive() == false)
             #expect(try await organization.session().retrieve(.mailbox, .id(id)).records.count == 1)
             try await organization.session().write(.upsert(.mailbox, .id(id), [.init("name", "n")], .mustExist))
 
@@ -34,19 +34,29 @@ struct ActivationTests {
             #expect(try await code { try await $0.write(.upsert(.mailbox, .id(id), [.init("password", "x")])) } == .keyRequired)
             #expect(try await code { try await $0.write(.upsert(.mailbox, .id(id), [.init("password", nil)])) } == .keyRequired)
             #expect(try await code { try await $0.write(.create(.mailbox, [.init("password", "x")])) } == .keyRequired)
-            #expect(try await code { _ = try await $0.retrieveDataEncryptionKey() } == .keyRequired)
-            #expect(try await code { _ = try await $0.changeKey(to: nil) } == .isInactiveCannotChange)
-            #expect(try await code { _ = try await $0.verifyCells() } == .keyRequired)
-            #expect(try await code { try await $0.setDataEncryptionKey("", change: false) } == .keyValidation)
-            #expect(try await code { try await $0.setDataEncryptionKey("Wrong-key-12345", change: false) } == .restoreCannotDecrypt)
-
-            try await organization.session().setDataEncryptionKey(text, change: false)
-            #expect(try await organization.session().isDataEncryptionActive())
-            #expect(try await code { try await $0.setDataEncryptionKey(text, change: false) } == .isActiveCannotRestore)
+            #expect(try await code { _ = try await KeyAdministration($0, to: .read).retrieveDataEncryptionKey() } == .keyRequired)
             #expect(
-                try await code { try await $0.setDataEncryptionKey("Other-key-12345", change: false) } == .isActiveCannotRestore)
-            #expect(try await organization.session().verifyCells().bad.isEmpty)
-            #expect(try await organization.session().encryptionStatus().origin == "activated")
+                try await code { _ = try await KeyAdministration($0, to: .change).changeKey(to: nil) } == .isInactiveCannotChange)
+            #expect(try await code { _ = try await KeyAdministration($0, to: .verify).verifyCells() } == .keyRequired)
+            #expect(
+                try await code { try await KeyAdministration($0, to: .activate).setDataEncryptionKey("", change: false) }
+                    == .keyValidation)
+            #expect(
+                try await code {
+                    try await KeyAdministration($0, to: .activate).setDataEncryptionKey("Wrong-key-12345", change: false)
+                } == .restoreCannotDecrypt)
+
+            try await KeyAdministration(organization.session(), to: .activate).setDataEncryptionKey(text, change: false)
+            #expect(try await KeyAdministration(organization.session(), to: .see).isDataEncryptionActive())
+            #expect(
+                try await code { try await KeyAdministration($0, to: .activate).setDataEncryptionKey(text, change: false) }
+                    == .isActiveCannotRestore)
+            #expect(
+                try await code {
+                    try await KeyAdministration($0, to: .activate).setDataEncryptionKey("Other-key-12345", change: false)
+                } == .isActiveCannotRestore)
+            #expect(try await KeyAdministration(organization.session(), to: .verify).verifyCells().bad.isEmpty)
+            #expect(try await KeyAdministration(organization.session(), to: .see).encryptionStatus().origin == "activated")
             let events = try await organization.sql("SELECT kind || ' ' || outcome FROM security_event ORDER BY 1", as: String.self)
             #expect(events.contains("key activated failed") && events.contains("key activated succeeded"))
         }
@@ -55,27 +65,29 @@ struct ActivationTests {
     @Test("Ten wrong keys lock the address, over a restart, and the right key is let in once the time is over")
     func throttle() async throws {
         try await TestOrganization.with { organization in
-            let text = try await organization.session().retrieveDataEncryptionKey().withString { $0 }
+            let text = try await KeyAdministration(organization.session(), to: .read).retrieveDataEncryptionKey().withString { $0 }
             try await organization.execute(
                 "ALTER TABLE config.organization_key DISABLE TRIGGER ALL; DELETE FROM config.organization_key")
             for _ in 0..<10 {
                 let session = try await organization.session()
                 await #expect(throws: FieldsealError.self) {
-                    try await session.setDataEncryptionKey("Wrong-key-12345", change: false)
+                    try await KeyAdministration(session, to: .activate).setDataEncryptionKey("Wrong-key-12345", change: false)
                 }
             }
             let session = try await organization.session()
-            let error = await #expect(throws: FieldsealError.self) { try await session.setDataEncryptionKey(text, change: false) }
+            let error = await #expect(throws: FieldsealError.self) {
+                try await KeyAdministration(session, to: .activate).setDataEncryptionKey(text, change: false)
+            }
             #expect(error?.code == .requestQuotaExceeded && (error?.retryAfter ?? 0) > 0)
             try await organization.execute("UPDATE config.failed_sign_in SET last_on = now() - interval '16 minutes'")
-            try await session.setDataEncryptionKey(text, change: false)
+            try await KeyAdministration(session, to: .activate).setDataEncryptionKey(text, change: false)
         }
     }
 
     @Test("A key that was wrapped under another KEK is activated with its text, and wrapped anew")
     func otherKek() async throws {
         try await TestOrganization.with { organization in
-            let text = try await organization.session().retrieveDataEncryptionKey().withString { $0 }
+            let text = try await KeyAdministration(organization.session(), to: .read).retrieveDataEncryptionKey().withString { $0 }
             let other = Deployment(
                 conninfo: organization.deployment.conninfo, pool: organization.deployment.pool,
                 kek: try KeyEncryptionKey(SecretBytes.random(count: 64)), policy: organization.deployment.policy)
@@ -88,9 +100,9 @@ struct ActivationTests {
                 conninfo: organization.database.conninfo, kek: other.kek, policy: other.policy)
             let report = try await registry.attestAgain(name: "contoso", by: TestOrganization.caller)
             #expect(report.differences.count == 1 && report.honoured.isEmpty)
-            #expect(try await session().isDataEncryptionActive() == false)
-            try await session().setDataEncryptionKey(text, change: false)
-            #expect(try await session().isDataEncryptionActive())
+            #expect(try await KeyAdministration(session(), to: .see).isDataEncryptionActive() == false)
+            try await KeyAdministration(session(), to: .activate).setDataEncryptionKey(text, change: false)
+            #expect(try await KeyAdministration(session(), to: .see).isDataEncryptionActive())
         }
     }
 
@@ -99,20 +111,20 @@ struct ActivationTests {
         try await TestOrganization.with { organization in
             let session = try await organization.session()
             let id = try await session.write(.create(.mailbox, [.init("name", "m"), .init("password", "s3cret")])).id
-            _ = try await session.changeKey(to: "Abcdefghij1!")
-            let fingerprint = try await organization.session().encryptionStatus().fingerprint
+            _ = try await KeyAdministration(session, to: .change).changeKey(to: "Abcdefghij1!")
+            let fingerprint = try await KeyAdministration(organization.session(), to: .see).encryptionStatus().fingerprint
             try await organization.reapplyConfig()
             let registry = OrganizationRegistry(
                 conninfo: organization.database.conninfo, kek: organization.deployment.kek, policy: organization.deployment.policy)
             let attached = try await registry.attach(name: "contoso", by: TestOrganization.caller)
             #expect(attached.id == organization.organization.id)
-            let status = try await organization.session().encryptionStatus()
+            let status = try await KeyAdministration(organization.session(), to: .see).encryptionStatus()
             #expect(!status.isActive && status.keyVersion == 2 && status.fingerprint == fingerprint)
             #expect(
                 try await organization.sql(
                     "SELECT bool_or(enabledforincomingemail OR enabledforoutgoingemail) FROM mailbox", as: Bool.self) == [false])
-            try await organization.session().setDataEncryptionKey("Abcdefghij1!", change: false)
-            #expect(try await organization.session().verifyCells().cells == 1)
+            try await KeyAdministration(organization.session(), to: .activate).setDataEncryptionKey("Abcdefghij1!", change: false)
+            #expect(try await KeyAdministration(organization.session(), to: .verify).verifyCells().cells == 1)
             try await organization.session().write(.upsert(.mailbox, .id(id), [.init("password", "again")], .mustExist))
             await #expect(throws: FieldsealError.self) { try await registry.attach(name: "contoso", by: TestOrganization.caller) }
             await #expect(throws: FieldsealError.self) { try await registry.attach(name: "nobody", by: TestOrganization.caller) }
@@ -128,19 +140,19 @@ struct ActivationTests {
             let session = try await Session.begin(
                 organization.deployment, organization: "contoso", client: client.id, address: "127.0.0.1", requestID: "r")
             guard role != .systemAdministrator else {
-                #expect(try await session.isDataEncryptionActive())
+                #expect(try await KeyAdministration(session, to: .see).isDataEncryptionActive())
                 return
             }
             for body in [
-                { @Sendable in _ = try await session.isDataEncryptionActive() },
-                { _ = try await session.retrieveDataEncryptionKey() },
-                { try await session.setDataEncryptionKey("Abcdefghij1!", change: true) },
+                { @Sendable in _ = try await KeyAdministration(session, to: .see).isDataEncryptionActive() },
+                { _ = try await KeyAdministration(session, to: .read).retrieveDataEncryptionKey() },
+                { try await KeyAdministration(session, to: .change).setDataEncryptionKey("Abcdefghij1!", change: true) },
             ] as [@Sendable () async throws -> Void] {
                 #expect(await #expect(throws: FieldsealError.self) { try await body() }?.code == .privilegeDenied)
             }
             let refused = try await organization.sql(
                 "SELECT count(*) FROM security_event WHERE outcome = 'refused' AND address = '127.0.0.1'", as: Int.self)
-            #expect(refused == [2])
+            #expect(refused == [3])
         }
     }
 

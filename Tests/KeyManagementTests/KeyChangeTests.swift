@@ -28,10 +28,10 @@ struct KeyChangeTests {
         try await TestOrganization.with { organization in
             let ids = try await createMailboxes(organization.session(), 50)
             let versions = try await organization.sql("SELECT versionnumber::text FROM mailbox ORDER BY mailboxid", as: String.self)
-            let summary = try await organization.session().changeKey(to: "Abcdefghij1!")
+            let summary = try await KeyAdministration(organization.session(), to: .change).changeKey(to: "Abcdefghij1!")
             #expect(summary.keyVersion == 2 && summary.cells == 50)
             #expect(try await organization.sql("SELECT DISTINCT cell.key_version(password) FROM mailbox_cell", as: Int.self) == [2])
-            #expect(try await organization.session().verifyCells().bad.isEmpty)
+            #expect(try await KeyAdministration(organization.session(), to: .verify).verifyCells().bad.isEmpty)
             let leaves = try await organization.sql("SELECT relname FROM pg_class WHERE relname ~ '_cell_k1$'", as: String.self)
             #expect(leaves == [])
             // A key change is no change of a record.
@@ -55,18 +55,18 @@ struct KeyChangeTests {
     @Test("An organization without cells, and values of 1 and of 200 characters, are changed like any other")
     func edges() async throws {
         try await TestOrganization.with { organization in
-            #expect(try await organization.session().changeKey(to: nil).cells == 0)
+            #expect(try await KeyAdministration(organization.session(), to: .change).changeKey(to: nil).cells == 0)
             for text in ["x", String(repeating: "é", count: 200)] {
                 try await organization.session().write(
                     .create(.queue, [.init("name", "q"), .init("emailpassword", .string(text))]))
             }
             try await organization.session().write(
                 .create(.emailServerProfile, [.init("name", "p"), .init("outgoingpassword", "only one of two")]))
-            #expect(try await organization.session().changeKey(to: nil).cells == 3)
+            #expect(try await KeyAdministration(organization.session(), to: .change).changeKey(to: nil).cells == 3)
             // Back to an earlier text: new salt, new version.
-            _ = try await organization.session().changeKey(to: "Abcdefghij1!")
-            #expect(try await organization.session().changeKey(to: "Abcdefghij1!").keyVersion == 5)
-            #expect(try await organization.session().verifyCells().bad.isEmpty)
+            _ = try await KeyAdministration(organization.session(), to: .change).changeKey(to: "Abcdefghij1!")
+            #expect(try await KeyAdministration(organization.session(), to: .change).changeKey(to: "Abcdefghij1!").keyVersion == 5)
+            #expect(try await KeyAdministration(organization.session(), to: .verify).verifyCells().bad.isEmpty)
         }
     }
 
@@ -82,7 +82,9 @@ struct KeyChangeTests {
             let before = try await organization.sql("SELECT password FROM mailbox_cell ORDER BY mailboxid", as: PostgresBytes.self)
                 .map(\.bytes)
             let session = try await organization.session()
-            let error = await #expect(throws: FieldsealError.self) { try await session.changeKey(to: nil) }
+            let error = await #expect(throws: FieldsealError.self) {
+                try await KeyAdministration(session, to: .change).changeKey(to: nil)
+            }
             #expect(error?.code == .cannotDecryptExistingData)
             #expect(error?.message.contains(ids[1].text) == true && error?.message.contains("password") == true)
             #expect(
@@ -90,7 +92,7 @@ struct KeyChangeTests {
                     \.bytes) == before)
             #expect(try await organization.sql("SELECT key_version FROM encryption", as: Int.self) == [1])
             #expect(try await organization.sql("SELECT count(*) FROM pg_class WHERE relname ~ '_cell_k2$'", as: Int.self) == [0])
-            let report = try await organization.session().verifyCells()
+            let report = try await KeyAdministration(organization.session(), to: .verify).verifyCells()
             #expect(
                 report.cells == 3 && report.bad.map(\.cause) == [.damagedOrMoved] && report.bad[0].address.contains(ids[1].text))
         }
@@ -101,8 +103,8 @@ struct KeyChangeTests {
         try await TestOrganization.with { organization in
             let stale = try await organization.session()
             let id = try await createMailboxes(stale, 1)[0]
-            _ = try await organization.session().changeKey(to: nil)
-            _ = try await organization.session().changeKey(to: nil)
+            _ = try await KeyAdministration(organization.session(), to: .change).changeKey(to: nil)
+            _ = try await KeyAdministration(organization.session(), to: .change).changeKey(to: nil)
             try await stale.write(.upsert(.mailbox, .id(id), [.init("password", "newer")], .mustExist))
             #expect(try await organization.sql("SELECT cell.key_version(password) FROM mailbox_cell", as: Int.self) == [3])
             try await stale.write(.create(.mailbox, [.init("name", "m"), .init("password", "new")]))
@@ -110,7 +112,7 @@ struct KeyChangeTests {
             #expect(try await organization.sql("SELECT count(password) FROM mailbox_cell", as: Int.self) == [1])
             #expect(
                 try await organization.sql("SELECT ispasswordset FROM mailbox WHERE mailboxid = '\(id)'", as: Bool.self) == [false])
-            #expect(try await organization.session().verifyCells().bad.isEmpty)
+            #expect(try await KeyAdministration(organization.session(), to: .verify).verifyCells().bad.isEmpty)
         }
     }
 
@@ -137,7 +139,7 @@ struct KeyChangeTests {
                         return last
                     }
                 }
-                for _ in 0..<5 { _ = try await organization.session().changeKey(to: nil) }
+                for _ in 0..<5 { _ = try await KeyAdministration(organization.session(), to: .change).changeKey(to: nil) }
                 stop.set()
                 return try await group.reduce(into: [:]) { $0.merge($1) { $1 } }
             }
@@ -153,7 +155,7 @@ struct KeyChangeTests {
                     #expect(String(decoding: $0, as: UTF8.self) == text)
                 }
             }
-            #expect(try await organization.session().verifyCells().bad.isEmpty)
+            #expect(try await KeyAdministration(organization.session(), to: .verify).verifyCells().bad.isEmpty)
         }
     }
 
@@ -163,7 +165,9 @@ struct KeyChangeTests {
             let outcomes = await withTaskGroup(of: Result<KeyChangeSummary, any Error>.self) { group in
                 for _ in 0..<8 {
                     group.addTask {
-                        do { return .success(try await organization.session().changeKey(to: nil)) } catch { return .failure(error) }
+                        do {
+                            return .success(try await KeyAdministration(organization.session(), to: .change).changeKey(to: nil))
+                        } catch { return .failure(error) }
                     }
                 }
                 return await group.reduce(into: []) { $0.append($1) }
@@ -187,7 +191,9 @@ struct KeyChangeTests {
                 conninfo: organization.deployment.conninfo, pool: organization.deployment.pool, kek: organization.deployment.kek,
                 policy: policy)
             func change() async throws {
-                _ = try await Session.begin(limited, organization: "contoso", caller: TestOrganization.caller).changeKey(to: nil)
+                _ = try await KeyAdministration(
+                    Session.begin(limited, organization: "contoso", caller: TestOrganization.caller), to: .change
+                ).changeKey(to: nil)
             }
             try await change()
             try await change()
@@ -207,14 +213,14 @@ struct KeyChangeTests {
                 try reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
                 _ = try reader.query("SELECT count(*) FROM \(schema).mailbox_cell_k1")
             }
-            _ = try await organization.session().changeKey(to: nil)
+            _ = try await KeyAdministration(organization.session(), to: .change).changeKey(to: nil)
             #expect(
                 try await reader.run { try $0.query("SELECT count(*) FROM \(schema).mailbox_cell_k1")[0].decode(0, as: Int.self) }
                     == 2)
             #expect(
                 try await organization.sql("SELECT count(*) FROM pg_class WHERE relname = 'mailbox_cell_k1'", as: Int.self) == [1])
             await reader.rollBack()
-            _ = try await organization.session().changeKey(to: nil)
+            _ = try await KeyAdministration(organization.session(), to: .change).changeKey(to: nil)
             #expect(try await organization.sql("SELECT count(*) FROM pg_class WHERE relname ~ '_cell_k[12]$'", as: Int.self) == [0])
         }
     }
@@ -229,7 +235,7 @@ struct KeyChangeTests {
                 try writer.execute("SET search_path = \(schema); BEGIN ISOLATION LEVEL \(isolation)")
                 _ = try writer.query("SELECT 1 FROM encryption")
             }
-            _ = try await organization.session().changeKey(to: nil)
+            _ = try await KeyAdministration(organization.session(), to: .change).changeKey(to: nil)
             for statement in [
                 "DELETE FROM mailbox WHERE mailboxid = '\(id)'", "DELETE FROM mailbox_cell WHERE mailboxid = '\(id)'",
                 "UPDATE mailbox_cell SET password = password WHERE mailboxid = '\(id)'",

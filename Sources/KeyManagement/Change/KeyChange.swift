@@ -9,7 +9,7 @@ import Tenancy
 /// Everything that matters is in one transaction, the writer's. The reader's connection announces the change and then only
 /// reads; the reporter's shows progress.
 final class KeyChange {
-    private let session: Session
+    private let administration: KeyAdministration
     private let text: OrganizationKeyText
     private let isGenerated: Bool
     private let isRehearsal: Bool
@@ -17,8 +17,8 @@ final class KeyChange {
     private let reporter: KeyChangeReporter
     let rotationID = UUID()
 
-    private var organization: Organization { session.organization }
-    private var deployment: Deployment { session.deployment }
+    private var organization: Organization { administration.organization }
+    private var deployment: Deployment { administration.deployment }
     private var toleratesUnreadable: Bool { options.skipsUnreadable || isRehearsal }
 
     private var cells = 0
@@ -37,13 +37,16 @@ final class KeyChange {
         let walStart: Int
     }
 
-    init(_ session: Session, text: OrganizationKeyText, isGenerated: Bool, isRehearsal: Bool, options: KeyChangeOptions) {
-        self.session = session
+    init(
+        _ administration: KeyAdministration, text: OrganizationKeyText, isGenerated: Bool, isRehearsal: Bool,
+        options: KeyChangeOptions
+    ) {
+        self.administration = administration
         self.text = text
         self.isGenerated = isGenerated
         self.isRehearsal = isRehearsal
         self.options = options
-        reporter = KeyChangeReporter(session, rotationID: rotationID, onProgress: options.onProgress)
+        reporter = KeyChangeReporter(administration, rotationID: rotationID, onProgress: options.onProgress)
     }
 
     /// Runs the change to its commit.
@@ -108,7 +111,7 @@ final class KeyChange {
             await forgetProgress()
             await writer.rollBack()
             for connection in [writer, reader, publisher] { await connection.close() }
-            await session.sweepChange()
+            await administration.sweepChange()
             throw cause
         }
         for connection in [writer, reader, publisher] { await connection.close() }
@@ -190,7 +193,7 @@ final class KeyChange {
 
     private func prepare(on writer: PostgresConnection) async throws -> Preparation {
         let (text, isRehearsal) = (text, isRehearsal)
-        let (session, organization, deployment) = (session, organization, deployment)
+        let (administration, organization, deployment) = (administration, organization, deployment)
         return try await writer.run { connection in
             try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             try connection.execute(
@@ -206,8 +209,8 @@ final class KeyChange {
                     "The organization needs its key (version \(state.keyVersion), fingerprint \(state.fingerprint)) before it "
                         + "can be changed: activate it first.")
             }
-            if !isRehearsal { try session.checkChangeQuota(on: connection) }
-            let newVersion = try session.nextKeyVersion(after: state.keyVersion, on: connection)
+            if !isRehearsal { try administration.checkChangeQuota(on: connection) }
+            let newVersion = try administration.nextKeyVersion(after: state.keyVersion, on: connection)
             let salt = try randomBytes(count: DataKey.saltLength)
             let iterations = deployment.policy.iterations
             let new = try DataKey(derivedFrom: text, salt: salt, iterations: iterations)
@@ -230,7 +233,7 @@ final class KeyChange {
 
     /// Makes the change visible, and takes the place of what a dead one left.
     private func register(_ preparation: Preparation, on reader: PostgresConnection) async throws {
-        let (organization, rotationID, actor) = (organization, rotationID, session.caller.actor)
+        let (organization, rotationID, actor) = (organization, rotationID, administration.caller.actor)
         let columns = EntityCatalog.withCells.map { entity in
             let leaf = organization.qualified("\(entity.cellTable)_k\(preparation.keys.oldVersion)")
             return "pg_stat_get_live_tuples('\(leaf)'::regclass) * \(entity.encryptedAttributes.count)"
@@ -315,7 +318,7 @@ final class KeyChange {
         let cells = cells
         let (record, grant) = try keyRecord(preparation)
         let statements = GenerationSwitch(
-            organization: organization, caller: session.caller, kek: session.kek, keys: preparation.keys,
+            organization: organization, caller: administration.caller, kek: administration.session.kek, keys: preparation.keys,
             rotationID: rotationID, preparation: (preparation.salt, preparation.iterations, preparation.keyCheck), record: record,
             grant: grant,
             unreadable: unreadable)
@@ -349,15 +352,16 @@ final class KeyChange {
 
     private func keyRecord(_ preparation: Preparation) throws -> ([PostgresParameter], Grant) {
         let version = UInt32(preparation.keys.newVersion)
-        let (id, kek) = (organization.id, session.kek)
+        let (id, kek) = (organization.id, administration.session.kek)
         let stored = StoredKey(
             version: preparation.keys.newVersion, fingerprint: preparation.keys.new.fingerprint,
             wrappedText: try kek.wrap(text, organization: id, keyVersion: version).bytes,
             wrappedData: try kek.wrap(preparation.keys.new, organization: id, keyVersion: version).bytes)
         let record: [PostgresParameter] = [
             .uuid(id), .int32(Int32(version)), .bytes(stored.wrappedText), .bytes(stored.wrappedData), .text(kek.id),
-            .text(stored.fingerprint), .uuid(rotationID), .text(isGenerated ? "generated" : "chosen"), .text(session.caller.actor),
-            .text(session.caller.address),
+            .text(stored.fingerprint), .uuid(rotationID), .text(isGenerated ? "generated" : "chosen"),
+            .text(administration.caller.actor),
+            .text(administration.caller.address),
         ]
         return (record, stored.grant)
     }

@@ -47,15 +47,15 @@ final class KeyChangeReporter: Sendable {
         var cancelledBy: String?
     }
 
-    private let session: Session
+    private let administration: KeyAdministration
     private let rotationID: UUID
     private let start = ContinuousClock.now
     private let count = Atomic<Int>(0)
     private let state = Mutex(State())
     private let onProgress: (@Sendable (KeyChangeProgress) -> Void)?
 
-    init(_ session: Session, rotationID: UUID, onProgress: (@Sendable (KeyChangeProgress) -> Void)?) {
-        self.session = session
+    init(_ administration: KeyAdministration, rotationID: UUID, onProgress: (@Sendable (KeyChangeProgress) -> Void)?) {
+        self.administration = administration
         self.rotationID = rotationID
         self.onProgress = onProgress
     }
@@ -83,12 +83,12 @@ final class KeyChangeReporter: Sendable {
         let (phase, total) = state.withLock { ($0.phase, $0.total) }
         return KeyChangeProgress(
             phase: phase, cells: count.load(ordering: .relaxed), total: total, seconds: (.now - start) / .seconds(1),
-            startedBy: session.caller.actor)
+            startedBy: administration.caller.actor)
     }
 
     /// Publishes until it is cancelled. That it can't stops no change.
     func run(on connection: PostgresConnection) async {
-        let name = session.organization.name
+        let name = administration.organization.name
         while !Task.isCancelled {
             let progress = progress
             onProgress?(progress)
@@ -101,7 +101,7 @@ final class KeyChangeReporter: Sendable {
                     WHERE organization_id = $1 AND rotation_id = $2 RETURNING cancelled_by
                     """,
                     [
-                        .uuid(self.session.organization.id), .uuid(self.rotationID), .text(progress.phase.rawValue),
+                        .uuid(self.administration.organization.id), .uuid(self.rotationID), .text(progress.phase.rawValue),
                         .int64(Int64(progress.cells)), .int64(progress.total.map(Int64.init)),
                     ]
                 )
@@ -113,10 +113,9 @@ final class KeyChangeReporter: Sendable {
     }
 }
 
-extension Session {
+extension KeyAdministration {
     /// The change of the organization's key that is under way, in whichever server; nil when there is none.
     public func keyChangeProgress() async throws -> KeyChangeProgress? {
-        try requireSystemAdministrator(to: "see or end a key change")
         return try await deployment.pool.withConnection { connection in
             try connection.query(
                 """
@@ -138,7 +137,6 @@ extension Session {
     ///
     /// - Returns: False when there is none.
     public func cancelKeyChange() async throws -> Bool {
-        try requireSystemAdministrator(to: "see or end a key change")
         let caller = caller
         return try await deployment.pool.withConnection { connection in
             let stopped = try connection.query(

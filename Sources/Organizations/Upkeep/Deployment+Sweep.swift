@@ -25,7 +25,8 @@ extension Deployment {
     /// What can't be done now stays marked, and is tried again.
     private func sweep(_ name: String, by caller: Caller) async {
         guard let session = try? await Session.begin(self, organization: name, caller: caller) else { return }
-        let isSwept = await session.sweepGenerations()
+        guard let keys = try? await KeyAdministration(session, to: .change) else { return }
+        let isSwept = await keys.sweepGenerations()
         guard (try? await session.chainPendingEvents()) != nil, isSwept else { return }
         try? await SweepMarks.release(session.organization, in: pool)
     }

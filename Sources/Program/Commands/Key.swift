@@ -22,7 +22,7 @@ struct Key: AsyncParsableCommand {
 
         func run() async throws {
             let session = try await organization.session(options.deployment().0)
-            let status = try await session.encryptionStatus()
+            let status = try await KeyAdministration(session, to: .see).encryptionStatus()
             options.report(
                 .object([.init("organization", .string(session.organization.name))] + status.members),
                 "\(session.organization.name)\n\(status.text)")
@@ -52,11 +52,12 @@ struct Key: AsyncParsableCommand {
             let session = try await organization.session(options.deployment().0)
             // Before the key is read, which is recorded.
             let output = try file.map { try KeyOutput($0, replacing: force) }
+            let keys = try await KeyAdministration(session, to: .read)
             let key: OrganizationKeyText
             do {
                 key =
-                    if let keyVersion { try await session.retrieveKey(version: keyVersion, fingerprint: fingerprint) } else {
-                        try await session.retrieveDataEncryptionKey()
+                    if let keyVersion { try await keys.retrieveKey(version: keyVersion, fingerprint: fingerprint) } else {
+                        try await keys.retrieveDataEncryptionKey()
                     }
             } catch {
                 output?.discard()
@@ -94,7 +95,7 @@ struct Key: AsyncParsableCommand {
             }
             if skipUnreadable { try Self.confirm() }
             let bar = ProgressBar()
-            let summary = try await session.changeKey(
+            let summary = try await KeyAdministration(session, to: .change).changeKey(
                 to: text, options: KeyChangeOptions(skipsUnreadable: skipUnreadable, onProgress: options.json ? nil : bar.show))
             bar.end()
             let seconds = String(format: "%.2f", summary.duration / .seconds(1))
@@ -132,7 +133,7 @@ struct Key: AsyncParsableCommand {
         func run() async throws {
             let session = try await organization.session(options.deployment().0)
             let bar = ProgressBar()
-            let summary = try await session.rehearseKeyChange(
+            let summary = try await KeyAdministration(session, to: .rehearse).rehearseKeyChange(
                 options: KeyChangeOptions(onProgress: options.json ? nil : bar.show))
             bar.end()
             let seconds = String(format: "%.2f", summary.duration / .seconds(1))
@@ -160,7 +161,7 @@ struct Key: AsyncParsableCommand {
 
         func run() async throws {
             let session = try await organization.session(options.deployment().0)
-            let isCancelled = try await session.cancelKeyChange()
+            let isCancelled = try await KeyAdministration(session, to: .cancel).cancelKeyChange()
             options.report(
                 ["organization": .string(session.organization.name), "cancelled": .bool(isCancelled)],
                 isCancelled ? "The change is told to stop." : "No key change is under way.")
@@ -180,7 +181,9 @@ struct Key: AsyncParsableCommand {
         func run() async throws {
             let session = try await organization.session(options.deployment().0)
             guard yes else {
-                let known = try await session.keyHistory().filter { $0.keyVersion == keyVersion && $0.purgedOn == nil }
+                let known = try await KeyAdministration(session, to: .see).keyHistory().filter {
+                    $0.keyVersion == keyVersion && $0.purgedOn == nil
+                }
                 let spans = known.map { "from \(ISO8601.text($0.createdOn)) to \($0.retiredOn.map(ISO8601.text) ?? "now")" }
                 throw CommandFailure(
                     known.isEmpty
@@ -188,7 +191,7 @@ struct Key: AsyncParsableCommand {
                         : "Backups \(spans.joined(separator: " and ")) would need the text of key version \(keyVersion) to be opened. "
                             + "Copy it first (fieldseal key show --version \(keyVersion)), then say --yes.")
             }
-            let purged = try await session.purgeKey(version: keyVersion)
+            let purged = try await KeyAdministration(session, to: .purge).purgeKey(version: keyVersion)
             options.report(
                 .array(
                     purged.map {
@@ -215,8 +218,9 @@ struct Key: AsyncParsableCommand {
         func run() async throws {
             let (deployment, _) = try await options.deployment()
             let session = try await organization.session(deployment)
-            try await session.setDataEncryptionKey(try SecretInput.read(prompt: "Key", file: keyFile), change: false)
-            let status = try await organization.session(deployment).encryptionStatus()
+            try await KeyAdministration(session, to: .activate).setDataEncryptionKey(
+                try SecretInput.read(prompt: "Key", file: keyFile), change: false)
+            let status = try await KeyAdministration(organization.session(deployment), to: .see).encryptionStatus()
             options.report(.object(status.members), status.text)
         }
     }
@@ -227,7 +231,7 @@ struct Key: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let entries = try await organization.session(options.deployment().0).keyHistory()
+            let entries = try await KeyAdministration(organization.session(options.deployment().0), to: .see).keyHistory()
             options.report(
                 .array(
                     entries.map { entry in

@@ -46,7 +46,7 @@ struct Org: AsyncParsableCommand {
             var organization = OrganizationOption()
             organization.name = name
             let session = try await organization.session(options.deployment().0)
-            let status = try await session.encryptionStatus()
+            let status = try await KeyAdministration(session, to: .see).encryptionStatus()
             options.report(
                 .object(
                     [
@@ -80,7 +80,7 @@ struct Org: AsyncParsableCommand {
             if try await registry.isRegistered(name) { return try await attestAgain(registry) }
             _ = try await registry.attach(name: name, by: commandLineCaller)
             let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
-            let status = try await session.encryptionStatus()
+            let status = try await KeyAdministration(session, to: .see).encryptionStatus()
             let foreign = try await Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file, kekCopyFile: nil
             ).definitions(of: session.organization)

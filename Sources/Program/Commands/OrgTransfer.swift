@@ -117,8 +117,10 @@ extension Org {
                 throw error
             }
             if !asNew, let text {
-                try await Session.begin(deployment, organization: request.name, caller: commandLineCaller)
-                    .setDataEncryptionKey(text, change: false)
+                try await KeyAdministration(
+                    Session.begin(deployment, organization: request.name, caller: commandLineCaller), to: .activate
+                )
+                .setDataEncryptionKey(text, change: false)
             }
             try await report(request, deployment)
         }
@@ -126,7 +128,7 @@ extension Org {
         private func report(_ request: OrganizationImport, _ deployment: Deployment) async throws {
             let manifest = request.manifest
             let session = try await Session.begin(deployment, organization: request.name, caller: commandLineCaller)
-            let status = try await session.encryptionStatus()
+            let status = try await KeyAdministration(session, to: .see).encryptionStatus()
             let isAuthentic = request.key != nil && manifest.authentication != nil
             let own = asNew ? "\nIt has a key of its own, which was generated: fieldseal key show --org \(request.name)." : ""
             options.report(

@@ -25,7 +25,8 @@ struct Verify: AsyncParsableCommand {
             do {
                 let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
                 let bar = ProgressBar()
-                let report = try await session.verifyCells(onProgress: options.json ? nil : bar.show)
+                let report = try await KeyAdministration(session, to: .verify).verifyCells(
+                    onProgress: options.json ? nil : bar.show)
                 bar.end()
                 failed = failed || !report.isClean
                 options.report(report.json, report.text)

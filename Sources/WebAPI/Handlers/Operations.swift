@@ -35,14 +35,14 @@ extension DataAPI {
                     .init("OrganizationId", .string(organization.text)),
                 ]))
         case ("IsDataEncryptionActive", .get):
-            let isActive = try await session.isDataEncryptionActive()
+            let isActive = try await KeyAdministration(session, to: .see).isDataEncryptionActive()
             return APIAnswer.json(
                 .object([
                     representation.context("Microsoft.Dynamics.CRM.IsDataEncryptionActiveResponse"),
                     .init("IsActive", .bool(isActive)),
                 ]))
         case ("RetrieveDataEncryptionKey", .get):
-            let key = try await session.retrieveDataEncryptionKey()
+            let key = try await KeyAdministration(session, to: .read).retrieveDataEncryptionKey()
             return key.withString { text in
                 APIAnswer.json(
                     .object([
@@ -66,7 +66,7 @@ extension DataAPI {
 
     /// An addition to the original's messages: the progress of a change that is under way.
     private func keyChange(_ representation: Representation) async throws -> JSONValue {
-        let progress = try await session.keyChangeProgress()
+        let progress = try await KeyAdministration(session, to: .see).keyChangeProgress()
         func number(_ value: Double?) -> JSONValue { value.map { .number(String(format: "%.1f", $0)) } ?? .null }
         return .object([
             representation.context("Microsoft.Dynamics.CRM.RetrieveDataEncryptionKeyChangeResponse"),
@@ -99,7 +99,7 @@ extension DataAPI {
         guard let key, let change else {
             throw FieldsealError(.payloadDoesNotFit, "SetDataEncryptionKey takes EncryptionKey and ChangeEncryptionKey.")
         }
-        try await session.setDataEncryptionKey(key, change: change)
+        try await KeyAdministration(session, to: change ? .change : .activate).setDataEncryptionKey(key, change: change)
         return APIAnswer.noContent()
     }
 }

@@ -36,10 +36,10 @@ extension OrganizationService {
         switch request.name {
         case "IsDataEncryptionActive":
             try request.take()
-            response.add("IsActive", try await session.isDataEncryptionActive())
+            response.add("IsActive", try await KeyAdministration(session, to: .see).isDataEncryptionActive())
         case "RetrieveDataEncryptionKey":
             try request.take()
-            let key = try await session.retrieveDataEncryptionKey()
+            let key = try await KeyAdministration(session, to: .read).retrieveDataEncryptionKey()
             response.add("EncryptionKey", type: XMLName(XMLNamespace.schema, "string")) { writer in
                 key.withString { writer.output.appendXML($0) }
             }
@@ -48,7 +48,8 @@ extension OrganizationService {
             guard let change = try request.bool("ChangeEncryptionKey") else {
                 throw FieldsealError(.payloadDoesNotFit, "SetDataEncryptionKey takes EncryptionKey and ChangeEncryptionKey.")
             }
-            try await session.setDataEncryptionKey(try request.text("EncryptionKey") ?? "", change: change)
+            try await KeyAdministration(session, to: change ? .change : .activate).setDataEncryptionKey(
+                try request.text("EncryptionKey") ?? "", change: change)
         }
         return response
     }

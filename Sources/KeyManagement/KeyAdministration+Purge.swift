@@ -12,13 +12,12 @@ public struct KeyPurgeSummary: Sendable {
     public let until: Date
 }
 
-extension Session {
+extension KeyAdministration {
     /// Removes the wrapped key of a version that is retired; its row stays in the history.
     ///
     /// - Throws: ``FieldsealError`` `.cannotDeleteKey` for the version in force, which can't be purged;
     ///   `.objectDoesNotExist` when there is no such version, or it was purged before.
     public func purgeKey(version: Int) async throws -> [KeyPurgeSummary] {
-        try requireSystemAdministrator(to: "purge keys")
         let caller = caller
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {

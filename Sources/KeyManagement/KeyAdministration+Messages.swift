@@ -5,21 +5,16 @@ package import Model
 package import PostgresClient
 public import Tenancy
 
-extension Session {
+extension KeyAdministration {
     /// IsDataEncryptionActive: whether `config` holds the key that opens the organization's cells.
-    public func isDataEncryptionActive() async throws -> Bool {
-        try requireSystemAdministrator(to: "read or set the encryption key")
-        return deployment.keyring.dataKey(of: state) != nil
+    public func isDataEncryptionActive() -> Bool {
+        session.isEncryptionActive
     }
-
-    /// Whether encryption is active, for every person who is signed in: they are told when passwords can't be set.
-    public var isEncryptionActive: Bool { deployment.keyring.dataKey(of: state) != nil }
 
     /// RetrieveDataEncryptionKey: the key's text. The security event is recorded before the key leaves.
     ///
     /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text that `config` holds is not the key in force.
     public func retrieveDataEncryptionKey() async throws -> OrganizationKeyText {
-        try await recordingRefusal("read") { try requireSystemAdministrator(to: "read or set the encryption key") }
         return try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             _ = try deployment.keyring.requiredKey(of: state)
@@ -43,16 +38,14 @@ extension Session {
     ///   - text: The new key, or the key to activate with.
     ///   - change: False to activate.
     public func setDataEncryptionKey(_ text: String, change: Bool) async throws {
-        try await recordingRefusal(change ? "change" : "activate") {
-            try requireSystemAdministrator(to: "read or set the encryption key")
+        try await recordingRefusal(change ? .change : .activate) {
             if text.isEmpty {
                 throw FieldsealError(
                     .keyValidation, "The key is empty. Encryption can't be turned off; give a new key to change it.")
             }
         }
-        let session = self
         try await Task {
-            if change { _ = try await session.changeKey(to: text) } else { try await session.activate(with: [text]) }
+            if change { _ = try await changeKey(to: text) } else { try await activate(with: [text]) }
         }
         .value
     }
@@ -61,7 +54,6 @@ extension Session {
     /// were made pretty are forgiven where the key check proves the cleaned key right. A generated key may be typed without its
     /// hyphens, and in lower case. All variants together are one attempt.
     public func activate(pasted text: String) async throws {
-        try await recordingRefusal("activate") { try requireSystemAdministrator(to: "read or set the encryption key") }
         try await activate(with: Self.variants(of: text))
     }
 
@@ -84,16 +76,6 @@ extension Session {
             variants.append(variant)
         }
         return variants
-    }
-
-    /// Records that a key message was refused, then rethrows.
-    func recordingRefusal(_ what: String, _ body: () throws -> Void) async throws {
-        do {
-            try body()
-        } catch let error as FieldsealError {
-            try await record(SecurityEvent(.keyRefused, .refused, details: "\(what): \(error.code)"))
-            throw error
-        }
     }
 
     // MARK: Activation
@@ -174,10 +156,10 @@ extension Session {
         on connection: isolated PostgresConnection
     ) throws -> Grant {
         let version = UInt32(state.keyVersion)
-        let wrappedText = try kek.wrap(text, organization: organization.id, keyVersion: version).bytes
-        let wrappedData = try kek.wrap(dataKey, organization: organization.id, keyVersion: version).bytes
+        let wrappedText = try session.kek.wrap(text, organization: organization.id, keyVersion: version).bytes
+        let wrappedData = try session.kek.wrap(dataKey, organization: organization.id, keyVersion: version).bytes
         let name: [PostgresParameter] = [.uuid(organization.id), .int32(Int32(version)), .text(state.fingerprint)]
-        let wrapped: [PostgresParameter] = [.bytes(wrappedText), .bytes(wrappedData), .text(kek.id)]
+        let wrapped: [PostgresParameter] = [.bytes(wrappedText), .bytes(wrappedData), .text(session.kek.id)]
         _ = try connection.query(
             """
             UPDATE config.organization_key SET retired_on = now()

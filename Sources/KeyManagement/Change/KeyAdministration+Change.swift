@@ -4,7 +4,7 @@ import Model
 import PostgresClient
 public import Tenancy
 
-extension Session {
+extension KeyAdministration {
     /// Changes the key: writes a new generation of all encrypted columns beside the live one and switches to it, in one
     /// transaction. Writers go on meanwhile, but for a few milliseconds at its end.
     ///
@@ -12,7 +12,6 @@ extension Session {
     ///
     /// - Parameter text: The new key; nil for a generated one.
     public func changeKey(to text: String?, options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyChangeSummary {
-        try requireSystemAdministrator(to: "change the encryption key")
         let newText: OrganizationKeyText
         do {
             newText = if let text { try OrganizationKeyText(new: text) } else { try OrganizationKeyText.generate() }
@@ -43,7 +42,6 @@ extension Session {
 
     /// Does all of a change but its switch, under a key that is thrown away, and rolls back. No writer waits for it.
     public func rehearseKeyChange(options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyRehearsalSummary {
-        try requireSystemAdministrator(to: "change the encryption key")
         await sweepGenerations()
         let change = KeyChange(
             self, text: try OrganizationKeyText.generate(), isGenerated: true, isRehearsal: true, options: options)

@@ -1,0 +1,64 @@
+package import Foundation
+package import Model
+package import PostgresClient
+public import Tenancy
+
+/// The organization's key in the hands of a System Administrator: to see its state, read, change, activate, verify and purge it.
+///
+/// A value can only be made after the check of the caller's role, so that no method of it checks again.
+public struct KeyAdministration: Sendable {
+    let session: Session
+
+    var organization: Organization { session.organization }
+    var caller: Caller { session.caller }
+    var deployment: Deployment { session.deployment }
+    var state: OrganizationState { session.state }
+
+    /// What a caller wants to do with the key.
+    public enum Purpose: String, Sendable {
+        case see, read, change, rehearse, cancel, activate, verify, purge
+
+        /// The purpose, as a refusal says it.
+        var words: String {
+            switch self {
+            case .see: "see the state of the encryption key"
+            case .read: "read the encryption key"
+            case .change: "change the encryption key"
+            case .rehearse: "rehearse a change of the encryption key"
+            case .cancel: "cancel a change of the encryption key"
+            case .activate: "activate encryption"
+            case .verify: "verify the encrypted values"
+            case .purge: "purge a retired key"
+            }
+        }
+    }
+
+    /// Checks that the caller is a System Administrator, and records a refusal as a security event before it throws.
+    ///
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for another role, and for a caller that acts in the name of another user.
+    public init(_ session: Session, to purpose: Purpose) async throws {
+        self.session = session
+        try await recordingRefusal(purpose) { try session.requireSystemAdministrator(to: purpose.words) }
+    }
+
+    /// Records that a key message was refused, then rethrows.
+    func recordingRefusal(_ purpose: Purpose, _ body: () throws -> Void) async throws {
+        do {
+            try body()
+        } catch let error as FieldsealError {
+            try await record(SecurityEvent(.keyRefused, .refused, details: "\(purpose.rawValue): \(error.code)"))
+            throw error
+        }
+    }
+
+    func record(_ event: SecurityEvent) async throws { try await session.record(event) }
+
+    func record(_ event: SecurityEvent, on connection: isolated PostgresConnection) throws {
+        try session.record(event, on: connection)
+    }
+}
+
+extension Session {
+    /// Whether encryption is active, for every person who is signed in: they are told when passwords can't be set.
+    public var isEncryptionActive: Bool { deployment.keyring.dataKey(of: state) != nil }
+}
