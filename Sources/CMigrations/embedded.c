@@ -191,6 +191,12 @@ static const unsigned char org_0019[] = {
 static const unsigned char org_0019_down[] = {
 #embed "../../migrations/org/0019_roles.down.sql"
 };
+static const unsigned char org_0020[] = {
+#embed "../../migrations/org/0020_mail_accounts.sql"
+};
+static const unsigned char org_0020_down[] = {
+#embed "../../migrations/org/0020_mail_accounts.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -256,6 +262,8 @@ static const struct embedded_file files[] = {
     {"org/0018_application_ids.down.sql", org_0018_down, sizeof org_0018_down},
     {"org/0019_roles.sql", org_0019, sizeof org_0019},
     {"org/0019_roles.down.sql", org_0019_down, sizeof org_0019_down},
+    {"org/0020_mail_accounts.sql", org_0020, sizeof org_0020},
+    {"org/0020_mail_accounts.down.sql", org_0020_down, sizeof org_0020_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

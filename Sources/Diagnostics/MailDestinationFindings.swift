@@ -15,7 +15,7 @@ enum MailDestinationFindings {
         var foreign: [MailDestination.Place] = []
         var count = 0
         do {
-            for entity in [EntityDefinition.emailServerProfile, .mailbox] {
+            for entity in MailDestination.entities {
                 var last: UUID?
                 repeat {
                     let part = try await part(entity, after: last, organization, deployment)
@@ -35,7 +35,8 @@ enum MailDestinationFindings {
                     + "past the service: no credential is released under them")
         }
         if count > named {
-            findings.append(finding(organization, "\(count - named) more profiles and mailboxes were changed past the service"))
+            findings.append(
+                finding(organization, "\(count - named) more profiles, mailboxes, queues and users were changed past the service"))
         }
         return findings
     }

@@ -20,6 +20,8 @@ struct CredentialSource {
     private let profile: MailDestination
     private let mailboxTag: [UInt8]?
     private let profileTag: [UInt8]?
+    /// The queue or the user of the mailbox, with the tag.
+    private let holder: (destination: MailDestination, tag: [UInt8]?)?
     /// Values as text, by name.
     private let values: [String: String]
     private let cells: [String: [UInt8]]
@@ -50,7 +52,7 @@ struct CredentialSource {
         }
         let rows = try connection.query(
             """
-            SELECT e.key_version, p.emailserverprofileid, dm.tag, dp.tag,
+            SELECT e.key_version, p.emailserverprofileid, dm.tag, dp.tag, dh.tag,
                    \(MailDestination.columns(of: "mailbox", "m")), \(MailDestination.columns(of: "emailserverprofile", "p")),
                    \(facts.map { "\($0.column)::text" }.joined(separator: ", ")), \(sealed.map(\.column).joined(separator: ", "))
               FROM \(table("mailbox")) AS m
@@ -58,6 +60,9 @@ struct CredentialSource {
               CROSS JOIN \(table("encryption")) AS e
               LEFT JOIN \(table("mail_destination")) AS dm ON dm.entity = 'mailbox' AND dm.record_id = m.mailboxid
               LEFT JOIN \(table("mail_destination")) AS dp ON dp.entity = 'emailserverprofile' AND dp.record_id = p.emailserverprofileid
+              LEFT JOIN \(table("mail_destination")) AS dh
+                ON dh.entity = CASE m.regardingobjecttypecode WHEN 'queue' THEN 'queue' WHEN 'systemuser' THEN 'usersettings' END
+               AND dh.record_id = m.regardingobjectid
               LEFT JOIN \(table("queue")) AS q ON m.regardingobjecttypecode = 'queue' AND q.queueid = m.regardingobjectid
               LEFT JOIN \(table("usersettings")) AS u ON m.regardingobjecttypecode = 'systemuser' AND u.systemuserid = m.regardingobjectid
               \(cells(.emailServerProfile, "pc", "p.emailserverprofileid"))
@@ -76,7 +81,8 @@ struct CredentialSource {
             row.isNull(column) ? nil : try row.decode(column, as: PostgresBytes.self).bytes
         }
         (mailboxTag, profileTag) = (try bytes(2), try bytes(3))
-        var column = 4
+        let holderTag = try bytes(4)
+        var column = 5
         mailbox = try MailDestination(.init(entity: "mailbox", id: id), row, from: column)
         column += mailbox.values.count
         profile = try MailDestination(.init(entity: "emailserverprofile", id: row.decode(1)), row, from: column)
@@ -84,17 +90,29 @@ struct CredentialSource {
         var values: [String: String] = [:]
         for (index, fact) in Self.facts.enumerated() { values[fact.name] = try row.decodeIfPresent(column + index) }
         self.values = values
+        holder = Self.holder(values).map { ($0, holderTag) }
         column += Self.facts.count
         var cells: [String: [UInt8]] = [:]
         for (index, cell) in Self.sealed.enumerated() { cells[cell.name] = try bytes(column + index) }
         self.cells = cells
     }
 
+    /// The queue or the user that the mailbox is of, if it names an account.
+    private static func holder(_ values: [String: String]) -> MailDestination? {
+        for (entity, name) in [(EntityDefinition.queue, "queue"), (.userSettings, "user")] {
+            guard let id = values["\(name).id"].flatMap(UUID.init(text:)), let account = values["\(name).username"] else {
+                continue
+            }
+            return MailDestination(.init(entity: entity.logicalName, id: id), account: account)
+        }
+        return nil
+    }
+
     /// Checks that the service wrote the settings that decide where credentials go.
     ///
     /// - Throws: ``NotAuthorized`` naming the record whose settings were changed past it.
     func requireAuthorized(_ grants: GrantList, in organization: Organization, under kek: KeyEncryptionKey) throws {
-        for (destination, tag) in [(profile, profileTag), (mailbox, mailboxTag)] {
+        for (destination, tag) in [(profile, profileTag), (mailbox, mailboxTag)] + (holder.map { [$0] } ?? []) {
             guard try destination.isAuthorized(by: tag, grants, in: organization, under: kek) else {
                 throw NotAuthorized(
                     error: FieldsealError(

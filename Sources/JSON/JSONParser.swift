@@ -182,8 +182,10 @@ public struct JSONParser {
         case UInt8(ascii: "u"):
             var scalar = try unit()
             if (0xD800..<0xDC00).contains(scalar) {
-                try take("\\")
-                try take("u")
+                guard next == UInt8(ascii: "\\"), position + 1 < bytes.count, bytes[position + 1] == UInt8(ascii: "u") else {
+                    throw error("half of a surrogate pair")
+                }
+                position += 2
                 let low = try unit()
                 guard (0xDC00..<0xE000).contains(low) else { throw error("half of a surrogate pair") }
                 scalar = 0x10000 + (scalar - 0xD800) << 10 + (low - 0xDC00)

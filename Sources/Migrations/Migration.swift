@@ -26,7 +26,9 @@ public struct Migration: Sendable, Equatable {
     public var isCompletedByProgram: Bool {
         switch scope {
         case .config: name == "0009_attested_state"
-        case .organization: ["0009_mail_destinations", "0017_what_sql_may"].contains(name) || name.hasSuffix("_application_ids")
+        case .organization:
+            ["0009_mail_destinations", "0017_what_sql_may"].contains(name) || name.hasSuffix("_application_ids")
+                || name.hasSuffix("_mail_accounts")
         }
     }
 

@@ -74,16 +74,18 @@ extension RecordKey {
         }
     }
 
-    /// The values as members of a new record.
-    var members: [JSONValue.Member] {
-        guard case .alternate(let values) = self else { return [] }
-        return values.map { name, value in
-            switch value {
-            case .null: JSONValue.Member(name, .null)
-            case .bool(let flag): JSONValue.Member(name, .bool(flag))
-            case .number(let text): JSONValue.Member(name, Int64(text).map(JSONValue.integer) ?? .number(text))
-            case .text(let text): JSONValue.Member(name, .string(text))
+    /// The members of a new record: what was given for it, and the values of the key that are not among that.
+    func completed(_ given: [JSONValue.Member]) -> [JSONValue.Member] {
+        guard case .alternate(let values) = self else { return given }
+        let names = Set(given.map { $0.name.lowercased() })
+        return given
+            + values.filter { !names.contains($0.name) }.map { name, value in
+                switch value {
+                case .null: JSONValue.Member(name, .null)
+                case .bool(let flag): JSONValue.Member(name, .bool(flag))
+                case .number(let text): JSONValue.Member(name, Int64(text).map(JSONValue.integer) ?? .number(text))
+                case .text(let text): JSONValue.Member(name, .string(text))
+                }
             }
-        }
     }
 }

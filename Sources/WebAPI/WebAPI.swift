@@ -192,9 +192,11 @@ public struct WebAPI: Sendable {
             let message = "A URL may be 32 KiB long. Send the query in a $batch."
             return APIAnswer.error(FieldsealError(.badRequest, message), status: .init(code: 414))
         }
+        let addresses = RecordAddresses(asked: address.url, others: tokens.addresses.all(of: address.organization))
         let call = APIRequest(
             method: request.method == .head ? .get : request.method, path: path, query: request.uri.query, headers: request.headers,
-            body: [.get, .head].contains(request.method) ? [] : try await body(request, upTo: Self.bodyLimit(path)))
+            body: [.get, .head].contains(request.method) ? [] : try await body(request, upTo: Self.bodyLimit(path)),
+            addresses: addresses)
         let resource = Result { try ODataPath(Substring(path)) }
         let impersonated = Result { try RequestHeaders.impersonatedUser(request.headers) }
         func begin(assuming: Bool = false) async throws -> Session {
@@ -210,8 +212,8 @@ public struct WebAPI: Sendable {
             let own = try await begin(assuming: assuming)
             assumed = assuming ? own.caller.roles : nil
             var api = DataAPI(
-                session: own, own: own, serviceRoot: "\(address.url)/api/data/\(version)", limits: limits,
-                mail: mail, peer: context.peer, pause: pause)
+                session: own, own: own, serviceRoot: "\(address.url)/api/data/\(version)", addresses: addresses,
+                limits: limits, mail: mail, peer: context.peer, pause: pause)
             if let user = try impersonated.get() {
                 api.session = try await own.impersonating(user)
                 context.principal.name = api.session.caller.actor

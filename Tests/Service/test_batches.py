@@ -142,3 +142,71 @@ def test_a_link_is_taken_off_as_it_is_then(service):
     assert response.status_code == 404 and linked() == first
     response = multipart(service, change_set(move, part("DELETE", f"emailserverprofiles({second})/emailserverprofile_mailbox({mailbox})/$ref", id=2)))
     assert response.status_code == 200 and linked() is None
+
+
+FOREIGN = [
+    "https://evil.test/contoso/api/data/v9.2/{}", "https://localhost.evil.test/contoso/api/data/v9.2/{}", "{host}/fabrikam/api/data/v9.2/{}",
+    "/fabrikam/api/data/v9.2/{}", "//evil.test/contoso/api/data/v9.2/{}", "https://user@evil.test/contoso/api/data/v9.2/{}",
+    "http://localhost/contoso/api/data/v9.2/{}",
+]
+
+
+@pytest.mark.parametrize("form", FOREIGN)
+def test_an_address_of_another_organization_is_not_taken_for_this_ones(service, form):
+    queue = service.create("queues", {"name": f"foreign {uuid.uuid4()}"})
+    owner = service.get(f"queues({queue})?$select=_ownerid_value").json()["_ownerid_value"]
+
+    def foreign(path):
+        return form.format(path, host=service.api.split("/contoso/")[0])
+    assert statuses(multipart(service, part("DELETE", foreign(f"queues({queue})")))) == [400]
+    assert batch(service, [{"id": "1", "method": "DELETE", "url": foreign(f"queues({queue})")}]).json()["responses"][0]["status"] == 400
+    address = foreign(f"systemusers({owner})")
+    refused(service.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": address}), 400, "0x8005F100")
+    refused(service.request("PUT", f"queues({queue})/ownerid/$ref", {"@odata.id": address}), 400, "0x8005F100")
+    refused(service.request("POST", "queues", {"name": "x", "ownerid@odata.bind": address}), 400, "0x8005F100")
+    # The same under its own address, in each form that clients write.
+    for own in (f"{service.api}/systemusers({owner})", f"/contoso/api/data/v9.1/systemusers({owner})", f"/systemusers({owner})", f"systemusers({owner})"):
+        assert service.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": own}).status_code == 204
+        assert statuses(multipart(service, part("GET", own))) == [200]
+
+
+def test_a_part_is_sent_by_the_client_that_sent_the_batch(service):
+    token = f"Bearer {service.token()}"
+    assert statuses(multipart(service, part("GET", "WhoAmI", headers="Authorization: Bearer another\r\n"))) == [400]
+    assert batch(service, [{"id": "1", "method": "GET", "url": "WhoAmI", "headers": {"authorization": "Bearer x"}}]).json()["responses"][0]["status"] == 400
+    assert statuses(multipart(service, part("GET", "WhoAmI", headers="Host: evil.test\r\n"))) == [400]
+    host = service.api.split("/")[2]
+    assert statuses(multipart(service, part("GET", "WhoAmI", headers=f"Host: {host}\r\nAuthorization: {token}\r\n"))) == [200]
+
+
+def test_requests_that_depend_on_a_failed_one_are_not_done(service):
+    name = f"depends {uuid.uuid4()}"
+
+    def create(id, suffix, **members):
+        return {"id": id, "method": "POST", "url": "queues", "headers": {"Content-Type": "application/json"}, "body": {"name": name + suffix}, **members}
+    response = batch(service, [
+        {"id": "1", "method": "GET", "url": "nope"}, create("2", "a", dependsOn=["1"]), create("3", "b", dependsOn=["2"]),
+        create("4", "c", atomicityGroup="g"), create("5", "d", atomicityGroup="g", dependsOn=["1"]), create("6", "e", dependsOn=["g"]),
+        create("7", "f"), create("8", "g", dependsOn=["7"]),
+    ], Prefer="odata.continue-on-error")
+    assert [r["status"] for r in response.json()["responses"]] == [404, 424, 424, 424, 424, 204, 204]
+    assert sorted(q["name"] for q in service.get(f"queues?$filter=startswith(name,'{name}')").json()["value"]) == [name + "f", name + "g"]
+
+
+@pytest.mark.parametrize("members", [
+    {"if": "false"}, {"foo": 1}, {"dependsOn": ["later"]}, {"dependsOn": "0"}, {"dependsOn": [1]}, {"id": "0"}, {"id": 1}, {"body": {}}, {"atomicityGroup": 5},
+    {"headers": []}, {"headers": {"Prefer": 1}},
+])
+def test_what_a_json_batch_does_not_know_is_refused_before_anything_is_done(service, members):
+    name = f"unknown {uuid.uuid4()}"
+    first = {"id": "0", "method": "POST", "url": "queues", "headers": {"Content-Type": "application/json"}, "body": {"name": name}}
+    assert batch(service, [first, {"id": "1", "method": "GET", "url": "WhoAmI"} | members]).status_code == 400
+    assert service.get(f"queues?$filter=name eq '{name}'").json()["value"] == []
+
+
+def test_a_part_has_the_length_that_it_says(service):
+    body = {"name": f"length {uuid.uuid4()}"}
+    length = len(json.dumps(body))
+    for said, status in ((length, 204), (length + 2, 204), (5, 400), (length - 1, 400), (length + 50, 400), ("x", 400)):
+        response = multipart(service, part("POST", "queues", body, headers=f"Content-Length: {said}\r\n"))
+        assert response.status_code == (200 if status == 204 else 400), said

@@ -709,3 +709,58 @@ def test_the_context_lists_what_was_asked_for(service, records):
         (f"{one}?$expand=emailserverprofile", "mailboxes(emailserverprofile())/$entity"),
     ):
         assert service.get(path).json()["@odata.context"] == root + context
+
+
+@pytest.mark.parametrize("more", ["<x/>", "garbage", "</fetch>", "<", "&amp;", '<fetch><entity name="queue"/></fetch>', "<!-- a", "<![CDATA[a]]>"])
+def test_a_query_ends_with_its_root(service, more):
+    refused(fetch(service, 'queues', '<fetch><entity name="queue"/></fetch>' + more), 400, "0x80060888")
+
+
+@pytest.mark.parametrize("attributes", ['count="0"', 'page="0"', 'count="-1"', 'page="x"'])
+def test_pages_are_counted_from_one(service, attributes):
+    refused(fetch(service, "queues", f'<fetch {attributes}><entity name="queue"/></fetch>'), 400, "0x80060888")
+
+
+@pytest.mark.parametrize("alias", ["", "a b", "1a", "a.b", "ä", "a-b"])
+def test_an_alias_is_a_name(service, alias):
+    refused(fetch(service, "queues", f'<fetch><entity name="queue"><attribute name="name" alias="{alias}"/></entity></fetch>'), 400, "0x80060888")
+    link = f'<link-entity name="systemuser" from="systemuserid" to="ownerid" alias="{alias}"/>'
+    refused(fetch(service, "queues", f'<fetch><entity name="queue">{link}</entity></fetch>'), 400, "0x80060888")
+
+
+def test_filters_without_conditions_change_nothing(service):
+    name = f"empty {uuid.uuid4()}"
+    for suffix in "ab":
+        service.create("queues", {"name": f"{name} {suffix}"})
+    wanted = f'<condition attribute="name" operator="eq" value="{name} a"/>'
+    for filters in (
+        f'<filter type="or"/><filter>{wanted}</filter>', f'<filter type="or"><filter/>{wanted}</filter>',
+        f'<filter>{wanted}<filter type="or"/></filter>', f'<filter type="and"><filter type="or"><filter type="or"/></filter>{wanted}</filter>',
+    ):
+        found = fetch(service, "queues", f'<fetch><entity name="queue"><attribute name="name"/>{filters}</entity></fetch>').json()["value"]
+        assert [row["name"] for row in found] == [f"{name} a"], filters
+
+
+def test_links_of_all_kinds_mean_what_dataverse_documents(service):
+    name = f"links {uuid.uuid4()}"
+    for suffix, boxes in (("none", []), ("both", ["good", "bad"]), ("good", ["good"]), ("bad", ["bad"])):
+        profile = service.create("emailserverprofiles", {"name": f"{name} {suffix}"})
+        for box in boxes:
+            service.create("mailboxes", {"name": f"{name} {suffix} {box}", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+
+    def found(kind, condition='<filter><condition attribute="name" operator="like" value="%good"/></filter>'):
+        link = f'<link-entity name="mailbox" from="emailserverprofile" to="emailserverprofileid" link-type="{kind}">{condition}</link-entity>'
+        own = f'<condition attribute="name" operator="like" value="{name}%"/>'
+        rows = fetch(service, "emailserverprofiles", f'<fetch><entity name="emailserverprofile"><attribute name="name"/><filter>{own}{link}</filter></entity></fetch>')
+        return sorted(row["name"].split()[-1] for row in rows.json()["value"])
+    assert found("any") == found("not all") == ["both", "good"]
+    assert found("not any") == ["bad", "none"]
+    assert found("all") == ["bad"]
+    link = '<link-entity name="mailbox" from="emailserverprofile" to="emailserverprofileid" link-type="all"/>'
+    refused(fetch(service, "emailserverprofiles", f'<fetch><entity name="emailserverprofile"><filter>{link}</filter></entity></fetch>'), 400, "0x80060888")
+
+
+def test_declarations_of_namespaces_that_name_nothing_are_accepted(service):
+    assert fetch(service, "queues", '<fetch xmlns:generator="SQL editor"><entity name="queue"/></fetch>').status_code == 200
+    refused(fetch(service, "queues", '<fetch xmlns="urn:x"><entity name="queue"/></fetch>'), 400, "0x80060888")
+    refused(fetch(service, "queues", '<fetch xmlns:a="urn:x" a:top="1"><entity name="queue"/></fetch>'), 400, "0x80060888")

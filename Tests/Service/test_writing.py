@@ -273,3 +273,34 @@ def test_a_change_set_with_an_option_that_is_refused_writes_nothing(service):
     name = tag()
     assert statuses(multipart(service, change_set(part("POST", "queues?$filter=name eq 'x'", {"name": name}, id=1)))) == [400]
     assert named(service, "queues", name) == []
+
+
+@pytest.mark.parametrize("members", [
+    {"description": "a", "Description": "b"}, {"emailpassword": "a", "EmailPassword": "b"},
+    {"ownerid@odata.bind": "/systemusers({own})", "OwnerId@odata.bind": "/systemusers({own})"},
+    {"ownerid@odata.bind": "/systemusers({own})", "ownerid_systemuser@odata.bind": "/systemusers({own})"},
+])
+def test_an_attribute_that_is_given_twice_is_refused(service, members):
+    queue = service.create("queues", {"name": tag()})
+    own = service.get("WhoAmI").json()["UserId"]
+    members = {name: value.format(own=own) for name, value in members.items()}
+    refused(service.request("PATCH", f"queues({queue})", members), 400, "0x80048D19")
+    refused(service.request("POST", "queues", {"name": tag()} | members), 400, "0x80048D19")
+
+
+def test_the_id_in_the_body_is_the_one_in_the_address(service):
+    queue, other = (service.create("queues", {"name": tag()}) for _ in range(2))
+    for address in (f"queues({other})", f"{service.api}/queues({other})", f"mailboxes({queue})"):
+        refused(service.request("PATCH", f"queues({queue})", {"@odata.id": address, "description": "x"}), 400, "0x80048D19")
+    assert service.request("PATCH", f"queues({queue})", {"@odata.id": f"{service.api}/queues({queue})", "description": "x"}).status_code == 204
+
+
+def test_a_date_is_no_condition_of_a_write(service):
+    queue = service.create("queues", {"name": tag()})
+    refused(service.request("PATCH", f"queues({queue})", {"description": "x"}, If_Unmodified_Since="Mon, 01 Jan 2001 00:00:00 GMT"), 400, "0x8005F100")
+
+
+def test_the_body_of_a_link_has_nothing_else(service):
+    queue = service.create("queues", {"name": tag()})
+    own = service.get("WhoAmI").json()["UserId"]
+    refused(service.request("PUT", f"queues({queue})/ownerid/$ref", {"@odata.id": f"systemusers({own})", "x": 1}), 400, "0x80048D19")

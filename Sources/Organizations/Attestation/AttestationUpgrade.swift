@@ -3,6 +3,7 @@ import Foundation
 import JSON
 import KeyManagement
 public import Migrations
+import Model
 import PostgresClient
 import Records
 import Tenancy
@@ -23,7 +24,11 @@ public struct AttestationUpgrade: Sendable {
             case (.config, _): return try run(on: connection)
             case (.organization(let id, let name, _), "0009_mail_destinations"):
                 // The settings that say where credentials go are authorized as they are.
-                try MailDestination.authorizeAll(in: Organization(id: id, name: name), under: kek, on: connection)
+                try MailDestination.authorizeAll(
+                    [.emailServerProfile, .mailbox], in: Organization(id: id, name: name), under: kek, on: connection)
+                return []
+            case (.organization(let id, let name, _), let file) where file.hasSuffix("_mail_accounts"):
+                try MailDestination.authorizeAccounts(in: Organization(id: id, name: name), under: kek, on: connection)
                 return []
             case (.organization(let id, let name, _), let file) where file.hasSuffix("_application_ids"):
                 try Self.nameApplications(of: Organization(id: id, name: name), on: connection)

@@ -80,7 +80,8 @@ struct DestinationChanges {
             guard isForeign || start.destination != after else { continue }
             if isForeign, let stored = start.destination { try requireReview(stored, start.named) }
             let credentials = try credentials(behind: place, in: organization, on: connection)
-            let kept = credentials.filter { !renewed.contains($0) }
+            let moved = start.destination.map(after.changes)
+            let kept = credentials.filter { !renewed.contains($0) && Self.isConcerned($0, by: moved, of: place) }
             guard kept.isEmpty || session.caller.role == .systemAdministrator else { throw refusal(place, kept) }
             try after.authorize(in: organization, under: kek, on: connection)
             let grant = Grant.mailServer(place.id, tag: try after.tag(in: organization, under: kek))
@@ -95,6 +96,15 @@ struct DestinationChanges {
         try AttestedState.change(of: organization, under: kek, on: connection) { change in
             for grant in changed { _ = try change.grant(grant) }
         }
+    }
+
+    /// Whether a change concerns a credential: another server concerns all that are used there, a user name that of its own record.
+    private static func isConcerned(_ credential: Credential, by moved: Set<String>?, of place: MailDestination.Place) -> Bool {
+        guard let moved, moved.isSubset(of: MailDestination.accountAttributes) else { return true }
+        guard credential.entity == place.entity else { return false }
+        // A profile has a user name and a password for each direction.
+        return place.entity != EntityDefinition.emailServerProfile.logicalName
+            || moved.contains { $0.prefix(8) == credential.attribute.prefix(8) }
     }
 
     /// Settings that were written past the service are authorized only by a write that names all of them.
@@ -117,7 +127,7 @@ struct DestinationChanges {
         return Refusal(
             error: FieldsealError(
                 .privilegeDenied,
-                "This would change where stored credentials go: \(names)\(rest). Set each of them anew in the same request, or ask a "
+                "This would change where stored credentials go, or as which account they sign in: \(names)\(rest). Set each of them anew in the same request, or ask a "
                     + "System Administrator."),
             details: "\(place.entity) \(place.id.text): \(kept.count) credentials")
     }
@@ -150,6 +160,10 @@ struct DestinationChanges {
                         Credential(entity: entity.logicalName, record: try row.decode(0), attribute: attribute))
                 }
             }
+        }
+        if let holder = [EntityDefinition.queue, .userSettings].first(where: { $0.logicalName == place.entity }) {
+            try add(holder, where: "r.\(holder.idColumn) = $1")
+            return credentials
         }
         let boxes = organization.qualified("mailbox")
         let behind = "SELECT m.regardingobjectid FROM \(boxes) AS m WHERE m.\(isProfile ? "emailserverprofile" : "mailboxid") = $1"

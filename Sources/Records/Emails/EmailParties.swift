@@ -98,6 +98,7 @@ package struct EmailParts: Sendable {
         var participation: Int64?
         var address: String?
         var record: (EntityDefinition, UUID)?
+        try RecordInput.requireEachOnce(members)
         for member in members where !member.name.hasPrefix("@") {
             switch (member.name.lowercased(), member.value) {
             case ("participationtypemask", .integer(let mask)) where (1...4).contains(mask): participation = mask

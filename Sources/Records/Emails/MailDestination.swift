@@ -5,14 +5,15 @@ package import Model
 package import PostgresClient
 package import Tenancy
 
-/// The settings of a profile or a mailbox that decide where credentials go, as its row has them.
+/// The settings of a record that decide where credentials go, and as which account they sign in, as its row has them.
 ///
 /// The service keeps a tag of the key-encryption key over them (`mail_destination`). A credential is released only under settings
-/// that fit their tag, so that SQL alone can't direct a password to another server.
+/// that fit their tag, so that SQL alone can't direct a password to another server, nor use it for another account: an application's
+/// secret, or a master user's password, opens the mailbox of every user name.
 package struct MailDestination: Sendable, Equatable {
     /// A record that has such settings.
     package struct Place: Hashable, Sendable {
-        /// `emailserverprofile` or `mailbox`.
+        /// The logical name of one of ``MailDestination/entities``.
         package let entity: String
         package let id: UUID
 
@@ -31,9 +32,16 @@ package struct MailDestination: Sendable, Equatable {
         switch entity {
         case "emailserverprofile": profileAttributes
         case "mailbox": mailboxAttributes
+        case "queue", "usersettings": ["emailusername"]
         default: []
         }
     }
+
+    /// The entities that have such settings.
+    package static let entities: [EntityDefinition] = [.emailServerProfile, .mailbox, .queue, .userSettings]
+
+    /// The attributes that name the account of a credential of the same record, and nothing else.
+    static let accountAttributes: Set<String> = ["incomingusername", "outgoingusername", "username", "emailusername"]
 
     private static let profileAttributes = [
         "servertype", "defaultserverlocation", "useautodiscover", "exchangeonlinetenantid", "usedefaulttenantid",
@@ -41,12 +49,20 @@ package struct MailDestination: Sendable, Equatable {
         "incomingcredentialretrieval", "incominguseimpersonation",
         "outgoingserverlocation", "outgoingportnumber", "outgoingusessl", "outgoingauthenticationprotocol",
         "outgoingcredentialretrieval", "outgoinguseimpersonation", "outgoingautograntdelegateaccess",
-        "usesamesettingsforoutgoingconnections",
+        "usesamesettingsforoutgoingconnections", "incomingusername", "outgoingusername",
     ]
-    private static let mailboxAttributes = ["emailserverprofile", "regardingobjectid", "regardingobjecttypecode", "ewsurl"]
+    private static let mailboxAttributes = [
+        "emailserverprofile", "regardingobjectid", "regardingobjecttypecode", "ewsurl", "username",
+    ]
 
-    /// Whether the settings name no server at all: those of a mailbox without a profile.
-    var isEmpty: Bool { place.entity == "mailbox" && values[0] == nil }
+    /// Whether the settings name neither a server nor an account: those of a mailbox without a profile and a user name, and of a
+    /// queue or a user without a user name.
+    package var isEmpty: Bool { !isProfile && (value("emailserverprofile") ?? value("username") ?? value("emailusername")) == nil }
+
+    /// The attributes in which the settings differ from others of the same record.
+    func changes(since other: MailDestination) -> Set<String> {
+        Set(zip(Self.attributes(of: place.entity), zip(values, other.values)).filter { $0.1.0 != $0.1.1 }.map(\.0))
+    }
 
     /// The value of one of the attributes.
     package func value(_ attribute: String) -> String? {
@@ -56,9 +72,10 @@ package struct MailDestination: Sendable, Equatable {
     /// The attributes that have a value.
     package var present: [String] { zip(Self.attributes(of: place.entity), values).filter { $0.1 != nil }.map(\.0) }
 
-    private func fields(in organization: Organization) -> [[UInt8]] {
+    private func fields(in organization: Organization, withAccounts: Bool = true) -> [[UInt8]] {
         var fields = [organization.id.bytes, Array(place.entity.utf8), place.id.bytes]
-        for (attribute, value) in zip(Self.attributes(of: place.entity), values) {
+        for (attribute, value) in zip(Self.attributes(of: place.entity), values)
+        where withAccounts || !Self.accountAttributes.contains(attribute) {
             fields.append(Array(attribute.utf8))
             fields.append(value.map { [1] + Array($0.utf8) } ?? [0])
         }
@@ -74,6 +91,11 @@ package struct MailDestination: Sendable, Equatable {
     /// Whether the service wrote this tag for these settings.
     package func fits(_ tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
         try kek.accepts(tag, label: Self.label, over: fields(in: organization))
+    }
+
+    /// The same for a tag of the time when tags did not cover user names.
+    func fitsWithoutAccounts(_ tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
+        try kek.accepts(tag, label: Self.label, over: fields(in: organization, withAccounts: false))
     }
 
     /// Whether the service authorized these settings, and no others since.
@@ -101,6 +123,12 @@ package struct MailDestination: Sendable, Equatable {
     package init(_ place: Place, _ row: PostgresRow, from column: Int) throws {
         self.place = place
         values = try Self.attributes(of: place.entity).indices.map { try row.decodeIfPresent(column + $0) }
+    }
+
+    /// The settings of a queue or a user, which are those of an account.
+    package init(_ place: Place, account: String) {
+        self.place = place
+        values = [account]
     }
 
     /// Reads a record's settings and whether they fit their tag; nil when there is no such record.
@@ -161,18 +189,23 @@ package struct MailDestination: Sendable, Equatable {
         }
     }
 
-    /// Reads the settings of the next profiles, or of the next mailboxes that have a profile, with their tags, in the order of their ids.
+    /// Reads the next settings of an entity that are not empty, with their tags, in the order of their ids.
     package static func part(
         of entity: EntityDefinition, after last: UUID?, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> [(destination: MailDestination, tag: [UInt8]?)] {
-        let isMailbox = entity.logicalName == EntityDefinition.mailbox.logicalName
+        let named: String? =
+            switch entity.logicalName {
+            case "emailserverprofile": nil
+            case "mailbox": "(r.emailserverprofile IS NOT NULL OR r.username IS NOT NULL)"
+            default: "r.emailusername IS NOT NULL"
+            }
         return try connection.query(
             """
             SELECT r.\(entity.idColumn), d.tag, \(columns(of: entity.logicalName, "r"))
               FROM \(organization.qualified(entity.logicalName)) AS r
               LEFT JOIN \(organization.qualified("mail_destination")) AS d
                 ON d.entity = $1 AND d.record_id = r.\(entity.idColumn)
-             WHERE ($2::uuid IS NULL OR r.\(entity.idColumn) > $2) \(isMailbox ? "AND r.emailserverprofile IS NOT NULL" : "")
+             WHERE ($2::uuid IS NULL OR r.\(entity.idColumn) > $2) \(named.map { "AND \($0)" } ?? "")
              ORDER BY r.\(entity.idColumn) LIMIT \(batch)
             """, [.text(entity.logicalName), .uuid(last)]
         ).map { row in
@@ -182,11 +215,11 @@ package struct MailDestination: Sendable, Equatable {
         }
     }
 
-    /// Reads the settings of every profile, and of every mailbox that has a profile, with their tags.
-    package static func all(in organization: Organization, on connection: isolated PostgresConnection) throws
-        -> [(destination: MailDestination, tag: [UInt8]?)]
-    {
-        try [EntityDefinition.emailServerProfile, .mailbox].flatMap { entity in
+    /// Reads the settings that are not empty, with their tags.
+    package static func all(
+        _ entities: [EntityDefinition] = entities, in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> [(destination: MailDestination, tag: [UInt8]?)] {
+        try entities.flatMap { entity in
             var records: [(destination: MailDestination, tag: [UInt8]?)] = []
             while true {
                 let part = try part(of: entity, after: records.last?.destination.place.id, in: organization, on: connection)
@@ -199,11 +232,12 @@ package struct MailDestination: Sendable, Equatable {
     /// Authorizes the settings that are there: once, where an administrator on the command line brings an organization here, or
     /// brings it to the migration that made the tags.
     package static func authorizeAll(
-        in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
+        _ entities: [EntityDefinition] = entities, in organization: Organization, under kek: KeyEncryptionKey,
+        on connection: isolated PostgresConnection
     ) throws {
         let table = organization.qualified("mail_destination")
         _ = try connection.query("DELETE FROM \(table)")
-        let destinations = try all(in: organization, on: connection).map(\.destination)
+        let destinations = try all(entities, in: organization, on: connection).map(\.destination)
         for start in stride(from: 0, to: destinations.count, by: batch) {
             let part = destinations[start..<min(start + batch, destinations.count)]
             let tags = try part.map { try $0.tag(in: organization, under: kek) }

@@ -104,7 +104,7 @@ extension AttributeType {
     fileprivate var expectation: String {
         switch self {
         case .string, .memo, .entityName: "a string"
-        case .picklist, .state, .status: "the number of an option"
+        case .picklist, .state, .status: "the number of an option, which is an integer"
         case .boolean: "true or false"
         case .integer, .bigInt: "an integer"
         case .decimal: "a number"

@@ -32,7 +32,7 @@ extension PreparedWrite {
             throw FieldsealError.noSuchRecord(entity, id?.text ?? "")
         }
         _ = try session.require(.create, on: entity)
-        let new = try RecordInput(entity, recordKey.members + members, for: .create)
+        let new = try RecordInput(entity, recordKey.completed(members), for: .create)
         try Self.requireRights(new, for: .create, of: caller)
         return try create(new, Self.id(id, new), key, &changes, on: connection)
     }

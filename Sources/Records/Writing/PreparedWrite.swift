@@ -71,7 +71,7 @@ struct PreparedWrite: Sendable {
         case .upsert(let entity, let key, let members, .mustNotExist):
             self.entity = entity
             _ = try session.require(.create, on: entity)
-            let input = try RecordInput(entity, Self.own(entity, key.members + members, &parts), for: .create)
+            let input = try RecordInput(entity, Self.own(entity, key.completed(members), &parts), for: .create)
             try key.requireAgreement(with: input)
             if case .id(let id) = key { action = .create(input, id) } else { action = .create(input, Self.id(nil, input)) }
             needsKey = !input.secrets.isEmpty
@@ -88,6 +88,9 @@ struct PreparedWrite: Sendable {
             }
             if case .id(let other) = input.values[entity.primaryID], case .id(let id) = key, other != id {
                 throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")
+            }
+            if case .id(let other)? = input.ownKey, case .id(let id) = key, other != id {
+                throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another record than the one that is written.")
             }
             _ = try key.filter(entity)
             try key.requireAgreement(with: input)
@@ -153,7 +156,8 @@ struct PreparedWrite: Sendable {
             return FieldsealError(.privilegeDenied, "The role \(role.rawValue) may not set passwords.")
         }
         return FieldsealError(
-            .privilegeDenied, "The role \(role.rawValue) may not write \(name) of \(entity.logicalName): an administrator does.")
+            .privilegeDenied,
+            "The role \(role.rawValue) may not write \(name) of \(entity.logicalName). Ask a System Administrator.")
     }
 
     func run(

@@ -12,6 +12,8 @@ public struct RecordInput: Sendable {
     private(set) var secrets: [String: String?] = [:]
     /// References that must exist, and whose ids are not in the values yet.
     private(set) var references: [(attribute: String, entity: EntityDefinition, key: RecordKey)] = []
+    /// The key in `@odata.id`.
+    private(set) var ownKey: RecordKey?
 
     /// The attributes that the client named.
     var names: Set<String> {
@@ -33,6 +35,7 @@ public struct RecordInput: Sendable {
     /// - Throws: ``FieldsealError`` naming the attribute and what it takes; never quoting an encrypted attribute's value.
     init(_ entity: EntityDefinition, _ members: [JSONValue.Member], for purpose: Purpose) throws(FieldsealError) {
         self.entity = entity
+        try Self.requireEachOnce(members)
         for member in members {
             if let property = member.name.strippingSuffix("@odata.bind") {
                 try bind(property, member.value, for: purpose)
@@ -40,6 +43,22 @@ public struct RecordInput: Sendable {
                 try check(annotation: member.name[at...], member.value, isOfRecord: at == member.name.startIndex)
             } else {
                 try set(member.name, member.value, for: purpose)
+            }
+        }
+    }
+
+    /// Refuses an attribute that is given twice in different cases, or as a value and as a reference: one of them would be lost.
+    static func requireEachOnce(_ members: [JSONValue.Member]) throws(FieldsealError) {
+        var names: Set<String> = []
+        for member in members {
+            let name = member.name.lowercased()
+            let bound = name.strippingSuffix("@odata.bind")
+            // A lookup to several entities is also bound as ATTRIBUTE_ENTITY.
+            let attribute = bound.map { String($0.prefix { $0 != "_" }) } ?? name
+            guard bound != nil || !name.contains("@"), member.value != .null || bound == nil else { continue }
+            guard names.insert(attribute).inserted else {
+                throw FieldsealError(
+                    .payloadDoesNotFit, "\(attribute.quotedForMessage) is given twice, in \(member.name.quotedForMessage) too.")
             }
         }
     }
@@ -52,12 +71,19 @@ public struct RecordInput: Sendable {
 
     /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for a control information of OData that has no effect here, such as a
     ///   misspelled `@odata.bind`, and for the type of another entity.
-    private func check(annotation: Substring, _ value: JSONValue, isOfRecord: Bool) throws(FieldsealError) {
+    private mutating func check(annotation: Substring, _ value: JSONValue, isOfRecord: Bool) throws(FieldsealError) {
         if isOfRecord, annotation == "@odata.type" {
             let type = value.string?.split(separator: ".").last.map(String.init)
             guard type == entity.logicalName else {
                 throw FieldsealError(.payloadDoesNotFit, "@odata.type names another entity than \(entity.logicalName).")
             }
+        }
+        if isOfRecord, annotation == "@odata.id", let address = value.string {
+            let named = try Self.reference(address)
+            guard named.map({ $0.0.logicalName == entity.logicalName }) ?? true else {
+                throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another entity than \(entity.logicalName).")
+            }
+            ownKey = named?.1
         }
         // Other vocabularies have a name with a dot. OData 4.01 writes its own without one.
         let isOData = annotation.lowercased().hasPrefix("@odata.") || !annotation.contains(".")
@@ -104,10 +130,11 @@ public struct RecordInput: Sendable {
         guard case .string(let address) = value, let (target, key) = try Self.reference(address),
             attribute.type.targets.contains(target.logicalName)
         else {
-            let sets = attribute.type.targets.map { EntityCatalog.entity($0)?.entitySetName ?? "\($0)s" }
+            let sets = attribute.type.targets.compactMap { EntityCatalog.entity($0)?.entitySetName }
             throw FieldsealError(
                 .payloadDoesNotFit,
-                "\(property)@odata.bind takes the address of a record, such as /\(sets[0])(00000000-0000-0000-0000-000000000000).")
+                "\(property)@odata.bind takes the address of one of \(sets.joined(separator: ", ")), such as "
+                    + "/\(sets.first ?? "")(00000000-0000-0000-0000-000000000000).")
         }
         if case .owner = attribute.type { values["owneridtype"] = .text(target.logicalName) }
         references.append((attribute.logicalName, target, key))

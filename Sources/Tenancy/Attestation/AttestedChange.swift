@@ -59,6 +59,9 @@ package struct AttestedChange {
         hasNewGrants = true
     }
 
+    /// Whether the list has a row of that name.
+    package func names(_ name: Grant.Name) throws -> Bool { try grants.names(name) }
+
     /// Takes a row that is deleted from the list.
     package mutating func remove(_ name: Grant.Name) throws {
         guard try grants.names(name) else { return }

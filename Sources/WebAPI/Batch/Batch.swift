@@ -23,7 +23,7 @@ extension DataAPI {
         }
         var api = self
         api.pause = nil
-        var run = BatchRun(api: api, continuesOnError: request.preferences.continuesOnError)
+        var run = BatchRun(api: api, batch: request)
         for part in parts {
             guard try await run.add(part) else { break }
         }
@@ -34,36 +34,58 @@ extension DataAPI {
 /// A batch under way: the answers so far, and what their ids stand for.
 private struct BatchRun {
     let api: DataAPI
-    let continuesOnError: Bool
+    /// The request that holds the others.
+    let batch: APIRequest
+    private var continuesOnError: Bool { batch.preferences.continuesOnError }
     private var answers: [(isSet: Bool, items: [(id: String?, answer: APIAnswer)])] = []
     /// The addresses of records that requests with an id made or named.
     private var addresses: [String: String] = [:]
     /// The sessions of users that parts of the batch name.
     private var sessions: [ImpersonatedUser: Session] = [:]
     private var size = BatchSize()
+    /// The ids of requests, and the names of groups, that failed.
+    private var failed: Set<String> = []
 
-    init(api: DataAPI, continuesOnError: Bool) {
+    init(api: DataAPI, batch: APIRequest) {
         self.api = api
-        self.continuesOnError = continuesOnError
+        self.batch = batch
     }
 
     /// - Returns: Whether the batch goes on.
     mutating func add(_ part: BatchPart) async throws -> Bool {
         switch part {
         case .request(let item):
-            let answer = await answer(item)
+            var answer = failedDependency(of: [item])
+            if answer == nil { answer = await self.answer(item) }
+            guard let answer else { return false }
             answers.append((false, [(item.id, answer)]))
-            return continuesOnError || answer.status.code < 400
+            guard answer.status.code >= 400 else { return true }
+            if let id = item.id { failed.insert(id) }
+            return continuesOnError
         case .changeSet(let items):
+            if let answer = failedDependency(of: items) { return fail(items, with: answer) }
             do {
                 answers.append((true, try await changes(items)))
                 return true
             } catch {
-                // One answer for all of them: nothing was changed.
-                answers.append((false, [(nil, APIAnswer.answer(to: error).answer)]))
-                return continuesOnError
+                return fail(items, with: APIAnswer.answer(to: error).answer)
             }
         }
+    }
+
+    /// Answers once for a whole set, of which nothing was changed.
+    private mutating func fail(_ items: [BatchItem], with answer: APIAnswer) -> Bool {
+        answers.append((false, [(nil, answer)]))
+        failed.formUnion(items.compactMap(\.id) + items.compactMap(\.group))
+        return continuesOnError
+    }
+
+    /// The answer to requests one of which depends on a failed one (OData JSON Format 4.01, section 19.1.4).
+    private func failedDependency(of items: [BatchItem]) -> APIAnswer? {
+        guard let id = items.lazy.flatMap(\.dependsOn).first(where: failed.contains) else { return nil }
+        return APIAnswer.error(
+            FieldsealError(.badRequest, "The request depends on \(id.quotedForMessage), which failed. Nothing was done."),
+            status: .init(code: 424, reasonPhrase: "Failed Dependency"))
     }
 
     private mutating func answer(_ item: BatchItem) async -> APIAnswer {
@@ -120,6 +142,7 @@ private struct BatchRun {
 
     /// Resolves the URL, which may be absolute, relative to the service or its host, or an earlier request's id.
     private func request(_ item: BatchItem) throws(FieldsealError) -> APIRequest {
+        try checkSender(item.headers)
         guard let method = HTTPRequest.Method(rawValue: item.method) else {
             throw FieldsealError(.badRequest, "A request of the batch has a malformed method.")
         }
@@ -131,24 +154,31 @@ private struct BatchRun {
             }
             url = address + url.dropFirst(id.count + 1)
         }
-        let host = api.serviceRoot.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
-        let rootPath = host.count > 3 ? "/\(host[3])" : ""
-        let path: String
-        if url.lowercased().hasPrefix(api.serviceRoot.lowercased()) {
-            path = String(url.dropFirst(api.serviceRoot.count))
-        } else if url.hasPrefix(rootPath + "/") || url == rootPath {
-            path = String(url.dropFirst(rootPath.count))
-        } else if url.contains("://") || url.hasPrefix("/api/") || url.hasPrefix("/\(api.session.organization.name)/api/") {
-            // Another address of the organization: what stands behind the version counts.
-            guard let version = url.firstRange(of: /\/api\/data\/v9\.[012]/) else { throw ODataPath.unknown(url) }
-            path = String(url[version.upperBound...])
-        } else {
-            path = url.hasPrefix("/") ? url : "/\(url)"
-        }
-        let parts = path.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        url = try api.addresses.relative(url)
+        let parts = (url.hasPrefix("/") ? url : "/\(url)").split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         return APIRequest(
             method: method, path: Self.encoded(String(parts[0])), query: parts.count > 1 ? Self.encoded(String(parts[1])) : nil,
-            headers: item.headers, body: try resolved(item.body))
+            headers: item.headers, body: try resolved(item.body), addresses: api.addresses)
+    }
+
+    /// Refuses headers of a part that would have it sent by another client, or to another service, than the batch.
+    private func checkSender(_ headers: HTTPFields) throws(FieldsealError) {
+        for field in headers {
+            switch field.name.canonicalName {
+            case "authorization":
+                guard field.value == batch.headers[.authorization] else {
+                    throw FieldsealError(
+                        .badRequest,
+                        "A part of a batch is sent with the batch's own Authorization. Send it by itself, or name a user in MSCRMCallerID."
+                    )
+                }
+            case "host":
+                guard api.addresses.authorities.contains(field.value.trimmed.lowercased()) else {
+                    throw FieldsealError(.badRequest, "The Host of a part of a batch is not this service.")
+                }
+            default: continue
+            }
+        }
     }
 
     /// Percent-encodes what is not: URLs in a batch are often written raw.

@@ -17,12 +17,16 @@ struct BatchItem {
     var body: [UInt8]
     /// Names the item: in its answer, and as `$ID` in the URLs and bodies of later ones.
     var id: String?
+    /// The `atomicityGroup` of a request in JSON.
+    var group: String?
+    /// Earlier requests and groups that must have succeeded.
+    var dependsOn: [String] = []
 }
 
 /// Reads `multipart/mixed` batches (OData 4.0 Part 1, section 11.7; RFC 2046 section 5.1).
 enum MultipartBatch {
-    private static let cr = UInt8(ascii: "\r")
-    private static let lf = UInt8(ascii: "\n")
+    fileprivate static let cr = UInt8(ascii: "\r")
+    fileprivate static let lf = UInt8(ascii: "\n")
 
     /// - Throws: ``FieldsealError`` `.badRequest` saying which part is malformed.
     static func parse(_ body: [UInt8], boundary: String) throws(FieldsealError) -> [BatchPart] {
@@ -118,10 +122,23 @@ enum MultipartBatch {
             line[line.index(after: last)...].hasPrefix("HTTP/")
         else { throw FieldsealError(.badRequest, "A part of the batch has no request line such as GET mailboxes HTTP/1.1.") }
         let (headers, body) = try headers(rest[min(lineEnd + 1, rest.endIndex)...])
+        try checkLength(of: body, headers)
         return BatchItem(
             method: String(line[..<first]).uppercased(),
             url: line[line.index(after: first)..<last].trimmingCharacters(in: .whitespaces),
             headers: headers, body: Array(body), id: mime[.contentID] ?? headers[.contentID])
+    }
+}
+
+extension MultipartBatch {
+    /// Refuses a part that says another length than it has: it could be read in two ways. Line breaks at its end are the delimiter's.
+    fileprivate static func checkLength(of body: ArraySlice<UInt8>, _ headers: HTTPFields) throws(FieldsealError) {
+        guard let text = headers[.contentLength] else { return }
+        let content = body.count - body.reversed().prefix { $0 == lf || $0 == cr }.count
+        guard let length = Int(text), (content...body.count + 2).contains(length) else {
+            throw FieldsealError(
+                .badRequest, "A part of the batch has \(content) bytes, and its Content-Length says \(text.prefix(20)).")
+        }
     }
 }
 
@@ -140,16 +157,23 @@ enum JSONBatch {
         }
         var parts: [BatchPart] = []
         var group: (name: String, items: [BatchItem])?
+        // Ids of requests and names of groups, which requests behind them may depend on.
+        var ids: Set<String> = []
         var closed: Set<String> = []
         for request in requests {
             let item = try item(request)
-            let name = request["atomicityGroup"]?.string
-            if let current = group, current.name != name {
+            if let current = group, current.name != item.group {
                 parts.append(.changeSet(current.items))
                 closed.insert(current.name)
                 group = nil
             }
-            guard let name else {
+            for id in item.dependsOn where !ids.contains(id) && !closed.contains(id) {
+                throw FieldsealError(.badRequest, "A request depends on \(id.quotedForMessage), and none before it has this id.")
+            }
+            guard let id = item.id, ids.insert(id).inserted else {
+                throw FieldsealError(.badRequest, "Two requests of the batch have the id \((item.id ?? "").quotedForMessage).")
+            }
+            guard let name = item.group else {
                 parts.append(.request(item))
                 continue
             }
@@ -162,19 +186,48 @@ enum JSONBatch {
         return parts
     }
 
+    /// The members of a request (OData JSON Format 4.01, section 19.1).
+    private static let members: Set<String> = ["id", "method", "url", "headers", "body", "atomicityGroup", "dependsOn"]
+
     private static func item(_ request: JSONValue) throws(FieldsealError) -> BatchItem {
-        guard let id = request["id"]?.string, let method = request["method"]?.string, let url = request["url"]?.string else {
-            throw FieldsealError(.payloadDoesNotFit, "A request of a batch has an id, a method and a url.")
+        guard case .object(let members) = request, let id = request["id"]?.string, let method = request["method"]?.string,
+            let url = request["url"]?.string
+        else { throw FieldsealError(.payloadDoesNotFit, "A request of a batch has an id, a method and a url.") }
+        if let unknown = members.first(where: { !Self.members.contains($0.name) }) {
+            throw FieldsealError(
+                .payloadDoesNotFit, "The member \(unknown.name.quotedForMessage) of a request in a batch is not supported.")
+        }
+        var item = BatchItem(
+            method: method.uppercased(), url: url, headers: try headers(request["headers"]),
+            body: request["body"].map { $0 == .null ? [] : $0.utf8 } ?? [], id: id)
+        guard item.body.isEmpty || !["GET", "HEAD"].contains(item.method) else {
+            throw FieldsealError(.payloadDoesNotFit, "A request with the method \(item.method) has no body.")
+        }
+        switch request["atomicityGroup"] {
+        case nil, .null: break
+        case .string(let name): item.group = name
+        default: throw FieldsealError(.payloadDoesNotFit, "The atomicityGroup of a request in a batch is a text.")
+        }
+        switch request["dependsOn"] {
+        case nil, .null: break
+        case .array(let values) where values.allSatisfy({ $0.string != nil }): item.dependsOn = values.compactMap(\.string)
+        default: throw FieldsealError(.payloadDoesNotFit, "dependsOn is a list of ids.")
+        }
+        return item
+    }
+
+    private static func headers(_ value: JSONValue?) throws(FieldsealError) -> HTTPFields {
+        guard let value, value != .null else { return [:] }
+        guard case .object(let members) = value, members.count <= 50 else {
+            throw FieldsealError(.payloadDoesNotFit, "The headers of a request in a batch are an object with at most 50 members.")
         }
         var headers: HTTPFields = [:]
-        if case .object(let members)? = request["headers"] {
-            for member in members.prefix(50) {
-                guard let name = HTTPField.Name(member.name), let value = member.value.string else {
-                    throw FieldsealError(.payloadDoesNotFit, "The headers of a request in a batch are texts.")
-                }
-                headers.append(HTTPField(name: name, value: value))
+        for member in members {
+            guard let name = HTTPField.Name(member.name), let value = member.value.string else {
+                throw FieldsealError(.payloadDoesNotFit, "The headers of a request in a batch are texts.")
             }
+            headers.append(HTTPField(name: name, value: value))
         }
-        return BatchItem(method: method.uppercased(), url: url, headers: headers, body: request["body"].map(\.utf8) ?? [], id: id)
+        return headers
     }
 }

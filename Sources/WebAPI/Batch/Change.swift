@@ -172,14 +172,19 @@ extension DataAPI {
     }
 
     func reference(_ request: APIRequest) throws(FieldsealError) -> String {
-        guard let address = try request.members().first(where: { $0.name == "@odata.id" })?.value.string else {
+        let members = try request.members()
+        if let unknown = members.first(where: { !["@odata.id", "@odata.context", "@odata.type"].contains($0.name) }) {
+            throw FieldsealError(.payloadDoesNotFit, "The body of a link has no member \(unknown.name.quotedForMessage).")
+        }
+        guard let address = members.first(where: { $0.name == "@odata.id" })?.value.string else {
             throw FieldsealError(.payloadDoesNotFit, "The body of a link is {\"@odata.id\": \"…\"} with the address of a record.")
         }
         return address
     }
 
     func key(of address: String, _ entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
-        guard let (target, key) = try RecordInput.reference(address), target.logicalName == entity.logicalName else {
+        guard let (target, key) = try RecordInput.reference(addresses.relative(address)), target.logicalName == entity.logicalName
+        else {
             throw FieldsealError(
                 .payloadDoesNotFit, "The address must be one of \(entity.entitySetName), such as \(entity.entitySetName)(ID).")
         }

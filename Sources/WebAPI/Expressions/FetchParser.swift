@@ -41,9 +41,9 @@ struct FetchParser {
         }
         query.countsRows = returnsTotal
         query.top = try Self.number(fetch["top"], "top")
-        count = try Self.number(fetch["count"], "count")
-        page = max(1, try Self.number(fetch["page"], "page") ?? 1)
-        query.pageSize = min(max(1, count ?? RecordQuery.pageLimit), RecordQuery.pageLimit)
+        count = try Self.number(fetch["count"], "count", from: 1)
+        page = try Self.number(fetch["page"], "page", from: 1) ?? 1
+        query.pageSize = min(count ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
         if page > 1 { query.offset = (page - 1) * query.pageSize }
         if let cookie = fetch["paging-cookie"], !cookie.isEmpty { query.after = try PagingCookie.read(cookie) }
         // A link inside of the entity names the entity by its own name.
@@ -61,12 +61,22 @@ struct FetchParser {
         }
     }
 
-    private static func number(_ text: String?, _ name: String) throws(FieldsealError) -> Int? {
+    private static func number(_ text: String?, _ name: String, from lowest: Int = 0) throws(FieldsealError) -> Int? {
         guard let text else { return nil }
-        guard let number = Int(text), (0...1_000_000).contains(number) else {
-            throw FieldsealError(.queryDoesNotFit, "\(name) of <fetch> takes a number.")
+        guard let number = Int(text), (lowest...1_000_000).contains(number) else {
+            throw FieldsealError(.queryDoesNotFit, "\(name) of <fetch> takes a number from \(lowest) to 1000000.")
         }
         return number
+    }
+
+    /// The alias that an element gives.
+    private static func alias(of element: XMLTree) throws(FieldsealError) -> String? {
+        guard let alias = element["alias"] else { return nil }
+        guard alias.wholeMatch(of: /[A-Za-z_][A-Za-z0-9_]*/) != nil else {
+            throw FieldsealError(
+                .queryDoesNotFit, "alias of <\(element.name)> takes letters, digits and underscores, and begins with no digit.")
+        }
+        return alias
     }
 
     /// Reads attributes, filters, links and orders of an entity or a link.
@@ -78,7 +88,7 @@ struct FetchParser {
             case "all-attributes": allColumns = allColumns || alias == nil
             case "order": try order(child, alias)
             case "filter" where alias == nil:
-                let filter = try filter(child, alias)
+                guard let filter = try filter(child, alias) else { continue }
                 query.filter = query.filter.map { .all([$0, filter]) } ?? filter
             case "link-entity" where alias == nil: try link(child)
             case "filter", "link-entity": continue
@@ -91,7 +101,7 @@ struct FetchParser {
         guard let name = element["name"] else { throw FieldsealError(.queryDoesNotFit, "<attribute> has no name.") }
         let column = RecordQuery.Column(name.lowercased(), alias: alias)
         try checkUses(of: element)
-        let outputName = element["alias"] ?? alias.map { "\($0).\(name.lowercased())" }
+        let outputName = try Self.alias(of: element) ?? alias.map { "\($0).\(name.lowercased())" }
         if let aggregate = element["aggregate"] {
             let known: [String: RecordQuery.Aggregate] = [
                 "count": .count, "countcolumn": .countColumn, "sum": .sum, "avg": .average, "min": .minimum, "max": .maximum,
@@ -182,16 +192,13 @@ struct FetchParser {
         let (entity, from, to) = try ends(of: element)
         aliases += 1
         guard aliases <= 15 else { throw FieldsealError(.queryDoesNotFit, "FetchXML takes 15 links.") }
-        let alias = element["alias"] ?? "\(entity.logicalName)\(aliases)"
+        let alias = try Self.alias(of: element) ?? "\(entity.logicalName)\(aliases)"
         var link = RecordQuery.Link(
             entity.logicalName, from: from, to: to, alias: alias, isOuter: element["link-type"]?.trimmed.lowercased() == "outer")
         link.isFirstOnly = element["link-type"]?.trimmed.lowercased() == Self.firstRow
         link.answersToEntity = element["alias"] == nil
         linkedEntities[alias.lowercased()] = entity
-        for child in element.all("filter") {
-            let filter = try filter(child, alias)
-            link.filter = link.filter.map { .all([$0, filter]) } ?? filter
-        }
+        try addFilters(of: element, alias, to: &link)
         try content(of: element, alias: alias)
         if element.children.contains(where: { $0.name == "all-attributes" }) {
             for attribute in entity.attributes where attribute.validFor.contains(.read) {
@@ -219,11 +226,8 @@ struct FetchParser {
             throw FieldsealError(.queryDoesNotFit, "A link that only must exist gives no attributes.")
         }
         aliases += 1
-        var link = RecordQuery.Link(entity.logicalName, from: from, to: to, alias: element["alias"] ?? "x\(aliases)")
-        for child in element.all("filter") {
-            let filter = try filter(child, nil)
-            link.filter = link.filter.map { .all([$0, filter]) } ?? filter
-        }
+        var link = RecordQuery.Link(entity.logicalName, from: from, to: to, alias: try Self.alias(of: element) ?? "x\(aliases)")
+        try addFilters(of: element, nil, to: &link)
         for child in element.all("link-entity") {
             guard !(child["link-type"]?.contains { $0 == " " } ?? false), child["link-type"] != "all" else {
                 throw FieldsealError(
@@ -237,33 +241,35 @@ struct FetchParser {
 
     // MARK: Filters
 
-    private mutating func filter(_ element: XMLTree, _ alias: String?) throws(FieldsealError) -> Filter {
+    /// Adds the filters that an element holds to the filter of a link.
+    private mutating func addFilters(of element: XMLTree, _ alias: String?, to link: inout RecordQuery.Link) throws(FieldsealError)
+    {
+        for child in element.all("filter") {
+            guard let filter = try filter(child, alias) else { continue }
+            link.filter = link.filter.map { .all([$0, filter]) } ?? filter
+        }
+    }
+
+    /// - Returns: Nil for a filter without conditions, which changes nothing in Dataverse, whatever its type.
+    private mutating func filter(_ element: XMLTree, _ alias: String?) throws(FieldsealError) -> Filter? {
         var parts: [Filter] = []
         for child in element.children {
             switch child.name {
             case "condition": parts.append(try condition(child, alias))
-            case "filter": parts.append(try filter(child, alias))
+            case "filter": if let filter = try filter(child, alias) { parts.append(filter) }
             case "link-entity":
-                let kind = child["link-type"]?.trimmed.lowercased() ?? "any"
-                guard ["any", "not any", "all", "not all"].contains(kind) else {
+                guard let kind = LinkCondition(rawValue: child["link-type"]?.trimmed.lowercased() ?? "any") else {
                     throw FieldsealError(.queryDoesNotFit, "A link inside of a filter is any, not any, all or not all.")
                 }
                 var link = try existing(child)
                 link.toAlias = alias
-                // In Dataverse "all" means that a linked record exists and none fails its filter.
-                if kind.hasSuffix("all"), let inner = link.filter {
-                    var failing = link
-                    failing.filter = .not(inner)
-                    link.filter = nil
-                    let all = Filter.all([.exists(link, negated: false), .exists(failing, negated: true)])
-                    parts.append(kind == "all" ? all : .exists(failing, negated: false))
-                } else {
-                    parts.append(.exists(link, negated: kind.hasPrefix("not")))
-                }
+                parts.append(try kind.filter(link))
             default: throw FieldsealError(.queryDoesNotFit, "A filter has no element <\(child.name.prefix(50))>.")
             }
         }
-        return try element.choice("type", ["and", "or"]) == "or" ? .any(parts) : .all(parts)
+        let isAny = try element.choice("type", ["and", "or"]) == "or"
+        guard !parts.isEmpty else { return nil }
+        return isAny ? .any(parts) : .all(parts)
     }
 
     private func condition(_ element: XMLTree, _ alias: String?) throws(FieldsealError) -> Filter {

@@ -1,44 +1,58 @@
 import Foundation
-import FoundationXML
 import Model
 
-/// An element of an XML document, without name spaces.
+/// An element of a FetchXML query.
 struct XMLTree: Sendable {
     let name: String
     let attributes: [String: String]
-    var children: [XMLTree] = []
-    var text = ""
+    let children: [XMLTree]
+    let text: String
 
     subscript(_ attribute: String) -> String? { attributes[attribute] }
 
     func all(_ name: String) -> [XMLTree] { children.filter { $0.name == name } }
 
-    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for what is no XML, declares a document type, or is nested too deep.
+    /// Elements within each other, at most.
+    private static let depthLimit = 30
+    /// Elements of a query, at most.
+    private static let elementLimit = 2_000
+
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for what is no XML, has a document type or a namespace, or is too large.
     static func parse(_ text: String) throws(FieldsealError) -> XMLTree {
-        guard !declaresType(text) else {
-            // A document type brings entities along, which this service has no use for.
-            throw FieldsealError(.queryDoesNotFit, "FetchXML has no document type.")
+        let document: XMLDocument
+        do {
+            document = try XMLReader.read(Array(withoutDeclaration(text).utf8), charset: "utf-8")
+        } catch {
+            throw FieldsealError(.queryDoesNotFit, "FetchXML is malformed: \(error).")
         }
-        let builder = Builder()
-        let parser = XMLParser(data: Data(withoutDeclaration(text).utf8))
-        parser.shouldResolveExternalEntities = false
-        parser.delegate = builder
-        guard parser.parse(), let root = builder.root, !builder.isTooDeep else {
-            throw FieldsealError(.queryDoesNotFit, "FetchXML is malformed at line \(parser.lineNumber), or nested too deep.")
+        guard document.nodes.count <= elementLimit else {
+            throw FieldsealError(.queryDoesNotFit, "FetchXML has more than \(elementLimit) elements.")
         }
-        return root
+        return try XMLTree(document.root, depth: 1)
     }
 
-    /// Whether there is a declaration outside of comments and CDATA sections.
-    private static func declaresType(_ text: String) -> Bool {
-        var rest = text[...]
-        while let mark = rest.firstRange(of: "<!") {
-            rest = rest[mark.lowerBound...]
-            let end = rest.hasPrefix("<!--") ? "-->" : rest.hasPrefix("<![CDATA[") ? "]]>" : nil
-            guard let end, let close = rest.dropFirst(4).firstRange(of: end) else { return true }
-            rest = rest[close.upperBound...]
+    private init(_ element: XMLElement, depth: Int) throws(FieldsealError) {
+        guard depth <= Self.depthLimit else {
+            throw FieldsealError(.queryDoesNotFit, "FetchXML is nested too deep, in more than \(Self.depthLimit) elements.")
         }
-        return false
+        guard element.name.namespace.isEmpty, element.type == nil, !element.isNil else {
+            throw FieldsealError(.queryDoesNotFit, "FetchXML has no namespace, and <\(element.local.prefix(50))> has one.")
+        }
+        name = element.local
+        text = element.text
+        var attributes: [String: String] = [:]
+        for (attribute, value) in element.attributes {
+            guard attribute.namespace.isEmpty else {
+                throw FieldsealError(
+                    .queryDoesNotFit, "The attribute \(attribute.local.prefix(50)) of <\(name)> has a namespace. FetchXML has none."
+                )
+            }
+            attributes[attribute.local] = value
+        }
+        self.attributes = attributes
+        var children: [XMLTree] = []
+        for child in element.children { children.append(try XMLTree(child, depth: depth + 1)) }
+        self.children = children
     }
 
     /// The text without its byte order mark and XML declaration: it was decoded already, and the declared encoding no longer applies.
@@ -48,43 +62,5 @@ struct XMLTree: Sendable {
             rest = rest[end.upperBound...]
         }
         return rest
-    }
-
-    private final class Builder: NSObject, XMLParserDelegate {
-        var root: XMLTree?
-        var isTooDeep = false
-        private var stack: [XMLTree] = []
-        private var count = 0
-
-        func parser(
-            _ parser: XMLParser,
-            didStartElement name: String,
-            namespaceURI: String?,
-            qualifiedName: String?,
-            attributes: [String: String]
-        ) {
-            count += 1
-            if stack.count >= 30 || count > 2_000 {
-                isTooDeep = true
-                parser.abortParsing()
-                return
-            }
-            stack.append(XMLTree(name: name, attributes: attributes))
-        }
-
-        func parser(_ parser: XMLParser, foundCharacters string: String) {
-            guard !stack.isEmpty else { return }
-            stack[stack.count - 1].text += string
-        }
-
-        func parser(_ parser: XMLParser, foundCDATA block: Data) {
-            guard !stack.isEmpty else { return }
-            stack[stack.count - 1].text += String(decoding: block, as: UTF8.self)
-        }
-
-        func parser(_ parser: XMLParser, didEndElement name: String, namespaceURI: String?, qualifiedName: String?) {
-            guard let element = stack.popLast() else { return }
-            if stack.isEmpty { root = element } else { stack[stack.count - 1].children.append(element) }
-        }
     }
 }

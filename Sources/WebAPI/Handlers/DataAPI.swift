@@ -12,6 +12,8 @@ struct DataAPI: Sendable {
     let own: Session
     /// The address of the API with its version.
     let serviceRoot: String
+    /// For reading the addresses that the client writes.
+    let addresses: RecordAddresses
     let limits: APILimits
     let mail: MailService
     /// Who waits for the answer; nil for no one that could hang up.

@@ -118,7 +118,8 @@ extension DataAPI {
     }
 
     private func record(_ value: JSONValue?, _ name: String) throws(FieldsealError) -> (EntityDefinition, UUID) {
-        if let address = value?["@odata.id"]?.string, let (entity, key) = try RecordInput.reference(address), case .id(let id) = key
+        if let address = value?["@odata.id"]?.string, let (entity, key) = try RecordInput.reference(addresses.relative(address)),
+            case .id(let id) = key
         {
             return (entity, id)
         }

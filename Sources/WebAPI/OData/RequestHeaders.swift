@@ -32,6 +32,7 @@ enum RequestHeaders {
         "content-encoding": "send the body as it is",
         "content-range": "send the whole body",
         "x-ms-transfer-mode": "send the whole body",
+        "if-unmodified-since": "send If-Match with the @odata.etag of the record",
     ]
 
     private static let prefixes = ["mscrm", "odata-"]
@@ -161,7 +162,7 @@ enum UnsupportedForm: Error {
         case .response:
             FieldsealError(
                 .badRequest,
-                "Accept allows no response that the service gives: application/json with odata.metadata=minimal or none, in UTF-8, "
+                "Accept or $format allows no response that the service gives: application/json with odata.metadata=minimal or none, in UTF-8, "
                     + "with numbers as numbers.")
         case .body: FieldsealError(.badRequest, "The body must be application/json in UTF-8, with numbers as numbers.")
         }

@@ -16,26 +16,33 @@ struct APIRequest: Sendable {
     let headers: HTTPFields
     let body: [UInt8]
     let preferences: Preferences
+    /// For the addresses in the body.
+    private let addresses: RecordAddresses
 
-    init(method: HTTPRequest.Method, path: String, query: String?, headers: HTTPFields, body: [UInt8]) {
+    init(
+        method: HTTPRequest.Method, path: String, query: String?, headers: HTTPFields, body: [UInt8], addresses: RecordAddresses
+    ) {
         self.method = method
         self.path = path
         self.query = query
         self.headers = headers
         self.body = body
+        self.addresses = addresses
         preferences = Preferences(headers[.prefer])
     }
 
-    /// The members of the JSON object in the body.
+    /// The members of the JSON object in the body. The addresses of records in it are relative to the API.
     ///
-    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit`.
+    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit`; `.badRequest` for an address of another organization.
     func members() throws(FieldsealError) -> [JSONValue.Member] {
-        do {
-            if case .object(let members) = try JSONParser.parse(body) { return members }
-        } catch {
+        let value: JSONValue
+        do { value = try JSONParser.parse(body) } catch {
             throw FieldsealError(.payloadDoesNotFit, "The body is not JSON: \(error).")
         }
-        throw FieldsealError(.payloadDoesNotFit, "The body must be a JSON object.")
+        guard case .object(let members) = value else {
+            throw FieldsealError(.payloadDoesNotFit, "The body must be a JSON object.")
+        }
+        return try addresses.relative(members)
     }
 }
 

@@ -248,6 +248,9 @@ ROLES = ["fieldseal_service", "fieldseal_owner"]
     "UPDATE emailserverprofile SET incomingserverlocation = 'imap.evil.example' WHERE emailserverprofileid = %(profile)s; UPDATE mail_destination AS d SET tag = o.tag FROM mail_destination AS o WHERE d.record_id = %(profile)s AND o.record_id = %(evil)s",
     "DELETE FROM mail_destination WHERE record_id = %(profile)s; UPDATE emailserverprofile SET incomingserverlocation = 'imap.evil.example' WHERE emailserverprofileid = %(profile)s",
     "DELETE FROM mail_destination WHERE record_id = %(box)s",
+    "UPDATE mailbox SET username = 'chief' WHERE mailboxid = %(box)s",
+    "UPDATE mailbox SET username = 'chief' WHERE mailboxid = %(box)s; DELETE FROM mail_destination WHERE record_id = %(box)s",
+    "UPDATE emailserverprofile SET incomingusername = 'chief' WHERE emailserverprofileid = %(profile)s",
 ])
 def test_sql_does_not_bring_a_password_elsewhere(room, role, statement):
     profile, evil = room.profile(), room.profile("mailadmin", incomingserverlocation=EVIL)
@@ -454,6 +457,64 @@ def test_a_profile_that_begins_with_its_name(room):
         assert room.request("PATCH", f"emailserverprofiles({id})", body, client="mailadmin").status_code == 204
 
 
+@pytest.mark.parametrize("kind", ["profile", "mailbox", "queue", "settings"])
+def test_a_password_stays_with_its_account(room, kind):
+    """The secret of an application, or of a master user, opens the mailbox of every user name."""
+    profile = room.profile(incomingusername="victim", incomingpassword="p", outgoingusername="victim", outgoingpassword="p")
+    queue, box = room.queue_box(profile)
+    clients, attribute, password = ["mailadmin"], "emailusername", "emailpassword"
+    if kind == "profile":
+        path, attribute, password = f"emailserverprofiles({profile})", "incomingusername", "incomingpassword"
+    elif kind == "mailbox":
+        box = room.user_box(room.users["user"], profile)
+        path, attribute, password = f"mailboxes({box})", "username", "password"
+        clients.append("user")
+    elif kind == "queue":
+        path = f"queues({queue})"
+    else:
+        path = f"usersettingscollection({room.users['user']})"
+        clients.append("user")
+    assert room.request("PATCH", path, {attribute: "victim", password: "p"}).status_code == 204
+    for client in clients:
+        for value in ("chief", None):
+            error = refusal(room.request("PATCH", path, {attribute: value}, client=client))
+            assert error["code"] == "0x80040220" and "account" in error["message"]
+        refusal(room.request("PUT", f"{path}/{attribute}", {"value": "chief"}, client=client))
+        statuses, _ = room.change_set(("PATCH", path, {attribute: "chief"}), ("PATCH", path, {"modifiedon": None}), client=client)
+        assert 403 in statuses
+        # With the password it is the caller's own account, and where nothing changes nobody is asked.
+        assert room.request("PATCH", path, {attribute: f"own {client}", password: "own"}, client=client).status_code == 204
+        assert room.request("PATCH", path, {attribute: f"own {client}"}, client=client).status_code == 204
+    assert room.request("PATCH", path, {attribute: "by the administrator"}).status_code == 204
+    assert room.events("mail server changed", "succeeded", path.split("(")[1][:-1]) > 0
+    if kind == "profile":
+        # The other direction's user name has a password of its own, and those of mailboxes are not concerned.
+        assert room.request("PATCH", path, {"outgoingusername": "own", "outgoingpassword": "own"}, client="mailadmin").status_code == 204
+        refusal(room.request("PATCH", path, {"outgoingusername": "chief", "incomingpassword": "own"}, client="mailadmin"))
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("holder", ["queue", "user"])
+def test_sql_does_not_use_a_password_for_another_account(room, role, holder):
+    profile = room.profile()
+    if holder == "queue":
+        record, box = room.queue_box(profile, password=None, allowemailconnectortousecredentials=False)
+        path, table, key = f"queues({record})", "queue", "queueid"
+    else:
+        record = room.users["user"]
+        box = room.user_box(record, profile, password=None, allowemailconnectortousecredentials=False)
+        path, table, key = f"usersettingscollection({record})", "usersettings", "systemuserid"
+    assert room.request("PATCH", path, {"emailusername": holder, "emailpassword": "secret", "allowemailcredentials": True}).status_code == 204
+    assert room.released(box) == (GOOD, holder, "secret")
+    for statement in (f"UPDATE {table} SET emailusername = 'chief' WHERE {key} = %(record)s", "DELETE FROM mail_destination WHERE record_id = %(record)s"):
+        room.sql_as(role, statement, {"record": record})
+        answer = room.release(box)
+        assert answer.status_code == 403 and "past the service" in answer.text and "secret" not in answer.text
+        assert any(str(record) in line for line in room.findings("mail-settings-not-authorized"))
+    assert room.request("PATCH", path, {"emailusername": holder}).status_code == 204
+    assert room.released(box) == (GOOD, holder, "secret")
+
+
 def test_settings_from_before_the_tags_go_on(tmp_path):
     """`migrate up` authorizes the settings that are there when it applies the migration that made the tags."""
     cluster = Cluster()
@@ -477,5 +538,27 @@ def test_settings_from_before_the_tags_go_on(tmp_path):
         (cluster.home / "kek.away").rename(kek)
         cluster.run("migrate", "up")
         assert cluster.sql("SELECT count(*) FROM mail_destination") == [(2,)]
+    finally:
+        cluster.remove()
+
+
+def test_user_names_from_before_they_were_bound_go_on():
+    """`migrate up` binds the user names of settings that were authorized, and of no others."""
+    cluster = Cluster()
+    try:
+        cluster.run("migrate", "up")
+        profile, good, bad, queue = (uuid.uuid4() for _ in range(4))
+        cluster.sql("INSERT INTO emailserverprofile (emailserverprofileid, name, incomingserverlocation, incomingusername) VALUES (%s, 'old', 'imap.good.example', 'a')", [profile])
+        cluster.sql("INSERT INTO mailbox (mailboxid, name, emailserverprofile, username) VALUES (%s, 'good', %s, 'b')", [good, profile])
+        cluster.sql("INSERT INTO queue (queueid, name, emailusername) VALUES (%s, 'queue', 'c')", [queue])
+        cluster.step_back("contoso", "0007_email_settings")
+        cluster.run("migrate", "up")
+        cluster.sql("INSERT INTO mailbox (mailboxid, name, emailserverprofile, username) VALUES (%s, 'bad', %s, 'd')", [bad, profile])
+        cluster.step_back("contoso", "0019_roles")
+        assert {id for (id,) in cluster.sql("SELECT record_id FROM mail_destination")} == {profile, good}
+        cluster.run("migrate", "up")
+        assert {id for (id,) in cluster.sql("SELECT record_id FROM mail_destination")} == {profile, good, queue}
+        findings = [line for line in cluster.run("doctor", "--json", check=False).stdout.splitlines() if "mail-settings-not-authorized" in line]
+        assert str(bad) in "".join(findings) and str(good) not in "".join(findings)
     finally:
         cluster.remove()

@@ -291,16 +291,10 @@ struct QueryReader {
         }
         aliases = outer
         switch parts.kind {
-        case "In", "Exists", "Any", "MatchFirstRowUsingCrossApply": return .exists(link, negated: false)
-        case "NotAny": return .exists(link, negated: true)
-        case "All", "NotAll":
-            guard let inner = link.filter else { return .exists(link, negated: parts.kind == "NotAll") }
-            // A linked record exists, and none fails the criteria.
-            var failing = link
-            failing.filter = .not(inner)
-            link.filter = nil
-            return parts.kind == "All"
-                ? .all([.exists(link, negated: false), .exists(failing, negated: true)]) : .exists(failing, negated: false)
+        case "In", "Exists", "Any", "MatchFirstRowUsingCrossApply": return try LinkCondition.any.filter(link)
+        case "NotAny": return try LinkCondition.notAny.filter(link)
+        case "All": return try LinkCondition.all.filter(link)
+        case "NotAll": return try LinkCondition.notAll.filter(link)
         default:
             throw FieldsealError(.notImplemented, "A link with the JoinOperator \(parts.kind.quotedForFault) is not supported.")
         }

@@ -63,6 +63,13 @@ struct XMLElement: Sendable {
     /// The first element of a name that it holds.
     func first(_ local: String) -> XMLElement? { children.first { $0.local == local } }
 
+    /// The names and texts of its attributes, in their order.
+    var attributes: [(name: XMLName, text: String)] {
+        document.attributes[Int(node.attributes.lowerBound)..<Int(node.attributes.upperBound)].map {
+            (document.names[Int($0.name)], document.string($0.text))
+        }
+    }
+
     /// The text of an attribute.
     func attribute(_ local: String, in namespace: String = "") -> String? {
         let name = XMLName(namespace, local)
