@@ -3,7 +3,8 @@ import Foundation
 /// The rule for a new organization key: 10 to 100 characters, at least one numeral, one letter and one symbol.
 ///
 /// Characters are Unicode scalars after NFC. A letter is any of category L, a numeral of Nd, a symbol anything else but
-/// white space and control characters, which are refused.
+/// white space and control characters, which are refused. So is what can't be seen or typed: a key is typed again from paper on the
+/// day when it is needed.
 public enum KeyStrength {
     /// One part of the rule.
     public enum Violation: String, Sendable, CaseIterable {
@@ -13,6 +14,7 @@ public enum KeyStrength {
         case noLetter = "it has no letter"
         case noSymbol = "it has no symbol"
         case whiteSpace = "it has white space or a control character"
+        case invisible = "it has an invisible, private or unassigned character"
     }
 
     /// The lengths that are allowed, in Unicode scalars.
@@ -27,11 +29,14 @@ public enum KeyStrength {
         for scalar in scalars {
             switch scalar.properties.generalCategory {
             case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter:
-                found.remove(.noLetter)
+                // Some letters of Hangul fill a place without being seen.
+                if scalar.properties.isDefaultIgnorableCodePoint { found.insert(.invisible) } else { found.remove(.noLetter) }
             case .decimalNumber:
                 found.remove(.noNumeral)
             case .control:
                 found.insert(.whiteSpace)
+            case _ where scalar.properties.isDefaultIgnorableCodePoint, .format, .privateUse, .unassigned, .surrogate:
+                found.insert(.invisible)
             default:
                 if scalar.properties.isWhitespace { found.insert(.whiteSpace) } else { found.remove(.noSymbol) }
             }

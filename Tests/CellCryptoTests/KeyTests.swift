@@ -18,6 +18,9 @@ struct KeyTests {
             ("Abcdefg1!", KeyStrength.Violation.tooShort), (String(repeating: "a", count: 99) + "1!", .tooLong),
             ("Abcdefghij!", .noNumeral), ("1234567890!", .noLetter), ("Abcdefghij1", .noSymbol), ("Abcdefg hij1!", .whiteSpace),
             ("Abcdefg\u{A0}hij1!", .whiteSpace), ("Abcdefg\u{7}hij1!", .whiteSpace), ("Abcdefghij1!\n", .whiteSpace),
+            ("Abcdefg\u{200B}hij1!", .invisible), ("Abcdefghij1!\u{202E}", .invisible), ("\u{FEFF}Abcdefghij1!", .invisible),
+            ("Abc\u{AD}defghij1!", .invisible), ("Abcdefghij1!\u{FE0F}", .invisible), ("Abcdefghij1!\u{E000}", .invisible),
+            ("Abcdefghij1!\u{3164}", .invisible), ("Abcdefghij1!\u{E0041}", .invisible), ("Abcdefghij1!\u{378}", .invisible),
         ])
     func weak(text: String, violation: KeyStrength.Violation) {
         #expect(KeyStrength.violations(of: text) == [violation])

@@ -12,8 +12,8 @@ OTHERS = {
     "KeyEncryptionKeyRotation.swift", "MailTokens.swift", "MailboxLeases+AccessTokens.swift", "MailboxLeases+Credentials.swift",
     "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift", "MailboxLeases+TokenExchange.swift", "OrganizationImport.swift",
     "OrganizationRegistry+Attestation.swift", "OrganizationRegistry+Renaming.swift", "OrganizationRegistry.swift", "OrganizationRemoval.swift",
-    "PlaintextLosses.swift", "PlaintextUpgrade.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey.swift",
-    "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift", "Session+KeyPurge.swift", "Session+MailboxStatus.swift",
+    "PlaintextLosses.swift", "PlaintextUpgrade.swift", "QueryBounds.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey.swift",
+    "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift", "KeyAdministration+Purge.swift", "Session+MailboxStatus.swift",
     "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "TokenIssuer.swift", "TrustedIssuers.swift",
 }
 # What only a request of the Web API or a command can cause, in files with other errors.
@@ -21,7 +21,7 @@ NOT_ON_PAGES = (
     "@odata", "annotation", "navigation property", "$expand", "alternate key", "participationtypemasks", "statuscode and statecode", "directioncode of an e-mail",
     "partyid refers to a systemuser", "addressused of a sender", "leaves out a participationtypemask", "takes numbers of 1 to 4", "not leased", "since it was leased",
     "Only an Email Router may", "The export is of another", "can't be a key", "--fingerprint", "is compared with", "and this server knows", "The address names a record",
-    "brings along more than", "is encrypted, and", "The two records are not linked")
+    "brings along more than", "is given twice, in ", "is encrypted, and", "The two records are not linked")
 
 
 def literal(source, at):

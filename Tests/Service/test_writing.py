@@ -304,3 +304,17 @@ def test_the_body_of_a_link_has_nothing_else(service):
     queue = service.create("queues", {"name": tag()})
     own = service.get("WhoAmI").json()["UserId"]
     refused(service.request("PUT", f"queues({queue})/ownerid/$ref", {"@odata.id": f"systemusers({own})", "x": 1}), 400, "0x80048D19")
+
+
+@pytest.mark.parametrize("entity_set", ["queues", "mailboxes", "emailserverprofiles"])
+def test_a_status_and_its_state_go_together(service, entity_set):
+    def states():
+        record = service.get(f"{entity_set}({id})?$select=statecode,statuscode").json()
+        return record["statecode"], record["statuscode"]
+    id = service.create(entity_set, {"name": tag()})
+    for body in ({"statecode": 1, "statuscode": 1}, {"statecode": 0, "statuscode": 2}):
+        refused(service.request("PATCH", f"{entity_set}({id})", body), 400, "0x80048408")
+    assert states() == (0, 1)
+    for body, after in (({"statuscode": 2}, (1, 2)), ({"statecode": 0}, (0, 1)), ({"statecode": 1, "statuscode": 2}, (1, 2)), ({"statuscode": 1}, (0, 1))):
+        assert service.request("PATCH", f"{entity_set}({id})", body).status_code == 204
+        assert states() == after

@@ -14,6 +14,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case noSuchAttribute = "0x80041103"
     case requestTooLarge = "0x8004418A"
     case accessDenied = "0x80048405"
+    case invalidStateStatus = "0x80048408"
     case encryption = "0x80048518"
     case encryptionTestFailed = "0x80048523"
     case cannotDecryptExistingData = "0x80048524"

@@ -89,6 +89,7 @@ struct SelectWriter {
         _ organization: Organization,
         _ caller: Caller
     ) throws(FieldsealError) {
+        try QueryBounds.check(query)
         var statement = StatementBuilder(organization, caller, unknownAttributeCode: query.unknownAttributeCode)
         var scope = try QueryScope(entity, name: query.alias, &statement)
         for link in query.links { try scope.add(link, &statement) }

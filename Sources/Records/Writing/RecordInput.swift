@@ -45,6 +45,25 @@ public struct RecordInput: Sendable {
                 try set(member.name, member.value, for: purpose)
             }
         }
+        try settleState()
+    }
+
+    /// Gives a record the state of its new status. E-mails have a table of transitions instead.
+    ///
+    /// - Throws: ``FieldsealError`` `.invalidStateStatus` for a state and a status that do not go together.
+    private mutating func settleState() throws(FieldsealError) {
+        guard entity.logicalName != EntityDefinition.email.logicalName, case .int(let status)? = values["statuscode"],
+            case .state(let states)? = entity["statecode"]?.type
+        else { return }
+        // Each state has one status, whose number is one more.
+        let state = status - 1
+        guard states.contains(state) else { return }
+        if case .int(let given)? = values["statecode"], given != state {
+            throw FieldsealError(
+                .invalidStateStatus,
+                "The status \(status) of \(entity.logicalName) is not one of the state \(given). Its state is \(state).")
+        }
+        values["statecode"] = .int(state)
     }
 
     /// Refuses an attribute that is given twice in different cases, or as a value and as a reference: one of them would be lost.

@@ -5,6 +5,18 @@ import Records
 
 /// The named conditions that Dataverse's query functions and FetchXML's operators share, such as `LastXDays` and `last-x-days`.
 enum Condition {
+    /// Adds a value to those that a condition is compared with.
+    ///
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` where there are as many as it takes.
+    static func add(_ value: Literal, to values: inout [Literal]) throws(FieldsealError) {
+        guard values.count < APILimits.valueCount else { throw tooManyValues }
+        values.append(value)
+    }
+
+    static var tooManyValues: FieldsealError {
+        FieldsealError(.queryDoesNotFit, "A condition takes at most \(APILimits.valueCount) values.")
+    }
+
     /// The condition, or nil when there is none of that name.
     ///
     /// - Throws: ``FieldsealError`` when it takes other values.

@@ -112,7 +112,7 @@ enum ApplyParser {
             case "filter":
                 guard query.outputs.isEmpty else { throw malformed }
                 let filter = try FilterParser.parse(inner)
-                query.filter = query.filter.map { .all([$0, filter]) } ?? filter
+                query.filter = query.filter.and(filter)
             case "groupby":
                 let parts = try ExpandParser.split(inner, at: ",").map { $0.trimmingCharacters(in: .whitespaces) }
                 guard let columns = parts.first, columns.hasPrefix("("), columns.hasSuffix(")"), parts.count <= 2 else {

@@ -89,7 +89,7 @@ struct FetchParser {
             case "order": try order(child, alias)
             case "filter" where alias == nil:
                 guard let filter = try filter(child, alias) else { continue }
-                query.filter = query.filter.map { .all([$0, filter]) } ?? filter
+                query.filter = query.filter.and(filter)
             case "link-entity" where alias == nil: try link(child)
             case "filter", "link-entity": continue
             default: throw FieldsealError(.queryDoesNotFit, "FetchXML has no element <\(child.name.prefix(50))> here.")
@@ -172,7 +172,7 @@ struct FetchParser {
             query.links.append(try joined(element))
         case "exists", "in", "any":
             let filter = Filter.exists(try existing(element), negated: false)
-            query.filter = query.filter.map { .all([$0, filter]) } ?? filter
+            query.filter = query.filter.and(filter)
         default: throw FieldsealError(.queryDoesNotFit, "link-type is inner, outer, exists, in, any or \(Self.firstRow).")
         }
     }
@@ -211,7 +211,7 @@ struct FetchParser {
             case "inner", "outer", Self.firstRow: link.links.append(try joined(child))
             default:
                 let exists = Filter.exists(try existing(child), negated: false)
-                link.filter = link.filter.map { .all([$0, exists]) } ?? exists
+                link.filter = link.filter.and(exists)
             }
         }
         return link
@@ -234,7 +234,7 @@ struct FetchParser {
                     .queryDoesNotFit, "A link of these types stands inside of a filter: any, not any, all, not all.")
             }
             let inner = Filter.exists(try existing(child), negated: false)
-            link.filter = link.filter.map { .all([$0, inner]) } ?? inner
+            link.filter = link.filter.and(inner)
         }
         return link
     }
@@ -246,7 +246,7 @@ struct FetchParser {
     {
         for child in element.all("filter") {
             guard let filter = try filter(child, alias) else { continue }
-            link.filter = link.filter.map { .all([$0, filter]) } ?? filter
+            link.filter = link.filter.and(filter)
         }
     }
 
@@ -292,7 +292,7 @@ struct FetchParser {
         }
         var values = element.all("value").map { Literal.text($0.text.trimmingCharacters(in: .whitespacesAndNewlines)) }
         if let value = element["value"] { values.insert(.text(value), at: 0) }
-        guard values.count <= 2_000 else { throw FieldsealError(.queryDoesNotFit, "A condition takes 2,000 values.") }
+        guard values.count <= APILimits.valueCount else { throw Condition.tooManyValues }
         return try Self.filter(operation, column, values)
     }
 

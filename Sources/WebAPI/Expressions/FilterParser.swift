@@ -123,7 +123,7 @@ struct FilterParser {
         var values: [Literal] = []
         repeat {
             guard case .literal(let value) = try operand() else { throw lexer.unexpected("list of literals") }
-            values.append(value)
+            try Condition.add(value, to: &values)
         } while try lexer.take(",")
         try lexer.require(")")
         return .isIn(column, values)
@@ -299,7 +299,7 @@ extension FilterParser {
         try lexer.require("[")
         while try !lexer.take("]") {
             guard case .literal(let value) = try operand() else { throw lexer.unexpected("literal") }
-            values.append(value)
+            try Condition.add(value, to: &values)
             guard try lexer.take(",") || lexer.token == .symbol("]") else { throw lexer.unexpected("',' or ']'") }
         }
         return values

@@ -226,7 +226,7 @@ struct SQLParser {
             var values: [Literal] = []
             repeat {
                 guard let literal = try lexer.takeLiteral() else { throw lexer.unexpected("literal") }
-                values.append(literal)
+                try Condition.add(literal, to: &values)
             } while try lexer.take(",")
             try lexer.require(")")
             return .isIn(column, values)

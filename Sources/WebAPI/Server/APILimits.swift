@@ -10,6 +10,10 @@ public struct APILimits: Sendable {
     static let headLength = 64 << 10
     /// A URL, in bytes.
     static let urlLength = 32 << 10
+    /// The URL of a request in a batch, in bytes.
+    static let partURLLength = 64 << 10
+    /// Values that a condition is compared with.
+    static let valueCount = 2_000
     /// Requests of a batch, and records of a request for many.
     static let bulkCount = 1_000
 

@@ -230,3 +230,56 @@ def test_more_requests_at_a_time_than_one_client_may_have():
             assert sorted(future.result().status_code for future in asked) == [200] * 16 + [429] * 8
     finally:
         deployment.remove()
+
+
+def in_batch(service, url, client="user"):
+    body = f"--b\r\nContent-Type: application/http\r\n\r\nGET {url} HTTP/1.1\r\n\r\n\r\n--b--\r\n"
+    response = service.request("POST", "$batch", body.encode(), client=client, Content_Type="multipart/mixed; boundary=b")
+    return int(response.text.split("HTTP/1.1 ")[1].split()[0]) if "HTTP/1.1 " in response.text else response.status_code
+
+
+def elements(part, count):
+    xml = '<fetch><entity name="systemuser">' + part * count + "</entity></fetch>"
+    return f"systemusers?fetchXml={urllib.parse.quote(xml, safe='<>/=')}"
+
+
+CONDITION = '<filter><condition attribute="fullname" operator="eq" value="a"/></filter>'
+LINK = '<link-entity name="businessunit" from="businessunitid" to="businessunitid" link-type="exists"/>'
+
+
+@pytest.mark.parametrize("url, status", {
+    "steps": ("systemusers?$apply=" + "/".join(["filter(true)"] * 1_500), 400),
+    "steps with conditions": ("systemusers?$apply=" + "/".join(["filter(fullname eq 'a')"] * 1_500), 400),
+    "few steps": ("systemusers?$apply=" + "/".join(["filter(fullname eq 'a')"] * 400), 200),
+    "filters": (elements(CONDITION, 600), 400),
+    "empty filters": (elements("<filter/>", 1_900), 200),
+    "links": (elements(LINK, 600), 400),
+    "columns": ("systemusers?sql=SELECT " + ",".join(f"fullname AS a{n}" for n in range(2_500)) + " FROM systemuser", 400),
+    "aggregates": ("systemusers?$apply=aggregate(" + ",".join(f"$count as n{n}" for n in range(2_500)) + ")", 400),
+    "conditions": ("systemusers?sql=SELECT fullname FROM systemuser WHERE " + " OR ".join(["fullname='a'"] * 2_000), 400),
+    "groups": ("systemusers?$apply=groupby((" + ",".join(["fullname"] * 200) + "))", 400),
+    "orders": ("systemusers?sql=SELECT fullname FROM systemuser ORDER BY " + ",".join(["fullname"] * 200), 400),
+    "values": ("systemusers?$filter=fullname in (" + ",".join(["'a'"] * 2_001) + ")", 400),
+    "many values": ("systemusers?$filter=fullname in (" + ",".join(["'a'"] * 2_000) + ")", 200),
+    "values of SQL": ("systemusers?sql=SELECT fullname FROM systemuser WHERE fullname IN (" + ",".join(["'a'"] * 2_001) + ")", 400),
+    "values of a function": ("systemusers?$filter=Microsoft.Dynamics.CRM.In(PropertyName='fullname',PropertyValues=[" + ",".join(["'a'"] * 2_001) + "])", 400),
+    "a long URL": ("systemusers?$filter=fullname eq '" + "a" * (64 << 10) + "'", 400),
+}.values())
+def test_the_size_of_a_query_is_bounded_in_each_language(service, url, status):
+    assert in_batch(service, url) == status
+    assert service.get("WhoAmI", client="user").status_code == 200
+
+
+def test_a_query_of_the_sdk_is_bounded_too(service):
+    filters = "".join(
+        "<a:FilterExpression><a:Conditions><a:ConditionExpression><a:AttributeName>fullname</a:AttributeName><a:Operator>Null</a:Operator>"
+        "</a:ConditionExpression></a:Conditions></a:FilterExpression>" for _ in range(600))
+    query = (
+        '<RetrieveMultiple xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><query i:type="a:QueryExpression" '
+        'xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts" xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><a:Criteria><a:Filters>'
+        f"{filters}</a:Filters></a:Criteria><a:EntityName>systemuser</a:EntityName></query></RetrieveMultiple>")
+    envelope = f'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>{query}</s:Body></s:Envelope>'
+    response = service.request(
+        "POST", f"{service.base}/contoso/XRMServices/2011/Organization.svc/web", envelope.encode(), client="user", Content_Type="text/xml",
+        SOAPAction="http://schemas.microsoft.com/xrm/2011/Contracts/Services/IOrganizationService/RetrieveMultiple")
+    assert response.status_code == 500 and "conditions" in response.text

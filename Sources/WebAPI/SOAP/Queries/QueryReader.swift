@@ -15,7 +15,6 @@ struct QueryReader {
 
     private static let linkLimit = 15
     private static let conditionLimit = 500
-    private static let valueLimit = 2_000
     private static let depthLimit = 20
 
     init(_ element: XMLElement) throws(FieldsealError) {
@@ -56,7 +55,7 @@ struct QueryReader {
     }
 
     private mutating func add(_ filter: Filter) {
-        query.filter = query.filter.map { .all([$0, filter]) } ?? filter
+        query.filter = query.filter.and(filter)
     }
 
     // MARK: Pages and orders
@@ -139,9 +138,7 @@ struct QueryReader {
                 literals.append(literal)
             }
         }
-        guard literals.count <= valueLimit else {
-            throw FieldsealError(.queryDoesNotFit, "A condition takes at most \(valueLimit) values.")
-        }
+        guard literals.count <= APILimits.valueCount else { throw Condition.tooManyValues }
         return literals
     }
 
@@ -261,11 +258,11 @@ struct QueryReader {
                 link.links.append(try joined(child, to: parts.entity))
             } else {
                 let exists = try existence(child, toAlias: alias)
-                link.filter = link.filter.map { .all([$0, exists]) } ?? exists
+                link.filter = link.filter.and(exists)
             }
         }
         if let criteria = parts.members["LinkCriteria"], let filter = try filter(criteria, alias, depth: 0) {
-            link.filter = link.filter.map { .all([$0, filter]) } ?? filter
+            link.filter = link.filter.and(filter)
         }
         query.order += try orders(parts.members["Orders"], alias)
         return link
@@ -287,7 +284,7 @@ struct QueryReader {
         if let criteria = parts.members["LinkCriteria"] { link.filter = try filter(criteria, nil, depth: 0) }
         for child in parts.members["LinkEntities"]?.children ?? .empty {
             let inner = try existence(child, toAlias: nil)
-            link.filter = link.filter.map { .all([$0, inner]) } ?? inner
+            link.filter = link.filter.and(inner)
         }
         aliases = outer
         switch parts.kind {

@@ -1,0 +1,61 @@
+import Model
+
+/// What a query may ask for at most, in all of its parts together and whatever language it came in. It is checked before any work that
+/// grows with the query.
+enum QueryBounds {
+    /// Columns that a query gives; PostgreSQL has room for 1,664.
+    static let outputs = 500
+    /// Columns that a query groups by, or sorts by.
+    static let keys = 100
+    /// Conditions of the query and its links.
+    static let conditions = 500
+    /// Conditions within each other.
+    static let depth = 64
+
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the limit.
+    static func check(_ query: RecordQuery) throws(FieldsealError) {
+        guard query.outputs.count <= outputs else { throw refusal("give \(outputs) columns") }
+        guard query.groups.count <= keys, query.order.count <= keys else { throw refusal("group or sort by \(keys) columns") }
+        var rest: [(filter: Filter, depth: Int)] = []
+        var links = query.links
+        if let filter = query.filter { rest.append((filter, 1)) }
+        var count = 0
+        // Without recursion: a condition that is nested too deep must not exhaust the stack here.
+        while let part = rest.popLast()
+            ?? links.popLast().map({ link in
+                links += link.links
+                return (link.filter ?? .constant(true), 1)
+            })
+        {
+            guard part.depth <= depth else { throw refusal("nest conditions \(depth) levels deep") }
+            switch part.filter {
+            case .all(let filters), .any(let filters): rest += filters.map { ($0, part.depth + 1) }
+            case .not(let filter, _): rest.append((filter, part.depth + 1))
+            case .exists(let link, _):
+                links += link.links
+                if let filter = link.filter { rest.append((filter, part.depth + 1)) }
+                count += 1
+            case .lambda(_, _, _, let filter, _):
+                if let filter { rest.append((filter, part.depth + 1)) }
+                count += 1
+            default: count += 1
+            }
+            guard count <= conditions else { throw refusal("have \(conditions) conditions") }
+        }
+    }
+
+    private static func refusal(_ limit: String) -> FieldsealError {
+        FieldsealError(.queryDoesNotFit, "A query may \(limit), and this one asks for more.")
+    }
+}
+
+extension Filter? {
+    /// Both conditions, in one list: conditions that are added one by one are not nested in each other.
+    package func and(_ other: Filter) -> Filter {
+        switch self {
+        case nil: other
+        case .all(let filters): .all(filters + [other])
+        case let filter?: .all([filter, other])
+        }
+    }
+}
