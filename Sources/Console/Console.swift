@@ -50,7 +50,7 @@ public struct Console: Sendable {
         visit.principal = context.principal
         let reply: Reply
         do {
-            reply = try await answer(&visit, method, body)
+            reply = try await answer(&visit, method, refusal: context.refusal, body)
         } catch let error as FieldsealError
             where error.code == .noResource && request.headers[.accept]?.contains("text/html") != true
         {
@@ -65,11 +65,14 @@ public struct Console: Sendable {
         return response(to: reply, visit)
     }
 
-    private func answer(_ visit: inout Visit, _ method: HTTPRequest.Method, _ body: Handler) async throws -> Reply {
+    private func answer(
+        _ visit: inout Visit, _ method: HTTPRequest.Method, refusal: FieldsealError?, _ body: Handler
+    ) async throws -> Reply {
         // A foreign name that resolves to this server must not see its pages (DNS rebinding).
         guard visit.request.head.authority.map({ "https://\($0)".lowercased() == baseURL.lowercased() }) ?? false else {
             return visit.message("wrongHost", baseURL, status: .misdirectedRequest)
         }
+        if let refusal { throw refusal }
         // The chooser belongs to no organization.
         guard !visit.organization.isEmpty else { return try await body(visit) }
         // Nothing is told of organizations that are not there.
@@ -118,6 +121,8 @@ public struct Console: Sendable {
     /// What a person is told of an error that is no defect of the program.
     static func refusal(_ error: any Error) -> (message: String, status: HTTPResponse.Status)? {
         switch error {
+        case let error as FieldsealError where error.code == .unexpected && error.retryAfter != nil:
+            (error.message, .serviceUnavailable)
         case let error as FieldsealError: (error.message, .init(code: error.code.httpStatus))
         case let error as PostgresError where error.isTold: (error.refusal.message, .init(code: error.refusalStatus))
         case is PoolError: (FieldsealError.databaseAway.message, .serviceUnavailable)

@@ -1,128 +1,136 @@
 import CellCrypto
 import Foundation
 public import MetricsFormat
-import Organizations
 import PostgresClient
 import Synchronization
 public import Tenancy
 
-/// What the database says of a deployment, for metrics: keys, events, queues. It is asked once in ten seconds at most.
+/// The metrics of a deployment: of each of its databases, and of the organizations that stand out. Their number does not grow with the
+/// number of organizations.
 public final class DeploymentFigures: Sendable {
-    /// One organization.
-    private struct Entry: Sendable {
-        let name: String
-        let keyVersion: Int
-        let keyChangedOn: Date
-        let isKeyThere: Bool
-        let events: Int
-        let pendingEvents: Int
-        let waitingEmails: Int
-        let cells: Int
+    /// One organization in one reading.
+    private struct Line {
+        let entry: DatabaseFigures.Entry
+        let content: DatabaseFigures.Content?
     }
 
-    private struct Reading: Sendable {
-        var organizations: [Entry] = []
-        var servers = 0
-        var isReachable = false
-        var on = ContinuousClock.now
-        /// How long the figures are good for.
-        var lifetime = DeploymentFigures.lifetime
-    }
+    /// By name; without names where there is one.
+    private let databases = Mutex<[String: DatabaseFigures]>([:])
+    /// The names of several databases, of which some may not have been reached yet; nil where there is one.
+    private let names: [String]?
 
-    private let deployment: Deployment
-    private let last = Mutex<Reading?>(nil)
-    private let reads = SingleFlight<Bool, Reading>()
-
-    private static let lifetime = Duration.seconds(10)
     /// Seconds after which a key is due, as the doctor has it.
     private static let keyLifetime = 365 * 86_400.0
+    /// Organizations of which each figure is shown: those in which it stands out.
+    private static let shown = 100
 
-    public init(_ deployment: Deployment) { self.deployment = deployment }
+    /// - Parameter names: The names of several databases.
+    public init(databases names: [String]? = nil) { self.names = names }
 
-    /// Adds the metrics. Where the database can't be asked, only that is said.
+    /// Adds a database that was reached.
+    public func add(_ name: String, _ deployment: Deployment) {
+        databases.withLock { $0[names == nil ? "" : name] = DatabaseFigures(deployment) }
+    }
+
+    /// Adds the metrics. Of a database that can't be asked, only that is said.
     public func write(to text: inout MetricsText) async {
         SecurityEventFigures.shared.write(to: &text)
-        let load = deployment.pool.load
-        text.gauge(
-            "fieldseal_database_connections", "Connections of the pool to PostgreSQL.",
-            [.init(["state": "idle"], Double(load.idle)), .init(["state": "in use"], Double(load.open - load.idle))])
-        text.gauge("fieldseal_database_waiting", "Callers that wait for a connection.", [.init([:], Double(load.waiting))])
-        text.info("fieldseal_kek", "The key-encryption key in force.", ["kek_id": deployment.kek.id])
-        let reading = await reading()
+        let databases = databases.withLock(\.self).sorted { $0.key < $1.key }
+        writePools(of: databases, to: &text)
+        let readings = await withTaskGroup(of: (String, DatabaseFigures.Reading).self) { group in
+            for (name, figures) in databases { group.addTask { (name, await figures.reading()) } }
+            return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
+        }
         text.gauge(
             "fieldseal_database_reachable", "Whether the database answered when it was asked for these figures.",
-            [.init([:], reading.isReachable ? 1 : 0)])
-        guard reading.isReachable else { return }
-        text.gauge("fieldseal_servers", "Servers of the deployment that run.", [.init([:], Double(reading.servers))])
-        func gauge(_ name: String, _ help: String, _ value: (Entry) -> Double) {
-            text.gauge(
-                "fieldseal_organization_\(name)", help, reading.organizations.map { .init(["organization": $0.name], value($0)) })
+            (names ?? [""]).map { sample($0, readings[$0]?.isReachable == true ? 1 : 0) })
+        let reached = readings.filter(\.value.isReachable).sorted { $0.key < $1.key }
+        guard !reached.isEmpty else { return }
+        text.gauge(
+            "fieldseal_servers", "Servers of the deployment that run.", reached.map { sample($0.key, Double($0.value.servers)) })
+        writeTotals(of: reached.map { ($0.key, $0.value) }, to: &text)
+        let lines = reached.flatMap { _, reading in
+            reading.organizations.map { Line(entry: $0, content: reading.contents[$0.name]) }
         }
-        gauge("key_version", "The version of the key in force.") { Double($0.keyVersion) }
-        gauge("key_changed_timestamp_seconds", "When the key was set.") { $0.keyChangedOn.timeIntervalSince1970 }
-        gauge("key_due_timestamp_seconds", "When the key should be changed.") {
-            $0.keyChangedOn.timeIntervalSince1970 + Self.keyLifetime
-        }
-        gauge("key_present", "Whether config has the key in force.") { $0.isKeyThere ? 1 : 0 }
-        gauge("events", "Security events in the chain.") { Double($0.events) }
-        gauge("events_pending", "Security events that wait to be linked into the chain.") { Double($0.pendingEvents) }
-        gauge("emails_waiting", "E-mails that wait to be sent.") { Double($0.waitingEmails) }
-        gauge("cells", "Encrypted values, as PostgreSQL estimates them.") { Double($0.cells) }
+        writeKeys(of: lines, to: &text)
+        writeContents(of: lines, to: &text)
     }
 
-    private func reading() async -> Reading {
-        if let last = last.withLock({ $0 }), .now - last.on < last.lifetime { return last }
-        let reading = try? await reads.value(of: true) { [self] in
-            let reading = (try? await read()) ?? Reading()
-            last.withLock { $0 = reading }
-            return reading
-        }
-        return (reading ?? nil) ?? Reading()
+    private func sample(_ database: String, _ value: Double) -> MetricsText.Sample {
+        names == nil ? .init([:], value) : .init(["database": database], value)
     }
 
-    private func read() async throws -> Reading {
-        try await deployment.pool.withConnection { connection in
-            let start = ContinuousClock.now
-            var reading = Reading()
-            let names = try connection.query("SELECT name FROM config.organization ORDER BY name").map {
-                try $0.decode(0, as: String.self)
-            }
-            for name in names {
-                // One that is damaged or not migrated has no figures; the doctor says more.
-                guard let entry = try? Self.read(name, on: connection) else { continue }
-                reading.organizations.append(entry)
-            }
-            reading.servers = try ServerPresence.running(on: connection).count
-            reading.isReachable = true
-            reading.on = .now
-            // Where there are many organizations, their figures take a twentieth of a connection's time at most.
-            reading.lifetime = max(Self.lifetime, (.now - start) * 20)
-            return reading
+    private func writePools(of databases: [(key: String, value: DatabaseFigures)], to text: inout MetricsText) {
+        let loads = databases.map { ($0.key, $0.value.deployment.pool.load) }
+        text.gauge(
+            "fieldseal_database_connections", "Connections of the pool to PostgreSQL.",
+            loads.flatMap { name, load -> [MetricsText.Sample] in
+                let (idle, busy) = (Double(load.idle), Double(load.open - load.idle))
+                return names == nil
+                    ? [.init(["state": "idle"], idle), .init(["state": "in use"], busy)]
+                    : [.init(["database": name, "state": "idle"], idle), .init(["database": name, "state": "in use"], busy)]
+            })
+        text.gauge(
+            "fieldseal_database_waiting", "Callers that wait for a connection.", loads.map { sample($0.0, Double($0.1.waiting)) })
+        if let kek = databases.first?.value.deployment.kek {
+            text.info("fieldseal_kek", "The key-encryption key in force.", ["kek_id": kek.id])
         }
     }
 
-    private static func read(_ name: String, on connection: isolated PostgresConnection) throws -> Entry? {
-        let schema = quoteIdentifier(Organization.schema(of: name))
-        return try connection.query(
-            """
-            SELECT e.key_version, e.changed_on, k.wrapped_data IS NOT NULL, coalesce(a.events, 0),
-                   (SELECT count(*) FROM \(schema).unchained_event),
-                   (SELECT count(*) FROM \(schema).email WHERE statuscode IN (6, 7)),
-                   (SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM pg_class AS c
-                     WHERE c.relnamespace = o.schema_name::regnamespace AND c.relkind = 'r'
-                       AND c.relname LIKE '%\\_cell\\_k' || e.key_version)
-              FROM config.organization AS o
-              JOIN \(schema).encryption AS e USING (organization_id)
-              LEFT JOIN config.attested_state AS a USING (organization_id)
-              LEFT JOIN config.organization_key AS k
-                ON (k.organization_id, k.key_version, k.fingerprint) = (o.organization_id, e.key_version, e.fingerprint)
-             WHERE o.name = $1
-            """, [.text(name)]
-        ).first.map { row in
-            Entry(
-                name: name, keyVersion: try row.decode(0), keyChangedOn: try row.decode(1), isKeyThere: try row.decode(2),
-                events: try row.decode(3), pendingEvents: try row.decode(4), waitingEmails: try row.decode(5),
-                cells: try row.decode(6))
+    private func writeTotals(of readings: [(String, DatabaseFigures.Reading)], to text: inout MetricsText) {
+        func total(_ name: String, _ help: String, _ value: (DatabaseFigures.Reading) -> Int) {
+            text.gauge("fieldseal_\(name)", help, readings.map { sample($0.0, Double(value($0.1))) })
+        }
+        let due = Date(timeIntervalSinceNow: -Self.keyLifetime)
+        total("organizations", "Organizations.") { $0.organizations.count }
+        total("organizations_key_missing", "Organizations whose key in force config has not.") {
+            $0.organizations.count { !$0.isKeyThere }
+        }
+        total("organizations_key_due", "Organizations whose key should be changed.") {
+            $0.organizations.count { $0.keyChangedOn < due }
+        }
+        total("events_pending", "Security events of all organizations that wait to be linked into a chain.") {
+            $0.contents.values.reduce(0) { $0 + $1.pendingEvents }
+        }
+        total("emails_waiting", "E-mails of all organizations that wait to be sent.") {
+            $0.contents.values.reduce(0) { $0 + $1.waitingEmails }
+        }
+        total("cells", "Encrypted values of all organizations, as PostgreSQL estimates them.") {
+            $0.contents.values.reduce(0) { $0 + $1.cells }
+        }
+    }
+
+    /// Adds a figure of the organizations in which it stands out.
+    private func gauge(
+        _ name: String, _ help: String, of lines: [Line], to text: inout MetricsText, first: (Double, Double) -> Bool,
+        _ value: (Line) -> Double?
+    ) {
+        let values = lines.compactMap { line in value(line).map { (line.entry.name, $0) } }
+        let shown = values.sorted { $0.1 == $1.1 ? $0.0 < $1.0 : first($0.1, $1.1) }.prefix(Self.shown)
+        text.gauge("fieldseal_organization_\(name)", help, shown.map { .init(["organization": $0.0], $0.1) })
+    }
+
+    private func writeKeys(of lines: [Line], to text: inout MetricsText) {
+        gauge("key_version", "The version of the key in force.", of: lines, to: &text, first: >) { Double($0.entry.keyVersion) }
+        gauge("key_changed_timestamp_seconds", "When the key was set.", of: lines, to: &text, first: <) {
+            $0.entry.keyChangedOn.timeIntervalSince1970
+        }
+        gauge("key_due_timestamp_seconds", "When the key should be changed.", of: lines, to: &text, first: <) {
+            $0.entry.keyChangedOn.timeIntervalSince1970 + Self.keyLifetime
+        }
+        gauge("key_present", "Whether config has the key in force.", of: lines, to: &text, first: <) { $0.entry.isKeyThere ? 1 : 0 }
+        gauge("events", "Security events in the chain.", of: lines, to: &text, first: >) { Double($0.entry.events) }
+    }
+
+    private func writeContents(of lines: [Line], to text: inout MetricsText) {
+        gauge("events_pending", "Security events that wait to be linked into the chain.", of: lines, to: &text, first: >) {
+            $0.content.map { Double($0.pendingEvents) }
+        }
+        gauge("emails_waiting", "E-mails that wait to be sent.", of: lines, to: &text, first: >) {
+            $0.content.map { Double($0.waitingEmails) }
+        }
+        gauge("cells", "Encrypted values, as PostgreSQL estimates them.", of: lines, to: &text, first: >) {
+            $0.content.map { Double($0.cells) }
         }
     }
 }

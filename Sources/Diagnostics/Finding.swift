@@ -36,4 +36,9 @@ public struct Finding: Sendable, Equatable {
         self.message = message
         self.advice = advice
     }
+
+    /// The same about one of several databases.
+    func named(_ database: String) -> Finding {
+        Finding(severity, code, subject == Self.deployment ? database : "\(database)/\(subject)", message, advice: advice)
+    }
 }

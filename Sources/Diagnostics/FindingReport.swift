@@ -33,6 +33,22 @@ public struct FindingReport: Sendable {
     /// The worst severity; nil when nothing was found.
     public var worst: Finding.Severity? { counts.values.map(\.severity).max() }
 
+    /// Adds what was found in one database.
+    ///
+    /// - Parameter database: Its name, where there are several: findings about the deployment are about it then.
+    public mutating func add(_ other: FindingReport, of database: String?) {
+        organizations += other.organizations
+        for (code, findings) in other.kept {
+            let known = kept[code, default: []]
+            let named = findings.map { database.map($0.named) ?? $0 }
+            kept[code] = known + named.filter { !known.contains($0) }.prefix(limit - known.count)
+        }
+        for (code, found) in other.counts {
+            let known = counts[code]
+            counts[code] = (max(known?.severity ?? found.severity, found.severity), (known?.count ?? 0) + found.count)
+        }
+    }
+
     public mutating func add(_ findings: [Finding]) {
         for finding in findings {
             let known = counts[finding.code]

@@ -17,13 +17,16 @@ struct CommandOptions: ParsableArguments {
     @Flag(help: "Print JSON.")
     var json = false
 
-    /// The deployment that the settings name.
+    @Option(help: ArgumentHelp("One of the databases that the settings name; may be left out.", valueName: "name"))
+    var database: String?
+
+    /// The database that is named, or the only one there is.
     ///
     /// - Parameter comparesKey: Whether a key-encryption key that is not the deployment's ends the command, before it reads or writes
     ///   anything under it. The doctor reports that itself.
     /// - Throws: An exit code of 78 (`EX_CONFIG`) for the wrong key-encryption key, which was told then.
     func deployment(comparesKey: Bool = true) async throws -> (Deployment, Settings) {
-        let settings = try await Settings.read(settings)
+        let settings = try await readSettings()
         var kek = try settings.keyEncryptionKey()
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 4, applicationName: "fieldseal command"))
         try await PoolerCheck.refuseTransactionPooling(settings.database)
@@ -48,7 +51,7 @@ struct CommandOptions: ParsableArguments {
             try await body()
         } catch let error as PostgresError where error.isConnectionLoss {
             let words = "The database can't be reached: \(error)"
-            if json {
+            if json || DatabaseReports.current != nil {
                 report(["error": .string(words)], words)
             } else {
                 FileHandle.standardError.write(Data("fieldseal: \(words)\n".utf8))
@@ -67,6 +70,7 @@ struct CommandOptions: ParsableArguments {
 
     /// Prints the JSON, or the text for people.
     func report(_ json: JSONValue, _ text: String) {
+        if let reports = DatabaseReports.current { return reports.add(json, text) }
         print(self.json ? String(decoding: json.utf8, as: UTF8.self) : text)
     }
 }
@@ -76,6 +80,11 @@ struct OrganizationOption: ParsableArguments {
     @Option(
         name: [.customLong("org")], help: ArgumentHelp("The organization; may be left out when there is one.", valueName: "name"))
     var name: String?
+
+    /// A session in the organization, in the database that has it.
+    func session(_ options: CommandOptions, isInspection: Bool = false) async throws -> Session {
+        try await session(options.deployment(of: name).0, isInspection: isInspection)
+    }
 
     /// A session of the command line's user in the organization.
     ///
@@ -92,7 +101,7 @@ struct OrganizationOption: ParsableArguments {
             guard !names.contains(name) else { throw error }
             throw CommandFailure(
                 "There is no organization \(name)"
-                    + (names.isEmpty ? " yet: fieldseal org create NAME." : "; there are: \(Self.listed(names))."))
+                    + (names.isEmpty ? " yet: fieldseal org create NAME." : "; there are: \(CommandOptions.listed(names))."))
         }
     }
 
@@ -104,13 +113,16 @@ struct OrganizationOption: ParsableArguments {
             throw ValidationError(
                 organizations.isEmpty
                     ? "There is no organization yet: fieldseal org create NAME."
-                    : "Name one with --org: \(Self.listed(organizations)).")
+                    : "Name one with --org: \(CommandOptions.listed(organizations)).")
         }
         return only
     }
 
+}
+
+extension CommandOptions {
     /// Names for a message; of many, the first ones.
-    private static func listed(_ names: [String]) -> String {
+    static func listed(_ names: [String]) -> String {
         let more = names.count - listLimit
         return names.prefix(listLimit).joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")
     }

@@ -11,7 +11,7 @@ enum SecretFiles {
             files.append(("the applications of mail servers", file))
             files += clientSecrets(file).map { ("a client secret", $0) }
         }
-        let conninfos = settings.database + settings.migrationDatabase
+        let conninfos = settings.allDatabases.map { $0.conninfo + $0.migrationConninfo }.joined(separator: " ")
         if let settingsFile, conninfos.contains(#/password\s*=|://[^:/@]*:[^@]*@/#) {
             files.append(("the settings, which have a password of the database,", settingsFile))
         }

@@ -21,11 +21,6 @@ struct Service: Sendable {
     let settings: Settings
     let logger: Logger
 
-    /// Connections for short statements, beside those of the pool. Lookups share most where there is one; of those for writes,
-    /// more share less of each round trip, fewer share more of PostgreSQL's waiting for the disk.
-    private static let sharedReaders = 1
-    private static let sharedWriters = 4
-
     /// Serves until SIGINT or SIGTERM, then lets running requests finish.
     ///
     /// - Parameters:
@@ -42,31 +37,30 @@ struct Service: Sendable {
             logger.warning("keys may be swapped out: RLIMIT_MEMLOCK is too small to lock their memory")
         }
         try CryptoLibrary.selfTest()
-        let deployment = try await deployment()
-        let mail = MailService(tokens: try settings.mailTokens(), sendingAttempts: settings.mailAttempts)
-        try await check(deployment, allowSuperuser: allowSuperuser)
+        let certificates = try ServerCertificates(settings)
+        let all = settings.allDatabases
+        let names = all.count > 1 ? all.map(\.name) : nil
+        let surroundings = ServedDatabase.Surroundings(
+            logger: logger, allowsSuperuser: allowSuperuser,
+            providers: OpenIDProviders(authorityFile: settings.issuerAuthorityFile), certificates: certificates,
+            places: names.map(OrganizationPlaces.init))
+        let databases = all.map { ServedDatabase($0, settings, surroundings) }
+        guard let first = try await ServedDatabase.open(databases, logger).first?.opened else { return }
         logger.notice(
             "starting",
             metadata: [
                 "version": "\(Program.configuration.version)", "pid": "\(getpid())", "settings": "\(settings.file)",
-                "kek_id": "\(deployment.kek.id)",
+                "kek_id": "\(first.deployment.kek.id)",
             ])
-        let served = deployment.refusingSuspended
-        let providers = OpenIDProviders(authorityFile: settings.issuerAuthorityFile)
-        let tokens = TokenIssuer(served, addresses: settings.addresses, providers: providers)
-        try await tokens.prepare()
-        let certificates = try ServerCertificates(settings)
-        let console = try Console(
-            served, baseURL: settings.baseURL, providers: providers,
-            doctor: Doctor(
-                deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
-                kekCopyFile: settings.kekCopyFile, besides: { CertificateFindings.findings(certificates.current) }))
         let running = Countdown(settings.httpPort == nil ? 1 : 2, then: onRunning)
         try checkPorts()
-        let api = WebAPI(served, mail: mail, tokens: tokens, limits: settings.limits, logger: logger, pages: console.add)
+        let api = WebAPI(
+            first.served, mail: first.mail, tokens: first.tokens, limits: settings.limits, places: surroundings.places,
+            logger: logger, pages: first.console.add)
+        let figures = DeploymentFigures(databases: names)
+        serve(databases, api, figures)
         var services = try listeners(api, certificates, running)
         if let port = settings.metricsPort {
-            let figures = DeploymentFigures(deployment)
             services.append(
                 MetricsServer.application(host: settings.metricsHost, port: port, logger: logger) { text in
                     api.write(to: &text)
@@ -75,32 +69,27 @@ struct Service: Sendable {
                 })
         }
         services.append(CertificateReload(certificates: certificates, logger: logger))
-        services.append(Presence(deployment: deployment))
-        services.append(Sweeper(deployment: deployment))
-        services.append(EventChainer(deployment: deployment))
-        if let watch = PrimaryWatch(conninfo: settings.database) { services.append(FailoverWatch(watch: watch)) }
-        // Last, so that it ends first: requests that wait must not hold up the servers.
-        services.append(WorkNotices(mail: mail, conninfo: settings.database))
+        // Last, so that they end first: requests that wait must not hold up the servers.
+        services += databases
         if settings.drainSeconds > 0 { services.append(Drain(api: api, duration: .seconds(settings.drainSeconds))) }
         if let companion { services.append(companion) }
         try await ServiceGroup(
             configuration: .init(services: services, gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
         ).run()
-        await deployment.close()
+        for database in databases { await database.close() }
         logger.notice("stopped")
     }
 
-    private func deployment() async throws -> Deployment {
-        let kek = try settings.keyEncryptionKey()
-        let statementLimit = Duration.seconds(settings.statementSeconds)
-        let pool = ConnectionPool(
-            .init(
-                conninfo: settings.database, limit: settings.connections,
-                share: settings.clientConnections ?? max(1, settings.connections / 2), statementLimit: statementLimit))
-        return Deployment(
-            conninfo: settings.database, pool: pool, kek: try await KeyEncryptionKeyCheck.check(kek, on: pool),
-            policy: settings.policy, sharedReaders: Self.sharedReaders, sharedWriters: Self.sharedWriters,
-            statementLimit: statementLimit)
+    /// Adds the databases that were reached, and each of the others when it is.
+    private func serve(_ databases: [ServedDatabase], _ api: WebAPI, _ figures: DeploymentFigures) {
+        let serve: @Sendable (ServedDatabase, ServedDatabase.Opened) -> Void = { database, opened in
+            api.serve(database.name, opened.served, mail: opened.mail, tokens: opened.tokens, pages: opened.console.add)
+            figures.add(database.name, opened.deployment)
+        }
+        for database in databases {
+            if let opened = database.opened { serve(database, opened) }
+            database.whenReached(serve)
+        }
     }
 
     /// The listeners for clients.
@@ -133,25 +122,10 @@ struct Service: Sendable {
         }
         if let port = settings.httpPort, !Port.isFree(port, on: settings.httpHost) { throw StartError.portTaken("http.port", port) }
     }
-
-    private func check(_ deployment: Deployment, allowSuperuser: Bool) async throws {
-        try await PoolerCheck.refuseTransactionPooling(settings.database)
-        let (isSuperuser, name) = try await deployment.pool.withConnection { connection in
-            let row = try connection.query("SELECT rolsuper, rolname FROM pg_roles WHERE rolname = current_user")[0]
-            return (try row.decode(0, as: Bool.self), try row.decode(1, as: String.self))
-        }
-        guard !isSuperuser || allowSuperuser else { throw StartError.superuser(name) }
-        do {
-            guard try await deployment.isMigrated() else { throw StartError.notMigrated }
-        } catch let error as PostgresError where ["42P01", "3F000", "42501"].contains(error.sqlState) {
-            throw StartError.notMigrated
-        }
-    }
-
 }
 
 /// Tells the other servers, and commands, that this server runs and which key-encryption keys it knows.
-private struct Presence: ServiceLifecycle.Service {
+struct Presence: ServiceLifecycle.Service {
     let deployment: Deployment
 
     func run() async throws {
@@ -168,7 +142,7 @@ private struct Presence: ServiceLifecycle.Service {
 }
 
 /// Drops what dead changes and long readers left behind, where there may be something: at the start, and every quarter of a minute.
-private struct Sweeper: ServiceLifecycle.Service {
+struct Sweeper: ServiceLifecycle.Service {
     let deployment: Deployment
 
     func run() async throws {
@@ -186,7 +160,7 @@ private struct Sweeper: ServiceLifecycle.Service {
 }
 
 /// Links the security events of writes into their chains, and remembers what is attested, once a second.
-private struct EventChainer: ServiceLifecycle.Service {
+struct EventChainer: ServiceLifecycle.Service {
     let deployment: Deployment
 
     func run() async throws {
@@ -216,14 +190,14 @@ private struct Drain: ServiceLifecycle.Service {
 }
 
 /// Notices that another server became the primary.
-private struct FailoverWatch: ServiceLifecycle.Service {
+struct FailoverWatch: ServiceLifecycle.Service {
     let watch: PrimaryWatch
 
     func run() async throws { await cancelWhenGracefulShutdown { await watch.run() } }
 }
 
 /// Wakes requests of routers that wait for work, and ends them before the servers stop.
-private struct WorkNotices: ServiceLifecycle.Service {
+struct WorkNotices: ServiceLifecycle.Service {
     let mail: MailService
     let conninfo: String
 
@@ -241,6 +215,9 @@ enum StartError: Error, CustomStringConvertible {
     case superuser(String)
     case notMigrated
     case portTaken(String, Int)
+    /// Why one of several databases can't be served.
+    case database(String, String)
+    case organizationsUnknown(String)
 
     var description: String {
         switch self {
@@ -249,6 +226,8 @@ enum StartError: Error, CustomStringConvertible {
                 + "fieldseal_service, or say --allow-superuser"
         case .portTaken(let setting, let port):
             "port \(port) is taken by another program; end that one, or set \(setting) to another port"
+        case .database(let name, let reason): "the database \(name) can't be served: \(reason)"
+        case .organizationsUnknown(let name): "the organizations of the database \(name) can't be read; see PostgreSQL's log"
         case .notMigrated: "the database is not at this program's version: fieldseal migrate up"
         }
     }

@@ -13,6 +13,8 @@ public struct Deployment: Sendable {
     public let policy: KeyPolicy
     /// Whether suspended organizations are worked on: by the command line and the sweeps of a server, and not for its requests.
     private(set) var servesSuspended = true
+    /// Which other databases there are; nil for the only one.
+    var place: Place?
     package let keyring: Keyring
     let sessions = SessionCache()
     let seenStates = SeenStates()

@@ -98,7 +98,12 @@ package struct OrganizationState: Sendable {
         on connection: isolated PostgresConnection
     ) throws -> OrganizationState {
         let seen = deployment.seenStates.snapshot
-        var state = try read(name, client: client, known: deployment.seenStates.grants(named: name), on: connection)
+        var state: OrganizationState
+        do {
+            state = try read(name, client: client, known: deployment.seenStates.grants(named: name), on: connection)
+        } catch let error as FieldsealError {
+            throw deployment.absence(of: name, error)
+        }
         do {
             try state.verify(under: deployment.kek)
             if let attested = state.attested { try seen.newest(of: attested.organizationID)?.check(attested) }

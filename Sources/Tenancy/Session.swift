@@ -90,6 +90,7 @@ public struct Session: Sendable {
     private static func read(
         _ name: String, client: UUID? = nil, in deployment: Deployment, isInspection: Bool = false
     ) async throws -> OrganizationState {
+        try deployment.requirePlace(of: name)
         let state = try await deployment.pool.withConnection {
             try OrganizationState.read(name, client: client, in: deployment, isInspection: isInspection, on: $0)
         }

@@ -18,23 +18,28 @@ public import Tenancy
 /// The HTTPS service. A request travels one way: bytes → path and query → session → SQL → response; each route is one line
 /// of ``router()``.
 public struct WebAPI: Sendable {
-    let deployment: Deployment
-    let mail: MailService
-    let tokens: TokenIssuer
+    private(set) var deployment: Deployment
+    private(set) var mail: MailService
+    private(set) var tokens: TokenIssuer
     private let limits: APILimits
     let quota: RequestQuota
     private let listeners: Listeners
     private let readiness: Readiness
     private let requests: ErrorMiddleware
     private let logger: Logger
-    private let pages: @Sendable (Router<APIContext>) -> Void
+    private var pages: @Sendable (Router<APIContext>) -> Void
+    /// Nil where there is one database.
+    private let databases: DatabaseRouting?
 
-    /// - Parameter pages: Adds routes of other parts of the service.
+    /// - Parameters:
+    ///   - places: Which database has which organization, where there are several. ``serve(_:_:mail:tokens:pages:)`` adds each of them.
+    ///   - pages: Adds routes of other parts of the service.
     public init(
         _ deployment: Deployment,
         mail: MailService,
         tokens: TokenIssuer,
         limits: APILimits = APILimits(),
+        places: OrganizationPlaces? = nil,
         logger: Logger,
         pages: @escaping @Sendable (Router<APIContext>) -> Void = { _ in }
     ) {
@@ -45,13 +50,26 @@ public struct WebAPI: Sendable {
         self.limits = limits
         quota = RequestQuota(limits)
         listeners = Listeners(limits)
-        readiness = Readiness(deployment, tokens)
+        readiness = Readiness(deployment, tokens, among: places?.databases)
+        databases = places.map { DatabaseRouting($0, addresses: tokens.addresses) }
         requests = ErrorMiddleware(limit: limits.requests, listeners: listeners)
         self.logger = logger
     }
 
     /// Has `/readyz` say that the server is about to stop, so that load balancers send no more requests. It goes on serving.
     public func announceStop() { readiness.stop() }
+
+    /// Serves the organizations of a database, behind the same listeners and under the same limits. Where there are several databases,
+    /// each is added when it can be reached.
+    public func serve(
+        _ name: String, _ deployment: Deployment, mail: MailService, tokens: TokenIssuer,
+        pages: @escaping @Sendable (Router<APIContext>) -> Void
+    ) {
+        var other = self
+        (other.deployment, other.mail, other.tokens, other.pages) = (deployment, mail, tokens, pages)
+        readiness.add(name, deployment, tokens)
+        databases?.add(name, other.router().buildResponder())
+    }
 
     /// What the service shows in a TLS handshake.
     public struct Identity: Sendable {
@@ -86,7 +104,7 @@ public struct WebAPI: Sendable {
             idleTimeout: .seconds(limits.idleSeconds), gracefulCloseTimeout: .seconds(30), streamConfiguration: streams)
         let (context, listeners) = (identities.configuration, listeners)
         return Application(
-            responder: AddressResponder(addresses: tokens.addresses, inner: router().buildResponder()),
+            responder: responder(),
             server: .init { responder in
                 GuardedChannel(
                     inner: try HTTP2UpgradeChannel(tlsConfiguration: context, configuration: configuration, responder: responder),
@@ -110,7 +128,7 @@ public struct WebAPI: Sendable {
     ) -> some ApplicationProtocol {
         PlainServer(
             baseURL: tokens.addresses.baseURL, limits: limits, logger: logger, listeners: listeners, api: self,
-            secure: AddressResponder(addresses: tokens.addresses, inner: router().buildResponder())
+            secure: responder()
         )
         .server(host: host, port: port, onRunning: onRunning)
     }
@@ -124,10 +142,15 @@ public struct WebAPI: Sendable {
             [.init([:], Double(listeners.connections))])
     }
 
+    private func responder() -> AddressResponder {
+        AddressResponder(addresses: tokens.addresses, inner: router().buildResponder(), databases: databases)
+    }
+
     private func router() -> Router<APIContext> {
         let router = Router(context: APIContext.self, options: [.autoGenerateHeadEndpoints])
         router.add(middleware: CrossOrigin(origins: Set(limits.allowedOrigins)))
         router.add(middleware: requests)
+        if databases != nil { router.add(middleware: RefusedOrganizations()) }
         router.get("healthz") { _, _ in APIAnswer.json(["status": "ok"]) }
         router.get("readyz") { _, _ in try await readiness.answer() }
         for method in [HTTPRequest.Method.get, .post, .patch, .put, .delete] {

@@ -20,6 +20,9 @@ public struct ServiceAddresses: Sendable {
     /// Paths of the service, which belong to no organization.
     private static let shared: Set<Substring> = ["healthz", "readyz", "assets"]
 
+    /// Whether the first segment of a path belongs to the service itself, and names no organization.
+    public static func isShared(_ segment: String) -> Bool { shared.contains(segment[...]) }
+
     /// Whether an organization can be at the root of a host: its name is none of the paths there.
     public static func canBeRoot(_ organization: String) -> Bool { !reserved.contains(organization[...]) }
 

@@ -31,7 +31,7 @@ struct Client: AsyncParsableCommand {
 
         func run() async throws {
             let key = try publicKey.map(readClientKey)
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options)
             guard let key else { return try await addWithSecret(session) }
             let id = try await session.addClient(name: name, role: role, key: key)
             options.report(
@@ -69,7 +69,7 @@ struct Client: AsyncParsableCommand {
 
         func run() async throws {
             let key = try readClientKey(file)
-            let id = try await organization.session(options.deployment().0).addClientKey(key, to: client)
+            let id = try await organization.session(options).addClientKey(key, to: client)
             options.report(
                 ["keyId": .string(id.text), "key": .string(key.kind), "fingerprint": .string(key.fingerprint)],
                 "Added the key \(id.text) of \(client): \(key.kind), SHA-256 \(key.fingerprint).")
@@ -87,7 +87,7 @@ struct Client: AsyncParsableCommand {
 
         func run() async throws {
             guard let id = UUID(text: key) else { throw ValidationError("A key's id is one that client list shows, not \(key).") }
-            try await organization.session(options.deployment().0).removeClientKey(id, of: client)
+            try await organization.session(options).removeClientKey(id, of: client)
             options.report(["removed": .string(id.text)], "Removed the key \(id.text) of \(client).")
         }
     }
@@ -98,7 +98,7 @@ struct Client: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let entries = try await organization.session(options.deployment().0).clients()
+            let entries = try await organization.session(options).clients()
             options.report(
                 .array(
                     entries.map { entry in
@@ -151,7 +151,7 @@ struct Client: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            try await organization.session(options.deployment().0).disableClient(client)
+            try await organization.session(options).disableClient(client)
             options.report(["disabled": .string(client)], "Disabled \(client).")
         }
     }

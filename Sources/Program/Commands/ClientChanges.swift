@@ -34,7 +34,7 @@ extension Client {
         }
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options)
             let id = try await session.clientID(of: client)
             let secret = try await session.rotateSecret(
                 ofClient: id, overlap: overlap * 3_600, seconds: expires.map { $0 * secondsOfDay })
@@ -56,7 +56,7 @@ extension Client {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options)
             try await session.enableClient(session.clientID(of: client))
             options.report(["enabled": .string(client)], "Enabled \(client).")
         }
@@ -71,7 +71,7 @@ extension Client {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options)
             try await session.setRole(role, ofClient: session.clientID(of: client))
             options.report(
                 ["client": .string(client), "role": .string(role.rawValue)], "\(client) acts as \(role.rawValue) now.")
@@ -88,7 +88,7 @@ extension Client {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            try await organization.session(options.deployment().0).removeClient(client)
+            try await organization.session(options).removeClient(client)
             options.report(["removed": .string(client)], "Removed \(client).")
         }
     }

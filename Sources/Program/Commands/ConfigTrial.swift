@@ -15,11 +15,13 @@ struct ConfigTrial {
     init(_ settings: Settings) { self.settings = settings }
 
     mutating func run() async {
-        await tryDatabase()
+        let all = settings.allDatabases
+        for one in all { await tryDatabase(settings.selecting(one), all.count > 1 ? "\(one.name): " : "") }
         tryPorts()
     }
 
-    private mutating func tryDatabase() async {
+    /// - Parameter label: Begins each sentence where there are several databases.
+    private mutating func tryDatabase(_ settings: Settings, _ label: String) async {
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 2, applicationName: "fieldseal command"))
         do {
             let own = try settings.keyEncryptionKey()
@@ -30,15 +32,15 @@ struct ConfigTrial {
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
                 kekCopyFile: settings.kekCopyFile)
             for finding in try await doctor.access() {
-                let text = "\(finding.message): \(finding.advice)"
+                let text = "\(label)\(finding.message): \(finding.advice)"
                 if finding.severity == .error { problems.append(text) } else { notes.append(text) }
             }
         } catch let error as PostgresError where error.isConnectionLoss {
             notes.append(
-                "the database can't be asked, so the key-encryption key was not compared with it, and roles were not tried: \(error)"
+                "\(label)the database can't be asked, so the key-encryption key was not compared with it, and roles were not tried: \(error)"
             )
         } catch {
-            problems.append("\(error)")
+            problems.append("\(label)\(error)")
         }
         await pool.close()
     }

@@ -26,11 +26,36 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        let settings = try await Settings.read(options.settings)
+        let chosen = try await organization == nil ? options : options.located(organization)
+        let databases = settings.allDatabases.filter { chosen.database == nil || chosen.database == $0.name }
+        if databases.isEmpty { _ = try settings.selecting(chosen.database) }
         var report = FindingReport(limit: limit)
         var isUnreachable = false
+        for one in databases {
+            var selected = chosen
+            selected.database = one.name
+            let (found, isReached) = try await look(selected, settings.allDatabases.count > 1 ? one.name : nil)
+            report.add(found, of: databases.count > 1 ? one.name : nil)
+            isUnreachable = isUnreachable || !isReached
+        }
+        if organization == nil, settings.allDatabases.count > 1 { report.add(await Self.across(settings)) }
+        options.report(report.json, "\(report.text)\n\(FindingReport.cryptographyLine)")
+        if isUnreachable { throw ExitCode(3) }
+        switch report.worst {
+        case .error: throw ExitCode(2)
+        case .warning: throw ExitCode(1)
+        default: return
+        }
+    }
+
+    /// Looks at one database.
+    ///
+    /// - Returns: What was found, and whether the database could be reached.
+    private func look(_ options: CommandOptions, _ name: String?) async throws -> (FindingReport, Bool) {
         do {
             let (deployment, settings) = try await options.deployment(comparesKey: false)
-            report = try await Doctor(
+            var report = try await Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
                 kekCopyFile: settings.kekCopyFile, allowedLag: replicaLag,
                 besides: { CertificateFindings.findings(settings) }
@@ -40,23 +65,31 @@ struct DoctorCommand: AsyncParsableCommand {
             let isWrong = report.findings.contains { $0.code == "wrong-key-encryption-key" }
             report.add(Self.selfTest())
             if !isWrong { report.add(SecretFiles.findings(settings, settingsFile: path)) }
+            return (report, true)
         } catch let error as FieldsealError where error.code == .noResource {
             throw CommandFailure("There is no organization \(organization ?? ""): fieldseal org list shows those that there are.")
         } catch let error as PostgresError where error.isConnectionLoss {
-            isUnreachable = true
-            report = FindingReport(limit: limit)
+            var report = FindingReport(limit: limit)
+            let settings = name.map { "databases.\($0) and migrationDatabases.\($0)" } ?? "database and migrationDatabase"
             report.add([
                 Finding(
                     .error, "database-unreachable", "the database can't be reached, and nothing was looked at: \(error)",
-                    advice: "start it, or correct database and migrationDatabase in the settings")
+                    advice: "start it, or correct \(settings) in the settings")
             ])
+            return (report, false)
         }
-        options.report(report.json, "\(report.text)\n\(FindingReport.cryptographyLine)")
-        if isUnreachable { throw ExitCode(3) }
-        switch report.worst {
-        case .error: throw ExitCode(2)
-        case .warning: throw ExitCode(1)
-        default: return
+    }
+
+    /// What is wrong with several databases together.
+    private static func across(_ settings: Settings) async -> [Finding] {
+        let lists = await DatabaseLists(settings)
+        return lists.duplicates.sorted { $0.key < $1.key }.map { name, databases in
+            let first = databases.min { lists.lists[$0]?[name] ?? .distantFuture < lists.lists[$1]?[name] ?? .distantFuture } ?? ""
+            return Finding(
+                .error, "organization-in-two-databases",
+                "the organization \(name) is in the databases \(databases.joined(separator: ", ")): servers serve the one of \(first), "
+                    + "which had it first",
+                advice: "look at both with --database, then give one another name (fieldseal org rename --database …) or remove it")
         }
     }
 

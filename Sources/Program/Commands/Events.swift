@@ -28,7 +28,7 @@ struct Events: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0, isInspection: true)
+            let session = try await organization.session(options, isInspection: true)
             await session.linkPendingEvents()
             var last = after
             var count = 0
@@ -70,11 +70,15 @@ struct Events: AsyncParsableCommand {
         var against: String?
         @OptionGroup var options: CommandOptions
 
-        func run() async throws { try await options.reachingDatabase(look) }
-
-        private func look() async throws {
-            let (deployment, _) = try await options.deployment()
+        func run() async throws {
             // Archives and exports are of one organization.
+            let isOne = organization.name != nil || !archive.isEmpty || against != nil
+            let chosen = try await isOne ? options.located(organization.name) : options
+            try await chosen.inDatabases(of: organization.name, look)
+        }
+
+        @Sendable private func look(_ options: CommandOptions) async throws {
+            let (deployment, _) = try await options.deployment()
             let names =
                 if organization.name != nil || !archive.isEmpty || against != nil {
                     [try await organization.resolved(deployment)]

@@ -25,7 +25,7 @@ struct EventsArchive: AsyncParsableCommand {
         guard let date = ISO8601.date(before) else {
             throw ValidationError("\(before) is not a date. Write it like 2026-01-31, or like 2026-01-31T12:00:00Z.")
         }
-        let (deployment, settings) = try await options.deployment()
+        let (deployment, settings) = try await options.deployment(of: organization.name)
         let session = try await organization.session(deployment)
         try await session.chainPendingEvents()
         let archiver = EvidenceArchiver(

@@ -25,7 +25,7 @@ struct Issuer: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, settings) = try await options.deployment()
+            let (deployment, settings) = try await options.deployment(of: organization.name)
             let session = try await organization.session(deployment)
             let secret = isPublic ? nil : try SecretInput.read(prompt: "Client secret", file: secretFile)
             try await TrustedIssuers(deployment).add(
@@ -43,7 +43,7 @@ struct Issuer: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment()
+            let (deployment, _) = try await options.deployment(of: organization.name)
             let entries = try await TrustedIssuers(deployment).list(organization.session(deployment).organization)
             options.report(
                 .array(
@@ -73,7 +73,7 @@ struct Issuer: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment()
+            let (deployment, _) = try await options.deployment(of: organization.name)
             try await TrustedIssuers(deployment).link(
                 subject, of: name, user: user, client: client, by: organization.session(deployment))
             options.report(
@@ -89,7 +89,7 @@ struct Issuer: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment()
+            let (deployment, _) = try await options.deployment(of: organization.name)
             try await TrustedIssuers(deployment).remove(name, by: organization.session(deployment))
             options.report(["removed": .string(name)], "\(name) is not trusted any more.")
         }

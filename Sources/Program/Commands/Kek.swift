@@ -37,7 +37,9 @@ struct Kek: AsyncParsableCommand {
             abstract: "Show what is under which key-encryption key, which servers know which, and what to do next.")
         @OptionGroup var options: CommandOptions
 
-        func run() async throws {
+        func run() async throws { try await options.inDatabases(look) }
+
+        @Sendable private func look(_ options: CommandOptions) async throws {
             let (deployment, settings) = try await options.deployment()
             let status = try await KeyEncryptionKeyStatus.read(deployment)
             let successor = try settings.newKekSource.map { try $0.read().id }
@@ -120,7 +122,9 @@ struct Kek: AsyncParsableCommand {
             discussion: "What is done stays done: after an interruption, run it again.")
         @OptionGroup var options: CommandOptions
 
-        func run() async throws {
+        func run() async throws { try await options.inDatabases(look) }
+
+        @Sendable private func look(_ options: CommandOptions) async throws {
             let (deployment, settings) = try await options.deployment()
             guard let new = try settings.newKekSource?.read() else {
                 throw CommandFailure(
@@ -132,7 +136,8 @@ struct Kek: AsyncParsableCommand {
             let isWhole = try await KeyEncryptionKeyRotation(registry, deployment, to: new).run(by: commandLineCaller) { outcome in
                 outcomes.append(outcome)
                 guard !options.json else { return }
-                print(
+                options.report(
+                    .null,
                     "\(outcome.organization): " + (outcome.problem ?? "\(outcome.count ?? 0) keys, secrets and tags were made anew")
                 )
             }
@@ -159,7 +164,9 @@ struct Kek: AsyncParsableCommand {
             abstract: "End the use of key-encryption keys that were replaced: no program accepts them from then on.")
         @OptionGroup var options: CommandOptions
 
-        func run() async throws {
+        func run() async throws { try await options.inDatabases(look) }
+
+        @Sendable private func look(_ options: CommandOptions) async throws {
             let (deployment, settings) = try await options.deployment()
             let registry = OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: settings.policy)
             let retired = try await KeyEncryptionKeyRotation(registry, deployment, to: deployment.kek).retire(by: commandLineCaller)

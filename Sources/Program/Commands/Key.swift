@@ -21,7 +21,7 @@ struct Key: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options)
             let status = try await KeyAdministration(session, to: .see).encryptionStatus()
             options.report(
                 .object([.init("organization", .string(session.organization.name))] + status.members),
@@ -49,7 +49,7 @@ struct Key: AsyncParsableCommand {
         }
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options)
             // Before the key is read, which is recorded.
             let output = try file.map { try KeyOutput($0, replacing: force) }
             let keys = try await KeyAdministration(session, to: .read)
@@ -88,7 +88,7 @@ struct Key: AsyncParsableCommand {
         var skipUnreadable = false
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options)
             let text = own || keyFile != nil ? try SecretInput.read(prompt: "New key", file: keyFile) : nil
             if let text, let weakness = KeyStrength.weakness(of: text) {
                 FileHandle.standardError.write(Data("fieldseal: warning: this key looks guessable: \(weakness)\n".utf8))
@@ -131,7 +131,7 @@ struct Key: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options)
             let bar = ProgressBar()
             let summary = try await KeyAdministration(session, to: .rehearse).rehearseKeyChange(
                 options: KeyChangeOptions(onProgress: options.json ? nil : bar.show))
@@ -160,7 +160,7 @@ struct Key: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options)
             let isCancelled = try await KeyAdministration(session, to: .cancel).cancelKeyChange()
             options.report(
                 ["organization": .string(session.organization.name), "cancelled": .bool(isCancelled)],
@@ -179,7 +179,7 @@ struct Key: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options)
             guard yes else {
                 let known = try await KeyAdministration(session, to: .see).keyHistory().filter {
                     $0.keyVersion == keyVersion && $0.purgedOn == nil
@@ -216,7 +216,7 @@ struct Key: AsyncParsableCommand {
         var keyFile: String?
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment()
+            let (deployment, _) = try await options.deployment(of: organization.name)
             let session = try await organization.session(deployment)
             try await KeyAdministration(session, to: .activate).setDataEncryptionKey(
                 try SecretInput.read(prompt: "Key", file: keyFile), change: false)
@@ -231,7 +231,7 @@ struct Key: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let entries = try await KeyAdministration(organization.session(options.deployment().0), to: .see).keyHistory()
+            let entries = try await KeyAdministration(organization.session(options), to: .see).keyHistory()
             options.report(
                 .array(
                     entries.map { entry in

@@ -16,8 +16,10 @@ struct Migrate: AsyncParsableCommand {
             abstract: "Make the roles, the schema cell and the event trigger; once, as a superuser.")
         @OptionGroup var options: CommandOptions
 
-        func run() async throws {
-            let runner = MigrationRunner(conninfo: try await Settings.read(options.settings).migrationDatabase)
+        func run() async throws { try await options.inDatabases(look) }
+
+        @Sendable private func look(_ options: CommandOptions) async throws {
+            let runner = MigrationRunner(conninfo: try await options.readSettings().migrationDatabase)
             try await runner.bootstrap()
             let knowsCase = try await runner.knowsCase()
             options.report(
@@ -35,8 +37,10 @@ struct Migrate: AsyncParsableCommand {
             abstract: "Make the functions that open cells in SQL, as a superuser; a deployment may go without.")
         @OptionGroup var options: CommandOptions
 
-        func run() async throws {
-            try await MigrationRunner(conninfo: Settings.read(options.settings).migrationDatabase).recovery()
+        func run() async throws { try await options.inDatabases(look) }
+
+        @Sendable private func look(_ options: CommandOptions) async throws {
+            try await MigrationRunner(conninfo: options.readSettings().migrationDatabase).recovery()
             options.report(["installed": true], "cell.derive_key, cell.open and cell.key_is_right are there.")
         }
     }
@@ -58,15 +62,17 @@ struct Migrate: AsyncParsableCommand {
             guard (1...100).contains(parallel) else { throw ValidationError("--parallel is from 1 to 100.") }
         }
 
-        func run() async throws { try await options.reachingDatabase(look) }
+        func run() async throws { try await options.inDatabases(of: organization, look) }
 
-        private func look() async throws {
-            let settings = try await Settings.read(options.settings)
+        @Sendable private func look(_ options: CommandOptions) async throws {
+            let settings = try await options.readSettings()
             let outcomes = try await MigrationRunner(
                 conninfo: settings.migrationDatabase, completion: settings.attestationUpgrade()
             ).up(organization: organization, parallelism: parallel, onOutcome: report)
             let idle = outcomes.count { $0.isIdle }
-            if !options.json, idle > 0 { print("\(idle == 1 ? "1 organization" : "\(idle) organizations"): nothing to do") }
+            if !options.json, idle > 0 {
+                options.report(.null, "\(idle == 1 ? "1 organization" : "\(idle) organizations"): nothing to do")
+            }
             if outcomes.contains(where: { $0.error != nil || !$0.notes.isEmpty }) { throw ExitCode.failure }
         }
 
@@ -95,7 +101,8 @@ struct Migrate: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let runner = MigrationRunner(conninfo: try await Settings.read(options.settings).migrationDatabase)
+            let chosen = try await target == "config" ? options : options.located(target)
+            let runner = MigrationRunner(conninfo: try await chosen.readSettings().migrationDatabase)
             let (target, migration) = try await runner.newest(of: target)
             let sql = migration.down ?? ""
             if dryRun {
@@ -115,10 +122,10 @@ struct Migrate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show what is applied and what is pending.")
         @OptionGroup var options: CommandOptions
 
-        func run() async throws { try await options.reachingDatabase(look) }
+        func run() async throws { try await options.inDatabases(look) }
 
-        private func look() async throws {
-            let runner = MigrationRunner(conninfo: try await Settings.read(options.settings).migrationDatabase)
+        @Sendable private func look(_ options: CommandOptions) async throws {
+            let runner = MigrationRunner(conninfo: try await options.readSettings().migrationDatabase)
             for status in try await runner.status() {
                 let applied: [JSONValue] = status.applied.map { .string($0.name) }
                 options.report(
@@ -138,10 +145,10 @@ struct Migrate: AsyncParsableCommand {
             abstract: "Check that what was applied is what this program carries; exit 1 if not.")
         @OptionGroup var options: CommandOptions
 
-        func run() async throws { try await options.reachingDatabase(look) }
+        func run() async throws { try await options.inDatabases(look) }
 
-        private func look() async throws {
-            let runner = MigrationRunner(conninfo: try await Settings.read(options.settings).migrationDatabase)
+        @Sendable private func look(_ options: CommandOptions) async throws {
+            let runner = MigrationRunner(conninfo: try await options.readSettings().migrationDatabase)
             let problems = try await runner.status().compactMap { status -> String? in
                 status.problem.map { "\($0)" }
                     ?? (status.pending.isEmpty ? nil : "\(status.target): pending \(status.pending.joined(separator: ", "))")

@@ -23,14 +23,18 @@ struct Org: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, settings) = try await options.deployment()
-            let organization = try await OrganizationRegistry(
-                conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy
-            ).create(name: name, by: commandLineCaller)
+            let (organization, database) = try await options.naming(name) { deployment, settings, database in
+                let registry = OrganizationRegistry(
+                    conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
+                return (try await registry.create(name: name, by: commandLineCaller), database)
+            }
             options.report(
-                ["organization": .string(name), "id": .string(organization.id.text), "schema": .string(organization.schema)],
+                [
+                    "organization": .string(name), "id": .string(organization.id.text), "schema": .string(organization.schema),
+                    "database": .string(database),
+                ],
                 """
-                Created \(name) (\(organization.id.text)) in the schema \(organization.schema).
+                Created \(name) (\(organization.id.text)) in the schema \(organization.schema) of the database \(database).
                 It is active under a generated key. Next: copy the key to a safe place (fieldseal key show --org \(name)), \
                 or change it (fieldseal key change --org \(name)).
                 """)
@@ -45,7 +49,7 @@ struct Org: AsyncParsableCommand {
         func run() async throws {
             var organization = OrganizationOption()
             organization.name = name
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options)
             let status = try await KeyAdministration(session, to: .see).encryptionStatus()
             options.report(
                 .object(
@@ -74,10 +78,16 @@ struct Org: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, settings) = try await options.deployment()
+            // One that is registered is found; a schema that is not is looked for in the database that is named.
+            let chosen = (try? await options.located(name)) ?? options
+            let (deployment, settings) = try await chosen.deployment()
             let registry = OrganizationRegistry(
                 conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
             if try await registry.isRegistered(name) { return try await attestAgain(registry) }
+            try await chosen.naming(name) { _, _, _ in try await attach(registry, deployment, settings) }
+        }
+
+        private func attach(_ registry: OrganizationRegistry, _ deployment: Deployment, _ settings: Settings) async throws {
             _ = try await registry.attach(name: name, by: commandLineCaller)
             let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
             let status = try await KeyAdministration(session, to: .see).encryptionStatus()

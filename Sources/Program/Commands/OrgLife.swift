@@ -16,7 +16,7 @@ extension Org {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let isNew = try await options.registry().suspend(name: name, by: commandLineCaller)
+            let isNew = try await options.registry(of: name).suspend(name: name, by: commandLineCaller)
             options.report(
                 ["organization": .string(name), "status": .string(OrganizationOverview.Status.suspended.rawValue)],
                 "\(name) \(isNew ? "is suspended" : "was suspended already"). To undo it: fieldseal org resume \(name).")
@@ -30,7 +30,7 @@ extension Org {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let wasSuspended = try await options.registry().resume(name: name, by: commandLineCaller)
+            let wasSuspended = try await options.registry(of: name).resume(name: name, by: commandLineCaller)
             options.report(
                 ["organization": .string(name), "status": .string(OrganizationOverview.Status.served.rawValue)],
                 wasSuspended ? "\(name) is served again." : "\(name) was not suspended; its requests are answered.")
@@ -49,7 +49,12 @@ extension Org {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let renamed = try await options.registry().rename(name, to: new, by: commandLineCaller)
+            let located = try await options.located(name)
+            let renamed = try await located.naming(new) { deployment, settings, _ in
+                try await OrganizationRegistry(
+                    conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy
+                ).rename(name, to: new, by: commandLineCaller)
+            }
             options.report(
                 ["organization": .string(new), "id": .string(renamed.id.text), "schema": .string(renamed.schema)],
                 """
@@ -64,7 +69,9 @@ extension Org {
             abstract: "List the organizations with their sizes and the state of their keys.")
         @OptionGroup var options: CommandOptions
 
-        func run() async throws {
+        func run() async throws { try await options.inDatabases(look) }
+
+        @Sendable private func look(_ options: CommandOptions) async throws {
             let organizations = try await OrganizationOverview.list(options.deployment().0)
             options.report(
                 .array(organizations.map(\.json)),
@@ -113,9 +120,9 @@ extension OrganizationOverview {
 }
 
 extension CommandOptions {
-    /// The registry of the deployment that the settings name, with the role that migrates.
-    func registry() async throws -> OrganizationRegistry {
-        let (deployment, settings) = try await self.deployment()
+    /// The registry of the database that has an organization, with the role that migrates.
+    func registry(of organization: String) async throws -> OrganizationRegistry {
+        let (deployment, settings) = try await self.deployment(of: organization)
         return OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
     }
 }

@@ -27,7 +27,7 @@ extension Org {
         }
 
         func run() async throws {
-            let (deployment, settings) = try await options.deployment()
+            let (deployment, settings) = try await options.deployment(of: name)
             let removal = OrganizationRemoval(
                 OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy))
             let plan = try await removal.plan(name: name)

@@ -19,7 +19,7 @@ extension Org {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, settings) = try await options.deployment()
+            let (deployment, settings) = try await options.deployment(of: name)
             let manifest = try await ExportFileRequest(name: name, file: file, force: force).run(deployment, settings)
             let authenticity =
                 manifest.authentication == nil
@@ -92,7 +92,6 @@ extension Org {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, settings) = try await options.deployment()
             let export = try ExportFile(reading: file)
             let manifest = try export.manifest()
             let stamp = try export.verify(manifest)
@@ -102,9 +101,25 @@ extension Org {
             let request = OrganizationImport(
                 manifest, as: name ?? manifest.organization, isNew: asNew, key: text.map { OrganizationKeyText($0) },
                 discards: discard)
-            let registry = OrganizationRegistry(
-                conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
-            let rows = try RowsOfExport(export, schema: manifest.schema)
+            let deployment = try await options.naming(request.name) { deployment, settings, _ in
+                let registry = OrganizationRegistry(
+                    conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
+                try await take(request, from: export, stamp, into: registry)
+                return deployment
+            }
+            if !asNew, let text {
+                try await KeyAdministration(
+                    Session.begin(deployment, organization: request.name, caller: commandLineCaller), to: .activate
+                )
+                .setDataEncryptionKey(text, change: false)
+            }
+            try await report(request, deployment)
+        }
+
+        private func take(
+            _ request: OrganizationImport, from export: ExportFile, _ stamp: FileStatus, into registry: OrganizationRegistry
+        ) async throws {
+            let rows = try RowsOfExport(export, schema: request.manifest.schema)
             do {
                 _ = try await registry.importOrganization(
                     request, rows: rows.read,
@@ -116,13 +131,6 @@ extension Org {
                 await rows.abandon()
                 throw error
             }
-            if !asNew, let text {
-                try await KeyAdministration(
-                    Session.begin(deployment, organization: request.name, caller: commandLineCaller), to: .activate
-                )
-                .setDataEncryptionKey(text, change: false)
-            }
-            try await report(request, deployment)
         }
 
         private func report(_ request: OrganizationImport, _ deployment: Deployment) async throws {

@@ -28,7 +28,7 @@ extension Org {
         }
 
         func run() async throws {
-            let (deployment, settings) = try await options.deployment()
+            let (deployment, settings) = try await options.deployment(of: name)
             let registry = OrganizationRegistry(
                 conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
             let summary = try await registry.upgradeFromPlaintext(

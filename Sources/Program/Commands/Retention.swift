@@ -17,7 +17,9 @@ struct Retention: AsyncParsableCommand {
     @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization.", valueName: "name")) var organization: String?
     @OptionGroup var options: CommandOptions
 
-    func run() async throws {
+    func run() async throws { try await options.inDatabases(of: organization, look) }
+
+    @Sendable private func look(_ options: CommandOptions) async throws {
         let (deployment, settings) = try await options.deployment()
         if settings.eventDays ?? settings.auditDays != nil, settings.archiveFolder == nil {
             throw CommandFailure(

@@ -17,7 +17,7 @@ struct RouterStatusCommand: AsyncParsableCommand {
     @Flag(help: "Show the mailboxes that are well too.") var all = false
 
     func run() async throws {
-        let session = try await organization.session(options.deployment().0)
+        let session = try await organization.session(options)
         let mailboxes = try await session.mailboxStatuses()
         for mailbox in mailboxes where options.json || all || mailbox.hasProblem {
             options.report(mailbox.json, mailbox.lines.joined(separator: "\n  "))

@@ -38,7 +38,7 @@ struct Setup: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let settings = try await Settings.read(options.settings)
+        let settings = try await options.readSettings()
         let log = SetupLog(json: options.json)
         try makeKey(settings, log)
         if let superuser {

@@ -25,7 +25,7 @@ struct User: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment()
+            let (deployment, _) = try await options.deployment(of: organization.name)
             let session = try await organization.session(deployment)
             let id = try await ConsoleUsers(deployment).add(
                 name: name, password: try SecretInput.read(prompt: "Password", file: passwordFile), role: role.role, by: session)
@@ -41,7 +41,7 @@ struct User: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment()
+            let (deployment, _) = try await options.deployment(of: organization.name)
             let entries = try await ConsoleUsers(deployment).list(by: organization.session(deployment))
             options.report(
                 .array(
@@ -74,7 +74,7 @@ struct User: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment()
+            let (deployment, _) = try await options.deployment(of: organization.name)
             try await ConsoleUsers(deployment).disable(name, evenIfLast: evenIfLast, by: organization.session(deployment))
             options.report(["disabled": .string(name)], "Disabled \(name).")
         }
@@ -91,7 +91,7 @@ struct User: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment()
+            let (deployment, _) = try await options.deployment(of: organization.name)
             try await ConsoleUsers(deployment).reset(
                 name, password: try SecretInput.read(prompt: "New password", file: passwordFile),
                 by: organization.session(deployment))

@@ -14,7 +14,7 @@ extension User {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment()
+            let (deployment, _) = try await options.deployment(of: organization.name)
             let session = try await organization.session(deployment)
             let users = ConsoleUsers(deployment)
             try await users.enable(users.id(of: name, by: session), by: session)
@@ -32,7 +32,7 @@ extension User {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment()
+            let (deployment, _) = try await options.deployment(of: organization.name)
             let session = try await organization.session(deployment)
             let users = ConsoleUsers(deployment)
             try await users.setRole(role.role, of: users.id(of: name, by: session), evenIfLast: evenIfLast, by: session)
@@ -50,7 +50,7 @@ extension User {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment()
+            let (deployment, _) = try await options.deployment(of: organization.name)
             try await ConsoleUsers(deployment).remove(name, evenIfLast: evenIfLast, by: organization.session(deployment))
             options.report(["removed": .string(name)], "Removed \(name).")
         }
@@ -64,7 +64,7 @@ extension User {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment()
+            let (deployment, _) = try await options.deployment(of: organization.name)
             let session = try await organization.session(deployment)
             let users = ConsoleUsers(deployment)
             try await users.endSessions(of: users.id(of: name, by: session), by: session)
@@ -86,7 +86,7 @@ extension User {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, settings) = try await options.deployment()
+            let (deployment, settings) = try await options.deployment(of: organization.name)
             let name = try await organization.resolved(deployment)
             let roles = all ? PersonRole.allCases : role
             let registry = OrganizationRegistry(

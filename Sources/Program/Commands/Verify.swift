@@ -12,9 +12,9 @@ struct Verify: AsyncParsableCommand {
     @OptionGroup var organization: OrganizationOption
     @OptionGroup var options: CommandOptions
 
-    func run() async throws { try await options.reachingDatabase(look) }
+    func run() async throws { try await options.inDatabases(of: organization.name, look) }
 
-    private func look() async throws {
+    @Sendable private func look(_ options: CommandOptions) async throws {
         let (deployment, _) = try await options.deployment()
         let names =
             if let name = organization.name { [name] } else {
@@ -26,7 +26,7 @@ struct Verify: AsyncParsableCommand {
                 let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
                 let bar = ProgressBar()
                 let report = try await KeyAdministration(session, to: .verify).verifyCells(
-                    onProgress: options.json ? nil : bar.show)
+                    onProgress: options.json || DatabaseReports.current != nil ? nil : bar.show)
                 bar.end()
                 failed = failed || !report.isClean
                 options.report(report.json, report.text)

@@ -11,6 +11,8 @@ struct Setting {
         case file
         /// A libpq connection string. It is never quoted in a message: it may hold a password.
         case connection
+        /// Connection strings by the databases' names; in a variable they are an object in JSON.
+        case connections
         /// The address of the service: `https://`, a host, and perhaps a port.
         case address
         case integer(ClosedRange<Int>)
@@ -70,6 +72,7 @@ struct Setting {
         case .text: "a text"
         case .file: "the path of a file"
         case .connection: "a libpq connection string"
+        case .connections: "libpq connection strings by names, such as {main: host=db1 …, east: host=db2 …}"
         case .address: "an address such as https://crm.example.com, without a path"
         case .integer(let range): "\(range.lowerBound) to \(range.upperBound)"
         case .flag: "true or false"
@@ -151,7 +154,15 @@ extension Setting {
     }
 
     static func hosts(_ key: String, _ path: WritableKeyPath<Settings, [String: String]>, _ texts: HostTexts) -> Setting {
-        Setting(key: key, kind: .hosts(texts)) {
+        table(key, path, .hosts(texts))
+    }
+
+    static func connections(_ key: String, _ path: WritableKeyPath<Settings, [String: String]>) -> Setting {
+        table(key, path, .connections)
+    }
+
+    private static func table(_ key: String, _ path: WritableKeyPath<Settings, [String: String]>, _ kind: Kind) -> Setting {
+        Setting(key: key, kind: kind) {
             .table($0[keyPath: path])
         } write: { settings, value in
             if case .table(let table) = value { settings[keyPath: path] = table } else { settings[keyPath: path] = [:] }

@@ -48,6 +48,9 @@ struct SettingParser {
                     let parts = entry.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                     return (String(parts[0]).trimmingCharacters(in: .whitespaces), parts.count > 1 ? String(parts[1]) : "")
                 })
+        case .connections:
+            guard case .object(let members)? = try? JSONParser.parse(Array(text.utf8)) else { throw misfit(text) }
+            return try table(members.map { ($0.name, $0.value.string ?? "") })
         case .text, .file, .connection, .address:
             if form == .plain, Self.isNoText(text) { throw misfit("\(text), which is no text; put a text in quotes") }
             if text.isEmpty { return try none() }
@@ -64,8 +67,9 @@ struct SettingParser {
         }
     }
 
-    /// - Parameter entries: Host names, each with its text.
+    /// - Parameter entries: Host names or names of databases, each with its text.
     func table(_ entries: [(host: String, text: String)]) throws(SettingsError) -> Setting.Value {
+        if case .connections = setting.kind { return .table(try connections(entries)) }
         guard case .hosts(let texts) = setting.kind else { throw misfit("an object") }
         var table: [String: String] = [:]
         for (host, text) in entries {
@@ -92,7 +96,10 @@ struct SettingParser {
 
     func misfit(_ given: String) -> SettingsError {
         var shown = given.count > 100 ? "\(given.prefix(100))…" : given
-        if case .connection = setting.kind { shown = "something else" }
+        switch setting.kind {
+        case .connection, .connections: shown = "something else"
+        default: break
+        }
         return .misfit(key: setting.key, takes: setting.expectation, given: shown, place: place)
     }
 
@@ -135,6 +142,22 @@ struct SettingParser {
             origins.append(text)
         }
         return origins
+    }
+
+    /// Databases by names that are written as organizations' are: in messages, metrics and options.
+    private func connections(_ entries: [(host: String, text: String)]) throws(SettingsError) -> [String: String] {
+        var table: [String: String] = [:]
+        for (name, text) in entries {
+            guard Organization.isName(name) else {
+                throw .malformed("\(setting.key) has a name that is not 1 to 39 lower-case letters, digits and hyphens (\(place))")
+            }
+            guard table[name] == nil else { throw .malformed("\(setting.key) has \(name) twice (\(place))") }
+            guard !text.isEmpty, (try? ConnectionParameters.parse(text)) != nil else {
+                throw .malformed("\(setting.key).\(name) takes a libpq connection string (\(place))")
+            }
+            table[name] = text
+        }
+        return table
     }
 
     private func checked(_ text: String) throws(SettingsError) -> Setting.Value {

@@ -11,6 +11,10 @@ struct Settings: Sendable {
     var file = ""
     var database = ""
     var migrationDatabase = ""
+    /// Connection strings by the databases' names, in the place of ``database`` where there are several.
+    var databases: [String: String] = [:]
+    /// Those for migrations; ``databases`` has the others.
+    var migrationDatabases: [String: String] = [:]
     var connections = 16
     var kekFile = ""
     /// Where the key-encryption key is, when it is no file of ``kekFile``.
@@ -99,8 +103,10 @@ struct Settings: Sendable {
     /// Every setting, in the order in which they are shown.
     static var table: [Setting] {
         [
-            .text("database", \.database, .connection, isRequired: true),
+            .text("database", \.database, .connection),
             .text("migrationDatabase", \.migrationDatabase, .connection),
+            .connections("databases", \.databases),
+            .connections("migrationDatabases", \.migrationDatabases),
             .integer("connections", \.connections, 2...1_000),
             .text("kekFile", \.kekFile, .file),
             .text("kekCopyFile", \.kekCopyFile),
@@ -171,7 +177,7 @@ struct Settings: Sendable {
         _ = try newKekSource
         if limits.takesProxyProtocol, limits.trustedProxies.isEmpty { throw .required("trustedProxies") }
         if baseURL.isEmpty { baseURL = "https://localhost:\(httpsPort)" }
-        if migrationDatabase.isEmpty { migrationDatabase = database }
+        try completeDatabases()
         let base = baseURL.dropFirst("https://".count).lowercased()
         if let host = hosts.keys.first(where: { $0 == base || $0 == base.prefix { $0 != ":" } }) {
             throw .misfit(key: "hosts", takes: "hosts other than the one of baseURL", given: host, place: "baseURL is \(baseURL)")
@@ -189,10 +195,11 @@ struct Settings: Sendable {
     /// What is in force, under the keys that a file has it under, without passwords.
     var shown: [(key: String, value: Setting.Value)] {
         Self.table.map { setting in
-            if case .connection = setting.kind, case .text(let conninfo) = setting.read(self) {
-                return (setting.key, .text(Self.hidden(conninfo)))
+            switch (setting.kind, setting.read(self)) {
+            case (.connection, .text(let conninfo)): (setting.key, .text(Self.hidden(conninfo)))
+            case (.connections, .table(let conninfos)): (setting.key, .table(conninfos.mapValues(Self.hidden)))
+            case (_, let value): (setting.key, value)
             }
-            return (setting.key, setting.read(self))
         }
     }
 

@@ -3,6 +3,7 @@ import Foundation
 public import Hummingbird
 import JSON
 import Logging
+public import Model
 import NIOCore
 import Synchronization
 import Tenancy
@@ -17,6 +18,8 @@ public struct APIContext: RequestContext {
     public internal(set) var clientAddress: String?
     /// The organization that the request asks, and the address under which it does; nil where it names none.
     public internal(set) var address: OrganizationAddress?
+    /// Why the organization can't be asked now; nil where it can.
+    public internal(set) var refusal: FieldsealError?
     /// Who asks, for the log.
     public let principal = Principal()
     /// Names the request in the log, in security events and in the response.

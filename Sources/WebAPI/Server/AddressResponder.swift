@@ -11,10 +11,14 @@ struct AddressResponder: HTTPResponder {
 
     let addresses: ServiceAddresses
     let inner: RouterResponder<APIContext>
+    /// Where there are several databases: which of them has the organization.
+    let databases: DatabaseRouting?
 
     func respond(to request: Request, context: APIContext) async throws -> Response {
-        let (request, context) = resolved(request, context)
-        return try await inner.respond(to: request, context: context)
+        var (request, context) = resolved(request, context)
+        guard let databases else { return try await inner.respond(to: request, context: context) }
+        let responder = await databases.responder(for: request, &context) ?? inner
+        return try await responder.respond(to: request, context: context)
     }
 
     /// The request as the routes take it, with the organization's address in its context.

@@ -14,16 +14,35 @@ final class Readiness: Sendable {
         let on: ContinuousClock.Instant
     }
 
-    private let deployment: Deployment
-    private let tokens: TokenIssuer
+    private struct Database {
+        let deployment: Deployment
+        let tokens: TokenIssuer
+    }
+
+    /// By name. Those of ``names`` that are missing were not reached yet.
+    private let databases: Mutex<[String: Database]>
+    /// The names of several databases; nil where there is one.
+    private let names: [String]?
     private let last = Mutex<Answered?>(nil)
     private let checks = SingleFlight<Bool, APIAnswer>()
     private let isStopping = Mutex(false)
     private static let lifetime = Duration.seconds(1)
 
-    init(_ deployment: Deployment, _ tokens: TokenIssuer) {
-        self.deployment = deployment
-        self.tokens = tokens
+    /// How long one of several databases may take: the others are not to be kept waiting for it.
+    private static let patience = Duration.seconds(2)
+    private static let ready = "ready"
+    private static let away = "the database can't be reached"
+
+    /// - Parameter names: The names of several databases, which ``add(_:_:_:)`` adds.
+    init(_ deployment: Deployment, _ tokens: TokenIssuer, among names: [String]?) {
+        databases = Mutex(names == nil ? ["": Database(deployment: deployment, tokens: tokens)] : [:])
+        self.names = names
+    }
+
+    /// Adds one of several databases, which was reached.
+    func add(_ name: String, _ deployment: Deployment, _ tokens: TokenIssuer) {
+        guard names != nil else { return }
+        databases.withLock { $0[name] = Database(deployment: deployment, tokens: tokens) }
     }
 
     /// From now on says that the server is about to stop.
@@ -41,20 +60,56 @@ final class Readiness: Sendable {
     }
 
     private func check() async -> APIAnswer {
+        let databases = databases.withLock(\.self)
+        guard let names else {
+            guard let only = databases.values.first else { return Self.notReady(Self.away) }
+            return await Self.reason(only).map(Self.notReady) ?? APIAnswer.json(["status": .string(Self.ready)])
+        }
+        // The server is ready for the organizations of those that are.
+        let reasons = await withTaskGroup(of: (name: String, reason: String?).self) { group in
+            for name in names {
+                group.addTask {
+                    guard let database = databases[name] else { return (name, Self.away) }
+                    return (name, await Self.limited { await Self.reason(database) })
+                }
+            }
+            return await group.reduce(into: [:]) { $0[$1.name] = $1.reason }
+        }
+        let list = names.map { JSONValue.Member($0, .string(reasons[$0] ?? Self.ready)) }
+        guard reasons.count < names.count else {
+            return Self.notReady(names.map { "\($0): \(reasons[$0] ?? "")" }.joined(separator: "; "))
+        }
+        return APIAnswer.json(["status": .string(Self.ready), "databases": .object(list)])
+    }
+
+    /// Why a database's organizations can't be served; nil when they can.
+    private static func reason(_ database: Database) async -> String? {
         do {
-            switch try await deployment.condition() {
-            case .notMigrated: return Self.notReady("migrations are pending: fieldseal migrate up")
-            case .readOnly:
-                return Self.notReady("the database is read-only: it is a standby, or default_transaction_read_only is on")
+            switch try await database.deployment.condition() {
+            case .notMigrated: return "migrations are pending: fieldseal migrate up"
+            case .readOnly: return "the database is read-only: it is a standby, or default_transaction_read_only is on"
             case .ready: break
             }
-            try await deployment.pool.withConnection { [tokens] in try tokens.checkKeyEncryptionKey(on: $0) }
-            return APIAnswer.json(["status": "ready"])
+            try await database.deployment.pool.withConnection { try database.tokens.checkKeyEncryptionKey(on: $0) }
+            return nil
         } catch let error as WrongKeyEncryptionKey {
-            return Self.notReady(error.description)
+            return error.description
         } catch {
-            return Self.notReady("the database can't be reached")
+            return away
         }
+    }
+
+    /// What a check says in time. One that takes longer goes on by itself.
+    private static func limited(_ check: @escaping @Sendable () async -> String?) async -> String? {
+        let (answers, continuation) = AsyncStream.makeStream(of: String?.self)
+        Task { continuation.yield(await check()) }
+        let timer = Task {
+            try await Task.sleep(for: patience)
+            continuation.yield("the database does not answer")
+        }
+        defer { timer.cancel() }
+        for await answer in answers { return answer }
+        return away
     }
 
     private static func notReady(_ why: String) -> APIAnswer {

@@ -27,7 +27,7 @@ extension WebAPI {
 
     /// The session of the caller in the organization of the address, or of the token.
     private func discoverySession(_ request: Request, _ context: APIContext) async throws -> Session {
-        let name = context.parameters.get("organization") ?? organization(ofTokenIn: request)
+        let name = context.parameters.get("organization") ?? Self.organization(ofTokenIn: request, tokens.addresses)
         // Without an organization the token can't be one of this service.
         let client = try await client(request, name ?? "", context)
         let borrower = PoolBorrower.principal(client)
@@ -42,13 +42,13 @@ extension WebAPI {
     }
 
     /// The organization that a token says it was issued in. Whether that is so is checked afterwards.
-    private func organization(ofTokenIn request: Request) -> String? {
+    static func organization(ofTokenIn request: Request, _ addresses: ServiceAddresses) -> String? {
         guard let token = request.headers[.authorization]?.dropFirst("Bearer ".count).trimmed else { return nil }
         let parts = token.split(separator: ".")
         guard parts.count == 3, let payload = Data(base64URL: parts[1]),
             let issuer = (try? JSONParser.parse(Array(payload)))?["iss"]?.string, issuer.hasSuffix("/v2.0")
         else { return nil }
-        return tokens.addresses.organization(of: String(issuer.dropLast("/v2.0".count)))
+        return addresses.organization(of: String(issuer.dropLast("/v2.0".count)))
     }
 
     /// The address of the organization as the client asked it, or of one that the client did not name.

@@ -1,0 +1,131 @@
+import Foundation
+import Organizations
+import PostgresClient
+import Synchronization
+import Tenancy
+
+/// What one database says for metrics: keys, events, queues. It is asked once in ten seconds at most.
+///
+/// What `config` has of all organizations is read in one statement. What only an organization's schema has is read of
+/// ``visitLimit`` organizations at a time, those in which something was written first; of the others the last figures are kept.
+final class DatabaseFigures: Sendable {
+    /// What `config` has of an organization.
+    struct Entry: Sendable {
+        let name: String
+        let keyVersion: Int
+        let keyChangedOn: Date
+        let isKeyThere: Bool
+        let events: Int
+    }
+
+    /// What an organization's schema has.
+    struct Content: Sendable {
+        let pendingEvents: Int
+        let waitingEmails: Int
+        let cells: Int
+    }
+
+    struct Reading: Sendable {
+        var organizations: [Entry] = []
+        /// By name; of organizations that were visited.
+        var contents: [String: Content] = [:]
+        var servers = 0
+        var isReachable = false
+        fileprivate var on = ContinuousClock.now
+        /// How long the figures are good for.
+        fileprivate var lifetime = DatabaseFigures.lifetime
+    }
+
+    let deployment: Deployment
+    private let last = Mutex<Reading?>(nil)
+    /// The organization that was visited last in the order of names.
+    private let cursor = Mutex("")
+    private let reads = SingleFlight<Bool, Reading>()
+
+    private static let lifetime = Duration.seconds(10)
+    /// Organizations whose schemas one reading visits, at most.
+    private static let visitLimit = 100
+
+    init(_ deployment: Deployment) { self.deployment = deployment }
+
+    /// The figures: those of a moment ago, or new ones.
+    func reading() async -> Reading {
+        if let last = last.withLock({ $0 }), .now - last.on < last.lifetime { return last }
+        let reading = try? await reads.value(of: true) { [self] in
+            let reading = (try? await read()) ?? Reading()
+            last.withLock { $0 = reading }
+            return reading
+        }
+        return (reading ?? nil) ?? Reading()
+    }
+
+    private func read() async throws -> Reading {
+        let known = last.withLock { $0?.contents ?? [:] }
+        return try await deployment.pool.withConnection { [self] connection in
+            let start = ContinuousClock.now
+            var reading = Reading()
+            reading.organizations = try Self.entries(on: connection)
+            let names = reading.organizations.map(\.name)
+            for name in names { reading.contents[name] = known[name] }
+            let visited = try Self.next(of: names, after: cursor.withLock { $0 }, on: connection)
+            for name in visited.names {
+                // One that is damaged or not migrated has no figures; the doctor says more.
+                reading.contents[name] = (try? Self.content(name, on: connection)) ?? nil
+            }
+            cursor.withLock { $0 = visited.last }
+            reading.servers = try ServerPresence.running(on: connection).count
+            reading.isReachable = true
+            reading.on = .now
+            // They take a twentieth of a connection's time at most.
+            reading.lifetime = max(Self.lifetime, (.now - start) * 20)
+            return reading
+        }
+    }
+
+    /// Those that are to be visited: half of them where something was written, the others in turn.
+    ///
+    /// - Parameter names: In their order.
+    private static func next(
+        of names: [String], after last: String, on connection: isolated PostgresConnection
+    ) throws -> (names: Set<String>, last: String) {
+        guard names.count > visitLimit else { return (Set(names), "") }
+        let busy = try connection.query(
+            "SELECT o.name FROM config.sweep JOIN config.organization AS o USING (organization_id) ORDER BY swept_on DESC LIMIT $1",
+            [.int64(Int64(visitLimit / 2))]
+        ).map { try $0.decode(0, as: String.self) }
+        let rest = names.filter { $0 > last }.prefix(visitLimit - busy.count)
+        return (Set(busy + rest), rest.count < visitLimit - busy.count ? "" : rest.last ?? "")
+    }
+
+    private static func entries(on connection: isolated PostgresConnection) throws -> [Entry] {
+        try connection.query(
+            """
+            SELECT o.name, a.key_version, coalesce(k.created_on, o.created_on), k.wrapped_data IS NOT NULL, a.events
+              FROM config.organization AS o JOIN config.attested_state AS a USING (organization_id)
+              LEFT JOIN config.organization_key AS k
+                ON (k.organization_id, k.key_version, k.fingerprint) = (a.organization_id, a.key_version, a.fingerprint)
+             ORDER BY o.name COLLATE "C"
+            """
+        ).map { row in
+            Entry(
+                name: try row.decode(0), keyVersion: try row.decode(1), keyChangedOn: try row.decode(2),
+                isKeyThere: try row.decode(3), events: try row.decode(4))
+        }
+    }
+
+    private static func content(_ name: String, on connection: isolated PostgresConnection) throws -> Content? {
+        let schema = quoteIdentifier(Organization.schema(of: name))
+        return try connection.query(
+            """
+            SELECT (SELECT count(*) FROM \(schema).unchained_event),
+                   (SELECT count(*) FROM \(schema).email WHERE statuscode IN (6, 7)),
+                   (SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM pg_class AS c
+                     WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r'
+                       AND c.relname LIKE '%\\_cell\\_k' || e.key_version)
+              FROM \(schema).encryption AS e
+            """, [.text(schema)]
+        ).first.map { row in
+            Content(pendingEvents: try row.decode(0), waitingEmails: try row.decode(1), cells: try row.decode(2))
+        }
+    }
+}

@@ -1,0 +1,48 @@
+import PostgresClient
+import ServiceLifecycle
+import Tenancy
+
+/// Reads the list of a database's organizations when it changes: at each notice, and once in a minute.
+struct OrganizationWatch: ServiceLifecycle.Service {
+    let places: OrganizationPlaces
+    let name: String
+    let conninfo: String
+
+    /// What the trigger of `config.organization` notifies.
+    private static let channel = "fieldseal_organizations"
+    private static let interval = Duration.seconds(60)
+    /// After a failure: the database may be back.
+    private static let retryInterval = Duration.seconds(2)
+    /// Between two reads, however many notices there are.
+    private static let pause = Duration.milliseconds(200)
+
+    func run() async throws {
+        let listener = NotificationListener(conninfo: conninfo, channel: Self.channel)
+        let (changes, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await listener.run {
+                    continuation.yield()
+                } onNotice: { _ in
+                    continuation.yield()
+                }
+            }
+            group.addTask {
+                await cancelWhenGracefulShutdown {
+                    var timer: Task<Void, any Error>?
+                    for await _ in changes {
+                        timer?.cancel()
+                        let isRead = await places.refresh(name)
+                        try? await Task.sleep(for: Self.pause)
+                        timer = Task {
+                            try await Task.sleep(for: isRead ? Self.interval : Self.retryInterval)
+                            continuation.yield()
+                        }
+                    }
+                    timer?.cancel()
+                }
+                listener.stop()
+            }
+        }
+    }
+}

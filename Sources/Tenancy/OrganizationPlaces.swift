@@ -1,0 +1,157 @@
+public import Foundation
+public import Model
+import PostgresClient
+import Synchronization
+
+/// Which of a deployment's databases has which organization, as a server knows it.
+///
+/// Each database has its list, which is read when it changes. Of two databases that have an organization of one name, the one counts that
+/// had it first.
+public final class OrganizationPlaces: Sendable {
+    /// When each organization of a database was registered there, by name.
+    public typealias List = [String: Date]
+    /// Reads the list of one database.
+    public typealias Reader = @Sendable () async throws -> List
+
+    private struct State {
+        var lists: [String: List] = [:]
+        /// Databases that did not answer at the last look.
+        var away: Set<String> = []
+        var readers: [String: Reader] = [:]
+        /// The database of each organization.
+        var places: [String: String] = [:]
+        /// When the lists were last read for a name that none of them has.
+        var lastSearch: ContinuousClock.Instant?
+
+        /// Lists as many organizations as there are: once for each change of a list.
+        mutating func arrange() {
+            var places: [String: (database: String, since: Date)] = [:]
+            for (database, list) in lists.sorted(by: { $0.key < $1.key }) {
+                for (name, since) in list where places[name].map({ since < $0.since }) ?? true { places[name] = (database, since) }
+            }
+            self.places = places.mapValues(\.database)
+        }
+    }
+
+    /// The names of all databases.
+    public let databases: [String]
+    private let state = Mutex(State())
+    private let reads = SingleFlight<String, Bool>()
+
+    /// How often the lists are read for names that none of them has, at most: requests for such names cost no more than that.
+    private static let searchInterval = Duration.seconds(1)
+
+    public init(databases: [String]) { self.databases = databases }
+
+    /// Adds a database that can be asked now.
+    public func add(_ database: String, _ reader: @escaping Reader) { state.withLock { $0.readers[database] = reader } }
+
+    /// Reads the list of a database again.
+    ///
+    /// - Returns: Whether it could be read.
+    @discardableResult
+    public func refresh(_ database: String) async -> Bool {
+        guard let reader = state.withLock({ $0.readers[database] }) else { return false }
+        let isRead = try? await reads.value(of: database) { [self] in
+            let list = try? await reader()
+            state.withLock { state in
+                guard let list else { return _ = state.away.insert(database) }
+                state.away.remove(database)
+                guard state.lists[database] != list else { return }
+                state.lists[database] = list
+                state.arrange()
+            }
+            return list != nil
+        }
+        return isRead ?? false
+    }
+
+    /// The database of an organization. For a name that is in no list, they are read again, once in a second at most.
+    ///
+    /// - Returns: Nil when no database that was read has it.
+    public func database(of organization: String) async -> String? {
+        if let place = state.withLock({ $0.places[organization] }) { return place }
+        guard Organization.isName(organization) else { return nil }
+        let asked = state.withLock { state -> [String] in
+            let now = ContinuousClock.now
+            if let last = state.lastSearch, now - last < Self.searchInterval { return [] }
+            state.lastSearch = now
+            // One that is away would keep the request waiting.
+            return state.readers.keys.filter { !state.away.contains($0) }
+        }
+        guard !asked.isEmpty else { return nil }
+        await withTaskGroup(of: Void.self) { group in
+            for database in asked { group.addTask { _ = await self.refresh(database) } }
+        }
+        return state.withLock { $0.places[organization] }
+    }
+
+    /// Databases whose list was never read: any organization may be there.
+    public var unread: [String] { state.withLock { state in databases.filter { state.lists[$0] == nil } } }
+
+    /// Organizations that are in several databases, with those databases.
+    public var duplicates: [String: [String]] {
+        let lists = state.withLock(\.lists)
+        let all = lists.flatMap { database, list in list.keys.map { ($0, database) } }
+        return Dictionary(grouping: all, by: \.0).mapValues { $0.map(\.1).sorted() }.filter { $0.value.count > 1 }
+    }
+
+    /// Refuses an organization that a database does not have, so that the database is not asked.
+    ///
+    /// - Throws: ``FieldsealError``: to be repeated later, where another database has it or may have it.
+    func require(_ organization: String, in database: String) throws {
+        let (place, unread) = state.withLock { state in
+            (state.places[organization], databases.filter { state.lists[$0] == nil })
+        }
+        if place == database { return }
+        if place == nil, unread.isEmpty { throw FieldsealError.noSuchOrganization(organization) }
+        throw FieldsealError.databaseAway
+    }
+
+    /// Forgets that a database has an organization, which the database says that it has not.
+    ///
+    /// - Returns: What a request is told that came between: another database may have it by now.
+    func lost(_ organization: String, in database: String) -> FieldsealError {
+        state.withLock { state in
+            guard state.lists[database]?.removeValue(forKey: organization) != nil else { return }
+            state.arrange()
+            state.lastSearch = nil
+        }
+        return FieldsealError(
+            .unexpected, "The organization is being moved or was removed. Try again.", retryAfter: Self.retrySeconds)
+    }
+
+    private static let retrySeconds = 1
+}
+
+extension Deployment {
+    /// The same deployment among others: organizations that another database has are refused here.
+    public func placed(among places: OrganizationPlaces, as name: String) -> Deployment {
+        var copy = self
+        copy.place = Place(places: places, name: name)
+        return copy
+    }
+
+    /// When each organization was registered in this database, by name.
+    public func organizationList() async throws -> OrganizationPlaces.List {
+        try await pool.withConnection { connection in
+            let rows = try connection.query("SELECT name, created_on FROM config.organization")
+            return try Dictionary(uniqueKeysWithValues: rows.map { (try $0.decode(0), try $0.decode(1, as: Date.self)) })
+        }
+    }
+
+    /// Refuses an organization that is known to be elsewhere or nowhere.
+    func requirePlace(of organization: String) throws { try place?.places.require(organization, in: place?.name ?? "") }
+
+    /// What a caller is told of an organization that the database does not have.
+    func absence(of organization: String, _ error: FieldsealError) -> FieldsealError {
+        guard let place, error.code == .noResource else { return error }
+        return place.places.lost(organization, in: place.name)
+    }
+
+    /// This database among those of the deployment.
+    struct Place: Sendable {
+        let places: OrganizationPlaces
+        let name: String
+    }
+}
