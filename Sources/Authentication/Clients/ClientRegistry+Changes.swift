@@ -26,15 +26,18 @@ extension ClientRegistry {
 
     /// Gives a client another role.
     func setRole(
-        _ role: Role, of id: UUID, of organization: Organization, by caller: Caller, on connection: isolated PostgresConnection
+        _ role: Role, of id: UUID, evenIfLast: Bool, of organization: Organization, by caller: Caller,
+        on connection: isolated PostgresConnection
     ) throws {
         try change(id, of: organization, on: connection) { row, change in
             guard row.disabledOn == nil else { throw Self.isDisabled(row.name) }
             let grant = OrganizationState.ClientRow.grant(
                 row.id, organization, name: row.name, systemUser: row.systemUserID, role: role.rawValue, disabledOn: nil)
-            _ = try connection.query(
-                "UPDATE config.api_client SET role = $2, tag = $3 WHERE client_id = $1",
-                [.uuid(id), .text(role.rawValue), .bytes(try change.grant(grant))])
+            try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
+                _ = try connection.query(
+                    "UPDATE config.api_client SET role = $2, tag = $3 WHERE client_id = $1",
+                    [.uuid(id), .text(role.rawValue), .bytes(try change.grant(grant))])
+            }
             try change.append(
                 SecurityEvent(.clientChanged, .succeeded, details: "\(row.name): \(row.role) to \(role.rawValue)"), by: caller,
                 on: connection)

@@ -36,7 +36,8 @@ extension ClientRegistry {
     ///
     /// - Throws: ``FieldsealError`` when there is none of that name or id.
     func remove(
-        _ nameOrID: String, of organization: Organization, by caller: Caller, on connection: isolated PostgresConnection
+        _ nameOrID: String, evenIfLast: Bool, of organization: Organization, by caller: Caller,
+        on connection: isolated PostgresConnection
     ) throws {
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
             let client = try Self.row(nameOrID, of: organization, on: connection)
@@ -51,9 +52,11 @@ extension ClientRegistry {
             {
                 try change.remove(Grant.Name(.clientSecret, [try row.decode(0, as: UUID.self).bytes]))
             }
-            _ = try connection.query("DELETE FROM config.api_client WHERE client_id = $1", [.uuid(client.id)])
-            try change.remove(OrganizationState.ClientRow.name(client.id))
-            try change.disableSystemUser(client.systemUserID, on: connection)
+            try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
+                _ = try connection.query("DELETE FROM config.api_client WHERE client_id = $1", [.uuid(client.id)])
+                try change.remove(OrganizationState.ClientRow.name(client.id))
+                try change.disableSystemUser(client.systemUserID, on: connection)
+            }
             try change.append(
                 SecurityEvent(.clientRemoved, .succeeded, details: client.name), by: caller, on: connection)
         }
@@ -62,10 +65,13 @@ extension ClientRegistry {
 
 extension Session {
     /// Removes a client by its name or id; its tokens are refused at once.
-    public func removeClient(_ nameOrID: String) async throws {
+    ///
+    /// - Parameter evenIfLast: Whether the last System Administrator may be removed.
+    public func removeClient(_ nameOrID: String, evenIfLast: Bool = false) async throws {
         try requireSystemAdministrator()
         try await deployment.pool.withConnection { connection in
-            try ClientRegistry(deployment).remove(nameOrID, of: organization, by: caller, on: connection)
+            try ClientRegistry(deployment).remove(
+                nameOrID, evenIfLast: evenIfLast, of: organization, by: caller, on: connection)
         }
     }
 

@@ -171,6 +171,7 @@ public struct ClientRegistry: Sendable {
     /// - Throws: ``FieldsealError`` when there is none of that name or id.
     func disable(
         _ nameOrID: String,
+        evenIfLast: Bool,
         of organization: Organization,
         by caller: Caller,
         on connection: isolated PostgresConnection
@@ -194,10 +195,12 @@ public struct ClientRegistry: Sendable {
                 row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: disabledOn)
             // A row that was changed by SQL keeps its tag: it is not this service's.
             let isOwn = try change.grants.honours(row.grant(in: organization), tag: row.tag, under: deployment.kek)
-            _ = try connection.query(
-                "UPDATE config.api_client SET disabled_on = $2, tag = $3 WHERE client_id = $1",
-                [.uuid(row.id), .moment(disabledOn), .bytes(isOwn ? try disabled.tag(under: change.kek) : row.tag)])
-            try change.revoke(OrganizationState.ClientRow.name(row.id))
+            try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
+                _ = try connection.query(
+                    "UPDATE config.api_client SET disabled_on = $2, tag = $3 WHERE client_id = $1",
+                    [.uuid(row.id), .moment(disabledOn), .bytes(isOwn ? try disabled.tag(under: change.kek) : row.tag)])
+                try change.revoke(OrganizationState.ClientRow.name(row.id))
+            }
             try change.append(SecurityEvent(.clientDisabled, .succeeded, details: nameOrID), by: caller, on: connection)
         }
     }

@@ -64,11 +64,14 @@ extension Session {
     }
 
     /// Disables a client by its name or id; its tokens are refused at once.
-    public func disableClient(_ nameOrID: String) async throws {
+    ///
+    /// - Parameter evenIfLast: Whether the last System Administrator may be disabled.
+    public func disableClient(_ nameOrID: String, evenIfLast: Bool = false) async throws {
         try requireSystemAdministrator(to: "manage API clients")
         try await deployment.pool.withConnection { connection in
             try connection.transaction {
-                try ClientRegistry(deployment).disable(nameOrID, of: organization, by: caller, on: connection)
+                try ClientRegistry(deployment).disable(
+                    nameOrID, evenIfLast: evenIfLast, of: organization, by: caller, on: connection)
             }
         }
     }
@@ -82,10 +85,13 @@ extension Session {
     }
 
     /// Gives a client another role.
-    public func setRole(_ role: Role, ofClient id: UUID) async throws {
+    ///
+    /// - Parameter evenIfLast: Whether the last System Administrator may get another role.
+    public func setRole(_ role: Role, ofClient id: UUID, evenIfLast: Bool = false) async throws {
         try requireSystemAdministrator(to: "manage API clients")
         try await deployment.pool.withConnection { connection in
-            try ClientRegistry(deployment).setRole(role, of: id, of: organization, by: caller, on: connection)
+            try ClientRegistry(deployment).setRole(
+                role, of: id, evenIfLast: evenIfLast, of: organization, by: caller, on: connection)
         }
     }
 

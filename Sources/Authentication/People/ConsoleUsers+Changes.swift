@@ -18,17 +18,17 @@ extension ConsoleUsers {
             throw FieldsealError(.invalidArgument, "A person is no Email Router: that role is for clients.")
         }
         try await change(id, by: session) { user, change, connection in
-            if role != .systemAdministrator, !evenIfLast {
-                try requireAnotherAdministrator(than: user, &change, on: connection)
-            }
             var new = user
             new.role = role
             guard new.disabledOn == nil else {
                 throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
             }
-            _ = try connection.query(
-                "UPDATE config.console_user SET role = $2, tag = $3 WHERE user_id = $1",
-                [.uuid(id), .text(role.rawValue), .bytes(try change.grant(new.grant))])
+            let grant = new.grant
+            try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
+                _ = try connection.query(
+                    "UPDATE config.console_user SET role = $2, tag = $3 WHERE user_id = $1",
+                    [.uuid(id), .text(role.rawValue), .bytes(try change.grant(grant))])
+            }
             try change.append(
                 SecurityEvent(.userChanged, .succeeded, details: "\(user.name): \(user.role.rawValue) to \(role.rawValue)"),
                 by: session.caller, on: connection)
@@ -162,31 +162,6 @@ extension ConsoleUsers {
             [.uuid(user.id), .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
         try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
         return user
-    }
-
-    /// Refuses to take the last System Administrator away from the people of the console.
-    func requireAnotherAdministrator(
-        than user: Row,
-        _ change: inout AttestedChange,
-        on connection: isolated PostgresConnection
-    ) throws {
-        guard user.role == .systemAdministrator, user.disabledOn == nil else { return }
-        let others = try connection.query(
-            """
-            SELECT \(Self.columns) FROM config.console_user AS u
-             WHERE u.organization_id = $1 AND u.role = $2 AND u.disabled_on IS NULL AND u.user_id <> $3
-            """,
-            [.uuid(change.organization.id), .text(Role.systemAdministrator.rawValue), .uuid(user.id)])
-        let isThere = try others.contains { row in
-            guard let (other, tag) = try Self.row(row) else { return false }
-            return try change.grants.honours(other.grant, tag: tag, under: deployment.kek)
-        }
-        guard isThere else {
-            throw FieldsealError(
-                .invalidArgument,
-                "This is the last System Administrator, without whom nobody can manage this organization. Give another person that role first."
-            )
-        }
     }
 
     /// Changes a person whose row is as this service wrote it.

@@ -14,13 +14,14 @@ extension ConsoleUsers {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 guard let (user, _, _) = try Self.row(named: name, &change, on: connection) else { throw Self.unknown(name) }
-                if !evenIfLast { try requireAnotherAdministrator(than: user, &change, on: connection) }
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
                 try TrustedIssuers.removeLinks("user_id = $1", [.uuid(user.id)], &change, on: connection)
-                _ = try connection.query("DELETE FROM config.console_user WHERE user_id = $1", [.uuid(user.id)])
-                try change.remove(Self.name(user.id))
-                try change.disableSystemUser(user.systemUserID, on: connection)
+                try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
+                    _ = try connection.query("DELETE FROM config.console_user WHERE user_id = $1", [.uuid(user.id)])
+                    try change.remove(Self.name(user.id))
+                    try change.disableSystemUser(user.systemUserID, on: connection)
+                }
                 try change.append(
                     SecurityEvent(.userRemoved, .succeeded, details: user.name), by: session.caller, on: connection)
             }

@@ -45,18 +45,15 @@ public struct ConsoleUsers: Sendable {
         /// Whether an administrator set the password, and the person has to choose another one.
         package var mustChangePassword = false
 
-        /// What is attested of the row. `totp_step` is not: it changes with each sign-in, and grants nothing.
+        /// What is attested of the row.
         package var grant: Grant {
-            Grant(
-                ConsoleUsers.name(id),
-                [
-                    organizationID.bytes, Grant.field(name), systemUserID.bytes, Grant.field(role.rawValue), salt, verifier,
-                    Grant.field(totp), Grant.field(disabledOn),
-                ] + (mustChangePassword ? [Grant.field("must change password")] : []))
+            Grant.person(
+                id, organization: organizationID, name: name, systemUser: systemUserID, role: role.rawValue, salt: salt,
+                verifier: verifier, totp: totp, disabledOn: disabledOn, mustChangePassword: mustChangePassword)
         }
     }
 
-    static func name(_ id: UUID) -> Grant.Name { Grant.Name(.user, [id.bytes]) }
+    static func name(_ id: UUID) -> Grant.Name { Grant.personName(id) }
 
     /// The migration that attests rows for the first time reads them before the newest column is there.
     package static let columns = """
@@ -190,17 +187,18 @@ public struct ConsoleUsers: Sendable {
                 guard let (found, tag, standing) = try Self.row(named: name, &change, on: connection) else {
                     throw Self.unknown(name)
                 }
-                if !evenIfLast { try requireAnotherAdministrator(than: found, &change, on: connection) }
                 var user = found
                 if user.disabledOn == nil { user.disabledOn = change.now }
-                // A row that was changed by SQL keeps its tag, so that it is not taken for this service's when it is reset.
-                _ = try connection.query(
-                    "UPDATE config.console_user SET disabled_on = $2, tag = $3 WHERE user_id = $1",
-                    [
-                        .uuid(user.id), .moment(user.disabledOn),
-                        .bytes(standing == .honoured ? try user.grant.tag(under: change.kek) : tag),
-                    ])
-                try change.revoke(Self.name(user.id))
+                try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
+                    // A row that was changed by SQL keeps its tag, so that it is not taken for this service's when it is reset.
+                    _ = try connection.query(
+                        "UPDATE config.console_user SET disabled_on = $2, tag = $3 WHERE user_id = $1",
+                        [
+                            .uuid(user.id), .moment(user.disabledOn),
+                            .bytes(standing == .honoured ? try user.grant.tag(under: change.kek) : tag),
+                        ])
+                    try change.revoke(Self.name(user.id))
+                }
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
                 try change.append(SecurityEvent(.userDisabled, .succeeded, details: name), by: session.caller, on: connection)
             }

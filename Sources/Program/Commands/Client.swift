@@ -147,11 +147,12 @@ struct Client: AsyncParsableCommand {
     struct Disable: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Disable a client; its tokens are refused at once.")
         @Argument(help: "The client's name or id.") var client: String
+        @Flag(help: "Do it also if the client is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            try await organization.session(options).disableClient(client)
+            try await organization.session(options).disableClient(client, evenIfLast: evenIfLast)
             options.report(["disabled": .string(client)], "Disabled \(client).")
         }
     }

@@ -67,12 +67,13 @@ extension Client {
             commandName: "role", abstract: "Give a client another role, from its next request on.")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
+        @Flag(help: "Do it also if the client is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
             let session = try await organization.session(options)
-            try await session.setRole(role, ofClient: session.clientID(of: client))
+            try await session.setRole(role, ofClient: session.clientID(of: client), evenIfLast: evenIfLast)
             options.report(
                 ["client": .string(client), "role": .string(role.rawValue)], "\(client) acts as \(role.rawValue) now.")
         }
@@ -84,11 +85,12 @@ extension Client {
             discussion:
                 "The systemuser that it acted as stays, disabled, since records name it. To keep the client: client disable.")
         @Argument(help: "The client's name or id.") var client: String
+        @Flag(help: "Do it also if the client is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            try await organization.session(options).removeClient(client)
+            try await organization.session(options).removeClient(client, evenIfLast: evenIfLast)
             options.report(["removed": .string(client)], "Removed \(client).")
         }
     }

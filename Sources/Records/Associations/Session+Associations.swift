@@ -23,14 +23,14 @@ extension Session {
         }
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
             try requireRecord(association.own, id, on: connection)
-            var changed: [UUID] = []
-            for other in others {
-                try requireRecord(association.other, other, on: connection)
-                let link = try Link(association, id, other, in: organization, on: connection)
-                let isChanged =
-                    areLinked
-                    ? try add(link, &change, on: connection) : try remove(link, mustBeLinked: mustBeLinked, &change, on: connection)
-                if isChanged { changed.append(other) }
+            let changed = try change.keepingAnAdministrator(evenIfLast: areLinked, on: connection) { change in
+                try others.filter { other in
+                    try requireRecord(association.other, other, on: connection)
+                    let link = try Link(association, id, other, in: organization, on: connection)
+                    return areLinked
+                        ? try add(link, &change, on: connection)
+                        : try remove(link, mustBeLinked: mustBeLinked, &change, on: connection)
+                }
             }
             guard !changed.isEmpty else { return }
             let kind: SecurityEvent.Kind =
@@ -175,11 +175,13 @@ extension Session {
             let members = try connection.query(
                 "SELECT systemuserid FROM \(organization.qualified("teammembership")) WHERE teamid = $1", [.uuid(id)])
             let roles = try connection.query("SELECT roleid FROM \(organization.qualified("role"))")
-            let result = try delete()
-            guard result.affectedRows > 0 else { return result }
-            for row in members { try change.remove(Grant.member(try row.decode(0), of: id).name) }
-            for row in roles { try change.remove(Grant.teamRole(try row.decode(0), "", of: id).name) }
-            return result
+            return try change.keepingAnAdministrator(on: connection) { change in
+                let result = try delete()
+                guard result.affectedRows > 0 else { return result }
+                for row in members { try change.remove(Grant.member(try row.decode(0), of: id).name) }
+                for row in roles { try change.remove(Grant.teamRole(try row.decode(0), "", of: id).name) }
+                return result
+            }
         }
     }
 }

@@ -31,14 +31,16 @@ enum DisabledUsers {
         return try connection.atomically {
             try session.confirm(on: connection)
             return try AttestedState.change(of: session.organization, under: session.deployment.kek, on: connection) { change in
-                guard let outcome = try write() else { return nil }
-                let grant = Grant.disabledSystemUser(id)
-                guard try change.grants.names(grant.name) != isDisabled else { return outcome }
-                if isDisabled { _ = try change.grant(grant) } else { try change.remove(grant.name) }
-                try change.append(
-                    SecurityEvent(isDisabled ? .systemUserDisabled : .systemUserEnabled, .succeeded, details: id.text),
-                    by: session.caller, on: connection)
-                return outcome
+                try change.keepingAnAdministrator(evenIfLast: !isDisabled, on: connection) { change in
+                    guard let outcome = try write() else { return nil }
+                    let grant = Grant.disabledSystemUser(id)
+                    guard try change.grants.names(grant.name) != isDisabled else { return outcome }
+                    if isDisabled { _ = try change.grant(grant) } else { try change.remove(grant.name) }
+                    try change.append(
+                        SecurityEvent(isDisabled ? .systemUserDisabled : .systemUserEnabled, .succeeded, details: id.text),
+                        by: session.caller, on: connection)
+                    return outcome
+                }
             }
         }
     }

@@ -1,0 +1,111 @@
+import Foundation
+import JSON
+import Model
+package import PostgresClient
+
+/// Who administers an organization, so that no change takes the last System Administrator away by accident.
+enum Administrators: CaseIterable {
+    /// People of the console.
+    case people
+    /// API clients. They count only where no person is an administrator.
+    case clients
+
+    fileprivate var refusal: FieldsealError {
+        switch self {
+        case .people:
+            FieldsealError(
+                .invalidArgument,
+                "This is the last System Administrator, without whom nobody can manage this organization. Give another person that role first."
+            )
+        case .clients:
+            FieldsealError(
+                .invalidArgument,
+                "This is the last client in the role System Administrator, and no person has that role. Give it to a person or to another client first."
+            )
+        }
+    }
+}
+
+extension AttestedChange {
+    /// Makes a change, and refuses it if it takes the last System Administrator away. The attested state's row is locked, so that two
+    /// administrators can't disable each other at the same moment.
+    ///
+    /// Each change that disables a person, a client or a systemuser, or takes a role or a membership away, is made in here.
+    ///
+    /// - Parameter evenIfLast: Whether the change is made all the same.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` that says what to do first.
+    package mutating func keepingAnAdministrator<Result>(
+        evenIfLast: Bool = false, on connection: isolated PostgresConnection,
+        _ body: (inout AttestedChange) throws -> Result
+    ) throws -> Result {
+        guard !evenIfLast else { return try body(&self) }
+        let former = try Administrators.allCases.first { try count($0, on: connection) > 0 }
+        let result = try body(&self)
+        if let former, try count(former, on: connection) == 0 { throw former.refusal }
+        return result
+    }
+
+    private func count(_ administrators: Administrators, on connection: isolated PostgresConnection) throws -> Int {
+        switch administrators {
+        case .people: try people(on: connection)
+        case .clients: try clients(on: connection)
+        }
+    }
+
+    private func people(on connection: isolated PostgresConnection) throws -> Int {
+        let rows = try connection.query(
+            """
+            SELECT u.user_id, u.organization_id, u.name, u.systemuser_id, u.role, u.salt, u.verifier, u.tag, u.totp,
+                   u.must_change_password
+              FROM config.console_user AS u \(mayAdministrate("u"))
+            """, [.uuid(organization.id), .text(Role.systemAdministrator.rawValue)])
+        return try rows.count { row in
+            func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
+            let (user, role): (UUID, String) = (try row.decode(3), try row.decode(4))
+            let grant = Grant.person(
+                try row.decode(0), organization: try row.decode(1), name: try row.decode(2), systemUser: user, role: role,
+                salt: try bytes(5), verifier: try bytes(6), totp: row.isNull(8) ? nil : try bytes(8), disabledOn: nil,
+                mustChangePassword: try row.decode(9))
+            return try grants.honours(grant, tag: try bytes(7), under: kek) && isAdministrator(user, role, on: connection)
+        }
+    }
+
+    private func clients(on connection: isolated PostgresConnection) throws -> Int {
+        let rows = try connection.query(
+            "SELECT c.client_id, c.name, c.systemuser_id, c.role, c.tag FROM config.api_client AS c \(mayAdministrate("c"))",
+            [.uuid(organization.id), .text(Role.systemAdministrator.rawValue)])
+        return try rows.count { row in
+            let (user, role): (UUID, String) = (try row.decode(2), try row.decode(3))
+            let grant = OrganizationState.ClientRow.grant(
+                try row.decode(0), organization, name: try row.decode(1), systemUser: user, role: role, disabledOn: nil)
+            return try grants.honours(grant, tag: try row.decode(4, as: PostgresBytes.self).bytes, under: kek)
+                && isAdministrator(user, role, on: connection)
+        }
+    }
+
+    /// The rest of a statement over people or clients: those that are enabled, act as an enabled systemuser, and were given the role
+    /// `$2` by records. Whether the records count is looked at for each.
+    private func mayAdministrate(_ alias: String) -> String {
+        func table(_ name: String) -> String { organization.qualified(name) }
+        return """
+            JOIN \(table("systemuser")) AS s ON s.systemuserid = \(alias).systemuser_id AND NOT coalesce(s.isdisabled, false)
+             WHERE \(alias).organization_id = $1 AND \(alias).disabled_on IS NULL
+               AND (\(alias).role = $2
+                    OR EXISTS (SELECT FROM \(table("systemuserroles")) AS g JOIN \(table("role")) AS r USING (roleid)
+                                WHERE g.systemuserid = s.systemuserid AND r.name = $2)
+                    OR EXISTS (SELECT FROM \(table("teammembership")) AS m JOIN \(table("teamroles")) AS t USING (teamid)
+                                 JOIN \(table("role")) AS r USING (roleid)
+                                WHERE m.systemuserid = s.systemuserid AND r.name = $2))
+            """
+    }
+
+    /// Whether a systemuser was not disabled by this service, and has the role by itself or by records that this service wrote.
+    private func isAdministrator(_ user: UUID, _ role: String, on connection: isolated PostgresConnection) throws -> Bool {
+        guard try !grants.names(Grant.disabledSystemUser(user).name) else { return false }
+        let name = Role.systemAdministrator.rawValue
+        return try role == name
+            || GrantedRole.rows(of: user, in: organization, on: connection).contains {
+                try $0.name == name && $0.isHonoured(in: grants, under: kek)
+            }
+    }
+}
