@@ -38,6 +38,7 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
         .target(name: "CICU", linkerSettings: [.linkedLibrary("icui18n"), .linkedLibrary("icuuc")]),
+        .target(name: "CPKCS11"),
         .target(name: "CZlib", linkerSettings: [.linkedLibrary("z")]),
         .target(name: "MailFormat", dependencies: ["CICU"], swiftSettings: settings),
         .target(
@@ -65,7 +66,7 @@ let package = Package(
         .target(
             name: "Tenancy",
             dependencies: [
-                "CellCrypto", "JSON", "MetricsFormat", "Migrations", "Model", "PostgresClient",
+                "CPKCS11", "CellCrypto", "JSON", "MetricsFormat", "Migrations", "Model", "PostgresClient",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: settings

@@ -27,7 +27,7 @@ struct CommandOptions: ParsableArguments {
     /// - Throws: An exit code of 78 (`EX_CONFIG`) for the wrong key-encryption key, which was told then.
     func deployment(comparesKey: Bool = true) async throws -> (Deployment, Settings) {
         let settings = try await readSettings()
-        var kek = try settings.keyEncryptionKey()
+        var kek = try settings.startingKeyEncryptionKey()
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 4, applicationName: "fieldseal command"))
         try await PoolerCheck.refuseTransactionPooling(settings.database)
         // For as long as the process runs.

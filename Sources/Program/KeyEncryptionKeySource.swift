@@ -1,5 +1,7 @@
+import ArgumentParser
 import CellCrypto
 import Foundation
+import Glibc
 import Tenancy
 
 /// Where a key-encryption key comes from.
@@ -9,6 +11,8 @@ enum KeyEncryptionKeySource {
     case credential(String)
     /// A program, whose output is the key.
     case command([String])
+    /// A file that a PKCS#11 token opens.
+    case token(KeyTokenPlace)
 
     /// Reads the key, or runs the program that prints it.
     func read() throws -> KeyEncryptionKey {
@@ -16,18 +20,25 @@ enum KeyEncryptionKeySource {
         case .file(let path): try KeyEncryptionKeyFile.read(path)
         case .credential(let name): try KeyEncryptionKeyFile.read(credential: name)
         case .command(let command): try KeyEncryptionKeyCommand.run(command)
+        case .token(let place): try SealedKeyEncryptionKey.read(place)
         }
     }
 
-    /// The path of the file; nil for another source.
-    var file: String? { if case .file(let path) = self { path } else { nil } }
+    /// The path of the file, sealed or not; nil for another source.
+    var file: String? {
+        switch self {
+        case .file(let path): path
+        case .token(let place): place.sealedFile
+        case .credential, .command: nil
+        }
+    }
 }
 
 extension Settings {
     /// Where the key-encryption key in use comes from.
     var kekSource: KeyEncryptionKeySource {
         get throws(SettingsError) {
-            guard let source = try Self.source(kekFile, "kekFile", kekCredential, kekCommand, "kek") else {
+            guard let source = try Self.source(kekFile, "kekFile", kekCredential, kekCommand, kekToken, "kek") else {
                 throw .required("kekFile")
             }
             return source
@@ -36,7 +47,9 @@ extension Settings {
 
     /// Where the key-encryption key comes from that replaces it; nil while none is replaced.
     var newKekSource: KeyEncryptionKeySource? {
-        get throws(SettingsError) { try Self.source(newKekFile ?? "", "newKek.file", newKekCredential, newKekCommand, "newKek") }
+        get throws(SettingsError) {
+            try Self.source(newKekFile ?? "", "newKek.file", newKekCredential, newKekCommand, newKekToken, "newKek")
+        }
     }
 
     /// The key-encryption key in use, which accepts what is under the new one too, if there is a new one.
@@ -45,22 +58,33 @@ extension Settings {
         return try newKekSource.map { try kek.accepting($0.read()) } ?? kek
     }
 
+    /// The key-encryption key for the service or a command.
+    ///
+    /// - Throws: An exit code of 78 (`EX_CONFIG`) for a PIN that a token refuses, which was told then: systemd does not try it again.
+    func startingKeyEncryptionKey() throws -> KeyEncryptionKey {
+        do {
+            return try keyEncryptionKey()
+        } catch let problem as KeyTokenProblem where problem.isOfPIN {
+            FileHandle.standardError.write(Data("Error: \(problem)\n".utf8))
+            throw ExitCode(EX_CONFIG)
+        }
+    }
+
     private static func source(
-        _ file: String, _ fileKey: String, _ credential: String?, _ command: [String], _ prefix: String
+        _ file: String, _ fileKey: String, _ credential: String?, _ command: [String], _ token: TokenSettings,
+        _ prefix: String
     ) throws(SettingsError) -> KeyEncryptionKeySource? {
         var sources: [(key: String, source: KeyEncryptionKeySource)] = []
         if !file.isEmpty { sources.append((fileKey, .file(file))) }
         if let credential { sources.append(("\(prefix).credential", .credential(credential))) }
         if !command.isEmpty { sources.append(("\(prefix).command", .command(command))) }
+        if let place = try token.place("\(prefix).pkcs11") { sources.append(("\(prefix).pkcs11", .token(place))) }
         guard sources.count <= 1 else { throw .several(sources.map(\.key)) }
         return sources.first?.source
     }
 
     /// Names that operators may expect, and what to use in their place.
     static let unsupported = [
-        "kek.pkcs11":
-            "use kek.command with a program that has the token decrypt the key, such as pkcs11-tool or openssl with its PKCS#11 provider",
-        "newKek.pkcs11": "use newKek.command with a program that has the token decrypt the key",
         "https.ocsp": "certificates are not stapled with OCSP responses; end TLS in a proxy that does, and set https.proxyProtocol",
         "https.crl": "certificates of clients are not asked for, so there is no list of revoked ones to check",
     ]

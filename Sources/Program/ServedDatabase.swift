@@ -68,7 +68,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
                 conninfo: settings.database, limit: settings.connections,
                 share: settings.clientConnections ?? max(1, settings.connections / 2), statementLimit: statementLimit))
         do {
-            let kek = try await KeyEncryptionKeyCheck.check(try settings.keyEncryptionKey(), on: pool)
+            let kek = try await KeyEncryptionKeyCheck.check(try settings.startingKeyEncryptionKey(), on: pool)
             let deployment = Deployment(
                 conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy, sharedReaders: Self.sharedReaders,
                 sharedWriters: Self.sharedWriters, statementLimit: statementLimit)

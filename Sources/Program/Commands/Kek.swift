@@ -14,7 +14,7 @@ struct Kek: AsyncParsableCommand {
             server, and restart the servers one by one; run `kek rotate`; put the new key in the place of the present one in the \
             settings, restart the servers again, and run `kek retire`.
             """,
-        subcommands: [Status.self, Create.self, Rotate.self, Retire.self])
+        subcommands: [Status.self, Create.self, Seal.self, Rotate.self, Retire.self])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(

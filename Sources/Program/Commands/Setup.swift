@@ -61,7 +61,7 @@ struct Setup: AsyncParsableCommand {
     }
 
     private func makeKey(_ settings: Settings, _ log: SetupLog) throws {
-        guard let file = try settings.kekSource.file else {
+        guard case .file(let file) = try settings.kekSource else {
             log.step("the key-encryption key", "fieldseal config check")
             return log.done("it comes from where the settings say, id \(try settings.keyEncryptionKey().id)")
         }

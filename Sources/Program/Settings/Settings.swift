@@ -20,10 +20,12 @@ struct Settings: Sendable {
     /// Where the key-encryption key is, when it is no file of ``kekFile``.
     var kekCredential: String?
     var kekCommand: [String] = []
+    var kekToken = TokenSettings()
     /// Where the key-encryption key is that replaces it, while it is replaced.
     var newKekFile: String?
     var newKekCredential: String?
     var newKekCommand: [String] = []
+    var newKekToken = TokenSettings()
     /// Nil where there is no copy that the doctor should look at.
     var kekCopyFile: String?
     var baseURL = ""
@@ -115,6 +117,16 @@ struct Settings: Sendable {
             .command("newKek.command", \.newKekCommand),
             .text("newKek.credential", \.newKekCredential, .text),
             .text("newKek.file", \.newKekFile),
+            .text("kek.pkcs11.label", \.kekToken.label, .text),
+            .text("kek.pkcs11.module", \.kekToken.module),
+            .text("kek.pkcs11.pinFile", \.kekToken.pinFile),
+            .text("kek.pkcs11.sealedFile", \.kekToken.sealedFile),
+            .text("kek.pkcs11.token", \.kekToken.token, .text),
+            .text("newKek.pkcs11.label", \.newKekToken.label, .text),
+            .text("newKek.pkcs11.module", \.newKekToken.module),
+            .text("newKek.pkcs11.pinFile", \.newKekToken.pinFile),
+            .text("newKek.pkcs11.sealedFile", \.newKekToken.sealedFile),
+            .text("newKek.pkcs11.token", \.newKekToken.token, .text),
             .text("baseURL", \.baseURL, .address),
             .hosts("hosts", \.hosts, .organizations),
             .networks("trustedProxies", \.limits.trustedProxies),

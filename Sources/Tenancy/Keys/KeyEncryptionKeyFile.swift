@@ -60,8 +60,14 @@ public enum KeyEncryptionKeyFile {
         return try read("\(folder)/\(name)", othersMay: 0o040)
     }
 
-    /// - Parameter bits: What the group and others may do with the file.
     private static func read(_ path: String, othersMay bits: Int) throws -> KeyEncryptionKey {
+        try KeyEncryptionKey(bytes(path, othersMay: bits))
+    }
+
+    /// The bytes of the key in a file.
+    ///
+    /// - Parameter bits: What the group and others may do with the file.
+    static func bytes(_ path: String, othersMay bits: Int = 0) throws -> SecretBytes {
         // Opening a pipe without a writer must not block.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
@@ -70,15 +76,14 @@ public enum KeyEncryptionKeyFile {
         }
         defer { close(descriptor) }
         try check(descriptor, path, othersMay: bits)
-        return try KeyEncryptionKey(
-            SecretBytes(count: KeyEncryptionKey.length) { key throws(any Error) in
-                var text = [UInt8](repeating: 0, count: 256)
-                defer { text.withUnsafeMutableBytes { secureWipe($0) } }
-                let length = text.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
-                guard length > 0, length < text.count, decode(text[..<length], into: key) else {
-                    throw Problem.malformed(path: path)
-                }
-            })
+        return try SecretBytes(count: KeyEncryptionKey.length) { key throws(any Error) in
+            var text = [UInt8](repeating: 0, count: 256)
+            defer { text.withUnsafeMutableBytes { secureWipe($0) } }
+            let length = text.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
+            guard length > 0, length < text.count, decode(text[..<length], into: key) else {
+                throw Problem.malformed(path: path)
+            }
+        }
     }
 
     private static func check(_ descriptor: Int32, _ path: String, othersMay bits: Int) throws {

@@ -1,0 +1,56 @@
+internal import CPKCS11
+import Glibc
+
+/// Loads PKCS#11 modules and finds tokens.
+enum KeyTokenModule {
+    /// Permission bits that let others replace a file.
+    private static let othersWrite = 0o022
+
+    /// The functions of the module at a path. A module stays loaded: many can't be unloaded.
+    ///
+    /// - Throws: ``KeyTokenProblem`` for a file that another user could replace: its code runs with all keys in reach.
+    static func functions(_ path: String) throws -> CK_FUNCTION_LIST {
+        guard path.hasPrefix("/") else { throw KeyTokenProblem.module(path, "its path is not absolute") }
+        guard let status = FileStatus(path: path) else { throw KeyTokenProblem.module(path, String(cString: strerror(errno))) }
+        guard status.isRegular else { throw KeyTokenProblem.module(path, "it is no regular file") }
+        guard status.owner == 0 || status.owner == geteuid(), status.mode & othersWrite == 0 else {
+            throw KeyTokenProblem.module(
+                path, "another user could replace it; it must belong to root, and only root may write to it")
+        }
+        guard let handle = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
+            throw KeyTokenProblem.module(path, dlerror().map { String(cString: $0) } ?? "it can't be loaded")
+        }
+        guard let symbol = dlsym(handle, "C_GetFunctionList") else {
+            throw KeyTokenProblem.module(path, "it has no function C_GetFunctionList, so it is no PKCS#11 module")
+        }
+        let lookUp = unsafeBitCast(symbol, to: CK_C_GetFunctionList.self)
+        var list: UnsafeMutablePointer<CK_FUNCTION_LIST>?
+        guard lookUp(&list) == CKR_OK, let list else { throw KeyTokenProblem.module(path, "C_GetFunctionList failed") }
+        return list.pointee
+    }
+
+    /// The slot of the token with the label.
+    static func slot(of place: KeyTokenPlace, _ functions: CK_FUNCTION_LIST) throws -> CK_ULONG {
+        let isPresent: CK_BYTE = 1
+        var count: CK_ULONG = 0
+        try KeyToken.check("C_GetSlotList", functions.C_GetSlotList?(isPresent, nil, &count), place)
+        var slots = [CK_ULONG](repeating: 0, count: Int(count))
+        try KeyToken.check("C_GetSlotList", functions.C_GetSlotList?(isPresent, &slots, &count), place)
+        var labels: [String] = []
+        var found: [(slot: CK_ULONG, flags: CK_ULONG)] = []
+        for slot in slots.prefix(Int(count)) {
+            var info = CK_TOKEN_INFO()
+            // A slot whose token was pulled out meanwhile says so; another one may be it.
+            guard functions.C_GetTokenInfo?(slot, &info) == CKR_OK else { continue }
+            let label = withUnsafeBytes(of: info.label) { String(decoding: $0, as: UTF8.self) }
+            let trimmed = String(label.reversed().drop { $0 == " " || $0 == "\0" }.reversed())
+            labels.append(trimmed)
+            if trimmed == place.token { found.append((slot, info.flags)) }
+        }
+        guard let token = found.first else { throw KeyTokenProblem.noToken(place, labels.filter { !$0.isEmpty }) }
+        guard found.count == 1 else { throw KeyTokenProblem.severalTokens(place) }
+        guard token.flags & CKF_USER_PIN_LOCKED == 0 else { throw KeyTokenProblem.lockedPIN(place) }
+        guard token.flags & CKF_USER_PIN_FINAL_TRY == 0 else { throw KeyTokenProblem.lastTry(place) }
+        return token.slot
+    }
+}
