@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import sys
 import time
 
 import pkcs11
@@ -319,7 +320,7 @@ def test_the_key_comes_from_amazon_s_services(cluster, server, home, tmp_path, m
         # The page's own command, sent to this machine.
         configure(cluster, server, kek={"command": [command[0], "--endpoint-url", url, *command[1:]]})
 
-    moto = pathlib.Path(shutil.which("python3", path=os.path.dirname(os.sys.executable)) or os.sys.executable).with_name("moto_server")
+    moto = pathlib.Path(sys.executable).with_name("moto_server")
     with listening([moto, "-H", "127.0.0.1", "-p", str(port)], url):
         aws("secretsmanager", "create-secret", "--name", "fieldseal-kek", "--secret-string", (home / "kek").read_text())
         use("secretsmanager")
