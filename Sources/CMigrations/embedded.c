@@ -95,6 +95,12 @@ static const unsigned char config_0018[] = {
 static const unsigned char config_0018_down[] = {
 #embed "../../migrations/config/0018_organization_places.down.sql"
 };
+static const unsigned char config_0019[] = {
+#embed "../../migrations/config/0019_password_derivation.sql"
+};
+static const unsigned char config_0019_down[] = {
+#embed "../../migrations/config/0019_password_derivation.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -236,6 +242,8 @@ static const struct embedded_file files[] = {
     {"config/0017_first_passwords.down.sql", config_0017_down, sizeof config_0017_down},
     {"config/0018_organization_places.sql", config_0018, sizeof config_0018},
     {"config/0018_organization_places.down.sql", config_0018_down, sizeof config_0018_down},
+    {"config/0019_password_derivation.sql", config_0019, sizeof config_0019},
+    {"config/0019_password_derivation.down.sql", config_0019_down, sizeof config_0019_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},

@@ -29,6 +29,9 @@ public enum CryptoLibrary {
         ]
     }
 
+    /// Whether a provider has scrypt; FIPS providers have not.
+    public static let hasScrypt = derivation("SCRYPT") != nil
+
     private static func name(_ provider: OpaquePointer?) -> String? {
         provider.flatMap(OSSL_PROVIDER_get0_name).map { String(cString: $0) }
     }

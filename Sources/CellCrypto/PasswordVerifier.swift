@@ -1,30 +1,78 @@
 import COpenSSL
 public import Foundation
 
-/// What is kept of a person's password: scrypt (RFC 7914) with N = 2¹⁵, r = 8, p = 3, which takes 32 MiB and some tenths of a
-/// second; 32 bytes.
+/// What is kept of a person's password: 32 bytes that take some tenths of a second to compute.
+///
+/// The salt says how: 16 random bytes alone are for scrypt, and those with a head of five are for PBKDF2.
 public enum PasswordVerifier {
-    /// Bytes of the salt.
+    /// How passwords are made into verifiers.
+    public enum Derivation: String, Sendable, CaseIterable {
+        /// scrypt (RFC 7914) with N = 2¹⁵, r = 8, p = 3, which takes 32 MiB.
+        case scrypt
+        /// PBKDF2-HMAC-SHA-512 (NIST SP 800-132), which FIPS providers have.
+        case pbkdf2
+    }
+
+    /// Random bytes of a salt.
     public static let saltLength = 16
     private static let cost: UInt64 = 1 << 15
     private static let blockSize: UInt64 = 8
     private static let parallelism: UInt64 = 3
     private static let memoryLimit: UInt64 = 64 << 20
+    private static let length = 32
+
+    /// The first byte of a salt for PBKDF2; the iterations follow in four bytes, the highest first.
+    private static let pbkdf2Mark: UInt8 = 1
+    private static let headLength = 5
+    /// Iterations of new verifiers; OWASP asks for 210,000 at least with HMAC-SHA-512.
+    private static let newIterations: UInt32 = 600_000
+    /// Iterations that are accepted: a row that was written past the service occupies no thread for hours.
+    private static let acceptedIterations: ClosedRange<UInt32> = 210_000...10_000_000
+
+    /// A new salt, for a verifier of that derivation.
+    public static func newSalt(_ derivation: Derivation) throws -> [UInt8] {
+        let random = try randomBytes(count: saltLength)
+        switch derivation {
+        case .scrypt: return random
+        case .pbkdf2: return [pbkdf2Mark] + withUnsafeBytes(of: newIterations.bigEndian) { Array($0) } + random
+        }
+    }
+
+    /// Which derivation a salt is for; nil for one that no verifier has.
+    public static func derivation(of salt: [UInt8]) -> Derivation? {
+        if salt.count == saltLength { return .scrypt }
+        return storedIterations(in: salt).map { _ in .pbkdf2 }
+    }
+
+    private static func storedIterations(in salt: [UInt8]) -> UInt32? {
+        guard salt.count == headLength + saltLength, salt[0] == pbkdf2Mark else { return nil }
+        let iterations = salt[1..<headLength].reduce(0) { $0 << UInt8.bitWidth | UInt32($1) }
+        return acceptedIterations.contains(iterations) ? iterations : nil
+    }
 
     /// Derives the verifier. It blocks for that long: never on an event loop.
     ///
     /// - Parameter password: As it was typed; its NFC form is taken, so that keyboards agree.
     public static func make(of password: String, salt: [UInt8]) throws -> [UInt8] {
-        var output = [UInt8](repeating: 0, count: 32)
+        var output = [UInt8](repeating: 0, count: length)
         var bytes = Array(password.precomposedStringWithCanonicalMapping.utf8)
         defer { bytes.withUnsafeMutableBytes { secureWipe($0) } }
-        let length = bytes.count
-        let done = bytes.withUnsafeBytes { password in
-            EVP_PBE_scrypt(
-                password.bindMemory(to: CChar.self).baseAddress, length, salt, salt.count, cost, blockSize, parallelism,
-                memoryLimit, &output, output.count)
+        let count = bytes.count
+        try bytes.withUnsafeBytes { bytes throws(any Error) in
+            let password = bytes.bindMemory(to: CChar.self).baseAddress
+            guard let iterations = storedIterations(in: salt) else {
+                try check(
+                    EVP_PBE_scrypt(
+                        password, count, salt, salt.count, cost, blockSize, parallelism, memoryLimit, &output, output.count),
+                    "EVP_PBE_scrypt")
+                return
+            }
+            try check(
+                PKCS5_PBKDF2_HMAC(
+                    password, Int32(count), salt, Int32(salt.count), Int32(iterations),
+                    try check(Algorithm.sha512, "EVP_MD_fetch"), Int32(output.count), &output),
+                "PKCS5_PBKDF2_HMAC")
         }
-        try check(done, "EVP_PBE_scrypt")
         return output
     }
 }

@@ -43,7 +43,7 @@ public struct Deployment: Sendable {
         self.kek = kek
         self.policy = policy
         keyring = Keyring(kek: kek)
-        hashing = PasswordHashing(kek)
+        hashing = PasswordHashing(kek, policy.passwordDerivation)
     }
 
     /// The same deployment, for requests: suspended organizations are refused.
@@ -88,6 +88,8 @@ public struct Deployment: Sendable {
 public struct KeyPolicy: Sendable {
     /// PBKDF2 iterations of a new key.
     public var iterations = DataKey.defaultIterations
+    /// How new passwords of people are made into what is stored.
+    public var passwordDerivation = PasswordVerifier.Derivation.scrypt
     /// Key changes that one organization may make within ``quotaInterval`` seconds; nil for any number.
     public var changeQuota: Int?
     /// Seconds.

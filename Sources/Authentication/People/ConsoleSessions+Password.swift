@@ -53,7 +53,7 @@ extension ConsoleSessions {
         }
         let attempt = SignInAttempt(
             name: signed.name, password: old, code: nil, organization: organization, address: address, requestID: requestID)
-        let salt = try randomBytes(count: PasswordVerifier.saltLength)
+        let salt = try deployment.hashing.newSalt()
         let derived = try await deployment.hashing.derive(new, salt: salt, for: IPAddress.network(of: address))
         return try await verified(attempt) { user, change, connection in
             let user = try users.replacePassword(of: user, salt, derived, &change, on: connection)
@@ -72,19 +72,17 @@ extension ConsoleSessions {
         let network = IPAddress.network(of: attempt.address)
         do {
             return try await deployment.signIns.run(network) {
-                let (user, failures, wait) = try await deployment.pool.withConnection { connection in
+                let (user, decoy, failures, wait) = try await deployment.pool.withConnection { connection in
                     let user = try self.user(attempt, on: connection)
                     let failures = FailedSignIns(
                         attempt.account(isKnown: user != nil), from: attempt.address, policy: deployment.policy)
-                    return (user, failures, try failures.begin(on: connection))
+                    return (user, try decoySalt(attempt, on: connection), failures, try failures.begin(on: connection))
                 }
                 if wait > .zero { try await Task.sleep(for: wait) }
                 let derived: [UInt8]
                 do {
                     // An unknown name takes as long.
-                    derived = try await deployment.hashing.derive(
-                        attempt.password, salt: user?.salt ?? [UInt8](repeating: 0, count: PasswordVerifier.saltLength),
-                        for: network)
+                    derived = try await deployment.hashing.derive(attempt.password, salt: user?.salt ?? decoy, for: network)
                 } catch {
                     try? await deployment.pool.withConnection { try failures.withdraw(on: $0) }
                     throw error
@@ -103,6 +101,20 @@ extension ConsoleSessions {
     private func user(_ attempt: SignInAttempt, on connection: isolated PostgresConnection) throws -> ConsoleUsers.Row? {
         let state = try OrganizationState.read(attempt.organization.name, in: deployment, on: connection)
         return try users.find("lower(u.name) = lower($2)", [.text(attempt.name)], in: state, on: connection)
+    }
+
+    /// A salt for a name that is nobody's: of the same derivation as that of a person, who is always the same for one name. So names can't
+    /// be told apart by time, also where passwords of two derivations are stored.
+    private func decoySalt(_ attempt: SignInAttempt, on connection: isolated PostgresConnection) throws -> [UInt8] {
+        let rows = try connection.query(
+            """
+            SELECT salt FROM config.console_user WHERE organization_id = $1
+             ORDER BY hashtextextended(user_id::text || lower($2), 0) LIMIT 1
+            """, [.uuid(attempt.organization.id), .text(attempt.name)])
+        if let salt = try rows.first?.decode(0, as: PostgresBytes.self).bytes, PasswordVerifier.derivation(of: salt) != nil {
+            return salt
+        }
+        return try deployment.hashing.newSalt()
     }
 
     /// Writes what came of an attempt. For a name that is nobody's the same is written, and its event is rolled back: names can't

@@ -103,7 +103,7 @@ extension ConsoleUsers {
     {
         guard let name = try await invited(token, to: organization) else { throw Self.noInvitation }
         try PasswordRules.check(password, of: name, in: organization.name)
-        let salt = try randomBytes(count: PasswordVerifier.saltLength)
+        let salt = try deployment.hashing.newSalt()
         let derived = try await deployment.hashing.derive(password, salt: salt, for: IPAddress.network(of: address))
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
@@ -145,7 +145,7 @@ extension ConsoleUsers {
 
     /// Stores another password. All of the person's sessions end; one-time passwords stay.
     ///
-    /// - Parameter derived: What scrypt made of it.
+    /// - Parameter derived: What ``PasswordHashing`` derived of it.
     func replacePassword(
         of old: Row,
         _ salt: [UInt8],

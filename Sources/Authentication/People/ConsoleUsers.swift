@@ -113,7 +113,7 @@ public struct ConsoleUsers: Sendable {
             throw FieldsealError(.invalidArgument, "A name has 1 to 100 characters, and a person is no Email Router.")
         }
         if let password { try PasswordRules.check(password, of: name, in: organization.name) }
-        let salt = try randomBytes(count: PasswordVerifier.saltLength)
+        let salt = try deployment.hashing.newSalt()
         let derived =
             if let password {
                 try await deployment.hashing.derive(password, salt: salt, for: Self.network(caller))
@@ -207,7 +207,7 @@ public struct ConsoleUsers: Sendable {
 
     /// Stores another verifier of the same password.
     ///
-    /// - Parameter derived: What scrypt made of it.
+    /// - Parameter derived: What ``PasswordHashing`` derived of it.
     func store(
         _ derived: [UInt8], of user: Row, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {
@@ -226,7 +226,7 @@ public struct ConsoleUsers: Sendable {
         try session.requireSystemAdministrator(to: "manage console users")
         let organization = session.organization
         try PasswordRules.check(password, of: name, in: organization.name)
-        let salt = try randomBytes(count: PasswordVerifier.saltLength)
+        let salt = try deployment.hashing.newSalt()
         let derived = try await deployment.hashing.derive(password, salt: salt, for: Self.network(session.caller))
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in

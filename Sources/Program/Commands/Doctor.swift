@@ -5,6 +5,7 @@ import Foundation
 import JSON
 import Model
 import PostgresClient
+import Tenancy
 
 /// Says what is wrong with a deployment.
 struct DoctorCommand: AsyncParsableCommand {
@@ -40,7 +41,8 @@ struct DoctorCommand: AsyncParsableCommand {
             isUnreachable = isUnreachable || !isReached
         }
         if organization == nil, settings.allDatabases.count > 1 { report.add(await Self.across(settings)) }
-        options.report(report.json, "\(report.text)\n\(FindingReport.cryptographyLine)")
+        let derivation = settings.policy.passwordDerivation
+        options.report(report.json(derivation), "\(report.text)\n\(FindingReport.cryptographyLine(derivation))")
         if isUnreachable { throw ExitCode(3) }
         switch report.worst {
         case .error: throw ExitCode(2)
@@ -63,7 +65,7 @@ struct DoctorCommand: AsyncParsableCommand {
             let path = Settings.candidates(options.settings).first { FileManager.default.fileExists(atPath: $0) }
             // With another key-encryption key there is one thing to say.
             let isWrong = report.findings.contains { $0.code == "wrong-key-encryption-key" }
-            report.add(Self.selfTest())
+            report.add(Self.selfTest() + Self.derivation(settings))
             if !isWrong { report.add(SecretFiles.findings(settings, settingsFile: path)) }
             return (report, true)
         } catch let error as FieldsealError where error.code == .noResource {
@@ -93,6 +95,21 @@ struct DoctorCommand: AsyncParsableCommand {
         }
     }
 
+    /// Whether libcrypto has what passwords of people are derived with.
+    private static func derivation(_ settings: Settings) -> [Finding] {
+        let name = settings.policy.passwordDerivation.rawValue
+        let source = CryptoLibrary.sources.first { $0.algorithm.lowercased() == name }
+        guard source?.provider == nil else { return [] }
+        return [
+            Finding(
+                .error, "password-derivation-missing",
+                "no provider of libcrypto has \(name), so no person can sign in with a password",
+                advice:
+                    "set passwords.derivation to pbkdf2, restart the service, and reset the passwords of people: fieldseal user reset"
+            )
+        ]
+    }
+
     /// What is wrong with libcrypto itself.
     private static func selfTest() -> [Finding] {
         do {
@@ -105,7 +122,7 @@ struct DoctorCommand: AsyncParsableCommand {
 }
 
 extension FindingReport {
-    fileprivate var json: JSONValue {
+    fileprivate func json(_ derivation: PasswordVerifier.Derivation) -> JSONValue {
         [
             "findings": .array(
                 findings.map { finding in
@@ -122,7 +139,7 @@ extension FindingReport {
                         "count": .integer(Int64(total.count)), "omitted": .integer(Int64(total.omitted)),
                     ]
                 }),
-            "organizations": .integer(Int64(organizations)), "cryptography": Self.cryptography,
+            "organizations": .integer(Int64(organizations)), "cryptography": Self.cryptography(derivation),
         ]
     }
 
@@ -138,18 +155,19 @@ extension FindingReport {
     }
 
     /// Where the algorithms of keys, cells and passwords come from.
-    fileprivate static var cryptography: JSONValue {
+    fileprivate static func cryptography(_ derivation: PasswordVerifier.Derivation) -> JSONValue {
         [
             "library": .string(CryptoLibrary.version), "fips": .bool(CryptoLibrary.isFIPSActive),
+            "newPasswords": .string(derivation.rawValue),
             "algorithms": .object(CryptoLibrary.sources.map { .init($0.algorithm, .text($0.provider)) }),
         ]
     }
 
-    fileprivate static var cryptographyLine: String {
+    fileprivate static func cryptographyLine(_ derivation: PasswordVerifier.Derivation) -> String {
         let providers = CryptoLibrary.sources.map { source in
             "\(source.algorithm) from \(source.provider.map { "the \($0) provider" } ?? "nowhere")"
         }
         return "Cryptography: \(CryptoLibrary.version); the FIPS provider is \(CryptoLibrary.isFIPSActive ? "" : "not ")active; "
-            + providers.joined(separator: ", ")
+            + providers.joined(separator: ", ") + "; new passwords of people are derived with \(derivation.rawValue)"
     }
 }

@@ -1,4 +1,5 @@
 import Authentication
+import CellCrypto
 import Email
 import Foundation
 import Logging
@@ -153,6 +154,7 @@ struct Settings: Sendable {
             .text("retention.folder", \.archiveFolder),
             .text("log.level", \.logLevelName, .choice(Logger.Level.allCases.map(\.rawValue))),
             .integer("keys.iterations", \.policy.iterations, 210_000...10_000_000),
+            .text("passwords.derivation", \.derivationName, .choice(PasswordVerifier.Derivation.allCases.map(\.rawValue))),
             .integer("keys.changeQuota", \.policy.changeQuota, 1...1_000_000),
             .integer("keys.quotaSeconds", \.policy.quotaInterval, 1...31_536_000),
             .integer("keys.patienceSeconds", \.patienceSeconds, 1...86_400),
@@ -175,6 +177,11 @@ struct Settings: Sendable {
     private var logLevelName: String {
         get { logLevel.rawValue }
         set { logLevel = Logger.Level(rawValue: newValue) ?? logLevel }
+    }
+
+    private var derivationName: String {
+        get { policy.passwordDerivation.rawValue }
+        set { policy.passwordDerivation = PasswordVerifier.Derivation(rawValue: newValue) ?? policy.passwordDerivation }
     }
 
     private var patienceSeconds: Int {

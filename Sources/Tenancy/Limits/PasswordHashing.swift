@@ -11,25 +11,46 @@ package final class PasswordHashing: Sendable {
     private let queue = DispatchQueue(label: "fieldseal.hashing", attributes: .concurrent)
     private let gate: AdmissionGate<String>
     private let kek: KeyEncryptionKey
+    private let derivation: PasswordVerifier.Derivation
 
     private static let running = min(2, max(1, ProcessInfo.processInfo.activeProcessorCount / 2))
     private static let waiting = 32
     private static let waitingPerNetwork = 4
 
-    init(_ kek: KeyEncryptionKey) {
+    init(_ kek: KeyEncryptionKey, _ derivation: PasswordVerifier.Derivation) {
         self.kek = kek
+        self.derivation = derivation
         gate = AdmissionGate(
             .init(running: Self.running, runningPerKey: 1, waiting: Self.waiting, waitingPerKey: Self.waitingPerNetwork))
     }
 
-    /// What scrypt makes of a password (``PasswordVerifier``): ``verifier(of:salt:under:)`` makes of it what is stored.
+    /// A salt for a new password, which says how it is derived.
     ///
-    /// - Throws: 429 when too many wait already; nothing was computed then.
-    package func derive(_ password: String, salt: [UInt8], for network: String) async throws -> [UInt8] {
-        try await compute(for: network) { try PasswordVerifier.make(of: password, salt: salt) }
+    /// - Throws: ``FieldsealError`` where libcrypto has not what the setting names.
+    package func newSalt() throws -> [UInt8] {
+        guard derivation != .scrypt || CryptoLibrary.hasScrypt else {
+            throw FieldsealError(
+                .invalidArgument,
+                "No provider of libcrypto has scrypt, as in FIPS mode. Set passwords.derivation to pbkdf2 in the settings of every server."
+            )
+        }
+        return try PasswordVerifier.newSalt(derivation)
     }
 
-    /// What is stored of a password: a tag of the key-encryption key over what scrypt made of it, so that a copy of the database
+    /// What scrypt or PBKDF2 makes of a password (``PasswordVerifier``): ``verifier(of:salt:under:)`` makes of it what is stored.
+    ///
+    /// - Throws: 429 when too many wait already; nothing was computed then. 403 where libcrypto has no scrypt and the salt is for it.
+    package func derive(_ password: String, salt: [UInt8], for network: String) async throws -> [UInt8] {
+        guard PasswordVerifier.derivation(of: salt) != .scrypt || CryptoLibrary.hasScrypt else {
+            throw FieldsealError(
+                .accessDenied,
+                "This server can't check the password, because it was set before the server's FIPS mode. Ask an administrator to reset it."
+            )
+        }
+        return try await compute(for: network) { try PasswordVerifier.make(of: password, salt: salt) }
+    }
+
+    /// What is stored of a password: a tag of the key-encryption key over what scrypt or PBKDF2 made of it, so that a copy of the database
     /// alone does not show whether a guess is right.
     package static func verifier(of derived: [UInt8], salt: [UInt8], under kek: KeyEncryptionKey) throws -> [UInt8] {
         try kek.tag(label: tagLabel, over: [salt, derived])
@@ -38,10 +59,10 @@ package final class PasswordHashing: Sendable {
     package static let tagLabel = "console_password"
 
     /// Whether a password is the one that is stored, and whether what is stored of it should be made anew: an earlier version stored what scrypt
-    /// makes of it, and a rotation of the key-encryption key leaves layers of the keys before.
+    /// made of it, and a rotation of the key-encryption key leaves layers of the keys before.
     ///
     /// - Parameters:
-    ///   - derived: What scrypt made of the password.
+    ///   - derived: What ``derive(_:salt:for:)`` returned.
     ///   - layers: The subkeys that the stored verifier was made with before the current one, the oldest first.
     package func check(
         _ derived: [UInt8], stored: [UInt8], salt: [UInt8], layers: [SecretBytes]
