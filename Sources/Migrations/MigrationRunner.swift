@@ -7,8 +7,8 @@ public import PostgresClient
 /// Every organization's schema has a ledger of its own beside it, so that a schema that was carried to another deployment,
 /// or outlived its `config`, still says what it is.
 public struct MigrationRunner: Sendable {
-    private let conninfo: String
-    private let completion: MigrationCompletion?
+    let conninfo: String
+    let completion: MigrationCompletion?
 
     /// - Parameters:
     ///   - conninfo: Connects as a role that may `SET ROLE fieldseal_owner`.
@@ -117,7 +117,7 @@ public struct MigrationRunner: Sendable {
     }
 
     /// What `config.migration` says of the deployment and its organizations.
-    private static func recorded(organization: String?, on connection: isolated PostgresConnection) throws -> [MigrationStatus] {
+    static func recorded(organization: String?, on connection: isolated PostgresConnection) throws -> [MigrationStatus] {
         try connection.transaction {
             try becomeOwner(on: connection)
             let known = try connection.query("SELECT to_regclass('config.migration') IS NOT NULL")[0].decode(0, as: Bool.self)
@@ -199,7 +199,7 @@ public struct MigrationRunner: Sendable {
     }
 
     /// Does what a migration leaves to the program, in the migration's transaction.
-    private static func complete(
+    static func complete(
         _ migration: Migration,
         of target: MigrationTarget,
         _ completion: MigrationCompletion?,
@@ -260,7 +260,7 @@ public struct MigrationRunner: Sendable {
     /// Runs a migration's SQL.
     ///
     /// - Returns: How many milliseconds it took.
-    private static func timed(
+    static func timed(
         _ migration: Migration, on target: MigrationTarget, on connection: isolated PostgresConnection
     ) throws -> Int64 {
         let start = ContinuousClock.now
@@ -269,7 +269,7 @@ public struct MigrationRunner: Sendable {
     }
 
     /// What was applied to a target, which is locked against other migrations until the transaction ends.
-    private static func lockedLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws
+    static func lockedLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws
         -> [AppliedMigration]
     {
         try becomeOwner(on: connection)
@@ -297,7 +297,7 @@ public struct MigrationRunner: Sendable {
         }
     }
 
-    private static func record(
+    static func record(
         _ migrations: [(Migration, milliseconds: Int64)], of target: MigrationTarget, on connection: isolated PostgresConnection
     ) throws {
         guard let last = migrations.last?.0 else { return }
@@ -391,7 +391,7 @@ public struct MigrationRunner: Sendable {
         }
     }
 
-    private static func status(_ target: MigrationTarget, applied: [AppliedMigration]) -> MigrationStatus {
+    static func status(_ target: MigrationTarget, applied: [AppliedMigration]) -> MigrationStatus {
         let known = MigrationCatalog.migrations(target.scope)
         var problem: MigrationError?
         for row in applied where problem == nil {

@@ -57,6 +57,8 @@ struct Migrate: AsyncParsableCommand {
         var organization: String?
         @Option(help: ArgumentHelp("Organizations at a time, each on a database connection.", valueName: "n"))
         var parallel = MigrationRunner.defaultParallelism
+        @Flag(help: "Apply what is pending, print times and locks, and roll it back. Locks are held meanwhile: use a copy.")
+        var rehearse = false
 
         func validate() throws {
             guard (1...100).contains(parallel) else { throw ValidationError("--parallel is from 1 to 100.") }
@@ -66,6 +68,7 @@ struct Migrate: AsyncParsableCommand {
 
         @Sendable private func look(_ options: CommandOptions) async throws {
             let settings = try await options.readSettings()
+            if rehearse { return try await rehearse(settings) }
             let outcomes = try await MigrationRunner(
                 conninfo: settings.migrationDatabase, completion: settings.attestationUpgrade()
             ).up(organization: organization, parallelism: parallel, onOutcome: report)
