@@ -90,16 +90,16 @@ static const unsigned char config_0017_down[] = {
 #embed "../../migrations/config/0017_first_passwords.down.sql"
 };
 static const unsigned char config_0018[] = {
-#embed "../../migrations/config/0018_organization_places.sql"
+#embed "../../migrations/config/0018_password_derivation.sql"
 };
 static const unsigned char config_0018_down[] = {
-#embed "../../migrations/config/0018_organization_places.down.sql"
+#embed "../../migrations/config/0018_password_derivation.down.sql"
 };
 static const unsigned char config_0019[] = {
-#embed "../../migrations/config/0019_password_derivation.sql"
+#embed "../../migrations/config/0019_compatible_migrations.sql"
 };
 static const unsigned char config_0019_down[] = {
-#embed "../../migrations/config/0019_password_derivation.down.sql"
+#embed "../../migrations/config/0019_compatible_migrations.down.sql"
 };
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
@@ -240,10 +240,10 @@ static const struct embedded_file files[] = {
     {"config/0016_life_of_organizations.down.sql", config_0016_down, sizeof config_0016_down},
     {"config/0017_first_passwords.sql", config_0017, sizeof config_0017},
     {"config/0017_first_passwords.down.sql", config_0017_down, sizeof config_0017_down},
-    {"config/0018_organization_places.sql", config_0018, sizeof config_0018},
-    {"config/0018_organization_places.down.sql", config_0018_down, sizeof config_0018_down},
-    {"config/0019_password_derivation.sql", config_0019, sizeof config_0019},
-    {"config/0019_password_derivation.down.sql", config_0019_down, sizeof config_0019_down},
+    {"config/0018_password_derivation.sql", config_0018, sizeof config_0018},
+    {"config/0018_password_derivation.down.sql", config_0018_down, sizeof config_0018_down},
+    {"config/0019_compatible_migrations.sql", config_0019, sizeof config_0019},
+    {"config/0019_compatible_migrations.down.sql", config_0019_down, sizeof config_0019_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},

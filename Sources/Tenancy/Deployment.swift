@@ -59,7 +59,7 @@ public struct Deployment: Sendable {
         await pool.close()
     }
 
-    /// Whether the deployment's own schemas are at the version that this program knows.
+    /// Whether the deployment's own schemas are at the version that this program knows, or at a newer one that it can work with.
     public func isMigrated() async throws -> Bool { try await condition() != .notMigrated }
 
     /// Whether requests can be served.
@@ -73,12 +73,21 @@ public struct Deployment: Sendable {
     /// Asks the database whether it is migrated, and whether it writes.
     public func condition() async throws -> Condition {
         try await pool.withConnection { connection in
-            let rows = try connection.query(
-                """
-                SELECT name, current_setting('transaction_read_only') = 'on' FROM config.migration WHERE scope = 'config'
-                """)
-            let applied = try rows.map { try $0.decode(0, as: String.self) }
-            guard Set(applied) == Set(MigrationCatalog.migrations(.config).map(\.name)) else { return .notMigrated }
+            let rows: PostgresResult
+            do {
+                rows = try connection.query(
+                    """
+                    SELECT m.name, current_setting('transaction_read_only') = 'on', c.name IS NOT NULL FROM config.migration AS m
+                      LEFT JOIN config.compatible_migration AS c USING (name) WHERE m.scope = 'config'
+                    """)
+            } catch let error as PostgresError where error.sqlState == "42P01" {
+                return .notMigrated
+            }
+            let known = Set(MigrationCatalog.migrations(.config).map(\.name))
+            let applied = try rows.map { (name: try $0.decode(0, as: String.self), isCompatible: try $0.decode(2, as: Bool.self)) }
+            guard known.isSubset(of: applied.map(\.name)), applied.allSatisfy({ known.contains($0.name) || $0.isCompatible }) else {
+                return .notMigrated
+            }
             return try rows.first?.decode(1, as: Bool.self) == true ? .readOnly : .ready
         }
     }
