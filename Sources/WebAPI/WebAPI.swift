@@ -16,7 +16,7 @@ import PostgresClient
 public import Tenancy
 
 /// The HTTPS service. A request travels one way: bytes → path and query → session → SQL → response; each route is one line
-/// of ``router()``.
+/// of ``router(_:)``.
 public struct WebAPI: Sendable {
     private(set) var deployment: Deployment
     private(set) var mail: MailService
@@ -68,7 +68,7 @@ public struct WebAPI: Sendable {
         var other = self
         (other.deployment, other.mail, other.tokens, other.pages) = (deployment, mail, tokens, pages)
         readiness.add(name, deployment, tokens)
-        databases?.add(name, other.router().buildResponder())
+        databases?.add(name, other.router(CrossOrigin(origins: Set(limits.allowedOrigins))).buildResponder())
     }
 
     /// What the service shows in a TLS handshake.
@@ -143,23 +143,23 @@ public struct WebAPI: Sendable {
     }
 
     private func responder() -> AddressResponder {
-        AddressResponder(addresses: tokens.addresses, inner: router().buildResponder(), databases: databases)
+        let crossOrigin = CrossOrigin(origins: Set(limits.allowedOrigins))
+        return AddressResponder(
+            addresses: tokens.addresses, inner: router(crossOrigin).buildResponder(),
+            data: DataResponder(crossOrigin: crossOrigin, requests: requests, answer: data),
+            databases: databases)
     }
 
-    private func router() -> Router<APIContext> {
+    private func router(_ crossOrigin: CrossOrigin) -> Router<APIContext> {
         let router = Router(context: APIContext.self, options: [.autoGenerateHeadEndpoints])
-        router.add(middleware: CrossOrigin(origins: Set(limits.allowedOrigins)))
+        router.add(middleware: crossOrigin)
         router.add(middleware: requests)
         if databases != nil { router.add(middleware: RefusedOrganizations()) }
         router.get("healthz") { _, _ in APIAnswer.json(["status": "ok"]) }
         router.get("readyz") { _, _ in try await readiness.answer() }
         for method in [HTTPRequest.Method.get, .post, .patch, .put, .delete] {
             for path in [":organization/api/data/:version", ":organization/api/data/:version/**"] as [RouterPath] {
-                router.on(path, method: method) { request, context in
-                    try await withTaskExecutorPreference(context.loop) {
-                        try await data(request, context)
-                    }
-                }
+                router.on(path, method: method, use: data)
             }
         }
         addOrganizationService(to: router)
@@ -194,8 +194,8 @@ public struct WebAPI: Sendable {
     /// Everything below `/{organization}/api/data/v9.x`.
     private func data(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         let address = try context.organizationAddress()
-        let version = try context.parameters.require("version")
-        guard ["v9.0", "v9.1", "v9.2"].contains(version) else { throw ODataPath.unknown(version) }
+        let version = try context.dataVersion ?? context.parameters.require("version")
+        guard DataResponder.versions.contains(version) else { throw ODataPath.unknown(version) }
         let client = try await client(request, address.organization, context)
         let borrower = PoolBorrower.principal(client)
         try quota.begin(borrower)
@@ -210,7 +210,7 @@ public struct WebAPI: Sendable {
         _ request: Request, _ context: APIContext, _ address: OrganizationAddress, _ version: String, _ client: UUID,
         _ pause: RequestPause
     ) async throws -> APIAnswer {
-        let path = Self.pathBelowVersion(request.uri.path)
+        let path = Self.pathBelowVersion(context.path)
         guard request.uri.string.utf8.count <= APILimits.urlLength else {
             let message = "A URL may be 32 KiB long. Send the query in a $batch."
             return APIAnswer.error(FieldsealError(.badRequest, message), status: .init(code: 414))

@@ -6,7 +6,7 @@ extension WebAPI {
     /// Says which methods an address of the data API takes (RFC 9110 section 9.3.7). It needs no token: the addresses are public.
     func options(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         let version = try context.parameters.require("version")
-        guard ["v9.0", "v9.1", "v9.2"].contains(version) else { throw ODataPath.unknown(version) }
+        guard DataResponder.versions.contains(version) else { throw ODataPath.unknown(version) }
         let segments = request.uri.path.split(separator: "/", maxSplits: 4, omittingEmptySubsequences: true)
         let path = try ODataPath(segments.count > 4 ? segments[4] : "")
         let methods = path.allowedMethods + [.options]

@@ -51,7 +51,7 @@ struct DataAPI: Sendable {
     private static func mayTakeLong(_ request: APIRequest, _ path: ODataPath) -> Bool {
         switch path {
         case .entitySet, .count, .boundFunction, .navigation, .association, .operation: true
-        case .entity: request.query?.contains("expand") ?? false
+        case .entity: request.query?.contains(ascii: "expand") ?? false
         default: false
         }
     }
@@ -152,7 +152,7 @@ extension APIRequest {
 
     /// The media type that `$format` asks for; nil without one, and for `json`.
     fileprivate func format() throws(FieldsealError) -> String? {
-        guard let query, query.contains("format") else { return nil }
+        guard let query, query.contains(ascii: "format") || query.contains(ascii: "%") else { return nil }
         let format = try ODataQuery.options(query).first { $0.name == "$format" }?.value
         return format == "json" ? "application/json" : format
     }

@@ -67,9 +67,13 @@ struct RecordWriter {
     private static let tagStart = Array(#""@odata.etag":"W/\""#.utf8)
     private static let tagEnd = Array(#"\"""#.utf8)
 
+    /// Bytes that a record with a few attributes takes.
+    private static let usualLength = 512
+
     init(_ representation: Representation) {
         self.representation = representation
         isAnnotated = !representation.preferences.annotations.isEmpty
+        output.reserveCapacity(Self.usualLength)
     }
 
     mutating func open(_ first: JSONValue.Member) {

@@ -19,14 +19,12 @@ extension WebAPI {
         for path in Self.paths.flatMap({ [$0, "\($0)/web"] }) {
             let path = RouterPath(":organization/\(path)")
             router.get(path) { request, context in await describeOrganizationService(request, context) }
-            router.post(path) { request, context in
-                await withTaskExecutorPreference(context.loop) { await organizationService(request, context) }
-            }
+            router.post(path, use: organizationService)
         }
     }
 
     /// Whether a path is one of SOAP, whose clients read faults.
-    static func isSOAP(_ path: String) -> Bool { path.lowercased().contains("/xrmservices/2011/") }
+    static func isSOAP(_ path: String) -> Bool { path.contains(ascii: "/xrmservices/2011/", ignoringCase: true) }
 
     /// The fault for an error, where nothing is known but the request's headers.
     static func fault(for error: any Error, _ request: Request, activity: String) -> APIAnswer {

@@ -11,9 +11,11 @@ import Tenancy
 /// What goes with one request.
 public struct APIContext: RequestContext {
     public var coreContext: CoreRequestContextStorage
-    /// Where the connection is read and written.
-    let loop: LoopExecutor
     let channel: any Channel
+    /// The path of the request as the routes take it, percent-encoded.
+    var path = ""
+    /// The version that a path of the data API names; nil for any other path.
+    var dataVersion: String?
     /// The address of the client, without its port: of the peer, or what trusted proxies say.
     public internal(set) var clientAddress: String?
     /// The organization that the request asks, and the address under which it does; nil where it names none.
@@ -31,7 +33,6 @@ public struct APIContext: RequestContext {
         logger[metadataKey: "hb.request.id"] = nil
         logger[metadataKey: "request_id"] = .string(requestID)
         coreContext = .init(source: ApplicationRequestContextSource(channel: source.channel, logger: logger))
-        loop = LoopExecutor(source.channel.eventLoop)
         channel = source.channel
     }
 
@@ -46,7 +47,7 @@ public struct APIContext: RequestContext {
         return address
     }
 
-    var peer: Peer { Peer(channel: channel, loop: loop) }
+    var peer: Peer { Peer(channel: channel) }
 
     /// Who asks, once it is known.
     public final class Principal: Sendable {

@@ -11,26 +11,37 @@ struct AddressResponder: HTTPResponder {
 
     let addresses: ServiceAddresses
     let inner: RouterResponder<APIContext>
+    /// Takes the requests to the data API past the other routes.
+    let data: DataResponder
     /// Where there are several databases: which of them has the organization.
     let databases: DatabaseRouting?
 
     func respond(to request: Request, context: APIContext) async throws -> Response {
-        var (request, context) = resolved(request, context)
-        guard let databases else { return try await inner.respond(to: request, context: context) }
-        let responder = await databases.responder(for: request, &context) ?? inner
-        return try await responder.respond(to: request, context: context)
+        let (request, resolved) = resolved(request, context)
+        var context = resolved
+        if let databases {
+            let responder = await databases.responder(for: request, &context) ?? inner
+            return try await responder.respond(to: request, context: context)
+        }
+        if let version = DataResponder.version(of: request, context) {
+            context.dataVersion = version
+            return try await data.respond(to: request, context: context)
+        }
+        return try await inner.respond(to: request, context: context)
     }
 
-    /// The request as the routes take it, with the organization's address in its context.
+    /// The request as the routes take it, with its path and the organization's address in its context.
     func resolved(_ request: Request, _ context: APIContext) -> (request: Request, context: APIContext) {
-        guard let (address, isAtRoot) = addresses.resolve(authority: request.head.authority, path: request.uri.path[...]) else {
+        var context = context
+        context.path = request.uri.path
+        guard let (address, isAtRoot) = addresses.resolve(authority: request.head.authority, path: context.path[...]) else {
             return (request, context)
         }
-        var context = context
         context.address = address
         guard isAtRoot else { return (request, context) }
+        context.path = "/\(address.organization)\(context.path)"
         var head = request.head
-        head.path = "/\(address.organization)\(request.uri.path)\(request.uri.query.map { "?\($0)" } ?? "")"
+        head.path = "\(context.path)\(request.uri.query.map { "?\($0)" } ?? "")"
         return (Request(head: head, body: request.body), context)
     }
 }

@@ -28,10 +28,9 @@ struct CrossOrigin: RouterMiddleware {
     private static let lifetime = "600"
 
     func handle(_ request: Request, context: Context, next: (Request, Context) async throws -> Response) async throws -> Response {
-        let segments = request.uri.path.split(separator: "/", maxSplits: 2)
-        guard !origins.isEmpty, segments.count > 1, Self.covered.contains(segments[1]) else {
-            return try await next(request, context)
-        }
+        guard !origins.isEmpty else { return try await next(request, context) }
+        let segments = context.path.split(separator: "/", maxSplits: 2)
+        guard segments.count > 1, Self.covered.contains(segments[1]) else { return try await next(request, context) }
         let origin = request.headers[.origin].flatMap { origins.contains($0) ? $0 : nil }
         var response: Response
         if let origin, request.method == .options, request.headers[.accessControlRequestMethod] != nil {

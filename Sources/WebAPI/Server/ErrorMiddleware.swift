@@ -38,7 +38,7 @@ final class ErrorMiddleware: RouterMiddleware {
         if running > limit {
             let busy = FieldsealError(.concurrentRequestsExceeded, "The server is busy. Try again.", retryAfter: 1)
             response =
-                WebAPI.isSOAP(request.uri.path)
+                WebAPI.isSOAP(context.path)
                 ? WebAPI.fault(for: busy, request, activity: context.requestID).response
                 : APIAnswer.error(busy, status: .serviceUnavailable).response
         } else {
@@ -48,7 +48,7 @@ final class ErrorMiddleware: RouterMiddleware {
                 let (answer, isInternal) = APIAnswer.answer(to: error)
                 let prefersInner = Preferences(request.headers[.prefer]).includesInnerErrors
                 response =
-                    WebAPI.isSOAP(request.uri.path)
+                    WebAPI.isSOAP(context.path)
                     ? WebAPI.fault(for: error, request, activity: context.requestID).response
                     : (prefersInner ? answer.withInnerError(error) : answer).response
                 if isInternal { context.logger.error("request failed", metadata: ["error": "\(error)"]) }
@@ -56,7 +56,8 @@ final class ErrorMiddleware: RouterMiddleware {
         }
         // What asks for a token says where there is one.
         if response.status == .unauthorized, response.headers[.wwwAuthenticate] == APIAnswer.challenge,
-            let address = context.address, context.parameters.get("organization") == address.organization
+            let address = context.address,
+            context.dataVersion != nil || context.parameters.get("organization") == address.organization
         {
             response.headers[.wwwAuthenticate] = address.challenge
         }
@@ -66,12 +67,12 @@ final class ErrorMiddleware: RouterMiddleware {
         response.headers[.xContentTypeOptions] = "nosniff"
         response.headers[.strictTransportSecurity] = "max-age=31536000"
         let duration = ContinuousClock.now - start
-        figures.count(request.uri.path, status: response.status.code, seconds: duration / .seconds(1))
+        figures.count(context.path, status: response.status.code, seconds: duration / .seconds(1))
         // The path holds names and ids, and no value of an attribute; the query may hold one, and is left out.
         context.logger.info(
             "request",
             metadata: [
-                "method": "\(request.method)", "path": "\(request.uri.path)", "status": "\(response.status.code)",
+                "method": "\(request.method)", "path": "\(context.path)", "status": "\(response.status.code)",
                 "milliseconds": "\(duration / .milliseconds(1))",
                 "address": "\(context.clientAddress ?? "")", "actor": "\(context.principal.name ?? "")",
                 "organization": "\(context.address?.organization ?? "")", "bytes": "\(response.body.contentLength ?? 0)",

@@ -49,6 +49,8 @@ struct GuardedChannel<Inner: ServerChildChannel>: ServerChildChannel {
 
     func handle(value: Value, logger: Logger) async {
         guard let inner = value.inner else { return }
-        await self.inner.handle(value: inner, logger: logger)
+        await withTaskExecutorPreference(LoopExecutor(value.channel.eventLoop)) {
+            await self.inner.handle(value: inner, logger: logger)
+        }
     }
 }

@@ -4,11 +4,10 @@ import NIOCore
 struct Peer: Sendable {
     /// The connection of HTTP/1.1, or the stream of HTTP/2.
     let channel: any Channel
-    let loop: LoopExecutor
 
     /// Runs `body`, and cancels it when the client hangs up: nothing is read on for a client that is gone.
     func cancellingOnHangUp<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
-        let task = Task(executorPreference: loop) { try await body() }
+        let task = Task(executorPreference: LoopExecutor(channel.eventLoop)) { try await body() }
         return try await withTaskCancellationHandler {
             let id = try? await channel.eventLoop.submit { [channel] () -> Int? in
                 // Without its handlers, the connection is closed already.

@@ -12,16 +12,7 @@ final class RequestFigures: Sendable {
 
         /// - Parameter path: A request's path.
         init(_ path: String) {
-            var path = path
-            func has(_ text: StaticString) -> Bool {
-                let wanted = UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
-                return path.withUTF8 { bytes in
-                    guard bytes.count >= wanted.count else { return false }
-                    return (0...bytes.count - wanted.count).contains { start in
-                        bytes[start] == wanted[0] && bytes[start..<start + wanted.count].elementsEqual(wanted)
-                    }
-                }
-            }
+            func has(_ text: StaticString) -> Bool { path.contains(ascii: text) }
             if has("/api/data/") {
                 if has("/$batch") || has("/%24batch") {
                     self = .batch
