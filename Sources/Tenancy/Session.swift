@@ -11,20 +11,28 @@ public struct Session: Sendable {
     public let organization: Organization
     public let caller: Caller
     package let deployment: Deployment
-    /// What was read when the session began; whatever depends on the current key reads again when that proves stale.
-    package let state: OrganizationState
+    private let kept: KeptState
     /// What ``run(_:on:)`` sends along where the state is that of an earlier session: it fails when that does not hold any more.
     package let check: SharedStatement?
 
     package init(
         organization: Organization, caller: Caller, deployment: Deployment, state: OrganizationState, check: SharedStatement?
     ) {
+        self.init(caller, in: organization, deployment, KeptState(state), check)
+    }
+
+    private init(
+        _ caller: Caller, in organization: Organization, _ deployment: Deployment, _ kept: KeptState, _ check: SharedStatement?
+    ) {
         self.organization = organization
         self.caller = caller
         self.deployment = deployment
-        self.state = state
+        self.kept = kept
         self.check = check
     }
+
+    /// What was read when the session began; whatever depends on the current key reads again when that proves stale.
+    package var state: OrganizationState { kept.state }
 
     /// The key-encryption key that the organization is under: it seals and tags what the session writes.
     package var kek: KeyEncryptionKey { state.attested.flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek }
@@ -45,15 +53,15 @@ public struct Session: Sendable {
         assuming: Bool = false
     ) async throws -> Session {
         let cached = assuming ? deployment.sessions.entry(of: client, in: name) : nil
-        let known = cached.flatMap { deployment.isNewest($0.state) ? $0 : nil }
-        let state: OrganizationState
+        let known = cached.flatMap { deployment.isNewest($0.kept.state) ? $0 : nil }
+        let kept: KeptState
         if let known {
-            state = known.state
+            kept = known.kept
         } else {
-            state = try await read(name, client: client, in: deployment)
+            kept = KeptState(try await read(name, client: client, in: deployment))
         }
-        guard let row = state.client, let role = Role(rawValue: row.role),
-            try known != nil || state.mayAct(row, under: deployment.kek)
+        guard let row = kept.state.client, let role = Role(rawValue: row.role),
+            try known != nil || kept.state.mayAct(row, under: deployment.kek)
         else {
             throw FieldsealError(
                 .accessDenied,
@@ -62,16 +70,15 @@ public struct Session: Sendable {
         }
         let caller = Caller(
             actor: "client:\(row.name)", clientID: client, systemUserID: row.systemUserID, role: role,
-            granted: state.grantedRoles, address: address, requestID: requestID)
+            granted: kept.state.grantedRoles, address: address, requestID: requestID)
         if known == nil {
-            if deployment.keyring.dataKey(of: state) != nil {
-                deployment.sessions.keep(state, of: client)
+            if deployment.keyring.dataKey(of: kept.state) != nil {
+                deployment.sessions.keep(kept, of: client)
             } else {
                 deployment.sessions.forget(client, in: name)
             }
         }
-        return Session(
-            organization: state.organization, caller: caller, deployment: deployment, state: state, check: known?.check)
+        return Session(caller, in: kept.state.organization, deployment, kept, known?.check)
     }
 
     /// Begins a session for the command line.

@@ -14,7 +14,7 @@ final class SessionCache: Sendable {
 
     /// What a session read, and the statement that fails when it does not hold any more.
     struct Entry {
-        let state: OrganizationState
+        let kept: KeptState
         let check: SharedStatement
     }
 
@@ -27,9 +27,10 @@ final class SessionCache: Sendable {
     /// Keeps the state of an organization that has its key.
     ///
     /// Without one a password is refused before any statement runs, and so before a check could tell that the key has come.
-    func keep(_ state: OrganizationState, of client: UUID) {
+    func keep(_ kept: KeptState, of client: UUID) {
+        let state = kept.state
         guard let row = state.client else { return }
-        let entry = Entry(state: state, check: Self.check(state, client, row))
+        let entry = Entry(kept: kept, check: Self.check(state, client, row))
         entries.withLock { $0.keep(entry, for: Name(organization: state.organization.name, client: client)) }
     }
 

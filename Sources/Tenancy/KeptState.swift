@@ -1,0 +1,6 @@
+/// An organization's state as sessions share it: one object, since copying its many parts for each request takes time.
+final class KeptState: Sendable {
+    let state: OrganizationState
+
+    init(_ state: OrganizationState) { self.state = state }
+}
