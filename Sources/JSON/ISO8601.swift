@@ -74,28 +74,17 @@ public enum ISO8601 {
 extension [UInt8] {
     /// Appends a date in UTC, to the second (RFC 3339 section 5.6), as Dataverse does.
     public mutating func append(_ date: Date) {
-        var seconds = Int(date.timeIntervalSince1970.rounded(.down))
-        let days = (seconds >= 0 ? seconds : seconds - 86_399) / 86_400
-        seconds -= days * 86_400
-        // Days to a civil date, in eras of 400 years that begin in March.
-        let shifted = days + 719_468
-        let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
-        let dayOfEra = shifted - era * 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1_460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let monthFromMarch = (5 * dayOfYear + 2) / 153
-        let month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
-        let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-        let day = dayOfYear - (153 * monthFromMarch + 2) / 5 + 1
-        if year >= 0, year < 1_000 {
-            append(contentsOf: repeatElement(UInt8(ascii: "0"), count: year < 10 ? 3 : year < 100 ? 2 : 1))
+        let moment = CivilMoment(date)
+        if moment.year >= 0, moment.year < 1_000 {
+            let zeros = moment.year < 10 ? 3 : moment.year < 100 ? 2 : 1
+            append(contentsOf: repeatElement(UInt8(ascii: "0"), count: zeros))
         }
-        appendDecimal(year)
-        appendTwoDigits(month, after: "-")
-        appendTwoDigits(day, after: "-")
-        appendTwoDigits(seconds / 3_600, after: "T")
-        appendTwoDigits(seconds / 60 % 60, after: ":")
-        appendTwoDigits(seconds % 60, after: ":")
+        appendDecimal(moment.year)
+        appendTwoDigits(moment.month, after: "-")
+        appendTwoDigits(moment.day, after: "-")
+        appendTwoDigits(moment.hour, after: "T")
+        appendTwoDigits(moment.minute, after: ":")
+        appendTwoDigits(moment.second, after: ":")
         append(UInt8(ascii: "Z"))
     }
 

@@ -1,15 +1,24 @@
-import Foundation
+public import Foundation
 import JSON
 import PostgresClient
 
 extension Record {
-    /// Whether the value in a column is null, or was not read because it is encrypted.
-    public func isNull(_ column: RowShape.Column) -> Bool { column.index.map { row.isNull($0) } ?? true }
+    /// Whether a value is null.
+    public func isNull(_ place: RowShape.Place) -> Bool { row.isNull(place.index) }
 
-    /// Appends the value in a column, which is not null, as XML Schema writes it, straight from the bytes that PostgreSQL sent.
-    public func writeXML(_ column: RowShape.Column, to output: inout [UInt8]) throws {
-        guard let index = column.index else { return }
-        switch column.form {
+    /// A value that is an integer and not null.
+    public func integer(_ place: RowShape.Place) throws -> Int { try row.decode(place.index) }
+
+    /// A value that is a boolean and not null.
+    public func flag(_ place: RowShape.Place) throws -> Bool { try row.decode(place.index) }
+
+    /// A value that is a date and not null.
+    public func moment(_ place: RowShape.Place) throws -> Date { try row.decode(place.index) }
+
+    /// Appends a value, which is not null, as XML Schema writes it, straight from the bytes that PostgreSQL sent.
+    public func writeXML(_ place: RowShape.Place, to output: inout [UInt8]) throws {
+        let index = place.index
+        switch place.form {
         case .text: row.withBytes(index) { output.appendXML($0) }
         case .number: row.withBytes(index) { output.append(contentsOf: $0) }
         case .boolean: output.append(contentsOf: (try row.decode(index, as: Bool.self) ? "true" : "false").utf8)

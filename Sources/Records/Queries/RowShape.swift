@@ -29,6 +29,12 @@ public final class RowShape: Sendable {
         givesID = columns.contains { !$0.isHidden && !$0.isRenamed && $0.attribute?.logicalName == entity.primaryID }
     }
 
+    /// Where a value stands in a row, and its form: enough to write it, without an object whose references are counted.
+    public struct Place: Sendable {
+        let index: Int
+        let form: Column.Form
+    }
+
     /// One value of each row.
     public final class Column: Sendable {
         /// Its name in an answer.
@@ -51,6 +57,9 @@ public final class RowShape: Sendable {
         enum Form {
             case text, number, boolean, integer, id, moment, bytes
         }
+
+        /// Where the value stands in a row; nil where nothing is read.
+        public var place: Place? { index.map { Place(index: $0, form: form) } }
 
         init(
             name: String, attribute: AttributeDefinition?, type: AttributeType, index: Int?, isRenamed: Bool, isHidden: Bool = false

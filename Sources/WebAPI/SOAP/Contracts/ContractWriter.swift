@@ -4,19 +4,22 @@ import Records
 /// the letters in their order, each declared where it is first needed. Scripts look for them.
 struct ContractWriter {
     var output: [UInt8] = []
+    /// The namespaces in force, with their prefixes: each with its colon, or empty for the default namespace.
     private var scope: [(namespace: String, prefix: String)] = []
 
     init() { output.reserveCapacity(2_048) }
 
     /// Begins a prefix's scope without an element, for one that is written elsewhere.
-    mutating func declare(_ namespace: String, as prefix: String) { scope.append((namespace, prefix)) }
+    mutating func declare(_ namespace: String, as prefix: String) {
+        scope.append((namespace, prefix.isEmpty ? "" : "\(prefix):"))
+    }
 
     /// The prefix that is in force for a namespace, with its colon.
     private func prefix(_ namespace: String) -> String? {
         for index in scope.indices.reversed() where scope[index].namespace == namespace {
             let prefix = scope[index].prefix
             guard !scope[(index + 1)...].contains(where: { $0.prefix == prefix }) else { continue }
-            return prefix.isEmpty ? "" : "\(prefix):"
+            return prefix
         }
         return nil
     }
@@ -28,17 +31,25 @@ struct ContractWriter {
         if let prefix = prefix(namespace) { return prefix }
         let new: String
         if namespace == XMLNamespace.instance {
-            new = "i"
+            new = Self.instance
         } else {
-            let letters = scope.count(where: { !$0.prefix.isEmpty && $0.prefix != "i" && $0.prefix != "s" })
+            let letters = scope.count(where: { !$0.prefix.isEmpty && $0.prefix != Self.instance && $0.prefix != "s:" })
             // Skips the letter of XMLSchema-instance.
             let ordinal = letters < 8 ? letters : letters + 1
-            new = String(Character(Unicode.Scalar(UInt8(ascii: "a") + UInt8(min(ordinal, 25)))))
+            new = Self.letters[min(ordinal, Self.letters.count - 1)]
         }
         scope.append((namespace, new))
-        declarations += " xmlns:\(new)=\"\(namespace)\""
-        return "\(new):"
+        declarations += " xmlns:"
+        declarations += new.dropLast()
+        declarations += "=\""
+        declarations += namespace
+        declarations += "\""
+        return new
     }
+
+    /// The prefix of XMLSchema-instance, and those of the other namespaces.
+    private static let instance = "i:"
+    private static let letters = (UInt8(ascii: "a")...UInt8(ascii: "z")).map { "\(Unicode.Scalar($0)):" }
 
     /// Writes an element with what `body` writes in it.
     ///
@@ -51,21 +62,27 @@ struct ContractWriter {
         let outer = scope.count
         defer { scope.removeSubrange(outer...) }
         var declarations = ""
-        let name = "\(declared(namespace, &declarations))\(local)"
+        let prefix = declared(namespace, &declarations)
+        write("<")
+        write(prefix)
+        write(local)
         for namespace in declaring { _ = declared(namespace, &declarations) }
-        var attributes = ""
         if let type {
             let instance = declared(XMLNamespace.instance, &declarations)
-            attributes = " \(instance)type=\"\(declared(type.namespace, &declarations))\(type.local)\""
+            write(" \(instance)type=\"\(declared(type.namespace, &declarations))\(type.local)\"")
         }
-        write("<\(name)\(attributes)\(declarations)>")
+        write(declarations)
+        write(">")
         let start = output.count
         try body(&self)
         if output.count == start {
             output[start - 1] = UInt8(ascii: "/")
             output.append(UInt8(ascii: ">"))
         } else {
-            write("</\(name)>")
+            write("</")
+            write(prefix)
+            write(local)
+            write(">")
         }
     }
 

@@ -2,39 +2,63 @@
 struct XMLNames {
     /// The names by their ids.
     private(set) var all: [XMLName] = []
-    private var namespaces: [String] = ["", XMLNamespace.xml]
-    private var namespaceIDs: [String: Int32] = ["": XMLNames.none, XMLNamespace.xml: XMLNames.xml]
-    private var ids: [Key: Int32] = [:]
+    private var namespaces = Index(Self.common)
+    private var ids = Index<Key>([])
 
     /// The id of no namespace.
     static let none: Int32 = 0
     /// The id of the namespace of `xml:lang` and its like.
     static let xml: Int32 = 1
 
+    /// The namespaces that most documents have, the first two by their ids above.
+    private static let common = [
+        "", XMLNamespace.xml, XMLNamespace.instance, XMLNamespace.schema, Contract.services, Contract.xrm, Contract.pairs,
+        SOAPVersion.v11.namespace,
+    ]
+
     private struct Key: Hashable {
         let namespace: Int32
         let local: String
     }
 
+    /// Finds keys by their order. It compares each while there are few, for which hashing takes longer.
+    private struct Index<Element: Hashable> {
+        private(set) var keys: [Element]
+        private var ids: [Element: Int32] = [:]
+        private static var few: Int { 24 }
+
+        init(_ keys: [Element]) { self.keys = keys }
+
+        func id(_ key: Element) -> Int32? {
+            ids.isEmpty ? keys.firstIndex(of: key).map(Int32.init) : ids[key]
+        }
+
+        mutating func add(_ key: Element) -> Int32 {
+            let id = Int32(keys.count)
+            keys.append(key)
+            if !ids.isEmpty {
+                ids[key] = id
+            } else if keys.count > Self.few {
+                for (index, key) in keys.enumerated() { ids[key] = Int32(index) }
+            }
+            return id
+        }
+    }
+
     /// - Returns: Nil when there are as many as there may be.
     mutating func namespace(_ name: String) -> Int32? {
-        if let id = namespaceIDs[name] { return id }
-        guard namespaces.count < XMLReader.nameLimit else { return nil }
-        let id = Int32(namespaces.count)
-        namespaces.append(name)
-        namespaceIDs[name] = id
-        return id
+        if let id = namespaces.id(name) { return id }
+        guard namespaces.keys.count < XMLReader.nameLimit else { return nil }
+        return namespaces.add(name)
     }
 
     /// - Returns: Nil when there are as many as there may be.
     mutating func name(_ namespace: Int32, _ local: String) -> Int32? {
         let key = Key(namespace: namespace, local: local)
-        if let id = ids[key] { return id }
+        if let id = ids.id(key) { return id }
         guard all.count < XMLReader.nameLimit else { return nil }
-        let id = Int32(all.count)
-        all.append(XMLName(namespaces[Int(namespace)], local))
-        ids[key] = id
-        return id
+        all.append(XMLName(namespaces.keys[Int(namespace)], local))
+        return ids.add(key)
     }
 
     /// Letters, `_`, and everything beyond ASCII.

@@ -35,7 +35,12 @@ struct XMLReader {
         var hasChildren = false
     }
 
-    private init(_ bytes: [UInt8]) { self.bytes = bytes }
+    private init(_ bytes: [UInt8]) {
+        self.bytes = bytes
+        // Elements of most documents take more than 32 bytes, and half of the document is text at most.
+        nodes.reserveCapacity(bytes.count / 32)
+        text.reserveCapacity(bytes.count / 2)
+    }
 
     /// - Parameter charset: The `charset` of the message's content type.
     /// - Throws: ``XMLSyntaxError``; it never quotes the document.
@@ -220,7 +225,7 @@ struct XMLReader {
         guard text[start...].allSatisfy({ $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }) else {
             throw error("text beside elements")
         }
-        text.removeSubrange(start...)
+        text.removeLast(text.count - start)
     }
 
     private mutating func startTag() throws(XMLSyntaxError) {
@@ -270,7 +275,7 @@ struct XMLReader {
                 continue
             }
             let namespace = String(decoding: text[start...], as: UTF8.self)
-            text.removeSubrange(start...)
+            text.removeLast(text.count - start)
             try bind(prefix, namespace, outer)
         }
     }
@@ -278,7 +283,7 @@ struct XMLReader {
     /// The prefix that an attribute of this name declares, empty for the default; nil for any other attribute.
     private func declaredPrefix(_ name: Range<Int>) -> String? {
         let name = bytes[name]
-        guard name.starts(with: "xmlns".utf8) else { return nil }
+        guard name.first == UInt8(ascii: "x"), name.starts(with: "xmlns".utf8) else { return nil }
         let rest = name.dropFirst(5)
         guard let colon = rest.first else { return "" }
         return colon == UInt8(ascii: ":") ? String(decoding: rest.dropFirst(), as: UTF8.self) : nil
@@ -324,19 +329,18 @@ struct XMLReader {
     }
 
     private mutating func resolve(_ name: ArraySlice<UInt8>, usesDefault: Bool) throws(XMLSyntaxError) -> Int32 {
-        let parts = name.split(separator: UInt8(ascii: ":"), maxSplits: 2, omittingEmptySubsequences: false)
-        guard parts.count <= 2, parts.allSatisfy({ $0.first.map(XMLNames.isNameStart) ?? false }) else {
-            throw error("a malformed name")
-        }
+        let colon = name.firstIndex(of: UInt8(ascii: ":"))
+        let local = colon.map { name[($0 + 1)...] } ?? name
+        guard let first = local.first, XMLNames.isNameStart(first), !local.contains(UInt8(ascii: ":")),
+            colon == nil || XMLNames.isNameStart(name[name.startIndex])
+        else { throw error("a malformed name") }
         var namespace = XMLNames.none
-        if parts.count == 2 || usesDefault {
-            let prefix = parts.count == 2 ? parts[0] : []
-            guard let bound = bindings.last(where: { $0.prefix.utf8.elementsEqual(prefix) }) else {
-                throw error("a prefix that is not declared")
-            }
+        if colon != nil || usesDefault {
+            let prefix = String(decoding: name[..<(colon ?? name.startIndex)], as: UTF8.self)
+            guard let bound = bindings.last(where: { $0.prefix == prefix }) else { throw error("a prefix that is not declared") }
             namespace = bound.namespace
         }
-        guard let id = names.name(namespace, String(decoding: parts[parts.count - 1], as: UTF8.self)) else {
+        guard let id = names.name(namespace, String(decoding: local, as: UTF8.self)) else {
             throw error("more than \(Self.nameLimit) names")
         }
         return id
@@ -344,12 +348,13 @@ struct XMLReader {
 
     /// Resolves attributes, and takes `xsi:type` and `xsi:nil` out of them.
     private mutating func read(_ raw: [RawAttribute], of index: Int) throws(XMLSyntaxError) {
-        guard !raw.isEmpty else { return }
+        if raw.isEmpty { return }
         let first = attributes.count
-        var seen: Set<Int32> = []
+        var seen: [Int32] = []
         for attribute in raw {
             let id = try resolve(attribute.name, isElement: false)
-            guard seen.insert(id).inserted else { throw error("an attribute that stands twice") }
+            guard !seen.contains(id) else { throw error("an attribute that stands twice") }
+            if raw.count > 1 { seen.append(id) }
             let name = names.all[Int(id)]
             guard name.namespace == XMLNamespace.instance, name.local == "type" || name.local == "nil" else {
                 attributes.append(.init(name: id, text: attribute.text))
@@ -389,7 +394,7 @@ struct XMLReader {
             throw error("an element that is nil has content")
         }
         nodes[element.index].end = Int32(nodes.count)
-        bindings.removeSubrange(element.bindings...)
+        bindings.removeLast(bindings.count - element.bindings)
         open.removeLast()
         if let last = open.indices.last { open[last].textStart = text.count }
     }
