@@ -23,6 +23,7 @@ public struct WebAPI: Sendable {
     private(set) var tokens: TokenIssuer
     private let limits: APILimits
     let quota: RequestQuota
+    let largeBodies = LargeBodies()
     private let listeners: Listeners
     private let readiness: Readiness
     private let requests: ErrorMiddleware
@@ -215,10 +216,14 @@ public struct WebAPI: Sendable {
             let message = "A URL may be 32 KiB long. Send the query in a $batch."
             return APIAnswer.error(FieldsealError(.badRequest, message), status: .init(code: 414))
         }
-        let addresses = RecordAddresses(asked: address.url, others: tokens.addresses.all(of: address.organization))
+        let addresses = RecordAddresses(asked: address, all: tokens.addresses)
+        let isRead = [.get, .head].contains(request.method)
+        let limit = isRead ? 0 : Self.bodyLimit(path)
+        let share = limit > APILimits.bodyLength ? largeBodies.share(of: .principal(client)) : nil
+        defer { share?.end() }
         let call = APIRequest(
-            method: request.method == .head ? .get : request.method, path: path, query: request.uri.query, headers: request.headers,
-            body: [.get, .head].contains(request.method) ? [] : try await body(request, upTo: Self.bodyLimit(path)),
+            method: isRead ? .get : request.method, path: path, query: request.uri.query, headers: request.headers,
+            body: isRead ? [] : try await body(request, upTo: limit, share),
             addresses: addresses)
         let resource = Result { try ODataPath(Substring(path)) }
         let impersonated = Result { try RequestHeaders.impersonatedUser(request.headers) }

@@ -41,11 +41,25 @@ extension WebAPI {
 
     /// The collected body.
     ///
-    /// - Parameter limit: Bytes at most.
-    func body(_ request: Request, upTo limit: Int = APILimits.bodyLength) async throws -> [UInt8] {
+    /// - Parameters:
+    ///   - limit: Bytes at most.
+    ///   - share: Holds the bytes of a large body.
+    func body(_ request: Request, upTo limit: Int = APILimits.bodyLength, _ share: LargeBodies.Share? = nil) async throws -> [UInt8]
+    {
+        let length = request.headers[.contentLength].flatMap { Int($0) }
         // Refused by its own word, before any of it is read.
-        if let length = request.headers[.contentLength].flatMap(Int.init), length > limit { throw HTTPError(.contentTooLarge) }
-        let buffer = try await request.body.collect(upTo: limit)
-        return Array(buffer.readableBytesView)
+        if let length, length > limit { throw HTTPError(.contentTooLarge) }
+        guard let share, length ?? limit > APILimits.bodyLength else {
+            return Array(try await request.body.collect(upTo: limit).readableBytesView)
+        }
+        if let length { try share.hold(length) }
+        var bytes: [UInt8] = []
+        for try await buffer in request.body {
+            let count = bytes.count + buffer.readableBytes
+            guard count <= limit else { throw HTTPError(.contentTooLarge) }
+            try share.hold(count)
+            bytes.append(contentsOf: buffer.readableBytesView)
+        }
+        return bytes
     }
 }

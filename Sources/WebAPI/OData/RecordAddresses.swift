@@ -7,24 +7,24 @@ import Model
 /// A client writes the address of a record, or of a part of a batch, relative or absolute. An absolute one may name another host or
 /// another organization, whose records are not these.
 struct RecordAddresses: Sendable {
-    /// Addresses of the organization, such as `https://crm.example/contoso`, in lower case.
-    private let roots: [String]
-    /// The hosts of ``roots``, with their ports.
-    let authorities: Set<String>
-    /// What stands before `/api/data` in addresses without a host.
-    private let paths: [String]
+    /// The organization's address that this request asked.
+    let asked: OrganizationAddress
+    /// Where its other addresses come from.
+    let all: ServiceAddresses
 
-    /// - Parameters:
-    ///   - asked: The organization's address that this request asked.
-    ///   - others: Its other addresses.
-    init(asked: String, others: [String]) {
-        roots = ([asked] + others).map { $0.lowercased() }
-        let parts = roots.map { root in
-            let rest = root.firstRange(of: "://").map { root[$0.upperBound...] } ?? root[...]
-            return (authority: String(rest.prefix { $0 != "/" }), path: String(rest.drop { $0 != "/" }))
-        }
-        authorities = Set(parts.map(\.authority))
-        paths = Array(Set(parts.map(\.path) + [""])).sorted { $0.count > $1.count }
+    /// Addresses of the organization, such as `https://crm.example/contoso`, in lower case.
+    private var roots: [String] { ([asked.url] + all.all(of: asked.organization)).map { $0.lowercased() } }
+
+    /// The hosts of the organization's addresses, with their ports.
+    var authorities: Set<String> { Set(roots.map { String(Self.afterScheme($0).prefix { $0 != "/" }) }) }
+
+    /// What stands before `/api/data` in addresses without a host, the longest first.
+    private var paths: [String] {
+        Set(roots.map { String(Self.afterScheme($0).drop { $0 != "/" }) } + [""]).sorted { $0.count > $1.count }
+    }
+
+    private static func afterScheme(_ root: String) -> Substring {
+        root.firstRange(of: "://").map { root[$0.upperBound...] } ?? root[...]
     }
 
     /// What stands behind the version of the API, with its slash; an address that has neither host nor version is returned as it is.

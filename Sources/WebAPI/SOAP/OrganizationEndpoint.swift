@@ -79,8 +79,10 @@ extension WebAPI {
             return refused(error, request, context, nil)
         }
         defer { quota.end(borrower) }
+        let share = largeBodies.share(of: borrower)
+        defer { share.end() }
         do {
-            message = try await readMessage(request, contract: Contract.services, upTo: APILimits.bulkLength)
+            message = try await readMessage(request, contract: Contract.services, upTo: APILimits.bulkLength, share)
         } catch {
             return refused(error, request, context, nil)
         }
@@ -107,13 +109,15 @@ extension WebAPI {
     }
 
     /// Reads the envelope in a request's body.
-    func readMessage(_ request: Request, contract: String, upTo limit: Int) async throws -> SOAPMessage {
+    func readMessage(_ request: Request, contract: String, upTo limit: Int, _ share: LargeBodies.Share? = nil) async throws
+        -> SOAPMessage
+    {
         let type = request.headers[.contentType] ?? ""
         guard let version = SOAPVersion(contentType: type) else {
             throw FieldsealError(
                 .badRequest, "A SOAP request has the content type text/xml (SOAP 1.1) or application/soap+xml (SOAP 1.2).")
         }
-        let bytes = try await body(request, upTo: limit)
+        let bytes = try await body(request, upTo: limit, share)
         let document = try XMLReader.read(bytes, charset: ContentTypeParameter.value("charset", in: type))
         let action =
             version == .v11

@@ -1,0 +1,75 @@
+import Model
+import PostgresClient
+import Synchronization
+
+/// Bounds the memory that large request bodies take at a time: in sum, and for each client.
+///
+/// A body is read whole before it is parsed, since a record that is malformed refuses all of its request. A limit for one body is not
+/// enough then: many of them together would take all memory.
+final class LargeBodies: Sendable {
+    /// Bytes at a time of all clients.
+    static let limit = 128 << 20
+    /// Bytes at a time of one client.
+    static let clientLimit = 48 << 20
+    /// Seconds after which a refused client may try again.
+    private static let delay = 2
+
+    private let held = Mutex<[PoolBorrower: Int]>([:])
+
+    /// What one request holds, until ``end()``.
+    final class Share: Sendable {
+        private let bodies: LargeBodies
+        private let client: PoolBorrower
+        private let count = Mutex(0)
+
+        fileprivate init(_ bodies: LargeBodies, _ client: PoolBorrower) {
+            self.bodies = bodies
+            self.client = client
+        }
+
+        /// Holds so many bytes in all. Bodies that are not large are not counted.
+        ///
+        /// - Throws: ``FieldsealError`` that has the client try again, for more than there may be.
+        func hold(_ bytes: Int) throws(FieldsealError) {
+            guard bytes > APILimits.bodyLength else { return }
+            let isHeld = count.withLock { count in
+                guard bytes > count else { return true }
+                guard bodies.add(bytes - count, of: client) else { return false }
+                count = bytes
+                return true
+            }
+            guard !isHeld else { return }
+            throw FieldsealError(
+                .unexpected,
+                "The server is working on as many large requests as it may, or as this client may have. Nothing of this one was done. "
+                    + "Wait, then send it again.", retryAfter: LargeBodies.delay)
+        }
+
+        /// Gives back what is held: the request was answered.
+        func end() {
+            let count = count.withLock { count in
+                defer { count = 0 }
+                return count
+            }
+            if count > 0 { bodies.remove(count, of: client) }
+        }
+    }
+
+    func share(of client: PoolBorrower) -> Share { Share(self, client) }
+
+    private func add(_ bytes: Int, of client: PoolBorrower) -> Bool {
+        held.withLock { held in
+            let own = held[client, default: 0] + bytes
+            guard own <= Self.clientLimit, held.values.reduce(bytes, +) <= Self.limit else { return false }
+            held[client] = own
+            return true
+        }
+    }
+
+    private func remove(_ bytes: Int, of client: PoolBorrower) {
+        held.withLock { held in
+            let rest = held[client, default: bytes] - bytes
+            held[client] = rest > 0 ? rest : nil
+        }
+    }
+}
