@@ -199,3 +199,63 @@ def test_preferences(service):
 def test_constructs_of_sql(service):
     for text in NAMES["sql refused"]:
         check(service.get("queues?sql=" + urllib.parse.quote(text)), "refused", text)
+
+
+def names(response):
+    assert response.status_code == 200, response.text
+    return [r["name"][-1] for r in response.json()["value"]]
+
+
+@pytest.mark.parametrize("empty", ["<filter/>", "<filter type='or'/>", "<filter type='or'><filter/><filter type='or'/></filter>"])
+def test_a_filter_without_conditions_changes_nothing(service, prefix, empty):
+    mine = f"<condition attribute='name' operator='like' value='{prefix}%'/>"
+    one = f"<condition attribute='name' operator='eq' value='{prefix} 1'/>"
+    start = "<fetch><entity name='queue'><attribute name='name'/><order attribute='name'/>"
+    for filters, expected in ((f"<filter>{mine}</filter>{empty}", "0123"), (f"<filter>{mine}{empty}</filter>", "0123"), (f"<filter type='or'>{one}{empty}</filter>", "1")):
+        assert "".join(names(fetch(service, f"{start}{filters}</entity></fetch>"))) == expected, filters
+    link = f"<link-entity name='systemuser' from='systemuserid' to='owninguser' link-type='exists'>{empty}</link-entity>"
+    assert "".join(names(fetch(service, f"{start}<filter>{mine}</filter>{link}</entity></fetch>"))) == "0123"
+    outer = f"<link-entity name='systemuser' from='systemuserid' to='owninguser'>{empty}</link-entity>"
+    assert "".join(names(fetch(service, f"{start}<filter>{mine}</filter>{outer}</entity></fetch>"))) == "0123"
+
+
+@pytest.mark.parametrize("content", [
+    "<attribute name='name'/>", "<attribute name='name' alias='n'/>", "<attribute name='name' groupby='true'/>", "<all-attributes/>", "", "<no-attrs/>",
+    "<attribute name='name' aggregate='count'/>", "<attribute name='name' aggregate='count' alias='n'/><attribute name='emailaddress' alias='e'/>",
+])
+def test_an_aggregate_query_gives_no_records(service, content):
+    check(fetch(service, f"<fetch aggregate='true'><entity name='queue'>{content}</entity></fetch>"), "refused", content)
+
+
+@pytest.mark.parametrize("alias", ["", "a b", "a.b", "a-b", "ä", "a'b", "@odata.etag"])
+def test_an_alias_is_an_identifier(service, prefix, alias):
+    quoted = xml.sax.saxutils.quoteattr(alias)
+    for content in (f"<attribute name='name' alias={quoted}/>", f"<link-entity name='systemuser' from='systemuserid' to='owninguser' alias={quoted}/>",
+                    f"<link-entity name='systemuser' from='systemuserid' to='owninguser' link-type='exists' alias={quoted}/>"):
+        response = fetch(service, f"<fetch><entity name='queue'>{content}</entity></fetch>")
+        check(response, "refused", alias)
+        assert "alias" in response.json()["error"]["message"]
+    assert "A_1" in fetch(service, "<fetch top='1'><entity name='queue'><attribute name='name' alias='A_1'/></entity></fetch>").json()["value"][0]
+
+
+def test_a_count_of_0_is_no_count(service, prefix):
+    condition = f"<filter><condition attribute='name' operator='like' value='{prefix}%'/></filter>"
+    assert len(names(fetch(service, f"<fetch count='0'><entity name='queue'><attribute name='name'/>{condition}</entity></fetch>"))) == 4
+    assert len(names(fetch(service, f"<fetch count='1'><entity name='queue'><attribute name='name'/>{condition}</entity></fetch>"))) == 1
+
+
+def test_the_first_of_two_preferences_counts(service):
+    def created(preference):
+        return service.request("POST", "queues", {"name": "twice"}, Prefer=preference).status_code
+
+    assert created("return=representation, return=minimal") == 201 and created("return=minimal, return=representation") == 204
+    page = service.get("queues?$select=name", Prefer="odata.maxpagesize=1, maxpagesize=3").json()
+    assert len(page["value"]) == 1
+
+
+def test_a_format_is_read_however_it_is_encoded(service):
+    for option in ("$format=xml", "$%66ormat=xml", "%24format=xml", "$format=%78ml", "$format=atom", "$format="):
+        for path in ("queues", "WhoAmI", f"queues({uuid.uuid4()})"):
+            response = service.get(f"{path}?{option}")
+            assert response.status_code in (400, 406), (path, option, response.text)
+    assert service.get("queues?$top=1&$format=json").status_code == service.get("queues?$top=1&$%66ormat=application/json").status_code == 200

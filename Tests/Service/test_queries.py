@@ -716,7 +716,7 @@ def test_a_query_ends_with_its_root(service, more):
     refused(fetch(service, 'queues', '<fetch><entity name="queue"/></fetch>' + more), 400, "0x80060888")
 
 
-@pytest.mark.parametrize("attributes", ['count="0"', 'page="0"', 'count="-1"', 'page="x"'])
+@pytest.mark.parametrize("attributes", ['page="0"', 'count="-1"', 'page="x"'])
 def test_pages_are_counted_from_one(service, attributes):
     refused(fetch(service, "queues", f'<fetch {attributes}><entity name="queue"/></fetch>'), 400, "0x80060888")
 

@@ -41,7 +41,8 @@ struct FetchParser {
         }
         query.countsRows = returnsTotal
         query.top = try Self.number(fetch["top"], "top")
-        count = try Self.number(fetch["count"], "count", from: 1)
+        // 0 is no count, as in the SDK.
+        count = try Self.number(fetch["count"], "count").flatMap { $0 == 0 ? nil : $0 }
         page = try Self.number(fetch["page"], "page", from: 1) ?? 1
         query.pageSize = min(count ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
         if page > 1 { query.offset = (page - 1) * query.pageSize }
@@ -49,6 +50,9 @@ struct FetchParser {
         // A link inside of the entity names the entity by its own name.
         query.alias = name.lowercased()
         try content(of: entity, alias: nil)
+        guard !isAggregate || !query.outputs.isEmpty && !allColumns else {
+            throw FieldsealError(.queryDoesNotFit, "An aggregate query names its attributes, each with an aggregate or groupby.")
+        }
         if allColumns, let definition = EntityCatalog.entity(self.entity) {
             // Beside what links give, every attribute of the entity; without an attribute that is so anyway.
             let all = definition.attributes.filter { $0.validFor.contains(.read) || $0.isEncrypted }
@@ -122,11 +126,36 @@ struct FetchParser {
             if case .some(.none) = part {
                 throw FieldsealError(.queryDoesNotFit, "dategrouping is day, week, month, quarter or year.")
             }
+            guard element["alias"] != nil else {
+                throw FieldsealError(.queryDoesNotFit, "groupby of <attribute> needs an alias.")
+            }
             query.groups.append(.init(column, part: part ?? nil))
             query.outputs.append(.init(part.flatMap { $0 }.map { .part($0, column) } ?? .column(column), name: outputName))
         } else {
+            guard !isAggregate else {
+                throw FieldsealError(
+                    .queryDoesNotFit, "Each <attribute> of an aggregate query has an aggregate or groupby=\"true\", and an alias.")
+            }
             query.outputs.append(.init(.column(column), name: outputName))
         }
+    }
+
+    /// The name that an element gives, which may be an identifier only, as in Dataverse.
+    private static func alias(of element: XMLTree) throws(FieldsealError) -> String? {
+        guard let alias = element["alias"] else { return nil }
+        let isName = alias.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"),
+                UInt8(ascii: "_"):
+                true
+            default: false
+            }
+        }
+        guard isName, !alias.isEmpty else {
+            throw FieldsealError(.queryDoesNotFit, "An alias of <\(element.name)> is made of letters, digits and _.")
+        }
+        return alias
     }
 
     /// Refuses attributes of `<attribute>` that have no effect without others.

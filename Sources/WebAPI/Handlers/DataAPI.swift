@@ -154,6 +154,7 @@ extension APIRequest {
     fileprivate func format() throws(FieldsealError) -> String? {
         guard let query, query.contains(ascii: "format") || query.contains(ascii: "%") else { return nil }
         let format = try ODataQuery.options(query).first { $0.name == "$format" }?.value
+        guard format != "" else { throw FieldsealError(.queryDoesNotFit, "$format takes json or a media type.") }
         return format == "json" ? "application/json" : format
     }
 }

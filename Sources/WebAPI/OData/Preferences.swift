@@ -30,11 +30,14 @@ struct Preferences: Sendable {
 
     init(_ header: String?) {
         guard let header else { return }
+        var seen: Set<String> = []
         for part in Self.split(header, at: ",") {
             // Parameters of a preference stand behind a semicolon, and none is defined.
             let pair = (Self.split(part, at: ";").first ?? "").split(separator: "=", maxSplits: 1)
             let name = pair.first.map { $0.trimmed.lowercased() } ?? ""
             let value = pair.count > 1 ? pair[1].filter { $0 != "\"" && $0 != " " } : ""
+            // The first of two counts (RFC 7240 section 2).
+            guard seen.insert(name.hasPrefix("odata.") ? String(name.dropFirst(6)) : name).inserted else { continue }
             read(name, value)
         }
     }
