@@ -233,7 +233,8 @@ extension Console {
             var members: [JSONValue.Member] = [.init("body", .string(body))]
             for name in ["filename", "mimetype"] {
                 let text = try Self.text(name, of: found)
-                if !text.isEmpty { members.append(.init(name, .string(text))) }
+                // A type that an older version took is left out: it has to be one.
+                if !text.isEmpty, name != "mimetype" || MailMediaType.isOne(text) { members.append(.init(name, .string(text))) }
             }
             taken.append(.object(members))
         }

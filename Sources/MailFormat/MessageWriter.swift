@@ -129,26 +129,18 @@ public struct MessageWriter {
         let plain = name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
         let words = isASCII ? [plain] : Self.encodedWords(name)
         // `name` for readers that do not know RFC 2231, as they are told most widely.
-        bytes += Array("Content-Type: \(Self.mediaType(type));\r\n name=\"\(words.joined(separator: "\r\n "))\"\r\n".utf8)
+        let lines = Self.mediaType(type).joined(separator: ";\r\n ")
+        bytes += Array("Content-Type: \(lines);\r\n name=\"\(words.joined(separator: "\r\n "))\"\r\n".utf8)
         bytes += Array("Content-Disposition: attachment;\r\n \(isASCII ? "filename=\"\(plain)\"" : Self.extended(name))\r\n".utf8)
         bytes += Array("Content-Transfer-Encoding: base64\r\n\r\n".utf8)
         bytes += file.base64EncodedData(options: [.lineLength76Characters, .endLineWithCarriageReturn, .endLineWithLineFeed])
         bytes += [0x0D, 0x0A]
     }
 
-    /// A type that a part may have: a multipart or a message is neither.
-    private static func mediaType(_ type: String) -> String {
-        let parts = type.split(separator: "/").map {
-            String(
-                $0.unicodeScalars.filter {
-                    $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "-+.".unicodeScalars.contains($0))
-                })
-        }
-        guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty, !["multipart", "message"].contains(parts[0].lowercased())
-        else {
-            return "application/octet-stream"
-        }
-        return "\(parts[0])/\(parts[1])"
+    /// A type that a file may have, with its parameters; a multipart or a message is none.
+    private static func mediaType(_ type: String) -> [String] {
+        guard let media = MediaType(type), media.isOfFile else { return ["application/octet-stream"] }
+        return media.lines
     }
 
     /// `filename` in pieces (RFC 2231).

@@ -11,3 +11,9 @@ package enum MailAddress {
     /// The forms in lower case by which an address is found: its domain with A-labels, and with U-labels.
     package static func forms(_ text: String) -> [String] { EmailAddress.forms(text) }
 }
+
+/// Media types of attachments, as records hold them.
+package enum MailMediaType {
+    /// Whether a text is a media type, with or without parameters.
+    package static func isOne(_ text: String) -> Bool { MediaType(text) != nil }
+}

@@ -166,6 +166,44 @@ def test_the_mimetype_decides(routed, sender, mimetype, body, kind):
     assert message.get_content_type() == f"text/{kind}" and message.get_content().replace("\r\n", "\n").strip() == body
 
 
+FILES = [
+    ("text/calendar; method=REQUEST", "text/calendar", {"method": "REQUEST"}), ("text/html; charset=x", "text/html", {"charset": "x"}),
+    ('TEXT/Plain;charset="a b";format=flowed;', "text/plain", {"charset": "a b", "format": "flowed"}), ("application/vnd.a+b_c", "application/vnd.a+b_c", {}),
+    ('application/pdf; name="other.pdf"', "application/pdf", {}), ("message/rfc822", "application/octet-stream", {}), ("multipart/mixed; boundary=x", "application/octet-stream", {}),
+    (None, "application/octet-stream", {}), ("", "application/octet-stream", {}),
+]
+
+
+def test_the_type_of_a_file_leaves_with_its_parameters(routed, sender):
+    server = SMTPServer(certificate(routed))
+    q, _ = sender(server)
+    id = draft(routed, q, ["a@elsewhere.test"], email_activity_mime_attachment=[
+        {"filename": f"{n}.bin", "mimetype": type, "body": "eA=="} for n, (type, _, _) in enumerate(FILES)])
+    send(routed, id)
+    state(routed, id, 3)
+    files = list(arrived(server).iter_attachments())
+    assert [(f.get_content_type(), f.get_filename()) for f in files] == [(type, f"{n}.bin") for n, (_, type, _) in enumerate(FILES)]
+    for file, (_, _, parameters) in zip(files, FILES):
+        assert {k: v for k, v in file["Content-Type"].params.items() if k != "name"} == parameters and file["Content-Type"].params["name"] == file.get_filename()
+
+
+@pytest.mark.parametrize("type", ["pdf", "text/", "/html", "text/html charset=x", "text/html; charset", "text/html; charset=", "text/html; a=1; A=2", 'text/html; a="x', "a/b\r\nBcc: x@y.test",
+                                  "a/b; c=d\nX: y", "ä/b", "a/b; c=ü", "text/html, text/plain", "a/b; c=d e", "x" * 201 + "/y", "a/b;" + " " * 300 + "c=d"])
+def test_what_is_no_media_type_is_refused(routed, sender, type):
+    q, _ = sender(SMTPServer(certificate(routed)))
+    id = draft(routed, q, ["a@elsewhere.test"], email_activity_mime_attachment=[{"filename": "a", "mimetype": "text/plain", "body": "eA=="}])
+    before = routed.sql("SELECT count(*) FROM org_contoso.email")
+    [file] = routed.get(f"activitymimeattachments?$filter=_objectid_value eq {id}").json()["value"]
+    for method, path, body in (
+        ("POST", "emails", {"subject": "s", "email_activity_mime_attachment": [{"filename": "a", "mimetype": type, "body": "eA=="}]}),
+        ("PATCH", f"activitymimeattachments({file['activitymimeattachmentid']})", {"mimetype": type}), ("PATCH", f"emails({id})", {"mimetype": type}),
+    ):
+        answer = routed.request(method, path, body)
+        assert answer.status_code == 400 and "mimetype takes" in answer.text, (method, path, answer.text)
+    assert routed.sql("SELECT count(*) FROM org_contoso.email") == before
+    assert routed.request("PATCH", f"activitymimeattachments({file['activitymimeattachmentid']})", {"mimetype": "text/calendar; method=REPLY"}).status_code == 204
+
+
 def test_a_sender_without_an_address_is_refused_at_once(routed, sender):
     """Nothing waits for an address, and nothing holds up what comes behind it."""
     server = SMTPServer(certificate(routed))

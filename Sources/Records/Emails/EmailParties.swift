@@ -133,7 +133,8 @@ package struct EmailParts: Sendable {
             throw FieldsealError(.payloadDoesNotFit, "An attachment takes filename, mimetype and body, which is base64.")
         }
         let name = String((value["filename"]?.string ?? "attachment").filter { !$0.isNewline && $0 != "\0" }.prefix(255))
-        let type = value["mimetype"]?.string.map { String($0.filter { $0.isASCII && !$0.isNewline && $0 != "\0" }.prefix(256)) }
+        let type = value["mimetype"]?.string.flatMap { $0.isEmpty ? nil : $0 }
+        if let type { try MediaTypeRule.check(type) }
         return Attachment(name: name, type: type, body: body, size: bytes.count)
     }
 

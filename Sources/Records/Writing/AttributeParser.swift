@@ -19,7 +19,10 @@ struct AttributeParser {
         case (_, .null): return .null
         case (.string(let limit), .string(let text)), (.memo(let limit), .string(let text)):
             // As in Dataverse, an empty text is no text.
-            return text.isEmpty ? .null : .text(try text.checked(limit, attribute))
+            guard !text.isEmpty else { return .null }
+            let checked = try text.checked(limit, attribute)
+            if attribute.logicalName == "mimetype" { try MediaTypeRule.check(checked) }
+            return .text(checked)
         case (.entityName, .string(let text)):
             try text.checkCharacters(attribute)
             return .text(text)

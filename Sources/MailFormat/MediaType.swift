@@ -1,0 +1,82 @@
+/// A media type with its parameters (RFC 2045 section 5.1), as programs give it for a file.
+public struct MediaType: Sendable, Equatable {
+    /// A parameter: its name in lower case, and its value without quotes.
+    public struct Parameter: Sendable, Equatable {
+        public let name: String
+        public let value: String
+    }
+
+    /// Bytes of a type, of a parameter's name and of its value.
+    private static let limit = 200
+
+    /// Type and subtype, as they were given.
+    public let name: String
+    public let parameters: [Parameter]
+
+    /// - Returns: Nil for what is no media type.
+    public init?(_ text: String) {
+        var rest = text.utf8[...]
+        func skipBlanks() { rest = rest.drop { $0 == 0x20 || $0 == 0x09 } }
+        func token() -> String? {
+            let token = rest.prefix(while: Self.isTokenByte)
+            guard (1...Self.limit).contains(token.count) else { return nil }
+            rest = rest.dropFirst(token.count)
+            return String(Substring(token))
+        }
+        func sign(_ sign: Character) -> Bool {
+            guard rest.first == sign.asciiValue else { return false }
+            rest = rest.dropFirst()
+            return true
+        }
+        skipBlanks()
+        guard let main = token(), sign("/"), let sub = token() else { return nil }
+        name = "\(main)/\(sub)"
+        var parameters: [Parameter] = []
+        skipBlanks()
+        while !rest.isEmpty {
+            guard sign(";") else { return nil }
+            skipBlanks()
+            // A semicolon may be the last.
+            if rest.isEmpty { break }
+            guard let name = token()?.lowercased(), sign("=") else { return nil }
+            let quoted = rest.first == UInt8(ascii: "\"") ? Self.quoted(&rest) : token()
+            guard let value = quoted, !parameters.contains(where: { $0.name == name }) else { return nil }
+            parameters.append(Parameter(name: name, value: value))
+            skipBlanks()
+        }
+        self.parameters = parameters
+    }
+
+    private static func isTokenByte(_ byte: UInt8) -> Bool {
+        (0x21...0x7E).contains(byte) && !"()<>@,;:\\\"/[]?=".utf8.contains(byte)
+    }
+
+    /// The content of a quoted string of printable ASCII; nil without an end.
+    private static func quoted(_ rest: inout Substring.UTF8View) -> String? {
+        var value: [UInt8] = []
+        var isEscaped = false
+        for (offset, byte) in rest.dropFirst().enumerated() {
+            guard (0x20...0x7E).contains(byte), value.count < limit else { return nil }
+            if !isEscaped, byte == UInt8(ascii: "\"") {
+                rest = rest.dropFirst(offset + 2)
+                return String(decoding: value, as: UTF8.self)
+            }
+            isEscaped = !isEscaped && byte == UInt8(ascii: "\\")
+            if !isEscaped { value.append(byte) }
+        }
+        return nil
+    }
+
+    /// The value of Content-Type, each parameter on a line of its own. A file's name has another place, and so it is left out.
+    var lines: [String] {
+        [name]
+            + parameters.filter { $0.name != "name" && !$0.name.hasPrefix("name*") }.map { parameter in
+                let value = parameter.value
+                guard value.isEmpty || !value.utf8.allSatisfy(Self.isTokenByte) else { return "\(parameter.name)=\(value)" }
+                return "\(parameter.name)=\"\(value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\""
+            }
+    }
+
+    /// Whether a part of Base64 may have it (RFC 2045 section 6.4).
+    var isOfFile: Bool { !["multipart/", "message/"].contains { name.lowercased().hasPrefix($0) } }
+}
