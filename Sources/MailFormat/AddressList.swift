@@ -5,8 +5,14 @@ struct AddressList {
     static let limit = 10_000
 
     private(set) var addresses: [String] = []
+    /// What names people and has no address that can be read. Names beside addresses are not among it.
+    private(set) var unreadable: [String] = []
+    /// Whether there is more behind the last address that is taken.
+    private(set) var isCut = false
     /// A word where an address should be, as in `From: MAILER-DAEMON`.
-    private(set) var bareName: String?
+    private var bareName: String?
+    /// All of the field, without encoded words.
+    private let whole: String
 
     private let scalars: [Unicode.Scalar]
     private var index = 0
@@ -19,12 +25,27 @@ struct AddressList {
     private var paths: [[Unicode.Scalar]] = []
 
     /// - Parameter hint: The charset of bytes above 0x7F that are no UTF-8.
-    init(_ field: ArraySlice<UInt8>, hint: String?) { self.init(Charset.decode(field, label: nil, hint: hint), isDecoded: false) }
+    init(_ field: ArraySlice<UInt8>, hint: String?) {
+        self.init(Charset.decode(field, label: nil, hint: hint), isDecoded: false)
+        let isHidden = ["undisclosed", "unlisted"].contains { whole.lowercased().drop { $0 == "\"" || $0 == "<" }.hasPrefix($0) }
+        if addresses.isEmpty, unreadable.isEmpty, !isHidden, let words { unreadable = [words] }
+    }
 
     private init(_ field: String, isDecoded: Bool) {
-        scalars = Array(field.unicodeScalars)
+        whole = MailMessage.oneLine(isDecoded ? field : EncodedWords.text(Array(field.utf8)[...]))
+        var scalars = Array(field.unicodeScalars).filter { $0 != "\0" && !AttachmentName.isInvisible($0) }
+        // Signs of East Asian keyboards, where there is no other.
+        if !scalars.contains("@") { scalars = scalars.map { ["\u{FF20}", "\u{FE6B}"].contains($0) ? "@" : $0 } }
+        self.scalars = scalars
         while index < scalars.count, addresses.count < Self.limit { step(isDecoded) }
+        isCut = scalars[index...].contains("@")
         finish(isDecoded)
+    }
+
+    /// What may stand for a sender without an address; nil for none.
+    var words: String? {
+        let words = bareName ?? whole.prefix(units: EmailAddress.wordsLimit)
+        return EmailAddress.isWords(words) ? words : nil
     }
 
     private mutating func step(_ isDecoded: Bool) {
@@ -126,14 +147,25 @@ struct AddressList {
         let words = Self.words(text)
         let found = Self.address(text).map { [$0] } ?? words.filter { $0.contains("@") }.compactMap(Self.address)
         if !found.isEmpty { return addresses += found }
-        let whole = Self.string(text) + paths.map { "<\(Self.string($0))>" }.joined()
-        if !isDecoded, whole.contains("=?") {
-            let inner = AddressList(EncodedWords.text(Array(whole.utf8)[...]), isDecoded: true)
+        // The address itself in quotes, as scripts write it.
+        let quoted = words.compactMap(Self.quotedContent).filter { $0.contains("@") }.compactMap(Self.address)
+        if !quoted.isEmpty { return addresses += quoted }
+        let piece = Self.string(text) + paths.map { "<\(Self.string($0))>" }.joined()
+        if !isDecoded, piece.contains("=?") {
+            let inner = AddressList(EncodedWords.text(Array(piece.utf8)[...]), isDecoded: true)
             addresses += inner.addresses
+            unreadable += inner.unreadable
             bareName = bareName ?? inner.bareName
+        } else if piece.contains("@") {
+            unreadable.append(MailMessage.oneLine(piece))
         } else if bareName == nil, words.count == 1, paths.isEmpty, EmailAddress.isBareName(Self.string(words[0])) {
             bareName = Self.string(words[0])
         }
+    }
+
+    /// What is in a quoted string; nil for what is none.
+    private static func quotedContent(_ word: [Unicode.Scalar]) -> [Unicode.Scalar]? {
+        word.count > 2 && word.first == "\"" && word.last == "\"" ? Array(word.dropFirst().dropLast()) : nil
     }
 
     private static func string(_ scalars: [Unicode.Scalar]) -> String {
@@ -161,11 +193,22 @@ struct AddressList {
         }
         // A source route (RFC 5321 section 4.1.2) is left away.
         if text.first == "@", let colon = text.firstIndex(of: ":") { text = text[(colon + 1)...] }
+        text = withoutEnd(text)
         if text.count > 2, text.first == "'" && text.last == "'" || text.first == "[" && text.last == "]" {
             text = text.dropFirst().dropLast()
         }
         guard let (local, domain) = EmailAddress.split(string(Array(text))) else { return nil }
         return EmailAddress.canonical(local: local, domain: domain)
+    }
+
+    /// Without the port of a server, and without the rest of a `mailto:` address (RFC 6068).
+    private static func withoutEnd(_ text: ArraySlice<Unicode.Scalar>) -> ArraySlice<Unicode.Scalar> {
+        guard let at = text.firstIndex(of: "@"), text.first != "\"" else { return text }
+        if let query = text[at...].firstIndex(of: "?") { return text[..<query] }
+        guard let colon = text[at...].lastIndex(of: ":"), colon + 1 < text.endIndex,
+            text[(colon + 1)...].allSatisfy({ ("0"..."9").contains($0) })
+        else { return text }
+        return text[..<colon]
     }
 
     /// Blanks at the ends and around `.` and `@` are no part of an address (RFC 5322 section 4.4).

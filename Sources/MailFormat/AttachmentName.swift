@@ -44,7 +44,7 @@ enum AttachmentName {
     }
 
     /// Characters that turn the direction of what is read, or are not seen at all.
-    private static func isInvisible(_ scalar: Unicode.Scalar) -> Bool {
+    static func isInvisible(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0x200B, 0x200E, 0x200F, 0x202A...0x202E, 0x2060...0x2069, 0xFEFF: true
         default: false
@@ -55,14 +55,7 @@ enum AttachmentName {
     private static func cut(_ name: String) -> String {
         guard name.utf16.count > limit else { return name }
         let ending = name.lastIndex(of: ".").map { name[$0...] }.flatMap { $0.utf16.count <= 20 ? $0 : nil } ?? ""
-        var stem = ""
-        var length = ending.utf16.count
-        for character in name {
-            length += character.utf16.count
-            guard length <= limit else { break }
-            stem.append(character)
-        }
-        return stem + ending
+        return name.prefix(units: limit - ending.utf16.count) + ending
     }
 
     private static func fallback(_ type: String) -> String {

@@ -5,8 +5,10 @@ struct BodySelection {
         let text: String
         let isHTML: Bool
 
-        var hasText: Bool {
-            isHTML ? HTMLText.hasText(text) : text.unicodeScalars.contains { !$0.properties.isWhitespace && $0 != "\0" }
+        /// What it shows.
+        var content: HTMLText.Content {
+            if isHTML { return HTMLText.content(of: text) }
+            return text.unicodeScalars.contains { !$0.properties.isWhitespace && $0 != "\0" } ? .words : .nothing
         }
     }
 
@@ -26,6 +28,8 @@ struct BodySelection {
     private(set) var attachments: [MailMessage.Attachment] = []
     /// Messages that were forwarded, whole.
     private(set) var messages: [[UInt8]] = []
+    /// What could not be represented.
+    private(set) var notes: [String] = []
 
     init(_ root: MessagePart, keepsMessages: Bool, hint: String?) {
         (self.keepsMessages, self.hint) = (keepsMessages, hint)
@@ -45,20 +49,42 @@ struct BodySelection {
     }
 
     /// Of forms of the same, HTML that says something, else a text that does; of several such the last one, which is the richest.
-    /// Attachments of all of them are kept.
+    /// Attachments of all of them are kept, and so is HTML with pictures alone that yields to a text.
     private mutating func choose(among children: [MessagePart]) {
-        var best: (rank: Int, segments: [Segment])?
+        var forms: [(rank: Int, segments: [Segment])] = []
         for child in children {
             var form = BodySelection(like: self)
             form.visit(child, .alternative)
             attachments += form.attachments
             messages += form.messages
-            guard !form.segments.isEmpty else { continue }
-            let said = form.segments.filter(\.hasText)
-            let rank = said.contains(where: \.isHTML) ? 2 : said.isEmpty ? 0 : 1
-            if best.map({ rank >= $0.rank }) ?? true { best = (rank, form.segments) }
+            notes += form.notes
+            if !form.segments.isEmpty { forms.append((form.rank, form.segments)) }
         }
-        segments += best?.segments ?? []
+        guard let best = forms.indices.max(by: { (forms[$0].rank, $0) < (forms[$1].rank, $1) }) else {
+            // No form is for people: those for specialized programs are all that there is.
+            for child in children where Self.twins.contains(child.type.name) { visit(child, .independent) }
+            return
+        }
+        segments += forms[best].segments
+        for form in forms where form.rank == Self.rankOfPictures && forms[best].rank > form.rank {
+            for segment in form.segments where segment.isHTML && segment.content == .pictures { attach(segment) }
+        }
+    }
+
+    /// How much a form says: nothing, pictures alone, a text, HTML.
+    private var rank: Int {
+        let said = segments.filter { $0.content == .words }
+        if !said.isEmpty { return said.contains(where: \.isHTML) ? 3 : 2 }
+        return segments.contains { $0.content == .pictures } ? Self.rankOfPictures : 0
+    }
+
+    private static let rankOfPictures = 1
+
+    private mutating func attach(_ segment: Segment) {
+        attachments.append(
+            .init(
+                name: AttachmentName.safe(nil, type: "text/html"), type: "text/html; charset=utf-8", bytes: Array(segment.text.utf8)
+            ))
     }
 
     private mutating func visitRelated(_ part: MessagePart) {
@@ -79,14 +105,15 @@ struct BodySelection {
         let isShown = !isAttachment && place != .resource && (name == nil || place == .root || place == .alternative)
         if isShown, let segment = segment(part) {
             segments.append(segment)
+            noteCharset(of: part)
         } else if part.isUnread {
             return
         } else if part.type.main == "multipart", !isAttachment {
             // Nothing divides it: the words are there.
             segments.append(Segment(text: text(of: part), isHTML: false))
         } else {
-            let name = AttachmentName.safe(name ?? part.contentID, type: part.type.name)
-            attachments.append(.init(name: name, type: part.type.name, bytes: Array(part.content)))
+            let name = AttachmentName.safe(name ?? part.describedName(hint: hint) ?? part.contentID, type: part.type.name)
+            attachments.append(.init(name: name, type: part.type.ofFile, bytes: Array(part.content)))
         }
     }
 
@@ -114,6 +141,14 @@ struct BodySelection {
         var label = part.type.value.text("charset")
         if label == nil, part.type.sub == "html" { label = Self.metaCharset(content) }
         return Charset.decode(content, label: label)
+    }
+
+    /// Notes a charset that is not known: the text is a guess.
+    private mutating func noteCharset(of part: MessagePart) {
+        guard let label = part.type.value.text("charset"), !Charset.isKnown(label), !part.content.allSatisfy({ $0 < 0x80 }) else {
+            return
+        }
+        notes.append("The charset \(MailMessage.oneLine(String(label.prefix(40)))) is not known: the text is a guess.")
     }
 
     /// The charset that an HTML document names itself.
@@ -147,7 +182,7 @@ struct BodySelection {
 
     /// All texts as one.
     var joined: Segment {
-        let said = segments.count > 1 ? segments.filter(\.hasText) : segments
+        let said = segments.count > 1 ? segments.filter { $0.content != .nothing } : segments
         guard said.count > 1 else { return said.first ?? segments.last ?? Segment(text: "", isHTML: false) }
         guard let frame = said.firstIndex(where: \.isHTML) else {
             let text =
@@ -158,7 +193,7 @@ struct BodySelection {
         func inner(_ segments: ArraySlice<Segment>) -> String {
             segments.map { "\($0.isHTML ? HTMLText.fragment($0.text) : HTMLText.escaped($0.text))\r\n" }.joined()
         }
-        let html = said[frame].text
+        let html = HTMLText.closed(said[frame].text)
         let body = HTMLText.body(of: html)
         let text = [
             String(html[..<body.lowerBound]), inner(said[..<frame]), String(html[body]), inner(said[(frame + 1)...]),

@@ -15,9 +15,19 @@ enum Charset {
         case .utf8: text = String(decoding: bytes, as: UTF8.self)
         case .utf16: text = wide(bytes)
         case .converters(let names): text = best(bytes, names) ?? guess(bytes, hint: hint)
+        case .system(let name): text = SystemCharset.decode(bytes, name) ?? guess(bytes, hint: hint)
         }
         // A byte order mark is no text.
         return text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text
+    }
+
+    /// Whether text under a label is read by that label, and not by a guess.
+    static func isKnown(_ label: String) -> Bool {
+        switch CharsetLabels.meaning(of: label) {
+        case .undeclared, .utf8, .utf16: true
+        case .converters(let names): best([], names) != nil
+        case .system(let name): SystemCharset.exists(name)
+        }
     }
 
     /// Text under a charset that nothing declares: UTF-8 where it is that, else the hint, else what ICU finds likely, else windows-1252.

@@ -8,6 +8,8 @@ enum CharsetLabels {
         case utf16
         /// ICU's converters; of several, the one that understands the most.
         case converters([String])
+        /// The system's converter: ICU has none.
+        case system(String)
     }
 
     /// - Parameter label: As the message has it: `charset=`, or the first part of an encoded word.
@@ -19,12 +21,29 @@ enum CharsetLabels {
         return .converters([label, key, key.hasPrefix("x") ? String(key.dropFirst()) : key])
     }
 
+    /// Whether a label is in the tables here; ICU knows more.
+    static func isListed(_ label: String) -> Bool {
+        if case .converters(let names) = meaning(of: label) { return names.first != label }
+        return true
+    }
+
     private static func known(_ key: String) -> Meaning? {
         if undeclared.contains(key) { return .undeclared }
         if key.hasPrefix("utf8") || key == "unicode11utf8" || key == "unicode20utf8" { return .utf8 }
         if key == "utf16" || key == "unicode" || key == "ucs2" || key == "iso10646ucs2" { return .utf16 }
-        return names[key].map { .converters($0) }
+        return system[key].map { .system($0) } ?? names[key].map { .converters($0) }
     }
+
+    private static let system = [
+        "iso885916": "ISO-8859-16", "iso8859162001": "ISO-8859-16", "isoir226": "ISO-8859-16", "latin10": "ISO-8859-16",
+        "l10": "ISO-8859-16",
+        "johab": "JOHAB", "cp1361": "JOHAB", "ms1361": "JOHAB", "windows1361": "JOHAB", "ksc56011992johab": "JOHAB",
+        "viscii": "VISCII", "viscii111": "VISCII", "csviscii": "VISCII", "tcvn": "TCVN", "tcvn5712": "TCVN", "tcvn57121": "TCVN",
+        "ptcp154": "PT154", "pt154": "PT154", "cp154": "PT154", "csptcp154": "PT154", "cyrillicasian": "PT154",
+        "kz1048": "RK1048", "rk1048": "RK1048", "strk10482002": "RK1048", "cskz1048": "RK1048", "koi8t": "KOI8-T",
+        "isoir111": "ISO-IR-111", "ecmacyrillic": "ISO-IR-111", "koi8e": "ISO-IR-111", "mik": "MIK", "bulgarianmik": "MIK",
+        "georgianps": "GEORGIAN-PS", "georgianacademy": "GEORGIAN-ACADEMY", "armscii8": "ARMSCII-8", "tscii": "TSCII",
+    ]
 
     private static let undeclared: Set<String> = [
         "", "ascii", "usascii", "ansix341968", "ansix341986", "iso646us", "us", "ascii7bit", "unknown", "unknown8bit", "8bit",
@@ -76,7 +95,7 @@ enum CharsetLabels {
         (["macintosh"], "macroman macintosh mac csmacintosh"),
         (["x-mac-cyrillic"], "maccyrillic macukrainian"),
         (["iso-8859-8"], "iso88598 iso88598i iso88598e hebrew logical visual csiso88598e csiso88598i"),
-        (["iso-8859-6"], "iso88596 iso88596i iso88596e arabic"),
+        (["iso-8859-6"], "iso88596 iso88596i iso88596e csiso88596i csiso88596e arabic"),
         (["UTF-7"], "utf7 unicode11utf7 unicode20utf7 csunicode11utf7 imap"),
         (["UTF-16LE"], "utf16le ucs2le"),
         (["UTF-16BE"], "utf16be ucs2be"),

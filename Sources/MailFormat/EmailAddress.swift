@@ -9,8 +9,17 @@ public enum EmailAddress {
     public static func isOne(_ text: String) -> Bool { split(text) != nil }
 
     /// Whether a text is one word as it stands where an address should be: mail systems sign with their bare names.
-    public static func isBareName(_ text: String) -> Bool {
+    static func isBareName(_ text: String) -> Bool {
         (1...64).contains(text.utf8.count) && text.unicodeScalars.allSatisfy(isPlain)
+    }
+
+    /// UTF-16 units of the words of a sender whose address can't be read.
+    public static let wordsLimit = 200
+
+    /// Whether a text may name a sender without being an address: mail systems sign with names, and some addresses can't be read.
+    public static func isWords(_ text: String) -> Bool {
+        text.utf16.count <= wordsLimit && text.unicodeScalars.allSatisfy { !$0.isControl }
+            && text.unicodeScalars.contains { !$0.properties.isWhitespace && !"<>()\",;:@".unicodeScalars.contains($0) }
     }
 
     /// The parts of an address: the local part as it is written, and the domain.

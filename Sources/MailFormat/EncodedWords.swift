@@ -4,6 +4,8 @@ struct EncodedWords {
         let charset: String
         let isBase64: Bool
         let payload: ArraySlice<UInt8>
+        /// The word as it stands there.
+        let whole: ArraySlice<UInt8>
     }
 
     private let hint: String?
@@ -12,8 +14,22 @@ struct EncodedWords {
     private var charset: String?
     private var bytes: [UInt8] = []
     private var base64: [UInt8] = []
+    /// These words as they stand there, for those that can't be decoded.
+    private var undecoded: [UInt8] = []
+
+    /// A charset that is not known, of words that are not ASCII.
+    private var unknownCharset: String?
 
     private init(hint: String?) { self.hint = hint }
+
+    /// A charset that words name and that is not known, so that their text is a guess; nil for none.
+    static func unknownCharset(in value: ArraySlice<UInt8>) -> String? {
+        guard value.contains(UInt8(ascii: "=")) else { return nil }
+        var words = EncodedWords(hint: nil)
+        words.read(value)
+        words.flush()
+        return words.unknownCharset
+    }
 
     /// - Parameter hint: The charset of the rest of the message, for bytes that stand in the header as they are.
     static func text(_ value: ArraySlice<UInt8>, hint: String? = nil) -> String {
@@ -62,7 +78,9 @@ struct EncodedWords {
         }
         let charset = String(decoding: value[(start + 2)..<first].prefix { $0 != UInt8(ascii: "*") }, as: UTF8.self)
         return (
-            Word(charset: charset.lowercased(), isBase64: encoding == UInt8(ascii: "b"), payload: value[payload..<closing]),
+            Word(
+                charset: charset.lowercased(), isBase64: encoding == UInt8(ascii: "b"), payload: value[payload..<closing],
+                whole: value[start..<(closing + 2)]),
             closing + 2
         )
     }
@@ -74,8 +92,11 @@ struct EncodedWords {
     }
 
     private mutating func append(_ word: Word) {
+        // Nothing can be decoded.
+        if word.isBase64, !word.payload.isEmpty, !TransferEncoding.hasLetters(word.payload) { return append(word.whole) }
         if charset != word.charset { flush() }
         charset = word.charset
+        if !word.payload.isEmpty { undecoded += word.whole }
         if word.isBase64 {
             base64 += word.payload
             // Whole groups are decoded by themselves, whether padded or not; a broken group is the beginning of the next word's.
@@ -94,7 +115,14 @@ struct EncodedWords {
 
     private mutating func flush() {
         decodeBase64()
-        if let charset, !bytes.isEmpty { text += Charset.decode(bytes[...], label: charset, hint: hint) }
-        (charset, bytes) = (nil, [])
+        if let charset, !bytes.isEmpty {
+            text += Charset.decode(bytes[...], label: charset, hint: hint)
+            if !CharsetLabels.isListed(charset), bytes.contains(where: { $0 > 0x7F }), !Charset.isKnown(charset) {
+                unknownCharset = charset
+            }
+        } else {
+            text += String(decoding: undecoded, as: UTF8.self)
+        }
+        (charset, bytes, undecoded) = (nil, [], [])
     }
 }

@@ -1,27 +1,60 @@
 /// What is done with HTML of messages: whether it says anything, and how several texts become one.
 enum HTMLText {
-    /// Whether it shows any text to a reader.
-    static func hasText(_ html: String) -> Bool {
-        var isHidden: String?
+    /// What HTML shows to a reader; the greater one is the more.
+    enum Content: Int {
+        case nothing
+        /// Something that is fetched from elsewhere or drawn, and no word.
+        case pictures
+        case words
+    }
+
+    /// What a document shows. What a browser hides because something has no end counts as shown.
+    static func content(of html: String) -> Content {
+        var found = Content.nothing
+        var isLinked = false
         var scanner = TagScanner(html)
         while let token = scanner.next() {
             switch token {
-            case .tag(let name, _):
-                if let hidden = isHidden {
-                    if name == "/\(hidden)" { isHidden = nil }
-                } else if ["head", "style", "script", "title"].contains(name) {
-                    isHidden = name
-                } else if name == "body" {
-                    isHidden = nil
+            case .tag("a", let tag): isLinked = HTMLTag(tag).has("href")
+            case .tag("/a", _): isLinked = false
+            case .tag(let name, let tag):
+                switch content(of: name, HTMLTag(tag)) {
+                case .words: return .words
+                case .pictures where isLinked && name == "img": return .words
+                case .pictures: found = .pictures
+                case .nothing: break
                 }
-            case .text(let text):
-                // Entities of blanks are no text.
-                guard isHidden == nil else { continue }
-                let words = String(text).replacing("&nbsp;", with: "").replacing("&#160;", with: "").replacing("&zwnj;", with: "")
-                if words.unicodeScalars.contains(where: { !$0.properties.isWhitespace && !blanks.contains($0) }) { return true }
+            case .text(let text): if hasWords(text) { return .words }
+            case .raw("textarea", let text), .raw("xmp", let text): if hasWords(text) { return .words }
+            case .raw: break
+            // What follows it shows.
+            case .open: break
             }
         }
-        return false
+        return found
+    }
+
+    /// What one tag shows.
+    private static func content(of name: String, _ tag: HTMLTag) -> Content {
+        switch name {
+        case "img":
+            if tag.has("alt") { return .words }
+            return tag.isPoint || !tag.has("src") && !tag.has("srcset") ? .nothing : .pictures
+        case "input", "button", "option":
+            return ["value", "placeholder", "alt", "label"].contains(where: tag.has) ? .words : .nothing
+        case "area": return tag.has("href") ? .words : .nothing
+        case "iframe", "object", "embed", "video", "audio", "frame":
+            return ["src", "srcdoc", "data", "poster"].contains(where: tag.has) ? .words : .pictures
+        case "svg", "canvas", "image": return .pictures
+        case "link", "script", "base", "meta": return .nothing
+        default: return tag.has("background") || tag.hasPicture ? .pictures : .nothing
+        }
+    }
+
+    private static func hasWords(_ text: Substring) -> Bool {
+        // Entities of blanks are no text.
+        let words = String(text).replacing("&nbsp;", with: "").replacing("&#160;", with: "").replacing("&zwnj;", with: "")
+        return words.unicodeScalars.contains { !$0.properties.isWhitespace && !blanks.contains($0) }
     }
 
     private static let blanks: Set<Unicode.Scalar> = ["\u{200B}", "\u{200C}", "\u{200D}", "\u{FEFF}", "\u{AD}", "\u{34F}", "\0"]
@@ -42,16 +75,21 @@ enum HTMLText {
     }
 
     /// A document without what makes it one, to stand in another.
-    static func fragment(_ html: String) -> String {
+    static func fragment(_ html: String) -> String { repaired(html, isFragment: true) }
+
+    /// A document in which others may stand: what has no end hides nothing of what follows.
+    static func closed(_ html: String) -> String { repaired(html, isFragment: false) }
+
+    private static func repaired(_ html: String, isFragment: Bool) -> String {
         var result = ""
-        var isTitle = false
         var scanner = TagScanner(html)
         while let token = scanner.next() {
             switch token {
-            case .tag("title", _): isTitle = true
-            case .tag("/title", _): isTitle = false
-            case .tag(let name, let text): if !frame.contains(name) { result += text }
-            case .text(let text): if !isTitle { result += text }
+            case .tag(let name, let text): if !isFragment || !frame.contains(name) { result += text }
+            case .raw(let name, let text): if !isFragment || name != "title" { result += text }
+            case .text(let text): result += text
+            // Of a tag, its content shows without it; a sign that begins nothing stands for itself.
+            case .open(let text): if text.utf8.count == 1 { result += "&lt;" }
             }
         }
         return result
@@ -70,7 +108,9 @@ enum HTMLText {
         return first..<max(first, end ?? html.endIndex)
     }
 
-    private static let frame: Set<String> = ["html", "/html", "head", "/head", "body", "/body", "!doctype", "meta", "?xml", "base"]
+    private static let frame: Set<String> = [
+        "html", "/html", "head", "/head", "body", "/body", "!doctype", "meta", "?xml", "base", "title", "/title",
+    ]
 
     /// Text of `text/enriched` and `text/richtext` (RFC 1896) without its commands.
     static func unenriched(_ text: String) -> String {
@@ -82,60 +122,9 @@ enum HTMLText {
             case .tag("param", _): isParameter = true
             case .tag("/param", _): isParameter = false
             case .tag: break
-            case .text(let text): if !isParameter { result += text }
+            case .text(let text), .raw(_, let text), .open(let text): if !isParameter { result += text }
             }
         }
         return result.replacing("\u{1}", with: "<")
-    }
-}
-
-/// Splits HTML at its tags; each character is looked at once.
-private struct TagScanner {
-    enum Token {
-        /// A tag's name in lower case, with its slash, and all of it.
-        case tag(String, Substring)
-        case text(Substring)
-    }
-
-    private let html: String
-    private var index: String.Index
-
-    init(_ html: String) { (self.html, index) = (html, html.startIndex) }
-
-    mutating func next() -> Token? {
-        guard index < html.endIndex else { return nil }
-        let utf8 = html.utf8
-        let start = index
-        guard utf8[start] == UInt8(ascii: "<"), let end = closing(start) else {
-            index = utf8[utf8.index(after: start)...].firstIndex(of: UInt8(ascii: "<")) ?? html.endIndex
-            return .text(html[start..<index])
-        }
-        index = end
-        let tag = html[start..<end]
-        let name = tag.utf8.dropFirst().prefix { byte in
-            !byte.isBlank && byte != UInt8(ascii: ">") && (byte != UInt8(ascii: "/") || tag.utf8.dropFirst().first == byte)
-        }
-        return .tag(String(decoding: name.prefix(30), as: UTF8.self).lowercased(), tag)
-    }
-
-    /// Where a tag or a comment ends; nil where `<` begins none.
-    private func closing(_ start: String.Index) -> String.Index? {
-        let utf8 = html.utf8
-        let rest = utf8[start...]
-        guard let first = rest.dropFirst().first,
-            first == UInt8(ascii: "/") || first == UInt8(ascii: "!") || first == UInt8(ascii: "?")
-                || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(first | 0x20)
-        else { return nil }
-        if rest.starts(with: "<!--".utf8) {
-            var end = utf8.index(start, offsetBy: 4)
-            var dashes = 0
-            while end < utf8.endIndex {
-                if utf8[end] == UInt8(ascii: ">"), dashes >= 2 { return utf8.index(after: end) }
-                dashes = utf8[end] == UInt8(ascii: "-") ? dashes + 1 : 0
-                end = utf8.index(after: end)
-            }
-            return utf8.endIndex
-        }
-        return rest.firstIndex(of: UInt8(ascii: ">")).map { utf8.index(after: $0) } ?? utf8.endIndex
     }
 }

@@ -5,6 +5,8 @@ struct HeaderFields {
     private static let fieldLimit = 10_000
 
     private var fields: [(name: String, value: ArraySlice<UInt8>)] = []
+    /// Whether there were more fields than are taken.
+    private(set) var isCut = false
 
     /// Splits a message or a part into its header and its body.
     static func split(_ bytes: ArraySlice<UInt8>) -> (header: HeaderFields, body: ArraySlice<UInt8>) {
@@ -14,7 +16,7 @@ struct HeaderFields {
         let last = lines.lastIndex { name(of: $0).map(isOfMail) ?? false }
         for (index, line) in lines.enumerated() {
             if let name = name(of: line) {
-                if header.fields.count < fieldLimit { header.fields.append((name, value(of: line))) }
+                if header.fields.count < fieldLimit { header.fields.append((name, value(of: line))) } else { header.isCut = true }
             } else if !isEnvelope(line), last.map({ $0 < index }) ?? true {
                 end = line.startIndex
                 break

@@ -4,7 +4,8 @@ public import Foundation
 public struct MailMessage: Sendable {
     /// One line.
     public var subject = ""
-    /// Who it is from: the first usable address of From, Sender, Reply-To and Return-Path, else a bare name; empty when there is none.
+    /// Who it is from: the first usable address of From, Sender, Reply-To and Return-Path, else the first words in one of them, such as
+    /// `MAILER-DAEMON`; empty when there are none.
     public var from = ""
     public var to: [String] = []
     public var cc: [String] = []
@@ -21,8 +22,16 @@ public struct MailMessage: Sendable {
     public var attachments: [Attachment] = []
     /// Messages that were forwarded as attachments, whole.
     public var messages: [[UInt8]] = []
-    /// Whether limits left something out of the rest: then the message itself is an attachment.
-    public var isCut = false
+    /// What the rest does not show of the message: see ``original(of:)``.
+    public private(set) var notes: [Note] = []
+
+    /// Something that could not be represented.
+    public struct Note: Sendable, Equatable {
+        /// A sentence.
+        public let text: String
+        /// Whether the header has all of it.
+        public let isOfHeader: Bool
+    }
 
     /// A part that is not the text.
     public struct Attachment: Sendable {
@@ -46,9 +55,21 @@ public struct MailMessage: Sendable {
         let text = selection.joined
         (body, isHTML) = (Self.clean(text.text), text.isHTML)
         (attachments, messages) = (selection.attachments, selection.messages)
-        guard structure.isCut else { return }
-        isCut = true
-        attachments.append(Attachment(name: "original.eml", type: "message/rfc822", bytes: bytes))
+        notes += (structure.notes + selection.notes).map { Note(text: $0, isOfHeader: false) }
+    }
+
+    /// Adds a note, once.
+    public mutating func note(_ text: String, isOfHeader: Bool) {
+        let note = Note(text: text, isOfHeader: isOfHeader)
+        if !notes.contains(note) { notes.append(note) }
+    }
+
+    /// What is kept of a message beside the rest, because of its notes: its header, or all of it; nil where it has no notes.
+    public func original(of bytes: [UInt8]) -> Attachment? {
+        guard !notes.isEmpty else { return nil }
+        guard notes.allSatisfy(\.isOfHeader) else { return Attachment(name: "original.eml", type: "message/rfc822", bytes: bytes) }
+        let end = HeaderFields.split(bytes[...]).body.startIndex
+        return Attachment(name: "original-header.txt", type: "text/rfc822-headers", bytes: Array(bytes[..<end]))
     }
 
     /// Lines that end in CR alone, as old programs wrote them, end in LF.
@@ -67,16 +88,27 @@ public struct MailMessage: Sendable {
 
     private mutating func readHeader(_ header: HeaderFields, _ hint: String?) {
         subject = Self.subject(of: header, hint)
-        to = header.all("to").flatMap { AddressList($0, hint: hint).addresses }
-        cc = header.all("cc").flatMap { AddressList($0, hint: hint).addresses }
+        if let label = header.first("subject").flatMap(EncodedWords.unknownCharset) {
+            note(
+                "The charset \(Self.oneLine(String(label.prefix(40)))) of the subject is not known: it is a guess.",
+                isOfHeader: true)
+        }
+        to = recipients("to", header, hint)
+        cc = recipients("cc", header, hint)
         from = Self.sender(header, hint)
         messageID = MessageIDs.all(header.first("message-id")).first ?? ""
+        if messageID.isEmpty, let field = header.first("message-id"), !field.isEmpty {
+            note("The Message-ID can't be read, or has more than \(MessageIDs.limit) bytes.", isOfHeader: true)
+        }
         let ids = header.all("references").flatMap { MessageIDs.all($0) }
         thread = ids.count <= 100 ? ids : Array(ids.prefix(Self.oldestReferences) + ids.suffix(Self.newestReferences))
         var known: Set<String> = []
         references =
             (header.all("in-reply-to").flatMap { MessageIDs.all($0).prefix(10) } + ids.suffix(Self.newestReferences).reversed()
             + ids.dropLast(Self.newestReferences).prefix(Self.oldestReferences)).filter { known.insert($0).inserted }
+        if let field = header.first("date"), !field.isEmpty, MailDate.date(field) == nil {
+            note("The date can't be read: \(Self.oneLine(String(decoding: field.prefix(60), as: UTF8.self)))", isOfHeader: true)
+        }
         date = MailDate.date(header.first("date")) ?? MailDate.date(header.first("received").flatMap { Self.afterSemicolon($0) })
         let priority = header.first("x-priority")?.first
         switch header.first("importance").map({ String(decoding: $0.prefix(20), as: UTF8.self).lowercased() }) {
@@ -94,16 +126,30 @@ public struct MailMessage: Sendable {
         field.lastIndex(of: UInt8(ascii: ";")).map { field[($0 + 1)...] }
     }
 
+    private mutating func recipients(_ field: String, _ header: HeaderFields, _ hint: String?) -> [String] {
+        header.all(field).flatMap { value in
+            let list = AddressList(value, hint: hint)
+            if list.isCut {
+                note("More than \(AddressList.limit) recipients stand in one field: the others are left out.", isOfHeader: true)
+            }
+            for words in list.unreadable.prefix(10) {
+                note("No address can be read in \(field == "to" ? "To" : "Cc"): \(words.prefix(units: 100))", isOfHeader: true)
+            }
+            return list.addresses
+        }
+    }
+
+    /// The first usable address, else the first words where one should be.
     private static func sender(_ header: HeaderFields, _ hint: String?) -> String {
-        var name: String?
+        var words: String?
         for field in ["from", "sender", "reply-to", "return-path"] {
             for value in header.all(field) {
                 let list = AddressList(value, hint: hint)
                 if let address = list.addresses.first { return address }
-                if field == "from" { name = name ?? list.bareName }
+                words = words ?? list.words
             }
         }
-        return name.map(oneLine) ?? ""
+        return words?.prefix(units: EmailAddress.wordsLimit) ?? ""
     }
 
     static func subject(of header: HeaderFields, _ hint: String? = nil) -> String {

@@ -17,9 +17,22 @@ struct MessagePart {
 
     /// The name that its author gave it; nil for none.
     func fileName(hint: String?) -> String? {
-        [disposition.text("filename", hint: hint), type.value.text("name", hint: hint)].lazy.compactMap { $0 }.first {
-            !$0.allSatisfy(\.isWhitespace)
-        }
+        [
+            disposition.text("filename", hint: hint), type.value.text("name", hint: hint),
+            // What belongs into `filename` is met in `name` too.
+            disposition.word == "attachment" ? disposition.text("name", hint: hint) : nil,
+        ].lazy.compactMap { $0 }.first { !$0.allSatisfy(\.isWhitespace) }
+    }
+
+    /// Content-Description, where it is the name of a file: one with an ending.
+    func describedName(hint: String?) -> String? {
+        guard let field = header.first("content-description") else { return nil }
+        let name = MailMessage.oneLine(EncodedWords.text(field.prefix(1_000), hint: hint))
+        let ending = name.split(separator: ".", omittingEmptySubsequences: false).dropFirst().last ?? ""
+        let isEnding =
+            (1...8).contains(ending.utf8.count)
+            && ending.utf8.allSatisfy { UnicodeScalar($0).properties.isAlphabetic || (0x30...0x39).contains($0) }
+        return isEnding ? name : nil
     }
 
     /// Content-ID without its angle brackets; nil for none.
@@ -36,6 +49,15 @@ struct MessagePart {
         let value: ParameterizedValue
 
         var name: String { "\(main)/\(sub)" }
+
+        /// The type of a file: of a text also the parameters without which it is another.
+        var ofFile: String {
+            guard main == "text" else { return name }
+            let parameters = ["charset", "method"].compactMap { key in
+                value.text(key).flatMap { (1...40).contains($0.utf8.count) && Self.isToken($0) ? "\(key)=\($0)" : nil }
+            }
+            return ([name] + parameters).joined(separator: "; ")
+        }
 
         /// - Parameter fallback: What a part without a Content-Type is.
         init(_ field: ArraySlice<UInt8>?, fallback: (String, String)) {
@@ -67,8 +89,8 @@ struct MessageStructure {
     private static let partLimit = 1_000
 
     private var parts = 0
-    /// Whether a limit left something out.
-    private(set) var isCut = false
+    /// What could not be represented.
+    private(set) var notes: [String] = []
     private(set) var root: MessagePart
 
     init(_ bytes: ArraySlice<UInt8>) {
@@ -86,19 +108,18 @@ struct MessageStructure {
     }
 
     private mutating func fill(_ part: inout MessagePart, depth: Int) {
+        if part.header.isCut { note("A header has too many fields: some are left out.") }
         guard part.type.main == "multipart" else { return }
         guard depth < Self.depthLimit, parts < Self.partLimit else {
-            (isCut, part.isUnread) = (true, true)
-            return
+            part.isUnread = true
+            return noteLimit()
         }
         let fallback = part.type.sub == "digest" ? ("message", "rfc822") : ("text", "plain")
         guard let sections = sections(of: part) else { return }
         part.isUnread = sections.isEmpty
+        if sections.isEmpty, Self.hasWords(part.body) { note("A multipart has words and no part: they are left out.") }
         for section in sections {
-            guard parts < Self.partLimit else {
-                isCut = true
-                return
-            }
+            guard parts < Self.partLimit else { return noteLimit() }
             parts += 1
             var child = Self.part(section, fallback: fallback)
             fill(&child, depth: depth + 1)
@@ -106,24 +127,35 @@ struct MessageStructure {
         }
     }
 
+    private mutating func noteLimit() {
+        note(
+            "The message has more than \(Self.partLimit) parts, or more than \(Self.depthLimit) within each other: some are left out."
+        )
+    }
+
+    private mutating func note(_ text: String) {
+        if !notes.contains(text) { notes.append(text) }
+    }
+
     /// - Returns: Nil when nothing divides it.
-    private func sections(of part: MessagePart) -> [ArraySlice<UInt8>]? {
+    private mutating func sections(of part: MessagePart) -> [ArraySlice<UInt8>]? {
         let limit = Self.partLimit - parts + 1
         let boundary = part.type.value.raw("boundary").flatMap { $0.isEmpty ? nil : $0 }
-        if let boundary, let sections = Self.split(part.body, boundary, limit) { return sections }
+        if let boundary, let sections = split(part.body, boundary, limit) { return sections }
         // Against RFC 2045 section 6.4, the whole is encoded.
         let content = part.content
-        if let boundary, content.count != part.body.count, let sections = Self.split(content, boundary, limit) { return sections }
+        if let boundary, content.count != part.body.count, let sections = split(content, boundary, limit) { return sections }
         // The boundary is missing, or another one: what looks like a delimiter is one.
-        return Self.guess(part.body).flatMap { Self.split(part.body, $0, limit) }
+        return Self.guess(part.body).flatMap { split(part.body, $0, limit) }
     }
 
     /// The sections between the delimiters (RFC 2046 section 5.1.1); nil when there is no delimiter.
-    private static func split(_ body: ArraySlice<UInt8>, _ boundary: [UInt8], _ limit: Int) -> [ArraySlice<UInt8>]? {
+    private mutating func split(_ body: ArraySlice<UInt8>, _ boundary: [UInt8], _ limit: Int) -> [ArraySlice<UInt8>]? {
         // Blanks at its end are no part of it.
         let delimiter = Array("--".utf8) + boundary[...].trimmed
         var sections: [ArraySlice<UInt8>] = []
         var begin: Int?
+        var ended: Int?
         var found = false
         var start = body.startIndex
         while start < body.endIndex, sections.count < limit {
@@ -134,14 +166,37 @@ struct MessageStructure {
             let rest = line.dropFirst(delimiter.count).trimmed
             let isLast = rest.elementsEqual("--".utf8)
             guard rest.isEmpty || isLast else { continue }
+            if !found, Self.isSection(body[..<line.startIndex]) {
+                sections.append(Self.section(body, body.startIndex, line.startIndex))
+            }
             found = true
-            if let begin { sections.append(section(body, begin, line.startIndex)) }
+            if let begin { sections.append(Self.section(body, begin, line.startIndex)) }
+            // A part behind the last delimiter: a multipart within this one has the same boundary.
+            if ended != nil, !isLast { note("Two multiparts have the same boundary: which part is in which is a guess.") }
             begin = isLast ? nil : end
-            if isLast { break }
+            ended = isLast ? end : nil
         }
         // Without a last delimiter the part goes on to the end.
         if let begin, sections.count < limit { sections.append(body[begin...]) }
+        if let ended, Self.guess(body[ended...]) != nil { note("Parts follow the last delimiter: they are left out.") }
         return found ? sections : nil
+    }
+
+    /// Whether a line is neither blank nor looks like a delimiter.
+    private static func hasWords(_ body: ArraySlice<UInt8>) -> Bool {
+        var start = body.startIndex
+        while start < body.endIndex {
+            let end = body.lineEnd(from: start)
+            let line = body[start..<end].trimmed
+            if !line.isEmpty, !line.starts(with: "--".utf8) { return true }
+            start = end
+        }
+        return false
+    }
+
+    /// Whether what stands before the first delimiter is a part whose delimiter is missing.
+    private static func isSection(_ preamble: ArraySlice<UInt8>) -> Bool {
+        preamble.prefix(13).map({ $0 | 0x20 }).elementsEqual("content-type:".utf8.map { $0 | 0x20 })
     }
 
     /// The end of a line before a delimiter belongs to the delimiter.

@@ -36,7 +36,28 @@ enum TransferEncoding {
         return values
     }()
 
-    /// Decodes Base64; characters outside of its alphabet are passed over, and it goes on behind padding.
+    /// The same with `-` and `_` for the last two letters (RFC 4648 section 5), as some programs write it.
+    private static let urlValues: [UInt8] = {
+        var values = base64Values
+        values[Int(UInt8(ascii: "-"))] = 62
+        values[Int(UInt8(ascii: "_"))] = 63
+        return values
+    }()
+
+    /// Whether anything in it is Base64.
+    static func hasLetters(_ bytes: ArraySlice<UInt8>) -> Bool { bytes.contains { urlValues[Int($0)] != 0xFF } }
+
+    /// The alphabet of a line: `-` and `_` are letters where the line has nothing but letters, and is no ruler and no delimiter.
+    private static func alphabet(of line: ArraySlice<UInt8>) -> [UInt8] {
+        guard line.contains(where: { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") }) else { return base64Values }
+        let letters = line.trimmed
+        let isURL =
+            letters.allSatisfy { urlValues[Int($0)] != 0xFF || $0 == UInt8(ascii: "=") }
+            && letters.contains { base64Values[Int($0)] != 0xFF } && (!letters.starts(with: "--".utf8) || letters.count >= longLine)
+        return isURL ? urlValues : base64Values
+    }
+
+    /// Decodes Base64 of both alphabets; other characters are passed over, and it goes on behind padding.
     static func base64(_ bytes: ArraySlice<UInt8>, keepsRest: Bool) -> [UInt8] {
         var decoder = Base64Decoder(capacity: bytes.count / 4 * 3 + 3)
         var start = bytes.startIndex
@@ -48,7 +69,7 @@ enum TransferEncoding {
                 let end: [UInt8] = decoder.result.isEmpty || decoder.result.last == 0x0A ? [] : [0x0D, 0x0A]
                 return decoder.result + end + bytes[start...]
             }
-            decoder.add(line, base64Values)
+            decoder.add(line, alphabet(of: line))
             start = end
         }
         decoder.finish()
@@ -101,9 +122,13 @@ enum TransferEncoding {
 
     /// Whether a line can only be Base64: whole groups, and padded or long.
     private static func isBase64(_ line: ArraySlice<UInt8>) -> Bool {
-        line.count % 4 == 0 && (line.last == UInt8(ascii: "=") || line.count >= 40)
-            && line.allSatisfy { base64Values[Int($0)] != 0xFF || $0 == UInt8(ascii: "=") }
+        line.count % 4 == 0 && (line.last == UInt8(ascii: "=") || line.count >= longLine)
+            && line.allSatisfy { urlValues[Int($0)] != 0xFF || $0 == UInt8(ascii: "=") }
+            && line.contains { base64Values[Int($0)] != 0xFF }
     }
+
+    /// Letters of a line that is Base64 for its length alone.
+    private static let longLine = 40
 
     /// Whether a line has blanks within, which Base64 has not.
     private static func isProse(_ line: ArraySlice<UInt8>) -> Bool { line.trimmed.contains(0x20) || line.starts(with: "--".utf8) }
@@ -111,7 +136,7 @@ enum TransferEncoding {
     /// Whether Base64 ends at the end of a byte: padded, or with no bits left over.
     static func isWhole(_ base64: [UInt8]) -> Bool {
         guard let last = base64.last, last != UInt8(ascii: "=") else { return true }
-        let value = base64Values[Int(last)]
+        let value = urlValues[Int(last)]
         return switch base64.count % 4 {
         case 0: true
         case 2: value & 0x0F == 0

@@ -5,8 +5,8 @@ package enum MailAddress {
     /// Whether a text is one address and nothing else, without anything that ends a line or a path in SMTP.
     package static func isOne(_ text: String) -> Bool { EmailAddress.isOne(text) }
 
-    /// Whether a text names who sent a message: an address, or a bare name such as `MAILER-DAEMON`.
-    package static func isSender(_ text: String) -> Bool { isOne(text) || EmailAddress.isBareName(text) }
+    /// Whether a text names who sent a message: an address, or words such as `MAILER-DAEMON`.
+    package static func isSender(_ text: String) -> Bool { isOne(text) || EmailAddress.isWords(text) }
 
     /// The forms in lower case by which an address is found: its domain with A-labels, and with U-labels.
     package static func forms(_ text: String) -> [String] { EmailAddress.forms(text) }

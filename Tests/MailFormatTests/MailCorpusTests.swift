@@ -20,6 +20,8 @@ struct MailCorpusTests {
         let attachments: [String?]?
         /// What the first attachment's bytes hold.
         let attachmentContains: String?
+        /// The name of what is kept of the message because of something that could not be represented; null for none.
+        let original: String?
         /// An id that is among those which the message answers.
         let answers: String?
     }
@@ -62,6 +64,7 @@ struct MailCorpusTests {
         if let words = expected.attachmentContains, let file = message.attachments.first {
             #expect(String(decoding: file.bytes, as: UTF8.self).contains(words))
         }
+        #expect(message.original(of: try Self.bytes(name))?.name == expected.original)
         if let id = expected.answers { #expect(message.references.contains(id)) }
         #expect(message.attachments.allSatisfy { !$0.name.isEmpty && !$0.name.contains("/") && !$0.name.contains("\0") })
     }

@@ -19,14 +19,14 @@ struct Reading: Encodable {
     let date: Double?
     let body: String
     let isHTML: Bool
-    let isCut: Bool
+    let notes: [String]
     let attachments: [File]
 
     init(_ message: MailMessage) {
         (subject, from, to, cc) = (message.subject, message.from, message.to, message.cc)
         (messageID, references) = (message.messageID, message.references)
         date = message.date?.timeIntervalSince1970
-        (body, isHTML, isCut) = (message.body, message.isHTML, message.isCut)
+        (body, isHTML, notes) = (message.body, message.isHTML, message.notes.map(\.text))
         attachments = message.attachments.map { File(name: $0.name, type: $0.type, bytes: Data($0.bytes).base64EncodedString()) }
     }
 }

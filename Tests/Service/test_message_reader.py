@@ -16,6 +16,7 @@ import json
 import pathlib
 import quopri
 import subprocess
+import unicodedata
 from email.header import Header
 from email.mime.multipart import MIMEMultipart
 from email.mime.nonmultipart import MIMENonMultipart
@@ -207,3 +208,62 @@ def test_two_readers_agree(generated):
             note("files", [a[0] for a in attached], [f[0] for f in found])
     assert texts > COUNT and files > COUNT / 3
     assert not differences, f"{len(differences)} differences\n" + "\n".join(differences[:20])
+
+
+#: The labels of the WHATWG Encoding Standard for charsets of mail, by the name of the codec in Python.
+LABELS = {
+    "big5hkscs": "big5 big5-hkscs cn-big5 csbig5 x-x-big5",
+    "euc-jp": "cseucpkdfmtjapanese euc-jp x-euc-jp",
+    "cp949": "cseuckr csksc56011987 euc-kr iso-ir-149 korean ks_c_5601-1987 ks_c_5601-1989 ksc5601 ksc_5601 windows-949",
+    "gb18030": "gb18030 chinese csgb2312 csiso58gb231280 gb2312 gb_2312 gb_2312-80 gbk iso-ir-58 x-gbk",
+    "cp866": "866 cp866 csibm866 ibm866",
+    "iso-2022-jp": "csiso2022jp iso-2022-jp",
+    "iso-8859-10": "csisolatin6 iso-8859-10 iso-ir-157 iso8859-10 iso885910 l6 latin6",
+    "iso-8859-13": "iso-8859-13 iso8859-13 iso885913",
+    "iso-8859-14": "iso-8859-14 iso8859-14 iso885914",
+    "iso-8859-15": "csisolatin9 iso-8859-15 iso8859-15 iso885915 iso_8859-15 l9",
+    "iso-8859-16": "iso-8859-16",
+    "iso-8859-2": "csisolatin2 iso-8859-2 iso-ir-101 iso8859-2 iso88592 iso_8859-2 iso_8859-2:1987 l2 latin2",
+    "iso-8859-3": "csisolatin3 iso-8859-3 iso-ir-109 iso8859-3 iso88593 iso_8859-3 iso_8859-3:1988 l3 latin3",
+    "iso-8859-4": "csisolatin4 iso-8859-4 iso-ir-110 iso8859-4 iso88594 iso_8859-4 iso_8859-4:1988 l4 latin4",
+    "iso-8859-5": "csisolatincyrillic cyrillic iso-8859-5 iso-ir-144 iso8859-5 iso88595 iso_8859-5 iso_8859-5:1988",
+    "iso-8859-6": "arabic asmo-708 csiso88596e csiso88596i csisolatinarabic ecma-114 iso-8859-6 iso-8859-6-e iso-8859-6-i iso-ir-127 iso8859-6 iso88596 iso_8859-6 iso_8859-6:1987",
+    "iso-8859-7": "csisolatingreek ecma-118 elot_928 greek greek8 iso-8859-7 iso-ir-126 iso8859-7 iso88597 iso_8859-7 iso_8859-7:1987 sun_eu_greek",
+    "iso-8859-8": "csiso88598e csisolatinhebrew hebrew iso-8859-8 iso-8859-8-e iso-ir-138 iso8859-8 iso88598 iso_8859-8 iso_8859-8:1988 visual csiso88598i iso-8859-8-i logical",
+    "koi8-r": "cskoi8r koi koi8 koi8-r koi8_r",
+    "koi8-u": "koi8-ru koi8-u",
+    "mac-roman": "csmacintosh mac macintosh x-mac-roman",
+    "cp932": "csshiftjis ms932 ms_kanji shift-jis shift_jis sjis windows-31j x-sjis",
+    "cp1250": "cp1250 windows-1250 x-cp1250",
+    "cp1251": "cp1251 windows-1251 x-cp1251",
+    "cp1252": "cp1252 cp819 csisolatin1 ibm819 iso-8859-1 iso-ir-100 iso8859-1 iso88591 iso_8859-1 iso_8859-1:1987 l1 latin1 windows-1252 x-cp1252",
+    "cp1253": "cp1253 windows-1253 x-cp1253",
+    "cp1254": "cp1254 csisolatin5 iso-8859-9 iso-ir-148 iso8859-9 iso88599 iso_8859-9 iso_8859-9:1989 l5 latin5 windows-1254 x-cp1254",
+    "cp1255": "cp1255 windows-1255 x-cp1255",
+    "cp1256": "cp1256 windows-1256 x-cp1256",
+    "cp1257": "cp1257 windows-1257 x-cp1257",
+    "cp1258": "cp1258 windows-1258 x-cp1258",
+    "cp874": "dos-874 iso-8859-11 iso8859-11 iso885911 tis-620 windows-874",
+    "mac-cyrillic": "x-mac-cyrillic x-mac-ukrainian",
+}
+
+
+def sample(codec):
+    """Bytes and what they mean: a sentence, or each byte above 0x7F that has a letter or a sign."""
+    sentences = {"gb18030": "您好，镕喆的订单", "big5hkscs": "您好，訂單已經出貨", "cp949": "안녕하세요 주문하신 똠", "cp932": "こんにちは世界、①髙", "euc-jp": "ありがとうございます", "iso-2022-jp": "会議の資料を送ります"}
+    if codec in sentences:
+        return sentences[codec].encode(codec), sentences[codec]
+    data = bytes(b for b in range(0xA1, 0x100) if b != 0xAD and (text := bytes([b]).decode(codec, "ignore")) and text.isprintable() and not text.isspace())
+    return data, data.decode(codec)
+
+
+def test_labels_of_charsets_have_their_everyday_meaning(tmp_path):
+    labels = [(codec, label) for codec, names in LABELS.items() for label in names.split()]
+    for number, (codec, label) in enumerate(labels):
+        head = f'From: a@b.test\r\nContent-Type: text/plain; charset="{label}"\r\nContent-Transfer-Encoding: base64\r\n\r\n'
+        (tmp_path / f"{number}.eml").write_bytes(head.encode() + base64.encodebytes(sample(codec)[0]))
+    readings = json.loads(subprocess.run([PROBE, tmp_path], capture_output=True, check=True).stdout)
+    assert len(readings) == len(labels) > 200
+    wrong = [(label, sample(codec)[1], readings[str(n)]["body"]) for n, (codec, label) in enumerate(labels)
+             if unicodedata.normalize("NFC", readings[str(n)]["body"]) != unicodedata.normalize("NFC", sample(codec)[1]) or readings[str(n)]["notes"]]
+    assert not wrong, wrong

@@ -1,3 +1,5 @@
+import MailFormat
+
 /// Texts as messages and PostgreSQL's columns take them.
 extension String {
     package func strippingSuffix(_ suffix: String) -> String? { hasSuffix(suffix) ? String(dropLast(suffix.count)) : nil }
@@ -12,16 +14,5 @@ extension String {
     package var withoutNull: String { utf8.contains(0) ? filter { $0 != "\0" } : self }
 
     /// At most so many UTF-16 units, without U+0000.
-    package func cut(to limit: Int) -> String {
-        let clean = withoutNull
-        guard clean.utf16.count > limit else { return clean }
-        var result = ""
-        var length = 0
-        for character in clean {
-            length += character.utf16.count
-            guard length <= limit else { break }
-            result.append(character)
-        }
-        return result
-    }
+    package func cut(to limit: Int) -> String { withoutNull.prefix(units: limit) }
 }

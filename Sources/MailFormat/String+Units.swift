@@ -1,0 +1,27 @@
+extension String {
+    /// UTF-16 units of the longest character that is not cut: emoji of families have about 30.
+    private static let wholeUnits = 40
+
+    /// At most so many UTF-16 units from the beginning. A character is left whole, unless it has very many marks.
+    public func prefix(units limit: Int) -> String {
+        guard utf16.count > limit else { return self }
+        var result = ""
+        var length = 0
+        for character in self {
+            let units = character.utf16.count
+            guard length + units > limit else {
+                result.append(character)
+                length += units
+                continue
+            }
+            guard units > Self.wholeUnits || result.isEmpty else { break }
+            for scalar in character.unicodeScalars {
+                length += UTF16.width(scalar)
+                guard length <= limit else { break }
+                result.unicodeScalars.append(scalar)
+            }
+            break
+        }
+        return result
+    }
+}
