@@ -214,7 +214,9 @@ public struct EmailDelivery: Sendable {
         _ verdict: IncomingVerdict,
         on connection: isolated PostgresConnection
     ) throws -> [(sql: String, parameters: [PostgresParameter])] {
-        let kept = email.attachments.prefix(EmailParts.limit).filter { $0.body.utf8.count / 4 * 3 <= place.attachmentLimit }
+        let kept = email.attachments.prefix(EmailParts.limit).filter {
+            $0.note != nil || $0.body.utf8.count / 4 * 3 <= place.attachmentLimit
+        }
         let bodyLimit = 10 << 20
         let body =
             email.body.utf8.count <= bodyLimit ? email.body : String(decoding: email.body.utf8.prefix(bodyLimit), as: UTF8.self)
@@ -258,7 +260,7 @@ public struct EmailDelivery: Sendable {
         parts.attachments = kept.map { attachment in
             EmailParts.Attachment(
                 name: attachment.name.cut(to: 255), type: attachment.type.cut(to: 256), body: attachment.body,
-                size: attachment.body.utf8.count / 4 * 3)
+                size: attachment.body.utf8.count / 4 * 3, subject: attachment.note?.cut(to: 2_000))
         }
         // An upsert that forbids update: an earlier writer wrote the same.
         let insertion = sql.replacing(
@@ -268,9 +270,10 @@ public struct EmailDelivery: Sendable {
 
     /// Whom it is from and to, with the users and queues that have these addresses.
     private func partyStatements(of email: IncomingEmail, _ id: UUID) -> [(sql: String, parameters: [PostgresParameter])] {
-        let parties = [(1, [email.from]), (2, email.to), (3, email.cc), (4, email.bcc)]
+        let recipients = [(2, email.to), (3, email.cc), (4, email.bcc)]
             .flatMap { kind, addresses in addresses.filter(MailAddress.isOne).map { (kind, $0) } }
-            .prefix(EmailParts.limit)
+        // A sender without an address is a party too: its words are all that says who it is.
+        let parties = ([(1, email.from)] + recipients).prefix(EmailParts.limit)
         return [
             (
                 """

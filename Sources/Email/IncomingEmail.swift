@@ -32,8 +32,12 @@ public struct IncomingEmail: Sendable {
         public let type: String
         /// Base64.
         public let body: String
+        /// What the record does not show of the message, if this is the message itself or its header. It is kept whatever its size.
+        public let note: String?
 
-        public init(name: String, type: String, body: String) { (self.name, self.type, self.body) = (name, type, body) }
+        public init(name: String, type: String, body: String, note: String? = nil) {
+            (self.name, self.type, self.body, self.note) = (name, type, body, note)
+        }
     }
 
     public init() {}

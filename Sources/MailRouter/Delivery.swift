@@ -1,4 +1,3 @@
-import Crypto
 import Foundation
 import Logging
 import MailFormat
@@ -10,7 +9,7 @@ final class Delivery {
     struct Settled {
         /// Its UID, or its number.
         let source: UInt32
-        /// Whether no router can make it a record.
+        /// Whether no router can make it a record, or a record that holds all of it: then it is not deleted.
         let isUndeliverable: Bool
     }
 
@@ -20,6 +19,10 @@ final class Delivery {
         let name: String
         let id: String
         let parameters: [String: Parameter]
+        /// What its record does not hold in any way; nil for nothing.
+        let loss: String?
+        /// Whether attachments are left out.
+        let isIncomplete: Bool
     }
 
     /// What one request came to.
@@ -50,8 +53,12 @@ final class Delivery {
         // A forward mailbox's messages carry those that they are about.
         let wrapped = turn.mailbox.isForward ? message.messages : []
         for (bytes, message) in wrapped.isEmpty ? [(bytes, message)] : wrapped.map({ ($0, MailMessage($0)) }) {
-            let email = parameters(of: message, bytes)
-            emails.append(Email(source: source, name: name, id: message.messageID, parameters: email.parameters))
+            let email = IncomingParameters(message, bytes, attachmentLimit: turn.mailbox.attachmentLimit)
+            if size + email.size > IncomingLimits.requestBytes { try send() }
+            emails.append(
+                Email(
+                    source: source, name: name, id: message.messageID, parameters: email.values, loss: email.loss,
+                    isIncomplete: email.isIncomplete))
             size += email.size
             if emails.count >= 50 || size >= 2 << 20 { try send() }
         }
@@ -137,6 +144,10 @@ final class Delivery {
                 } else {
                     outcome.counts.refused[verdict.reasonCode, default: 0] += 1
                 }
+                if email.isIncomplete, verdict.shouldDeliver || verdict.reasonCode == Self.duplicate {
+                    outcome.undeliverable.insert(email.source)
+                    if let loss = email.loss { outcome.counts.problems.append(incomplete(email, turn, loss)) }
+                }
                 if verdict.reasonCode == Self.badSender {
                     outcome.counts.failed += 1
                     outcome.undeliverable.insert(email.source)
@@ -176,8 +187,19 @@ final class Delivery {
             "\(name): \(reason)", isPermanent: true)
     }
 
+    /// An alert that names a message whose record does not show all of it, and has no room for the message itself.
+    private static func incomplete(_ email: Email, _ turn: MailboxTurn, _ loss: String) -> MailboxProblem {
+        let name = "\(email.name), Message-ID \(email.id.isEmpty ? "none" : email.id)"
+        return MailboxProblem(
+            AlertCode.tooLarge,
+            "The record of a message of \(turn.mailbox.address) does not show all of it (\(name)), and the message is too large to be kept with it. Look for it in the mailbox, where it is not deleted.",
+            "\(name): \(loss)", isPermanent: true)
+    }
+
     /// The original's reason for a message without a sender.
     private static let badSender = 7
+    /// Its reason for a message that has a record already.
+    private static let duplicate = 0
 
     private struct Verdicts: Decodable {
         let value: [Verdict]
@@ -187,44 +209,5 @@ final class Delivery {
         let shouldDeliver: Bool
         let reasonCode: Int
         let emailId: String?
-    }
-
-    /// Bytes of all attachments that one message brings.
-    private static let attachmentsLimit = 8 << 20
-
-    private func parameters(of message: MailMessage, _ bytes: [UInt8]) -> (parameters: [String: Parameter], size: Int) {
-        var total = 0
-        let kept = message.attachments.filter { attachment in
-            guard attachment.bytes.count <= turn.mailbox.attachmentLimit, total + attachment.bytes.count <= Self.attachmentsLimit
-            else { return false }
-            total += attachment.bytes.count
-            return true
-        }
-        // A longer text is cut by the service too, and says so.
-        let body =
-            message.body.utf8.count <= 2 << 20 ? message.body : String(decoding: message.body.utf8.prefix(2 << 20), as: UTF8.self)
-        var parameters: [String: Parameter] = [
-            "MessageId": .text(message.messageID), "Subject": .text(String(message.subject.prefix(1_000))),
-            "From": .text(message.from),
-            "To": .list(message.to.map(Parameter.text)), "Cc": .list(message.cc.map(Parameter.text)),
-            "InReplyTo": .list(message.references.map(Parameter.text)), "References": .list(message.thread.map(Parameter.text)),
-            "Importance": .text(message.importance),
-            "Body": .text(body),
-            "BodyType": .text(message.isHTML ? "text/html" : "text/plain"),
-            "Digest": .text(Data(SHA256.hash(data: bytes)).base64EncodedString()),
-            "OmittedAttachments": .number(message.attachments.count - kept.count),
-            "BodyIsCut": .flag(body.utf8.count < message.body.utf8.count),
-        ]
-        if let date = message.date { parameters["ReceivedOn"] = .text(date.ISO8601Format()) }
-        if !kept.isEmpty {
-            parameters["Attachments"] = .list(
-                kept.map { attachment in
-                    .object([
-                        "FileName": .text(attachment.name), "MimeType": .text(attachment.type),
-                        "Body": .text(Data(attachment.bytes).base64EncodedString()),
-                    ])
-                })
-        }
-        return (parameters, total * 4 / 3 + body.utf8.count + (message.to.count + message.cc.count) * 50 + 2_000)
     }
 }

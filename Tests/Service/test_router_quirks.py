@@ -1,5 +1,7 @@
 """Servers that answer as some do, and messages as they come: every message ends as a record, or an alert names it."""
 
+import base64
+import hashlib
 import json
 import pathlib
 import time
@@ -197,6 +199,60 @@ def test_notes_of_a_router_are_checked(routed):
     removed(routed, box)
 
 
+def kept(routed, box):
+    """By Message-ID: subject, notifications, recipients, and files as (name, SHA-256, why it is kept)."""
+    return {row[0]: row[1:] for row in routed.sql(
+        "SELECT messageid, subject, notifications, description, (SELECT count(*) FROM org_contoso.activityparty AS p WHERE p.activityid = e.activityid AND participationtypemask = 3), "
+        "(SELECT json_agg(json_build_array(filename, encode(sha256(decode(body, 'base64')), 'hex'), subject) ORDER BY attachmentnumber) FROM org_contoso.activitymimeattachment WHERE objectid = activityid) "
+        "FROM org_contoso.email AS e WHERE receivingmailboxid = %s", [box])}
+
+
+def test_what_a_record_has_no_room_for_is_kept(routed):
+    """Texts, subjects and recipients beyond what a record holds: the message or its header is a file beside it, else it stays on the server and an alert names it."""
+    head = "From: customer@elsewhere.test\r\nTo: support@contoso.test\r\n"
+    line = "words of a long text " * 3 + "\r\n"
+
+    def made(number, header="Subject: s\r\n", body="Text\r\n"):
+        return f"{head}{header}Message-ID: <{number}@room.test>\r\n\r\n{body}".encode()
+    file = "Content-Type: multipart/mixed; boundary=b\r\n"
+    large = base64.encodebytes(b"x" * (6 << 20)).decode().replace("\n", "\r\n")
+    messages = {
+        # Larger than the organization's limit of a file.
+        1: made(1, body=line * (6 << 20 >> 6) + "the end of it\r\n"), 2: made(2, f"Subject: {'long ' * 50}end\r\n"), 3: made(3, f"Subject: a{chr(0x301) * 1000}\r\n"),
+        4: made(4, "Cc: " + ",\r\n ".join(f"person-{n}@elsewhere.test" for n in range(10_050)) + "\r\nSubject: s\r\n"),
+        # Too large to be kept.
+        5: made(5, body=line * (12 << 20 >> 6)),
+        6: made(6), 7: made(7, f"Subject: {'x' * 200}\r\n"),
+        # A file that is left away, as the organization wants it.
+        8: made(8, file + "Subject: s\r\n", f"--b\r\n\r\nText\r\n--b\r\nContent-Type: application/pdf; name=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n{large}--b--\r\n"),
+    }
+    server = POP3Server(certificate(routed), messages)
+    box = served(routed, server, processanddeleteemails=True)
+    try:
+        until(lambda: len(kept(routed, box)) == len(messages) and set(server.messages) == {5, 8}, what=lambda: f"{len(kept(routed, box))} {set(server.messages)} {routed.log().decode()[-3000:]}")
+        found = {int(id[1:id.index("@")]): row for id, row in kept(routed, box).items()}
+        digests = {n: hashlib.sha256(data).hexdigest() for n, data in messages.items()}
+        headers = {n: hashlib.sha256(data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n").hexdigest() for n, data in messages.items()}
+        for number, name, digest, why in ((1, "original.eml", digests[1], "text is longer"), (2, "original-header.txt", headers[2], "subject is longer"),
+                                          (3, "original-header.txt", headers[3], "subject is longer"), (4, "original-header.txt", headers[4], "recipients")):
+            [(filename, content, reason)] = found[number][4]
+            assert (filename, content) == (name, digest) and why in reason, (number, filename, reason)
+        assert {n: row[1] for n, row in found.items()} == {1: 2, 2: 0, 3: 0, 4: 0, 5: 2, 6: 0, 7: 0, 8: 1}
+        assert len(found[1][2]) == 2 << 20 and messages[1].decode().partition("\r\n\r\n")[2].startswith(found[1][2])
+        assert len(found[2][0]) == 200 and found[3][0].startswith("a\u0301") and len(found[3][0]) == 200 and found[7][0] == "x" * 200
+        assert found[4][3] == 9_998 and all(found[n][4] is None for n in (5, 6, 7, 8))
+        [alert] = alerts(routed, box, 21)
+        assert "UIDL unique-5" in alert["text"] and "<5@room.test>" in alert["text"] and "not deleted" in alert["text"] and "text is longer" in alert["errordetails"]
+        assert not alerts(routed, box)
+        # They are not looked at again.
+        server.commands.clear()
+        turn(routed, box)
+        assert not [c for c in server.commands if c.startswith(("RETR", "DELE"))] and set(server.messages) == {5, 8}
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
 @pytest.mark.parametrize("kind", [IMAPServer, POP3Server])
 def test_the_corpus_becomes_records(routed, kind):
     """All messages of Tests/Fixtures/mail, through a server, the router and the service to records."""
@@ -209,8 +265,10 @@ def test_the_corpus_becomes_records(routed, kind):
     def records():
         nonlocal rows
         rows = routed.sql(
-            "SELECT subject, sender, description, messageid, (SELECT json_agg(filename ORDER BY attachmentnumber) FROM org_contoso.activitymimeattachment WHERE objectid = activityid), "
-            "(SELECT json_agg(addressused ORDER BY activitypartyid) FROM org_contoso.activityparty AS p WHERE p.activityid = e.activityid AND participationtypemask = 2) "
+            "SELECT subject, sender, description, messageid, (SELECT json_agg(filename ORDER BY attachmentnumber) FROM org_contoso.activitymimeattachment AS a WHERE objectid = activityid AND a.subject IS NULL), "
+            "(SELECT json_agg(addressused ORDER BY activitypartyid) FROM org_contoso.activityparty AS p WHERE p.activityid = e.activityid AND participationtypemask = 2), "
+            "(SELECT addressused FROM org_contoso.activityparty AS p WHERE p.activityid = e.activityid AND participationtypemask = 1), "
+            "(SELECT filename FROM org_contoso.activitymimeattachment AS a WHERE objectid = activityid AND a.subject <> '') "
             "FROM org_contoso.email AS e WHERE receivingmailboxid = %s", [box])
         return len(rows) == len(names)
     try:
@@ -220,7 +278,9 @@ def test_the_corpus_becomes_records(routed, kind):
             want = expected[name]
 
             def fits(row):
-                subject, sender, body, id, files, to = row
+                subject, sender, body, id, files, to, party, original = row
+                if party != sender or original != want.get("original"):
+                    return False
                 body = unicodedata.normalize("NFC", body or "")
                 if any(key in want and want[key] != value for key, value in (("subject", subject), ("from", sender))):
                     return False
@@ -230,8 +290,8 @@ def test_the_corpus_becomes_records(routed, kind):
                     return False
                 if "body" in want and body.strip() != want["body"]:
                     return False
-                names = want.get("attachments")
-                return names is None or len(names) == len(files or []) and all(a in (None, b) for a, b in zip(names, files or []))
+                names, files = want.get("attachments"), files or []
+                return names is None or len(names) == len(files) and all(a in (None, b) for a, b in zip(names, files))
             assert any(fits(row) for row in rows), (name, want)
     finally:
         removed(routed, box)

@@ -21,12 +21,12 @@ package struct EmailParts: Sendable {
         package let body: String
         /// Bytes before base64.
         package let size: Int
+        /// What it is kept for.
+        package let subject: String?
 
-        package init(name: String, type: String?, body: String, size: Int) {
-            self.name = name
-            self.type = type
-            self.body = body
-            self.size = size
+        package init(name: String, type: String?, body: String, size: Int, subject: String? = nil) {
+            (self.name, self.type, self.body) = (name, type, body)
+            (self.size, self.subject) = (size, subject)
         }
     }
 
@@ -187,12 +187,12 @@ package struct EmailParts: Sendable {
                 (
                     """
                     INSERT INTO \(table("activitymimeattachment")) (activitymimeattachmentid, objectid, objecttypecode, attachmentnumber, body,
-                        filename, filesize, mimetype, isfollowed) VALUES ($1, $2, 'email', $3, $4, $5, $6, $7, false)
+                        filename, filesize, mimetype, subject, isfollowed) VALUES ($1, $2, 'email', $3, $4, $5, $6, $7, $8, false)
                     """,
                     [
                         .uuid(.timeOrdered()), .uuid(email), .int32(Int32(number + 1)), .text(attachment.body),
                         .text(attachment.name),
-                        .int32(Int32(attachment.size)), .text(attachment.type),
+                        .int32(Int32(attachment.size)), .text(attachment.type), .text(attachment.subject),
                     ]
                 ))
         }

@@ -234,7 +234,8 @@ extension DataAPI {
                 email.attachments.append(
                     .init(
                         name: attachment["FileName"]?.string ?? "attachment",
-                        type: attachment["MimeType"]?.string ?? "application/octet-stream", body: content))
+                        type: attachment["MimeType"]?.string ?? "application/octet-stream", body: content,
+                        note: attachment["Note"]?.string))
             }
         }
         if let digest = body["Digest"]?.string {

@@ -172,7 +172,7 @@ enum MetadataOperations {
             ("Depth", text), ("PrivilegeId", guid), ("BusinessUnitId", guid), ("PrivilegeName", text), ("RecordFilterId", guid),
             ("RecordFilterUniqueName", "Edm.String?"),
         ],
-        "IncomingAttachment": [("FileName", text), ("MimeType", text), ("Body", text)],
+        "IncomingAttachment": [("FileName", text), ("MimeType", text), ("Body", text), ("Note", "Edm.String?")],
         "CreateMultipleResponse": [("Ids", "Collection(Edm.Guid)")],
     ]
 

@@ -1,0 +1,115 @@
+import Crypto
+import Foundation
+import MailFormat
+import RouterProtocol
+
+/// A message as the service takes it, with what is kept of it because a record can't show all of it.
+struct IncomingParameters {
+    /// Bytes of all attachments that one message brings.
+    private static let attachmentsLimit = 8 << 20
+
+    private(set) var values: [String: Parameter]
+    /// Bytes of a request that it takes.
+    private(set) var size: Int
+    /// What neither the record nor its attachments show, so that the message has to stay on the server; nil for nothing.
+    private(set) var loss: String?
+    /// Whether there is a loss, or attachments are left out.
+    private(set) var isIncomplete = false
+    /// Whether the message itself is kept.
+    private var hasMessage = false
+
+    /// - Parameters:
+    ///   - bytes: The message's own.
+    ///   - attachmentLimit: Bytes of an attachment that the organization keeps.
+    init(_ message: MailMessage, _ bytes: [UInt8], attachmentLimit: Int) {
+        var message = message
+        let body = Self.cut(&message)
+        size = body.utf8.count + Self.escapes(body) + (message.to + message.cc).reduce(2_000) { $0 + $1.utf8.count + 10 }
+        values = [
+            "MessageId": .text(message.messageID), "Subject": .text(message.subject), "From": .text(message.from),
+            "To": .list(message.to.map(Parameter.text)), "Cc": .list(message.cc.map(Parameter.text)),
+            "InReplyTo": .list(message.references.map(Parameter.text)), "References": .list(message.thread.map(Parameter.text)),
+            "Importance": .text(message.importance), "Body": .text(body),
+            "BodyType": .text(message.isHTML ? "text/html" : "text/plain"),
+            "Digest": .text(Data(SHA256.hash(data: bytes)).base64EncodedString()),
+            "BodyIsCut": .flag(body.utf8.count < message.body.utf8.count),
+        ]
+        if let date = message.date { values["ReceivedOn"] = .text(date.ISO8601Format()) }
+        keep(message.original(of: bytes), message.notes)
+        keep(message.attachments, attachmentLimit)
+    }
+
+    /// Cuts what a record has no room for, and notes that.
+    ///
+    /// - Returns: The text.
+    private static func cut(_ message: inout MailMessage) -> String {
+        let subject = message.subject.prefix(units: IncomingLimits.subjectUnits)
+        if subject != message.subject {
+            message.note("The subject is longer than \(IncomingLimits.subjectUnits) characters.", isOfHeader: true)
+            message.subject = message.subject.prefix(units: 5 * IncomingLimits.subjectUnits)
+        }
+        // One is the sender.
+        let limit = IncomingLimits.parties - 1
+        let count = message.to.count + message.cc.count
+        if count > limit {
+            message.note("It has more than \(limit) recipients, and \(count - limit) are left out.", isOfHeader: true)
+            message.to = Array(message.to.prefix(limit))
+            message.cc = Array(message.cc.prefix(limit - message.to.count))
+        }
+        guard message.body.utf8.count > IncomingLimits.bodyBytes else { return message.body }
+        message.note("The text is longer than \(IncomingLimits.bodyBytes >> 20) MiB, and its end is left out.", isOfHeader: false)
+        // Down to the beginning of a character.
+        let bytes = message.body.utf8.prefix(IncomingLimits.bodyBytes)
+        return String(message.body.unicodeScalars[..<bytes.endIndex])
+    }
+
+    /// Bytes that JSON adds to a text.
+    private static func escapes(_ text: String) -> Int {
+        text.utf8.reduce(0) { count, byte in
+            byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == UInt8(ascii: "/") ? count + 1 : count
+        }
+    }
+
+    /// Keeps the message itself, or its header, where something could not be represented.
+    private mutating func keep(_ original: MailMessage.Attachment?, _ notes: [MailMessage.Note]) {
+        guard let original else { return }
+        let note = notes.prefix(20).map(\.text).joined(separator: " ").prefix(units: 1_900)
+        let length = (original.bytes.count + 2) / 3 * 4
+        // Slashes are escaped: one in 64 of its letters, and in any case fewer than one in 16.
+        guard size + length + length / 16 <= IncomingLimits.requestBytes else {
+            (loss, isIncomplete) = (note, true)
+            return
+        }
+        size += length + length / 16
+        hasMessage = original.type == "message/rfc822"
+        values["Attachments"] = .list([Self.attachment(original, ["Note": .text(note)])])
+    }
+
+    private mutating func keep(_ attachments: [MailMessage.Attachment], _ limit: Int) {
+        var total = 0
+        var kept: [Parameter] = []
+        if case .list(let originals)? = values["Attachments"] { kept = originals }
+        let before = kept.count
+        for attachment in attachments {
+            let count = attachment.bytes.count
+            guard count <= limit, total + count <= Self.attachmentsLimit,
+                size + count * 4 / 3 + count / 12 <= IncomingLimits.requestBytes
+            else { continue }
+            total += count
+            size += count * 4 / 3 + count / 12 + attachment.name.utf8.count * 2 + 200
+            kept.append(Self.attachment(attachment, [:]))
+        }
+        if !kept.isEmpty { values["Attachments"] = .list(kept) }
+        let omitted = attachments.count - (kept.count - before)
+        values["OmittedAttachments"] = .number(omitted)
+        // The message itself has them too.
+        if omitted > 0, !hasMessage { isIncomplete = true }
+    }
+
+    private static func attachment(_ file: MailMessage.Attachment, _ more: [String: Parameter]) -> Parameter {
+        let values: [String: Parameter] = [
+            "FileName": .text(file.name), "MimeType": .text(file.type), "Body": .text(Data(file.bytes).base64EncodedString()),
+        ]
+        return .object(values.merging(more) { $1 })
+    }
+}
