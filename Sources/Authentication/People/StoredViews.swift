@@ -1,0 +1,74 @@
+public import Foundation
+import JSON
+import Model
+import PostgresClient
+public import Tenancy
+
+/// Views of lists that people keep under names of their own.
+public struct StoredViews: Sendable {
+    private let deployment: Deployment
+
+    public init(_ deployment: Deployment) { self.deployment = deployment }
+
+    /// Views of one list that a person may keep.
+    public static let limit = 50
+    /// Bytes of a view's query.
+    public static let longestQuery = 2_000
+    private static let longestName = 100
+
+    /// A view as its list shows it.
+    public struct View: Sendable {
+        public let id: UUID
+        public let name: String
+        /// The query of the list's address.
+        public let query: String
+    }
+
+    /// A person's views of a list, by name.
+    public func all(of list: String, for signed: ConsoleSessions.Signed) async throws -> [View] {
+        try await deployment.pool.withConnection { connection in
+            try connection.query(
+                "SELECT view_id, name, query FROM config.console_view WHERE user_id = $1 AND list = $2 ORDER BY lower(name)",
+                [.uuid(signed.userID), .text(list)]
+            ).map { View(id: try $0.decode(0), name: try $0.decode(1), query: try $0.decode(2)) }
+        }
+    }
+
+    /// Keeps a view. One of the same name is replaced.
+    ///
+    /// - Throws: ``FieldsealError`` for a name that is empty or too long, a query that is too long, and one view too many.
+    public func keep(_ name: String, query: String, of list: String, for signed: ConsoleSessions.Signed) async throws {
+        guard (1...Self.longestName).contains(name.unicodeScalars.count) else {
+            throw FieldsealError(.invalidArgument, "The name of a view has 1 to 100 characters.")
+        }
+        guard query.utf8.count <= Self.longestQuery else {
+            throw FieldsealError(.invalidArgument, "This view has too many filters to be kept.")
+        }
+        try await deployment.pool.withConnection { connection in
+            let kept = try connection.query(
+                """
+                INSERT INTO config.console_view AS v (view_id, user_id, list, name, query) SELECT $1, $2, $3, $4, $5
+                 WHERE (SELECT count(*) FROM config.console_view
+                         WHERE user_id = $2 AND list = $3 AND lower(name) <> lower($4)) < $6
+                    ON CONFLICT (user_id, list, lower(name)) DO UPDATE SET name = excluded.name, query = excluded.query
+                RETURNING v.view_id
+                """,
+                [
+                    .uuid(.timeOrdered()), .uuid(signed.userID), .text(list), .text(name), .text(query),
+                    .int64(Int64(Self.limit)),
+                ])
+            guard !kept.isEmpty else {
+                throw FieldsealError(
+                    .invalidArgument, "You keep \(Self.limit) views of this list already. Remove one of them first.")
+            }
+        }
+    }
+
+    /// Removes a view, if it is the person's.
+    public func remove(_ id: UUID, for signed: ConsoleSessions.Signed) async throws {
+        try await deployment.pool.withConnection { connection in
+            _ = try connection.query(
+                "DELETE FROM config.console_view WHERE view_id = $1 AND user_id = $2", [.uuid(id), .uuid(signed.userID)])
+        }
+    }
+}

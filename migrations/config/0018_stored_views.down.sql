@@ -1,0 +1,3 @@
+-- Lost: the views that people kept.
+
+DROP TABLE config.console_view;
