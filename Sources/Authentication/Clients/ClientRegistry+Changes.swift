@@ -82,7 +82,7 @@ extension ClientRegistry {
     }
 
     /// Changes a client whose row is as this service wrote it.
-    private func change(
+    func change(
         _ id: UUID,
         of organization: Organization,
         on connection: isolated PostgresConnection,

@@ -20,17 +20,25 @@ extension ConsoleSessions {
     public func running(for signed: Signed, token: String) async throws -> [Entry] {
         let own = try Self.hash(token)
         return try await deployment.pool.withConnection { connection in
-            try connection.query(
-                """
-                SELECT s.token_hash, s.address, s.created_on, s.used_on FROM config.console_session AS s
-                 WHERE s.user_id = $1 AND \(Self.isRunning) ORDER BY s.used_on DESC LIMIT 100
-                """, [.uuid(signed.userID)]
-            ).map { row in
-                let hash = try row.decode(0, as: PostgresBytes.self).bytes
-                return Entry(
-                    id: hexadecimal(Array(hash.prefix(16))), address: try row.decodeIfPresent(1), createdOn: try row.decode(2),
-                    usedOn: try row.decode(3), isCurrent: hash == own)
-            }
+            try Self.entries(of: signed.userID, in: signed.session.organization, token: own, on: connection)
+        }
+    }
+
+    /// - Parameter token: The hash of the token that asks.
+    static func entries(
+        of user: UUID, in organization: Organization, token own: [UInt8], on connection: isolated PostgresConnection
+    ) throws -> [Entry] {
+        try connection.query(
+            """
+            SELECT s.token_hash, s.address, s.created_on, s.used_on FROM config.console_session AS s
+              JOIN config.console_user AS u USING (user_id)
+             WHERE u.organization_id = $1 AND u.user_id = $2 AND \(isRunning) ORDER BY s.used_on DESC LIMIT 100
+            """, [.uuid(organization.id), .uuid(user)]
+        ).map { row in
+            let hash = try row.decode(0, as: PostgresBytes.self).bytes
+            return Entry(
+                id: hexadecimal(Array(hash.prefix(16))), address: try row.decodeIfPresent(1), createdOn: try row.decode(2),
+                usedOn: try row.decode(3), isCurrent: hash == own)
         }
     }
 

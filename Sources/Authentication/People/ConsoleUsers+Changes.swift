@@ -165,7 +165,7 @@ extension ConsoleUsers {
     }
 
     /// Changes a person whose row is as this service wrote it.
-    private func change<Result: Sendable>(
+    func change<Result: Sendable>(
         _ id: UUID,
         by session: Session,
         _ body: @Sendable (Row, inout AttestedChange, isolated PostgresConnection) throws -> Result

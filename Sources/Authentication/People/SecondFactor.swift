@@ -65,7 +65,7 @@ public struct SecondFactor: Sendable {
         guard try !signed.session.rolesWithSecondFactor().contains(signed.session.caller.role) else {
             throw FieldsealError(
                 .invalidArgument,
-                "Your role needs one-time passwords, so they can't be turned off. An operator decides that for each role."
+                "Your role needs one-time passwords, so they can't be turned off. A System Administrator decides that for each role."
             )
         }
         let failures = FailedSignIns(

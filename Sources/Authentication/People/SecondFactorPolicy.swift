@@ -1,4 +1,5 @@
-import PostgresClient
+package import CellCrypto
+package import PostgresClient
 public import Tenancy
 
 /// In which roles people need one-time passwords. The attested list alone has it, so that SQL can't take it away.
@@ -7,6 +8,23 @@ public enum SecondFactorPolicy {
     public static let roles: [Role] = [.systemAdministrator, .emailAdministrator, .basicUser]
 
     package static func grant(_ role: Role) -> Grant { Grant(Grant.Name(.secondFactorPolicy, [Grant.field(role.rawValue)])) }
+
+    /// Requires one-time passwords of the people in these roles, and of no others.
+    package static func require(
+        of roles: Set<Role>, in organization: Organization, by caller: Caller, under kek: KeyEncryptionKey,
+        on connection: isolated PostgresConnection
+    ) throws {
+        try AttestedState.change(of: organization, under: kek, on: connection) { change in
+            for role in Self.roles {
+                let grant = grant(role)
+                if roles.contains(role) { _ = try change.grant(grant) } else { try change.remove(grant.name) }
+            }
+            let list = Self.roles.filter(roles.contains).map(\.rawValue).joined(separator: ", ")
+            try change.append(
+                SecurityEvent(.secondFactorPolicySet, .succeeded, details: list.isEmpty ? "no role" : list), by: caller,
+                on: connection)
+        }
+    }
 }
 
 extension OrganizationState {
@@ -18,5 +36,14 @@ extension Session {
     /// The roles in which people need one-time passwords.
     public func rolesWithSecondFactor() throws -> [Role] {
         try SecondFactorPolicy.roles.filter { try state.requiresSecondFactor(of: $0) }
+    }
+
+    /// Requires one-time passwords of the people in these roles, and of no others. People who have none yet are asked to turn them
+    /// on at their next page.
+    public func requireSecondFactor(of roles: Set<Role>) async throws {
+        try requireSystemAdministrator(to: "require one-time passwords")
+        try await deployment.pool.withConnection { connection in
+            try SecondFactorPolicy.require(of: roles, in: organization, by: caller, under: deployment.kek, on: connection)
+        }
     }
 }

@@ -11,16 +11,7 @@ extension OrganizationRegistry {
     public func requireSecondFactor(of roles: Set<Role>, in name: String, by caller: Caller) async throws {
         try await owning { connection in
             let organization = try registered(name, on: connection)
-            try AttestedState.change(of: organization, under: kek, on: connection) { change in
-                for role in SecondFactorPolicy.roles {
-                    let grant = SecondFactorPolicy.grant(role)
-                    if roles.contains(role) { _ = try change.grant(grant) } else { try change.remove(grant.name) }
-                }
-                let list = SecondFactorPolicy.roles.filter(roles.contains).map(\.rawValue).joined(separator: ", ")
-                try change.append(
-                    SecurityEvent(.secondFactorPolicySet, .succeeded, details: list.isEmpty ? "no role" : list), by: caller,
-                    on: connection)
-            }
+            try SecondFactorPolicy.require(of: roles, in: organization, by: caller, under: kek, on: connection)
         }
     }
 }
