@@ -1,12 +1,12 @@
 // What makes the pages nicer, and nothing that they need.
 "use strict";
 
-const language = document.documentElement.lang;
 const text = (key) => document.body.dataset[key] || "";
 
 // Times in the reader's own zone, with seconds; times that are told as "3 minutes ago" keep that, and tell the moment on hover.
 function localTimes(root) {
-    const format = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
+    // In the order and with the names of months that the server writes.
+    const format = new Intl.DateTimeFormat(text("locale"), { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
     for (const time of root.querySelectorAll("time[datetime]")) {
         const moment = new Date(time.dateTime);
         if (isNaN(moment)) continue;

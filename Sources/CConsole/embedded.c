@@ -89,11 +89,17 @@ static const unsigned char templates_message_mustache[] = {
 static const unsigned char templates_overview_mustache[] = {
 #embed "Templates/overview.mustache"
 };
+static const unsigned char templates_own_views_mustache[] = {
+#embed "Templates/own-views.mustache"
+};
 static const unsigned char templates_person_new_mustache[] = {
 #embed "Templates/person-new.mustache"
 };
 static const unsigned char templates_person_mustache[] = {
 #embed "Templates/person.mustache"
+};
+static const unsigned char templates_retention_mustache[] = {
+#embed "Templates/retention.mustache"
 };
 static const unsigned char templates_roles_mustache[] = {
 #embed "Templates/roles.mustache"
@@ -109,6 +115,9 @@ static const unsigned char templates_sheet_mustache[] = {
 };
 static const unsigned char templates_shortcuts_mustache[] = {
 #embed "Templates/shortcuts.mustache"
+};
+static const unsigned char templates_sign_in_rules_mustache[] = {
+#embed "Templates/sign-in-rules.mustache"
 };
 static const unsigned char templates_sign_in_mustache[] = {
 #embed "Templates/sign-in.mustache"
@@ -162,13 +171,16 @@ static const struct console_file files[] = {
     {"Templates/mark.mustache", templates_mark_mustache, sizeof templates_mark_mustache},
     {"Templates/message.mustache", templates_message_mustache, sizeof templates_message_mustache},
     {"Templates/overview.mustache", templates_overview_mustache, sizeof templates_overview_mustache},
+    {"Templates/own-views.mustache", templates_own_views_mustache, sizeof templates_own_views_mustache},
     {"Templates/person-new.mustache", templates_person_new_mustache, sizeof templates_person_new_mustache},
     {"Templates/person.mustache", templates_person_mustache, sizeof templates_person_mustache},
+    {"Templates/retention.mustache", templates_retention_mustache, sizeof templates_retention_mustache},
     {"Templates/roles.mustache", templates_roles_mustache, sizeof templates_roles_mustache},
     {"Templates/sheet-content.mustache", templates_sheet_content_mustache, sizeof templates_sheet_content_mustache},
     {"Templates/sheet-file.mustache", templates_sheet_file_mustache, sizeof templates_sheet_file_mustache},
     {"Templates/sheet.mustache", templates_sheet_mustache, sizeof templates_sheet_mustache},
     {"Templates/shortcuts.mustache", templates_shortcuts_mustache, sizeof templates_shortcuts_mustache},
+    {"Templates/sign-in-rules.mustache", templates_sign_in_rules_mustache, sizeof templates_sign_in_rules_mustache},
     {"Templates/sign-in.mustache", templates_sign_in_mustache, sizeof templates_sign_in_mustache},
     {"Templates/signed-in.mustache", templates_signed_in_mustache, sizeof templates_signed_in_mustache},
     {"Templates/time.mustache", templates_time_mustache, sizeof templates_time_mustache},

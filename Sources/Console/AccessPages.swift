@@ -8,8 +8,9 @@ import Tenancy
 // Who may sign in: people and clients, each with a page of its own.
 extension Console {
     static let accessActions = [
-        "add-user", "disable-user", "enable-user", "reset-user", "invite-user", "role-user", "end-user-sessions", "add-client",
-        "disable-client", "enable-client", "role-client", "rotate-client",
+        "add-user", "disable-user", "enable-user", "remove-user", "reset-user", "invite-user", "role-user", "end-user-sessions",
+        "end-user-session", "add-client", "disable-client", "enable-client", "remove-client", "role-client", "rotate-client",
+        "end-secret-client",
     ]
     private static let peopleRoles: [Role] = [.basicUser, .emailAdministrator, .systemAdministrator]
     private static let clientRoles: [Role] = [.basicUser, .emailRouter, .emailAdministrator, .systemAdministrator]
@@ -21,7 +22,7 @@ extension Console {
         let last = try await session.lastSignIns()
         let q = visit.filter("q")
         func isWanted(_ name: String) -> Bool { q.map { name.localizedCaseInsensitiveContains($0) } ?? true }
-        let values: [String: Any] = [
+        var values: [String: Any] = [
             "title": visit.text("access"), "lead": visit.text("accessLead"), "q": q ?? "", "isFiltered": q != nil,
             "people": people.filter { isWanted($0.name) }.map { entry -> [String: Any] in
                 [
@@ -40,6 +41,9 @@ extension Console {
                 ]
             },
         ]
+        if let done = visit.query("done"), ["remove-user", "remove-client"].contains(done) {
+            values["notice"] = visit.text("done:\(done)")
+        }
         return .page("access", values)
     }
 
@@ -65,7 +69,7 @@ extension Console {
 
     @Sendable func person(_ visit: Visit) async throws -> Reply { try await personPage(visit, visit.parameter("id") ?? "") }
 
-    private func entry(_ id: String, _ visit: Visit) async throws -> ConsoleUsers.Entry {
+    func entry(_ id: String, _ visit: Visit) async throws -> ConsoleUsers.Entry {
         let people = try await ConsoleUsers(deployment).list(by: try visit.session())
         guard let id = UUID(text: id), let entry = people.first(where: { $0.id == id }) else {
             throw FieldsealError(.objectDoesNotExist, "There is no such person here.")
@@ -96,11 +100,26 @@ extension Console {
             "all":
                 "\(visit.root)/events?actor=user%3A\(entry.name.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "")",
         ]
+        values.merge(try await personSessions(entry, visit)) { own, _ in own }
         values["problem"] = problem
         values["notice"] = visit.query("done").flatMap {
             visit.texts.optional("done:\($0)") == nil ? nil : visit.text("done:\($0)", ["name": entry.name])
         }
         return .page("person", values, status: status)
+    }
+
+    /// The sessions of a person, each of which can be ended.
+    private func personSessions(_ entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> [String: Any] {
+        let sessions = try await ConsoleUsers(deployment).sessions(of: entry.id, by: try visit.session())
+        return [
+            "mustChangePassword": entry.mustChangePassword,
+            "sessionRows": sessions.map { session -> [String: Any] in
+                [
+                    "sessionID": session.id, "address": session.address.map(EventLines.address) ?? "",
+                    "createdOn": visit.texts.time(session.createdOn), "usedOn": visit.texts.timeAgo(session.usedOn),
+                ]
+            },
+        ]
     }
 
     func newPersonValues(_ visit: Visit, problem: String? = nil) throws -> [String: Any] {
@@ -138,6 +157,7 @@ extension Console {
             "all":
                 "\(visit.root)/events?actor=client%3A\(entry.name.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "")",
         ]
+        values.merge(secretValues(entry, visit)) { own, _ in own }
         values["problem"] = problem
         values["notice"] = visit.query("done").flatMap {
             visit.texts.optional("done:\($0)") == nil ? nil : visit.text("done:\($0)", ["name": entry.name])
@@ -150,31 +170,13 @@ extension Console {
         let role = visit.form["role"].flatMap(Role.init(rawValue:)) ?? .basicUser
         var values: [String: Any] = [
             "title": visit.text("addClient"), "lead": visit.text("addClientLead"), "name": visit.form["name"] ?? "",
-            "roles": roles(Self.clientRoles, chosen: role, visit),
+            "roles": roles(Self.clientRoles, chosen: role, visit), "expiries": expiryOptions(visit),
         ]
         values["problem"] = problem
         return values
     }
 
     // MARK: Changes
-
-    @Sendable func confirmDisabling(_ visit: Visit, isPerson: Bool) async throws -> Reply {
-        let id = visit.parameter("id") ?? ""
-        let session = try visit.session()
-        let found = isPerson ? try await entry(id, visit).name : try await session.clients().first { $0.id.text == id }?.name
-        guard let name = found else { throw FieldsealError(.objectDoesNotExist, "There is no such client here.") }
-        let isYou = isPerson && name == visit.signed?.name
-        return .page(
-            "confirm",
-            [
-                "title": visit.text("disableTitle", ["name": name]),
-                "text": visit.text(
-                    isPerson ? (isYou ? "disableYourself" : "disablePersonWhy") : "disableClientWhy", ["name": name]),
-                "action": "\(visit.root)/access/\(isPerson ? "disable-user" : "disable-client")",
-                "fields": [["name": "id", "value": id]], "button": visit.text("disableNow", ["name": name]),
-                "back": "\(visit.root)/access/\(isPerson ? "people" : "clients")/\(id)",
-            ])
-    }
 
     func changeAccess(_ action: String, _ visit: Visit) async throws -> Reply {
         try visit.session().requireSystemAdministrator()
@@ -213,6 +215,10 @@ extension Console {
             guard let role = visit.form["role"].flatMap(Role.init(rawValue:)) else { throw FieldsealError.noRole }
             try await users.setRole(role, of: entry.id, by: session)
         case "end-user-sessions": try await users.endSessions(of: entry.id, by: session)
+        case "end-user-session": try await users.endSession(visit.form["session"] ?? "", of: entry.id, by: session)
+        case "remove-user":
+            try await users.remove(entry.name, by: session)
+            return .redirect("\(visit.root)/access?done=remove-user")
         default: throw FieldsealError.noPage
         }
         return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=\(action)")
@@ -233,7 +239,8 @@ extension Console {
         let role = visit.form["role"].flatMap(Role.init(rawValue:))
         if action == "add-client" {
             guard let role else { throw FieldsealError.noRole }
-            let (id, secret) = try await session.addClient(name: visit.form["name"] ?? "", role: role)
+            let (id, secret) = try await session.addClient(
+                name: visit.form["name"] ?? "", role: role, secretSeconds: try expirySeconds(visit))
             return try await clientPage(visit, id.text, secret: secret)
         }
         guard let id = UUID(text: visit.form["id"] ?? "") else {
@@ -245,7 +252,16 @@ extension Console {
         case "role-client":
             guard let role else { throw FieldsealError.noRole }
             try await session.setRole(role, ofClient: id)
-        case "rotate-client": return try await clientPage(visit, id.text, secret: try await session.rotateSecret(ofClient: id))
+        case "rotate-client":
+            let secret = try await session.rotateSecret(
+                ofClient: id, overlap: try overlapSeconds(visit), seconds: try expirySeconds(visit))
+            return try await clientPage(visit, id.text, secret: secret)
+        case "end-secret-client":
+            guard let secret = UUID(text: visit.form["secret"] ?? "") else { throw FieldsealError.noPage }
+            try await session.endSecret(secret, ofClient: id)
+        case "remove-client":
+            try await session.removeClient(id.text)
+            return .redirect("\(visit.root)/access?done=remove-client")
         default: throw FieldsealError.noPage
         }
         return .redirect("\(visit.root)/access/clients/\(id.text)?done=\(action)")

@@ -6,4 +6,9 @@ enum ActorName {
         guard parts.count == 2, texts.optional("actor:\(parts[0])") != nil else { return actor }
         return texts.text("actor:\(parts[0])", ["name": parts[1]])
     }
+
+    /// The name of a systemuser: a client's begins with a number sign.
+    static func shown(systemUser name: String, _ texts: Texts) -> String {
+        name.hasPrefix("# ") ? texts.text("actor:client", ["name": String(name.dropFirst(2))]) : name
+    }
 }

@@ -80,7 +80,7 @@ struct AuditLines {
         let style: String = operation == 1 ? "good" : operation == 3 ? "bad" : ""
         let who: String =
             !person.isEmpty
-            ? person
+            ? ActorName.shown(systemUser: person, texts)
             : role == Self.serviceRole ? visit.text("byTheService") : visit.text("pastTheService", ["role": role])
         let href: String? = isPage ? entity.map { "\(visit.root)/records/\($0.entitySetName)/\(id.text)" } : nil
         let summary: String? = labels.isEmpty ? nil : labels.prefix(4).joined(separator: ", ") + (labels.count > 4 ? " …" : "")

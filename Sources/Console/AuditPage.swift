@@ -30,6 +30,8 @@ extension Console {
             "person": visit.filter("person") ?? "", "from": visit.filter("from") ?? "", "until": visit.filter("until") ?? "",
             "lines": try await AuditLines(visit, session).lines(found.records), "isFiltered": isFiltered, "export": export,
         ]
+        values.merge(try await ownViews(of: "audit", visit)) { own, _ in own }
+        values["notice"] = visit.viewNotice
         if let id {
             values["id"] = id.text
             let name = try await RecordNames(
@@ -61,7 +63,10 @@ extension Console {
         if let table { conditions.append(.compare(.init("objecttypecode"), .equal, .text(table.logicalName))) }
         if let id { conditions.append(.compare(.init("objectid"), .equal, .text(id.text))) }
         if let operation { conditions.append(.compare(.init("operation"), .equal, .number("\(operation)"))) }
-        if let person = visit.filter("person") { conditions.append(.compare(.init("useridname"), .equal, .text(person))) }
+        if let person = visit.filter("person") {
+            // A client's systemuser has its name behind a number sign.
+            conditions.append(.isIn(.init("useridname"), [.text(person), .text("# \(person)")]))
+        }
         let (from, until) = visit.days()
         let before = visit.query("before").flatMap(ISO8601.date)
         let end = [until?.addingTimeInterval(86_400), before].compactMap { $0 }.min()

@@ -64,8 +64,13 @@ extension Console {
         get(router, "access/clients/new") { .page("client-new", try newClientValues($0)) }
         get(router, "access/people/:id", person)
         get(router, "access/clients/:id", client)
-        get(router, "access/people/:id/disable") { try await confirmDisabling($0, isPerson: true) }
-        get(router, "access/clients/:id/disable") { try await confirmDisabling($0, isPerson: false) }
+        for ending in AccessEnding.allCases {
+            get(router, "access/people/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: true) }
+            get(router, "access/clients/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: false) }
+        }
+        get(router, "access/rules", signInRules)
+        post(router, "access/rules", instead: nil, saveSignInRules)
+        get(router, "retention", retentionPage)
         for action in Self.accessActions {
             post(router, "access/\(action)", instead: "access") { try await changeAccess(action, $0) }
         }
@@ -76,6 +81,8 @@ extension Console {
         get(router, "connect", connectPage)
         post(router, "connect", instead: nil, connect)
         get(router, "lookup/:entity", suggestions)
+        post(router, "views/keep", instead: "overview", keepView)
+        post(router, "views/remove", instead: "overview", removeView)
         get(router, "records/:set", list)
         post(router, "records/:set/bulk", instead: nil, changeMany)
         get(router, "records/:set/export.csv", exportRecords)

@@ -22,6 +22,7 @@ public struct Console: Sendable {
     let sessions: ConsoleSessions
     let openID: OpenIDSignIn
     let doctor: Doctor
+    let retention: RetentionRules
     let figures = RecentResults<OverviewFigures>(leastLifetime: 60, patience: .seconds(2))
     let counts = RecentResults<MailboxCounts>(patience: .seconds(2))
     let findings = RecentResults<[Finding]>(patience: .milliseconds(250))
@@ -30,13 +31,17 @@ public struct Console: Sendable {
     ///   - baseURL: The service's address, without a trailing slash: forms come from there alone.
     ///   - providers: Where people may sign in too.
     ///   - doctor: Says what needs attention.
-    public init(_ deployment: Deployment, baseURL: String, providers: OpenIDProviders, doctor: Doctor) throws {
+    ///   - retention: How long evidence and e-mails are kept.
+    public init(
+        _ deployment: Deployment, baseURL: String, providers: OpenIDProviders, doctor: Doctor, retention: RetentionRules
+    ) throws {
         self.deployment = deployment
         self.baseURL = baseURL
         files = try ConsoleFiles()
         sessions = ConsoleSessions(deployment)
         openID = OpenIDSignIn(deployment, providers: providers)
         self.doctor = doctor
+        self.retention = retention
     }
 
     typealias Handler = @Sendable (Visit) async throws -> Reply

@@ -18,6 +18,16 @@ extension Console {
         return try await encryptionPage(visit, notice: done)
     }
 
+    /// The state of the key in one sentence.
+    func keySentence(_ status: EncryptionStatus, _ visit: Visit) -> String {
+        let version = "\(status.keyVersion)"
+        guard status.isActive else { return visit.text("stateRequired", ["version": version]) }
+        let days = Int(max(0, Date().timeIntervalSince(status.setOn) / 86_400))
+        let isDue = status.nextChangeDue < Date()
+        guard days > 0 || isDue else { return visit.text("stateToday", ["version": version]) }
+        return visit.text(isDue ? "stateDue" : "stateActive", ["version": version, "age": visit.texts.count("days", days)])
+    }
+
     func encryptionPage(
         _ visit: Visit, notice: String? = nil, problem: String? = nil, status code: HTTPResponse.Status = .ok
     ) async throws -> Reply {
@@ -29,11 +39,7 @@ extension Console {
         let texts = visit.texts
         let isDue = status.isActive && status.nextChangeDue < Date()
         let age = max(0, Date().timeIntervalSince(status.setOn) / 86_400)
-        let sentence =
-            !status.isActive
-            ? visit.text("stateRequired", ["version": "\(status.keyVersion)"])
-            : visit.text(
-                isDue ? "stateDue" : "stateActive", ["version": "\(status.keyVersion)", "age": texts.count("days", Int(age))])
+        let sentence = keySentence(status, visit)
         let badge: String = !status.isActive ? "bad" : isDue ? "warn" : "good"
         let stateClass: String = !status.isActive ? "required" : isDue || status.copiedOn == nil ? "due" : "good"
         let chart: String? =

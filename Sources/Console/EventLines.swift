@@ -49,7 +49,9 @@ struct EventLines {
             line["badge"] = ["style": event.outcome == "refused" ? "warn" : "bad", "text": visit.text("outcome:\(event.outcome)")]
         }
         if let mention { line["record"] = reference(mention, names) }
-        if mention == nil, let details = event.details, details.utf8.count <= 80 { line["about"] = details }
+        if mention == nil, let details = event.details, details.utf8.count <= 80 {
+            line["about"] = EventDetails.shown(details, texts)
+        }
         return line
     }
 
@@ -91,7 +93,9 @@ struct EventLines {
             ("details", event.details), ("address", event.address.map(Self.address)), ("keyVersion", version),
             ("fingerprint", event.fingerprint), ("requestId", event.requestID), ("eventNumber", texts.number(event.id)),
         ]
-        return facts.compactMap { label, value in value.map { ["label": visit.text(label), "value": $0] } }
+        return facts.compactMap { label, value in
+            value.map { ["label": visit.text(label), "value": $0, "isRaw": label == "details"] }
+        }
     }
 
     /// An IPv4 address as it is usually written.

@@ -42,6 +42,8 @@ extension Console {
         if events.count == Self.eventPageSize, let last = events.last {
             values["next"] = visit.address(with: ["before": "\(last.id)"])
         }
+        values.merge(try await ownViews(of: "events", visit)) { own, _ in own }
+        values["notice"] = visit.viewNotice
         if filter.before != nil { values["newest"] = visit.address(with: ["before": nil]) }
         return .page("events", values)
     }

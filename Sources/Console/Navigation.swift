@@ -20,7 +20,7 @@ enum Navigation {
     static let keys = [
         "overview": "o", "mailbox": "m", "emailserverprofile": "p", "queue": "q", "usersettings": "u", "email": "e",
         "tracelog": "a",
-        "dataEncryption": "d", "events": "s", "audit": "c", "access": "r",
+        "dataEncryption": "d", "events": "s", "audit": "c", "access": "r", "signInRules": "i", "retention": "t",
     ]
 
     /// The pages that the person may open, in order: path, and the key of its name.
@@ -38,19 +38,22 @@ enum Navigation {
         if visit.isAdministrator {
             groups.append(
                 ("security", [("settings/data-encryption", "dataEncryption"), ("events", "events"), ("audit", "audit")]))
-            groups.append(("administration", [("access", "access")]))
+            groups.append(
+                ("administration", [("access", "access"), ("access/rules", "signInRules"), ("retention", "retention")]))
         }
         return groups.filter { !$0.1.isEmpty }
     }
 
     static func groups(_ visit: Visit) -> [[String: Any]] {
-        let current = visit.request.uri.path.dropFirst(visit.root.count + 1)
+        let path = visit.request.uri.path.dropFirst(visit.root.count + 1)
+        // Of a page and one under it, the longer path is the one that is shown.
+        let current = items(visit).map(\.path).filter { path == $0 || path.hasPrefix("\($0)/") }.max { $0.count < $1.count }
         return pages(visit).map { name, items in
             var group: [String: Any] = [
                 "items": items.map { path, text -> [String: Any] in
                     [
                         "href": "\(visit.root)/\(path)", "text": visit.text(text), "key": keys[text] ?? "",
-                        "current": current == path || current.hasPrefix("\(path)/"),
+                        "current": current == path,
                     ]
                 }
             ]

@@ -50,7 +50,8 @@ struct OverviewFigures: Sendable {
         let sums = [sum(counts.first), sum(counts.second)]
         let summary = zip(names, sums).map { "\(visit.text($0)) \(visit.texts.number($1))" }.joined(separator: ", ")
         return [
-            "title": visit.text(title), "total": visit.texts.number(sum(sums)), "href": "\(visit.root)/\(link)",
+            "title": visit.text(title), "total": visit.texts.number(sum(sums)), "isEmpty": sum(sums) == 0,
+            "href": "\(visit.root)/\(link)",
             "chart": Charts.columns(
                 counts.first, counts.second, styles: styles,
                 alternative: "\(visit.text(title)). \(visit.text("lastDay")): \(summary)"),
@@ -63,7 +64,7 @@ struct OverviewFigures: Sendable {
     private static func single(_ title: String, _ counts: [Int], _ name: String, _ link: String, _ visit: Visit) -> [String: Any] {
         let total = visit.texts.number(sum(counts))
         return [
-            "title": visit.text(title), "total": total, "href": "\(visit.root)/\(link)",
+            "title": visit.text(title), "total": total, "isEmpty": sum(counts) == 0, "href": "\(visit.root)/\(link)",
             "chart": Charts.columns(
                 counts, alternative: "\(visit.text(title)). \(visit.text("lastDay")): \(visit.text(name)) \(total)"),
             "legend": [[String: Any]](),

@@ -70,11 +70,7 @@ extension Console {
     private func encryptionTile(_ status: EncryptionStatus, _ visit: Visit) -> [String: Any] {
         let age = max(0, Date().timeIntervalSince(status.setOn) / 86_400)
         let isDue = status.isActive && status.nextChangeDue < Date()
-        let days = visit.texts.count("days", Int(age))
-        let sentence =
-            !status.isActive
-            ? visit.text("stateRequired", ["version": "\(status.keyVersion)"])
-            : visit.text(isDue ? "stateDue" : "stateActive", ["version": "\(status.keyVersion)", "age": days])
+        let sentence = keySentence(status, visit)
         let badge: String = !status.isActive ? "bad" : isDue ? "warn" : "good"
         let chart: String? =
             status.isActive ? Charts.share(age / Self.keyLifetime, style: isDue ? "warn" : "good", alternative: sentence) : nil

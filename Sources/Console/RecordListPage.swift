@@ -39,7 +39,7 @@ extension Console {
         var values = try await listValues(visit, request, total: found.count ?? found.records.count)
         values["rows"] = try found.records.map { try row($0, request, names, visit) }
         values["hasRows"] = !found.records.isEmpty
-        if let done = visit.query("done"), ["saved", "deleted", "changedMany"].contains(done) {
+        if let done = visit.query("done"), ["saved", "deleted", "changedMany", "viewKept", "viewRemoved"].contains(done) {
             values["notice"] =
                 done == "changedMany"
                 ? visit.texts.count("changedMany", visit.query("n").flatMap { Int($0) } ?? 0) : visit.text(done)
@@ -74,7 +74,7 @@ extension Console {
             "mayCompose": entity.logicalName == "email" && PrivilegeTable.depth(of: .create, on: entity, for: visit.roles) != .none,
             "mayCreate": mayCreate, "newText": visit.text("new:\(entity.logicalName)"), "mayConnect": isMailbox && mayCreate,
             "emptyText": visit.text(isFiltered ? "noneFound" : "empty:\(entity.logicalName)"),
-            "columns": columns(visit, request), "sort": visit.query("sort") ?? "", "of": orFalse(visit.filter("of")),
+            "columns": columns(visit, request), "orders": orders(visit, request), "of": orFalse(visit.filter("of")),
             "sizes": sizes, "range": range,
             "pages": pageLinks(visit, request.page, pages), "hasPages": pages > 1,
             "clear": "\(visit.root)/records/\(entity.entitySetName)",
@@ -84,6 +84,7 @@ extension Console {
             "isBulk": isMailbox && mayCreate,
             "returns": visit.address(with: ["done": nil, "n": nil, "failed": nil]),
         ]
+        values.merge(try await ownViews(of: entity.entitySetName, visit)) { own, _ in own }
         if request.page > 0 { values["previous"] = visit.address(with: ["page": "\(request.page - 1)"]) }
         if request.page + 1 < pages { values["next"] = visit.address(with: ["page": "\(request.page + 1)"]) }
         if isMailbox {
@@ -113,6 +114,15 @@ extension Console {
                     "href": visit.address(with: ["status": state.rawValue, "page": nil, "done": nil]),
                 ]
             }
+    }
+
+    /// What the list may be sorted by, for those who see no columns to click.
+    private func orders(_ visit: Visit, _ request: ListRequest) -> [[String: Any]] {
+        let chosen = (request.isDescending ? "-" : "") + request.key
+        let orders = request.columns.filter { Self.isSortable($0, request.entity) }.flatMap { name in
+            [(name, "\(label(name, request.entity, visit)) ↑"), ("-\(name)", "\(label(name, request.entity, visit)) ↓")]
+        }
+        return Self.options(orders, chosen: chosen)
     }
 
     private func columns(_ visit: Visit, _ request: ListRequest) -> [[String: Any]] {

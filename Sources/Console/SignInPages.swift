@@ -160,7 +160,7 @@ extension Console {
     private var waiting: [String: Handler] {
         var handlers: [String: Handler] = [
             "\(Self.encryptionPath)/key": showKey, "\(Self.encryptionPath)/change": changeKey,
-            "\(Self.encryptionPath)/activate": activate,
+            "\(Self.encryptionPath)/activate": activate, "access/rules": saveSignInRules,
         ]
         for action in Self.accessActions { handlers["access/\(action)"] = { try await changeAccess(action, $0) } }
         for action in ["offer", "confirm", "end", "end-session", "end-others"] {

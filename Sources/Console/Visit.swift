@@ -142,7 +142,7 @@ struct Visit: Sendable {
     func common() -> [String: Any] {
         var values: [String: Any] = [
             "t": texts.messages, "organization": organization.isEmpty ? false as Any : organization, "root": root,
-            "language": texts.language, "title": "",
+            "language": texts.language, "locale": text("format:locale"), "title": "",
             "home": signed == nil ? (organization.isEmpty ? "/" : "\(root)/sign-in") : "\(root)/overview",
         ]
         if let token { values["csrf"] = try? Console.csrf(token) }

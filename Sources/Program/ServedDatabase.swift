@@ -95,7 +95,9 @@ final class ServedDatabase: ServiceLifecycle.Service {
             served, baseURL: settings.baseURL, providers: surroundings.providers,
             doctor: Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
-                kekCopyFile: settings.kekCopyFile, besides: { CertificateFindings.findings(certificates.current) }))
+                kekCopyFile: settings.kekCopyFile, besides: { CertificateFindings.findings(certificates.current) }),
+            retention: RetentionRules(
+                eventDays: settings.eventDays, auditDays: settings.auditDays, emailDays: settings.emailDays))
         return Opened(
             deployment: deployment, served: served,
             mail: MailService(tokens: try settings.mailTokens(), sendingAttempts: settings.mailAttempts), tokens: tokens,

@@ -1,0 +1,52 @@
+import Email
+import Foundation
+import Tenancy
+
+/// How long evidence and e-mails stay in the database, as the settings say; nil for always.
+public struct RetentionRules: Sendable {
+    let eventDays: Int?
+    let auditDays: Int?
+    let emailDays: Int?
+
+    public init(eventDays: Int?, auditDays: Int?, emailDays: Int?) {
+        self.eventDays = eventDays
+        self.auditDays = auditDays
+        self.emailDays = emailDays
+    }
+}
+
+// How long security events, changes and e-mails are kept, and since when there are some.
+extension Console {
+    @Sendable func retentionPage(_ visit: Visit) async throws -> Reply {
+        let ages = try await visit.session().evidenceAges()
+        func row(_ name: String, _ days: Int?, _ oldest: Date?, _ path: String, _ then: String) -> [String: Any] {
+            [
+                "name": visit.text(name), "href": "\(visit.root)/\(path)",
+                "oldest": orFalse(oldest.map { visit.texts.timeAgo($0) }),
+                "kept": days.map { visit.texts.count("days", $0) } ?? visit.text("keptAlways"),
+                "then": days == nil ? "" : visit.text(then),
+            ]
+        }
+        let rows = [
+            row("events", retention.eventDays, ages.event, "events", "movedToFiles"),
+            row("audit", retention.auditDays, ages.change, "audit", "movedToFiles"),
+            row("email", retention.emailDays, ages.email, "records/emails?sort=createdon", "deletedThen"),
+        ]
+        let last = try await visit.session().securityEvents(EventFilter.archiving, limit: 1)
+        var values: [String: Any] = [
+            "title": visit.text("retention"), "lead": visit.text("retentionLead"), "rows": rows,
+            "lines": try await EventLines(visit, visit.session()).lines(last), "hasLines": !last.isEmpty,
+        ]
+        values["all"] = "\(visit.root)/events?kind=events+archived"
+        return .page("retention", values)
+    }
+}
+
+extension EventFilter {
+    /// What retention leaves behind.
+    fileprivate static var archiving: EventFilter {
+        var filter = EventFilter()
+        filter.kinds = [SecurityEvent.Kind.eventsArchived.rawValue, SecurityEvent.Kind.emailsRemoved.rawValue]
+        return filter
+    }
+}
