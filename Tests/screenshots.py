@@ -13,12 +13,14 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "Tests/Service"))
 
+import requests  # noqa: E402
 from console_browser import chromium, confirm, page_height, press, sign_in  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from service import Deployment  # noqa: E402
@@ -89,6 +91,17 @@ def populate(deployment):
             "email": next(id for incoming, id in emails if incoming)}
 
 
+def invitation(deployment, person):
+    """The token of a link with which a person chooses a password."""
+    session = requests.Session()
+    session.verify, session.trust_env = deployment.dev["caFile"], False
+    session.headers["Origin"] = deployment.dev["baseURL"]
+    root, own = f"{deployment.dev['baseURL']}/contoso", deployment.dev["console"]
+    page = session.post(f"{root}/sign-in", {"name": own["username"], "password": own["password"]}).text
+    csrf = re.search(r'name="csrf" value="(\w+)"', page)[1]
+    return re.search(r"token=([\w-]+)", session.post(f"{root}/access/invite-user", {"csrf": csrf, "id": person}).text)[1]
+
+
 def pages(deployment, ids):
     """Every page by its name."""
     [(person,)] = deployment.sql("SELECT user_id::text FROM config.console_user WHERE name = 'grace'")
@@ -96,6 +109,8 @@ def pages(deployment, ids):
     [(alert,)] = deployment.sql("SELECT tracelogid::text FROM org_contoso.tracelog LIMIT 1")
     [(user,)] = deployment.sql("SELECT systemuserid::text FROM org_contoso.systemuser ORDER BY fullname LIMIT 1")
     return {
+        "invitation": f"invitation?token={invitation(deployment, person)}", "sign-in-rules": "access/rules", "retention": "retention",
+        "person-remove": f"access/people/{person}/remove", "client-disable": f"access/clients/{client}/disable", "client-remove": f"access/clients/{client}/remove",
         "overview": "overview", "encryption": "settings/data-encryption", "key-change": "settings/data-encryption/change",
         "events": "events", "audit": "audit", "mailboxes": "records/mailboxes", "mailboxes-failing": "records/mailboxes?status=failing",
         "mailbox": f"records/mailboxes/{ids['mailbox']}", "mailbox-failing": f"records/mailboxes/{ids['failing']}",

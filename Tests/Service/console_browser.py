@@ -123,7 +123,8 @@ for (const e of document.querySelectorAll("h1, h2, h3, .badge, button, .button, 
         for (const word of node.data.matchAll(/[\\p{L}\\p{N}]{2,}/gu)) {
             if (word[0].length > 24) continue;
             const range = document.createRange();
-            range.setStart(node, word.index); range.setEnd(node, word.index + word[0].length);
+            // Behind a soft hyphen a word begins with what is drawn of the hyphen, at the end of the line before.
+            range.setStart(node, word.index + (node.data[word.index - 1] === "\u00ad" ? 1 : 0)); range.setEnd(node, word.index + word[0].length);
             const lines = new Set([...range.getClientRects()].filter((r) => r.width > 0).map((r) => Math.round(r.top)));
             if (lines.size > 1 && [...lines].some((one) => [...lines].some((other) => Math.abs(one - other) > 8))) found.push(`the word ${word[0]} is broken: ${e.outerHTML.slice(0, 100)}`);
         }
