@@ -90,10 +90,28 @@ static const unsigned char config_0017_down[] = {
 #embed "../../migrations/config/0017_first_passwords.down.sql"
 };
 static const unsigned char config_0018[] = {
-#embed "../../migrations/config/0018_stored_views.sql"
+#embed "../../migrations/config/0018_organization_places.sql"
 };
 static const unsigned char config_0018_down[] = {
-#embed "../../migrations/config/0018_stored_views.down.sql"
+#embed "../../migrations/config/0018_organization_places.down.sql"
+};
+static const unsigned char config_0019[] = {
+#embed "../../migrations/config/0019_password_derivation.sql"
+};
+static const unsigned char config_0019_down[] = {
+#embed "../../migrations/config/0019_password_derivation.down.sql"
+};
+static const unsigned char config_0020[] = {
+#embed "../../migrations/config/0020_compatible_migrations.sql"
+};
+static const unsigned char config_0020_down[] = {
+#embed "../../migrations/config/0020_compatible_migrations.down.sql"
+};
+static const unsigned char config_0021[] = {
+#embed "../../migrations/config/0021_stored_views.sql"
+};
+static const unsigned char config_0021_down[] = {
+#embed "../../migrations/config/0021_stored_views.down.sql"
 };
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
@@ -197,6 +215,12 @@ static const unsigned char org_0019[] = {
 static const unsigned char org_0019_down[] = {
 #embed "../../migrations/org/0019_roles.down.sql"
 };
+static const unsigned char org_0020[] = {
+#embed "../../migrations/org/0020_mail_accounts.sql"
+};
+static const unsigned char org_0020_down[] = {
+#embed "../../migrations/org/0020_mail_accounts.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -228,8 +252,14 @@ static const struct embedded_file files[] = {
     {"config/0016_life_of_organizations.down.sql", config_0016_down, sizeof config_0016_down},
     {"config/0017_first_passwords.sql", config_0017, sizeof config_0017},
     {"config/0017_first_passwords.down.sql", config_0017_down, sizeof config_0017_down},
-    {"config/0018_stored_views.sql", config_0018, sizeof config_0018},
-    {"config/0018_stored_views.down.sql", config_0018_down, sizeof config_0018_down},
+    {"config/0018_organization_places.sql", config_0018, sizeof config_0018},
+    {"config/0018_organization_places.down.sql", config_0018_down, sizeof config_0018_down},
+    {"config/0019_password_derivation.sql", config_0019, sizeof config_0019},
+    {"config/0019_password_derivation.down.sql", config_0019_down, sizeof config_0019_down},
+    {"config/0020_compatible_migrations.sql", config_0020, sizeof config_0020},
+    {"config/0020_compatible_migrations.down.sql", config_0020_down, sizeof config_0020_down},
+    {"config/0021_stored_views.sql", config_0021, sizeof config_0021},
+    {"config/0021_stored_views.down.sql", config_0021_down, sizeof config_0021_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
@@ -264,6 +294,8 @@ static const struct embedded_file files[] = {
     {"org/0018_application_ids.down.sql", org_0018_down, sizeof org_0018_down},
     {"org/0019_roles.sql", org_0019, sizeof org_0019},
     {"org/0019_roles.down.sql", org_0019_down, sizeof org_0019_down},
+    {"org/0020_mail_accounts.sql", org_0020, sizeof org_0020},
+    {"org/0020_mail_accounts.down.sql", org_0020_down, sizeof org_0020_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {
