@@ -60,9 +60,13 @@ public final class CurlConnection {
 
     /// Exactly so many bytes.
     public func bytes(_ count: Int) throws(CurlError) -> [UInt8] {
-        while buffer.count - offset < count { try fill() }
-        let bytes = Array(buffer[offset..<offset + count])
-        offset += count
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(count)
+        let arrived = min(count, buffer.count - offset)
+        bytes.append(contentsOf: buffer[offset..<offset + arrived])
+        offset += arrived
+        // The rest does not pass the buffer, which would grow to the size of a large message.
+        while bytes.count < count { try receive(into: &bytes, limit: count - bytes.count) }
         return bytes
     }
 
@@ -120,8 +124,13 @@ public final class CurlConnection {
             buffer.removeFirst(offset)
             offset = 0
         }
+        try receive(into: &buffer, limit: 1 << 16)
+    }
+
+    /// Waits for more, and takes it.
+    private func receive(into bytes: inout [UInt8], limit: Int) throws(CurlError) {
         while true {
-            let (code, count) = handle.receive(into: &buffer)
+            let (code, count) = handle.receive(into: &bytes, limit: limit)
             if code == CURLE_OK, count > 0 { return }
             guard code == CURLE_AGAIN else { throw Self.closed(code) }
             try wait(for: Int16(POLLIN))

@@ -77,10 +77,11 @@ public final class CurlHandle {
         return (curl_easy_send(handle, bytes.baseAddress, bytes.count, &count), count)
     }
 
-    func receive(into buffer: inout [UInt8]) -> (CURLcode, Int) {
+    /// - Parameter limit: Bytes that are taken at most.
+    func receive(into buffer: inout [UInt8], limit: Int = 1 << 16) -> (CURLcode, Int) {
         withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 1) { bytes in
             var count = 0
-            let code = curl_easy_recv(handle, bytes.baseAddress, bytes.count, &count)
+            let code = curl_easy_recv(handle, bytes.baseAddress, min(limit, bytes.count), &count)
             buffer.append(contentsOf: bytes[..<count])
             return (code, count)
         }
