@@ -163,11 +163,17 @@ public struct MailMessage: Sendable {
         return String(view).trimmingCharacters(in: .whitespaces)
     }
 
+    /// Whether a byte is one of a control character, or may begin one.
+    private static func mayHaveControls(_ text: String) -> Bool {
+        func isSuspect(_ byte: UInt8) -> Bool {
+            byte < 0x20 && byte != 0x0A && byte != 0x0D && byte != 0x09 || byte == 0x7F || byte == 0xC2
+        }
+        return text.utf8.withContiguousStorageIfAvailable { $0.contains(where: isSuspect) } ?? text.utf8.contains(where: isSuspect)
+    }
+
     /// A text of several lines without other controls: PostgreSQL's texts hold no U+0000, and XML none of them.
     private static func clean(_ text: String) -> String {
-        guard text.utf8.contains(where: { $0 < 0x20 && $0 != 0x0A && $0 != 0x0D && $0 != 0x09 || $0 == 0x7F || $0 == 0xC2 }) else {
-            return text
-        }
+        guard mayHaveControls(text) else { return text }
         var view = String.UnicodeScalarView()
         for scalar in text.unicodeScalars {
             switch scalar {

@@ -4,7 +4,8 @@ extension String {
 
     /// At most so many UTF-16 units from the beginning. A character is left whole, unless it has very many marks.
     public func prefix(units limit: Int) -> String {
-        guard utf16.count > limit else { return self }
+        // A unit of UTF-16 takes one byte or more.
+        guard utf8.count > limit, utf16.count > limit else { return self }
         var result = ""
         var length = 0
         for character in self {

@@ -34,6 +34,14 @@ public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflec
     public static func bools(_ values: [Bool]) -> Self { .init(.boolArray, array(values.map { [$0 ? 1 : 0] }, of: .bool)) }
     public static func bytesArray(_ values: [[UInt8]?]) -> Self { .init(.byteaArray, array(values, of: .bytea)) }
 
+    /// An array of values of one type, with NULL among them; there is at least one.
+    public static func array(_ values: [Self]) -> Self {
+        guard let type = values.first?.type, let arrayType = type.array else {
+            preconditionFailure("an array needs values of a type that has arrays")
+        }
+        return .init(arrayType, array(values.map(\.bytes), of: type))
+    }
+
     public var description: String { "****" }
     public var customMirror: Mirror { Mirror(self, children: [:]) }
 
@@ -49,8 +57,12 @@ public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflec
     private static func array(_ elements: [[UInt8]?], of type: PostgresType) -> [UInt8] {
         let dimensions: [Int32] = elements.isEmpty ? [0, 0] : [1, elements.contains { $0 == nil } ? 1 : 0]
         var bytes = dimensions.flatMap(encode) + encode(type.rawValue)
+        bytes.reserveCapacity(elements.reduce(bytes.count + 8) { $0 + 4 + ($1?.count ?? 0) })
         if !elements.isEmpty { bytes += encode(Int32(elements.count)) + encode(Int32(1)) }
-        for element in elements { bytes += encode(Int32(element?.count ?? -1)) + (element ?? []) }
+        for element in elements {
+            withUnsafeBytes(of: Int32(element?.count ?? -1).bigEndian) { bytes.append(contentsOf: $0) }
+            if let element { bytes.append(contentsOf: element) }
+        }
         return bytes
     }
 }
@@ -66,9 +78,25 @@ enum PostgresType: UInt32 {
     case float8 = 701
     case boolArray = 1000
     case byteaArray = 1001
+    case int4Array = 1007
     case textArray = 1009
     case int8Array = 1016
     case timestamptz = 1184
+    case timestamptzArray = 1185
     case uuid = 2950
     case uuidArray = 2951
+
+    /// The type of arrays of this type; nil where none is spoken.
+    var array: PostgresType? {
+        switch self {
+        case .bool: .boolArray
+        case .bytea: .byteaArray
+        case .int4: .int4Array
+        case .int8: .int8Array
+        case .text: .textArray
+        case .timestamptz: .timestamptzArray
+        case .uuid: .uuidArray
+        default: nil
+        }
+    }
 }

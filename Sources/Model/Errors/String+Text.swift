@@ -11,7 +11,10 @@ extension String {
     package var quotedPath: String { "'\(self)'" }
 
     /// PostgreSQL's texts hold no U+0000.
-    package var withoutNull: String { utf8.contains(0) ? filter { $0 != "\0" } : self }
+    package var withoutNull: String {
+        let hasNull = utf8.withContiguousStorageIfAvailable { $0.contains(0) } ?? utf8.contains(0)
+        return hasNull ? filter { $0 != "\0" } : self
+    }
 
     /// At most so many UTF-16 units, without U+0000.
     package func cut(to limit: Int) -> String { withoutNull.prefix(units: limit) }
