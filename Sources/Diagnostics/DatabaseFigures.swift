@@ -1,6 +1,7 @@
 import Foundation
 import Organizations
 import PostgresClient
+import Records
 import Synchronization
 import Tenancy
 
@@ -118,7 +119,7 @@ final class DatabaseFigures: Sendable {
         return try connection.query(
             """
             SELECT (SELECT count(*) FROM \(schema).unchained_event),
-                   (SELECT count(*) FROM \(schema).email WHERE statuscode IN (6, 7)),
+                   (SELECT count(*) FROM \(schema).email WHERE statuscode IN \(EmailStatus.outbound.sql)),
                    (SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM pg_class AS c
                      WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r'
                        AND c.relname LIKE '%\\_cell\\_k' || e.key_version)

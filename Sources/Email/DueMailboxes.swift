@@ -1,3 +1,4 @@
+import Records
 import RouterProtocol
 import Tenancy
 
@@ -73,8 +74,9 @@ struct DueMailboxes {
 
     private var hasPending: String {
         """
-        EXISTS (SELECT FROM \(organization.qualified("email")) AS e WHERE e.sendermailboxid = m.mailboxid AND e.statuscode IN (6, 7)
-                   AND (e.statuscode = 7 OR coalesce(e.delayedemailsendtime, '-infinity') <= now()
+        EXISTS (SELECT FROM \(organization.qualified("email")) AS e WHERE e.sendermailboxid = m.mailboxid
+                   AND e.statuscode IN \(EmailStatus.outbound.sql)
+                   AND (e.statuscode = \(EmailStatus.sending.sql) OR coalesce(e.delayedemailsendtime, '-infinity') <= now()
                         AND coalesce(e.postponeemailprocessinguntil, '-infinity') <= now()))
         """
     }
@@ -138,7 +140,8 @@ struct DueMailboxes {
                AND (\(Self.receives) AND NOT \(isWatched) OR \(Self.sends) AND coalesce(m.transientfailurecount, 0) > 0)
             UNION ALL
             SELECT greatest(e.delayedemailsendtime, e.postponeemailprocessinguntil)
-              FROM \(organization.qualified("email")) AS e WHERE e.statuscode IN (6, 7) AND e.statuscode = 6
+              FROM \(organization.qualified("email")) AS e
+             WHERE e.statuscode IN \(EmailStatus.outbound.sql) AND e.statuscode = \(EmailStatus.pendingSend.sql)
             UNION ALL
             SELECT s.next_attempt FROM \(organization.qualified("mailbox_message")) AS s WHERE s.next_attempt IS NOT NULL
             UNION ALL

@@ -46,12 +46,12 @@ extension Session {
             SELECT (SELECT w.since FROM \(table("mailbox_watch")) AS w JOIN \(table("mail_router")) AS r USING (router)
                      WHERE w.mailboxid = m.mailboxid AND \(DueMailboxes.isAlive("r"))),
                    \(DueMailboxes.isLeased("m")), e.waiting, CASE WHEN e.next > now() THEN e.next END,
-                   (SELECT count(*) FROM \(table("email")) AS f WHERE f.sendermailboxid = m.mailboxid AND f.statuscode = 8),
+                   (SELECT count(*) FROM \(table("email")) AS f WHERE f.sendermailboxid = m.mailboxid AND f.statuscode = \(EmailStatus.failed.sql)),
                    (SELECT count(*) FROM \(table("mailbox_message")) AS s WHERE s.mailboxid = m.mailboxid AND s.next_attempt IS NOT NULL),
                    EXISTS (SELECT FROM \(table("mail_router")) AS r WHERE \(DueMailboxes.isAlive("r")))
               FROM \(table("mailbox")) AS m CROSS JOIN LATERAL (
                    SELECT count(*) AS waiting, min(greatest(e.delayedemailsendtime, e.postponeemailprocessinguntil)) AS next
-                     FROM \(table("email")) AS e WHERE e.sendermailboxid = m.mailboxid AND e.statuscode IN (6, 7)) AS e
+                     FROM \(table("email")) AS e WHERE e.sendermailboxid = m.mailboxid AND e.statuscode IN \(EmailStatus.outbound.sql)) AS e
              WHERE m.mailboxid = $1
             """
         let aside = """

@@ -1,6 +1,7 @@
 public import Foundation
 import Model
 import PostgresClient
+import Records
 public import Tenancy
 
 /// How a mailbox that a router works for is: when it last succeeded, what waits, what was set aside, and what comes next.
@@ -116,9 +117,11 @@ extension Session {
         func table(_ name: String) -> String { organization.qualified(name) }
         return """
             WITH sending AS (
-                SELECT e.sendermailboxid, count(*) FILTER (WHERE e.statuscode <> 8) AS pending, count(*) FILTER (WHERE e.statuscode = 8) AS failed,
-                       min(greatest(e.createdon, e.delayedemailsendtime, e.postponeemailprocessinguntil)) FILTER (WHERE e.statuscode = 6) AS next
-                  FROM \(table("email")) AS e WHERE e.statuscode IN (6, 7, 8) AND ($1 IS NULL OR e.sendermailboxid = $1) GROUP BY 1),
+                SELECT e.sendermailboxid, count(*) FILTER (WHERE e.statuscode <> \(EmailStatus.failed.sql)) AS pending,
+                       count(*) FILTER (WHERE e.statuscode = \(EmailStatus.failed.sql)) AS failed,
+                       min(greatest(e.createdon, e.delayedemailsendtime, e.postponeemailprocessinguntil)) FILTER (WHERE e.statuscode = \(EmailStatus.pendingSend.sql)) AS next
+                  FROM \(table("email")) AS e
+                 WHERE e.statuscode IN \(EmailStatus.outbound.union([.failed]).sql) AND ($1 IS NULL OR e.sendermailboxid = $1) GROUP BY 1),
             aside AS (SELECT s.mailboxid, count(*) FROM \(table("mailbox_message")) AS s WHERE s.next_attempt IS NOT NULL GROUP BY 1)
             SELECT m.mailboxid, coalesce(m.name, ''), coalesce(m.emailaddress, ''), coalesce(m.enabledforincomingemail, false),
                    coalesce(m.enabledforoutgoingemail, false), coalesce(m.incomingemailstatus, 0), coalesce(m.outgoingemailstatus, 0),

@@ -27,7 +27,8 @@ extension Session {
 
     /// E-mails of the last day that the caller may see: received first, sent second. Nil for a caller who may see none.
     public func recentMail() async throws -> HourlyCounts? {
-        try await recent(.email, "createdon", isSecond: "directioncode", where: "statuscode IN (3, 4)")
+        try await recent(
+            .email, "createdon", isSecond: "directioncode", where: "statuscode IN \(Set([EmailStatus.sent, .received]).sql)")
     }
 
     /// Alerts of the last day that the caller may see: errors first, warnings second. Nil for a caller who may see none.

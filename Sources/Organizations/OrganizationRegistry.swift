@@ -135,8 +135,8 @@ public struct OrganizationRegistry: Sendable {
             """)
         _ = try connection.query(
             """
-            UPDATE \(organization.qualified("email")) SET statuscode = 8, failure = 'The organization was brought here while this waited to be sent.'
-             WHERE statuscode IN (6, 7)
+            UPDATE \(organization.qualified("email")) SET statuscode = \(EmailStatus.failed.sql), failure = 'The organization was brought here while this waited to be sent.'
+             WHERE statuscode IN \(EmailStatus.outbound.sql)
             """)
         // Who brings it here answers for the servers that it names.
         try MailDestination.authorizeAll(in: organization, under: kek, on: connection)

@@ -211,7 +211,7 @@ struct OrganizationRewrap {
         let rows = try connection.query(
             """
             SELECT \(Submission.columns(in: organization)), e.submission_tag FROM \(organization.qualified("email")) AS e
-             WHERE e.statuscode IN (6, 7) AND e.submission_tag IS NOT NULL
+             WHERE e.statuscode IN \(EmailStatus.outbound.sql) AND e.submission_tag IS NOT NULL
             """)
         for row in rows {
             let submission = try Submission(row, at: 0)

@@ -34,7 +34,7 @@ package struct EmailParts: Sendable {
     /// Whether parties were named, if only to say that there are none.
     var namesParties = false
     /// The kinds of parties that the named ones replace.
-    var replaced: [Int64] = [1, 2, 3, 4]
+    var replaced = Participation.allCases.map { Int64($0.rawValue) }
     package var attachments: [Attachment] = []
 
     package init() {
@@ -69,16 +69,18 @@ package struct EmailParts: Sendable {
             throw FieldsealError(
                 .payloadDoesNotFit, "\(replacedProperty) leaves out a participationtypemask of \(partiesProperty).")
         }
-        guard parts.parties.filter({ $0.participation == 1 }).count <= 1 else {
+        guard parts.parties.filter({ $0.participation == Participation.sender.rawValue }).count <= 1 else {
             throw FieldsealError(.payloadDoesNotFit, "An e-mail has one sender at most (participationtypemask 1).")
         }
         return (email, parts)
     }
 
+    private static func isParticipation(_ mask: Int64) -> Bool { Participation(rawValue: Int(truncatingIfNeeded: mask)) != nil }
+
     private static func masks(_ member: JSONValue.Member) throws(FieldsealError) -> [Int64] {
         var masks: [Int64] = []
         for value in try list(member) {
-            guard case .integer(let mask) = value, (1...4).contains(mask) else {
+            guard case .integer(let mask) = value, isParticipation(mask) else {
                 throw FieldsealError(.payloadDoesNotFit, "\(replacedProperty) takes numbers of 1 to 4.")
             }
             masks.append(mask)
@@ -101,7 +103,7 @@ package struct EmailParts: Sendable {
         try RecordInput.requireEachOnce(members)
         for member in members where !member.name.hasPrefix("@") {
             switch (member.name.lowercased(), member.value) {
-            case ("participationtypemask", .integer(let mask)) where (1...4).contains(mask): participation = mask
+            case ("participationtypemask", .integer(let mask)) where isParticipation(mask): participation = mask
             case ("addressused", .string(let text)) where MailAddress.isOne(text): address = text
             case ("addressused", .null): break
             case (let name, .string(let reference)) where name.hasPrefix("partyid") && name.hasSuffix("@odata.bind"):
@@ -115,7 +117,7 @@ package struct EmailParts: Sendable {
             }
         }
         guard let participation, address != nil || record != nil else { throw partyMismatch }
-        guard participation != 1 || address == nil || record == nil else {
+        guard participation != Int64(Participation.sender.rawValue) || address == nil || record == nil else {
             throw FieldsealError(
                 .payloadDoesNotFit,
                 "addressused of a sender that is a systemuser or a queue is the sender's own address. Leave it out.")
@@ -144,7 +146,8 @@ package struct EmailParts: Sendable {
     func replace(in email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws {
         let isOpen = try connection.query(
             """
-            SELECT FROM \(organization.qualified("email")) WHERE activityid = $1 AND directioncode AND statuscode IN (1, 8) FOR UPDATE
+            SELECT FROM \(organization.qualified("email"))
+             WHERE activityid = $1 AND directioncode AND statuscode IN \(EmailStatus.editable.sql) FOR UPDATE
             """, [.uuid(email)])
         guard !isOpen.isEmpty else {
             throw FieldsealError(
@@ -204,10 +207,10 @@ package struct EmailParts: Sendable {
                            emailsendername = s.partyidname, sender = s.addressused, torecipients = t.addresses,
                            sendermailboxid = m.mailboxid, sendermailboxidname = left(m.name, 100)
                       FROM (SELECT 1) AS one
-                      LEFT JOIN \(table("activityparty")) AS s ON s.activityid = $1 AND s.participationtypemask = 1
+                      LEFT JOIN \(table("activityparty")) AS s ON s.activityid = $1 AND s.participationtypemask = \(Participation.sender.sql)
                       LEFT JOIN \(table("mailbox")) AS m ON m.regardingobjectid = s.partyid AND m.statecode = 0
                       LEFT JOIN (SELECT left(string_agg(addressused, ';'), 500) AS addresses FROM \(table("activityparty"))
-                                  WHERE activityid = $1 AND participationtypemask = 2) AS t ON true
+                                  WHERE activityid = $1 AND participationtypemask = \(Participation.to.sql)) AS t ON true
                      WHERE e.activityid = $1
                     """, [.uuid(email)]
                 ))

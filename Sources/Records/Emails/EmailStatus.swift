@@ -2,9 +2,21 @@ import Model
 import Tenancy
 
 /// How far an e-mail is (`email.statuscode`).
-enum EmailStatus: Int64, CaseIterable, Sendable {
+package enum EmailStatus: Int64, CaseIterable, Sendable {
     case draft = 1
     case completed, sent, received, canceled, pendingSend, sending, failed
+
+    /// As SQL writes it.
+    package var sql: String { "\(rawValue)" }
+
+    /// What it says of the state (`email.statecode`): 0 open, 1 completed, 2 canceled.
+    package var state: Int64 {
+        switch self {
+        case .draft, .failed: 0
+        case .canceled: 2
+        case .completed, .sent, .received, .pendingSend, .sending: 1
+        }
+    }
 
     /// The label in the metadata.
     var label: String {
@@ -31,7 +43,14 @@ enum EmailStatus: Int64, CaseIterable, Sendable {
     }
 
     /// The statuses of e-mails that wait to be sent or are being sent.
-    static let outbound: Set<EmailStatus> = [.pendingSend, .sending]
+    package static let outbound: Set<EmailStatus> = [.pendingSend, .sending]
+    /// The statuses in which a client may change whom an e-mail is from and to.
+    static let editable: Set<EmailStatus> = [.draft, .failed]
+}
+
+extension Set<EmailStatus> {
+    /// As SQL writes it behind `IN`. The order is always the same, so that it matches the conditions of indexes.
+    package var sql: String { "(\(map(\.rawValue).sorted().map { "\($0)" }.joined(separator: ", ")))" }
 }
 
 /// Which status of an e-mail may follow which by a client's write, and by whom. It is the one place that says so.
@@ -117,7 +136,7 @@ struct EmailWriteRule: Sendable {
     var condition: String {
         var parts = ["true"]
         if let sources {
-            parts.append("statuscode IN (\(sources.map(\.rawValue).sorted().map { "\($0)" }.joined(separator: ", ")))")
+            parts.append("statuscode IN \(sources.sql)")
         }
         if mustBeOutgoing { parts.append("directioncode") }
         return parts.joined(separator: " AND ")

@@ -13,7 +13,7 @@ package enum SenderRule {
             SELECT count(*) AS count, (array_agg(p.partyid))[1] AS partyid, min(p.partyobjecttypecode) AS type,
                    min(p.addressused) AS address
               FROM \(organization.qualified("activityparty")) AS p
-             WHERE p.activityid = e.activityid AND p.participationtypemask = 1) AS s ON true
+             WHERE p.activityid = e.activityid AND p.participationtypemask = \(Participation.sender.sql)) AS s ON true
         LEFT JOIN \(organization.qualified("systemuser")) AS su ON s.type = 'systemuser' AND su.systemuserid = s.partyid
         LEFT JOIN \(organization.qualified("usersettings")) AS us ON us.systemuserid = su.systemuserid
         LEFT JOIN \(organization.qualified("queue")) AS sq ON s.type = 'queue' AND sq.queueid = s.partyid

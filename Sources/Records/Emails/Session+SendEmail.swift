@@ -20,19 +20,20 @@ extension Session {
             // The From header is the sender's own address, as it is now.
             _ = try connection.query(
                 """
-                UPDATE \(organization.qualified("activityparty")) SET addressused = $2 WHERE activityid = $1 AND participationtypemask = 1
+                UPDATE \(organization.qualified("activityparty")) SET addressused = $2 WHERE activityid = $1 AND participationtypemask = \(Participation.sender.sql)
                 """, [.uuid(id), .text(try row.decodeIfPresent(6))])
             let submitted = try connection.query(
                 """
                 UPDATE \(organization.qualified("email")) AS e SET statuscode = $2, subject = $3, trackingtoken = left($4, 50), deliveryattempts = 0,
                        is_handed_over = false, failure = NULL, postponeemailprocessinguntil = NULL, submittedby = left($5, 250),
                        submitter = $6, submitter_is_administrator = $7, sender = $8, submission_tag = NULL,
-                       senton = CASE WHEN $2 = 3 THEN now() ELSE senton END,
+                       senton = CASE WHEN $2 = \(EmailStatus.sent.sql) THEN now() ELSE senton END,
                        modifiedon = now(), versionnumber = nextval('\(organization.qualified("version_number"))')
                  WHERE activityid = $1 RETURNING \(Submission.columns(in: organization))
                 """,
                 [
-                    .uuid(id), .int32(issue ? 6 : 3), .text(subject), .text(mark), .text(caller.actor),
+                    .uuid(id), .int32(Int32((issue ? EmailStatus.pendingSend : .sent).rawValue)), .text(subject), .text(mark),
+                    .text(caller.actor),
                     .uuid(caller.systemUserID),
                     .bool(caller.role == .systemAdministrator), .text(try row.decodeIfPresent(6)),
                 ])

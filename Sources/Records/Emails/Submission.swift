@@ -76,7 +76,8 @@ package struct Submission {
         in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws {
         let rows = try connection.query(
-            "SELECT \(columns(in: organization)) FROM \(organization.qualified("email")) AS e WHERE e.statuscode IN (6, 7)")
+            "SELECT \(columns(in: organization)) FROM \(organization.qualified("email")) AS e WHERE e.statuscode IN \(EmailStatus.outbound.sql)"
+        )
         for row in rows { try Submission(row, at: 0).store(in: organization, under: kek, on: connection) }
     }
 }

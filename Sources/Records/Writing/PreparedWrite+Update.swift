@@ -163,7 +163,7 @@ extension PreparedWrite {
             conditions.append(
                 """
                 NOT EXISTS (SELECT FROM \(organization.qualified("email")) AS sent
-                WHERE sent.activityid = \(organization.qualified(entity.logicalName)).objectid AND sent.statuscode IN (6, 7))
+                WHERE sent.activityid = \(organization.qualified(entity.logicalName)).objectid AND sent.statuscode IN \(EmailStatus.outbound.sql))
                 """)
         }
     }
