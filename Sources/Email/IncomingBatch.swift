@@ -7,15 +7,15 @@ import Tenancy
 
 /// E-mails of one mailbox that become records in one transaction, in as few round trips as they allow.
 ///
-/// The questions about all of them are one round trip, and so are the records. An e-mail that may answer another one waits until the
-/// records before it are written, since the other one may be among them.
+/// The questions about all of them are one round trip, and so are the records. An e-mail that may answer one of them waits until the
+/// records before it are written.
 struct IncomingBatch {
     private let delivery: EmailDelivery
     private let mailbox: UUID?
     private let place: EmailDelivery.Place
     private var results: [EmailDelivery.Delivery] = []
-    /// Records that are not written yet: which result each is of, and its statements.
-    private var unwritten: [(index: Int, statements: [(sql: String, parameters: [PostgresParameter])])] = []
+    /// Records that are not written yet, and which result each is of.
+    private var unwritten: [(index: Int, record: IncomingRecord)] = []
     /// The records of this batch.
     private var ids: Set<UUID> = []
 
@@ -28,35 +28,36 @@ struct IncomingBatch {
         _ emails: [IncomingEmail], on connection: isolated PostgresConnection
     ) throws -> [EmailDelivery.Delivery] {
         guard !emails.isEmpty else { return [] }
-        let facts = try connection.pipeline(emails.map { delivery.facts($0, mailbox) })
+        let facts = try delivery.facts(about: emails, mailbox, on: connection)
         for (email, facts) in zip(emails, facts) { try deliver(email, facts, on: connection) }
         try write(on: connection)
         return results
     }
 
     private mutating func deliver(
-        _ email: IncomingEmail, _ facts: PostgresResult, on connection: isolated PostgresConnection
+        _ email: IncomingEmail, _ facts: EmailDelivery.Facts, on connection: isolated PostgresConnection
     ) throws {
-        if email.mayAnswer(in: place) { try write(on: connection) }
-        let id = email.recordID(
-            organization: delivery.session.organization.id, mailbox: mailbox ?? delivery.session.organization.id)
+        if unwritten.contains(where: { email.mayAnswer($0.record.email, in: place) }) { try write(on: connection) }
+        let organization = delivery.session.organization
+        let id = email.recordID(organization: organization.id, mailbox: mailbox ?? organization.id)
         let verdict = try delivery.verdict(on: email, facts, place, on: connection)
         guard verdict.isDelivered, ids.insert(id).inserted else {
             let isDuplicate = verdict.isDelivered || verdict.reason == .duplicate
             return results.append(isDuplicate ? Self.duplicate(id) : (nil, verdict))
         }
-        unwritten.append((results.count, try delivery.insertion(email, id, mailbox, place, verdict, on: connection)))
+        var regarding: (id: UUID, type: String)?
+        if let parent = verdict.parent { regarding = try delivery.countAnswer(to: parent, on: connection) }
+        unwritten.append((results.count, delivery.record(of: email, id, mailbox, place, verdict, regarding)))
         results.append((id, verdict))
     }
 
     private mutating func write(on connection: isolated PostgresConnection) throws {
         guard !unwritten.isEmpty else { return }
-        let answers = try connection.pipeline(unwritten.flatMap(\.statements))
-        var first = 0
-        for (index, statements) in unwritten {
+        let statements = IncomingRecord.statements(for: unwritten.map(\.record), in: delivery.session.organization)
+        let made = Set(try connection.pipeline(statements)[0].map { try $0.decode(0, as: UUID.self) })
+        for (index, record) in unwritten where !made.contains(record.id) {
             // Another router was quicker.
-            if answers[first].isEmpty, let id = results[index].id { results[index] = Self.duplicate(id) }
-            first += statements.count
+            results[index] = Self.duplicate(record.id)
         }
         unwritten = []
     }
@@ -67,8 +68,13 @@ struct IncomingBatch {
 }
 
 extension IncomingEmail {
-    /// Whether what it answers is looked for.
-    fileprivate func mayAnswer(in place: EmailDelivery.Place) -> Bool {
-        place.matchesSubjects || place.correlatesHeaders && !inReplyTo.isEmpty || trackingToken != nil
+    /// The Message-IDs of what it may answer, in lower case.
+    var answeredIDs: [String] { inReplyTo.prefix(100).map { $0.lowercased() } }
+
+    /// Whether it may answer another one of the same batch.
+    fileprivate func mayAnswer(_ other: IncomingEmail, in place: EmailDelivery.Place) -> Bool {
+        if place.matchesSubjects { return true }
+        if place.correlatesHeaders, !inReplyTo.isEmpty, answeredIDs.contains(other.messageID.lowercased()) { return true }
+        return trackingToken != nil && trackingToken == other.trackingToken
     }
 }

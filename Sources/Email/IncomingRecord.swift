@@ -1,0 +1,186 @@
+import Foundation
+import JSON
+import Model
+import PostgresClient
+import Records
+import Tenancy
+
+/// The record that an incoming e-mail becomes.
+struct IncomingRecord {
+    let id: UUID
+    let email: IncomingEmail
+    let draft: RecordDraft
+    /// The attachments that are kept.
+    let attachments: [IncomingEmail.Attachment]
+
+    /// The attributes in which records of one mailbox differ.
+    private static let own: Set<String> = [
+        "activityid", "subject", "description", "mimetype", "messageid", "correlationmethod", "prioritycode", "notifications",
+        "sender", "inreplyto", "senton", "trackingtoken", "parentactivityid", "regardingobjectid", "regardingobjecttypecode",
+        "torecipients",
+    ]
+
+    /// What makes the records, with whom they are from and to and their attachments, in one round trip. The first statement returns
+    /// the ids of the records that were not there.
+    ///
+    /// A record that is there already is left as it is: an earlier writer wrote the same.
+    static func statements(
+        for records: [IncomingRecord], in organization: Organization
+    ) -> [(sql: String, parameters: [PostgresParameter])] {
+        var rows = RecordRows(records.map(\.draft), own: own, in: organization, conflict: .isLeft)
+        addSender(to: &rows, records, organization)
+        let references = rows.add(records.map { .text($0.references) }, named: "message_references")
+        rows.fill("message_references", with: references)
+        var statements = [rows.statement(in: organization), parties(of: records, organization)]
+        if records.contains(where: { !$0.attachments.isEmpty }) { statements.append(attachments(of: records, organization)) }
+        return statements
+    }
+
+    private var references: String? {
+        email.references.isEmpty ? nil : email.references.map(\.withoutNull).joined(separator: " ")
+    }
+
+    /// The user or queue that has the sender's address.
+    private static func addSender(to rows: inout RecordRows, _ records: [IncomingRecord], _ organization: Organization) {
+        let forms = records.map { MailAddress.isOne($0.email.from) ? MailAddress.forms($0.email.from) : [] }
+        let address = rows.add(forms.map { .text($0.first) }, named: "sender_address")
+        let other = rows.add(forms.map { .text($0.last) }, named: "sender_other")
+        rows.join(holder(of: address, other, in: organization))
+        rows.fill("emailsender", with: "coalesce(u.systemuserid, q.queueid)")
+        rows.fill("emailsenderobjecttypecode", with: holderType)
+        rows.fill("emailsendername", with: "coalesce(u.fullname, q.name, added.sender)")
+    }
+
+    /// Joins the user `u`, or else the queue `q`, that has an address in one of two forms.
+    private static func holder(of address: String, _ other: String, in organization: Organization) -> String {
+        """
+        LEFT JOIN LATERAL (SELECT systemuserid, fullname FROM \(organization.qualified("systemuser"))
+            WHERE lower(internalemailaddress) IN (lower(\(address)), \(other)) ORDER BY createdon LIMIT 1) AS u ON true
+        LEFT JOIN LATERAL (SELECT queueid, name FROM \(organization.qualified("queue"))
+            WHERE lower(emailaddress) IN (lower(\(address)), \(other)) ORDER BY createdon LIMIT 1) AS q ON u.systemuserid IS NULL
+        """
+    }
+
+    private static let holderType =
+        "CASE WHEN u.systemuserid IS NOT NULL THEN 'systemuser' WHEN q.queueid IS NOT NULL THEN 'queue' END"
+
+    /// Whom they are from and to, with the users and queues that have these addresses.
+    private static func parties(
+        of records: [IncomingRecord], _ organization: Organization
+    ) -> (sql: String, parameters: [PostgresParameter]) {
+        var (ids, kinds, addresses): ([UUID], [Int64], [String]) = ([], [], [])
+        for record in records {
+            let email = record.email
+            let people: [(Participation, [String])] = [
+                (.to, email.to), (.cc, email.cc), (.bcc, email.bcc),
+            ]
+            let recipients = people.flatMap { kind, addresses in addresses.filter(MailAddress.isOne).map { (kind, $0) } }
+            // A sender without an address is a party too: its words are all that says who it is.
+            for (kind, address) in ([(Participation.sender, email.from)] + recipients).prefix(EmailParts.limit) {
+                ids.append(record.id)
+                kinds.append(Int64(kind.rawValue))
+                addresses.append(address)
+            }
+        }
+        return (
+            """
+            INSERT INTO \(organization.qualified("activityparty")) (activitypartyid, activityid, participationtypemask, ispartydeleted,
+                donotemail, partyid, partyobjecttypecode, partyidname, addressused)
+            SELECT gen_random_uuid(), p.activityid, p.kind::integer, false, false, coalesce(u.systemuserid, q.queueid), \(holderType),
+                   coalesce(u.fullname, q.name, p.address), p.address
+              FROM unnest($1, $2, $3, $4) AS p (activityid, kind, address, other)
+              \(holder(of: "p.address", "p.other", in: organization))
+             WHERE NOT EXISTS (SELECT FROM \(organization.qualified("activityparty")) AS known WHERE known.activityid = p.activityid)
+            """,
+            [.uuids(ids), .int64s(kinds), .texts(addresses), .texts(addresses.map { MailAddress.forms($0).last ?? "" })]
+        )
+    }
+
+    private static func attachments(
+        of records: [IncomingRecord], _ organization: Organization
+    ) -> (sql: String, parameters: [PostgresParameter]) {
+        let all = records.flatMap { record in record.attachments.enumerated().map { (record.id, $0.offset + 1, $0.element) } }
+        return (
+            """
+            INSERT INTO \(organization.qualified("activitymimeattachment")) (activitymimeattachmentid, objectid, objecttypecode,
+                attachmentnumber, body, filename, filesize, mimetype, subject, isfollowed)
+            SELECT a.id, a.objectid, 'email', a.number::integer, a.body, a.name, a.size::integer, a.type, nullif(a.subject, ''), false
+              FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS a (id, objectid, number, body, name, size, type, subject)
+             WHERE NOT EXISTS (SELECT FROM \(organization.qualified("activitymimeattachment")) AS known WHERE known.objectid = a.objectid)
+            """,
+            [
+                .uuids(all.map { _ in .timeOrdered() }), .uuids(all.map(\.0)), .int64s(all.map { Int64($0.1) }),
+                .texts(all.map(\.2.body)),
+                .texts(all.map { $0.2.name.cut(to: 255) }), .int64s(all.map { Int64($0.2.size) }),
+                .texts(all.map { $0.2.type.cut(to: 256) }), .texts(all.map { $0.2.note?.cut(to: 2_000) ?? "" }),
+            ]
+        )
+    }
+}
+
+extension IncomingEmail.Attachment {
+    /// Bytes before base64.
+    fileprivate var size: Int { body.utf8.count / 4 * 3 }
+
+    /// Whether an organization keeps the attachment: by its size, and always the original of what its record can't show.
+    fileprivate func fits(_ limit: Int) -> Bool { note != nil || size <= limit }
+}
+
+extension EmailDelivery {
+    /// Bytes of a body that are kept.
+    private static let bodyLimit = 10 << 20
+
+    /// Counts an answer at what it answers.
+    ///
+    /// - Returns: What that one is about.
+    func countAnswer(to parent: UUID, on connection: isolated PostgresConnection) throws -> (id: UUID, type: String)? {
+        let organization = session.organization
+        let row = try connection.query(
+            """
+            UPDATE \(organization.qualified("email")) SET replycount = coalesce(replycount, 0) + 1,
+                   versionnumber = nextval('\(organization.qualified("version_number").replacing("'", with: "''"))')
+             WHERE activityid = $1
+            RETURNING regardingobjectid, regardingobjecttypecode
+            """, [.uuid(parent)]
+        ).first
+        guard let id: UUID = try row?.decodeIfPresent(0), let type: String = try row?.decodeIfPresent(1) else { return nil }
+        return (id, type)
+    }
+
+    /// The record of an e-mail.
+    func record(
+        of email: IncomingEmail, _ id: UUID, _ mailbox: UUID?, _ place: Place, _ verdict: IncomingVerdict,
+        _ regarding: (id: UUID, type: String)?
+    ) -> IncomingRecord {
+        let kept = email.attachments.prefix(EmailParts.limit).filter { $0.fits(place.attachmentLimit) }
+        let body =
+            email.body.utf8.count <= Self.bodyLimit
+            ? email.body : String(decoding: email.body.utf8.prefix(Self.bodyLimit), as: UTF8.self)
+        let lacksAttachments = kept.count < email.attachments.count + email.omittedAttachments
+        let isCut = email.bodyIsCut || body.utf8.count < email.body.utf8.count
+        var values: [String: AttributeValue] = [
+            "subject": .text(email.subject.cut(to: 200)), "description": .text(body.withoutNull), "mimetype": .text(email.bodyType),
+            "directioncode": .bool(false), "statuscode": .int(EmailStatus.received.rawValue),
+            "statecode": .int(EmailStatus.received.state), "messageid": .text(email.messageID.cut(to: 320)),
+            "correlationmethod": .int(Int64(verdict.correlation.rawValue)), "ownerid": .id(place.owner),
+            "prioritycode": .int(Int64(email.importance)), "notifications": .int(lacksAttachments ? 1 : isCut ? 2 : 0),
+            "sender": .text(email.from), "torecipients": .text(email.to.joined(separator: ";").cut(to: 500)),
+        ]
+        if let type = place.ownerType { values["owneridtype"] = .text(type) }
+        if let reply = email.inReplyTo.first { values["inreplyto"] = .text(reply.cut(to: 320)) }
+        if let date = email.receivedOn { values["senton"] = .date(date) }
+        if let mailbox { values["receivingmailboxid"] = .id(mailbox) }
+        if let token = email.trackingToken { values["trackingtoken"] = .text(token) }
+        if let parent = verdict.parent { values["parentactivityid"] = .id(parent) }
+        if let regarding {
+            values["regardingobjectid"] = .id(regarding.id)
+            values["regardingobjecttypecode"] = .text(regarding.type)
+        }
+        let draft = RecordDraft(
+            .email, id: id, values,
+            origin: .init(
+                organization: session.organization, user: session.caller.systemUserID ?? place.owner, businessUnit: place.unit,
+                delegate: session.caller.impersonation?.systemUserID))
+        return IncomingRecord(id: id, email: email, draft: draft, attachments: kept)
+    }
+}

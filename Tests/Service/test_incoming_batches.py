@@ -1,0 +1,101 @@
+"""E-mails that come in together: one request, few statements, and records as if each had come alone."""
+
+import base64
+import hashlib
+
+import pytest
+from service import Deployment
+
+ADDRESS = "support@contoso.test"
+
+
+@pytest.fixture(scope="module")
+def receiving():
+    deployment = Deployment()
+    try:
+        deployment.start()
+        yield deployment
+    finally:
+        deployment.remove()
+
+
+@pytest.fixture
+def box(receiving):
+    """The mailbox of a queue that takes all e-mails."""
+    receiving.sql("TRUNCATE org_contoso.email CASCADE")
+    queue = receiving.create("queues", {"name": "Support", "emailaddress": ADDRESS, "incomingemailfilteringmethod": 0})
+    yield receiving.get(f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
+    assert receiving.request("DELETE", f"queues({queue})").status_code == 204
+
+
+def incoming(name, **more):
+    return {"MessageId": f"<{name}@elsewhere.test>", "Subject": name, "From": "customer@elsewhere.test", "To": [ADDRESS], "Body": f"body of {name}",
+            "Digest": base64.b64encode(hashlib.sha256(name.encode()).digest()).decode(), **more}
+
+
+def deliver(receiving, box, emails):
+    answer = receiving.request("POST", "fieldseal.DeliverIncomingEmails", {"MailboxId": box, "HostId": "here", "Emails": emails})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["value"]
+
+
+def records(receiving, columns):
+    return {row[0]: row[1:] for row in receiving.sql(f"SELECT subject, {columns} FROM org_contoso.email")}
+
+
+def test_answers_within_a_batch_find_what_they_answer(receiving, box):
+    emails = [incoming("first"), incoming("other"), incoming("second", InReplyTo=["<first@elsewhere.test>"], References=["<first@elsewhere.test>"]),
+              incoming("third", InReplyTo=["<FIRST@elsewhere.test>"]), incoming("marked CRM:0012345"), incoming("AW: marked CRM:0012345", InReplyTo=["<unknown@elsewhere.test>"])]
+    verdicts = deliver(receiving, box, emails)
+    assert [v["ShouldDeliver"] for v in verdicts] == [True] * 6
+    ids = [v["EmailId"] for v in verdicts]
+    found = records(receiving, "activityid::text, parentactivityid::text, parentactivityidname, correlationmethod, replycount, message_references")
+    assert found["first"] == (ids[0], None, None, 0, 2, None) and found["other"] == (ids[1], None, None, 0, None, None)
+    assert found["second"] == (ids[2], ids[0], "first", 3, None, "<first@elsewhere.test>") and found["third"][:4] == (ids[3], ids[0], "first", 3)
+    assert found["AW: marked CRM:0012345"][1:4] == (ids[4], "marked CRM:0012345", 4)
+
+
+def test_each_record_has_its_own_values(receiving, box):
+    """People, dates, attachments and notes of one are not another's, and what one lacks stays empty."""
+    user = receiving.create("systemusers", {"fullname": "Ann", "domainname": "CONTOSO\\ann-of-batches", "internalemailaddress": "ann@Bücher.test"})
+    file = {"FileName": "a.txt", "MimeType": "text/plain", "Body": base64.b64encode(b"four").decode()}
+    emails = [incoming("plain"), incoming("dated", ReceivedOn="2026-01-02T03:04:05Z", Importance="High", BodyType="text/html", Cc=["second@elsewhere.test"]),
+              incoming("from a user", From="ANN@xn--bcher-kva.test"), incoming("with files", Attachments=[file, {**file, "FileName": "b.txt"}], OmittedAttachments=1),
+              incoming("cut", BodyIsCut=True), incoming("from a name", From="MAILER-DAEMON")]
+    deliver(receiving, box, emails)
+    found = records(receiving, "description, senton::text, prioritycode, mimetype, notifications, sender, emailsender::text, emailsendername, torecipients, attachmentcount, statuscode, directioncode")
+    common = ("customer@elsewhere.test", None, "customer@elsewhere.test", ADDRESS)
+    assert found["plain"] == ("body of plain", None, 1, "text/plain", 0, *common, 0, 4, False)
+    assert found["dated"][1:4] == ("2026-01-02 03:04:05+00", 2, "text/html") and found["dated"][5:9] == common
+    assert found["from a user"][5:8] == ("ANN@xn--bcher-kva.test", user, "Ann")
+    assert found["with files"][4] == 1 and found["with files"][9] == 2 and found["cut"][4] == 2
+    assert found["from a name"][5:8] == ("MAILER-DAEMON", None, "MAILER-DAEMON")
+    parties = receiving.sql("""SELECT e.subject, p.participationtypemask, p.addressused, p.partyobjecttypecode FROM org_contoso.email AS e
+        JOIN org_contoso.activityparty AS p USING (activityid) WHERE e.subject IN ('dated', 'from a user', 'from a name') ORDER BY 1, 2, 3""")
+    assert parties == [("dated", 1, "customer@elsewhere.test", None), ("dated", 2, ADDRESS, "queue"), ("dated", 3, "second@elsewhere.test", None),
+                       ("from a name", 2, ADDRESS, "queue"), ("from a user", 1, "ANN@xn--bcher-kva.test", "systemuser"), ("from a user", 2, ADDRESS, "queue")]
+    files = receiving.sql("SELECT filename, attachmentnumber, filesize, convert_from(decode(body, 'base64'), 'UTF8') FROM org_contoso.activitymimeattachment ORDER BY 2")
+    assert files == [("a.txt", 1, 6, "four"), ("b.txt", 2, 6, "four")]
+
+
+def test_what_is_there_or_comes_twice_is_made_once(receiving, box):
+    file = {"FileName": "a.txt", "MimeType": "text/plain", "Body": base64.b64encode(b"four").decode()}
+    emails = [incoming("one", Attachments=[file]), incoming("two"), incoming("one", Attachments=[file]), incoming("nobody", To=["stranger@elsewhere.test"]), incoming("bad", From="\n")]
+    first = deliver(receiving, box, emails)
+    assert [(v["ShouldDeliver"], v["ReasonCode"]) for v in first] == [(True, 6), (True, 6), (False, 0), (True, 6), (False, 7)]
+    second = deliver(receiving, box, [*emails[:2], incoming("three")])
+    assert [(v["ShouldDeliver"], v["ReasonCode"]) for v in second] == [(False, 0), (False, 0), (True, 6)]
+    assert [v.get("EmailId") for v in second[:2]] == [v["EmailId"] for v in first[:2]] and first[4].get("EmailId") is None
+    assert receiving.sql("SELECT count(*) FROM org_contoso.activitymimeattachment") == [(1,)]
+    assert receiving.sql("SELECT count(*) FROM org_contoso.email") == [(4,)]
+
+
+def test_limits_of_a_batch(receiving, box):
+    assert len(deliver(receiving, box, [incoming(f"number {n}") for n in range(100)])) == 100
+    assert deliver(receiving, box, []) == []
+    body = {"MailboxId": box, "HostId": "here", "Emails": [incoming(f"number {n}") for n in range(101)]}
+    assert receiving.request("POST", "fieldseal.DeliverIncomingEmails", body).status_code == 400
+    # All or none: one that can't be read leaves none.
+    body["Emails"] = [incoming("good"), {**incoming("bad"), "Digest": "x"}]
+    assert receiving.request("POST", "fieldseal.DeliverIncomingEmails", body).status_code == 400
+    assert receiving.sql("SELECT count(*) FROM org_contoso.email WHERE subject = 'good'") == [(0,)]
