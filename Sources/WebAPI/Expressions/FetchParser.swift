@@ -140,24 +140,6 @@ struct FetchParser {
         }
     }
 
-    /// The name that an element gives, which may be an identifier only, as in Dataverse.
-    private static func alias(of element: XMLTree) throws(FieldsealError) -> String? {
-        guard let alias = element["alias"] else { return nil }
-        let isName = alias.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"),
-                UInt8(ascii: "_"):
-                true
-            default: false
-            }
-        }
-        guard isName, !alias.isEmpty else {
-            throw FieldsealError(.queryDoesNotFit, "An alias of <\(element.name)> is made of letters, digits and _.")
-        }
-        return alias
-    }
-
     /// Refuses attributes of `<attribute>` that have no effect without others.
     private func checkUses(of element: XMLTree) throws(FieldsealError) {
         let isGrouped = try element.flag("groupby")
