@@ -4,6 +4,7 @@ import JSON
 import Model
 import PostgresClient
 import Records
+import RouterProtocol
 import Tenancy
 
 /// A mailbox, its profile, and what is sealed behind them, as one statement read them.
@@ -153,7 +154,7 @@ struct CredentialSource {
             throw FieldsealError(
                 .profileNotAssociated, "The profile names no server of its \(direction.rawValue.lowercased()) mail.")
         }
-        let serverType = number("servertype") ?? 1
+        let isPOP3 = (number("servertype") ?? MailServerType.pop3.rawValue) == MailServerType.pop3.rawValue
         let place = try place()
         let userName = place.flatMap { values[$0.userName] }
         let password = try place.flatMap { try open($0, with: key, in: organization) }
@@ -165,8 +166,9 @@ struct CredentialSource {
         return ReleasedCredential(
             credential: Credential(
                 userName: userName, password: password, server: server,
-                port: number("\(side)portnumber") ?? (direction == .outgoing ? 587 : serverType == 1 ? 995 : 993), usesTLS: usesTLS,
-                authentication: number("\(credentialSide)authenticationprotocol") ?? 0, serverType: serverType == 1 ? 1 : 4),
+                port: number("\(side)portnumber") ?? (direction == .outgoing ? 587 : isPOP3 ? 995 : 993), usesTLS: usesTLS,
+                authentication: number("\(credentialSide)authenticationprotocol") ?? AuthenticationProtocol.autoDetect.rawValue,
+                serverType: (isPOP3 ? MailServerType.pop3 : .imap).rawValue),
             source: place.map {
                 .init(organization: organization.id, entity: $0.entity.logicalName, record: $0.record, attribute: $0.attribute)
             },

@@ -17,8 +17,7 @@ final class Delivery {
         let source: UInt32
         /// How an alert names it: its UID.
         let name: String
-        let id: String
-        let parameters: [String: Parameter]
+        let content: IncomingDelivery.Email
         /// What its record does not hold in any way; nil for nothing.
         let loss: String?
         /// Whether attachments are left out.
@@ -56,14 +55,18 @@ final class Delivery {
             let email = IncomingParameters(message, bytes, attachmentLimit: turn.mailbox.attachmentLimit)
             if size + email.size > IncomingLimits.requestBytes { try send() }
             emails.append(
-                Email(
-                    source: source, name: name, id: message.messageID, parameters: email.values, loss: email.loss,
-                    isIncomplete: email.isIncomplete))
+                Email(source: source, name: name, content: email.content, loss: email.loss, isIncomplete: email.isIncomplete))
             size += email.size
-            if emails.count >= 50 || size >= 2 << 20 { try send() }
+            if emails.count >= limit || size >= IncomingDelivery.sizeLimit { try send() }
         }
         note(source)
     }
+
+    /// E-mails of the first request: the service is not to wait for long.
+    private static let firstLimit = 25
+
+    /// E-mails of the request that is being gathered.
+    private var limit: Int { number == 0 ? Self.firstLimit : IncomingDelivery.limit }
 
     private func note(_ source: UInt32) {
         counts.looked += 1
@@ -75,6 +78,9 @@ final class Delivery {
 
     /// Adds an alert.
     func note(_ problem: MailboxProblem) { counts.problems.append(problem) }
+
+    /// Notes that more messages are there, for which the turn has no time.
+    func leaveRest() { counts.isUnfinished = true }
 
     /// Counts a message that could not be fetched.
     func countFailure() { counts.failed += 1 }
@@ -132,13 +138,10 @@ final class Delivery {
     private static func hand(_ emails: [Email], _ turn: MailboxTurn) throws -> Outcome {
         var outcome = Outcome()
         do {
-            let body: [String: Parameter] = [
-                "MailboxId": .text(turn.mailbox.mailboxId), "HostId": .text(turn.host),
-                "Emails": .list(emails.map { .object($0.parameters) }),
-            ]
-            var answer = Data()
-            try turn.persistently { answer = try turn.client.call("fieldseal.DeliverIncomingEmails", body) }
-            for (email, verdict) in zip(emails, try RouterCoding.decoder.decode(Verdicts.self, from: answer).value) {
+            let contents = emails.map(\.content)
+            var verdicts: [IncomingDelivery.Verdict] = []
+            try turn.persistently { verdicts = try turn.client.deliver(contents, turn.mailbox, turn.host) }
+            for (email, verdict) in zip(emails, verdicts) {
                 if verdict.shouldDeliver {
                     outcome.counts.processed += 1
                 } else {
@@ -155,7 +158,10 @@ final class Delivery {
                 }
                 turn.log(
                     .debug, "message",
-                    ["message-id": "\(email.id)", "reason": "\(verdict.reasonCode)", "email": "\(verdict.emailId ?? "none")"])
+                    [
+                        "message-id": "\(email.content.messageId)", "reason": "\(verdict.reasonCode)",
+                        "email": "\(verdict.emailId ?? "none")",
+                    ])
             }
         } catch ServiceError.refused(let status, let code, let text)
             where (400..<500).contains(status) && status != 401 && status != 403
@@ -164,7 +170,9 @@ final class Delivery {
                 outcome.counts.failed += 1
                 outcome.undeliverable.insert(emails[0].source)
                 outcome.counts.problems.append(undeliverable(emails[0], turn, "the service refused it: [\(code)] \(text)"))
-                turn.log(.warning, "message not taken", ["message-id": "\(emails[0].id)", "code": "\(code)", "why": "\(text)"])
+                turn.log(
+                    .warning, "message not taken",
+                    ["message-id": "\(emails[0].content.messageId)", "code": "\(code)", "why": "\(text)"])
                 return outcome
             }
             for email in emails {
@@ -181,7 +189,7 @@ final class Delivery {
         let place =
             turn.mailbox.undeliverableFolder.map { "It is moved to the folder \($0) where the server has folders." }
             ?? "It stays in the mailbox."
-        let name = "\(email.name), Message-ID \(email.id.isEmpty ? "none" : email.id)"
+        let name = "\(email.name), Message-ID \(email.content.messageId.isEmpty ? "none" : email.content.messageId)"
         return MailboxProblem(
             AlertCode.undeliverable, "A message of \(turn.mailbox.address) did not become a record (\(name)). \(place)",
             "\(name): \(reason)", isPermanent: true)
@@ -189,7 +197,7 @@ final class Delivery {
 
     /// An alert that names a message whose record does not show all of it, and has no room for the message itself.
     private static func incomplete(_ email: Email, _ turn: MailboxTurn, _ loss: String) -> MailboxProblem {
-        let name = "\(email.name), Message-ID \(email.id.isEmpty ? "none" : email.id)"
+        let name = "\(email.name), Message-ID \(email.content.messageId.isEmpty ? "none" : email.content.messageId)"
         return MailboxProblem(
             AlertCode.tooLarge,
             "The record of a message of \(turn.mailbox.address) does not show all of it (\(name)), and the message is too large to be kept with it. Look for it in the mailbox, where it is not deleted.",
@@ -200,14 +208,4 @@ final class Delivery {
     private static let badSender = 7
     /// Its reason for a message that has a record already.
     private static let duplicate = 0
-
-    private struct Verdicts: Decodable {
-        let value: [Verdict]
-    }
-
-    private struct Verdict: Decodable {
-        let shouldDeliver: Bool
-        let reasonCode: Int
-        let emailId: String?
-    }
 }

@@ -5,7 +5,7 @@ import RouterProtocol
 /// How one turn reaches a mailbox's incoming server: on the connection that waited for new messages, or by signing in.
 final class IncomingAccess {
     private let turn: MailboxTurn
-    private var login: Login?
+    private var login: MailLogin?
     private var user = ""
     private var passwordTag: [UInt8] = []
     /// Host and port, once they are known.
@@ -15,7 +15,7 @@ final class IncomingAccess {
 
     /// Signs in. The credential is asked for once in a turn.
     func connect(_ scheme: String, implicitPort: Int) throws -> CurlConnection {
-        let login = try self.login ?? turn.login("Incoming")
+        let login = try self.login ?? turn.login(.incoming)
         self.login = login
         (server, user) = ("\(login.server):\(login.port)", login.userName ?? "")
         passwordTag = turn.idle.tag(of: login.password)

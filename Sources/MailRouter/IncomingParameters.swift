@@ -8,7 +8,7 @@ struct IncomingParameters {
     /// Bytes of all attachments that one message brings.
     private static let attachmentsLimit = 8 << 20
 
-    private(set) var values: [String: Parameter]
+    private(set) var content = IncomingDelivery.Email()
     /// Bytes of a request that it takes.
     private(set) var size: Int
     /// What neither the record nor its attachments show, so that the message has to stay on the server; nil for nothing.
@@ -25,16 +25,15 @@ struct IncomingParameters {
         var message = message
         let body = Self.cut(&message)
         size = body.utf8.count + Self.escapes(body) + (message.to + message.cc).reduce(2_000) { $0 + $1.utf8.count + 10 }
-        values = [
-            "MessageId": .text(message.messageID), "Subject": .text(message.subject), "From": .text(message.from),
-            "To": .list(message.to.map(Parameter.text)), "Cc": .list(message.cc.map(Parameter.text)),
-            "InReplyTo": .list(message.references.map(Parameter.text)), "References": .list(message.thread.map(Parameter.text)),
-            "Importance": .text(message.importance), "Body": .text(body),
-            "BodyType": .text(message.isHTML ? "text/html" : "text/plain"),
-            "Digest": .text(Data(SHA256.hash(data: bytes)).base64EncodedString()),
-            "BodyIsCut": .flag(body.utf8.count < message.body.utf8.count),
-        ]
-        if let date = message.date { values["ReceivedOn"] = .text(date.ISO8601Format()) }
+        content.messageId = message.messageID
+        content.subject = message.subject
+        (content.from, content.to, content.cc) = (message.from, message.to, message.cc)
+        (content.inReplyTo, content.references) = (message.references, message.thread)
+        content.importance = message.importance
+        (content.body, content.bodyType) = (body, message.isHTML ? "text/html" : "text/plain")
+        content.bodyIsCut = body.utf8.count < message.body.utf8.count
+        content.digest = Data(SHA256.hash(data: bytes)).base64EncodedString()
+        content.receivedOn = message.date?.ISO8601Format()
         keep(message.original(of: bytes), message.notes)
         keep(message.attachments, attachmentLimit)
     }
@@ -82,13 +81,12 @@ struct IncomingParameters {
         }
         size += length + length / 16
         hasMessage = original.type == "message/rfc822"
-        values["Attachments"] = .list([Self.attachment(original, ["Note": .text(note)])])
+        content.attachments = [Self.attachment(original, note: note)]
     }
 
     private mutating func keep(_ attachments: [MailMessage.Attachment], _ limit: Int) {
         var total = 0
-        var kept: [Parameter] = []
-        if case .list(let originals)? = values["Attachments"] { kept = originals }
+        var kept = content.attachments ?? []
         let before = kept.count
         for attachment in attachments {
             let count = attachment.bytes.count
@@ -97,19 +95,16 @@ struct IncomingParameters {
             else { continue }
             total += count
             size += count * 4 / 3 + count / 12 + attachment.name.utf8.count * 2 + 200
-            kept.append(Self.attachment(attachment, [:]))
+            kept.append(Self.attachment(attachment))
         }
-        if !kept.isEmpty { values["Attachments"] = .list(kept) }
+        if !kept.isEmpty { content.attachments = kept }
         let omitted = attachments.count - (kept.count - before)
-        values["OmittedAttachments"] = .number(omitted)
+        content.omittedAttachments = omitted
         // The message itself has them too.
         if omitted > 0, !hasMessage { isIncomplete = true }
     }
 
-    private static func attachment(_ file: MailMessage.Attachment, _ more: [String: Parameter]) -> Parameter {
-        let values: [String: Parameter] = [
-            "FileName": .text(file.name), "MimeType": .text(file.type), "Body": .text(Data(file.bytes).base64EncodedString()),
-        ]
-        return .object(values.merging(more) { $1 })
+    private static func attachment(_ file: MailMessage.Attachment, note: String? = nil) -> IncomingDelivery.Attachment {
+        .init(fileName: file.name, mimeType: file.type, body: Data(file.bytes).base64EncodedString(), note: note)
     }
 }

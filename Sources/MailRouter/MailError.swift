@@ -33,11 +33,7 @@ struct MailboxProblem: Error {
     }
 
     /// As the service takes it.
-    var parameter: Parameter {
-        .object([
-            "Code": .number(code), "Text": .text(text), "Details": .text(details), "IsPermanent": .flag(isPermanent),
-        ])
-    }
+    var told: MailboxReport.Problem { .init(code: code, text: text, details: details, isPermanent: isPermanent) }
 
     /// What an error of a connection means to the person who has to mend it.
     init(_ error: any Error, server: String, what: String) {

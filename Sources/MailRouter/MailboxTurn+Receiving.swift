@@ -18,7 +18,7 @@ extension MailboxTurn {
         var waiting: IdleConnection?
         defer { counts += delivery.counts }
         do {
-            if mailbox.serverType == 1 {
+            if mailbox.serverType == MailServerType.pop3.rawValue {
                 var receiver = try POP3Receiver(self, delivery) {
                     POP3Session(try access.connect("pop3", implicitPort: 995), limit: configuration.messageLimit)
                 }
@@ -43,9 +43,7 @@ extension MailboxTurn {
     /// Tells the service about single messages, before the report says that the router is past them.
     private func tell(_ notes: MessageNotes) throws {
         guard !notes.isEmpty else { return }
-        for request in notes.parameters(mailbox, host) {
-            try persistently { _ = try client.call("fieldseal.NoteMessages", request) }
-        }
+        for request in notes.requests(mailbox, host) { try persistently { try client.note(request) } }
     }
 
     private var receivedAfter: Date? { mailbox.processesReceivedAfter.flatMap { try? Date($0, strategy: .iso8601) } }
@@ -82,7 +80,7 @@ extension MailboxTurn {
         try retry(&fetcher, folder.validity, &state, delivery, &notes)
         noteLoss(fetcher.loss, access, delivery)
         // A mailbox with more than one turn takes is due again at once.
-        let isComplete = found.count < configuration.turnLimit && fetcher.loss == nil
+        let isComplete = found.count < configuration.turnLimit && fetcher.loss == nil && !delivery.counts.isUnfinished
         return fetcher.withSession { access.wait(on: &$0, isComplete: isComplete) }
     }
 
@@ -113,12 +111,14 @@ extension MailboxTurn {
             guard batch.count >= 100 || size >= 4 << 20 || isLast || isStopped() else { continue }
             try fetch(batch, &fetcher, state.validity ?? 0, delivery, &notes, &unfinished)
             (batch, size) = ([], 0)
-            if isLast || isStopped() { try delivery.finish() }
+            let isOver = !isLast && isLong(after: delivery.counts.looked)
+            if isOver { delivery.leaveRest() }
+            if isLast || isOver || isStopped() { try delivery.finish() }
             try settle(delivery.settled(), &fetcher, &unfinished)
             // The router is past a message once it is a record, or is set aside, or was passed over; and so are all before it.
             let past = unfinished.min().map { $0 - 1 } ?? message.uid
             state.uid = max(state.uid ?? 0, min(past, message.uid))
-            if isStopped() { break }
+            if isOver || isStopped() { break }
         }
     }
 

@@ -5,72 +5,69 @@ import RouterProtocol
 
 // Sending what is pending.
 extension MailboxTurn {
-    /// What the service is not told yet: it goes along with the next request.
-    private final class Unreported {
-        var reports: [Parameter] = []
-    }
-
     /// Connections that may end while e-mails are sent, before it is the server that is at fault.
     private static let lossLimit = 5
+    /// E-mails that are taken at a time.
+    private static let takenLimit = 50
 
     func send(_ counts: inout Counts) throws {
-        guard !mailbox.tests else { return try signIn(try login("Outgoing")).close() }
+        guard !mailbox.tests else { return try signIn(try login(.outgoing)).close() }
         // No password is asked for when there is nothing to send.
-        var emails = try asking { try client.pending(mailbox, host, limit: 50) }
+        var emails = try asking { try client.pending(mailbox, host, limit: Self.takenLimit) }
         guard !emails.isEmpty else { return }
-        let unreported = Unreported()
-        let login: Login
+        let progress = SendingProgress { [client, mailbox, host] in try client.report($0, mailbox, host) }
+        let login: MailLogin
         var session: SMTPSession
         do {
-            login = try self.login("Outgoing")
+            login = try self.login(.outgoing)
             session = try signIn(login)
         } catch let problem as MailboxProblem {
             // None of these was handed over; they are pending again.
-            try postpone(emails[...], problem, unreported)
+            try postpone(emails[...], problem, progress)
             throw problem
         }
         var taken = emails.count
         var losses = 0
         while !emails.isEmpty {
-            for (index, email) in emails.enumerated() {
+            progress.begin(emails)
+            for index in emails.indices {
                 do {
-                    try send(email, session, unreported, &counts)
+                    try send(emails[index], session, progress, &counts) { try progress.announce(index) }
                 } catch ServiceError.away(let why) {
-                    // Nobody was told that this one is handed over, so it was not: the connection goes with its beginnings.
-                    unreported.reports.removeLast()
-                    for rest in emails[index...] { outcome(rest, "Temporary", "The service was away: \(why)", 0, unreported) }
-                    return try flush(unreported)
+                    // The connection goes with the beginnings of this e-mail. Those after it were not begun.
+                    for rest in emails[index...] { progress.note(rest, .temporary, "The service was away: \(why)", 0) }
+                    return try persistently { try progress.flush() }
                 } catch let error where error is CurlError || error is MailError || error is MailboxProblem {
                     let problem = MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
                     // What a server hangs up at is one e-mail's fault until it hangs up again and again. The fate of one that was being handed
                     // over is reported already.
-                    if !(error is MailboxProblem) { outcome(email, "Temporary", problem.text, problem.code, unreported) }
+                    if !(error is MailboxProblem) { progress.note(emails[index], .temporary, problem.text, problem.code) }
                     losses += 1
                     do {
                         guard losses <= Self.lossLimit else { throw problem }
                         session = try signIn(login)
                     } catch let problem as MailboxProblem {
-                        try postpone(emails[(index + 1)...], problem, unreported)
+                        try postpone(emails[(index + 1)...], problem, progress)
                         throw problem
                     }
                     counts.problems.append(problem)
                 }
             }
-            try flush(unreported)
-            guard taken < configuration.turnLimit, !isStopped() else { break }
-            emails = try client.pending(mailbox, host, limit: 50)
+            try persistently { try progress.flush() }
+            guard taken < configuration.turnLimit, !isLong(after: taken), !isStopped() else { break }
+            emails = try client.pending(mailbox, host, limit: Self.takenLimit)
             taken += emails.count
         }
         session.close()
     }
 
     /// Has e-mails that were not begun tried again later.
-    private func postpone(_ emails: ArraySlice<PendingEmail>, _ problem: MailboxProblem, _ unreported: Unreported) throws {
-        for email in emails { outcome(email, "Temporary", problem.text, problem.code, unreported) }
-        try flush(unreported)
+    private func postpone(_ emails: ArraySlice<PendingEmail>, _ problem: MailboxProblem, _ progress: SendingProgress) throws {
+        for email in emails { progress.note(email, .temporary, problem.text, problem.code) }
+        try persistently { try progress.flush() }
     }
 
-    private func signIn(_ login: Login) throws -> SMTPSession {
+    private func signIn(_ login: MailLogin) throws -> SMTPSession {
         let connection = try connect(login, "smtp", implicitPort: 465)
         do {
             return try SMTPSession(connection)
@@ -79,73 +76,46 @@ extension MailboxTurn {
         }
     }
 
-    private func send(_ email: PendingEmail, _ session: SMTPSession, _ unreported: Unreported, _ counts: inout Counts) throws {
+    private func send(
+        _ email: PendingEmail, _ session: SMTPSession, _ progress: SendingProgress, _ counts: inout Counts,
+        onReady: () throws -> Void
+    ) throws {
         let message = MessageComposer(email: email).bytes()
         var recipients: [String] = []
         for person in email.to + email.cc + email.bcc where !recipients.contains(person.address) {
             recipients.append(person.address)
         }
-        let answer = try session.send(message, from: email.from.address, to: recipients) {
-            // From here on a crash leaves it unknown whether it was sent, and the record has to say so first.
-            outcome(email, "HandingOver", "", 0, unreported)
-            try flush(unreported, isUrgent: true)
-        } onWait: {
-            keepLease()
-        }
+        let sender = email.from.first?.address ?? ""
+        let answer = try session.send(message, from: sender, to: recipients, onReady: onReady) { keepLease() }
         switch answer {
         case .accepted:
             counts.sent += 1
-            outcome(email, "Sent", "", 0, unreported)
+            progress.note(email, .sent)
         case .refused(let isPermanent, let text):
             counts.unsent[isPermanent ? "permanent" : "temporary", default: 0] += 1
-            outcome(email, isPermanent ? "Permanent" : "Temporary", text, Self.code(text), unreported)
+            progress.note(email, isPermanent ? .permanent : .temporary, text, Self.code(text))
         case .partly(let text):
             counts.unsent["permanent", default: 0] += 1
-            outcome(email, "Permanent", text, Self.code(text), unreported)
+            progress.note(email, .permanent, text, Self.code(text))
         case .unknown(let text):
             counts.unsent["unknown", default: 0] += 1
-            outcome(email, "Unknown", text, AlertCode.unreachable, unreported)
+            progress.note(email, .unknown, text, AlertCode.unreachable)
             throw MailboxProblem(
                 AlertCode.unreachable, "The mail server broke the connection while it took a message.", text,
                 isPermanent: false)
         }
-        log(.debug, "sent", ["email": "\(email.id)", "message-id": "\(email.messageID)", "answer": "\(answer.word)"])
+        log(.debug, "sent", ["email": "\(email.emailId)", "message-id": "\(email.messageId)", "answer": "\(answer.word)"])
     }
 
     /// Has the lease last while a mail server thinks.
     private func keepLease() {
-        let body: [String: Parameter] = ["MailboxId": .text(mailbox.mailboxId), "HostId": .text(host), "Ids": .list([])]
-        _ = try? client.call("fieldseal.KnownMessages", body)
+        _ = try? client.known([String](), mailbox, host)
     }
 
     private static func code(_ text: String) -> Int {
         if text.contains("552") || text.contains("5.3.4") { return AlertCode.tooLarge }
         if text.contains("452") || text.contains("5.2.2") || text.contains("4.2.2") { return AlertCode.mailboxFull }
         return AlertCode.refused
-    }
-
-    private func outcome(_ email: PendingEmail, _ outcome: String, _ reason: String, _ code: Int, _ unreported: Unreported) {
-        unreported.reports.append(
-            .object([
-                "EmailId": .text(email.id), "Outcome": .text(outcome), "Reason": .text(String(reason.prefix(2_000))),
-                "Code": .number(code),
-            ]))
-    }
-
-    /// Tells the service.
-    ///
-    /// - Parameter isUrgent: Whether a mail server waits meanwhile, so that there is no time to ask twice.
-    private func flush(_ unreported: Unreported, isUrgent: Bool = false) throws {
-        guard !unreported.reports.isEmpty else { return }
-        let body: [String: Parameter] = [
-            "MailboxId": .text(mailbox.mailboxId), "HostId": .text(host), "Reports": .list(unreported.reports),
-        ]
-        if isUrgent {
-            _ = try client.call("fieldseal.ReportEmails", body)
-        } else {
-            try persistently { _ = try client.call("fieldseal.ReportEmails", body) }
-        }
-        unreported.reports = []
     }
 }
 

@@ -16,11 +16,14 @@ struct MailboxTurn {
     let metrics: RouterMetrics
     let idle: IdleConnections
     let isStopped: () -> Bool
+    private let start = ContinuousClock.now
 
     struct Counts: Sendable {
         /// Messages that were looked at, if only at their size and date.
         var looked = 0
         var fetched = 0
+        /// Whether there are more messages, for which the turn had no time.
+        var isUnfinished = false
         /// Messages that became records.
         var processed = 0
         /// Messages that did not, by the original's ReasonCode.
@@ -40,6 +43,7 @@ struct MailboxTurn {
         static func += (left: inout Counts, right: Counts) {
             left.looked += right.looked
             left.fetched += right.fetched
+            left.isUnfinished = left.isUnfinished || right.isUnfinished
             left.processed += right.processed
             left.refused.merge(right.refused, uniquingKeysWith: +)
             left.failed += right.failed
@@ -74,53 +78,48 @@ struct MailboxTurn {
         var problem: MailboxProblem?
         var state = mailbox.routerState.flatMap { try? JSONDecoder().decode(State.self, from: Data($0.utf8)) } ?? State()
         var waiting: IdleConnection?
-        var isWell: [String: Parameter] = [:]
+        var report = MailboxReport(mailboxId: mailbox.mailboxId, hostId: host)
         if mailbox.receives || mailbox.tests {
             do {
                 waiting = try receive(&state, &counts)
-                isWell["IncomingIsWell"] = .flag(true)
+                report.incomingIsWell = true
             } catch let error as MailboxProblem {
                 problem = error
-                isWell["IncomingIsWell"] = .flag(false)
+                report.incomingIsWell = false
             }
         }
         if mailbox.sends || mailbox.tests {
             do {
                 try send(&counts)
-                isWell["OutgoingIsWell"] = .flag(true)
+                report.outgoingIsWell = true
             } catch let error as MailboxProblem {
                 problem = problem ?? error
-                isWell["OutgoingIsWell"] = .flag(false)
+                report.outgoingIsWell = false
             }
         }
         metrics.add(counts, problem: problem?.code, mailbox: mailbox.mailboxId, began: began)
-        try report(isWell, state, counts, problem, waiting)
+        try giveBack(report, state, counts, problem, waiting)
         log(counts, problem, began)
     }
 
     /// Gives the mailbox back, and lets its connection wait for new messages where the service says so.
-    private func report(
-        _ isWell: [String: Parameter], _ state: State, _ counts: Counts, _ problem: MailboxProblem?, _ waiting: IdleConnection?
+    private func giveBack(
+        _ report: MailboxReport, _ state: State, _ counts: Counts, _ problem: MailboxProblem?, _ waiting: IdleConnection?
     ) throws {
-        var report = isWell
-        report["MailboxId"] = .text(mailbox.mailboxId)
-        report["HostId"] = .text(host)
-        report["Tests"] = .flag(mailbox.tests)
-        report["RouterState"] = .text(String(decoding: try JSONEncoder().encode(state), as: UTF8.self))
-        report["Processed"] = .number(counts.processed)
-        report["Failed"] = .number(counts.failed + counts.lost)
+        var report = report
+        report.tests = mailbox.tests
+        report.routerState = String(decoding: try JSONEncoder().encode(state), as: UTF8.self)
+        report.processed = counts.processed
+        report.failed = counts.failed + counts.lost
         // A mailbox that has more than one turn takes is due again at once, after the others.
-        report["Interval"] = .number(
-            max(counts.looked, counts.sent) >= configuration.turnLimit ? 0 : configuration.interval)
-        if !counts.problems.isEmpty { report["Alerts"] = .list(counts.problems.prefix(1_000).map(\.parameter)) }
-        if let problem { report["Error"] = problem.parameter }
-        if waiting != nil {
-            report["Watcher"] = .text(router)
-            report["Revision"] = .text(mailbox.revision)
-        }
+        let hasMore = counts.isUnfinished || max(counts.looked, counts.sent) >= configuration.turnLimit
+        report.interval = hasMore ? 0 : configuration.interval
+        if !counts.problems.isEmpty { report.alerts = counts.problems.prefix(MailboxReport.alertLimit).map(\.told) }
+        report.error = problem?.told
+        if waiting != nil { (report.watcher, report.revision) = (router, mailbox.revision) }
         var mayWait = false
-        let body = report
-        try persistently { mayWait = try client.report(body) }
+        let told = report
+        try persistently { mayWait = try client.report(told) }
         guard let waiting else { return }
         if mayWait { idle.add(waiting) } else { waiting.leave() }
     }
@@ -134,6 +133,12 @@ struct MailboxTurn {
         ]
         if let problem { metadata["problem"] = "\(problem.text)" }
         logger.log(level: problem == nil ? .info : .warning, "mailbox processed", metadata: metadata)
+    }
+
+    /// Whether the turn is long enough after so many messages, and other mailboxes have theirs.
+    func isLong(after messages: Int) -> Bool {
+        messages >= RouterConfiguration.fairTurn.messages
+            && ContinuousClock.now - start > .seconds(RouterConfiguration.fairTurn.seconds)
     }
 
     /// Asks again while the service is away, as long as the lease may last.
@@ -153,7 +158,7 @@ struct MailboxTurn {
 
     // MARK: Signing in
 
-    func login(_ direction: String) throws -> Login {
+    func login(_ direction: MailDirection) throws -> MailLogin {
         try asking { try client.credential(mailbox, direction, host) }
     }
 
@@ -177,7 +182,7 @@ struct MailboxTurn {
         }
     }
 
-    func connect(_ login: Login, _ scheme: String, implicitPort: Int) throws -> CurlConnection {
+    func connect(_ login: MailLogin, _ scheme: String, implicitPort: Int) throws -> CurlConnection {
         let server = "\(login.server):\(login.port)"
         // TLS from the first byte on the ports that are for it, STARTTLS elsewhere; without TLS only where the service lets it.
         let isImplicit = login.useSSL && (login.port == implicitPort || probesImplicitTLS(login))
@@ -194,13 +199,14 @@ struct MailboxTurn {
                 guard let user = login.userName, var secret = login.password.map({ Array($0.utf8) + [0] }) else { return }
                 handle.set(CURLOPT_USERNAME, user)
                 switch login.authenticationProtocol {
-                case 2: handle.set(CURLOPT_LOGIN_OPTIONS, "AUTH=NTLM")
-                case 4: handle.set(CURLOPT_LOGIN_OPTIONS, "AUTH=OAUTHBEARER;AUTH=XOAUTH2")
+                case AuthenticationProtocol.ntlm.rawValue: handle.set(CURLOPT_LOGIN_OPTIONS, "AUTH=NTLM")
+                case AuthenticationProtocol.oauth.rawValue: handle.set(CURLOPT_LOGIN_OPTIONS, "AUTH=OAUTHBEARER;AUTH=XOAUTH2")
                 default: break
                 }
                 secret.withUnsafeMutableBytes { bytes in
                     handle.set(
-                        login.authenticationProtocol == 4 ? CURLOPT_XOAUTH2_BEARER : CURLOPT_PASSWORD,
+                        login.authenticationProtocol == AuthenticationProtocol.oauth.rawValue
+                            ? CURLOPT_XOAUTH2_BEARER : CURLOPT_PASSWORD,
                         bytes: UnsafeRawBufferPointer(bytes))
                     for index in bytes.indices { bytes[index] = 0 }
                 }
@@ -224,7 +230,7 @@ struct MailboxTurn {
 
     /// Ports that a deployment chose itself tell nothing. A server that waits for TLS says nothing in the clear, so whoever greets within
     /// a moment speaks STARTTLS; no password is sent either way before there is TLS.
-    private func probesImplicitTLS(_ login: Login) -> Bool {
+    private func probesImplicitTLS(_ login: MailLogin) -> Bool {
         guard !Self.knownPorts.contains(login.port) else { return false }
         return !PlainGreeting.isGiven(by: login.server, login.port)
     }

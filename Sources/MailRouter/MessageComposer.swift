@@ -1,5 +1,6 @@
 import Foundation
 import MailFormat
+import RouterProtocol
 
 /// Writes an e-mail as a message.
 struct MessageComposer {
@@ -11,21 +12,22 @@ struct MessageComposer {
     /// The message's bytes.
     func bytes() -> [UInt8] {
         var writer = MessageWriter()
-        writer.add("From", people: [(email.from.name, email.from.address)])
+        let sender = email.from.first.map { ($0.name, $0.address) } ?? ("", "")
+        writer.add("From", people: [sender])
         writer.add("To", people: email.to.map { ($0.name, $0.address) })
         writer.add("Cc", people: email.cc.map { ($0.name, $0.address) })
         writer.add("Subject", text: email.subject)
         writer.add("Date", date: Date())
-        writer.add("Message-ID", tokens: ["<\(Self.bare(email.messageID))>"])
+        writer.add("Message-ID", tokens: ["<\(Self.bare(email.messageId))>"])
         if let parent = email.inReplyTo.map(Self.bare), !parent.isEmpty {
             writer.add("In-Reply-To", tokens: ["<\(parent)>"])
             // RFC 5322 section 3.6.4: the parent's References, then the parent.
-            let earlier = (email.references ?? []).map(Self.bare).filter { !$0.isEmpty && $0 != parent }
+            let earlier = email.references.map(Self.bare).filter { !$0.isEmpty && $0 != parent }
             let kept = earlier.count < Self.referencesLimit ? earlier : earlier.prefix(1) + earlier.suffix(Self.referencesLimit - 2)
             writer.add("References", tokens: (kept + [parent]).map { "<\($0)>" })
         }
         if email.priority != 1 { writer.add("Importance", tokens: [email.priority == 2 ? "high" : "low"]) }
-        if email.readReceiptRequested { writer.add("Disposition-Notification-To", people: [("", email.from.address)]) }
+        if email.readReceiptRequested { writer.add("Disposition-Notification-To", people: [("", sender.1)]) }
         writer.add("MIME-Version", tokens: ["1.0"])
         guard !email.attachments.isEmpty else {
             writer.add(body: email.body, isHTML: isHTML)
@@ -37,7 +39,7 @@ struct MessageComposer {
         writer.add(body: email.body, isHTML: isHTML)
         for attachment in email.attachments {
             writer.next(boundary)
-            writer.add(file: Data(base64Encoded: attachment.body) ?? Data(), name: attachment.name, type: attachment.type)
+            writer.add(file: Data(base64Encoded: attachment.body) ?? Data(), name: attachment.fileName, type: attachment.mimeType)
         }
         writer.end(boundary)
         return writer.message

@@ -11,33 +11,21 @@ struct MessageNotes {
     /// Whether what was looked at before is forgotten, because most of it is gone.
     var forgetsSeen = false
 
-    /// Names in one request.
-    static let limit = 5_000
-
     var isEmpty: Bool { seen.isEmpty && setAside.isEmpty && settled.isEmpty && !forgetsSeen }
 
     /// The requests that tell all of it.
-    func parameters(_ mailbox: MailboxLease, _ host: String) -> [[String: Parameter]] {
-        var requests: [[String: Parameter]] = []
-        for start in stride(from: 0, through: max(0, seen.count - 1), by: Self.limit) {
-            var request: [String: Parameter] = [
-                "MailboxId": .text(mailbox.mailboxId), "HostId": .text(host),
-                "Seen": .list(seen.dropFirst(start).prefix(Self.limit).map(Parameter.text)),
-            ]
-            if start == 0 {
-                request["ForgetsSeen"] = .flag(forgetsSeen)
-                request["Settled"] = .list(settled.prefix(Self.limit).map(Parameter.text))
-                request["SetAside"] = .list(
-                    setAside.prefix(Self.limit).map { message in
-                        .object([
-                            "Uid": .text(message.uid), "Name": .text(message.name),
-                            "Reason": .text(String(message.reason.prefix(500))),
-                            "MessageId": .text(message.messageID ?? ""),
-                        ])
-                    })
+    func requests(_ mailbox: MailboxLease, _ host: String) -> [MailboxNotes] {
+        let limit = MailboxNotes.limit
+        return stride(from: 0, through: max(0, seen.count - 1), by: limit).map { start in
+            var request = MailboxNotes(mailboxId: mailbox.mailboxId, hostId: host)
+            request.seen = Array(seen.dropFirst(start).prefix(limit))
+            guard start == 0 else { return request }
+            request.forgetsSeen = forgetsSeen
+            request.settled = Array(settled.prefix(limit))
+            request.setAside = setAside.prefix(limit).map {
+                .init(uid: $0.uid, name: $0.name, messageId: $0.messageID, reason: String($0.reason.prefix(500)))
             }
-            requests.append(request)
+            return request
         }
-        return requests
     }
 }

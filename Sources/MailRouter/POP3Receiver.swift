@@ -40,6 +40,10 @@ struct POP3Receiver {
         // What is due and not there any more needs no other attempt.
         notes.settled += due.subtracting(there.map(\.id))
         for position in new + again where !turn.isStopped() {
+            guard !turn.isLong(after: delivery.counts.looked) else {
+                delivery.leaveRest()
+                break
+            }
             guard try fetch(position) else { break }
             try settle()
         }
@@ -129,8 +133,8 @@ struct POP3Receiver {
         var seen = Set(state.ids ?? []).intersection(ids)
         notes.seen += seen
         var total = 0
-        for start in stride(from: first, to: ids.count, by: MessageNotes.limit) {
-            let found = try turn.knownMessages(ids.dropFirst(start).prefix(MessageNotes.limit))
+        for start in stride(from: first, to: ids.count, by: MailboxNotes.limit) {
+            let found = try turn.knownMessages(ids.dropFirst(start).prefix(MailboxNotes.limit))
             seen.formUnion(found.value)
             total = found.total
         }
@@ -148,19 +152,9 @@ struct POP3Receiver {
 }
 
 extension MailboxTurn {
-    /// Which of some messages the service knows.
-    struct KnownMessages: Decodable {
-        let value: [String]
-        /// Messages of the mailbox that it knows in all.
-        let total: Int
-    }
-
-    fileprivate func knownMessages(_ ids: ArraySlice<String>) throws -> KnownMessages {
-        var answer = Data()
-        let body: [String: Parameter] = [
-            "MailboxId": .text(mailbox.mailboxId), "HostId": .text(host), "Ids": .list(ids.map(Parameter.text)),
-        ]
-        try persistently { answer = try client.call("fieldseal.KnownMessages", body) }
-        return try RouterCoding.decoder.decode(KnownMessages.self, from: answer)
+    fileprivate func knownMessages(_ ids: ArraySlice<String>) throws -> KnownMessages.Answer {
+        var answer = KnownMessages.Answer(value: [], total: 0)
+        try persistently { answer = try client.known(ids, mailbox, host) }
+        return answer
     }
 }

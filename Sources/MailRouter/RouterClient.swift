@@ -27,90 +27,15 @@ public struct RouterConfiguration: Sendable {
     /// Seconds between two attempts while the service is away: the first pause, doubled up to the second.
     static let pauses = (first: 1.0, longest: 60.0)
     /// Messages of one turn at most, so that a heavy mailbox starves nobody.
-    public var turnLimit = 500
+    public var turnLimit = RouterConfiguration.defaultTurnLimit
+    public static let defaultTurnLimit = 2_000
+    /// Messages and seconds after both of which a turn ends before that limit.
+    static let fairTurn = (messages: 500, seconds: 10)
     /// Bytes of a message at most.
     public var messageLimit = 50 << 20
 
     public init(service: String, organization: String, clientID: String, secret: String) {
         (self.service, self.organization, self.clientID, self.secret) = (service, organization, clientID, secret)
-    }
-}
-
-/// What is signed in with; forgotten with the session.
-struct Login: Decodable {
-    let userName: String?
-    let password: String?
-    let server: String
-    let port: Int
-    let useSSL: Bool
-    let authenticationProtocol: Int
-    let serverType: Int
-}
-
-/// An e-mail that is to be sent.
-struct PendingEmail: Decodable, Sendable {
-    struct Person: Decodable, Sendable {
-        let name: String
-        let address: String
-    }
-
-    struct Attachment: Decodable, Sendable {
-        let name: String
-        let type: String
-        let body: String
-
-        enum CodingKeys: String, CodingKey {
-            case name = "fileName"
-            case type = "mimeType"
-            case body
-        }
-    }
-
-    let id: String
-    let subject: String
-    let body: String
-    let messageID: String
-    let inReplyTo: String?
-    /// References of what it answers.
-    let references: [String]?
-    /// `text/html` or `text/plain`; nil where the e-mail says neither.
-    let bodyType: String?
-    let priority: Int
-    let readReceiptRequested: Bool
-    /// One person, in a list as the recipients are.
-    private let senders: [Person]
-    let to: [Person]
-    let cc: [Person]
-    let bcc: [Person]
-    let attachments: [Attachment]
-
-    var from: Person { senders.first ?? Person(name: "", address: "") }
-
-    enum CodingKeys: String, CodingKey {
-        case id = "emailId"
-        case messageID = "messageId"
-        case senders = "from"
-        case subject, body, inReplyTo, references, bodyType, priority, readReceiptRequested, to, cc, bcc, attachments
-    }
-}
-
-/// A parameter of an action.
-enum Parameter: Encodable, Sendable {
-    case text(String)
-    case number(Int)
-    case flag(Bool)
-    case list([Parameter])
-    case object([String: Parameter])
-
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        switch self {
-        case .text(let value): try container.encode(value)
-        case .number(let value): try container.encode(value)
-        case .flag(let value): try container.encode(value)
-        case .list(let value): try container.encode(value)
-        case .object(let value): try container.encode(value)
-        }
     }
 }
 
@@ -213,12 +138,12 @@ final class RouterClient {
         }
     }
 
-    /// Sends an action.
+    /// Sends an action, whose message both sides declare once.
     ///
     /// - Returns: The answer's body; empty for none.
     /// - Throws: ``ServiceError``.
-    func call(_ path: String, _ body: [String: Parameter]) throws -> Data {
-        try call(path, Array(try JSONEncoder().encode(body)), patience: Self.patience)
+    private func call(_ path: String, _ message: some Encodable) throws -> Data {
+        try call(path, Array(try RouterCoding.encoder.encode(message)), patience: Self.patience)
     }
 
     private func call(_ path: String, _ bytes: [UInt8], patience: Int) throws -> Data {
@@ -251,34 +176,47 @@ final class RouterClient {
 
     /// Leases the mailbox that is due, or the one that is named.
     func lease(_ host: String, mailbox: String? = nil) throws -> MailboxLease? {
-        var body: [String: Parameter] = ["HostId": .text(host)]
-        if let mailbox { body["MailboxId"] = .text(mailbox) }
-        let data = try call("fieldseal.LeaseMailbox", body)
+        let data = try call("fieldseal.LeaseMailbox", MailboxLease.Request(hostId: host, mailboxId: mailbox))
         return data.isEmpty ? nil : try RouterCoding.decoder.decode(MailboxLease.self, from: data)
     }
 
     /// Gives a mailbox back.
     ///
     /// - Returns: Whether the router may wait for new messages on its connection.
-    func report(_ body: [String: Parameter]) throws -> Bool {
-        let data = try call("fieldseal.ReportMailbox", body)
-        return data.isEmpty ? false : try RouterCoding.decoder.decode(MailboxReportAnswer.self, from: data).mayWatch
+    func report(_ report: MailboxReport) throws -> Bool {
+        let data = try call("fieldseal.ReportMailbox", report)
+        return data.isEmpty ? false : try RouterCoding.decoder.decode(MailboxReport.Answer.self, from: data).mayWatch
     }
 
-    func credential(_ mailbox: MailboxLease, _ direction: String, _ host: String) throws -> Login {
-        let data = try call(
-            "fieldseal.ReleaseCredential",
-            ["MailboxId": .text(mailbox.mailboxId), "Direction": .text(direction), "HostId": .text(host)])
-        return try RouterCoding.decoder.decode(Login.self, from: data)
+    func credential(_ mailbox: MailboxLease, _ direction: MailDirection, _ host: String) throws -> MailLogin {
+        let request = MailLogin.Request(mailboxId: mailbox.mailboxId, direction: direction, hostId: host)
+        return try RouterCoding.decoder.decode(MailLogin.self, from: try call("fieldseal.ReleaseCredential", request))
     }
 
-    private struct PendingList: Decodable {
-        let value: [PendingEmail]
+    func known(_ ids: some Sequence<String>, _ mailbox: MailboxLease, _ host: String) throws -> KnownMessages.Answer {
+        let request = KnownMessages.Request(mailboxId: mailbox.mailboxId, hostId: host, ids: Array(ids))
+        return try RouterCoding.decoder.decode(KnownMessages.Answer.self, from: try call("fieldseal.KnownMessages", request))
     }
+
+    /// Tells of single messages.
+    func note(_ notes: MailboxNotes) throws { _ = try call("fieldseal.NoteMessages", notes) }
 
     func pending(_ mailbox: MailboxLease, _ host: String, limit: Int) throws -> [PendingEmail] {
         let data = try call(
-            "fieldseal.TakePendingEmails", ["MailboxId": .text(mailbox.mailboxId), "HostId": .text(host), "Limit": .number(limit)])
-        return try RouterCoding.decoder.decode(PendingList.self, from: data).value
+            "fieldseal.TakePendingEmails", PendingEmails.Request(mailboxId: mailbox.mailboxId, hostId: host, limit: limit))
+        return try RouterCoding.decoder.decode(PendingEmails.Answer.self, from: data).value
+    }
+
+    /// Tells how far sending got.
+    func report(_ reports: [SendingReport], _ mailbox: MailboxLease, _ host: String) throws {
+        _ = try call("fieldseal.ReportEmails", SendingReport.Request(mailboxId: mailbox.mailboxId, hostId: host, reports: reports))
+    }
+
+    /// Hands e-mails over. The type names its keys itself: a strategy for keys is asked once for each key of each e-mail.
+    func deliver(_ emails: [IncomingDelivery.Email], _ mailbox: MailboxLease, _ host: String) throws -> [IncomingDelivery.Verdict] {
+        let request = IncomingDelivery.Request(mailboxId: mailbox.mailboxId, hostId: host, emails: emails)
+        let bytes = Array(try JSONEncoder().encode(request))
+        let data = try call("fieldseal.DeliverIncomingEmails", bytes, patience: Self.patience)
+        return try JSONDecoder().decode(IncomingDelivery.Answer.self, from: data).value
     }
 }

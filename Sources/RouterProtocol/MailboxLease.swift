@@ -38,12 +38,14 @@ public struct MailboxLease: Codable, Sendable {
         (self.timeout, self.routerState, self.undeliverableFolder) = (timeout, routerState, undeliverableFolder)
         (self.attachmentLimit, self.setAside, self.revision) = (attachmentLimit, setAside, revision)
     }
-}
 
-/// The answer to `fieldseal.ReportMailbox` for a router that would wait for new messages on its connection.
-public struct MailboxReportAnswer: Codable, Sendable {
-    /// Whether it may: the mailbox is as it was leased, and its profile allows another connection.
-    public var mayWatch: Bool
+    /// What a router sends.
+    public struct Request: Codable, Sendable {
+        /// The router's name for this lease, new each time.
+        public var hostId: String
+        /// The one mailbox that is wanted; nil for the one that is due.
+        public var mailboxId: String?
 
-    public init(mayWatch: Bool) { self.mayWatch = mayWatch }
+        public init(hostId: String, mailboxId: String?) { (self.hostId, self.mailboxId) = (hostId, mailboxId) }
+    }
 }

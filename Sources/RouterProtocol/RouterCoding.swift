@@ -20,7 +20,8 @@ public enum RouterCoding {
 
         init(_ path: [any CodingKey], first: (Substring) -> String) {
             let name = path.last?.stringValue ?? ""
-            stringValue = first(name.prefix(1)) + name.dropFirst()
+            // The list of an OData answer has a name in lower case.
+            stringValue = name == "value" ? name : first(name.prefix(1)) + name.dropFirst()
             intValue = path.last?.intValue
         }
 

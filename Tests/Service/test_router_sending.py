@@ -2,12 +2,14 @@
 
 import email
 import email.policy
-
+import os
+import signal
+import subprocess
 
 import pytest
 from mail import Mail, profile, queue, until
 from mail_quirks import IMAPServer, SMTPServer
-from service import Deployment
+from service import PATIENCE, PROGRAM, Deployment
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +243,105 @@ def test_references_grow_with_the_conversation(routed, sender):
         assert routed.request("DELETE", f"mailboxes({incoming})").status_code == 204
     finally:
         inbox.stop()
+
+
+# E-mails that one request announces to be handed over at most (`SendingProgress.handOverLimit`).
+ANNOUNCED = 16
+
+
+def waiting(routed, q, box, count, **more):
+    """So many e-mails that wait until the mailbox sends: their ids, in the order in which they leave."""
+    routed.sql("UPDATE org_contoso.mailbox SET enabledforoutgoingemail = false WHERE mailboxid = %s", [box])
+    ids = [draft(routed, q, [f"{number}@elsewhere.test"], **more) for number in range(count)]
+    for id in ids:
+        send(routed, id)
+    return ids
+
+
+def enable(routed, box):
+    routed.sql("UPDATE org_contoso.mailbox SET enabledforoutgoingemail = true WHERE mailboxid = %s", [box])
+
+
+def states(routed, box):
+    return dict(routed.sql("SELECT activityid::text, statuscode FROM org_contoso.email WHERE sendermailboxid = %s", [box]))
+
+
+def test_many_emails_are_announced_and_reported_together(routed, sender):
+    """One connection, and far fewer requests than e-mails."""
+    server = SMTPServer(certificate(routed))
+    q, box = sender(server)
+    ids = waiting(routed, q, box, 60)
+    mark = len(routed.log())
+    enable(routed, box)
+    for id in ids:
+        state(routed, id, 3)
+    assert [taken[1][0] for taken in server.taken] == [f"{number}@elsewhere.test" for number in range(60)]
+    requests = [line for line in routed.log()[mark:].splitlines() if b"fieldseal.ReportEmails" in line]
+    assert len(requests) <= 15, len(requests)
+    assert sum(command.startswith("EHLO") for command in server.commands) <= 2, server.commands
+
+
+@pytest.mark.parametrize("prompt", [0, 5, 40])
+def test_a_router_that_dies_leaves_few_fates_unknown_and_names_them(routed, sender, prompt):
+    """What it had announced is Failed and named in one alert, what it had not is sent by the next one, and nothing is sent twice."""
+    server = SMTPServer(certificate(routed), delay=10 * PATIENCE)
+    server.prompt = prompt
+    q, box = sender(server)
+    os.kill(routed.router_pid(), signal.SIGSTOP)
+    try:
+        ids = waiting(routed, q, box, 45)
+        enable(routed, box)
+        routed.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, hostid = NULL WHERE mailboxid = %s", [box])
+        router = subprocess.Popen([PROGRAM, "router", "--interval", "1", "--workers", "1"], env=routed.environment, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            until(lambda: len(server.taken) == prompt + 1, what=lambda: str(len(server.taken)))
+        finally:
+            router.kill()
+            router.wait()
+        announced = {id for (id,) in routed.sql("SELECT activityid::text FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode = 7 AND is_handed_over", [box])}
+        assert 1 <= len(announced) <= ANNOUNCED and ids[prompt] in announced
+        server.delay = 0
+        server.answer.set()
+        routed.sql("UPDATE org_contoso.mailbox SET processinglastattemptedon = processinglastattemptedon - interval '3 minutes' WHERE mailboxid = %s", [box])
+    finally:
+        os.kill(routed.router_pid(), signal.SIGCONT)
+    until(lambda: set(states(routed, box).values()) <= {3, 8}, what=lambda: str(states(routed, box)))
+    failed = {id for id, status in states(routed, box).items() if status == 8}
+    # Those that were answered before, whose answers the router had not told, are among them.
+    assert announced == failed
+    recipients = [taken[1][0] for taken in server.taken]
+    assert len(recipients) == len(set(recipients)), recipients
+    assert {f"{number}@elsewhere.test" for number, id in enumerate(ids) if id not in failed} <= set(recipients)
+    [(text,)] = routed.sql("SELECT text FROM org_contoso.tracelog WHERE regardingobjectid = %s AND tracecode = 23", [box])
+    assert all(id in text for id in failed)
+
+
+def test_a_report_whose_answer_was_lost_is_taken_again(routed, sender):
+    """A router tells again what it does not know to be told; another outcome of the same e-mail is refused."""
+    server = SMTPServer(certificate(routed))
+    q, box = sender(server)
+    os.kill(routed.router_pid(), signal.SIGSTOP)
+    try:
+        [sent, refused] = waiting(routed, q, box, 2)
+        enable(routed, box)
+        routed.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, hostid = NULL WHERE mailboxid = %s", [box])
+        lease = until(lambda: (answer := routed.request("POST", "fieldseal.LeaseMailbox", {"HostId": "here"}, client="router")).status_code == 200 and answer)
+        assert lease.json()["MailboxId"] == box
+        ask = {"MailboxId": box, "HostId": "here"}
+        taken = routed.request("POST", "fieldseal.TakePendingEmails", {**ask, "Limit": 10}, client="router").json()["value"]
+        assert [email["EmailId"] for email in taken] == [sent, refused] and taken[0]["To"] == [{"Name": "0@elsewhere.test", "Address": "0@elsewhere.test"}]
+
+        def report(id, outcome):
+            return routed.request("POST", "fieldseal.ReportEmails", {**ask, "Reports": [{"EmailId": id, "Outcome": outcome, "Reason": "why", "Code": 20}]}, client="router").status_code
+
+        for id, outcome in [(sent, "HandingOver"), (sent, "Sent"), (sent, "Sent"), (refused, "Temporary"), (refused, "Temporary")]:
+            assert report(id, outcome) == 204, (id, outcome)
+        for id, outcome in [(sent, "Temporary"), (sent, "HandingOver"), (refused, "Sent"), (refused, "HandingOver")]:
+            assert report(id, outcome) == 412, (id, outcome)
+        assert report(sent, "Lost") == 400
+        assert states(routed, box) == {sent: 3, refused: 6}
+        assert routed.sql("SELECT deliveryattempts FROM org_contoso.email WHERE activityid = %s", [refused]) == [(1,)]
+        assert routed.request("POST", "fieldseal.ReportMailbox", {**ask, "Interval": 1}, client="router").status_code == 204
+    finally:
+        os.kill(routed.router_pid(), signal.SIGCONT)

@@ -3,6 +3,7 @@ import Foundation
 import JSON
 import Model
 import PostgresClient
+import RouterProtocol
 import Tenancy
 
 // Access tokens in the place of the refresh tokens and application secrets that they are exchanged for.
@@ -11,7 +12,8 @@ extension MailboxLeases {
     func authorized(_ released: ReleasedCredential) async throws -> Credential {
         let tokens = mail.tokens
         var credential = released.credential
-        guard credential.authentication == 4, let source = released.source, let sealed = credential.password,
+        guard credential.authentication == AuthenticationProtocol.oauth.rawValue, let source = released.source,
+            let sealed = credential.password,
             let application = tokens.application(for: credential.server)
         else { return credential }
         if let token = tokens.token(for: source, sealed, of: application, tenant: released.tenant) {

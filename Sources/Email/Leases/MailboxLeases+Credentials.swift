@@ -3,7 +3,7 @@ public import Foundation
 import JSON
 import Model
 import PostgresClient
-import RouterProtocol
+public import RouterProtocol
 public import Tenancy
 
 /// What a router signs in to a mail server with.
@@ -14,16 +14,10 @@ public struct Credential: Sendable {
     public let server: String
     public let port: Int
     public let usesTLS: Bool
-    /// 0 auto detect, 1 negotiate, 2 NTLM, 3 basic, 4 OAuth.
+    /// ``AuthenticationProtocol``.
     public let authentication: Int
     /// 1 POP3, 4 IMAP; SMTP when outgoing.
     public let serverType: Int
-}
-
-/// Which way mail goes.
-public enum MailDirection: String, Sendable {
-    case incoming = "Incoming"
-    case outgoing = "Outgoing"
 }
 
 extension MailboxLeases {
@@ -59,7 +53,9 @@ extension MailboxLeases {
         let (source, key) = try authorizedSource(of: mailbox, direction, on: connection)
         let released = try source.released(with: key.key, allowsPlaintext: allowsPlaintext, in: organization)
         let credential = released.credential
-        if credential.authentication == 4, released.source != nil, mail.tokens.application(for: credential.server) == nil {
+        if credential.authentication == AuthenticationProtocol.oauth.rawValue, released.source != nil,
+            mail.tokens.application(for: credential.server) == nil
+        {
             throw FieldsealError(
                 .profileNotAssociated,
                 "The profile signs in by OAuth, and mail.applicationsFile names no application for \(credential.server.quotedForMessage): "
@@ -119,7 +115,7 @@ extension Session {
             try connection.transaction {
                 if alerts {
                     try alert(
-                        .mailbox, mailbox, level: 3, code: AlertCode.notAuthorized, text: error.message,
+                        .mailbox, mailbox, level: .error, code: AlertCode.notAuthorized, text: error.message,
                         details: error.code.rawValue, on: connection)
                 }
                 let reason = alerts ? "settings not authorized" : error.code.rawValue

@@ -2,6 +2,7 @@ public import Foundation
 import JSON
 import Model
 import PostgresClient
+import Records
 public import RouterProtocol
 import Tenancy
 
@@ -30,7 +31,7 @@ extension MailboxLeases {
                 else {
                     return nil
                 }
-                let id: UUID = try row.decode(0)
+                let id: UUID = try row.decode("mailboxid")
                 let lease = try lease(id, row)
                 // What a router that is gone watched is looked at now.
                 _ = try connection.query(
@@ -67,42 +68,50 @@ extension MailboxLeases {
                  ORDER BY \(due.order)
                  LIMIT 1 FOR UPDATE OF m SKIP LOCKED) AS due
              WHERE m.mailboxid = due.mailboxid
-            RETURNING m.mailboxid, m.name, m.emailaddress, coalesce(m.isforwardmailbox, false) AND m.regardingobjectid IS NULL,
-                due.receives, due.sends, coalesce(m.testemailconfigurationscheduled, false), due.servertype,
-                coalesce(m.processanddeleteemails, false) AND (coalesce(m.isforwardmailbox, false) OR m.regardingobjecttypecode = 'queue'),
-                due.after, coalesce(due.timeout, 60), m.router_state, due.folder,
-                (SELECT coalesce(max(maxuploadfilesize), 5242880) FROM \(organization.qualified("organization"))),
+            RETURNING m.mailboxid, m.name, m.emailaddress,
+                coalesce(m.isforwardmailbox, false) AND m.regardingobjectid IS NULL AS is_forward, due.receives, due.sends,
+                coalesce(m.testemailconfigurationscheduled, false) AS tests, due.servertype,
+                coalesce(m.processanddeleteemails, false)
+                    AND (coalesce(m.isforwardmailbox, false) OR m.regardingobjecttypecode = 'queue') AS deletes,
+                due.after, coalesce(due.timeout, 60) AS timeout, m.router_state, due.folder,
+                (SELECT coalesce(max(maxuploadfilesize), 5242880) FROM \(organization.qualified("organization"))) AS attachment_limit,
                 (SELECT string_agg(uid, E'\\n') FROM (SELECT uid FROM \(organization.qualified("mailbox_message")) AS s
-                    WHERE s.mailboxid = m.mailboxid AND s.next_attempt <= now() ORDER BY s.next_attempt LIMIT 50) AS due),
+                    WHERE s.mailboxid = m.mailboxid AND s.next_attempt <= now() ORDER BY s.next_attempt LIMIT 50) AS due) AS set_aside,
                 due.revision
             """
     }
 
     private func lease(_ id: UUID, _ row: PostgresRow) throws -> MailboxLease {
         MailboxLease(
-            mailboxId: id.text, name: try row.decodeIfPresent(1) ?? "", address: try row.decodeIfPresent(2) ?? "",
-            isForward: try row.decode(3), receives: try row.decodeIfPresent(4) ?? false, sends: try row.decodeIfPresent(5) ?? false,
-            tests: try row.decode(6), serverType: try row.decodeIfPresent(7) ?? 1, deletesAfterProcessing: try row.decode(8),
-            processesReceivedAfter: try row.decodeIfPresent(9, as: Date.self).map { ISO8601.text($0) }, timeout: try row.decode(10),
-            routerState: try row.decodeIfPresent(11), undeliverableFolder: try row.decodeIfPresent(12),
-            attachmentLimit: try row.decode(13),
-            setAside: (try row.decodeIfPresent(14) ?? "").split(separator: "\n").map(String.init), revision: try row.decode(15))
+            mailboxId: id.text, name: try row.decodeIfPresent("name") ?? "", address: try row.decodeIfPresent("emailaddress") ?? "",
+            isForward: try row.decode("is_forward"), receives: try row.decodeIfPresent("receives") ?? false,
+            sends: try row.decodeIfPresent("sends") ?? false, tests: try row.decode("tests"),
+            serverType: try row.decodeIfPresent("servertype") ?? MailServerType.pop3.rawValue,
+            deletesAfterProcessing: try row.decode("deletes"),
+            processesReceivedAfter: try row.decodeIfPresent("after", as: Date.self).map { ISO8601.text($0) },
+            timeout: try row.decode("timeout"), routerState: try row.decodeIfPresent("router_state"),
+            undeliverableFolder: try row.decodeIfPresent("folder"), attachmentLimit: try row.decode("attachment_limit"),
+            setAside: (try row.decodeIfPresent("set_aside") ?? "").split(separator: "\n").map(String.init),
+            revision: try row.decode("revision"))
     }
 
     private func settleSending(of mailbox: UUID, on connection: isolated PostgresConnection) throws {
         let unknown = try connection.query(
             """
             UPDATE \(organization.qualified("email"))
-               SET statuscode = CASE WHEN is_handed_over THEN 8 ELSE 6 END,
+               SET statuscode = CASE WHEN is_handed_over THEN \(EmailStatus.failed.sql) ELSE \(EmailStatus.pendingSend.sql) END,
                    failure = CASE WHEN is_handed_over THEN $2 END,
                    versionnumber = nextval('\(organization.qualified("version_number"))')
-             WHERE sendermailboxid = $1 AND statuscode = 7 RETURNING activityid, is_handed_over
+             WHERE sendermailboxid = $1 AND statuscode = \(EmailStatus.sending.sql)
+            RETURNING activityid, statuscode = \(EmailStatus.failed.sql) AS is_unknown
             """, [.uuid(mailbox), .text(Self.nobodyKnows)])
-        for row in unknown where try row.decode(1, as: Bool.self) {
-            try session.alert(
-                .mailbox, mailbox, level: 3, code: AlertCode.unknownOutcome, text: Self.nobodyKnows,
-                details: "e-mail \(try row.decode(0, as: UUID.self).text)", on: connection)
-        }
+        let emails = try unknown.filter { try $0.decode(1) }.map { try $0.decode(0, as: UUID.self).text }
+        guard !emails.isEmpty else { return }
+        // The text names them: of several alerts that say the same the newest alone stays.
+        try session.alert(
+            .mailbox, mailbox, level: .error, code: AlertCode.unknownOutcome,
+            text: "\(Self.nobodyKnows) E-mail: \(emails.joined(separator: ", ")).", details: "\(emails.count) e-mails",
+            on: connection)
     }
 
     static let nobodyKnows =

@@ -1,41 +1,8 @@
 public import Foundation
 import Model
 import PostgresClient
-import RouterProtocol
+public import RouterProtocol
 import Tenancy
-
-/// How a router's turn at a mailbox ended.
-public struct MailboxReport: Sendable {
-    public var routerState: String?
-    public var processed = 0
-    public var failed = 0
-    /// Whether each direction was tried, and well.
-    public var isIncomingWell: Bool?
-    public var isOutgoingWell: Bool?
-    public var error: Problem?
-    /// What is to be said about single messages.
-    public var alerts: [Problem] = []
-    /// Seconds after which the mailbox is due again.
-    public var interval = 300
-    /// Whether the turn was a test, or ends one.
-    public var endsTest = true
-    /// The router that would wait for new messages on its connection, and the lease's revision; nil for none.
-    public var watch: (router: String, revision: String)?
-
-    /// What is wrong with a mailbox, and what to do.
-    public struct Problem: Sendable {
-        public let code: Int
-        public let text: String
-        public let details: String
-        public let isPermanent: Bool
-
-        public init(code: Int, text: String, details: String, isPermanent: Bool) {
-            (self.code, self.text, self.details, self.isPermanent) = (code, text, details, isPermanent)
-        }
-    }
-
-    public init() {}
-}
 
 extension MailboxLeases {
     /// Gives a mailbox back, with what became of it.
@@ -48,23 +15,28 @@ extension MailboxLeases {
                 try session.renewLease(id, host, for: .reporting, on: connection)
                 let verdict = try verdict(on: report, id, on: connection)
                 try write(report, verdict, id, host, on: connection)
-                for problem in report.alerts {
+                for problem in (report.alerts ?? []).prefix(MailboxReport.alertLimit) {
                     try session.alert(
-                        .mailbox, id, level: 2, code: problem.code, text: problem.text, details: problem.details, on: connection)
+                        .mailbox, id, level: .warning, code: problem.code ?? 0, text: problem.text, details: problem.details ?? "",
+                        on: connection)
                 }
                 if let error = report.error {
                     let text =
                         verdict.isPermanent
                         ? "\(error.text) The mailbox is disabled until it is tested and enabled again." : error.text
                     try session.alert(
-                        .mailbox, id, level: verdict.needsPerson ? 3 : 2, code: error.code, text: text, details: error.details,
-                        on: connection)
+                        .mailbox, id, level: verdict.needsPerson ? .error : .warning, code: error.code ?? 0, text: text,
+                        details: error.details ?? "", on: connection)
                 }
-                guard let watch = report.watch, report.error == nil else { return false }
-                return try startWatching(id, watch.router, watch.revision, on: connection)
+                guard let watcher = report.watcher, let revision = report.revision, report.error == nil else { return false }
+                return try startWatching(id, watcher, revision, on: connection)
             }
         }
     }
+
+    /// Seconds after which a mailbox is due again, where a report does not say so, and at most.
+    private static let defaultInterval = 300
+    private static let longestInterval = 86_400
 
     /// What a report means for the mailbox.
     private struct Verdict {
@@ -79,8 +51,9 @@ extension MailboxLeases {
     }
 
     private func verdict(on report: MailboxReport, _ id: UUID, on connection: isolated PostgresConnection) throws -> Verdict {
+        let interval = min(max(report.interval ?? Self.defaultInterval, 0), Self.longestInterval)
         guard let error = report.error else {
-            return Verdict(failures: 0, isPermanent: false, needsPerson: false, wait: report.interval)
+            return Verdict(failures: 0, isPermanent: false, needsPerson: false, wait: interval)
         }
         let failures: Int = try connection.query(
             "SELECT coalesce(transientfailurecount, 0) + 1 FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1",
@@ -90,14 +63,14 @@ extension MailboxLeases {
         let waitsForKey = error.code == AlertCode.keyRequired
         // Settings that were changed past the service are an administrator's to check; the mailbox goes on by itself then.
         let waitsForReview = error.code == AlertCode.notAuthorized
-        let isPermanent = !waitsForKey && !waitsForReview && (error.isPermanent || failures >= Self.transientLimit)
+        let isPermanent = !waitsForKey && !waitsForReview && (error.isPermanent == true || failures >= Self.transientLimit)
         // The longer it fails the longer it is left alone, up to an hour.
         let wait =
-            isPermanent && report.isIncomingWell == true
+            isPermanent && report.incomingIsWell == true
             // The direction that failed is disabled; the other one goes on.
-            ? report.interval
+            ? interval
             : waitsForKey
-                ? min(30, report.interval) : min(3_600, max(report.interval, 30) << min(failures - 1, 7))
+                ? min(30, interval) : min(3_600, max(interval, 30) << min(failures - 1, 7))
         return Verdict(
             failures: isPermanent || waitsForKey ? 0 : failures, isPermanent: isPermanent,
             needsPerson: isPermanent || waitsForReview, wait: wait)
@@ -110,12 +83,12 @@ extension MailboxLeases {
         _ = try connection.query(
             writing,
             [
-                .uuid(id), .text(report.routerState), .int32(Int32(clamping: report.processed)),
-                .int32(Int32(clamping: report.failed)),
-                status(report.isIncomingWell), status(report.isOutgoingWell), .bool(verdict.isPermanent), .text(report.error?.text),
-                .int32(report.error.map { Int32(clamping: $0.code) }), .int32(Int32(verdict.failures)),
+                .uuid(id), .text(report.routerState), .int32(Int32(clamping: report.processed ?? 0)),
+                .int32(Int32(clamping: report.failed ?? 0)),
+                status(report.incomingIsWell), status(report.outgoingIsWell), .bool(verdict.isPermanent), .text(report.error?.text),
+                .int32(report.error.map { Int32(clamping: $0.code ?? 0) }), .int32(Int32(verdict.failures)),
                 .double(Double(verdict.wait)),
-                .text(host), .bool(report.endsTest),
+                .text(host), .bool(report.tests ?? true),
             ])
     }
 

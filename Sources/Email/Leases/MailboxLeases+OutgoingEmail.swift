@@ -3,64 +3,32 @@ import JSON
 import Model
 import PostgresClient
 import Records
-import RouterProtocol
+public import RouterProtocol
 import Tenancy
-
-/// An e-mail that a router is to send now.
-public struct OutgoingEmail: Sendable {
-    public let id: UUID
-    public let subject: String
-    public let body: String
-    public let messageID: String
-    public let inReplyTo: String?
-    /// References of what it answers, oldest first.
-    public let references: [String]
-    /// `email.mimetype`.
-    public let bodyType: String?
-    public let priority: Int
-    public let createdOn: Date
-    public let wantsReceipt: Bool
-    public let from: (name: String, address: String)
-    public let to: [(name: String, address: String)]
-    public let cc: [(name: String, address: String)]
-    public let bcc: [(name: String, address: String)]
-    public let attachments: [(name: String, type: String, body: String)]
-}
-
-/// How far a router got with an e-mail.
-public enum SendingOutcome: String, Sendable {
-    /// The mail server is ready for the bytes: from now on nobody knows before it answers.
-    case handingOver = "HandingOver"
-    case sent = "Sent"
-    /// Refused for now; tried again later, after 1, 2, 4, 8 … minutes, an hour at most, as often as the deployment says.
-    case temporary = "Temporary"
-    case permanent = "Permanent"
-    /// The connection broke before the server answered to the last byte.
-    case unknown = "Unknown"
-}
 
 extension MailboxLeases {
     /// Takes the e-mails of a leased mailbox that are due, the most urgent first: they are *Sending* from now on.
     ///
     /// An e-mail whose submitter may not send as its sender (any more), or that is not as it was submitted, is *Failed* instead,
     /// with the reason.
-    public func takePendingEmails(_ mailbox: UUID, host: String, limit: Int) async throws -> [OutgoingEmail] {
+    public func takePendingEmails(_ mailbox: UUID, host: String, limit: Int) async throws -> [PendingEmail] {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 try session.renewLease(mailbox, host, for: .taking, on: connection)
                 let rows = try connection.query(taking, [.uuid(mailbox), .int64(Int64(limit))])
-                var emails: [OutgoingEmail] = []
+                var taken: [PostgresRow] = []
                 for row in rows {
-                    if let problem: String = try row.decodeIfPresent(8) {
-                        try refuse(try row.decode(0), mailbox, problem, on: connection)
+                    let id: UUID = try row.decode("activityid")
+                    if let problem: String = try row.decodeIfPresent("problem") {
+                        try refuse(id, mailbox, problem, on: connection)
                     } else if try !isSubmitted(row) {
-                        try failUnsubmitted(try row.decode(0), on: connection)
-                        try refuse(try row.decode(0), mailbox, Self.notSubmitted, on: connection)
+                        try failUnsubmitted(id, on: connection)
+                        try refuse(id, mailbox, Self.notSubmitted, on: connection)
                     } else {
-                        emails.append(try outgoing(row, on: connection))
+                        taken.append(row)
                     }
                 }
-                return emails
+                return try emails(taken, on: connection)
             }
         }
     }
@@ -72,7 +40,8 @@ extension MailboxLeases {
         """
         WITH taken AS (
             UPDATE \(organization.qualified("email")) AS e
-               SET statuscode = CASE WHEN due.problem IS NULL THEN 7 ELSE 8 END, failure = due.problem,
+               SET statuscode = CASE WHEN due.problem IS NULL THEN \(EmailStatus.sending.sql) ELSE \(EmailStatus.failed.sql) END,
+                   failure = due.problem,
                    deliveryattempts = coalesce(e.deliveryattempts, 0) + (due.problem IS NULL)::integer, is_handed_over = false,
                    messageid = coalesce(e.messageid, '<' || e.activityid || '@' || due.domain || '>'),
                    message_references = CASE WHEN parent.messageid IS NULL THEN e.message_references
@@ -83,11 +52,11 @@ extension MailboxLeases {
                       FROM \(organization.qualified("email")) AS x JOIN \(organization.qualified("email")) AS p
                         ON p.activityid = x.parentactivityid WHERE x.activityid = due.activityid) AS parent ON true
              WHERE e.activityid = due.activityid
-            RETURNING e.activityid, e.subject, e.description, e.messageid, parent.messageid AS answered_id, coalesce(e.prioritycode, 1),
-                e.createdon, coalesce(e.readreceiptrequested, false), due.problem, parent.message_references AS answered_references,
-                e.mimetype, e.submission_tag, \(Submission.columns(in: organization)),
-                e.deliveryprioritycode AS taken_urgency, e.createdon AS taken_age, e.activityid AS taken_id)
-        SELECT * FROM taken ORDER BY taken_urgency DESC NULLS LAST, taken_age, taken_id
+            RETURNING \(Submission.columns(in: organization)), e.submission_tag, due.problem, e.subject, e.description, e.mimetype,
+                e.messageid, parent.messageid AS answered_id, parent.message_references AS answered_references,
+                coalesce(e.prioritycode, 1) AS priority, coalesce(e.readreceiptrequested, false) AS wants_receipt, e.createdon,
+                e.deliveryprioritycode)
+        SELECT * FROM taken ORDER BY deliveryprioritycode DESC NULLS LAST, createdon, activityid
         """
     }
 
@@ -99,7 +68,7 @@ extension MailboxLeases {
                    'localhost') AS domain
           FROM \(organization.qualified("email")) AS e JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = e.sendermailboxid
           \(SenderRule.joins(in: organization))
-         WHERE e.sendermailboxid = $1 AND e.statuscode = 6
+         WHERE e.sendermailboxid = $1 AND e.statuscode = \(EmailStatus.pendingSend.sql)
            AND coalesce(e.delayedemailsendtime, '-infinity') <= now()
            AND coalesce(e.postponeemailprocessinguntil, '-infinity') <= now()
          ORDER BY e.deliveryprioritycode DESC NULLS LAST, e.createdon, e.activityid LIMIT $2 FOR UPDATE OF e SKIP LOCKED
@@ -111,15 +80,15 @@ extension MailboxLeases {
 
     /// Whether the tag of an e-mail that was taken says what the e-mail says.
     private func isSubmitted(_ row: PostgresRow) throws -> Bool {
-        guard !row.isNull(11) else { return false }
-        return try Submission(row, at: 12).isAuthentic(
-            by: row.decode(11, as: PostgresBytes.self).bytes, in: organization, under: deployment.kek)
+        guard let tag = try row.decodeIfPresent("submission_tag", as: PostgresBytes.self) else { return false }
+        return try Submission(row, at: 0).isAuthentic(by: tag.bytes, in: organization, under: deployment.kek)
     }
 
     private func failUnsubmitted(_ email: UUID, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             """
-            UPDATE \(organization.qualified("email")) SET statuscode = 8, failure = $2, deliveryattempts = greatest(deliveryattempts - 1, 0)
+            UPDATE \(organization.qualified("email"))
+               SET statuscode = \(EmailStatus.failed.sql), failure = $2, deliveryattempts = greatest(deliveryattempts - 1, 0)
              WHERE activityid = $1
             """, [.uuid(email), .text(Self.notSubmitted)])
     }
@@ -127,127 +96,74 @@ extension MailboxLeases {
     /// Says that an e-mail was not handed over.
     private func refuse(_ email: UUID, _ mailbox: UUID, _ problem: String, on connection: isolated PostgresConnection) throws {
         try session.alert(
-            .mailbox, mailbox, level: 3, code: AlertCode.mayNotSend, text: "An e-mail was not sent. \(problem)",
+            .mailbox, mailbox, level: .error, code: AlertCode.mayNotSend, text: "An e-mail was not sent. \(problem)",
             details: "e-mail \(email.text)", on: connection)
         try session.record(
             SecurityEvent(.emailRefused, .refused, details: "e-mail \(email.text), mailbox \(mailbox.text): \(problem)"),
             on: connection)
     }
 
-    private func outgoing(_ row: PostgresRow, on connection: isolated PostgresConnection) throws -> OutgoingEmail {
-        let id: UUID = try row.decode(0)
-        let parties = try connection.query(
-            """
-            SELECT participationtypemask, coalesce(partyidname, ''), addressused FROM \(organization.qualified("activityparty"))
-             WHERE activityid = $1 AND addressused IS NOT NULL ORDER BY activitypartyid
-            """, [.uuid(id)]
-        ).map {
-            (try $0.decode(0, as: Int.self), (name: try $0.decode(1, as: String.self), address: try $0.decode(2, as: String.self)))
-        }
-        func people(_ kind: Int) -> [(name: String, address: String)] { parties.filter { $0.0 == kind }.map(\.1) }
-        let attachments = try connection.query(
-            """
-            SELECT coalesce(filename, 'attachment'), coalesce(mimetype, 'application/octet-stream'), coalesce(body, '')
-              FROM \(organization.qualified("activitymimeattachment")) WHERE objectid = $1 ORDER BY attachmentnumber, activitymimeattachmentid
-            """, [.uuid(id)]
-        ).map {
-            (
-                name: try $0.decode(0, as: String.self), type: try $0.decode(1, as: String.self),
-                body: try $0.decode(2, as: String.self)
-            )
-        }
-        return OutgoingEmail(
-            id: id, subject: try row.decodeIfPresent(1) ?? "", body: try row.decodeIfPresent(2) ?? "", messageID: try row.decode(3),
-            inReplyTo: try row.decodeIfPresent(4),
-            // What was cut in the middle is no id.
-            references: (try row.decodeIfPresent(9) ?? "").split(separator: " ").filter { $0.hasPrefix("<") && $0.hasSuffix(">") }
-                .map(String.init),
-            bodyType: try row.decodeIfPresent(10), priority: try row.decode(5), createdOn: try row.decode(6),
-            wantsReceipt: try row.decode(7),
-            from: people(1).first ?? (name: "", address: ""), to: people(2), cc: people(3), bcc: people(4), attachments: attachments
-        )
-    }
+    // MARK: What is sent
 
-    /// Writes down how far a router got with e-mails, all of it or nothing.
-    public func reportEmails(_ reports: [SendingReport], mailbox: UUID, host: String) async throws {
-        try await deployment.pool.withConnection { connection in
-            try session.planned(on: connection) {
-                // An e-mail is not handed over any more when the mailbox was disabled meanwhile.
-                let handsOver = reports.contains { $0.outcome == .handingOver }
-                try session.renewLease(mailbox, host, for: handsOver ? .handingOver : .reporting, on: connection)
-                // What all goes well with is one round trip.
-                let isPlain: Set<SendingOutcome> = [.handingOver, .sent]
-                let plain = reports.filter { isPlain.contains($0.outcome) }
-                for (report, result) in zip(plain, try connection.pipeline(plain.map { progress($0, mailbox) }))
-                where result.isEmpty {
-                    throw Self.notBeingSent(report.email)
-                }
-                for report in reports where !isPlain.contains(report.outcome) { try write(report, mailbox, on: connection) }
+    /// The e-mails of ``taking``'s rows, with whom they are from and to and their attachments in one more round trip.
+    private func emails(_ rows: [PostgresRow], on connection: isolated PostgresConnection) throws -> [PendingEmail] {
+        guard !rows.isEmpty else { return [] }
+        let ids: [PostgresParameter] = [.uuids(try rows.map { try $0.decode("activityid") })]
+        let answers = try connection.pipeline([(partiesStatement, ids), (attachmentsStatement, ids)])
+        var parties: [UUID: [(kind: Int, person: PendingEmail.Person)]] = [:]
+        for row in answers[0] {
+            parties[try row.decode("activityid"), default: []].append(
+                (
+                    try row.decode("participationtypemask"),
+                    .init(name: try row.decode("name"), address: try row.decode("addressused"))
+                ))
+        }
+        var files: [UUID: [PendingEmail.Attachment]] = [:]
+        for row in answers[1] {
+            files[try row.decode("objectid"), default: []].append(
+                .init(fileName: try row.decode("name"), mimeType: try row.decode("type"), body: try row.decode("content")))
+        }
+        return try rows.map { row in
+            let id: UUID = try row.decode("activityid")
+            var email = try email(row)
+            func people(_ kind: Participation) -> [PendingEmail.Person] {
+                parties[id, default: []].filter { $0.kind == kind.rawValue }.map(\.person)
             }
+            (email.from, email.to, email.cc, email.bcc) = (people(.sender), people(.to), people(.cc), people(.bcc))
+            email.attachments = files[id] ?? []
+            return email
         }
     }
 
-    private static func notBeingSent(_ id: UUID) -> FieldsealError {
-        FieldsealError(.concurrencyVersionMismatch, "The e-mail \(id.text) is not being sent from this mailbox.")
+    private func email(_ row: PostgresRow) throws -> PendingEmail {
+        // What was cut in the middle is no id.
+        let references = (try row.decodeIfPresent("answered_references", as: String.self) ?? "").split(separator: " ")
+            .filter { $0.hasPrefix("<") && $0.hasSuffix(">") }.map(String.init)
+        return PendingEmail(
+            emailId: try row.decode("activityid", as: UUID.self).text, subject: try row.decodeIfPresent("subject") ?? "",
+            body: try row.decodeIfPresent("description") ?? "", messageId: try row.decode("messageid"),
+            inReplyTo: try row.decodeIfPresent("answered_id"), references: references,
+            bodyType: try row.decodeIfPresent("mimetype"),
+            priority: try row.decode("priority"), createdOn: ISO8601.text(try row.decode("createdon")),
+            readReceiptRequested: try row.decode("wants_receipt"))
     }
 
-    private func progress(_ report: SendingReport, _ mailbox: UUID) -> (sql: String, parameters: [PostgresParameter]) {
-        (
-            """
-            UPDATE \(organization.qualified("email")) SET statuscode = CASE WHEN $3 THEN 7 ELSE 3 END, is_handed_over = $3, failure = NULL,
-                   senton = CASE WHEN $3 THEN senton ELSE now() END, actualend = CASE WHEN $3 THEN actualend ELSE now() END,
-                   versionnumber = nextval('\(organization.qualified("version_number"))')
-             WHERE activityid = $1 AND sendermailboxid = $2 AND statuscode = 7 RETURNING 1
-            """, [.uuid(report.email), .uuid(mailbox), .bool(report.outcome == .handingOver)]
-        )
+    /// Whom e-mails are from and to. $1 is their ids.
+    private var partiesStatement: String {
+        """
+        SELECT activityid, participationtypemask, coalesce(partyidname, '') AS name, addressused
+          FROM \(organization.qualified("activityparty"))
+         WHERE activityid = ANY ($1) AND addressused IS NOT NULL ORDER BY activitypartyid
+        """
     }
 
-    private func write(_ report: SendingReport, _ mailbox: UUID, on connection: isolated PostgresConnection) throws {
-        let (id, outcome) = (report.email, report.outcome)
-        let rows = try connection.query(
-            """
-            SELECT coalesce(deliveryattempts, 0) FROM \(organization.qualified("email"))
-             WHERE activityid = $1 AND sendermailboxid = $2 AND statuscode = 7 FOR UPDATE
-            """, [.uuid(id), .uuid(mailbox)])
-        guard let attempts = try rows.first?.decode(0, as: Int.self) else {
-            throw Self.notBeingSent(id)
-        }
-        let isExhausted = outcome == .temporary && attempts >= mail.sendingAttempts
-        let status: Int32 =
-            switch outcome {
-            case .temporary where !isExhausted: 6
-            default: 8
-            }
-        let text = outcome == .unknown ? "\(Self.nobodyKnows) (\(report.reason))" : report.reason
-        _ = try connection.query(
-            """
-            UPDATE \(organization.qualified("email")) SET statuscode = $2, is_handed_over = false, failure = left($3, 4000),
-                   postponeemailprocessinguntil = CASE WHEN $2 = 6 THEN now() + $4 * interval '1 second' END,
-                   versionnumber = nextval('\(organization.qualified("version_number"))')
-             WHERE activityid = $1
-            """,
-            [
-                .uuid(id), .int32(status), .text(text),
-                .double(Double(min(3_600, 60 << min(attempts - 1, 6)))),
-            ])
-        try session.alert(
-            .mailbox, mailbox, level: status == 8 ? 3 : 2, code: isExhausted ? AlertCode.attemptsExhausted : report.code,
-            text: status == 8
-                ? "An e-mail was not sent. \(text)" : "An e-mail was refused for now, and will be tried again. \(text)",
-            details: "e-mail \(id.text), attempt \(attempts)", on: connection)
-    }
-}
-
-/// How far a router got with one e-mail.
-public struct SendingReport: Sendable {
-    public let email: UUID
-    public let outcome: SendingOutcome
-    /// The mail server's words.
-    public let reason: String
-    /// What an alert about it is filed under.
-    public let code: Int
-
-    public init(email: UUID, outcome: SendingOutcome, reason: String, code: Int) {
-        (self.email, self.outcome, self.reason, self.code) = (email, outcome, reason, code)
+    /// The attachments of e-mails. $1 is their ids.
+    private var attachmentsStatement: String {
+        """
+        SELECT objectid, coalesce(filename, 'attachment') AS name, coalesce(mimetype, 'application/octet-stream') AS type,
+               coalesce(body, '') AS content
+          FROM \(organization.qualified("activitymimeattachment")) WHERE objectid = ANY ($1)
+         ORDER BY attachmentnumber, activitymimeattachmentid
+        """
     }
 }

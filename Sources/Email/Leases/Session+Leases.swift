@@ -3,6 +3,7 @@ import JSON
 import Model
 import PostgresClient
 import Records
+import RouterProtocol
 import Tenancy
 
 // What the messages of the router and the delivery of e-mails have in common.
@@ -84,7 +85,7 @@ extension Session {
     func alert(
         _ entity: EntityDefinition,
         _ id: UUID,
-        level: Int,
+        level: AlertLevel,
         code: Int,
         text: String,
         details: String,
@@ -95,15 +96,16 @@ extension Session {
             UPDATE \(organization.qualified("tracelog")) SET modifiedon = now(), errordetails = left($5, 2048)
              WHERE tracelogid = (SELECT tracelogid FROM \(organization.qualified("tracelog")) WHERE regardingobjectid = $1
                 ORDER BY createdon DESC LIMIT 1) AND tracecode = $2 AND level = $3 AND text = left($4, 2000) RETURNING 1
-            """, [.uuid(id), .int32(Int32(code)), .int32(Int32(level)), .text(text), .text(details)])
+            """, [.uuid(id), .int32(Int32(code)), .int32(Int32(level.rawValue)), .text(text), .text(details)])
         guard repeated.isEmpty else { return }
         let draft = RecordDraft(
             .traceLog, id: .timeOrdered(),
             [
-                "regardingobjectid": .id(id), "regardingobjecttypecode": .text(entity.logicalName), "level": .int(Int64(level)),
+                "regardingobjectid": .id(id), "regardingobjecttypecode": .text(entity.logicalName),
+                "level": .int(Int64(level.rawValue)),
                 "tracecode": .int(Int64(code)), "text": .text(String(text.prefix(2_000))),
                 "errordetails": .text(String(details.prefix(2_000))),
-                "tracestatus": .bool(level == 1),
+                "tracestatus": .bool(level == .information),
             ],
             origin: .init(
                 organization: organization, user: caller.systemUserID ?? organization.id,

@@ -35,7 +35,8 @@ struct RouterCommand: AsyncParsableCommand {
         @Option(help: "Mailboxes that are worked on at a time.") var workers = 4
         @Option(help: ArgumentHelp("Seconds between two turns at a mailbox that is polled.", valueName: "seconds"))
         var interval = 300
-        @Option(help: ArgumentHelp("Messages of one turn at most.", valueName: "count")) var turnLimit = 500
+        @Option(help: ArgumentHelp("Messages of one turn at most.", valueName: "count")) var turnLimit = RouterConfiguration
+            .defaultTurnLimit
         @Option(
             help: ArgumentHelp("Serve metrics for Prometheus over HTTP, at GET /metrics of this address.", valueName: "host:port"))
         var metrics: String?

@@ -32,27 +32,30 @@ extension DataAPI {
         case "ReportMailbox":
             let report = try Self.report(body)
             let mayWatch = try await leases.reportMailbox(try id("MailboxId"), host: host, report)
-            return report.watch == nil ? APIAnswer.noContent() : try APIAnswer.message(MailboxReportAnswer(mayWatch: mayWatch))
+            return report.watcher == nil || report.revision == nil
+                ? APIAnswer.noContent() : try APIAnswer.message(MailboxReport.Answer(mayWatch: mayWatch))
         case "ReleaseCredential":
             guard let direction = body["Direction"]?.string.flatMap(MailDirection.init) else {
                 throw Self.missing("Direction", "Incoming or Outgoing")
             }
             let credential = try await MailboxLeases.releaseCredential(
                 try id("MailboxId"), direction, host: host, allowsPlaintext: limits.allowsPlaintextMail, for: session, mail)
-            return APIAnswer.json(credential.json, headers: [.cacheControl: "no-store"])
+            return try APIAnswer.message(credential.login)
         case "TakePendingEmails":
             guard case .integer(let limit)? = body["Limit"], (1...100).contains(limit) else {
                 throw Self.missing("Limit", "1 to 100")
             }
             let emails = try await leases.takePendingEmails(try id("MailboxId"), host: host, limit: Int(limit))
-            return APIAnswer.json(["value": .array(emails.map(\.json))])
+            return try APIAnswer.message(PendingEmails.Answer(value: emails))
         case "ReportEmails":
             try await leases.reportEmails(try Self.reports(body), mailbox: try id("MailboxId"), host: host)
             return APIAnswer.noContent()
         case "KnownMessages":
+            let request: KnownMessages.Request = try Self.message(
+                body, "KnownMessages takes MailboxId, HostId and Ids (an array of texts).")
             let (known, total) = try await leases.knownMessages(
-                try Self.uids(body, "Ids"), mailbox: try id("MailboxId"), host: host)
-            return APIAnswer.json(["value": .array(known.map { .string($0) }), "Total": .integer(Int64(total))])
+                try Self.uids(request.ids, "Ids"), mailbox: try id("MailboxId"), host: host)
+            return try APIAnswer.message(KnownMessages.Answer(value: known, total: total))
         case "NoteMessages":
             try await leases.noteMessages(try Self.notes(body), mailbox: try id("MailboxId"), host: host)
             return APIAnswer.noContent()
@@ -62,32 +65,22 @@ extension DataAPI {
     }
 
     private func deliver(_ body: JSONValue, mailbox: UUID, host: String) async throws -> APIAnswer {
-        guard case .array(let values)? = body["Emails"], values.count <= 100 else {
-            throw Self.missing("Emails", "an array of at most 100")
+        guard case .array(let values)? = body["Emails"], values.count <= IncomingDelivery.limit else {
+            throw Self.missing("Emails", "an array of at most \(IncomingDelivery.limit)")
         }
         let emails = try values.map { try Self.incoming($0) }
         let results = try await delivery.deliverIncomingEmails(emails, mailbox: mailbox, host: host)
-        return APIAnswer.json([
-            "value": .array(
-                results.map { id, verdict in
-                    [
-                        "ShouldDeliver": .bool(verdict.isDelivered), "ReasonCode": .integer(Int64(verdict.reason.rawValue)),
-                        "EmailId": .text(id?.text),
-                    ]
-                })
-        ])
+        return try APIAnswer.message(
+            IncomingDelivery.Answer(
+                value: results.map { id, verdict in
+                    .init(shouldDeliver: verdict.isDelivered, reasonCode: verdict.reason.rawValue, emailId: id?.text)
+                }))
     }
 
     /// Answers when the router has something to do, or after a while.
     private func waitForWork(_ body: JSONValue) async throws -> APIAnswer {
-        let request: WaitForWork.Request
-        do {
-            request = try RouterCoding.decoder.decode(WaitForWork.Request.self, from: Data(body.utf8))
-        } catch {
-            throw FieldsealError(
-                .payloadDoesNotFit,
-                "WaitForWork takes HostId, Seconds, WantsWork, Watching (an array of MailboxId and Revision) and IsLeaving.")
-        }
+        let request: WaitForWork.Request = try Self.message(
+            body, "WaitForWork takes HostId, Seconds, WantsWork, Watching (an array of MailboxId and Revision) and IsLeaving.")
         guard (0...RouterLimits.waitSeconds).contains(request.seconds) else {
             throw Self.missing("Seconds", "0 to \(RouterLimits.waitSeconds)")
         }
@@ -109,12 +102,24 @@ extension DataAPI {
         FieldsealError(.payloadDoesNotFit, "\(name) is missing, or not what it takes: \(what).")
     }
 
-    private static func uids(_ body: JSONValue, _ name: String) throws(FieldsealError) -> [String] {
-        guard let value = body[name], value != .null else { return [] }
-        guard case .array(let values) = value, values.count <= 5_000, values.allSatisfy({ isUID($0.string) }) else {
-            throw missing(name, "an array of at most 5,000 texts of 1 to 100 characters")
+    /// Reads a message of a router.
+    ///
+    /// - Parameter takes: What a client is told whose message is another one.
+    private static func message<Message: Decodable>(_ body: JSONValue, _ takes: String) throws(FieldsealError) -> Message {
+        do {
+            return try RouterCoding.decoder.decode(Message.self, from: Data(body.utf8))
+        } catch {
+            throw FieldsealError(.payloadDoesNotFit, takes)
         }
-        return values.compactMap(\.string)
+    }
+
+    /// Requires that texts can be the ids of messages on a mail server.
+    private static func uids(_ values: [String]?, _ name: String) throws(FieldsealError) -> [String] {
+        let values = values ?? []
+        guard values.count <= MailboxNotes.limit, values.allSatisfy({ isUID($0) }) else {
+            throw missing(name, "an array of at most \(MailboxNotes.limit) texts of 1 to 100 characters")
+        }
+        return values
     }
 
     private static func isUID(_ text: String?) -> Bool {
@@ -122,61 +127,48 @@ extension DataAPI {
     }
 
     private static func notes(_ body: JSONValue) throws(FieldsealError) -> MailboxNotes {
-        var notes = MailboxNotes()
-        notes.seen = try uids(body, "Seen")
-        notes.settled = try uids(body, "Settled")
-        notes.forgetsSeen = body["ForgetsSeen"] == .bool(true)
-        guard case .array(let values)? = body["SetAside"] ?? .array([]), values.count <= 5_000 else {
-            throw missing("SetAside", "an array of at most 5,000")
-        }
-        for value in values {
-            guard let uid = value["Uid"]?.string, isUID(uid) else { throw missing("SetAside", "Uid, Name, MessageId and Reason") }
-            notes.setAside.append(
-                .init(
-                    uid: uid, name: String((value["Name"]?.string ?? uid).prefix(200)),
-                    messageID: String((value["MessageId"]?.string ?? "").prefix(320)),
-                    reason: String((value["Reason"]?.string ?? "").prefix(500))))
+        var notes: MailboxNotes = try message(
+            body,
+            "NoteMessages takes MailboxId, HostId, Seen, Settled, SetAside (an array of Uid, Name, MessageId and Reason) and ForgetsSeen."
+        )
+        notes.seen = try uids(notes.seen, "Seen")
+        notes.settled = try uids(notes.settled, "Settled")
+        _ = try uids(notes.setAside?.map(\.uid), "SetAside")
+        notes.setAside = notes.setAside?.map {
+            .init(
+                uid: $0.uid, name: String(($0.name ?? $0.uid).prefix(200)), messageId: $0.messageId.map { String($0.prefix(320)) },
+                reason: String(($0.reason ?? "").prefix(500)))
         }
         return notes
     }
 
-    private static func reports(_ body: JSONValue) throws(FieldsealError) -> [SendingReport] {
-        guard case .array(let values)? = body["Reports"], (1...100).contains(values.count) else {
-            throw missing("Reports", "an array of 1 to 100")
+    private static func reports(_ body: JSONValue) throws(FieldsealError) -> [MailboxLeases.EmailReport] {
+        let outcomes = SendingReport.Outcome.allCases.map(\.rawValue).joined(separator: ", ")
+        let request: SendingReport.Request = try message(
+            body,
+            "ReportEmails takes MailboxId, HostId and Reports, an array of EmailId, Outcome (one of \(outcomes)), Reason and Code.")
+        guard (1...SendingReport.Request.limit).contains(request.reports.count) else {
+            throw missing("Reports", "an array of 1 to \(SendingReport.Request.limit)")
         }
-        var reports: [SendingReport] = []
-        for value in values {
-            guard let email = value["EmailId"]?.string.flatMap(UUID.init(text:)),
-                let outcome = value["Outcome"]?.string.flatMap(SendingOutcome.init)
-            else { throw missing("Reports", "EmailId, and Outcome: HandingOver, Sent, Temporary, Permanent or Unknown") }
-            reports.append(
-                .init(email: email, outcome: outcome, reason: value["Reason"]?.string ?? "", code: value["Code"]?.int ?? 0))
+        var reports: [MailboxLeases.EmailReport] = []
+        for report in request.reports {
+            guard let email = UUID(text: report.emailId) else { throw missing("EmailId", "an id") }
+            reports.append((email, report))
         }
         return reports
     }
 
     private static func report(_ body: JSONValue) throws(FieldsealError) -> MailboxReport {
-        var report = MailboxReport()
-        report.routerState = body["RouterState"]?.string
-        guard (report.routerState?.utf8.count ?? 0) <= 1 << 19 else { throw missing("RouterState", "at most 512 KiB") }
-        report.processed = body["Processed"]?.int ?? 0
-        report.failed = body["Failed"]?.int ?? 0
-        report.interval = min(max(body["Interval"]?.int ?? 300, 0), 86_400)
-        if case .bool(let isWell)? = body["IncomingIsWell"] { report.isIncomingWell = isWell }
-        if case .bool(let isWell)? = body["OutgoingIsWell"] { report.isOutgoingWell = isWell }
-        func problem(_ value: JSONValue) -> MailboxReport.Problem? {
-            guard let text = value["Text"]?.string else { return nil }
-            return .init(
-                code: value["Code"]?.int ?? 0, text: text, details: value["Details"]?.string ?? "",
-                isPermanent: value["IsPermanent"] == .bool(true))
+        let report: MailboxReport = try message(
+            body,
+            "ReportMailbox takes MailboxId, HostId, RouterState, Processed, Failed, Interval, IncomingIsWell, OutgoingIsWell, Tests, Watcher, "
+                + "Revision, and Error and Alerts (Code, Text, Details and IsPermanent).")
+        guard (report.routerState?.utf8.count ?? 0) <= MailboxReport.stateLimit else {
+            throw missing("RouterState", "at most \(MailboxReport.stateLimit >> 10) KiB")
         }
-        report.error = body["Error"].flatMap(problem)
-        report.endsTest = body["Tests"] != .bool(false)
-        if let router = body["Watcher"]?.string, let revision = body["Revision"]?.string {
-            guard (1...160).contains(router.utf8.count) else { throw missing("Watcher", "the router's name, of 1 to 160 bytes") }
-            report.watch = (router, revision)
+        guard report.watcher.map({ (1...160).contains($0.utf8.count) }) ?? true else {
+            throw missing("Watcher", "the router's name, of 1 to 160 bytes")
         }
-        if case .array(let values)? = body["Alerts"] { report.alerts = values.prefix(1_000).compactMap(problem) }
         return report
     }
 
@@ -276,30 +268,10 @@ extension APIAnswer {
 }
 
 extension Credential {
-    fileprivate var json: JSONValue {
-        [
-            "UserName": .text(userName), "Password": .text(password?.withBytes { String(decoding: $0, as: UTF8.self) }),
-            "Server": .string(server),
-            "Port": .integer(Int64(port)),
-            "UseSSL": .bool(usesTLS), "AuthenticationProtocol": .integer(Int64(authentication)),
-            "ServerType": .integer(Int64(serverType)),
-        ]
-    }
-}
-
-extension OutgoingEmail {
-    fileprivate var json: JSONValue {
-        func people(_ list: [(name: String, address: String)]) -> JSONValue {
-            .array(list.map { ["Name": .string($0.name), "Address": .string($0.address)] })
-        }
-        return [
-            "EmailId": .string(id.text), "Subject": .string(subject), "Body": .string(body), "MessageId": .string(messageID),
-            "InReplyTo": .text(inReplyTo), "References": .array(references.map { .string($0) }), "BodyType": .text(bodyType),
-            "Priority": .integer(Int64(priority)), "CreatedOn": .string(ISO8601.text(createdOn)),
-            "ReadReceiptRequested": .bool(wantsReceipt), "From": people([from]), "To": people(to), "Cc": people(cc),
-            "Bcc": people(bcc),
-            "Attachments": .array(
-                attachments.map { ["FileName": .string($0.name), "MimeType": .string($0.type), "Body": .string($0.body)] }),
-        ]
+    /// As the router is given it.
+    fileprivate var login: MailLogin {
+        MailLogin(
+            userName: userName, password: password?.withBytes { String(decoding: $0, as: UTF8.self) }, server: server, port: port,
+            useSSL: usesTLS, authenticationProtocol: authentication, serverType: serverType)
     }
 }
