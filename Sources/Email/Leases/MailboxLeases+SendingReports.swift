@@ -42,15 +42,17 @@ extension MailboxLeases {
     }
 
     /// Writes progress. $1 is the mailbox, $2 the e-mails, $3 whether each is handed over, or else sent.
+    ///
+    /// What is reported together keeps its order in the times of sending.
     private var progress: String {
         """
         UPDATE \(organization.qualified("email")) AS e
            SET statuscode = CASE WHEN report.hands_over THEN \(EmailStatus.sending.sql) ELSE \(EmailStatus.sent.sql) END,
                is_handed_over = report.hands_over, failure = NULL,
-               senton = CASE WHEN report.hands_over THEN e.senton ELSE now() END,
+               senton = CASE WHEN report.hands_over THEN e.senton ELSE now() + report.number * interval '1 microsecond' END,
                actualend = CASE WHEN report.hands_over THEN e.actualend ELSE now() END,
                versionnumber = nextval('\(organization.qualified("version_number"))')
-          FROM unnest($2, $3) AS report (activityid, hands_over)
+          FROM unnest($2, $3) WITH ORDINALITY AS report (activityid, hands_over, number)
          WHERE e.activityid = report.activityid AND e.sendermailboxid = $1 AND e.statuscode = \(EmailStatus.sending.sql)
         RETURNING e.activityid
         """
