@@ -249,7 +249,7 @@ def run(names):
                 heavy, light = paired(lambda: peak(service, box, address, 20 << 20), lambda: peak(service, box, address, 2_048))
             finally:
                 os.kill(service.router_pid(), 18)
-            record("router/memory", heavy / light, "<= 4", heavyMiB=round(heavy, 1), lightMiB=round(light, 1))
+            record("router/memory", heavy / light, "<= 3", heavyMiB=round(heavy, 1), lightMiB=round(light, 1))
         if "router/large" in names:
             (many, first), (few, second) = large(service, 50_000), large(service, 100)
             ours, theirs = paired(many, few)
