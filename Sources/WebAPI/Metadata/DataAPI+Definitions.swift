@@ -36,7 +36,7 @@ extension DataAPI {
             return try one(try find(key, "SchemaName", in: Self.relationships(kind)), view, "RelationshipDefinitions")
         case (_, nil):
             try requireEnd(rest.dropFirst(Self.isOptionSetType(rest.first) ? 1 : 0))
-            return try list([], view, first.name)
+            return try list([], view, first.name, members: MetadataMembers.optionSet)
         case (_, let key?):
             throw FieldsealError(.objectDoesNotExist, "There is no such metadata: \(key.prefix(100)). No choice is global here.")
         }
@@ -95,11 +95,11 @@ extension DataAPI {
             return try list(try attributes.map { try withOptions($0, entity, view) }, view, context, expandable: Self.optionSets)
         case ("Attributes", let key?): return try attribute(key, rest, of: entity, view, context)
         case _ where !rest.isEmpty: throw ODataPath.unknown(rest[rest.startIndex].name)
-        case ("Keys", nil): return try list(Definitions.keys(of: entity), view, context)
+        case ("Keys", nil): return try list(Definitions.keys(of: entity), view, context, members: MetadataMembers.key)
         case ("Keys", let key?): return try one(try find(key, "LogicalName", in: Definitions.keys(of: entity)), view, context)
         default:
             guard let all = Self.relationships(next.name, of: entity) else { throw ODataPath.unknown(next.name) }
-            guard let key = next.key else { return try list(all, view, context) }
+            guard let key = next.key else { return try list(all, view, context, members: MetadataMembers.relationship) }
             return try one(try find(key, "SchemaName", in: all), view, context)
         }
     }
@@ -189,21 +189,24 @@ extension DataAPI {
             members.append(.init("Attributes", .array(try inner.listed(attributes))))
         }
         if let inner = try view.view(of: "Keys") {
-            members.append(.init("Keys", .array(try inner.listed(Definitions.keys(of: entity)))))
+            members.append(.init("Keys", .array(try inner.listed(Definitions.keys(of: entity), MetadataMembers.key))))
         }
         for name in Self.relationshipLists {
             guard let inner = try view.view(of: name) else { continue }
-            members.append(.init(name, .array(try inner.listed(Self.relationships(name, of: entity) ?? []))))
+            members.append(
+                .init(name, .array(try inner.listed(Self.relationships(name, of: entity) ?? [], MetadataMembers.relationship))))
         }
         return .object(members)
     }
 
-    /// - Parameter expandable: The navigation properties that such values have.
-    private func list(_ values: [JSONValue], _ view: MetadataView, _ context: String, expandable: [String] = [])
-        throws(FieldsealError) -> APIAnswer
-    {
+    /// - Parameters:
+    ///   - expandable: The navigation properties that such values have.
+    ///   - members: The members that such values have, for a list that may be empty.
+    private func list(
+        _ values: [JSONValue], _ view: MetadataView, _ context: String, expandable: [String] = [], members known: Set<String> = []
+    ) throws(FieldsealError) -> APIAnswer {
         try view.requireExpansions(of: expandable)
-        let selected = try view.listed(values)
+        let selected = try view.listed(values, known)
         var members: [JSONValue.Member] = [.init("@odata.context", .string("\(serviceRoot)/$metadata#\(context)"))]
         if view.isCounted { members.append(.init("@odata.count", .integer(Int64(selected.count)))) }
         return APIAnswer.json(.object(members + [.init("value", .array(selected))]))
@@ -212,6 +215,7 @@ extension DataAPI {
     private func one(_ value: JSONValue, _ view: MetadataView, _ context: String, expandable: [String] = [])
         throws(FieldsealError) -> APIAnswer
     {
+        try view.requireSingle()
         try view.requireExpansions(of: expandable)
         try view.requireMembers(of: [value])
         guard case .object(let members) = view.selected(value) else { throw ODataPath.unknown(context) }

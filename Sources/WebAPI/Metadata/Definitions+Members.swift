@@ -24,6 +24,7 @@ extension Definitions {
             "HasChanged", "IconLargeName", "IconMediumName", "IconSmallName", "IconVectorName", "MobileOfflineFilters",
             "ModifiedOn",
             "OwnerId", "OwnerIdType", "OwningBusinessUnit", "RecurrenceBaseEntityLogicalName", "ReportViewName", "SettingOf",
+            "Settings",
         ]
         let properties = [
             "CanBeInCustomEntityAssociation", "CanBeInManyToMany", "CanBePrimaryEntityInRelationship",
@@ -99,16 +100,11 @@ extension Definitions {
             .init("IsValidForGrid", .bool(isRead)),
             .init("IsValidODataAttribute", true),
             .init("SourceType", 0),
+            .init("Settings", nil),
             .init("IsSortableEnabled", managed(isRead, "canmodifyissortablesettings")),
             .init("IsGlobalFilterEnabled", managed(isRead, "canmodifyglobalfiltersettings")),
             .init("CanModifyAdditionalSettings", managed(false, "canmodifyadditionalsettings")),
         ]
-        switch attribute.type {
-        case .string, .memo: members += [.init("IsLocalizable", false), .init("ImeMode", "Auto"), .init("FormulaDefinition", nil)]
-        case .decimal: members += [.init("MinValue", .integer(-100_000_000_000)), .init("MaxValue", .integer(100_000_000_000))]
-        case .image: members += [.init("IsPrimaryImage", true), .init("MaxSizeInKB", 10_240)]
-        default: break
-        }
         for name in noes { members.append(.init(name, false)) }
         for name in nulls { members.append(.init(name, nil)) }
         return members

@@ -76,45 +76,8 @@ enum Definitions {
                     "ManagedPropertyLogicalName": "canmodifyrequirementlevelsettings",
                 ]),
         ]
-        switch attribute.type {
-        case .string(let length):
-            members += [
-                .init("MaxLength", .integer(Int64(length))), .init("Format", "Text"), .init("FormatName", ["Value": "Text"]),
-            ]
-        case .memo(let length): members += [.init("MaxLength", .integer(Int64(length))), .init("Format", "TextArea")]
-        case .integer(let range):
-            members += [
-                .init("MinValue", .integer(range.lowerBound)), .init("MaxValue", .integer(range.upperBound)),
-                .init("Format", "None"),
-            ]
-        case .bigInt: members += [.init("MinValue", .integer(.min)), .init("MaxValue", .integer(.max))]
-        case .decimal: members += [.init("Precision", 10)]
-        case .dateTime: members += [.init("Format", "DateAndTime"), .init("DateTimeBehavior", ["Value": "UserLocal"])]
-        case .lookup, .owner: members += [.init("Targets", .array(attribute.type.targets.map(JSONValue.string)))]
-        default: break
-        }
-        if case .int(let value)? = attribute.defaultValue { members.append(.init("DefaultFormValue", .integer(value))) }
-        if case .bool(let flag)? = attribute.defaultValue { members.append(.init("DefaultValue", .bool(flag))) }
+        members += Self.members(of: attribute.type, default: attribute.defaultValue)
         return .object(members + Self.members(of: attribute, in: entity))
-    }
-
-    static func relationship(_ relationship: EntityRelationship) -> JSONValue {
-        [
-            "@odata.type": "#Microsoft.Dynamics.CRM.OneToManyRelationshipMetadata",
-            "MetadataId": .string(id("relationship", "\(relationship.schemaName).\(relationship.referenced.logicalName)")),
-            "SchemaName": .string(relationship.schemaName),
-            "RelationshipType": "OneToManyRelationship",
-            "ReferencedEntity": .string(relationship.referenced.logicalName),
-            "ReferencedAttribute": .string(relationship.referenced.primaryID),
-            "ReferencingEntity": .string(relationship.referencing.logicalName),
-            "ReferencingAttribute": .string(relationship.attribute.logicalName),
-            "ReferencingEntityNavigationPropertyName": .string(relationship.navigationProperty),
-            "ReferencedEntityNavigationPropertyName": .string(relationship.collectionProperty),
-            "IsCustomRelationship": false,
-            "IsManaged": true,
-            "IsValidForAdvancedFind": true,
-            "IsCustomizable": managed(false, "iscustomizable"),
-        ]
     }
 
     static func keys(of entity: EntityDefinition) -> [JSONValue] {
@@ -129,9 +92,18 @@ enum Definitions {
                 "DisplayName": label(attribute.displayName),
                 "IsManaged": true,
                 "IsCustomizable": managed(false, "iscustomizable"),
+                "IntroducedVersion": introducedVersion,
+                "HasChanged": nil,
+                "AsyncJob": nil,
+                "IsExportKey": false,
+                "IsSecondaryKey": false,
+                "IsSynchronous": true,
             ]
         }
     }
+
+    /// The version that every part of the schema came with.
+    static let introducedVersion: JSONValue = "9.2.0.0"
 
     /// The attribute whose record's name this one holds.
     static func nameOf(_ attribute: AttributeDefinition, _ entity: EntityDefinition) -> String? {

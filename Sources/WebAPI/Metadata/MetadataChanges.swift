@@ -5,6 +5,10 @@ import Model
 // `RetrieveMetadataChanges(Query=@p,ClientVersionStamp=@s)`: what a query of metadata matches. The schema is fixed, so nothing changes
 // while a version of the service runs.
 extension DataAPI {
+    private static let deletedFilters: Set<String> = [
+        "All", "Attribute", "Default", "Entity", "Label", "OptionSet", "Relationship",
+    ]
+
     func metadataChanges(_ arguments: String, _ request: APIRequest) throws -> APIAnswer {
         let given = try FunctionArguments(
             arguments, request.query, of: "RetrieveMetadataChanges", ["Query"],
@@ -12,6 +16,11 @@ extension DataAPI {
         let isKnown = try MetadataStamp.isCurrent(given["ClientVersionStamp"])
         if given["AppModuleId"] != nil, given["AppModuleId"] != .null {
             throw FieldsealError(.notImplemented, "There are no apps here. Leave AppModuleId out.")
+        }
+        let filters = (given["DeletedMetadataFilters"]?.string ?? "").split(separator: ",").map { $0.trimmed }
+        guard filters.allSatisfy({ Self.deletedFilters.contains(String($0)) }) else {
+            let known = Self.deletedFilters.sorted().joined(separator: ", ")
+            throw FieldsealError(.badRequest, "DeletedMetadataFilters takes \(known). Nothing is ever deleted.")
         }
         let query = try EntityMetadataQuery(given["Query"] ?? .null)
         var entities: [JSONValue] = []
@@ -62,6 +71,10 @@ private struct EntityMetadataQuery {
         if let other = members.first(where: { !Self.members.contains($0.name) && !$0.name.contains("@") }) {
             throw FieldsealError(.badRequest, "A query of metadata has no member '\(other.name.prefix(100))'.")
         }
+        try MetadataMembers.check(query, of: MetadataMembers.entity)
+        try MetadataMembers.check(query["AttributeQuery"], of: MetadataMembers.attribute)
+        try MetadataMembers.check(query["RelationshipQuery"], of: MetadataMembers.relationship)
+        try MetadataMembers.check(query["KeyQuery"], of: MetadataMembers.key)
         self.query = query
     }
 

@@ -66,8 +66,10 @@ struct MetadataView {
     }
 
     /// The values that match, with the members that are selected.
-    func listed(_ values: [JSONValue]) throws(FieldsealError) -> [JSONValue] {
-        try requireMembers(of: values)
+    ///
+    /// - Parameter members: Those that values of the kind have, for a list that may be empty.
+    func listed(_ values: [JSONValue], _ members: Set<String> = []) throws(FieldsealError) -> [JSONValue] {
+        try requireMembers(of: values, members)
         var listed: [JSONValue] = []
         for value in values where try matches(value) { listed.append(selected(value)) }
         return listed
@@ -76,13 +78,37 @@ struct MetadataView {
     func expands(_ property: String) -> Bool { expansions.contains { $0.property == property } }
 
     /// Refuses `$select` and `$filter` of members that none of the values has.
-    func requireMembers(of values: [JSONValue]) throws(FieldsealError) {
-        guard !values.isEmpty else { return }
-        var known = Self.expandable
+    ///
+    /// - Parameter members: Those that values of the kind have, for a list that may be empty.
+    func requireMembers(of values: [JSONValue], _ members: Set<String> = []) throws(FieldsealError) {
+        guard !values.isEmpty || !members.isEmpty else { return }
+        var known = Self.expandable.union(members)
         for case .object(let members) in values { known.formUnion(members.map(\.name)) }
         let filtered = filter.map { Self.names(in: $0) } ?? []
-        guard let name = select.union(filtered).subtracting(known).sorted().first else { return }
-        throw FieldsealError(.queryDoesNotFit, "This metadata has no member '\(name.prefix(100))'.")
+        if let name = select.union(filtered).subtracting(known).sorted().first {
+            throw FieldsealError(.queryDoesNotFit, "This metadata has no member '\(name.prefix(100))'.")
+        }
+        if let filter { try Self.check(filter, of: values) }
+    }
+
+    /// Refuses comparisons that can't hold for any metadata of the kind.
+    private static func check(_ filter: Filter, of values: [JSONValue]) throws(FieldsealError) {
+        switch filter {
+        case .all(let parts), .any(let parts):
+            for part in parts { try check(part, of: values) }
+        case .not(let inner, _): try check(inner, of: values)
+        case .isNull(let column): try MetadataMembers.check(column, .null, in: values)
+        case .compare(let column, _, let literal): try MetadataMembers.check(column, literal, in: values)
+        case .isIn(let column, let literals):
+            for literal in literals { try MetadataMembers.check(column, literal, in: values) }
+        default: return
+        }
+    }
+
+    /// Refuses options of lists for a single value.
+    func requireSingle() throws(FieldsealError) {
+        guard filter != nil || isCounted else { return }
+        throw FieldsealError(.queryDoesNotFit, "$filter and $count are for lists, and this address is that of one value.")
     }
 
     /// The members that a condition begins with.

@@ -41,8 +41,8 @@ enum MetadataParts {
         if filters.contains(.relationships) {
             members.append(
                 .init("ManyToManyRelationships", .array(entity.associations.map { Definitions.relationship($0.relationship) })))
-            members.append(.init("ManyToOneRelationships", .array(entity.manyToOne.map(relationship))))
-            members.append(.init("OneToManyRelationships", .array(entity.oneToMany.map(relationship))))
+            members.append(.init("ManyToOneRelationships", .array(entity.manyToOne.map { Definitions.relationship($0) })))
+            members.append(.init("OneToManyRelationships", .array(entity.oneToMany.map { Definitions.relationship($0) })))
         }
         return .object(members)
     }
@@ -50,20 +50,8 @@ enum MetadataParts {
     static func attribute(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue {
         guard case .object(var members) = Definitions.attribute(attribute, of: entity) else { return .null }
         if let options = Definitions.optionSet(attribute, of: entity) { members.append(.init("OptionSet", options)) }
-        if case .entityName = attribute.type { members.append(.init("IsEntityReferenceStored", false)) }
         return .object(members)
     }
-
-    private static func relationship(_ relationship: EntityRelationship) -> JSONValue {
-        guard case .object(let members) = Definitions.relationship(relationship) else { return .null }
-        return .object(members + [.init("CascadeConfiguration", cascade)])
-    }
-
-    /// Nothing is passed on from a record to others, and a lookup of a deleted record is cleared.
-    private static let cascade: JSONValue = [
-        "Assign": "NoCascade", "Delete": "RemoveLink", "Merge": "NoCascade", "Reparent": "NoCascade", "Share": "NoCascade",
-        "Unshare": "NoCascade",
-    ]
 
     private static func privileges(of entity: EntityDefinition) -> [JSONValue] {
         let kinds: [(EntityDefinition.Message, String)] = [

@@ -1,0 +1,110 @@
+import JSON
+import Model
+import Records
+
+/// The members that metadata has, by what it is of; and the values of those that are enumerations.
+enum MetadataMembers {
+    static let entity = names(of: EntityCatalog.all.map(Definitions.entity)).union([
+        "Attributes", "Keys", "OneToManyRelationships", "ManyToOneRelationships", "ManyToManyRelationships",
+    ])
+    static let attribute = names(
+        of: EntityCatalog.all.flatMap { entity in entity.attributes.map { Definitions.attribute($0, of: entity) } }
+    ).union(["OptionSet", "GlobalOptionSet"])
+    static let relationship = names(
+        of: EntityCatalog.relationships.map { Definitions.relationship($0) }
+            + EntityCatalog.manyToMany.map { Definitions.relationship($0) })
+    static let key = Set(MetadataShapes.key)
+    static let optionSet = Set(MetadataShapes.optionSet + ["Options", "TrueOption", "FalseOption", "ParentOptionSetName"])
+
+    private static func names(of values: [JSONValue]) -> Set<String> {
+        var names: Set<String> = []
+        for case .object(let members) in values { names.formUnion(members.map(\.name)) }
+        return names
+    }
+
+    /// The values of enumerations, by the members that have them.
+    private static let enumerations: [String: Set<String>] = [
+        "AttributeType": [
+            "BigInt", "Boolean", "CalendarRules", "Customer", "DateTime", "Decimal", "Double", "EntityName", "Integer", "Lookup",
+            "ManagedProperty", "Memo", "Money", "Owner", "PartyList", "Picklist", "State", "Status", "String", "Uniqueidentifier",
+            "Virtual",
+        ],
+        "OwnershipType": [
+            "BusinessOwned", "BusinessParented", "Filtered", "None", "OrganizationOwned", "TeamOwned", "UserOwned",
+        ],
+        "RelationshipType": ["Default", "ManyToManyRelationship", "OneToManyRelationship"],
+        "EntityKeyIndexStatus": ["Active", "Failed", "InProgress", "Pending"],
+        "OptionSetType": ["Boolean", "Picklist", "State", "Status"],
+    ]
+
+    /// Refuses to compare a member with what it can't be: a name of another enumeration, or a value of another type.
+    ///
+    /// - Parameter values: The metadata that is filtered.
+    static func check(_ column: RecordQuery.Column, _ literal: Literal, in values: [JSONValue]) throws(FieldsealError) {
+        let path = column.path + [column.name]
+        if let known = enumerations[column.name], case .text(let name) = literal, !known.contains(name) {
+            throw FieldsealError(.queryDoesNotFit, "\(column.name) is never '\(name.prefix(50))'.")
+        }
+        var isThere = false
+        var kinds: Set<String> = []
+        for value in values {
+            var current: JSONValue? = value
+            for step in path where current != .null { current = current?[step] }
+            guard let current else { continue }
+            isThere = true
+            if let kind = kind(of: current) { kinds.insert(kind) }
+        }
+        guard isThere || values.isEmpty else {
+            let name = path.joined(separator: "/")
+            throw FieldsealError(.queryDoesNotFit, "This metadata has no member '\(name.prefix(100))'.")
+        }
+        guard let kind = kind(of: literal), !kinds.isEmpty, !kinds.contains(kind) else { return }
+        throw FieldsealError(
+            .queryDoesNotFit,
+            "\(column.name) is compared with a \(kinds.sorted().joined(separator: " or ")), and not with a \(kind).")
+    }
+
+    private static func kind(of value: JSONValue) -> String? {
+        switch value {
+        case .string: "text"
+        case .bool: "boolean"
+        case .integer, .number: "number"
+        default: nil
+        }
+    }
+
+    private static func kind(of literal: Literal) -> String? {
+        switch literal {
+        case .text: "text"
+        case .bool: "boolean"
+        case .number: "number"
+        default: nil
+        }
+    }
+
+    // MARK: Queries of RetrieveMetadataChanges
+
+    /// Refuses what a part of a metadata query names and metadata of its kind has not.
+    static func check(_ query: JSONValue?, of known: Set<String>) throws(FieldsealError) {
+        guard let query, query != .null else { return }
+        try check(criteria: query["Criteria"], of: known)
+        guard case .array(let names)? = query["Properties"]?["PropertyNames"] else { return }
+        for name in names { try require(name.string, of: known) }
+    }
+
+    private static func check(criteria: JSONValue?, of known: Set<String>) throws(FieldsealError) {
+        if case .array(let conditions)? = criteria?["Conditions"] {
+            for condition in conditions { try require(condition["PropertyName"]?.string, of: known) }
+        }
+        guard case .array(let filters)? = criteria?["Filters"] else { return }
+        for filter in filters { try check(criteria: filter, of: known) }
+    }
+
+    private static func require(_ name: String?, of known: Set<String>) throws(FieldsealError) {
+        guard let name else {
+            throw FieldsealError(.badRequest, "A condition of a metadata query has a PropertyName, and PropertyNames are texts.")
+        }
+        guard !known.contains(name) else { return }
+        throw FieldsealError(.badRequest, "This metadata has no member '\(name.prefix(100))'.")
+    }
+}
