@@ -26,7 +26,6 @@ enum RequestHeaders {
     /// Headers that would change the meaning of a request, and are not supported.
     static let refused: [String: String] = [
         "callerid": "send MSCRMCallerID",
-        "if-unmodified-since": "send If-Match with the ETag of the record",
         "x-http-method": "send the method itself",
         "x-http-method-override": "send the method itself",
         "isolation": "leave it out",
