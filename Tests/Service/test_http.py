@@ -244,3 +244,23 @@ def test_a_page_of_another_origin_signs_in_reads_and_writes(browsers, service, p
     assert open_page(chromium, page_server, browsers) == "204 200 from a browser  204 204"
     # Where no origin is configured, the browser keeps the page out.
     assert open_page(chromium, page_server, service).startswith("failed: ")
+
+
+def test_every_way_to_write_an_address_is_answered_alike(service):
+    """Most requests pass the search among the routes, and others go through it."""
+    plain = service.get("queues?$select=name&$top=1")
+    assert plain.status_code == 200
+    for path in ("contoso//api/data/v9.2/queues", "contoso/api//data/v9.2/queues", "contoso/api/data//v9.2/queues", "contoso/api/data/v9.2//queues"):
+        response = service.get(f"{service.base}/{path}?$select=name&$top=1")
+        assert (response.status_code, response.json()) == (200, plain.json()), path
+        refusal = service.get(f"{service.base}/{path}", token="none")
+        assert refusal.status_code == 401 and "authorization_uri=" in refusal.headers["WWW-Authenticate"]
+    refusal = service.get("queues", token="none")
+    assert refusal.status_code == 401 and "authorization_uri=" in refusal.headers["WWW-Authenticate"]
+    for version in ("v9.0", "v9.1"):
+        assert service.get(f"{service.base}/contoso/api/data/{version}/queues?$select=name&$top=1").json()["value"] == plain.json()["value"]
+    for version in ("v9.3", "v9.2.1", "v9", "V9.2x", "v9.2%20"):
+        assert service.get(f"{service.base}/contoso/api/data/{version}/queues").status_code == 404, version
+    assert service.get(f"{service.base}/contoso/api/data/v9.2").json()["value"] == service.get(f"{service.base}/contoso/api/data/v9.2/").json()["value"]
+    head = service.request("HEAD", "queues?$select=name&$top=1")
+    assert head.status_code == 200 and not head.content and head.headers["Content-Length"] == str(len(plain.content))
