@@ -174,7 +174,9 @@ struct MetadataView {
             guard let next = current[step] else { return nil }
             current = next
         }
-        return current == .null ? nil : current
+        // Not as one expression, in which nil would be the null of JSON.
+        if case .null = current { return nil }
+        return current
     }
 
     private static func equals(_ value: JSONValue?, _ literal: Literal) -> Bool {
