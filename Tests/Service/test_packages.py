@@ -86,7 +86,8 @@ def settings(root, cluster, port):
          "-addext", "subjectAltName=DNS:localhost", "-keyout", cluster.home / "package.key", "-out", cluster.home / "package.pem"], check=True, capture_output=True)
     folder = "/etc/fieldseal"
     lines = {
-        "database": f"host={cluster.home} user=fieldseal_service dbname=fieldseal", "kekFile": f"{folder}/kek", "baseURL": f"https://localhost:{port}",
+        "database": f"host={cluster.home} user=fieldseal_service dbname=fieldseal", "kekFile": f"{folder}/kek",
+        "migrationDatabase": f"host={cluster.home} user=postgres dbname=fieldseal", "baseURL": f"https://localhost:{port}",
         "https": {"host": "127.0.0.1", "port": port, "certificateFile": f"{folder}/server.pem", "privateKeyFile": f"{folder}/server.key"}}
     root.path(f"{folder}/fieldseal.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items()))
     for source, name in (("kek", "kek"), ("package.pem", "server.pem"), ("package.key", "server.key")):
@@ -95,6 +96,22 @@ def settings(root, cluster, port):
         root.run("chmod", "0400", f"{folder}/{name}")
     root.run("chown", "root:fieldseal", f"{folder}/fieldseal.yaml")
     root.run("chmod", "0640", f"{folder}/fieldseal.yaml")
+
+
+def record_systemd(root):
+    """Has the root look like one that systemd runs, and returns what tells which units were asked to be restarted."""
+    root.path("/run/systemd/system").mkdir(parents=True, exist_ok=True)
+    for name, script in (("systemctl", "exit 0"), ("deb-systemd-invoke", 'echo "$@" >> /tmp/restarts')):
+        file = root.path(f"/usr/local/bin/{name}")
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(0o755)
+
+    def restarts():
+        file = root.path("/tmp/restarts")
+        text = file.read_text() if file.exists() else ""
+        file.unlink(missing_ok=True)
+        return [unit for line in text.splitlines() if line.startswith("try-restart") for unit in line.split()[1:]]
+    return restarts
 
 
 def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_path):
@@ -137,7 +154,14 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
 
     newer = build(tmp_path, "--version", "0.9.9", "--only", "fieldseal")["fieldseal"]
     before = root.path("/etc/fieldseal/kek").read_bytes()
-    root.install(newer)
+    restarts = record_systemd(root)
+    # The service runs on while the new program's migrations are pending, since that would refuse every organization.
+    [(applied,)] = cluster.sql(
+        "DELETE FROM config.migration WHERE scope = 'config' AND name = (SELECT max(name) FROM config.migration WHERE scope = 'config') RETURNING to_jsonb(migration)::text")
+    waiting = root.install(newer)
+    assert "fieldseal.service" not in restarts() and "fieldseal migrate up && systemctl restart fieldseal" in waiting.stderr
+    cluster.sql("INSERT INTO config.migration SELECT (jsonb_populate_record(NULL::config.migration, %s::jsonb)).*", [applied])
+    assert "migrate up" not in root.install(newer).stderr and "fieldseal.service" in restarts()
     assert "0.9.9" in root.run("dpkg-query", "-W", "fieldseal").stdout and root.path("/etc/fieldseal/kek").read_bytes() == before
     root.run("dpkg", "--remove", *NAMES)
     assert not root.path("/usr/bin/fieldseal").exists() and not root.path("/usr/lib/systemd/system/fieldseal.service").exists()
