@@ -87,14 +87,17 @@ def does_not_start(server, words, code=1):
 # A PKCS#11 token
 
 
-def test_a_token_seals_the_key_and_opens_it_at_each_start(cluster, server, token, home):
+def test_a_token_seals_the_key_and_opens_it_at_each_start(cluster, server, token, home, tmp_path):
     sealed, key = home / "kek.sealed", home / "kek"
     [secret, id] = identify(key)
     configure(cluster, server, kek={"pkcs11": token.setting(sealed)})
     refused(cluster, "kek.sealed can't be used: No such file or directory. Restore it from its backup. Only for a new deployment: fieldseal kek seal")
     result = cluster.run("kek", "seal", "--from", str(key), check=False)
     assert result.returncode == 1 and "has no secret key kek. Restore the token from its backup" in result.stderr and not sealed.exists()
+    # What a command that was killed left behind does not matter.
+    (home / "kek.sealed.new").write_text("{")
     said = json.loads(cluster.run("kek", "seal", "--from", str(key), "--make-token-key", "--json").stdout)
+    assert not (home / "kek.sealed.new").exists()
     assert said == {"kekId": id, "sealedFile": str(sealed)} and sealed.stat().st_mode & 0o777 == 0o400
     with contextlib.ExitStack() as stack:
         # The file is not needed any more.
@@ -105,6 +108,12 @@ def test_a_token_seals_the_key_and_opens_it_at_each_start(cluster, server, token
         cluster.run("config", "check", settings=server.settings.stem)
         assert "kek-folder-writable" not in cluster.run("doctor", "--json", check=False).stdout
         serves(server)
+        # A dump is checked with it too.
+        subprocess.run(["pg_dump", "-h", home, "-U", "postgres", "-Fc", "-f", tmp_path / "dump", "fieldseal"], check=True, timeout=PATIENCE)
+        checked = json.loads(cluster.run("backup", "check", str(tmp_path / "dump"), "--json").stdout)
+        assert [o["opened"] for o in checked["organizations"]] == [True] and checked["problems"] == []
+        both = cluster.run("backup", "check", str(tmp_path / "dump"), "--kek-file", str(home / "kek.away"), check=False)
+        assert both.returncode == 64 and "one of --kek-file and --settings" in both.stderr
         # The key in the token can't be read, and it does what another program expects of AES-256-GCM.
         objects = token.tool("--list-objects", "--type", "secrkey", text=True).stdout
         assert "AES length 32" in objects and "sensitive" in objects and "never extractable" in objects

@@ -19,13 +19,22 @@ struct Backup: AsyncParsableCommand {
                 """)
         @Argument(help: "The dump: a file, or a folder of pg_dump's directory format.") var file: String
         @Option(help: ArgumentHelp("The key-encryption key that belongs to the backup.", valueName: "file")) var kekFile: String?
+        @Option(
+            help: ArgumentHelp(
+                "Settings whose key-encryption key belongs to the backup, such as one that a token seals.", valueName: "file"))
+        var settings: String?
         @Flag(help: "Print JSON.") var json = false
+
+        func validate() throws {
+            guard kekFile == nil || settings == nil else { throw ValidationError("Give one of --kek-file and --settings.") }
+        }
 
         func run() async throws {
             guard FileManager.default.isReadableFile(atPath: file) else {
                 throw CommandFailure("\(file) can't be read. Name a dump that pg_dump wrote.")
             }
-            let kek = try kekFile.map { try KeyEncryptionKeyFile.read($0) }
+            var kek = try kekFile.map { try KeyEncryptionKeyFile.read($0) }
+            if let settings { kek = try await Settings.read(settings).startingKeyEncryptionKey() }
             let tools = try PostgresTools()
             let schemas = try await tools.schemas(inDump: file)
             try await tools.readAll(ofDump: file)

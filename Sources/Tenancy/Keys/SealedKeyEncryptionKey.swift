@@ -82,12 +82,17 @@ public enum SealedKeyEncryptionKey {
         return (id, Array(iv), Array(sealed))
     }
 
+    /// Writes a file that is there as a whole, or not at all. `link` overwrites nothing.
     private static func write(_ bytes: [UInt8], to path: String) throws {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o400)
-        guard descriptor >= 0 else { throw KeyTokenProblem.sealedFile(path, String(cString: strerror(errno))) }
-        defer { close(descriptor) }
-        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0 else {
-            unlink(path)
+        let partial = "\(path).new"
+        unlink(partial)
+        let descriptor = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o400)
+        guard descriptor >= 0 else { throw KeyTokenProblem.sealedFile(partial, String(cString: strerror(errno))) }
+        defer {
+            close(descriptor)
+            unlink(partial)
+        }
+        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0, link(partial, path) == 0 else {
             throw KeyTokenProblem.sealedFile(path, "writing failed: \(String(cString: strerror(errno)))")
         }
     }
