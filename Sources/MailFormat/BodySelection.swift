@@ -111,6 +111,8 @@ struct BodySelection {
         } else if part.type.main == "multipart", !isAttachment {
             // Nothing divides it: the words are there.
             segments.append(Segment(text: text(of: part), isHTML: false))
+        } else if keepsMessages, Self.isMessage(part.content, name) {
+            messages.append(Array(part.content))
         } else {
             let name = AttachmentName.safe(name ?? part.describedName(hint: hint) ?? part.contentID, type: part.type.name)
             attachments.append(.init(name: name, type: part.type.ofFile, bytes: Array(part.content)))
@@ -160,6 +162,14 @@ struct BodySelection {
         }
         // What was read here was no UTF-16.
         return label.isEmpty || label.hasPrefix("utf-16") ? nil : String(label)
+    }
+
+    /// Whether a file is a message by its name and its content, under another type.
+    private static func isMessage(_ content: ArraySlice<UInt8>, _ name: String?) -> Bool {
+        guard name?.lowercased().hasSuffix(".eml") ?? false else { return false }
+        let header = HeaderFields.split(content).header
+        return header.first("from") != nil
+            && ["date", "message-id", "received", "to", "subject"].contains { header.first($0) != nil }
     }
 
     private mutating func keep(message part: MessagePart) {

@@ -9,7 +9,7 @@ public struct MailMessage: Sendable {
     public var from = ""
     public var to: [String] = []
     public var cc: [String] = []
-    /// With its angle brackets; empty where there is none.
+    /// The Message-ID with its angle brackets. It is empty if the message has none.
     public var messageID = ""
     /// In-Reply-To, then References from the newest on.
     public var references: [String] = []

@@ -9,8 +9,17 @@ final class Delivery {
     struct Settled {
         /// Its UID, or its number.
         let source: UInt32
-        /// Whether no router can make it a record, or a record that holds all of it: then it is not deleted.
-        let isUndeliverable: Bool
+        let fate: Fate
+    }
+
+    /// Where a message is now. Of several in one message the last one of these counts.
+    enum Fate: Int {
+        /// In a record, which holds all of it: it may be deleted from the server.
+        case recorded
+        /// On the server, and nowhere else: it is older than what is wanted, or a filter refuses it.
+        case left
+        /// On the server, and an alert names it: no router can make it a record that holds all of it.
+        case undeliverable
     }
 
     private struct Email: Sendable {
@@ -27,7 +36,11 @@ final class Delivery {
     /// What one request came to.
     private struct Outcome: Sendable {
         var counts = MailboxTurn.Counts()
-        var undeliverable: Set<UInt32> = []
+        var fates: [UInt32: Fate] = [:]
+
+        mutating func note(_ fate: Fate, of source: UInt32) {
+            if fates[source].map({ $0.rawValue < fate.rawValue }) ?? true { fates[source] = fate }
+        }
     }
 
     private let turn: MailboxTurn
@@ -37,7 +50,8 @@ final class Delivery {
     private var number = 0
     /// Messages that were looked at, with the request after which they are settled.
     private var looked: [(source: UInt32, number: Int)] = []
-    private var undeliverable: Set<UInt32> = []
+    /// What became of messages that are not settled yet.
+    private var fates: [UInt32: Fate] = [:]
     private var underWay: BackgroundTask<Outcome>?
     private(set) var counts = MailboxTurn.Counts()
 
@@ -97,7 +111,7 @@ final class Delivery {
                 "A message of \(turn.mailbox.address) (\(name)) was not fetched, because it is larger than \(turn.configuration.messageLimit >> 20) MiB. Look for it in the mailbox.",
                 "\(name), \(size) bytes", isPermanent: true))
         turn.log(.warning, "message too large", ["message": "\(name)", "bytes": "\(size)"])
-        undeliverable.insert(source)
+        fates[source] = .undeliverable
         note(source)
     }
 
@@ -106,7 +120,7 @@ final class Delivery {
         let isIdle = underWay == nil && emails.isEmpty
         let end = looked.firstIndex { !isIdle && $0.number >= number - (underWay == nil ? 0 : 1) } ?? looked.endIndex
         defer { looked.removeFirst(end) }
-        return looked[..<end].map { Settled(source: $0.source, isUndeliverable: undeliverable.contains($0.source)) }
+        return looked[..<end].map { Settled(source: $0.source, fate: fates.removeValue(forKey: $0.source) ?? .left) }
     }
 
     /// Sends the rest, and waits for the answers.
@@ -131,7 +145,8 @@ final class Delivery {
         underWay = nil
         let outcome = try task.result()
         counts += outcome.counts
-        undeliverable.formUnion(outcome.undeliverable)
+        // One message may have parts in several requests.
+        fates.merge(outcome.fates) { $0.rawValue > $1.rawValue ? $0 : $1 }
     }
 
     /// Hands messages to the service. One that it can't take is passed over: a bad message must not hold up the others.
@@ -147,14 +162,11 @@ final class Delivery {
                 } else {
                     outcome.counts.refused[verdict.reasonCode, default: 0] += 1
                 }
-                if email.isIncomplete, verdict.shouldDeliver || verdict.reasonCode == Self.duplicate {
-                    outcome.undeliverable.insert(email.source)
-                    if let loss = email.loss { outcome.counts.problems.append(incomplete(email, turn, loss)) }
-                }
-                if verdict.reasonCode == Self.badSender {
+                outcome.note(fate(of: email, verdict), of: email.source)
+                if let loss = email.loss, verdict.hasRecord { outcome.counts.problems.append(incomplete(email, turn, loss)) }
+                if let reason = verdict.failure {
                     outcome.counts.failed += 1
-                    outcome.undeliverable.insert(email.source)
-                    outcome.counts.problems.append(undeliverable(email, turn, "nothing in it says who sent it"))
+                    outcome.counts.problems.append(undeliverable(email, turn, reason))
                 }
                 turn.log(
                     .debug, "message",
@@ -168,7 +180,7 @@ final class Delivery {
         {
             guard emails.count > 1 else {
                 outcome.counts.failed += 1
-                outcome.undeliverable.insert(emails[0].source)
+                outcome.note(.undeliverable, of: emails[0].source)
                 outcome.counts.problems.append(undeliverable(emails[0], turn, "the service refused it: [\(code)] \(text)"))
                 turn.log(
                     .warning, "message not taken",
@@ -178,7 +190,7 @@ final class Delivery {
             for email in emails {
                 let one = try hand([email], turn)
                 outcome.counts += one.counts
-                outcome.undeliverable.formUnion(one.undeliverable)
+                for (source, fate) in one.fates { outcome.note(fate, of: source) }
             }
         }
         return outcome
@@ -204,8 +216,28 @@ final class Delivery {
             "\(name): \(loss)", isPermanent: true)
     }
 
-    /// The original's reason for a message without a sender.
-    private static let badSender = 7
-    /// Its reason for a message that has a record already.
+    private static func fate(of email: Email, _ verdict: IncomingDelivery.Verdict) -> Fate {
+        if verdict.hasRecord { return email.isIncomplete ? .undeliverable : .recorded }
+        return verdict.failure == nil ? .left : .undeliverable
+    }
+}
+
+extension IncomingDelivery.Verdict {
+    /// The original's reasons: there is a record already, it has no recipient here, the mailbox sent it itself, and it has no sender.
     private static let duplicate = 0
+    private static let noRecipient = 3
+    private static let ownMessage = 4
+    private static let badSender = 7
+
+    fileprivate var hasRecord: Bool { shouldDeliver || [Self.duplicate, Self.ownMessage].contains(reasonCode) }
+
+    /// Why it can't be a record; nil where it is one, or a filter refuses it.
+    fileprivate var failure: String? {
+        switch (shouldDeliver, reasonCode) {
+        case (false, Self.badSender): "nothing in it says who sent it"
+        case (false, Self.noRecipient):
+            "it is addressed to no enabled user and no active queue, and the mailbox belongs to none"
+        default: nil
+        }
+    }
 }

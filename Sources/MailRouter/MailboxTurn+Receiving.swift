@@ -161,8 +161,8 @@ extension MailboxTurn {
     }
 
     private func settle(_ settled: [Delivery.Settled], _ fetcher: inout IMAPFetcher, _ unfinished: inout Set<UInt32>) throws {
-        let bad = settled.filter(\.isUndeliverable).map(\.source)
-        let good = settled.filter { !$0.isUndeliverable }.map(\.source)
+        let bad = settled.filter { $0.fate == .undeliverable }.map(\.source)
+        let good = settled.filter { $0.fate == .recorded }.map(\.source)
         try fetcher.withSession { session in
             if let folder = mailbox.undeliverableFolder, !bad.isEmpty { try session.move(bad, to: folder) }
             if mailbox.deletesAfterProcessing, !good.isEmpty { try session.delete(good) }

@@ -79,7 +79,7 @@ struct MailboxTurn {
         var state = mailbox.routerState.flatMap { try? JSONDecoder().decode(State.self, from: Data($0.utf8)) } ?? State()
         var waiting: IdleConnection?
         var report = MailboxReport(mailboxId: mailbox.mailboxId, hostId: host)
-        if mailbox.receives || mailbox.tests {
+        if mailbox.receives || mailbox.tests && mailbox.usesIncoming ?? true {
             do {
                 waiting = try receive(&state, &counts)
                 report.incomingIsWell = true
@@ -88,7 +88,7 @@ struct MailboxTurn {
                 report.incomingIsWell = false
             }
         }
-        if mailbox.sends || mailbox.tests {
+        if mailbox.sends || mailbox.tests && mailbox.usesOutgoing ?? true {
             do {
                 try send(&counts)
                 report.outgoingIsWell = true

@@ -91,7 +91,7 @@ struct POP3Receiver {
     private mutating func settle() throws {
         for message in delivery.settled() {
             // POP3 has one folder: what can't be delivered stays in it.
-            if turn.mailbox.deletesAfterProcessing, !message.isUndeliverable {
+            if turn.mailbox.deletesAfterProcessing, message.fate == .recorded {
                 deleted.insert(Int(message.source))
                 try session.delete(there[Int(message.source)].number)
             }
@@ -103,7 +103,7 @@ struct POP3Receiver {
     /// and deleted then; its records are there already.
     private mutating func forgetDeleted() {
         for message in delivery.settled() {
-            if turn.mailbox.deletesAfterProcessing, !message.isUndeliverable {
+            if turn.mailbox.deletesAfterProcessing, message.fate == .recorded {
                 deleted.insert(Int(message.source))
             } else {
                 finish(message)

@@ -9,6 +9,9 @@ public struct MailboxLease: Codable, Sendable {
     public var receives: Bool
     public var sends: Bool
     public var tests: Bool
+    /// Whether the mailbox has a delivery method for a direction: a test tries no other.
+    public var usesIncoming: Bool?
+    public var usesOutgoing: Bool?
     /// 0 Exchange, 1 POP3/SMTP, 4 IMAP/SMTP; Exchange is reached as the latter.
     public var serverType: Int
     public var deletesAfterProcessing: Bool

@@ -253,6 +253,75 @@ def test_what_a_record_has_no_room_for_is_kept(routed):
         server.stop()
 
 
+def wrapped(number, *inner, type="message/rfc822"):
+    parts = b"".join(b"--b\r\nContent-Type: %s; name=m.eml\r\n\r\n%s\r\n" % (type.encode(), part) for part in inner)
+    return f"From: rule@contoso.test\r\nTo: forward@contoso.test\r\nSubject: outer {number}\r\nMessage-ID: <outer-{number}@x.test>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n".encode() + parts + b"--b--\r\n"
+
+
+def test_a_forward_mailbox_deletes_nothing_that_is_no_record(routed):
+    here = {n: text(n) for n in (14, 16)}
+    elsewhere = text(15).replace(b"To: support@contoso.test", b"To: list@elsewhere.test")
+    plain = {n: text(n).replace(b"To: support@contoso.test\r\n", to) for n, to in ((1, b"To: forward@contoso.test\r\n"), (2, b"To: list@elsewhere.test\r\n"), (3, b""))}
+    server = POP3Server(certificate(routed), {
+        **plain, 4: wrapped(4, here[14], type="application/octet-stream"), 5: wrapped(5, elsewhere), 6: wrapped(6, here[16], elsewhere)})
+    owner = served(routed, POP3Server(certificate(routed), {}))
+    box = routed.create("mailboxes", {
+        "name": "forward", "emailaddress": "forward@contoso.test", "username": "forward", "password": "pa55", "allowemailconnectortousecredentials": True, "incomingemaildeliverymethod": 2,
+        "emailrouteraccessapproval": 1, "emailserverprofile@odata.bind": f"/emailserverprofiles({profile(routed, routed.mail, 'pop3', incomingportnumber=server.port)})"})
+    assert routed.request("PATCH", f"mailboxes({box})", {"processanddeleteemails": True}).status_code == 204
+    routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
+    try:
+        until(lambda: subjects(routed, box) == ["message 14", "message 16"] and len(alerts(routed, box)) == 5, what=lambda: str(alerts(routed, box)) + routed.log().decode()[-3000:])
+        until(lambda: set(server.messages) == {1, 2, 3, 5, 6}, what=lambda: str(set(server.messages)))
+        for alert, number in zip(sorted(alerts(routed, box), key=lambda a: a["text"]), (1, 2, 3, 5, 6)):
+            assert f"UIDL unique-{number}," in alert["text"] and "addressed to no" in alert["errordetails"]
+        turn(routed, box)
+        assert set(server.messages) == {1, 2, 3, 5, 6} and subjects(routed, box) == ["message 14", "message 16"]
+    finally:
+        removed(routed, box)
+        removed(routed, owner)
+        server.stop()
+
+
+def test_what_a_filter_or_a_date_refuses_is_not_deleted(routed):
+    def listed(number):
+        """To a list, so that the mailbox's own queue alone decides."""
+        return text(number).replace(b"support@contoso.test", b"list@elsewhere.test")
+    server = POP3Server(certificate(routed), {})
+    box = served(routed, server, processanddeleteemails=True)
+    imap = IMAPServer(certificate(routed), {n: text(n) for n in (1, 2)})
+    dated = None
+    [(owner,)] = routed.sql("SELECT regardingobjectid FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+    try:
+        routed.sql("UPDATE org_contoso.queue SET incomingemailfilteringmethod = 1 WHERE queueid = %s", [owner])
+        server.messages[1] = listed(1)
+        turn(routed, box)
+        assert set(server.messages) == {1} and not subjects(routed, box) and not alerts(routed, box)
+        # An inactive queue receives nothing: an alert names what came for it.
+        routed.sql("UPDATE org_contoso.queue SET statecode = 1, statuscode = 2 WHERE queueid = %s", [owner])
+        server.messages[2] = listed(2)
+        turn(routed, box)
+        assert set(server.messages) == {1, 2} and not subjects(routed, box) and [a for a in alerts(routed, box) if "unique-2," in a["text"]]
+        routed.sql("UPDATE org_contoso.queue SET statecode = 0, statuscode = 1, incomingemailfilteringmethod = 0 WHERE queueid = %s", [owner])
+        server.messages[3] = listed(3)
+        turn(routed, box)
+        assert set(server.messages) == {1, 2} and subjects(routed, box) == ["message 3"]
+        removed(routed, box)
+        box = None
+        for after, deletes in (("2026-11-25T00:00:00Z", False), ("2026-11-01T00:00:00Z", True)):
+            dated = served(routed, imap, processanddeleteemails=True, processemailreceivedafter=after)
+            until(lambda: "2" in str(routed.sql("SELECT router_state FROM org_contoso.mailbox WHERE mailboxid = %s AND processedtimes > 0", [dated])))
+            assert bool([c for c in imap.commands if "STORE" in c or "EXPUNGE" in c]) == deletes == bool(subjects(routed, dated)), imap.commands
+            removed(routed, dated)
+            dated = None
+    finally:
+        for left in (box, dated):
+            if left:
+                removed(routed, left)
+        server.stop()
+        imap.stop()
+
+
 @pytest.mark.parametrize("kind", [IMAPServer, POP3Server])
 def test_the_corpus_becomes_records(routed, kind):
     """All messages of Tests/Fixtures/mail, through a server, the router and the service to records."""

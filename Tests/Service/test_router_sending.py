@@ -168,6 +168,28 @@ def test_the_mimetype_decides(routed, sender, mimetype, body, kind):
     assert message.get_content_type() == f"text/{kind}" and message.get_content().replace("\r\n", "\n").strip() == body
 
 
+def test_a_direction_without_a_method_is_not_tested(routed):
+    """No connection to the outgoing server, and so no password for it."""
+    server = SMTPServer(certificate(routed))
+    box = None
+    try:
+        _, box = queue(routed, routed.mail, profile(routed, routed.mail, outgoingportnumber=server.port), outgoingemaildeliverymethod=0)
+        until(lambda: routed.get(f"mailboxes({box})").json()["enabledforincomingemail"], what=lambda: routed.log().decode()[-3000:])
+        record = routed.get(f"mailboxes({box})").json()
+        assert not record["testemailconfigurationscheduled"] and record["testmailboxaccesscompletedon"] and record["incomingemailstatus"] == 1
+        assert not record["enabledforoutgoingemail"] and not record["outgoingemailstatus"] and server.connections == 0
+        assert not routed.get(f"tracelogs?$filter=_regardingobjectid_value eq {box}").json()["value"]
+        # With a method, it is.
+        assert routed.request("PATCH", f"mailboxes({box})", {"outgoingemaildeliverymethod": 2, "testemailconfigurationscheduled": True}).status_code == 204
+        until(lambda: routed.get(f"mailboxes({box})").json()["enabledforoutgoingemail"], what=lambda: routed.log().decode()[-3000:])
+        assert server.connections > 0
+    finally:
+        if box:
+            assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
+        server.answer.set()
+        server.stop()
+
+
 FILES = [
     ("text/calendar; method=REQUEST", "text/calendar", {"method": "REQUEST"}), ("text/html; charset=x", "text/html", {"charset": "x"}),
     ('TEXT/Plain;charset="a b";format=flowed;', "text/plain", {"charset": "a b", "format": "flowed"}), ("application/vnd.a+b_c", "application/vnd.a+b_c", {}),

@@ -77,12 +77,13 @@ extension MailboxLeases {
                 (SELECT coalesce(max(maxuploadfilesize), 5242880) FROM \(organization.qualified("organization"))) AS attachment_limit,
                 (SELECT string_agg(uid, E'\\n') FROM (SELECT uid FROM \(organization.qualified("mailbox_message")) AS s
                     WHERE s.mailboxid = m.mailboxid AND s.next_attempt <= now() ORDER BY s.next_attempt LIMIT 50) AS due) AS set_aside,
-                due.revision
+                due.revision, coalesce(m.incomingemaildeliverymethod, 2) IN (2, 3) AS uses_incoming,
+                coalesce(m.outgoingemaildeliverymethod, 2) = 2 AS uses_outgoing
             """
     }
 
     private func lease(_ id: UUID, _ row: PostgresRow) throws -> MailboxLease {
-        MailboxLease(
+        var lease = MailboxLease(
             mailboxId: id.text, name: try row.decodeIfPresent("name") ?? "", address: try row.decodeIfPresent("emailaddress") ?? "",
             isForward: try row.decode("is_forward"), receives: try row.decodeIfPresent("receives") ?? false,
             sends: try row.decodeIfPresent("sends") ?? false, tests: try row.decode("tests"),
@@ -93,6 +94,9 @@ extension MailboxLeases {
             undeliverableFolder: try row.decodeIfPresent("folder"), attachmentLimit: try row.decode("attachment_limit"),
             setAside: (try row.decodeIfPresent("set_aside") ?? "").split(separator: "\n").map(String.init),
             revision: try row.decode("revision"))
+        lease.usesIncoming = try row.decode("uses_incoming", as: Bool.self)
+        lease.usesOutgoing = try row.decode("uses_outgoing", as: Bool.self)
+        return lease
     }
 
     private func settleSending(of mailbox: UUID, on connection: isolated PostgresConnection) throws {

@@ -27,17 +27,19 @@ extension Session {
         case reporting, delivering, taking, handingOver
         case signingIn(MailDirection)
 
-        /// The condition under which the mailbox is enabled for it; a mailbox that is tested is enabled for both directions.
+        /// The condition under which the mailbox is enabled for it; a mailbox that is tested is enabled for each that has a method.
         fileprivate var condition: String {
-            let receives = "m.enabledforincomingemail AND coalesce(m.incomingemaildeliverymethod, 2) IN (2, 3)"
-            let sends = "m.enabledforoutgoingemail AND coalesce(m.outgoingemaildeliverymethod, 2) = 2"
+            let receives =
+                "(m.enabledforincomingemail OR m.testemailconfigurationscheduled) AND coalesce(m.incomingemaildeliverymethod, 2) IN (2, 3)"
+            let sends =
+                "(m.enabledforoutgoingemail OR m.testemailconfigurationscheduled) AND coalesce(m.outgoingemaildeliverymethod, 2) = 2"
             let use =
                 switch self {
                 case .reporting: "true"
                 case .delivering, .signingIn(.incoming): receives
                 case .taking, .handingOver, .signingIn(.outgoing): sends
                 }
-            return "m.statecode = 0 AND (m.testemailconfigurationscheduled OR \(use))"
+            return "m.statecode = 0 AND (\(use))"
         }
     }
 
