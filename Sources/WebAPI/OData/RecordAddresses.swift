@@ -13,7 +13,13 @@ struct RecordAddresses: Sendable {
     let all: ServiceAddresses
 
     /// Addresses of the organization, such as `https://crm.example/contoso`, in lower case.
-    private var roots: [String] { ([asked.url] + all.all(of: asked.organization)).map { $0.lowercased() } }
+    ///
+    /// At the root of a host of its own, the organization is reached below its name too.
+    private var roots: [String] {
+        let roots = ([asked.url] + all.all(of: asked.organization)).map { $0.lowercased() }
+        let suffix = "/\(asked.organization.lowercased())"
+        return roots + roots.filter { !$0.hasSuffix(suffix) }.map { $0 + suffix }
+    }
 
     /// The hosts of the organization's addresses, with their ports.
     var authorities: Set<String> { Set(roots.map { String(Self.afterScheme($0).prefix { $0 != "/" }) }) }
