@@ -23,6 +23,9 @@ extension Console {
                 "text": visit.text(!isHonoured ? "notHonoured" : isOver ? "expired" : "valid"),
             ]
         }
+        // The last secret of a client without keys stays: without it the client could as well be disabled.
+        let valid = entry.secrets.filter { $0.expiresOn.map { $0 > now } ?? true }
+        let hasOther = valid.count > 1 || !entry.keys.isEmpty
         func expiry(_ date: Date?) -> Any { orFalse(date.map { visit.texts.time($0) }) }
         return [
             "secrets": entry.secrets.map { secret -> [String: Any] in
@@ -30,6 +33,7 @@ extension Console {
                     "secretID": secret.id.text, "createdOn": visit.texts.time(secret.createdOn),
                     "expiresOn": expiry(secret.expiresOn),
                     "state": state(secret.expiresOn, secret.isHonoured),
+                    "mayEnd": hasOther || !valid.contains { $0.id == secret.id },
                 ]
             },
             "hasSecrets": !entry.secrets.isEmpty, "hasKeys": !entry.keys.isEmpty,

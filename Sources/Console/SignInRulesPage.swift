@@ -23,7 +23,7 @@ extension Console {
                 ]
             },
             "facts": [
-                visit.text("passwordHint"),
+                visit.text("passwordRule"),
                 visit.text(
                     "sessionRule",
                     [
