@@ -221,6 +221,12 @@ static const unsigned char org_0020[] = {
 static const unsigned char org_0020_down[] = {
 #embed "../../migrations/org/0020_mail_accounts.down.sql"
 };
+static const unsigned char org_0021[] = {
+#embed "../../migrations/org/0021_sorted_lists.sql"
+};
+static const unsigned char org_0021_down[] = {
+#embed "../../migrations/org/0021_sorted_lists.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -296,6 +302,8 @@ static const struct embedded_file files[] = {
     {"org/0019_roles.down.sql", org_0019_down, sizeof org_0019_down},
     {"org/0020_mail_accounts.sql", org_0020, sizeof org_0020},
     {"org/0020_mail_accounts.down.sql", org_0020_down, sizeof org_0020_down},
+    {"org/0021_sorted_lists.sql", org_0021, sizeof org_0021},
+    {"org/0021_sorted_lists.down.sql", org_0021_down, sizeof org_0021_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -1,3 +1,4 @@
+import Email
 import Foundation
 import JSON
 import Model
@@ -22,7 +23,12 @@ extension Console {
         let tables = Navigation.sets.map { entity in (entity.logicalName, visit.text(entity.logicalName)) }
         let operations = (1...3).map { number in ("\(number)", visit.text("operation:\(number)")) }
         let export = visit.address(with: ["page": nil, "before": nil]).replacing("/audit", with: "/audit.csv", maxReplacements: 1)
-        let found = try await session.list(.audit, auditQuery(visit, table, id, operation))
+        // What few changes have is looked for among the newest so many; the next page goes on from there.
+        let isSearched: Bool = id == nil && (table != nil || operation != nil || visit.filter("person") != nil)
+        let moment = isSearched ? try await session.momentOfChange(Self.searchedChanges, before: visit.endOfChanges) : nil
+        // As precise as the address of the next page.
+        let oldest = moment.flatMap { ISO8601.date(ISO8601.text($0)) }
+        let found = try await session.list(.audit, auditQuery(visit, table, id, operation, oldest))
         var values: [String: Any] = [
             "title": visit.text("audit"), "lead": visit.text("auditLead"),
             "tables": Self.options(tables, chosen: table?.logicalName),
@@ -40,7 +46,9 @@ extension Console {
         }
         let page = Int(visit.query("page") ?? "") ?? 0
         if page > 0 { values["previous"] = visit.address(with: ["page": page > 1 ? "\(page - 1)" : nil]) }
-        if found.next != nil {
+        if found.next == nil, let oldest, visit.days().from ?? .distantPast < oldest {
+            values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(oldest)])
+        } else if found.next != nil {
             // Beyond some pages the next one begins after the last moment of this one: no row is skipped over to get there.
             if page < Self.offsetPages {
                 values["next"] = visit.address(with: ["page": "\(page + 1)"])
@@ -52,8 +60,13 @@ extension Console {
     }
 
     private static let offsetPages = 100
+    /// Changes that a page looks through for those that fit its filters.
+    private static let searchedChanges = 200_000
 
-    private func auditQuery(_ visit: Visit, _ table: EntityDefinition?, _ id: UUID?, _ operation: Int?) -> RecordQuery {
+    /// - Parameter oldest: Only changes from then on.
+    private func auditQuery(
+        _ visit: Visit, _ table: EntityDefinition?, _ id: UUID?, _ operation: Int?, _ oldest: Date? = nil
+    ) -> RecordQuery {
         var query = RecordQuery()
         query.outputs = Self.auditColumns.map { .init(.column(.init($0))) }
         query.order = [.init(.column(.init("createdon")), descending: true)]
@@ -67,9 +80,8 @@ extension Console {
             // A client's systemuser has its name behind a number sign.
             conditions.append(.isIn(.init("useridname"), [.text(person), .text("# \(person)")]))
         }
-        let (from, until) = visit.days()
-        let before = visit.query("before").flatMap(ISO8601.date)
-        let end = [until?.addingTimeInterval(86_400), before].compactMap { $0 }.min()
+        let from = [visit.days().from, oldest].compactMap { $0 }.max()
+        let end = visit.endOfChanges
         if from != nil || end != nil { conditions.append(.within(.init("createdon"), from, end)) }
         if !conditions.isEmpty { query.filter = .all(conditions) }
         return query
@@ -93,11 +105,23 @@ extension Console {
                         CSV.line(try Self.auditColumns.map { CSV.text(try record.value(of: $0)) })
                     }
                     try await write(Array(lines.joined().utf8))
-                    guard let next = page.next else { return }
+                    guard let next = page.next, let last = page.records.last,
+                        case .date(let moment) = try last.value(of: "createdon")
+                    else { return }
                     query.after = next
+                    // Where the index is read from: newer changes were written already.
+                    let end = Filter.within(.init("createdon"), nil, moment.addingTimeInterval(1))
+                    query.filter = .all([rest.filter, end].compactMap { $0 })
                     page = try await session.list(.audit, query)
                 }
             })
+    }
+}
+
+extension Visit {
+    /// The moment before which the changes of this page were made, if its address says one.
+    fileprivate var endOfChanges: Date? {
+        [days().until?.addingTimeInterval(86_400), query("before").flatMap(ISO8601.date)].compactMap { $0 }.min()
     }
 }
 

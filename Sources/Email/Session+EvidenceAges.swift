@@ -27,4 +27,20 @@ extension Session {
                 event: try row.decodeIfPresent(0), change: try row.decodeIfPresent(1), email: try row.decodeIfPresent(2))
         }
     }
+
+    /// When the oldest of so many newest entries of the audit was made.
+    ///
+    /// - Parameter before: Only entries before this moment count.
+    /// - Returns: Nil where there are fewer.
+    public func momentOfChange(_ number: Int, before: Date?) async throws -> Date? {
+        try requireSystemAdministrator(to: "read the audit")
+        return try await deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT createdon FROM \(organization.qualified("audit")) WHERE createdon < coalesce($1, 'infinity')
+                 ORDER BY createdon DESC NULLS LAST OFFSET $2 LIMIT 1
+                """, [.timestamp(before), .int64(Int64(number))]
+            ).first?.decode(0)
+        }
+    }
 }

@@ -441,6 +441,48 @@ def test_an_e_mail_is_read_without_running_anything_of_it(console, browser):
     assert "sandbox" in policy and "default-src 'none'" in policy and "script" not in policy and "form-action 'none'" in policy and "frame-ancestors 'self'" in policy
 
 
+def test_the_job_is_done_on_a_phone(console, browser):
+    """Finds out who changed a password, changes the key, prints the sheet and disables a colleague, from the menu of a phone."""
+    resize(browser, 360, 640)
+    console.run("user", "add", "leaver", "--role", "Email Administrator", stdin="the password of one who left\n")
+
+    def tap(how, what):
+        element = browser.find_element(how, what)
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        press(browser, how, what)
+
+    def go(page):
+        browser.execute_script("window.scrollTo(0, 0)")
+        browser.find_element(By.LINK_TEXT, "Menu").click()
+        tap(By.LINK_TEXT, page)
+
+    go("Security events")
+    Select(browser.find_element(By.NAME, "kind")).select_by_value("password replaced")
+    tap(By.CSS_SELECTOR, "form.filters button")
+    says(browser, "Password replaced", "dev-admin (client)")
+    go("Data Encryption")
+    tap(By.PARTIAL_LINK_TEXT, "Change the key")
+    tap(By.CSS_SELECTOR, "button[value=review]")
+    tap(By.CSS_SELECTOR, "button[value=change]")
+    says(browser, "The key was changed. Print the new recovery sheet now.")
+    tap(By.CSS_SELECTOR, "button[name=sheet][value='1']")
+    confirm(browser, console)
+    says(browser, "This key opens the passwords of one organization.")
+    assert browser.find_element(By.CSS_SELECTOR, "[data-prints]").is_displayed()
+    go("Access")
+    tap(By.LINK_TEXT, "leaver")
+    tap(By.PARTIAL_LINK_TEXT, "Disable")
+    says(browser, "Disable leaver?")
+    tap(By.CSS_SELECTOR, "button.danger")
+    says(browser, "leaver was disabled and signed out.")
+    go("Access")
+    tap(By.LINK_TEXT, "leaver")
+    tap(By.PARTIAL_LINK_TEXT, "Remove")
+    says(browser, "Remove leaver?")
+    tap(By.CSS_SELECTOR, "button.danger")
+    says(browser, "The person was removed.")
+
+
 def test_addresses_that_are_no_pages_say_so_as_pages(console):
     session = visitor(console)
     for path in ("settings/data-encryption/key", "access/add-user", "account/offer", "records", "settings"):
@@ -541,5 +583,14 @@ def test_pages_stay_fast_with_many_records(console):
     # The limit is for the release build on an idle machine; this one is a debug build beside other tests.
     assert max(slow.values()) < 1_500, slow
     assert list(itertools.islice((p for p, t in slow.items() if t > 1_500), 5)) == []
+    # What is searched for goes on with the next page, to the oldest event and the oldest change.
+    for path in ("events?actor=user:nobody", "audit?person=nobody"):
+        pages, address = 0, f"{console.pages}/{path}"
+        while address:
+            page = session.get(address).text
+            assert "Nothing matches these filters." in page
+            older = re.search(r'<a href="([^"]+)" rel="next">', page)
+            pages, address = pages + 1, older and f"{console.base}{html.unescape(older[1])}"
+        assert pages == 6, (path, pages)
     # Each mailbox was inserted past the service. The overview says so as soon as all were looked at, beside the page.
     until(lambda: "Mail servers were changed directly in the database." in session.get(f"{console.pages}/overview").text)

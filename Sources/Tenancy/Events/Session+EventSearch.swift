@@ -15,6 +15,9 @@ public struct EventFilter: Sendable {
     public var before: Int?
 
     public init() {}
+
+    /// Whether the newest events alone are looked through.
+    fileprivate var isSearch: Bool { actor != nil || details != nil || outcome != nil }
 }
 
 extension Session {
@@ -38,13 +41,16 @@ extension Session {
         if let outcome = filter.outcome { conditions.append("outcome = \(bind(.text(outcome)))") }
         if let actor = filter.actor { conditions.append("actor = \(bind(.text(actor)))") }
         if let details = filter.details {
-            conditions.append("position(lower(\(bind(.text(details)))) in lower(details)) > 0")
+            // Letters beyond ASCII take PostgreSQL much longer to lower, and few texts that are looked for have one.
+            let isPlain = details.utf8.allSatisfy { $0 < 0x80 }
+            let lowered = isPlain ? "lower(details COLLATE \"C\")" : "lower(details)"
+            conditions.append("position(lower(\(bind(.text(details)))) in \(lowered)) > 0")
         }
         if let from = filter.from { conditions.append("occurred_on >= \(bind(.timestamp(from)))") }
         if let until = filter.until { conditions.append("occurred_on < \(bind(.timestamp(until)))") }
         let before = filter.before.map { bind(.int64(Int64($0))) }
         var above: String?
-        if filter.actor != nil || filter.details != nil || filter.outcome != nil {
+        if filter.isSearch {
             let newest = "(SELECT max(security_event_id) FROM \(table))"
             above = "\(before.map { "least(\(newest), \($0))" } ?? newest) - \(Self.searchedEvents)"
         }
@@ -68,6 +74,22 @@ extension Session {
         let bound = parameters
         return try await deployment.pool.withConnection { connection in
             try connection.query(sql, bound).map { try RecordedEvent($0) }
+        }
+    }
+
+    /// Where a search goes on that looked through as many events as one search does: the number before which the next one begins.
+    ///
+    /// - Returns: Nil when there are no older events, and for a filter that looks through all.
+    public func continuation(of filter: EventFilter) async throws -> Int? {
+        try requireSystemAdministrator(to: "read security events")
+        guard filter.isSearch else { return nil }
+        return try await deployment.pool.withConnection { connection in
+            let row = try connection.query(
+                "SELECT least(max(security_event_id), $1), min(security_event_id) FROM \(organization.qualified("security_event"))",
+                [.int64(Int64(filter.before ?? Int(Int64.max)))])[0]
+            guard let newest: Int = try row.decodeIfPresent(0), let oldest: Int = try row.decodeIfPresent(1) else { return nil }
+            let end = newest - Self.searchedEvents
+            return end >= oldest ? end + 1 : nil
         }
     }
 
