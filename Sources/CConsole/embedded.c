@@ -20,6 +20,9 @@ static const unsigned char templates_account_mustache[] = {
 static const unsigned char templates_alert_mustache[] = {
 #embed "Templates/alert.mustache"
 };
+static const unsigned char templates_approvals_mustache[] = {
+#embed "Templates/approvals.mustache"
+};
 static const unsigned char templates_audit_mustache[] = {
 #embed "Templates/audit.mustache"
 };
@@ -148,6 +151,7 @@ static const struct console_file files[] = {
     {"Templates/access.mustache", templates_access_mustache, sizeof templates_access_mustache},
     {"Templates/account.mustache", templates_account_mustache, sizeof templates_account_mustache},
     {"Templates/alert.mustache", templates_alert_mustache, sizeof templates_alert_mustache},
+    {"Templates/approvals.mustache", templates_approvals_mustache, sizeof templates_approvals_mustache},
     {"Templates/audit.mustache", templates_audit_mustache, sizeof templates_audit_mustache},
     {"Templates/badge.mustache", templates_badge_mustache, sizeof templates_badge_mustache},
     {"Templates/chooser.mustache", templates_chooser_mustache, sizeof templates_chooser_mustache},

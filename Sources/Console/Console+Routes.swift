@@ -56,6 +56,10 @@ extension Console {
         post(router, "\(path)/change", instead: nil, changeKey)
         post(router, "\(path)/cancel", instead: path, cancelChange)
         post(router, "\(path)/activate", instead: path, activate)
+        get(router, Self.approvalsPath, approvals)
+        for action in Self.approvalActions {
+            post(router, "\(Self.approvalsPath)/\(action)", instead: Self.approvalsPath) { try await decide(action, $0) }
+        }
     }
 
     private func addAccess(to router: Router<APIContext>) {

@@ -37,7 +37,13 @@ enum Navigation {
         ]
         if visit.isAdministrator {
             groups.append(
-                ("security", [("settings/data-encryption", "dataEncryption"), ("events", "events"), ("audit", "audit")]))
+                (
+                    "security",
+                    [
+                        ("settings/data-encryption", "dataEncryption"), ("settings/approvals", "approvals"), ("events", "events"),
+                        ("audit", "audit"),
+                    ]
+                ))
             groups.append(
                 ("administration", [("access", "access"), ("access/rules", "signInRules"), ("retention", "retention")]))
         }

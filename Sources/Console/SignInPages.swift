@@ -163,6 +163,9 @@ extension Console {
             "\(Self.encryptionPath)/activate": activate, "access/rules": saveSignInRules,
         ]
         for action in Self.accessActions { handlers["access/\(action)"] = { try await changeAccess(action, $0) } }
+        for action in Self.approvalActions {
+            handlers["\(Self.approvalsPath)/\(action)"] = { try await decide(action, $0) }
+        }
         for action in ["offer", "confirm", "end", "end-session", "end-others"] {
             handlers["account/\(action)"] = { try await changeAccount(action, $0) }
         }

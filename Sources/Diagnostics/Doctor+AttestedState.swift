@@ -38,6 +38,8 @@ extension Doctor {
         findings += try storedKeys(state, &names, on: connection)
         findings += try keyDerivation(state, &names)
         findings += try grantedRoles(state, &names, on: connection)
+        names.insert(try KeyControl.name.digest())
+        findings += try keyControl(state, on: connection)
         for grant in [Grant.suspension] + SecondFactorPolicy.roles.map(SecondFactorPolicy.grant) {
             names.insert(try grant.name.digest())
         }
@@ -91,7 +93,8 @@ extension Doctor {
         case .session: "session-not-made-here"
         case .issuer: "issuer-not-made-here"
         case .link: "link-not-made-here"
-        case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation:
+        case .approval: "approval-not-made-here"
+        case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation, .keyControl:
             "row-not-made-here"
         case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven: "role-not-given-here"
         }

@@ -15,6 +15,8 @@ extension KeyAdministration {
     ///
     /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text that `config` holds is not the key in force.
     public func retrieveDataEncryptionKey() async throws -> OrganizationKeyText {
+        try await session.requireControl(
+            of: .showKey, "show the key of version \(state.keyVersion), fingerprint \(state.fingerprint)")
         return try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             _ = try deployment.keyring.requiredKey(of: state)
@@ -81,6 +83,7 @@ extension KeyAdministration {
     // MARK: Activation
 
     private func activate(with texts: [String]) async throws {
+        try await session.requireControl(of: .setKey, "activate the key of version \(state.keyVersion)", secret: texts.first)
         let network = caller.address ?? caller.actor
         let failures = FailedSignIns(
             .known("activate:\(organization.id.text)"), from: network, policy: deployment.policy)

@@ -50,6 +50,8 @@ extension KeyAdministration {
         if version == state.keyVersion, fingerprint == nil || fingerprint == state.fingerprint, state.isKeyAttested {
             return try await retrieveDataEncryptionKey()
         }
+        try await session.requireControl(
+            of: .showKey, "show the retired key of version \(version)\(fingerprint.map { ", fingerprint \($0)" } ?? "")")
         return try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             let keys = try storedKeys(version, fingerprint, on: connection)

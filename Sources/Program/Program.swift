@@ -19,7 +19,8 @@ struct Program: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             Dev.self, Setup.self, Serve.self, Migrate.self, Org.self, Key.self, Kek.self, Client.self, User.self, Issuer.self,
-            Verify.self, Events.self, Retention.self, Backup.self, RouterCommand.self, DoctorCommand.self, Config.self,
+            ApprovalCommand.self, Verify.self, Events.self, Retention.self, Backup.self, RouterCommand.self, DoctorCommand.self,
+            Config.self,
         ]
     )
 

@@ -16,6 +16,8 @@ public struct Caller: Sendable {
     /// The caller that sent the request, where it acts in the name of another user. Then ``systemUserID`` and ``roles`` are that
     /// user's.
     public var impersonation: Impersonation?
+    /// When the client proved itself for the token of this request; nil where that is not known.
+    public var signedInOn: Date?
 
     /// The administrator behind a request in the name of another user.
     public struct Impersonation: Sendable {

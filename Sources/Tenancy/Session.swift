@@ -42,15 +42,18 @@ public struct Session: Sendable {
     /// - Throws: ``FieldsealError`` `.noResource` for an unknown organization; `.accessDenied` when the client is
     ///   disabled, or its row was not made by this service.
     ///
-    /// - Parameter assuming: Whether what an earlier session of the client read may be assumed. Then only reads and writes of
-    ///   records are allowed, which throw ``StaleSession`` when it proves wrong.
+    /// - Parameters:
+    ///   - assuming: Whether what an earlier session of the client read may be assumed. Then only reads and writes of
+    ///     records are allowed, which throw ``StaleSession`` when it proves wrong.
+    ///   - signedInOn: When the client proved itself for its token.
     public static func begin(
         _ deployment: Deployment,
         organization name: String,
         client: UUID,
         address: String?,
         requestID: String,
-        assuming: Bool = false
+        assuming: Bool = false,
+        signedInOn: Date? = nil
     ) async throws -> Session {
         let cached = assuming ? deployment.sessions.entry(of: client, in: name) : nil
         let known = cached.flatMap { deployment.isNewest($0.kept.state) ? $0 : nil }
@@ -68,9 +71,10 @@ public struct Session: Sendable {
                 "This client may not act in the organization: it is unknown or disabled, its systemuser is disabled, or its row was "
                     + "not made by this service. An administrator can add one: fieldseal client add.")
         }
-        let caller = Caller(
+        var caller = Caller(
             actor: "client:\(row.name)", clientID: client, systemUserID: row.systemUserID, role: role,
             granted: kept.state.grantedRoles, address: address, requestID: requestID)
+        caller.signedInOn = signedInOn
         if known == nil {
             if deployment.keyring.dataKey(of: kept.state) != nil {
                 deployment.sessions.keep(kept, of: client)

@@ -1,4 +1,5 @@
 public import Foundation
+import JSON
 import PostgresClient
 public import Tenancy
 
@@ -24,6 +25,9 @@ extension Session {
         id: UUID, secret: String?
     ) {
         try requireSystemAdministrator(to: "manage API clients")
+        if role == .systemAdministrator {
+            try await requireAccessControl("add the client \(name) as System Administrator", key: key)
+        }
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try ClientRegistry(deployment).add(
@@ -37,6 +41,7 @@ extension Session {
     /// - Returns: The key's id.
     public func addClientKey(_ key: ClientKey, to nameOrID: String) async throws -> UUID {
         try requireSystemAdministrator(to: "manage API clients")
+        try await requireAccessControl(toClient: nameOrID, "add a key to the client", key: key)
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try ClientRegistry(deployment).addKey(key, to: nameOrID, of: organization, by: caller, on: connection)
@@ -79,6 +84,7 @@ extension Session {
     /// Enables a client again that was disabled.
     public func enableClient(_ id: UUID) async throws {
         try requireSystemAdministrator(to: "manage API clients")
+        try await requireAccessControl(toClient: id.text, "enable the client")
         try await deployment.pool.withConnection { connection in
             try ClientRegistry(deployment).enable(id, of: organization, by: caller, on: connection)
         }
@@ -89,6 +95,9 @@ extension Session {
     /// - Parameter evenIfLast: Whether the last System Administrator may get another role.
     public func setRole(_ role: Role, ofClient id: UUID, evenIfLast: Bool = false) async throws {
         try requireSystemAdministrator(to: "manage API clients")
+        if role == .systemAdministrator {
+            try await requireAccessControl("give the client \(id.text) the role System Administrator")
+        }
         try await deployment.pool.withConnection { connection in
             try ClientRegistry(deployment).setRole(
                 role, of: id, evenIfLast: evenIfLast, of: organization, by: caller, on: connection)
@@ -105,6 +114,7 @@ extension Session {
         ofClient id: UUID, overlap: Int = ClientRegistry.overlap, seconds: Int? = nil
     ) async throws -> String {
         try requireSystemAdministrator(to: "manage API clients")
+        try await requireAccessControl(toClient: id.text, "give another secret to the client")
         return try await deployment.pool.withConnection { connection in
             try ClientRegistry(deployment).rotateSecret(
                 of: id, overlap: overlap, seconds: seconds, of: organization, by: caller, on: connection)

@@ -26,7 +26,7 @@ public final class TokenIssuer: Sendable {
     private let verified = Mutex<[SHA256Digest: Verified]>([:])
 
     private struct Verified {
-        let client: UUID
+        let token: VerifiedToken
         let organization: String
         let kid: String
         let expiresOn: Date
@@ -58,9 +58,12 @@ public final class TokenIssuer: Sendable {
 
     /// A token for a client that was authenticated.
     ///
-    /// - Parameter address: Where the client asked for it: the token's issuer and audience.
+    /// - Parameters:
+    ///   - address: Where the client asked for it: the token's issuer and audience.
+    ///   - certificate: SHA-256 of the certificate that the token is bound to; nil for a bearer token.
     public func issue(
-        to client: UUID, in organization: Organization, at address: OrganizationAddress, version: TokenVersion
+        to client: UUID, in organization: Organization, at address: OrganizationAddress, version: TokenVersion,
+        boundTo certificate: [UInt8]? = nil
     ) async throws -> String {
         try await refresh(unlessYoungerThan: .seconds(60))
         let (collection, current) = keys.withLock { ($0.collection, $0.current) }
@@ -70,21 +73,22 @@ public final class TokenIssuer: Sendable {
         let claims = Claims(
             iss: address.issuer, aud: address.url, sub: client.text, appid: client.text,
             tid: organization.id.text, jti: UUID().text, iat: .init(value: now), nbf: .init(value: now),
-            exp: .init(value: now.addingTimeInterval(Double(Self.lifetime))), ver: version.rawValue)
+            exp: .init(value: now.addingTimeInterval(Double(Self.lifetime))), ver: version.rawValue,
+            cnf: certificate.map { TokenConfirmation(certificate: Data($0).base64URL) })
         return try await collection.sign(claims, kid: JWKIdentifier(string: current))
     }
 
-    /// The client of a token that was verified already; nil for any other token.
+    /// What a token that was verified already stands for; nil for any other token.
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for one that was exposed.
-    public func known(_ token: String, for organization: String) throws -> UUID? {
+    public func known(_ token: String, for organization: String) throws -> VerifiedToken? {
         if let reason = exposed.reason(token) { throw Self.refusal(reason) }
         var token = token
         let digest = token.withUTF8 { SHA256.hash(data: $0) }
         guard let known = verified.withLock({ $0[digest] }), known.organization == organization, known.expiresOn > Date(),
             keys.withLock({ $0.publicKeys[known.kid] != nil })
         else { return nil }
-        return known.client
+        return known.token
     }
 
     private static func refusal(_ reason: ExposedTokens.Reason) -> FieldsealError {
@@ -94,10 +98,10 @@ public final class TokenIssuer: Sendable {
         }
     }
 
-    /// The client that a token was issued to, for one organization.
+    /// What a token stands for in one organization.
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for a token that is malformed, forged, expired, or another's.
-    public func verify(_ token: String, for organization: String) async throws -> UUID {
+    public func verify(_ token: String, for organization: String) async throws -> VerifiedToken {
         let digest = SHA256.hash(data: Data(token.utf8))
         if let reason = exposed.reason(token) { throw Self.refusal(reason) }
         if let other = OpenIDProviders.claimedIssuer(of: token), self.organization(ofIssuer: other) == nil {
@@ -117,11 +121,12 @@ public final class TokenIssuer: Sendable {
         guard self.organization(ofIssuer: claims.iss) == organization, addresses.organization(of: claims.aud) == organization,
             let client = UUID(text: claims.appid)
         else { throw Self.refused("is for another organization") }
+        let result = VerifiedToken(client: client, signedInOn: claims.iat.value, certificate: try Self.certificate(claims.cnf))
         verified.withLock { tokens in
             if tokens.count >= Self.verifiedLimit { tokens.removeAll() }
-            tokens[digest] = Verified(client: client, organization: organization, kid: header.kid, expiresOn: claims.exp.value)
+            tokens[digest] = Verified(token: result, organization: organization, kid: header.kid, expiresOn: claims.exp.value)
         }
-        return client
+        return result
     }
 
     /// The organization whose tokens have this issuer, under any of its addresses; nil for a provider's.
@@ -129,8 +134,8 @@ public final class TokenIssuer: Sendable {
         issuer.strippingSuffix(OrganizationAddress.issuerPath).flatMap { addresses.organization(of: $0) }
     }
 
-    /// The client that a token of a trusted provider stands for.
-    private func client(of token: String, from issuer: String, for name: String) async throws -> UUID {
+    /// What a token of a trusted provider stands for.
+    private func client(of token: String, from issuer: String, for name: String) async throws -> VerifiedToken {
         let issuers = TrustedIssuers(deployment)
         guard try await trusted.mayTrust(issuer, in: name) else {
             throw Self.refused("is from an issuer that is not trusted here")
@@ -145,7 +150,9 @@ public final class TokenIssuer: Sendable {
         else {
             throw Self.refused("is for somebody who is no client here")
         }
-        return client
+        return VerifiedToken(
+            client: client, signedInOn: claims.authTime.map { Date(timeIntervalSince1970: $0) },
+            certificate: try Self.certificate(claims.cnf))
     }
 
     /// The public keys as a JWK Set (RFC 7517 section 5).
@@ -271,12 +278,40 @@ public final class TokenIssuer: Sendable {
         return header
     }
 
+    /// The certificate that a token is bound to; nil for a bearer token. A token that is bound in another way is none.
+    private static func certificate(_ confirmation: TokenConfirmation?) throws -> [UInt8]? {
+        guard let confirmation else { return nil }
+        guard let digest = confirmation.certificate.flatMap({ Data(base64URL: $0) }), digest.count == SHA256.byteCount else {
+            throw refused("is bound in a way that is not supported")
+        }
+        return Array(digest)
+    }
+
     private static func refused(_ why: String) -> FieldsealError {
         FieldsealError(.accessDenied, "The access token \(why). Ask the token endpoint for a new one.")
     }
 }
 
 private let zeros: uuid_t = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+/// What a verified access token says.
+public struct VerifiedToken: Sendable {
+    public let client: UUID
+    /// When the client, or the person at the provider, signed in; nil where a provider does not say.
+    public let signedInOn: Date?
+    /// SHA-256 of the client certificate that the connection has to show; nil for a bearer token.
+    public let certificate: [UInt8]?
+}
+
+/// What a token is bound to (RFC 7800, RFC 8705 section 3.1).
+struct TokenConfirmation: Codable {
+    /// SHA-256 of a client certificate, in base64url.
+    let certificate: String?
+
+    enum CodingKeys: String, CodingKey {
+        case certificate = "x5t#S256"
+    }
+}
 
 /// The claims of an access token.
 private struct Claims: JWTPayload {
@@ -292,6 +327,8 @@ private struct Claims: JWTPayload {
     let nbf: NotBeforeClaim
     let exp: ExpirationClaim
     let ver: String
+    /// What the token is bound to (RFC 8705 section 3.1).
+    let cnf: TokenConfirmation?
 
     func verify(using algorithm: some JWTAlgorithm) throws {
         try exp.verifyNotExpired()

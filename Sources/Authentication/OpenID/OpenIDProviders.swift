@@ -149,9 +149,10 @@ public final class OpenIDProviders: Sendable {
         let clientID: String?
         let nonce: String?
         let authTime: Double?
+        let cnf: TokenConfirmation?
 
         enum CodingKeys: String, CodingKey {
-            case iss, aud, exp, nbf, sub, oid, appid, azp, nonce
+            case iss, aud, exp, nbf, sub, oid, appid, azp, nonce, cnf
             case clientID = "client_id"
             case authTime = "auth_time"
         }

@@ -17,6 +17,9 @@ extension ConsoleUsers {
         guard role != .emailRouter else {
             throw FieldsealError(.invalidArgument, "A person is no Email Router: that role is for clients.")
         }
+        if role == .systemAdministrator {
+            try await session.requireAccessControl("give the person \(id.text) the role System Administrator")
+        }
         try await change(id, by: session) { user, change, connection in
             var new = user
             new.role = role
@@ -38,6 +41,7 @@ extension ConsoleUsers {
     /// Enables a person again, with the password and the one-time passwords that they had.
     public func enable(_ id: UUID, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
+        try await session.requireAccessControl(toPerson: id, "enable")
         try await change(id, by: session) { user, change, connection in
             guard user.disabledOn != nil else { return }
             var user = user
@@ -71,6 +75,7 @@ extension ConsoleUsers {
     /// Nothing is stored for it. The token is sealed under the key-encryption key, for that person.
     public func invite(_ id: UUID, by session: Session) async throws -> String {
         try session.requireSystemAdministrator(to: "manage console users")
+        try await session.requireAccessControl(toPerson: id, "invite")
         let (kek, organization) = (session.kek, session.organization)
         return try await change(id, by: session) { user, change, connection in
             guard user.disabledOn == nil else {

@@ -113,6 +113,9 @@ public struct ConsoleUsers: Sendable {
             throw FieldsealError(.invalidArgument, "A name has 1 to 100 characters, and a person is no Email Router.")
         }
         if let password { try PasswordRules.check(password, of: name, in: organization.name) }
+        if role == .systemAdministrator {
+            try await session.requireAccessControl("add the person \(name) as System Administrator")
+        }
         let salt = try deployment.hashing.newSalt()
         let derived =
             if let password {
@@ -226,6 +229,9 @@ public struct ConsoleUsers: Sendable {
         try session.requireSystemAdministrator(to: "manage console users")
         let organization = session.organization
         try PasswordRules.check(password, of: name, in: organization.name)
+        if session.caller.systemUserID != nil {
+            try await session.requireAccessControl(toPerson: id(of: name, by: session), "reset the password of")
+        }
         let salt = try deployment.hashing.newSalt()
         let derived = try await deployment.hashing.derive(password, salt: salt, for: Self.network(session.caller))
         try await deployment.pool.withConnection { connection in

@@ -19,6 +19,10 @@ extension KeyAdministration {
             try await record(SecurityEvent(.keyRefused, .refused, details: "change: weak key"))
             throw FieldsealError(.keyValidation, error.description)
         }
+        try await session.requireControl(
+            of: .setKey,
+            "change the key of version \(state.keyVersion) to a \(text == nil ? "generated" : "given") one"
+                + (options.skipsUnreadable ? ", and lose the passwords that do not open" : ""), secret: text)
         await sweepGenerations()
         let change = KeyChange(self, text: newText, isGenerated: text == nil, isRehearsal: false, options: options)
         let summary: KeyChangeSummary

@@ -28,6 +28,8 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case httpsRequired = "0x8004852C"
     case keySourceMissing = "0x8004852D"
     case keyRequired = "0x8004852E"
+    case approvalAwaited = "0x8004852F"
+    case signInTooOld = "0x80048530"
     case payloadDoesNotFit = "0x80048D19"
     case organizationDisabled = "0x8004A104"
     case sslRequired = "0x8005E201"
@@ -51,8 +53,8 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     /// The status of an HTTP response with this code.
     public var httpStatus: Int {
         switch self {
-        case .accessDenied: 401
-        case .privilegeDenied, .httpsRequired, .organizationDisabled, .notAUser: 403
+        case .accessDenied, .signInTooOld: 401
+        case .privilegeDenied, .httpsRequired, .organizationDisabled, .notAUser, .approvalAwaited: 403
         case .objectDoesNotExist, .noResource, .recordNotFoundByKey: 404
         case .keySourceMissing, .keyRequired: 409
         case .duplicateRecord, .concurrencyVersionMismatch, .duplicateRecordKey: 412

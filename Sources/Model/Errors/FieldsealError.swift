@@ -4,11 +4,22 @@ public struct FieldsealError: Error, Sendable, CustomStringConvertible {
     public let message: String
     /// Seconds after which trying again may help; sent as `Retry-After`.
     public let retryAfter: Int?
+    /// What a program needs besides.
+    public let detail: Detail?
 
-    public init(_ code: ErrorCode, _ message: String, retryAfter: Int? = nil) {
+    /// A value that belongs to a code.
+    public enum Detail: Sendable {
+        /// The id of the request that a second System Administrator has to approve.
+        case approval(String)
+        /// Seconds since a sign-in, at most.
+        case maximumAge(Int)
+    }
+
+    public init(_ code: ErrorCode, _ message: String, retryAfter: Int? = nil, detail: Detail? = nil) {
         self.code = code
         self.message = message
         self.retryAfter = retryAfter
+        self.detail = detail
     }
 
     public var description: String { "\(message) [\(code.rawValue)]" }

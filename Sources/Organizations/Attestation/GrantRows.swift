@@ -36,7 +36,8 @@ package struct GrantRow: Sendable {
         case .session: ["token_hash"]
         case .issuer: ["issuer_id"]
         case .link: ["issuer_id", "subject"]
-        case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation: []
+        case .approval: ["approval_id"]
+        case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation, .keyControl: []
         case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven: []
         }
     }
@@ -47,7 +48,19 @@ extension GrantRow {
     package static func all(of organization: Organization, on connection: isolated PostgresConnection) throws -> [GrantRow] {
         try clients(of: organization, on: connection) + secrets(of: organization, on: connection)
             + keys(of: organization, on: connection) + users(of: organization, on: connection)
-            + issuers(of: organization, on: connection)
+            + issuers(of: organization, on: connection) + approvals(of: organization, on: connection)
+    }
+
+    private static func approvals(of organization: Organization, on connection: isolated PostgresConnection) throws -> [GrantRow] {
+        // As with keys of clients.
+        guard try connection.query("SELECT to_regclass('config.approval') IS NOT NULL")[0].decode(0, as: Bool.self) else {
+            return []
+        }
+        return try Approval.all(of: organization, on: connection).map { row, tag in
+            GrantRow(
+                grant: row.grant, tag: tag, title: "request for approval \(row.id.text)", isDisabled: false, key: [.uuid(row.id)],
+                formerTag: nil)
+        }
     }
 
     private static func clients(of organization: Organization, on connection: isolated PostgresConnection) throws -> [GrantRow] {

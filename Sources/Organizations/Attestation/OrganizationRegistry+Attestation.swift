@@ -54,6 +54,7 @@ extension OrganizationRegistry {
             _ = try connection.query(
                 "DELETE FROM config.console_session WHERE user_id IN (SELECT user_id FROM config.console_user WHERE organization_id = $1)",
                 [.uuid(organization.id)])
+            _ = try connection.query("DELETE FROM config.approval WHERE organization_id = $1", [.uuid(organization.id)])
             try registry.insertState(of: organization, grants, after: revision, on: connection)
             let details = report.differences.isEmpty ? "nothing differed" : report.differences.joined(separator: "; ")
             try SecurityEvent(.organizationAttached, .succeeded, details: "attested again: \(details)".prefix(2_000).description)
@@ -161,7 +162,7 @@ extension OrganizationRegistry {
         }
         var grants = GrantList()
         var (honoured, notHonoured): ([String], [String]) = ([], [])
-        for row in try GrantRow.all(of: organization, on: connection) where row.grant.name.kind != .session {
+        for row in try GrantRow.all(of: organization, on: connection) where ![.session, .approval].contains(row.grant.name.kind) {
             if try isOwn(row, in: former) {
                 if row.isDisabled { try grants.revoke(row.grant.name, under: kek) } else { try grants.set(row.grant, under: kek) }
                 let isNamed = [.client, .user, .issuer, .link].contains(row.grant.name.kind)
@@ -182,6 +183,13 @@ extension OrganizationRegistry {
         for role in SecondFactorPolicy.roles {
             let grant = SecondFactorPolicy.grant(role)
             if try former?.names(grant.name) == true { try grants.set(grant, under: kek) }
+        }
+        if let control = try KeyControl.row(of: organization, on: connection), control.isOn,
+            try former?.holds(control.grant, under: kek) ?? true
+        {
+            try grants.set(control.grant, under: kek)
+        } else if let former {
+            try grants.take(KeyControl.name, from: former)
         }
         if let former {
             try keepDisabledUsers(of: organization, in: former, &grants, on: connection)

@@ -174,6 +174,10 @@ struct OrganizationRewrap {
         }
         let marks = [Grant.suspension, Grant.rolesWereGiven] + SecondFactorPolicy.roles.map(SecondFactorPolicy.grant)
         for grant in marks where try list.names(grant.name) { try grants.set(grant, under: alone) }
+        // A rule that SQL changed stays named, and counts as the strict one.
+        if let control = try KeyControl.row(of: organization, on: connection), try list.holds(control.grant, under: new) {
+            try grants.set(control.grant, under: alone)
+        }
         let links = try RoleGrants(of: organization, on: connection)
         for grant in links.roles + links.rows.map(\.grant) where try list.holds(grant, under: new) {
             try grants.set(grant, under: alone)

@@ -12,7 +12,7 @@ struct Key: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show, change and activate an organization's key.",
         subcommands: [
-            Status.self, Show.self, Change.self, Rehearse.self, Cancel.self, Activate.self, History.self, Purge.self,
+            Status.self, Show.self, Change.self, Rehearse.self, Cancel.self, Activate.self, History.self, Purge.self, Control.self,
         ])
 
     struct Status: AsyncParsableCommand {

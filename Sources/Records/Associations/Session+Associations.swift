@@ -81,6 +81,9 @@ extension Session {
     /// - Returns: Whether anything changed.
     private func add(_ link: Link, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Bool {
         if let role = link.role { try requireGivable(role.id, role.name, &change, on: connection) }
+        if link.role == nil, try change.hasAdministratorRole(team: link.first, on: connection) {
+            try change.refuseGivingAccess(by: caller, on: connection)
+        }
         let columns = link.columns
         let inserted = try connection.query(
             """
@@ -149,6 +152,7 @@ extension Session {
                 .invalidArgument,
                 "Email Router is a role of clients alone, because passwords are released to it: fieldseal client add.")
         }
+        if role == .systemAdministrator { try change.refuseGivingAccess(by: caller, on: connection) }
         if try !change.grants.names(Grant.rolesWereGiven.name) { _ = try change.grant(Grant.rolesWereGiven) }
     }
 

@@ -31,7 +31,10 @@ enum DisabledUsers {
         return try connection.atomically {
             try session.confirm(on: connection)
             return try AttestedState.change(of: session.organization, under: session.deployment.kek, on: connection) { change in
-                try change.keepingAnAdministrator(evenIfLast: !isDisabled, on: connection) { change in
+                if !isDisabled, try change.isNamedAdministrator(user: id, on: connection) {
+                    try change.refuseGivingAccess(by: session.caller, on: connection)
+                }
+                return try change.keepingAnAdministrator(evenIfLast: !isDisabled, on: connection) { change in
                     guard let outcome = try write() else { return nil }
                     let grant = Grant.disabledSystemUser(id)
                     guard try change.grants.names(grant.name) != isDisabled else { return outcome }

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 import JSON
 import Model
 package import PostgresClient
@@ -43,6 +43,11 @@ extension AttestedChange {
         let result = try body(&self)
         if let former, try count(former, on: connection) == 0 { throw former.refusal }
         return result
+    }
+
+    /// How many people and clients are System Administrators.
+    func administrators(on connection: isolated PostgresConnection) throws -> Int {
+        try Administrators.allCases.reduce(0) { try $0 + count($1, on: connection) }
     }
 
     private func count(_ administrators: Administrators, on connection: isolated PostgresConnection) throws -> Int {
@@ -107,5 +112,27 @@ extension AttestedChange {
             || GrantedRole.rows(of: user, in: organization, on: connection).contains {
                 try $0.name == name && $0.isHonoured(in: grants, under: kek)
             }
+    }
+
+    /// Whether members of a team have the role System Administrator.
+    package func hasAdministratorRole(team: UUID, on connection: isolated PostgresConnection) throws -> Bool {
+        let name = Role.systemAdministrator.rawValue
+        return try connection.query(
+            """
+            SELECT t.roleid FROM \(organization.qualified("teamroles")) AS t JOIN \(organization.qualified("role")) AS r USING (roleid)
+             WHERE t.teamid = $1 AND r.name = $2
+            """, [.uuid(team), .text(name)]
+        ).contains { try grants.holds(Grant.teamRole(try $0.decode(0), name, of: team), under: kek) }
+    }
+
+    /// Whether a systemuser would be a System Administrator if it were enabled: by its client or person, or by records.
+    package func isNamedAdministrator(user: UUID, on connection: isolated PostgresConnection) throws -> Bool {
+        let name = Role.systemAdministrator.rawValue
+        let isOwn: Bool = try connection.query(
+            """
+            SELECT EXISTS (SELECT FROM config.api_client WHERE organization_id = $1 AND systemuser_id = $2 AND role = $3)
+                OR EXISTS (SELECT FROM config.console_user WHERE organization_id = $1 AND systemuser_id = $2 AND role = $3)
+            """, [.uuid(organization.id), .uuid(user), .text(name)])[0].decode(0)
+        return try isOwn || GrantedRole.rows(of: user, in: organization, on: connection).contains { $0.name == name }
     }
 }

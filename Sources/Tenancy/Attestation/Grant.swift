@@ -35,6 +35,9 @@ package struct Grant: Sendable {
         case teamMember = "teammembership"
         /// What the record of a role is called.
         case role
+        /// What is asked for before the key is used.
+        case keyControl = "key control"
+        case approval
         /// That the organization has given roles at all.
         case rolesWereGiven = "roles were given"
     }

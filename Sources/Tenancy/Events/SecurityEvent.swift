@@ -60,6 +60,11 @@ public struct SecurityEvent: Sendable {
         case memberRemoved = "team member removed"
         case tokenExposed = "token sent without encryption"
         case tokenRevoked = "token revoked"
+        case keyControlSet = "key control set"
+        case approvalRequested = "approval requested"
+        case approvalGiven = "approval given"
+        case approvalRefused = "approval refused"
+        case approvalUsed = "approval used"
     }
 
     /// How it ended.

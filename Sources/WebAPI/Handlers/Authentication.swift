@@ -1,4 +1,5 @@
 import Authentication
+import CellCrypto
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -8,8 +9,21 @@ import PostgresClient
 import Tenancy
 
 extension WebAPI {
-    /// The client whom a request's bearer token was issued to (RFC 6750 section 2.1).
-    func client(_ request: Request, _ organization: String, _ context: APIContext) async throws -> UUID {
+    /// What a request's bearer token stands for (RFC 6750 section 2.1). A token that is bound to a certificate is good on connections
+    /// with that certificate alone (RFC 8705 section 3).
+    func client(_ request: Request, _ organization: String, _ context: APIContext) async throws -> VerifiedToken {
+        let verified = try await verifiedToken(request, organization, context)
+        guard let certificate = verified.certificate else { return verified }
+        guard let shown = await PeerCertificate.digest(on: context.channel), constantTimeEqual(shown, certificate) else {
+            throw FieldsealError(
+                .accessDenied,
+                "The access token is bound to a client certificate, and this connection does not show that one. Connect with the "
+                    + "certificate with which the token was asked for.")
+        }
+        return verified
+    }
+
+    private func verifiedToken(_ request: Request, _ organization: String, _ context: APIContext) async throws -> VerifiedToken {
         guard let header = request.headers[.authorization] else {
             throw FieldsealError(.accessDenied, "The request has no access token: Authorization: Bearer TOKEN.")
         }
@@ -27,7 +41,7 @@ extension WebAPI {
     func noteExposure(of token: String, for organization: String, _ context: APIContext, address: String?) async {
         do {
             try await PoolBorrower.$current.withValue(.network(address.map(IPAddress.network) ?? "")) {
-                let client = try await tokens.verify(token, for: organization)
+                let client = try await tokens.verify(token, for: organization).client
                 let organization = try await Session.organization(named: organization, in: deployment)
                 try await tokens.exposed.record(
                     token, of: client, in: organization, address: address, requestID: context.requestID)

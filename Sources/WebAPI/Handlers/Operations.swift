@@ -15,6 +15,7 @@ extension DataAPI {
 
     func operation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
         let representation = representation(request)
+        if let answer = try await keyControlOperation(name, arguments, request) { return answer }
         if name.hasPrefix("fieldseal.") { return try await routerOperation(String(name.dropFirst("fieldseal.".count)), request) }
         guard arguments.isEmpty || !Self.withoutParameters.contains(name) else {
             throw FieldsealError(.badRequest, "\(name) takes no parameters in parentheses.")

@@ -158,6 +158,20 @@ enum MetadataOperations {
             results: [("value", "Collection(fieldseal.Item)")], namespace: .fieldseal),
     ]
 
+    /// What is asked for before the key is used.
+    private static let keyControlOperations: [Operation] = [
+        Operation(
+            name: "RetrieveKeyControl", results: [("ApprovalSeconds", "Edm.Int32?"), ("SignInSeconds", "Edm.Int32?")],
+            namespace: .fieldseal),
+        Operation(name: "RetrieveApprovals", results: [("value", "Collection(fieldseal.Item)")], namespace: .fieldseal),
+        Operation(
+            name: "SetKeyControl", isAction: true,
+            parameters: [("ApprovalSeconds", "Edm.Int32?"), ("SignInSeconds", "Edm.Int32?")],
+            namespace: .fieldseal),
+        Operation(name: "ApproveRequest", isAction: true, parameters: [("ApprovalId", guid)], namespace: .fieldseal),
+        Operation(name: "RefuseRequest", isAction: true, parameters: [("ApprovalId", guid)], namespace: .fieldseal),
+    ]
+
     private static let complexTypes: KeyValuePairs<String, [Field]> = [
         "OrganizationDetail": [
             ("OrganizationId", guid), ("FriendlyName", text), ("OrganizationVersion", text), ("EnvironmentId", text),
@@ -185,7 +199,7 @@ enum MetadataOperations {
     // MARK: Writing it
 
     private static func operations(in namespace: Namespace) -> [Operation] {
-        (functions + actions + routerActions).filter { $0.namespace == namespace }
+        (functions + actions + routerActions + keyControlOperations).filter { $0.namespace == namespace }
     }
 
     /// The types that operations take and give.

@@ -65,14 +65,14 @@ extension WebAPI {
     private func organizationService(_ request: Request, _ context: APIContext) async -> APIAnswer {
         let message: SOAPMessage
         let organization: String
-        let client: UUID
+        let token: VerifiedToken
         do {
             organization = try context.parameters.require("organization")
-            client = try await self.client(request, organization, context)
+            token = try await client(request, organization, context)
         } catch {
             return refused(error, request, context, nil)
         }
-        let borrower = PoolBorrower.principal(client)
+        let borrower = PoolBorrower.principal(token.client)
         do {
             try quota.begin(borrower)
         } catch {
@@ -88,7 +88,7 @@ extension WebAPI {
         }
         do {
             return try await PoolBorrower.$current.withValue(borrower) {
-                try await answer(message, organization, client, context)
+                try await answer(message, organization, token, context)
             }
         } catch {
             return refused(error, request, context, message)
@@ -129,13 +129,13 @@ extension WebAPI {
         return message
     }
 
-    private func answer(_ message: SOAPMessage, _ organization: String, _ client: UUID, _ context: APIContext) async throws
+    private func answer(_ message: SOAPMessage, _ organization: String, _ token: VerifiedToken, _ context: APIContext) async throws
         -> APIAnswer
     {
         func begin(assuming: Bool) async throws -> Session {
             let session = try await Session.begin(
-                deployment, organization: organization, client: client, address: context.clientAddress,
-                requestID: context.requestID, assuming: assuming)
+                deployment, organization: organization, client: token.client, address: context.clientAddress,
+                requestID: context.requestID, assuming: assuming, signedInOn: token.signedInOn)
             context.principal.name = session.caller.actor
             return session
         }

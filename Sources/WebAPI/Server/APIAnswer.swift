@@ -78,8 +78,18 @@ struct APIAnswer: Sendable, ResponseGenerator {
         var headers: HTTPFields = [:]
         if let seconds = error.retryAfter { headers[.retryAfter] = String(seconds) }
         if error.code == .accessDenied { headers[.wwwAuthenticate] = challenge }
+        var members: [JSONValue.Member] = [
+            .init("code", .string(error.code.rawValue)), .init("message", .string(error.message)),
+        ]
+        switch error.detail {
+        case .approval(let id): members.append(.init("@fieldseal.approvalid", .string(id)))
+        // RFC 9470 section 3.
+        case .maximumAge(let seconds):
+            headers[.wwwAuthenticate] = "\(challenge) error=\"insufficient_user_authentication\", max_age=\"\(seconds)\""
+        case nil: break
+        }
         return json(
-            ["error": ["code": .string(error.code.rawValue), "message": .string(error.message)]],
+            .object([.init("error", .object(members))]),
             status: status ?? .init(code: error.code.httpStatus),
             headers: headers)
     }

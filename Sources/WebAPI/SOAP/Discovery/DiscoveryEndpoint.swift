@@ -29,7 +29,7 @@ extension WebAPI {
     private func discoverySession(_ request: Request, _ context: APIContext) async throws -> Session {
         let name = context.parameters.get("organization") ?? Self.organization(ofTokenIn: request, tokens.addresses)
         // Without an organization the token can't be one of this service.
-        let client = try await client(request, name ?? "", context)
+        let client = try await client(request, name ?? "", context).client
         let borrower = PoolBorrower.principal(client)
         try quota.begin(borrower)
         defer { quota.end(borrower) }

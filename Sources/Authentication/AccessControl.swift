@@ -1,0 +1,46 @@
+import Foundation
+import JSON
+import PostgresClient
+import Tenancy
+
+// Where approvals are asked for, nobody becomes a System Administrator, or gets a secret of one, by one other's doing.
+extension Session {
+    /// - Parameter key: What belongs to the operation, so that the approval is for this key.
+    func requireAccessControl(_ subject: String, key: ClientKey?) async throws {
+        try await requireAccessControl(key.map { "\(subject), with the key of SHA-256 \($0.fingerprint)" } ?? subject)
+    }
+
+    /// Asks for an approval of what is done with a client, if it is a System Administrator.
+    ///
+    /// - Parameter what: The operation, to which the client's name is added.
+    func requireAccessControl(toClient nameOrID: String, _ what: String, key: ClientKey? = nil) async throws {
+        guard caller.systemUserID != nil else { return }
+        let named = try await deployment.pool.withConnection { connection -> String? in
+            let row = try ClientRegistry.row(nameOrID, of: organization, on: connection)
+            return try isAdministrator(row.role, row.systemUserID, on: connection) ? row.name : nil
+        }
+        guard let name = named else { return }
+        try await requireAccessControl("\(what) \(name), a System Administrator", key: key)
+    }
+
+    /// The same for a person.
+    func requireAccessControl(toPerson id: UUID, _ what: String) async throws {
+        guard caller.systemUserID != nil else { return }
+        let named = try await deployment.pool.withConnection { connection -> String? in
+            let row = try connection.query(
+                "SELECT name, role, systemuser_id FROM config.console_user WHERE organization_id = $1 AND user_id = $2",
+                [.uuid(organization.id), .uuid(id)]
+            ).first
+            guard let row, try isAdministrator(row.decode(1), row.decode(2), on: connection) else { return nil }
+            return try row.decode(0)
+        }
+        guard let name = named else { return }
+        try await requireAccessControl("\(what) \(name), a System Administrator")
+    }
+
+    private func isAdministrator(_ role: String, _ user: UUID, on connection: isolated PostgresConnection) throws -> Bool {
+        if role == Role.systemAdministrator.rawValue { return true }
+        let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+        return try state.grantedRoles(of: user, under: deployment.kek, on: connection).contains(.systemAdministrator)
+    }
+}

@@ -1,0 +1,54 @@
+import Foundation
+import HTTPTypes
+import JSON
+import Model
+import Tenancy
+
+// Requests that a second System Administrator has to approve.
+extension Console {
+    static let approvalsPath = "settings/approvals"
+
+    @Sendable func approvals(_ visit: Visit) async throws -> Reply {
+        let done = visit.query("done").flatMap { ["approvedDone", "refusedDone"].contains($0) ? visit.text($0) : nil }
+        return try await approvalsPage(visit, notice: done)
+    }
+
+    private func approvalsPage(
+        _ visit: Visit, notice: String? = nil, problem: String? = nil, status: HTTPResponse.Status = .ok
+    ) async throws -> Reply {
+        let session = try visit.session()
+        let control = try await session.keyControl()
+        func seconds(_ value: Int?) -> Any { orFalse(value.map { visit.texts.seconds(Double($0)) }) }
+        var values: [String: Any] = [
+            "title": visit.text("approvals"), "lead": visit.text("approvalsLead"),
+            "approvalTime": seconds(control.approvalSeconds), "signInTime": seconds(control.signInSeconds),
+        ]
+        let requests = try await session.approvals().map { approval -> [String: Any] in
+            [
+                "id": approval.id.text, "subject": approval.subject, "by": ActorName.shown(approval.requester, visit.texts),
+                "address": approval.address.map(EventLines.address) ?? "", "createdOn": visit.texts.time(approval.createdOn),
+                "expiresOn": visit.texts.time(approval.expiresOn), "mayApprove": session.mayApprove(approval),
+                "approver": orFalse(approval.approver.map { ActorName.shown($0, visit.texts) }),
+            ]
+        }
+        values["requests"] = requests
+        values["hasRequests"] = !requests.isEmpty
+        values["notice"] = notice
+        values["problem"] = problem
+        return .page("approvals", values, status: status)
+    }
+
+    func decide(_ action: String, _ visit: Visit) async throws -> Reply {
+        if let reply = try await requireFresh(visit, for: "\(Self.approvalsPath)/\(action)") { return reply }
+        guard let id = visit.form["id"].flatMap(UUID.init(text:)) else { throw FieldsealError.noPage }
+        do {
+            if action == "approve" { try await visit.session().approve(id) } else { try await visit.session().refuse(id) }
+            return .redirect("\(visit.root)/\(Self.approvalsPath)?done=\(action == "approve" ? "approvedDone" : "refusedDone")")
+        } catch let error as FieldsealError {
+            return try await approvalsPage(
+                visit, problem: visit.texts.told(error.message), status: .init(code: error.code.httpStatus))
+        }
+    }
+
+    static let approvalActions = ["approve", "refuse"]
+}

@@ -1,0 +1,103 @@
+public import Foundation
+import JSON
+package import PostgresClient
+
+/// A request of a System Administrator that a second one has to approve. It is good for one operation of one caller, once.
+public struct Approval: Sendable {
+    /// What is asked for.
+    public enum Operation: String, Sendable {
+        case showKey = "show the key"
+        case setKey = "set the key"
+        case giveAccess = "give access"
+        case setKeyControl = "set key control"
+    }
+
+    public let id: UUID
+    let organizationID: UUID
+    public let operation: String
+    /// The operation in words, as the approver reads it.
+    public let subject: String
+    /// The operation with all that belongs to it, as a code under the key-encryption key.
+    let digest: [UInt8]
+    public let requester: String
+    /// The systemuser that asked; nil for the command line.
+    let requesterID: UUID?
+    /// Where the request came from.
+    public let address: String?
+    let created: PostgresMoment
+    let expires: PostgresMoment
+    /// Who approved it; nil while it is open.
+    public internal(set) var approver: String?
+    var approverID: UUID?
+
+    public var createdOn: Date { created.date ?? .distantPast }
+    /// Until when it can be approved, and the operation be done.
+    public var expiresOn: Date { expires.date ?? .distantPast }
+
+    static func name(_ id: UUID) -> Grant.Name { Grant.Name(.approval, [id.bytes]) }
+
+    package var grant: Grant {
+        func field(_ text: String?) -> [UInt8] { Grant.field(text.map { Array($0.utf8) }) }
+        return Grant(
+            Self.name(id),
+            [
+                organizationID.bytes, Grant.field(operation), Grant.field(subject), digest, Grant.field(requester),
+                Grant.field(requesterID?.bytes), field(address), Grant.field(created), Grant.field(expires), field(approver),
+                Grant.field(approverID?.bytes),
+            ])
+    }
+
+    private static let columns = """
+        approval_id, organization_id, operation, subject, digest, requester, requester_id, address, created_on, expires_on, \
+        approver, approver_id, tag
+        """
+
+    /// Every request of an organization, the oldest first, as its row is.
+    package static func all(of organization: Organization, on connection: isolated PostgresConnection) throws -> [(
+        row: Approval, tag: [UInt8]
+    )] {
+        try connection.query(
+            "SELECT \(columns) FROM config.approval WHERE organization_id = $1 ORDER BY created_on, approval_id",
+            [.uuid(organization.id)]
+        ).map { row in
+            func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
+            let approval = Approval(
+                id: try row.decode(0), organizationID: try row.decode(1), operation: try row.decode(2), subject: try row.decode(3),
+                digest: try bytes(4), requester: try row.decode(5), requesterID: try row.decodeIfPresent(6),
+                address: try row.decodeIfPresent(7), created: try row.decode(8), expires: try row.decode(9),
+                approver: try row.decodeIfPresent(10), approverID: try row.decodeIfPresent(11))
+            return (approval, try bytes(12))
+        }
+    }
+
+    /// Puts a new request in.
+    func insert(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query(
+            """
+            INSERT INTO config.approval (approval_id, organization_id, operation, subject, digest, requester, requester_id, address,
+                created_on, expires_on, tag) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            """,
+            [
+                .uuid(id), .uuid(organizationID), .text(operation), .text(subject), .bytes(digest), .text(requester),
+                .uuid(requesterID), .text(address), .moment(created), .moment(expires), .bytes(try change.grant(grant)),
+            ])
+    }
+
+    /// Deletes a request that was used, refused or has expired. A row that SQL puts back later approves nothing.
+    func end(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query("DELETE FROM config.approval WHERE approval_id = $1", [.uuid(id)])
+        try change.remove(Self.name(id))
+    }
+}
+
+extension AttestedChange {
+    /// The requests that are as this service wrote them. Those that have expired are deleted.
+    mutating func approvals(on connection: isolated PostgresConnection) throws -> [Approval] {
+        var valid: [Approval] = []
+        for (approval, tag) in try Approval.all(of: organization, on: connection) {
+            guard try grants.honours(approval.grant, tag: tag, under: kek) else { continue }
+            if approval.expires > now { valid.append(approval) } else { try approval.end(&self, on: connection) }
+        }
+        return valid
+    }
+}

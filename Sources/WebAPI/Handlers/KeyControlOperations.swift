@@ -1,0 +1,90 @@
+import Foundation
+import HTTPTypes
+import JSON
+import Model
+import Tenancy
+
+// What is asked for before the key is used, and the approvals of a second System Administrator. Additions to the original.
+extension DataAPI {
+    /// Their callers' roles are read anew: nothing in them checks what an earlier session read.
+    static let keyControlNames: Set = [
+        "fieldseal.RetrieveKeyControl", "fieldseal.RetrieveApprovals", "fieldseal.SetKeyControl", "fieldseal.ApproveRequest",
+        "fieldseal.RefuseRequest",
+    ]
+
+    /// - Returns: Nil for another operation.
+    func keyControlOperation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer? {
+        switch (name, request.method) {
+        case ("fieldseal.RetrieveKeyControl", .get):
+            try Self.requireNone(arguments, name)
+            let control = try await session.keyControl()
+            return APIAnswer.json([
+                "ApprovalSeconds": Self.number(control.approvalSeconds), "SignInSeconds": Self.number(control.signInSeconds),
+            ])
+        case ("fieldseal.RetrieveApprovals", .get):
+            try Self.requireNone(arguments, name)
+            return APIAnswer.json(["value": .array(try await session.approvals().map(json))])
+        case ("fieldseal.SetKeyControl", .post):
+            try await session.setKeyControl(try Self.keyControl(request.members()))
+            return APIAnswer.noContent()
+        case ("fieldseal.ApproveRequest", .post):
+            try await session.approve(try Self.approvalID(request.members(), name))
+            return APIAnswer.noContent()
+        case ("fieldseal.RefuseRequest", .post):
+            try await session.refuse(try Self.approvalID(request.members(), name))
+            return APIAnswer.noContent()
+        case ("fieldseal.RetrieveKeyControl", _), ("fieldseal.RetrieveApprovals", _): throw MethodNotAllowed(.get)
+        case ("fieldseal.SetKeyControl", _), ("fieldseal.ApproveRequest", _), ("fieldseal.RefuseRequest", _):
+            throw MethodNotAllowed(.post)
+        default: return nil
+        }
+    }
+
+    private static func requireNone(_ arguments: String, _ name: String) throws {
+        guard arguments.isEmpty else { throw FieldsealError(.badRequest, "\(name) takes no parameters in parentheses.") }
+    }
+
+    private static func number(_ value: Int?) -> JSONValue { value.map { .integer(Int64($0)) } ?? .null }
+
+    private func json(_ approval: Approval) -> JSONValue {
+        [
+            "ApprovalId": .string(approval.id.text), "Operation": .string(approval.operation), "Subject": .string(approval.subject),
+            "RequestedBy": .string(approval.requester), "Address": .text(approval.address),
+            "RequestedOn": .string(ISO8601.text(approval.createdOn)), "OpenUntil": .string(ISO8601.text(approval.expiresOn)),
+            "ApprovedBy": .text(approval.approver), "MayApprove": .bool(session.mayApprove(approval)),
+        ]
+    }
+
+    private static func keyControl(_ members: [JSONValue.Member]) throws -> KeyControl {
+        var control = KeyControl()
+        var given: Set<String> = []
+        for member in members {
+            let seconds: Int?
+            switch member.value {
+            case .integer(let number): seconds = Int(number)
+            case .null: seconds = nil
+            default: throw FieldsealError(.payloadDoesNotFit, "\(member.name.prefix(100)) takes a number of seconds or null.")
+            }
+            switch member.name {
+            case "ApprovalSeconds": control.approvalSeconds = seconds
+            case "SignInSeconds": control.signInSeconds = seconds
+            default:
+                throw FieldsealError(
+                    .payloadDoesNotFit, "fieldseal.SetKeyControl has no parameter '\(member.name.prefix(100))'.")
+            }
+            given.insert(member.name)
+        }
+        // What is left out would be turned off without a word.
+        guard given.count == 2 else {
+            throw FieldsealError(.payloadDoesNotFit, "fieldseal.SetKeyControl takes ApprovalSeconds and SignInSeconds, or null.")
+        }
+        return control
+    }
+
+    private static func approvalID(_ members: [JSONValue.Member], _ name: String) throws -> UUID {
+        guard members.count == 1, members[0].name == "ApprovalId", let id = members[0].value.string.flatMap(UUID.init(text:)) else {
+            throw FieldsealError(.payloadDoesNotFit, "\(name) takes ApprovalId, the id of a request, and nothing else.")
+        }
+        return id
+    }
+}
