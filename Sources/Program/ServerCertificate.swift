@@ -68,6 +68,18 @@ struct ServerCertificate {
         (self.chain, self.privateKey, expiresOn) = (chain, privateKey, first.notValidAfter)
     }
 
+    /// The authorities of clients' certificates.
+    ///
+    /// - Throws: ``Problem``.
+    static func clientAuthorities(_ settings: Settings) throws -> [NIOSSLCertificate] {
+        guard let file = settings.clientAuthorityFile else { return [] }
+        let text = try contents(file, "https.clientAuthorityFile")
+        guard let authorities = try? NIOSSLCertificate.fromPEMBytes(Array(text.utf8)), !authorities.isEmpty else {
+            throw Problem.noCertificate(file)
+        }
+        return authorities
+    }
+
     private static func contents(_ path: String, _ setting: String) throws(Problem) -> String {
         guard !path.isEmpty else { throw .unnamed(setting) }
         guard FileManager.default.fileExists(atPath: path) else { throw .unreadable(path, "there is no such file") }

@@ -7,6 +7,8 @@ import Model
 public enum ClientProof: Sendable {
     case secret(String)
     case assertion(ClientAssertion)
+    /// SHA-256 of the certificate that the client showed in the TLS handshake (RFC 8705).
+    case certificate([UInt8])
 }
 
 /// A JWT with which a client proves itself in the place of a secret (RFC 7523 section 3). It is read and its claims are checked

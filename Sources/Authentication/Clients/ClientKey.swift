@@ -12,7 +12,19 @@ public struct ClientKey: Sendable {
     let der: [UInt8]
     /// When the certificate that it came in expires; nil for a bare key.
     public let expiresOn: Date?
+    /// SHA-256 of the certificate that it came in; nil for a bare key.
+    let certificateHash: [UInt8]?
+    /// What the client does with it.
+    public var use = Use.assertions
     private let key: Key
+
+    /// How a client proves that it has the private key.
+    public enum Use: Sendable {
+        /// By assertions that it signs (RFC 7523).
+        case assertions
+        /// By showing the certificate in the TLS handshake (RFC 8705). Tokens that it gets so may be bound to the certificate.
+        case tls(bindsTokens: Bool)
+    }
 
     private enum Key: Sendable {
         case rsa(_RSA.Signing.PublicKey)
@@ -37,7 +49,11 @@ public struct ClientKey: Sendable {
             if text.contains("-----BEGIN CERTIFICATE-----") {
                 // The first certificate of a chain is the client's own.
                 let certificate = try Certificate(pemDocument: try PEMDocument.parseMultiple(pemString: text)[0])
-                try self.init(der: certificate.publicKey.serializeAsPEM().derBytes, expiresOn: certificate.notValidAfter)
+                var serializer = DER.Serializer()
+                try serializer.serialize(certificate)
+                try self.init(
+                    der: certificate.publicKey.serializeAsPEM().derBytes, expiresOn: certificate.notValidAfter,
+                    certificateHash: Array(SHA256.hash(data: serializer.serializedBytes)))
             } else {
                 try self.init(der: PEMDocument(pemString: text).derBytes, expiresOn: nil)
             }
@@ -49,8 +65,9 @@ public struct ClientKey: Sendable {
     }
 
     /// - Throws: ``FieldsealError`` for a key of another kind or length.
-    init(der: [UInt8], expiresOn: Date?) throws {
+    init(der: [UInt8], expiresOn: Date?, certificateHash: [UInt8]? = nil) throws {
         self.der = der
+        self.certificateHash = certificateHash
         self.expiresOn = expiresOn
         if let key = try? P256.Signing.PublicKey(derRepresentation: der) {
             self.key = .p256(key)
@@ -69,6 +86,21 @@ public struct ClientKey: Sendable {
         .invalidArgument,
         "The file holds no public key that can be used: it takes a public key or a certificate in PEM, with RSA of "
             + "\(rsaBits.lowerBound) to \(rsaBits.upperBound) bits or the curve P-256, P-384 or P-521.")
+
+    /// Reads a certificate in PEM, which the client shows in the TLS handshake.
+    ///
+    /// - Parameter bindsTokens: Whether tokens that it brings are good on connections with it alone.
+    /// - Throws: ``FieldsealError`` that says what the text is instead.
+    public static func certificate(pem text: String, bindsTokens: Bool) throws -> ClientKey {
+        var key = try ClientKey(pem: text)
+        guard key.certificateHash != nil else {
+            throw FieldsealError(
+                .invalidArgument, "The file holds a public key. A client that proves itself in the TLS handshake has a certificate."
+            )
+        }
+        key.use = .tls(bindsTokens: bindsTokens)
+        return key
+    }
 
     /// What kind of key it is, for lists.
     public var kind: String {

@@ -1,8 +1,9 @@
+import CellCrypto
 public import Foundation
 import JSON
 import Model
 package import PostgresClient
-package import Tenancy
+public import Tenancy
 
 // Public keys of clients, which prove themselves with assertions (RFC 7523) in the place of a secret.
 extension ClientRegistry {
@@ -17,6 +18,10 @@ extension ClientRegistry {
         /// SHA-256 of the key.
         public let fingerprint: String
         public let expiresOn: Date?
+        /// SHA-256 of the certificate that the client shows in the TLS handshake; nil for a key that signs assertions.
+        public let certificate: String?
+        /// Whether tokens that the certificate brings are bound to it.
+        public let bindsTokens: Bool
         /// Whether the row is as this service last wrote it.
         public let isHonoured: Bool
     }
@@ -27,20 +32,33 @@ extension ClientRegistry {
         let client: UUID
         let publicKey: [UInt8]
         let expiresOn: PostgresMoment?
+        /// SHA-256 of the certificate that is shown in the TLS handshake; nil for a key that signs assertions.
+        let certificate: [UInt8]?
+        let bindsTokens: Bool
 
-        static let columns = "k.key_id, k.client_id, k.public_key, k.expires_on, k.tag"
+        /// Migrations that make tags read rows before the newest columns are there.
+        static let columns = """
+            k.key_id, k.client_id, k.public_key, k.expires_on, k.tag, (to_jsonb(k) ->> 'certificate_hash')::bytea, \
+            coalesce((to_jsonb(k) ->> 'binds_tokens')::boolean, false)
+            """
+        static let columnCount = 7
 
         /// Reads ``columns``.
         static func read(_ row: PostgresRow) throws -> (row: KeyRow, tag: [UInt8]) {
             func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
             let key = KeyRow(
-                id: try row.decode(0), client: try row.decode(1), publicKey: try bytes(2), expiresOn: try row.decodeIfPresent(3))
+                id: try row.decode(0), client: try row.decode(1), publicKey: try bytes(2), expiresOn: try row.decodeIfPresent(3),
+                certificate: row.isNull(5) ? nil : try bytes(5), bindsTokens: try row.decode(6))
             return (key, try bytes(4))
         }
 
         static func name(_ id: UUID) -> Grant.Name { Grant.Name(.clientKey, [id.bytes]) }
 
-        package var grant: Grant { Grant(Self.name(id), [client.bytes, publicKey, Grant.field(expiresOn)]) }
+        package var grant: Grant {
+            Grant(
+                Self.name(id),
+                [client.bytes, publicKey, Grant.field(expiresOn)] + (certificate.map { [$0, [bindsTokens ? 1 : 0]] } ?? []))
+        }
     }
 
     /// Adds a key to a client, in a change of the attested state.
@@ -60,16 +78,18 @@ extension ClientRegistry {
         }
         let row = KeyRow(
             id: .timeOrdered(), client: client, publicKey: key.der,
-            expiresOn: key.expiresOn.map { PostgresMoment(seconds: $0.timeIntervalSince1970) })
+            expiresOn: key.expiresOn.map { PostgresMoment(seconds: $0.timeIntervalSince1970) },
+            certificate: key.shownCertificate, bindsTokens: key.bindsTokens)
         do {
             _ = try connection.query(
                 """
-                INSERT INTO config.api_client_key (key_id, client_id, public_key, expires_on, tag, created_by)
-                VALUES ($1, $2, $3, $4, $5, $6)
+                INSERT INTO config.api_client_key
+                    (key_id, client_id, public_key, expires_on, tag, created_by, certificate_hash, binds_tokens)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                 """,
                 [
                     .uuid(row.id), .uuid(client), .bytes(row.publicKey), .moment(row.expiresOn),
-                    .bytes(try change.grant(row.grant)), .text(caller.actor),
+                    .bytes(try change.grant(row.grant)), .text(caller.actor), .bytes(row.certificate), .bool(row.bindsTokens),
                 ])
         } catch let error as PostgresError where error.sqlState == "23505" {
             throw FieldsealError(.duplicateRecord, "The client has this key already.")
@@ -126,7 +146,7 @@ extension ClientRegistry {
             """, [.uuid(organization.id)]
         ).map { row in
             let (key, tag) = try KeyRow.read(row)
-            return (key, tag, try row.decode(5))
+            return (key, tag, try row.decode(KeyRow.columnCount))
         }
     }
 
@@ -142,7 +162,9 @@ extension ClientRegistry {
             """, [.uuid(client), .int64(Int64(Self.keyLimit))])
         let isSigned = try rows.contains { row in
             let (key, tag) = try KeyRow.read(row)
-            guard try state.grants.honours(key.grant, tag: tag, under: deployment.kek) else { return false }
+            guard try key.certificate == nil && state.grants.honours(key.grant, tag: tag, under: deployment.kek) else {
+                return false
+            }
             return try assertion.isSigned(by: ClientKey(der: key.publicKey, expiresOn: nil))
         }
         guard isSigned else { return false }
@@ -151,5 +173,46 @@ extension ClientRegistry {
             [.bytes(assertion.replayKey), .timestamp(assertion.expiresOn)])
         guard used.affectedRows == 1 else { throw AssertionProblem("was used before; make a new one, with a jti of its own") }
         return true
+    }
+
+    /// The client's row for a certificate that it showed in the TLS handshake; nil for any other certificate.
+    func row(
+        of certificate: [UInt8], of client: UUID, in state: OrganizationState, on connection: isolated PostgresConnection
+    ) throws -> KeyRow? {
+        let rows = try connection.query(
+            """
+            SELECT \(KeyRow.columns) FROM config.api_client_key AS k
+             WHERE k.client_id = $1 AND (k.expires_on IS NULL OR k.expires_on > now()) LIMIT $2
+            """, [.uuid(client), .int64(Int64(Self.keyLimit))])
+        for row in rows {
+            let (key, tag) = try KeyRow.read(row)
+            guard let known = key.certificate, constantTimeEqual(known, certificate),
+                try state.grants.honours(key.grant, tag: tag, under: deployment.kek)
+            else { continue }
+            return key
+        }
+        return nil
+    }
+
+    /// Whether tokens that a client gets with a certificate are bound to it.
+    public func bindsTokens(_ certificate: [UInt8], client: UUID, of organization: Organization) async throws -> Bool {
+        try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            // Without its row the certificate ended since, and the token is no bearer's.
+            return try row(of: certificate, of: client, in: state, on: connection)?.bindsTokens ?? true
+        }
+    }
+}
+
+extension ClientKey {
+    /// SHA-256 of the certificate that the client shows; nil for a key that signs assertions.
+    fileprivate var shownCertificate: [UInt8]? {
+        if case .tls = use { return certificateHash }
+        return nil
+    }
+
+    fileprivate var bindsTokens: Bool {
+        if case .tls(let bindsTokens) = use { return bindsTokens }
+        return false
     }
 }

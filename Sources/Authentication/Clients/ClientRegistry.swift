@@ -114,6 +114,8 @@ public struct ClientRegistry: Sendable {
                 KeyEntry(
                     id: row.id, kind: key?.kind ?? "unknown", fingerprint: key?.fingerprint ?? "",
                     expiresOn: row.expiresOn.map { $0.date ?? .distantPast },
+                    certificate: row.certificate.map { $0.map { String(format: "%02x", $0) }.joined() },
+                    bindsTokens: row.bindsTokens,
                     isHonoured: try state.grants.honours(row.grant, tag: tag, under: deployment.kek)))
         }
         let secrets = try secrets(state, on: connection)
@@ -278,6 +280,8 @@ public struct ClientRegistry: Sendable {
             case .secret(let secret): return (client.name, try accepts(secret, of: clientID, in: state, on: connection))
             case .assertion(let assertion):
                 return (client.name, try accepts(assertion, of: clientID, in: state, on: connection))
+            case .certificate(let certificate):
+                return (client.name, try row(of: certificate, of: clientID, in: state, on: connection) != nil)
             }
         } catch let error as AssertionProblem {
             problem = error

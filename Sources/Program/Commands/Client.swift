@@ -9,28 +9,36 @@ struct Client: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Add, list, change and remove the programs that may use an organization's Web API.",
         subcommands: [
-            Add.self, Rotate.self, AddKey.self, RemoveKey.self, List.self, SetRole.self, Disable.self, Enable.self, Remove.self,
+            Add.self, Rotate.self, AddKey.self, AddCertificate.self, RemoveKey.self, List.self, SetRole.self, Disable.self,
+            Enable.self, Remove.self,
         ])
 
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Add a client. Its secret is shown once. With --public-key it has no secret.")
+            abstract: "Add a client. Its secret is shown once. With --public-key or --certificate it has no secret.")
         @Argument var name: String
         @Option(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
         @Option(help: ArgumentHelp("Its public key or certificate, in PEM.", valueName: "file")) var publicKey: String?
+        @Option(help: ArgumentHelp("The certificate that it shows in the TLS handshake, in PEM.", valueName: "file"))
+        var certificate: String?
+        @Flag(help: "With --certificate: tokens are good on connections with the certificate alone.") var bindTokens = false
         @Option(help: ArgumentHelp("Days after which the secret expires.", valueName: "days")) var expires: Int?
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
         func validate() throws {
             try requireDays(expires)
-            guard expires == nil || publicKey == nil else {
+            guard expires == nil || publicKey == nil && certificate == nil else {
                 throw ValidationError("--expires is for secrets. A key ends with the certificate that it comes in.")
             }
+            guard publicKey == nil || certificate == nil else {
+                throw ValidationError("A client is added with --public-key or --certificate. client add-certificate adds another.")
+            }
+            guard !bindTokens || certificate != nil else { throw ValidationError("--bind-tokens goes with --certificate.") }
         }
 
         func run() async throws {
-            let key = try publicKey.map(readClientKey)
+            let key = try publicKey.map(readClientKey) ?? certificate.map { try readClientCertificate($0, bindTokens) }
             let session = try await organization.session(options)
             guard let key else { return try await addWithSecret(session) }
             let id = try await session.addClient(name: name, role: role, key: key)
@@ -42,7 +50,9 @@ struct Client: AsyncParsableCommand {
                 """
                 client id  \(id.text)
                 key        \(key.kind), SHA-256 \(key.fingerprint)
-                The client proves itself with assertions that its private key signs (private_key_jwt).
+                \(certificate == nil
+                    ? "The client proves itself with assertions that its private key signs (private_key_jwt)."
+                    : "The client proves itself with the certificate, which the service asks for where https.clientCertificates is optional.")
                 """)
         }
 
@@ -73,6 +83,26 @@ struct Client: AsyncParsableCommand {
             options.report(
                 ["keyId": .string(id.text), "key": .string(key.kind), "fingerprint": .string(key.fingerprint)],
                 "Added the key \(id.text) of \(client): \(key.kind), SHA-256 \(key.fingerprint).")
+        }
+    }
+
+    struct AddCertificate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "add-certificate",
+            abstract: "Add a certificate to a client, which may prove itself with it in the TLS handshake from then on.",
+            discussion: "It ends with the certificate. client remove-key ends it before that.")
+        @Argument(help: "The client's name or id.") var client: String
+        @Argument(help: "The certificate, in PEM.") var file: String
+        @Flag(help: "Tokens that it brings are good on connections with the certificate alone.") var bindTokens = false
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let key = try readClientCertificate(file, bindTokens)
+            let id = try await organization.session(options.deployment().0).addClientKey(key, to: client)
+            options.report(
+                ["keyId": .string(id.text), "key": .string(key.kind), "fingerprint": .string(key.fingerprint)],
+                "Added the certificate \(id.text) of \(client): \(key.kind), key of SHA-256 \(key.fingerprint).")
         }
     }
 
@@ -122,7 +152,8 @@ struct Client: AsyncParsableCommand {
         private static func json(_ key: ClientRegistry.KeyEntry) -> JSONValue {
             [
                 "keyId": .string(key.id.text), "key": .string(key.kind), "fingerprint": .string(key.fingerprint),
-                "expiresOn": .text(key.expiresOn.map(ISO8601.text)), "honoured": .bool(key.isHonoured),
+                "expiresOn": .text(key.expiresOn.map(ISO8601.text)), "certificate": .text(key.certificate),
+                "bindsTokens": .bool(key.bindsTokens), "honoured": .bool(key.isHonoured),
             ]
         }
 
@@ -139,7 +170,8 @@ struct Client: AsyncParsableCommand {
         }
 
         private static func text(_ key: ClientRegistry.KeyEntry) -> String {
-            "    key \(key.id.text)  \(key.kind)  SHA-256 \(key.fingerprint)"
+            "    \(key.certificate == nil ? "key" : "certificate") \(key.id.text)  \(key.kind)  "
+                + "SHA-256 \(key.certificate ?? key.fingerprint)" + (key.bindsTokens ? "  binds tokens" : "")
                 + (key.expiresOn.map { "  until \(ISO8601.text($0))" } ?? "") + (key.isHonoured ? "" : foreign)
         }
     }
@@ -159,6 +191,13 @@ struct Client: AsyncParsableCommand {
 }
 
 extension Role: ExpressibleByArgument {}
+
+private func readClientCertificate(_ file: String, _ bindsTokens: Bool) throws -> ClientKey {
+    guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
+        throw CommandFailure("\(file) can't be read: it must be a file in PEM.")
+    }
+    return try ClientKey.certificate(pem: text, bindsTokens: bindsTokens)
+}
 
 /// Reads the public key of a client from a file.
 private func readClientKey(_ file: String) throws -> ClientKey {

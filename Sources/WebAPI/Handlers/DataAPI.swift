@@ -27,7 +27,7 @@ struct DataAPI: Sendable {
         switch path {
         case .entitySet, .entity: true
         // A router's messages check it themselves, before anything else.
-        case .operation(let name, _): name.hasPrefix("fieldseal.")
+        case .operation(let name, _): name.hasPrefix("fieldseal.") && !keyControlNames.contains(name)
         default: false
         }
     }

@@ -18,7 +18,13 @@ extension WebAPI {
         let address = try context.organizationAddress()
         _ = try await Session.organization(named: address.organization, in: deployment)
         let root = address.url + (version == .v1 ? "/oauth2" : "/oauth2/v2.0")
-        let methods: JSONValue = ["client_secret_post", "client_secret_basic", "private_key_jwt"]
+        let certificates: [JSONValue] =
+            switch limits.clientCertificates {
+            case .off: []
+            case .selfSigned: ["self_signed_tls_client_auth"]
+            case .fromAuthority: ["tls_client_auth"]
+            }
+        let methods = JSONValue.array(["client_secret_post", "client_secret_basic", "private_key_jwt"] + certificates)
         let algorithms = JSONValue.array(ClientAssertion.algorithms.map { .string($0) })
         return APIAnswer.json([
             "issuer": .string(address.issuer),
@@ -36,6 +42,7 @@ extension WebAPI {
             "token_endpoint_auth_signing_alg_values_supported": algorithms,
             "revocation_endpoint_auth_methods_supported": methods,
             "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+            "tls_client_certificate_bound_access_tokens": .bool(limits.clientCertificates != .off),
             "id_token_signing_alg_values_supported": ["ES256"],
         ])
     }

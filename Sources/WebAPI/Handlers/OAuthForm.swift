@@ -35,7 +35,8 @@ struct OAuthError: Error {
     }
 
     static let invalidClient = OAuthError(
-        "invalid_client", "The client is unknown or disabled, or its secret or assertion is wrong.", status: .unauthorized)
+        "invalid_client", "The client is unknown or disabled, or its secret, assertion or certificate is wrong.",
+        status: .unauthorized)
 
     var answer: APIAnswer {
         var headers: HTTPFields = [.cacheControl: "no-store"]

@@ -25,8 +25,9 @@ extension WebAPI {
                 throw OAuthError("unsupported_grant_type", "The only grant is client_credentials.")
             }
             try checkAudience(form, address)
-            let client = try await authenticated(form, request, context, organization)
-            let token = try await tokens.issue(to: client, in: organization, at: address, version: version)
+            let (client, certificate) = try await authenticated(form, request, context, organization)
+            let token = try await tokens.issue(
+                to: client, in: organization, at: address, version: version, boundTo: certificate)
             var members: [JSONValue.Member] = [
                 .init("access_token", .string(token)), .init("token_type", "Bearer"),
                 .init("expires_in", .integer(Int64(TokenIssuer.lifetime))),
@@ -49,9 +50,9 @@ extension WebAPI {
             guard let token = try form["token"], !token.isEmpty else {
                 throw OAuthError("invalid_request", "The form lacks token, the access token to revoke.")
             }
-            let client = try await authenticated(form, request, context, organization)
+            let (client, _) = try await authenticated(form, request, context, organization)
             guard let owner = try? await tokens.verify(token, for: organization.name) else { return Self.revoked }
-            guard owner == client else {
+            guard owner.client == client else {
                 throw OAuthError("unauthorized_client", "The token was issued to another client, which alone can revoke it.")
             }
             try await tokens.exposed.revoke(
@@ -94,20 +95,30 @@ extension WebAPI {
 
     /// The client that a form or its header proves to be from.
     ///
+    /// - Returns: Its id, and SHA-256 of the certificate that its tokens are bound to; nil for bearer tokens.
     /// - Throws: ``OAuthError``; 429 after too many failures.
     private func authenticated(_ form: OAuthForm, _ request: Request, _ context: APIContext, _ organization: Organization)
-        async throws -> UUID
+        async throws -> (client: UUID, boundTo: [UInt8]?)
     {
-        let proof = try clientProof(form, request, organization.name)
+        var proof = try clientProof(form, request, organization.name)
+        if case .secret("") = proof.proof, limits.clientCertificates != .off,
+            let certificate = await PeerCertificate.digest(on: context.channel)
+        {
+            proof.proof = .certificate(certificate)
+        }
         guard let client = UUID(text: proof.client),
             try await ClientRegistry(deployment).verify(
                 proof.proof, clientID: client, of: organization, address: context.clientAddress ?? "", requestID: context.requestID)
         else { throw OAuthError.invalidClient }
         context.principal.name = "client:\(client.text)"
-        return client
+        guard case .certificate(let certificate) = proof.proof,
+            try await ClientRegistry(deployment).bindsTokens(certificate, client: client, of: organization)
+        else { return (client, nil) }
+        return (client, certificate)
     }
 
     /// How a client says who it is: by a secret in the form or in the header (RFC 6749 section 2.3.1), or by an assertion (RFC 7523).
+    /// An empty secret stands for none: the connection's certificate may prove the client.
     private func clientProof(_ form: OAuthForm, _ request: Request, _ organization: String) throws -> (
         client: String, proof: ClientProof
     ) {
