@@ -145,7 +145,9 @@ public final class Router: Sendable {
             } catch ServiceError.leaseLost {
                 logger.notice("mailbox taken over", metadata: ["worker": "\(number)"])
             } catch {
-                logger.warning("turn not finished", metadata: ["why": "\(error)", "worker": "\(number)"])
+                logger.warning(
+                    "turn not finished",
+                    metadata: ["why": "\(error)", "worker": "\(number)", "trace_id": "\(client?.traceID ?? "")"])
                 client = nil
                 rest(pause)
                 pause = min(pause * 2, RouterConfiguration.pauses.longest)
@@ -187,6 +189,8 @@ public final class Router: Sendable {
         let lease = try client.lease(host, mailbox: mailbox)
         onLease(lease != nil)
         guard let lease else { return false }
+        var logger = logger
+        logger[metadataKey: "trace_id"] = "\(client.traceID)"
         try MailboxTurn(
             mailbox: lease, host: host, router: name, client: client, configuration: configuration, logger: logger,
             metrics: metrics,

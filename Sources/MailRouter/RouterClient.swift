@@ -63,6 +63,15 @@ final class RouterClient {
     private let handle: CurlHandle
     private var token: (text: String, goodUntil: Date)?
     private let isCancelled: (@Sendable () -> Bool)?
+    /// The trace of the turn at a mailbox, which the service and the router log (W3C Trace Context).
+    private(set) var traceID = RouterClient.newTraceID
+
+    private static var newTraceID: String { digits(16) }
+
+    /// So many random bytes, in hexadecimal digits.
+    private static func digits(_ count: Int) -> String {
+        (0..<count).map { _ in String(format: "%02x", UInt8.random(in: 1...255)) }.joined()
+    }
 
     /// - Parameter isCancelled: Asked about once a second; true ends the request that is under way.
     init(_ configuration: RouterConfiguration, isCancelled: (@Sendable () -> Bool)? = nil) throws {
@@ -97,7 +106,7 @@ final class RouterClient {
     ) throws -> HTTPSRequest.Answer {
         var request = HTTPSRequest("\(configuration.service)/\(configuration.organization)/\(path)")
         request.method = "POST"
-        request.headers = headers
+        request.headers = headers + ["traceparent: 00-\(traceID)-\(Self.digits(8))-01"]
         request.body = body
         request.authorityFile = configuration.serviceAuthorityFile
         request.timeout = patience
@@ -176,6 +185,7 @@ final class RouterClient {
 
     /// Leases the mailbox that is due, or the one that is named.
     func lease(_ host: String, mailbox: String? = nil) throws -> MailboxLease? {
+        traceID = Self.newTraceID
         let data = try call("fieldseal.LeaseMailbox", MailboxLease.Request(hostId: host, mailboxId: mailbox))
         return data.isEmpty ? nil : try RouterCoding.decoder.decode(MailboxLease.self, from: data)
     }

@@ -10,9 +10,10 @@ import JSON
 public import Logging
 public import MetricsFormat
 import Model
-import NIOCore
+public import NIOCore
 public import NIOSSL
 import PostgresClient
+public import ServiceLifecycle
 public import Tenancy
 
 /// The HTTPS service. A request travels one way: bytes → path and query → session → SQL → response; each route is one line
@@ -21,7 +22,7 @@ public struct WebAPI: Sendable {
     private(set) var deployment: Deployment
     private(set) var mail: MailService
     private(set) var tokens: TokenIssuer
-    private let limits: APILimits
+    let limits: APILimits
     let quota: RequestQuota
     let largeBodies = LargeBodies()
     private let listeners: Listeners
@@ -53,7 +54,7 @@ public struct WebAPI: Sendable {
         listeners = Listeners(limits)
         readiness = Readiness(deployment, tokens, among: places?.databases)
         databases = places.map { DatabaseRouting($0, addresses: tokens.addresses) }
-        requests = ErrorMiddleware(limit: limits.requests, listeners: listeners)
+        requests = ErrorMiddleware(limit: limits.requests, log: limits.log, listeners: listeners)
         self.logger = logger
     }
 
@@ -87,14 +88,46 @@ public struct WebAPI: Sendable {
     ///
     /// - Parameters:
     ///   - identities: What it shows in handshakes.
+    ///   - clientAuthorities: Who issues clients' certificates, if the limits say that authorities do.
     ///   - onRunning: Gets the port once connections are taken.
     public func server(
         host: String,
         port: Int,
         identities: ServerIdentities,
+        clientAuthorities: [NIOSSLCertificate] = [],
         onRunning: @escaping @Sendable (Int) async -> Void
     ) throws -> some ApplicationProtocol {
-        let limits = limits
+        let (limits, tls) = (limits, limits.clientCertificates.channel(identities.configuration, clientAuthorities))
+        return Application(
+            responder: responder(),
+            server: .init { try connection($0, tls) },
+            configuration: .init(
+                address: .hostname(host, port: port), serverName: nil,
+                availableConnectionsDelegate: MaximumAvailableConnections(limits.connections)),
+            onServerRunning: { await onRunning($0.localAddress?.port ?? port) },
+            logger: logger
+        )
+    }
+
+    /// The same on a socket that another program has opened.
+    public func server(
+        on socket: NIOBSDSocket.Handle,
+        identities: ServerIdentities,
+        clientAuthorities: [NIOSSLCertificate] = [],
+        onRunning: @escaping @Sendable (Int) async -> Void
+    ) throws -> some Service {
+        let tls = limits.clientCertificates.channel(identities.configuration, clientAuthorities)
+        let respond = InheritedListener<GuardedChannel<HTTP2UpgradeChannel>>.responder(
+            responder(), logger: logger)
+        return InheritedListener(
+            on: socket, try connection(respond, tls), limit: limits.connections, logger: logger
+        ) { await onRunning($0.localAddress?.port ?? 0) }
+    }
+
+    /// A connection of the HTTPS service.
+    private func connection(
+        _ responder: @escaping HTTPChannelHandler.Responder, _ tls: HummingbirdHTTP2.TLSChannelConfiguration
+    ) throws -> GuardedChannel<HTTP2UpgradeChannel> {
         let streams = HTTP1Channel.Configuration(
             additionalChannelHandlers: [ConnectionGuard(limits: limits)],
             idleTimeout: .seconds(Int64(limits.idleSeconds)),
@@ -103,20 +136,9 @@ public struct WebAPI: Sendable {
         )
         let configuration = HTTP2UpgradeChannel.Configuration(
             idleTimeout: .seconds(limits.idleSeconds), gracefulCloseTimeout: .seconds(30), streamConfiguration: streams)
-        let (context, listeners) = (identities.configuration, listeners)
-        return Application(
-            responder: responder(),
-            server: .init { responder in
-                GuardedChannel(
-                    inner: try HTTP2UpgradeChannel(tlsConfiguration: context, configuration: configuration, responder: responder),
-                    limits: limits, listeners: listeners, takesProxyProtocol: limits.takesProxyProtocol)
-            },
-            configuration: .init(
-                address: .hostname(host, port: port), serverName: nil,
-                availableConnectionsDelegate: MaximumAvailableConnections(limits.connections)),
-            onServerRunning: { await onRunning($0.localAddress?.port ?? port) },
-            logger: logger
-        )
+        return GuardedChannel(
+            inner: try HTTP2UpgradeChannel(tlsChannelConfiguration: tls, configuration: configuration, responder: responder),
+            limits: limits, listeners: listeners, takesProxyProtocol: limits.takesProxyProtocol)
     }
 
     /// The listener without TLS. What trusted proxies received over TLS it serves as the HTTPS service does.
@@ -127,11 +149,27 @@ public struct WebAPI: Sendable {
         port: Int,
         onRunning: @escaping @Sendable (Int) async -> Void
     ) -> some ApplicationProtocol {
+        plain.server(at: .hostname(host, port: port)) { await onRunning($0.localAddress?.port ?? port) }
+    }
+
+    /// The listener on a unix socket, for a proxy on the same machine. It serves what the proxy received over TLS, and nothing else.
+    ///
+    /// - Parameter onRunning: Called once connections are taken.
+    public func socketServer(path: String, onRunning: @escaping @Sendable () async -> Void) -> some ApplicationProtocol {
+        plain.server(at: .unixDomainSocket(path: path)) { _ in await onRunning() }
+    }
+
+    /// The listener without TLS, or on a unix socket, on a socket that another program has opened.
+    public func plainServer(
+        on socket: NIOBSDSocket.Handle, onRunning: @escaping @Sendable (Int) async -> Void
+    ) -> some Service {
+        plain.server(on: socket) { await onRunning($0.localAddress?.port ?? 0) }
+    }
+
+    private var plain: PlainServer {
         PlainServer(
             baseURL: tokens.addresses.baseURL, limits: limits, logger: logger, listeners: listeners, api: self,
-            secure: responder()
-        )
-        .server(host: host, port: port, onRunning: onRunning)
+            secure: responder())
     }
 
     /// Adds what the servers count.
@@ -197,18 +235,18 @@ public struct WebAPI: Sendable {
         let address = try context.organizationAddress()
         let version = try context.dataVersion ?? context.parameters.require("version")
         guard DataResponder.versions.contains(version) else { throw ODataPath.unknown(version) }
-        let client = try await client(request, address.organization, context)
-        let borrower = PoolBorrower.principal(client)
+        let token = try await client(request, address.organization, context)
+        let borrower = PoolBorrower.principal(token.client)
         try quota.begin(borrower)
         defer { quota.end(borrower) }
         return try await PoolBorrower.$current.withValue(borrower) {
             try await data(
-                request, context, address, version, client, RequestPause(client: borrower, quota: quota, requests: requests))
+                request, context, address, version, token, RequestPause(client: borrower, quota: quota, requests: requests))
         }
     }
 
     private func data(
-        _ request: Request, _ context: APIContext, _ address: OrganizationAddress, _ version: String, _ client: UUID,
+        _ request: Request, _ context: APIContext, _ address: OrganizationAddress, _ version: String, _ token: VerifiedToken,
         _ pause: RequestPause
     ) async throws -> APIAnswer {
         let path = Self.pathBelowVersion(context.path)
@@ -219,7 +257,7 @@ public struct WebAPI: Sendable {
         let addresses = RecordAddresses(asked: address, all: tokens.addresses)
         let isRead = [.get, .head].contains(request.method)
         let limit = isRead ? 0 : Self.bodyLimit(path)
-        let share = limit > APILimits.bodyLength ? largeBodies.share(of: .principal(client)) : nil
+        let share = limit > APILimits.bodyLength ? largeBodies.share(of: .principal(token.client)) : nil
         defer { share?.end() }
         let call = APIRequest(
             method: isRead ? .get : request.method, path: path, query: request.uri.query, headers: request.headers,
@@ -229,9 +267,8 @@ public struct WebAPI: Sendable {
         let impersonated = Result { try RequestHeaders.impersonatedUser(request.headers) }
         func begin(assuming: Bool = false) async throws -> Session {
             let session = try await Session.begin(
-                deployment, organization: address.organization, client: client, address: context.clientAddress,
-                requestID: context.requestID,
-                assuming: assuming)
+                deployment, organization: address.organization, client: token.client, address: context.clientAddress,
+                requestID: context.requestID, assuming: assuming, signedInOn: token.signedInOn)
             context.principal.name = session.caller.actor
             return session
         }

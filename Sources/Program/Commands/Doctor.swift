@@ -15,7 +15,11 @@ struct DoctorCommand: AsyncParsableCommand {
             "Walk the deployment and say what is wrong and what to do; exit 1 for warnings, 2 for errors, 3 if the database can't be reached."
     )
     @Flag(help: "Open every cell too.") var deep = false
-    @Option(help: ArgumentHelp("How far a replica may be behind, in MiB of write-ahead log.", valueName: "MiB")) var replicaLag = 64
+    @Option(
+        help: ArgumentHelp(
+            "How far a replica may be behind, in MiB of write-ahead log or with a unit such as 1GiB.", valueName: "size"),
+        transform: { try mebibytes($0) })
+    var replicaLag = 64
     @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization, and the deployment.", valueName: "name"))
     var organization: String?
     @Option(help: ArgumentHelp("Findings of each kind to show, at most; the others are counted.", valueName: "n")) var limit = 20
@@ -170,4 +174,11 @@ extension FindingReport {
         return "Cryptography: \(CryptoLibrary.version); the FIPS provider is \(CryptoLibrary.isFIPSActive ? "" : "not ")active; "
             + providers.joined(separator: ", ") + "; new passwords of people are derived with \(derivation.rawValue)"
     }
+}
+
+private func mebibytes(_ text: String) throws -> Int {
+    guard let number = Quantity.number(text, in: .mebibytes) else {
+        throw ValidationError("--replica-lag takes \(Quantity.Unit.mebibytes.words).")
+    }
+    return number
 }

@@ -66,6 +66,12 @@ struct Setting {
         return name
     }
 
+    /// What a bare number of it counts; nil for a plain number.
+    var unit: Quantity.Unit? {
+        guard case .integer = kind else { return nil }
+        return key.hasSuffix("Seconds") ? .seconds : key.hasSuffix("Days") ? .days : nil
+    }
+
     /// What it takes, for a message.
     var expectation: String {
         switch kind {
@@ -74,7 +80,7 @@ struct Setting {
         case .connection: "a libpq connection string"
         case .connections: "libpq connection strings by names, such as {main: host=db1 …, east: host=db2 …}"
         case .address: "an address such as https://crm.example.com, without a path"
-        case .integer(let range): "\(range.lowerBound) to \(range.upperBound)"
+        case .integer(let range): "\(range.lowerBound) to \(range.upperBound)\(unit.map { " \($0.words)" } ?? "")"
         case .flag: "true or false"
         case .choice(let options): "one of \(options.joined(separator: ", "))"
         case .command: "a list of a program's absolute path and its arguments, such as [/usr/bin/age, -d, /etc/fieldseal/kek.age]"

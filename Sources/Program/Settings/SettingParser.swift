@@ -25,9 +25,11 @@ struct SettingParser {
         switch setting.kind {
         case .integer(let range):
             // Tools that fill templates quote numbers.
-            guard text.wholeMatch(of: /-?(0|[1-9][0-9]{0,17})/) != nil, let number = Int(text), range.contains(number) else {
-                throw misfit(text)
-            }
+            let number =
+                if let unit = setting.unit { Quantity.number(text, in: unit) } else {
+                    text.wholeMatch(of: /-?(0|[1-9][0-9]{0,17})/).flatMap { Int($0.0) }
+                }
+            guard let number, range.contains(number) else { throw misfit(text) }
             return .integer(number)
         case .flag:
             guard text == "true" || text == "false" else { throw misfit(text) }

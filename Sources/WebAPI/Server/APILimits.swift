@@ -46,6 +46,21 @@ public struct APILimits: Sendable {
     /// Whether passwords are released for mail servers that are spoken to without TLS.
     public var allowsPlaintextMail = false
 
+    /// Which requests the log has.
+    public var log = RequestLog()
+    /// Whether clients may prove themselves with certificates in the TLS handshake.
+    public var clientCertificates = ClientCertificates.off
+
+    /// Which certificates clients may show.
+    public enum ClientCertificates: Sendable {
+        /// The listener asks for none.
+        case off
+        /// Any: a client is known by the very certificate that it was registered with.
+        case selfSigned
+        /// Those that an authority of ``WebAPI/server(host:port:identities:clientAuthorities:onRunning:)`` issued.
+        case fromAuthority
+    }
+
     public init() {}
 
     var handshakeSeconds: Int { handshakeLimit ?? headSeconds }

@@ -13,10 +13,13 @@ final class ErrorMiddleware: RouterMiddleware {
     private let inFlight = Atomic<Int>(0)
     private let limit: Int
     private let listeners: Listeners
+    private let log: RequestLog
+    private let count = Atomic<Int>(0)
     let figures = RequestFigures()
 
-    init(limit: Int, listeners: Listeners) {
+    init(limit: Int, log: RequestLog, listeners: Listeners) {
         self.limit = limit
+        self.log = log
         self.listeners = listeners
     }
 
@@ -31,6 +34,7 @@ final class ErrorMiddleware: RouterMiddleware {
     func handle(_ request: Request, context: Context, next: (Request, Context) async throws -> Response) async throws -> Response {
         let start = ContinuousClock.now
         var context = context
+        TraceContext(request.headers)?.add(to: &context.logger)
         context.clientAddress = listeners.clientAddress(of: request, on: context.channel)
         let running = inFlight.add(1, ordering: .relaxed).newValue
         defer { inFlight.subtract(1, ordering: .relaxed) }
@@ -68,17 +72,22 @@ final class ErrorMiddleware: RouterMiddleware {
         response.headers[.strictTransportSecurity] = "max-age=31536000"
         let duration = ContinuousClock.now - start
         figures.count(context.path, status: response.status.code, seconds: duration / .seconds(1))
-        // The path holds names and ids, and no value of an attribute; the query may hold one, and is left out.
-        context.logger.info(
-            "request",
-            metadata: [
-                "method": "\(request.method)", "path": "\(context.path)", "status": "\(response.status.code)",
-                "milliseconds": "\(duration / .milliseconds(1))",
-                "address": "\(context.clientAddress ?? "")", "actor": "\(context.principal.name ?? "")",
-                "organization": "\(context.address?.organization ?? "")", "bytes": "\(response.body.contentLength ?? 0)",
-                // A stream's parent is a connection, and a connection's is the listener.
-                "protocol": "\(context.channel.parent?.remoteAddress == nil ? "HTTP/1.1" : "HTTP/2")",
-            ])
+        write(request, response, duration, context)
         return response
+    }
+
+    /// Writes the request's line. The path holds names and ids, and no value of an attribute; the query may hold one, and is left out.
+    private func write(_ request: Request, _ response: Response, _ duration: Duration, _ context: Context) {
+        guard log.hasLine(status: response.status.code, number: count.add(1, ordering: .relaxed).newValue) else { return }
+        var metadata: Logger.Metadata = [
+            "method": "\(request.method)", "path": "\(context.path)", "status": "\(response.status.code)",
+            "milliseconds": "\(duration / .milliseconds(1))",
+            "address": "\(context.clientAddress ?? "")", "actor": "\(context.principal.name ?? "")",
+            "organization": "\(context.address?.organization ?? "")", "bytes": "\(response.body.contentLength ?? 0)",
+            // A stream's parent is a connection, and a connection's is the listener.
+            "protocol": "\(context.channel.parent?.remoteAddress == nil ? "HTTP/1.1" : "HTTP/2")",
+        ]
+        if log.sampling > 1 { metadata["sampling"] = "\(log.sampling)" }
+        context.logger.info("request", metadata: metadata)
     }
 }

@@ -66,10 +66,17 @@ final class Listeners: Sendable {
         return address ?? channel.remoteAddress?.ipAddress.flatMap(IPAddress.init)
     }
 
+    /// Whether a connection came through the unix socket. The programs that its mode lets in are trusted as proxies are.
+    static func isLocal(_ channel: any Channel) -> Bool {
+        if case .unixDomainSocket? = channel.localAddress { return true }
+        return false
+    }
+
     /// The client's address as events and the log show it.
     func clientAddress(of request: Request, on channel: any Channel) -> String? {
-        guard !proxies.isEmpty else { return channel.remoteAddress?.ipAddress.map(IPAddress.shown) }
-        return client(behind: peer(of: channel), request.headers[values: .xForwardedFor])?.description
+        let isLocal = Self.isLocal(channel)
+        guard !proxies.isEmpty || isLocal else { return channel.remoteAddress?.ipAddress.map(IPAddress.shown) }
+        return client(behind: peer(of: channel), isLocal: isLocal, request.headers[values: .xForwardedFor])?.description
     }
 
     /// The address of the client behind trusted proxies: the nearest one in `X-Forwarded-For`, counted from the right, that is no
@@ -77,9 +84,10 @@ final class Listeners: Sendable {
     ///
     /// - Parameters:
     ///   - peer: Whom the request came from. If it is not trusted, it is the client.
+    ///   - isLocal: Whether the request came through the unix socket, whose peer has no address.
     ///   - fields: The values of all `X-Forwarded-For` fields in their order.
-    func client(behind peer: IPAddress?, _ fields: [String]) -> IPAddress? {
-        guard !proxies.isEmpty, !fields.isEmpty, isTrusted(peer) else { return peer }
+    func client(behind peer: IPAddress?, isLocal: Bool = false, _ fields: [String]) -> IPAddress? {
+        guard !fields.isEmpty, isLocal || isTrusted(peer) else { return peer }
         var client = peer
         var hops = 0
         for field in fields.reversed() {

@@ -7,6 +7,7 @@ import JSON
 import Logging
 import Model
 import NIOCore
+import ServiceLifecycle
 
 /// The listener without TLS, which serves nothing: the API is refused with the code that clients know, and everything else
 /// is shown the way to HTTPS. What a trusted proxy received over TLS is served as the HTTPS service serves it.
@@ -20,34 +21,48 @@ struct PlainServer: Sendable {
     /// Answers what came over TLS.
     let secure: AddressResponder
 
-    /// - Parameter onRunning: Gets the port once connections are taken.
+    /// - Parameters:
+    ///   - address: A host with its port, or the path of a unix socket.
+    ///   - onRunning: Gets the listener once connections are taken.
     func server(
-        host: String,
-        port: Int,
-        onRunning: @escaping @Sendable (Int) async -> Void
+        at address: BindAddress, onRunning: @escaping @Sendable (any Channel) async -> Void
     ) -> some ApplicationProtocol {
-        let (limits, listeners) = (limits, listeners)
-        let streams = HTTP1Channel.Configuration(
-            additionalChannelHandlers: [ConnectionGuard(limits: limits)],
-            idleTimeout: .seconds(Int64(limits.idleSeconds)),
-            httpDecoderConfiguration: .init(maxHeaderFieldSize: 1 << 18, maxHeaderListSize: 1 << 18))
-        return Application(
-            responder: CallbackResponder { (request: Request, context: APIContext) in try await respond(request, context) },
-            server: .init { responder in
-                GuardedChannel(
-                    inner: HTTP1Channel(responder: responder, configuration: streams), limits: limits, listeners: listeners)
-            },
+        Application(
+            responder: responder, server: .init { connection($0) },
             configuration: .init(
-                address: .hostname(host, port: port), serverName: nil,
+                address: address, serverName: nil,
                 availableConnectionsDelegate: MaximumAvailableConnections(limits.connections)),
-            onServerRunning: { await onRunning($0.localAddress?.port ?? port) },
+            onServerRunning: onRunning,
             logger: logger
         )
     }
 
+    /// The same on a socket that another program has opened.
+    func server(
+        on socket: NIOBSDSocket.Handle, onRunning: @escaping @Sendable (any Channel) async -> Void
+    ) -> some Service {
+        let respond = InheritedListener<GuardedChannel<HTTP1Channel>>.responder(responder, logger: logger)
+        return InheritedListener(
+            on: socket, connection(respond), limit: limits.connections, logger: logger, onRunning: onRunning)
+    }
+
+    private var responder: CallbackResponder<APIContext> {
+        CallbackResponder { (request: Request, context: APIContext) in try await respond(request, context) }
+    }
+
+    private func connection(_ responder: @escaping HTTPChannelHandler.Responder) -> GuardedChannel<HTTP1Channel> {
+        let streams = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [ConnectionGuard(limits: limits)],
+            idleTimeout: .seconds(Int64(limits.idleSeconds)),
+            httpDecoderConfiguration: .init(maxHeaderFieldSize: 1 << 18, maxHeaderListSize: 1 << 18))
+        return GuardedChannel(
+            inner: HTTP1Channel(responder: responder, configuration: streams), limits: limits, listeners: listeners)
+    }
+
     private func respond(_ request: Request, _ context: APIContext) async throws -> Response {
         // Two values would mean that the client wrote one of them.
-        if listeners.isTrusted(listeners.peer(of: context.channel)), request.headers[values: .xForwardedProto] == ["https"] {
+        let isTrusted = Listeners.isLocal(context.channel) || listeners.isTrusted(listeners.peer(of: context.channel))
+        if isTrusted, request.headers[values: .xForwardedProto] == ["https"] {
             return try await secure.respond(to: request, context: context)
         }
         let (routed, resolved) = secure.resolved(request, context)

@@ -1,0 +1,27 @@
+/// Which requests the log has.
+public struct RequestLog: Sendable {
+    /// Which kinds of them.
+    public enum Extent: String, Sendable, CaseIterable {
+        case all
+        /// Those that were answered with a status of 400 or more.
+        case failed
+        case none
+    }
+
+    public var extent = Extent.all
+    /// One in so many of those that did not fail.
+    public var sampling = 1
+
+    /// Whether a request gets a line.
+    ///
+    /// - Parameter number: Of the request, among those of this server.
+    func hasLine(status: Int, number: Int) -> Bool {
+        switch extent {
+        case .none: false
+        case .failed: status >= Self.failure
+        case .all: status >= Self.failure || number % sampling == 0
+        }
+    }
+
+    private static let failure = 400
+}

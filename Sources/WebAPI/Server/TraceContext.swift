@@ -1,0 +1,43 @@
+import HTTPTypes
+import Logging
+
+/// The trace that a request belongs to (W3C Trace Context). Each line of the log about the request has it.
+struct TraceContext {
+    let traceID: String
+    /// The caller's part of the trace.
+    let parentID: String
+    /// This request's own part.
+    let spanID = Self.digits(of: UInt64.random(in: 1...UInt64.max))
+
+    /// - Returns: Nil where the header is missing or malformed, which section 3.2.2.3 has a server pass over.
+    init?(_ headers: HTTPFields) {
+        let fields = headers[values: .traceparent]
+        guard fields.count == 1 else { return nil }
+        let parts = fields[0].split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count >= 4, Self.isHexadecimal(parts[0], 2), parts[0] != "ff", Self.isHexadecimal(parts[1], 32),
+            Self.isHexadecimal(parts[2], 16), Self.isHexadecimal(parts[3], 2), parts.count == 4 || parts[0] != "00",
+            parts[1].contains(where: { $0 != "0" }), parts[2].contains(where: { $0 != "0" })
+        else { return nil }
+        (traceID, parentID) = (String(parts[1]), String(parts[2]))
+    }
+
+    private static func isHexadecimal(_ text: Substring, _ count: Int) -> Bool {
+        text.utf8.count == count && text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+    }
+
+    private static func digits(of number: UInt64) -> String {
+        let text = String(number, radix: 16)
+        return String(repeating: "0", count: 16 - text.count) + text
+    }
+
+    /// Adds it to what a logger writes with each line.
+    func add(to logger: inout Logger) {
+        logger[metadataKey: "trace_id"] = .string(traceID)
+        logger[metadataKey: "parent_id"] = .string(parentID)
+        logger[metadataKey: "span_id"] = .string(spanID)
+    }
+}
+
+extension HTTPField.Name {
+    static let traceparent = HTTPField.Name(known: "traceparent")
+}
