@@ -21,6 +21,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
         let mail: MailService
         let tokens: TokenIssuer
         let console: Console
+        /// Where security events are shipped to; nil for nowhere.
+        let events: (any EventReceiver)?
     }
 
     /// What all databases of a server share.
@@ -101,7 +103,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         return Opened(
             deployment: deployment, served: served,
             mail: MailService(tokens: try settings.mailTokens(), sendingAttempts: settings.mailAttempts), tokens: tokens,
-            console: console)
+            console: console, events: try settings.eventReceiver())
     }
 
     private func check(_ deployment: Deployment) async throws {
@@ -153,6 +155,9 @@ final class ServedDatabase: ServiceLifecycle.Service {
             Presence(deployment: opened.deployment), Sweeper(deployment: opened.deployment),
             EventChainer(deployment: opened.deployment), WorkNotices(mail: opened.mail, conninfo: settings.database),
         ]
+        if let receiver = opened.events {
+            services.append(EventShipper(deployment: opened.deployment, receiver: receiver, logger: surroundings.logger))
+        }
         if let watch = PrimaryWatch(conninfo: settings.database) { services.append(FailoverWatch(watch: watch)) }
         if let places = surroundings.places {
             services.append(OrganizationWatch(places: places, name: name, conninfo: settings.database))

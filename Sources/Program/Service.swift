@@ -52,14 +52,19 @@ struct Service: Sendable {
                 "version": "\(Program.configuration.version)", "pid": "\(getpid())", "settings": "\(settings.file)",
                 "kek_id": "\(first.deployment.kek.id)",
             ])
-        let running = Countdown(settings.httpPort == nil ? 1 : 2, then: onRunning)
-        try checkPorts()
+        let activated = try ActivatedSockets.take()
+        let isPlain = settings.httpPort != nil || activated.http != nil
+        let isLocal = settings.socketPath != nil || activated.unix != nil
+        let running = Countdown(1 + (isPlain ? 1 : 0) + (isLocal ? 1 : 0), then: onRunning)
+        try checkPorts(activated)
+        // Until a socket has its mode, only the program's user may connect.
+        if settings.socketPath != nil { umask(0o077) }
         let api = WebAPI(
             first.served, mail: first.mail, tokens: first.tokens, limits: settings.limits, places: surroundings.places,
             logger: logger, pages: first.console.add)
         let figures = DeploymentFigures(databases: names)
         serve(databases, api, figures)
-        var services = try listeners(api, certificates, running)
+        var services = try listeners(api, certificates, activated, running)
         if let port = settings.metricsPort {
             services.append(
                 MetricsServer.application(host: settings.metricsHost, port: port, logger: logger) { text in
@@ -76,6 +81,7 @@ struct Service: Sendable {
         try await ServiceGroup(
             configuration: .init(services: services, gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
         ).run()
+        if activated.unix == nil { settings.unixSocket?.remove() }
         for database in databases { await database.close() }
         logger.notice("stopped")
     }
@@ -92,35 +98,61 @@ struct Service: Sendable {
         }
     }
 
-    /// The listeners for clients.
+    /// The listeners for clients: on sockets that systemd opened, else on those that the settings name.
     private func listeners(
-        _ api: WebAPI, _ certificates: ServerCertificates, _ running: Countdown
+        _ api: WebAPI, _ certificates: ServerCertificates, _ activated: ActivatedSockets, _ running: Countdown
     ) throws -> [any ServiceLifecycle.Service] {
-        let logger = logger
-        var services: [any ServiceLifecycle.Service] = [
-            try api.server(host: settings.httpsHost, port: settings.httpsPort, identities: certificates.identities) { port in
-                logger.notice("listening", metadata: ["scheme": "https", "port": "\(port)"])
-                await running.count()
-            }
-        ]
-        if let port = settings.httpPort {
+        let authorities = try ServerCertificate.clientAuthorities(settings)
+        let onHTTPS = listening("https", running)
+        var services: [any ServiceLifecycle.Service] = []
+        if let socket = activated.https {
             services.append(
-                api.plainServer(host: settings.httpHost, port: port) { port in
-                    logger.notice("listening", metadata: ["scheme": "http", "port": "\(port)"])
-                    await running.count()
+                try api.server(
+                    on: socket, identities: certificates.identities, clientAuthorities: authorities, onRunning: onHTTPS))
+        } else {
+            services.append(
+                try api.server(
+                    host: settings.httpsHost, port: settings.httpsPort, identities: certificates.identities,
+                    clientAuthorities: authorities, onRunning: onHTTPS))
+        }
+        if let socket = activated.http {
+            services.append(api.plainServer(on: socket, onRunning: listening("http", running)))
+        } else if let port = settings.httpPort {
+            services.append(api.plainServer(host: settings.httpHost, port: port, onRunning: listening("http", running)))
+        }
+        let onUnix = listening("unix", running)
+        if let socket = activated.unix {
+            services.append(api.plainServer(on: socket, onRunning: onUnix))
+        } else if let socket = settings.unixSocket {
+            services.append(
+                api.socketServer(path: socket.path) {
+                    socket.open()
+                    await onUnix(0)
                 })
         }
         return services
     }
 
-    private func checkPorts() throws {
-        guard Port.isFree(settings.httpsPort, on: settings.httpsHost) else {
+    /// What is done once a listener takes connections.
+    private func listening(_ scheme: String, _ running: Countdown) -> @Sendable (Int) async -> Void {
+        let logger = logger
+        return { port in
+            logger.notice("listening", metadata: ["scheme": "\(scheme)", "port": "\(port)"])
+            await running.count()
+        }
+    }
+
+    private func checkPorts(_ activated: ActivatedSockets) throws {
+        if activated.unix == nil { try settings.unixSocket?.check() }
+        guard activated.https != nil || Port.isFree(settings.httpsPort, on: settings.httpsHost) else {
             throw StartError.portTaken("https.port", settings.httpsPort)
         }
         if let port = settings.metricsPort, !Port.isFree(port, on: settings.metricsHost) {
             throw StartError.portTaken("metrics.port", port)
         }
-        if let port = settings.httpPort, !Port.isFree(port, on: settings.httpHost) { throw StartError.portTaken("http.port", port) }
+        if activated.http == nil, let port = settings.httpPort, !Port.isFree(port, on: settings.httpHost) {
+            throw StartError.portTaken("http.port", port)
+        }
     }
 }
 
@@ -218,6 +250,9 @@ enum StartError: Error, CustomStringConvertible {
     /// Why one of several databases can't be served.
     case database(String, String)
     case organizationsUnknown(String)
+    case socketTaken(String)
+    case noSocket(String)
+    case unusableSocket(String)
 
     var description: String {
         switch self {
@@ -228,6 +263,12 @@ enum StartError: Error, CustomStringConvertible {
             "port \(port) is taken by another program; end that one, or set \(setting) to another port"
         case .database(let name, let reason): "the database \(name) can't be served: \(reason)"
         case .organizationsUnknown(let name): "the organizations of the database \(name) can't be read; see PostgreSQL's log"
+        case .socketTaken(let path):
+            "another program listens on \(path); end that one, or set socket.path to another path"
+        case .noSocket(let path): "\(path) is a file that is no socket; remove it, or set socket.path to another path"
+        case .unusableSocket(let name):
+            "systemd gave the socket '\(name)', which the service does not use; it takes stream sockets that listen, with "
+                + "FileDescriptorName=https or http, and one unix socket"
         case .notMigrated: "the database is not at this program's version: fieldseal migrate up"
         }
     }

@@ -118,6 +118,18 @@ def test_the_database_goes_away_and_comes_back(watched):
     until(lambda: value(scraped(watched)[0], "fieldseal_database_reachable", "fieldseal_database_reachable") == 1)
 
 
+def test_the_rules_and_the_metrics_pass_promtool(watched):
+    """Prometheus' own tool reads the alert rules and what is scraped."""
+    checked = subprocess.run(["promtool", "check", "rules", ROOT / "dist/prometheus/fieldseal.rules.yml"], capture_output=True, text=True)
+    assert checked.returncode == 0 and "SUCCESS" in checked.stdout, checked.stderr
+    _, text = scraped(watched, "text/plain")
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    # It reads what it is given: a broken text is refused.
+    broken = subprocess.run(["promtool", "check", "metrics"], input=text.replace("# TYPE ", "# TYP ", 1) + "}", capture_output=True, text=True)
+    assert broken.returncode != 0
+
+
 def names(expression):
     return set(re.findall(r"\b(?:fieldseal|process)_[a-z_]+", expression))
 

@@ -6,7 +6,31 @@ import Tenancy
 
 /// The settings.
 struct Config: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Check the settings.", subcommands: [Check.self])
+    static let configuration = CommandConfiguration(
+        abstract: "Check the settings, and list all that there are.", subcommands: [Check.self, Reference.self])
+
+    struct Reference: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Print every setting with its variable, what it takes and its default, as a page in Markdown.")
+
+        func run() {
+            print(
+                """
+                # Settings
+
+                Every setting, with the variable that goes before the file, what it takes, and its default. [Operations](operations.md#settings)
+                explains what each does. `fieldseal config reference` prints this page.
+
+                | setting | variable | takes | default |
+                | --- | --- | --- | --- |
+                """)
+            for setting in Settings.table {
+                let value = setting.read(Settings.defaults)
+                let initial = setting.isRequired ? "required" : [.none, .text("")].contains(value) ? "none" : value.text
+                print("| `\(setting.key)` | `\(setting.variable)` | \(setting.expectation) | \(initial) |")
+            }
+        }
+    }
 
     struct Check: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -23,6 +47,8 @@ struct Config: AsyncParsableCommand {
                 for certificate in try [ServerCertificate(settings)] + ServerCertificate.ofHosts(settings).values {
                     Self.checkExpiry(certificate, &problems, &notes)
                 }
+                _ = try ServerCertificate.clientAuthorities(settings)
+                _ = try settings.eventReceiver()
             } catch {
                 problems.append("\(error)")
             }

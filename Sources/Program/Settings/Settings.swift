@@ -39,9 +39,21 @@ struct Settings: Sendable {
     /// Files of PEM by the host that they are for, beside ``certificateFile`` and ``privateKeyFile`` for all others.
     var hostCertificateFiles: [String: String] = [:]
     var hostPrivateKeyFiles: [String: String] = [:]
+    /// Whether clients may show certificates, and PEM certificates of the authorities that issue these.
+    var asksForClientCertificates = "off"
+    var clientAuthorityFile: String?
     var httpHost = "::"
     /// Nil for no listener without TLS.
     var httpPort: Int?
+    /// Where security events are sent: `HOST:PORT` of a receiver of syslog over TLS, or a file.
+    var eventSyslog: String?
+    var eventSyslogAuthorityFile: String?
+    var eventSyslogCertificateFile: String?
+    var eventSyslogPrivateKeyFile: String?
+    var eventFile: String?
+    /// The unix socket for a proxy on the same machine; nil for none.
+    var socketPath: String?
+    var socketMode = "0660"
     /// PEM certificates of the authorities of trusted OpenID providers; nil for the system's.
     var issuerAuthorityFile: String?
     /// Seconds that a statement of a request may run.
@@ -138,9 +150,18 @@ struct Settings: Sendable {
             .text("https.privateKeyFile", \.privateKeyFile, .file),
             .hosts("https.hostCertificateFiles", \.hostCertificateFiles, .files),
             .hosts("https.hostPrivateKeyFiles", \.hostPrivateKeyFiles, .files),
+            .text("https.clientCertificates", \.asksForClientCertificates, .choice(["off", "optional"])),
+            .text("https.clientAuthorityFile", \.clientAuthorityFile),
             .flag("https.proxyProtocol", \.limits.takesProxyProtocol),
             .text("http.host", \.httpHost),
             .integer("http.port", \.httpPort, 0...65_535),
+            .text("events.file", \.eventFile),
+            .text("events.syslog", \.eventSyslog, .text),
+            .text("events.syslogAuthorityFile", \.eventSyslogAuthorityFile),
+            .text("events.syslogCertificateFile", \.eventSyslogCertificateFile),
+            .text("events.syslogPrivateKeyFile", \.eventSyslogPrivateKeyFile),
+            .text("socket.path", \.socketPath),
+            .text("socket.mode", \.socketMode, .choice(["0600", "0660", "0666"])),
             .text("issuers.authorityFile", \.issuerAuthorityFile),
             .flag("mail.allowsPlaintext", \.limits.allowsPlaintextMail),
             .text("mail.applicationsFile", \.mailApplicationsFile),
@@ -153,6 +174,8 @@ struct Settings: Sendable {
             .integer("retention.emailDays", \.emailDays, 1...36_500),
             .text("retention.folder", \.archiveFolder),
             .text("log.level", \.logLevelName, .choice(Logger.Level.allCases.map(\.rawValue))),
+            .text("log.requests", \.loggedRequests, .choice(RequestLog.Extent.allCases.map(\.rawValue))),
+            .integer("log.sampling", \.limits.log.sampling, 1...1_000_000),
             .integer("keys.iterations", \.policy.iterations, 210_000...10_000_000),
             .text("passwords.derivation", \.derivationName, .choice(PasswordVerifier.Derivation.allCases.map(\.rawValue))),
             .integer("keys.changeQuota", \.policy.changeQuota, 1...1_000_000),
@@ -184,6 +207,14 @@ struct Settings: Sendable {
         set { policy.passwordDerivation = PasswordVerifier.Derivation(rawValue: newValue) ?? policy.passwordDerivation }
     }
 
+    private var loggedRequests: String {
+        get { limits.log.extent.rawValue }
+        set { limits.log.extent = RequestLog.Extent(rawValue: newValue) ?? limits.log.extent }
+    }
+
+    /// The unix socket, if there is one.
+    var unixSocket: UnixSocket? { socketPath.map { UnixSocket(path: $0, mode: mode_t(socketMode, radix: 8) ?? 0o600) } }
+
     private var patienceSeconds: Int {
         get { Int(policy.patience.components.seconds) }
         set { policy.patience = .seconds(newValue) }
@@ -195,11 +226,56 @@ struct Settings: Sendable {
         _ = try kekSource
         _ = try newKekSource
         if limits.takesProxyProtocol, limits.trustedProxies.isEmpty { throw .required("trustedProxies") }
+        try checkEvents()
+        if let socketPath, !socketPath.hasPrefix("/") || socketPath.utf8.count > UnixSocket.longestPath {
+            throw .misfit(
+                key: "socket.path", takes: "an absolute path of \(UnixSocket.longestPath) bytes at most", given: socketPath,
+                place: file)
+        }
+        if asksForClientCertificates == "optional" {
+            limits.clientCertificates = clientAuthorityFile == nil ? .selfSigned : .fromAuthority
+        } else if clientAuthorityFile != nil {
+            throw .misfit(
+                key: "https.clientAuthorityFile", takes: "a file where https.clientCertificates is optional", given: "a file",
+                place: file)
+        }
         if baseURL.isEmpty { baseURL = "https://localhost:\(httpsPort)" }
         try completeDatabases()
         let base = baseURL.dropFirst("https://".count).lowercased()
         if let host = hosts.keys.first(where: { $0 == base || $0 == base.prefix { $0 != ":" } }) {
             throw .misfit(key: "hosts", takes: "hosts other than the one of baseURL", given: host, place: "baseURL is \(baseURL)")
+        }
+    }
+
+    private func checkEvents() throws(SettingsError) {
+        if eventFile != nil, eventSyslog != nil { throw .several(["events.file", "events.syslog"]) }
+        if let eventSyslog, syslogAddress == nil {
+            throw .misfit(key: "events.syslog", takes: "HOST:PORT, such as logs.example.com:6514", given: eventSyslog, place: file)
+        }
+        guard (eventSyslogCertificateFile == nil) == (eventSyslogPrivateKeyFile == nil) else {
+            throw .required(eventSyslogCertificateFile == nil ? "events.syslogCertificateFile" : "events.syslogPrivateKeyFile")
+        }
+        if eventSyslog == nil, eventSyslogAuthorityFile != nil || eventSyslogCertificateFile != nil {
+            throw .required("events.syslog")
+        }
+    }
+
+    /// The receiver of syslog; nil where there is none, or what names it is no host with a port.
+    private var syslogAddress: (host: String, port: Int)? {
+        guard let match = eventSyslog?.wholeMatch(of: /([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})/),
+            let port = Int(match.2),
+            port <= 65_535
+        else { return nil }
+        return (match.1.trimmingCharacters(in: ["[", "]"]), port)
+    }
+
+    /// Where security events are sent; nil for nowhere.
+    func eventReceiver() throws -> (any EventReceiver)? {
+        if let eventFile { return EventFile(path: eventFile) }
+        return try syslogAddress.map {
+            try SyslogReceiver(
+                host: $0.host, port: $0.port, authorityFile: eventSyslogAuthorityFile, certificateFile: eventSyslogCertificateFile,
+                privateKeyFile: eventSyslogPrivateKeyFile)
         }
     }
 

@@ -1,0 +1,38 @@
+import Dispatch
+import Foundation
+import Glibc
+import JSON
+import Tenancy
+
+/// Security events as lines of JSON at the end of a file. It is opened for each batch, so that it can be moved away at any time.
+struct EventFile: EventReceiver {
+    let path: String
+
+    var name: String { path }
+
+    func send(_ batch: EventShipment.Batch) async throws {
+        let lines = batch.objects.flatMap { $0.utf8 + [UInt8(ascii: "\n")] }
+        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+            // A file system may take its time.
+            DispatchQueue.global().async { continuation.resume(with: Result { try append(lines) }) }
+        }
+    }
+
+    private func append(_ bytes: [UInt8]) throws {
+        let descriptor = Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw problem("can't be opened") }
+        defer { close(descriptor) }
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+            guard count > 0 else { throw problem("can't be written") }
+            rest = rest.dropFirst(count)
+        }
+        // A pipe or a terminal has no disk.
+        guard fsync(descriptor) == 0 || errno == EINVAL || errno == EROFS else { throw problem("can't be written to the disk") }
+    }
+
+    private func problem(_ what: String) -> ReceiverProblem {
+        ReceiverProblem("\(path) \(what): \(String(cString: strerror(errno)))")
+    }
+}

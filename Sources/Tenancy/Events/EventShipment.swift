@@ -1,0 +1,78 @@
+import Foundation
+public import JSON
+import PostgresClient
+
+/// The security events that a receiver outside of the database has not acknowledged yet, and how far it has.
+///
+/// One server of a deployment sends at a time. Each event is sent at least once: one whose acknowledgement got lost is sent again.
+public struct EventShipment: Sendable {
+    private let deployment: Deployment
+    private let server = UUID.random()
+
+    public init(_ deployment: Deployment) { self.deployment = deployment }
+
+    /// Seconds after which another server takes over from one that does not renew.
+    private static let leaseSeconds = 30.0
+    /// Events of a batch.
+    private static let batchSize = 200
+
+    /// Events of one organization that follow each other, and the end of the chain as the service attests it.
+    public struct Batch: Sendable {
+        public let organization: Organization
+        public let events: [RecordedEvent]
+        /// Null where the organization's attested state does not verify.
+        public let attestedEnd: JSONValue
+    }
+
+    /// Makes this server the one that sends, or goes on being it.
+    ///
+    /// - Returns: False while another server is.
+    public func renew() async throws -> Bool {
+        try await deployment.pool.withConnection { connection in
+            try !connection.query(
+                """
+                INSERT INTO config.event_shipper (server_id, renew_by) VALUES ($1, now() + $2 * interval '1 second')
+                ON CONFLICT (is_only) DO UPDATE SET server_id = excluded.server_id, renew_by = excluded.renew_by
+                    WHERE event_shipper.server_id = $1 OR event_shipper.renew_by < now()
+                RETURNING is_only
+                """, [.uuid(server), .double(Self.leaseSeconds)]
+            ).isEmpty
+        }
+    }
+
+    /// The organizations in which events wait, with the newest event that was acknowledged.
+    public func waiting() async throws -> [(name: String, after: Int)] {
+        try await deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT o.name, coalesce(s.last_event, 0) FROM config.attested_state AS a
+                  JOIN config.organization AS o USING (organization_id)
+                  LEFT JOIN config.event_shipment AS s USING (organization_id)
+                 WHERE a.newest_event > coalesce(s.last_event, 0) ORDER BY s.shipped_on NULLS FIRST
+                """
+            ).map { (name: try $0.decode(0), after: try $0.decode(1)) }
+        }
+    }
+
+    /// The next events of an organization.
+    public func batch(of name: String, after number: Int, by caller: Caller) async throws -> Batch {
+        // An organization that is refused for its state is the one whose events matter most.
+        let session = try await Session.begin(deployment, organization: name, caller: caller, isInspection: true)
+        return Batch(
+            organization: session.organization, events: try await session.securityEvents(after: number, limit: Self.batchSize),
+            attestedEnd: await session.attestedEnd())
+    }
+
+    /// Remembers that the receiver has acknowledged events.
+    ///
+    /// - Parameter number: The newest of them.
+    public func acknowledge(_ organization: Organization, upTo number: Int) async throws {
+        try await deployment.pool.withConnection { connection in
+            _ = try connection.query(
+                """
+                INSERT INTO config.event_shipment (organization_id, last_event) VALUES ($1, $2)
+                ON CONFLICT (organization_id) DO UPDATE SET last_event = excluded.last_event, shipped_on = now()
+                """, [.uuid(organization.id), .int64(Int64(number))])
+        }
+    }
+}
