@@ -172,17 +172,20 @@ def test_a_direction_without_a_method_is_not_tested(routed):
     """No connection to the outgoing server, and so no password for it."""
     server = SMTPServer(certificate(routed))
     box = None
+
+    def tested():
+        record = routed.get(f"mailboxes({box})").json()
+        return None if record["testemailconfigurationscheduled"] else record
     try:
         _, box = queue(routed, routed.mail, profile(routed, routed.mail, outgoingportnumber=server.port), outgoingemaildeliverymethod=0)
-        until(lambda: routed.get(f"mailboxes({box})").json()["enabledforincomingemail"], what=lambda: routed.log().decode()[-3000:])
-        record = routed.get(f"mailboxes({box})").json()
-        assert not record["testemailconfigurationscheduled"] and record["testmailboxaccesscompletedon"] and record["incomingemailstatus"] == 1
-        assert not record["enabledforoutgoingemail"] and not record["outgoingemailstatus"] and server.connections == 0
+        record = until(tested, what=lambda: routed.log().decode()[-3000:])
+        assert record["testmailboxaccesscompletedon"] and record["incomingemailstatus"] == 1 and record["enabledforincomingemail"]
+        assert not record["outgoingemailstatus"] and server.connections == 0
         assert not routed.get(f"tracelogs?$filter=_regardingobjectid_value eq {box}").json()["value"]
         # With a method, it is.
         assert routed.request("PATCH", f"mailboxes({box})", {"outgoingemaildeliverymethod": 2, "testemailconfigurationscheduled": True}).status_code == 204
-        until(lambda: routed.get(f"mailboxes({box})").json()["enabledforoutgoingemail"], what=lambda: routed.log().decode()[-3000:])
-        assert server.connections > 0
+        record = until(tested, what=lambda: routed.log().decode()[-3000:])
+        assert record["outgoingemailstatus"] == 1 and record["enabledforoutgoingemail"] and server.connections > 0
     finally:
         if box:
             assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
