@@ -105,6 +105,7 @@ final class DatabaseFigures: Sendable {
               FROM config.organization AS o JOIN config.attested_state AS a USING (organization_id)
               LEFT JOIN config.organization_key AS k
                 ON (k.organization_id, k.key_version, k.fingerprint) = (a.organization_id, a.key_version, a.fingerprint)
+             WHERE NOT EXISTS (SELECT FROM config.organization_move AS m WHERE m.organization_id = o.organization_id)
              ORDER BY o.name COLLATE "C"
             """
         ).map { row in

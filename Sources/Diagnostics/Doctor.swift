@@ -50,7 +50,7 @@ public struct Doctor: Sendable {
         func add(_ findings: [Finding]) {
             report.add(findings.filter { name == nil || $0.subject == name || $0.subject == Finding.deployment })
         }
-        add(try await deployment.pool.withConnection { try service(on: $0) })
+        add(try await deployment.pool.withConnection { try service(on: $0) + moves(on: $0) })
         add(try await migrations(of: name) + keyFiles.findings() + connectionStrings() + besides())
         let connection = try await connect()
         add(

@@ -134,7 +134,8 @@ struct DatabaseLists: Sendable {
         do {
             answer = .success(
                 try await pool.withConnection { connection in
-                    let rows = try connection.query("SELECT name, created_on FROM config.organization")
+                    let rows = try connection.query(
+                        "SELECT name, created_on FROM config.organization AS o WHERE \(OrganizationEntry.inForce)")
                     return try Dictionary(uniqueKeysWithValues: rows.map { (try $0.decode(0), try $0.decode(1, as: Date.self)) })
                 })
         } catch let error as PostgresError where ["42P01", "3F000", "42501"].contains(error.sqlState) {

@@ -132,10 +132,16 @@ extension Deployment {
         return copy
     }
 
-    /// When each organization was registered in this database, by name.
+    /// When each organization was registered in this database, by name. One that has left is the last to count: until its move has
+    /// ended, it is nowhere else.
     public func organizationList() async throws -> OrganizationPlaces.List {
         try await pool.withConnection { connection in
-            let rows = try connection.query("SELECT name, created_on FROM config.organization")
+            let rows = try connection.query(
+                """
+                SELECT o.name, CASE WHEN m.state = 'moved' THEN '9999-01-01' ELSE o.created_on END
+                  FROM config.organization AS o LEFT JOIN config.organization_move AS m USING (organization_id)
+                 WHERE m.state IS DISTINCT FROM 'arriving'
+                """)
             return try Dictionary(uniqueKeysWithValues: rows.map { (try $0.decode(0), try $0.decode(1, as: Date.self)) })
         }
     }

@@ -54,7 +54,8 @@ public struct WebAPI: Sendable {
         listeners = Listeners(limits)
         readiness = Readiness(deployment, tokens, among: places?.databases)
         databases = places.map { DatabaseRouting($0, addresses: tokens.addresses) }
-        requests = ErrorMiddleware(limit: limits.requests, log: limits.log, listeners: listeners)
+        requests = ErrorMiddleware(
+            limit: limits.requests, log: limits.log, listeners: listeners, hasSeveralDatabases: places != nil)
         self.logger = logger
     }
 

@@ -157,7 +157,7 @@ public struct OrganizationRemoval: Sendable {
             events: try state?.decode(0), head: try state?.decode(1))
     }
 
-    private func deleteRows(of organization: Organization, on connection: isolated PostgresConnection) throws {
+    func deleteRows(of organization: Organization, on connection: isolated PostgresConnection) throws {
         // Failed sign-ins name accounts by ids: of the organization for people, of each client for clients.
         _ = try connection.query(
             """

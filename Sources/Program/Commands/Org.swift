@@ -12,7 +12,8 @@ struct Org: AsyncParsableCommand {
         commandName: "org",
         abstract: "Create, list, move, suspend, rename and remove organizations.",
         subcommands: [
-            Create.self, List.self, Show.self, Suspend.self, Resume.self, Rename.self, Export.self, Inspect.self, Import.self,
+            Create.self, List.self, Show.self, Suspend.self, Resume.self, Rename.self, Move.self, Export.self, Inspect.self,
+            Import.self,
             Attach.self, Upgrade.self, Remove.self,
         ])
 

@@ -22,6 +22,7 @@ public struct SecurityEvent: Sendable {
         case organizationSuspended = "organization suspended"
         case organizationResumed = "organization resumed"
         case organizationRenamed = "organization renamed"
+        case organizationMoved = "organization moved to another database"
         case organizationRemovalBegun = "organization removal begun"
         case organizationUpgraded = "organization upgraded from plaintext"
         case signedIn = "signed in"

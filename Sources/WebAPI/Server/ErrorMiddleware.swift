@@ -4,6 +4,7 @@ import Hummingbird
 import Logging
 import Model
 import NIOCore
+import PostgresClient
 import Synchronization
 
 /// Turns every error into a response, in one place, logs each request once, and bounds the requests in flight.
@@ -13,14 +14,17 @@ final class ErrorMiddleware: RouterMiddleware {
     private let inFlight = Atomic<Int>(0)
     private let limit: Int
     private let listeners: Listeners
+    /// Whether organizations may be moved to other databases.
+    private let hasSeveralDatabases: Bool
     private let log: RequestLog
     private let count = Atomic<Int>(0)
     let figures = RequestFigures()
 
-    init(limit: Int, log: RequestLog, listeners: Listeners) {
+    init(limit: Int, log: RequestLog, listeners: Listeners, hasSeveralDatabases: Bool) {
         self.limit = limit
         self.log = log
         self.listeners = listeners
+        self.hasSeveralDatabases = hasSeveralDatabases
     }
 
     /// Stops counting a request that waits and is not worked on, until ``resume()``.
@@ -30,6 +34,12 @@ final class ErrorMiddleware: RouterMiddleware {
     var running: Int { inFlight.load(ordering: .relaxed) }
 
     func resume() { inFlight.add(1, ordering: .relaxed) }
+
+    /// A schema that went away under a statement went to another database.
+    private static func told(_ error: any Error) -> any Error {
+        guard let state = (error as? PostgresError)?.sqlState, ["42P01", "3F000"].contains(state) else { return error }
+        return FieldsealError(.unexpected, "The organization is being moved. Nothing was changed. Try again.", retryAfter: 1)
+    }
 
     func handle(_ request: Request, context: Context, next: (Request, Context) async throws -> Response) async throws -> Response {
         let start = ContinuousClock.now
@@ -48,7 +58,8 @@ final class ErrorMiddleware: RouterMiddleware {
         } else {
             do {
                 response = try await next(request, context)
-            } catch {
+            } catch let thrown {
+                let error = hasSeveralDatabases ? Self.told(thrown) : thrown
                 let (answer, isInternal) = APIAnswer.answer(to: error)
                 let prefersInner = Preferences(request.headers[.prefer]).includesInnerErrors
                 response =

@@ -1,0 +1,81 @@
+import Foundation
+import Model
+import PostgresClient
+import Tenancy
+
+/// The rows of `config` that belong to an organization: its keys, clients, people and what is attested. They are the same in each database
+/// of a deployment, since all have one key-encryption key.
+enum ConfigRows {
+    struct Table: Sendable {
+        let name: String
+        /// Which rows are the organization's, whose id is `$1`.
+        let condition: String
+
+        fileprivate init(_ name: String, _ condition: String = "organization_id = $1") {
+            (self.name, self.condition) = (name, condition)
+        }
+    }
+
+    private static let people = "user_id IN (SELECT user_id FROM config.console_user WHERE organization_id = $1)"
+    private static let clients = "client_id IN (SELECT client_id FROM config.api_client WHERE organization_id = $1)"
+
+    /// What the schema refers to while it is made.
+    static let first = [Table("organization")]
+    /// In the order in which they refer to each other.
+    static let rest = [
+        Table("organization_key"), Table("api_client"), Table("api_client_secret", clients), Table("api_client_key", clients),
+        Table("console_user"), Table("console_recovery_code", people), Table("console_session", people),
+        Table("verifier_layer", people),
+        Table("oidc_issuer"),
+        Table("oidc_link", "issuer_id IN (SELECT issuer_id FROM config.oidc_issuer WHERE organization_id = $1)"),
+        Table("attested_state"), Table("event_archive"), Table("event_checkpoint"),
+        // Tokens that clients have stay good, and those that were revoked stay refused.
+        Table("signing_key", "$1::uuid IS NOT NULL"), Table("exposed_token", "expires_on > now() AND $1::uuid IS NOT NULL"),
+    ]
+    /// Belongs to a place, or to work that is under way there.
+    private static let left: Set = ["migration", "key_change", "token_exchange", "sweep", "organization_move"]
+    /// Are the databases' own: rows that are there already stay.
+    private static let shared: Set = ["signing_key", "exposed_token"]
+
+    /// Each table's rows as JSON.
+    static func read(_ tables: [Table], of organization: Organization, on connection: isolated PostgresConnection) throws
+        -> [String]
+    {
+        try tables.map { table in
+            try connection.query(
+                "SELECT coalesce(json_agg(t), '[]')::text FROM (SELECT * FROM config.\(table.name) WHERE \(table.condition)) AS t",
+                [.uuid(organization.id)])[0].decode(0)
+        }
+    }
+
+    static func insert(_ rows: [String], _ tables: [Table], on connection: isolated PostgresConnection) throws {
+        for (table, json) in zip(tables, rows) {
+            var source = "json_populate_recordset(NULL::config.\(table.name), $1::text::json)"
+            if table.name == "signing_key" {
+                // It signs nothing here: it is as if it had been replaced now.
+                source =
+                    "(SELECT signing_key_id, public_key, private_key, kek_id, created_on, coalesce(retired_on, now()) FROM \(source)) AS k"
+            }
+            _ = try connection.query(
+                "INSERT INTO config.\(table.name) SELECT * FROM \(source)"
+                    + (shared.contains(table.name) ? " ON CONFLICT DO NOTHING" : ""),
+                [.text(json)])
+        }
+    }
+
+    /// Refuses to leave rows behind in a table that is not known here.
+    static func requireComplete(on connection: isolated PostgresConnection) throws {
+        let known = Set((first + rest).map(\.name)).union(left)
+        let names = try connection.query(
+            """
+            SELECT DISTINCT c.relname::text FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
+             WHERE k.contype = 'f' AND c.relnamespace = 'config'::regnamespace AND k.confrelid IN (
+                   'config.organization'::regclass, 'config.api_client'::regclass, 'config.console_user'::regclass,
+                   'config.oidc_issuer'::regclass)
+            """
+        ).map { try $0.decode(0, as: String.self) }
+        guard let unknown = names.sorted().first(where: { !known.contains($0) }) else { return }
+        throw OrganizationMove.refusal(
+            "Rows of config.\(unknown) would be left behind, which this program does not know. Nothing was changed.")
+    }
+}

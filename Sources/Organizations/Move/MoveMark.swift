@@ -1,0 +1,61 @@
+import Foundation
+import PostgresClient
+import Tenancy
+
+/// What a database says of an organization that is in it or is being moved: its row in `config.organization_move`.
+struct MoveMark: Sendable {
+    enum State: String, Sendable {
+        case here, arriving, moved
+    }
+
+    let organization: Organization
+    let state: State
+    let id: UUID?
+    /// The other database.
+    let other: String?
+
+    /// Reads it, and keeps it as it is until the transaction ends; nil without such an organization.
+    static func read(_ name: String, on connection: isolated PostgresConnection) throws -> MoveMark? {
+        try connection.query(
+            """
+            SELECT o.organization_id, coalesce(m.state, '\(State.here.rawValue)'), m.move_id, m.other_database
+              FROM config.organization AS o LEFT JOIN config.organization_move AS m USING (organization_id)
+             WHERE o.name = $1 FOR NO KEY UPDATE OF o
+            """, [.text(name)]
+        ).first.map { row in
+            MoveMark(
+                organization: Organization(id: try row.decode(0), name: name),
+                state: State(rawValue: try row.decode(1)) ?? .here, id: try row.decodeIfPresent(2),
+                other: try row.decodeIfPresent(3))
+        }
+    }
+
+    static func write(
+        _ state: State, _ organization: Organization, _ id: UUID, other: String, by caller: Caller,
+        on connection: isolated PostgresConnection
+    ) throws {
+        _ = try connection.query(
+            """
+            INSERT INTO config.organization_move (organization_id, move_id, state, other_database, moved_by)
+            VALUES ($1, $2, $3, $4, $5)
+            """, [.uuid(organization.id), .uuid(id), .text(state.rawValue), .text(other), .text(caller.actor)])
+    }
+
+    /// The schema of a place that is not in force.
+    static func schema(of organization: Organization, _ state: State) -> String {
+        "\(state.rawValue)_\(organization.schema.dropFirst("org_".count))"
+    }
+
+    /// Gives the schema a name in which no program looks for it: each statement of the service names the schema.
+    static func hide(_ organization: Organization, _ state: State, on connection: isolated PostgresConnection) throws {
+        try connection.execute(
+            "ALTER SCHEMA \(quoteIdentifier(organization.schema)) RENAME TO \(quoteIdentifier(schema(of: organization, state)))")
+    }
+
+    /// Gives it its own name, and ends the move here.
+    static func show(_ organization: Organization, _ state: State, on connection: isolated PostgresConnection) throws {
+        try connection.execute(
+            "ALTER SCHEMA \(quoteIdentifier(schema(of: organization, state))) RENAME TO \(quoteIdentifier(organization.schema))")
+        _ = try connection.query("DELETE FROM config.organization_move WHERE organization_id = $1", [.uuid(organization.id)])
+    }
+}

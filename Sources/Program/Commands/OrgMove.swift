@@ -1,0 +1,62 @@
+import ArgumentParser
+import Foundation
+import JSON
+import Organizations
+import Tenancy
+
+extension Org {
+    struct Move: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Move an organization to another database of the deployment.",
+            discussion: """
+                Reads go on; writes wait while everything is copied and compared, and are answered with 503 for a moment at the end. \
+                A rehearsal says how long. Clients, people, keys and tokens stay as they are. After an interruption run it again: it ends \
+                or undoes what was begun.
+                """)
+        @Argument(help: "The organization.") var name: String
+        @Option(help: ArgumentHelp("The database to move it to, as the settings name it.", valueName: "database")) var to: String
+        @Flag(help: "Do everything but the last step, and say how long writes would wait.") var rehearse = false
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let settings = try await Settings.read(options.settings)
+            guard settings.allDatabases.count > 1 else {
+                throw CommandFailure("The deployment has one database. Name another one in databases of the settings first.")
+            }
+            // A program that ends is noticed by what it leaves half done, and not by a signal.
+            signal(SIGPIPE, SIG_IGN)
+            var places: [OrganizationMove.Place] = []
+            for database in settings.allDatabases {
+                var selected = options
+                selected.database = database.name
+                let (deployment, settings) = try await selected.deployment()
+                let registry = OrganizationRegistry(
+                    conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
+                places.append(OrganizationMove.Place(name: database.name, registry: registry))
+            }
+            let isQuiet = options.json
+            let move = try await OrganizationMove(name, among: places, to: to, isRehearsal: rehearse, by: commandLineCaller) {
+                text in
+                guard !isQuiet else { return }
+                FileHandle.standardError.write(Data("\(text)\n".utf8))
+            }
+            report(try await move.run())
+        }
+
+        private func report(_ summary: OrganizationMove.Summary) {
+            let milliseconds = summary.pause.map { String(format: "%.0f", $0 / .milliseconds(1)) }
+            let copied = milliseconds.map {
+                "\(summary.rows) rows of \(summary.tables) tables were copied and compared. Writes \(rehearse ? "would wait" : "waited") \($0) ms."
+            }
+            options.report(
+                [
+                    "organization": .string(name), "id": .string(summary.organization.id.text), "from": .string(summary.from),
+                    "to": .string(summary.to), "rehearsal": .bool(rehearse), "tables": .integer(Int64(summary.tables)),
+                    "rows": .integer(Int64(summary.rows)), "pauseMilliseconds": milliseconds.map { .number($0) } ?? .null,
+                ],
+                rehearse
+                    ? "\(name) can be moved from \(summary.from) to \(summary.to). \(copied ?? "") Nothing was changed."
+                    : "\(name) is in the database \(summary.to) now. \(copied ?? "An earlier move was ended.")")
+        }
+    }
+}
