@@ -53,10 +53,11 @@ def main(wanted):
     import keychange
     import organizations
     import router
+    import scale
     import soap_figures
     import verify
 
-    for group in (cell, api, keychange, verify, events, organizations, router, soap_figures):
+    for group in (cell, api, keychange, verify, events, organizations, router, soap_figures, scale):
         names = [name for name in group.FIGURES if not wanted or any(name.startswith(w) for w in wanted)]
         if names:
             group.run(names)

@@ -102,7 +102,7 @@ final class MoveCopy: Sendable {
               FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
              WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
                AND a.attgenerated = '' AND NOT (c.relname ~ '_cell_k[0-9]+$' AND c.relname !~ ('_cell_k' || $2 || '$'))
-             GROUP BY 1 ORDER BY c.relname COLLATE "C"
+             GROUP BY c.relname ORDER BY c.relname COLLATE "C"
             """, [.text(quoteIdentifier(organization.schema)), .text("\(version)")]
         ).map { Table(name: try $0.decode(0), columns: try $0.decode(1)) }
             .filter { !Self.passedOver.contains($0.name) }

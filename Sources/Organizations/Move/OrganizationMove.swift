@@ -107,7 +107,11 @@ public struct OrganizationMove: Sendable {
         let mark = try await from.run { try begin(on: $0) }
         var summary = Summary(organization: mark.organization, from: source.name, to: target.name)
         if mark.state == .moved {
-            guard mark.other == target.name else { throw OrganizationRemoval.inUse(mark.organization, "moved") }
+            guard mark.other == target.name, !isRehearsal else {
+                throw Self.refusal(
+                    "The move of \(name) to \(mark.other ?? "") has not ended. End it first: fieldseal org move \(name) --to \(mark.other ?? "")."
+                )
+            }
             try await from.run { $0.rollBack() }
             try await finish(mark.organization)
             return summary
@@ -180,11 +184,13 @@ public struct OrganizationMove: Sendable {
         for attempt in 1...Self.lockAttempts {
             do {
                 try connection.execute("SAVEPOINT writers")
+                // Those that append events hold this row when they come to the tables.
+                _ = try connection.query(
+                    "SELECT 1 FROM config.attested_state WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
                 try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN SHARE ROW EXCLUSIVE MODE")
                 break
-            } catch let error as PostgresError where error.sqlState == "55P03" && attempt == Self.lockAttempts {
-                throw OrganizationRemoval.inUse(organization, "moved")
             } catch let error as PostgresError where ["55P03", "40P01"].contains(error.sqlState) {
+                guard attempt < Self.lockAttempts else { throw OrganizationRemoval.inUse(organization, "moved") }
                 try connection.execute("ROLLBACK TO writers")
             }
         }

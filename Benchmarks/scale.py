@@ -1,0 +1,189 @@
+"""scale/… and move/…: several databases, many organizations, and an organization that is moved."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import time
+import types
+
+import psycopg
+import requests
+from bench import paired, record
+from cluster import Cluster
+from keychange import load
+from server import Server
+from service import PATIENCE
+
+FIGURES = ["scale/databases", "scale/organizations", "scale/idle", "move/copy"]
+DATABASES = 4
+#: Organizations that are busy, and all of them.
+BUSY, ALL = 100, int(os.environ.get("FIELDSEAL_BENCH_ORGANIZATIONS", "1000"))
+#: Of the organization that is moved.
+CELLS = int(os.environ.get("FIELDSEAL_BENCH_MOVE", "500000"))
+CONNECTIONS, SECONDS, IDLE_SECONDS = 16, 5, 20
+
+
+class Databases(Cluster):
+    """A cluster with several databases of one deployment: `main`, and d1, d2 and so on."""
+
+    def __init__(self, count, **configuration):
+        super().__init__(**configuration)
+        self.names = {"main": "fieldseal", **{f"d{number}": f"d{number}" for number in range(1, count)}}
+        with psycopg.connect(f"host={self.home} user=postgres dbname=postgres", autocommit=True) as connection:
+            for name in list(self.names)[1:]:
+                connection.execute(f"CREATE DATABASE {name}")
+        settings = {
+            "databases": {n: f"host={self.home} user=fieldseal_service dbname={d}" for n, d in self.names.items()},
+            "migrationDatabases": {n: f"host={self.home} user=postgres dbname={d}" for n, d in self.names.items()},
+            "kekFile": f"{self.home}/kek"}
+        (self.home / "several.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items()))
+        self.several("migrate", "bootstrap")
+        self.several("migrate", "up")
+
+    def several(self, *arguments):
+        return self.run(*arguments, settings="several")
+
+
+def token(server, organization, settings):
+    """A token of a new client of an organization."""
+    client = json.loads(server.cluster.run(
+        "client", "add", f"bench-{time.monotonic_ns()}", "--org", organization, "--role", "System Administrator", "--json",
+        settings=settings).stdout)
+    return requests.post(
+        f"{server.base}/{organization}/oauth2/v2.0/token", verify=str(server.cluster.home / "server.pem"), timeout=PATIENCE,
+        data={"grant_type": "client_credentials", "client_id": client["clientId"], "client_secret": client["clientSecret"]},
+    ).json()["access_token"]
+
+
+def reads(server, tokens):
+    """Requests per second over all organizations at the same time, with an equal number of connections each."""
+    each = max(1, CONNECTIONS // len(tokens))
+    running = [
+        subprocess.Popen(
+            ["h2load", "--h1", "-c", str(each), "-t", "1", "-D", str(SECONDS), "-H", f"Authorization: Bearer {token}",
+             f"{server.base}/{name}/api/data/v9.2/WhoAmI"], stdout=subprocess.PIPE, text=True)
+        for name, token in tokens.items()]
+    total = 0
+    for process in running:
+        output = process.communicate()[0]
+        good, *bad = map(int, re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output).groups())
+        assert good > 0 and not any(bad), output
+        total += good
+    return total / SECONDS
+
+
+def run_databases():
+    cluster = Databases(DATABASES)
+    try:
+        for number, name in enumerate(cluster.names):
+            cluster.several("org", "create", f"spread{number}", "--database", name)
+            cluster.several("org", "create", f"together{number}", "--database", "main")
+        server = Server(cluster, settings="several")
+        sides = [{f"{kind}{n}": token(server, f"{kind}{n}", "several") for n in range(DATABASES)} for kind in ("spread", "together")]
+        ours, reference = paired(lambda: reads(server, sides[0]), lambda: reads(server, sides[1]))
+        record("scale/databases", ours / reference, ">= 0.95", perSecond=round(ours), oneDatabase=round(reference), databases=DATABASES)
+        server.stop()
+    finally:
+        cluster.remove()
+
+
+def create(cluster, first, last):
+    """Organizations by number, several at a time."""
+    todo = list(range(first, last))
+    while todo:
+        batch, todo = todo[:2], todo[2:]
+        for process in [cluster.popen("org", "create", f"bench{number}") for number in batch]:
+            assert process.wait() == 0
+
+
+def processor_seconds(server, cluster):
+    """Of the server, and of PostgreSQL with all that it has started."""
+    def of(pid):
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        # Its own, and that of children that have ended.
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+    postgres = int((cluster.home / "data/postmaster.pid").read_text().split()[0])
+    children = pathlib.Path(f"/proc/{postgres}/task/{postgres}/children").read_text().split()
+    return sum(map(of, [server.process.pid, postgres, *children]))
+
+
+def idle(server, cluster):
+    start = processor_seconds(server, cluster)
+    time.sleep(IDLE_SECONDS)
+    return (processor_seconds(server, cluster) - start) / IDLE_SECONDS
+
+
+def run_organizations(names):
+    cluster = Cluster()
+    try:
+        create(cluster, 0, 10)
+        server = Server(cluster)
+        # What was just made is looked at for a while.
+        few = idle(server, cluster)
+        create(cluster, 10, BUSY)
+        tokens = {f"bench{number}": token(server, f"bench{number}", "direct") for number in range(0, BUSY, BUSY // CONNECTIONS or 1)}
+        reads(server, tokens)
+        hundred = max(reads(server, tokens) for _ in range(3))
+        create(cluster, BUSY, ALL)
+        cluster.sql("DELETE FROM config.sweep")
+        cluster.sql("VACUUM ANALYZE")
+        if "scale/organizations" in names:
+            many = max(reads(server, tokens) for _ in range(3))
+            record("scale/organizations", many / hundred, ">= 0.95", perSecond=round(many), with100=round(hundred), organizations=ALL)
+        if "scale/idle" in names:
+            time.sleep(IDLE_SECONDS)
+            many = idle(server, cluster)
+            record("scale/idle", many / few, "<= 1.5", milliseconds=round(many * 1e3, 2), with10=round(few * 1e3, 2), organizations=ALL)
+        server.stop()
+    finally:
+        cluster.remove()
+
+
+def run_move():
+    cluster = Databases(2)
+    try:
+        load(types.SimpleNamespace(dev={"postgres": cluster.superuser}, key=lambda: cluster.run("key", "show").stdout.strip()), CELLS)
+        places = {"main": "d1", "d1": "main"}
+        where = "main"
+        pauses = []
+
+        def moved():
+            nonlocal where
+            where = places[where]
+            start = time.monotonic()
+            pauses.append(float(json.loads(cluster.several("org", "move", "contoso", "--to", where, "--json").stdout)["pauseMilliseconds"]))
+            return time.monotonic() - start
+
+        def dumped():
+            database = cluster.names[where]
+            with psycopg.connect(f"host={cluster.home} user=postgres dbname=postgres", autocommit=True) as connection:
+                connection.execute("DROP DATABASE IF EXISTS restored")
+                connection.execute("CREATE DATABASE restored")
+            target = f"host={cluster.home} user=postgres dbname=restored"
+            start = time.monotonic()
+            with tempfile.TemporaryFile() as errors:
+                dump = subprocess.Popen(
+                    ["pg_dump", "-Fc", "-Z0", "-n", "org_contoso", "-n", "cell", f"host={cluster.home} user=postgres dbname={database}"],
+                    stdout=subprocess.PIPE)
+                subprocess.run(["pg_restore", "--no-owner", "-d", target], stdin=dump.stdout, stderr=errors, check=False)
+                assert dump.wait() == 0
+            return time.monotonic() - start
+
+        ours, reference = paired(moved, dumped, runs=2)
+        record("move/copy", ours / reference, "<= 1.5", seconds=round(ours, 2), dumpAndRestore=round(reference, 2),
+               pauseMilliseconds=round(min(pauses)), cells=CELLS)
+    finally:
+        cluster.remove()
+
+
+def run(names):
+    if "scale/databases" in names:
+        run_databases()
+    if {"scale/organizations", "scale/idle"} & set(names):
+        run_organizations(names)
+    if "move/copy" in names:
+        run_move()
