@@ -20,6 +20,8 @@ public final class OrganizationPlaces: Sendable {
         var readers: [String: Reader] = [:]
         /// The database of each organization.
         var places: [String: String] = [:]
+        /// When each organization was last in a list that is in none now.
+        var left: [String: ContinuousClock.Instant] = [:]
         /// When the lists were last read for a name that none of them has.
         var lastSearch: ContinuousClock.Instant?
 
@@ -29,6 +31,9 @@ public final class OrganizationPlaces: Sendable {
             for (database, list) in lists.sorted(by: { $0.key < $1.key }) {
                 for (name, since) in list where places[name].map({ since < $0.since }) ?? true { places[name] = (database, since) }
             }
+            let now = ContinuousClock.now
+            left = left.filter { now - $0.value < OrganizationPlaces.transit && places[$0.key] == nil }
+            for name in self.places.keys where places[name] == nil { left[name] = now }
             self.places = places.mapValues(\.database)
         }
     }
@@ -40,6 +45,8 @@ public final class OrganizationPlaces: Sendable {
 
     /// How often the lists are read for names that none of them has, at most: requests for such names cost no more than that.
     private static let searchInterval = Duration.seconds(1)
+    /// How long an organization that left its database may be on its way to another one, whose list may be read a little later.
+    private static let transit = Duration.seconds(10)
 
     public init(databases: [String]) { self.databases = databases }
 
@@ -89,6 +96,14 @@ public final class OrganizationPlaces: Sendable {
     /// Databases whose list was never read: any organization may be there.
     public var unread: [String] { state.withLock { state in databases.filter { state.lists[$0] == nil } } }
 
+    /// Whether an organization was in a list a moment ago, and is in none now.
+    public func isInTransit(_ organization: String) -> Bool {
+        state.withLock { state in
+            guard state.places[organization] == nil, let since = state.left[organization] else { return false }
+            return .now - since < Self.transit
+        }
+    }
+
     /// Organizations that are in several databases, with those databases.
     public var duplicates: [String: [String]] {
         let lists = state.withLock(\.lists)
@@ -104,7 +119,9 @@ public final class OrganizationPlaces: Sendable {
             (state.places[organization], databases.filter { state.lists[$0] == nil })
         }
         if place == database { return }
-        if place == nil, unread.isEmpty { throw FieldsealError.noSuchOrganization(organization) }
+        if place == nil, unread.isEmpty {
+            throw isInTransit(organization) ? Self.moving : FieldsealError.noSuchOrganization(organization)
+        }
         throw FieldsealError.databaseAway
     }
 
@@ -117,11 +134,11 @@ public final class OrganizationPlaces: Sendable {
             state.arrange()
             state.lastSearch = nil
         }
-        return FieldsealError(
-            .unexpected, "The organization is being moved or was removed. Try again.", retryAfter: Self.retrySeconds)
+        return Self.moving
     }
 
-    private static let retrySeconds = 1
+    private static let moving = FieldsealError(
+        .unexpected, "The organization is being moved or was removed. Try again.", retryAfter: 1)
 }
 
 extension Deployment {

@@ -39,7 +39,7 @@ public struct OrganizationOverview: Sendable {
                                   AS cell_bytes
                          FROM pg_class AS c WHERE c.relnamespace = to_regnamespace(quote_ident(o.schema_name)) AND c.relkind = 'r'
                        ) AS s ON true
-                 ORDER BY o.name
+                 WHERE \(OrganizationEntry.inForce) ORDER BY o.name
                 """
             ).map(Self.init)
         }

@@ -25,7 +25,7 @@ enum ConfigRows {
     static let rest = [
         Table("organization_key"), Table("api_client"), Table("api_client_secret", clients), Table("api_client_key", clients),
         Table("console_user"), Table("console_recovery_code", people), Table("console_session", people),
-        Table("verifier_layer", people),
+        Table("verifier_layer", people), Table("console_view", people),
         Table("oidc_issuer"),
         Table("oidc_link", "issuer_id IN (SELECT issuer_id FROM config.oidc_issuer WHERE organization_id = $1)"),
         Table("attested_state"), Table("event_archive"), Table("event_checkpoint"),

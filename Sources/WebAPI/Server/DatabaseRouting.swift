@@ -27,8 +27,8 @@ final class DatabaseRouting: Sendable {
         if let database = await places.database(of: organization) {
             if let responder = responders.withLock({ $0[database] }) { return responder }
             context.refusal = .databaseAway
-        } else if !places.unread.isEmpty, Organization.isName(organization) {
-            // It may be in a database that could not be asked yet.
+        } else if !places.unread.isEmpty && Organization.isName(organization) || places.isInTransit(organization) {
+            // It may be in a database that could not be asked yet, or on its way to one.
             context.refusal = .databaseAway
         }
         return nil
