@@ -114,10 +114,28 @@ static const unsigned char config_0021_down[] = {
 #embed "../../migrations/config/0021_stored_views.down.sql"
 };
 static const unsigned char config_0022[] = {
-#embed "../../migrations/config/0022_organization_moves.sql"
+#embed "../../migrations/config/0022_key_control.sql"
 };
 static const unsigned char config_0022_down[] = {
-#embed "../../migrations/config/0022_organization_moves.down.sql"
+#embed "../../migrations/config/0022_key_control.down.sql"
+};
+static const unsigned char config_0023[] = {
+#embed "../../migrations/config/0023_client_certificates.sql"
+};
+static const unsigned char config_0023_down[] = {
+#embed "../../migrations/config/0023_client_certificates.down.sql"
+};
+static const unsigned char config_0024[] = {
+#embed "../../migrations/config/0024_event_shipment.sql"
+};
+static const unsigned char config_0024_down[] = {
+#embed "../../migrations/config/0024_event_shipment.down.sql"
+};
+static const unsigned char config_0025[] = {
+#embed "../../migrations/config/0025_organization_moves.sql"
+};
+static const unsigned char config_0025_down[] = {
+#embed "../../migrations/config/0025_organization_moves.down.sql"
 };
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
@@ -272,8 +290,14 @@ static const struct embedded_file files[] = {
     {"config/0020_compatible_migrations.down.sql", config_0020_down, sizeof config_0020_down},
     {"config/0021_stored_views.sql", config_0021, sizeof config_0021},
     {"config/0021_stored_views.down.sql", config_0021_down, sizeof config_0021_down},
-    {"config/0022_organization_moves.sql", config_0022, sizeof config_0022},
-    {"config/0022_organization_moves.down.sql", config_0022_down, sizeof config_0022_down},
+    {"config/0022_key_control.sql", config_0022, sizeof config_0022},
+    {"config/0022_key_control.down.sql", config_0022_down, sizeof config_0022_down},
+    {"config/0023_client_certificates.sql", config_0023, sizeof config_0023},
+    {"config/0023_client_certificates.down.sql", config_0023_down, sizeof config_0023_down},
+    {"config/0024_event_shipment.sql", config_0024, sizeof config_0024},
+    {"config/0024_event_shipment.down.sql", config_0024_down, sizeof config_0024_down},
+    {"config/0025_organization_moves.sql", config_0025, sizeof config_0025},
+    {"config/0025_organization_moves.down.sql", config_0025_down, sizeof config_0025_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
