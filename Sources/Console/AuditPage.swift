@@ -59,7 +59,7 @@ extension Console {
         return .page("audit", values)
     }
 
-    private static let offsetPages = 100
+    static let offsetPages = 100
     /// Changes that a page looks through for those that fit its filters.
     private static let searchedChanges = 200_000
 

@@ -2,6 +2,7 @@ import CellCrypto
 import Foundation
 import HTTPTypes
 public import Hummingbird
+import JSON
 import NIOCore
 import Tenancy
 public import WebAPI
@@ -15,14 +16,21 @@ extension Console {
         router.get("assets/console.js") { _, _ in Self.asset(files.script, "text/javascript; charset=utf-8") }
         router.get("assets/favicon.svg") { _, _ in Self.asset(files.icon, "image/svg+xml") }
         router.get("favicon.ico") { _, _ in Self.asset(files.icon, "image/svg+xml") }
-        router.get("/") { request, context in try await respond(request, context, .get, choose) }
+        router.get("/") { request, context in
+            try await respond(request, context, .get) { visit in
+                try visit.check([.text("organization")])
+                return try await choose(visit)
+            }
+        }
         get(router, "") { .redirect("\($0.root)/overview") }
         addSignIn(to: router)
-        get(router, "overview", overview)
-        get(router, "events", events)
+        get(
+            router, "overview", [.choice("kind", SecurityEvent.Kind.allCases.map(\.rawValue)), .number("before", in: 0...Int.max)],
+            overview)
+        get(router, "events", Self.eventParameters + [Self.viewDone], events)
         get(router, "events.jsonl", exportEvents)
-        get(router, "audit", audit)
-        get(router, "audit.csv", exportAudit)
+        get(router, "audit", Self.auditPageParameters + [Self.viewDone], audit)
+        get(router, "audit.csv", Self.auditParameters, exportAudit)
         get(router, "shortcuts", shortcuts)
         addEncryption(to: router)
         addAccess(to: router)
@@ -31,15 +39,16 @@ extension Console {
     }
 
     private func addSignIn(to router: Router<APIContext>) {
-        open(router, .get, "sign-in", signInPage)
+        open(router, .get, "sign-in", [.any("then"), .choice("invited", ["1"]), .choice("ended", ["1"])], signInPage)
         open(router, .post, "sign-in", signIn)
-        open(router, .get, "sign-in/with/:issuer", signInElsewhere)
+        open(router, .get, "sign-in/with/:issuer", [.any("then"), .choice("fresh", ["1"])], signInElsewhere)
+        // A client ignores parameters of a provider that it does not know (RFC 6749 section 4.1.2).
         open(router, .get, "sign-in/back", signInFromElsewhere)
-        open(router, .get, "invitation", invitationPage)
+        open(router, .get, "invitation", [.any("token")], invitationPage)
         open(router, .post, "invitation", acceptInvitation)
         post(router, "sign-out", instead: "overview", signOut)
         post(router, "fresh", instead: "overview", freshen)
-        get(router, "account", account)
+        get(router, "account", [.choice("done", ["passwordDone", "sessionDone", "codesOff"])], account)
         for action in ["offer", "confirm", "end", "password", "end-session", "end-others"] {
             post(router, "account/\(action)", instead: "account") { try await changeAccount(action, $0) }
         }
@@ -48,31 +57,31 @@ extension Console {
     private func addEncryption(to router: Router<APIContext>) {
         let path = "settings/data-encryption"
         get(router, "settings") { .redirect("\($0.root)/\(path)") }
-        get(router, path, encryption)
+        get(router, path, [.choice("done", ["freshDone", "changedDone", "activatedDone", "cancelledDone"])], encryption)
         get(router, "\(path)/progress", progress)
-        get(router, "\(path)/change", changePage)
+        get(router, "\(path)/change", [.choice("typed", ["1"])], changePage)
         post(router, "\(path)/strength", instead: "\(path)/change", strength)
         post(router, "\(path)/key", instead: path, showKey)
         post(router, "\(path)/change", instead: nil, changeKey)
         post(router, "\(path)/cancel", instead: path, cancelChange)
         post(router, "\(path)/activate", instead: path, activate)
-        get(router, Self.approvalsPath, approvals)
+        get(router, Self.approvalsPath, [.choice("done", ["approvedDone", "refusedDone"])], approvals)
         for action in Self.approvalActions {
             post(router, "\(Self.approvalsPath)/\(action)", instead: Self.approvalsPath) { try await decide(action, $0) }
         }
     }
 
     private func addAccess(to router: Router<APIContext>) {
-        get(router, "access", access)
+        get(router, "access", [.text("q"), .choice("done", ["remove-user", "remove-client"])], access)
         get(router, "access/people/new") { .page("person-new", try newPersonValues($0)) }
         get(router, "access/clients/new") { .page("client-new", try newClientValues($0)) }
-        get(router, "access/people/:id", person)
-        get(router, "access/clients/:id", client)
+        get(router, "access/people/:id", [Self.accessDone], person)
+        get(router, "access/clients/:id", [Self.accessDone], client)
         for ending in AccessEnding.allCases {
             get(router, "access/people/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: true) }
             get(router, "access/clients/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: false) }
         }
-        get(router, "access/rules", signInRules)
+        get(router, "access/rules", [.choice("done", ["rulesSaved"])], signInRules)
         post(router, "access/rules", instead: nil, saveSignInRules)
         get(router, "retention", retentionPage)
         for action in Self.accessActions {
@@ -82,15 +91,21 @@ extension Console {
 
     private func addRecords(to router: Router<APIContext>) {
         get(router, "records") { .redirect("\($0.root)/overview") }
-        get(router, "connect", connectPage)
+        get(router, "connect", [.choice("provider", files.providers.compactMap { $0["id"]?.string })], connectPage)
         post(router, "connect", instead: nil, connect)
-        get(router, "lookup/:entity", suggestions)
+        get(router, "lookup/:entity", [.text("q")], suggestions)
         post(router, "views/keep", instead: "overview", keepView)
         post(router, "views/remove", instead: "overview", removeView)
-        get(router, "records/:set", list)
+        get(router, "records/:set", nil) { visit in
+            try visit.check(Self.listParameters(try entity(visit)))
+            return try await list(visit)
+        }
         post(router, "records/:set/bulk", instead: nil, changeMany)
-        get(router, "records/:set/export.csv", exportRecords)
-        get(router, "records/:set/:id", form)
+        get(router, "records/:set/export.csv", nil) { visit in
+            try visit.check(Self.exportParameters(try entity(visit)))
+            return try await exportRecords(visit)
+        }
+        get(router, "records/:set/:id", Self.recordParameters, form)
         post(router, "records/:set/:id", instead: nil, save)
         get(router, "records/:set/:id/delete", confirmDeletion)
         post(router, "records/:set/:id/delete", instead: nil, delete)
@@ -101,7 +116,7 @@ extension Console {
         post(router, "records/:set/:id/reply", instead: nil, sendReply)
         get(router, "records/:set/:id/forward", forwardPage)
         post(router, "records/:set/:id/forward", instead: nil, sendForward)
-        get(router, "compose", newEmailPage)
+        get(router, "compose", [.id("from")], newEmailPage)
         post(router, "compose", instead: nil, sendNewEmail)
     }
 
@@ -118,9 +133,18 @@ extension Console {
         }
     }
 
-    private func get(_ router: Router<APIContext>, _ path: String, _ body: @escaping Handler) {
+    /// A page for people who are signed in, whose address has no parameters.
+    private func get(_ router: Router<APIContext>, _ path: String, _ body: @escaping Handler) { get(router, path, [], body) }
+
+    /// A page for people who are signed in.
+    ///
+    /// - Parameter parameters: What its address may have; nil when the page checks that itself.
+    private func get(
+        _ router: Router<APIContext>, _ path: String, _ parameters: [AddressParameter]?, _ body: @escaping Handler
+    ) {
         open(router, .get, path) { visit in
             guard visit.signed != nil else { return .redirect("\(visit.root)/sign-in?then=\(visit.then)") }
+            if let parameters { try visit.check(parameters) }
             return try await body(visit)
         }
     }
@@ -129,7 +153,7 @@ extension Console {
     ///
     /// - Parameter page: Where its address leads that was typed or reloaded; nil when there is a page at it.
     private func post(_ router: Router<APIContext>, _ path: String, instead page: String?, _ body: @escaping Handler) {
-        if let page { get(router, path) { .redirect("\($0.root)/\(page)") } }
+        if let page { get(router, path, nil) { .redirect("\($0.root)/\(page)") } }
         open(router, .post, path) { visit in
             guard let token = visit.token, visit.signed != nil else {
                 return .redirect("\(visit.root)/sign-in?ended=1&then=\(Self.formPage(visit))")
@@ -151,8 +175,19 @@ extension Console {
     }
 
     private func open(_ router: Router<APIContext>, _ method: HTTPRequest.Method, _ path: String, _ body: @escaping Handler) {
+        open(router, method, path, nil, body)
+    }
+
+    /// - Parameter parameters: What its address may have; nil for any.
+    private func open(
+        _ router: Router<APIContext>, _ method: HTTPRequest.Method, _ path: String, _ parameters: [AddressParameter]?,
+        _ body: @escaping Handler
+    ) {
         router.on(path.isEmpty ? ":organization" : ":organization/\(RouterPath(path))", method: method) { request, context in
-            try await respond(request, context, method, body)
+            try await respond(request, context, method) { visit in
+                if let parameters { try visit.check(parameters) }
+                return try await body(visit)
+            }
         }
     }
 

@@ -59,9 +59,10 @@ extension Console {
         let filters = ColumnFilter.all(of: entity, for: visit.roles)
         var conditions: [Filter] = []
         for (name, _) in visit.queries where name.hasPrefix(ColumnFilter.prefix) {
-            guard let value = visit.filter(name) else { continue }
-            guard let condition = filters.first(where: { $0.name == name })?.condition(value) else {
-                throw FieldsealError(.badRequest, visit.text("unknownFilter", ["filter": "\(name)=\(value)"]))
+            let (filter, value) = (filters.first { $0.name == name }, visit.filter(name))
+            if filter != nil, value == nil { continue }
+            guard let condition = filter?.condition(value ?? "") else {
+                throw FieldsealError(.badRequest, visit.text("unknownFilter", ["filter": "\(name)=\(value ?? "")"]))
             }
             conditions.append(condition)
         }

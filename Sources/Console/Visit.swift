@@ -42,22 +42,27 @@ struct Visit: Sendable {
 
     /// The parameters of the address, as forms send them: `+` is a space.
     var queries: [(name: String, value: String)] {
-        (request.uri.query ?? "").split(separator: "&").prefix(200).compactMap { pair in
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            func decoded(_ text: Substring) -> String? { text.replacing("+", with: " ").removingPercentEncoding }
-            guard let name = decoded(parts[0]), let value = parts.count == 2 ? decoded(parts[1]) : "", !value.utf8.contains(0)
-            else {
-                return nil
-            }
-            return (name, value)
+        (request.uri.query ?? "").split(separator: "&").prefix(Self.queryLimit).compactMap(Self.parameter)
+    }
+
+    /// Parameters that an address may have.
+    static let queryLimit = 200
+
+    /// One parameter of an address, decoded; nil when it is not in UTF-8 or holds U+0000.
+    static func parameter(_ pair: Substring) -> (name: String, value: String)? {
+        let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        func decoded(_ text: Substring) -> String? { text.replacing("+", with: " ").removingPercentEncoding }
+        guard let name = decoded(parts[0]), let value = parts.count == 2 ? decoded(parts[1]) : "", !value.utf8.contains(0) else {
+            return nil
         }
+        return (name, value)
     }
 
     func query(_ name: String) -> String? { queries.last { $0.name == name }?.value }
 
-    /// A text that was typed into a filter: trimmed, at most 100 characters, nil when empty.
+    /// A text that was typed into a filter: trimmed, nil when empty. ``check(_:)`` refuses those that are too long.
     func filter(_ name: String) -> String? {
-        let text = String((query(name) ?? "").trimmingCharacters(in: .whitespacesAndNewlines).prefix(100))
+        let text = (query(name) ?? "").trimmingCharacters(in: .whitespacesAndNewlines)
         return text.isEmpty ? nil : text
     }
 

@@ -69,7 +69,7 @@ public struct SecurityEvent: Sendable {
     }
 
     /// How it ended.
-    public enum Outcome: String, Sendable {
+    public enum Outcome: String, Sendable, CaseIterable {
         case succeeded, refused, failed
     }
 

@@ -1,0 +1,120 @@
+import Foundation
+import Hummingbird
+import JSON
+import Model
+import Tenancy
+
+/// A parameter that the address of a page may have, and which values it accepts.
+///
+/// A page refuses every other parameter and value: without a filter that it does not understand, it would show more than was asked for.
+struct AddressParameter: Sendable {
+    let name: String
+    /// Whether `name` is only the beginning of the parameter's name.
+    var isPrefix = false
+    let accepts: @Sendable (_ value: String, _ visit: Visit) -> Bool
+
+    /// Characters that a typed text may have.
+    static let textLimit = 100
+    /// Characters that the name of a person or client with its kind may have, such as `user:ada`.
+    static let actorLimit = 300
+
+    static func text(_ name: String, upTo limit: Int = textLimit) -> AddressParameter {
+        AddressParameter(name: name) { value, _ in value.count <= limit }
+    }
+
+    /// A value that the page itself examines, such as an invitation.
+    static func any(_ name: String) -> AddressParameter { AddressParameter(name: name) { _, _ in true } }
+
+    static func choice(_ name: String, _ choices: [String]) -> AddressParameter {
+        AddressParameter(name: name) { value, _ in choices.contains(value) }
+    }
+
+    static func number(_ name: String, in range: ClosedRange<Int>) -> AddressParameter {
+        AddressParameter(name: name) { value, _ in Int(value).map { range.contains($0) } ?? false }
+    }
+
+    static func moment(_ name: String) -> AddressParameter {
+        AddressParameter(name: name) { value, _ in ISO8601.date(value) != nil }
+    }
+
+    static func id(_ name: String) -> AddressParameter {
+        AddressParameter(name: name) { value, _ in UUID(text: value) != nil }
+    }
+}
+
+// What the pages accept.
+extension Console {
+    static let auditParameters: [AddressParameter] = [
+        .id("id"), .choice("table", Navigation.sets.map(\.logicalName)), .choice("operation", ["1", "2", "3"]), .text("person"),
+        .moment("from"), .moment("until"), .moment("before"),
+    ]
+    static let auditPageParameters = auditParameters + [.number("page", in: 0...offsetPages)]
+
+    static let eventParameters: [AddressParameter] = [
+        .choice("kind", SecurityEvent.Kind.allCases.map(\.rawValue)),
+        .choice("outcome", SecurityEvent.Outcome.allCases.map(\.rawValue)), .text("actor", upTo: AddressParameter.actorLimit),
+        .text("record"), .moment("from"), .moment("until"), .number("before", in: 0...Int.max),
+    ]
+
+    /// What was done to a stored view, for the notice on its list.
+    static let viewDone = AddressParameter.choice("done", ["viewKept", "viewRemoved"])
+
+    /// What was done to a person or a client, for the notice on their page.
+    static let accessDone = AddressParameter.choice("done", accessActions)
+
+    static let recordParameters: [AddressParameter] = [
+        .choice("done", ["saved", "testing", "approved", "disabledDone", "enabledDone", "sent"])
+    ]
+
+    /// What the address of a list of records accepts: search, state, columns, order and page.
+    static func exportParameters(_ entity: EntityDefinition) -> [AddressParameter] {
+        let layout = RecordLayout.of(entity)
+        let sortable = layout.columns.filter { isSortable($0, entity) }
+        var parameters: [AddressParameter] = [
+            .text("q"), .choice("sort", sortable + sortable.map { "-\($0)" }), .choice("size", pageSizes.map { "\($0)" }),
+            // The columns' own conditions say which of them is not known.
+            AddressParameter(name: ColumnFilter.prefix, isPrefix: true) { value, _ in value.count <= AddressParameter.textLimit },
+        ]
+        if entity.logicalName == "mailbox" {
+            parameters.append(.choice("status", MailboxState.allCases.map(\.rawValue)))
+        } else if let options = layout.filter.flatMap({ entity[$0]?.type.options }) {
+            parameters.append(.choice("status", options.options.map { "\($0.value)" }))
+        }
+        if ["email", "tracelog", "mailbox"].contains(entity.logicalName) { parameters.append(.id("of")) }
+        return parameters
+    }
+
+    static func listParameters(_ entity: EntityDefinition) -> [AddressParameter] {
+        exportParameters(entity) + [
+            .number("page", in: 0...pageLimit), .choice("done", ["saved", "deleted", "changedMany", "viewKept", "viewRemoved"]),
+            .number("n", in: 0...Int.max), .number("failed", in: 0...Int.max),
+        ]
+    }
+}
+
+extension Visit {
+    /// Checks that the page understands all of its address.
+    ///
+    /// - Throws: ``FieldsealError`` that names the parameter which the page does not accept, or the one that comes twice.
+    func check(_ parameters: [AddressParameter]) throws(FieldsealError) {
+        func refused(_ key: String, _ name: String, _ value: String = "") -> FieldsealError {
+            FieldsealError(.badRequest, text(key, ["name": Self.shortened(name), "value": Self.shortened(value)]))
+        }
+        let pairs = (request.uri.query ?? "").split(separator: "&")
+        guard pairs.count <= Self.queryLimit else { throw refused("tooManyParameters", "") }
+        if let broken = pairs.first(where: { Self.parameter($0) == nil }) { throw refused("unreadableParameter", String(broken)) }
+        var seen: Set<String> = []
+        for (name, value) in queries {
+            guard let parameter = parameters.first(where: { $0.isPrefix ? name.hasPrefix($0.name) : name == $0.name }) else {
+                throw refused("unknownParameter", name)
+            }
+            guard seen.insert(name).inserted else { throw refused("parameterTwice", name) }
+            let trimmed = value.trimmingCharacters(in: .whitespacesAndNewlines)
+            guard trimmed.isEmpty || parameter.accepts(trimmed, self) else { throw refused("unknownValue", name, trimmed) }
+        }
+    }
+
+    private static func shortened(_ text: String) -> String {
+        text.count <= AddressParameter.textLimit ? text : text.prefix(AddressParameter.textLimit) + "…"
+    }
+}
