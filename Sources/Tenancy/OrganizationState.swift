@@ -88,8 +88,8 @@ package struct OrganizationState: Sendable {
     ///   - client: The API client that is asked for.
     ///   - isInspection: Whether a state that does not verify is returned with its ``problem``, for what only looks.
     /// - Throws: ``FieldsealError`` `.noResource` when there is no such organization, or its schema is gone; `.organizationDisabled`
-    ///   when its schema is older or newer than this program knows, its attested state does not verify, or it is suspended and the
-    ///   deployment does not serve such organizations.
+    ///   when a table of `config` or of its schema is missing, its schema is older or newer than this program knows, its attested
+    ///   state does not verify, or it is suspended and the deployment does not serve such organizations.
     package static func read(
         _ name: String,
         client: UUID? = nil,
@@ -151,7 +151,11 @@ package struct OrganizationState: Sendable {
                 [.text(name), .uuid(client), .bytes(known?.digest)]
             )
         } catch let error as PostgresError where ["42P01", "3F000"].contains(error.sqlState) {
-            throw FieldsealError.noSuchOrganization(name)
+            do {
+                throw try OrganizationTables.problem(of: name, on: connection)
+            } catch let other as PostgresError where other.sqlState == "25P02" {
+                throw OrganizationTables.problem(of: name, after: error)
+            }
         } catch let error as PostgresError where error.sqlState == "42703" {
             // A schema of an older version lacks a column.
             let version = try connection.query("SELECT schema_version FROM config.organization WHERE name = $1", [.text(name)])

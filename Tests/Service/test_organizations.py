@@ -156,6 +156,32 @@ def test_the_list_has_sizes_and_the_state_of_keys(cluster):
     assert traces(cluster, "wrecked") == []
 
 
+@pytest.mark.parametrize("table", ["config.attested_state", "config.api_client", "org_bereft.security_event"])
+def test_a_table_that_is_missing_is_named(cluster, server, table):
+    if "bereft" not in [o["organization"] for o in json.loads(cluster.run("org", "list", "--json").stdout)]:
+        Tenant(cluster, None, "bereft")
+    schema, name = table.split(".")
+    guarded = "SET fieldseal.maintenance = 'on'; SET session_replication_role = replica; "
+    cluster.sql(f"{guarded}ALTER TABLE {table} RENAME TO elsewhere")
+    try:
+        row = next(o for o in json.loads(cluster.run("org", "list", "--json").stdout) if o["organization"] == "bereft")
+        assert row["status"] == "table missing" and row["missingTables"] == [table]
+        assert f"table missing: {table}" in cluster.run("org", "list").stdout
+        for command in (["verify", "--org", "bereft"], ["key", "show", "--org", "bereft"], ["doctor", "--org", "bereft"]):
+            told = cluster.run(*command, check=False)
+            assert told.returncode != 0 and table in told.stdout + told.stderr and "no organization" not in told.stdout + told.stderr, told
+        answer = requests.post(
+            f"{server.base}/bereft/sign-in", {"name": "grace", "password": "a password of grace"}, headers={"Origin": server.base, "Accept": "text/html"},
+            verify=cluster.home / "server.pem", timeout=PATIENCE)
+        assert answer.status_code == 403 and table in answer.text, answer.text
+        # An organization that never was is none.
+        missing = cluster.run("verify", "--org", "neverwas", check=False)
+        assert table not in missing.stdout + missing.stderr and "no organization" in missing.stdout + missing.stderr
+    finally:
+        cluster.sql(f"{guarded}ALTER TABLE {schema}.elsewhere RENAME TO {name}")
+    assert next(o for o in json.loads(cluster.run("org", "list", "--json").stdout) if o["organization"] == "bereft")["status"] == "served"
+
+
 def test_a_removed_organization_leaves_nothing(cluster, server, tmp_path):
     tenant = Tenant(cluster, server, "departed")
     assert tenant.sign_in("wrong").status_code == 401

@@ -9,11 +9,14 @@ public struct OrganizationOverview: Sendable {
         case served, suspended
         case beingRemoved = "being removed"
         case schemaMissing = "schema missing"
+        case tableMissing = "table missing"
     }
 
     public let entry: OrganizationEntry
     public let status: Status
     public let suspendedOn: Date?
+    /// The tables without which it can't be served and which are missing, joined by commas; empty when all are there.
+    public let missingTables: String
     /// What its tables take on the disk with their indexes; nil without a schema.
     public let bytes: Int?
     /// The part of it that tables of cells take.
@@ -31,7 +34,8 @@ public struct OrganizationOverview: Sendable {
             try connection.query(
                 """
                 SELECT o.organization_id, o.name, o.created_on, o.attached_on, o.suspended_on, o.removal_begun_on IS NOT NULL,
-                       s.bytes, s.cell_bytes, e.state, e.key_version, e.key_set_on, e.next_change_due, e.copied_on
+                       s.bytes, s.cell_bytes, e.state, e.key_version, e.key_set_on, e.next_change_due, e.copied_on,
+                       \(OrganizationTables.missing(schema: "o.schema_name")), to_regnamespace(quote_ident(o.schema_name)) IS NOT NULL
                   FROM config.organization AS o LEFT JOIN config.encryption_status AS e ON e.organization = o.name
                   LEFT JOIN LATERAL (
                        SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes,
@@ -52,14 +56,18 @@ public struct OrganizationOverview: Sendable {
         suspendedOn = try row.decodeIfPresent(4)
         bytes = try row.decodeIfPresent(6)
         cellBytes = bytes == nil ? nil : try row.decodeIfPresent(7)
-        keyState = try row.decode(8)
+        keyState = try row.decodeIfPresent(8) ?? "unknown"
         keyVersion = try row.decodeIfPresent(9)
         keySetOn = try row.decodeIfPresent(10)
         nextChangeDue = try row.decodeIfPresent(11)
         keyCopiedOn = try row.decodeIfPresent(12)
+        missingTables = try row.decode(13)
+        let hasSchema = try row.decode(14, as: Bool.self)
         status =
             if try row.decode(5, as: Bool.self) {
                 .beingRemoved
+            } else if hasSchema, !missingTables.isEmpty {
+                .tableMissing
             } else if keyVersion == nil {
                 .schemaMissing
             } else if suspendedOn != nil {

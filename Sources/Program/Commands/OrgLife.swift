@@ -95,6 +95,7 @@ extension OrganizationOverview {
             "organization": .string(entry.organization.name), "id": .string(entry.organization.id.text),
             "schema": .string(entry.organization.schema), "createdOn": .string(ISO8601.text(entry.createdOn)),
             "attachedOn": .text(entry.attachedOn.map(ISO8601.text)), "status": .string(status.rawValue),
+            "missingTables": .array(missingTables.split(separator: ", ").map { .string(String($0)) }),
             "suspendedOn": .text(suspendedOn.map(ISO8601.text)), "bytes": Self.number(bytes),
             "cellBytes": Self.number(cellBytes), "keyState": .string(keyState),
             "keyVersion": Self.number(keyVersion), "keySetOn": .text(keySetOn.map(ISO8601.text)),
@@ -107,7 +108,8 @@ extension OrganizationOverview {
         let copied = keyState == "active" && keyCopiedOn == nil ? ", never copied out" : ""
         let key = keyVersion.map { "\(keyState), version \($0)\(due)\(copied)" }
         return [
-            entry.organization.name, status.rawValue, Self.size(bytes), Self.size(cellBytes), key ?? "-",
+            entry.organization.name, status == .tableMissing ? "\(status.rawValue): \(missingTables)" : status.rawValue,
+            Self.size(bytes), Self.size(cellBytes), key ?? "-",
             entry.organization.id.text,
         ]
     }
