@@ -78,7 +78,7 @@ struct CommandOptions: ParsableArguments {
 /// Which organization a command is about.
 struct OrganizationOption: ParsableArguments {
     @Option(
-        name: [.customLong("org")], help: ArgumentHelp("The organization; may be left out when there is one.", valueName: "name"))
+        name: [.customLong("org")], help: ArgumentHelp("The organization. Not needed if there is only one.", valueName: "name"))
     var name: String?
 
     /// A session in the organization, in the database that has it.
@@ -110,10 +110,10 @@ struct OrganizationOption: ParsableArguments {
         if let name { return name }
         let organizations = try await OrganizationEntry.list(deployment).map(\.organization.name)
         guard let only = organizations.first, organizations.count == 1 else {
-            throw ValidationError(
-                organizations.isEmpty
-                    ? "There is no organization yet: fieldseal org create NAME."
-                    : "Name one with --org: \(CommandOptions.listed(organizations)).")
+            guard !organizations.isEmpty else { throw CommandFailure("There is no organization yet: fieldseal org create NAME.") }
+            // The usage of a command would not tell which organizations there are.
+            FileHandle.standardError.write(Data("Error: Name one with --org: \(CommandOptions.listed(organizations)).\n".utf8))
+            throw ExitCode.validationFailure
         }
         return only
     }
@@ -128,6 +128,20 @@ extension CommandOptions {
     }
 
     private static let listLimit = 20
+}
+
+/// Which organizations a command is about that works on all of them by default.
+struct OrganizationsOption: ParsableArguments {
+    @Option(
+        name: [.customLong("org")], help: ArgumentHelp("Only this organization. Without it, all of them.", valueName: "name"))
+    var name: String?
+
+    /// The same for what needs one organization.
+    var one: OrganizationOption {
+        var option = OrganizationOption()
+        option.name = name
+        return option
+    }
 }
 
 /// Why a command did not do its work, where the command line itself was right.
@@ -149,7 +163,7 @@ enum SecretInput {
         if let file {
             let mode = try FileManager.default.attributesOfItem(atPath: file)[.posixPermissions] as? Int ?? 0o777
             guard mode & 0o077 == 0 else {
-                throw ValidationError("Others may read \(file) (mode \(String(mode, radix: 8))): chmod 0400 \(file).")
+                throw CommandFailure("Others may read \(file) (mode \(String(mode, radix: 8))): chmod 0400 \(file).")
             }
             return try firstLine(String(contentsOfFile: file, encoding: .utf8), prompt)
         }

@@ -9,7 +9,7 @@ struct ExportFileRequest {
     let file: String
     let force: Bool
 
-    /// - Throws: `ValidationError` when the file exists and is not to be replaced.
+    /// - Throws: ``CommandFailure`` when the file exists and is not to be replaced.
     init(name: String, file: String, force: Bool) throws {
         try Self.refuseExisting(file, force: force)
         self.name = name
@@ -19,7 +19,7 @@ struct ExportFileRequest {
 
     static func refuseExisting(_ file: String, force: Bool) throws {
         guard force || !FileManager.default.fileExists(atPath: file) else {
-            throw ValidationError("\(file) exists. Give the file another name, or replace it with --force.")
+            throw CommandFailure("\(file) exists. Give the file another name, or replace it with --force.")
         }
     }
 

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import datetime
 import hashlib
 import json
 import os
@@ -74,7 +75,8 @@ class Rotated:
             "emailserverprofile@odata.bind": f"/emailserverprofiles({self.profile})"})
         self.cluster.run("key", "change", "--org", "contoso")
         self.archive = self.home / "archive"
-        self.cluster.run("events", "archive", "--org", "contoso", "--before", "2100-01-01", "--to", str(self.archive))
+        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        self.cluster.run("events", "archive", "--org", "contoso", "--before", now, "--to", str(self.archive))
         self.cluster.run("events", "verify", "--org", "contoso")
 
     def write(self, method, path, body):

@@ -36,8 +36,15 @@ struct Backup: AsyncParsableCommand {
             var kek = try kekFile.map { try KeyEncryptionKeyFile.read($0) }
             if let settings { kek = try await Settings.read(settings).startingKeyEncryptionKey() }
             let tools = try PostgresTools()
-            let schemas = try await tools.schemas(inDump: file)
-            try await tools.readAll(ofDump: file)
+            let schemas: Set<String>
+            do {
+                schemas = try await tools.schemas(inDump: file)
+                try await tools.readAll(ofDump: file)
+            } catch let error as ToolError {
+                throw CommandFailure(
+                    "\(file) can't be read to its end as a dump: \(error). Name a dump that pg_dump wrote in its custom, directory "
+                        + "or tar format. If this is one, it is damaged: take another backup.")
+            }
             var rows: [String: String] = [:]
             for schema in schemas.filter({ $0.hasPrefix("org_") }) {
                 rows[schema] = try await tools.rows(of: BackupContents.organizationTables, in: schema, ofDump: file)

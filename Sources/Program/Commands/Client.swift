@@ -16,7 +16,7 @@ struct Client: AsyncParsableCommand {
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Add a client. Its secret is shown once. With --public-key or --certificate it has no secret.")
-        @Argument var name: String
+        @Argument(help: "The client's name, such as crm-import.") var name: String
         @Option(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
         @Option(help: ArgumentHelp("Its public key or certificate, in PEM.", valueName: "file")) var publicKey: String?
         @Option(help: ArgumentHelp("The certificate that it shows in the TLS handshake, in PEM.", valueName: "file"))
@@ -115,8 +115,14 @@ struct Client: AsyncParsableCommand {
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
+        func validate() throws {
+            guard UUID(text: key) != nil else {
+                throw ValidationError("\(key) is not the id of a key. `fieldseal client list` shows the ids.")
+            }
+        }
+
         func run() async throws {
-            guard let id = UUID(text: key) else { throw ValidationError("A key's id is one that client list shows, not \(key).") }
+            guard let id = UUID(text: key) else { return }
             try await organization.session(options).removeClientKey(id, of: client)
             options.report(["removed": .string(id.text)], "Removed the key \(id.text) of \(client).")
         }

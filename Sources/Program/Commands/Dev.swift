@@ -186,7 +186,7 @@ struct Dev: AsyncParsableCommand {
 
         Fieldseal serves the organization \(file.organization) at \(file.baseURL). Ctrl-C stops it.
         The console: \(file.baseURL)/\(file.organization)/ as \(file.console?.username ?? "nobody"), password \(file.console?.password ?? "none").
-        Clients and their secrets stand in \(home.file(DevelopmentFile.name)). To try it, in another terminal:
+        The clients and their secrets are in \(home.file(DevelopmentFile.name)). To try it, in another terminal:
 
           dev() { jq -r "$1" \(home.file(DevelopmentFile.name)); }
           api="$(dev .baseURL)/\(file.organization)/api/data/v9.2"; ca=$(dev .caFile)

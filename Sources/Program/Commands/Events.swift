@@ -61,7 +61,7 @@ struct Events: AsyncParsableCommand {
             abstract:
                 "Verify the chain of security events of one or all organizations; exit 1 and what is wrong if one is broken or cut off.",
             discussion: "With archives, which take --org, they are verified too: all of them have to be named.")
-        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var organizations: OrganizationsOption
         @Flag(help: "Verify only the events since the last verification.") var fromCheckpoint = false
         @Option(parsing: .upToNextOption, help: ArgumentHelp("Files that `events archive` wrote.", valueName: "file"))
         var archive: [String] = []
@@ -80,8 +80,8 @@ struct Events: AsyncParsableCommand {
         @Sendable private func look(_ options: CommandOptions) async throws {
             let (deployment, _) = try await options.deployment()
             let names =
-                if organization.name != nil || !archive.isEmpty || against != nil {
-                    [try await organization.resolved(deployment)]
+                if organizations.name != nil || !archive.isEmpty || against != nil {
+                    [try await organizations.one.resolved(deployment)]
                 } else {
                     try await OrganizationEntry.list(deployment).map(\.organization.name)
                 }
@@ -131,7 +131,7 @@ struct Events: AsyncParsableCommand {
             guard let data = FileManager.default.contents(atPath: path),
                 let line = data.split(separator: UInt8(ascii: "\n")).last, let json = try? JSONParser.parse(Array(line)),
                 let attested = json["attested"]
-            else { throw ValidationError("\(path) does not end like a file that `events export` wrote.") }
+            else { throw CommandFailure("\(path) does not end like a file that `events export` wrote.") }
             return attested
         }
     }

@@ -21,10 +21,23 @@ struct EventsArchive: AsyncParsableCommand {
     @Flag(help: "Archive the audit of records instead of security events.") var audit = false
     @OptionGroup var options: CommandOptions
 
-    func run() async throws {
-        guard let date = ISO8601.date(before) else {
-            throw ValidationError("\(before) is not a date. Write it like 2026-01-31, or like 2026-01-31T12:00:00Z.")
+    func validate() throws { _ = try date }
+
+    private var date: Date {
+        get throws {
+            guard let date = ISO8601.date(before) else {
+                throw ValidationError("\(before) is not a date. Write it like 2026-01-31, or like 2026-01-31T12:00:00Z.")
+            }
+            guard date <= Date() else {
+                throw ValidationError(
+                    "\(before) is in the future, so every event but the newest would be moved. Name a date in the past.")
+            }
+            return date
         }
+    }
+
+    func run() async throws {
+        let date = try date
         let (deployment, settings) = try await options.deployment(of: organization.name)
         let session = try await organization.session(deployment)
         try await session.chainPendingEvents()

@@ -7,7 +7,7 @@ import Tenancy
 /// The OpenID providers that an organization trusts.
 struct Issuer: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Trust OpenID providers, and say who of theirs is who here.",
+        abstract: "Trust OpenID providers, and link their accounts to people and clients.",
         subcommands: [Add.self, List.self, Link.self, Remove.self])
 
     struct Add: AsyncParsableCommand {
@@ -84,7 +84,7 @@ struct Issuer: AsyncParsableCommand {
 
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "End the trust in a provider, and take its links away.")
-        @Argument var name: String
+        @Argument(help: "The provider.") var name: String
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 

@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import JSON
 import KeyManagement
+import Model
 import SystemPackage
 import Tenancy
 
@@ -218,8 +219,14 @@ struct Key: AsyncParsableCommand {
         func run() async throws {
             let (deployment, _) = try await options.deployment(of: organization.name)
             let session = try await organization.session(deployment)
-            try await KeyAdministration(session, to: .activate).setDataEncryptionKey(
-                try SecretInput.read(prompt: "Key", file: keyFile), change: false)
+            let text = try SecretInput.read(prompt: "Key", file: keyFile)
+            do {
+                try await KeyAdministration(session, to: .activate).setDataEncryptionKey(text, change: false)
+            } catch let error as FieldsealError where error.code == .isActiveCannotRestore {
+                throw CommandFailure(
+                    "The encryption of \(session.organization.name) is active, so there is nothing to activate. To set another key: "
+                        + "fieldseal key change --own --org \(session.organization.name).")
+            }
             let status = try await KeyAdministration(organization.session(deployment), to: .see).encryptionStatus()
             options.report(.object(status.members), status.text)
         }
@@ -271,7 +278,7 @@ private struct KeyOutput {
                 FilePath(path), .writeOnly, options: [.create, .exclusiveCreate, .noFollow, .closeOnExec],
                 permissions: .ownerReadWrite)
         } catch Errno.fileExists {
-            throw ValidationError("\(path) exists. Give the file another name, or replace it with --force.")
+            throw CommandFailure("\(path) exists. Give the file another name, or replace it with --force.")
         }
         _ = fchmod(file.rawValue, 0o600)
     }

@@ -114,7 +114,7 @@ struct Migrate: AsyncParsableCommand {
             }
             let loss = sql.prefix { $0 != "\n" }.drop { "- ".contains($0) }
             try FileHandle.standardError.write(contentsOf: Data("\(loss) Type \(migration.name) to go on: ".utf8))
-            guard readLine() == migration.name else { throw ValidationError("Nothing was changed: the name was not typed.") }
+            guard readLine() == migration.name else { throw CommandFailure("Nothing was changed: the name was not typed.") }
             try await runner.down(migration, of: target)
             options.report(
                 ["target": .string("\(target)"), "undone": .string(migration.name)], "\(target): \(migration.name) is undone.")

@@ -44,7 +44,7 @@ struct Org: AsyncParsableCommand {
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show an organization and the state of its key.")
-        @Argument var name: String?
+        @Argument(help: "The organization's name; not needed if there is only one.") var name: String?
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
@@ -108,7 +108,7 @@ struct Org: AsyncParsableCommand {
             if !yes {
                 FileHandle.standardError.write(Data("\(found.text(name))\nType \(name) to accept this state: ".utf8))
                 guard Swift.readLine(strippingNewline: true) == name else {
-                    throw ValidationError("Nothing was changed: the name was not typed.")
+                    throw CommandFailure("Nothing was changed: the name was not typed.")
                 }
             }
             let report = try await registry.attestAgain(name: name, by: commandLineCaller)

@@ -25,6 +25,10 @@ struct Retention: AsyncParsableCommand {
             throw CommandFailure(
                 "retention.folder is not set: events and audit entries are moved to files in it. Nothing was changed.")
         }
+        guard options.json || (settings.eventDays ?? settings.auditDays ?? settings.emailDays) != nil else {
+            print("None of retention.eventDays, retention.auditDays and retention.emailDays is set, so nothing was changed.")
+            return
+        }
         let names = try await OrganizationEntry.list(deployment).map(\.organization.name)
         guard organization.map(names.contains) ?? true else {
             throw CommandFailure("There is no organization \(organization ?? ""); there are: \(names.joined(separator: ", ")).")

@@ -12,7 +12,7 @@ import UnixSignals
 struct RouterCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "router",
-        abstract: "Run the e-mail router, or say how mailboxes are.",
+        abstract: "Run the e-mail router, or show the state of mailboxes.",
         subcommands: [Run.self, RouterStatusCommand.self],
         defaultSubcommand: Run.self)
 
@@ -95,7 +95,7 @@ struct RouterCommand: AsyncParsableCommand {
                     let metrics = router.metrics
                     let server = MetricsServer.application(host: host, port: port, logger: logger) { metrics.write(to: &$0) }
                     group.addTask {
-                        // Who asked for metrics is not left without them.
+                        // A router whose metrics were asked for does not run without them.
                         defer { router.stop() }
                         try await server.run()
                     }
@@ -123,9 +123,11 @@ struct RouterCommand: AsyncParsableCommand {
         private func configured() throws -> RouterConfiguration {
             var configuration: RouterConfiguration
             if let service {
-                guard service.hasPrefix("https://") else { throw ValidationError("--service takes an https address.") }
+                guard service.hasPrefix("https://") else {
+                    throw CommandFailure("The router can't use \(service): --service takes an address that begins with https://.")
+                }
                 guard let clientID, UUID(text: clientID) != nil else {
-                    throw ValidationError("--client-id takes the id that `fieldseal client add --role \"Email Router\"` printed.")
+                    throw CommandFailure("--client-id takes the id that `fieldseal client add --role \"Email Router\"` printed.")
                 }
                 let secret = try SecretInput.read(prompt: "Client secret", file: secretFile)
                 configuration = RouterConfiguration(
@@ -137,7 +139,7 @@ struct RouterCommand: AsyncParsableCommand {
             } else {
                 let home = try DevelopmentHome()
                 guard let file = DevelopmentFile.read(home), let client = file.clients["router"] else {
-                    throw ValidationError("There is no development deployment here: name a --service.")
+                    throw CommandFailure("There is no development deployment here: name a --service.")
                 }
                 configuration = RouterConfiguration(
                     service: file.baseURL, organization: file.organization, clientID: client.clientId, secret: client.clientSecret)

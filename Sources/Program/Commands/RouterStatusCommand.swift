@@ -14,7 +14,7 @@ struct RouterStatusCommand: AsyncParsableCommand {
             """)
     @OptionGroup var organization: OrganizationOption
     @OptionGroup var options: CommandOptions
-    @Flag(help: "Show the mailboxes that are well too.") var all = false
+    @Flag(help: "Show the mailboxes that work too.") var all = false
 
     func run() async throws {
         let session = try await organization.session(options)

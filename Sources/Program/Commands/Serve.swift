@@ -6,7 +6,8 @@ struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the HTTPS service until SIGINT or SIGTERM. It never migrates by itself.")
     @Option(help: ArgumentHelp("The settings file.", valueName: "file")) var settings: String?
-    @Flag(help: "Start even if the database connection is a superuser's, for whom no fence holds.") var allowSuperuser = false
+    @Flag(help: "Start even if the service connects as a superuser. PostgreSQL checks no rights of a superuser.")
+    var allowSuperuser = false
 
     func run() async throws {
         ignoreHangUps()

@@ -9,7 +9,7 @@ import Tenancy
 struct Verify: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Open every cell of one or all organizations; exit 1 and their addresses if any does not open.")
-    @OptionGroup var organization: OrganizationOption
+    @OptionGroup var organizations: OrganizationsOption
     @OptionGroup var options: CommandOptions
 
     func run() async throws { try await options.inDatabases(of: organization.name, look) }
@@ -17,7 +17,7 @@ struct Verify: AsyncParsableCommand {
     @Sendable private func look(_ options: CommandOptions) async throws {
         let (deployment, _) = try await options.deployment()
         let names =
-            if let name = organization.name { [name] } else {
+            if let name = organizations.name { [name] } else {
                 try await OrganizationEntry.list(deployment).map(\.organization.name)
             }
         var failed = false

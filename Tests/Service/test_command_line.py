@@ -1,0 +1,93 @@
+"""What commands say of themselves, and how they end: a wrong command line is one thing, work that was not done another."""
+
+import datetime
+import json
+import subprocess
+
+import pytest
+from cluster import Cluster
+from service import PROGRAM
+
+WRONG_LINE, NOT_DONE = 64, 1
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = Cluster()
+    try:
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+def commands(command, path=()):
+    """Each command with its path, from the program's own help."""
+    yield path, command
+    for inner in command.get("subcommands", []):
+        if inner["commandName"] != "help":
+            yield from commands(inner, (*path, inner["commandName"]))
+
+
+HELP = dict(commands(json.loads(subprocess.run([PROGRAM, "--experimental-dump-help"], check=True, capture_output=True).stdout)["command"]))
+
+
+def help_of(path, name):
+    return next(a["abstract"] for a in HELP[path]["arguments"] if a["valueName"] == name or any(n["name"] == name for n in a.get("names", [])))
+
+
+def test_every_command_and_argument_has_a_text():
+    for path, command in HELP.items():
+        assert command["abstract"], path
+        for argument in command.get("arguments", []):
+            assert argument.get("abstract") or not argument.get("shouldDisplay", True), (path, argument)
+
+
+def test_the_organization_of_a_command_is_explained_as_it_is():
+    for path in (("verify",), ("events", "verify")):
+        assert help_of(path, "org") == "Only this organization. Without it, all of them."
+    assert "if there is only one" in help_of(("key", "show"), "org")
+
+
+def test_an_answer_that_declines_is_no_wrong_command_line(cluster):
+    for arguments in (("org", "attach", "contoso"), ("migrate", "down", "contoso"), ("org", "remove", "contoso", "--without-export")):
+        refused = cluster.run(*arguments, stdin="no\n", check=False)
+        assert refused.returncode == NOT_DONE and "othing was changed" in refused.stderr and "Usage" not in refused.stderr, refused
+
+
+def test_a_file_that_exists_is_no_wrong_command_line(cluster, tmp_path):
+    there = tmp_path / "there"
+    there.write_text("kept")
+    for arguments in (("org", "export", "contoso", str(there)), ("key", "show", "--file", str(there))):
+        refused = cluster.run(*arguments, check=False)
+        assert refused.returncode == NOT_DONE and "exists" in refused.stderr and "Usage" not in refused.stderr, refused
+    assert there.read_text() == "kept"
+
+
+def test_an_address_without_tls_is_named(cluster):
+    refused = cluster.run("router", "--service", "http://crm.example", "--client-id", "x", settings=None, check=False)
+    assert refused.returncode == NOT_DONE and "http://crm.example" in refused.stderr and "Usage" not in refused.stderr, refused
+
+
+def test_a_wrong_command_line_shows_the_usage_of_its_command(cluster, tmp_path):
+    future = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=2)).strftime("%Y-%m-%d")
+    for date in ("yesterday", "2026-02-30", future):
+        refused = cluster.run("events", "archive", "--before", date, "--to", str(tmp_path / "archive"), check=False)
+        assert refused.returncode == WRONG_LINE and date in refused.stderr and "Usage: fieldseal events archive" in refused.stderr, refused
+    assert not (tmp_path / "archive").exists()
+    refused = cluster.run("client", "remove-key", "app", "nope", check=False)
+    assert refused.returncode == WRONG_LINE and "Usage: fieldseal client remove-key" in refused.stderr
+    # Which organizations there are is no question of usage.
+    cluster.run("org", "create", "second")
+    refused = cluster.run("key", "status", check=False)
+    assert refused.returncode == WRONG_LINE and "contoso, second" in refused.stderr and "Usage" not in refused.stderr
+    cluster.run("org", "remove", "second", "--without-export", stdin="second\n")
+
+
+def test_messages_name_the_next_command(cluster, tmp_path):
+    active = cluster.run("key", "activate", stdin="some key that is long enough\n", check=False)
+    assert active.returncode == NOT_DONE and "fieldseal key change --own --org contoso" in active.stderr and "ChangeEncryptionKey" not in active.stderr
+    assert cluster.run("retention").stdout.startswith("None of retention.eventDays, retention.auditDays and retention.emailDays is set")
+    text = tmp_path / "text"
+    text.write_text("this is no dump\n" * 100)
+    refused = cluster.run("backup", "check", str(text), settings=None, check=False)
+    assert refused.returncode == NOT_DONE and str(text) in refused.stderr and "Name a dump that pg_dump wrote" in refused.stderr
