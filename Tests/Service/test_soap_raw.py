@@ -101,6 +101,20 @@ def test_sizes(service):
     refused_by(long, "0x80044331")
 
 
+def test_a_long_request_that_is_refused_gets_its_response(service):
+    """A client that still sends sees the refusal, and not a connection that was reset."""
+    long = who_am_i(suffix="<!--" + "x" * (8 << 20) + "-->")
+    for headers, status in (({"token": "x.y.z"}, 401), ({"Content_Type": "text/plain"}, 500)):
+        start = time.monotonic()
+        answer = send(service, long, **headers)
+        assert answer.status_code == status and time.monotonic() - start < 20, answer.text
+    # Without a token nothing of a query is parsed.
+    for query in ("$filter=" + "not " * 50, "$nope=1"):
+        answer = service.get(f"{service.base}/api/discovery/v2.0/Instances?{query}", token="x.y.z")
+        assert answer.status_code == 401, answer.text
+    assert service.get(f"{service.base}/api/discovery/v2.0/Instances?$nope=1").status_code == 400
+
+
 def test_content_types_and_versions(service):
     for type in ("application/json", "", "text/plain", "multipart/related"):
         refused_by(opened(send(service, who_am_i(), Content_Type=type)), "0x8005F100")

@@ -53,6 +53,26 @@ extension WebAPI {
         }
     }
 
+    /// Reads a refused request's body to its end without keeping it. A client that still sends would see a reset connection
+    /// instead of the refusal.
+    ///
+    /// - Returns: The refusal, or 413 for a body that is too long to be read.
+    func afterDiscardingBody(of request: Request, _ refusal: any Error) async -> any Error {
+        if let length = request.headers[.contentLength].flatMap(Int.init), length > APILimits.bulkLength {
+            return HTTPError(.contentTooLarge)
+        }
+        var count = 0
+        do {
+            for try await part in request.body {
+                count += part.readableBytes
+                guard count <= APILimits.bulkLength else { return HTTPError(.contentTooLarge) }
+            }
+            return refusal
+        } catch {
+            return error
+        }
+    }
+
     /// The collected body.
     ///
     /// - Parameters:

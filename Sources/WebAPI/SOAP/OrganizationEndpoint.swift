@@ -70,13 +70,13 @@ extension WebAPI {
             organization = try context.parameters.require("organization")
             token = try await client(request, organization, context)
         } catch {
-            return refused(error, request, context, nil)
+            return refused(await afterDiscardingBody(of: request, error), request, context, nil)
         }
         let borrower = PoolBorrower.principal(token.client)
         do {
             try quota.begin(borrower)
         } catch {
-            return refused(error, request, context, nil)
+            return refused(await afterDiscardingBody(of: request, error), request, context, nil)
         }
         defer { quota.end(borrower) }
         let share = largeBodies.share(of: borrower)
@@ -114,8 +114,10 @@ extension WebAPI {
     {
         let type = request.headers[.contentType] ?? ""
         guard let version = SOAPVersion(contentType: type) else {
-            throw FieldsealError(
-                .badRequest, "A SOAP request has the content type text/xml (SOAP 1.1) or application/soap+xml (SOAP 1.2).")
+            throw await afterDiscardingBody(
+                of: request,
+                FieldsealError(
+                    .badRequest, "A SOAP request has the content type text/xml (SOAP 1.1) or application/soap+xml (SOAP 1.2)."))
         }
         let bytes = try await body(request, upTo: limit, share)
         let document = try XMLReader.read(bytes, charset: ContentTypeParameter.value("charset", in: type))

@@ -78,7 +78,12 @@ extension WebAPI {
     private func discoveryService(_ request: Request, _ context: APIContext) async -> APIAnswer {
         var message: SOAPMessage?
         do {
-            let session = try await discoverySession(request, context)
+            let session: Session
+            do {
+                session = try await discoverySession(request, context)
+            } catch {
+                throw await afterDiscardingBody(of: request, error)
+            }
             let read = try await readMessage(request, contract: Contract.discovery, upTo: APILimits.bodyLength)
             message = read
             let body = try answer(read, session, root: address(context, of: session.organization.name))
@@ -145,9 +150,10 @@ extension WebAPI {
 
     /// `Instances`, as the original's global discovery gives them.
     private func instances(_ request: Request, _ context: APIContext, version: String) async throws -> APIAnswer {
+        // Without a valid token nothing of the query is parsed.
+        let session = try await discoverySession(request, context)
         let view = try MetadataView(try ODataQuery.options(request.uri.query))
         try view.requireExpansions(of: [])
-        let session = try await discoverySession(request, context)
         let root = address(context, of: session.organization.name)
         let instance: JSONValue = [
             "ApiUrl": .string(root), "DatacenterId": nil, "DatacenterName": nil, "EnvironmentId": nil,
