@@ -12,7 +12,7 @@ OTHERS = {
     "KeyEncryptionKeyRotation.swift", "MailTokens.swift", "MailboxLeases+AccessTokens.swift", "MailboxLeases+Credentials.swift",
     "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift", "MailboxLeases+TokenExchange.swift", "OrganizationImport.swift",
     "OrganizationRegistry+Attestation.swift", "OrganizationRegistry+Renaming.swift", "OrganizationRegistry.swift", "OrganizationRemoval.swift",
-    "PlaintextLosses.swift", "PlaintextUpgrade.swift", "QueryBounds.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey.swift",
+    "PlaintextLosses.swift", "PlaintextUpgrade.swift", "QueryBounds.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey.swift", "RecordKey+Distinct.swift",
     "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift", "KeyAdministration+Purge.swift", "Session+MailboxStatus.swift",
     "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "TokenIssuer.swift", "TrustedIssuers.swift",
 }

@@ -45,7 +45,8 @@ def test_every_message(service, callers, role, entity, ownership):
 
     def expect(response, depth, *good):
         # A record that may not be seen is told from none that is there as little as one of another organization.
-        expected = good if allowed(depth) else (403,) if depth == NONE else (404,)
+        # One that may be read is told of the right that is missing.
+        expected = good if allowed(depth) else (403,) if depth == NONE or allowed(read) else (404,)
         assert response.status_code in expected, (response.status_code, expected, response.text)
         if response.status_code in (403, 404):
             assert response.json()["error"]["code"] in ("0x80040220", "0x80040217")
@@ -106,7 +107,10 @@ def test_a_share_gives_what_it_names_and_nothing_else(service, callers):
     assert rights() == "None"
     set_access("GrantAccess", "ReadAccess")
     assert service.get(f"mailboxes({id})", token=token).status_code == 200 and rights() == "ReadAccess"
-    refused(service.request("PATCH", f"mailboxes({id})", {"name": "x"}, token=token, If_Match="*"), 404, "0x80040217")
+    for condition in ("*", service.get(f"mailboxes({id})", token=token).headers["ETag"]):
+        told = service.request("PATCH", f"mailboxes({id})", {"name": "x"}, token=token, If_Match=condition)
+        refused(told, 403, "0x80040220")
+        assert "WriteAccess" in told.json()["error"]["message"]
     set_access("GrantAccess", "WriteAccess")
     assert rights() == "ReadAccess,WriteAccess"
     assert service.request("PATCH", f"mailboxes({id})", {"name": "x"}, token=token, If_Match="*").status_code == 204
@@ -119,6 +123,55 @@ def test_a_share_gives_what_it_names_and_nothing_else(service, callers):
     assert shares.json()["PrincipalAccesses"] == []
     refused(service.request("POST", "GrantAccess", {"Target": target, "PrincipalAccess": {"Principal": {"@odata.id": f"mailboxes({id})"}, "AccessMask": "ReadAccess"}}), 400, "0x80048D19")
     refused(service.request("POST", "GrantAccess", {"Target": target, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({uuid.uuid4()})"}, "AccessMask": "ReadAccess"}}), 404, "0x80040217")
+
+
+def test_parameters_that_a_message_does_not_have_are_refused(service, callers):
+    """Nothing that was sent is passed over: an unknown member, a second record, one record twice."""
+    user = callers["basic"][1]
+    mailbox, queue = owned(service, "mailbox", callers["admin"][1]), owned(service, "queue", callers["admin"][1])
+    principal = {"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": user}
+    access = {"Principal": principal, "AccessMask": "ReadAccess"}
+    for target, given, word in (
+        ({"mailboxid": mailbox, "queueid": queue}, access, "more than one"), ({"@odata.id": f"mailboxes({mailbox})", "queueid": queue}, access, "more than one"),
+        ({"mailboxid": mailbox, "Foo": 1}, access, "Foo"), ({"mailboxid": mailbox}, {**access, "Foo": 1}, "Foo"),
+        ({"mailboxid": mailbox}, {**access, "Principal": {**principal, "Foo": 1}}, "Foo"),
+    ):
+        said = refused(service.request("POST", "GrantAccess", {"Target": target, "PrincipalAccess": given}), 400, "0x80048D19")
+        assert word in said, said
+    assert service.get(f"mailboxes({mailbox})", token=callers["basic"][0]).status_code == 404
+    assert service.request("POST", "GrantAccess", {"Target": {"mailboxid": mailbox}, "PrincipalAccess": access}).status_code == 204
+    assert service.get(f"mailboxes({mailbox})", token=callers["basic"][0]).status_code == 200
+
+    many = "queues/Microsoft.Dynamics.CRM."
+    assert "Foo" in refused(service.request("POST", f"{many}CreateMultiple", {"Targets": [{"name": "x"}], "Foo": 1}), 400, "0x80048D19")
+    twice = {"Targets": [{"queueid": queue, "name": "one"}, {"queueid": queue.upper(), "name": "two"}]}
+    for message in ("UpdateMultiple", "UpsertMultiple"):
+        assert queue in refused(service.request("POST", many + message, twice), 400, "0x80048D19")
+    assert service.get(f"queues({queue})").json()["name"] not in ("one", "two")
+    once = {"Targets": [{"queueid": queue, "name": "one"}]}
+    assert service.request("POST", f"{many}UpdateMultiple", once).status_code == 204 and service.get(f"queues({queue})").json()["name"] == "one"
+
+
+def test_an_email_that_may_be_read_is_not_said_to_be_missing(service, callers):
+    token, user = callers["basic"]
+    email = service.create("emails", {"subject": "shared", "ownerid@odata.bind": f"/systemusers({callers['admin'][1]})"})
+    path, actions = f"emails({email})", f"emails({email})/Microsoft.Dynamics.CRM."
+    shared = {"Target": {"@odata.id": path}, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({user})"}, "AccessMask": "ReadAccess"}}
+
+    def attempts():
+        yield "WriteAccess", service.request("PATCH", path, {"subject": "x"}, token=token)
+        yield "DeleteAccess", service.request("DELETE", path, token=token)
+        yield "WriteAccess", service.request("POST", f"{actions}SendEmail", {"IssueSend": True}, token=token)
+        yield "ShareAccess", service.request("POST", "GrantAccess", shared, token=token)
+
+    for _, answer in attempts():
+        refused(answer, 404, "0x80040217")
+    assert service.request("POST", "GrantAccess", shared).status_code == 204
+    for right, answer in attempts():
+        assert right in refused(answer, 403, "0x80040220")
+    assert service.get(path).json()["subject"] == "shared"
+    again = service.request("POST", "emails", {"activityid": email, "subject": "x"})
+    assert "The email with the id" in again.json()["error"]["message"]
 
 
 def test_shares_go_with_their_record(service, callers):

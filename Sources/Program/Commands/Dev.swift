@@ -185,7 +185,7 @@ struct Dev: AsyncParsableCommand {
         """
 
         Fieldseal serves the organization \(file.organization) at \(file.baseURL). Ctrl-C stops it.
-        The console: \(file.baseURL)/\(file.organization)/ as \(file.console?.username ?? "nobody"), password \(file.console?.password ?? "none").
+        The console: \(file.baseURL)/\(file.organization)/ as \(file.console?.username ?? "no person"), password \(file.console?.password ?? "none").
         The clients and their secrets are in \(home.file(DevelopmentFile.name)). To try it, in another terminal:
 
           dev() { jq -r "$1" \(home.file(DevelopmentFile.name)); }

@@ -114,7 +114,10 @@ extension Session {
             }
             let rows = try connection.query(
                 "SELECT FROM \(table) AS r WHERE \(conditions.joined(separator: " AND "))", statement.parameters)
-            if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, id.text) }
+            if rows.isEmpty {
+                try refuseReadable(entity, id, without: .share, on: connection)
+                throw FieldsealError.noSuchRecord(entity, id.text)
+            }
             return try body()
         }
     }

@@ -66,7 +66,10 @@ extension Session {
               \(SenderRule.joins(in: organization))
              WHERE \(condition) FOR UPDATE OF e
             """, statement.parameters)
-        guard let row = rows.first else { throw FieldsealError.noSuchRecord(.email, id.text) }
+        guard let row = rows.first else {
+            try refuseReadable(.email, id, without: .write, on: connection)
+            throw FieldsealError.noSuchRecord(.email, id.text)
+        }
         return row
     }
 

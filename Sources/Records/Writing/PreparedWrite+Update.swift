@@ -94,7 +94,11 @@ extension PreparedWrite {
         let rows = try session.run([(sql, parameters)], on: connection)[0]
         guard let row = rows.first else {
             if let rule { try refuseStatus(id, rule, condition, depth, on: connection) }
-            if condition != .none || depth != .organization { try refuseMissing(id, condition, depth, on: connection) }
+            let needed: AccessRights = isAssignedAlone ? .assign : isAssigned ? [.assign, .write] : .write
+            if condition != .none || depth != .organization {
+                try session.refuseReadable(entity, id, without: needed, on: connection)
+                try refuseMissing(id, condition, depth, on: connection)
+            }
             return nil
         }
         return WriteOutcome(id: id, versionNumber: Int64(try row.decode(0, as: Int.self)), isCreated: false)
@@ -130,7 +134,10 @@ extension PreparedWrite {
         let result = try session.forgettingRoles(of: entity, id, on: connection) {
             try MailDestination.revoking(entity, id, session, on: connection) { try connection.pipeline(statements)[1] }
         }
-        if result.affectedRows == 0 { try refuseMissing(id, condition, depth, on: connection) }
+        if result.affectedRows == 0 {
+            try session.refuseReadable(entity, id, without: .delete, on: connection)
+            try refuseMissing(id, condition, depth, on: connection)
+        }
         return WriteOutcome(id: id, versionNumber: 0, isCreated: false)
     }
 

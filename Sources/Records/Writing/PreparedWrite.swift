@@ -239,7 +239,7 @@ struct PreparedWrite: Sendable {
     }
 
     private func duplicate(_ id: UUID) -> FieldsealError {
-        FieldsealError(.duplicateRecord, "There is a \(entity.logicalName) with the id \(id.text) already.")
+        FieldsealError(.duplicateRecord, "The \(entity.logicalName) with the id \(id.text) exists already.")
     }
 
     /// The caller's place in the organization, if that is known.

@@ -23,7 +23,9 @@ extension DataAPI {
     func bulkChange(_ name: String, _ entity: EntityDefinition, _ request: APIRequest) throws -> Change {
         guard Self.bulkMessages.contains(name) else { throw ODataPath.unknown(name) }
         try request.requireNoOptions()
-        let writes = try targets(request, entity).map { members -> RecordWrite in
+        let targets = try targets(request, entity, of: name)
+        if name != "CreateMultiple" { try RecordKey.requireDistinct(try targets.map { try key($0, entity) }) }
+        let writes = try targets.map { members -> RecordWrite in
             switch name {
             case "CreateMultiple": return .create(entity, members)
             case "UpdateMultiple": return .upsert(entity, try key(members, entity), members, .mustExist)
@@ -53,8 +55,12 @@ extension DataAPI {
         }
     }
 
-    private func targets(_ request: APIRequest, _ entity: EntityDefinition) throws(FieldsealError) -> [[JSONValue.Member]] {
-        guard case .array(let targets)? = try request.members().first(where: { $0.name == "Targets" })?.value else {
+    private func targets(
+        _ request: APIRequest, _ entity: EntityDefinition, of message: String
+    ) throws(FieldsealError) -> [[JSONValue.Member]] {
+        let body = JSONValue.object(try request.members())
+        try Self.require(["Targets"], in: body, of: message)
+        guard case .array(let targets)? = body["Targets"] else {
             throw FieldsealError(.payloadDoesNotFit, "The body is {\"Targets\": […]} with the records.")
         }
         guard (1...APILimits.bulkCount).contains(targets.count) else {

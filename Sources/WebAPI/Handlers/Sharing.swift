@@ -25,6 +25,7 @@ extension DataAPI {
         guard let access = body["PrincipalAccess"], let mask = access["AccessMask"]?.string else {
             throw FieldsealError(.payloadDoesNotFit, "\(name) takes a PrincipalAccess with a Principal and an AccessMask.")
         }
+        try Self.require(["Principal", "AccessMask"], in: access, of: "PrincipalAccess")
         return change(
             .share(
                 try principal(access["Principal"], "Principal"), try AccessRights(names: mask), replacing: name == "ModifyAccess"))
@@ -118,21 +119,31 @@ extension DataAPI {
     }
 
     private func record(_ value: JSONValue?, _ name: String) throws(FieldsealError) -> (EntityDefinition, UUID) {
+        var found: [(entity: EntityDefinition, id: UUID)] = []
         if let address = value?["@odata.id"]?.string, let (entity, key) = try RecordInput.reference(addresses.relative(address)),
             case .id(let id) = key
         {
-            return (entity, id)
+            found.append((entity, id))
         }
         if case .object(let members)? = value {
             let type = value?["@odata.type"]?.string.map { String($0.drop { $0 == "#" }).strippingNamespace }
-            for member in members {
-                guard let text = member.value.string, let id = UUID(text: text) else { continue }
-                if let entity = EntityCatalog.all.first(where: {
-                    $0.primaryID == member.name && (type == nil || type == $0.logicalName)
-                }) {
-                    return (entity, id)
+            for member in members where !member.name.contains("@") {
+                guard
+                    let entity = EntityCatalog.all.first(where: {
+                        $0.primaryID == member.name && (type == nil || type == $0.logicalName)
+                    }), let id = member.value.string.flatMap({ UUID(text: $0) })
+                else {
+                    throw FieldsealError(
+                        .payloadDoesNotFit, "\(name) has a member '\(member.name.prefix(100))' that is not the id of its record.")
                 }
+                found.append((entity, id))
             }
+        }
+        if let first = found.first {
+            guard found.allSatisfy({ $0.entity.primaryID == first.entity.primaryID && $0.id == first.id }) else {
+                throw FieldsealError(.payloadDoesNotFit, "\(name) names more than one record. Name one.")
+            }
+            return first
         }
         throw FieldsealError(.payloadDoesNotFit, "\(name) is a record: {\"@odata.id\": \"mailboxes(ID)\"}.")
     }

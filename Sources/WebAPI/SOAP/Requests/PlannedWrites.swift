@@ -89,6 +89,13 @@ extension OrganizationService {
             default: writes.append(try Self.upsert(target))
             }
         }
+        if name != "CreateMultiple" {
+            let keys = writes.compactMap { write -> RecordKey? in
+                guard case .upsert(_, let key, _, _) = write else { return nil }
+                return key
+            }
+            try RecordKey.requireDistinct(keys)
+        }
         return PlannedWrites(writes: writes) { outcomes in
             var response = OrganizationResponse(name)
             switch name {

@@ -1,0 +1,23 @@
+import Foundation
+import JSON
+import Model
+import PostgresClient
+import Tenancy
+
+extension Session {
+    /// Refuses a change of a record that the caller may read, and names the right that is missing: such a record is not one that
+    /// does not exist.
+    ///
+    /// - Throws: ``FieldsealError`` `.privilegeDenied`.
+    func refuseReadable(
+        _ entity: EntityDefinition, _ id: UUID, without needed: AccessRights, on connection: isolated PostgresConnection
+    ) throws {
+        let rights = try ownRights(of: caller, on: entity, id, on: connection)
+        let missing = needed.subtracting(rights)
+        guard rights.contains(.read), !missing.isEmpty else { return }
+        throw FieldsealError(
+            .privilegeDenied,
+            "The caller may read the \(entity.logicalName) \(id.text), and has no \(missing.names) to it. Its owner can grant that: "
+                + "GrantAccess.")
+    }
+}
