@@ -72,9 +72,9 @@ struct Events: AsyncParsableCommand {
 
         func run() async throws {
             // Archives and exports are of one organization.
-            let isOne = organization.name != nil || !archive.isEmpty || against != nil
-            let chosen = try await isOne ? options.located(organization.name) : options
-            try await chosen.inDatabases(of: organization.name, look)
+            let isOne = organizations.name != nil || !archive.isEmpty || against != nil
+            let chosen = try await isOne ? options.located(organizations.name) : options
+            try await chosen.inDatabases(of: organizations.name, look)
         }
 
         @Sendable private func look(_ options: CommandOptions) async throws {

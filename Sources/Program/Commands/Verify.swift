@@ -12,7 +12,7 @@ struct Verify: AsyncParsableCommand {
     @OptionGroup var organizations: OrganizationsOption
     @OptionGroup var options: CommandOptions
 
-    func run() async throws { try await options.inDatabases(of: organization.name, look) }
+    func run() async throws { try await options.inDatabases(of: organizations.name, look) }
 
     @Sendable private func look(_ options: CommandOptions) async throws {
         let (deployment, _) = try await options.deployment()
