@@ -22,7 +22,8 @@ extension Console {
         let isFiltered: Bool = ["table", "operation", "person", "from", "until"].contains { visit.filter($0) != nil }
         let tables = Navigation.sets.map { entity in (entity.logicalName, visit.text(entity.logicalName)) }
         let operations = (1...3).map { number in ("\(number)", visit.text("operation:\(number)")) }
-        let export = visit.address(with: ["page": nil, "before": nil]).replacing("/audit", with: "/audit.csv", maxReplacements: 1)
+        let export = visit.address(with: ["page": nil, "before": nil, "done": nil]).replacing(
+            "/audit", with: "/audit.csv", maxReplacements: 1)
         // What few changes have is looked for among the newest so many; the next page goes on from there.
         let isSearched: Bool = id == nil && (table != nil || operation != nil || visit.filter("person") != nil)
         let moment = isSearched ? try await session.momentOfChange(Self.searchedChanges, before: visit.endOfChanges) : nil

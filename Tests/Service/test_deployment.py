@@ -1,5 +1,6 @@
 """Many organizations in one deployment, servers and schemas of different versions, the audit, and what commands print."""
 
+import datetime
 import json
 import os
 import pathlib
@@ -257,7 +258,9 @@ def test_every_command_prints_json_by_its_schema(own_cluster, tmp_path):
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
     seen = set()
     for command, schema in SCHEMAS["commands"].items():
-        arguments = [a.replace("FILE", str(tmp_path / "x")).replace("PUBLICKEY", str(public)) for a in shlex.split(command)]
+        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        arguments = [now if a == "NOW" else a for a in shlex.split(command)]
+        arguments = [a.replace("FILE", str(tmp_path / "x")).replace("PUBLICKEY", str(public)) for a in arguments]
         arguments = [keyed or a if a == "KEYID" else a for a in arguments]
         settings = None if command.startswith(("org inspect", "backup check")) else "direct"
         result = cluster.run(*arguments, "--json", check=False, settings=settings, stdin="renamed\n" if command.startswith("org remove") else f"{key}\n")
