@@ -129,7 +129,7 @@ struct MailboxTurn {
             "mailbox": "\(mailbox.mailboxId)", "fetched": "\(counts.fetched)", "delivered": "\(counts.processed)",
             "refused": "\(counts.refused.values.reduce(0, +))", "sent": "\(counts.sent)",
             "failed": "\(counts.failed + counts.lost)",
-            "seconds": "\(Date().timeIntervalSince(began))",
+            "seconds": "\(String(format: "%.3f", Date().timeIntervalSince(began)))",
         ]
         if let problem { metadata["problem"] = "\(problem.text)" }
         logger.log(level: problem == nil ? .info : .warning, "mailbox processed", metadata: metadata)

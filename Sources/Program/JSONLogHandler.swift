@@ -9,7 +9,11 @@ struct JSONLogHandler: LogHandler {
     var logLevel: Logger.Level = .info
     private let label: String
     /// What is written as a number, so that it can be compared.
-    private static let numbers: Set = ["status", "milliseconds", "bytes", "port", "pid", "workers", "sampling"]
+    private static let numbers: Set = [
+        "status", "milliseconds", "bytes", "port", "pid", "workers", "worker", "sampling", "fetched", "delivered", "refused",
+        "sent", "failed",
+        "seconds", "uid",
+    ]
 
     private static func isNumber(_ text: String) -> Bool {
         text.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") } && Double(text) != nil

@@ -218,6 +218,21 @@ def tagged(data):
     return data.split(b" ")[0]
 
 
+@pytest.mark.parametrize("tested, other", [("incoming", "outgoing"), ("outgoing", "incoming")])
+def test_a_test_signs_in_for_directions_with_a_delivery_method_only(routed, tested, other):
+    """The other direction's server, which is not there, is not asked, and gets no password."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        _, box = queue(routed, routed.mail, profile(routed, routed.mail, **{f"{other}portnumber": probe.getsockname()[1]}), **{f"{other}emaildeliverymethod": 0})
+        done = until(lambda: next((r for r in [routed.get(f"mailboxes({box})").json()] if r["testmailboxaccesscompletedon"]), None))
+    assert done[f"{tested}emailstatus"] == 1 and done[f"enabledfor{tested}email"] and done[f"{other}emailstatus"] is None
+    assert alerts(routed, box) == []
+    # Figures of the router's log are numbers.
+    line = json.loads(until(lambda: next((line for line in routed.log().decode().splitlines() if '"mailbox processed"' in line and box in line), None)))
+    figures = {name: line[name] for name in ("fetched", "delivered", "refused", "sent", "failed", "seconds")}
+    assert all(isinstance(value, (int, float)) for value in figures.values()) and figures["seconds"] == round(figures["seconds"], 3), figures
+
+
 def test_a_wrong_password_disables_the_mailbox_and_says_so(routed):
     _, box = queue(routed, routed.mail, profile(routed, routed.mail), password="not-the-password-1")
     alert = problem(routed, box, 10)
