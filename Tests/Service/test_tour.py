@@ -10,10 +10,11 @@ import tempfile
 
 import pytest
 import scratch
-from mail import MailServers
-from service import PROGRAM, Deployment
+from mail import MailServers, until
+from service import PATIENCE, PROGRAM, Deployment
 
 README = pathlib.Path(__file__).parents[2] / "README.md"
+ROUTER = README.parent / "docs/router.md"
 END_OF_STEP = "--- end of step ---\n"
 
 
@@ -78,3 +79,22 @@ def test_the_description_of_the_mail_servers_belongs_to_the_owner_of_the_folder(
     finally:
         servers.stop()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def test_the_routers_page_works_as_printed(deployment):
+    """The lines of docs/router.md need nothing but what they and the README's tour define, and their mailbox is tested and enabled."""
+    section = ROUTER.read_text().split("\n## To try it\n")[1].split("\n## ")[0]
+    lines = [line[4:] for line in section.splitlines() if line.startswith("    ") and not line.startswith("    make mail ")]
+    assert len(lines) > 15
+    lines = [command for command, _ in steps() if "call() {" in command] + lines
+    with tempfile.TemporaryDirectory() as folder:
+        here = pathlib.Path(folder)
+        (here / ".fieldseal").symlink_to(deployment.home)
+        (here / "fieldseal").symlink_to(PROGRAM)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("FIELDSEAL_")}
+        result = subprocess.run(
+            ["bash", "-eu", "-c", "\n".join(lines)], cwd=here, env={**environment, "PATH": f"{here}:{environment['PATH']}"}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=PATIENCE)
+    assert result.returncode == 0 and "error" not in result.stdout, result.stdout + result.stderr
+    until(lambda: deployment.sql("SELECT incomingemailstatus, outgoingemailstatus FROM org_contoso.mailbox WHERE name = 'Alice''s'") == [(1, 1)],
+          what=lambda: result.stdout + deployment.log().decode()[-3000:])
