@@ -3,7 +3,7 @@ import JSON
 import PostgresClient
 import Tenancy
 
-// Where approvals are asked for, nobody becomes a System Administrator, or gets a secret of one, by one other's doing.
+// Where approvals are asked for, one administrator alone can't give the role System Administrator, or a secret of one.
 extension Session {
     /// - Parameter key: What belongs to the operation, so that the approval is for this key.
     func requireAccessControl(_ subject: String, key: ClientKey?) async throws {

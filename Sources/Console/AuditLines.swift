@@ -24,7 +24,7 @@ struct AuditLines {
         let operation: String?
     }
 
-    /// The database role of the service, which also writes for nobody: what the router reports.
+    /// The database role of the service, which also writes for no person: what the router reports.
     private static let serviceRole = "fieldseal_service"
 
     func lines(_ records: [Record]) async throws -> [[String: Any]] {

@@ -197,7 +197,7 @@ extension Console {
             body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
     }
 
-    /// Where an organization is named: which ones there are is told to nobody.
+    /// Where an organization is named: which ones there are is not told.
     @Sendable func choose(_ visit: Visit) async throws -> Reply {
         var values: [String: Any] = ["title": visit.text("chooseTitle")]
         guard let name = visit.filter("organization")?.lowercased() else { return .page("chooser", values) }

@@ -147,7 +147,7 @@ extension Console {
         do {
             try await session.write(.message(.email, id, .sendEmail(issue: true, token: nil)))
         } catch {
-            // A draft that can't be sent would be sent by nobody.
+            // A draft that can't be sent would stay a draft.
             _ = try? await session.write(.delete(.email, .id(id)))
             throw error
         }

@@ -44,7 +44,7 @@ struct RecordForm {
         }
     }
 
-    /// What a field shows of a record's value, and sends back when nobody touches it.
+    /// What a field shows of a record's value, and sends back when it is not edited.
     static func text(_ value: AttributeValue, _ attribute: AttributeDefinition, _ names: RecordNames) -> String {
         switch value {
         case .null, .bytes: ""

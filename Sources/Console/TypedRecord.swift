@@ -137,7 +137,7 @@ struct TypedRecord {
         }
     }
 
-    /// A reference that nobody touched is written along: with it an administrator confirms a mailbox's server.
+    /// A reference that was not edited is written along: with it an administrator confirms a mailbox's server.
     private mutating func bindLoaded(_ attribute: AttributeDefinition) {
         guard case .lookup(let targets) = attribute.type, targets.count == 1, let target = EntityCatalog.entity(targets[0]),
             let id = visit.form["\(attribute.logicalName)!id"].flatMap(UUID.init(text:))

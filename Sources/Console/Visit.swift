@@ -29,7 +29,7 @@ struct Visit: Sendable {
 
     /// The session of the person who is signed in.
     func session() throws(FieldsealError) -> Session {
-        guard let signed else { throw FieldsealError(.accessDenied, "Nobody is signed in.") }
+        guard let signed else { throw FieldsealError(.accessDenied, "No person is signed in.") }
         return signed.session
     }
 

@@ -32,7 +32,7 @@ public struct IncomingEmail: Sendable {
         public let type: String
         /// Base64.
         public let body: String
-        /// What the record does not show of the message, if this is the message itself or its header. It is kept whatever its size.
+        /// What the record does not show of the message, if this is the message itself or its header. It is kept at any size.
         public let note: String?
 
         public init(name: String, type: String, body: String, note: String? = nil) {

@@ -26,7 +26,7 @@ extension MigrationRunner {
         public var notes: [String] = []
     }
 
-    /// How long a rehearsal waits for a lock before it gives up, so that it holds nobody up behind it.
+    /// How long a rehearsal waits for a lock before it gives up, so that it holds up no statement behind it.
     private static let lockPatience = "2s"
 
     /// Ends the transaction of a rehearsal, which is rolled back for it.

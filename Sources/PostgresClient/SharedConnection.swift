@@ -69,8 +69,8 @@ public final class SharedConnection: Sendable {
     /// - Parameters:
     ///   - statement: Takes an array of ids as its first parameter.
     ///   - check: Goes before, once for all who have the same; when it fails, nothing is answered.
-    /// - Returns: The rows of this id, among those of others; nil when nothing could be read, and a connection of one's own is
-    ///   the way to find out why.
+    /// - Returns: The rows of this id, among those of others; nil when nothing could be read. The statement has to run
+    ///   on its own connection then, which tells why.
     public func look(up id: UUID, with statement: SharedStatement, after check: SharedStatement) async -> PostgresResult? {
         await withCheckedContinuation { continuation in
             let isTaken = enqueue {
@@ -145,7 +145,7 @@ public final class SharedConnection: Sendable {
         if isWanted { Task { await open() } }
     }
 
-    /// Sends everybody elsewhere for a while.
+    /// Refuses statements for a while, so that they run on other connections.
     ///
     /// - Parameter isBroken: Whether the connection can't be used again.
     fileprivate func rest(isBroken: Bool) {
@@ -200,7 +200,7 @@ private struct Batch {
         return batch
     }
 
-    /// Sends everybody elsewhere.
+    /// Refuses all that waits, so that it runs on other connections.
     func refuse() {
         for transaction in transactions { transaction.continuation.resume(returning: nil) }
         for lookup in lookups { lookup.continuation.resume(returning: nil) }

@@ -2,7 +2,7 @@
 public struct SendingReport: Codable, Sendable {
     /// How far.
     public enum Outcome: String, Codable, Sendable, CaseIterable {
-        /// The mail server may get the bytes: from now on nobody knows before it answers.
+        /// The mail server may get the bytes: from now on the outcome is unknown until it answers.
         case handingOver = "HandingOver"
         case sent = "Sent"
         /// Refused for now; tried again later, after 1, 2, 4, 8 … minutes, an hour at most, as often as the deployment says.

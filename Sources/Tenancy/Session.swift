@@ -31,7 +31,7 @@ public struct Session: Sendable {
         self.check = check
     }
 
-    /// What was read when the session began; whatever depends on the current key reads again when that proves stale.
+    /// What was read when the session began; code that depends on the current key reads again when that is stale.
     package var state: OrganizationState { kept.state }
 
     /// The key-encryption key that the organization is under: it seals and tags what the session writes.

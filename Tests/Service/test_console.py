@@ -265,7 +265,7 @@ def test_the_audit_shows_who_changed_what(console, browser):
     rows = [line.text for line in lines]
     assert len(rows) == 4 and "by SQL, as postgres" in rows[0] and "by a DBA" in rows[0]
     assert "Password: replaced" in rows[1] and "dev-admin" in rows[1]
-    assert "audited → renamed" in rows[2] and "Everybody → Members only" in rows[2] and "dev-admin" in rows[2]
+    assert "audited → renamed" in rows[2] and "Everyone → Members only" in rows[2] and "dev-admin" in rows[2]
     assert "Created" in rows[3] and "Password: set" in rows[3]
     assert "never-in-the-audit" not in browser.page_source and "nor-this" not in browser.page_source
     Select(browser.find_element(By.NAME, "table")).select_by_value("mailbox")

@@ -123,7 +123,7 @@ def test_a_person_signs_in_and_proves_herself_again_before_the_key_is_shown(trus
         press(browser, By.LINK_TEXT, "Sign in with Canaille")
 
     prove_there(browser, sign_in_there)
-    says(browser, "Canaille knows you as 'ada', and nobody here is that.")
+    says(browser, "Canaille knows you as 'ada', and no person here is linked to that name.")
     trusting.run("issuer", "link", "Canaille", "ada", "--user", "admin")
     sign_in_there()
     wait(browser, lambda d: d.current_url == f"{trusting.pages}/settings/data-encryption")
@@ -242,7 +242,7 @@ def test_tokens_of_the_provider_are_taken_by_the_web_api(trusting, provider):
         return trusting.get("WhoAmI", token=token).status_code
 
     good = provider.token(aud=audience)
-    assert status(good) == 401, "nobody here is that"
+    assert status(good) == 401, "no person here is linked to that name"
     trusting.run("issuer", "link", "Canaille", "machine", "--client", client["clientId"])
     assert status(good) == 200
     assert status(provider.token(aud=[audience, "another"])) == 200

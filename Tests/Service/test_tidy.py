@@ -47,6 +47,14 @@ CASES = {
     "errors": ("docs/web-api.md", (r"^\| 0x80040217 \|", "| 0x80040000 |"), "web-api.md:1: 0x80040000 is in the table of errors, and no code of the API"),
     "error missing": ("docs/web-api.md", None, "web-api.md:1: 0x80040217 ("),
     "guarantees": ("README.md", ("`test_router_credentials`", "`test_nothing_at_all`"), ": no test and no command is called test_nothing_at_all"),
+    "nobody": ("Sources/Records/D2.swift", "// Nobody knows.\n", "D2.swift:1: the word Nobody (write: no person"),
+    "somebody": ("Sources/Records/D3.swift", 'let a = "is somebody\'s"\n', "D3.swift:1: the word somebody's (write: a person"),
+    "everybody": ("Sources/CConsole/Messages/en.json", ('"name": "', r'\g<0>Everybody '), "the word Everybody (write: each person"),
+    "whoever": ("Sources/Program/D4.swift", "// For whoever asks.\n", "D4.swift:1: the word whoever (write: a caller that"),
+    "whatever": ("docs/console.md", (r"^Lists show", "Whatever lists show"), "the word Whatever (write: any, every"),
+    "one's own": ("dist/debian/copyright", (r"\Z", "A connection of one's own.\n"), "the word of one's own (write: its own"),
+    "to nothing": ("CHANGELOG.md", (r"\Z", "It came to nothing.\n"), "the word came to nothing (write: fails"),
+    "at hand": ("README.md", (r"\Z", "The key at hand.\n"), "the word at hand (write: present"),
     "figures": ("docs/performance.md", (r"\| lower \| ≤ (\d)", r"| lower | ≤ 9\1"), "performance.md:1: the figure "),
 }
 

@@ -11,7 +11,8 @@ public import Tenancy
 /// A token is known by the SHA-256 of the part that its signature covers. The signature itself has several valid forms: (r, n − s)
 /// beside (r, s) with ECDSA, and unused bits at the end of base64url.
 ///
-/// Other servers learn of one within ``interval``. A server forgets none before it expires, whatever the table says.
+/// Other servers learn of one within ``interval``. A server forgets none before it expires, even if the table
+/// loses it.
 public final class ExposedTokens: Sendable {
     /// Why a token is refused before it expires.
     enum Reason {

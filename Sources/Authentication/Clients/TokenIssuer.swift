@@ -148,7 +148,7 @@ public final class TokenIssuer: Sendable {
         guard let subject = claims[entry.claim],
             case .client(let client)? = try await issuers.link(of: subject, at: entry, in: name)
         else {
-            throw Self.refused("is for somebody who is no client here")
+            throw Self.refused("is for a subject that is linked to no client here")
         }
         return VerifiedToken(
             client: client, signedInOn: claims.authTime.map { Date(timeIntervalSince1970: $0) },

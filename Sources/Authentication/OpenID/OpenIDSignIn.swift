@@ -30,8 +30,8 @@ public struct OpenIDSignIn: Sendable {
         try await issuers.list(organization).filter(\.isHonoured)
     }
 
-    /// One attempt: what the cookie carries, and what `state`, `nonce` and the code verifier are made of. Whoever has not the
-    /// cookie can't make them, and whoever has can't take them to another issuer or page.
+    /// One attempt: what the cookie carries, and what `state`, `nonce` and the code verifier are made of. Without the
+    /// cookie they can't be made, and with it they can't be used for another issuer or page.
     private struct Attempt {
         let token: String
         let issuer: UUID
@@ -118,7 +118,7 @@ public struct OpenIDSignIn: Sendable {
         guard case .user(let user)? = try await issuers.link(of: subject, at: entry, in: organization.name) else {
             throw FieldsealError(
                 .accessDenied,
-                "\(entry.name) knows you as \(subject.quotedForMessage), and nobody here is that. An administrator can say who you are: "
+                "\(entry.name) knows you as \(subject.quotedForMessage), and no person here is linked to that name. An administrator can link it: "
                     + "fieldseal issuer link.")
         }
         let isFresh = claims.authTime.map { Date().timeIntervalSince1970 - $0 <= Self.freshness } ?? false

@@ -10,7 +10,7 @@ extension ConsoleSessions {
     /// Signs a person in.
     ///
     /// - Returns: The token for the browser's cookie: 32 random bytes in base64url.
-    /// - Throws: ``FieldsealError`` `.accessDenied`, in the same words whatever was wrong; `.requestQuotaExceeded` after too many
+    /// - Throws: ``FieldsealError`` `.accessDenied`, in the same words for every reason; `.requestQuotaExceeded` after too many
     ///   failures, or while too many sign-ins are under way.
     public func signIn(
         _ name: String, password: String, code: String = "", to organization: Organization, address: String, requestID: String
@@ -103,7 +103,7 @@ extension ConsoleSessions {
         return try users.find("lower(u.name) = lower($2)", [.text(attempt.name)], in: state, on: connection)
     }
 
-    /// A salt for a name that is nobody's: of the same derivation as that of a person, who is always the same for one name. So names can't
+    /// A salt for a name that no person has: of the same derivation as that of a person, who is always the same for one name. So names can't
     /// be told apart by time, also where passwords of two derivations are stored.
     private func decoySalt(_ attempt: SignInAttempt, on connection: isolated PostgresConnection) throws -> [UInt8] {
         let rows = try connection.query(
@@ -117,7 +117,7 @@ extension ConsoleSessions {
         return try deployment.hashing.newSalt()
     }
 
-    /// Writes what came of an attempt. For a name that is nobody's the same is written, and its event is rolled back: names can't
+    /// Writes what came of an attempt. For a name that no person has the same is written, and its event is rolled back: names can't
     /// be told apart by time, and strangers don't fill the events.
     ///
     /// - Returns: What `body` returned; nil when the attempt is refused.

@@ -104,7 +104,7 @@ public struct ConsoleUsers: Sendable {
 
     /// Adds a person and the systemuser that they act as.
     ///
-    /// - Parameter password: Nil for a person who chooses one with an invitation: until then nobody can sign in as them.
+    /// - Parameter password: Nil for a person who chooses one with an invitation. They can sign in only after that.
     /// - Throws: ``FieldsealError`` when the name is taken, or the password too short.
     public func add(name: String, password: String?, role: Role, by session: Session) async throws -> UUID {
         try session.requireSystemAdministrator(to: "manage console users")

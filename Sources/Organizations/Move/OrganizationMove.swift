@@ -7,8 +7,8 @@ public import Tenancy
 /// Moves an organization to another database of its deployment.
 ///
 /// Readers go on; writers wait while everything is copied and compared. Which place is in force is decided by one commit, in the
-/// database that the organization leaves: before it the copy is not in force, after it the original is not. So whatever ends the
-/// move, one place is in force, and moving again ends or undoes what was begun.
+/// database that the organization leaves: before it the copy is not in force, after it the original is not. However the
+/// move ends, one place is in force, and moving again ends or undoes what was begun.
 public struct OrganizationMove: Sendable {
     /// A database of the deployment.
     public struct Place: Sendable {

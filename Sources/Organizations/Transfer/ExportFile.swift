@@ -10,7 +10,7 @@ public import Tenancy
 /// A file that `org export` writes: a dump in pg_dump's custom format, then the manifest in JSON, then its length (8 bytes,
 /// big-endian) and 16 bytes that mark the end. `pg_restore` reads the dump and does not look behind it.
 ///
-/// It is opened once, so that what is looked at, checked and read is one file, whatever the path names meanwhile.
+/// It is opened once, so that the checks and the reads are of one file, even if the path names another one by then.
 public final class ExportFile: Sendable {
     /// For reading, or for reading and writing.
     public let descriptor: Int32

@@ -17,7 +17,7 @@ struct Issuer: AsyncParsableCommand {
         @Argument(help: "What people call it.") var name: String
         @Option(help: ArgumentHelp("Its issuer identifier.", valueName: "url")) var issuer: String
         @Option(help: ArgumentHelp("This service's name there.", valueName: "id")) var clientID: String
-        @Option(help: "The claim that says who somebody is: \(TrustedIssuers.claims.joined(separator: ", ")).") var claim = "sub"
+        @Option(help: "The claim that identifies a person: \(TrustedIssuers.claims.joined(separator: ", ")).") var claim = "sub"
         @Flag(help: "This service has no secret there, only PKCE.") var isPublic = false
         @Option(help: ArgumentHelp("Read the secret from this file (mode 0400 or 0600).", valueName: "file"))
         var secretFile: String?
@@ -64,7 +64,7 @@ struct Issuer: AsyncParsableCommand {
 
     struct Link: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Say that somebody of a provider is a person of the console, or a client of the Web API.")
+            abstract: "Link an account of a provider to a person of the console, or to a client of the Web API.")
         @Argument(help: "The provider.") var name: String
         @Argument(help: "The claim's value there.") var subject: String
         @Option(help: "The person.") var user: String?

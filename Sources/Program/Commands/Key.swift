@@ -72,10 +72,10 @@ struct Key: AsyncParsableCommand {
 
     struct Change: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Change the key: every cell is sealed again, in one transaction, while everybody goes on working.",
+            abstract: "Change the key: every cell is sealed again, in one transaction, while people and programs go on working.",
             discussion: """
-                Without --own a strong key is generated. The key's text is the only secret in a dump: whoever has the dump can \
-                try guesses, and ten characters chosen by a person will not hold for long.
+                Without --own a strong key is generated. The key's text is the only secret in a dump. An attacker with the \
+                dump can guess keys, and finds ten characters that a person chose in a short time.
                 """)
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions

@@ -119,7 +119,7 @@ struct Org: AsyncParsableCommand {
                     "notHonoured": .array(report.notHonoured.map { .string($0) }),
                     "keyVersion": .integer(Int64(report.keyVersion)), "events": .integer(Int64(report.events)),
                 ],
-                "\(report.text(name))\nThe state of \(name) is accepted as it is. Everybody signs in to its console again.")
+                "\(report.text(name))\nThe state of \(name) is accepted as it is. Every person signs in to its console again.")
         }
     }
 }

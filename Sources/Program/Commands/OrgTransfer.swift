@@ -23,7 +23,7 @@ extension Org {
             let manifest = try await ExportFileRequest(name: name, file: file, force: force).run(deployment, settings)
             let authenticity =
                 manifest.authentication == nil
-                ? "It carries no authentication: the organization needs its key, and nobody will see whether the file was changed.\n"
+                ? "It carries no authentication: the organization needs its key, and a changed file can not be told from this one.\n"
                 : ""
             options.report(
                 manifest.json,
@@ -189,7 +189,7 @@ private struct RowsOfExport: Sendable {
 extension ExportManifest {
     /// Whether the file is known to be the one that was exported, for people.
     fileprivate func authenticity(_ isAuthentic: Bool) -> String {
-        if isAuthentic { return "It is authentic: nobody without the key changed it since it was exported." }
+        if isAuthentic { return "It is authentic: it was not changed since it was exported, except by a holder of the key." }
         return authentication == nil
             ? "Its authenticity was not checked: it carries no authentication, and could have been changed since it was exported."
             : "Its authenticity was not checked, since no key was given: --key checks it."

@@ -10,12 +10,12 @@ extension Org {
             abstract: "Seal the passwords of a schema that keeps them in text columns.",
             discussion: """
                 The tables are written anew, in one transaction: rows under the same ids, passwords in cells under a generated \
-                key, and the old tables with their files dropped. Nobody can read or write them meanwhile. What the new tables \
+                key, and the old tables with their files dropped. The tables can be neither read nor written meanwhile. What the new tables \
                 do not take over is listed, and lost only where --discard names it. Afterwards the database's files are searched for \
                 what is left of the passwords.
                 """)
         @Argument(help: "The organization's name; its schema is org_NAME.") var name: String
-        @Flag(help: "Passwords stand in text columns.") var fromPlaintext = false
+        @Flag(help: "The passwords are in text columns.") var fromPlaintext = false
         @Flag(help: "Do all of it, say how many, how long, and what would be lost, and roll it back.") var rehearse = false
         @Option(
             help: ArgumentHelp(
@@ -96,9 +96,9 @@ extension Org {
 
         /// What a transaction can't reach.
         private static let remains = [
-            "Passwords may still stand in: WAL segments and their archives, until they are recycled and expired;",
+            "Passwords may still be in: WAL segments and their archives, until they are recycled and expired;",
             "backups and dumps that were made before; replicas, until they have replayed this; snapshots of the file system;",
-            "PostgreSQL's log, if it logs statements; and whatever wrote those columns. Set the passwords anew where that matters.",
+            "PostgreSQL's log, if it logs statements; and the programs that wrote those columns. Set the passwords anew where that matters.",
         ]
     }
 }

@@ -80,7 +80,7 @@ struct SetupRoles {
                 ]
             }
             let password = Data(try randomBytes(count: Self.passwordLength)).base64URL
-            // The file comes first: with a password that is in no file nobody could connect.
+            // The file comes first: with a password that is in no file no program could connect.
             try PasswordFile(passfile).set(login.prefix, password)
             let verifier = try connection.verifier(ofPassword: password, forRole: login.role)
             try connection.execute("ALTER ROLE \(role) PASSWORD '\(verifier.replacing("'", with: "''"))'")

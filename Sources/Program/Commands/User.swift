@@ -55,7 +55,7 @@ struct User: AsyncParsableCommand {
                         ]
                     }),
                 entries.isEmpty
-                    ? "Nobody yet: fieldseal user add."
+                    ? "There is no person yet: fieldseal user add."
                     : entries.map { entry in
                         "\(entry.name)  \(entry.role)" + (entry.disabledOn == nil ? "" : "  disabled")
                             + (entry.hasSecondFactor ? "  one-time passwords" : "")

@@ -77,7 +77,7 @@ extension User {
             commandName: "require-second-factor",
             abstract: "Say in which roles people of an organization need one-time passwords.",
             discussion: """
-                Without a role, nobody needs them any more. People who have none turn them on before any other page opens. It is \
+                Without a role, no role needs them any more. People who have none turn them on before any other page opens. It is \
                 written as the role that migrates, and SQL can't take it back.
                 """)
         @Option(help: "A role; may be given several times.") var role: [PersonRole] = []

@@ -41,7 +41,7 @@ struct DevelopmentCertificates: Sendable {
         try home.write(serverKey.pemRepresentation, to: "server.key")
         try home.write(try server.serializeAsPEM().pemString, to: "server.pem")
         try home.write(try authority.serializeAsPEM().pemString, to: "ca.pem")
-        // The authority's certificate is for everybody.
+        // Every user of the machine may read the authority's certificate.
         try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: home.file("ca.pem"))
     }
 

@@ -58,7 +58,7 @@ extension Set<EmailStatus> {
 /// `SendEmail` alone makes a draft or a failed e-mail *Pending Send* (or *Sent*, when it was sent by other means), and a router's
 /// messages alone lead from there to *Sending*, *Sent*, *Failed*, and back to *Pending Send*.
 struct EmailTransition: Sendable {
-    /// Who may make it: everybody who may update the e-mail, or a System Administrator.
+    /// Which callers may make it: all that may update the e-mail, or a System Administrator.
     enum Actor { case writer, administrator }
 
     /// The statuses before; nil stands for an e-mail that is created.

@@ -2,7 +2,7 @@ import Foundation
 package import Tenancy
 
 /// Who may send as whom: users as themselves and as users whose settings allow it (`issendasallowed`), owners of a queue and
-/// members of the team that owns it as the queue, System Administrators as everybody.
+/// members of the team that owns it as the queue, System Administrators as every user and queue.
 ///
 /// It is asked when an e-mail is submitted and again when a router takes it.
 package enum SenderRule {

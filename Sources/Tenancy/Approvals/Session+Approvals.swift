@@ -35,7 +35,7 @@ extension Session {
         try await requireApproval(of: operation, subject, secret: secret)
     }
 
-    /// The same for an operation that gives somebody the rights of a System Administrator: with them, a caller could approve what they
+    /// The same for an operation that gives a person or client the rights of a System Administrator: with them, a caller could approve what they
     /// ask for themselves. The command line is the operator's, who has the key-encryption key, and is not asked.
     package func requireAccessControl(_ subject: String) async throws {
         guard caller.systemUserID != nil, try await currentKeyControl().approvalSeconds != nil else { return }
@@ -236,7 +236,7 @@ extension AttestedChange {
         else { return }
         throw FieldsealError(
             .privilegeDenied,
-            "While a second System Administrator approves what is done with the key, records give nobody the rights of one. Give the role "
+            "While a second System Administrator approves what is done with the key, records don't give the rights of one. Give the role "
                 + "in the console, which asks for an approval, or on the command line.")
     }
 }

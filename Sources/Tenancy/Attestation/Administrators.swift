@@ -15,7 +15,7 @@ enum Administrators: CaseIterable {
         case .people:
             FieldsealError(
                 .invalidArgument,
-                "This is the last System Administrator, without whom nobody can manage this organization. Give another person that role first."
+                "This is the last System Administrator, and the organization needs one. Give another person that role first."
             )
         case .clients:
             FieldsealError(

@@ -23,7 +23,7 @@ package final class SeenStates: Sendable {
         /// - Throws: ``AttestationProblem`` when `other` can't have come after this one.
         func check(_ other: AttestedState) throws {
             guard other.revision >= revision else { throw AttestationProblem.older(than: revision) }
-            // Where `org attach` accepted another history, the revision begins anew, far higher.
+            // After `org attach` accepted another history, the revisions begin again at a far higher number.
             guard other.era == AttestedState.era(of: revision) else { return }
             guard other.revision > revision || Self.packed(other.grantsDigest) == grantsDigest, other.events >= events else {
                 throw AttestationProblem.otherHistory

@@ -105,7 +105,7 @@ extension JSONValue {
 }
 
 extension RecordedEvent {
-    /// The event as exports and archives have it.
+    /// The event as the JSON line that exports and archives contain.
     public func json(_ organization: String) -> JSONValue {
         [
             "organization": .string(organization), "id": .integer(Int64(id)), "occurredOn": .string(ISO8601.text(occurredOn)),

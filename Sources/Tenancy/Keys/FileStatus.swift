@@ -17,7 +17,7 @@ public struct FileStatus: Sendable, Equatable {
     /// When it was last written and changed, which each write moves on.
     let times: [Int]
 
-    /// The status of an open file, whatever its path names meanwhile; nil when it can't be told.
+    /// The status of an open file, even if its path names another file by now; nil when it can't be told.
     public init?(descriptor: Int32) {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { return nil }

@@ -43,7 +43,7 @@ public enum KeyEncryptionKeyFile {
         }
     }
 
-    /// Reads the file after checking what it is, whose, and its mode: of the file that is open, whatever the path names meanwhile.
+    /// Reads the file after checking its kind, owner and mode. It checks the open file: the path may name another one by then.
     ///
     /// - Throws: ``Problem``.
     public static func read(_ path: String) throws -> KeyEncryptionKey {

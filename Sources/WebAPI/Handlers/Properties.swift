@@ -89,7 +89,7 @@ extension DataAPI {
 
     private func collection(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIAnswer {
         let (relationship, entity, key) = (navigation.relationship, navigation.entity, navigation.key)
-        // The record must be there, and the caller's to see.
+        // The record must exist, and the caller must be allowed to read it.
         let id = try await id(of: entity, key)
         let options = try ODataQuery(request.query, for: relationship.referencing, navigation.optionKind)
         var query = options.query

@@ -68,7 +68,7 @@ extension WebAPI {
         let address = try context.organizationAddress()
         return OAuthError(
             "unsupported_response_type",
-            "Nobody is asked for consent here: the only grant is client_credentials, at \(address.url)/oauth2/v2.0/token. "
+            "Users are not asked for consent here. The only grant is client_credentials, at \(address.url)/oauth2/v2.0/token. "
                 + "Use a confidential client."
         ).answer
     }
