@@ -10,7 +10,7 @@ OTHERS = {
     "ClientKey.swift", "ClientRegistry+Keys.swift", "CredentialSource.swift", "DeepInsert.swift", "DumpReader.swift", "EmailDelivery.swift",
     "EventArchiveFile.swift", "EventChainMark.swift", "EvidenceArchiver.swift", "ExportFile.swift", "ExportManifest.swift",
     "KeyEncryptionKeyRotation.swift", "MailTokens.swift", "MailboxLeases+AccessTokens.swift", "MailboxLeases+Credentials.swift",
-    "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift", "MailboxLeases+TokenExchange.swift", "OrganizationImport.swift",
+    "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift", "MailboxLeases+SendingReports.swift", "MailboxLeases+TokenExchange.swift", "MoveCopy.swift", "OrganizationMove.swift", "OrganizationImport.swift",
     "OrganizationRegistry+Attestation.swift", "OrganizationRegistry+Renaming.swift", "OrganizationRegistry.swift", "OrganizationRemoval.swift",
     "PlaintextLosses.swift", "PlaintextUpgrade.swift", "QueryBounds.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey.swift", "RecordKey+Distinct.swift",
     "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift", "KeyAdministration+Purge.swift", "Session+MailboxStatus.swift",
