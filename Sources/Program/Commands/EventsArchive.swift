@@ -23,12 +23,16 @@ struct EventsArchive: AsyncParsableCommand {
 
     func validate() throws { _ = try date }
 
+    /// Seconds.
+    private static let clockTolerance = 60.0
+
     private var date: Date {
         get throws {
             guard let date = ISO8601.date(before) else {
                 throw ValidationError("\(before) is not a date. Write it like 2026-01-31, or like 2026-01-31T12:00:00Z.")
             }
-            guard date <= Date() else {
+            // The clock of the database's machine may be ahead by a little.
+            guard date <= Date().addingTimeInterval(Self.clockTolerance) else {
                 throw ValidationError(
                     "\(before) is in the future, so every event but the newest would be moved. Name a date in the past.")
             }
