@@ -28,7 +28,8 @@ enum ConfigRows {
         Table("verifier_layer", people), Table("console_view", people),
         Table("oidc_issuer"),
         Table("oidc_link", "issuer_id IN (SELECT issuer_id FROM config.oidc_issuer WHERE organization_id = $1)"),
-        Table("attested_state"), Table("event_archive"), Table("event_checkpoint"),
+        Table("key_control"), Table("approval"), Table("attested_state"), Table("event_archive"), Table("event_checkpoint"),
+        Table("event_shipment"),
         // Tokens that clients have stay good, and those that were revoked stay refused.
         Table("signing_key", "$1::uuid IS NOT NULL"), Table("exposed_token", "expires_on > now() AND $1::uuid IS NOT NULL"),
     ]
