@@ -109,7 +109,7 @@ def pages(deployment, ids):
     [(alert,)] = deployment.sql("SELECT tracelogid::text FROM org_contoso.tracelog LIMIT 1")
     [(user,)] = deployment.sql("SELECT systemuserid::text FROM org_contoso.systemuser ORDER BY fullname LIMIT 1")
     return {
-        "invitation": f"invitation?token={invitation(deployment, person)}", "sign-in-rules": "access/rules", "retention": "retention",
+        "invitation": f"invitation?token={invitation(deployment, person)}", "sign-in-rules": "access/rules", "approvals": "settings/approvals", "retention": "retention",
         "person-remove": f"access/people/{person}/remove", "client-disable": f"access/clients/{client}/disable", "client-remove": f"access/clients/{client}/remove",
         "overview": "overview", "encryption": "settings/data-encryption", "key-change": "settings/data-encryption/change",
         "events": "events", "audit": "audit", "mailboxes": "records/mailboxes", "mailboxes-failing": "records/mailboxes?status=failing",

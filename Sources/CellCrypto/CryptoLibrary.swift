@@ -9,6 +9,11 @@ public enum CryptoLibrary {
         public let provider: String?
     }
 
+    /// Has libcrypto keep its memory when the process exits. Threads that still work with it would read what was freed.
+    ///
+    /// It has an effect before anything else uses libcrypto.
+    public static func keepUntilExit() { OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil) }
+
     /// The version, as libcrypto says it.
     public static var version: String { String(cString: OpenSSL_version(OPENSSL_VERSION)) }
 

@@ -20,7 +20,7 @@ extension Console {
         let control = try await session.keyControl()
         func seconds(_ value: Int?) -> Any { orFalse(value.map { visit.texts.seconds(Double($0)) }) }
         var values: [String: Any] = [
-            "title": visit.text("approvals"), "lead": visit.text("approvalsLead"),
+            "title": visit.text("approvals"), "lead": visit.text("approvalsLead"), "command": "fieldseal key control",
             "approvalTime": seconds(control.approvalSeconds), "signInTime": seconds(control.signInSeconds),
         ]
         let requests = try await session.approvals().map { approval -> [String: Any] in

@@ -3,7 +3,7 @@ import Foundation
 /// The details of security events in the reader's language, as far as they are known: `ada: sessions ended`, `ada, Basic User`.
 enum EventDetails {
     static func shown(_ details: String, _ texts: Texts) -> String {
-        if let text = texts.optional("detail:\(details)") { return text }
+        if let text = texts.optional("detail:\(details)") ?? texts.optional("role:\(details)") { return text }
         let words = details.split(separator: " ")
         if words.count == 2, words[1] == "cells", let count = Int(words[0].filter(\.isNumber)) {
             return texts.count("values", count)

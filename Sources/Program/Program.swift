@@ -25,6 +25,7 @@ struct Program: AsyncParsableCommand {
     )
 
     static func main() async {
+        CryptoLibrary.keepUntilExit()
         // A peer that hangs up is an error of that connection, not the end of the program.
         signal(SIGPIPE, SIG_IGN)
         // A core dump, or a process of the same user that reads this one's memory, would have keys.

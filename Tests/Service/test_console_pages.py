@@ -111,7 +111,7 @@ NO_PAGES = {
 def routes():
     """The path of every page that the console adds, as its source has them."""
     source = (ROOT / "Sources/Console/Console+Routes.swift").read_text()
-    for path, rest in re.findall(r'\b(?:get\(router|open\(router, \.get), (?:"([^"]*)"|path)(?:, |\) )(.*)', source):
+    for path, rest in re.findall(r'\b(?:get\(\s*router|open\(router, \.get), (?:"([^"]*)"|path)(?:, |\) )(.*)', source.replace("Self.approvalsPath", '"settings/approvals"')):
         path = (path or "settings/data-encryption").replace("\\(path)", "settings/data-encryption")
         # An address that leads on at once is no page.
         if rest.startswith("{ .redirect("):
