@@ -290,4 +290,4 @@ def test_an_issuer_is_well_formed_and_reachable(trusting):
     page = session.get(f"{trusting.pages}/sign-in").text
     link = re.search(r'href="(/contoso/sign-in/with/[^"]+)">[^<]*Nobody', page)[1].replace("&amp;", "&")
     answer = session.get(f"{trusting.base}{link}", headers={"Accept": "text/html"})
-    assert answer.status_code == 500 and "can&#39;t be reached" in answer.text.replace("&#x27;", "&#39;").replace("'", "&#39;")
+    assert answer.status_code == 503 and "can&#39;t be reached" in answer.text.replace("&#x27;", "&#39;").replace("'", "&#39;")
