@@ -140,13 +140,13 @@ def test_values_that_fit_are_taken_and_shown_with_their_types(cluster, good):
 def test_the_page_has_every_setting_with_its_default_and_no_other(cluster, good):
     page = (pathlib.Path(__file__).parents[3] / "docs/operations.md").read_text()
     table = page[page.index("## Settings"):page.index("## Roles in PostgreSQL")]
-    documented = {key for line in table.splitlines() if line.startswith("| `") for key in re.findall(r"`([a-zA-Z.]+)`", line.split("|")[1])}
+    documented = {key for line in table.splitlines() if line.startswith("| `") for key in re.findall(r"`([a-zA-Z0-9.]+)`", line.split("|")[1])}
     shown = json.loads(check(cluster, good, "--json").stdout)["settings"]
     assert documented == set(shown)
     for line in table.splitlines():
         if line.startswith("| `"):
             keys, default = line.split("|")[1:3]
-            for key, text in zip(re.findall(r"`([a-zA-Z.]+)`", keys), default.split(",")):
+            for key, text in zip(re.findall(r"`([a-zA-Z0-9.]+)`", keys), default.split(",")):
                 if re.fullmatch(r"\d+", text.strip()):
                     assert shown[key] == int(text.strip()), key
 
