@@ -53,7 +53,7 @@ extension Console {
     static let eventParameters: [AddressParameter] = [
         .choice("kind", SecurityEvent.Kind.allCases.map(\.rawValue)),
         .choice("outcome", SecurityEvent.Outcome.allCases.map(\.rawValue)), .text("actor", upTo: AddressParameter.actorLimit),
-        .text("record"), .moment("from"), .moment("until"), .number("before", in: 0...Int.max),
+        .text("record"), .moment("from"), .moment("until"), .number("before", in: Int.min...Int.max),
     ]
 
     /// What was done to a stored view, for the notice on its list.

@@ -41,7 +41,7 @@ extension Console {
         ]
         if events.count == Self.eventPageSize, let last = events.last {
             values["next"] = visit.address(with: ["before": "\(last.id)"])
-        } else if let number = try await session.continuation(of: filter), number > 1 {
+        } else if let number = try await session.continuation(of: filter) {
             values["next"] = visit.address(with: ["before": "\(number)"])
         }
         values.merge(try await ownViews(of: "events", visit)) { own, _ in own }

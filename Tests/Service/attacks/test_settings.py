@@ -147,7 +147,7 @@ def test_the_page_has_every_setting_with_its_default_and_no_other(cluster, good)
         if line.startswith("| `"):
             keys, default = line.split("|")[1:3]
             for key, text in zip(re.findall(r"`([a-zA-Z0-9.]+)`", keys), default.split(",")):
-                if re.fullmatch(r"\d+", text.strip()):
+                if re.fullmatch(r"[1-9]\d*|0", text.strip()):
                     assert shown[key] == int(text.strip()), key
 
 
