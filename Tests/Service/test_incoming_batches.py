@@ -73,7 +73,7 @@ def test_each_record_has_its_own_values(receiving, box):
     parties = receiving.sql("""SELECT e.subject, p.participationtypemask, p.addressused, p.partyobjecttypecode FROM org_contoso.email AS e
         JOIN org_contoso.activityparty AS p USING (activityid) WHERE e.subject IN ('dated', 'from a user', 'from a name') ORDER BY 1, 2, 3""")
     assert parties == [("dated", 1, "customer@elsewhere.test", None), ("dated", 2, ADDRESS, "queue"), ("dated", 3, "second@elsewhere.test", None),
-                       ("from a name", 2, ADDRESS, "queue"), ("from a user", 1, "ANN@xn--bcher-kva.test", "systemuser"), ("from a user", 2, ADDRESS, "queue")]
+                       ("from a name", 1, "MAILER-DAEMON", None), ("from a name", 2, ADDRESS, "queue"), ("from a user", 1, "ANN@xn--bcher-kva.test", "systemuser"), ("from a user", 2, ADDRESS, "queue")]
     files = receiving.sql("SELECT filename, attachmentnumber, filesize, convert_from(decode(body, 'base64'), 'UTF8') FROM org_contoso.activitymimeattachment ORDER BY 2")
     assert files == [("a.txt", 1, 6, "four"), ("b.txt", 2, 6, "four")]
 
