@@ -15,7 +15,7 @@ class SoftToken:
         self.folder = scratch.new_folder()
         (self.folder / "tokens").mkdir()
         (self.folder / "softhsm2.conf").write_text(f"directories.tokendir = {self.folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
-        # SoftHSM reads it in whatever program loads it.
+        # Every program that loads SoftHSM reads it.
         os.environ["SOFTHSM2_CONF"] = str(self.folder / "softhsm2.conf")
         self.initialize("fieldseal")
         self.pin_file = self.folder / "pin"

@@ -45,7 +45,7 @@ def test_pages_for_strangers_do_too(service):
     for path in OPEN:
         answer = requests.get(f"{service.dev['baseURL']}{path}?utm_source=x", verify=service.dev["caFile"], headers={"Accept": "text/html"})
         assert answer.status_code == 400 and "utm_source" in answer.text, path
-    # Providers add parameters of their own (RFC 6749 section 4.1.2).
+    # Providers may add parameters (RFC 6749 section 4.1.2).
     back = requests.get(f"{service.dev['baseURL']}/contoso/sign-in/back?session_state=x", verify=service.dev["caFile"])
     assert "session_state" not in back.text
 

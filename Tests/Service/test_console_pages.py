@@ -102,7 +102,7 @@ def test_every_page_fits_at_every_width_and_in_both_schemes(console, browser):
     assert found == []
 
 
-#: Addresses that show no page of their own: downloads, answers to the script, documents in a frame, and the way to a provider.
+#: Addresses that are not pages: downloads, answers to the script, documents in a frame, and the way to a provider.
 NO_PAGES = {
     "events.jsonl", "audit.csv", "records/:set/export.csv", "settings/data-encryption/progress", "lookup/:entity", "records/:set/:id/body",
     "records/:set/:id/attachments/:attachment", "sign-in/with/:issuer", "sign-in/back"}
@@ -126,7 +126,7 @@ def test_every_page_is_among_those_that_are_measured(console):
     found = set(routes())
     assert len(found) > 35 and NO_PAGES < found and not any("\\(" in path for path in found), sorted(found)
     for path in found - NO_PAGES:
-        # A part that is named takes whatever stands there, but for what another route has.
+        # A named part matches any text, except the text of another route.
         pattern = re.compile(re.sub(r":\w+", "[^/]+", path))
         assert any(pattern.fullmatch(shown) for shown in measured), path
     # Each kind of list and record is drawn.

@@ -267,7 +267,7 @@ def test_the_command_line(controlled, second):
     refused = run("key", "show", check=False)
     assert refused.returncode == 1 and "A second System Administrator" in refused.stderr
     [request] = listed(server)
-    # The command line is one caller, whoever types.
+    # All users of the command line count as one caller.
     own = run("approval", "approve", request["approvalId"], check=False)
     assert own.returncode == 1 and "own" in own.stderr
     assert approve(second, request["approvalId"]).status_code == 204

@@ -4,7 +4,7 @@ import Model
 import PostgresClient
 public import Tenancy
 
-/// Views of lists that people keep under names of their own.
+/// Views of lists that people name and keep.
 public struct StoredViews: Sendable {
     private let deployment: Deployment
 

@@ -1,6 +1,6 @@
 import Model
 
-/// What a query may ask for at most, in all of its parts together and whatever language it came in. It is checked before any work that
+/// The limits of a query, counted over all of its parts. They are the same for each language, and are checked before any work that
 /// grows with the query.
 enum QueryBounds {
     /// Columns that a query gives; PostgreSQL has room for 1,664.

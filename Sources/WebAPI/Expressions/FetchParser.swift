@@ -261,7 +261,7 @@ struct FetchParser {
         }
     }
 
-    /// - Returns: Nil for a filter without conditions, which changes nothing in Dataverse, whatever its type.
+    /// - Returns: Nil for a filter without conditions. In Dataverse it changes nothing, as `and` and as `or`.
     private mutating func filter(_ element: XMLTree, _ alias: String?) throws(FieldsealError) -> Filter? {
         var parts: [Filter] = []
         for child in element.children {
