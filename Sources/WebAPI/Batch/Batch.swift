@@ -55,9 +55,7 @@ private struct BatchRun {
     mutating func add(_ part: BatchPart) async throws -> Bool {
         switch part {
         case .request(let item):
-            var answer = failedDependency(of: [item])
-            if answer == nil { answer = await self.answer(item) }
-            guard let answer else { return false }
+            let answer = if let refusal = failedDependency(of: [item]) { refusal } else { await self.answer(item) }
             answers.append((false, [(item.id, answer)]))
             guard answer.status.code >= 400 else { return true }
             if let id = item.id { failed.insert(id) }
