@@ -8,11 +8,10 @@ import threading
 import psycopg
 import pytest
 import requests
-from balancer import Balancer, wait_for
-from cluster import MIGRATIONS, NEWEST, Cluster
-from server import Server
+from balancer import wait_for
+from cluster import MIGRATIONS, NEWEST
 from service import PATIENCE
-from test_several_servers import Client
+from test_several_servers import behind_a_balancer
 
 CONFIG = sorted(p.stem for p in (pathlib.Path(__file__).parents[2] / "migrations/config").glob("*.sql") if not p.stem.endswith(".down"))
 NEXT = "9999_next"
@@ -20,20 +19,8 @@ NEXT = "9999_next"
 
 @pytest.fixture(scope="module")
 def place():
-    cluster = Cluster(trustedProxies=["127.0.0.1"])
-    balancer, servers = Balancer(cluster), []
-    try:
-        for _ in range(2):
-            servers.append(Server(cluster, base_url=balancer.base, https={"drainSeconds": 3}))
-        balancer.start(servers)
-        credentials = json.loads(cluster.run(
-            "client", "add", "behind-the-balancer", "--org", "contoso", "--role", "System Administrator", "--json").stdout)
-        yield cluster, servers, Client(balancer, credentials)
-    finally:
-        balancer.stop()
-        for server in servers:
-            server.stop()
-        cluster.remove()
+    with behind_a_balancer(2) as made:
+        yield made
 
 
 class Load:

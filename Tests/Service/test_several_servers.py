@@ -1,5 +1,6 @@
 """Three servers behind HAProxy: what one learns counts for all, and they are restarted in turn without a failed request."""
 
+import contextlib
 import json
 import threading
 
@@ -34,12 +35,13 @@ class Client:
         return session.request(method, f"{base or self.base}/contoso/api/data/v9.2/{path}", json=body, timeout=PATIENCE)
 
 
-@pytest.fixture(scope="module")
-def place():
+@contextlib.contextmanager
+def behind_a_balancer(count):
+    """Servers of one database behind HAProxy: (cluster, servers, client)."""
     cluster = Cluster(trustedProxies=["127.0.0.1"])
     balancer, servers = Balancer(cluster), []
     try:
-        for _ in range(3):
+        for _ in range(count):
             servers.append(Server(cluster, base_url=balancer.base, https={"drainSeconds": 3}))
         balancer.start(servers)
         credentials = json.loads(cluster.run(
@@ -50,6 +52,12 @@ def place():
         for server in servers:
             server.stop()
         cluster.remove()
+
+
+@pytest.fixture(scope="module")
+def place():
+    with behind_a_balancer(3) as made:
+        yield made
 
 
 def test_servers_are_restarted_in_turn_without_a_failed_request(place):
