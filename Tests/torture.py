@@ -24,6 +24,8 @@ from cluster import Cluster  # noqa: E402
 from server import Server  # noqa: E402
 
 UNKNOWN = (requests.exceptions.RequestException,)
+#: The code of an answer that says that it is not known whether the write was saved.
+OUTCOME_UNKNOWN = "0x80044150"
 
 
 class Violation(Exception):
@@ -71,9 +73,9 @@ class Registers:
             self.known[id] = {value}
         elif response.status_code == 404 and None in before:
             self.known[id] = {None}
-        elif response.status_code == 503:
+        elif response.status_code == 503 or OUTCOME_UNKNOWN in response.text:
             # The database was away; it may have been at the commit.
-            self.failures[503] += 1
+            self.failures[response.status_code] += 1
             self.known[id] = before | {value}
         else:
             raise Violation(f"{what} was answered {response.status_code}: {response.text}")

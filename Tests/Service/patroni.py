@@ -31,22 +31,31 @@ def free_ports(count):
             probe.close()
 
 
+def children(pid):
+    """The processes whose parent a process is. Its threads may end while this looks at them."""
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, task.read_text().split())
+    return found
+
+
 class Reaper:
     """Collects the PostgreSQL processes that Patroni leaves to this one. Patroni takes one that is not collected for alive."""
 
     def __init__(self):
+        scratch.adopt()
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def run(self):
         while not self.stopped.wait(0.1):
-            for task in pathlib.Path("/proc/self/task").glob("*/children"):
-                for pid in task.read_text().split():
-                    with contextlib.suppress(OSError):
-                        name, state = pathlib.Path(f"/proc/{pid}/stat").read_text().split("(", 1)[1].rsplit(")", 1)
-                        if name == "postgres" and state.split()[0] == "Z":
-                            os.waitpid(int(pid), os.WNOHANG)
+            for pid in children("self"):
+                with contextlib.suppress(OSError):
+                    name, state = pathlib.Path(f"/proc/{pid}/stat").read_text().split("(", 1)[1].rsplit(")", 1)
+                    if name == "postgres" and state.split()[0] == "Z":
+                        os.waitpid(pid, os.WNOHANG)
 
     def stop(self):
         self.stopped.set()
@@ -102,13 +111,11 @@ class Member:
         """Patroni, PostgreSQL and its processes: all that a machine would take along."""
         found = [self.process.pid]
         for pid in found:
-            for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-                found += [int(child) for child in task.read_text().split() if int(child) not in found]
+            found += [child for child in children(pid) if child not in found]
         try:
             postmaster = int((self.home / "data/postmaster.pid").read_text().split("\n")[0])
             if str(self.home).encode() in pathlib.Path(f"/proc/{postmaster}/cmdline").read_bytes():
-                children = pathlib.Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-                found += [pid for pid in [postmaster, *map(int, children)] if pid not in found]
+                found += [pid for pid in [postmaster, *children(postmaster)] if pid not in found]
         except FileNotFoundError:
             pass
         return found

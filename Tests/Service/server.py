@@ -10,27 +10,32 @@ import requests
 from service import PATIENCE, PROGRAM
 
 
+def serve_settings(cluster, settings, port=8443, https=None, base_url=None):
+    """Writes settings of a command into ones with which `serve` runs too, with a certificate of the cluster's own."""
+    home = cluster.home
+    if not (home / "server.pem").exists():
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", home / "server.key",
+             "-out", home / "server.pem"], check=True, capture_output=True)
+    listener = {"host": "127.0.0.1", "port": port, "certificateFile": str(home / "server.pem"), "privateKeyFile": str(home / "server.key"), **(https or {})}
+    file = home / f"serve-{port}.yaml"
+    file.write_text(f"{(home / f'{settings}.yaml').read_text()}https: {json.dumps(listener)}\nbaseURL: {base_url or f'https://localhost:{port}'}\n")
+    return file
+
+
 class Server:
     def __init__(self, cluster, settings="direct", program=PROGRAM, ready=200, after=None, https=None, base_url=None):
         """Starts one, and returns once `/readyz` answers with `ready`. It takes the place of the server `after`, with its token.
         `https` has more settings of the listener. Clients reach it at `base_url`, where that is another address."""
         self.cluster, self.program, self.ready = cluster, program, ready
         home = cluster.home
-        if not (home / "server.pem").exists():
-            subprocess.run(
-                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                 "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", home / "server.key",
-                 "-out", home / "server.pem"], check=True, capture_output=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             # A token is good for its server's address.
             self.port = after.port if after else probe.getsockname()[1]
         self.base = f"https://localhost:{self.port}"
-        text = (home / f"{settings}.yaml").read_text() + json.dumps({
-            "host": "127.0.0.1", "port": self.port, "certificateFile": str(home / "server.pem"),
-            "privateKeyFile": str(home / "server.key"), **(https or {})}).join(["https: ", "\n"]) + f"baseURL: {base_url or self.base}\n"
-        self.settings = home / f"serve-{self.port}.yaml"
-        self.settings.write_text(text)
+        self.settings = serve_settings(cluster, settings, self.port, https, base_url)
         self.log = open(home / f"serve-{self.port}.log", "ab")
         self.client = after.client if after else json.loads(cluster.run(
             "client", "add", f"test-{self.port}", "--org", "contoso", "--role", "System Administrator", "--json").stdout)

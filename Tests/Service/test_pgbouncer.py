@@ -11,7 +11,7 @@ import time
 
 import pytest
 from cluster import Cluster
-from server import Server
+from server import Server, serve_settings
 from service import PATIENCE
 
 
@@ -92,7 +92,8 @@ def test_pgbouncer_in_another_mode_is_refused_before_anything_is_done(cluster, m
     organizations = cluster.sql("SELECT count(*) FROM config.organization")
     try:
         for command in (["serve"], ["key", "status"], ["key", "change"], ["org", "create", "fabrikam"], ["doctor"]):
-            result = cluster.run(*command, settings=pooler.settings, check=False)
+            settings = serve_settings(cluster, pooler.settings).stem if command == ["serve"] else pooler.settings
+            result = cluster.run(*command, settings=settings, check=False)
             assert result.returncode == 1 and "pool_mode" in result.stderr, (command, result.stdout, result.stderr)
     finally:
         pooler.stop()

@@ -15,7 +15,7 @@ class Writers:
 
     def __init__(self, server, count=4):
         self.server, self.stopped, self.numbers = server, threading.Event(), itertools.count()
-        self.saved, self.unknown, self.refused, self.failures = [], [], [], []
+        self.began, self.saved, self.unknown, self.refused, self.failures = {}, [], [], [], []
         self.threads = [threading.Thread(target=self.work) for _ in range(count)]
         for thread in self.threads:
             thread.start()
@@ -23,6 +23,7 @@ class Writers:
     def work(self):
         while not self.stopped.is_set():
             name = f"written-{next(self.numbers)}"
+            self.began[name] = time.monotonic()
             response = self.server.request("POST", "mailboxes", {"name": name, "password": f"secret of {name}"})
             if response.status_code == 204:
                 self.saved.append((name, time.monotonic()))

@@ -10,6 +10,7 @@ import threading
 import psycopg
 import pytest
 from cluster import Cluster
+from server import serve_settings
 
 
 class Pooler:
@@ -131,7 +132,8 @@ def test_a_pooler_in_transaction_mode_is_refused_before_anything_is_done(cluster
     try:
         name = through(cluster, pooler)
         for command in (["key", "status"], ["doctor"], ["client", "list"], ["verify"], ["serve"], ["org", "create", "fabrikam"]):
-            result = cluster.run(*command, settings=name, check=False)
+            settings = serve_settings(cluster, name).stem if command == ["serve"] else name
+            result = cluster.run(*command, settings=settings, check=False)
             assert result.returncode == 1 and "pool_mode" in result.stderr, (command, result.stdout, result.stderr)
         checked = cluster.run("config", "check", settings=name, check=False)
         assert "pool_mode" in checked.stdout + checked.stderr
