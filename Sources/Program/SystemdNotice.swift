@@ -10,6 +10,9 @@ enum SystemdNotice: String {
     case stopping = "STOPPING=1"
 
     /// Sends the notice. One that can't be sent is left out: systemd then acts as for a program that hangs.
+    ///
+    /// It is sent from a thread that answers requests, so it never waits: a systemd that reads nothing for a while, as when it
+    /// reloads, must not stop the service.
     func send() {
         guard let name = ProcessInfo.processInfo.environment["NOTIFY_SOCKET"], let address = Self.address(name) else { return }
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -18,7 +21,9 @@ enum SystemdNotice: String {
         let length = socklen_t(MemoryLayout<sa_family_t>.size + name.utf8.count)
         let bytes = Array(rawValue.utf8)
         withUnsafePointer(to: address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = sendto(descriptor, bytes, bytes.count, 0, $0, length) }
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                _ = sendto(descriptor, bytes, bytes.count, Int32(MSG_DONTWAIT), $0, length)
+            }
         }
     }
 
