@@ -18,17 +18,20 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether a router works on the mailbox now.
+    /// Whether a router works on the mailbox now. No router begins later than now: SQL wrote a lease of the future.
     static func isLeased(_ mailbox: String) -> String {
         """
         (coalesce(\(mailbox).processingstatecode, 0) = 1
-            AND \(mailbox).processinglastattemptedon >= now() - interval '\(RouterLimits.leaseSeconds) seconds')
+            AND \(mailbox).processinglastattemptedon BETWEEN now() - interval '\(RouterLimits.leaseSeconds) seconds'
+                AND now() + interval '\(RouterLimits.leaseSeconds) seconds')
         """
     }
 
     /// Whether a router of `mail_router` is alive.
     static func isAlive(_ router: String) -> String {
-        "\(router).seen_on > now() - interval '\(RouterLimits.presenceSeconds) seconds'"
+        let seconds = RouterLimits.presenceSeconds
+        return
+            "(\(router).seen_on > now() - interval '\(seconds) seconds' AND \(router).seen_on < now() + interval '\(seconds) seconds')"
     }
 
     /// Whether a router waits for the mailbox's new messages on its mail server.

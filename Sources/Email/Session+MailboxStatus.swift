@@ -28,6 +28,8 @@ public struct MailboxStatus: Sendable {
     public let pending: Int
     public let nextSending: Date?
     public let failed: Int
+    /// Why no router works for the mailbox although it is enabled; nil where routers do.
+    public let obstacle: Obstacle?
     /// What is wrong with the mailbox, since when, and the alert's code.
     public let error: String?
     public let errorCode: Int?
@@ -35,6 +37,13 @@ public struct MailboxStatus: Sendable {
     /// Messages that the mail server did not give, and the first few of them.
     public let setAside: Int
     public let messages: [SetAsideMessage]
+
+    /// What a mailbox lacks for a router to work for it.
+    public enum Obstacle: String, Sendable {
+        case profile = "no profile"
+        case activeProfile = "inactive profile"
+        case deliveryMethod = "no delivery method"
+    }
 
     /// A message that the mail server did not give.
     public struct SetAsideMessage: Sendable {
@@ -53,13 +62,22 @@ public struct MailboxStatus: Sendable {
 
     /// Whether the mailbox is due for long, so that no router seems to work for it.
     public var isLate: Bool {
-        guard receives, leasedTo == nil, watchedBy == nil, let nextTurn else { return false }
+        guard receives, obstacle == nil, leasedTo == nil, watchedBy == nil, let nextTurn else { return false }
         return nextTurn < Date().addingTimeInterval(-Self.lateSeconds)
     }
 
+    /// Whether the next turn is further away than any setting has it.
+    public var isPostponedFar: Bool {
+        receives && obstacle == nil && watchedBy == nil && nextTurn.map { $0 > Date().addingTimeInterval(Self.farSeconds) } ?? false
+    }
+
+    /// Thirty days.
+    private static let farSeconds = 30 * 86_400.0
+
     /// Whether a person should look at the mailbox.
     public var hasProblem: Bool {
-        error != nil || setAside > 0 || isLate || incomingStatus == 2 && !receives || outgoingStatus == 2 && !sends
+        error != nil || setAside > 0 || isLate || isPostponedFar || incomingStatus == 2 && !receives
+            || outgoingStatus == 2 && !sends
     }
 }
 
@@ -128,8 +146,9 @@ extension Session {
                    CASE WHEN \(DueMailboxes.isLeased("m")) THEN m.hostid END, r.router, m.lastsuccessfulsynccompletedon,
                    m.postponemailboxprocessinguntil, coalesce(m.transientfailurecount, 0), coalesce(sending.pending, 0), sending.next,
                    coalesce(sending.failed, 0), m.lastsyncerror, CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerrorcode END,
-                   CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerroroccurredon END, coalesce(aside.count, 0)
+                   CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerroroccurredon END, coalesce(aside.count, 0), \(obstacle)
               FROM \(table("mailbox")) AS m
+              LEFT JOIN \(table("emailserverprofile")) AS p ON p.emailserverprofileid = m.emailserverprofile
               LEFT JOIN sending ON sending.sendermailboxid = m.mailboxid
               LEFT JOIN aside ON aside.mailboxid = m.mailboxid
               LEFT JOIN \(table("mailbox_watch")) AS w ON w.mailboxid = m.mailboxid
@@ -140,6 +159,17 @@ extension Session {
             """
     }
 
+    /// ``MailboxStatus/Obstacle``, in the order in which a person removes them.
+    private var obstacle: String {
+        """
+        CASE WHEN NOT (coalesce(m.enabledforincomingemail, false) OR coalesce(m.enabledforoutgoingemail, false) OR \(DueMailboxes.tests)) THEN NULL
+             WHEN p.emailserverprofileid IS NULL THEN '\(MailboxStatus.Obstacle.profile.rawValue)'
+             WHEN p.statecode <> 0 THEN '\(MailboxStatus.Obstacle.activeProfile.rawValue)'
+             WHEN NOT (\(DueMailboxes.receives) OR \(DueMailboxes.sends) OR \(DueMailboxes.tests))
+             THEN '\(MailboxStatus.Obstacle.deliveryMethod.rawValue)' END
+        """
+    }
+
     private func status(_ row: PostgresRow, _ messages: [UUID: [MailboxStatus.SetAsideMessage]]) throws -> MailboxStatus {
         let id: UUID = try row.decode(0)
         return MailboxStatus(
@@ -147,7 +177,9 @@ extension Session {
             incomingStatus: try row.decode(5), outgoingStatus: try row.decode(6), leasedTo: try row.decodeIfPresent(7),
             watchedBy: try row.decodeIfPresent(8), lastSync: try row.decodeIfPresent(9), nextTurn: try row.decodeIfPresent(10),
             failures: try row.decode(11), pending: try row.decode(12), nextSending: try row.decodeIfPresent(13),
-            failed: try row.decode(14), error: try row.decodeIfPresent(15), errorCode: try row.decodeIfPresent(16),
+            failed: try row.decode(14),
+            obstacle: try row.decodeIfPresent(19, as: String.self).flatMap(MailboxStatus.Obstacle.init(rawValue:)),
+            error: try row.decodeIfPresent(15), errorCode: try row.decodeIfPresent(16),
             errorSince: try row.decodeIfPresent(17), setAside: try row.decode(18), messages: messages[id] ?? [])
     }
 

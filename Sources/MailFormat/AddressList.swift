@@ -1,5 +1,5 @@
-/// Reads From, To and Cc (RFC 5322 section 3.4), as senders write them: groups, comments, semicolons, `mailto:`, brackets in names, and
-/// wholly encoded.
+/// Reads From, To and Cc (RFC 5322 section 3.4), as senders write them: groups, comments, semicolons, `mailto:`, brackets in names,
+/// brackets as entities of HTML, and wholly encoded.
 struct AddressList {
     /// Addresses of one header that are taken.
     static let limit = 10_000
@@ -23,6 +23,7 @@ struct AddressList {
     /// What stands outside of angle brackets, and what within them.
     private var text: [Unicode.Scalar] = []
     private var paths: [[Unicode.Scalar]] = []
+    private var comments: [[Unicode.Scalar]] = []
 
     /// - Parameter hint: The charset of bytes above 0x7F that are no UTF-8.
     init(_ field: ArraySlice<UInt8>, hint: String?) {
@@ -33,13 +34,20 @@ struct AddressList {
 
     private init(_ field: String, isDecoded: Bool) {
         whole = MailMessage.oneLine(isDecoded ? field : EncodedWords.text(Array(field.utf8)[...]))
-        var scalars = Array(field.unicodeScalars).filter { $0 != "\0" && !AttachmentName.isInvisible($0) }
+        var scalars = Array(Self.withBrackets(field).unicodeScalars).filter { $0 != "\0" && !AttachmentName.isInvisible($0) }
         // Signs of East Asian keyboards, where there is no other.
         if !scalars.contains("@") { scalars = scalars.map { ["\u{FF20}", "\u{FE6B}"].contains($0) ? "@" : $0 } }
         self.scalars = scalars
         while index < scalars.count, addresses.count < Self.limit { step(isDecoded) }
         isCut = scalars[index...].contains("@")
         finish(isDecoded)
+    }
+
+    /// The field with angle brackets where a program wrote entities of HTML. No address has a semicolon outside of quotes.
+    private static func withBrackets(_ field: String) -> String {
+        guard field.utf8.contains(UInt8(ascii: "&")) else { return field }
+        let entities = [("&lt;", "<"), ("&gt;", ">"), ("&LT;", "<"), ("&GT;", ">"), ("&#60;", "<"), ("&#62;", ">")]
+        return entities.reduce(field) { $0.replacing($1.0, with: $1.1) }
     }
 
     /// What may stand for a sender without an address; nil for none.
@@ -54,6 +62,7 @@ struct AddressList {
         case "\"": copyQuoted()
         case "(": if !skipComment() { copy() }
         case "<": copyPath()
+        case ">": copyLoneBracket()
         case "[": copyLiteral()
         case ":":
             // A group's name, or `mailto:`, is before it; a route or a literal is not outside of brackets.
@@ -101,6 +110,7 @@ struct AddressList {
             }
             end += 1
             if depth == 0 {
+                comments.append(Array(scalars[(index + 1)..<max(index + 1, min(end, scalars.count) - 1)]))
                 index = end
                 text.append(" ")
                 return true
@@ -131,6 +141,13 @@ struct AddressList {
         if !path.isEmpty { paths.append(path) }
     }
 
+    /// A bracket that ends nothing: before it stands an address whose opening bracket is missing. Within a word it is a character.
+    private mutating func copyLoneBracket() {
+        let next = index + 1 < scalars.count ? scalars[index + 1] : " "
+        if next == "," || next == ";" || next.properties.isWhitespace { text.append(" ") } else { text.append(">") }
+        index += 1
+    }
+
     /// A domain literal; brackets elsewhere are characters of a name.
     private mutating func copyLiteral() {
         guard text.last == "@", let end = scalars[index...].prefix(300).firstIndex(of: "]") else { return copy() }
@@ -140,7 +157,7 @@ struct AddressList {
 
     /// Ends an address.
     private mutating func finish(_ isDecoded: Bool) {
-        defer { (text, paths) = ([], []) }
+        defer { (text, paths, comments) = ([], [], []) }
         for path in paths {
             if let address = Self.address(path) { return addresses.append(address) }
         }
@@ -150,6 +167,9 @@ struct AddressList {
         // The address itself in quotes, as scripts write it.
         let quoted = words.compactMap(Self.quotedContent).filter { $0.contains("@") }.compactMap(Self.address)
         if !quoted.isEmpty { return addresses += quoted }
+        // The address is in a comment, and nowhere else.
+        let noted = text.contains("@") ? [] : comments.compactMap(Self.address)
+        if !noted.isEmpty { return addresses += noted }
         let piece = Self.string(text) + paths.map { "<\(Self.string($0))>" }.joined()
         if !isDecoded, piece.contains("=?") {
             let inner = AddressList(EncodedWords.text(Array(piece.utf8)[...]), isDecoded: true)

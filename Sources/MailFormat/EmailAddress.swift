@@ -70,9 +70,12 @@ public enum EmailAddress {
         return String(view)
     }
 
-    /// An address without quotes that it does not need, and without a dot at the end of its domain.
+    /// Other dots of domains (RFC 3490 section 3.1).
+    private static let dots: Set<Character> = ["\u{3002}", "\u{FF0E}", "\u{FF61}"]
+
+    /// An address without quotes that it does not need, with plain dots in its domain, and without one at the end.
     static func canonical(local: String, domain: String) -> String {
-        var domain = domain
+        var domain = String(domain.map { dots.contains($0) ? "." : $0 })
         while domain.hasSuffix(".") { domain.removeLast() }
         guard local.hasPrefix("\""), local.utf8.count > 2 else { return "\(local)@\(domain)" }
         var content: [Unicode.Scalar] = []

@@ -1,11 +1,12 @@
 import Foundation
 
-/// Dates of mail (RFC 5322 section 3.3 and 4.3).
+/// Dates of mail (RFC 5322 section 3.3 and 4.3), and those of ISO 8601, which some programs write.
 enum MailDate {
     /// - Returns: Nil for what is no date.
     static func date(_ field: ArraySlice<UInt8>?) -> Date? {
         guard let field else { return nil }
         let text = withoutComments(String(decoding: field.prefix(300), as: UTF8.self))
+        if let date = isoDate(text) { return date }
         var words = text.split { $0 == " " || $0 == "\t" || $0 == "," || $0 == "-" && !text.contains(":-") }.map(String.init)
         if let first = words.first, first.first?.isLetter == true, month(first) == nil || words.count > 4 && Int(words[1]) != nil {
             words.removeFirst()
@@ -31,6 +32,20 @@ enum MailDate {
         let second = clock.count > 2 ? clock[2] ?? 0 : 0
         let components = DateComponents(year: year, month: month, day: day, hour: hour, minute: minute, second: min(second, 60))
         return utc.date(from: components)?.addingTimeInterval(-zone(text, words[(time + 1)...]))
+    }
+
+    /// A date such as `2026-11-26T10:00:00Z`; one without a zone is in UTC.
+    private static func isoDate(_ text: String) -> Date? {
+        guard text.drop(while: \.isWhitespace).dropFirst(4).first == "-" else { return nil }
+        let pattern = #/\s*(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?\s*([Zz]|[+-]\d\d:?\d\d)?\s*/#
+        guard let match = text.wholeMatch(of: pattern)?.output, let year = Int(match.1), let month = Int(match.2),
+            let day = Int(match.3),
+            let hour = Int(match.4), let minute = Int(match.5), (1_900...9_999).contains(year), (1...12).contains(month),
+            (1...31).contains(day), hour <= 23, minute <= 59
+        else { return nil }
+        let second = match.6.flatMap { Int($0) } ?? 0
+        let components = DateComponents(year: year, month: month, day: day, hour: hour, minute: minute, second: min(second, 60))
+        return utc.date(from: components)?.addingTimeInterval(-zone("", match.7.map { [String($0)] } ?? []))
     }
 
     private static func withoutComments(_ text: String) -> String {

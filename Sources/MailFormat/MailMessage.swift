@@ -96,6 +96,7 @@ public struct MailMessage: Sendable {
         to = recipients("to", header, hint)
         cc = recipients("cc", header, hint)
         from = Self.sender(header, hint)
+        noteOthers(header, hint)
         messageID = MessageIDs.all(header.first("message-id")).first ?? ""
         if messageID.isEmpty, let field = header.first("message-id"), !field.isEmpty {
             note("The Message-ID can't be read, or has more than \(MessageIDs.limit) bytes.", isOfHeader: true)
@@ -136,6 +137,20 @@ public struct MailMessage: Sendable {
                 note("No address can be read in \(field == "to" ? "To" : "Cc"): \(words.prefix(units: 100))", isOfHeader: true)
             }
             return list.addresses
+        }
+    }
+
+    /// Notes people whom no field of a record names: others that an answer goes to or that the message is from, and blind copies.
+    private mutating func noteOthers(_ header: HeaderFields, _ hint: String?) {
+        let names = ["from": "From", "sender": "Sender", "reply-to": "Reply-To", "bcc": "Bcc"]
+        let known = Set(([from] + to + cc).map { $0.lowercased() })
+        for field in ["from", "sender", "reply-to", "bcc"] {
+            let others = header.all(field).flatMap { AddressList($0, hint: hint).addresses }.filter {
+                !known.contains($0.lowercased())
+            }
+            guard !others.isEmpty else { continue }
+            let list = others.prefix(3).joined(separator: ", ").prefix(units: 300)
+            note("\(names[field] ?? field) also names \(list)\(others.count > 3 ? " and others" : "").", isOfHeader: true)
         }
     }
 

@@ -59,14 +59,15 @@ final class Delivery {
 
     /// Takes a message apart, and sends what is gathered when it is much.
     ///
+    /// - Parameter arrivedOn: When it was delivered, if the server says so: its date where it has none of its own.
     /// - Throws: ``ServiceError``.
-    func take(_ source: UInt32, _ bytes: [UInt8], named name: String) throws {
+    func take(_ source: UInt32, _ bytes: [UInt8], named name: String, arrivedOn: Date? = nil) throws {
         counts.fetched += 1
         let message = MailMessage(bytes, keepsMessages: turn.mailbox.isForward)
         // A forward mailbox's messages carry those that they are about.
         let wrapped = turn.mailbox.isForward ? message.messages : []
         for (bytes, message) in wrapped.isEmpty ? [(bytes, message)] : wrapped.map({ ($0, MailMessage($0)) }) {
-            let email = IncomingParameters(message, bytes, attachmentLimit: turn.mailbox.attachmentLimit)
+            let email = IncomingParameters(message, bytes, arrivedOn: arrivedOn, attachmentLimit: turn.mailbox.attachmentLimit)
             if size + email.size > IncomingLimits.requestBytes { try send() }
             emails.append(
                 Email(source: source, name: name, content: email.content, loss: email.loss, isIncomplete: email.isIncomplete))

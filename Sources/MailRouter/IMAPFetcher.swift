@@ -1,4 +1,5 @@
 import CurlClient
+import Foundation
 
 /// Fetches messages from a server that may refuse one, give nothing of it, or hang up at it: that one alone is not fetched.
 struct IMAPFetcher {
@@ -35,12 +36,12 @@ struct IMAPFetcher {
     /// - Returns: Those that are there and could not be fetched.
     /// - Throws: What `take` throws, and errors of a server that fails altogether.
     mutating func fetch(
-        _ uids: [UInt32], isStopped: () -> Bool, _ take: (UInt32, [UInt8]) throws -> Void, gone: (UInt32) -> Void
+        _ uids: [UInt32], isStopped: () -> Bool, _ take: (UInt32, [UInt8], Date?) throws -> Void, gone: (UInt32) -> Void
     ) throws -> [Failure] {
         var missing = Set(uids)
-        func given(_ uid: UInt32, _ bytes: [UInt8]) throws {
+        func given(_ uid: UInt32, _ bytes: [UInt8], _ arrivedOn: Date?) throws {
             guard !bytes.isEmpty, missing.remove(uid) != nil else { return }
-            try take(uid, bytes)
+            try take(uid, bytes, arrivedOn)
         }
         if uids.count > 1 {
             do {

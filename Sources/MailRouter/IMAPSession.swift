@@ -65,9 +65,7 @@ struct IMAPSession {
                 guard found.count < 1_000_000 else {
                     throw MailError.protocolError("the server lists more than a million messages")
                 }
-                found[id] = Listed(
-                    uid: id, size: items["RFC822.SIZE"]?.number() ?? 0,
-                    arrivedOn: items["INTERNALDATE"]?.bytes.flatMap { Self.date($0[...]) })
+                found[id] = Listed(uid: id, size: items["RFC822.SIZE"]?.number() ?? 0, arrivedOn: Self.arrival(items))
             }
             guard let end, end + 1 < next else { break }
             (start, width) = (end + 1, width * 4)
@@ -75,16 +73,20 @@ struct IMAPSession {
         return Array(found.values.sorted { $0.uid < $1.uid }.prefix(limit))
     }
 
-    /// The messages with these UIDs, each given as it comes; the server may leave some away.
+    /// The messages with these UIDs, each given as it comes, with when it arrived; the server may leave some away.
     ///
     /// - Throws: ``MailError/refused(_:)`` when the server refuses; ``MailError/goodbye(_:)`` when it ends the session.
-    mutating func fetch(_ uids: [UInt32], _ body: (UInt32, [UInt8]) throws -> Void) throws {
-        try command("UID FETCH \(uids.map(String.init).joined(separator: ",")) (UID BODY.PEEK[])") { answer in
+    mutating func fetch(_ uids: [UInt32], _ body: (UInt32, [UInt8], Date?) throws -> Void) throws {
+        try command("UID FETCH \(uids.map(String.init).joined(separator: ",")) (UID INTERNALDATE BODY.PEEK[])") { answer in
             guard let items = answer.fetched, let uid: UInt32 = items["UID"]?.number(),
                 let bytes = items.first(where: { $0.key.hasPrefix("BODY[]") || $0.key == "RFC822" })?.value.bytes
             else { return }
-            try body(uid, bytes)
+            try body(uid, bytes, Self.arrival(items))
         }
+    }
+
+    private static func arrival(_ items: [String: IMAPAnswer.Value]) -> Date? {
+        items["INTERNALDATE"]?.bytes.flatMap { date($0[...]) }
     }
 
     /// Whether a message is in the inbox.

@@ -20,8 +20,9 @@ struct IncomingParameters {
 
     /// - Parameters:
     ///   - bytes: The message's own.
+    ///   - arrivedOn: When it was delivered, as the server has it.
     ///   - attachmentLimit: Bytes of an attachment that the organization keeps.
-    init(_ message: MailMessage, _ bytes: [UInt8], attachmentLimit: Int) {
+    init(_ message: MailMessage, _ bytes: [UInt8], arrivedOn: Date?, attachmentLimit: Int) {
         var message = message
         let body = Self.cut(&message)
         size = body.utf8.count + Self.escapes(body) + (message.to + message.cc).reduce(2_000) { $0 + $1.utf8.count + 10 }
@@ -33,7 +34,7 @@ struct IncomingParameters {
         (content.body, content.bodyType) = (body, message.isHTML ? "text/html" : "text/plain")
         content.bodyIsCut = body.utf8.count < message.body.utf8.count
         content.digest = Data(SHA256.hash(data: bytes)).base64EncodedString()
-        content.receivedOn = message.date?.ISO8601Format()
+        content.receivedOn = (message.date ?? arrivedOn)?.ISO8601Format()
         keep(message.original(of: bytes), message.notes)
         keep(message.attachments, attachmentLimit)
     }

@@ -71,6 +71,7 @@ extension MailboxTurn {
         }
         // Other numbers for the same messages: what is there is looked at again, and what is a record stays one.
         if state.validity != folder.validity { state = State(validity: folder.validity, uid: 0) }
+        restart(&state, in: folder, access, delivery)
         // The highest UID that there can be has no next one.
         let (first, isLast) = (state.uid ?? 0).addingReportingOverflow(1)
         let isNew = !isLast && (folder.next == 0 || first < folder.next)
@@ -82,6 +83,20 @@ extension MailboxTurn {
         // A mailbox with more than one turn takes is due again at once.
         let isComplete = found.count < configuration.turnLimit && fetcher.loss == nil && !delivery.counts.isUnfinished
         return fetcher.withSession { access.wait(on: &$0, isComplete: isComplete) }
+    }
+
+    /// Looks at all messages again if the server is about to give UIDs that the router is past already, as one that was restored from
+    /// a backup does: without that the new messages would be passed over.
+    private func restart(_ state: inout State, in folder: IMAPSession.Folder, _ access: IncomingAccess, _ delivery: Delivery) {
+        // A server may say of the highest UID that there can be that it is the next one too.
+        guard let uid = state.uid, folder.next != 0, folder.next <= uid, folder.next != .max else { return }
+        delivery.note(
+            .init(
+                AlertCode.numberedAnew,
+                "The server of \(mailbox.address) gives new messages UIDs that it gave before: the next one is \(folder.next), and the router is past UID \(uid). Either the server was restored from a backup, or router_state was changed with SQL. All messages are looked at again. What is a record stays one.",
+                "\(access.server), UIDVALIDITY \(folder.validity)", isPermanent: false))
+        log(.warning, "mailbox numbered anew", ["next": "\(folder.next)", "past": "\(uid)"])
+        state.uid = 0
     }
 
     /// An alert that connections ended, and nothing more: the turn went on in another one.
@@ -127,8 +142,8 @@ extension MailboxTurn {
         _ unfinished: inout Set<UInt32>
     ) throws {
         guard !batch.isEmpty else { return }
-        let failures = try fetcher.fetch(batch, isStopped: isStopped) { uid, bytes in
-            try delivery.take(uid, bytes, named: "UID \(uid)")
+        let failures = try fetcher.fetch(batch, isStopped: isStopped) { uid, bytes, arrivedOn in
+            try delivery.take(uid, bytes, named: "UID \(uid)", arrivedOn: arrivedOn)
         } gone: {
             delivery.pass($0)
         }

@@ -141,10 +141,16 @@ extension Date: PostgresDecodable {
     public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
         guard type == PostgresType.timestamptz.rawValue, bytes.count == 8 else { return nil }
         let microseconds = Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))
-        // ±infinity are the extreme values, for which a date has no counterpart.
-        guard microseconds != .max, microseconds != .min else { return nil }
-        self.init(timeIntervalSinceReferenceDate: Double(microseconds - PostgresParameter.epochOffset) / 1e6)
+        // ±infinity are the extreme values. A date has no counterpart for them, and texts of dates none for what is beyond these years.
+        let moment = Date(
+            timeIntervalSinceReferenceDate: Double(
+                microseconds.subtractingReportingOverflow(PostgresParameter.epochOffset).partialValue) / 1e6)
+        self = microseconds == .min ? Self.first : microseconds == .max ? Self.last : min(max(moment, Self.first), Self.last)
     }
+
+    /// The years 1 and 9999, in seconds since 1970.
+    private static let first = Date(timeIntervalSince1970: -62_135_596_800)
+    private static let last = Date(timeIntervalSince1970: 253_402_300_799)
 }
 
 extension Array: PostgresDecodable where Element: PostgresDecodable {

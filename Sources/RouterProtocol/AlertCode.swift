@@ -8,6 +8,7 @@ public enum AlertCode {
     public static let noCredential = 15
     public static let keyRequired = 16
     public static let undeliverable = 18
+    public static let numberedAnew = 19
     public static let refused = 20
     public static let tooLarge = 21
     public static let mailboxFull = 22

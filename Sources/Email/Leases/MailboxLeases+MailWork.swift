@@ -107,7 +107,8 @@ extension MailboxLeases {
                     _ = try connection.query(takingWatches, [name, .uuids(watching.ids), .texts(watching.revisions)])
                 }
                 // Those that ended without a word. What they watched is due until it is leased.
-                _ = try connection.query("DELETE FROM \(routers) WHERE seen_on < now() - interval '1 hour'", [])
+                _ = try connection.query(
+                    "DELETE FROM \(routers) WHERE seen_on < now() - interval '1 hour' OR seen_on > now() + interval '1 hour'", [])
                 return seen
             }
         }

@@ -37,7 +37,8 @@ public struct ServerPresence: Sendable {
                 INSERT INTO config.server (server_id, host, version, kek_ids) VALUES ($1, $2, $3, $4)
                 ON CONFLICT (server_id) DO UPDATE SET seen_on = now()
                 """, [.uuid(id), .text(host), .text(version), .texts(kekIDs)])
-            try connection.execute("DELETE FROM config.server WHERE seen_on < now() - interval '1 day'")
+            try connection.execute(
+                "DELETE FROM config.server WHERE seen_on < now() - interval '1 day' OR seen_on > now() + interval '1 day'")
         }
     }
 
@@ -53,7 +54,7 @@ public struct ServerPresence: Sendable {
         try connection.query(
             """
             SELECT server_id, host, version, array_to_string(kek_ids, ','), started_on FROM config.server
-             WHERE seen_on > now() - $1 * interval '1 second' ORDER BY host, started_on
+             WHERE seen_on BETWEEN now() - $1 * interval '1 second' AND now() + $1 * interval '1 second' ORDER BY host, started_on
             """, [.double(Double(absenceSeconds))]
         ).map(ServerPresence.init)
     }

@@ -10,7 +10,8 @@ struct RouterStatusCommand: AsyncParsableCommand {
         abstract: "Show mailboxes with problems, and a total of the others. On the service's own settings.",
         discussion: """
             A mailbox has a problem if its last turn failed, it was disabled after an error, a message was set aside, or no router has \
-            looked at it for ten minutes after it was due. With --json there is one line for each mailbox, those with problems first.
+            looked at it for ten minutes after it was due. Routers work for no mailbox that lacks a profile or a delivery method: those \
+            are counted, and --all says what each lacks. With --json there is one line for each mailbox, those with problems first.
             """)
     @OptionGroup var organization: OrganizationOption
     @OptionGroup var options: CommandOptions
@@ -32,9 +33,11 @@ struct RouterStatusCommand: AsyncParsableCommand {
         let (watched, pending) = (well.count { $0.watchedBy != nil }, mailboxes.map(\.pending).reduce(0, +))
         let failed = mailboxes.map(\.failed).reduce(0, +)
         let problems = mailboxes.count - well.count
+        let unready = mailboxes.count { $0.obstacle != nil }
+        let lacking = unready == 0 ? "" : " Routers work for \(unready) of the enabled ones not at all: --all says what they lack."
         return
             "\(problems) \(problems == 1 ? "mailbox has a problem" : "mailboxes have problems"). \(well.count) well, \(watched) of them "
-            + "watched for new messages. \(pending) e-mails wait to be sent, \(failed) failed."
+            + "watched for new messages. \(pending) e-mails wait to be sent, \(failed) failed.\(lacking)"
     }
 
     private static func line(_ routers: [MailRouterStatus]) -> String {
@@ -54,7 +57,7 @@ extension MailboxStatus {
             "isLate": .bool(isLate), "failures": .integer(Int64(failures)), "pending": .integer(Int64(pending)),
             "nextSending": .text(nextSending.map { ISO8601.text($0) }), "failed": .integer(Int64(failed)), "error": .text(error),
             "errorCode": errorCode.map { .integer(Int64($0)) } ?? .null, "errorSince": .text(errorSince.map { ISO8601.text($0) }),
-            "setAside": .integer(Int64(setAside)), "messages": .array(messages.map(\.json)),
+            "setAside": .integer(Int64(setAside)), "obstacle": .text(obstacle?.rawValue), "messages": .array(messages.map(\.json)),
         ]
     }
 
@@ -67,6 +70,12 @@ extension MailboxStatus {
         ]
         if let leasedTo { lines.append("worked on by \(leasedTo)") }
         if let error { lines.append("since \(errorSince.map { ISO8601.text($0) } ?? "?") [\(errorCode ?? 0)]: \(error)") }
+        if isPostponedFar {
+            lines.append(
+                "Its next turn is further away than any setting has it. Find out who wrote postponemailboxprocessinguntil, and test the mailbox again."
+            )
+        }
+        if let obstacle { lines.append(obstacle.words) }
         if isLate { lines.append("No router has looked at it since it was due. Start one: fieldseal router.") }
         for message in messages {
             lines.append(
@@ -78,8 +87,21 @@ extension MailboxStatus {
     }
 
     private var next: String {
+        if obstacle != nil { return "no next turn" }
         if watchedBy != nil { return "next turn when a message arrives" }
         return receives ? "next turn \(nextTurn.map { ISO8601.text($0) } ?? "now")" : "next turn when there is something to send"
+    }
+}
+
+extension MailboxStatus.Obstacle {
+    fileprivate var words: String {
+        switch self {
+        case .profile: "No router works for it: it has no e-mail server profile. Set emailserverprofile."
+        case .activeProfile:
+            "No router works for it: its e-mail server profile is inactive. Activate the profile, or set another one."
+        case .deliveryMethod:
+            "No router works for it: no direction that is on has a delivery method. Set incomingemaildeliverymethod to 2, or outgoingemaildeliverymethod to 2."
+        }
     }
 }
 

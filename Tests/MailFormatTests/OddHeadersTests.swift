@@ -1,0 +1,75 @@
+import Foundation
+import MailFormat
+import Testing
+
+/// Senders and dates in forms that no standard has and that are widely seen, and people whom a record has no field for.
+@Suite("Odd headers")
+struct OddHeadersTests {
+    private static func read(_ header: String) -> MailMessage { MailMessage(Array("\(header)\r\nSubject: s\r\n\r\nHello.".utf8)) }
+
+    @Test(
+        "Addresses of senders and recipients",
+        arguments: [
+            ("\"Jo\" &lt;jo@x.test&gt;", "jo@x.test"), ("&lt;jo@x.test&gt;", "jo@x.test"), ("&LT;jo@x.test&GT;", "jo@x.test"),
+            ("&#60;jo@x.test&#62;", "jo@x.test"), ("Jo jo@x.test>", "jo@x.test"), ("jo@x.test>", "jo@x.test"),
+            ("Jo <jo@x.test", "jo@x.test"), ("(jo@x.test)", "jo@x.test"), ("Jo (jo@x.test)", "jo@x.test"),
+            ("jo@x\u{3002}test", "jo@x.test"), ("Jo <jo@x\u{FF0E}test>", "jo@x.test"), ("jo@x\u{FF61}test", "jo@x.test"),
+            // What was understood before.
+            ("jo@x.test (a@b.test)", "jo@x.test"), ("a > b <jo@x.test>", "jo@x.test"), ("\"a &lt; b\" <jo@x.test>", "jo@x.test"),
+            ("R&D <jo@x.test>", "jo@x.test"), ("r&d@x.test", "r&d@x.test"), ("a>b@x.test", "a>b@x.test"),
+            ("MAILER-DAEMON (Mail Delivery System)", "MAILER-DAEMON"),
+        ])
+    func addresses(written: String, meant: String) {
+        #expect(Self.read("From: \(written)").from == meant)
+        guard meant.contains("@"), !meant.contains(">") else { return }
+        #expect(Self.read("From: c@x.test\r\nTo: \(written), b@x.test").to == [meant, "b@x.test"])
+    }
+
+    @Test(
+        "Dates of ISO 8601",
+        arguments: [
+            ("2026-11-26T10:00:00Z", "2026-11-26T10:00:00Z"), ("2026-11-26T10:00:00+02:00", "2026-11-26T08:00:00Z"),
+            ("2026-11-26 10:00:00.123 -0130", "2026-11-26T11:30:00Z"), ("2026-11-26T10:00", "2026-11-26T10:00:00Z"),
+            ("Thu, 26 Nov 2026 10:00:00 +0100", "2026-11-26T09:00:00Z"), ("26-Nov-2026 10:00:00 +0000", "2026-11-26T10:00:00Z"),
+        ])
+    func dates(written: String, meant: String) {
+        let message = Self.read("From: c@x.test\r\nDate: \(written)")
+        #expect(message.date?.ISO8601Format() == meant && message.notes.isEmpty)
+    }
+
+    @Test(
+        "A date that can't be read is the one of the newest Received, else none",
+        arguments: ["yesterday", "2026-13-26T10:00:00Z", "2026-11-26"])
+    func unreadable(written: String) {
+        let message = Self.read("From: c@x.test\r\nDate: \(written)")
+        #expect(message.date == nil && message.notes.map(\.isOfHeader) == [true])
+        let delivered = Self.read(
+            "Received: from a by b; Thu, 26 Nov 2026 10:00:00 +0000\r\nReceived: from c by a; Wed, 25 Nov 2026 10:00:00 +0000\r\nFrom: c@x.test\r\nDate: \(written)"
+        )
+        #expect(delivered.date?.ISO8601Format() == "2026-11-26T10:00:00Z")
+    }
+
+    @Test(
+        "People whom no field of a record names are noted, and the header is kept",
+        arguments: [
+            ("From: noreply@shop.test\r\nReply-To: Real Customer <real@x.test>", ["real@x.test"]),
+            ("From: a@x.test, b@x.test", ["b@x.test"]), ("From: a@x.test\r\nSender: b@x.test", ["b@x.test"]),
+            ("From: a@x.test\r\nBcc: b@x.test, c@x.test", ["b@x.test, c@x.test"]),
+            ("From: a@x.test\r\nSender: s@x.test\r\nReply-To: r@x.test", ["s@x.test", "r@x.test"]),
+        ])
+    func others(header: String, names: [String]) throws {
+        let message = Self.read(header)
+        #expect(message.notes.count == names.count && message.notes.allSatisfy(\.isOfHeader))
+        for (note, name) in zip(message.notes, names) { #expect(note.text.contains(name)) }
+        let kept = try #require(message.original(of: Array("\(header)\r\nSubject: s\r\n\r\nHello.".utf8)))
+        #expect(kept.name == "original-header.txt")
+    }
+
+    @Test(
+        "What says the same as other fields is not noted",
+        arguments: [
+            "From: a@x.test\r\nReply-To: A@X.test", "From: a@x.test\r\nSender: Jo <a@x.test>", "From: Jo\r\nReply-To: a@x.test",
+            "From: a@x.test\r\nTo: b@x.test\r\nReply-To: a@x.test, b@x.test", "From: a@x.test\r\nBcc: undisclosed-recipients:;",
+        ])
+    func same(header: String) { #expect(Self.read(header).notes.isEmpty) }
+}

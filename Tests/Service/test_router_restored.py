@@ -1,0 +1,135 @@
+"""A mail server that gives UIDs anew without another UIDVALIDITY, and messages whose date only the server knows."""
+
+import json
+
+import pytest
+from mail import Mail, until
+from mail_quirks import IMAPServer, POP3Server
+from service import Deployment
+from test_router_quirks import alerts, certificate, removed, served, subjects, text, turn
+
+
+@pytest.fixture(scope="module")
+def routed():
+    deployment = Deployment()
+    deployment.home.chmod(0o755)
+    try:
+        deployment.start()
+        deployment.mail = Mail(deployment.home)
+        yield deployment
+    finally:
+        if hasattr(deployment, "mail"):
+            deployment.mail.stop()
+        deployment.remove()
+
+
+class DatedServer(IMAPServer):
+    """Says when each message was delivered, as servers do that are asked for it."""
+
+    def fetch(self, say, uids, tag):
+        for uid in uids:
+            data = self.messages[uid]
+            say(b"* %d FETCH (UID %d INTERNALDATE \"24-Nov-2026 10:00:00 +0100\" BODY[] {%d}\r\n%s)\r\n" % (uid, uid, len(data), data))
+        return False
+
+
+def state(routed, box):
+    [(text_,)] = routed.sql("SELECT router_state FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+    return json.loads(text_)
+
+
+def test_a_server_that_is_restored_from_a_backup_loses_no_message(routed):
+    server = IMAPServer(certificate(routed), {n: text(n) for n in (1, 2, 3)})
+    box = served(routed, server)
+    try:
+        until(lambda: len(subjects(routed, box)) == 3, what=lambda: routed.log().decode()[-3000:])
+        turn(routed, box)
+        assert state(routed, box) == {"uid": 3, "validity": 7} and not alerts(routed, box, 19)
+        # The state of before the messages 2 and 3; the next ones get their UIDs.
+        server.messages = {1: text(1)}
+        turn(routed, box)
+        [alert] = alerts(routed, box, 19)
+        assert "the next one is 2, and the router is past UID 3" in alert["text"]
+        assert state(routed, box)["uid"] == 1
+        server.messages[2] = text(22)
+        turn(routed, box)
+        until(lambda: subjects(routed, box) == ["message 1", "message 2", "message 22", "message 3"])
+        # It is said once.
+        turn(routed, box)
+        assert len(alerts(routed, box, 19)) == 1 and state(routed, box)["uid"] == 2
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+@pytest.mark.parametrize("uid", [4294967290, 4294967295, 4294967296, 1 << 70, -1])
+def test_sql_does_not_have_mail_passed_over(routed, uid):
+    server = IMAPServer(certificate(routed), {1: text(1)})
+    box = served(routed, server)
+    try:
+        until(lambda: subjects(routed, box) == ["message 1"], what=lambda: routed.log().decode()[-3000:])
+        turn(routed, box)
+        routed.sql("UPDATE org_contoso.mailbox SET router_state = %s WHERE mailboxid = %s", [json.dumps({"validity": 7, "uid": uid}), box])
+        server.messages[2] = text(2)
+        turn(routed, box)
+        assert subjects(routed, box) == ["message 1", "message 2"] and state(routed, box) == {"uid": 2, "validity": 7}
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+def test_the_date_of_delivery_is_that_of_a_message_without_a_readable_one(routed):
+    dates = {1: "", 2: "Date: yesterday\r\n", 3: "Date: Thu, 26 Nov 99999999999 10:00:00 +0000\r\n", 4: "Date: 2026-11-26T10:00:00Z\r\n",
+             5: "Date: Wed, 25 Nov 2026 10:00:00 +0000\r\n"}
+    messages = {n: date.encode() + text(n) for n, date in dates.items()}
+    server = DatedServer(certificate(routed), messages)
+    box = served(routed, server)
+    try:
+        until(lambda: len(subjects(routed, box)) == 5, what=lambda: routed.log().decode()[-3000:])
+        found = routed.get(f"emails?$filter=_receivingmailboxid_value eq {box}&$select=subject,senton&$orderby=subject").json()["value"]
+        delivered = "2026-11-24T09:00:00Z"
+        assert [e["senton"] for e in found] == [delivered, delivered, delivered, "2026-11-26T10:00:00Z", "2026-11-25T10:00:00Z"]
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+def test_whom_an_answer_goes_to_is_kept(routed):
+    """A form on a web site, over POP3: the message is kept where its record does not name the customer."""
+    message = text(1).replace(b"From: customer@elsewhere.test", b"From: noreply@shop.test\r\nReply-To: Real Customer <real@elsewhere.test>")
+    server = POP3Server(certificate(routed), {1: message, 2: text(2)})
+    box = served(routed, server)
+    try:
+        until(lambda: len(subjects(routed, box)) == 2, what=lambda: routed.log().decode()[-3000:])
+        found = routed.get(f"emails?$filter=_receivingmailboxid_value eq {box}&$select=subject,sender&$orderby=subject"
+                           "&$expand=email_activity_mime_attachment($select=filename,subject)").json()["value"]
+        [kept] = found[0]["email_activity_mime_attachment"]
+        assert found[0]["sender"] == "noreply@shop.test" and kept["filename"] == "original-header.txt"
+        assert "Reply-To also names real@elsewhere.test" in kept["subject"]
+        assert found[1]["email_activity_mime_attachment"] == []
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+def test_a_lease_of_the_future_withholds_no_mail(routed):
+    """SQL says that a router works on the mailbox, or watches it, for ever."""
+    server = IMAPServer(certificate(routed), {1: text(1)})
+    box = served(routed, server)
+    try:
+        until(lambda: subjects(routed, box) == ["message 1"], what=lambda: routed.log().decode()[-3000:])
+        for number, moment in ((2, "infinity"), (3, "2999-01-01")):
+            server.messages[number] = text(number)
+            routed.sql("UPDATE org_contoso.mailbox SET processingstatecode = 1, processinglastattemptedon = %s, hostid = 'vm/1/AA' WHERE mailboxid = %s", [moment, box])
+            turn(routed, box)
+            assert f"message {number}" in subjects(routed, box)
+        routed.sql("INSERT INTO org_contoso.mail_router (router, started_on, seen_on) VALUES ('vm/9/evil', now(), 'infinity')")
+        assert "vm/9/evil" not in routed.run("router", "status", "--org", "contoso").stdout
+        # What a router never says is a problem of the mailbox.
+        assert "further away than any setting" not in routed.run("router", "status", "--org", "contoso").stdout
+        routed.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = 'infinity' WHERE mailboxid = %s", [box])
+        assert "further away than any setting" in routed.run("router", "status", "--org", "contoso").stdout
+    finally:
+        routed.sql("DELETE FROM org_contoso.mail_router WHERE router = 'vm/9/evil'")
+        removed(routed, box)
+        server.stop()
