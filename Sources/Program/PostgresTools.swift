@@ -61,14 +61,9 @@ struct PostgresTools: Sendable {
 
     // MARK: Dumps of a whole database
 
-    /// The schemas that a dump holds.
-    func schemas(inDump path: String) async throws -> Set<String> {
-        let list = try await restored(["--list", path], limit: Self.listLimit)
-        return Set(
-            list.split(separator: "\n").compactMap { line in
-                // Such as `9; 2615 16389 SCHEMA - org_contoso fieldseal_owner`.
-                line.wholeMatch(of: #/\d+; \d+ \d+ SCHEMA - (\S+) .*/#).map { String($0.output.1) }
-            })
+    /// What a dump holds.
+    func catalog(ofDump path: String) async throws -> DumpCatalog {
+        DumpCatalog(list: try await restored(["--list", path], limit: Self.listLimit))
     }
 
     /// The rows of some tables, as `pg_restore` prints them.

@@ -1,6 +1,7 @@
 public import CellCrypto
 public import Foundation
 import JSON
+import Migrations
 
 /// What a dump of a deployment's database holds: its organizations, and which keys open them.
 public struct BackupContents: Sendable {
@@ -16,21 +17,30 @@ public struct BackupContents: Sendable {
         public let kekID: String?
         /// Whether the given key-encryption key opens it; nil without one.
         public let isOpened: Bool?
+        /// Whether `config` has the state that the service attested, without which servers refuse the organization.
+        let isAttested: Bool
+        /// The migrations of its schema.
+        let applied: Set<String>
     }
 
     public let entries: [Entry]
+    private let catalog: DumpCatalog
+    /// The migrations of `config`.
+    private let applied: Set<String>
 
     /// The tables whose rows are needed, by schema.
-    public static let configTables = ["organization", "organization_key"]
+    public static let configTables = ["organization", "organization_key", "attested_state", "migration"]
     public static let organizationTables = ["encryption"]
 
     /// Reads the rows that `pg_restore --data-only` printed.
     ///
     /// - Parameters:
+    ///   - catalog: What the dump holds.
     ///   - config: Those of ``configTables``; nil where the dump has no schema `config`.
     ///   - schemas: Those of ``organizationTables``, by schema.
     /// - Throws: ``FieldsealError`` for a text that is no dump's.
-    public init(config: String?, schemas: [String: String], kek: KeyEncryptionKey?) throws {
+    public init(_ catalog: DumpCatalog, config: String?, schemas: [String: String], kek: KeyEncryptionKey?) throws {
+        self.catalog = catalog
         let tables = try config.map { try Self.rows(of: "config", in: $0) } ?? [:]
         var names: [String: (id: UUID, name: String)] = [:]
         for row in tables["organization"] ?? [] {
@@ -38,6 +48,10 @@ public struct BackupContents: Sendable {
                 names[schema] = (id, name)
             }
         }
+        let attested = Set((tables["attested_state"] ?? []).compactMap { $0["organization_id"] })
+        let ledger = Dictionary(grouping: tables["migration"] ?? []) { $0["organization_id"] ?? "" }
+            .mapValues { Set($0.compactMap { $0["name"] }) }
+        applied = ledger[""] ?? []
         entries = try Set(names.keys).union(schemas.keys).sorted().map { schema in
             let encryption = try schemas[schema].map { try Self.rows(of: schema, in: $0) }?["encryption"]?.first
             let version = encryption?["key_version"].flatMap { Int($0) }
@@ -52,15 +66,44 @@ public struct BackupContents: Sendable {
             }
             return Entry(
                 schema: schema, name: names[schema]?.name, keyVersion: version, fingerprint: encryption?["fingerprint"],
-                kekID: key?["kek_id"], isOpened: isOpened)
+                kekID: key?["kek_id"], isOpened: isOpened, isAttested: names[schema].map { attested.contains($0.id.text) } ?? true,
+                applied: names[schema].flatMap { ledger[$0.id.text] } ?? [])
         }
     }
 
     /// What keeps the backup from being of use, in words.
     public var problems: [String] {
+        var problems = keyProblems
+        if catalog.schemas.contains("config") {
+            problems += BackupGaps(catalog: catalog, schema: "config", subject: "config")
+                .problems(.config, applied: applied, keyVersion: nil)
+        }
+        let attests = applied.isEmpty || MigrationTables(.config, applied: applied).tables.contains("attested_state")
+        for entry in entries where catalog.schemas.contains(entry.schema) {
+            let name = entry.name ?? entry.schema
+            if attests, !entry.isAttested {
+                problems.append(
+                    "\(name): config.attested_state has no row of it, so servers refuse it until fieldseal org attach \(name) accepts its state"
+                )
+            }
+            problems += BackupGaps(catalog: catalog, schema: entry.schema, subject: name)
+                .problems(.organization, applied: entry.applied, keyVersion: entry.keyVersion)
+        }
+        if !catalog.schemas.contains("cell") || catalog.names(.function, in: "cell").isEmpty {
+            problems.append("the dump lacks the schema cell, or its functions, which the tables of cells need")
+        }
+        return problems
+    }
+
+    /// Which organizations no key opens.
+    private var keyProblems: [String] {
         entries.compactMap { entry in
             let name = entry.name ?? entry.schema
-            if entry.keyVersion == nil { return "\(name): the dump lacks its schema \(entry.schema), and so its cells" }
+            if entry.keyVersion == nil {
+                return catalog.schemas.contains(entry.schema)
+                    ? "\(name): the dump lacks the row of \(entry.schema).encryption, without which no key opens its cells"
+                    : "\(name): the dump lacks its schema \(entry.schema), and so its cells"
+            }
             if entry.name == nil { return "\(name): the dump lacks config, so its organization key is needed to open it" }
             guard let kek = entry.kekID else {
                 return

@@ -45,6 +45,7 @@ extension OrganizationRegistry {
         guard Organization.isName(request.name) else {
             throw FieldsealError(.invalidArgument, "\(request.name.quotedForMessage) is not an organization's name.")
         }
+        try Organization.checkReachable(request.name)
         let organization = Organization(id: request.isNew ? UUID() : request.manifest.organizationID, name: request.name)
         let steps = try ImportSteps(request, organization: organization, registry: self, caller: caller)
         let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal org import")

@@ -36,9 +36,9 @@ struct Backup: AsyncParsableCommand {
             var kek = try kekFile.map { try KeyEncryptionKeyFile.read($0) }
             if let settings { kek = try await Settings.read(settings).startingKeyEncryptionKey() }
             let tools = try PostgresTools()
-            let schemas: Set<String>
+            let catalog: DumpCatalog
             do {
-                schemas = try await tools.schemas(inDump: file)
+                catalog = try await tools.catalog(ofDump: file)
                 try await tools.readAll(ofDump: file)
             } catch let error as ToolError {
                 throw CommandFailure(
@@ -46,15 +46,14 @@ struct Backup: AsyncParsableCommand {
                         + "or tar format. If this is one, it is damaged: take another backup.")
             }
             var rows: [String: String] = [:]
-            for schema in schemas.filter({ $0.hasPrefix("org_") }) {
+            for schema in catalog.schemas.filter({ $0.hasPrefix("org_") }) {
                 rows[schema] = try await tools.rows(of: BackupContents.organizationTables, in: schema, ofDump: file)
             }
             let config =
-                schemas.contains("config")
+                catalog.schemas.contains("config")
                 ? try await tools.rows(of: BackupContents.configTables, in: "config", ofDump: file) : nil
-            let contents = try BackupContents(config: config, schemas: rows, kek: kek)
+            let contents = try BackupContents(catalog, config: config, schemas: rows, kek: kek)
             var problems = contents.problems
-            if !schemas.contains("cell") { problems.append("the dump lacks the schema cell, which the tables of cells need") }
             if contents.entries.isEmpty { problems.append("the dump holds no organization") }
             report(contents, problems)
             if !problems.isEmpty { throw ExitCode.failure }

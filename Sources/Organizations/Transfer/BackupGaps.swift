@@ -1,0 +1,62 @@
+import Migrations
+
+/// What a dump lacks of a schema that a restore needs: tables, their rows, keys, guards, rights.
+///
+/// What there should be comes from the migrations that the dump itself says were applied, so a dump of an older version is measured by
+/// that version.
+struct BackupGaps {
+    let catalog: DumpCatalog
+    let schema: String
+    /// Begins each sentence.
+    let subject: String
+
+    /// Names that one sentence has.
+    private static let shown = 10
+
+    /// - Parameters:
+    ///   - applied: The names of the migrations that were applied to the schema; empty if the dump does not say so.
+    ///   - keyVersion: The key version in force; nil for `config`, and where the dump does not say so.
+    func problems(_ scope: Migration.Scope, applied: Set<String>, keyVersion: Int?) -> [String] {
+        let newest = Set(MigrationCatalog.migrations(scope).map(\.name))
+        let wanted = MigrationTables(scope, applied: applied.isEmpty ? newest : applied)
+        let cells = Set(keyVersion.map { version in wanted.partitioned.map { "\($0)_k\(version)" } } ?? [])
+        let (tables, sequences) = (catalog.names(.table, in: schema), catalog.names(.sequence, in: schema))
+        let lackingTables = wanted.tables.union(wanted.partitioned).union(wanted.unlogged).union(cells).subtracting(tables)
+        // Each table that is there should have its rows, also those that a DBA added; those of partitions are rows of their own.
+        let lackingRows = tables.subtracting(wanted.partitioned).subtracting(wanted.unlogged).subtracting(
+            catalog.names(.rows, in: schema))
+        let lackingValues = sequences.subtracting(catalog.names(.sequenceValue, in: schema))
+        let lackingViews = wanted.views.subtracting(catalog.names(.view, in: schema))
+        let lackingSequences = wanted.sequences.subtracting(sequences)
+        return [
+            sentence("the dump lacks", "table", lackingTables), sentence("the dump lacks the rows of", "table", lackingRows),
+            sentence("the dump lacks", "sequence", lackingSequences),
+            sentence("the dump lacks the value of", "sequence", lackingValues), sentence("the dump lacks", "view", lackingViews),
+        ].compactMap(\.self) + lackingKinds(scope, hasTables: !tables.isEmpty)
+    }
+
+    private func sentence(_ what: String, _ kind: String, _ names: Set<String>) -> String? {
+        guard !names.isEmpty else { return nil }
+        let more = names.count > Self.shown ? " and \(names.count - Self.shown) more" : ""
+        let list = names.sorted().prefix(Self.shown).map { "\(schema).\($0)" }.joined(separator: ", ")
+        return
+            "\(subject): \(what) the \(kind)\(names.count == 1 ? "" : "s") \(list)\(more). Take it without options that leave tables out"
+    }
+
+    /// Whole kinds of objects that options of pg_dump leave out. Single ones can't be left out.
+    private func lackingKinds(_ scope: Migration.Scope, hasTables: Bool) -> [String] {
+        guard hasTables else { return [] }
+        var kinds: [(DumpCatalog.Kind, String, String)] = [
+            (.constraint, "keys and constraints", "--section"), (.index, "indexes", "--section"),
+            (.rights, "rights", "--no-privileges"),
+        ]
+        if scope == .organization {
+            kinds += [
+                (.trigger, "triggers, which guard its tables", "--section"), (.function, "functions", "--section"),
+            ]
+        }
+        return kinds.filter { catalog.names($0.0, in: schema).isEmpty }.map {
+            "\(subject): the dump lacks all \($0.1) of the schema \(schema). Take it without \($0.2)"
+        }
+    }
+}
