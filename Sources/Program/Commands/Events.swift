@@ -66,7 +66,7 @@ struct Events: AsyncParsableCommand {
         @Option(parsing: .upToNextOption, help: ArgumentHelp("Files that `events archive` wrote.", valueName: "file"))
         var archive: [String] = []
         @Option(
-            help: ArgumentHelp("A file that `events export` wrote: where it ends must still be in the chain.", valueName: "file"))
+            help: ArgumentHelp("A file that `events export` wrote: its events must be those of the chain.", valueName: "file"))
         var against: String?
         @OptionGroup var options: CommandOptions
 
@@ -120,18 +120,29 @@ struct Events: AsyncParsableCommand {
                     }
                 }
                 if !archive.isEmpty { problems += try await EventArchiveFile.problems(of: summaries, with: session) }
-                if let against { problems += try await session.problems(against: try Self.lastLine(of: against)) }
+                if let against {
+                    let lines = try Self.lines(of: against)
+                    problems += try await session.problems(inExport: lines)
+                    problems += try await session.problems(against: try Self.attested(lines, against))
+                }
                 return (report.verified, summaries.reduce(0) { $0 + $1.count }, problems)
             } catch  where archive.isEmpty && against == nil {
                 return (0, 0, [try options.words(for: error)])
             }
         }
 
-        private static func lastLine(of path: String) throws -> JSONValue {
-            guard let data = FileManager.default.contents(atPath: path),
-                let line = data.split(separator: UInt8(ascii: "\n")).last, let json = try? JSONParser.parse(Array(line)),
-                let attested = json["attested"]
-            else { throw CommandFailure("\(path) does not end like a file that `events export` wrote.") }
+        /// The lines of an export; nil for one that is no JSON.
+        private static func lines(of path: String) throws -> [JSONValue?] {
+            guard let data = FileManager.default.contents(atPath: path) else {
+                throw CommandFailure("\(path) can't be read. Name a file that `events export` wrote.")
+            }
+            return data.split(separator: UInt8(ascii: "\n")).map { try? JSONParser.parse(Array($0)) }
+        }
+
+        private static func attested(_ lines: [JSONValue?], _ path: String) throws -> JSONValue {
+            guard let attested = lines.last??["attested"] else {
+                throw CommandFailure("\(path) does not end like a file that `events export` wrote.")
+            }
             return attested
         }
     }

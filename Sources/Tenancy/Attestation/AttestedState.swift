@@ -46,7 +46,7 @@ package struct AttestedState: Sendable, Equatable {
 
     package init(
         organizationID: UUID, revision: Int, keyVersion: Int, fingerprint: String, grantsDigest: [UInt8], events: Int,
-        newestEvent: Int, head: [UInt8], kekID: String
+        newestEvent: Int, head: [UInt8], kekID: String, tag: [UInt8] = []
     ) {
         self.organizationID = organizationID
         self.revision = revision
@@ -57,6 +57,7 @@ package struct AttestedState: Sendable, Equatable {
         self.newestEvent = newestEvent
         self.head = head
         self.kekID = kekID
+        self.tag = tag
     }
 
     /// Everything that the tag covers. A new column joins this list, ``columns`` and ``assignments``.

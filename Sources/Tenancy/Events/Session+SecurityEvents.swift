@@ -65,12 +65,7 @@ extension Session {
     /// - Returns: Null when the attested state does not verify, which a verification names.
     public func attestedEnd() async -> JSONValue {
         guard caller.role == .systemAdministrator, let state = try? await attestedState() else { return .null }
-        return [
-            "organization": .string(organization.name), "organizationId": .string(organization.id.text),
-            "revision": .integer(Int64(state.revision)), "events": .integer(Int64(state.events)),
-            "newest": .integer(Int64(state.newestEvent)), "head": .hexadecimal(state.head), "kekId": .string(state.kekID),
-            "tag": .hexadecimal(state.tag),
-        ]
+        return state.json(organization)
     }
 
     private func attestedState() async throws -> AttestedState {
@@ -100,7 +95,8 @@ extension Session {
         }
         let state = try await attestedState()
         return try await deployment.pool.withConnection { connection in
-            var problems: [String] = []
+            let replaced = Set(try ReplacedKeyEncryptionKey.all(on: connection).map(\.id))
+            var problems = problems(ofTag: attested, replaced: replaced)
             if state.revision < revision {
                 problems.append(
                     "the export attests revision \(revision), and the database is at \(state.revision): an older state was restored"

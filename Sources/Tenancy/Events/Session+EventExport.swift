@@ -1,0 +1,113 @@
+import CellCrypto
+import Foundation
+public import JSON
+import Model
+import PostgresClient
+
+extension AttestedState {
+    /// The state as an export attests it: all that the tag covers, and the tag.
+    func json(_ organization: Organization) -> JSONValue {
+        [
+            "organization": .string(organization.name), "organizationId": .string(organization.id.text),
+            "revision": .integer(Int64(revision)), "keyVersion": .integer(Int64(keyVersion)), "fingerprint": .string(fingerprint),
+            "grantsDigest": .hexadecimal(grantsDigest), "events": .integer(Int64(events)), "newest": .integer(Int64(newestEvent)),
+            "head": .hexadecimal(head), "kekId": .string(kekID), "tag": .hexadecimal(tag),
+        ]
+    }
+
+    /// Reads what an export attests; nil when a member is missing or has another type.
+    init?(_ json: JSONValue) {
+        func number(_ name: String) -> Int? { if case .integer(let number)? = json[name] { Int(number) } else { nil } }
+        func digits(_ name: String) -> [UInt8]? { json[name]?.string.flatMap(bytes(hexadecimal:)) }
+        guard let id = json["organizationId"]?.string.flatMap(UUID.init(text:)), let revision = number("revision"),
+            let keyVersion = number("keyVersion"), let fingerprint = json["fingerprint"]?.string,
+            let grantsDigest = digits("grantsDigest"), let events = number("events"), let newest = number("newest"),
+            let head = digits("head"), let kekID = json["kekId"]?.string, let tag = digits("tag")
+        else { return nil }
+        self.init(
+            organizationID: id, revision: revision, keyVersion: keyVersion, fingerprint: fingerprint, grantsDigest: grantsDigest,
+            events: events, newestEvent: newest, head: head, kekID: kekID, tag: tag)
+    }
+}
+
+extension Session {
+    /// Events that are compared at a time, and problems that are named.
+    private static let exportBatch = 1_000
+    private static let exportProblems = 20
+
+    /// Compares a file that an export or a receiver wrote with the events that there are: lines that were changed, taken out or put in.
+    ///
+    /// Lines of other organizations are passed over, and events may stand there more than once: a receiver may get one again.
+    ///
+    /// - Parameter lines: The lines, in their order; nil for one that is no JSON.
+    public func problems(inExport lines: [JSONValue?]) async throws -> [String] {
+        try requireSystemAdministrator(to: "read security events")
+        var problems: [String] = []
+        var events: [RecordedEvent] = []
+        var hashes: [Int: [UInt8]] = [:]
+        for (index, line) in lines.enumerated() {
+            guard let line else {
+                problems.append("line \(index + 1) of the export is damaged")
+                continue
+            }
+            guard line["organization"]?.string == organization.name, line["id"] != nil else { continue }
+            guard let event = RecordedEvent(line, after: nil), line["occurredOn"]?.string == ISO8601.text(event.occurredOn) else {
+                problems.append("line \(index + 1) of the export is no event as it was written")
+                continue
+            }
+            if let known = hashes[event.id] {
+                if known != event.hash { problems.append("\(event.id): this event stands in the export twice, with two hashes") }
+                continue
+            }
+            if let last = events.last, event.id != last.id + 1 {
+                problems.append(
+                    event.id > last.id
+                        ? "\(last.id + 1) to \(event.id - 1): these events are missing in the export"
+                        : "\(event.id): this event does not stand in its place in the export")
+            }
+            hashes[event.id] = event.hash
+            events.append(event)
+        }
+        for start in stride(from: 0, to: events.count, by: Self.exportBatch) where problems.count < Self.exportProblems {
+            problems += try await differences(of: Array(events.dropFirst(start).prefix(Self.exportBatch)))
+        }
+        return Array(problems.prefix(Self.exportProblems))
+    }
+
+    /// Events of an export that are others in the chain, or not in it.
+    private func differences(of events: [RecordedEvent]) async throws -> [String] {
+        try await deployment.pool.withConnection { connection in
+            let archived = try EventArchivePosition.require(organization, under: deployment.kek, on: connection)?.lastID ?? 0
+            let rows = try connection.query(
+                """
+                SELECT \(RecordedEvent.columns) FROM \(organization.qualified("security_event"))
+                 WHERE security_event_id BETWEEN $1 AND $2
+                """, [.int64(Int64(events.map(\.id).min() ?? 0)), .int64(Int64(events.map(\.id).max() ?? 0))]
+            ).map { try RecordedEvent($0) }
+            let known = Dictionary(rows.map { ($0.id, $0.json("")) }) { first, _ in first }
+            return events.compactMap { event in
+                guard let there = known[event.id] else {
+                    return event.id <= archived
+                        ? nil
+                        : "\(event.id): this event of the export is not in the chain: an older state was restored, or it was taken out"
+                }
+                return there == event.json("") ? nil : "\(event.id): this event is another one in the export than in the chain"
+            }
+        }
+    }
+
+    /// Whether what an export attests was written by this service. What was written under a key-encryption key that was replaced can't be
+    /// verified any more.
+    func problems(ofTag attested: JSONValue, replaced: Set<String>) -> [String] {
+        guard let state = AttestedState(attested) else {
+            return ["the last line of the export lacks something that its tag covers"]
+        }
+        if replaced.contains(state.kekID) { return [] }
+        do {
+            try state.verify(under: deployment.kek)
+            return []
+        } catch {
+            return ["the last line of the export was changed: its tag does not fit it"]
+        }
+    }
+}

@@ -1,0 +1,65 @@
+"""A copy of the security events that was changed or is damaged does not pass for a whole one."""
+
+import json
+
+import pytest
+from cluster import Cluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = Cluster()
+    try:
+        for _ in range(6):
+            cluster.run("key", "show")
+        cluster.lines = cluster.run("events", "export").stdout.splitlines()
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+def changed(lines, index, **members):
+    """The lines with one in which members are others; those of `attested` in the last one."""
+    line = json.loads(lines[index])
+    (line["attested"] if "attested" in line else line).update(members)
+    return [*lines[:index], json.dumps(line, separators=(",", ":")), *lines[index + 1:]]
+
+
+def verified(cluster, tmp_path, lines):
+    file = tmp_path / "copy.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    return cluster.run("events", "verify", "--against", str(file), check=False)
+
+
+def test_what_was_written_is_whole(cluster, tmp_path):
+    """The controls: as it was, without a first part, a line twice as a receiver may get it, and after more events."""
+    lines = cluster.lines
+    cluster.run("key", "show")
+    for copy in (lines, lines[3:], lines[-1:], [*lines[:3], lines[2], *lines[3:]], lines[:-1] + lines):
+        result = verified(cluster, tmp_path, copy)
+        assert result.returncode == 0 and "is whole" in result.stdout, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda lines: lines[:3] + lines[4:], "these events are missing in the export"),
+    (lambda lines: changed(lines, 2, outcome="refused"), "3: this event is another one in the export than in the chain"),
+    (lambda lines: changed(lines, 0, actor="cli:eve"), "1: this event is another one"),
+    (lambda lines: changed(lines, 2, occurredOn="2020-01-01T00:00:00Z"), "line 3 of the export is no event as it was written"),
+    (lambda lines: changed(lines, 2, hash="00" * 32), "3: this event is another one"),
+    (lambda lines: [*lines[:2], lines[2][:-5], *lines[3:]], "line 3 of the export is damaged"),
+    (lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]], "does not stand in its place"),
+    (lambda lines: changed(lines[:-1], len(lines) - 2, id=4711) + lines[-1:], "4711: this event of the export is not in the chain"),
+    (lambda lines: changed(lines, len(lines) - 1, revision=1), "its tag does not fit it"),
+    (lambda lines: changed(lines, len(lines) - 1, events=1), "its tag does not fit it"),
+    (lambda lines: changed(lines, len(lines) - 1, tag="00" * 32), "its tag does not fit it"),
+    (lambda lines: changed(lines, len(lines) - 1, grantsDigest=None), "lacks something that its tag covers"),
+    (lambda lines: changed(lines, len(lines) - 1, kekId="0123456789abcdef"), "its tag does not fit it"),
+])
+def test_what_was_changed_is_named(cluster, tmp_path, change, words):
+    result = verified(cluster, tmp_path, change(cluster.lines))
+    assert result.returncode == 1 and words in result.stdout, result.stdout + result.stderr
+
+
+def test_a_file_that_is_not_there_is_named(cluster, tmp_path):
+    result = cluster.run("events", "verify", "--against", str(tmp_path / "none"), check=False)
+    assert result.returncode == 1 and "none can't be read" in result.stderr
