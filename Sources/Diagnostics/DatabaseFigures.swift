@@ -17,6 +17,8 @@ final class DatabaseFigures: Sendable {
         let keyChangedOn: Date
         let isKeyThere: Bool
         let events: Int
+        /// Events that the receiver outside of the database has not acknowledged; 0 where none ever acknowledged one.
+        let unsentEvents: Int
     }
 
     /// What an organization's schema has.
@@ -101,8 +103,10 @@ final class DatabaseFigures: Sendable {
     private static func entries(on connection: isolated PostgresConnection) throws -> [Entry] {
         try connection.query(
             """
-            SELECT o.name, a.key_version, coalesce(k.created_on, o.created_on), k.wrapped_data IS NOT NULL, a.events
+            SELECT o.name, a.key_version, coalesce(k.created_on, o.created_on), k.wrapped_data IS NOT NULL, a.events,
+                   CASE WHEN EXISTS (SELECT FROM config.event_shipment) THEN a.newest_event - \(EventShipment.position) ELSE 0 END
               FROM config.organization AS o JOIN config.attested_state AS a USING (organization_id)
+              LEFT JOIN config.event_shipment AS s USING (organization_id)
               LEFT JOIN config.organization_key AS k
                 ON (k.organization_id, k.key_version, k.fingerprint) = (a.organization_id, a.key_version, a.fingerprint)
              WHERE NOT EXISTS (SELECT FROM config.organization_move AS m WHERE m.organization_id = o.organization_id)
@@ -111,7 +115,7 @@ final class DatabaseFigures: Sendable {
         ).map { row in
             Entry(
                 name: try row.decode(0), keyVersion: try row.decode(1), keyChangedOn: try row.decode(2),
-                isKeyThere: try row.decode(3), events: try row.decode(4))
+                isKeyThere: try row.decode(3), events: try row.decode(4), unsentEvents: try row.decode(5))
         }
     }
 

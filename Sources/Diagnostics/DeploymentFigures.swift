@@ -92,6 +92,11 @@ public final class DeploymentFigures: Sendable {
         total("events_pending", "Security events of all organizations that wait to be linked into a chain.") {
             $0.contents.values.reduce(0) { $0 + $1.pendingEvents }
         }
+        total(
+            "events_unsent", "Security events of all organizations that the receiver outside of the database has not acknowledged."
+        ) {
+            $0.organizations.reduce(0) { $0 + $1.unsentEvents }
+        }
         total("emails_waiting", "E-mails of all organizations that wait to be sent.") {
             $0.contents.values.reduce(0) { $0 + $1.waitingEmails }
         }

@@ -3,6 +3,24 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
+    /// Whether an organization is under a key-encryption key that this database does not accept any more.
+    func retiredKeyEncryptionKey(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            SELECT a.kek_id FROM config.attested_state AS a JOIN config.replaced_kek AS r USING (kek_id)
+             WHERE a.organization_id = $1 AND r.retired_on IS NOT NULL
+            """, [.uuid(organization.id)])
+        return try rows.map { row in
+            let id: String = try row.decode(0)
+            return Finding(
+                .error, "under-retired-kek", organization.name,
+                "its state is under the key-encryption key \(id), which was replaced and retired in this database: all of its requests are refused",
+                advice:
+                    "take the retirement back as a superuser (UPDATE config.replaced_kek SET retired_on = NULL WHERE kek_id = '\(id)'), name both keys in the settings, and run fieldseal kek rotate"
+            )
+        }
+    }
+
     /// Whether this program has another key-encryption key than the one that the deployment's keys are under. Then nothing of
     /// what it would find besides is true.
     func wrongKeyEncryptionKey(on connection: isolated PostgresConnection) throws -> Finding? {

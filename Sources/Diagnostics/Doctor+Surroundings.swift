@@ -7,6 +7,7 @@ extension Doctor {
     func surroundings(on connection: isolated PostgresConnection) throws -> [Finding] {
         try guardSettings(on: connection) + roleAttributes(on: connection) + memberships(on: connection)
             + databaseRights(on: connection) + publications(on: connection) + systemObjects(on: connection)
+            + privileges(on: connection)
     }
 
     /// Settings that switch guards off, where a role, a database or the server has them: a session sets them for itself alone.
@@ -19,8 +20,8 @@ extension Doctor {
                AND c ~ '^(fieldseal\\.|session_replication_role=)'
             UNION
             SELECT name, 'the server'
-              FROM unnest(ARRAY['fieldseal.maintenance', 'fieldseal.evidence', 'fieldseal.switch', 'fieldseal.rewrap']) AS name
-             WHERE coalesce(current_setting(name, true), '') <> ''
+              FROM unnest(ARRAY['fieldseal.maintenance', 'fieldseal.evidence', 'fieldseal.switch', 'fieldseal.rewrap', 'session_replication_role']) AS name
+             WHERE coalesce(current_setting(name, true), '') NOT IN ('', 'origin')
                AND NOT EXISTS (SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c WHERE starts_with(c, name || '='))
             """)
         return try rows.map { row in

@@ -12,6 +12,8 @@ public struct Doctor: Sendable {
     let administrativeConninfo: String
     let keyFiles: KeyFileCheck
     let allowedLag: Int
+    /// Whether the settings name a receiver of security events.
+    let shipsEvents: Bool
     /// What the program finds besides, such as certificates that expire.
     private let besides: @Sendable () -> [Finding]
 
@@ -20,15 +22,18 @@ public struct Doctor: Sendable {
     ///   - kekFile: The path of the key-encryption key; nil where it comes from elsewhere.
     ///   - kekCopyFile: The path of its copy, where the deployment says that there is one.
     ///   - allowedLag: How far a replica may be behind, in MiB of write-ahead log.
+    ///   - shipsEvents: Whether the settings name a receiver of security events.
     ///   - besides: What else is found, which the database does not know.
     public init(
         _ deployment: Deployment, administrativeConninfo: String, kekFile: String?, kekCopyFile: String?, allowedLag: Int = 64,
+        shipsEvents: Bool = false,
         besides: @escaping @Sendable () -> [Finding] = { [] }
     ) {
         self.deployment = deployment
         self.administrativeConninfo = administrativeConninfo
         keyFiles = KeyFileCheck(file: kekFile, copy: kekCopyFile, keyIDs: deployment.kek.ids)
         self.allowedLag = allowedLag
+        self.shipsEvents = shipsEvents
         self.besides = besides
     }
 
@@ -111,7 +116,7 @@ public struct Doctor: Sendable {
     ) async throws -> [Finding] {
         let organization = entry.organization
         if let missing = try await connection.run({ try whole(organization, on: $0) }) { return [missing] }
-        var findings: [Finding] = []
+        var findings = Self.name(of: organization)
         func look(_ what: String, _ body: () async throws -> [Finding]) async throws {
             do {
                 findings += try await body()
@@ -133,14 +138,29 @@ public struct Doctor: Sendable {
         try await look("its generations") { try await connection.run { try leaves(of: organization, on: $0) } }
         let extent: EventChainExtent = opensCells ? .whole : .recent(limit: 100_000)
         try await look("its events") { try await connection.run { try events(of: organization, extent, on: $0) } }
+        try await look("its shipped events") { try await connection.run { try shipping(of: organization, on: $0) } }
         try await look("its quarantine") { try await connection.run { try quarantined(of: organization, on: $0) } }
         try await look("what is attested") { try await connection.run { try attestation(of: organization, on: $0) } }
         try await look("its clients") { try await connection.run { try clientSecrets(of: organization, on: $0) } }
         try await look("its flags") { try await connection.run { try passwordFlags(of: organization, on: $0) } }
+        try await look("its key-encryption key") {
+            try await connection.run { try retiredKeyEncryptionKey(of: organization, on: $0) }
+        }
         try await look("its key") { try await key(of: organization) }
         try await look("its mail servers") { try await MailDestinationFindings.findings(of: organization, in: deployment) }
         if opensCells { try await look("its cells") { try await cells(of: organization) } }
         return findings
+    }
+
+    /// A name that an organization got before the service refused it, or by SQL.
+    private static func name(of organization: Organization) -> [Finding] {
+        guard Organization.isOfService(organization.name) else { return [] }
+        return [
+            Finding(
+                .error, "name-of-service", organization.name,
+                "the service uses this name for addresses of its own, so nobody can sign in to the organization",
+                advice: "give it another name: fieldseal org rename \(organization.name) NEW-NAME")
+        ]
     }
 
     /// Findings in the order in which they are shown: the worst first.

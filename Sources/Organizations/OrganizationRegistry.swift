@@ -31,6 +31,7 @@ public struct OrganizationRegistry: Sendable {
                 .invalidArgument,
                 "An organization's name is 1 to 39 lower-case letters, digits and hyphens, and begins with a letter.")
         }
+        try Organization.checkReachable(name)
         let organization = Organization(id: UUID(), name: name)
         let key = firstKey(of: organization)
         return try await owning { connection in
@@ -88,6 +89,7 @@ public struct OrganizationRegistry: Sendable {
         guard Organization.isName(name) else {
             throw FieldsealError(.invalidArgument, "\(name.quotedForMessage) is not an organization's name.")
         }
+        try Organization.checkReachable(name)
         let schema = Organization.schema(of: name)
         return try await owning { connection in
             let there = try connection.query(

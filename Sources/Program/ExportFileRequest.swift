@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Model
 import Organizations
 import Tenancy
 
@@ -26,7 +27,7 @@ struct ExportFileRequest {
     /// - Returns: The manifest as it was written.
     func run(_ deployment: Deployment, _ settings: Settings) async throws -> ExportManifest {
         // Events that are not in the chain yet count for nothing under another key-encryption key.
-        try await Session.begin(deployment, organization: name, caller: commandLineCaller).chainPendingEvents()
+        try await session(deployment).chainPendingEvents()
         let snapshot = try await OrganizationSnapshot.open(
             name, in: deployment, conninfo: settings.migrationDatabase, productVersion: Program.configuration.version)
         let manifest: ExportManifest
@@ -38,6 +39,16 @@ struct ExportFileRequest {
         }
         await snapshot.close()
         return manifest
+    }
+
+    private func session(_ deployment: Deployment) async throws -> Session {
+        do {
+            return try await Session.begin(deployment, organization: name, caller: commandLineCaller)
+        } catch let error as FieldsealError where error.code == .noResource {
+            // Where its row is there and its schema is not, the error itself tells more.
+            let isThere = try await OrganizationEntry.list(deployment).contains { $0.organization.name == name }
+            throw isThere ? error : FieldsealError.unknownOrganization(name)
+        }
     }
 
     private func write(_ snapshot: OrganizationSnapshot, _ deployment: Deployment, _ settings: Settings) async throws

@@ -21,7 +21,8 @@ NOT_ON_PAGES = (
     "@odata", "annotation", "navigation property", "$expand", "alternate key", "participationtypemasks", "statuscode and statecode", "directioncode of an e-mail",
     "partyid refers to a systemuser", "addressused of a sender", "leaves out a participationtypemask", "takes numbers of 1 to 4", "not leased", "since it was leased",
     "Only an Email Router may", "The export is of another", "can't be a key", "--fingerprint", "is compared with", "and this server knows", "The address names a record",
-    "brings along more than", "is given twice, in ", "is encrypted, and", "The two records are not linked")
+    "brings along more than", "is given twice, in ", "is encrypted, and", "The two records are not linked",
+    "for addresses of its own", "fieldseal org list shows")
 
 
 def literal(source, at):

@@ -47,6 +47,12 @@ extension FieldsealError {
         FieldsealError(.noResource, "There is no organization at this address.")
     }
 
+    /// A command names an organization that the database does not have.
+    package static func unknownOrganization(_ name: String) -> FieldsealError {
+        FieldsealError(
+            .noResource, "There is no organization \(name.quotedForMessage). fieldseal org list shows those that there are.")
+    }
+
     /// `config` has an organization's key, under a key-encryption key that this server does not have.
     ///
     /// - Parameters:

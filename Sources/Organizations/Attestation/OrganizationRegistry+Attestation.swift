@@ -80,7 +80,7 @@ extension OrganizationRegistry {
     func registered(_ name: String, on connection: isolated PostgresConnection) throws -> Organization {
         let rows = try connection.query(
             "SELECT organization_id FROM config.organization WHERE name = $1", [.text(name)])
-        guard let row = rows.first else { throw FieldsealError.noSuchOrganization(name) }
+        guard let row = rows.first else { throw FieldsealError.unknownOrganization(name) }
         return Organization(id: try row.decode(0), name: name)
     }
 

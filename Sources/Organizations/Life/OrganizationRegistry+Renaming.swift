@@ -18,6 +18,7 @@ extension OrganizationRegistry {
                 "\(new.quotedForMessage) can't be its new name. A name is 1 to 39 lower-case letters, digits and hyphens, begins with "
                     + "a letter, and differs from the old one.")
         }
+        try Organization.checkReachable(new)
         return try await owning { connection in
             let organization = try registered(name, on: connection)
             let renamed = Organization(id: organization.id, name: new)

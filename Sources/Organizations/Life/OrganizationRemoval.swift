@@ -93,7 +93,7 @@ public struct OrganizationRemoval: Sendable {
             let rows = try connection.query(
                 "SELECT removal_begun_on IS NOT NULL FROM config.organization WHERE organization_id = $1 FOR UPDATE",
                 [.uuid(organization.id)])
-            guard let row = rows.first else { throw FieldsealError.noSuchOrganization(organization.name) }
+            guard let row = rows.first else { throw FieldsealError.unknownOrganization(organization.name) }
             guard try row.decode(0, as: Bool.self) else {
                 throw FieldsealError(
                     .invalidArgument, "The removal of \(organization.name) was not begun, or was taken back. Nothing was removed.")

@@ -76,7 +76,7 @@ public struct OrganizationMove: Sendable {
             let there = try await end.registry.owning { try MoveMark.read(name, on: $0) }
             throw there?.state == .here
                 ? Self.refusal("\(name) is in the database \(target) already. Nothing was changed.")
-                : FieldsealError.noSuchOrganization(name)
+                : FieldsealError.unknownOrganization(name)
         }
         (self.name, self.source, self.target, self.caller) = (name, source, end, caller)
         (self.isRehearsal, self.onProgress) = (isRehearsal, onProgress)
@@ -116,6 +116,7 @@ public struct OrganizationMove: Sendable {
             try await finish(mark.organization)
             return summary
         }
+        try await checkKeyEncryptionKeys(of: mark.organization, from, to)
         let copy = MoveCopy(mark.organization, source: source, target: target, caller: caller)
         try await prepare(copy, from, to)
         let start = ContinuousClock.now
@@ -150,10 +151,10 @@ public struct OrganizationMove: Sendable {
         try connection.execute("BEGIN")
         try connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
         try source.registry.begin(on: connection)
-        guard let first = try MoveMark.read(name, on: connection) else { throw FieldsealError.noSuchOrganization(name) }
+        guard let first = try MoveMark.read(name, on: connection) else { throw FieldsealError.unknownOrganization(name) }
         try KeySetLock.take(first.organization, on: connection)
         // Once more under the lock: another move may have ended meanwhile.
-        guard let mark = try MoveMark.read(name, on: connection) else { throw FieldsealError.noSuchOrganization(name) }
+        guard let mark = try MoveMark.read(name, on: connection) else { throw FieldsealError.unknownOrganization(name) }
         return mark
     }
 

@@ -40,6 +40,7 @@ extension OrganizationRegistry {
         guard Organization.isName(name) else {
             throw FieldsealError(.invalidArgument, "\(name.quotedForMessage) is not an organization's name.")
         }
+        try Organization.checkReachable(name)
         let upgrade = PlaintextUpgrade(
             name: name, registry: self, caller: caller, isRehearsal: isRehearsal, discards: Set(discards))
         let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal org upgrade")

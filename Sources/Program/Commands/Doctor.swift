@@ -64,6 +64,7 @@ struct DoctorCommand: AsyncParsableCommand {
             var report = try await Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
                 kekCopyFile: settings.kekCopyFile, allowedLag: replicaLag,
+                shipsEvents: settings.eventFile != nil || settings.eventSyslog != nil,
                 besides: { CertificateFindings.findings(settings) }
             ).report(organization: organization, opensCells: deep, limit: limit)
             let path = Settings.candidates(options.settings).first { FileManager.default.fileExists(atPath: $0) }

@@ -2,6 +2,7 @@ import ArgumentParser
 import CellCrypto
 import Foundation
 import JSON
+import Model
 import Organizations
 import Tenancy
 
@@ -122,9 +123,19 @@ struct Kek: AsyncParsableCommand {
             discussion: "What is done stays done: after an interruption, run it again.")
         @OptionGroup var options: CommandOptions
 
-        func run() async throws { try await options.inDatabases(look) }
+        func run() async throws {
+            let databases = try await Settings.read(options.settings).allDatabases.count
+            try await options.inDatabases { try await look($0, isOnly: databases == 1) }
+            guard databases > 1, !options.json else { return }
+            print(
+                options.database == nil
+                    ? "This holds for all databases. Name the new key alone in the settings of every server, restart them, and run fieldseal kek retire."
+                    : "The other databases were not looked at. Run fieldseal kek rotate without --database before you name the new key alone."
+            )
+        }
 
-        @Sendable private func look(_ options: CommandOptions) async throws {
+        /// - Parameter isOnly: Whether there is no other database.
+        private func look(_ options: CommandOptions, isOnly: Bool) async throws {
             let (deployment, settings) = try await options.deployment()
             guard let new = try settings.newKekSource?.read() else {
                 throw CommandFailure(
@@ -153,7 +164,9 @@ struct Kek: AsyncParsableCommand {
                         }),
                 ],
                 isWhole
-                    ? "Everything is under \(new.id). Name it alone in the settings of every server, restart them, and run fieldseal kek retire."
+                    ? isOnly
+                        ? "Everything is under \(new.id). Name it alone in the settings of every server, restart them, and run fieldseal kek retire."
+                        : "Everything in this database is under \(new.id)."
                     : "Not everything is under \(new.id) yet. Correct what is named above, and run fieldseal kek rotate again.")
             if !isWhole { throw ExitCode.failure }
         }
@@ -164,7 +177,37 @@ struct Kek: AsyncParsableCommand {
             abstract: "End the use of key-encryption keys that were replaced: no program accepts them from then on.")
         @OptionGroup var options: CommandOptions
 
-        func run() async throws { try await options.inDatabases(look) }
+        func run() async throws {
+            try await checkAll()
+            try await options.inDatabases(look)
+        }
+
+        /// Looks at all databases before anything is retired in one: what is retired opens nothing any more, also what is moved there.
+        private func checkAll() async throws {
+            let databases = try await Settings.read(options.settings).allDatabases
+            guard databases.count > 1 else { return }
+            var censuses: [KeyEncryptionKeyRotation.Census] = []
+            var inForce = ""
+            for database in databases {
+                var selected = options
+                selected.database = database.name
+                do {
+                    let deployment = try await selected.deployment().0
+                    inForce = deployment.kek.id
+                    censuses.append(.init(database.name, try await KeyEncryptionKeyStatus.read(deployment)))
+                } catch let code as ExitCode {
+                    // What is wrong was told then.
+                    let words = "So nothing was retired in any database: \(database.name) was not looked at."
+                    FileHandle.standardError.write(Data("\(words)\n".utf8))
+                    throw code
+                } catch {
+                    let words = (error as? FieldsealError)?.message ?? "\(error)"
+                    throw CommandFailure(
+                        "The database \(database.name) could not be looked at, so nothing was retired in any: \(words)")
+                }
+            }
+            try KeyEncryptionKeyRotation.checkRetiring(censuses, inForce: inForce)
+        }
 
         @Sendable private func look(_ options: CommandOptions) async throws {
             let (deployment, settings) = try await options.deployment()

@@ -34,21 +34,27 @@ public struct EventShipment: Sendable {
                 INSERT INTO config.event_shipper (server_id, renew_by) VALUES ($1, now() + $2 * interval '1 second')
                 ON CONFLICT (is_only) DO UPDATE SET server_id = excluded.server_id, renew_by = excluded.renew_by
                     WHERE event_shipper.server_id = $1 OR event_shipper.renew_by < now()
+                       -- No server takes more than its time: SQL wrote this, or the database's clock was put back.
+                       OR event_shipper.renew_by > now() + 2 * $2 * interval '1 second'
                 RETURNING is_only
                 """, [.uuid(server), .double(Self.leaseSeconds)]
             ).isEmpty
         }
     }
 
+    /// SQL for the newest event that was acknowledged, of `a` in `config.attested_state` and `s` in `config.event_shipment`. One that
+    /// there never was is none: SQL wrote it, or the organization was restored to an earlier state.
+    package static let position = "CASE WHEN s.last_event <= a.newest_event THEN s.last_event ELSE 0 END"
+
     /// The organizations in which events wait, with the newest event that was acknowledged.
     public func waiting() async throws -> [(name: String, after: Int)] {
         try await deployment.pool.withConnection { connection in
             try connection.query(
                 """
-                SELECT o.name, coalesce(s.last_event, 0) FROM config.attested_state AS a
+                SELECT o.name, \(Self.position) FROM config.attested_state AS a
                   JOIN config.organization AS o USING (organization_id)
                   LEFT JOIN config.event_shipment AS s USING (organization_id)
-                 WHERE a.newest_event > coalesce(s.last_event, 0) ORDER BY s.shipped_on NULLS FIRST
+                 WHERE a.newest_event > \(Self.position) ORDER BY s.shipped_on NULLS FIRST
                 """
             ).map { (name: try $0.decode(0), after: try $0.decode(1)) }
         }

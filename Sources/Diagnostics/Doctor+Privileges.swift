@@ -1,0 +1,110 @@
+import PostgresClient
+
+// Rights to PostgreSQL itself that lead around the guards: to settings, to its own functions and tables, and to functions that run as
+// a role with more rights.
+extension Doctor {
+    /// Whether only superusers have such rights.
+    func privileges(on connection: isolated PostgresConnection) throws -> [Finding] {
+        try parameterGrants(on: connection) + catalogGrants(on: connection) + definerFunctions(on: connection)
+            + serviceLogins(on: connection)
+    }
+
+    /// SQL for the program's roles.
+    private static let roles = "('fieldseal_service', 'fieldseal_owner', 'fieldseal_inspector')"
+
+    /// Rights to settings that only superusers set (PostgreSQL 15).
+    private func parameterGrants(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            SELECT a.parname, x.privilege_type, coalesce(r.rolname, 'PUBLIC') FROM pg_parameter_acl AS a, aclexplode(a.paracl) AS x
+              LEFT JOIN pg_roles AS r ON r.oid = x.grantee
+             WHERE NOT coalesce(r.rolsuper, false) AND (a.parname, r.rolname) IS DISTINCT FROM ('fieldseal.maintenance', 'fieldseal_owner')
+               AND (x.grantee = 0 OR r.rolname IN \(Self.roles) OR a.parname = 'session_replication_role' OR a.parname LIKE 'fieldseal.%')
+             ORDER BY 1, 2, 3
+            """)
+        return try rows.map { row in
+            let (name, privilege): (String, String) = (try row.decode(0), try row.decode(1))
+            let role: String = try row.decode(2)
+            let effect = name == "session_replication_role" || name.hasPrefix("fieldseal.") ? ", which switches guards off" : ""
+            return Finding(
+                .error, "guard-setting", "\(role) has the right \(privilege) on the setting \(name)\(effect)",
+                advice: "REVOKE \(privilege) ON PARAMETER \(name) FROM \(role), then fieldseal verify")
+        }
+    }
+
+    /// Rights of the program's roles, or of all roles, in `pg_catalog` that PostgreSQL does not give them: to functions that read files,
+    /// to tables with passwords of roles, and to make objects there.
+    private func catalogGrants(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            WITH granted (class, object, part, name, acl, initial) AS (
+                SELECT 'pg_proc'::regclass, p.oid, 0, 'the function ' || p.oid::regprocedure, p.proacl, acldefault('f', p.proowner)
+                  FROM pg_proc AS p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proacl IS NOT NULL
+                UNION ALL
+                SELECT 'pg_class'::regclass, c.oid, 0, 'the table ' || c.oid::regclass, c.relacl, acldefault('r', c.relowner)
+                  FROM pg_class AS c WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relacl IS NOT NULL
+                UNION ALL
+                SELECT 'pg_class'::regclass, a.attrelid, a.attnum, format('the column %s of %s', a.attname, a.attrelid::regclass), a.attacl, acldefault('c', c.relowner)
+                  FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+                 WHERE c.relnamespace = 'pg_catalog'::regnamespace AND a.attacl IS NOT NULL
+                UNION ALL
+                SELECT 'pg_namespace'::regclass, n.oid, 0, 'the schema pg_catalog', n.nspacl, acldefault('n', n.nspowner)
+                  FROM pg_namespace AS n WHERE n.nspname = 'pg_catalog' AND n.nspacl IS NOT NULL)
+            SELECT DISTINCT g.name, x.privilege_type, coalesce(r.rolname, 'PUBLIC') FROM granted AS g, aclexplode(g.acl) AS x
+              LEFT JOIN pg_roles AS r ON r.oid = x.grantee
+             WHERE (x.grantee = 0 OR r.rolname IN \(Self.roles))
+               AND NOT EXISTS (
+                SELECT FROM aclexplode(coalesce((SELECT i.initprivs FROM pg_init_privs AS i
+                                                  WHERE (i.classoid, i.objoid, i.objsubid) = (g.class, g.object, g.part)), g.initial)) AS y
+                 WHERE y.privilege_type = x.privilege_type AND y.grantee IN (0, x.grantee))
+             ORDER BY 1, 2, 3
+            """)
+        return try rows.map { row in
+            let (name, privilege): (String, String) = (try row.decode(0), try row.decode(1))
+            let role: String = try row.decode(2)
+            return Finding(
+                .error, "foreign-grant", "\(privilege) on \(name) is granted to \(role), and PostgreSQL does not grant it",
+                advice: "REVOKE it from \(role), and find out who granted it")
+        }
+    }
+
+    /// Functions that the service's role may call, and that run with the rights of a superuser or of the owner.
+    private func definerFunctions(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            SELECT p.oid::regprocedure::text, r.rolname
+              FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner JOIN pg_namespace AS n ON n.oid = p.pronamespace
+             WHERE p.prosecdef AND p.oid >= 16384 AND (r.rolsuper OR r.rolname = 'fieldseal_owner')
+               AND n.nspname NOT IN ('config', 'cell') AND n.nspname NOT IN (SELECT schema_name FROM config.organization)
+               AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'fieldseal_service')
+               AND has_schema_privilege('fieldseal_service', n.oid, 'USAGE') AND has_function_privilege('fieldseal_service', p.oid, 'EXECUTE')
+               AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+             ORDER BY 1
+            """)
+        return try rows.map { row in
+            let (function, owner): (String, String) = (try row.decode(0), try row.decode(1))
+            return Finding(
+                .error, "definer-function",
+                "fieldseal_service may call the function \(function), which runs with the rights of \(owner) (SECURITY DEFINER)",
+                advice: "REVOKE EXECUTE ON FUNCTION \(function) FROM PUBLIC, fieldseal_service; or drop it")
+        }
+    }
+
+    /// Logins that may act as the service's role, or write every table.
+    private func serviceLogins(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            SELECT l.rolname, g.rolname FROM pg_roles AS l JOIN pg_roles AS g ON g.rolname IN ('fieldseal_service', 'pg_write_all_data')
+             WHERE l.rolcanlogin AND NOT l.rolsuper AND l.rolname NOT IN ('fieldseal_service', 'fieldseal_owner', 'fieldseal_inspector')
+               AND l.rolname <> session_user AND pg_has_role(l.oid, g.oid, 'MEMBER')
+               AND NOT EXISTS (SELECT FROM pg_roles AS o WHERE o.rolname = 'fieldseal_owner' AND pg_has_role(l.oid, o.oid, 'MEMBER'))
+             ORDER BY 1, 2
+            """)
+        return try rows.map { row in
+            let (login, role): (String, String) = (try row.decode(0), try row.decode(1))
+            return Finding(
+                .notice, "may-act-as-service", "\(login) may act as \(role), and write what the service writes",
+                advice: "REVOKE \(role) FROM \(login), unless you gave it on purpose")
+        }
+    }
+}

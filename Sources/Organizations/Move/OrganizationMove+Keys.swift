@@ -1,0 +1,34 @@
+import PostgresClient
+import Tenancy
+
+extension OrganizationMove {
+    /// Refuses a move to a database whose servers would refuse the organization there: it does not accept a key-encryption key that
+    /// something of the organization is under.
+    func checkKeyEncryptionKeys(
+        of organization: Organization, _ from: PostgresConnection, _ to: PostgresConnection
+    ) async throws {
+        let ids = try await from.run { connection in
+            try connection.query(
+                """
+                SELECT kek_id FROM config.attested_state WHERE organization_id = $1
+                UNION SELECT kek_id FROM config.organization_key WHERE organization_id = $1 AND purged_on IS NULL ORDER BY 1
+                """, [.uuid(organization.id)]
+            ).map { try $0.decode(0, as: String.self) }
+        }
+        let (replaced, servers) = try await to.run { connection in
+            (try ReplacedKeyEncryptionKey.all(on: connection).map(\.id), try ServerPresence.running(on: connection))
+        }
+        for id in ids {
+            if replaced.contains(id) {
+                throw Self.refusal(
+                    "\(name) is under the key-encryption key \(id), which was replaced in the database \(target.name). Nothing was changed. First run "
+                        + "fieldseal kek rotate --database \(source.name), and wait until it says that all is done.")
+            }
+            if let server = servers.first(where: { !$0.kekIDs.contains(id) }) {
+                throw Self.refusal(
+                    "\(name) is under the key-encryption key \(id), which a server on \(server.host) of the database \(target.name) does not know. "
+                        + "Nothing was changed. Name the key in that server's settings, and restart it.")
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+package import Model
+
+// Names under which no organization can be reached.
+extension Organization {
+    /// First segments of the service's own paths: below them no organization is reached.
+    private static let pathsOfService: Set<String> = ["api", "assets", "healthz", "readyz", "xrmservices"]
+
+    /// Whether the service uses a name for paths of its own, so that no client reaches an organization of that name.
+    package static func isOfService(_ name: String) -> Bool { pathsOfService.contains(name) }
+
+    /// Checks that an organization can be reached under a name that it is to get.
+    package static func checkReachable(_ name: String) throws(FieldsealError) {
+        guard isOfService(name) else { return }
+        throw FieldsealError(
+            .invalidArgument,
+            "The service uses \(name.quotedForMessage) for addresses of its own. Choose another name for the organization.")
+    }
+}
