@@ -393,7 +393,9 @@ extension AttributeType.Kind {
         case .boolean: text == "true" || text == "false"
         case .decimal: AttributeType.isDecimal(text)
         case .date:
-            text.count < 40 && text.wholeMatch(of: /\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d){0,2}/) != nil
+            ["infinity", "-infinity"].contains(text)
+                || text.count < 40
+                    && text.wholeMatch(of: /\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d){0,2}( BC)?/) != nil
         case .id: UUID(text: text) != nil
         case .bytes: false
         }
