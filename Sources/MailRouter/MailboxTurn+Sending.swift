@@ -80,7 +80,11 @@ extension MailboxTurn {
         _ email: PendingEmail, _ session: SMTPSession, _ progress: SendingProgress, _ counts: inout Counts,
         onReady: () throws -> Void
     ) throws {
-        let message = MessageComposer(email: email).bytes()
+        guard let message = MessageComposer(email: email).bytes() else {
+            counts.unsent["permanent", default: 0] += 1
+            return progress.note(
+                email, .permanent, "An attachment is not base64, so nothing was sent. Attach the file again.", AlertCode.refused)
+        }
         var recipients: [String] = []
         for person in email.to + email.cc + email.bcc where !recipients.contains(person.address) {
             recipients.append(person.address)

@@ -9,8 +9,8 @@ struct MessageComposer {
     /// Ids of References at most: as many as are read.
     private static let referencesLimit = 100
 
-    /// The message's bytes.
-    func bytes() -> [UInt8] {
+    /// The message's bytes; nil where an attachment can't be decoded, which would leave as an empty file.
+    func bytes() -> [UInt8]? {
         var writer = MessageWriter()
         let sender = email.from.first.map { ($0.name, $0.address) } ?? ("", "")
         writer.add("From", people: [sender])
@@ -38,8 +38,9 @@ struct MessageComposer {
         writer.next(boundary)
         writer.add(body: email.body, isHTML: isHTML)
         for attachment in email.attachments {
+            guard let file = Data(base64Encoded: attachment.body) else { return nil }
             writer.next(boundary)
-            writer.add(file: Data(base64Encoded: attachment.body) ?? Data(), name: attachment.fileName, type: attachment.mimeType)
+            writer.add(file: file, name: attachment.fileName, type: attachment.mimeType)
         }
         writer.end(boundary)
         return writer.message

@@ -19,7 +19,7 @@ extension RecordKey {
     private var name: String {
         switch self {
         case .id(let id): id.text
-        case .alternate(let values): values.map { "\($0)=\($1)" }.sorted().joined(separator: ",")
+        case .alternate(let values): values.map { "\($0)=\($1)".lowercased() }.sorted().joined(separator: ",")
         }
     }
 }

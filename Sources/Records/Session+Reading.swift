@@ -57,6 +57,14 @@ extension Session {
         return page
     }
 
+    /// Refuses outputs and expansions that a record does not have, or that the caller may not read, before it is written.
+    public func requireReadable(_ entity: EntityDefinition, _ outputs: [RecordQuery.Output], expanding: [Expansion])
+        throws(FieldsealError)
+    {
+        guard !outputs.isEmpty || !expanding.isEmpty else { return }
+        _ = try Reading(entity, Self.query(outputs, .isIn(.init(entity.primaryID), [])), expanding, for: self)
+    }
+
     private static func query(_ outputs: [RecordQuery.Output], _ filter: Filter, pageSize: Int = 1) -> RecordQuery {
         var query = RecordQuery()
         query.outputs = outputs
@@ -106,12 +114,20 @@ extension RecordKey {
                     throw FieldsealError(.queryDoesNotFit, "\(attribute.logicalName) is encrypted, and can't be a key.")
                 }
             }
-            guard values.count == 1, entity.alternateKeys.contains(where: { $0.logicalName == values[0].name.lowercased() }) else {
+            // Beside the id the key is checked as well: both must be the record's.
+            let named = values.filter { $0.name.lowercased() != entity.primaryID }
+            guard named.count == 1, values.count - named.count <= 1,
+                entity.alternateKeys.contains(where: { $0.logicalName == named[0].name.lowercased() })
+            else {
                 let keys = entity.alternateKeys.map(\.logicalName).joined(separator: ", ")
                 throw FieldsealError(
                     .queryDoesNotFit,
                     "\(entity.logicalName) has no such alternate key. It is addressed by its id\(keys.isEmpty ? "" : " or by \(keys)")."
                 )
+            }
+            for (name, value) in values where value == .null || value == .text("") {
+                throw FieldsealError(
+                    .queryDoesNotFit, "The key \(name.lowercased()) of a \(entity.logicalName) is empty. A key has a value.")
             }
             return .all(values.map { .compare(.init($0.name), .equal, $0.value) })
         }
@@ -121,9 +137,10 @@ extension RecordKey {
         switch self {
         case .id(let id):
             if found == 0 { throw FieldsealError.noSuchRecord(entity, id.text) }
-        case .alternate:
+        case .alternate(let values):
             if found == 0 {
-                throw FieldsealError(.recordNotFoundByKey, "There is no \(entity.logicalName) with this alternate key.")
+                let names = values.count == 1 ? "this alternate key" : "both this id and this alternate key"
+                throw FieldsealError(.recordNotFoundByKey, "There is no \(entity.logicalName) with \(names).")
             }
             if isAmbiguous {
                 throw FieldsealError(
@@ -195,6 +212,11 @@ private final class Reading: Sendable {
             }
             expansions.append((request, way))
             guard case .single(let relationship) = way else { continue }
+            guard request.query.top == nil, request.query.order.isEmpty else {
+                throw FieldsealError(
+                    .queryDoesNotFit,
+                    "$top and $orderby of $expand are for collections, and \(request.property.quotedForMessage) is one record.")
+            }
             if let team = Self.teams(request, relationship) { expansions.append(team) }
             query.outputs.append(.hidden(.init(relationship.attribute.logicalName)))
         }

@@ -29,7 +29,14 @@ extension Session {
         replacing: Bool,
         on connection: isolated PostgresConnection
     ) throws {
-        guard !rights.isEmpty else { return try unshare(entity, id, with: principal, on: connection) }
+        guard !rights.isEmpty else {
+            guard replacing else {
+                throw FieldsealError(
+                    .invalidArgument,
+                    "GrantAccess adds rights, and its AccessMask names none. Take rights away with ModifyAccess or RevokeAccess.")
+            }
+            return try unshare(entity, id, with: principal, on: connection)
+        }
         try withSharable(entity, id, on: connection) {
             try requirePrincipal(principal, on: connection)
             let excess = rights.subtracting(try ownRights(of: caller, on: entity, id, on: connection))
@@ -132,7 +139,8 @@ extension AccessRights {
     /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for a name that is none.
     public init(names: String) throws(FieldsealError) {
         self = []
-        for name in names.split(separator: ",").map({ $0.trimmingCharacters(in: .whitespaces) }) where name != "None" {
+        for name in names.split(separator: ",").map({ $0.trimmingCharacters(in: .whitespaces) }) where !["", "None"].contains(name)
+        {
             guard let right = Self.named.first(where: { $0.name == name })?.right else {
                 throw FieldsealError(
                     .payloadDoesNotFit, "AccessMask takes names such as \(Self.named.map(\.name).joined(separator: ", ")).")

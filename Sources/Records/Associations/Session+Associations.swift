@@ -182,6 +182,7 @@ extension Session {
             return try change.keepingAnAdministrator(on: connection) { change in
                 let result = try delete()
                 guard result.affectedRows > 0 else { return result }
+                try releaseOwner(entity, id, on: connection)
                 for row in members { try change.remove(Grant.member(try row.decode(0), of: id).name) }
                 for row in roles { try change.remove(Grant.teamRole(try row.decode(0), "", of: id).name) }
                 return result

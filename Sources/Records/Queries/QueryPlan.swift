@@ -196,6 +196,12 @@ struct SelectWriter {
             }
         }
         try Self.requireNames(columns)
+        // The id of a record stands there under its own name.
+        let id = scope.main.entity.primaryID
+        guard !query.identifiesRecords || !columns.contains(where: { $0.isRenamed && !$0.isHidden && $0.name == id }) else {
+            throw FieldsealError(
+                .queryDoesNotFit, "\(id) is the name of the record's id in the response. Give the column another alias.")
+        }
         return columns
     }
 

@@ -22,6 +22,7 @@ struct AttributeParser {
             guard !text.isEmpty else { return .null }
             let checked = try text.checked(limit, attribute)
             if attribute.logicalName == "mimetype" { try MediaTypeRule.check(checked) }
+            if attribute.logicalName == "body" { try AttachmentRule.check(checked) }
             return .text(checked)
         case (.entityName, .string(let text)):
             try text.checkCharacters(attribute)
@@ -54,7 +55,11 @@ struct AttributeParser {
         case (.uniqueIdentifier, .string(let text)), (.lookup, .string(let text)), (.owner, .string(let text)):
             if let id = UUID(text: text) { return .id(id) }
         case (.image, .string(let text)):
-            if let bytes = Data(base64Encoded: text) { return .bytes(Array(bytes)) }
+            guard !text.isEmpty else { return .null }
+            if let bytes = Data(base64Encoded: text) {
+                try PictureFormat.check(Array(bytes), attribute)
+                return .bytes(Array(bytes))
+            }
         default: break
         }
         throw mismatch(json)

@@ -53,6 +53,11 @@ public struct DeepInsert: Sendable {
             switch member.value {
             case .object(let inner):
                 guard bound == nil, let relationship = entity.singleValued(member.name) else { return try refuse(entity, member) }
+                try RecordInput.requireWritable(relationship.attribute)
+                if let address = try Self.address(in: inner, member.name) {
+                    own.append(.init("\(relationship.navigationProperty)@odata.bind", address))
+                    continue
+                }
                 let target = Self.id(relationship.referenced, inner)
                 _ = try add(relationship.referenced, target, inner, depth: depth + 1)
                 own.append(.init("\(relationship.navigationProperty)@odata.bind", .address(relationship.referenced, target)))
@@ -71,15 +76,37 @@ public struct DeepInsert: Sendable {
             try append(.message(entity, id, .associate(association, others, areLinked: true)))
         }
         for (relationship, values, areAddresses) in after {
+            try RecordInput.requireWritable(relationship.attribute)
             for value in values {
                 if areAddresses {
                     try bind(value, relationship, to: id)
+                } else if case .object(let inner) = value,
+                    let address = try Self.address(in: inner, relationship.collectionProperty)
+                {
+                    try bind(address, relationship, to: id)
                 } else {
                     try add(value, relationship, to: id, depth: depth + 1)
                 }
             }
         }
         return place
+    }
+
+    /// The address in an object that refers to a record (OData JSON Format 4.01, section 8.5); nil for the values of a new record.
+    ///
+    /// - Throws: ``FieldsealError`` for an address beside values, of which one would be lost, and for one that is no text.
+    private static func address(in object: [JSONValue.Member], _ property: String) throws(FieldsealError) -> JSONValue? {
+        guard let address = object.first(where: { $0.name == "@odata.id" })?.value else { return nil }
+        guard object.allSatisfy({ $0.name.hasPrefix("@") }) else {
+            throw FieldsealError(
+                .payloadDoesNotFit,
+                "\(property.quotedForMessage) has @odata.id, the address of a record, beside values. Leave @odata.id out to create a "
+                    + "new record, or send it alone to refer to one.")
+        }
+        guard case .string = address else {
+            throw FieldsealError(.payloadDoesNotFit, "@odata.id in \(property.quotedForMessage) takes the address of a record.")
+        }
+        return address
     }
 
     /// The ids of the records that `association@odata.bind` names.

@@ -51,10 +51,12 @@ extension PreparedWrite {
         {
             conditions.append(rule)
         }
-        // A profile that a mailbox is bound to is not changed before the binding is committed.
+        // A profile that a mailbox is bound to is not changed before the binding is committed, and a team that becomes an owner
+        // is not deleted.
         let isProfile = readable != nil && target.logicalName == EntityDefinition.emailServerProfile.logicalName
+        let isLocked = isProfile || readable != nil && target === EntityDefinition.team
         let rows = try connection.query(
-            "SELECT \(id) FROM \(table) WHERE \(conditions.joined(separator: " AND ")) LIMIT 2\(isProfile ? " FOR KEY SHARE" : "")",
+            "SELECT \(id) FROM \(table) WHERE \(conditions.joined(separator: " AND ")) LIMIT 2\(isLocked ? " FOR KEY SHARE" : "")",
             statement.parameters)
         return try rows.map { try $0.decode(0) }
     }

@@ -17,16 +17,7 @@ extension PreparedWrite {
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome {
         let resolved = try resolveReferences(input, on: connection)
-        let id: UUID?
-        switch recordKey {
-        case .id(let value): id = value
-        case .alternate:
-            let found = try ids(of: entity, recordKey, on: connection)
-            if condition != .none || found.count > 1 {
-                try recordKey.check(entity, found.count, isAmbiguous: found.count > 1)
-            }
-            id = found.first
-        }
+        let id = try identified(recordKey, input, condition, on: connection)
         if let id, let updated = try update(resolved, id: id, condition, depth, key, &changes, on: connection) { return updated }
         guard condition == .none, entity.messages.contains(.create) else {
             throw FieldsealError.noSuchRecord(entity, id?.text ?? "")

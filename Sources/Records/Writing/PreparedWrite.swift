@@ -14,6 +14,8 @@ struct PreparedWrite: Sendable {
     let needsKey: Bool
     /// Whether the id of a new record was chosen here.
     private var isOwnID = false
+    /// The alternate key under which a new record must be the only one.
+    private var newKey: RecordKey?
 
     private enum Action {
         case create(RecordInput, UUID)
@@ -35,12 +37,14 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// Whether the write is judged by what it did to the settings that decide where credentials go.
+    /// Whether the write is judged by what it did to the settings that decide where credentials go, or holds a lock to its end.
     var needsTransaction: Bool {
         switch action {
-        case .create(let input, _): DestinationChanges.isTouched(by: input, isNew: true)
-        case .upsert(let input, _, _, let condition, _):
-            DestinationChanges.isTouched(by: input, isNew: condition == .none)
+        case .create(let input, _):
+            DestinationChanges.isTouched(by: input, isNew: true) || input.isGivenToTeam || newKey != nil
+        case .upsert(let input, let key, _, let condition, _):
+            DestinationChanges.isTouched(by: input, isNew: condition == .none) || input.isGivenToTeam
+                || key.isAlternate && condition == .none
         case .delete: false
         case .message: true
         }
@@ -64,6 +68,7 @@ struct PreparedWrite: Sendable {
             self.entity = entity
             _ = try session.require(.create, on: entity)
             let input = try RecordInput(entity, Self.own(entity, members, &parts), for: .create)
+            try input.ownKey?.requireNew(input)
             action = .create(input, Self.id(id, input))
             isOwnID = id == nil && input.values[entity.primaryID] == nil
             needsKey = !input.secrets.isEmpty
@@ -71,9 +76,11 @@ struct PreparedWrite: Sendable {
         case .upsert(let entity, let key, let members, .mustNotExist):
             self.entity = entity
             _ = try session.require(.create, on: entity)
+            _ = try key.filter(entity)
             let input = try RecordInput(entity, Self.own(entity, key.completed(members), &parts), for: .create)
             try key.requireAgreement(with: input)
             if case .id(let id) = key { action = .create(input, id) } else { action = .create(input, Self.id(nil, input)) }
+            if key.isAlternate { newKey = key }
             needsKey = !input.secrets.isEmpty
             try Self.requireRights(input, for: .create, of: session.caller)
         case .upsert(let entity, let key, let members, let condition):
@@ -89,9 +96,7 @@ struct PreparedWrite: Sendable {
             if case .id(let other) = input.values[entity.primaryID], case .id(let id) = key, other != id {
                 throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")
             }
-            if case .id(let other)? = input.ownKey, case .id(let id) = key, other != id {
-                throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another record than the one that is written.")
-            }
+            let key = try key.joined(with: input.ownKey, of: entity)
             _ = try key.filter(entity)
             try key.requireAgreement(with: input)
             needsKey = !input.secrets.isEmpty
@@ -101,6 +106,11 @@ struct PreparedWrite: Sendable {
         case .delete(let entity, let key, let condition):
             self.entity = entity
             let depth = try session.require(.delete, on: entity)
+            guard condition != .mustNotExist else {
+                throw FieldsealError(
+                    .concurrencyVersionMismatch,
+                    "If-None-Match: * says that there is no such \(entity.logicalName), so none is deleted. Leave it out.")
+            }
             _ = try key.filter(entity)
             action = .delete(key, condition, depth)
             needsKey = false
@@ -167,6 +177,9 @@ struct PreparedWrite: Sendable {
     ) throws -> WriteOutcome {
         switch action {
         case .create(let input, let id):
+            if let newKey, try identified(newKey, input, .none, on: connection) != nil {
+                throw FieldsealError(.duplicateRecord, "There is a \(entity.logicalName) with this alternate key already.")
+            }
             do {
                 return try create(input, id, key, &changes, on: connection)
             } catch let error as PostgresError where error.sqlState == "23505" {

@@ -17,13 +17,18 @@ public struct RecordInput: Sendable {
 
     /// The attributes that the client named.
     var names: Set<String> {
-        Set(values.keys).union(secrets.keys).union(references.map(\.attribute)).subtracting(["owneridtype", entity.primaryID])
+        Set(values.keys).union(secrets.keys).union(references.map(\.attribute)).subtracting([
+            "owneridtype", "filesize", entity.primaryID,
+        ])
     }
 
     /// Whether the client named an attribute.
     func isNaming(_ attribute: String) -> Bool {
         values[attribute] != nil || secrets[attribute] != nil || references.contains { $0.attribute == attribute }
     }
+
+    /// Whether the record becomes one of a team.
+    var isGivenToTeam: Bool { references.contains { $0.attribute == "ownerid" && $0.entity === EntityDefinition.team } }
 
     /// What the values are for.
     enum Purpose {
@@ -46,6 +51,27 @@ public struct RecordInput: Sendable {
             }
         }
         try settleState()
+        try settleAttachment(for: purpose)
+        if purpose == .create { try requireName() }
+    }
+
+    /// Gives an attachment the size of its new content, and refuses one that belongs to no e-mail.
+    private mutating func settleAttachment(for purpose: Purpose) throws(FieldsealError) {
+        guard entity === EntityDefinition.activityMimeAttachment else { return }
+        if let body = values["body"] { values["filesize"] = AttachmentRule.size(of: body) }
+        guard purpose == .update || isNaming("objectid") && values["objectid"] != .null else {
+            throw FieldsealError(
+                .invalidArgument, "objectid of an attachment is required: write objectid@odata.bind with the address of its e-mail."
+            )
+        }
+    }
+
+    /// Refuses a new record without the name that it must have.
+    private func requireName() throws(FieldsealError) {
+        guard let name = entity.primaryName, let attribute = entity[name], attribute.required == .system,
+            attribute.validFor.contains(.create), values[name] == nil
+        else { return }
+        throw FieldsealError(.invalidArgument, "\(name) of a \(entity.logicalName) is required, and is missing.")
     }
 
     /// Gives a record the state of its new status. E-mails have a table of transitions instead.
@@ -189,6 +215,15 @@ public struct RecordInput: Sendable {
         guard attribute.required != .system else {
             throw FieldsealError(.invalidArgument, "\(attribute.logicalName) is required and can't be set to null.")
         }
+    }
+
+    /// Refuses to write one attribute alone that the service keeps: beside others it is passed over, and here it is all there is.
+    ///
+    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the attribute.
+    public static func requireWritable(_ attribute: AttributeDefinition) throws(FieldsealError) {
+        guard stamps.contains(attribute.logicalName) else { return }
+        throw FieldsealError(
+            .attributeCannotBeUpdated, "\(attribute.logicalName) can't be set or cleared: the service keeps it by itself.")
     }
 
     private static let stamps: Set<String> = [

@@ -84,6 +84,7 @@ extension DataAPI {
     /// Creates a record that refers to the one at the start of a collection-valued navigation property.
     func creation(in navigation: ODataPath.Navigation, _ members: [JSONValue.Member], _ request: APIRequest) throws -> Change {
         let relationship = navigation.relationship
+        try RecordInput.requireWritable(relationship.attribute)
         let bind = "\(relationship.navigationProperty)@odata.bind"
         guard !members.contains(where: { $0.name.lowercased() == bind.lowercased() }) else {
             throw FieldsealError(.payloadDoesNotFit, "The address names what \(bind) refers to. Leave it out of the body.")
@@ -99,6 +100,7 @@ extension DataAPI {
         -> @Sendable ([WriteOutcome]) async throws -> APIAnswer
     {
         let options = try ODataQuery(request.query, for: entity, .record)
+        try session.requireReadable(entity, options.query.outputs, expanding: options.expansions)
         return { outcomes in try await written(entity, outcomes[place], options, request) }
     }
 
@@ -110,6 +112,7 @@ extension DataAPI {
         _ request: APIRequest
     ) throws -> RecordWrite {
         let value: JSONValue
+        if [.put, .patch, .delete].contains(request.method) { try RecordInput.requireWritable(attribute) }
         switch request.method {
         case .delete: value = .null
         case .put where !request.isOctets, .patch where !request.isOctets && attribute.type.isImage:
@@ -136,6 +139,7 @@ extension DataAPI {
         let (entity, key) = (navigation.entity, navigation.key)
         let property = "\(relationship.navigationProperty)@odata.bind"
         if request.method != .delete || !navigation.isCollection { try request.requireNoOptions() }
+        if [.put, .post, .delete].contains(request.method) { try RecordInput.requireWritable(relationship.attribute) }
         switch (request.method, navigation.isCollection) {
         case (.put, false):
             return .upsert(

@@ -7,7 +7,7 @@ import Records
 // Actions on many records at once: all of them or none.
 extension DataAPI {
     func collectionAction(_ name: String, _ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
-        if entity.logicalName == "email", ["CheckIncomingEmail", "DeliverIncomingEmail"].contains(name) {
+        if entity.logicalName == "email", Self.incomingMessages.contains(name) {
             return try await incomingEmail(name, request)
         }
         guard request.method == .post else {
@@ -17,6 +17,11 @@ extension DataAPI {
         return try await answer(try bulkChange(name, entity, request))
     }
 
+    static func isCollectionAction(_ name: String) -> Bool {
+        bulkMessages.contains(name) || incomingMessages.contains(name)
+    }
+
+    private static let incomingMessages = ["CheckIncomingEmail", "DeliverIncomingEmail"]
     private static let bulkMessages = ["CreateMultiple", "UpdateMultiple", "UpsertMultiple"]
 
     /// What a message for many records writes.
@@ -162,7 +167,7 @@ extension DataAPI {
 enum QueryExpression {
     /// Members that change nothing where only ids are asked for.
     private static let harmless: Set<String> = [
-        "ColumnSet", "DataSource", "Distinct", "EntityName", "ForceSeek", "NoLock", "Orders", "PageInfo", "QueryHints",
+        "ColumnSet", "DataSource", "Distinct", "EntityName", "ForceSeek", "NoLock", "Orders", "QueryHints",
     ]
 
     /// Refuses what would narrow the query down and is not supported: else more would match than is meant.
@@ -171,13 +176,27 @@ enum QueryExpression {
             throw FieldsealError(.payloadDoesNotFit, "A query expression is an object with an EntityName and Criteria.")
         }
         for member in members where member.name != "Criteria" && !harmless.contains(member.name) && !member.name.contains("@") {
-            let isEmpty = member.value == .null || member.value == .array([])
+            let isEmpty = member.value == .null || member.value == .array([]) || member.name == "PageInfo" && isWhole(member.value)
             guard isEmpty else {
                 throw FieldsealError(
                     .payloadDoesNotFit, "\(member.name.prefix(100)) of a query expression is not supported here. Leave it out.")
             }
         }
         try check(query["Criteria"] ?? .null, ["Conditions", "Filters", "FilterOperator", "IsQuickFindFilter"], "Criteria")
+    }
+
+    /// Whether a `PagingInfo` asks for every record, as it does where clients leave its members as they are.
+    private static func isWhole(_ info: JSONValue) -> Bool {
+        guard case .object(let members) = info else { return false }
+        return members.allSatisfy { member in
+            switch member.name {
+            case "Count": [.null, .integer(0)].contains(member.value)
+            case "PageNumber": [.null, .integer(0), .integer(1)].contains(member.value)
+            case "PagingCookie": [.null, .string("")].contains(member.value)
+            case "ReturnTotalRecordCount": [.null, .bool(false), .bool(true)].contains(member.value)
+            default: member.name.contains("@")
+            }
+        }
     }
 
     private static func check(_ value: JSONValue, _ known: Set<String>, _ what: String) throws(FieldsealError) {

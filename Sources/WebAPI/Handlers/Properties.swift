@@ -17,6 +17,7 @@ extension DataAPI {
         case .get:
             let page = try await session.retrieve(entity, key, [.init(.column(.init(attribute.logicalName)))])
             guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
+            try request.requireMatch(record.etag, entity)
             let value = attribute.isEncrypted ? .null : try record.value(page.shape.columns[0])
             guard value != .null else { return APIAnswer.noContent() }
             if isRaw { return raw(value) }
@@ -77,6 +78,7 @@ extension DataAPI {
         let referenced = isTeam ? EntityDefinition.team : relationship.referenced
         if navigation.isReference {
             try request.requireNoOptions()
+            try request.requireMatch(record.etag, entity)
             let representation = representation(request)
             return APIAnswer.json(
                 .object([

@@ -13,6 +13,7 @@ extension DataAPI {
             let members = try request.members()
             guard members.contains(where: \.isNested) else {
                 let query = try ODataQuery(request.query, for: entity, .record)
+                try session.requireReadable(entity, query.query.outputs, expanding: query.expansions)
                 return try await written(entity, try await session.write(.create(entity, members)), query, request)
             }
             return try await answer(try creation(of: entity, members, request))
@@ -35,11 +36,7 @@ extension DataAPI {
             let page = try await retrieve(entity, key, query, request)
             guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
             let headers: HTTPFields = [.eTag: record.etag]
-            if let tags = request.headers[.ifMatch], !EntityTags.match(tags, record.etag) {
-                throw FieldsealError(
-                    .concurrencyVersionMismatch, "The \(entity.logicalName) has another version than If-Match names. Read it again."
-                )
-            }
+            try request.requireMatch(record.etag, entity)
             // The tag is of the record alone: what others bring along may have changed under it.
             let isWhole = query.expansions.isEmpty && request.preferences.annotations.isEmpty
             if isWhole, EntityTags.match(request.headers[.ifNoneMatch], record.etag) {
@@ -48,6 +45,7 @@ extension DataAPI {
             return APIAnswer.json(try representation(request).record(page), headers: headers.applying(request.preferences.applied))
                 .holding(page)
         case .patch, .put:
+            try session.requireReadable(entity, query.query.outputs, expanding: query.expansions)
             let write = RecordWrite.upsert(entity, key, try request.members(), try request.condition())
             return try await written(entity, try await session.write(write), query, request)
         case .delete:
@@ -65,7 +63,8 @@ extension DataAPI {
         _ request: APIRequest
     ) async throws -> RecordPage {
         return try await session.retrieve(
-            entity, key, named(query.query.outputs, entity, request.preferences), expanding: query.expansions)
+            entity, key, named(query.query.outputs, entity, request.preferences),
+            expanding: named(query.expansions, entity, request.preferences))
     }
 
     /// Adds the names of lookups that are to be annotated.
@@ -75,6 +74,21 @@ extension DataAPI {
         _ preferences: Preferences
     ) -> [RecordQuery.Output] {
         preferences.annotations.isEmpty ? outputs : outputs + RecordQuery.Output.names(of: outputs, in: entity)
+    }
+
+    /// The same for expanded records, at every depth.
+    private func named(_ expansions: [Expansion], _ entity: EntityDefinition, _ preferences: Preferences) -> [Expansion] {
+        guard !preferences.annotations.isEmpty else { return expansions }
+        return expansions.map { expansion in
+            let target =
+                entity.singleValued(expansion.property)?.referenced ?? entity.collectionValued(expansion.property)?.referencing
+                ?? entity.association(expansion.property)?.other
+            guard !expansion.isReference, let target else { return expansion }
+            var expansion = expansion
+            expansion.query.outputs = named(expansion.query.outputs, target, preferences)
+            expansion.expansions = named(expansion.expansions, target, preferences)
+            return expansion
+        }
     }
 
     func list(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
@@ -97,7 +111,7 @@ extension DataAPI {
         var query = query
         query.pageSize = min(preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
         if query.groups.isEmpty, !query.isDistinct { query.outputs = named(query.outputs, entity, preferences) }
-        let page = try await session.list(entity, query, expanding: options.expansions)
+        let page = try await session.list(entity, query, expanding: named(options.expansions, entity, preferences))
         let nextLink = page.next.map { "\(serviceRoot)/\(path ?? entity.entitySetName)?\(options.next($0))" }
         if givesReferences { return APIAnswer.json(representation(request).references(page, nextLink: nextLink)).holding(page) }
         return APIAnswer.json(
@@ -123,7 +137,8 @@ extension DataAPI {
         guard request.preferences.returnsRepresentation else { return APIAnswer.noContent(headers) }
         let outputs = named(query.query.outputs, entity, request.preferences)
         // The record is saved, also when reading it back fails: an error would say that it is not, and make the client save it again.
-        guard let page = try? await session.retrieve(entity, .id(outcome.id), outputs, expanding: query.expansions) else {
+        let expansions = named(query.expansions, entity, request.preferences)
+        guard let page = try? await session.retrieve(entity, .id(outcome.id), outputs, expanding: expansions) else {
             return APIAnswer.noContent(headers)
         }
         var answered = headers
@@ -169,9 +184,17 @@ extension APIRequest {
         return condition == .none ? .mustExist : condition
     }
 
-    /// Refuses conditions on what is no record.
+    /// Refuses to read a record, or a part of it, whose version is another one than `If-Match` names.
+    func requireMatch(_ etag: String, _ entity: EntityDefinition) throws(FieldsealError) {
+        guard let tags = headers[.ifMatch], !EntityTags.match(tags, etag) else { return }
+        throw FieldsealError(
+            .concurrencyVersionMismatch, "The \(entity.logicalName) has another version than If-Match names. Read it again.")
+    }
+
+    /// Refuses conditions on what is no record. A read may name the versions that the client has (`If-None-Match`).
     func requireNoCondition() throws(FieldsealError) {
-        guard headers[.ifMatch] == nil, headers[.ifNoneMatch].map({ $0 == "null" }) ?? true else {
+        let isChanging = method != .get && headers[.ifNoneMatch].map { $0 != "null" } ?? false
+        guard headers[.ifMatch] == nil, !isChanging else {
             throw FieldsealError(.badRequest, "If-Match and If-None-Match are for requests of one record. Send this one without.")
         }
     }
@@ -181,7 +204,10 @@ extension RecordQuery.Output {
     /// The name of the hidden output with the name of what a renamed lookup refers to.
     static func hiddenName(_ output: String) -> String { "\(output)@name" }
 
-    /// Hidden outputs with the names of what the outputs' lookups refer to.
+    /// The name of the hidden output with the entity of what a renamed lookup refers to.
+    static func hiddenType(_ output: String) -> String { "\(output)@type" }
+
+    /// Hidden outputs with the names and the entities of what the outputs' lookups refer to.
     ///
     /// - Parameter links: The entities of links, by their aliases.
     static func names(of outputs: [RecordQuery.Output], in entity: EntityDefinition, links: [String: EntityDefinition] = [:])
@@ -193,14 +219,13 @@ extension RecordQuery.Output {
                 let source = column.alias.map({ links[$0.lowercased()] }) ?? entity,
                 let attribute = source.attribute(named: column.name), attribute.type.isReference
             else { continue }
-            let name = "\(attribute.logicalName)name"
+            let name = source["\(attribute.logicalName)name"]?.logicalName
+            let type = attribute.typeAttribute(in: source)?.logicalName
             if let given = output.name {
-                guard source[name] != nil else { continue }
-                names.append(.hidden(.init(name, alias: column.alias), name: hiddenName(given)))
+                if let name { names.append(.hidden(.init(name, alias: column.alias), name: hiddenName(given))) }
+                if let type { names.append(.hidden(.init(type, alias: column.alias), name: hiddenType(given))) }
             } else {
-                for name in [name, "owneridtype", "regardingobjecttypecode"] where source[name] != nil {
-                    names.append(.hidden(.init(name)))
-                }
+                names += [name, type].compactMap(\.self).map { .hidden(.init($0)) }
             }
         }
         return names

@@ -140,6 +140,11 @@ extension DataAPI {
             }
         }
         if let first = found.first {
+            let type = value?["@odata.type"]?.string.map { String($0.drop { $0 == "#" }).strippingNamespace }
+            guard type == nil || type == first.entity.logicalName else {
+                throw FieldsealError(
+                    .payloadDoesNotFit, "@odata.type of \(name) is another than that of its record, \(first.entity.logicalName).")
+            }
             guard found.allSatisfy({ $0.entity.primaryID == first.entity.primaryID && $0.id == first.id }) else {
                 throw FieldsealError(.payloadDoesNotFit, "\(name) names more than one record. Name one.")
             }

@@ -176,8 +176,7 @@ struct RecordWriter {
         let value = try record.value(column)
         guard value != .null else { return }
         let wants = representation.preferences.wants
-        if attribute.type.isReference {
-            let target = try target(of: attribute, record)
+        if attribute.type.isReference, let target = try target(of: column, attribute, record) {
             if wants(Self.lookupProperty), !column.isRenamed {
                 let isPolymorphic = attribute.type.targets.count > 1 && attribute.logicalName != "ownerid"
                 member(
@@ -190,11 +189,15 @@ struct RecordWriter {
         member("\(column.name)@\(Self.formatted)", .string(text))
     }
 
-    private func target(of attribute: AttributeDefinition, _ record: Record) throws -> String {
+    /// The entity that a lookup refers to; nil where one of several is not known, as in groups.
+    private func target(of column: RowShape.Column, _ attribute: AttributeDefinition, _ record: Record) throws -> String? {
         let targets = attribute.type.targets
-        let kind: String? = attribute.logicalName == "ownerid" ? "owneridtype" : targets.count > 1 ? "regardingobjecttypecode" : nil
-        if let kind, case .text(let name) = try record.value(of: kind) { return name }
-        return targets.first ?? ""
+        guard targets.count > 1 else { return targets.first }
+        let own = attribute.typeAttribute(in: record.shape.entity)?.logicalName
+        guard let kind = column.isRenamed ? RecordQuery.Output.hiddenType(column.name) : own,
+            case .text(let name) = try record.value(of: kind)
+        else { return nil }
+        return name
     }
 }
 

@@ -63,7 +63,7 @@ struct ContractEntity: Sendable {
 
     /// What names the record: its id, or an alternate key.
     func key() throws(FieldsealError) -> RecordKey {
-        if let id = try recordID() { return .id(id) }
+        if let id = try recordID() { return RecordKey(id, keys, of: entity) }
         guard !keys.isEmpty else {
             throw FieldsealError(.payloadDoesNotFit, "A \(entity.logicalName) has neither an Id nor KeyAttributes.")
         }

@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Model
 import Records
 
@@ -55,7 +56,7 @@ struct ContractReference: Sendable {
 
     /// - Throws: ``FieldsealError`` when it names no record.
     func key() throws(FieldsealError) -> RecordKey {
-        if let id { return .id(id) }
+        if let id { return RecordKey(id, keys, of: entity) }
         guard !keys.isEmpty else {
             throw FieldsealError(
                 .payloadDoesNotFit, "A reference to a \(entity.logicalName) has neither an Id nor KeyAttributes.")
@@ -63,10 +64,10 @@ struct ContractReference: Sendable {
         return .alternate(keys)
     }
 
-    /// - Throws: ``FieldsealError`` for a reference by an alternate key.
+    /// - Throws: ``FieldsealError`` for a reference by an alternate key, also beside an id.
     func recordID() throws(FieldsealError) -> UUID {
-        guard let id else {
-            throw FieldsealError(.payloadDoesNotFit, "This takes a \(entity.logicalName) by its Id.")
+        guard let id, keys.isEmpty else {
+            throw FieldsealError(.payloadDoesNotFit, "This takes a \(entity.logicalName) by its Id, without KeyAttributes.")
         }
         return id
     }
@@ -74,6 +75,13 @@ struct ContractReference: Sendable {
     /// The record's address, as writes take references.
     func address() throws(FieldsealError) -> String {
         try key().address(in: entity)
+    }
+}
+
+extension RecordKey {
+    /// What names a record by its id and, where there are any, by the attributes of an alternate key, which must be its own.
+    init(_ id: UUID, _ keys: [(name: String, value: Literal)], of entity: EntityDefinition) {
+        self = keys.isEmpty ? .id(id) : .alternate([(entity.primaryID, .text(id.text))] + keys)
     }
 }
 

@@ -83,6 +83,7 @@ extension OrganizationService {
         }
         var writes: [RecordWrite] = []
         for (relationship, many, one) in try request.lookups() {
+            try RecordInput.requireWritable(relationship.attribute)
             let property = "\(relationship.navigationProperty)@odata.bind"
             let value: JSONValue = isRemoved ? .null : .string(try one.address())
             let condition: WriteCondition =
@@ -93,7 +94,7 @@ extension OrganizationService {
     }
 
     private func id(of reference: ContractReference) async throws -> UUID {
-        if let id = reference.id { return id }
+        if let id = reference.id, reference.keys.isEmpty { return id }
         let page = try await session.retrieve(
             reference.entity, try reference.key(), [.init(.column(.init(reference.entity.primaryID)))])
         guard let record = page.records.first else { throw FieldsealError.noSuchRecord(reference.entity) }

@@ -135,9 +135,8 @@ extension OrganizationService {
     static func create(_ target: ContractEntity) throws(FieldsealError) -> RecordWrite {
         try require(.create, of: target.entity)
         let members = try target.members()
-        let id = try target.recordID()
-        if id == nil, !target.keys.isEmpty { return .upsert(target.entity, .alternate(target.keys), members, .mustNotExist) }
-        return .create(target.entity, id: id, members)
+        if !target.keys.isEmpty { return .upsert(target.entity, try target.key(), members, .mustNotExist) }
+        return .create(target.entity, id: try target.recordID(), members)
     }
 
     static func update(_ target: ContractEntity, _ condition: WriteCondition) throws(FieldsealError) -> RecordWrite {

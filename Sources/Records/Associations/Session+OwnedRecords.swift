@@ -1,0 +1,38 @@
+import Foundation
+import Model
+import PostgresClient
+import Tenancy
+
+// Teams own records, which no one else would find once their owner is gone.
+extension Session {
+    /// Takes the shares of a deleted team away, and refuses its deletion while it owns records.
+    ///
+    /// Call it in the transaction that deleted the row: its lock waits for those that are giving the team a record.
+    ///
+    /// - Throws: ``FieldsealError`` `.invalidArgument` saying how many records of which entity it owns.
+    func releaseOwner(_ entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws {
+        guard entity === EntityDefinition.team else { return }
+        let counts = EntityCatalog.all.filter(\.isOwned).map { owned in
+            "SELECT '\(owned.entitySetName)', count(*) FROM \(organization.qualified(owned.logicalName)) WHERE ownerid = $1"
+        }
+        let owned = try connection.query(counts.joined(separator: " UNION ALL "), [.uuid(id)]).compactMap { row -> String? in
+            let count = try row.decode(1, as: Int.self)
+            return count == 0 ? nil : "\(count) \(try row.decode(0, as: String.self))"
+        }
+        guard owned.isEmpty else {
+            throw FieldsealError(
+                .invalidArgument,
+                "The team owns \(owned.joined(separator: ", ")). Assign these records to another owner, and delete the team then.")
+        }
+        _ = try connection.query(
+            "DELETE FROM \(organization.qualified("principal_access")) WHERE principal_entity = $2 AND principal_id = $1",
+            [.uuid(id), .text(entity.logicalName)])
+    }
+}
+
+extension EntityDefinition {
+    /// Whether its records have owners.
+    fileprivate var isOwned: Bool {
+        if case .owner? = self["ownerid"]?.type { true } else { false }
+    }
+}

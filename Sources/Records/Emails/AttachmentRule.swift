@@ -1,0 +1,19 @@
+import Foundation
+import Model
+
+/// What `body` of an attachment is: a file in base64, as it is sent.
+enum AttachmentRule {
+    /// - Throws: ``FieldsealError`` for a text that would leave as another file, or as none.
+    static func check(_ text: String) throws(FieldsealError) {
+        guard Data(base64Encoded: text) != nil else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "body of an attachment takes base64 with its padding, and without line breaks.")
+        }
+    }
+
+    /// The bytes of the file.
+    static func size(of value: AttributeValue) -> AttributeValue {
+        guard case .text(let text) = value, let bytes = Data(base64Encoded: text) else { return .int(0) }
+        return .int(Int64(bytes.count))
+    }
+}

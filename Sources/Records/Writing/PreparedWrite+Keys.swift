@@ -1,0 +1,89 @@
+import Foundation
+import JSON
+import Model
+import PostgresClient
+import Tenancy
+
+// Which record a write is of, where a client names it in several ways.
+extension PreparedWrite {
+    /// The record that an update or an upsert is of; nil for one that is not there and may be created.
+    ///
+    /// - Throws: ``FieldsealError`` for a key of several records, for none that an update may be of, and for an id beside the key of
+    ///   another record.
+    func identified(
+        _ recordKey: RecordKey, _ input: RecordInput, _ condition: WriteCondition, on connection: isolated PostgresConnection
+    ) throws -> UUID? {
+        guard case .alternate(let values) = recordKey else {
+            if case .id(let id) = recordKey { return id }
+            return nil
+        }
+        let named = values.filter { $0.name != entity.primaryID }
+        if condition == .none { try lock(.alternate(named), on: connection) }
+        guard let own = recordKey.ownID(of: entity) ?? input.values[entity.primaryID]?.uuid else {
+            let found = try ids(of: entity, recordKey, on: connection)
+            if condition != .none || found.count > 1 {
+                try recordKey.check(entity, found.count, isAmbiguous: found.count > 1)
+            }
+            return found.first
+        }
+        let both = RecordKey.alternate(named + [(entity.primaryID, .text(own.text))])
+        if !(try ids(of: entity, both, on: connection)).isEmpty { return own }
+        if condition != .none { try both.check(entity, 0, isAmbiguous: false) }
+        guard try ids(of: entity, .alternate(named), on: connection).isEmpty else {
+            throw FieldsealError(
+                .invalidArgument,
+                "The id \(own.text) and the alternate key name two records of \(entity.logicalName). Name one of them.")
+        }
+        return nil
+    }
+}
+
+extension PreparedWrite {
+    /// Lets one transaction at a time create a record under an alternate key: the others find it.
+    private func lock(_ key: RecordKey, on connection: isolated PostgresConnection) throws {
+        let name = "\(organization.id.text) \(entity.logicalName) \(key.text.lowercased())"
+        _ = try connection.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [.text(name)])
+    }
+}
+
+extension RecordKey {
+    var isAlternate: Bool { if case .alternate = self { true } else { false } }
+
+    /// The id among the values of a key.
+    func ownID(of entity: EntityDefinition) -> UUID? {
+        switch self {
+        case .id(let id): return id
+        case .alternate(let values):
+            guard case .text(let text)? = values.first(where: { $0.name == entity.primaryID })?.value else { return nil }
+            return UUID(text: text)
+        }
+    }
+
+    /// The key, and what the body's own `@odata.id` says of the same record.
+    ///
+    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` where the two can't be one record.
+    func joined(with other: RecordKey?, of entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
+        switch (self, other) {
+        case (_, nil): return self
+        case (.id(let id), .id(let other)?) where id == other: return self
+        case (.id(let id), .alternate(let values)?), (.alternate(let values), .id(let id)?):
+            let named = values.filter { $0.name != entity.primaryID }
+            if named.count == values.count { return .alternate(named + [(entity.primaryID, .text(id.text))]) }
+        case (.alternate, .alternate(let values)?) where text.lowercased() == RecordKey.alternate(values).text.lowercased():
+            return self
+        default: break
+        }
+        throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another record than the one that is written.")
+    }
+
+    /// Refuses a new record whose own `@odata.id` is of another one.
+    func requireNew(_ input: RecordInput) throws(FieldsealError) {
+        try requireAgreement(with: input)
+        guard let id = ownID(of: input.entity), let given = input.values[input.entity.primaryID]?.uuid, id != given else { return }
+        throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another record than \(input.entity.primaryID).")
+    }
+}
+
+extension AttributeValue {
+    fileprivate var uuid: UUID? { if case .id(let id) = self { id } else { nil } }
+}
