@@ -88,7 +88,8 @@ extension WebAPI {
         }
         do {
             return try await PoolBorrower.$current.withValue(borrower) {
-                try await answer(message, organization, token, context)
+                let user = try RequestHeaders.impersonatedUser(request.headers, message)
+                return try await answer(message, for: user, organization, token, context)
             }
         } catch {
             return refused(error, request, context, message)
@@ -131,9 +132,9 @@ extension WebAPI {
         return message
     }
 
-    private func answer(_ message: SOAPMessage, _ organization: String, _ token: VerifiedToken, _ context: APIContext) async throws
-        -> APIAnswer
-    {
+    private func answer(
+        _ message: SOAPMessage, for user: ImpersonatedUser?, _ organization: String, _ token: VerifiedToken, _ context: APIContext
+    ) async throws -> APIAnswer {
         func begin(assuming: Bool) async throws -> Session {
             let session = try await Session.begin(
                 deployment, organization: organization, client: token.client, address: context.clientAddress,
@@ -145,20 +146,25 @@ extension WebAPI {
         func answer(assuming: Bool) async throws -> APIAnswer {
             var session = try await begin(assuming: assuming)
             assumed = assuming ? session.caller.roles : nil
-            if let user = message.callerID {
-                session = try await session.impersonating(.systemUser(user))
+            if let user {
+                session = try await session.impersonating(user)
                 context.principal.name = session.caller.actor
             }
             let service = OrganizationService(
                 session: session, organizationRoot: try context.organizationAddress().url,
                 requestID: context.requestID, peer: context.peer)
-            let write = try await service.answer(message.body)
-            let body = try message.envelope(Self.action(message, "Response"), write)
+            // Nothing else refers to what it captured.
+            nonisolated(unsafe) let write = try await service.answer(message.body)
+            let action = Self.action(message, "Response")
+            let isLong = OrganizationService.isLong(message.body)
+            let body =
+                isLong
+                ? try await WorkBeside.run { try message.envelope(action, write) } : try message.envelope(action, write)
             return APIAnswer(
                 status: .ok, headers: [.contentType: message.version.contentType, .cacheControl: "no-store"], body: body)
         }
         do {
-            return try await answer(assuming: message.callerID == nil && OrganizationService.mayAssume(message.body))
+            return try await answer(assuming: user == nil && OrganizationService.mayAssume(message.body))
         } catch is StaleSession {
             return try await answer(assuming: false)
         } catch let error as FieldsealError {

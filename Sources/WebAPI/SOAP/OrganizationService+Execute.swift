@@ -24,8 +24,8 @@ extension OrganizationService {
         case "SendEmail": return try await sendEmail(request)
         case "ExecuteMultiple": return try await executeMultiple(request)
         case "ExecuteTransaction": return try await executeTransaction(request)
-        case "RetrieveEntity", "RetrieveAllEntities", "RetrieveAttribute", "RetrieveMetadataChanges":
-            return try metadata(request)
+        case _ where Self.metadataRequests.contains(request.name):
+            return try await WorkBeside.run { try metadata(request) }
         default:
             throw FieldsealError(.notImplemented, "This service has no request \(request.name.quotedForFault).")
         }

@@ -13,6 +13,14 @@ extension OrganizationService {
         }
     }
 
+    /// How much metadata an entity's is: with each of its attributes and relationships, which count as records do.
+    private static func size(_ entity: JSONValue) -> Int {
+        guard case .object(let members) = entity else { return 1 }
+        return members.reduce(1) { size, member in
+            if case .array(let parts) = member.value { size + parts.count } else { size }
+        }
+    }
+
     private func filters(_ request: OrganizationRequest) throws(FieldsealError) -> MetadataParts.Filters {
         guard let filters = MetadataParts.Filters(words: try request.word("EntityFilters") ?? "Default") else {
             throw request.mismatch("EntityFilters", "Default, Entity, Attributes, Privileges, Relationships or All")
@@ -34,6 +42,7 @@ extension OrganizationService {
         try request.take("EntityFilters", "MetadataId", "RetrieveAsIfPublished", "LogicalName")
         let value = MetadataParts.entity(try entity(request, "LogicalName"), try filters(request))
         var response = OrganizationResponse(request.name)
+        response.records = Self.size(value)
         response.add("EntityMetadata", type: XMLName(Contract.metadata, "EntityMetadata")) {
             MetadataWriter.entity(value, to: &$0)
         }
@@ -44,6 +53,7 @@ extension OrganizationService {
         try request.take("EntityFilters", "RetrieveAsIfPublished")
         let filters = try filters(request)
         var response = OrganizationResponse(request.name)
+        response.records = EntityCatalog.all.reduce(0) { $0 + Self.size(MetadataParts.entity($1, filters)) }
         response.add("EntityMetadata", type: XMLName(Contract.metadata, "ArrayOfEntityMetadata")) { writer in
             for entity in EntityCatalog.all {
                 writer.element("EntityMetadata", Contract.metadata) {
@@ -96,6 +106,7 @@ extension OrganizationService {
             if let value = try query.selected(entity) { found.append(value) }
         }
         var response = OrganizationResponse(request.name)
+        response.records = found.reduce(0) { $0 + Self.size($1) }
         response.add(
             "EntityMetadata", type: XMLName(Contract.xrm, "EntityMetadataCollection"), declaring: [Contract.metadata]
         ) { [found] writer in

@@ -22,8 +22,21 @@ struct OrganizationService: Sendable {
     /// Whether an operation is a read or a write of records and nothing else, so that its session may assume what an earlier one
     /// read.
     static func mayAssume(_ operation: XMLElement) -> Bool {
-        let name = operation.local == "Execute" ? operation.first("request")?.first("RequestName")?.text : operation.local
-        return ["Create", "Retrieve", "Update", "Delete", "RetrieveMultiple", "Upsert"].contains(name)
+        ["Create", "Retrieve", "Update", "Delete", "RetrieveMultiple", "Upsert"].contains(name(of: operation))
+    }
+
+    /// Whether the response to an operation takes long to write: it may hold all metadata.
+    static func isLong(_ operation: XMLElement) -> Bool {
+        guard let name = name(of: operation) else { return false }
+        return metadataRequests.contains(name) || name == "ExecuteMultiple"
+    }
+
+    static let metadataRequests: Set<String> = [
+        "RetrieveEntity", "RetrieveAllEntities", "RetrieveAttribute", "RetrieveMetadataChanges",
+    ]
+
+    private static func name(of operation: XMLElement) -> String? {
+        operation.local == "Execute" ? operation.first("request")?.first("RequestName")?.text : operation.local
     }
 
     /// Does what an operation asks for, and returns what writes its response.

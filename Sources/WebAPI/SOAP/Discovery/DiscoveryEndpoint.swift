@@ -163,6 +163,7 @@ extension WebAPI {
             "TrialExpirationDate": nil, "UniqueName": .string(session.organization.name),
             "Url": .string(root), "UrlName": .string(session.organization.name), "Version": .string(Contract.version),
         ]
+        try view.requireMembers(of: [instance])
         return APIAnswer.json([
             "@odata.context": .string("\(tokens.addresses.baseURL)/api/discovery/\(version)/$metadata#Instances"),
             "value": .array(try view.matches(instance) ? [view.selected(instance)] : []),

@@ -46,17 +46,25 @@ struct SOAPMessage: Sendable {
     private static func malformed(_ message: String) -> FieldsealError { FieldsealError(.badRequest, message) }
 
     private mutating func read(_ header: XMLElement, _ actions: inout [String]) throws {
+        var isCallerNamed = false
         for block in header.children {
             switch (block.name.namespace, block.local) {
             case (Self.addressing, let local):
                 isAddressed = true
                 try read(addressing: local, block, &actions)
             case (Contract.xrm, "CallerId"):
+                guard !isCallerNamed else { throw Self.malformed("The header CallerId stands twice. Name one user.") }
+                isCallerNamed = true
                 guard !block.isNil, !block.text.isEmpty else { continue }
                 guard let id = UUID(clientText: String(block.text.trimmed)) else {
                     throw Self.malformed("The header CallerId takes the id of a systemuser.")
                 }
                 callerID = id.unlessEmpty
+            // Without it the request would have the rights of its client.
+            case (_, let local) where ["callerid", "callerobjectid"].contains(local.lowercased()):
+                throw Self.malformed(
+                    "The header \(local.quotedForFault) names no caller here. Send CallerId of the namespace \(Contract.xrm), or the "
+                        + "HTTP header CallerObjectId.")
             case (Contract.xrm, _), (Contract.services, _): continue
             default: try requireOptional(block)
             }

@@ -48,7 +48,8 @@ struct ColumnSet {
             throw members.mismatch("DateTimeGrouping", "None, Day, Week, Month, Quarter or Year")
         }
         return Expression(
-            attribute: try members.required("AttributeName").text.lowercased(), alias: members.text("Alias"),
+            attribute: try members.required("AttributeName").text.lowercased(),
+            alias: try OutputName.checked(optional: members.text("Alias"), "an XrmAttributeExpression"),
             aggregate: aggregates[aggregate], part: part, isGroup: try members.bool("HasGroupBy") ?? false)
     }
 

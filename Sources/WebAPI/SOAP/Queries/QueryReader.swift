@@ -69,10 +69,12 @@ struct QueryReader {
         let info = try ContractMembers(
             element, of: "PagingInfo", ["Count", "PageNumber", "PagingCookie", "ReturnTotalRecordCount"])
         let count = try info.int("Count") ?? 0
-        page = max(1, try info.int("PageNumber") ?? 1)
-        guard (0...1_000_000).contains(count), page <= 1_000_000 else {
-            throw FieldsealError(.queryDoesNotFit, "PageInfo takes a Count and a PageNumber of at most 1,000,000.")
+        // 0 is the SDK's own default.
+        let number = try info.int("PageNumber") ?? 0
+        guard (0...1_000_000).contains(count), (0...1_000_000).contains(number) else {
+            throw FieldsealError(.queryDoesNotFit, "PageInfo takes a Count and a PageNumber of 0 to 1,000,000.")
         }
+        page = max(1, number)
         guard query.top == nil || count == 0 && page == 1 else {
             throw FieldsealError(.queryDoesNotFit, "A query takes TopCount, or a page with PageInfo, and not both.")
         }
@@ -225,7 +227,7 @@ struct QueryReader {
         return LinkParts(
             entity: entity, from: try members.required("LinkToAttributeName").text.lowercased(),
             to: try members.required("LinkFromAttributeName").text.lowercased(), kind: members.text("JoinOperator") ?? "Inner",
-            alias: members.text("EntityAlias").flatMap { $0.isEmpty ? nil : $0 }, members: members)
+            alias: try OutputName.checked(optional: members.text("EntityAlias"), "a LinkEntity"), members: members)
     }
 
     /// Adds a link of the query's own entity.

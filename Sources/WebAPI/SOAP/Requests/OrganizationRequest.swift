@@ -17,9 +17,10 @@ struct OrganizationRequest: Sendable {
     init(_ element: XMLElement) throws(FieldsealError) {
         let members = try ContractMembers(
             element, of: "OrganizationRequest", ["Parameters", "RequestName"], ignoring: ["RequestId"])
-        let typed = element.type.flatMap { type in
-            type.local.hasSuffix("Request") && type.local != "OrganizationRequest" ? String(type.local.dropLast(7)) : nil
+        if let type = element.type, !type.local.hasSuffix("Request") {
+            throw FieldsealError(.payloadDoesNotFit, "The type of a request is a request, and not \(type.local.quotedForFault).")
         }
+        let typed = element.type.flatMap { $0.local == "OrganizationRequest" ? nil : String($0.local.dropLast(7)) }
         guard let name = members.text("RequestName") ?? typed, !name.isEmpty else {
             throw FieldsealError(.payloadDoesNotFit, "A request has no RequestName.")
         }
