@@ -216,6 +216,13 @@ public struct WebAPI: Sendable {
 
     /// The addresses of Microsoft's identity platform that clients compute or find: its endpoints, and the older ones.
     private func addTokenEndpoints(to router: Router<APIContext>) {
+        for path in ["v2.0/token", "token", "v2.0/revoke", "revoke"] {
+            let path = RouterPath(":organization/oauth2/\(path)")
+            for method in [HTTPRequest.Method.get, .put, .patch, .delete] {
+                router.on(path, method: method) { _, _ -> APIAnswer in throw MethodNotAllowed(.post, .options) }
+            }
+            router.on(path, method: .options) { _, _ in APIAnswer.noContent([.allow: "POST, OPTIONS"]) }
+        }
         router.post(":organization/oauth2/v2.0/token", use: token)
         router.post(":organization/oauth2/token", use: olderToken)
         for root in [":organization/oauth2/v2.0", ":organization/oauth2"] {

@@ -9,18 +9,20 @@ extension WebAPI {
         guard DataResponder.versions.contains(version) else { throw ODataPath.unknown(version) }
         let segments = request.uri.path.split(separator: "/", maxSplits: 4, omittingEmptySubsequences: true)
         let path = try ODataPath(segments.count > 4 ? segments[4] : "")
-        let methods = path.allowedMethods + [.options]
+        guard let known = path.allowedMethods else { throw ODataPath.unknown(String(segments.last ?? "")) }
+        let methods = known + [.options]
         return APIAnswer.noContent([.allow: methods.map(\.rawValue).joined(separator: ", ")])
     }
 }
 
 extension ODataPath {
-    /// The methods that the address takes, for callers with any rights.
-    var allowedMethods: [HTTPRequest.Method] {
+    /// The methods that the address takes, for callers with any rights; nil where there is nothing.
+    var allowedMethods: [HTTPRequest.Method]? {
         let read: [HTTPRequest.Method] = [.get, .head]
         switch self {
         case .serviceRoot, .metadata, .description, .definitions, .count: return read
-        case .batch, .collectionAction: return [.post]
+        case .batch: return [.post]
+        case .collectionAction(_, let name): return DataAPI.isCollectionAction(name) ? [.post] : nil
         case .entitySet(let entity): return read + (entity.has(.create) ? [.post] : [])
         case .entity(let entity, _):
             return read + (entity.has(.update) ? [.patch, .put] : []) + (entity.has(.delete) ? [.delete] : [])
@@ -30,7 +32,8 @@ extension ODataPath {
             if navigation.isReference { return read + (navigation.isCollection ? [.post, .delete] : [.put, .delete]) }
             return read + (navigation.isCreation ? [.post] : [])
         case .association(let path): return read + (path.isReference ? (path.member == nil ? [.post, .delete] : [.delete]) : [])
-        case .boundFunction, .operation: return read + [.post]
+        case .boundFunction(_, _, let name, _), .operation(let name, _):
+            return MetadataOperations.isAction(name).map { $0 ? [.post] : read }
         }
     }
 }

@@ -16,7 +16,10 @@ extension DataAPI {
     func operation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
         let representation = representation(request)
         if let answer = try await keyControlOperation(name, arguments, request) { return answer }
-        if name.hasPrefix("fieldseal.") { return try await routerOperation(String(name.dropFirst("fieldseal.".count)), request) }
+        if name.hasPrefix("fieldseal.") {
+            guard MetadataOperations.isAction(name) != nil else { throw ODataPath.unknown(name) }
+            return try await routerOperation(String(name.dropFirst("fieldseal.".count)), request)
+        }
         guard arguments.isEmpty || !Self.withoutParameters.contains(name) else {
             throw FieldsealError(.badRequest, "\(name) takes no parameters in parentheses.")
         }
@@ -24,7 +27,8 @@ extension DataAPI {
         case ("BulkDelete", _): return try await bulkDelete(request)
         case ("GrantAccess", _), ("ModifyAccess", _), ("RevokeAccess", _): return try await share(name, request)
         case ("RetrieveSharedPrincipalsAndAccess", _): return try await sharedPrincipals(arguments, request)
-        case ("RetrieveMetadataChanges", .get): return try metadataChanges(arguments, request)
+        case ("RetrieveMetadataChanges", .get):
+            return try await WorkBeside.run { try metadataChanges(arguments, request) }
         case ("CreateEntities", _), ("CreateAttribute", _): throw Self.schemaIsFixed
         case ("WhoAmI", .get):
             let (user, unit, organization) = try await session.whoAmI()

@@ -20,8 +20,11 @@ extension WebAPI {
         let address = try context.organizationAddress()
         let organization = try await Session.organization(named: address.organization, in: deployment)
         return try await answer {
-            let form = try OAuthForm(try await body(request))
-            guard try form["grant_type"] == "client_credentials" else {
+            let form = try OAuthForm(try await body(request), contentType: request.headers[.contentType])
+            guard let grant = try form["grant_type"], !grant.isEmpty else {
+                throw OAuthError("invalid_request", "The form lacks grant_type, which is client_credentials.")
+            }
+            guard grant == "client_credentials" else {
                 throw OAuthError("unsupported_grant_type", "The only grant is client_credentials.")
             }
             try checkAudience(form, address)
@@ -46,7 +49,7 @@ extension WebAPI {
         let address = try context.organizationAddress()
         let organization = try await Session.organization(named: address.organization, in: deployment)
         return try await answer {
-            let form = try OAuthForm(try await body(request))
+            let form = try OAuthForm(try await body(request), contentType: request.headers[.contentType])
             guard let token = try form["token"], !token.isEmpty else {
                 throw OAuthError("invalid_request", "The form lacks token, the access token to revoke.")
             }
@@ -132,8 +135,11 @@ extension WebAPI {
         let id = try form["client_id"] ?? ""
         guard let assertion else {
             guard type == nil else { throw OAuthError("invalid_request", "client_assertion_type comes with a client_assertion.") }
-            if let (id, secret) = header { return (id, .secret(secret)) }
-            return (id, .secret(secret ?? ""))
+            guard let header else { return (id, .secret(secret ?? "")) }
+            guard id.isEmpty || id.lowercased() == header.0.lowercased() else {
+                throw OAuthError("invalid_request", "The client_id of the form is another one than that in Authorization.")
+            }
+            return (header.0, .secret(header.1))
         }
         guard type == ClientAssertion.type else {
             throw OAuthError("invalid_request", "The client_assertion_type is \(ClientAssertion.type).")

@@ -198,6 +198,15 @@ enum MetadataOperations {
 
     // MARK: Writing it
 
+    /// Whether an operation is an action, by its name as addresses have it; nil for one that is not there.
+    static func isAction(_ name: String) -> Bool? {
+        // Routers of the same version alone use it, so it is not declared.
+        if name == "fieldseal.WaitForWork" { return true }
+        let local = name.hasPrefix("fieldseal.") ? String(name.dropFirst("fieldseal.".count)) : name
+        let namespace: Namespace = name.hasPrefix("fieldseal.") ? .fieldseal : .dataverse
+        return operations(in: namespace).first { $0.name == local }?.isAction
+    }
+
     private static func operations(in namespace: Namespace) -> [Operation] {
         (functions + actions + routerActions + keyControlOperations).filter { $0.namespace == namespace }
     }

@@ -1,4 +1,5 @@
 import CellCrypto
+import Foundation
 import NIOCore
 import NIOSSL
 
@@ -11,7 +12,10 @@ enum PeerCertificate {
         for candidate in [channel, channel.parent].compactMap({ $0 }) {
             let bytes = try? await candidate.eventLoop.submit { () -> [UInt8]? in
                 let tls = try? candidate.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self)
-                return try tls?.peerCertificate?.toDERBytes()
+                guard let certificate = tls?.peerCertificate else { return nil }
+                // When it ends is known with the client. A certificate that begins later proves nothing yet.
+                guard Double(certificate.notValidBefore) <= Date().timeIntervalSince1970 else { return nil }
+                return try certificate.toDERBytes()
             }.get()
             if let bytes = bytes.flatMap({ $0 }) { return try? sha256(bytes) }
         }

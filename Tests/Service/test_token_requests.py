@@ -1,0 +1,66 @@
+"""Requests to the token endpoint that say too little, or two things; and what OPTIONS says of addresses."""
+
+import pytest
+import requests
+from service import PATIENCE
+
+FORM = {"grant_type": "client_credentials"}
+
+
+def post(service, data=None, path="oauth2/v2.0/token", method="POST", **options):
+    url = f"{service.base}/{service.dev['organization']}/{path}"
+    return requests.request(method, url, data=data, verify=service.dev["caFile"], timeout=PATIENCE, **options)
+
+
+def credentials(service, client="admin"):
+    known = service.dev["clients"][client]
+    return known["clientId"], known["clientSecret"]
+
+
+def refused(response, error, words, status=400):
+    assert response.status_code == status, response.text
+    assert response.json()["error"] == error and words in response.json()["error_description"], response.text
+
+
+def test_the_form_and_the_header_are_of_one_client(service):
+    id, secret = credentials(service)
+    for path in ("oauth2/v2.0/token", "oauth2/token"):
+        refused(post(service, {**FORM, "client_id": credentials(service, "user")[0]}, path, auth=(id, secret)), "invalid_request", "client_id")
+        for own in ({}, {"client_id": id}, {"client_id": id.upper()}):
+            assert post(service, {**FORM, **own}, path, auth=(id, secret)).status_code == 200
+    refused(post(service, {"token": "x", "client_id": credentials(service, "user")[0]}, "oauth2/v2.0/revoke", auth=(id, secret)), "invalid_request", "client_id")
+
+
+def test_a_refusal_names_what_it_refuses(service):
+    id, secret = credentials(service)
+    body = {**FORM, "client_id": id, "client_secret": secret}
+    refused(post(service, {"client_id": id, "client_secret": secret}), "invalid_request", "grant_type")
+    refused(post(service, {**body, "grant_type": "password"}), "unsupported_grant_type", "client_credentials")
+    refused(post(service, json=body), "invalid_request", "application/x-www-form-urlencoded")
+    refused(post(service, b"grant_type=client_credentials", headers={"Content-Type": "application/x-www-form-urlencoded; charset=utf-16"}), "invalid_request", "UTF-8")
+    refused(post(service, b"grant_type=%zz", headers={"Content-Type": "application/x-www-form-urlencoded"}), "invalid_request", "percent")
+    for charset in ("", "; charset=UTF-8", ";charset=utf-8"):
+        text = f"grant_type=client_credentials&client_id={id}&client_secret={secret}"
+        assert post(service, text.encode(), headers={"Content-Type": f"application/x-www-form-urlencoded{charset}"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["oauth2/v2.0/token", "oauth2/token", "oauth2/v2.0/revoke", "oauth2/revoke"])
+def test_other_methods_are_told_the_one_that_is_taken(service, path):
+    for method in ("GET", "PUT", "DELETE"):
+        answer = post(service, path=path, method=method)
+        assert (answer.status_code, answer.headers["Allow"]) == (405, "POST, OPTIONS"), answer.text
+    answer = post(service, path=path, method="OPTIONS")
+    assert (answer.status_code, answer.headers["Allow"]) == (204, "POST, OPTIONS")
+
+
+def test_options_of_operations(service):
+    none = "00000000-0000-0000-0000-000000000001"
+    for path, methods in (
+            ("WhoAmI", "GET, HEAD, OPTIONS"), ("RetrieveDataEncryptionKey()", "GET, HEAD, OPTIONS"), ("SetDataEncryptionKey", "POST, OPTIONS"), ("fieldseal.WaitForWork", "POST, OPTIONS"),
+            ("fieldseal.RetrieveKeyControl()", "GET, HEAD, OPTIONS"), (f"teams({none})/Microsoft.Dynamics.CRM.AddMembersTeam", "POST, OPTIONS"),
+            ("queues/Microsoft.Dynamics.CRM.CreateMultiple", "POST, OPTIONS"), ("Nope", None), ("fieldseal.Nope", None), ("queues/Microsoft.Dynamics.CRM.Nope", None)):
+        answer = service.request("OPTIONS", path, token="")
+        assert answer.status_code == (204 if methods else 404), (path, answer.text)
+        assert not methods or answer.headers["Allow"] == methods
+    for path in ("fieldseal.Nope", "fieldseal.Nope()"):
+        assert service.get(path).status_code == service.request("POST", path, {}).status_code == 404
