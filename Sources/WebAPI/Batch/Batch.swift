@@ -27,7 +27,10 @@ extension DataAPI {
         for part in parts {
             guard try await run.add(part) else { break }
         }
-        return isJSON ? run.json() : run.multipart()
+        // Long responses are put together beside the event loops.
+        let finished = run
+        guard run.size.isLarge else { return isJSON ? finished.json() : finished.multipart() }
+        return try await WorkBeside.run { isJSON ? finished.json() : finished.multipart() }
     }
 }
 
@@ -42,7 +45,7 @@ private struct BatchRun {
     private var addresses: [String: String] = [:]
     /// The sessions of users that parts of the batch name.
     private var sessions: [ImpersonatedUser: Session] = [:]
-    private var size = BatchSize()
+    private(set) var size = BatchSize()
     /// The ids of requests, and the names of groups, that failed.
     private var failed: Set<String> = []
 
@@ -145,9 +148,12 @@ private struct BatchRun {
             throw FieldsealError(.badRequest, "A request of the batch has a malformed method.")
         }
         var url = item.url
-        if url.hasPrefix("$"), !url.hasPrefix("$metadata") {
+        if url.hasPrefix("$"), !url.hasPrefix("$metadata"), !url.hasPrefix("$batch") {
             let id = String(url.dropFirst().prefix { $0 != "/" && $0 != "?" })
             guard let address = addresses[id] else {
+                if failed.contains(id) {
+                    throw FieldsealError(.badRequest, "The batch refers to $\(id.prefix(50)), which failed. Nothing was done.")
+                }
                 throw FieldsealError(.badRequest, "The batch refers to $\(id.prefix(50)), and no earlier request has this id.")
             }
             url = address + url.dropFirst(id.count + 1)

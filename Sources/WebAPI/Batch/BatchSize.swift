@@ -9,6 +9,11 @@ struct BatchSize {
     /// Bytes that the responses have at most.
     static let byteLimit = 128 << 20
 
+    /// Bytes from which responses take long to put together.
+    private static let largeLength = 256 << 10
+
+    var isLarge: Bool { bytes > Self.largeLength }
+
     private var records = 0
     private var bytes = 0
 

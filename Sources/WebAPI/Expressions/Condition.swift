@@ -41,8 +41,10 @@ enum Condition {
             return name.lowercased().hasPrefix("not") ? .not(condition) : condition
         }
         switch name.lowercased().replacing("-", with: "") {
-        case "in": return .isIn(column, values)
-        case "notin": return .not(.isIn(column, values))
+        case "in", "notin":
+            // A condition without values would be none.
+            guard !values.isEmpty else { throw FieldsealError(.queryDoesNotFit, "\(name.prefix(50)) takes at least one value.") }
+            return name.lowercased() == "in" ? .isIn(column, values) : .not(.isIn(column, values))
         case "between", "notbetween":
             try require(values, 2, name)
             let range = Filter.all([.compare(column, .greaterOrEqual, values[0]), .compare(column, .lessOrEqual, values[1])])

@@ -141,7 +141,7 @@ enum ApplyParser {
         for item in text.split(separator: ",") {
             let words = item.split(separator: " ").map(String.init)
             if words.count == 3, words[0] == "$count", words[1] == "as" {
-                query.outputs.append(.init(.aggregate(.count, nil), name: words[2]))
+                query.outputs.append(.init(.aggregate(.count, nil), name: try OutputName.checked(words[2], "$apply")))
                 continue
             }
             guard words.count == 5, words[1] == "with", words[3] == "as" else { throw malformed }
@@ -152,7 +152,7 @@ enum ApplyParser {
             guard let aggregate = aggregates[words[2]] else {
                 throw FieldsealError(.queryDoesNotFit, "$apply aggregates with sum, average, min, max or countdistinct.")
             }
-            query.outputs.append(.init(.aggregate(aggregate, column(words[0])), name: words[4]))
+            query.outputs.append(.init(.aggregate(aggregate, column(words[0])), name: try OutputName.checked(words[4], "$apply")))
         }
     }
 

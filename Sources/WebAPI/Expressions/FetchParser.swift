@@ -106,6 +106,9 @@ struct FetchParser {
         let column = RecordQuery.Column(name.lowercased(), alias: alias)
         try checkUses(of: element)
         let outputName = try Self.alias(of: element) ?? alias.map { "\($0).\(name.lowercased())" }
+        if element["aggregate"] != nil, try element.flag("groupby") {
+            throw FieldsealError(.queryDoesNotFit, "<attribute> has either aggregate or groupby, and not both.")
+        }
         if let aggregate = element["aggregate"] {
             let known: [String: RecordQuery.Aggregate] = [
                 "count": .count, "countcolumn": .countColumn, "sum": .sum, "avg": .average, "min": .minimum, "max": .maximum,

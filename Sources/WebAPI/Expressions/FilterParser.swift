@@ -7,6 +7,8 @@ import Records
 struct FilterParser {
     fileprivate var lexer: ExpressionLexer
     fileprivate let aliases: [String: String]
+    /// Whether the text is the value of an alias.
+    private var isAlias = false
     private var variables: [String] = []
     private var depth = 0
     private var count = 0
@@ -138,6 +140,7 @@ struct FilterParser {
             try lexer.advance()
             // The value is a literal; it names no alias in turn.
             var inner = try FilterParser(try value(ofAlias: name))
+            inner.isAlias = true
             let operand = try inner.operand()
             guard case .literal = operand, inner.lexer.token == .end else { throw inner.lexer.unexpected("literal") }
             return operand
@@ -182,14 +185,20 @@ struct FilterParser {
             steps.append(step)
             guard steps.count <= 10 else { throw FieldsealError(.queryDoesNotFit, "A path may have 10 steps.") }
         }
-        return .column(column(steps))
+        return .column(try column(steps))
     }
 
-    private func column(_ steps: [String]) -> RecordQuery.Column {
+    private func column(_ steps: [String]) throws(FieldsealError) -> RecordQuery.Column {
         var steps = steps
         let name = steps.popLast() ?? ""
         if let first = steps.first, variables.contains(first) {
             return RecordQuery.Column(name, path: Array(steps.dropFirst()), alias: first)
+        }
+        // Without a variable it would be of the record around the collection (OData 4.0 Part 2, section 5.1.1.11.4).
+        if let variable = variables.last {
+            let path = (steps + [name]).joined(separator: "/").prefix(100)
+            throw FieldsealError(
+                .queryDoesNotFit, "Inside of any and all, names begin with the variable: write \(variable.prefix(50))/\(path).")
         }
         return RecordQuery.Column(name, path: steps)
     }
@@ -257,13 +266,17 @@ struct FilterParser {
         try lexer.require("(")
         var column: RecordQuery.Column?
         var values: [Literal] = []
+        var given: Set<String> = []
         while try !lexer.take(")") {
             let parameter = try lexer.requireWord("parameter")
+            guard given.insert(parameter.lowercased()).inserted else {
+                throw FieldsealError(.queryDoesNotFit, "\(name.prefix(50)) has the parameter \(parameter.prefix(50)) twice.")
+            }
             try lexer.require("=")
             switch parameter.lowercased() {
             case "propertyname":
                 guard case .literal(.text(let text)) = try operand() else { throw lexer.unexpected("attribute's name in quotes") }
-                column = self.column(text.split(separator: "/").map(String.init))
+                column = try self.column(text.split(separator: "/").map(String.init))
             case "propertyvalue":
                 guard case .literal(let value) = try operand() else { throw lexer.unexpected("literal") }
                 values.append(value)
@@ -308,6 +321,7 @@ extension FilterParser {
     /// The list that a parameter alias stands for.
     private func list(ofAlias name: String) throws(FieldsealError) -> [Literal] {
         var inner = try FilterParser(try value(ofAlias: name))
+        inner.isAlias = true
         let values = try inner.bracketedList()
         guard inner.lexer.token == .end else { throw inner.lexer.unexpected("end of the list") }
         return values
@@ -315,7 +329,11 @@ extension FilterParser {
 
     private func value(ofAlias name: String) throws(FieldsealError) -> String {
         guard let value = aliases[name] else {
-            throw FieldsealError(.queryDoesNotFit, "The parameter alias '@\(name.prefix(50))' has no value in the URL.")
+            throw FieldsealError(
+                .queryDoesNotFit,
+                isAlias
+                    ? "The value of a parameter alias is a literal, and not another alias such as '@\(name.prefix(50))'."
+                    : "The parameter alias '@\(name.prefix(50))' has no value in the URL.")
         }
         return value
     }

@@ -9,6 +9,8 @@ struct SQLParser {
     private var depth = 0
     /// What the table of each alias is.
     private var tables: [(alias: String, entity: EntityDefinition)] = []
+    /// The columns that are named without a table.
+    private var bare: [String] = []
 
     static func parse(_ text: String) throws(FieldsealError) -> (entity: String, query: RecordQuery) {
         var parser = SQLParser(lexer: try SQLLexer(text))
@@ -31,6 +33,9 @@ struct SQLParser {
             let inParentheses = try lexer.take("(")
             query.top = try lexer.requireNumber()
             if inParentheses { try lexer.require(")") }
+            guard lexer.word != "percent" else {
+                throw FieldsealError(.queryDoesNotFit, "TOP takes a number of rows, and not PERCENT of them.")
+            }
         }
         var items: [Item] = []
         repeat { items.append(try item()) } while try lexer.take(",")
@@ -60,6 +65,7 @@ struct SQLParser {
         }
         _ = try lexer.take(";")
         guard lexer.isAtEnd else { throw lexer.unexpected("end, or a clause that this SELECT may have") }
+        try requireTables()
         for item in items {
             // A column's name in the answer is as it was written in the list.
             var name = item.name
@@ -74,9 +80,9 @@ struct SQLParser {
         var item: Item
         if let aggregate = try aggregate() { item = aggregate } else { item = Item(value: .column(try column())) }
         if try lexer.take("as") {
-            item.name = try lexer.requireName()
+            item.name = try OutputName.checked(try lexer.requireName(), "SELECT")
         } else if let name = try lexer.takeAlias() {
-            item.name = name
+            item.name = try OutputName.checked(name, "SELECT")
         }
         return item
     }
@@ -143,8 +149,24 @@ struct SQLParser {
 
     private mutating func column() throws(FieldsealError) -> RecordQuery.Column {
         let first = try lexer.requireName()
-        guard try lexer.take(".") else { return RecordQuery.Column(first.lowercased()) }
+        guard try lexer.take(".") else {
+            bare.append(first.lowercased())
+            return RecordQuery.Column(first.lowercased())
+        }
         return RecordQuery.Column(try lexer.requireName().lowercased(), alias: first)
+    }
+
+    /// Refuses a column without a table that is not one of the first table alone: it would be read as that one's.
+    private func requireTables() throws(FieldsealError) {
+        guard tables.count > 1 else { return }
+        for name in bare {
+            let having = tables.filter { $0.entity[name] != nil }.map(\.alias)
+            guard !having.isEmpty, having != [tables[0].alias] else { continue }
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "\(name.quotedForMessage) is a column of \(having.joined(separator: " and ")). Write \(having[0]).\(name.prefix(100))."
+            )
+        }
     }
 
     private mutating func order(_ items: [Item]) throws(FieldsealError) -> RecordQuery.Order {
@@ -159,6 +181,7 @@ struct SQLParser {
         } else {
             let column = try column()
             let isAlias = column.alias == nil && items.contains { $0.name?.lowercased() == column.name }
+            if isAlias { bare.removeLast() }
             key = isAlias ? .output(column.name) : .column(column)
         }
         let isDescending = try lexer.take("desc")

@@ -50,7 +50,7 @@ struct DataAPI: Sendable {
     /// Whether a read is more than a lookup.
     private static func mayTakeLong(_ request: APIRequest, _ path: ODataPath) -> Bool {
         switch path {
-        case .entitySet, .count, .boundFunction, .navigation, .association, .operation: true
+        case .entitySet, .count, .boundFunction, .navigation, .association, .operation, .definitions: true
         case .entity: request.query?.contains(ascii: "expand") ?? false
         default: false
         }
@@ -59,7 +59,7 @@ struct DataAPI: Sendable {
     private func run(_ request: APIRequest, at path: ODataPath) async throws -> APIAnswer {
         if let refusal = request.preferences.refusal { throw refusal }
         try RequestHeaders.check(request.headers)
-        if request.method != .get, !path.isOfRecord { try request.requireNoCondition() }
+        if !path.isOfRecord { try request.requireNoCondition() }
         guard path.isJSON else { return try await respond(request, at: path) }
         let metadata = try MediaTypes.metadata(accepting: try request.format() ?? request.headers[.accept])
         if !request.body.isEmpty { try MediaTypes.requireJSON(request.headers[.contentType]) }
@@ -73,7 +73,8 @@ struct DataAPI: Sendable {
         switch path {
         case .serviceRoot: return try get(request) { serviceDocument(representation(request)) }
         case .metadata: return try get(request) { APIAnswer.xml(MetadataDocument.xml) }
-        case .description: return try get(request) { APIAnswer.json(OpenAPIDocument(serviceRoot: serviceRoot).json) }
+        case .description:
+            return try await getBeside(request) { APIAnswer.json(OpenAPIDocument(serviceRoot: serviceRoot).json) }
         case .batch: return try await batch(request)
         case .entitySet(let entity): return try await entitySet(entity, request)
         case .count(let entity): return try await count(entity, request)
@@ -85,7 +86,7 @@ struct DataAPI: Sendable {
             return try await property(attribute, entity, key, isRaw: isRaw, request)
         case .navigation(let navigation): return try await self.navigation(navigation, request)
         case .association(let path): return try await association(path, request)
-        case .definitions(let segments): return try get(request) { try definitions(segments, request) }
+        case .definitions(let segments): return try await getBeside(request) { try definitions(segments, request) }
         case .operation(let name, let arguments): return try await operation(name, arguments, request)
         }
     }
@@ -93,6 +94,12 @@ struct DataAPI: Sendable {
     private func get(_ request: APIRequest, _ answer: () throws -> APIAnswer) throws -> APIAnswer {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
         return try answer()
+    }
+
+    /// The same for an answer that takes long to make.
+    private func getBeside(_ request: APIRequest, _ answer: @escaping @Sendable () throws -> APIAnswer) async throws -> APIAnswer {
+        guard request.method == .get else { throw MethodNotAllowed(.get) }
+        return try await WorkBeside.run(answer)
     }
 
     /// The service document (OData JSON Format 4.0, section 5).

@@ -173,7 +173,9 @@ extension DataAPI {
     {
         try view.requireExpansions(of: Self.optionSets)
         let value = Definitions.attribute(attribute, of: entity)
-        guard case .object(var members) = value, let options = Definitions.optionSet(attribute, of: entity) else { return value }
+        guard view.expands("OptionSet") || view.expands("GlobalOptionSet"), case .object(var members) = value,
+            let options = Definitions.optionSet(attribute, of: entity)
+        else { return value }
         if view.expands("OptionSet") { members.append(.init("OptionSet", try view.nested("OptionSet", options))) }
         if view.expands("GlobalOptionSet") { members.append(.init("GlobalOptionSet", nil)) }
         return .object(members)

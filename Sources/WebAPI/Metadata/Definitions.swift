@@ -5,7 +5,23 @@ import Model
 
 /// Metadata in Dataverse's shape: `EntityDefinitions`, their attributes, keys and relationships.
 enum Definitions {
-    static func entity(_ entity: EntityDefinition) -> JSONValue {
+    /// Made once: the schema is fixed.
+    private static let entities = Dictionary(uniqueKeysWithValues: EntityCatalog.all.map { ($0.logicalName, made($0)) })
+    private static let attributes = Dictionary(
+        uniqueKeysWithValues: EntityCatalog.all.map { entity in
+            (
+                entity.logicalName,
+                Dictionary(uniqueKeysWithValues: entity.attributes.map { ($0.logicalName, made($0, of: entity)) })
+            )
+        })
+
+    static func entity(_ entity: EntityDefinition) -> JSONValue { entities[entity.logicalName] ?? made(entity) }
+
+    static func attribute(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue {
+        attributes[entity.logicalName]?[attribute.logicalName] ?? made(attribute, of: entity)
+    }
+
+    private static func made(_ entity: EntityDefinition) -> JSONValue {
         let names: JSONValue = [
             "@odata.type": "#Microsoft.Dynamics.CRM.EntityMetadata",
             "MetadataId": .string(id("entity", entity.logicalName)),
@@ -35,7 +51,7 @@ enum Definitions {
         return .object(known + members(of: entity))
     }
 
-    static func attribute(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue {
+    private static func made(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue {
         let isPrimary = attribute.logicalName == entity.primaryID
         var members: [JSONValue.Member] = [
             .init("@odata.type", .string("#Microsoft.Dynamics.CRM.\(attribute.type.metadataName)AttributeMetadata")),

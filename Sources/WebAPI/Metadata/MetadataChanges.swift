@@ -71,11 +71,21 @@ private struct EntityMetadataQuery {
         if let other = members.first(where: { !Self.members.contains($0.name) && !$0.name.contains("@") }) {
             throw FieldsealError(.badRequest, "A query of metadata has no member '\(other.name.prefix(100))'.")
         }
+        try Self.check(labels: query["LabelQuery"])
         try MetadataMembers.check(query, of: MetadataMembers.entity)
         try MetadataMembers.check(query["AttributeQuery"], of: MetadataMembers.attribute)
         try MetadataMembers.check(query["RelationshipQuery"], of: MetadataMembers.relationship)
         try MetadataMembers.check(query["KeyQuery"], of: MetadataMembers.key)
         self.query = query
+    }
+
+    /// Refuses what a query of labels has not. There are labels of one language, which are always given.
+    private static func check(labels: JSONValue?) throws(FieldsealError) {
+        guard case .object(let members)? = labels else { return }
+        let known = ["FilterLanguages", "MissingLabelBehavior"]
+        if let other = members.first(where: { !known.contains($0.name) && !$0.name.contains("@") }) {
+            throw FieldsealError(.badRequest, "LabelQuery has no member '\(other.name.prefix(100))'.")
+        }
     }
 
     /// The entity with the parts that the query asks for; nil where its criteria do not match.

@@ -39,32 +39,23 @@ enum MetadataMembers {
 
     /// Refuses to compare a member with what it can't be: a name of another enumeration, or a value of another type.
     ///
-    /// - Parameter values: The metadata that is filtered.
-    static func check(_ column: RecordQuery.Column, _ literal: Literal, in values: [JSONValue]) throws(FieldsealError) {
-        let path = column.path + [column.name]
-        if let known = enumerations[column.name], case .text(let name) = literal, !known.contains(name) {
-            throw FieldsealError(.queryDoesNotFit, "\(column.name) is never '\(name.prefix(50))'.")
-        }
-        var isThere = false
-        var kinds: Set<String> = []
-        for value in values {
-            var current: JSONValue? = value
-            for step in path where current != .null { current = current?[step] }
-            guard let current else { continue }
-            isThere = true
-            if let kind = kind(of: current) { kinds.insert(kind) }
-        }
-        guard isThere || values.isEmpty else {
-            let name = path.joined(separator: "/")
-            throw FieldsealError(.queryDoesNotFit, "This metadata has no member '\(name.prefix(100))'.")
-        }
+    /// - Parameter known: Those of the metadata that is filtered.
+    static func check(_ column: RecordQuery.Column, _ literal: Literal, in known: inout MetadataKinds) throws(FieldsealError) {
+        if case .text(let text) = literal { try requireKnown(text, of: column.name) }
+        let kinds = try known.kinds(of: column)
         guard let kind = kind(of: literal), !kinds.isEmpty, !kinds.contains(kind) else { return }
         throw FieldsealError(
             .queryDoesNotFit,
             "\(column.name) is compared with a \(kinds.sorted().joined(separator: " or ")), and not with a \(kind).")
     }
 
-    private static func kind(of value: JSONValue) -> String? {
+    /// Refuses a text that an enumeration does not have.
+    static func requireKnown(_ text: String, of member: String) throws(FieldsealError) {
+        guard let known = enumerations[member], !known.contains(text) else { return }
+        throw FieldsealError(.queryDoesNotFit, "\(member) is never '\(text.prefix(50))'.")
+    }
+
+    static func kind(of value: JSONValue) -> String? {
         switch value {
         case .string: "text"
         case .bool: "boolean"

@@ -19,11 +19,14 @@ struct MetadataView {
     ]
 
     init(_ options: [(name: String, value: String)]) throws(FieldsealError) {
+        let aliases = Dictionary(
+            options.filter { $0.name.hasPrefix("@") }.map { (String($0.name.dropFirst()), $0.value) }, uniquingKeysWith: { $1 })
+        try ODataQuery.requireEachOnce(options)
         for (name, value) in options {
             switch name {
             case "$select": select = Set(value.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
-            case "$filter": filter = try FilterParser.parse(value)
-            case "$expand": expansions = try ExpandParser.parse(value, aliases: [:])
+            case "$filter": filter = try FilterParser.parse(value, aliases: aliases)
+            case "$expand": expansions = try ExpandParser.parse(value, aliases: aliases)
             case "$count":
                 guard ["true", "false"].contains(value) else {
                     throw FieldsealError(.queryDoesNotFit, "$count takes true or false.")
@@ -60,9 +63,9 @@ struct MetadataView {
     /// Refuses to expand what metadata of a kind has not.
     func requireExpansions(of properties: [String]) throws(FieldsealError) {
         guard let other = expansions.first(where: { !properties.contains($0.property) }) else { return }
+        let known = properties.isEmpty ? "It has none" : "It has \(properties.joined(separator: ", "))"
         throw FieldsealError(
-            .queryDoesNotFit,
-            "This metadata has no navigation property \(other.property.prefix(50)). It has \(properties.joined(separator: ", ")).")
+            .queryDoesNotFit, "This metadata has no navigation property \(other.property.prefix(50)). \(known).")
     }
 
     /// The values that match, with the members that are selected.
@@ -88,19 +91,21 @@ struct MetadataView {
         if let name = select.union(filtered).subtracting(known).sorted().first {
             throw FieldsealError(.queryDoesNotFit, "This metadata has no member '\(name.prefix(100))'.")
         }
-        if let filter { try Self.check(filter, of: values) }
+        guard let filter else { return }
+        var kinds = MetadataKinds(values)
+        try Self.check(filter, of: &kinds)
     }
 
     /// Refuses comparisons that can't hold for any metadata of the kind.
-    private static func check(_ filter: Filter, of values: [JSONValue]) throws(FieldsealError) {
+    private static func check(_ filter: Filter, of kinds: inout MetadataKinds) throws(FieldsealError) {
         switch filter {
         case .all(let parts), .any(let parts):
-            for part in parts { try check(part, of: values) }
-        case .not(let inner, _): try check(inner, of: values)
-        case .isNull(let column): try MetadataMembers.check(column, .null, in: values)
-        case .compare(let column, _, let literal): try MetadataMembers.check(column, literal, in: values)
+            for part in parts { try check(part, of: &kinds) }
+        case .not(let inner, _): try check(inner, of: &kinds)
+        case .isNull(let column): try MetadataMembers.check(column, .null, in: &kinds)
+        case .compare(let column, _, let literal): try MetadataMembers.check(column, literal, in: &kinds)
         case .isIn(let column, let literals):
-            for literal in literals { try MetadataMembers.check(column, literal, in: values) }
+            for literal in literals { try MetadataMembers.check(column, literal, in: &kinds) }
         default: return
         }
     }
@@ -186,52 +191,6 @@ struct MetadataView {
         case (.bool(let flag)?, .bool(let other)): flag == other
         case (.integer(let number)?, .number(let other)): String(number) == other
         default: false
-        }
-    }
-
-    /// Whether a value matches the criteria of a metadata query: `Conditions` and `Filters` joined by `FilterOperator`.
-    static func matches(_ value: JSONValue, _ criteria: JSONValue?) throws(FieldsealError) -> Bool {
-        let isAny = criteria?["FilterOperator"]?.string?.lowercased() == "or"
-        var isEmpty = true
-        if case .array(let conditions)? = criteria?["Conditions"] {
-            for condition in conditions {
-                isEmpty = false
-                if try holds(condition, value) == isAny { return isAny }
-            }
-        }
-        if case .array(let filters)? = criteria?["Filters"] {
-            for filter in filters {
-                isEmpty = false
-                if try matches(value, filter) == isAny { return isAny }
-            }
-        }
-        return isEmpty || !isAny
-    }
-
-    private static func holds(_ condition: JSONValue, _ value: JSONValue) throws(FieldsealError) -> Bool {
-        guard let name = condition["PropertyName"]?.string else {
-            throw FieldsealError(.badRequest, "A condition of a metadata query has a PropertyName.")
-        }
-        let wanted = condition["Value"]?["Value"] ?? condition["Value"] ?? .null
-        // A managed property is compared by its value.
-        let own = value[name]?["Value"] ?? value[name] ?? .null
-        func isListed() throws(FieldsealError) -> Bool {
-            guard case .array(let values) = wanted else {
-                throw FieldsealError(.badRequest, "In and NotIn of a metadata query take an array.")
-            }
-            return values.contains(own)
-        }
-        switch condition["ConditionOperator"]?.string {
-        case "Equals", nil: return own == wanted
-        case "NotEquals": return own != wanted
-        case "In": return try isListed()
-        case "NotIn": return try !isListed()
-        case "GreaterThan", "LessThan":
-            guard case .integer(let left) = own, case .integer(let right) = wanted else { return false }
-            return condition["ConditionOperator"] == "GreaterThan" ? left > right : left < right
-        default:
-            throw FieldsealError(
-                .badRequest, "A condition of a metadata query is Equals, NotEquals, In, NotIn, GreaterThan or LessThan.")
         }
     }
 

@@ -17,6 +17,7 @@ struct FunctionArguments {
     {
         self.function = function
         let options = try ODataQuery.options(query)
+        try ODataQuery.requireEachOnce(options)
         for part in Self.parts(text) where !part.trimmed.isEmpty {
             let pair = part.split(separator: "=", maxSplits: 1).map { String($0.trimmed) }
             guard pair.count == 2, (parameters + optional).contains(pair[0]), values[pair[0]] == nil else {

@@ -28,12 +28,15 @@ struct ODataQuery: Sendable {
         original = options.filter { $0.name != "$skiptoken" }
         var aliases: [String: String] = [:]
         for (name, value) in options where name.hasPrefix("@") { aliases[String(name.dropFirst())] = value }
+        try Self.requireEachOnce(options)
+        for (name, value) in options { try read(name, value, aliases) }
+    }
+
+    /// Refuses an option that stands twice: one of its values would be lost.
+    static func requireEachOnce(_ options: [(name: String, value: String)]) throws(FieldsealError) {
         var names: Set<String> = []
-        for (name, value) in options {
-            guard names.insert(name).inserted else {
-                throw FieldsealError(.queryDoesNotFit, "The query option '\(name.prefix(100))' stands twice in the URL.")
-            }
-            try read(name, value, aliases)
+        for (name, _) in options where !names.insert(name).inserted {
+            throw FieldsealError(.queryDoesNotFit, "The query option '\(name.prefix(100))' stands twice in the URL.")
         }
     }
 

@@ -1,0 +1,145 @@
+import JSON
+import Model
+import Records
+
+// The criteria of metadata queries (`MetadataFilterExpression`), in the form of the Web API.
+extension MetadataView {
+    /// Whether a value matches criteria: `Conditions` and `Filters` joined by `FilterOperator`.
+    ///
+    /// All of them are read, also where one decides: a condition that can't hold is refused wherever it stands.
+    static func matches(_ value: JSONValue, _ criteria: JSONValue?) throws(FieldsealError) -> Bool {
+        guard let criteria, criteria != .null else { return true }
+        guard case .object = criteria else { throw misfit("Criteria of a metadata query is an object with Conditions.") }
+        let isAny: Bool
+        switch word(criteria["FilterOperator"])?.lowercased() {
+        case nil where [nil, .null].contains(criteria["FilterOperator"]), "and": isAny = false
+        case "or": isAny = true
+        default: throw misfit("FilterOperator of a metadata query is And or Or.")
+        }
+        var results: [Bool] = []
+        for condition in try list("Conditions", of: criteria) { results.append(try holds(condition, value)) }
+        for filter in try list("Filters", of: criteria) { results.append(try matches(value, filter)) }
+        return isAny && !results.isEmpty ? results.contains(true) : results.allSatisfy { $0 }
+    }
+
+    private static func misfit(_ message: String) -> FieldsealError { FieldsealError(.badRequest, message) }
+
+    private static func list(_ name: String, of criteria: JSONValue) throws(FieldsealError) -> [JSONValue] {
+        switch criteria[name] {
+        case nil, .null?: return []
+        case .array(let elements)?: return elements
+        default: throw misfit("\(name) of a metadata query is an array.")
+        }
+    }
+
+    /// The name of an enumeration's member, which may have its type before it: `Microsoft.Dynamics.CRM.LogicalOperator'Or'`.
+    private static func word(_ value: JSONValue?) -> String? {
+        guard let text = value?.string else { return nil }
+        guard text.hasPrefix(ODataPath.namespace), text.hasSuffix("'"), let quote = text.firstIndex(of: "'") else { return text }
+        return String(text[text.index(after: quote)...].dropLast())
+    }
+
+    private static func holds(_ condition: JSONValue, _ value: JSONValue) throws(FieldsealError) -> Bool {
+        guard let name = condition["PropertyName"]?.string else {
+            throw misfit("A condition of a metadata query has a PropertyName.")
+        }
+        // A managed property is compared by its value.
+        let own = value[name]?["Value"] ?? value[name] ?? .null
+        let wanted = try MetadataOperand(condition["Value"] ?? .null, comparedWith: name)
+        switch condition["ConditionOperator"].flatMap({ $0 == .null ? nil : word($0) ?? "" }) {
+        case "Equals", nil: return own == (try wanted.value(comparableWith: own))
+        case "NotEquals": return own != (try wanted.value(comparableWith: own))
+        case "In": return try wanted.values(comparableWith: own).contains(own)
+        case "NotIn": return try !wanted.values(comparableWith: own).contains(own)
+        case "GreaterThan": return try wanted.order(of: own) { $0 > $1 }
+        case "LessThan": return try wanted.order(of: own) { $0 < $1 }
+        default: throw misfit("A condition of a metadata query is Equals, NotEquals, In, NotIn, GreaterThan or LessThan.")
+        }
+    }
+}
+
+/// What a condition compares a member of metadata with: a value by itself, or `{"Type": "System.Int32", "Value": "2020"}`, whose value
+/// may be a text of any type.
+private struct MetadataOperand {
+    private let name: String
+    private let wanted: JSONValue
+
+    /// - Throws: ``FieldsealError`` for a value that is not of its type.
+    init(_ value: JSONValue, comparedWith name: String) throws(FieldsealError) {
+        self.name = name
+        guard case .object(let members) = value else {
+            wanted = value
+            return
+        }
+        if let other = members.first(where: { !["Type", "Value"].contains($0.name) && !$0.name.contains("@") }) {
+            throw FieldsealError(.badRequest, "A Value has a Type and a Value, and no member '\(other.name.prefix(100))'.")
+        }
+        let type = value["Type"]?.string ?? ""
+        var given = value["Value"] ?? .null
+        if type.hasSuffix("[]"), let text = given.string {
+            // Clients write lists with single quotes too.
+            let json = text.contains("\"") ? text : text.replacing("'", with: "\"")
+            given = (try? JSONParser.parse(Array(json.utf8))) ?? given
+        }
+        let element = type.hasSuffix("[]") ? String(type.dropLast(2)) : type
+        guard case .array(let elements) = given else {
+            wanted = try Self.converted(given, element, name)
+            return
+        }
+        wanted = .array(try elements.map { value throws(FieldsealError) in try Self.converted(value, element, name) })
+    }
+
+    private static func converted(_ value: JSONValue, _ type: String, _ name: String) throws(FieldsealError) -> JSONValue {
+        guard value != .null else { return value }
+        switch (type, value) {
+        case ("System.Int16", _), ("System.Int32", _), ("System.Int64", _):
+            if case .integer = value { return value }
+            if let number = value.string.flatMap({ Int64($0.trimmed) }) { return .integer(number) }
+        case ("System.Boolean", _):
+            if case .bool = value { return value }
+            switch value.string?.lowercased() {
+            case "true": return .bool(true)
+            case "false": return .bool(false)
+            default: break
+            }
+        case ("System.Guid", .string(let text)): return .string(text.lowercased())
+        case ("System.String", .string): return value
+        case ("System.Guid", _), ("System.String", _): break
+        default: return value
+        }
+        throw FieldsealError(.badRequest, "\(name.prefix(100)) is compared with a Value that is no \(type).")
+    }
+
+    /// The value, for comparing it with one of the member.
+    ///
+    /// - Throws: ``FieldsealError`` for a value that the member never has.
+    func value(comparableWith own: JSONValue) throws(FieldsealError) -> JSONValue {
+        try require(wanted, own)
+        return wanted
+    }
+
+    func values(comparableWith own: JSONValue) throws(FieldsealError) -> [JSONValue] {
+        guard case .array(let values) = wanted, !values.isEmpty else {
+            throw FieldsealError(.badRequest, "In and NotIn of a metadata query take an array with at least one value.")
+        }
+        for value in values { try require(value, own) }
+        return values
+    }
+
+    /// Compares numbers; there is no order of other values, and no order with none.
+    func order(of own: JSONValue, _ isOrdered: (Int64, Int64) -> Bool) throws(FieldsealError) -> Bool {
+        guard case .integer(let right) = wanted, own == .null || MetadataMembers.kind(of: own) == "number" else {
+            throw FieldsealError(
+                .badRequest, "GreaterThan and LessThan of a metadata query compare numbers, and not \(name.prefix(100)).")
+        }
+        guard case .integer(let left) = own else { return false }
+        return isOrdered(left, right)
+    }
+
+    private func require(_ value: JSONValue, _ own: JSONValue) throws(FieldsealError) {
+        if let text = value.string { try MetadataMembers.requireKnown(text, of: name) }
+        guard value != .null, let kind = MetadataMembers.kind(of: own), kind != MetadataMembers.kind(of: value) else { return }
+        let given = MetadataMembers.kind(of: value) ?? "list"
+        throw FieldsealError(.badRequest, "\(name.prefix(100)) is compared with a \(kind), and not with a \(given).")
+    }
+}

@@ -1,0 +1,180 @@
+"""Queries that may mean two things, or that hold for nothing: they are refused in each language, and so are those of metadata."""
+
+import json
+import threading
+import time
+import urllib.parse
+
+import pytest
+from service import PATIENCE, refused
+from test_batches import batch
+
+MISFIT, BAD = "0x80060888", "0x8005F100"
+CRM = "Microsoft.Dynamics.CRM."
+
+
+def encoded(**options):
+    return "&".join(f"{name}={urllib.parse.quote(text)}" for name, text in options.items())
+
+
+def fetch(columns="<attribute name='name'/>", inner="", more=""):
+    return "queues?" + encoded(fetchXml=f"<fetch {more}><entity name='queue'>{columns}{inner}</entity></fetch>")
+
+
+def condition(operator, values=""):
+    return fetch(inner=f"<filter><condition attribute='name' operator='{operator}'>{values}</condition></filter>")
+
+
+@pytest.mark.parametrize("path", [
+    f"queues?$filter={CRM}In(PropertyName='name',PropertyValues=[])", f"queues?$filter={CRM}NotIn(PropertyName='name',PropertyValues=[])",
+    condition("in"), condition("not-in"),
+    f"queues?$filter={CRM}Today(PropertyName='createdon',PropertyName='modifiedon')", f"queues?$filter={CRM}In(PropertyName='name',PropertyValues=['a'],PropertyValues=['b'])",
+    "businessunits?$filter=business_unit_mailbox/any(m:name eq 'contoso')", "businessunits?$filter=business_unit_mailbox/any(m:m/name eq name)",
+    f"businessunits?$filter=business_unit_mailbox/any(m:{CRM}Today(PropertyName='createdon'))",
+    "queues?$filter=name eq @p&@p=@q&@q='x'", f"queues?$filter={CRM}In(PropertyName='name',PropertyValues=@p)&@p=[@q]&@q='x'",
+    "mailboxes?$expand=emailserverprofile($top=0)", "mailboxes?$expand=emailserverprofile($orderby=name)",
+    "queues?$apply=aggregate($count as 1n)", "queues?$apply=aggregate($count as @odata.etag)", "queues?$apply=aggregate(queuetypecode with max as a-b)",
+    "queues?" + encoded(sql="SELECT name FROM queue q JOIN mailbox m ON q.defaultmailbox = m.mailboxid"),
+    "queues?" + encoded(sql="SELECT q.name FROM queue q JOIN mailbox m ON q.defaultmailbox = m.mailboxid WHERE name = 'a'"),
+    "queues?" + encoded(sql="SELECT q.name FROM queue q JOIN mailbox m ON q.defaultmailbox = m.mailboxid ORDER BY ewsurl"),
+    "queues?" + encoded(sql="SELECT TOP 2 PERCENT name FROM queue"), "queues?" + encoded(sql="SELECT name AS [@odata.etag] FROM queue"),
+    "queues?" + encoded(sql="SELECT name [a b] FROM queue"),
+    fetch("<attribute name='name' alias='queueid'/>"), fetch("<attribute name='name' groupby='true' aggregate='count' alias='x'/>", more="aggregate='true'"),
+    fetch(inner="<link-entity name='systemuser' from='systemuserid' to='ownerid'><attribute name='fullname' alias='queueid'/></link-entity>"),
+])
+def test_what_may_mean_two_things_is_refused(service, path):
+    refused(service.get(path), 400, MISFIT)
+
+
+def test_what_means_one_thing_is_answered(service):
+    for path in (
+            f"queues?$filter={CRM}NotIn(PropertyName='name',PropertyValues=['nosuch'])", "businessunits?$filter=business_unit_mailbox/any(m:m/name ne null)",
+            "businessunits?$filter=name ne 'x'",
+            "queues?$apply=aggregate($count as gesamtgröße)", "queues?" + encoded(sql="SELECT q.name AS queueid FROM queue q JOIN mailbox m ON q.defaultmailbox = m.mailboxid ORDER BY queueid"),
+            "queues?" + encoded(sql="SELECT queuetypecode, q.name FROM queue q LEFT JOIN systemuser s ON q.ownerid = s.systemuserid WHERE numberofitems IS NULL"),
+            fetch("<attribute name='queueid' alias='id'/>")):
+        response = service.get(path)
+        assert response.status_code == 200, (path, response.text)
+
+
+# Metadata
+
+
+def changes(service, criteria, **more):
+    query = {"Criteria": criteria, "Properties": {"PropertyNames": ["LogicalName"]}, **more}
+    return service.get("RetrieveMetadataChanges(Query=@p)?" + encoded(**{"@p": json.dumps(query)}))
+
+
+def holds(name, operator, value):
+    return {"Conditions": [{"PropertyName": name, "ConditionOperator": operator, "Value": value}]}
+
+
+def of_type(type, value):
+    return {"Type": type, "Value": value}
+
+
+def test_values_of_conditions_are_read_by_their_type(service):
+    def found(*arguments):
+        response = changes(service, *arguments)
+        assert response.status_code == 200, response.text
+        return {e["LogicalName"] for e in response.json()["EntityMetadata"]}
+
+    queue = {"queue"}
+    assert found(holds("ObjectTypeCode", "Equals", of_type("System.Int32", "2020"))) == found(holds("ObjectTypeCode", "Equals", 2020)) == queue
+    assert queue < found(holds("ObjectTypeCode", "LessThan", of_type("System.Int32", "2021"))) != found(holds("ObjectTypeCode", "GreaterThan", of_type("System.Int32", 2021)))
+    assert found(holds("IsActivity", "Equals", of_type("System.Boolean", "True"))) == found(holds("IsActivity", "Equals", True)) >= {"email"}
+    assert found(holds("LogicalName", "In", of_type("System.String[]", "['queue','nosuch']"))) == queue
+    either = holds("LogicalName", "Equals", of_type("System.String", "queue"))["Conditions"] + holds("LogicalName", "Equals", "email")["Conditions"]
+    for word in ("Or", "OR", "Microsoft.Dynamics.CRM.LogicalOperator'Or'"):
+        assert found({"FilterOperator": word, "Conditions": either}) == {"queue", "email"}
+    assert found({"FilterOperator": "And", "Conditions": either}) == found({"Conditions": either}) == set()
+
+
+@pytest.mark.parametrize("criteria", [
+    holds("ObjectTypeCode", "Equals", of_type("System.Int32", "x")), holds("ObjectTypeCode", "Equals", "2020"), holds("LogicalName", "Equals", of_type("System.Int32", "5")),
+    holds("IsActivity", "Equals", of_type("System.Boolean", "nope")), holds("LogicalName", "GreaterThan", "t"), holds("ObjectTypeCode", "LessThan", "x"), holds("LogicalName", "NotIn", []),
+    holds("LogicalName", "In", "queue"), holds("LogicalName", "Nope", "queue"), holds("LogicalName", "Equals", {"Value": "queue", "Nope": 1}), {"FilterOperator": "Xor"}, {"FilterOperator": 1},
+    {"Conditions": 1}, {"Filters": {}}, "x",
+])
+def test_conditions_that_cannot_hold_are_refused(service, criteria):
+    refused(changes(service, criteria), 400, BAD)
+
+
+def test_members_that_metadata_has_not_are_refused(service):
+    refused(changes(service, holds("OwnershipType", "Equals", "Nope")), 400, MISFIT)
+    refused(changes(service, {}, LabelQuery={"FilterLanguages": [1033], "Foo": 1}), 400, BAD)
+    root = f"{service.base}/api/discovery/v2.0/Instances"
+    for query in ("$filter=Nope eq 1", "$select=ApiUrl,Nope", "$filter=UniqueName eq 1", "$expand=x", "$filter=State eq 0&$filter=State eq 1"):
+        refused(service.get(f"{root}?{query}"), 400, MISFIT)
+    assert service.get(f"{root}?$filter=UniqueName eq 'contoso'&$select=ApiUrl").json()["value"][0]["ApiUrl"]
+
+
+def test_options_that_stand_twice_are_refused(service):
+    for path in (
+            "EntityDefinitions?$filter=LogicalName eq 'queue'&$filter=LogicalName eq 'email'", "EntityDefinitions(LogicalName='queue')?$select=LogicalName&$select=SchemaName",
+            "RetrieveTotalRecordCount(EntityNames=@p)?@p=[\"queue\"]&@p=[\"mailbox\"]", "RetrieveMetadataChanges(Query=@p)?@p={}&@p={}"):
+        refused(service.get(path), 400, MISFIT)
+    found = service.get("EntityDefinitions?$filter=LogicalName eq @p&@p='queue'&$select=LogicalName").json()["value"]
+    assert [e["LogicalName"] for e in found] == ["queue"]
+
+
+def test_metadata_holds_no_other_request_up(service):
+    text = " or ".join(["LogicalName eq 'a'"] * 300)
+    heavy = [f"EntityDefinitions?$select=LogicalName&$expand=Attributes($filter={text})", "EntityDefinitions?$expand=Attributes", "RetrieveMetadataChanges(Query=@p)?@p={}"]
+    requests = [{"id": str(n), "method": "GET", "url": heavy[n % 3]} for n in range(9)]
+    statuses = []
+    thread = threading.Thread(target=lambda: statuses.extend(a["status"] for a in batch(service, requests, client="user", Accept="application/json").json()["responses"]))
+    service.token("user")
+    thread.start()
+    answered, deadline = 0, time.monotonic() + PATIENCE
+    while thread.is_alive():
+        assert service.get("WhoAmI").status_code == 200 and time.monotonic() < deadline
+        answered += 1
+    thread.join()
+    assert statuses == [200] * 9
+    # Each part of the batch takes longer than many of these requests; one event loop served both before.
+    assert answered > len(requests)
+
+
+# Annotations
+
+
+def test_a_lookup_names_the_entity_that_it_refers_to(service):
+    name = f"annotated {time.time_ns()}"
+    team = service.create("teams", {"name": name})
+    queue = service.create("queues", {"name": name, "emailaddress": f"{time.time_ns()}@contoso.test"})
+    box = service.get(f"queues({queue})").json()["_defaultmailbox_value"]
+    assert service.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/teams({team})"}).status_code == 204
+    lookup, formatted, entity = "_ownerid_value", "OData.Community.Display.V1.FormattedValue", "Microsoft.Dynamics.CRM.lookuplogicalname"
+
+    def first(path):
+        response = service.get(path, Prefer='odata.include-annotations="*"')
+        assert response.status_code == 200, response.text
+        return response.json()["value"][0]
+
+    def owner(record, column=lookup):
+        return record[column], record.get(f"{column}@{entity}"), record.get(f"{column}@{formatted}")
+
+    by_id = f"<filter><condition attribute='queueid' operator='eq' value='{queue}'/></filter>"
+    assert owner(first(f"queues?$filter=queueid eq {queue}&$select={lookup}")) == (team, "team", name)
+    found = first(f"mailboxes?$filter=mailboxid eq {box}&$select=name&$expand=mailbox_queue_defaultmailbox($select={lookup})")
+    assert owner(found["mailbox_queue_defaultmailbox"][0]) == (team, "team", name)
+    found = first(f"queues?$filter=queueid eq {queue}&$select=name&$expand=defaultmailbox($select=name;$expand=mailbox_queue_defaultmailbox)")
+    assert owner(found["defaultmailbox"]["mailbox_queue_defaultmailbox"][0])[:2] == (team, "team")
+    assert owner(first(fetch("<attribute name='ownerid' alias='o'/>", by_id)), "o") == (team, "team", name)
+    linked = f"<attribute name='name'/><link-entity name='queue' from='defaultmailbox' to='mailboxid' alias='q'><attribute name='ownerid'/>{by_id}</link-entity>"
+    assert owner(first("mailboxes?" + encoded(fetchXml=f"<fetch><entity name='mailbox'>{linked}</entity></fetch>")), "q.ownerid") == (team, "team", name)
+    # Where it is not known, nothing is said.
+    for path in (fetch("<attribute name='ownerid'/>", by_id, "distinct='true'"), "queues?" + encoded(sql=f"SELECT ownerid FROM queue WHERE queueid = '{queue}'")):
+        assert "systemuser" not in json.dumps(first(path))
+    assert service.request("DELETE", f"queues({queue})").status_code == 204
+    assert service.request("DELETE", f"teams({team})").status_code == 204
+
+
+def test_parties_of_an_email_are_not_accounts(service):
+    me = service.get("WhoAmI").json()["UserId"]
+    party = {"participationtypemask": 1, "partyid_systemuser@odata.bind": f"/systemusers({me})"}
+    email = service.create("emails", {"subject": "parties", "email_activity_parties": [party]})
+    for path in (f"emails({email})?$select=_emailsender_value&$expand=email_activity_parties($select=_partyid_value)", f"activityparties?$filter=_activityid_value eq {email}&$select=_partyid_value"):
+        text = service.get(path, Prefer='odata.include-annotations="*"').text
+        assert "account" not in text and '"systemuser"' in text, text
