@@ -1,7 +1,7 @@
 import PostgresClient
 import Tenancy
 
-/// A row of `audit_setting`: whether changes of an entity are audited, or one of its attributes is.
+/// A row of `audit_setting`: whether changes of an entity, or of one attribute, are audited.
 struct AuditSetting: Sendable, Hashable {
     let entity: String
     /// Empty for the entity as a whole.
@@ -17,7 +17,7 @@ struct AuditSetting: Sendable, Hashable {
 }
 
 extension Doctor {
-    /// What the audit leaves out, and the program's migrations do not.
+    /// Reports entities and attributes that the migrations audit and the organization does not.
     func auditSettings(
         of organization: Organization, _ reference: SchemaReference, on connection: isolated PostgresConnection
     ) throws -> [Finding] {

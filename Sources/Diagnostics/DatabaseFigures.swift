@@ -5,12 +5,12 @@ import Records
 import Synchronization
 import Tenancy
 
-/// What one database says for metrics: keys, events, queues. It is asked once in ten seconds at most.
+/// The metrics of one database: keys, events, queues. It is queried at most once in ten seconds.
 ///
-/// What `config` has of all organizations is read in one statement. What only an organization's schema has is read of
-/// ``visitLimit`` organizations at a time, those in which something was written first; of the others the last figures are kept.
+/// One statement reads what `config` has about all organizations. Figures from the organizations' own schemas are read from
+/// ``visitLimit`` organizations at a time, first from those with recent writes. The others keep their last figures.
 final class DatabaseFigures: Sendable {
-    /// What `config` has of an organization.
+    /// The figures of an organization in `config`.
     struct Entry: Sendable {
         let name: String
         let keyVersion: Int
@@ -21,7 +21,7 @@ final class DatabaseFigures: Sendable {
         let unsentEvents: Int
     }
 
-    /// What an organization's schema has.
+    /// The figures in an organization's schema.
     struct Content: Sendable {
         let pendingEvents: Int
         let waitingEmails: Int
@@ -30,28 +30,28 @@ final class DatabaseFigures: Sendable {
 
     struct Reading: Sendable {
         var organizations: [Entry] = []
-        /// By name; of organizations that were visited.
+        /// By the organization's name. Only visited organizations are in it.
         var contents: [String: Content] = [:]
         var servers = 0
         var isReachable = false
         fileprivate var on = ContinuousClock.now
-        /// How long the figures are good for.
+        /// How long the figures are reused.
         fileprivate var lifetime = DatabaseFigures.lifetime
     }
 
     let deployment: Deployment
     private let last = Mutex<Reading?>(nil)
-    /// The organization that was visited last in the order of names.
+    /// The name of the organization that was visited last, in alphabetical order.
     private let cursor = Mutex("")
     private let reads = SingleFlight<Bool, Reading>()
 
     private static let lifetime = Duration.seconds(10)
-    /// Organizations whose schemas one reading visits, at most.
+    /// How many organizations' schemas one reading visits at most.
     private static let visitLimit = 100
 
     init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// The figures: those of a moment ago, or new ones.
+    /// The figures: recent ones if there are any, else new ones.
     func reading() async -> Reading {
         if let last = last.withLock({ $0 }), .now - last.on < last.lifetime { return last }
         let reading = try? await reads.value(of: true) { [self] in
@@ -72,22 +72,22 @@ final class DatabaseFigures: Sendable {
             for name in names { reading.contents[name] = known[name] }
             let visited = try Self.next(of: names, after: cursor.withLock { $0 }, on: connection)
             for name in visited.names {
-                // One that is damaged or not migrated has no figures; the doctor says more.
+                // An organization that is damaged or not migrated has no figures. The doctor reports it.
                 reading.contents[name] = (try? Self.content(name, on: connection)) ?? nil
             }
             cursor.withLock { $0 = visited.last }
             reading.servers = try ServerPresence.running(on: connection).count
             reading.isReachable = true
             reading.on = .now
-            // They take a twentieth of a connection's time at most.
+            // Limits the queries to a twentieth of a connection's time.
             reading.lifetime = max(Self.lifetime, (.now - start) * 20)
             return reading
         }
     }
 
-    /// Those that are to be visited: half of them where something was written, the others in turn.
+    /// The organizations to visit next: half of them had recent writes, and the others follow in turn.
     ///
-    /// - Parameter names: In their order.
+    /// - Parameter names: All names, in alphabetical order.
     private static func next(
         of names: [String], after last: String, on connection: isolated PostgresConnection
     ) throws -> (names: Set<String>, last: String) {

@@ -5,8 +5,8 @@ import PostgresClient
 import Synchronization
 public import Tenancy
 
-/// The metrics of a deployment: of each of its databases, and of the organizations that stand out. Their number does not grow with the
-/// number of organizations.
+/// The metrics of a deployment: of each database, and of the organizations with the highest values. The size of the metrics does
+/// not grow with the number of organizations.
 public final class DeploymentFigures: Sendable {
     /// One organization in one reading.
     private struct Line {
@@ -14,17 +14,17 @@ public final class DeploymentFigures: Sendable {
         let content: DatabaseFigures.Content?
     }
 
-    /// By name; without names where there is one.
+    /// By the database's name; empty if there is only one database.
     private let databases = Mutex<[String: DatabaseFigures]>([:])
-    /// The names of several databases, of which some may not have been reached yet; nil where there is one.
+    /// The names of several databases, also of those that were not reached yet; nil if there is one.
     private let names: [String]?
 
-    /// Seconds after which a key is due, as the doctor has it.
+    /// Seconds after which a key change is due. The doctor uses the same limit.
     private static let keyLifetime = 365 * 86_400.0
-    /// Organizations of which each figure is shown: those in which it stands out.
+    /// How many organizations are shown for each figure: those with the highest values.
     private static let shown = 100
 
-    /// - Parameter names: The names of several databases.
+    /// - Parameter names: The names of several databases; nil if there is one.
     public init(databases names: [String]? = nil) { self.names = names }
 
     /// Adds a database that was reached.
@@ -32,7 +32,7 @@ public final class DeploymentFigures: Sendable {
         databases.withLock { $0[names == nil ? "" : name] = DatabaseFigures(deployment) }
     }
 
-    /// Adds the metrics. Of a database that can't be asked, only that is said.
+    /// Adds the metrics. For a database that does not respond, the metrics say only that.
     public func write(to text: inout MetricsText) async {
         SecurityEventFigures.shared.write(to: &text)
         let databases = databases.withLock(\.self).sorted { $0.key < $1.key }
@@ -105,7 +105,7 @@ public final class DeploymentFigures: Sendable {
         }
     }
 
-    /// Adds a figure of the organizations in which it stands out.
+    /// Adds a figure of the organizations with the highest values.
     private func gauge(
         _ name: String, _ help: String, of lines: [Line], to text: inout MetricsText, first: (Double, Double) -> Bool,
         _ value: (Line) -> Double?

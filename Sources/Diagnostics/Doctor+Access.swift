@@ -2,7 +2,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Whether the roles that the settings name reach the database, may do what they need, and no more.
+    /// Checks that the roles of the settings reach the database, and have the rights that they need and no others.
     ///
     /// - Throws: ``PostgresError`` when a connection fails.
     public func access() async throws -> [Finding] {
@@ -14,7 +14,7 @@ extension Doctor {
         return Self.sorted(findings)
     }
 
-    /// Whether the role that migrates may act as the owner, and is no superuser.
+    /// Checks that the role for migrations may act as the owner, and is not a superuser.
     private func administration(on connection: isolated PostgresConnection) throws -> [Finding] {
         let row = try connection.query(
             """

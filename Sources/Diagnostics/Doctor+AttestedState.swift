@@ -8,8 +8,8 @@ import Records
 import Tenancy
 
 extension Doctor {
-    /// Whether what grants power in an organization is what this service last wrote: rows that SQL inserted, changed or put back,
-    /// revocations that it undid, and keys that it brought back into force.
+    /// Checks that what grants access in an organization is what this service wrote last. Findings are: rows that SQL inserted,
+    /// changed or restored, revocations that SQL undid, and keys that SQL brought back into force.
     func attestation(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         let state = try OrganizationState.read(organization.name, in: deployment, isInspection: true, on: connection)
         do {
@@ -53,7 +53,7 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "attested-rows-missing", organization.name,
-                    "\(missing) rows that granted power are gone: SQL deleted them",
+                    "SQL deleted \(missing) rows that granted access",
                     advice: "restore them from a backup, or accept that they are gone: fieldseal org attach \(organization.name)"))
         }
         return findings
@@ -68,17 +68,17 @@ extension Doctor {
         case .revoked:
             return Finding(
                 .error, "revocation-undone", organization.name,
-                "SQL enabled the \(row.title) again, which this service had revoked; it is not honoured",
+                "SQL enabled the \(row.title) again, which this service had revoked; it has no effect",
                 advice: "find out who did it, and disable or delete the row again")
         case .putBack:
             return Finding(
                 .error, "row-put-back", organization.name,
-                "the \(row.title) is an older state of its row, which SQL put back; it is not honoured",
+                "the \(row.title) is an older state of its row, which SQL restored; it has no effect",
                 advice: "find out who did it; disable the row, or reset it: fieldseal user reset, fieldseal client add")
         case .foreign:
             return Finding(
                 .error, code(of: row.grant.name.kind), organization.name,
-                "the \(row.title) was not made by this service, or was changed past it, and is not honoured",
+                "the \(row.title) was made or changed by SQL, not by this service; it has no effect",
                 advice: "find out who wrote the row, and disable or delete it: fieldseal client disable, fieldseal user disable")
         }
     }
@@ -100,7 +100,7 @@ extension Doctor {
         }
     }
 
-    /// Whether the schema names the attested key.
+    /// Checks that the schema names the attested key.
     private func keyInForce(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> [Finding] {
         guard !state.namesAttestedKey, let attested = state.attested else { return [] }
         let retired = try connection.query(
@@ -118,7 +118,7 @@ extension Doctor {
         ]
     }
 
-    /// Whether each wrapped key is the one that this service put there.
+    /// Checks that this service wrote each wrapped key.
     private func storedKeys(
         _ state: OrganizationState, _ names: inout Set<GrantList.Digest>, on connection: isolated PostgresConnection
     ) throws -> [Finding] {
@@ -132,7 +132,7 @@ extension Doctor {
         }
     }
 
-    /// Whether the key's text opens cells without `config`, as far as the schema decides that.
+    /// Checks that the organization key opens cells without `config`, as far as the schema decides that.
     private func keyDerivation(_ state: OrganizationState, _ names: inout Set<GrantList.Digest>) throws -> [Finding] {
         let grant = state.keyDerivation
         names.insert(try grant.name.digest())
@@ -149,10 +149,10 @@ extension Doctor {
         ]
     }
 
-    /// Systemusers that SQL enabled again, and how many of the names are those of systemusers.
+    /// The systemusers that SQL enabled again, and the number of names that are systemusers' names.
     ///
-    /// - Parameter names: Those of the attested list that no other row has. PostgreSQL looks for them, since an organization may have
-    ///   many systemusers.
+    /// - Parameter names: The names in the attested list that belong to no other row. PostgreSQL looks them up, because an
+    ///   organization may have many systemusers.
     private func disabledUsers(
         _ state: OrganizationState, among names: [GrantList.Digest], on connection: isolated PostgresConnection
     ) throws -> (findings: [Finding], named: Int) {

@@ -2,10 +2,10 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Days before the end at which an expiring secret is named.
+    /// Days before its expiry at which a secret is reported.
     private static let noticeDays = 14
 
-    /// Clients whose last secret or key expires soon, or has.
+    /// Reports clients whose last secret or key has expired or will expire soon.
     func clientSecrets(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         try connection.query(
             """

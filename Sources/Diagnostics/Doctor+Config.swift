@@ -4,9 +4,9 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Keys that this service can't open, what dead changes left, and organizations that are not served.
+    /// Reports keys that this service can't open, remains of interrupted key changes, and organizations that are not served.
     ///
-    /// - Parameter organization: The one to look at; nil for all.
+    /// - Parameter organization: The organization to check; nil for all.
     func config(of organization: Organization? = nil, on connection: isolated PostgresConnection) throws -> [Finding] {
         try foreignKeys(of: organization?.id, on: connection) + deadChanges(of: organization?.id, on: connection)
             + notServed(organization?.id, on: connection)
@@ -31,7 +31,7 @@ extension Doctor {
         return findings
     }
 
-    /// What key changes that died left behind.
+    /// Key changes that were interrupted and left something behind.
     private func deadChanges(of id: UUID?, on connection: isolated PostgresConnection) throws -> [Finding] {
         var findings: [Finding] = []
         let dead = try connection.query(
@@ -42,8 +42,9 @@ extension Doctor {
         for row in dead {
             findings.append(
                 Finding(
-                    .notice, "dead-change", try row.decode(0, as: String.self), "a key change died and left its progress behind",
-                    advice: "the service's next sweep, within minutes, or the next change takes it away"))
+                    .notice, "dead-change", try row.decode(0, as: String.self),
+                    "a key change was interrupted and left its progress behind",
+                    advice: "the service's next sweep, within minutes, removes it; or the next key change does"))
         }
         return findings
     }

@@ -3,7 +3,7 @@ import Tenancy
 
 // The chain of security events.
 extension Doctor {
-    /// Where the chain is broken or ends too soon, and events that SQL tried to slip into it.
+    /// Reports breaks in the chain of events, a chain that ends too early, and events that SQL inserted.
     func events(
         of organization: Organization,
         _ extent: EventChainExtent,
@@ -11,7 +11,7 @@ extension Doctor {
     ) throws -> [Finding] {
         let report = try EventChainVerifier(organization: organization, kek: deployment.kek).verify(extent, on: connection)
         var findings = report.problems.prefix(10).map { problem in
-            // A problem of one event begins with its number.
+            // A problem that concerns one event begins with the event's number.
             let isOfEvent = problem.first?.isNumber == true && problem.contains(": ")
             return Finding(
                 .error, isOfEvent ? "event-chain-broken" : "event-chain-cut", organization.name,

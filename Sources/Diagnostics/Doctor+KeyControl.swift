@@ -2,7 +2,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Whether SQL changed what an organization asks for before its key is used.
+    /// Checks that SQL did not change the organization's conditions for the use of its key.
     func keyControl(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> [Finding] {
         let organization = state.organization
         let row = try KeyControl.row(of: organization, on: connection) ?? KeyControl()
@@ -11,7 +11,7 @@ extension Doctor {
         return [
             Finding(
                 .error, "key-control-changed", organization.name,
-                "SQL changed what is asked for before the key is used. A rule that was set here stays at least as strict",
+                "SQL changed the rules for the use of the key. Each rule that this service set stays at least as strict",
                 advice: "find out who did it, then set the rule again: fieldseal key control --org \(organization.name)")
         ]
     }

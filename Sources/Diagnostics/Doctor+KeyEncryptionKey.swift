@@ -37,6 +37,6 @@ extension Doctor {
         return Finding(
             .error, "wrong-key-encryption-key",
             "\(keyFiles.file.map { "\($0) is" } ?? "the settings name") the key-encryption key \(deployment.kek.id), and this deployment's keys are wrapped under \(ids.joined(separator: ", "))",
-            advice: "name the right file in kekFile, or restore it from its backup; nothing else was looked at")
+            advice: "name the right file in kekFile, or restore it from its backup; nothing else was checked")
     }
 }

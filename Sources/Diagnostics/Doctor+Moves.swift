@@ -1,7 +1,7 @@
 import PostgresClient
 
 extension Doctor {
-    /// Moves of organizations to or from the database that have not ended.
+    /// Moves of organizations to or from this database that are not finished.
     func moves(on connection: isolated PostgresConnection) throws -> [Finding] {
         let isThere = try connection.query("SELECT to_regclass('config.organization_move') IS NOT NULL")
         guard try isThere[0].decode(0) else { return [] }

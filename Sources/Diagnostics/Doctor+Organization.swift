@@ -37,7 +37,7 @@ extension Doctor {
                     .error, "key-required", organization.name,
                     "passwords can't be set: config has no key that opens the key check. Wanted: version \(state.keyVersion), "
                         + "fingerprint \(state.fingerprint), set on \(ISO8601.text(state.changedOn))",
-                    advice: "fieldseal key activate, with the key as it was copied out")
+                    advice: "fieldseal key activate, with the copy of the key")
             ]
         }
         var findings: [Finding] = []
@@ -45,8 +45,8 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "key-never-copied", organization.name,
-                    "nobody ever read the key: if config and its backups are lost, so are the passwords",
-                    advice: "fieldseal key show, and keep it where config is not"))
+                    "the key was never copied out: if config and its backups are lost, the passwords are lost too",
+                    advice: "fieldseal key show; keep the key outside of the database and its backups"))
         }
         if Date().timeIntervalSince(state.changedOn) > 365 * 86_400 {
             findings.append(

@@ -3,12 +3,12 @@ import PostgresClient
 import Synchronization
 
 extension Doctor {
-    /// Organizations that are looked at at a time, each on a connection.
+    /// How many organizations are examined at a time, each on its own connection.
     private static let parallelism = 4
 
-    /// Looks at organizations, several at a time.
+    /// Examines organizations, several at a time.
     ///
-    /// - Throws: ``PostgresError`` when the database can't be reached any more. What is wrong with one organization is a finding.
+    /// - Throws: ``PostgresError`` when the connection to the database is lost. A problem of one organization is a finding.
     func examine(
         _ entries: [OrganizationEntry], _ reference: SchemaReference?, opensCells: Bool, into report: FindingReport
     ) async throws -> FindingReport {
@@ -32,7 +32,7 @@ extension Doctor {
     }
 }
 
-/// The organizations that were not looked at yet, and what was found in the others.
+/// The organizations that are still to be examined, and the findings about the others.
 private final class Examination: Sendable {
     private let state: Mutex<(remaining: ArraySlice<OrganizationEntry>, report: FindingReport)>
 

@@ -3,7 +3,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Flags without cells, and cells without flags.
+    /// Reports flags without a cell, and cells without a flag.
     func passwordFlags(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         let state = try OrganizationState.read(organization.name, on: connection)
         return try FlagMismatch.all(in: state, on: connection).map { mismatch in

@@ -3,8 +3,8 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Roles of users and teams, and members of teams with roles, that this service did not make; and roles whose records say
-    /// something else than when they were given first.
+    /// Reports roles of users and teams, and members of teams with roles, that this service did not write. Also reports roles whose
+    /// records differ from those at the first grant.
     func grantedRoles(
         _ state: OrganizationState, _ names: inout Set<GrantList.Digest>, on connection: isolated PostgresConnection
     ) throws -> [Finding] {

@@ -5,7 +5,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// How the schemas of this deployment should be, and what is wrong with those that organizations share.
+    /// Reads how the schemas of this deployment should be, and reports differences in the schemas that organizations share.
     func schemas(on connection: isolated PostgresConnection) throws -> (SchemaReference?, [Finding]) {
         let registry = OrganizationRegistry(conninfo: administrativeConninfo, kek: deployment.kek, policy: deployment.policy)
         do {
@@ -23,7 +23,7 @@ extension Doctor {
         }
     }
 
-    /// What an organization lacks as a whole; nil when it has its schema and its key's description.
+    /// Reports an organization that has no schema or no description of its key; nil when it has both.
     func whole(_ organization: Organization, on connection: isolated PostgresConnection) throws -> Finding? {
         let there = try connection.query(
             "SELECT to_regnamespace($1) IS NOT NULL, to_regclass($2) IS NOT NULL",
@@ -48,7 +48,7 @@ extension Doctor {
         return nil
     }
 
-    /// Whether an organization's schema is at the newest migration; if it is not, that is a finding of its own.
+    /// Reports an organization whose schema is not at the newest migration. Returns whether it is.
     func isNewest(_ organization: Organization) async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             let rows = try connection.query(
@@ -58,7 +58,7 @@ extension Doctor {
         }
     }
 
-    /// Triggers that are missing or disabled, as far as names tell.
+    /// Reports triggers that are missing or disabled. It compares names only.
     func triggers(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         let schema = organization.schema
         var findings: [Finding] = []
@@ -99,7 +99,7 @@ extension Doctor {
         return findings
     }
 
-    /// Cells' tables: their checks, and old generations.
+    /// Reports missing checks of cell tables, and old generations.
     func leaves(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         let schema = organization.schema
         var findings: [Finding] = []
@@ -127,7 +127,7 @@ extension Doctor {
             }
             if try row.decode(2, as: Bool.self) {
                 say(
-                    .error, "cell-check-missing", "\(leaf) takes bytes that are no cell",
+                    .error, "cell-check-missing", "\(leaf) accepts bytes that are not a cell",
                     "add the CHECK with cell.is_cell again, and validate it")
             }
             if try row.decode(4, as: Bool.self) {
@@ -139,7 +139,7 @@ extension Doctor {
             if try row.decode(3, as: Bool.self) {
                 say(
                     .notice, "old-generation", "\(leaf) is an old generation",
-                    "the service's next sweep drops it once nobody's snapshot needs it")
+                    "the service's next sweep drops it once no transaction needs it any more")
             }
         }
         return findings

@@ -4,7 +4,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// What the service itself may do, and how it reaches the database.
+    /// Checks the service's own rights, and how it connects to the database.
     func service(on connection: isolated PostgresConnection) throws -> [Finding] {
         let row = try connection.query(
             """
@@ -18,24 +18,24 @@ extension Doctor {
         if try row.decode(0, as: Bool.self) {
             findings.append(
                 Finding(
-                    .error, "service-is-superuser", "the service connects as \(role), a superuser, for whom no fence holds",
+                    .error, "service-is-superuser", "the service connects as \(role), a superuser, for whom no guard holds",
                     advice: "let it connect as fieldseal_service"))
         } else if try row.decode(2, as: Bool.self) {
             findings.append(
                 Finding(
-                    .error, "service-is-owner", "\(role) may act as fieldseal_owner, and take fences down",
+                    .error, "service-is-owner", "\(role) may act as fieldseal_owner, and remove guards",
                     advice: "REVOKE fieldseal_owner FROM \(role)"))
         }
         if try row.decode(3, as: Bool.self) {
             findings.append(
                 Finding(
-                    .warning, "database-without-tls", "the service speaks with the database over a network without TLS",
+                    .warning, "database-without-tls", "the service connects to the database over a network without TLS",
                     advice: "add sslmode=verify-full to the connection string"))
         }
         return findings
     }
 
-    /// Connection strings under which a machine between the service and the database can pose as the database.
+    /// Reports connection strings that let another machine impersonate the database.
     func connectionStrings() throws -> [Finding] {
         var seen: Set<String> = []
         return try [("database", deployment.conninfo), ("migrationDatabase", administrativeConninfo)].compactMap { name, conninfo in
@@ -49,13 +49,13 @@ extension Doctor {
             guard isRemote, mode != "verify-full" else { return nil }
             return Finding(
                 .warning, "database-not-verified",
-                "\(name) is reached over a network with sslmode=\(mode): nobody checks that it is the database, and whoever answers in its "
-                    + "place reads and writes as it",
+                "\(name) is reached over a network with sslmode=\(mode), which does not verify the server: a machine on the way can "
+                    + "impersonate the database, read everything and change it",
                 advice: "add sslmode=verify-full and sslrootcert to the connection string")
         }
     }
 
-    /// The database's encoding and locale, and whether the owner sees what it must see.
+    /// Checks the database's encoding and locale, and that the owner may see what the checks need.
     func database(on connection: isolated PostgresConnection) throws -> [Finding] {
         let encoding: String = try connection.query("SELECT current_setting('server_encoding')")[0].decode(0)
         guard encoding == "UTF8" else {
@@ -76,7 +76,7 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "locale-without-case",
-                    "the database's locale knows no upper and lower case beyond ASCII: names such as Ärger are not found regardless of case",
+                    "the database's locale has no upper and lower case beyond ASCII: searches for names such as Ärger depend on case",
                     advice: "dump it, make a database with LC_CTYPE 'C.UTF-8' or a language's locale, and restore it there"))
         }
         if try row.decode(1, as: Bool.self) {
@@ -104,7 +104,7 @@ extension Doctor {
         }
     }
 
-    /// Settings of PostgreSQL, and the event triggers.
+    /// Checks PostgreSQL's settings and the event triggers.
     func server(on connection: isolated PostgresConnection) throws -> [Finding] {
         let row = try connection.query(
             """
@@ -127,22 +127,22 @@ extension Doctor {
                 Finding(
                     .warning, "key-may-be-logged",
                     "statements are logged with their parameters, and the recovery functions take keys as parameters",
-                    advice: "drop the functions when nobody recovers, or SET log_parameter_max_length = 0"))
+                    advice: "drop the functions when no recovery is under way, or SET log_parameter_max_length = 0"))
         }
         let missing: String = try row.decode(2)
         if !missing.isEmpty {
             findings.append(
                 Finding(
                     .warning, "no-event-trigger",
-                    "nothing refuses an index over cells, or to take a fence down: missing or disabled is \(missing)",
+                    "the database would accept an index over cells, and the removal of guards: \(missing) is missing or disabled",
                     advice: "apply migrations/bootstrap.sql as a superuser: fieldseal migrate bootstrap"))
         }
         return findings
     }
 
-    /// Replicas that lack more write-ahead log than is allowed, and replication slots without a reader.
+    /// Reports replicas that lag by more write-ahead log than is allowed, and replication slots without a reader.
     ///
-    /// Bytes, not time: a replica whose replay stands still reports no time.
+    /// The lag is measured in bytes, because a replica with stopped replay reports no time.
     func replicas(on connection: isolated PostgresConnection) throws -> [Finding] {
         let lagging = try connection.query(
             """
@@ -156,8 +156,8 @@ extension Doctor {
         return try lagging.map { row in
             Finding(
                 .warning, "replica-lags", try row.decode(0, as: String.self),
-                "a failover now would lose what it lacks; it is \(try row.decode(1, as: String.self))",
-                advice: "see pg_stat_replication and pg_replication_slots; drop a slot that nobody reads")
+                "a failover to it now would lose data; it is \(try row.decode(1, as: String.self))",
+                advice: "see pg_stat_replication and pg_replication_slots; drop a slot that no replica reads")
         }
     }
 }

@@ -1,16 +1,16 @@
 import PostgresClient
 
-// What SQL can change outside of the program's schemas, and what holds for them all the same: roles, settings, rights to the
-// database, publications, and functions of PostgreSQL itself.
+// Objects that SQL can change outside of the program's schemas and that affect them: roles, settings, rights to the database,
+// publications, and functions of PostgreSQL itself.
 extension Doctor {
-    /// Whether roles, settings and PostgreSQL's own objects leave the guards as they are.
+    /// Checks that roles, settings and PostgreSQL's own objects do not disable the guards.
     func surroundings(on connection: isolated PostgresConnection) throws -> [Finding] {
         try guardSettings(on: connection) + roleAttributes(on: connection) + memberships(on: connection)
             + databaseRights(on: connection) + publications(on: connection) + systemObjects(on: connection)
             + privileges(on: connection)
     }
 
-    /// Settings that switch guards off, where a role, a database or the server has them: a session sets them for itself alone.
+    /// Reports roles, databases and servers whose settings switch guards off. Only a session may do so, for itself.
     private func guardSettings(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -45,11 +45,11 @@ extension Doctor {
             guard !attributes.isEmpty else { return nil }
             return Finding(
                 .error, "role-attributes", "the role \(role) has attributes that the program does not give it: \(attributes)",
-                advice: "take them back: ALTER ROLE \(role) NO…")
+                advice: "remove them: ALTER ROLE \(role) NO…")
         }
     }
 
-    /// Roles that the program's roles belong to, and logins that may act as the owner.
+    /// Reports roles of which the program's roles are members, and logins that may act as the owner.
     private func memberships(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -71,13 +71,13 @@ extension Doctor {
         findings += try owners.map { row in
             let role: String = try row.decode(0)
             return Finding(
-                .notice, "may-act-as-owner", "\(role) may act as fieldseal_owner, and take guards down",
+                .notice, "may-act-as-owner", "\(role) may act as fieldseal_owner, and remove guards",
                 advice: "REVOKE fieldseal_owner FROM \(role), unless it migrates this deployment")
         }
         return findings
     }
 
-    /// Rights to make objects in the database, or in the schema `public`, where names are looked up.
+    /// Reports rights to create objects in the database, or in the schema `public`, in which names are looked up.
     private func databaseRights(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -115,8 +115,8 @@ extension Doctor {
         }
     }
 
-    /// Functions, operators and casts between PostgreSQL's own types that PostgreSQL did not bring, and functions that evidence
-    /// relies on and that are not PostgreSQL's any more.
+    /// Reports functions, operators and casts between PostgreSQL's own types that are not part of PostgreSQL. Also reports
+    /// functions that evidence depends on and that were replaced.
     private func systemObjects(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """

@@ -3,11 +3,11 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Organizations that are suspended on purpose, and those whose removal did not end.
+    /// Reports organizations that are suspended on purpose, and removals that are not finished.
     ///
-    /// - Parameter id: Of the one to look at; nil for all.
+    /// - Parameter id: The organization to check; nil for all.
     func notServed(_ id: UUID?, on connection: isolated PostgresConnection) throws -> [Finding] {
-        // On a deployment that is not migrated yet, the doctor says that.
+        // A deployment that is not migrated yet has another finding.
         let isKnown = try connection.query(
             """
             SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('config.organization')
@@ -24,7 +24,8 @@ extension Doctor {
             let (name, since): (String, String) = (try row.decode(0), try row.decode(1))
             if try row.decode(2, as: Bool.self) {
                 return Finding(
-                    .warning, "removal-unfinished", name, "its removal began on \(since) UTC, and did not end; nobody can use it",
+                    .warning, "removal-unfinished", name,
+                    "its removal began on \(since) UTC and was interrupted; its requests are refused",
                     advice: "finish it: fieldseal org remove \(name); or take it back: fieldseal org resume \(name)")
             }
             return Finding(
@@ -34,7 +35,7 @@ extension Doctor {
         }
     }
 
-    /// Suspensions that SQL undid or made.
+    /// Reports suspensions that SQL made or undid.
     func suspension(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> [Finding] {
         let name = state.organization.name
         let row = try connection.query(
@@ -48,7 +49,7 @@ extension Doctor {
                     advice: "find out who wrote the row; then suspend it, or set it right: fieldseal org suspend, org resume")
                 : Finding(
                     .error, "suspension-undone", name,
-                    "SQL took its suspension out of config.organization; it stays suspended",
+                    "SQL removed its suspension from config.organization; it stays suspended",
                     advice: "find out who did it; then fieldseal org suspend \(name), or org resume \(name)")
         ]
     }

@@ -5,10 +5,10 @@ import Organizations
 import PostgresClient
 public import Tenancy
 
-/// Walks a deployment and says what is wrong.
+/// Examines a deployment and reports problems. It changes nothing.
 public struct Doctor: Sendable {
     let deployment: Deployment
-    /// Reads what only an owner or a superuser may see.
+    /// A connection for what only an owner or a superuser may see.
     let administrativeConninfo: String
     let keyFiles: KeyFileCheck
     let allowedLag: Int
@@ -37,13 +37,13 @@ public struct Doctor: Sendable {
         self.besides = besides
     }
 
-    /// Everything that was found about the deployment, and about all organizations or one.
+    /// Every finding about the deployment, and about one organization or all of them.
     ///
     /// - Parameters:
-    ///   - name: The one organization; nil for all.
-    ///   - opensCells: Whether every cell is opened too.
-    ///   - limit: Findings of each code that are kept, at most.
-    /// - Throws: ``PostgresError`` when the database can't be reached; ``FieldsealError`` `.noResource` for an unknown organization.
+    ///   - name: The organization; nil for all.
+    ///   - opensCells: Whether to open every cell too.
+    ///   - limit: How many findings of each code are kept at most.
+    /// - Throws: ``PostgresError`` when the database is unreachable; ``FieldsealError`` `.noResource` for an unknown organization.
     public func report(organization name: String? = nil, opensCells: Bool, limit: Int) async throws -> FindingReport {
         var report = FindingReport(limit: limit)
         if let wrong = try await deployment.pool.withConnection({ try wrongKeyEncryptionKey(on: $0) }) {
@@ -73,8 +73,8 @@ public struct Doctor: Sendable {
         try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
     }
 
-    /// What the service's own role sees of the deployment and of one organization's guards, and nothing of the others. The effort does
-    /// not depend on how many records there are.
+    /// Findings about the deployment and one organization's guards, as the service's own role sees them. The cost does not depend
+    /// on the number of records.
     public func findings(of organization: Organization) async throws -> [Finding] {
         let seen = try await deployment.pool.withConnection { connection in
             try service(on: connection) + server(on: connection) + config(of: organization, on: connection)
@@ -84,7 +84,7 @@ public struct Doctor: Sendable {
         return Self.sorted(try await mine + keyFiles.findings() + key(of: organization) + besides())
     }
 
-    /// What the service's own role finds among an organization's records: the more there are, the longer it takes.
+    /// Findings among an organization's records, as the service's own role sees them. The cost grows with the number of records.
     public func findingsAmongRecords(of organization: Organization) async throws -> [Finding] {
         let found = try await deployment.pool.withConnection { connection in
             try events(of: organization, .recent(limit: Self.recentEvents), on: connection)
@@ -93,10 +93,10 @@ public struct Doctor: Sendable {
         return Self.sorted(try await found + MailDestinationFindings.findings(of: organization, in: deployment))
     }
 
-    /// Security events whose chain the service verifies.
+    /// How many of the newest security events are verified.
     private static let recentEvents = 5_000
 
-    /// How the definitions in one organization's schema differ from the program's migrations, for a schema that came from elsewhere.
+    /// The differences between an organization's schema and the program's migrations, for a schema that was imported.
     public func definitions(of organization: Organization) async throws -> [Finding] {
         let connection = try await connect()
         let findings = try await connection.run { connection in
@@ -107,7 +107,7 @@ public struct Doctor: Sendable {
         return Self.sorted(findings)
     }
 
-    /// One organization by itself: a problem of one does not end the examination of the others.
+    /// Examines one organization. A problem there does not end the examination of the others.
     func everything(
         of entry: OrganizationEntry,
         _ reference: SchemaReference?,
@@ -125,7 +125,7 @@ public struct Doctor: Sendable {
             } catch {
                 findings.append(
                     Finding(
-                        .error, "not-checked", organization.name, "\(what) could not be looked at: \(error)",
+                        .error, "not-checked", organization.name, "\(what) could not be checked: \(error)",
                         advice: "correct what the other findings name, then run fieldseal doctor again"))
             }
         }

@@ -1,12 +1,12 @@
-/// What the doctor found wrong, and what to do.
+/// A problem that the doctor found, and the next step.
 public struct Finding: Sendable, Equatable {
-    /// How bad it is, in ascending order.
+    /// The severity of a finding, in ascending order.
     public enum Severity: String, Sendable, Comparable, CaseIterable {
-        /// Worth knowing.
+        /// Information.
         case notice
-        /// A promise is weaker than it could be.
+        /// A guarantee is weaker than it could be.
         case warning
-        /// A promise is broken, or passwords can't be set.
+        /// A guarantee is broken, or passwords can't be set.
         case error
 
         public static func < (left: Severity, right: Severity) -> Bool { left.rank < right.rank }
@@ -14,9 +14,9 @@ public struct Finding: Sendable, Equatable {
     }
 
     public let severity: Severity
-    /// A name for programs, which stays the same.
+    /// A stable name for programs.
     public let code: String
-    /// What it is about: ``deployment``, a replica's name, or an organization's.
+    /// The subject: ``deployment``, or the name of a replica or an organization.
     public let subject: String
     public let message: String
     /// The next step.
@@ -24,7 +24,7 @@ public struct Finding: Sendable, Equatable {
 
     static let deployment = "deployment"
 
-    /// Something about the deployment as a whole.
+    /// A finding about the whole deployment.
     public init(_ severity: Severity, _ code: String, _ message: String, advice: String) {
         self.init(severity, code, Self.deployment, message, advice: advice)
     }
@@ -37,7 +37,7 @@ public struct Finding: Sendable, Equatable {
         self.advice = advice
     }
 
-    /// The same about one of several databases.
+    /// The same finding about one of several databases.
     func named(_ database: String) -> Finding {
         Finding(severity, code, subject == Self.deployment ? database : "\(database)/\(subject)", message, advice: advice)
     }

@@ -1,28 +1,27 @@
-/// What the doctor found, in a size that does not grow with the number of organizations: the first findings of each code, and how many
-/// there are of each.
+/// The doctor's findings in bounded size: the first findings of each code, and the number of findings of each code.
 public struct FindingReport: Sendable {
-    /// How often a code was found.
+    /// How often one code was found.
     public struct Total: Sendable {
         public let severity: Finding.Severity
         public let code: String
         public let count: Int
-        /// How many of them are not among ``FindingReport/findings``.
+        /// How many of the findings are not in ``FindingReport/findings``.
         public let omitted: Int
     }
 
     private let limit: Int
     private var kept: [String: [Finding]] = [:]
     private var counts: [String: (severity: Finding.Severity, count: Int)] = [:]
-    /// Organizations that were looked at.
+    /// How many organizations were examined.
     public internal(set) var organizations = 0
 
-    /// - Parameter limit: Findings of each code that are kept, at most.
+    /// - Parameter limit: How many findings of each code are kept at most.
     public init(limit: Int) { self.limit = limit }
 
-    /// The findings that were kept, the worst first.
+    /// The findings that were kept, the most severe first.
     public var findings: [Finding] { Doctor.sorted(kept.values.flatMap(\.self)) }
 
-    /// One for each code, the worst first.
+    /// One total for each code, the most severe first.
     public var totals: [Total] {
         counts.map { code, found in
             Total(severity: found.severity, code: code, count: found.count, omitted: found.count - (kept[code]?.count ?? 0))
@@ -33,9 +32,9 @@ public struct FindingReport: Sendable {
     /// The worst severity; nil when nothing was found.
     public var worst: Finding.Severity? { counts.values.map(\.severity).max() }
 
-    /// Adds what was found in one database.
+    /// Adds the findings of one database.
     ///
-    /// - Parameter database: Its name, where there are several: findings about the deployment are about it then.
+    /// - Parameter database: Its name if there are several. It becomes the subject of findings about the deployment.
     public mutating func add(_ other: FindingReport, of database: String?) {
         organizations += other.organizations
         for (code, findings) in other.kept {

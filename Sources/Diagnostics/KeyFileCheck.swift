@@ -4,11 +4,11 @@ import Foundation
 import Synchronization
 import Tenancy
 
-/// Looks at the files of the key-encryption key: whether others could replace it, and whether its copy is one. Its own mode is
-/// checked at every start.
+/// Checks the files of the key-encryption key: whether other users could replace the file, and whether the copy is equal. The
+/// program checks the file's mode at every start.
 ///
-/// The copy is on another file system, which may hang. So the files are read on a thread of their own, of which there is one at a
-/// time, and nothing waits for it longer than ``patience``.
+/// The copy is on another file system, which may hang. Therefore one separate thread reads the files, and nothing waits for it
+/// longer than ``patience``.
 final class KeyFileCheck: Sendable {
     let file: String?
     private let copy: String?
@@ -41,7 +41,7 @@ final class KeyFileCheck: Sendable {
                 .success([
                     Finding(
                         .error, "kek-files-hang", "\(looked) can't be read: its file system does not answer",
-                        advice: "see to the file system of \(looked)")
+                        advice: "check the file system of \(looked)")
                 ]))
         }
         defer { timer.cancel() }
@@ -92,7 +92,7 @@ final class KeyFileCheck: Sendable {
     }
 }
 
-/// The first of several results, for one task that waits.
+/// Gives the first of several results to one waiting task.
 private final class FirstResult<Value: Sendable>: Sendable {
     private struct State {
         var result: Result<Value, any Error>?

@@ -5,9 +5,9 @@ import PostgresClient
 import Records
 import Tenancy
 
-/// What the doctor finds of profiles and mailboxes whose settings were changed past the service.
+/// Findings about profiles and mailboxes whose settings were not changed by the service.
 enum MailDestinationFindings {
-    /// Records that a finding names; the rest is a number.
+    /// How many records findings name. The rest are counted.
     private static let named = 20
 
     /// - Returns: One finding for each record, and one for those beyond ``named``.
@@ -25,7 +25,7 @@ enum MailDestinationFindings {
                 } while last != nil
             }
         } catch let error as PostgresError where ["42P01", "3F000"].contains(error.sqlState) {
-            // A schema that is gone, or older than the tags, is a finding of its own.
+            // A schema that is missing, or older than the tags, has another finding.
             return []
         }
         var findings = foreign.map { place in
@@ -41,9 +41,9 @@ enum MailDestinationFindings {
         return findings
     }
 
-    /// Some records in one snapshot, so that a check holds little memory, and no connection for long.
+    /// Reads a part of the records in one snapshot. So a check needs little memory and holds no connection for long.
     ///
-    /// - Returns: Those whose settings are not authorized, and the last one that was looked at; nil where that was the last of all.
+    /// - Returns: The records whose settings are not authorized, and the last record that was checked; nil after the last part.
     private static func part(
         _ entity: EntityDefinition, after last: UUID?, _ organization: Organization, _ deployment: Deployment
     ) async throws -> (foreign: [MailDestination.Place], last: UUID?) {

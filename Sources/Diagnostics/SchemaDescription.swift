@@ -1,9 +1,9 @@
 import PostgresClient
 
-/// What a schema consists of, line by line, in words that do not depend on the schema's name, the key version in force, or
-/// PostgreSQL's version: two schemas that the same migrations made have the same lines.
+/// The contents of a schema as lines of text. The lines do not depend on the schema's name, the key version in force or
+/// PostgreSQL's version, so two schemas that the same migrations made have the same lines.
 struct SchemaDescription: Sendable {
-    /// One object, one right to it, or one state of it.
+    /// One object, one right to it, or one of its states.
     struct Line: Sendable, Hashable {
         let kind: String
         let name: String
@@ -11,14 +11,14 @@ struct SchemaDescription: Sendable {
 
     /// A digest over all lines.
     let digest: String
-    /// Each with what it is; nil when only the digest was asked for.
+    /// The lines, each with its object's kind; nil when only the digest was asked for.
     let lines: [Line: String]?
 
     /// Describes a schema.
     ///
     /// - Parameters:
-    ///   - keyVersion: The key version whose tables of cells are described; those of others are passed over.
-    ///   - isDetailed: Whether the lines are wanted besides their digest.
+    ///   - keyVersion: The key version whose cell tables are described. Those of other versions are left out.
+    ///   - isDetailed: Whether the lines are wanted too, not only their digest.
     init(of schema: String, keyVersion: Int?, isDetailed: Bool, on connection: isolated PostgresConnection) throws {
         let parameters: [PostgresParameter] = [.text(schema), .int32(keyVersion.map(Int32.init))]
         let digest = try connection.query(
@@ -57,7 +57,7 @@ struct SchemaDescription: Sendable {
         )
         """
 
-    /// A text with a mark where the schema's name and the key version stand.
+    /// Replaces the schema's name and the key version in a text by a mark.
     private static func normalized(_ column: String) -> String {
         let named = "replace(\(column), $1::text, '@')"
         return """
@@ -113,8 +113,8 @@ struct SchemaDescription: Sendable {
           FROM relation AS r JOIN pg_policy AS p ON p.polrelid = r.oid
         """
 
-    /// Those that a key change makes and leaves are passed over; those of foreign keys are known by their constraint.
-    /// Conditions are printed with the parentheses that they need and no others: a dump that is restored has fewer of the others.
+    /// Generations that a key change makes and drops are left out. Triggers of foreign keys are covered by their constraint.
+    /// Conditions are printed with the fewest parentheses, because a restored dump has fewer of them.
     private static let triggers = """
         SELECT 'trigger', r.relname || '.' || t.tgname,
                replace(pg_get_triggerdef(t.oid, true), ' ON ' || r.oid::regclass::text || ' ', ' ON its table ')
@@ -132,7 +132,7 @@ struct SchemaDescription: Sendable {
           FROM routine AS p
         """
 
-    /// Rights of others than the owner.
+    /// The rights of all roles but the owner.
     private static let grants = """
         SELECT 'grant', concat_ws(' ', a.privilege_type, 'on', a.place, 'to', coalesce(g.rolname, 'PUBLIC'), CASE WHEN a.is_grantable THEN 'with grant option' END), ''
           FROM (SELECT 'the schema' AS place, nspowner AS owner, x.* FROM this, aclexplode(nspacl) AS x
@@ -154,17 +154,17 @@ struct SchemaDescription: Sendable {
         """
 }
 
-/// How a schema differs from what the program's migrations make.
+/// The differences between a schema and what the program's migrations make.
 struct SchemaDifference: Sendable {
-    /// What is the matter with one line.
+    /// The kind of a difference.
     enum Problem: Sendable { case missing, changed, foreign }
 
     let line: SchemaDescription.Line
     let problem: Problem
-    /// What it is instead.
+    /// The actual line, where the expected one differs.
     let actual: String?
 
-    /// All differences, by name; those of a table that is missing or foreign as a whole stand for what it has.
+    /// All differences, by name. A table that is missing or foreign as a whole is one difference.
     static func list(_ actual: SchemaDescription, against reference: SchemaDescription) -> [SchemaDifference] {
         let (here, wanted) = (actual.lines ?? [:], reference.lines ?? [:])
         let missing = wanted.keys.filter { here[$0] == nil }.map { SchemaDifference(line: $0, problem: .missing, actual: nil) }
@@ -177,7 +177,7 @@ struct SchemaDifference: Sendable {
             all.filter { ["table", "view", "sequence"].contains($0.line.kind) && $0.problem != .changed }.map(\.line.name))
         return all.filter { difference in
             if difference.line.kind == "grant" { return !whole.contains { difference.line.name.contains(" on \($0) to ") } }
-            // The state of a trigger that is missing or foreign says nothing more.
+            // For a trigger that is missing or foreign, its state is not reported.
             if difference.line.kind == "trigger state", difference.problem != .changed { return false }
             return !whole.contains { difference.line.name.hasPrefix("\($0).") }
         }.sorted { ($0.line.name, $0.line.kind) < ($1.line.name, $1.line.kind) }

@@ -4,22 +4,22 @@ import Organizations
 import PostgresClient
 import Tenancy
 
-/// What the program's own migrations make of the schemas, on this server: they are applied in a transaction that is rolled
-/// back, to a scratch organization and to a `config` beside the real one.
+/// The schemas that the program's own migrations make on this server. They are applied to a scratch organization and to a second
+/// `config`, in a transaction that is rolled back.
 struct SchemaReference: Sendable {
     let organization: SchemaDescription
     let config: SchemaDescription
-    /// What the audit leaves out, as the migrations set it.
+    /// The audit settings that the migrations make.
     let auditSettings: Set<AuditSetting>
-    /// `cell` as it was found, and as its migrations leave it.
+    /// `cell` as it was found, and as its migrations make it.
     let cell: (found: SchemaDescription, wanted: SchemaDescription)
 
-    /// The scratch organization's name, which no organization of a deployment has.
+    /// The scratch organization's name. No real organization can have it.
     private static let name = "fieldseal-reference-of-the-doctor"
 
     /// Makes the reference.
     ///
-    /// - Throws: ``PostgresError`` when the role may not, the database is read-only, or another session holds what is needed.
+    /// - Throws: ``PostgresError`` when the role lacks the rights, the database is read-only, or another session holds a lock.
     static func make(_ registry: OrganizationRegistry, on connection: isolated PostgresConnection) throws -> SchemaReference {
         try connection.execute("BEGIN; SET LOCAL lock_timeout = '5s'")
         defer { connection.rollBack() }
@@ -40,18 +40,18 @@ struct SchemaReference: Sendable {
 }
 
 extension Doctor {
-    /// Differences of `config` and `cell` from the reference, and of the event triggers from the program's.
+    /// The differences of `config` and `cell` from the reference, and of the event triggers from the program's.
     func deploymentSchemas(_ reference: SchemaReference, on connection: isolated PostgresConnection) throws -> [Finding] {
         let config = try SchemaDescription(of: "config", keyVersion: nil, isDetailed: true, on: connection)
         var findings = Self.findings(
             SchemaDifference.list(config, against: reference.config), in: "config", about: Finding.deployment)
-        // The functions of bootstrap.sql and recovery.sql are no migrations', and are compared below.
+        // The functions of bootstrap.sql and recovery.sql belong to no migration. They are compared below.
         let changed = SchemaDifference.list(reference.cell.found, against: reference.cell.wanted)
         findings += Self.findings(changed, in: "cell", about: Finding.deployment)
         return try findings + cellFunctions(on: connection) + eventTriggers(on: connection)
     }
 
-    /// Differences of an organization's schema from the reference: one query where there are none.
+    /// The differences of an organization's schema from the reference. Without differences this takes one query.
     func structure(
         of organization: Organization,
         _ reference: SchemaReference,
@@ -68,7 +68,7 @@ extension Doctor {
 
     // MARK: Words
 
-    /// More differences than this are counted.
+    /// Beyond this number, differences are counted and not listed.
     private static let differenceLimit = 20
 
     private static func findings(_ differences: [SchemaDifference], in schema: String, about subject: String) -> [Finding] {
@@ -110,7 +110,7 @@ extension Doctor {
                 advice: "REVOKE it, unless you gave it on purpose")
         case (.foreign, "table"), (.foreign, "view"), (.foreign, "sequence"), (.foreign, "column"), (.foreign, "index"):
             return Finding(
-                .warning, "foreign-object", subject, "\(what) of \(schema) is not the program's; exports and upgrades pass it over",
+                .warning, "foreign-object", subject, "\(what) of \(schema) is not the program's; exports and upgrades leave it out",
                 advice: "move it to a schema of its own")
         case (.foreign, _):
             return Finding(
@@ -121,14 +121,14 @@ extension Doctor {
 
     // MARK: What bootstrap.sql and recovery.sql make
 
-    /// Functions of `cell` that no file of the program makes, or whose body is another than the file's.
+    /// Functions of `cell` that no file of the program makes, or whose body differs from the file's.
     private func cellFunctions(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
             SELECT p.proname::text, p.prosrc, coalesce(array_to_string(p.proconfig, ' '), ''), p.prosecdef, r.rolsuper OR r.rolname = 'fieldseal_owner'
               FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner WHERE p.pronamespace = to_regnamespace('cell')
             """)
-        // The script for recovery makes its functions by format(), which writes %% for %.
+        // The recovery script makes its functions by format(), which writes %% for %.
         let scripts = MigrationCatalog.bootstrap + MigrationCatalog.recovery.replacing("%%", with: "%")
         let known = Set(
             MigrationCatalog.files.flatMap { file in file.sql.matches(of: #/FUNCTION cell\.(\w+)/#).map { String($0.1) } })
@@ -153,7 +153,7 @@ extension Doctor {
         }
     }
 
-    /// Event triggers of the program's that were replaced, and ones that are not the program's.
+    /// Event triggers of the program that were replaced, and foreign ones.
     private func eventTriggers(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -167,7 +167,7 @@ extension Doctor {
                 return Finding(
                     .notice, "foreign-event-trigger",
                     "the event trigger \(name) is not the program's; it calls \(function) at \(event)",
-                    advice: "see that you know it")
+                    advice: "check that it is yours")
             }
             if wanted == [function, event, try row.decode(3)] { return nil }
             return Finding(
@@ -176,7 +176,7 @@ extension Doctor {
         }
     }
 
-    /// Function, event and tags of each event trigger of bootstrap.sql.
+    /// The function, event and tags of each event trigger in bootstrap.sql.
     private static let wantedEventTriggers: [String: [String]] = {
         let pattern = #/CREATE EVENT TRIGGER (\w+) ON (\w+)(?:\s+WHEN TAG IN \(([^)]*)\))?\s+EXECUTE FUNCTION ([\w.]+)\(\)/#
         let found = MigrationCatalog.bootstrap.matches(of: pattern).map { match in
