@@ -6,9 +6,9 @@ import PostgresClient
 import RouterProtocol
 import Tenancy
 
-// Access tokens in the place of the refresh tokens and application secrets that they are exchanged for.
+// Exchanges refresh tokens and application secrets for access tokens.
 extension MailboxLeases {
-    /// Puts an access token in the place of what it is exchanged for, where the mail server's tokens come from an authorization server.
+    /// Replaces a stored secret by an access token, if the mail server's tokens come from an authorization server.
     func authorized(_ released: ReleasedCredential) async throws -> Credential {
         let tokens = mail.tokens
         var credential = released.credential
@@ -28,7 +28,7 @@ extension MailboxLeases {
         for _ in 0..<Self.keyAttempts {
             let key = try currentKey(on: connection)
             if let sealed = try open(source, key, on: connection)?.secret { return sealed }
-            // A cell that is not there may be sealed under a newer key by now.
+            // If the cell is missing, it may have been sealed under a newer key meanwhile.
             guard try currentKey(on: connection).version != key.version else { break }
         }
         throw FieldsealError(.profileNotAssociated, "There is no password any more to sign in with (\(source.entity)).")
@@ -43,7 +43,7 @@ extension MailboxLeases {
         return Session.CurrentKey(version: state.keyVersion, key: key)
     }
 
-    /// Seals the successor of a refresh token where the old one is, unless another password was set meanwhile.
+    /// Stores the successor of a refresh token, unless another password was set meanwhile.
     func replace(
         _ old: SecretBytes, with new: SecretBytes, in source: MailTokens.Source, on connection: isolated PostgresConnection
     ) throws {
@@ -61,7 +61,7 @@ extension MailboxLeases {
                     let cell = try new.withBytes { bytes in
                         try key.seal(String(decoding: bytes, as: UTF8.self), entity, source.attribute, source.record, organization)
                     }
-                    // Who did it, for the audit: the record itself is left as it is.
+                    // Names the actor for the audit. The record itself does not change.
                     _ = try connection.pipeline([
                         ("SELECT set_config('fieldseal.user', $1, true)", [.text(caller.systemUserID?.text ?? "")]),
                         (

@@ -6,26 +6,27 @@ import PostgresClient
 public import RouterProtocol
 public import Tenancy
 
-/// What a router signs in to a mail server with.
+/// The credential with which a router signs in to a mail server.
 public struct Credential: Sendable {
     public let userName: String?
-    /// Wiped with the last that holds it; nil to sign in without one.
+    /// The memory is wiped when the last reference to it is released. Nil to sign in without a password.
     public internal(set) var password: SecretBytes?
     public let server: String
     public let port: Int
     public let usesTLS: Bool
-    /// ``AuthenticationProtocol``.
+    /// A value of ``AuthenticationProtocol``.
     public let authentication: Int
-    /// 1 POP3, 4 IMAP; SMTP when outgoing.
+    /// 1 is POP3, 4 is IMAP; SMTP for outgoing mail.
     public let serverType: Int
 }
 
 extension MailboxLeases {
-    /// Releases what a leased mailbox's router signs in with: the one way in which a plaintext leaves the server.
+    /// Releases the credential of a leased mailbox. No other function lets a plaintext leave the server.
     ///
-    /// - Throws: ``FieldsealError``: `.privilegeDenied` for anybody but an Email Router, and for settings that were changed past
-    ///   the service; `.concurrencyVersionMismatch` for a mailbox that is not leased to it, or not enabled; `.profileInactive` for
-    ///   one that is not approved; `.profileNotAssociated` when there is nothing to sign in with; `.keyRequired`.
+    /// - Throws: ``FieldsealError``: `.privilegeDenied` for any role but Email Router, and for settings that were not changed by
+    ///   the service; `.concurrencyVersionMismatch` for a mailbox that this router has not leased, or that is disabled;
+    ///   `.profileInactive` for a mailbox that is not approved; `.profileNotAssociated` when there is no credential;
+    ///   `.keyRequired`.
     public static func releaseCredential(
         _ mailbox: UUID, _ direction: MailDirection, host: String, allowsPlaintext: Bool, for session: Session, _ mail: MailService
     ) async throws -> Credential {
@@ -70,7 +71,7 @@ extension MailboxLeases {
         return released
     }
 
-    /// Reads what is sealed behind a mailbox whose settings the service authorized.
+    /// Reads the cell of a mailbox whose settings the service authorized.
     private func authorizedSource(
         of mailbox: UUID, _ direction: MailDirection, on connection: isolated PostgresConnection
     ) throws -> (CredentialSource, Session.CurrentKey) {
@@ -79,7 +80,7 @@ extension MailboxLeases {
             try source.requireAuthorized(session.state.grants, in: organization, under: deployment.kek)
             return (source, key)
         } catch is CredentialSource.NotAuthorized {
-            // The settings may have been changed since the session began: then its list is older than they are.
+            // The settings may have changed after the session began. Then the session's list is older than they are.
             let (source, key) = try currentSource(of: mailbox, direction, on: connection)
             let now = try OrganizationState.read(organization.name, in: deployment, on: connection)
             try source.requireAuthorized(now.grants, in: organization, under: deployment.kek)
@@ -87,7 +88,7 @@ extension MailboxLeases {
         }
     }
 
-    /// Reads a mailbox's settings and cells in one statement, with the key version that the cells belong to, and that version's key.
+    /// Reads a mailbox's settings and cells and their key version in one statement. Returns them with that version's key.
     private func currentSource(
         of mailbox: UUID, _ direction: MailDirection, on connection: isolated PostgresConnection
     ) throws -> (CredentialSource, Session.CurrentKey) {
@@ -96,7 +97,7 @@ extension MailboxLeases {
             guard let source = try CredentialSource.read(mailbox, direction, in: organization, on: connection) else {
                 throw FieldsealError(.profileNotAssociated, "The mailbox has no e-mail server profile.")
             }
-            // A key change was committed in between: the cells are another key's.
+            // A key change was committed in between: the cells belong to another key.
             if source.keyVersion == key.version { return (source, key) }
         }
         throw FieldsealError(
@@ -128,10 +129,10 @@ extension Session {
     }
 }
 
-/// A credential that may leave the service, or be exchanged for an access token first.
+/// A credential that may leave the service, or that is exchanged for an access token first.
 struct ReleasedCredential: Sendable {
     var credential: Credential
-    /// Where it is sealed; nil to sign in without one.
+    /// The cell that has it; nil to sign in without a password.
     let source: MailTokens.Source?
     let tenant: String?
 }

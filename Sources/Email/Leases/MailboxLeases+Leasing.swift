@@ -7,24 +7,24 @@ public import RouterProtocol
 import Tenancy
 
 extension MailboxLeases {
-    /// Failures in a row after which a temporary error counts as a permanent one.
+    /// Consecutive failures after which a temporary error counts as a permanent one.
     static let transientLimit = 10
-    /// Connections of one profile at a time where it says nothing.
+    /// Simultaneous connections of one profile, if the profile sets no limit.
     static let connectionsPerProfile = 10
 
     /// Leases the mailbox that is due first.
     ///
-    /// What a router left behind that did not come back is put right along with it: e-mails that it had not handed over are pending
-    /// again; of those that it was handing over nobody knows, and they are *Failed* with that reason.
+    /// If a router did not come back, its e-mails are put right too. E-mails that it had not handed over become pending again.
+    /// E-mails that it was handing over become *Failed*, because it is unknown whether they were sent.
     ///
     /// - Parameters:
     ///   - host: The router's name for this lease, new each time.
-    ///   - mailbox: The one mailbox to lease, because its server has new messages; nil for any.
-    /// - Returns: Nil when nothing is due.
+    ///   - mailbox: The mailbox to lease, because its server has new messages; nil for any.
+    /// - Returns: Nil when no mailbox is due.
     public func leaseMailbox(host: String, mailbox: UUID? = nil) async throws -> MailboxLease? {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
-                // One after the other: who counts a profile's mailboxes has to see those that were leased a moment ago.
+                // Leases are serialized: a session that counts a profile's mailboxes must see the leases of a moment ago.
                 _ = try connection.query(
                     "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [.text("\(organization.id.text) lease")])
                 guard let row = try connection.query(leasing(mailbox), [.text(host)] + (mailbox.map { [.uuid($0)] } ?? [])).first
@@ -33,7 +33,7 @@ extension MailboxLeases {
                 }
                 let id: UUID = try row.decode("mailboxid")
                 let lease = try lease(id, row)
-                // What a router that is gone watched is looked at now.
+                // Mailboxes that an ended router watched are due now.
                 _ = try connection.query(
                     """
                     DELETE FROM \(organization.qualified("mailbox_watch")) AS w WHERE w.mailboxid = $1 AND NOT EXISTS (
@@ -45,11 +45,11 @@ extension MailboxLeases {
         }
     }
 
-    /// The statement that leases a mailbox. $1 is the lease's name, $2 the one mailbox that is wanted.
+    /// The statement that leases a mailbox. $1 is the lease's name, $2 the requested mailbox.
     private func leasing(_ mailbox: UUID?) -> String {
         let due = DueMailboxes(organization: organization)
         let wanted = mailbox.map { _ in "(m.mailboxid = $2 AND \(DueMailboxes.receives))" }
-        // A mailbox that is wanted has new messages.
+        // A requested mailbox has new messages.
         let receives = wanted == nil ? "(\(due.receivesNow) OR \(DueMailboxes.receives) AND \(DueMailboxes.wasLeft))" : "true"
         return """
             UPDATE \(organization.qualified("mailbox")) AS m
@@ -111,7 +111,7 @@ extension MailboxLeases {
             """, [.uuid(mailbox), .text(Self.nobodyKnows)])
         let emails = try unknown.filter { try $0.decode(1) }.map { try $0.decode(0, as: UUID.self).text }
         guard !emails.isEmpty else { return }
-        // The text names them: of several alerts that say the same the newest alone stays.
+        // The text names the e-mails, because only the newest of several equal alerts is kept.
         try session.alert(
             .mailbox, mailbox, level: .error, code: AlertCode.unknownOutcome,
             text: "\(Self.nobodyKnows) E-mail: \(emails.joined(separator: ", ")).", details: "\(emails.count) e-mails",
@@ -119,6 +119,6 @@ extension MailboxLeases {
     }
 
     static let nobodyKnows =
-        "The connection broke while the mail server was taking the message, so nobody knows whether it was sent. Ask a recipient, or look "
-        + "into the mail server's log for its Message-ID; then send it again, or cancel it."
+        "The connection broke while the mail server was taking the message, so it is unknown whether it was sent. Ask a recipient, or search "
+        + "the mail server's log for its Message-ID. Then send it again, or cancel it."
 }

@@ -7,12 +7,12 @@ import Tenancy
 
 // Requests of routers that wait for work.
 extension MailboxLeases {
-    /// Waits until a router of this organization has something to do, or a mailbox that it watches was changed.
+    /// Waits until there is work for a router of this organization, or until a mailbox that it watches was changed.
     ///
-    /// Between two looks the request holds nothing but its connection to the router: triggers notify the service of what changes, and
-    /// the look says when something becomes due by the passing of time.
+    /// While it waits, the request holds only its connection to the router. Triggers notify the service of changes, and each check
+    /// computes when the next mailbox or e-mail becomes due.
     ///
-    /// - Parameter whileWaiting: Runs what it is given outside of the limits for requests that are being worked on.
+    /// - Parameter whileWaiting: Runs a closure outside of the limits for active requests.
     public func waitForWork(
         _ request: WaitForWork.Request, whileWaiting: @Sendable (@Sendable () async -> Void) async -> Void
     ) async throws -> WaitForWork.Answer {
@@ -24,7 +24,7 @@ extension MailboxLeases {
                 return try await withTaskCancellationHandler {
                     try await wait(request, watching, until: deadline, whileWaiting)
                 } onCancel: {
-                    // The router may be gone, with the connections that it watched.
+                    // The router may have ended, and its connections with it.
                     Task { await doubt(request.hostId, since: seen) }
                 }
             }
@@ -48,7 +48,7 @@ extension MailboxLeases {
             do {
                 found = try await look(request, watching)
             } catch is StaleSession where !isFirst {
-                // The key or the client changed meanwhile: the next request begins with what is true then.
+                // The key or the client changed meanwhile. The next request begins a new session.
                 return WaitForWork.Answer(due: 0, ended: [])
             }
             isFirst = false
@@ -57,7 +57,7 @@ extension MailboxLeases {
             let limit = min(left, found.next.map { Duration.seconds($0) } ?? left, Self.longestInterval)
             await whileWaiting {
                 await work.wait(for: schema, after: mark, upTo: limit)
-                // Many changes in a row are looked at once.
+                // Many changes in quick succession are handled by one check.
                 let rest = Self.lookInterval - (ContinuousClock.now - began)
                 if rest > .zero { try? await Task.sleep(for: rest) }
             }
@@ -65,9 +65,9 @@ extension MailboxLeases {
         }
     }
 
-    /// The time between the beginnings of two looks, at least.
+    /// The shortest time between the starts of two checks.
     private static let lookInterval = Duration.milliseconds(200)
-    /// The same, at most: a notice may be lost, and a lost key sends none.
+    /// The longest time between them: a notification may be lost, and a lost key sends none.
     private static let longestInterval = Duration.seconds(15)
 
     /// Watched mailboxes as columns.
@@ -81,11 +81,11 @@ extension MailboxLeases {
         }
     }
 
-    // MARK: Which routers are alive
+    // MARK: Routers that are alive
 
-    /// Writes down that a router is alive, and which mailboxes it watches.
+    /// Registers a router as alive, with the mailboxes that it watches.
     ///
-    /// - Returns: When that was.
+    /// - Returns: The time of the registration.
     private func register(_ request: WaitForWork.Request, _ watching: Watching) async throws -> PostgresMoment {
         let (routers, watches) = (organization.qualified("mail_router"), organization.qualified("mailbox_watch"))
         return try await deployment.pool.withConnection { connection in
@@ -114,7 +114,7 @@ extension MailboxLeases {
         }
     }
 
-    /// Makes the mailboxes due that a router watches, because it ends. $1 is the router.
+    /// Makes the mailboxes due that a router watches, because the router ends. $1 is the router.
     private var freeing: String {
         """
         UPDATE \(organization.qualified("mailbox")) AS m SET postponemailboxprocessinguntil = now()
@@ -124,8 +124,7 @@ extension MailboxLeases {
         """
     }
 
-    /// Marks mailboxes as watched, unless another router that is alive watches them. $1 is the router, $2 the mailboxes, $3 their
-    /// revisions.
+    /// Marks mailboxes as watched, unless another live router watches them. $1 is the router, $2 the mailboxes, $3 their revisions.
     private var takingWatches: String {
         """
         INSERT INTO \(organization.qualified("mailbox_watch")) AS w (mailboxid, router, revision, emailserverprofile)
@@ -140,7 +139,8 @@ extension MailboxLeases {
         """
     }
 
-    /// Marks a mailbox as watched by the router that reports it, where its profile allows another connection and nothing was changed.
+    /// Marks a mailbox as watched by the router that reports it, if its profile allows another connection and its settings did not
+    /// change.
     func startWatching(_ id: UUID, _ router: String, _ revision: String, on connection: isolated PostgresConnection) throws -> Bool
     {
         let due = DueMailboxes(organization: organization)
@@ -160,24 +160,24 @@ extension MailboxLeases {
         return true
     }
 
-    /// Lets a router whose request broke off count as gone soon, unless it asks again.
+    /// Marks a router whose request was broken off as ending soon, unless it sends another request.
     private func doubt(_ router: String, since seen: PostgresMoment) async {
         let statement = """
             UPDATE \(organization.qualified("mail_router")) SET seen_on = now() - $3 * interval '1 second'
              WHERE router = $1 AND seen_on = $2
             """
         let age = RouterLimits.presenceSeconds - RouterLimits.presenceSecondsAfterHangUp
-        // Else the router counts as gone a minute later.
+        // If this fails, the router expires a minute later.
         _ = try? await deployment.pool.withConnection { connection in
             _ = try connection.query(statement, [.text(router), .moment(seen), .double(Double(age))])
         }
     }
 
-    // MARK: Looking
+    // MARK: Checks
 
     private struct Look {
         let answer: WaitForWork.Answer
-        /// Seconds until something becomes due by the passing of time; nil for nothing in sight.
+        /// Seconds until something becomes due; nil if nothing will.
         let next: Double?
     }
 
@@ -186,7 +186,7 @@ extension MailboxLeases {
         let hasKey = deployment.keyring.dataKey(of: session.state) != nil
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
-                // Without the key no credential is released: the next sign-in says so in an alert.
+                // Without the key no credential is released. The next sign-in reports that as an alert.
                 var ended = hasKey ? [] : watching.ids.map(\.text)
                 if hasKey {
                     ended = try connection.query(changed(due), [.text(request.hostId), .uuids(watching.ids)])
@@ -202,8 +202,8 @@ extension MailboxLeases {
         }
     }
 
-    /// Which watched mailboxes were changed, or are another router's: of those that the request names, and of those that the router
-    /// began to watch since. $1 is the router, $2 the mailboxes of the request.
+    /// Watched mailboxes that were changed, or that another router has: those in the request, and those that the router began to
+    /// watch since. $1 is the router, $2 the request's mailboxes.
     private func changed(_ due: DueMailboxes) -> String {
         """
         SELECT i.id FROM (

@@ -5,9 +5,9 @@ public import RouterProtocol
 import Tenancy
 
 extension MailboxLeases {
-    /// Which messages of a leased mailbox were looked at or set aside before.
+    /// Finds the messages of a leased mailbox that were inspected or set aside before.
     ///
-    /// - Returns: Those of `ids`, and how many there are in all.
+    /// - Returns: Those of `ids`, and the number of all of them.
     public func knownMessages(_ ids: [String], mailbox: UUID, host: String) async throws -> (known: [String], total: Int) {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
@@ -23,8 +23,8 @@ extension MailboxLeases {
         }
     }
 
-    /// Writes down what a router says of single messages. Each that is set aside is named in an alert, and is due again after 5, 10, 20 …
-    /// minutes, a day at most.
+    /// Records a router's notes about single messages. Each message that is set aside is named in an alert. It is due again after
+    /// 5, 10, 20 … minutes, at most after a day.
     public func noteMessages(_ notes: MailboxNotes, mailbox: UUID, host: String) async throws {
         try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
@@ -38,7 +38,7 @@ extension MailboxLeases {
                     INSERT INTO \(table) (mailboxid, uid) SELECT DISTINCT $1::uuid, unnest($2)
                     ON CONFLICT (mailboxid, uid) DO UPDATE SET next_attempt = NULL, reason = NULL WHERE mailbox_message.next_attempt IS NOT NULL
                     """, [.uuid(mailbox), .texts(notes.seen ?? [])])
-                // Messages of POP3 that were looked at stay known; of others nothing more is to be kept.
+                // Deletes only rows with a next attempt, so inspected messages of POP3 stay known.
                 _ = try connection.query(
                     "DELETE FROM \(table) WHERE mailboxid = $1 AND uid = ANY ($2) AND next_attempt IS NOT NULL",
                     [.uuid(mailbox), .texts(notes.settled ?? [])])

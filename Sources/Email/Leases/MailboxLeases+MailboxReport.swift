@@ -5,7 +5,7 @@ public import RouterProtocol
 import Tenancy
 
 extension MailboxLeases {
-    /// Gives a mailbox back, with what became of it.
+    /// Returns a leased mailbox, with a report of the turn.
     ///
     /// - Returns: Whether the router may wait for new messages on its connection.
     @discardableResult
@@ -34,17 +34,17 @@ extension MailboxLeases {
         }
     }
 
-    /// Seconds after which a mailbox is due again, where a report does not say so, and at most.
+    /// Seconds until a mailbox is due again, if the report gives none, and the upper limit.
     private static let defaultInterval = 300
     private static let longestInterval = 86_400
 
-    /// What a report means for the mailbox.
+    /// The consequences of a report for the mailbox.
     private struct Verdict {
-        /// Failures in a row, kept where they count.
+        /// Consecutive failures; 0 if the failure is permanent or the key is missing.
         var failures: Int
-        /// Whether the mailbox is disabled.
+        /// Whether to disable the mailbox.
         var isPermanent: Bool
-        /// Whether it goes on only after a person did something.
+        /// Whether the mailbox continues only after a person acted.
         var needsPerson: Bool
         /// Seconds until it is due again.
         var wait: Int
@@ -59,15 +59,15 @@ extension MailboxLeases {
             "SELECT coalesce(transientfailurecount, 0) + 1 FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1",
             [.uuid(id)]
         )[0].decode(0)
-        // It is the organization's to get its key back; no mailbox is switched off for that.
+        // Not the mailbox but the organization lacks its key, so the mailbox is not disabled.
         let waitsForKey = error.code == AlertCode.keyRequired
-        // Settings that were changed past the service are an administrator's to check; the mailbox goes on by itself then.
+        // An administrator has to check settings that the service did not change. Then the mailbox continues by itself.
         let waitsForReview = error.code == AlertCode.notAuthorized
         let isPermanent = !waitsForKey && !waitsForReview && (error.isPermanent == true || failures >= Self.transientLimit)
-        // The longer it fails the longer it is left alone, up to an hour.
+        // Backs off, up to an hour.
         let wait =
             isPermanent && report.incomingIsWell == true
-            // The direction that failed is disabled; the other one goes on.
+            // The direction that failed is disabled; the other one continues.
             ? interval
             : waitsForKey
                 ? min(30, interval) : min(3_600, max(interval, 30) << min(failures - 1, 7))
@@ -94,9 +94,8 @@ extension MailboxLeases {
 
     /// The statement that writes a report.
     ///
-    /// A turn that did not try the direction that failed last says nothing about that direction: its error stays. A turn that did not
-    /// fetch leaves the time of the next poll as it is. A test that was asked for while another turn was under way is not ended by
-    /// that turn.
+    /// If a turn did not try the direction that failed last, that direction's error stays. If a turn did not fetch, the time of the
+    /// next poll stays. If a test was requested during another turn, that turn does not end the test.
     private var writing: String {
         """
         UPDATE \(organization.qualified("mailbox")) AS m

@@ -7,10 +7,9 @@ public import RouterProtocol
 import Tenancy
 
 extension MailboxLeases {
-    /// Takes the e-mails of a leased mailbox that are due, the most urgent first: they are *Sending* from now on.
+    /// Takes the due e-mails of a leased mailbox, the most urgent first, and marks them *Sending*.
     ///
-    /// An e-mail whose submitter may not send as its sender (any more), or that is not as it was submitted, is *Failed* instead,
-    /// with the reason.
+    /// An e-mail becomes *Failed* instead if its submitter may not send as its sender, or if it changed after it was submitted.
     public func takePendingEmails(_ mailbox: UUID, host: String, limit: Int) async throws -> [PendingEmail] {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
@@ -33,9 +32,9 @@ extension MailboxLeases {
         }
     }
 
-    /// Marks due e-mails as *Sending*, or as *Failed* where something speaks against them. $1 is the mailbox, $2 how many.
+    /// Marks due e-mails as *Sending*, or as *Failed* with a reason. $1 is the mailbox, $2 the number of e-mails.
     ///
-    /// UPDATE returns its rows in the order of its plan, so they are sorted again.
+    /// UPDATE returns rows in the order of its plan, so they are sorted again.
     private var taking: String {
         """
         WITH taken AS (
@@ -60,7 +59,7 @@ extension MailboxLeases {
         """
     }
 
-    /// E-mails of a mailbox that are due, locked, the most urgent first and of these the oldest.
+    /// The due e-mails of a mailbox, locked, the most urgent first; equally urgent ones by age.
     private var due: String {
         """
         SELECT e.activityid, \(SenderRule.problem(in: organization)) AS problem,
@@ -78,7 +77,7 @@ extension MailboxLeases {
     private static let notSubmitted =
         "It is not as it was submitted: it, a recipient or an attachment was changed since, or it was written past the service. Send it again."
 
-    /// Whether the tag of an e-mail that was taken says what the e-mail says.
+    /// Whether the tag of an e-mail matches its contents.
     private func isSubmitted(_ row: PostgresRow) throws -> Bool {
         guard let tag = try row.decodeIfPresent("submission_tag", as: PostgresBytes.self) else { return false }
         return try Submission(row, at: 0).isAuthentic(by: tag.bytes, in: organization, under: deployment.kek)
@@ -93,7 +92,7 @@ extension MailboxLeases {
             """, [.uuid(email), .text(Self.notSubmitted)])
     }
 
-    /// Says that an e-mail was not handed over.
+    /// Records that an e-mail was not handed over.
     private func refuse(_ email: UUID, _ mailbox: UUID, _ problem: String, on connection: isolated PostgresConnection) throws {
         try session.alert(
             .mailbox, mailbox, level: .error, code: AlertCode.mayNotSend, text: "An e-mail was not sent. \(problem)",
@@ -103,9 +102,9 @@ extension MailboxLeases {
             on: connection)
     }
 
-    // MARK: What is sent
+    // MARK: The contents to send
 
-    /// The e-mails of ``taking``'s rows, with whom they are from and to and their attachments in one more round trip.
+    /// The e-mails of ``taking``'s rows. One more round trip reads their senders, recipients and attachments.
     private func emails(_ rows: [PostgresRow], on connection: isolated PostgresConnection) throws -> [PendingEmail] {
         guard !rows.isEmpty else { return [] }
         let ids: [PostgresParameter] = [.uuids(try rows.map { try $0.decode("activityid") })]
@@ -136,7 +135,7 @@ extension MailboxLeases {
     }
 
     private func email(_ row: PostgresRow) throws -> PendingEmail {
-        // What was cut in the middle is no id.
+        // An id that was cut off is left out.
         let references = (try row.decodeIfPresent("answered_references", as: String.self) ?? "").split(separator: " ")
             .filter { $0.hasPrefix("<") && $0.hasSuffix(">") }.map(String.init)
         return PendingEmail(
@@ -148,7 +147,7 @@ extension MailboxLeases {
             readReceiptRequested: try row.decode("wants_receipt"))
     }
 
-    /// Whom e-mails are from and to. $1 is their ids.
+    /// The senders and recipients of e-mails. $1 is the e-mails' ids.
     private var partiesStatement: String {
         """
         SELECT activityid, participationtypemask, coalesce(partyidname, '') AS name, addressused
@@ -157,7 +156,7 @@ extension MailboxLeases {
         """
     }
 
-    /// The attachments of e-mails. $1 is their ids.
+    /// The attachments of e-mails. $1 is the e-mails' ids.
     private var attachmentsStatement: String {
         """
         SELECT objectid, coalesce(filename, 'attachment') AS name, coalesce(mimetype, 'application/octet-stream') AS type,

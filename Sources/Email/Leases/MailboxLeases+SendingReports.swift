@@ -7,19 +7,19 @@ public import RouterProtocol
 import Tenancy
 
 extension MailboxLeases {
-    /// What a router says of one e-mail, with the e-mail's id as such.
+    /// A router's report about one e-mail, with the e-mail's id as a UUID.
     public typealias EmailReport = (email: UUID, report: SendingReport)
 
-    /// Writes down how far a router got with e-mails, all of it or nothing.
+    /// Records the progress of e-mails that a router reports: all reports, or none.
     ///
-    /// A report that was written down before, and whose answer was lost, changes nothing.
+    /// A report may be repeated, because its response was lost. A repeated report changes nothing.
     public func reportEmails(_ reports: [EmailReport], mailbox: UUID, host: String) async throws {
         try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
-                // An e-mail is not handed over any more when the mailbox was disabled meanwhile.
+                // An e-mail is not handed over if its mailbox was disabled meanwhile.
                 let handsOver = reports.contains { $0.report.outcome == .handingOver }
                 try session.renewLease(mailbox, host, for: handsOver ? .handingOver : .reporting, on: connection)
-                // What all goes well with is one round trip.
+                // Reports of these outcomes take one round trip.
                 let isPlain: Set<SendingReport.Outcome> = [.handingOver, .sent]
                 try writeProgress(reports.filter { isPlain.contains($0.report.outcome) }, mailbox, on: connection)
                 for report in reports where !isPlain.contains(report.report.outcome) { try write(report, mailbox, on: connection) }
@@ -31,7 +31,7 @@ extension MailboxLeases {
         FieldsealError(.concurrencyVersionMismatch, "The e-mail \(id.text) is not being sent from this mailbox.")
     }
 
-    /// Writes which e-mails are handed over, and which are sent.
+    /// Records which e-mails are being handed over, and which were sent.
     private func writeProgress(_ reports: [EmailReport], _ mailbox: UUID, on connection: isolated PostgresConnection) throws {
         guard !reports.isEmpty else { return }
         let written = try connection.query(
@@ -41,9 +41,9 @@ extension MailboxLeases {
         for report in reports where !known.contains(report.email) { try requireTold(report, mailbox, on: connection) }
     }
 
-    /// Writes progress. $1 is the mailbox, $2 the e-mails, $3 whether each is handed over, or else sent.
+    /// Records progress. $1 is the mailbox, $2 the e-mails, $3 whether each one is being handed over; otherwise it was sent.
     ///
-    /// What is reported together keeps its order in the times of sending.
+    /// E-mails that are reported together keep their order in the times of sending.
     private var progress: String {
         """
         UPDATE \(organization.qualified("email")) AS e
@@ -58,7 +58,7 @@ extension MailboxLeases {
         """
     }
 
-    /// Statuses that an e-mail has once an outcome was written down.
+    /// The statuses that an e-mail can have after an outcome was recorded.
     private static func results(of outcome: SendingReport.Outcome) -> Set<EmailStatus> {
         switch outcome {
         case .handingOver: []
@@ -68,7 +68,7 @@ extension MailboxLeases {
         }
     }
 
-    /// Accepts a report of an e-mail that is not being sent if the same was reported before.
+    /// Accepts a report about an e-mail that is not being sent, if the same outcome was reported before.
     private func requireTold(_ report: EmailReport, _ mailbox: UUID, on connection: isolated PostgresConnection) throws {
         let rows = try connection.query(
             "SELECT statuscode FROM \(organization.qualified("email")) WHERE activityid = $1 AND sendermailboxid = $2",
@@ -78,7 +78,7 @@ extension MailboxLeases {
         else { throw Self.notBeingSent(report.email) }
     }
 
-    /// Writes that an e-mail was not sent, or that its fate is unknown.
+    /// Records that an e-mail was not sent, or that the outcome is unknown.
     private func write(_ told: EmailReport, _ mailbox: UUID, on connection: isolated PostgresConnection) throws {
         let (id, report) = told
         let rows = try connection.query(

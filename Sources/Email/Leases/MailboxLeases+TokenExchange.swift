@@ -4,22 +4,22 @@ import Model
 import PostgresClient
 import Tenancy
 
-// Exchanging a sealed password for an access token. A refresh token may be good for one use, so one server exchanges it at a
-// time; and an authorization server may be slow, so no database connection is held while it is asked.
+// Exchanges a stored secret for an access token. A refresh token may be valid for one use only, so one server at a time exchanges
+// it. An authorization server may be slow, so the exchange holds no database connection.
 extension MailboxLeases {
-    /// Seconds after which a claim ends whose server died: longer than an exchange can take.
+    /// Seconds after which a claim expires, in case its server ended. An exchange takes less time.
     private static let claimSeconds = 45.0
     /// How long a request waits for another server's exchange.
     private static let claimPatience = Duration.seconds(15)
 
-    /// An access token for a sealed password: one that is remembered, or a new one.
+    /// An access token for a stored secret: a cached one, or a new one.
     ///
-    /// - Throws: ``FieldsealError``; `.unexpected` with the seconds to wait while another server exchanges the same password.
+    /// - Throws: ``FieldsealError``; `.unexpected` with the seconds to wait while another server exchanges the same secret.
     func exchanged(_ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?) async throws
         -> SecretBytes
     {
         let leases = self
-        // A task of its own, that no caller cancels: a new refresh token must be sealed even if all have hung up.
+        // A separate task that no caller cancels: a new refresh token must be sealed even if all callers disconnected.
         let token = try await mail.tokens.exchanges.value(of: source) {
             try await leases.exchangeUnderClaim(source, application, tenant)
         }
@@ -38,7 +38,7 @@ extension MailboxLeases {
         let deadline = ContinuousClock.now + Self.claimPatience
         while true {
             let (sealed, isClaimed) = try await deployment.pool.withConnection { connection in
-                // First the claim, then the password: another server may have sealed its successor meanwhile.
+                // The claim comes before the read: another server may have stored a new refresh token meanwhile.
                 let isClaimed = try self.claim(source, claim, on: connection)
                 return (try current(source, on: connection), isClaimed)
             }
@@ -64,7 +64,7 @@ extension MailboxLeases {
         do {
             answer = try await tokens.exchange(sealed, by: application, tenant: tenant)
         } catch {
-            // It ends by itself if this fails.
+            // If this fails, the claim expires.
             try? await release(source, claim)
             throw error
         }
@@ -75,13 +75,13 @@ extension MailboxLeases {
         return answer.token
     }
 
-    /// Seals the successor of a refresh token that is used up. Without it the mailbox is lost, so a database that is away for a
-    /// moment is asked again while the claim lasts.
+    /// Stores the successor of a used refresh token. Without it the mailbox can't sign in again, so the write is retried while the
+    /// claim lasts.
     private func seal(_ next: SecretBytes, after sealed: SecretBytes, in source: MailTokens.Source) async throws {
         let deadline = ContinuousClock.now + .seconds(Self.claimSeconds / 2)
         while true {
             do {
-                // The program's own work: a caller's share of the connections must not hold it up.
+                // This is the program's own work, so no caller's share of the connections limits it.
                 return try await PoolBorrower.$current.withValue(nil) {
                     try await deployment.sweepMarks.ensure(organization, in: deployment.pool)
                     try await deployment.pool.withConnection { try replace(sealed, with: next, in: source, on: $0) }

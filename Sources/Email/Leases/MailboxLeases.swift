@@ -1,7 +1,7 @@
 public import Model
 public import Tenancy
 
-/// The messages of the mail router in one organization: what an Email Router may do, and no other role.
+/// The operations of the mail router in one organization. Only the role Email Router may use them.
 public struct MailboxLeases: Sendable {
     let session: Session
     let mail: MailService

@@ -6,13 +6,13 @@ import Records
 import RouterProtocol
 import Tenancy
 
-// What the messages of the router and the delivery of e-mails have in common.
+// Functions that the router's operations and the delivery of e-mails share.
 extension Session {
-    /// Runs `body` in a transaction whose statements are planned once, by index.
+    /// Runs `body` in a transaction with cached plans that use indexes.
     ///
-    /// Planning takes longer than most of these statements, so a connection keeps its plans. A plan that was made while a table was
-    /// empty would read the whole table until it is analyzed; so sequential scans are off. Their high price must not make PostgreSQL
-    /// compile the statement, so `jit` is off too.
+    /// Planning takes longer than most of these statements, so a connection keeps its plans. A plan that was made for an empty
+    /// table would scan the whole table until it is analyzed, so sequential scans are off. They then have a high cost, which must
+    /// not trigger compilation, so `jit` is off too.
     func planned<Result>(on connection: isolated PostgresConnection, _ body: () throws -> Result) throws -> Result {
         try connection.transaction {
             try connection.execute(
@@ -22,12 +22,13 @@ extension Session {
         }
     }
 
-    /// What a lease is used for: everything but a report asks for a mailbox that is still enabled and approved.
+    /// The purpose for which a lease is checked. All but a report need a mailbox that is enabled and approved.
     enum LeaseUse {
         case reporting, delivering, taking, handingOver
         case signingIn(MailDirection)
 
-        /// The condition under which the mailbox is enabled for it; a mailbox that is tested is enabled for each that has a method.
+        /// The condition that the mailbox is enabled for this purpose. During a test it is enabled for each direction that has a
+        /// method.
         fileprivate var condition: String {
             let receives =
                 "(m.enabledforincomingemail OR m.testemailconfigurationscheduled) AND coalesce(m.incomingemaildeliverymethod, 2) IN (2, 3)"
@@ -43,10 +44,10 @@ extension Session {
         }
     }
 
-    /// Keeps a lease, and checks that it is still the caller's, and that the mailbox may still be worked on.
+    /// Renews a lease. Checks that the caller still has it, and that the mailbox may still be used.
     ///
-    /// - Throws: ``FieldsealError`` `.concurrencyVersionMismatch` when another router has the mailbox by now, or it was disabled
-    ///   or lost its approval; `.profileInactive` when an address is not approved that mail or a credential is asked for.
+    /// - Throws: ``FieldsealError`` `.concurrencyVersionMismatch` when another router has the mailbox, or it was disabled or is no
+    ///   longer approved; `.profileInactive` when mail or a credential is requested for an address that is not approved.
     func renewLease(_ mailbox: UUID, _ host: String, for use: LeaseUse, on connection: isolated PostgresConnection) throws {
         let table = organization.qualified("mailbox")
         let condition = "WHERE m.mailboxid = $1 AND m.hostid = $2 AND m.processingstatecode = 1"
@@ -55,7 +56,7 @@ extension Session {
                 WHERE p.emailserverprofileid = m.emailserverprofile), true), false), coalesce(m.emailrouteraccessapproval = 1, false), coalesce(m.emailaddress, '')
             """
         func held(_ sql: String) throws -> PostgresRow? { try connection.query(sql, [.uuid(mailbox), .text(host)]).first }
-        // A young lease is left as it is: nobody may take it over, and a write that says nothing new has its price.
+        // A recent lease is not written again: no router may take it over yet, and the write would cost time.
         let young = try held(
             "SELECT \(facts) FROM \(table) AS m \(condition) AND m.processinglastattemptedon > now() - interval '15 seconds' FOR SHARE"
         )
@@ -83,7 +84,7 @@ extension Session {
         }
     }
 
-    /// Writes an alert, or renews the newest one when it says the same.
+    /// Writes an alert, or updates the time of the newest one if it is equal.
     func alert(
         _ entity: EntityDefinition,
         _ id: UUID,
