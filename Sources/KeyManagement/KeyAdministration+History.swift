@@ -2,7 +2,7 @@ public import Foundation
 import PostgresClient
 public import Tenancy
 
-/// The state of an organization's encryption, for its administrators. No key bytes.
+/// The state of an organization's encryption, for its administrators. It has no key bytes.
 public struct EncryptionStatus: Sendable {
     public let isActive: Bool
     public let keyVersion: Int
@@ -10,13 +10,13 @@ public struct EncryptionStatus: Sendable {
     public let setOn: Date
     /// `generated`, `chosen` or `activated`; nil when `config` has no key.
     public let origin: String?
-    /// When the key's text was first read.
+    /// When the organization key was read first.
     public let copiedOn: Date?
-    /// A year after the key was set.
+    /// One year after the key was set.
     public let nextChangeDue: Date
 }
 
-/// One version of an organization's key. No key bytes.
+/// One version of an organization's key. It has no key bytes.
 public struct KeyHistoryEntry: Sendable {
     public let keyVersion: Int
     public let fingerprint: String
@@ -26,9 +26,9 @@ public struct KeyHistoryEntry: Sendable {
     public let createdFrom: String?
     public let retiredOn: Date?
     public let cells: Int?
-    /// Seconds.
+    /// The duration of the change in seconds.
     public let duration: Double?
-    /// Seconds that writers were held at the end.
+    /// Seconds that writers waited at the end of the change.
     public let pause: Double?
     /// When the wrapped key was removed.
     public let purgedOn: Date?
@@ -36,7 +36,8 @@ public struct KeyHistoryEntry: Sendable {
 }
 
 extension KeyAdministration {
-    /// What an administrator is reminded of: is it active, under which key, how old is that, did anybody copy it.
+    /// The state of the encryption for an administrator: whether it is active, the key version and its age, and whether the key was
+    /// read.
     public func encryptionStatus() async throws -> EncryptionStatus {
         let row = try await deployment.pool.withConnection { connection in
             try connection.query(
@@ -58,7 +59,7 @@ extension KeyAdministration {
         )
     }
 
-    /// Every key version that `config` remembers, the newest first.
+    /// Every key version in `config`, the newest first.
     public func keyHistory() async throws -> [KeyHistoryEntry] {
         return try await deployment.pool.withConnection { connection in
             try connection.query(

@@ -11,9 +11,9 @@ extension KeyAdministration {
         session.isEncryptionActive
     }
 
-    /// RetrieveDataEncryptionKey: the key's text. The security event is recorded before the key leaves.
+    /// RetrieveDataEncryptionKey: returns the organization key. The security event is recorded before the key leaves the server.
     ///
-    /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text that `config` holds is not the key in force.
+    /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text in `config` is not the key in force.
     public func retrieveDataEncryptionKey() async throws -> OrganizationKeyText {
         try await session.requireControl(
             of: .showKey, "show the key of version \(state.keyVersion), fingerprint \(state.fingerprint)")
@@ -32,9 +32,9 @@ extension KeyAdministration {
         }
     }
 
-    /// SetDataEncryptionKey: changes the key and re-encrypts every cell, or activates an organization that needs its key.
+    /// SetDataEncryptionKey: changes the key and encrypts every cell again, or activates an organization that needs its key.
     ///
-    /// The work goes on when the caller's task is cancelled: a client that hangs up does not stop a change.
+    /// The work continues when the caller's task is cancelled, so a client that disconnects does not stop a change.
     ///
     /// - Parameters:
     ///   - text: The new key, or the key to activate with.
@@ -52,14 +52,14 @@ extension KeyAdministration {
         .value
     }
 
-    /// Activates with a key that went through a letter or a word processor: white space, line breaks, and quotes and dashes that
-    /// were made pretty are forgiven where the key check proves the cleaned key right. A generated key may be typed without its
-    /// hyphens, and in lower case. All variants together are one attempt.
+    /// Activates with a key that was pasted from a letter or a word processor. White space, line breaks, and typographic quotes and
+    /// dashes are removed if the key check then matches. A generated key may be typed without hyphens and in lower case. All
+    /// variants count as one attempt.
     public func activate(pasted text: String) async throws {
         try await activate(with: Self.variants(of: text))
     }
 
-    /// A text as it is, and what it may have been before it was pasted or typed from a sheet; at most six.
+    /// The variants of a pasted or typed text, first the text itself; at most six.
     static func variants(of text: String) -> [String] {
         let pretty: [Character: String] = [
             "\u{2018}": "'", "\u{2019}": "'", "\u{201C}": "\"", "\u{201D}": "\"", "\u{201E}": "\"", "\u{2010}": "-",
@@ -95,7 +95,7 @@ extension KeyAdministration {
         }
         let right: (text: OrganizationKeyText, data: DataKey)?
         do {
-            // Without a connection, since each derivation takes some tenths of a second.
+            // Holds no connection, because each derivation takes some tenths of a second.
             right = try await deployment.hashing.compute(for: IPAddress.network(of: network)) {
                 for text in texts {
                     let key = OrganizationKeyText(text)
@@ -119,7 +119,7 @@ extension KeyAdministration {
         try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try KeySetLock.take(organization, on: connection)
-                // The key may have been set, or the schema restored, while the key was derived.
+                // Another session may have set the key, or restored the schema, while the key was derived.
                 let now = try OrganizationState.read(organization.name, in: deployment, on: connection)
                 try requireInactive(now)
                 guard now.keyCheck == state.keyCheck, now.keyVersion == state.keyVersion, now.fingerprint == state.fingerprint
@@ -149,9 +149,9 @@ extension KeyAdministration {
         guard state.isKeyAttested else { throw FieldsealError.otherKeyInForce(state) }
     }
 
-    /// Puts the key into `config`.
+    /// Stores the key in `config`.
     ///
-    /// - Returns: What is to be attested of it.
+    /// - Returns: The facts of the key to attest.
     private func store(
         _ text: OrganizationKeyText,
         _ dataKey: DataKey,
@@ -180,7 +180,7 @@ extension KeyAdministration {
                 name + wrapped + [.text(caller.actor), .text(caller.address)]
             )
         } else {
-            // The row is there but does not open: it was wrapped under a key-encryption key that is gone.
+            // The row exists and does not open, because it was wrapped under a lost key-encryption key.
             _ = try connection.query("SELECT config.rewrap_organization_key($1, $2, $3, $4, $5, $6)", name + wrapped)
         }
         return Grant.organizationKey(
@@ -188,7 +188,7 @@ extension KeyAdministration {
     }
 }
 
-/// One set of the key at a time for an organization, in all servers of the deployment.
+/// A lock that allows one set of the key at a time for an organization, across all servers of the deployment.
 package enum KeySetLock {
     /// Takes the lock for the open transaction, without waiting.
     ///

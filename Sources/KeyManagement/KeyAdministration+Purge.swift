@@ -3,20 +3,20 @@ import Model
 import PostgresClient
 public import Tenancy
 
-/// What was purged, and what can't be opened any more without the key's text from elsewhere.
+/// The purged key version. What it encrypted opens only with a copy of that organization key.
 public struct KeyPurgeSummary: Sendable {
     public let keyVersion: Int
     public let fingerprint: String
-    /// Dumps and backups of the organization's schema that were taken between these are under the purged key.
+    /// Dumps and backups of the organization's schema between these times are encrypted under the purged key.
     public let from: Date
     public let until: Date
 }
 
 extension KeyAdministration {
-    /// Removes the wrapped key of a version that is retired; its row stays in the history.
+    /// Removes the wrapped key of a retired version. Its row stays in the history.
     ///
-    /// - Throws: ``FieldsealError`` `.cannotDeleteKey` for the version in force, which can't be purged;
-    ///   `.objectDoesNotExist` when there is no such version, or it was purged before.
+    /// - Throws: ``FieldsealError`` `.cannotDeleteKey` for the version in force; `.objectDoesNotExist` when there is no such
+    ///   version, or it was purged before.
     public func purgeKey(version: Int) async throws -> [KeyPurgeSummary] {
         let caller = caller
         return try await deployment.pool.withConnection { connection in
@@ -43,7 +43,7 @@ extension KeyAdministration {
                     try rows.map { row in
                         let purged = KeyPurgeSummary(
                             keyVersion: version, fingerprint: try row.decode(0), from: try row.decode(1), until: try row.decode(2))
-                        // A wrapped key that is put back from a backup is not shown again.
+                        // A wrapped key that SQL restores from a backup will not be returned again.
                         try change.remove(Grant.organizationKeyName(version: version, fingerprint: purged.fingerprint))
                         try change.append(
                             SecurityEvent(.keyPurged, .succeeded, keyVersion: version, fingerprint: purged.fingerprint), by: caller,

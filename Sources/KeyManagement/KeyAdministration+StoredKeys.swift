@@ -4,7 +4,7 @@ import Model
 package import PostgresClient
 public import Tenancy
 
-/// A wrapped key of `config.organization_key`, as it is there.
+/// A wrapped key in a row of `config.organization_key`.
 package struct StoredKey: Sendable {
     package let version: Int
     package let fingerprint: String
@@ -39,13 +39,13 @@ package struct StoredKey: Sendable {
 }
 
 extension KeyAdministration {
-    /// The text of a key that is retired, for a backup of its time. The security event is recorded before the key leaves.
+    /// Returns a retired key, for a backup from its time. The security event is recorded before the key leaves the server.
     ///
     /// - Parameters:
-    ///   - version: The key version; that of the key in force too.
-    ///   - fingerprint: Which of several keys of that version; nil where there is one.
-    /// - Throws: ``FieldsealError``: `.objectDoesNotExist` when `config` has no such key (any more); `.invalidArgument` when there are
-    ///   several; `.encryptionTestFailed` when the text is not the one that this service put there.
+    ///   - version: The key version. The version in force is accepted too.
+    ///   - fingerprint: Selects one of several keys of that version; nil if there is one.
+    /// - Throws: ``FieldsealError``: `.objectDoesNotExist` when `config` does not have the key; `.invalidArgument` when several
+    ///   match; `.encryptionTestFailed` when this service did not write the text.
     public func retrieveKey(version: Int, fingerprint: String?) async throws -> OrganizationKeyText {
         if version == state.keyVersion, fingerprint == nil || fingerprint == state.fingerprint, state.isKeyAttested {
             return try await retrieveDataEncryptionKey()
@@ -87,7 +87,7 @@ extension KeyAdministration {
         }
     }
 
-    /// Unwraps a key's text, if this service put it beside that version and fingerprint.
+    /// Unwraps a key's text, if this service wrote it for that version and fingerprint.
     func opened(_ stored: StoredKey, in state: OrganizationState) throws -> OrganizationKeyText {
         guard try state.grants.holds(stored.grant, under: deployment.kek),
             let text = try? deployment.kek.unwrapText(
@@ -96,7 +96,7 @@ extension KeyAdministration {
         return text
     }
 
-    /// Records that a key leaves, in one transaction with the mark that a copy exists.
+    /// Records that a key leaves the server. The same transaction marks that a copy exists.
     func recordReading(of stored: StoredKey, on connection: isolated PostgresConnection) throws {
         try connection.transaction {
             try record(
@@ -111,7 +111,7 @@ extension KeyAdministration {
 }
 
 extension FieldsealError {
-    /// What `config` holds as a key's text is something else.
+    /// The text in `config` is not the organization key.
     static func notTheKeysText(_ version: Int, _ fingerprint: String) -> FieldsealError {
         FieldsealError(
             .encryptionTestFailed,

@@ -3,9 +3,9 @@ package import Model
 package import PostgresClient
 public import Tenancy
 
-/// The organization's key in the hands of a System Administrator: to see its state, read, change, activate, verify and purge it.
+/// What a System Administrator may do with the organization's key: see its state, read, change, activate, verify and purge it.
 ///
-/// A value can only be made after the check of the caller's role, so that no method of it checks again.
+/// The initializer checks the caller's role, so the methods do not check it again.
 public struct KeyAdministration: Sendable {
     let session: Session
 
@@ -14,11 +14,11 @@ public struct KeyAdministration: Sendable {
     var deployment: Deployment { session.deployment }
     var state: OrganizationState { session.state }
 
-    /// What a caller wants to do with the key.
+    /// What a caller is going to do with the key.
     public enum Purpose: String, Sendable {
         case see, read, change, rehearse, cancel, activate, verify, purge
 
-        /// The purpose, as a refusal says it.
+        /// The purpose in the words of a refusal.
         var words: String {
             switch self {
             case .see: "see the state of the encryption key"
@@ -33,9 +33,9 @@ public struct KeyAdministration: Sendable {
         }
     }
 
-    /// Checks that the caller is a System Administrator, and records a refusal as a security event before it throws.
+    /// Checks that the caller is a System Administrator. Records a refusal as a security event before it throws.
     ///
-    /// - Throws: ``FieldsealError`` `.privilegeDenied` for another role, and for a caller that acts in the name of another user.
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for another role, and for a caller that acts for another user.
     public init(_ session: Session, to purpose: Purpose) async throws {
         self.session = session
         try await recordingRefusal(purpose) { try session.requireSystemAdministrator(to: purpose.words) }
@@ -59,6 +59,6 @@ public struct KeyAdministration: Sendable {
 }
 
 extension Session {
-    /// Whether encryption is active, for every person who is signed in: they are told when passwords can't be set.
+    /// Whether encryption is active. Every signed-in user may ask, because they are told when passwords can't be set.
     public var isEncryptionActive: Bool { deployment.keyring.dataKey(of: state) != nil }
 }

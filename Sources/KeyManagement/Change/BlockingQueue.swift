@@ -1,10 +1,10 @@
 import Foundation
 
-/// Hands byte buffers from one thread to another. Both may block: neither belongs to Swift's pool.
+/// Passes byte buffers from one thread to another. Both may block, because neither belongs to Swift's pool.
 ///
-/// Holds at most ``capacity`` buffers, so that memory stays constant however much passes through.
+/// Holds at most ``capacity`` buffers, so memory does not grow with the amount of data.
 final class BlockingQueue: @unchecked Sendable {
-    // Sendable: everything mutable is touched only while `condition` is locked.
+    // Sendable: all mutable state is accessed only while `condition` is locked.
     private let condition = NSCondition()
     private let capacity: Int
     private var buffers: [[UInt8]] = []
@@ -14,9 +14,9 @@ final class BlockingQueue: @unchecked Sendable {
         self.capacity = capacity
     }
 
-    /// Waits until there is room.
+    /// Adds a buffer. Waits until there is room.
     ///
-    /// - Throws: What the other side failed with.
+    /// - Throws: The error with which the other side failed.
     func put(_ buffer: [UInt8]) throws {
         condition.lock()
         defer { condition.unlock() }
@@ -26,9 +26,9 @@ final class BlockingQueue: @unchecked Sendable {
         condition.broadcast()
     }
 
-    /// Waits for a buffer. Nil after the last one.
+    /// Removes a buffer. Waits until there is one; nil after the last one.
     ///
-    /// - Throws: What the other side failed with.
+    /// - Throws: The error with which the other side failed.
     func take() throws -> [UInt8]? {
         condition.lock()
         defer { condition.unlock() }
@@ -39,7 +39,7 @@ final class BlockingQueue: @unchecked Sendable {
         return buffers.removeFirst()
     }
 
-    /// Nothing more comes, or the other side need not go on.
+    /// Ends the queue: the producer has no more buffers, or the consumer needs none.
     func finish(_ result: Result<Void, any Error> = .success(())) {
         condition.lock()
         if end == nil { end = result }
@@ -47,7 +47,7 @@ final class BlockingQueue: @unchecked Sendable {
         condition.unlock()
     }
 
-    /// What a side failed with.
+    /// The error with which one side failed.
     var failure: (any Error)? {
         condition.lock()
         defer { condition.unlock() }

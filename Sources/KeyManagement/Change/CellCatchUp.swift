@@ -4,16 +4,16 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// Copies again what was written while the refill copied.
+/// Copies again the cells that were written while the refill copied.
 struct CellCatchUp {
     let organization: Organization
     let keys: KeyPair
     let toleratesUnreadable: Bool
-    /// Rows of the new generation, kept along.
+    /// The number of rows in the new generation, updated with each round.
     var rows: [String: Int]
     private(set) var unreadable: [UnreadableCell] = []
 
-    /// Records that one round takes at most, so that memory stays constant.
+    /// How many records one round copies at most, so that memory stays bounded.
     private static let roundLength = 10_000
 
     init(organization: Organization, keys: KeyPair, toleratesUnreadable: Bool, rows: [String: Int]) {
@@ -23,12 +23,12 @@ struct CellCatchUp {
         self.rows = rows
     }
 
-    /// Takes changes off the list and copies their records' cells as they are now.
+    /// Removes notes from the list of changes, and copies the cells of their records in their current state.
     ///
-    /// A change and its note are committed together, and the note is taken before the cell is read: what is read is at least
-    /// as new as the note, and each later commit leaves another note.
+    /// A change and its note are committed together, and the note is removed before the cell is read. So the cell is at least as
+    /// new as the note, and each later commit leaves another note.
     ///
-    /// - Returns: The number of notes that were taken.
+    /// - Returns: The number of notes that were removed.
     mutating func run(on connection: isolated PostgresConnection) throws -> Int {
         let list = organization.qualified("cell_change")
         let notes = try connection.query(

@@ -1,8 +1,8 @@
 import CellCrypto
 package import Foundation
 
-/// Rows of a cell table in PostgreSQL's binary COPY format (PostgreSQL, COPY, "Binary Format"): a header, then for each row
-/// a field count and each field's length and bytes, then a trailer.
+/// Rows of a cell table in PostgreSQL's binary COPY format (PostgreSQL, COPY, "Binary Format"). It has a header and a trailer.
+/// Between them each row has a field count, and each field its length and bytes.
 package enum CellCopy {
     /// `PGCOPY\n\377\r\n\0`, no flags, no header extension.
     package static let header: [UInt8] = Array("PGCOPY\n".utf8) + [0xFF, 0x0D, 0x0A, 0] + [UInt8](repeating: 0, count: 8)
@@ -21,13 +21,13 @@ package enum CellCopy {
         }
     }
 
-    /// Strips header and trailer off what libpq hands over, one message after the other.
+    /// Removes the header and the trailer from the messages that libpq returns.
     struct Messages {
         private var isFirst = true
 
-        /// The row in a message, or nil for the trailer.
+        /// The row in a message; nil for the trailer.
         ///
-        /// - Throws: ``MalformedCopy`` when the server sent anything else than it promises.
+        /// - Throws: ``MalformedCopy`` when the message does not have the format.
         mutating func row(in message: UnsafeRawBufferPointer) throws -> UnsafeRawBufferPointer? {
             var offset = 0
             if isFirst {
@@ -43,7 +43,7 @@ package enum CellCopy {
         }
     }
 
-    /// Reads fields off rows that lie one behind the other.
+    /// Reads the fields of consecutive rows.
     struct Fields {
         private let bytes: UnsafeRawBufferPointer
         private var offset = 0
@@ -54,10 +54,10 @@ package enum CellCopy {
 
         var isAtEnd: Bool { offset == bytes.count }
 
-        /// The number of fields of the row that begins here.
+        /// The number of fields of the next row.
         mutating func rowLength() throws -> Int { Int(try integer(Int16.self)) }
 
-        /// The next field; nil for NULL. Valid as long as the bytes.
+        /// The next field; nil for NULL. It is valid as long as the bytes are.
         mutating func field() throws -> UnsafeRawBufferPointer? {
             let length = Int(try integer(Int32.self))
             guard length >= 0 else { return nil }
@@ -85,7 +85,7 @@ package enum CellCopy {
 }
 
 extension [UInt8] {
-    /// Appends an integer in network order.
+    /// Appends an integer in network byte order.
     package mutating func append(bigEndian value: some FixedWidthInteger) {
         Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
     }

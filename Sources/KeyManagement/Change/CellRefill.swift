@@ -5,32 +5,32 @@ import PostgresClient
 import Synchronization
 import Tenancy
 
-/// Streams one entity's cells out of the live generation, seals them anew, and streams them into the new one.
+/// Reads one entity's cells from the live generation, encrypts them again, and writes them to the new generation.
 ///
-/// Reading, crypto and writing overlap: each connection has its own thread, and between them stand worker threads. Chunks go
-/// to the workers in turn and come back in turn, so that the new generation is in the order of the old one. Memory is
-/// bounded by the queues and independent of the number of cells.
+/// Reading, encryption and writing overlap. Each connection has its own thread, with worker threads between them. Chunks go to the
+/// workers and return from them in turn, so the new generation has the order of the old one. The queues bound the memory,
+/// regardless of the number of cells.
 struct CellRefill: Sendable {
     let entity: EntityDefinition
     let organization: Organization
-    /// The organization that the cells are sealed for, where it is another: for a clone.
+    /// For a clone, the organization for which the cells were sealed; else nil.
     var origin: UUID?
     let keys: KeyPair
     let toleratesUnreadable: Bool
     var reporter: KeyChangeReporter?
 
-    /// What a refill did.
+    /// The result of a refill.
     struct Outcome: Sendable {
         var rows = 0
         var cells = 0
         var unreadable: [UnreadableCell] = []
     }
 
-    /// Chunks of about this size are handed over, in bytes.
+    /// The approximate size of a chunk in bytes.
     private static let chunkLength = 1 << 18
-    /// Chunks that wait at each side of each worker.
+    /// How many chunks wait before and after each worker at most.
     private static let queueLength = 4
-    /// How far the workers step back behind requests, from 0 to 19.
+    /// The workers' nice value, from 0 to 19. Requests have priority over them.
     private static let niceness: Int32 = 10
     private static let workerCount = min(max(ProcessInfo.processInfo.activeProcessorCount, 1), 4)
 
@@ -51,7 +51,7 @@ struct CellRefill: Sendable {
         do {
             written = try await writer.run { try write(from: lanes, on: $0) }
         } catch {
-            // The task that stopped first has the reason; the others only find their queues closed.
+            // The lane that stopped first has the cause. The others only find their queues closed.
             for lane in lanes { lane.stop(error) }
             try? await reading
             throw lanes.lazy.compactMap(\.cause).first ?? error
@@ -88,7 +88,7 @@ struct CellRefill: Sendable {
 
     private func startWorker(on lane: Lane, _ total: RunningTotal) {
         Thread.detachNewThread {
-            // Requests go first where processors are short: on Linux, 0 is the calling thread.
+            // Requests have priority if processors are busy. On Linux, 0 is the calling thread.
             _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Self.niceness)
             do {
                 let resealer = try CellResealer(
@@ -118,7 +118,8 @@ struct CellRefill: Sendable {
             "COPY \(target) (key_version, \(columns.map(quoteIdentifier).joined(separator: ", "))) FROM STDIN (FORMAT binary)"
         ) { write in
             try CellCopy.header.withUnsafeBytes { try write($0) }
-            // A lane that has ended had no chunk in this turn, and then neither has any after it; each is heard to its end.
+            // Chunks go to the lanes in turn. So when a lane ends, the lanes after it have no more chunks; each one is still read
+            // to its end.
             var open = lanes
             while !open.isEmpty {
                 open = try open.filter { lane in
@@ -132,7 +133,7 @@ struct CellRefill: Sendable {
     }
 }
 
-/// A worker's two queues.
+/// The two queues of a worker.
 private struct Lane: Sendable {
     let raw: BlockingQueue
     let sealed: BlockingQueue
@@ -147,11 +148,11 @@ private struct Lane: Sendable {
         sealed.finish(.failure(error))
     }
 
-    /// What stopped the lane first.
+    /// The error that stopped the lane first.
     var cause: (any Error)? { raw.failure ?? sealed.failure }
 }
 
-/// The sum over the workers.
+/// The sum of the workers' results.
 private final class RunningTotal: Sendable {
     private let outcome = Mutex(CellRefill.Outcome())
 

@@ -2,7 +2,7 @@ package import CellCrypto
 package import Foundation
 package import Model
 
-/// The old key and the new one, and what the change has to know of both.
+/// The old key and the new one, with their versions.
 package struct KeyPair: Sendable {
     package let oldVersion: Int
     package let old: DataKey
@@ -24,7 +24,7 @@ struct UnreadableCell: Sendable {
     let attribute: String
     let content: [UInt8]
 
-    /// The address, and as much of the cause as can be told.
+    /// The address, and the cause as far as it is known.
     func description(oldVersion: Int) -> String {
         let version = content.count >= 5 ? content[1...4].reduce(0) { $0 << 8 | Int($1) } : 0
         let cause = version == oldVersion ? "damaged, or moved here from elsewhere" : "sealed under key version \(version)"
@@ -32,7 +32,7 @@ struct UnreadableCell: Sendable {
     }
 }
 
-/// Opens cells of one entity under the old key and seals them under the new one. For one thread at a time.
+/// Decrypts cells of one entity under the old key and encrypts them under the new one. For one thread at a time.
 package final class CellResealer {
     private let entity: EntityDefinition
     private let organization: UUID
@@ -42,15 +42,15 @@ package final class CellResealer {
     private let sealer: CellCipher
     private let names: [String]
     private let toleratesUnreadable: Bool
-    /// Cells that were sealed again.
+    /// How many cells were encrypted again.
     private(set) var cells = 0
-    /// Rows that were written.
+    /// How many rows were written.
     private(set) var rows = 0
     private(set) var unreadable: [UnreadableCell] = []
-    /// More than so many unreadable cells end a change that tolerates them: then something else is wrong.
+    /// A change that tolerates unreadable cells still stops at more than this number, because then the cause is another one.
     private static let unreadableLimit = 100_000
 
-    /// - Parameter origin: The organization that the cells are sealed for; the same one, but for a clone.
+    /// - Parameter origin: The organization for which the cells were sealed; another one only for a clone.
     package init(_ entity: EntityDefinition, organization: UUID, origin: UUID? = nil, keys: KeyPair, toleratesUnreadable: Bool)
         throws
     {
@@ -64,8 +64,8 @@ package final class CellResealer {
         names = entity.encryptedAttributes.map { entity.cellName($0.logicalName) }
     }
 
-    /// Turns rows of `id, cell, …` into rows of `key version, id, cell, …`, both as COPY writes them. Rows whose cells are
-    /// all NULL, or all unreadable, are left out.
+    /// Converts rows of `id, cell, …` to rows of `key version, id, cell, …`, both in COPY's format. Rows are left out if all of
+    /// their cells are NULL or unreadable.
     func reseal(_ rows: UnsafeRawBufferPointer, appendingTo output: inout [UInt8]) throws {
         var fields = CellCopy.Fields(rows)
         while !fields.isAtEnd {
@@ -89,7 +89,7 @@ package final class CellResealer {
         }
     }
 
-    /// Seals the cells of one record again; nil where there is none.
+    /// Encrypts the cells of one record again; nil if it has none.
     package func reseal(_ old: [[UInt8]?], id: UUID) throws -> [[UInt8]?] {
         try old.enumerated().map { index, cell in
             guard let cell else { return nil }
@@ -98,7 +98,7 @@ package final class CellResealer {
         }
     }
 
-    /// - Returns: False when the cell does not open and that is tolerated; nothing was appended then.
+    /// - Returns: False when the cell does not open and that is tolerated. Then nothing was appended.
     private func reseal(
         _ cell: UnsafeRawBufferPointer,
         _ id: UUID,

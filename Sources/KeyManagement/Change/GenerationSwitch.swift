@@ -4,7 +4,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// The statements that make the new generation the current one, while writers wait.
+/// The statements that make the new generation the current one. Writers wait while they run.
 struct GenerationSwitch: Sendable {
     let organization: Organization
     let caller: Caller
@@ -14,7 +14,7 @@ struct GenerationSwitch: Sendable {
     let preparation: (salt: [UInt8], iterations: Int, keyCheck: [UInt8])
     /// The first ten columns of the key's row in `config`.
     let record: [PostgresParameter]
-    /// What is attested of the new key.
+    /// The attested facts of the new key.
     let grant: Grant
     let unreadable: [UnreadableCell]
 
@@ -49,7 +49,7 @@ struct GenerationSwitch: Sendable {
                     .keyChanged, .succeeded, keyVersion: keys.newVersion, fingerprint: keys.new.fingerprint, details: details),
                 by: caller, on: connection)
         }
-        // `now()` is when the transaction began.
+        // `now()` is the start of the transaction.
         _ = try connection.query(
             """
             INSERT INTO config.organization_key (organization_id, key_version, wrapped_text, wrapped_data, kek_id, fingerprint,
@@ -60,10 +60,10 @@ struct GenerationSwitch: Sendable {
         _ = try connection.query("DELETE FROM config.key_change WHERE organization_id = $1", [.uuid(organization.id)])
     }
 
-    /// Cells that one statement moves.
+    /// How many cells one statement moves.
     private static let batch = 5_000
 
-    /// Keeps cells that do not open, unless they were replaced meanwhile, and clears their records' flags.
+    /// Moves cells that do not open to quarantine, unless they were replaced meanwhile, and clears their records' flags.
     func quarantine(_ cells: [UnreadableCell], on connection: isolated PostgresConnection) throws {
         let groups = Dictionary(grouping: cells) { [$0.entity, $0.attribute] }
         for (_, cells) in groups.sorted(by: { $0.key.joined(separator: ".") < $1.key.joined(separator: ".") }) {
@@ -73,7 +73,7 @@ struct GenerationSwitch: Sendable {
         }
     }
 
-    /// - Parameter cells: Of one attribute.
+    /// - Parameter cells: Cells of one attribute.
     private func quarantine(together cells: [UnreadableCell], on connection: isolated PostgresConnection) throws {
         guard let first = cells.first, let entity = EntityCatalog.entity(first.entity), let flag = entity.setFlags[first.attribute]
         else { return }

@@ -5,10 +5,10 @@ import PostgresClient
 public import Tenancy
 
 extension KeyAdministration {
-    /// Changes the key: writes a new generation of all encrypted columns beside the live one and switches to it, in one
-    /// transaction. Writers go on meanwhile, but for a few milliseconds at its end.
+    /// Changes the key. One transaction writes a new generation of all encrypted columns beside the live one, and switches to it.
+    /// Writers continue meanwhile, and wait only a few milliseconds at its end.
     ///
-    /// Before its commit nothing has changed for anyone; after it every cell is under the new key.
+    /// Before the commit nothing has changed for any session. After it every cell is under the new key.
     ///
     /// - Parameter text: The new key; nil for a generated one.
     public func changeKey(to text: String?, options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyChangeSummary {
@@ -44,7 +44,7 @@ extension KeyAdministration {
         return summary
     }
 
-    /// Does all of a change but its switch, under a key that is thrown away, and rolls back. No writer waits for it.
+    /// Rehearses a change: does everything but the switch, under a key that is discarded, and rolls back. No writer waits for it.
     public func rehearseKeyChange(options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyRehearsalSummary {
         await sweepGenerations()
         let change = KeyChange(
@@ -59,7 +59,7 @@ extension KeyAdministration {
         return summary
     }
 
-    /// Records a failure of any kind, then rethrows it. A change that never began, since another one runs, is none.
+    /// Records any failure, then rethrows it. If another change is running, this one never began, and nothing is recorded.
     private func recordingFailure<Value>(of kind: SecurityEvent.Kind, _ body: () async throws -> Value) async throws -> Value {
         do {
             return try await body()
@@ -68,7 +68,7 @@ extension KeyAdministration {
         } catch {
             let details = (error as? FieldsealError)?.message ?? (error as? PostgresError)?.description ?? "\(type(of: error))"
             let event = SecurityEvent(kind, .failed, keyVersion: state.keyVersion, details: details)
-            // A task that was cancelled has no statement of its own any more, and a database that restarts needs a moment.
+            // A separate task, because a cancelled task can't run statements. It retries, because a database may be restarting.
             await Task {
                 for attempt in 0..<Self.recordAttempts {
                     if attempt > 0 { try? await Task.sleep(for: .milliseconds(250 << attempt)) }
@@ -85,13 +85,13 @@ extension KeyAdministration {
         }
     }
 
-    /// Attempts at recording a failure, over some seven seconds.
+    /// Attempts at recording a failure, over about seven seconds.
     private static let recordAttempts = 5
 
-    /// How long a change waits for transactions that are older than its switch, before it leaves the old generation to the
-    /// service's sweeper.
+    /// How long a change waits for transactions that began before its switch. After that the service's sweep drops the old
+    /// generation.
     private static let sweepPatience = Duration.seconds(2)
-    /// How long a lost connection at the commit is followed up.
+    /// How long the outcome is looked up when the connection broke at the commit.
     private static let outcomePatience = Duration.seconds(30)
 
     private enum Outcome {
@@ -99,11 +99,11 @@ extension KeyAdministration {
         case didNotHappen
     }
 
-    /// Whether the change of that rotation id was committed: what resolves a connection that broke at the commit.
+    /// Whether the change with that rotation id was committed. It is used when the connection broke at the commit.
     ///
-    /// As long as the key's lock is held, the transaction may still be on its way.
+    /// While the key's lock is held, the transaction may still commit.
     ///
-    /// - Returns: Nil when the database can't be asked within `patience`.
+    /// - Returns: Nil when the database does not tell within `patience`.
     private func outcome(of rotationID: UUID, patience: Duration) async throws -> Outcome? {
         let deadline = ContinuousClock.now + patience
         while ContinuousClock.now < deadline {
@@ -134,7 +134,7 @@ extension KeyAdministration {
     // MARK: Conditions
 
     func nextKeyVersion(after current: Int, on connection: isolated PostgresConnection) throws -> Int {
-        // A schema that was restored from an older dump must not take a number that config knows already.
+        // A schema that was restored from an older dump must not reuse a version that is in `config`.
         let known = try connection.query(
             "SELECT coalesce(max(key_version), 0) FROM config.organization_key WHERE organization_id = $1",
             [.uuid(organization.id)])
@@ -161,9 +161,8 @@ extension KeyAdministration {
 
     // MARK: Sweeping
 
-    /// Drops generations that are not the current one, as soon as no transaction is left that may still need them, and takes
-    /// back the announcement of a change that died. What can't be done now is done by the next sweep: of the service, of a
-    /// start, or of a change.
+    /// Drops old generations when no transaction needs them any more, and ends the announcement of a change that was interrupted. What
+    /// fails now is done by a later sweep: of the service, at its start, or of a change.
     ///
     /// - Parameter patience: How long to try.
     /// - Returns: Whether nothing is left.
@@ -180,9 +179,9 @@ extension KeyAdministration {
         }
     }
 
-    /// Takes back what a change that failed or died has announced. A change that runs holds the lock, and is left alone.
+    /// Ends the announcement of a change that failed or was interrupted. A running change holds the lock, so it is not affected.
     ///
-    /// - Returns: Whether nothing is announced any more.
+    /// - Returns: Whether no announcement is left.
     @discardableResult
     func sweepChange() async -> Bool {
         let swept: Void? = try? await deployment.pool.withConnection { connection in
@@ -201,7 +200,7 @@ extension KeyAdministration {
                     "DELETE FROM config.key_change WHERE organization_id = $1 RETURNING started_by, phase", [.uuid(organization.id)]
                 )
                 guard let row = dead.first else { return }
-                // Its process or its connections ended, so that it could not record this itself.
+                // The process or its connections ended, so the change could not record its failure.
                 let (by, phase) = (try row.decode(0, as: String.self), try row.decode(1, as: String.self))
                 try record(
                     SecurityEvent(
@@ -213,11 +212,11 @@ extension KeyAdministration {
         return swept != nil
     }
 
-    /// - Returns: Whether nothing is left to drop.
+    /// - Returns: Whether no old generation is left.
     private func dropGenerations() async -> Bool {
         let dropped = try? await deployment.pool.withConnection { connection -> [Bool]? in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            // Where a retired key was put back into force, the newer generation has the cells.
+            // If SQL put a retired key back into force, the newer generation has the cells.
             guard state.isKeyAttested else { return nil }
             let current = state.keyVersion
             let rows = try connection.query(

@@ -4,10 +4,10 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// One key change: the I/O around ``KeyChangeSteps``.
+/// One key change: performs the steps of ``KeyChangeSteps``.
 ///
-/// Everything that matters is in one transaction, the writer's. The reader's connection announces the change and then only
-/// reads; the reporter's shows progress.
+/// The writer's transaction makes all lasting changes. The reader's connection commits the announcement and then only reads. The
+/// reporter's connection publishes the progress.
 final class KeyChange {
     private let administration: KeyAdministration
     private let text: OrganizationKeyText
@@ -27,7 +27,7 @@ final class KeyChange {
     private var pause = Duration.zero
     private var lastCatchUp = Duration.zero
 
-    /// What the transaction finds out and makes before it copies.
+    /// Facts and keys that the transaction prepares before it copies.
     private struct Preparation: Sendable {
         let keys: KeyPair
         let salt: [UInt8]
@@ -51,8 +51,8 @@ final class KeyChange {
 
     /// Runs the change to its commit.
     ///
-    /// - Throws: Before the commit: nothing has changed then. `PostgresError` of kind `unknownOutcome` when the connection
-    ///   broke at the commit.
+    /// - Throws: An error before the commit, when nothing has changed; or `PostgresError` of kind `unknownOutcome` when the
+    ///   connection broke at the commit.
     func change() async throws -> KeyChangeSummary {
         let start = ContinuousClock.now
         return try await run { preparation, writer in
@@ -64,7 +64,7 @@ final class KeyChange {
         }
     }
 
-    /// Does all of a change but the switch, and rolls back.
+    /// Does everything but the switch, and rolls back.
     func rehearse() async throws -> KeyRehearsalSummary {
         let start = ContinuousClock.now
         return try await run { preparation, writer in
@@ -84,7 +84,7 @@ final class KeyChange {
         _ conclude: (Preparation, PostgresConnection) async throws -> Summary
     ) async throws -> Summary {
         let name = "fieldseal key change \(organization.name)"
-        // Before anything is announced: if this process dies, a server finds what it leaves.
+        // This comes before the announcement: if this process ends, a server sweeps what is left.
         try await deployment.sweepMarks.ensure(organization, in: deployment.pool)
         func connect() async throws -> PostgresConnection {
             try await PostgresConnection.connect(deployment.conninfo, applicationName: String(name.prefix(63)))
@@ -107,7 +107,8 @@ final class KeyChange {
             await publishing.value
         } catch {
             let cause = await explained(error)
-            // While the lock is still held, so that no sweep takes this change for a dead one: its failure is recorded by itself.
+            // The lock is still held here. So no sweep takes this change for an interrupted one and records its failure a second
+            // time.
             await forgetProgress()
             await writer.rollBack()
             for connection in [writer, reader, publisher] { await connection.close() }
@@ -231,7 +232,7 @@ final class KeyChange {
         try connection.query("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")[0].decode(0)
     }
 
-    /// Makes the change visible, and takes the place of what a dead one left.
+    /// Registers the change for other servers, and replaces the row of an interrupted one.
     private func register(_ preparation: Preparation, on reader: PostgresConnection) async throws {
         let (organization, rotationID, actor) = (organization, rotationID, administration.caller.actor)
         let columns = EntityCatalog.withCells.map { entity in
@@ -254,7 +255,7 @@ final class KeyChange {
         reporter.expect(total > 0 ? total : nil)
     }
 
-    /// How long one attempt waits for each table's lock. Writers that come meanwhile wait behind it.
+    /// How long one attempt waits for each table's lock. Later writers queue behind it.
     private static let lockTimeout = "20ms"
     /// How long the quarantine waits for a record that another transaction is changing. Only writers of that record wait with it.
     private static let quarantineTimeout = "2s"
@@ -328,7 +329,7 @@ final class KeyChange {
             var pause = Duration.zero
             try connection.execute("SAVEPOINT switch_over; SET LOCAL lock_timeout = '\(Self.quarantineTimeout)'")
             let outcome = try Self.unlessHeldUp {
-                // Before writers are locked out, since there may be many.
+                // This comes before the lock, because there may be many cells.
                 try statements.quarantine(statements.unreadable, on: connection)
                 try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'")
                 _ = try connection.query("SELECT \(statements.organization.qualified("lock_generations"))()")
@@ -376,7 +377,7 @@ final class KeyChange {
         }
     }
 
-    /// Who holds a lock on the cells, for an administrator to look at.
+    /// Describes the session that holds a lock on the cells, for an administrator.
     private func holder() async -> String {
         let organization = organization
         let text = try? await deployment.pool.withConnection { connection in
@@ -397,7 +398,7 @@ final class KeyChange {
         return text.flatMap { $0 } ?? "some transaction held a lock on the cells"
     }
 
-    /// An administrator who cancels the statement in the database gets the same words as one who asks the service.
+    /// Whether an administrator cancels in the database or with the service, the error is the same.
     private func explained(_ error: any Error) async -> any Error {
         guard let database = error as? PostgresError, database.sqlState == "57014" else { return error }
         do {

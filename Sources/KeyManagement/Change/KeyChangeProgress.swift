@@ -4,9 +4,9 @@ import PostgresClient
 import Synchronization
 public import Tenancy
 
-/// How far a key change is.
+/// The progress of a key change.
 public struct KeyChangeProgress: Sendable, Equatable {
-    /// What a change is busy with.
+    /// The current work of a change.
     public enum Phase: String, Sendable {
         case announcing, copying, indexing
         case catchingUp = "catching up"
@@ -14,32 +14,32 @@ public struct KeyChangeProgress: Sendable, Equatable {
     }
 
     public var phase: Phase
-    /// Cells that were sealed again.
+    /// How many cells were encrypted again.
     public var cells: Int
-    /// An estimate of how many there are; nil when PostgreSQL has none.
+    /// The estimated number of cells; nil when PostgreSQL has no estimate.
     public var total: Int?
-    /// Seconds since the start.
+    /// Seconds since the start of the change.
     public var seconds: Double
-    /// Who started it.
+    /// The actor that started the change.
     public var startedBy: String
 
-    /// Between 0 and 100, when the total is known.
+    /// Between 0 and 100; nil when the total is unknown.
     public var percent: Int? {
         guard let total, total > 0 else { return nil }
         return phase == .announcing || phase == .copying ? min(cells * 90 / total, 90) : 95
     }
 
-    /// Cells per second, since the start.
+    /// Cells per second, on average since the start.
     public var rate: Double { seconds > 0 ? Double(cells) / seconds : 0 }
 
-    /// Seconds that the rest will take, at the rate so far.
+    /// Estimated seconds until the end, at the average rate so far.
     public var secondsLeft: Double? {
         guard let total, rate > 0, cells > 0 else { return nil }
         return max(0, Double(total - cells) / rate)
     }
 }
 
-/// Counts what a change does, publishes it in the database twice a second, and hears there whether to stop.
+/// Counts the cells of a change. Twice a second it publishes the progress in the database, and reads there whether to stop.
 final class KeyChangeReporter: Sendable {
     private struct State {
         var phase = KeyChangeProgress.Phase.announcing
@@ -60,7 +60,7 @@ final class KeyChangeReporter: Sendable {
         self.onProgress = onProgress
     }
 
-    /// Cells were sealed again.
+    /// Adds cells that were encrypted again.
     func add(cells: Int) { count.add(cells, ordering: .relaxed) }
 
     func enter(_ phase: KeyChangeProgress.Phase) {
@@ -70,7 +70,7 @@ final class KeyChangeReporter: Sendable {
 
     func expect(_ total: Int?) { state.withLock { $0.total = total } }
 
-    /// - Throws: When an administrator asked for the end of the change.
+    /// - Throws: ``FieldsealError`` when an administrator cancelled the change.
     func check() throws {
         if let by = state.withLock({ $0.cancelledBy }) { throw Self.cancelled(by: by) }
     }
@@ -86,7 +86,7 @@ final class KeyChangeReporter: Sendable {
             startedBy: administration.caller.actor)
     }
 
-    /// Publishes until it is cancelled. That it can't stops no change.
+    /// Publishes the progress until the task is cancelled. A failure to publish does not stop the change.
     func run(on connection: PostgresConnection) async {
         let name = administration.organization.name
         while !Task.isCancelled {
@@ -114,7 +114,7 @@ final class KeyChangeReporter: Sendable {
 }
 
 extension KeyAdministration {
-    /// The change of the organization's key that is under way, in whichever server; nil when there is none.
+    /// The progress of the running change of the organization's key, in any server; nil when none is running.
     public func keyChangeProgress() async throws -> KeyChangeProgress? {
         return try await deployment.pool.withConnection { connection in
             try connection.query(
@@ -133,9 +133,9 @@ extension KeyAdministration {
         }
     }
 
-    /// Stops the change that is under way. The key before it stays in force.
+    /// Stops the running change. The key before it stays in force.
     ///
-    /// - Returns: False when there is none.
+    /// - Returns: False when none is running.
     public func cancelKeyChange() async throws -> Bool {
         let caller = caller
         return try await deployment.pool.withConnection { connection in

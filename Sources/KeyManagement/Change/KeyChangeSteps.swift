@@ -1,47 +1,47 @@
-/// The order of a key change's steps: what comes next, given how the last step ended. It knows no database and no clock, so
-/// that every path through it can be tested (`docs/key-change.md` explains the protocol).
+/// The order of a key change's steps: returns the next step for the outcome of the last one. It uses no database and no clock, so
+/// tests can take every path through it. `docs/key-change.md` explains the protocol.
 struct KeyChangeSteps: Sendable {
-    /// One thing to do.
+    /// One step.
     enum Step: Sendable, Equatable {
-        /// Have every later write of a cell noted, after waiting for `pause`.
+        /// Announce the change: every later write of a cell leaves a note. First wait for `pause`.
         case announce(pause: Duration)
-        /// Copy every cell, sealed anew, into a new generation.
+        /// Copy every cell, encrypted again, into a new generation.
         case refill
         /// Build the new generation's primary keys.
         case buildKeys
-        /// Copy again what was noted.
+        /// Copy the cells of the notes again.
         case catchUp
-        /// Lock writers out, catch up for the last time, and make the new generation the current one, after `pause`.
+        /// Lock writers out, catch up once more, and make the new generation the current one. First wait for `pause`.
         case switchOver(pause: Duration)
-        /// All is done but the commit; a rehearsal rolls back here.
+        /// Everything but the commit is done. A rehearsal rolls back here.
         case conclude
     }
 
-    /// How a step ended.
+    /// The outcome of a step.
     enum Outcome: Sendable, Equatable {
         case done
-        /// A catch-up copied so many records again.
+        /// A catch-up copied this number of records again.
         case caughtUp(Int)
-        /// The writers' lock was not granted in time.
+        /// The lock that keeps writers out was not granted in time.
         case heldUp
     }
 
-    /// Why a change gives up.
+    /// The reason for which a change gives up.
     enum Failure: Error, Equatable {
-        /// Another session held the writers' lock until the time limit.
+        /// Other sessions held the lock until the time limit.
         case heldUp
-        /// Writers wrote faster than they could be caught up with.
+        /// Writers were faster than the catch-ups.
         case outrun
     }
 
-    /// A catch-up of at most so many records is short enough to be done once more while writers wait.
+    /// A catch-up of at most this number of records is short enough to be repeated while writers wait.
     static let shortRound = 64
-    /// Catch-ups in a row that may be longer than ``shortRound``.
+    /// How many catch-ups in a row may be longer than ``shortRound``.
     static let longRounds = 10_000
-    /// Between two attempts to lock.
+    /// The pauses between two attempts to lock: the first one, and the longest one.
     static let pauses = (first: Duration.milliseconds(20), last: Duration.seconds(1))
 
-    /// How long attempts to lock go on, for each of the two locks.
+    /// How long attempts to lock are repeated, for each of the two locks.
     let patience: Duration
     let isRehearsal: Bool
     private var step = Step.announce(pause: .zero)
@@ -57,9 +57,9 @@ struct KeyChangeSteps: Sendable {
     /// The first step.
     var first: Step { step }
 
-    /// The step after this one.
+    /// The step after the current one.
     ///
-    /// - Parameter waited: What the attempt itself took, where it was held up.
+    /// - Parameter waited: How long an attempt waited for a lock that was not granted.
     mutating func next(after outcome: Outcome, waited duration: Duration = .zero) throws(Failure) -> Step {
         step = try following(outcome, duration)
         return step
@@ -79,7 +79,7 @@ struct KeyChangeSteps: Sendable {
             return .catchUp
         case (.catchUp, _): return isRehearsal ? .conclude : .switchOver(pause: pause)
         case (.switchOver, .heldUp):
-            // What is written meanwhile is caught up with first, so that the lock is never held for long.
+            // Later writes are caught up with before the next attempt, so the lock is never held for long.
             pause = try longerPause(duration)
             return .catchUp
         case (.switchOver, _), (.conclude, _): return .conclude

@@ -1,8 +1,8 @@
-/// What a change is asked for.
+/// Options of a key change.
 public struct KeyChangeOptions: Sendable {
     /// Move cells that do not open to `quarantined_cell` and go on, instead of stopping.
     public var skipsUnreadable = false
-    /// Hears of the progress, from any thread.
+    /// Called with the progress, from any thread.
     public var onProgress: (@Sendable (KeyChangeProgress) -> Void)?
 
     public init(skipsUnreadable: Bool = false, onProgress: (@Sendable (KeyChangeProgress) -> Void)? = nil) {
@@ -11,28 +11,28 @@ public struct KeyChangeOptions: Sendable {
     }
 }
 
-/// What a key change did.
+/// The result of a key change.
 public struct KeyChangeSummary: Sendable {
-    /// The new version.
+    /// The new key version.
     public let keyVersion: Int
     public let fingerprint: String
-    /// Cells that were sealed again.
+    /// How many cells were encrypted again.
     public let cells: Int
     public let duration: Duration
-    /// How long writers were held at the end.
+    /// How long writers waited at the end.
     public let pause: Duration
-    /// Addresses of the cells that were moved to quarantine, with the cause.
+    /// Addresses of the cells that were moved to quarantine, each with the cause.
     public let quarantined: [String]
 }
 
-/// What a rehearsal found. Nothing was changed.
+/// The result of a rehearsal. It changed nothing.
 public struct KeyRehearsalSummary: Sendable {
     public let cells: Int
     public let duration: Duration
-    /// Bytes of WAL that PostgreSQL wrote meanwhile, others' included.
+    /// Bytes of WAL that PostgreSQL wrote meanwhile, also for other sessions.
     public let walBytes: Int
-    /// How long the last catch-up took: about what writers would be held for.
+    /// The duration of the last catch-up. Writers would wait about that long.
     public let lastCatchUp: Duration
-    /// Addresses of the cells that do not open, with the cause.
+    /// Addresses of the cells that do not open, each with the cause.
     public let unreadable: [String]
 }

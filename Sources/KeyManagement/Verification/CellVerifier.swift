@@ -4,7 +4,7 @@ import Foundation
 import Model
 import Synchronization
 
-/// Opens cells of one entity on threads of its own, while another thread reads them and hands them over.
+/// Opens cells of one entity on separate threads, while another thread reads them.
 final class CellVerifier: Sendable {
     /// A cell that does not open, with its bytes.
     typealias Bad = (cell: VerificationReport.BadCell, content: [UInt8])
@@ -24,7 +24,7 @@ final class CellVerifier: Sendable {
     private let workers = DispatchGroup()
     private let result = Mutex(Result())
 
-    /// Chunks of about this size are handed over, in bytes.
+    /// The approximate size of a chunk in bytes.
     static let chunkLength = 1 << 18
     private static let workerCount = min(max(ProcessInfo.processInfo.activeProcessorCount, 1), 4)
 
@@ -61,12 +61,12 @@ final class CellVerifier: Sendable {
         }
     }
 
-    /// Hands over rows of `id, cell, …` as COPY writes them. Waits while the others have enough to do.
+    /// Adds rows of `id, cell, …` in COPY's format. Waits while the workers' queues are full.
     func add(_ chunk: [UInt8]) throws { try chunks.put(chunk) }
 
-    /// Waits for the last cell.
+    /// Waits until all cells were opened.
     ///
-    /// - Throws: What a worker, or the reader, failed with.
+    /// - Throws: The error with which a worker or the reader failed.
     func finish(_ reading: Swift.Result<Void, any Error> = .success(())) throws -> (cells: Int, bad: [Bad]) {
         chunks.finish(reading)
         workers.wait()

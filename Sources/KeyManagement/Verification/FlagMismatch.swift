@@ -4,21 +4,21 @@ import Model
 package import PostgresClient
 package import Tenancy
 
-/// A record whose flag says something else than its cells: that a password is set where none is, or the other way round.
+/// A record whose flag does not match its cells: the flag says that a password is set and there is none, or the reverse.
 public struct FlagMismatch: Sendable {
-    /// Such as `mailbox(6f0e…).password`.
+    /// For example `mailbox(6f0e…).password`.
     public let address: String
-    /// Whether there is a cell; the flag says the opposite.
+    /// Whether there is a cell. The flag says the opposite.
     public let hasCell: Bool
 
-    /// What is wrong, as the rest of a sentence that begins with the address.
+    /// The problem, as the end of a sentence that begins with the address.
     public var description: String {
         hasCell
             ? "there is a sealed password, and the record says that none is set"
             : "the record says that a password is set, and there is none"
     }
 
-    /// Mismatches that are named, at most.
+    /// How many mismatches are listed at most.
     static let limit = 1_000
 
     /// Compares the flags of every record with the cells of the current key version.

@@ -5,18 +5,18 @@ import PostgresClient
 import Synchronization
 public import Tenancy
 
-/// What opening every cell found.
+/// The result of opening every cell.
 public struct VerificationReport: Sendable {
     /// A cell that does not open.
     public struct BadCell: Sendable {
-        /// Such as `mailbox(6f0e…).password`.
+        /// For example `mailbox(6f0e…).password`.
         public let address: String
         public let cause: Cause
-        /// The place that the cell was sealed for, where it was found.
+        /// The place for which the cell was sealed, if it was found.
         public var origin: String?
     }
 
-    /// Why a cell does not open, as far as its bytes tell.
+    /// The reason why a cell does not open, as far as its bytes show it.
     public enum Cause: String, Sendable {
         case notACell = "not a cell"
         case otherKeyVersion = "sealed under another key version"
@@ -35,11 +35,11 @@ public struct VerificationReport: Sendable {
 }
 
 extension KeyAdministration {
-    /// Opens every cell of the organization and names the ones that do not open. Changes nothing, and sees one key version
-    /// whatever is changed meanwhile.
+    /// Opens every cell of the organization and lists those that do not open. It changes nothing. It sees one key version, even if
+    /// the key is changed meanwhile.
     ///
-    /// - Parameter onProgress: Called about four times a second with the cells so far, and how many there may be.
-    /// - Throws: ``FieldsealError/keyRequired`` when there is no key to open them with.
+    /// - Parameter onProgress: Called about four times a second with the number of cells so far and the estimated total.
+    /// - Throws: ``FieldsealError/keyRequired`` when the organization's key is missing.
     public func verifyCells(
         onProgress: (@Sendable (_ cells: Int, _ total: Int?) -> Void)? = nil
     ) async throws -> VerificationReport {
@@ -68,7 +68,7 @@ extension KeyAdministration {
         }
     }
 
-    /// Reads the cells on the connection's thread, and has them opened on others meanwhile.
+    /// Reads the cells on the connection's thread. Other threads open them meanwhile.
     private func verify(
         _ entity: EntityDefinition,
         _ state: OrganizationState,
@@ -99,7 +99,7 @@ extension KeyAdministration {
         return try verifier.finish(reading)
     }
 
-    /// How many cells there may be, by PostgreSQL's statistics; nil when it has none.
+    /// The number of cells by PostgreSQL's statistics; nil when it has none.
     private func estimate(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> Int? {
         let leaves = EntityCatalog.withCells.map { organization.qualified("\($0.cellTable)_k\(state.keyVersion)") }
         let rows = try connection.query(
@@ -108,10 +108,10 @@ extension KeyAdministration {
         return try rows[0].decodeIfPresent(0)
     }
 
-    /// Cells whose origin is looked for: each is tried at every place there is.
+    /// How many cells are tried at every place, to find their origin.
     private static let originLimit = 20
 
-    /// For each cell the place at which it opens, or nil for one that opens nowhere.
+    /// For each cell the place at which it opens; nil if it opens nowhere.
     private func origins(of cells: [[UInt8]], _ key: DataKey, on connection: isolated PostgresConnection) throws -> [String?] {
         var origins = [String?](repeating: nil, count: cells.count)
         guard !cells.isEmpty else { return origins }
@@ -146,7 +146,7 @@ extension KeyAdministration {
     }
 }
 
-/// Counts cells, and tells of them four times a second.
+/// Counts cells, and reports the number four times a second.
 private final class VerificationProgress: Sendable {
     private let total: Int?
     private let onProgress: (@Sendable (Int, Int?) -> Void)?
