@@ -1,12 +1,12 @@
 import Foundation
 
-/// Work on a thread of its own, whose result is waited for.
+/// Runs work on a separate thread, and gives its result to a thread that waits.
 final class BackgroundTask<Value: Sendable>: @unchecked Sendable {
-    // Sendable: the outcome is written before the semaphore is signalled, and read after.
+    // Sendable: the outcome is written before the semaphore is signaled, and read after it.
     private let isDone = DispatchSemaphore(value: 0)
     private var outcome: Result<Value, any Error>?
 
-    /// - Parameter body: What it uses must be left alone until ``result()`` is back.
+    /// - Parameter body: The caller must not use its captures before ``result()`` returns.
     init(_ body: @escaping () throws -> Value) {
         let body = Lent(value: body)
         let thread = Thread { [self] in
@@ -16,12 +16,12 @@ final class BackgroundTask<Value: Sendable>: @unchecked Sendable {
         thread.start()
     }
 
-    // Sendable: the lender does not touch what it uses.
+    // Sendable: the caller does not use the value while the thread has it.
     private struct Lent: @unchecked Sendable {
         let value: () throws -> Value
     }
 
-    /// Waits for it.
+    /// Waits for the result.
     func result() throws -> Value {
         isDone.wait()
         guard let outcome else { preconditionFailure("signalled before it ended") }

@@ -3,37 +3,37 @@ import Logging
 import MailFormat
 import RouterProtocol
 
-/// Messages on their way to the service, several in one request. While one request is answered, the next messages are fetched.
+/// Sends messages to the service, several in one request. The next messages are fetched while a request is processed.
 final class Delivery {
-    /// What became of a message.
+    /// The outcome for one message.
     struct Settled {
-        /// Its UID, or its number.
+        /// The message's UID in IMAP, or its position in the list in POP3.
         let source: UInt32
         let fate: Fate
     }
 
-    /// Where a message is now. Of several in one message the last one of these counts.
+    /// Where a message is now. If an e-mail contains several messages, the last of these cases counts.
     enum Fate: Int {
-        /// In a record, which holds all of it: it may be deleted from the server.
+        /// A record holds all of it, so it may be deleted from the server.
         case recorded
-        /// On the server, and nowhere else: it is older than what is wanted, or a filter refuses it.
+        /// Only the server has it, because it is older than wanted or a filter refuses it.
         case left
-        /// On the server, and an alert names it: no router can make it a record that holds all of it.
+        /// The server has it, and an alert names it, because no record can hold all of it.
         case undeliverable
     }
 
     private struct Email: Sendable {
         let source: UInt32
-        /// How an alert names it: its UID.
+        /// The message's name in an alert, such as its UID.
         let name: String
         let content: IncomingDelivery.Email
-        /// What its record does not hold in any way; nil for nothing.
+        /// What is lost because the record can't hold it; nil for nothing.
         let loss: String?
         /// Whether attachments are left out.
         let isIncomplete: Bool
     }
 
-    /// What one request came to.
+    /// The results of one request.
     private struct Outcome: Sendable {
         var counts = MailboxTurn.Counts()
         var fates: [UInt32: Fate] = [:]
@@ -46,25 +46,25 @@ final class Delivery {
     private let turn: MailboxTurn
     private var emails: [Email] = []
     private var size = 0
-    /// The number of the request that is being gathered.
+    /// The number of the request that is being filled.
     private var number = 0
-    /// Messages that were looked at, with the request after which they are settled.
+    /// Inspected messages, each with the request after which its outcome is known.
     private var looked: [(source: UInt32, number: Int)] = []
-    /// What became of messages that are not settled yet.
+    /// The outcomes of messages that are not settled yet.
     private var fates: [UInt32: Fate] = [:]
     private var underWay: BackgroundTask<Outcome>?
     private(set) var counts = MailboxTurn.Counts()
 
     init(_ turn: MailboxTurn) { self.turn = turn }
 
-    /// Takes a message apart, and sends what is gathered when it is much.
+    /// Parses a message, and sends the gathered messages when they fill a request.
     ///
     /// - Parameter arrivedOn: When it was delivered, if the server says so: its date where it has none of its own.
     /// - Throws: ``ServiceError``.
     func take(_ source: UInt32, _ bytes: [UInt8], named name: String, arrivedOn: Date? = nil) throws {
         counts.fetched += 1
         let message = MailMessage(bytes, keepsMessages: turn.mailbox.isForward)
-        // A forward mailbox's messages carry those that they are about.
+        // Messages of a forward mailbox contain the messages to process as attachments.
         let wrapped = turn.mailbox.isForward ? message.messages : []
         for (bytes, message) in wrapped.isEmpty ? [(bytes, message)] : wrapped.map({ ($0, MailMessage($0)) }) {
             let email = IncomingParameters(message, bytes, arrivedOn: arrivedOn, attachmentLimit: turn.mailbox.attachmentLimit)
@@ -77,10 +77,10 @@ final class Delivery {
         note(source)
     }
 
-    /// E-mails of the first request: the service is not to wait for long.
+    /// How many e-mails the first request has at most, so that the service gets it soon.
     private static let firstLimit = 25
 
-    /// E-mails of the request that is being gathered.
+    /// How many e-mails the current request has at most.
     private var limit: Int { number == 0 ? Self.firstLimit : IncomingDelivery.limit }
 
     private func note(_ source: UInt32) {
@@ -88,22 +88,22 @@ final class Delivery {
         looked.append((source, number))
     }
 
-    /// Notes when the oldest message that was found had arrived.
+    /// Notes the arrival time of the oldest message that was found.
     func arrived(on date: Date) { counts.oldestArrival = date }
 
     /// Adds an alert.
     func note(_ problem: MailboxProblem) { counts.problems.append(problem) }
 
-    /// Notes that more messages are there, for which the turn has no time.
+    /// Notes that there are more messages than the turn has time for.
     func leaveRest() { counts.isUnfinished = true }
 
     /// Counts a message that could not be fetched.
     func countFailure() { counts.failed += 1 }
 
-    /// Notes a message that is left alone.
+    /// Notes a message that is skipped.
     func pass(_ source: UInt32) { note(source) }
 
-    /// Notes a message that is larger than is fetched.
+    /// Notes a message that exceeds the size limit.
     func passTooLarge(_ source: UInt32, _ size: Int, _ name: String) {
         counts.failed += 1
         counts.problems.append(
@@ -116,7 +116,7 @@ final class Delivery {
         note(source)
     }
 
-    /// Messages whose requests were answered since the last call, in the order in which they were looked at.
+    /// Messages whose requests were answered since the last call, in the order of their inspection.
     func settled() -> [Settled] {
         let isIdle = underWay == nil && emails.isEmpty
         let end = looked.firstIndex { !isIdle && $0.number >= number - (underWay == nil ? 0 : 1) } ?? looked.endIndex
@@ -124,7 +124,7 @@ final class Delivery {
         return looked[..<end].map { Settled(source: $0.source, fate: fates.removeValue(forKey: $0.source) ?? .left) }
     }
 
-    /// Sends the rest, and waits for the answers.
+    /// Sends the remaining messages, and waits for the responses.
     ///
     /// - Throws: ``ServiceError``.
     func finish() throws {
@@ -150,7 +150,7 @@ final class Delivery {
         fates.merge(outcome.fates) { $0.rawValue > $1.rawValue ? $0 : $1 }
     }
 
-    /// Hands messages to the service. One that it can't take is passed over: a bad message must not hold up the others.
+    /// Sends messages to the service. A message that the service rejects is skipped, so that it does not hold up the others.
     private static func hand(_ emails: [Email], _ turn: MailboxTurn) throws -> Outcome {
         var outcome = Outcome()
         do {
@@ -197,7 +197,7 @@ final class Delivery {
         return outcome
     }
 
-    /// An alert that names a message, so that one does not take the place of another's.
+    /// An alert that names a message. So it does not replace the alert of another message.
     private static func undeliverable(_ email: Email, _ turn: MailboxTurn, _ reason: String) -> MailboxProblem {
         let place =
             turn.mailbox.undeliverableFolder.map { "It is moved to the folder \($0) where the server has folders." }
@@ -208,7 +208,7 @@ final class Delivery {
             "\(name): \(reason)", isPermanent: true)
     }
 
-    /// An alert that names a message whose record does not show all of it, and has no room for the message itself.
+    /// An alert that names a message whose record does not show all of it, and whose original was too large to keep.
     private static func incomplete(_ email: Email, _ turn: MailboxTurn, _ loss: String) -> MailboxProblem {
         let name = "\(email.name), Message-ID \(email.content.messageId.isEmpty ? "none" : email.content.messageId)"
         return MailboxProblem(
@@ -224,7 +224,7 @@ final class Delivery {
 }
 
 extension IncomingDelivery.Verdict {
-    /// The original's reasons: there is a record already, it has no recipient here, the mailbox sent it itself, and it has no sender.
+    /// Dataverse's reasons: a record exists already, no recipient is here, the mailbox itself is the sender, or there is no sender.
     private static let duplicate = 0
     private static let noRecipient = 3
     private static let ownMessage = 4
@@ -232,7 +232,7 @@ extension IncomingDelivery.Verdict {
 
     fileprivate var hasRecord: Bool { shouldDeliver || [Self.duplicate, Self.ownMessage].contains(reasonCode) }
 
-    /// Why it can't be a record; nil where it is one, or a filter refuses it.
+    /// Why it can't become a record; nil if it is one, or a filter refuses it.
     fileprivate var failure: String? {
         switch (shouldDeliver, reasonCode) {
         case (false, Self.badSender): "nothing in it says who sent it"

@@ -1,18 +1,18 @@
-/// An untagged answer of an IMAP server (RFC 3501 and RFC 9051 section 9), with its literals apart from the line they stand in.
+/// An untagged response of an IMAP server (RFC 3501 and RFC 9051 section 9), with its literals separate from the line.
 struct IMAPAnswer {
     var line: [UInt8] = []
     var literals: [[UInt8]] = []
 
-    /// Lists within each other that are looked into.
+    /// The deepest nesting of lists that is parsed.
     private static let depthLimit = 20
 
-    /// A value in an answer.
+    /// A value in a response.
     enum Value {
         case atom([UInt8])
         case string([UInt8])
         case list([Value])
 
-        /// What the value says, however it is written; nil for NIL and for a list.
+        /// The value's bytes in any notation; nil for NIL and for a list.
         var bytes: [UInt8]? {
             switch self {
             case .string(let bytes): bytes
@@ -24,10 +24,10 @@ struct IMAPAnswer {
         func number<Number: FixedWidthInteger>() -> Number? { bytes.flatMap { Number(String(decoding: $0, as: UTF8.self)) } }
     }
 
-    /// Whether the line begins with words, in either case.
+    /// Whether the line begins with a text, regardless of case.
     func starts(with text: String) -> Bool { Self.uppercased(line.prefix(text.utf8.count)) == text.uppercased() }
 
-    /// What a FETCH answer says, by the names of its items in upper case; nil for any other answer.
+    /// The items of a FETCH response, by their names in upper case; nil for another response.
     var fetched: [String: Value]? {
         guard starts(with: "* ") else { return nil }
         var reader = Reader(line: line, literals: literals, index: 2)
@@ -42,14 +42,14 @@ struct IMAPAnswer {
         return items
     }
 
-    /// The number behind a word in a status text, as in `[UIDNEXT 5]`.
+    /// The number after a word in a status text, as in `[UIDNEXT 5]`.
     func number<Number: FixedWidthInteger>(after word: String) -> Number? {
         let text = Self.uppercased(line.prefix(1_000))
         guard let found = text.firstRange(of: "[\(word) ") else { return nil }
         return Number(text[found.upperBound...].prefix { $0.isASCII && $0.isNumber })
     }
 
-    /// Whether a quoted string goes on behind the line's end.
+    /// Whether a quoted string continues after the end of the line.
     var hasOpenQuote: Bool {
         var isOpen = false
         var isEscaped = false
@@ -67,7 +67,7 @@ struct IMAPAnswer {
 
     static func uppercased(_ bytes: ArraySlice<UInt8>) -> String { String(decoding: bytes, as: UTF8.self).uppercased() }
 
-    /// Reads the values one after the other.
+    /// Reads values one after the other.
     private struct Reader {
         let line: [UInt8]
         let literals: [[UInt8]]
@@ -97,7 +97,7 @@ struct IMAPAnswer {
                     index += 1
                     break
                 }
-                // A list that the server does not end is what is in it.
+                // If the server does not close a list, the list has what was read.
                 guard let value = value(depth + 1) else { break }
                 values.append(value)
             }
@@ -125,7 +125,7 @@ struct IMAPAnswer {
             return .string(literals[literal])
         }
 
-        /// A word; brackets in it belong to it with all that is in them.
+        /// A word. Brackets and their contents are parts of it.
         private mutating func atom() -> Value? {
             let start = index
             var isSection = false
@@ -136,7 +136,7 @@ struct IMAPAnswer {
                 if !isSection, byte == 0x20 || byte == UInt8(ascii: "(") || byte == UInt8(ascii: ")") { break }
                 index += 1
             }
-            // A closing bracket where a value should be.
+            // A closing bracket in the place of a value.
             if index == start { return nil }
             return .atom(Array(line[start..<index]))
         }

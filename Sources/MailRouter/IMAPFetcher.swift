@@ -1,9 +1,9 @@
 import CurlClient
 import Foundation
 
-/// Fetches messages from a server that may refuse one, give nothing of it, or hang up at it: that one alone is not fetched.
+/// Fetches messages. If the server refuses one, returns nothing for it, or disconnects at it, only that message is not fetched.
 struct IMAPFetcher {
-    /// Connections that may end while messages are fetched, before it is the server that is at fault.
+    /// How many connections may end during a fetch before it counts as a failure of the server.
     private static let lossLimit = 5
 
     private(set) var session: IMAPSession
@@ -11,7 +11,7 @@ struct IMAPFetcher {
     private let reconnect: () throws -> IMAPSession
     private let writes: Bool
     private var losses = 0
-    /// The last error that ended a connection and was recovered from.
+    /// The last error that ended a connection and did not end the fetch.
     private(set) var loss: (any Error)?
 
     /// A message that was not fetched.
@@ -22,19 +22,19 @@ struct IMAPFetcher {
     }
 
     /// - Parameters:
-    ///   - session: It has the inbox open.
-    ///   - reconnect: Signs in anew.
+    ///   - session: A session with the inbox open.
+    ///   - reconnect: Signs in again.
     init(_ session: IMAPSession, validity: UInt32, writes: Bool, reconnect: @escaping () throws -> IMAPSession) {
         (self.session, self.validity, self.writes, self.reconnect) = (session, validity, writes, reconnect)
     }
 
-    /// Runs commands on the session that is open.
+    /// Runs commands on the open session.
     mutating func withSession<Result>(_ body: (inout IMAPSession) throws -> Result) rethrows -> Result { try body(&session) }
 
-    /// Fetches messages, each given as it comes; then, one by one, those that were not among them.
+    /// Fetches messages and passes each one on. Then fetches those one by one that the server did not return.
     ///
-    /// - Returns: Those that are there and could not be fetched.
-    /// - Throws: What `take` throws, and errors of a server that fails altogether.
+    /// - Returns: The messages that exist and could not be fetched.
+    /// - Throws: The errors of `take`, and errors of a server that fails altogether.
     mutating func fetch(
         _ uids: [UInt32], isStopped: () -> Bool, _ take: (UInt32, [UInt8], Date?) throws -> Void, gone: (UInt32) -> Void
     ) throws -> [Failure] {
@@ -49,7 +49,7 @@ struct IMAPFetcher {
             } catch let error where Self.isLoss(error) {
                 try recover(from: error)
             } catch MailError.refused {
-                // One of them it is.
+                // One of these messages caused the error.
             }
         }
         var failures: [Failure] = []
@@ -57,7 +57,7 @@ struct IMAPFetcher {
             do {
                 try session.fetch([uid], given)
                 guard missing.contains(uid) else { continue }
-                try fail(uid, "the server gives nothing of it", &failures, gone)
+                try fail(uid, "the server returns nothing for it", &failures, gone)
             } catch MailError.refused(let words) {
                 try fail(uid, words, &failures, gone)
             } catch let error where Self.isLoss(error) {
@@ -69,7 +69,7 @@ struct IMAPFetcher {
         return failures
     }
 
-    /// Notes a message that is still there.
+    /// Notes a message that still exists and could not be fetched.
     private mutating func fail(_ uid: UInt32, _ reason: String, _ failures: inout [Failure], _ gone: (UInt32) -> Void) throws {
         do {
             // Another program may have deleted it meanwhile.
@@ -98,7 +98,7 @@ struct IMAPFetcher {
         }
     }
 
-    /// Whether nothing more can be said on a connection after an error.
+    /// Whether an error makes the connection unusable.
     private static func isLoss(_ error: any Error) -> Bool {
         switch error {
         case is CurlError, MailError.goodbye, MailError.tooLarge: true

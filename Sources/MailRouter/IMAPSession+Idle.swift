@@ -2,7 +2,7 @@ import CurlClient
 
 // Waiting for new messages (RFC 2177).
 extension IMAPSession {
-    /// Whether the server tells of new messages by itself.
+    /// Whether the server can notify of new messages.
     mutating func canIdle() -> Bool {
         var can = false
         try? command("CAPABILITY") { answer in
@@ -12,9 +12,9 @@ extension IMAPSession {
         return can
     }
 
-    /// Has the server tell of new messages.
+    /// Asks the server to notify of new messages.
     ///
-    /// - Throws: ``MailError/refused(_:)`` when it does not.
+    /// - Throws: ``MailError/refused(_:)`` when the server refuses.
     mutating func startIdle() throws {
         try beginIdle()
         while true {
@@ -24,22 +24,22 @@ extension IMAPSession {
         }
     }
 
-    /// Sends `IDLE`; the answer is not waited for.
+    /// Sends `IDLE`, and does not wait for the response.
     mutating func beginIdle() throws {
         number += 1
         idleTag = "R\(number)"
         try connection.send("\(idleTag) IDLE")
     }
 
-    /// Ends what ``beginIdle()`` began, and waits until the server has confirmed it.
+    /// Ends ``beginIdle()``, and waits until the server has confirmed that.
     mutating func endIdle(sends: Bool = true) throws {
         if sends { try connection.send("DONE") }
         while try !noteIdle(try connection.line()) {}
     }
 
-    /// Takes a line that the server sent meanwhile.
+    /// Handles a line that the server sent during `IDLE`.
     ///
-    /// - Returns: Whether it ends the command.
+    /// - Returns: Whether the line ends the command.
     /// - Throws: ``MailError/goodbye(_:)``.
     mutating func noteIdle(_ line: [UInt8]) throws -> Bool {
         let answer = IMAPAnswer(line: line)
@@ -50,7 +50,7 @@ extension IMAPSession {
 }
 
 extension IMAPAnswer {
-    /// Whether it says how many messages there are, as a server does when one arrived.
+    /// Whether the line gives the number of messages, as servers do when one arrives.
     var tellsOfMessages: Bool {
         let words = line.prefix(40).split(separator: 0x20)
         guard words.count >= 3, words[0] == [UInt8(ascii: "*")], words[1].allSatisfy({ (0x30...0x39).contains($0) }) else {

@@ -2,15 +2,15 @@ import CurlClient
 import Foundation
 import MailFormat
 
-/// The few commands of IMAP4rev1 (RFC 3501) that a router needs, on a connection that is signed in. Nothing is marked as read.
+/// The commands of IMAP4rev1 (RFC 3501) that a router needs, on a signed-in connection. They mark no message as read.
 struct IMAPSession {
     let connection: CurlConnection
     var number = 0
-    /// The tag of the `IDLE` that is under way.
+    /// The tag of the current `IDLE`.
     var idleTag = ""
-    /// Whether the server told of messages since the inbox was opened: they may not be in what was listed.
+    /// Whether the server notified of messages since the inbox was opened. The list may lack them.
     var hasNews = false
-    /// Bytes of a literal at most.
+    /// The largest literal in bytes.
     let limit: Int
 
     init(_ connection: CurlConnection, limit: Int) {
@@ -18,7 +18,7 @@ struct IMAPSession {
         self.limit = limit
     }
 
-    /// A folder's state.
+    /// The state of a folder.
     struct Folder {
         let validity: UInt32
         let next: UInt32
@@ -26,7 +26,7 @@ struct IMAPSession {
 
     /// Opens the inbox.
     ///
-    /// - Parameter writes: Whether messages are to be deleted.
+    /// - Parameter writes: Whether messages will be deleted or moved.
     mutating func open(writes: Bool) throws -> Folder {
         var validity: UInt32?
         var next: UInt32?
@@ -48,19 +48,19 @@ struct IMAPSession {
         let arrivedOn: Date?
     }
 
-    /// What is in the inbox from a UID on, in ascending order.
+    /// Lists messages of the inbox from a UID on, in ascending order.
     ///
     /// - Parameters:
-    ///   - next: The folder's next UID; 0 where it is not known.
-    ///   - limit: Messages at most.
+    ///   - next: The folder's next UID; 0 if it is unknown.
+    ///   - limit: How many messages are listed at most.
     mutating func list(from uid: UInt32, next: UInt32, limit: Int) throws -> [Listed] {
         var found: [UInt32: Listed] = [:]
-        // A window of UIDs, and a larger one while that holds few messages.
+        // Asks for a window of UIDs, and widens it while it has few messages.
         var (start, width) = (UInt64(uid), UInt64(limit))
         while found.count < limit {
             let end = next == 0 ? nil : min(start + width, UInt64(next)) - 1
             try command("UID FETCH \(start):\(end.map(String.init) ?? "*") (UID RFC822.SIZE INTERNALDATE)") { answer in
-                // `*` is the last message, even one before the window (RFC 3501 section 6.4.8).
+                // `*` selects the last message, even if it is before the window (RFC 3501 section 6.4.8).
                 guard let items = answer.fetched, let id: UInt32 = items["UID"]?.number(), id >= uid else { return }
                 guard found.count < 1_000_000 else {
                     throw MailError.protocolError("the server lists more than a million messages")
@@ -98,7 +98,7 @@ struct IMAPSession {
         return isThere
     }
 
-    /// The Message-ID of a message, for people to find it by; nil for none.
+    /// The Message-ID of a message, so that people can find it; nil if it has none.
     mutating func messageID(of uid: UInt32) throws -> String? {
         var id: String?
         try command("UID FETCH \(uid) (UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])") { answer in
@@ -108,20 +108,20 @@ struct IMAPSession {
         return id.flatMap { $0.isEmpty ? nil : $0 }
     }
 
-    /// Deletes messages for good. Without UIDPLUS (RFC 4315) they are only marked.
+    /// Deletes messages permanently. Without UIDPLUS (RFC 4315) they are only marked as deleted.
     mutating func delete(_ uids: [UInt32]) throws {
         let set = uids.map(String.init).joined(separator: ",")
         try command("UID STORE \(set) +FLAGS.SILENT (\\Deleted)")
         try? command("UID EXPUNGE \(set)")
     }
 
-    /// Moves messages into another folder, which is made where it is not there.
+    /// Moves messages to another folder. Creates the folder if it does not exist.
     mutating func move(_ uids: [UInt32], to folder: String) throws {
         let set = uids.map(String.init).joined(separator: ",")
-        // A quoted string (RFC 3501 section 4.3); other characters would need the mailbox names' own encoding.
+        // A quoted string (RFC 3501 section 4.3). Other characters would need the encoding of mailbox names.
         let isPlain = folder.utf8.allSatisfy { (0x20..<0x7F).contains($0) && $0 != UInt8(ascii: "&") }
         let name = isPlain ? folder.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") : "Undeliverable"
-        // It is there already, mostly.
+        // The folder usually exists, so a failure is ignored.
         try? command("CREATE \"\(name)\"")
         try command("UID COPY \(set) \"\(name)\"")
         try delete(uids)
@@ -150,7 +150,7 @@ struct IMAPSession {
             }
             if answer.starts(with: "* ") {
                 if answer.tellsOfMessages { hasNews = true }
-                // What was sent is read to its end, so that the connection can go on.
+                // The response is read to its end, so that the connection stays usable.
                 if failure == nil { do { try body(answer) } catch { failure = error } }
             } else if answer.starts(with: "\(tag) ") {
                 guard answer.starts(with: "\(tag) OK") else {
@@ -162,13 +162,13 @@ struct IMAPSession {
         }
     }
 
-    /// Reads the rest of a message that the server gives as a quoted string with its line ends in it, against RFC 3501 section 4.3.
+    /// Reads the rest of a message that the server sends as a quoted string over several lines. RFC 3501 section 4.3 forbids that.
     private func finishQuoted(_ answer: inout IMAPAnswer, _ tag: String) throws {
         guard answer.starts(with: "* "), answer.hasOpenQuote, IMAPAnswer.uppercased(answer.line.prefix(40)).contains(" FETCH (")
         else { return }
         while answer.hasOpenQuote {
             let line = try connection.line(limit: limit)
-            // No quote is open after all; what was read is lost to the command, which ends here.
+            // No quote is open after all. The command has consumed its own tagged response, so it ends here.
             guard !line.starts(with: "\(tag) ".utf8), answer.line.count + line.count <= limit else {
                 throw MailError.goodbye("the server's quoted string has no end")
             }
@@ -176,12 +176,12 @@ struct IMAPSession {
         }
     }
 
-    /// A server's words, for people.
+    /// A server's response text for people.
     private static func words(_ bytes: ArraySlice<UInt8>, _ limit: Int) -> String {
         MailMessage.oneLine(String(decoding: bytes.prefix(limit), as: UTF8.self))
     }
 
-    /// The length of the literal that a line announces at its end: `{123}`, or `{123+}`.
+    /// The length of the literal that a line announces at its end, as in `{123}` or `{123+}`.
     private static func literalLength(_ line: [UInt8]) -> Int? {
         guard line.last == UInt8(ascii: "}"), let open = line.lastIndex(of: UInt8(ascii: "{")) else { return nil }
         var digits = line[(open + 1)..<(line.count - 1)]
@@ -190,7 +190,7 @@ struct IMAPSession {
         return Int(String(decoding: digits, as: UTF8.self)) ?? .max
     }
 
-    /// RFC 3501 section 9, date-time: `24-Nov-2026 09:05:00 +0100`, the day with a blank before it where it has one digit.
+    /// Parses a date-time (RFC 3501 section 9), such as `24-Nov-2026 09:05:00 +0100`. A day of one digit has a space before it.
     static func date(_ text: ArraySlice<UInt8>) -> Date? {
         let bytes = Array(text.prefix(26))
         guard bytes.count == 26 else { return nil }

@@ -1,19 +1,19 @@
 import CurlClient
 import Foundation
 
-/// A connection on which a mail server tells of new messages of one mailbox (RFC 2177).
+/// A connection on which a mail server notifies of new messages of one mailbox (RFC 2177).
 ///
-/// `IDLE` is issued anew from time to time: servers end a connection that says nothing for half an hour, and one that is dead is
-/// noticed.
+/// `IDLE` is issued again at intervals, because servers end a connection that is silent for half an hour. This also detects dead
+/// connections.
 final class IdleConnection: @unchecked Sendable {
-    // Sendable: one thread uses it at a time, the worker that makes or takes it, or that of IdleConnections under its lock.
+    // Sendable: one thread at a time uses it: a worker, or the thread of IdleConnections under its lock.
     let mailbox: String
-    /// The lease's, under which it was signed in.
+    /// The revision of the lease under which it signed in.
     let revision: String
-    /// Host and port, and the user that is signed in.
+    /// Host and port of the server, and the user that is signed in.
     let server: String
     let user: String
-    /// Tells whether another sign-in is by the same password (``IdleConnections/tag(of:)``).
+    /// Shows whether another sign-in uses the same password (``IdleConnections/tag(of:)``).
     let passwordTag: [UInt8]
     let since = ContinuousClock.now
     private var session: IMAPSession
@@ -22,24 +22,24 @@ final class IdleConnection: @unchecked Sendable {
 
     private enum Phase {
         case idling
-        /// `DONE` was sent, and its confirmation is waited for.
+        /// `DONE` was sent, and its confirmation has not arrived.
         case ending
-        /// `IDLE` was sent again, and the server's readiness is waited for.
+        /// `IDLE` was sent again, and the server is not ready yet.
         case starting
     }
 
-    /// What a look at the connection came to.
+    /// The result of reading from the connection.
     enum Event {
         case nothing
-        /// The server has something new.
+        /// The server has new messages.
         case news
         case lost(String)
     }
 
-    /// Seconds that the server may take to confirm `DONE` and `IDLE`.
+    /// How long the server may take to confirm `DONE` and `IDLE`.
     private static let patience = Duration.seconds(60)
 
-    /// - Parameter session: It has the inbox open, and idles.
+    /// - Parameter session: A session with the inbox open, in `IDLE`.
     init(_ session: IMAPSession, mailbox: String, revision: String, server: String, user: String, passwordTag: [UInt8]) {
         (self.session, self.mailbox, self.revision, self.server, self.user) = (session, mailbox, revision, server, user)
         self.passwordTag = passwordTag
@@ -47,10 +47,10 @@ final class IdleConnection: @unchecked Sendable {
 
     var descriptor: Int32 { session.connection.descriptor }
 
-    /// Whether the server told of messages since the inbox was opened.
+    /// Whether the server notified of messages since the inbox was opened.
     var hasNews: Bool { session.hasNews }
 
-    /// Takes what has arrived, without waiting.
+    /// Reads what has arrived, without waiting.
     func read() -> Event {
         do {
             for line in try session.connection.arrivedLines() { try take(line) }
@@ -68,12 +68,12 @@ final class IdleConnection: @unchecked Sendable {
             try session.beginIdle()
             enter(.starting)
         case .idling, .starting:
-            // A server that ends IDLE by itself is asked no more.
+            // If the server ended IDLE by itself, the connection is given up.
             if try session.noteIdle(line) { throw MailError.goodbye("the server ended IDLE") }
         }
     }
 
-    /// Issues `IDLE` anew when it is time, and gives up a server that does not answer.
+    /// Issues `IDLE` again when it is due, and gives up a server that does not respond.
     func refresh(every interval: Duration) -> Event {
         let age = ContinuousClock.now - phaseSince
         do {
@@ -93,7 +93,7 @@ final class IdleConnection: @unchecked Sendable {
 
     private func enter(_ phase: Phase) { (self.phase, phaseSince) = (phase, .now) }
 
-    /// Ends the waiting, and blocks until the server has confirmed that.
+    /// Ends `IDLE`, and waits until the server has confirmed it.
     ///
     /// - Returns: The session, for other commands.
     func finish() throws -> IMAPSession {
@@ -101,14 +101,14 @@ final class IdleConnection: @unchecked Sendable {
         case .idling: try session.endIdle()
         case .ending: try session.endIdle(sends: false)
         case .starting:
-            // The server takes DONE once it is ready.
+            // The server accepts DONE only after it is ready.
             while try session.connection.line().first != UInt8(ascii: "+") {}
             try session.endIdle()
         }
         return session
     }
 
-    /// Says goodbye, and does not wait for an answer.
+    /// Signs out, and does not wait for a response.
     func leave() {
         if phase == .idling { try? session.connection.send("DONE") }
         try? session.connection.send("R0 LOGOUT")

@@ -5,13 +5,13 @@ import Logging
 import RouterProtocol
 import Synchronization
 
-/// The connections on which mail servers tell of new messages. One thread listens to all of them.
+/// The connections on which mail servers notify of new messages. One thread reads all of them.
 final class IdleConnections: Sendable {
     private struct State {
         var connections: [String: IdleConnection] = [:]
-        /// Mailboxes whose servers end such connections soon, and until when they are polled for that.
+        /// Mailboxes whose servers end such connections soon, each with the time until which it is polled.
         var unfit: [String: Date] = [:]
-        /// Connections that a user may have at a server, by both, once the server refused one more.
+        /// How many connections a user may have at a server, by user and server. Set after the server refused one.
         var userLimits: [String: Int] = [:]
         var isStopped = false
     }
@@ -20,23 +20,23 @@ final class IdleConnections: Sendable {
     private let configuration: RouterConfiguration
     private let board: WorkBoard
     private let logger: Logger
-    /// Of this process alone.
+    /// A random key of this process.
     private let tagKey = SymmetricKey(size: .bits256)
-    /// A pipe: a byte in it has the thread look again.
+    /// A pipe: writing a byte to it wakes the thread.
     private let wakeReader: Int32
     private let wakeWriter: Int32
 
-    /// A connection that ends within this is no way to wait.
+    /// A server that ends a connection sooner than this is polled instead.
     private static let shortLife = Duration.seconds(60)
     /// Seconds for which such a mailbox is polled.
     private static let unfitSeconds = 1_800.0
-    /// Milliseconds between two looks at what is to be issued anew.
+    /// Milliseconds between two checks whether `IDLE` has to be issued again.
     private static let lookInterval: Int32 = 5_000
 
     init(_ configuration: RouterConfiguration, board: WorkBoard, logger: Logger) {
         (self.configuration, self.board, self.logger) = (configuration, board, logger)
         var ends: [Int32] = [-1, -1]
-        // Without a pipe, what changed is seen at the next look.
+        // Without a pipe, changes are seen at the next check.
         if pipe(&ends) != 0 { ends = [-1, -1] }
         for end in ends {
             _ = fcntl(end, F_SETFL, O_NONBLOCK)
@@ -50,7 +50,7 @@ final class IdleConnections: Sendable {
         close(wakeWriter)
     }
 
-    /// The mailboxes, as the service is told of them.
+    /// The watched mailboxes, in the form that the service receives.
     var watched: [WaitForWork.Watched] {
         state.withLock { state in state.connections.values.map { .init(mailboxId: $0.mailbox, revision: $0.revision) } }
     }
@@ -59,15 +59,15 @@ final class IdleConnections: Sendable {
 
     func holds(_ mailbox: String) -> Bool { state.withLock { $0.connections[mailbox] != nil } }
 
-    /// What two equal passwords have in common, and nothing that outlives the process.
+    /// A tag that is equal for equal passwords. It is useless outside of this process.
     func tag(of password: String?) -> [UInt8] {
         Array(HMAC<SHA256>.authenticationCode(for: Data((password ?? "").utf8), using: tagKey))
     }
 
-    /// Learns that a server refuses a user's sign-in. Where the same password signed in before, the server allows each user a few
-    /// connections only, and half of those that wait end.
+    /// Handles a refused sign-in. If the same password signed in before, the server limits the connections of a user. Then half of
+    /// the waiting ones are ended.
     ///
-    /// - Returns: Whether any waited with that password.
+    /// - Returns: Whether any connection with that password was waiting.
     func signInWasRefused(_ user: String, _ password: String?, at server: String) -> Bool {
         let tag = tag(of: password)
         let excess = state.withLock { state in
@@ -82,7 +82,7 @@ final class IdleConnections: Sendable {
         return !excess.isEmpty
     }
 
-    /// Whether one more connection may wait.
+    /// Whether another connection may wait.
     func hasRoom(for mailbox: String, user: String, at server: String) -> Bool {
         state.withLock { state in
             state.unfit = state.unfit.filter { $0.value > Date() }
@@ -92,12 +92,12 @@ final class IdleConnections: Sendable {
         }
     }
 
-    /// Polls a mailbox for a while, because its server does not let connections wait.
+    /// Polls a mailbox for a while, because its server ends waiting connections.
     func giveUp(_ mailbox: String) {
         state.withLock { $0.unfit[mailbox] = Date().addingTimeInterval(Self.unfitSeconds) }
     }
 
-    /// Listens to a connection from now on.
+    /// Starts to read from a connection.
     func add(_ connection: IdleConnection) {
         let isTaken = state.withLock { state in
             guard !state.isStopped else { return false }
@@ -109,15 +109,15 @@ final class IdleConnections: Sendable {
         wake()
     }
 
-    /// Gives a mailbox's connection to the caller alone; nil for none.
+    /// Removes a mailbox's connection and returns it; nil if there is none.
     func take(_ mailbox: String) -> IdleConnection? { state.withLock { $0.connections.removeValue(forKey: mailbox) } }
 
-    /// Ends connections, because the service says so.
+    /// Ends connections at the service's request.
     func end(_ mailboxes: [String]) {
         for mailbox in mailboxes { take(mailbox)?.leave() }
     }
 
-    /// Has ``run()`` return, and ends all connections.
+    /// Makes ``run()`` return, and ends all connections.
     func stop() {
         let connections = state.withLock { state in
             state.isStopped = true
@@ -133,7 +133,7 @@ final class IdleConnections: Sendable {
         _ = write(wakeWriter, &byte, 1)
     }
 
-    /// Listens until ``stop()``, on the calling thread.
+    /// Reads from the connections until ``stop()``, on the calling thread.
     func run() {
         while true {
             let (watched, isStopped) = state.withLock { state in
@@ -171,14 +171,14 @@ final class IdleConnections: Sendable {
         for (connection, why) in lost { lose(connection, why) }
     }
 
-    /// Has a mailbox looked at whose connection ended, or polled where that happens soon each time.
+    /// Schedules a mailbox whose connection ended. If connections end soon each time, the mailbox is polled.
     private func lose(_ connection: IdleConnection, _ why: String) {
         let isShort = ContinuousClock.now - connection.since < Self.shortLife
         logger.info(
             "the mail server ended a connection that waited for mail",
             metadata: ["mailbox": "\(connection.mailbox)", "server": "\(connection.server)", "why": "\(why)"])
         if isShort { giveUp(connection.mailbox) }
-        // Not all of a server's at once, when it was restarted.
+        // A random delay, so that a restarted server does not get all sign-ins at once.
         board.add(connection.mailbox, after: .random(in: 0.5...5))
     }
 }

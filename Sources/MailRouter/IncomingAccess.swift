@@ -2,18 +2,18 @@ import CurlClient
 import Foundation
 import RouterProtocol
 
-/// How one turn reaches a mailbox's incoming server: on the connection that waited for new messages, or by signing in.
+/// Gives one turn its connection to the incoming server: the one that waited for new messages, or a new one.
 final class IncomingAccess {
     private let turn: MailboxTurn
     private var login: MailLogin?
     private var user = ""
     private var passwordTag: [UInt8] = []
-    /// Host and port, once they are known.
+    /// Host and port; empty until they are known.
     private(set) var server = "the mail server"
 
     init(_ turn: MailboxTurn) { self.turn = turn }
 
-    /// Signs in. The credential is asked for once in a turn.
+    /// Signs in. A turn requests the credential once.
     func connect(_ scheme: String, implicitPort: Int) throws -> CurlConnection {
         let login = try self.login ?? turn.login(.incoming)
         self.login = login
@@ -22,10 +22,10 @@ final class IncomingAccess {
         return try turn.connect(login, scheme, implicitPort: implicitPort)
     }
 
-    /// The session that waited for new messages, with the inbox open again; nil where there is none, or it is dead.
+    /// The session that waited for new messages, with the inbox open again; nil if there is none, or it is dead.
     func keptSession(writes: Bool) -> (IMAPSession, IMAPSession.Folder)? {
         guard let kept = turn.idle.take(turn.mailbox.mailboxId) else { return nil }
-        // Another credential or another server may be meant by now.
+        // The mailbox may have another credential or server meanwhile.
         guard kept.revision == turn.mailbox.revision, !turn.mailbox.tests, var session = try? kept.finish(),
             let folder = try? session.open(writes: writes)
         else { return nil }
@@ -33,9 +33,9 @@ final class IncomingAccess {
         return (session, folder)
     }
 
-    /// Has a session wait for new messages, or ends it.
+    /// Makes a session wait for new messages, or ends it.
     ///
-    /// - Parameter isComplete: Whether the turn saw all that there was.
+    /// - Parameter isComplete: Whether the turn processed all messages.
     func wait(on session: inout IMAPSession, isComplete: Bool) -> IdleConnection? {
         let mailbox = turn.mailbox.mailboxId
         guard isComplete, turn.configuration.idleConnections > 0, !turn.isStopped(),

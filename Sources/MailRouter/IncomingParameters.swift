@@ -3,19 +3,19 @@ import Foundation
 import MailFormat
 import RouterProtocol
 
-/// A message as the service takes it, with what is kept of it because a record can't show all of it.
+/// A message in the form that the service receives. If a record can't show all of it, the original is attached.
 struct IncomingParameters {
-    /// Bytes of all attachments that one message brings.
+    /// The size of all attachments of one message in bytes, at most.
     private static let attachmentsLimit = 8 << 20
 
     private(set) var content = IncomingDelivery.Email()
-    /// Bytes of a request that it takes.
+    /// The number of bytes that the message takes in a request.
     private(set) var size: Int
     /// What neither the record nor its attachments show, so that the message has to stay on the server; nil for nothing.
     private(set) var loss: String?
-    /// Whether there is a loss, or attachments are left out.
+    /// Whether something is lost, or attachments are left out.
     private(set) var isIncomplete = false
-    /// Whether the message itself is kept.
+    /// Whether the original message is attached.
     private var hasMessage = false
 
     /// - Parameters:
@@ -39,16 +39,16 @@ struct IncomingParameters {
         keep(message.attachments, attachmentLimit)
     }
 
-    /// Cuts what a record has no room for, and notes that.
+    /// Cuts what exceeds a record's limits, and adds a note for each cut.
     ///
-    /// - Returns: The text.
+    /// - Returns: The body.
     private static func cut(_ message: inout MailMessage) -> String {
         let subject = message.subject.prefix(units: IncomingLimits.subjectUnits)
         if subject != message.subject {
             message.note("The subject is longer than \(IncomingLimits.subjectUnits) characters.", isOfHeader: true)
             message.subject = message.subject.prefix(units: 5 * IncomingLimits.subjectUnits)
         }
-        // One is the sender.
+        // One of the parties is the sender.
         let limit = IncomingLimits.parties - 1
         let count = message.to.count + message.cc.count
         if count > limit {
@@ -58,24 +58,24 @@ struct IncomingParameters {
         }
         guard message.body.utf8.count > IncomingLimits.bodyBytes else { return message.body }
         message.note("The text is longer than \(IncomingLimits.bodyBytes >> 20) MiB, and its end is left out.", isOfHeader: false)
-        // Down to the beginning of a character.
+        // Cuts at the beginning of a character.
         let bytes = message.body.utf8.prefix(IncomingLimits.bodyBytes)
         return String(message.body.unicodeScalars[..<bytes.endIndex])
     }
 
-    /// Bytes that JSON adds to a text.
+    /// How many bytes JSON adds to a text.
     private static func escapes(_ text: String) -> Int {
         text.utf8.reduce(0) { count, byte in
             byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == UInt8(ascii: "/") ? count + 1 : count
         }
     }
 
-    /// Keeps the message itself, or its header, where something could not be represented.
+    /// Attaches the original message or its header, if a record can't represent all of it.
     private mutating func keep(_ original: MailMessage.Attachment?, _ notes: [MailMessage.Note]) {
         guard let original else { return }
         let note = notes.prefix(20).map(\.text).joined(separator: " ").prefix(units: 1_900)
         let length = (original.bytes.count + 2) / 3 * 4
-        // Slashes are escaped: one in 64 of its letters, and in any case fewer than one in 16.
+        // JSON escapes slashes. In base64 one letter in 64 is a slash on average, and always fewer than one in 16.
         guard size + length + length / 16 <= IncomingLimits.requestBytes else {
             (loss, isIncomplete) = (note, true)
             return
@@ -101,7 +101,7 @@ struct IncomingParameters {
         if !kept.isEmpty { content.attachments = kept }
         let omitted = attachments.count - (kept.count - before)
         content.omittedAttachments = omitted
-        // The message itself has them too.
+        // The original message has these attachments too.
         if omitted > 0, !hasMessage { isIncomplete = true }
     }
 

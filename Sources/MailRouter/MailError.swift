@@ -2,10 +2,10 @@ import CCurl
 import CurlClient
 import RouterProtocol
 
-/// What went wrong with a mail server.
+/// An error of a mail server.
 enum MailError: Error, CustomStringConvertible {
     case protocolError(String)
-    /// The server refused a command, in its words; the connection goes on.
+    /// The server refused a command, with this text. The connection stays usable.
     case refused(String)
     /// The server ended the session.
     case goodbye(String)
@@ -15,13 +15,13 @@ enum MailError: Error, CustomStringConvertible {
     var description: String {
         switch self {
         case .protocolError(let text), .refused(let text), .goodbye(let text): text
-        case .tooLarge(let size): "a message of \(size) bytes is larger than is taken"
+        case .tooLarge(let size): "a message of \(size) bytes is larger than the router accepts"
         case .stopped: "the router is being stopped"
         }
     }
 }
 
-/// What is wrong with a mailbox, in words that say what to do.
+/// A problem of a mailbox, with advice.
 struct MailboxProblem: Error {
     let code: Int
     let text: String
@@ -32,10 +32,10 @@ struct MailboxProblem: Error {
         (self.code, self.text, self.details, self.isPermanent) = (code, text, details, isPermanent)
     }
 
-    /// As the service takes it.
+    /// The problem in the form that the service receives.
     var told: MailboxReport.Problem { .init(code: code, text: text, details: details, isPermanent: isPermanent) }
 
-    /// What an error of a connection means to the person who has to mend it.
+    /// Describes an error of a connection for the person who has to solve it.
     init(_ error: any Error, server: String, what: String) {
         switch error {
         case let problem as MailboxProblem: self = problem
@@ -49,18 +49,18 @@ struct MailboxProblem: Error {
             case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR:
                 self.init(
                     AlertCode.certificate,
-                    "The certificate of \(server) is not trusted, so no password was sent. Mend the certificate, or give the router the authority's.",
+                    "The certificate of \(server) is not trusted, so no password was sent. Correct the certificate, or give the router the certificate of its authority.",
                     error.reason, isPermanent: true)
             case CURLE_USE_SSL_FAILED:
                 self.init(
                     AlertCode.certificate,
-                    "\(server) does not offer TLS, so no password was sent. Somebody may be in between; else set another port.",
+                    "\(server) does not offer TLS, so no password was sent. Set the right port. If it is right, an attacker may be between the router and the server.",
                     error.reason, isPermanent: true)
             case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_CONNECT, CURLE_OPERATION_TIMEDOUT, CURLE_SEND_ERROR, CURLE_RECV_ERROR,
                 CURLE_SSL_CONNECT_ERROR,
                 CURLE_GOT_NOTHING, CURLE_WEIRD_SERVER_REPLY:
                 self.init(
-                    AlertCode.unreachable, "\(server) can't be reached for \(what), or does not answer. It is tried again.",
+                    AlertCode.unreachable, "\(server) can't be reached for \(what), or does not answer. The router tries again.",
                     error.reason, isPermanent: false)
             case CURLE_FILESIZE_EXCEEDED:
                 self.init(AlertCode.protocolFailure, "\(server) sent a line that is too long.", error.reason, isPermanent: false)
@@ -69,7 +69,7 @@ struct MailboxProblem: Error {
             }
         default:
             self.init(
-                AlertCode.protocolFailure, "\(server) answered something unexpected to \(what). It is tried again.", "\(error)",
+                AlertCode.protocolFailure, "\(server) gave an unexpected response for \(what). The router tries again.", "\(error)",
                 isPermanent: false)
         }
     }

@@ -3,12 +3,12 @@ import Foundation
 import Logging
 import RouterProtocol
 
-// Fetching what came.
+// Fetching incoming mail.
 extension MailboxTurn {
-    /// Messages that were set aside and are fetched again in one turn.
+    /// How many messages that were set aside one turn fetches again.
     static let retryLimit = 20
 
-    /// Fetches what is new.
+    /// Fetches new messages.
     ///
     /// - Returns: The connection that waits for more; nil for none.
     func receive(_ state: inout State, _ counts: inout Counts) throws -> IdleConnection? {
@@ -33,14 +33,14 @@ extension MailboxTurn {
         } catch let error as ServiceError {
             throw error
         } catch {
-            // What the server gave before it failed is not lost on the way.
+            // The messages that arrived before the failure are still delivered.
             try delivery.finish()
             try tell(notes)
             throw MailboxProblem(error, server: access.server, what: "the mailbox \(mailbox.address)")
         }
     }
 
-    /// Tells the service about single messages, before the report says that the router is past them.
+    /// Sends notes about single messages to the service. This comes before the report that moves the router's position past them.
     private func tell(_ notes: MessageNotes) throws {
         guard !notes.isEmpty else { return }
         for request in notes.requests(mailbox, host) { try persistently { try client.note(request) } }
@@ -69,7 +69,7 @@ extension MailboxTurn {
             session.close()
             return nil
         }
-        // Other numbers for the same messages: what is there is looked at again, and what is a record stays one.
+        // The server numbered its messages anew. All are inspected again, and those that are records are not duplicated.
         if state.validity != folder.validity { state = State(validity: folder.validity, uid: 0) }
         restart(&state, in: folder, access, delivery)
         // The highest UID that there can be has no next one.
@@ -80,7 +80,7 @@ extension MailboxTurn {
         try receive(found, &fetcher, &state, delivery, &notes)
         try retry(&fetcher, folder.validity, &state, delivery, &notes)
         noteLoss(fetcher.loss, access, delivery)
-        // A mailbox with more than one turn takes is due again at once.
+        // A mailbox with messages left over is due again at once.
         let isComplete = found.count < configuration.turnLimit && fetcher.loss == nil && !delivery.counts.isUnfinished
         return fetcher.withSession { access.wait(on: &$0, isComplete: isComplete) }
     }
@@ -130,7 +130,8 @@ extension MailboxTurn {
             if isOver { delivery.leaveRest() }
             if isLast || isOver || isStopped() { try delivery.finish() }
             try settle(delivery.settled(), &fetcher, &unfinished)
-            // The router is past a message once it is a record, or is set aside, or was passed over; and so are all before it.
+            // The position moves past messages that are records, were set aside or were skipped, if all messages before them are
+            // too.
             let past = unfinished.min().map { $0 - 1 } ?? message.uid
             state.uid = max(state.uid ?? 0, min(past, message.uid))
             if isOver || isStopped() { break }
@@ -155,14 +156,14 @@ extension MailboxTurn {
         }
     }
 
-    /// Fetches what was set aside and is due again.
+    /// Fetches messages that were set aside and are due again.
     private func retry(
         _ fetcher: inout IMAPFetcher, _ validity: UInt32, _ state: inout State, _ delivery: Delivery, _ notes: inout MessageNotes
     ) throws {
         let due = (mailbox.setAside ?? []).prefix(Self.retryLimit)
         for name in due where !isStopped() {
             let parts = name.split(separator: ":")
-            // Under another UIDVALIDITY all was looked at again.
+            // After a change of UIDVALIDITY all messages were inspected again.
             guard parts.count == 2, UInt32(parts[0]) == validity, let uid = UInt32(parts[1]) else {
                 notes.settled.append(name)
                 continue

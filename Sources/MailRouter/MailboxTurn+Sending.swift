@@ -3,16 +3,16 @@ import Foundation
 import Logging
 import RouterProtocol
 
-// Sending what is pending.
+// Sending pending e-mails.
 extension MailboxTurn {
-    /// Connections that may end while e-mails are sent, before it is the server that is at fault.
+    /// How many connections may end while e-mails are sent before it counts as a failure of the server.
     private static let lossLimit = 5
-    /// E-mails that are taken at a time.
+    /// How many e-mails are taken at a time.
     private static let takenLimit = 50
 
     func send(_ counts: inout Counts) throws {
         guard !mailbox.tests else { return try signIn(try login(.outgoing)).close() }
-        // No password is asked for when there is nothing to send.
+        // Requests no password when there is nothing to send.
         var emails = try asking { try client.pending(mailbox, host, limit: Self.takenLimit) }
         guard !emails.isEmpty else { return }
         let progress = SendingProgress { [client, mailbox, host] in try client.report($0, mailbox, host) }
@@ -22,7 +22,7 @@ extension MailboxTurn {
             login = try self.login(.outgoing)
             session = try signIn(login)
         } catch let problem as MailboxProblem {
-            // None of these was handed over; they are pending again.
+            // None of these e-mails was handed over, so they are pending again.
             try postpone(emails[...], problem, progress)
             throw problem
         }
@@ -34,13 +34,13 @@ extension MailboxTurn {
                 do {
                     try send(emails[index], session, progress, &counts) { try progress.announce(index) }
                 } catch ServiceError.away(let why) {
-                    // The connection goes with the beginnings of this e-mail. Those after it were not begun.
-                    for rest in emails[index...] { progress.note(rest, .temporary, "The service was away: \(why)", 0) }
+                    // The connection is dropped, because this e-mail was begun on it. The e-mails after it were not started.
+                    for rest in emails[index...] { progress.note(rest, .temporary, "The service was unavailable: \(why)", 0) }
                     return try persistently { try progress.flush() }
                 } catch let error where error is CurlError || error is MailError || error is MailboxProblem {
                     let problem = MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
-                    // What a server hangs up at is one e-mail's fault until it hangs up again and again. The fate of one that was being handed
-                    // over is reported already.
+                    // If the server disconnects once, only that e-mail fails; if it does so repeatedly, the server fails. An e-mail
+                    // that was being handed over is reported already.
                     if !(error is MailboxProblem) { progress.note(emails[index], .temporary, problem.text, problem.code) }
                     losses += 1
                     do {
@@ -61,7 +61,7 @@ extension MailboxTurn {
         session.close()
     }
 
-    /// Has e-mails that were not begun tried again later.
+    /// Returns e-mails that were not started, so that they are tried again later.
     private func postpone(_ emails: ArraySlice<PendingEmail>, _ problem: MailboxProblem, _ progress: SendingProgress) throws {
         for email in emails { progress.note(email, .temporary, problem.text, problem.code) }
         try persistently { try progress.flush() }
@@ -111,7 +111,7 @@ extension MailboxTurn {
         log(.debug, "sent", ["email": "\(email.emailId)", "message-id": "\(email.messageId)", "answer": "\(answer.word)"])
     }
 
-    /// Has the lease last while a mail server thinks.
+    /// Renews the lease while the mail server is working.
     private func keepLease() {
         _ = try? client.known([String](), mailbox, host)
     }

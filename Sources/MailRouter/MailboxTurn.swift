@@ -4,10 +4,10 @@ import Foundation
 import Logging
 import RouterProtocol
 
-/// One turn at a leased mailbox: fetch, then send, then say how it went.
+/// One turn at a leased mailbox: fetches, then sends, then reports the result.
 struct MailboxTurn {
     let mailbox: MailboxLease
-    /// The router's name for this lease, and its own.
+    /// The router's name for this lease.
     let host: String
     let router: String
     let client: RouterClient
@@ -19,25 +19,25 @@ struct MailboxTurn {
     private let start = ContinuousClock.now
 
     struct Counts: Sendable {
-        /// Messages that were looked at, if only at their size and date.
+        /// Messages that were inspected, even if only by size and date.
         var looked = 0
         var fetched = 0
-        /// Whether there are more messages, for which the turn had no time.
+        /// Whether there are more messages than the turn had time for.
         var isUnfinished = false
         /// Messages that became records.
         var processed = 0
-        /// Messages that did not, by the original's ReasonCode.
+        /// Messages that did not become records, by Dataverse's ReasonCode.
         var refused: [Int: Int] = [:]
         /// Messages that can't become records.
         var failed = 0
         var sent = 0
-        /// E-mails that the mail server did not take: temporary, permanent, unknown.
+        /// E-mails that the mail server did not accept: temporarily, permanently, or with an unknown result.
         var unsent: [String: Int] = [:]
-        /// What is said about single messages.
+        /// The problems of single messages.
         var problems: [MailboxProblem] = []
-        /// When the oldest message that was found had arrived.
+        /// The arrival time of the oldest message that was found.
         var oldestArrival: Date?
-        /// E-mails that failed for good, or whose fate is unknown.
+        /// E-mails that failed permanently, or whose result is unknown.
         var lost: Int { unsent.filter { $0.key != "temporary" }.values.reduce(0, +) }
 
         static func += (left: inout Counts, right: Counts) {
@@ -54,20 +54,21 @@ struct MailboxTurn {
         }
     }
 
-    /// Where the next turn goes on. Losing it costs a walk over what is there, and nothing else: records are made once.
+    /// The position at which the next turn continues. If it is lost, all messages are inspected again, and none becomes a second
+    /// record.
     struct State: Codable {
-        /// IMAP: UIDVALIDITY and the highest UID that was looked at.
+        /// IMAP: UIDVALIDITY and the highest UID that was inspected.
         var validity: UInt32?
         var uid: UInt32?
-        /// POP3: the beginning of the list all of which was looked at.
+        /// POP3: the beginning of the list in which all messages were inspected.
         var known: Prefix?
-        /// POP3, written by versions before 1.0: the unique ids that were looked at.
+        /// POP3, written by versions before 1.0: the unique ids of inspected messages.
         var ids: [String]?
 
         /// A beginning of a list of unique ids.
         struct Prefix: Codable {
             let count: Int
-            /// SHA-256 over the ids.
+            /// SHA-256 of the ids.
             let digest: String
         }
     }
@@ -102,7 +103,7 @@ struct MailboxTurn {
         log(counts, problem, began)
     }
 
-    /// Gives the mailbox back, and lets its connection wait for new messages where the service says so.
+    /// Returns the mailbox, and keeps its connection waiting for new messages if the service allows it.
     private func giveBack(
         _ report: MailboxReport, _ state: State, _ counts: Counts, _ problem: MailboxProblem?, _ waiting: IdleConnection?
     ) throws {
@@ -111,7 +112,7 @@ struct MailboxTurn {
         report.routerState = String(decoding: try JSONEncoder().encode(state), as: UTF8.self)
         report.processed = counts.processed
         report.failed = counts.failed + counts.lost
-        // A mailbox that has more than one turn takes is due again at once, after the others.
+        // A mailbox with messages left over is due again at once, after the others.
         let hasMore = counts.isUnfinished || max(counts.looked, counts.sent) >= configuration.turnLimit
         report.interval = hasMore ? 0 : configuration.interval
         if !counts.problems.isEmpty { report.alerts = counts.problems.prefix(MailboxReport.alertLimit).map(\.told) }
@@ -135,13 +136,13 @@ struct MailboxTurn {
         logger.log(level: problem == nil ? .info : .warning, "mailbox processed", metadata: metadata)
     }
 
-    /// Whether the turn is long enough after so many messages, and other mailboxes have theirs.
+    /// Whether the turn has processed enough messages and other mailboxes are waiting.
     func isLong(after messages: Int) -> Bool {
         messages >= RouterConfiguration.fairTurn.messages
             && ContinuousClock.now - start > .seconds(RouterConfiguration.fairTurn.seconds)
     }
 
-    /// Asks again while the service is away, as long as the lease may last.
+    /// Retries while the service is unavailable, at most for the duration of the lease.
     func persistently(_ body: () throws -> Void) throws {
         var wait = 0.2
         let deadline = Date().addingTimeInterval(900)
@@ -162,7 +163,7 @@ struct MailboxTurn {
         try asking { try client.credential(mailbox, direction, host) }
     }
 
-    /// Asks the service for what a turn needs, and says what a refusal means for the mailbox.
+    /// Requests the credential from the service, and translates a refusal to a problem of the mailbox.
     func asking<Answer>(_ body: () throws -> Answer) throws -> Answer {
         do {
             return try body()
@@ -175,8 +176,8 @@ struct MailboxTurn {
                 case "0x80040220": AlertCode.notAuthorized
                 default: AlertCode.noCredential
                 }
-            // These come back without anybody's touching the mailbox: the organization's key, an authorization server, settings that
-            // an administrator has checked.
+            // These problems may end without a change to the mailbox: a missing organization key, an authorization server, and
+            // settings that an administrator has to check.
             let comesBack = [AlertCode.keyRequired, AlertCode.unreachable, AlertCode.notAuthorized].contains(kind)
             throw MailboxProblem(kind, message, code, isPermanent: !comesBack)
         }
@@ -184,7 +185,7 @@ struct MailboxTurn {
 
     func connect(_ login: MailLogin, _ scheme: String, implicitPort: Int) throws -> CurlConnection {
         let server = "\(login.server):\(login.port)"
-        // TLS from the first byte on the ports that are for it, STARTTLS elsewhere; without TLS only where the service lets it.
+        // Ports for implicit TLS use TLS from the first byte, others use STARTTLS. TLS is off only if the service allows it.
         let isImplicit = login.useSSL && (login.port == implicitPort || probesImplicitTLS(login))
         do {
             return try CurlConnection(timeout: mailbox.timeout) { handle in
@@ -225,11 +226,11 @@ struct MailboxTurn {
         }
     }
 
-    /// Ports of STARTTLS.
+    /// Ports on which servers use STARTTLS.
     private static let knownPorts = [143, 110, 25, 587]
 
-    /// Ports that a deployment chose itself tell nothing. A server that waits for TLS says nothing in the clear, so whoever greets within
-    /// a moment speaks STARTTLS; no password is sent either way before there is TLS.
+    /// Other ports are probed. With implicit TLS a server sends nothing before the handshake, so a server that greets within a
+    /// moment uses STARTTLS. In both cases no password is sent before TLS.
     private func probesImplicitTLS(_ login: MailLogin) -> Bool {
         guard !Self.knownPorts.contains(login.port) else { return false }
         return !PlainGreeting.isGiven(by: login.server, login.port)

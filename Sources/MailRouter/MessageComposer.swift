@@ -2,11 +2,11 @@ import Foundation
 import MailFormat
 import RouterProtocol
 
-/// Writes an e-mail as a message.
+/// Writes an e-mail as a MIME message.
 struct MessageComposer {
     let email: PendingEmail
 
-    /// Ids of References at most: as many as are read.
+    /// How many ids References has at most: as many as are read from incoming messages.
     private static let referencesLimit = 100
 
     /// The message's bytes; nil where an attachment can't be decoded, which would leave as an empty file.
@@ -21,7 +21,7 @@ struct MessageComposer {
         writer.add("Message-ID", tokens: ["<\(Self.bare(email.messageId))>"])
         if let parent = email.inReplyTo.map(Self.bare), !parent.isEmpty {
             writer.add("In-Reply-To", tokens: ["<\(parent)>"])
-            // RFC 5322 section 3.6.4: the parent's References, then the parent.
+            // RFC 5322 section 3.6.4: References has the parent's References, then the parent's Message-ID.
             let earlier = email.references.map(Self.bare).filter { !$0.isEmpty && $0 != parent }
             let kept = earlier.count < Self.referencesLimit ? earlier : earlier.prefix(1) + earlier.suffix(Self.referencesLimit - 2)
             writer.add("References", tokens: (kept + [parent]).map { "<\($0)>" })
@@ -46,7 +46,7 @@ struct MessageComposer {
         return writer.message
     }
 
-    /// What the e-mail says it is; where it says nothing, HTML is what has a tag of HTML.
+    /// The declared type of the body. Without one, a text with an HTML tag counts as HTML.
     private var isHTML: Bool {
         switch email.bodyType?.lowercased().prefix(while: { $0 != ";" }).trimmingCharacters(in: .whitespaces) {
         case "text/html"?: true

@@ -1,19 +1,19 @@
 import RouterProtocol
 
-/// What the service keeps of single messages of a mailbox, gathered until it is told.
+/// Notes about single messages of a mailbox, gathered until they are sent to the service.
 struct MessageNotes {
-    /// Messages of POP3 that were looked at.
+    /// Messages of POP3 that were inspected.
     var seen: [String] = []
-    /// Messages that could not be fetched: they are fetched again later, and hold up no other.
+    /// Messages that could not be fetched. They are fetched again later, and hold up no others.
     var setAside: [(uid: String, name: String, messageID: String?, reason: String)] = []
-    /// Messages that are not set aside any more.
+    /// Messages that are no longer set aside.
     var settled: [String] = []
-    /// Whether what was looked at before is forgotten, because most of it is gone.
+    /// Whether the service forgets inspected messages, because most of them are gone.
     var forgetsSeen = false
 
     var isEmpty: Bool { seen.isEmpty && setAside.isEmpty && settled.isEmpty && !forgetsSeen }
 
-    /// The requests that tell all of it.
+    /// The requests that send all notes.
     func requests(_ mailbox: MailboxLease, _ host: String) -> [MailboxNotes] {
         let limit = MailboxNotes.limit
         return stride(from: 0, through: max(0, seen.count - 1), by: limit).map { start in

@@ -4,9 +4,10 @@ import Foundation
 import Logging
 import RouterProtocol
 
-/// Fetches what is new in a POP3 mailbox. What was looked at before is a beginning of the list, or is known to the service by its unique id.
+/// Fetches new messages of a POP3 mailbox. The beginning of the list may be known as a whole; other inspected messages are known to
+/// the service by their unique ids.
 struct POP3Receiver {
-    /// Connections that may end while messages are fetched, before it is the server that is at fault.
+    /// How many connections may end during a fetch before it counts as a failure of the server.
     private static let lossLimit = 5
 
     private let turn: MailboxTurn
@@ -14,13 +15,13 @@ struct POP3Receiver {
     private let signIn: () throws -> POP3Session
     private var session: POP3Session
     private let there: [POP3Session.Listed]
-    /// Positions in the list that need not be looked at.
+    /// Positions in the list that need no inspection.
     private var known: Set<Int> = []
     private let due: Set<String>
-    /// Positions whose messages the open session deletes when it ends.
+    /// Positions of messages that the server deletes when the open session ends.
     private var deleted: Set<Int> = []
     private var losses = 0
-    /// The last error that ended a connection and was recovered from.
+    /// The last error that ended a connection and did not end the fetch.
     private(set) var loss: (any Error)?
     private(set) var notes = MessageNotes()
 
@@ -31,13 +32,13 @@ struct POP3Receiver {
         due = Set((turn.mailbox.setAside ?? []).prefix(MailboxTurn.retryLimit))
     }
 
-    /// Fetches it; the notes say what is to be told even when this throws.
+    /// Fetches the messages. The notes are complete even if this throws.
     mutating func run(_ state: inout MailboxTurn.State) throws {
         guard turn.mailbox.receives else { return try session.close() }
         try learn(state)
         let new = there.indices.filter { !known.contains($0) }.prefix(turn.configuration.turnLimit)
         let again = there.indices.filter { known.contains($0) && due.contains(there[$0].id) }
-        // What is due and not there any more needs no other attempt.
+        // Messages that are due and no longer exist are settled.
         notes.settled += due.subtracting(there.map(\.id))
         for position in new + again where !turn.isStopped() {
             guard !turn.isLong(after: delivery.counts.looked) else {
@@ -54,7 +55,7 @@ struct POP3Receiver {
         state = MailboxTurn.State(known: .init(count: ids.count, digest: Self.digest(ids[...])))
     }
 
-    /// - Returns: False when the list is another one by now, and this turn ends.
+    /// - Returns: False when the list has changed, which ends this turn.
     private mutating func fetch(_ position: Int) throws -> Bool {
         let message = there[position]
         do {
@@ -90,7 +91,7 @@ struct POP3Receiver {
 
     private mutating func settle() throws {
         for message in delivery.settled() {
-            // POP3 has one folder: what can't be delivered stays in it.
+            // POP3 has only one folder, so messages that can't be delivered stay in it.
             if turn.mailbox.deletesAfterProcessing, message.fate == .recorded {
                 deleted.insert(Int(message.source))
                 try session.delete(there[Int(message.source)].number)
@@ -99,8 +100,8 @@ struct POP3Receiver {
         }
     }
 
-    /// A session that did not end by QUIT deletes nothing (RFC 1939 section 6). What was to be deleted is looked at again in the next turn,
-    /// and deleted then; its records are there already.
+    /// A session that does not end with QUIT deletes nothing (RFC 1939 section 6). The next turn inspects these messages again and
+    /// deletes them. Their records exist already.
     private mutating func forgetDeleted() {
         for message in delivery.settled() {
             if turn.mailbox.deletesAfterProcessing, message.fate == .recorded {
@@ -122,14 +123,15 @@ struct POP3Receiver {
         if due.contains(there[position].id) { notes.settled.append(there[position].id) }
     }
 
-    /// Learns what was looked at before: a beginning of the list that is the same costs nothing; of what follows the service is asked.
+    /// Finds the messages that were inspected before. If the beginning of the list is unchanged, no request is needed for it; the
+    /// service is asked about the rest.
     private mutating func learn(_ state: MailboxTurn.State) throws {
         let ids = there.map(\.id)
         var first = 0
         if let prefix = state.known, prefix.count <= ids.count, Self.digest(ids.prefix(prefix.count)) == prefix.digest {
             first = prefix.count
         }
-        // A state of an earlier version holds the ids itself.
+        // The state of an earlier version has the ids themselves.
         var seen = Set(state.ids ?? []).intersection(ids)
         notes.seen += seen
         var total = 0
@@ -138,7 +140,7 @@ struct POP3Receiver {
             seen.formUnion(found.value)
             total = found.total
         }
-        // Most of what the service remembers is gone from the server.
+        // Most messages that the service remembers no longer exist on the server.
         if first == 0, total > seen.count + 1_000 {
             notes.forgetsSeen = true
             notes.seen = Array(seen)

@@ -1,10 +1,10 @@
 import CurlClient
 import MailFormat
 
-/// The few commands of POP3 (RFC 1939) that a router needs, on a connection that is signed in.
+/// The commands of POP3 (RFC 1939) that a router needs, on a signed-in connection.
 struct POP3Session {
     private let connection: CurlConnection
-    /// Bytes of a message at most.
+    /// The largest message in bytes.
     let limit: Int
 
     init(_ connection: CurlConnection, limit: Int) {
@@ -19,7 +19,7 @@ struct POP3Session {
         let size: Int
     }
 
-    /// What is there.
+    /// Lists the messages.
     func list() throws -> [Listed] {
         try command("LIST")
         var sizes: [Int: Int] = [:]
@@ -35,16 +35,16 @@ struct POP3Session {
         }
     }
 
-    /// A message's bytes.
+    /// Fetches a message.
     ///
-    /// - Throws: ``MailError/refused(_:)`` when the server refuses it; the connection goes on.
+    /// - Throws: ``MailError/refused(_:)`` when the server refuses. The connection stays usable.
     func fetch(_ number: Int) throws -> [UInt8] {
         try command("RETR \(number)")
         var message: [UInt8] = []
         while true {
             let line = try connection.line(limit: limit)
             if line == [UInt8(ascii: ".")] { return message }
-            // Byte-stuffing (RFC 1939 section 3).
+            // Removes byte-stuffing (RFC 1939 section 3).
             message += line.first == UInt8(ascii: ".") ? line.dropFirst() : line[...]
             message += [0x0D, 0x0A]
             guard message.count <= limit else { throw MailError.tooLarge(message.count) }
@@ -53,7 +53,7 @@ struct POP3Session {
 
     func delete(_ number: Int) throws { try command("DELE \(number)") }
 
-    /// Ends the session; what was deleted is gone from here on.
+    /// Ends the session. The server then deletes the marked messages.
     func close() throws { try command("QUIT") }
 
     private func command(_ text: String) throws {

@@ -2,14 +2,14 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// Whether a server greets in the clear, as those do that speak STARTTLS.
+/// Whether a server sends a greeting before TLS, as servers with STARTTLS do.
 enum PlainGreeting {
-    /// Milliseconds that a greeting may take.
+    /// Milliseconds to wait for a greeting.
     private static let patience: Int32 = 1_500
 
-    /// What was seen lately, by host and port.
+    /// Recent results by host and port.
     private static let seen = Mutex<[String: (isGiven: Bool, on: Date)]>([:])
-    /// Seconds for which it is remembered.
+    /// Seconds for which a result is kept.
     private static let memory = 600.0
 
     static func isGiven(by host: String, _ port: Int) -> Bool {
@@ -20,13 +20,13 @@ enum PlainGreeting {
         return isGiven
     }
 
-    /// Learns from a connection that could not be made as was said here: a server that answers TLS with something else speaks in the
-    /// clear, if late; of any other it is no longer known.
+    /// Corrects a result after a connection failed. If the server answered TLS with something else, it greets late before TLS.
+    /// Otherwise its result is forgotten.
     static func correct(_ host: String, _ port: Int, answersTLS: Bool) {
         seen.withLock { $0["\(host):\(port)"] = answersTLS ? nil : (true, Date()) }
     }
 
-    /// - Returns: Nil when no server answers, or it hangs up.
+    /// - Returns: Nil when no server answers, or it disconnects.
     private static func look(_ host: String, _ port: Int) -> Bool? {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)

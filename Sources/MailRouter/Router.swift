@@ -3,18 +3,18 @@ public import Logging
 import RouterProtocol
 import Synchronization
 
-/// The e-mail router: workers that lease mailboxes from the service, and fetch and send their mail. Any number of routers may work for
-/// one organization; it keeps nothing of its own.
+/// The e-mail router: workers lease mailboxes from the service, and fetch and send their mail. Any number of routers may work for
+/// one organization. A router stores nothing.
 ///
-/// One request of the whole router waits at the service until there is work, and one thread listens to the mail servers that tell of
-/// new messages. Workers that have nothing to do ask for nothing.
+/// One request of the router waits at the service until there is work. One thread reads the connections on which mail servers
+/// notify of new messages. Idle workers send no requests.
 public final class Router: Sendable {
     private let configuration: RouterConfiguration
     private let logger: Logger
     public let metrics = RouterMetrics()
     private let board = WorkBoard()
     private let idle: IdleConnections
-    /// The router's name as long as it runs.
+    /// The router's name until it ends.
     private let name: String
     private let stopped = Atomic<Bool>(false)
 
@@ -30,14 +30,14 @@ public final class Router: Sendable {
 
     private static var someLetters: Substring { UUID().uuidString.prefix(8) }
 
-    /// Has the workers end after the message that they are at.
+    /// Makes each worker stop after its current message.
     public func stop() {
         stopped.store(true, ordering: .relaxed)
         board.stop()
         idle.stop()
     }
 
-    /// Works until ``stop()``, on threads of its own: mail servers make one wait.
+    /// Works until ``stop()``, on separate threads, because requests to mail servers block.
     public func run() async {
         await withTaskGroup(of: Void.self) { group in
             for number in 0..<configuration.workers { group.addTask { [self] in await onThread { [self] in work(number) } } }
@@ -53,7 +53,7 @@ public final class Router: Sendable {
                 body()
                 continuation.resume()
             }
-            // Deep multiparts take stack.
+            // Deeply nested multipart messages need a large stack.
             thread.stackSize = 16 << 20
             thread.start()
         }
@@ -68,11 +68,11 @@ public final class Router: Sendable {
 
     // MARK: Waiting
 
-    /// Seconds between two requests for work while all workers are busy: they say that the router is alive.
+    /// Seconds between two requests for work while all workers are busy. They show that the router is alive.
     private static let busyInterval = 30.0
-    /// Seconds that workers may take to learn whether there is a mailbox for them.
+    /// Seconds to wait until the workers know whether there is a mailbox for them.
     private static let decisionSeconds = 60.0
-    /// Seconds before the service is asked again that said there is work and then had none: the first pause, doubled up to the second.
+    /// Pauses after the service announced work and then had none: the first pause, doubled up to the longest.
     private static let vainPauses = (first: 0.5, longest: 10.0)
 
     private func waitForWork() {
@@ -101,9 +101,9 @@ public final class Router: Sendable {
         return min(pause * 2, Self.vainPauses.longest)
     }
 
-    /// Sends one request for work, and lets workers go on.
+    /// Sends one request for work, and wakes workers.
     ///
-    /// - Returns: False if the answer came at once and led to nothing.
+    /// - Returns: False if the response came at once and there was no work.
     private func waitOnce(_ client: RouterClient) throws -> Bool {
         let hasWorker = board.waitForWorker(seconds: Self.busyInterval)
         guard !isStopped else { return true }
@@ -120,13 +120,13 @@ public final class Router: Sendable {
         return !hasWorker || !answer.ended.isEmpty || Date().timeIntervalSince(began) > 1
     }
 
-    /// Seconds for the farewell.
+    /// The time limit in seconds for the sign-off.
     private static let farewellSeconds = 5.0
 
-    /// Tells the service that others may poll the mailboxes that this router watched.
+    /// Tells the service that other routers may poll the mailboxes that this router watched.
     private func leave() {
         let deadline = Date().addingTimeInterval(Self.farewellSeconds)
-        // Without a farewell the service notices a while later.
+        // If this fails, the service notices after a while.
         guard let client = try? RouterClient(configuration, isCancelled: { Date() > deadline }) else { return }
         _ = try? client.wait(WaitForWork.Request(hostId: name, seconds: 0, wantsWork: false, isLeaving: true))
     }
@@ -159,7 +159,7 @@ public final class Router: Sendable {
         switch work {
         case .mailbox(let mailbox):
             guard try !takeTurn(at: mailbox, number, client), idle.holds(mailbox) else { return }
-            // Another worker has the mailbox; what is new may have come after its look.
+            // Another worker has the mailbox, and may have missed the new message.
             board.add(mailbox, after: Self.leasedElsewherePause)
         case .any:
             var isDecided = false
@@ -174,17 +174,17 @@ public final class Router: Sendable {
         }
     }
 
-    /// Seconds before a mailbox is asked for again that another worker has.
+    /// Seconds before a mailbox is requested again that another worker has.
     private static let leasedElsewherePause = 3.0
 
     /// Leases a mailbox, and fetches and sends its mail.
     ///
-    /// - Parameter onLease: Gets whether there was one.
-    /// - Returns: Whether there was one.
+    /// - Parameter onLease: Called with whether there was a mailbox.
+    /// - Returns: Whether there was a mailbox.
     private func takeTurn(
         at mailbox: String?, _ number: Int, _ client: RouterClient, onLease: (Bool) -> Void = { _ in }
     ) throws -> Bool {
-        // Another name for each lease, so that a request under the last one is refused.
+        // A new name for each lease, so that requests under an earlier lease are refused.
         let host = "\(name)/\(number)/\(Self.someLetters)"
         let lease = try client.lease(host, mailbox: mailbox)
         onLease(lease != nil)

@@ -3,35 +3,35 @@ import CurlClient
 import Foundation
 import RouterProtocol
 
-/// Where the service is, and who the router is there.
+/// The service's address, the router's credentials, and the limits of its work.
 public struct RouterConfiguration: Sendable {
     /// The service's address, without a trailing slash.
     public var service: String
     public var organization: String
     public var clientID: String
     public var secret: String
-    /// PEM certificates that the service's is from; nil for the system's.
+    /// The CA certificates in PEM for the service; nil for the system's.
     public var serviceAuthorityFile: String?
-    /// PEM certificates that mail servers' are from, once the file is there; nil for the system's.
+    /// The file with CA certificates in PEM for mail servers, used once it exists; nil for the system's.
     public var mailAuthorityFile: String?
-    /// Mailboxes that are worked on at a time.
+    /// How many mailboxes are processed at a time.
     public var workers = 4
-    /// Seconds between two turns at a mailbox that is polled.
+    /// Seconds between two turns at a polled mailbox.
     public var interval = 300
-    /// Seconds that a request for work waits at the service.
+    /// Seconds for which a request for work waits at the service.
     public var wait = RouterLimits.waitSeconds
-    /// Connections on which IMAP servers tell of new messages (IDLE); 0 to poll every mailbox.
+    /// How many connections wait for notifications of IMAP servers (IDLE); 0 to poll every mailbox.
     public var idleConnections = 500
-    /// Seconds after which IDLE is issued anew, less than 29 minutes.
+    /// Seconds after which IDLE is issued again; less than 29 minutes.
     public var idleRefresh = 600
-    /// Seconds between two attempts while the service is away: the first pause, doubled up to the second.
+    /// Seconds between two attempts while the service is unavailable: the first pause, doubled up to the longest.
     static let pauses = (first: 1.0, longest: 60.0)
-    /// Messages of one turn at most, so that a heavy mailbox starves nobody.
+    /// How many messages one turn processes at most, so that a large mailbox does not hold up the others.
     public var turnLimit = RouterConfiguration.defaultTurnLimit
     public static let defaultTurnLimit = 2_000
-    /// Messages and seconds after both of which a turn ends before that limit.
+    /// A turn ends before that limit after this many messages and seconds, both.
     static let fairTurn = (messages: 500, seconds: 10)
-    /// Bytes of a message at most.
+    /// The largest message in bytes.
     public var messageLimit = 50 << 20
 
     public init(service: String, organization: String, clientID: String, secret: String) {
@@ -39,41 +39,41 @@ public struct RouterConfiguration: Sendable {
     }
 }
 
-/// Why the service did not do what the router asked.
+/// The reason why a request to the service failed.
 enum ServiceError: Error, CustomStringConvertible {
-    /// It can't be reached, or is too busy: asked again later.
+    /// The service is unreachable or too busy. The request is retried later.
     case away(String)
-    /// The mailbox is another router's by now.
+    /// Another router has the mailbox.
     case leaseLost
-    /// It refuses this.
+    /// The service refuses the request.
     case refused(status: Int, code: String, message: String)
 
     var description: String {
         switch self {
-        case .away(let why): "the service is away: \(why)"
-        case .leaseLost: "the mailbox is leased to another router by now"
+        case .away(let why): "the service is unavailable: \(why)"
+        case .leaseLost: "another router has leased the mailbox"
         case .refused(let status, let code, let message): "the service refuses: \(message) [\(status) \(code)]"
         }
     }
 }
 
-/// The Web API, as one worker of a router speaks to it: on one connection, one request at a time.
+/// A client of the Web API for one worker of a router: one connection, one request at a time.
 final class RouterClient {
     private let configuration: RouterConfiguration
     private let handle: CurlHandle
     private var token: (text: String, goodUntil: Date)?
     private let isCancelled: (@Sendable () -> Bool)?
-    /// The trace of the turn at a mailbox, which the service and the router log (W3C Trace Context).
+    /// The trace id of the turn, which the service and the router log (W3C Trace Context).
     private(set) var traceID = RouterClient.newTraceID
 
     private static var newTraceID: String { digits(16) }
 
-    /// So many random bytes, in hexadecimal digits.
+    /// This many random bytes in hexadecimal digits.
     private static func digits(_ count: Int) -> String {
         (0..<count).map { _ in String(format: "%02x", UInt8.random(in: 1...255)) }.joined()
     }
 
-    /// - Parameter isCancelled: Asked about once a second; true ends the request that is under way.
+    /// - Parameter isCancelled: Called about once a second. When it returns true, the current request is ended.
     init(_ configuration: RouterConfiguration, isCancelled: (@Sendable () -> Bool)? = nil) throws {
         self.configuration = configuration
         self.isCancelled = isCancelled
@@ -98,7 +98,7 @@ final class RouterClient {
         let error: Detail
     }
 
-    /// Seconds for a request.
+    /// The time limit of a request in seconds.
     private static let patience = 60
 
     private func send(
@@ -143,13 +143,13 @@ final class RouterClient {
         default:
             .refused(
                 status: status, code: "token",
-                message: "\(configuration.service) does not answer as a token endpoint does; check --service")
+                message: "\(configuration.service) does not respond like a token endpoint; check --service")
         }
     }
 
-    /// Sends an action, whose message both sides declare once.
+    /// Sends an action. Its message type is declared in RouterProtocol.
     ///
-    /// - Returns: The answer's body; empty for none.
+    /// - Returns: The response's body; empty for none.
     /// - Throws: ``ServiceError``.
     private func call(_ path: String, _ message: some Encodable) throws -> Data {
         try call(path, Array(try RouterCoding.encoder.encode(message)), patience: Self.patience)
@@ -167,13 +167,14 @@ final class RouterClient {
             default:
                 let failure = try? JSONDecoder().decode(Failure.self, from: Data(answer.body)).error
                 if failure?.code == "0x80060882" { throw ServiceError.leaseLost }
-                // The service lost its database while it saved. The action is asked again, and answered by what is there then.
+                // The service lost its database connection during a commit. The action is repeated, and the response then says what
+                // was stored.
                 if failure?.code == "0x80044150" { throw ServiceError.away("it does not know whether it saved") }
                 throw ServiceError.refused(
                     status: answer.status, code: failure?.code ?? "", message: failure?.message ?? "status \(answer.status)")
             }
         }
-        throw ServiceError.refused(status: 401, code: "", message: "the router's token is not taken")
+        throw ServiceError.refused(status: 401, code: "", message: "the service does not accept the router's token")
     }
 
     /// Waits until the service has work.
@@ -183,14 +184,14 @@ final class RouterClient {
         return try RouterCoding.decoder.decode(WaitForWork.Answer.self, from: data)
     }
 
-    /// Leases the mailbox that is due, or the one that is named.
+    /// Leases the named mailbox, or the one that is due first.
     func lease(_ host: String, mailbox: String? = nil) throws -> MailboxLease? {
         traceID = Self.newTraceID
         let data = try call("fieldseal.LeaseMailbox", MailboxLease.Request(hostId: host, mailboxId: mailbox))
         return data.isEmpty ? nil : try RouterCoding.decoder.decode(MailboxLease.self, from: data)
     }
 
-    /// Gives a mailbox back.
+    /// Returns a mailbox to the service.
     ///
     /// - Returns: Whether the router may wait for new messages on its connection.
     func report(_ report: MailboxReport) throws -> Bool {
@@ -208,7 +209,7 @@ final class RouterClient {
         return try RouterCoding.decoder.decode(KnownMessages.Answer.self, from: try call("fieldseal.KnownMessages", request))
     }
 
-    /// Tells of single messages.
+    /// Sends notes about single messages.
     func note(_ notes: MailboxNotes) throws { _ = try call("fieldseal.NoteMessages", notes) }
 
     func pending(_ mailbox: MailboxLease, _ host: String, limit: Int) throws -> [PendingEmail] {
@@ -217,12 +218,12 @@ final class RouterClient {
         return try RouterCoding.decoder.decode(PendingEmails.Answer.self, from: data).value
     }
 
-    /// Tells how far sending got.
+    /// Reports the progress of sending.
     func report(_ reports: [SendingReport], _ mailbox: MailboxLease, _ host: String) throws {
         _ = try call("fieldseal.ReportEmails", SendingReport.Request(mailboxId: mailbox.mailboxId, hostId: host, reports: reports))
     }
 
-    /// Hands e-mails over. The type names its keys itself: a strategy for keys is asked once for each key of each e-mail.
+    /// Delivers e-mails. The type names its JSON keys itself, because a key strategy would run for each key of each e-mail.
     func deliver(_ emails: [IncomingDelivery.Email], _ mailbox: MailboxLease, _ host: String) throws -> [IncomingDelivery.Verdict] {
         let request = IncomingDelivery.Request(mailboxId: mailbox.mailboxId, hostId: host, emails: emails)
         let bytes = Array(try JSONEncoder().encode(request))

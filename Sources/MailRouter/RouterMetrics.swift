@@ -2,7 +2,7 @@ import Foundation
 public import MetricsFormat
 import Synchronization
 
-/// What a router has done since it was started. Nothing of messages is in it.
+/// Counts a router's work since its start. It has no contents of messages.
 public final class RouterMetrics: Sendable {
     private struct Mailbox {
         var lag = 0.0
@@ -26,7 +26,7 @@ public final class RouterMetrics: Sendable {
     /// Counts a request for work.
     func countWait() { state.withLock { $0.waits += 1 } }
 
-    /// Connections on which mail servers tell of new messages.
+    /// The number of connections on which mail servers notify of new messages.
     var watched: Int {
         get { state.withLock(\.watched) }
         set { state.withLock { $0.watched = newValue } }
@@ -40,7 +40,7 @@ public final class RouterMetrics: Sendable {
             state.counts.problems = []
             state.turns += 1
             if let problem { state.problems[problem, default: 0] += 1 }
-            // A mailbox that is another router's by now has nothing to say here.
+            // If another router has the mailbox, this turn does not count.
             state.mailboxes = state.mailboxes.filter { now.timeIntervalSince($0.value.finished) < 86_400 }
             state.mailboxes[mailbox] = Mailbox(
                 lag: counts.oldestArrival.map { max(0, began.timeIntervalSince($0)) } ?? 0, seconds: now.timeIntervalSince(began),
@@ -86,7 +86,7 @@ public final class RouterMetrics: Sendable {
         gauge("mailbox_turn_finished_timestamp_seconds", "When the last turn ended.") { $0.finished.timeIntervalSince1970 }
     }
 
-    /// The original's numbers, in words.
+    /// Dataverse's reason codes in words.
     private static let reasons = [
         -1: "no filter takes it", 0: "duplicate", 1: "token unmatched", 3: "no recipient", 4: "own message", 7: "bad sender",
     ]

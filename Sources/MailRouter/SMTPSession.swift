@@ -1,30 +1,30 @@
 import CurlClient
 import MailFormat
 
-/// The few commands of SMTP (RFC 5321) that a router needs, on a connection that is signed in.
+/// The commands of SMTP (RFC 5321) that a router needs, on a signed-in connection.
 struct SMTPSession {
     /// Seconds for the server's final answer to a message (RFC 5321 section 4.5.3.2.6).
     private static let finalAnswerSeconds = 600
-    /// Recipients that every server takes in one transaction (RFC 5321 section 4.5.3.1.8).
+    /// How many recipients every server accepts in one transaction (RFC 5321 section 4.5.3.1.8).
     private static let certainRecipients = 100
 
     private let connection: CurlConnection
     private let pipelines: Bool
     private let takesUTF8: Bool
     private let takes8Bit: Bool
-    /// Bytes of a message at most: 0 where the server does not say; nil where it does not know SIZE.
+    /// The largest message in bytes: 0 if the server does not say; nil if it does not support SIZE.
     private let sizeLimit: Int?
-    /// Recipients of one transaction at most (RFC 9422), where the server says.
+    /// How many recipients the server accepts in one transaction (RFC 9422); nil if it does not say.
     private let recipientLimit: Int
 
-    /// How the server took a message.
+    /// The server's response to a message.
     enum Answer {
         case accepted
-        /// Refused for now, or for good; nothing was sent.
+        /// Refused temporarily or permanently. Nothing was sent.
         case refused(isPermanent: Bool, String)
-        /// Taken for some of the recipients, and then refused for the others.
+        /// Accepted for some recipients, then refused for the others.
         case partly(String)
-        /// The connection broke before the answer to the last byte.
+        /// The connection broke before the response to the last byte.
         case unknown(String)
     }
 
@@ -46,11 +46,11 @@ struct SMTPSession {
         recipientLimit = limits.lazy.compactMap { $0.hasPrefix("RCPTMAX=") ? Int($0.dropFirst(8)) : nil }.first { $0 > 0 } ?? .max
     }
 
-    /// Sends one message. Every recipient has to be taken, or nothing is sent.
+    /// Sends one message. Unless the server accepts every recipient, nothing is sent.
     ///
     /// - Parameters:
-    ///   - onReady: Called when the server is ready for the bytes; when it throws, none are sent.
-    ///   - onWait: Called again and again while the server's final answer is waited for.
+    ///   - onReady: Called when the server is ready for the message. If it throws, nothing is sent.
+    ///   - onWait: Called repeatedly while the server's final response is pending.
     func send(
         _ message: [UInt8], from sender: String, to recipients: [String], onReady: () throws -> Void, onWait: () -> Void
     ) throws -> Answer {
@@ -78,7 +78,8 @@ struct SMTPSession {
         return try send(message, command, addresses, by: first.accepted, onReady: onReady, onWait: onWait)
     }
 
-    /// Sends a message in several transactions, since the server takes so many recipients in one. First all of them are asked for.
+    /// Sends a message in several transactions, because the server limits the recipients of one. First it asks the server for all
+    /// recipients.
     private func send(
         _ message: [UInt8], _ command: String, _ addresses: [String], by size: Int, onReady: () throws -> Void, onWait: () -> Void
     ) throws -> Answer {
@@ -106,7 +107,7 @@ struct SMTPSession {
                     answer = .refused(isPermanent: false, "452 too many recipients")
                 }
             } catch  where done > 0 {
-                // The connection broke between two of them.
+                // The connection broke between two transactions.
                 answer = .refused(isPermanent: false, "\(error)")
             }
             switch answer {
@@ -128,14 +129,14 @@ struct SMTPSession {
 
     /// Begins a transaction.
     ///
-    /// - Returns: How many recipients were taken, fewer when the server takes no more in one transaction; and why none are, after which
-    ///   there is no transaction.
+    /// - Returns: The number of accepted recipients, which is smaller if the server limits it. If a recipient was refused: the
+    ///   reason, and there is no transaction.
     private func offer(_ command: String, _ addresses: [String]) throws -> (accepted: Int, refusal: Answer?) {
         let commands = [command] + addresses.map { "RCPT TO:<\($0)>" }
         var refusals: [(isPermanent: Bool, text: String)] = []
         var accepted = 0
         var isFull = false
-        // In pieces, so that neither side waits for the other to read.
+        // Sent in groups, so that neither side blocks while the other writes.
         let width = pipelines ? 100 : 1
         for start in stride(from: 0, to: commands.count, by: width) where !isFull && refusals.count <= 20 {
             let piece = commands[start..<min(start + width, commands.count)]
@@ -143,7 +144,7 @@ struct SMTPSession {
             for (index, command) in piece.enumerated() {
                 let reply = try Self.reply(connection)
                 if reply.code / 100 == 2 {
-                    // One that is taken behind one that is not would not be the first of the next transaction.
+                    // Only recipients before the first refused one count, because the next transaction continues there.
                     if start + index > 0, !isFull { accepted += 1 }
                 } else if isFull || start + index > 0 && refusals.isEmpty && Self.isTooMany(reply, accepted) {
                     isFull = true
@@ -162,7 +163,7 @@ struct SMTPSession {
         )
     }
 
-    /// Whether a reply means that the next recipients belong into another transaction (RFC 5321 section 4.5.3.1.10).
+    /// Whether a reply means that the next recipients need another transaction (RFC 5321 section 4.5.3.1.10).
     private static func isTooMany(_ reply: Reply, _ accepted: Int) -> Bool {
         let words = reply.text.lowercased()
         return accepted > 0
@@ -195,7 +196,7 @@ struct SMTPSession {
         _ = try Self.reply(connection)
     }
 
-    /// Dots at the beginnings of lines doubled, and the end (RFC 5321 section 4.5.2).
+    /// Doubles dots at the beginnings of lines, and adds the end mark (RFC 5321 section 4.5.2).
     static func stuffed(_ message: [UInt8]) -> [UInt8] {
         var result: [UInt8] = []
         result.reserveCapacity(message.count + message.count / 50 + 5)

@@ -1,20 +1,20 @@
 import Foundation
 import RouterProtocol
 
-/// How far a router got with the e-mails that it took, and what the service knows of it.
+/// The progress of the e-mails that a router took, and the part that the service knows.
 ///
-/// The service is told that e-mails are handed over before a mail server gets the first byte of them. One request tells it for
-/// several: for one at first, and for twice as many each time, since a mailbox with many e-mails sends them one after the other. The
-/// answers of the mail server travel along with it. If the router dies, the fate of these e-mails is unknown, and the records say so.
+/// The service must know that e-mails are being handed over before a mail server gets their first byte. One request announces
+/// several e-mails: one at first, then twice as many each time. It also carries the mail server's responses so far. If the router
+/// ends unexpectedly, the result for these e-mails is unknown, and their records say so.
 final class SendingProgress {
-    /// E-mails that are announced by one request at most, and so the e-mails whose fate one crash can leave unknown.
+    /// How many e-mails one request announces at most. A crash leaves the result of at most this many e-mails unknown.
     static let handOverLimit = 16
-    /// Seconds for which an announcement holds: after that the service is asked again whether the mailbox may still send.
+    /// Seconds for which an announcement is valid. After that the router asks the service again whether the mailbox may send.
     private static let announcementSeconds = 10.0
 
     private let tell: ([SendingReport]) throws -> Void
     private var emails: [PendingEmail] = []
-    /// What the service is not told yet: it goes along with the next request.
+    /// Reports for the service that the next request carries.
     private var reports: [SendingReport] = []
     private var announced: Set<String> = []
     private var announcedOn = Date.distantPast
@@ -23,13 +23,13 @@ final class SendingProgress {
     /// - Parameter tell: Sends reports to the service.
     init(_ tell: @escaping ([SendingReport]) throws -> Void) { self.tell = tell }
 
-    /// Begins with other e-mails.
+    /// Starts with other e-mails.
     func begin(_ emails: [PendingEmail]) {
         self.emails = emails
         announced = []
     }
 
-    /// Makes sure that the service knows that an e-mail is handed over. From here on a crash leaves it unknown whether it was sent.
+    /// Ensures that the service knows that an e-mail is being handed over. After this a crash makes its result unknown.
     func announce(_ index: Int) throws {
         guard !announced.contains(emails[index].emailId) || Date().timeIntervalSince(announcedOn) > Self.announcementSeconds else {
             return
@@ -40,7 +40,7 @@ final class SendingProgress {
         do {
             try flush()
         } catch {
-            // No byte was sent: these are not handed over.
+            // No byte was sent, so these e-mails are not handed over.
             reports = before
             throw error
         }
@@ -49,13 +49,13 @@ final class SendingProgress {
         width = min(width * 2, Self.handOverLimit)
     }
 
-    /// Notes what became of an e-mail.
+    /// Notes the result for an e-mail.
     func note(_ email: PendingEmail, _ outcome: SendingReport.Outcome, _ reason: String? = nil, _ code: Int? = nil) {
         reports.append(
             SendingReport(emailId: email.emailId, outcome: outcome, reason: reason.map { String($0.prefix(2_000)) }, code: code))
     }
 
-    /// Tells the service what it does not know yet.
+    /// Sends the reports that are left.
     func flush() throws {
         while !reports.isEmpty {
             let some = Array(reports.prefix(SendingReport.Request.limit))

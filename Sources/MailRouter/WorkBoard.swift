@@ -1,24 +1,24 @@
 import Foundation
 
-/// Where workers wait for something to do: the service says that mailboxes are due, and mail servers that messages arrived.
+/// Workers wait here for work. The service reports due mailboxes, and mail servers report new messages.
 final class WorkBoard: @unchecked Sendable {
-    // Sendable: everything is read and written while `condition` is locked.
+    // Sendable: all state is read and written while `condition` is locked.
     private let condition = NSCondition()
-    /// Workers that may ask the service for a mailbox.
+    /// How many workers may ask the service for a mailbox.
     private var permits = 0
-    /// Workers that wait here.
+    /// How many workers wait.
     private var waiting = 0
-    /// Workers with a permit that were not told yet whether there is a mailbox for them.
+    /// How many workers with a permit do not know yet whether there is a mailbox for them.
     private var undecided = 0
     private var hasFound = false
     private var jobs: [(mailbox: String, notBefore: Date)] = []
     private var isStopped = false
 
-    /// What a worker does next.
+    /// A worker's next task.
     enum Work {
         /// Ask the service for any mailbox.
         case any
-        /// Ask it for this mailbox, whose server has something new.
+        /// Ask it for this mailbox, because its mail server has new messages.
         case mailbox(String)
     }
 
@@ -43,7 +43,7 @@ final class WorkBoard: @unchecked Sendable {
         return nil
     }
 
-    /// Has a worker see to a mailbox. One that is listed already is listed once.
+    /// Adds a mailbox for a worker. A mailbox that is in the list is not added twice.
     func add(_ mailbox: String, after seconds: Double = 0) {
         condition.lock()
         defer { condition.unlock() }
@@ -52,7 +52,7 @@ final class WorkBoard: @unchecked Sendable {
         condition.broadcast()
     }
 
-    /// Lets as many of the waiting workers ask the service for mailboxes.
+    /// Lets this number of waiting workers ask the service for mailboxes.
     func offer(_ count: Int) {
         condition.lock()
         defer { condition.unlock() }
@@ -73,7 +73,7 @@ final class WorkBoard: @unchecked Sendable {
         condition.broadcast()
     }
 
-    /// Waits until the workers that were let know whether there is a mailbox for them.
+    /// Waits until all workers with a permit know whether there is a mailbox for them.
     ///
     /// - Returns: Whether there was one for any of them.
     func waitForDecision(seconds: Double) -> Bool {
@@ -88,7 +88,7 @@ final class WorkBoard: @unchecked Sendable {
     /// - Returns: Whether one is.
     func waitForWorker(seconds: Double) -> Bool { wait(seconds) { waiting > permits } }
 
-    /// Has ``next()`` return nil from now on.
+    /// Makes ``next()`` return nil from now on.
     func stop() {
         condition.lock()
         defer { condition.unlock() }
