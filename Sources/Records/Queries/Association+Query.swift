@@ -2,9 +2,9 @@ public import Foundation
 import JSON
 public import Model
 
-// How the records that are linked are found.
+// Queries for the records of an association.
 extension Association {
-    /// The condition on records of the other entity that they are linked with a record.
+    /// The condition for records of the other entity that are linked with a record.
     public func members(of id: UUID) -> Filter {
         var link = RecordQuery.Link(
             relationship.intersect.logicalName, from: other.primaryID, to: other.primaryID, alias: nil)
@@ -12,15 +12,15 @@ extension Association {
         return .exists(link, negated: false)
     }
 
-    /// The links of the other entity's records, by which ``ownID`` is reached.
+    /// The link rows of the other entity's records, which have ``ownID``.
     var link: RecordQuery.Link {
         RecordQuery.Link(
             relationship.intersect.logicalName, from: other.primaryID, to: other.primaryID, alias: Self.alias)
     }
 
-    /// The id of the record that a linked one belongs to.
+    /// The id of the record that a linked record belongs to.
     var ownID: RecordQuery.Column { RecordQuery.Column(own.primaryID, alias: Self.alias) }
 
-    /// What the links are called in a query. No client can write it.
+    /// The alias of the link rows in a query. No client can use it.
     static let alias = "@association"
 }

@@ -1,13 +1,13 @@
 public import Foundation
 
-/// The date conditions of Dataverse's query functions and of FetchXML, which call them by the same names.
+/// The date conditions of Dataverse's query functions and of FetchXML. Both have the same names.
 public struct DateOperator: Sendable {
     private let kind: Kind
     /// Whether it takes a number.
     public let takesNumber: Bool
 
     private enum Kind {
-        /// The unit that is `offset` away from the current one.
+        /// A whole unit, `offset` units away from the current one.
         case whole(Calendar.Component, offset: Int)
         case last(Calendar.Component)
         case next(Calendar.Component)

@@ -1,13 +1,13 @@
-/// A condition on fiscal years and periods, which the organization's settings place in the calendar.
+/// A condition on fiscal years and periods, whose dates depend on the organization's settings.
 public struct FiscalCondition: Sendable {
-    /// What the database's function `fiscal_ranges` calls it.
+    /// The name of the condition in the database's function `fiscal_ranges`.
     let kind: String
     /// Years or periods, counted from the current one.
     let count: Int
     let period: Int
     let year: Int
 
-    /// What a name takes.
+    /// The arguments of a condition.
     public enum Arguments: Sendable {
         case none, count, period, year, periodAndYear
     }
@@ -23,7 +23,7 @@ public struct FiscalCondition: Sendable {
         "inorbeforefiscalperiodandyear": ("until", 0, .periodAndYear), "inorafterfiscalperiodandyear": ("from", 0, .periodAndYear),
     ]
 
-    /// What the condition of a name such as `LastXFiscalYears` or `last-x-fiscal-years` takes; nil for another name.
+    /// The arguments of a condition such as `LastXFiscalYears` or `last-x-fiscal-years`; nil for another name.
     public static func arguments(of name: String) -> Arguments? { names[plain(name)]?.takes }
 
     /// - Returns: Nil for another name.

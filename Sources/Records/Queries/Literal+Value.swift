@@ -4,7 +4,7 @@ import Model
 import PostgresClient
 
 extension AttributeType {
-    /// Types whose values can be compared with each other, each named as PostgreSQL names it.
+    /// Kinds of comparable types. Each is named after PostgreSQL's type.
     enum Kind: String {
         case text
         case integer = "int8"
@@ -27,7 +27,7 @@ extension AttributeType {
         }
     }
 
-    /// Reads a literal as a value of this type. FetchXML and SQL write most of them as texts.
+    /// Parses a literal as a value of this type. FetchXML and SQL write most literals as texts.
     ///
     /// - Throws: ``FieldsealError`` `.queryDoesNotFit` saying what the attribute is compared with. It quotes no literal.
     func value(of literal: Literal, for attribute: AttributeDefinition) throws(FieldsealError) -> AttributeValue {
@@ -81,7 +81,7 @@ extension AttributeType.Kind {
 }
 
 extension AttributeValue {
-    /// The value as PostgreSQL reads it in a text.
+    /// The value as text for PostgreSQL.
     var plainText: String {
         switch self {
         case .null, .bytes: ""
@@ -95,7 +95,7 @@ extension AttributeValue {
 }
 
 extension StatementBuilder {
-    /// Adds a value to compare with, and returns its expression.
+    /// Adds a value as a parameter, and returns its expression.
     mutating func bind(_ value: AttributeValue, _ type: AttributeType) -> String {
         switch value {
         case .text(let text): "lower(\(bind(.text(text))))"

@@ -3,7 +3,7 @@ import PostgresClient
 import Tenancy
 
 extension Organization {
-    /// The roles of users as rows of `systemuserroles`: those that were given, and those of the clients and people that act as them.
+    /// A subquery with the rows of `systemuserroles`: the granted roles, and those of the clients and people that act as users.
     var userRoles: String {
         let given = qualified(EntityDefinition.systemUserRoles.logicalName)
         return """

@@ -1,15 +1,15 @@
 import Model
 
-/// The limits of a query, counted over all of its parts. They are the same for each language, and are checked before any work that
-/// grows with the query.
+/// The limits of a query, counted over all of its parts. They are the same for each query language. They are checked before any
+/// work that grows with the query.
 enum QueryBounds {
-    /// Columns that a query gives; PostgreSQL has room for 1,664.
+    /// How many columns a query returns at most. PostgreSQL's limit is 1,664.
     static let outputs = 500
-    /// Columns that a query groups by, or sorts by.
+    /// How many columns a query groups or sorts by at most.
     static let keys = 100
-    /// Conditions of the query and its links.
+    /// How many conditions the query and its links have at most.
     static let conditions = 500
-    /// Conditions within each other.
+    /// How deeply conditions are nested at most.
     static let depth = 64
 
     /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the limit.
@@ -20,7 +20,7 @@ enum QueryBounds {
         var links = query.links
         if let filter = query.filter { rest.append((filter, 1)) }
         var count = 0
-        // Without recursion: a condition that is nested too deep must not exhaust the stack here.
+        // Iterates instead of recursing, because a deeply nested condition must not exhaust the stack here.
         while let part = rest.popLast()
             ?? links.popLast().map({ link in
                 links += link.links
@@ -50,7 +50,7 @@ enum QueryBounds {
 }
 
 extension Filter? {
-    /// Both conditions, in one list: conditions that are added one by one are not nested in each other.
+    /// Both conditions, in one list. So conditions that are added one by one are not nested.
     package func and(_ other: Filter) -> Filter {
         switch self {
         case nil: other

@@ -8,22 +8,22 @@ import Tenancy
 struct QueryPlan {
     let sql: String
     let parameters: [PostgresParameter]
-    /// Counts the rows of all pages, if that was asked for.
+    /// The statement that counts the rows of all pages; nil if the count was not requested.
     let count: (sql: String, parameters: [PostgresParameter])?
     let shape: RowShape
-    /// Rows of this page at most; the statement asks for one more.
+    /// How many rows this page has at most. The statement asks for one more.
     let pageLimit: Int
-    /// How a token for the next page is made of a page's last row.
+    /// How the token for the next page is made from a page's last row.
     let paging: Paging
 
     enum Paging {
-        /// The columns with the values that rows are sorted by, as texts.
+        /// The columns whose values, as texts, the rows are sorted by.
         case keys([Int])
-        /// The rows given with this page's full length.
+        /// The number of rows that were returned, including a full page now.
         case offset(Int)
     }
 
-    /// - Throws: ``FieldsealError`` for whatever the metadata, the privileges or the limits refuse.
+    /// - Throws: ``FieldsealError`` for everything that the metadata, the privileges or the limits refuse.
     init(
         _ query: RecordQuery,
         of entity: EntityDefinition,
@@ -123,7 +123,7 @@ struct SelectWriter {
         for order in query.order { keys.append(try sortKey(order)) }
         let condition = try condition()
         let firstID = keys.count
-        // The records' ids make the order total; those of outer joins may be null.
+        // The records' ids make the order unique. The ids of outer joins may be null.
         for table in scope.tables where table.multiplies {
             keys.append(SortKey(expression: table.id, value: table.id, type: .id, isDescending: false))
         }
@@ -205,7 +205,7 @@ struct SelectWriter {
         return columns
     }
 
-    /// Refuses columns that would have the same name in a row of the response.
+    /// Refuses columns with the same name in a row of the response.
     private static func requireNames(_ columns: [RowShape.Column]) throws(FieldsealError) {
         var names: Set<String> = []
         for column in columns where !column.isHidden && !names.insert(column.name).inserted {
@@ -238,7 +238,7 @@ struct SelectWriter {
         throw FieldsealError(.queryDoesNotFit, "There is no output \(name.quotedForMessage) to sort by.")
     }
 
-    /// The rows behind the token's: greater in the first key, or equal in it and greater in the second, and so on.
+    /// The rows after the token's row: greater in the first key, or equal in it and greater in the second, and so on.
     private mutating func after(_ token: RecordQuery.PageToken, _ keys: [SortKey]) throws(FieldsealError) -> String {
         guard token.values.count == keys.count else { throw Self.malformedToken }
         var alternatives: [String] = []
@@ -348,7 +348,7 @@ struct SelectWriter {
                     .queryDoesNotFit, "\(resolved.attribute.logicalName) is neither grouped by nor aggregated.")
             }
             let attribute = resolved.attribute
-            // Texts that differ in their case alone are one group, which one of them stands for.
+            // Texts that differ only in case are one group. One of them represents it.
             let sql =
                 attribute.type.isText
                 ? "min(\(resolved.sql))" : attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.comparable
@@ -391,7 +391,7 @@ extension RecordQuery.Output {
 }
 
 extension AttributeType.Kind {
-    /// Whether PostgreSQL reads the text as a value of this type.
+    /// Whether PostgreSQL accepts the text as a value of this type.
     fileprivate func reads(_ text: String) -> Bool {
         switch self {
         case .text: !text.utf8.contains(0)

@@ -88,7 +88,7 @@ extension QueryScope {
         return "\(column.comparable) \(comparison.rawValue) \(statement.bind(value, column.attribute.type))"
     }
 
-    /// Dates are compared as they are read, to the second, by ranges that an index serves.
+    /// Compares dates to the second, as clients read them, by ranges that an index supports.
     private func compare(
         _ column: Resolved,
         _ comparison: Filter.Comparison,
@@ -96,7 +96,7 @@ extension QueryScope {
         _ statement: inout StatementBuilder
     ) -> String {
         let seconds = date.timeIntervalSince1970
-        // The first second that is not before the date, and the first one behind it: the same one unless the date is a whole second.
+        // The first second at or after the date, and the first second after it. They are equal unless the date is a whole second.
         let from = statement.bind(.timestamp(Date(timeIntervalSince1970: seconds.rounded(.up))))
         let to = statement.bind(.timestamp(Date(timeIntervalSince1970: seconds.rounded(.down) + 1)))
         let isEqual = "(\(column.sql) >= \(from) AND \(column.sql) < \(to))"
@@ -156,12 +156,12 @@ extension QueryScope {
     private func fiscal(_ column: Resolved, _ condition: FiscalCondition, _ statement: inout StatementBuilder) -> String {
         let arguments = [condition.count, condition.period, condition.year].map { statement.bind(.int32(Int32(clamping: $0))) }
         let kind = statement.bind(.text(condition.kind))
-        // An array of its own, so that it is made once for the whole query.
+        // A separate array, so that PostgreSQL computes it once for the whole query.
         let ranges = "\(statement.organization.qualified("fiscal_ranges"))(\(kind), \(arguments.joined(separator: ", ")))"
         return "(\(column.sql) <@ ANY (ARRAY(SELECT tstzrange(f.starts, f.ends) FROM \(ranges) AS f)))"
     }
 
-    /// Entities whose records have a parent of the same entity, and the attribute that names it.
+    /// Entities whose records have a parent of the same entity, and the attribute with the parent's id.
     private static let parents = [EntityDefinition.businessUnit.logicalName: "parentbusinessunitid"]
 
     private func hierarchy(
@@ -210,7 +210,7 @@ extension QueryScope {
         _ isAll: Bool,
         _ statement: inout StatementBuilder
     ) throws(FieldsealError) -> String {
-        // The table at the end of the path, found by naming its id.
+        // Finds the table at the end of the path by resolving its id.
         let start = path.isEmpty ? main.entity.primaryID : try idAttribute(at: path)
         let table = try resolve(RecordQuery.Column(start, path: path), &statement).table
         if let association = table.entity.association(property) {
@@ -247,7 +247,7 @@ extension QueryScope {
         "EXISTS (SELECT FROM \(from) WHERE \((conditions + more).joined(separator: " AND ")))"
     }
 
-    /// Joins what a link names, and the links below it.
+    /// Joins a link and the links below it.
     mutating func add(_ link: RecordQuery.Link, _ statement: inout StatementBuilder) throws(FieldsealError) {
         guard let entity = EntityCatalog.entity(link.entity) else { throw Self.unknown(entity: link.entity) }
         guard !visible.contains(where: { $0.name != nil && $0.name?.lowercased() == link.alias?.lowercased() }) else {
@@ -291,7 +291,7 @@ extension QueryScope {
 }
 
 extension Filter {
-    /// The same condition, about the columns of a link that names none itself.
+    /// The same condition, with an alias for the columns that have none.
     fileprivate func named(_ alias: String?) -> Filter {
         func column(_ column: RecordQuery.Column) -> RecordQuery.Column {
             var column = column

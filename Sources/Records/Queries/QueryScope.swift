@@ -3,21 +3,20 @@ public import Model
 package import PostgresClient
 package import Tenancy
 
-/// The tables of one SELECT and the names by which its columns are reached.
+/// The tables of one SELECT, and the names of their columns.
 ///
-/// Every name of every query is resolved here, and here alone it is decided that an encrypted attribute takes no part and how
-/// far the caller may read.
+/// Every name of every query is resolved here. Only this type refuses encrypted attributes and adds the caller's read access.
 struct QueryScope {
     /// A table in a FROM clause.
     struct Table {
         let entity: EntityDefinition
-        /// Its name in the statement, which the service chose.
+        /// Its alias in the statement, chosen by the service.
         let alias: String
-        /// The client's own name for it.
+        /// The alias that the client chose.
         let name: String?
-        /// Whether it can give several rows for one of the tables before it.
+        /// Whether it can return several rows for one row of an earlier table.
         let multiplies: Bool
-        /// Whether it is also called by its entity's name.
+        /// Whether its entity's name refers to it too.
         var answersToEntity = false
 
         func sql(_ attribute: AttributeDefinition) -> String { "\(alias).\(attribute.column)" }
@@ -30,20 +29,20 @@ struct QueryScope {
         let attribute: AttributeDefinition
 
         var sql: String { table.sql(attribute) }
-        /// Whether it is its record's id.
+        /// Whether it is the record's id.
         var isID: Bool { attribute.logicalName == table.entity.primaryID }
-        /// What is sorted by: texts without regard to case.
+        /// The expression to sort by: texts regardless of case.
         var sortable: String { attribute.type.isText ? "lower(\(sql))" : sql }
-        /// What is compared: dates as they are read, to the second.
+        /// The expression to compare: dates to the second, as clients read them.
         var comparable: String { attribute.type.kind == .date ? "date_trunc('second', \(sql))" : sortable }
     }
 
     private(set) var tables: [Table]
     private(set) var from: String
-    /// Conditions that hold for the whole SELECT: what the caller may see.
+    /// Conditions of the whole SELECT, which limit it to what the caller may read.
     private(set) var conditions: [String] = []
     private var paths: [String: Table] = [:]
-    /// Tables of the SELECT around this one, which may be named by their aliases.
+    /// Tables of the enclosing SELECT, which aliases may refer to.
     private let outer: [Table]
 
     init(_ entity: EntityDefinition, name: String?, outer: [Table] = [], _ statement: inout StatementBuilder) throws(FieldsealError)
@@ -60,9 +59,9 @@ struct QueryScope {
     /// Every table that a name may refer to.
     var visible: [Table] { outer + tables }
 
-    /// The attribute that a client named.
+    /// Resolves the attribute that a client named.
     ///
-    /// - Throws: ``FieldsealError``: the query's own code for one that is not there, `.queryDoesNotFit` for an encrypted one.
+    /// - Throws: ``FieldsealError``: the query's own code for an unknown attribute, `.queryDoesNotFit` for an encrypted one.
     mutating func resolve(_ column: RecordQuery.Column, _ statement: inout StatementBuilder) throws(FieldsealError) -> Resolved {
         let resolved = try resolveReadable(column, &statement)
         guard !resolved.attribute.isEncrypted else {
@@ -74,7 +73,7 @@ struct QueryScope {
         return resolved
     }
 
-    /// The same, where an encrypted attribute may be named because nothing is read for it.
+    /// Resolves an attribute to be returned. It may be encrypted, because it is always returned as null.
     mutating func resolveReadable(
         _ column: RecordQuery.Column,
         _ statement: inout StatementBuilder
@@ -117,7 +116,7 @@ struct QueryScope {
         return table
     }
 
-    /// Joins another entity's table, with what the caller may see of it as a part of the condition.
+    /// Joins another entity's table. The join condition includes what the caller may read of it.
     @discardableResult
     mutating func join(
         _ entity: EntityDefinition,
@@ -148,7 +147,7 @@ struct QueryScope {
     }
 }
 
-/// The parameters of a statement that is being written, and for whom.
+/// The parameters of a statement, the organization and the caller.
 package struct StatementBuilder {
     let organization: Organization
     let caller: Caller
@@ -158,11 +157,11 @@ package struct StatementBuilder {
     private var multiplyingJoins = 0
     private var keylessJoins = 0
 
-    /// Tables of one statement, with those of its subqueries.
+    /// How many tables one statement has at most, including those of subqueries.
     static let tableLimit = 16
-    /// Joins of one statement that may give several rows for one of the record before.
+    /// How many joins of one statement may return several rows for one.
     static let multiplyingLimit = 4
-    /// Joins of one statement in which neither side is a record's id: each may give the square of its rows.
+    /// How many joins of one statement have no record's id on either side. Each may square the number of rows.
     static let keylessLimit = 2
 
     package init(_ organization: Organization, _ caller: Caller, unknownAttributeCode: ErrorCode = .queryDoesNotFit) {
@@ -177,7 +176,7 @@ package struct StatementBuilder {
         return "$\(parameters.count)"
     }
 
-    /// - Throws: ``FieldsealError`` when the statement has as many tables as it may.
+    /// - Throws: ``FieldsealError`` when the statement has the maximum number of tables.
     mutating func nextTable() throws(FieldsealError) -> String {
         guard tables < Self.tableLimit else {
             throw FieldsealError(
@@ -190,9 +189,9 @@ package struct StatementBuilder {
     /// Counts a join.
     ///
     /// - Parameters:
-    ///   - multiplies: Whether it may give several rows for one.
-    ///   - hasKey: Whether either side is its record's id.
-    /// - Throws: ``FieldsealError`` when the rows could become too many to count.
+    ///   - multiplies: Whether it may return several rows for one.
+    ///   - hasKey: Whether one of its sides is its record's id.
+    /// - Throws: ``FieldsealError`` when there are too many such joins.
     mutating func countJoin(multiplies: Bool, hasKey: Bool) throws(FieldsealError) {
         multiplyingJoins += multiplies ? 1 : 0
         keylessJoins += hasKey ? 0 : 1
@@ -208,12 +207,12 @@ package struct StatementBuilder {
         }
     }
 
-    /// What rows of an entity are read from: its table, or for the roles of users also what clients and people were added with.
+    /// The source of an entity's rows: its table; for the roles of users also the roles of clients and people.
     func qualified(_ entity: EntityDefinition) -> String {
         entity === EntityDefinition.systemUserRoles ? organization.userRoles : organization.qualified(entity.logicalName)
     }
 
-    /// The condition under which the caller may see the table's rows; nil for all of them.
+    /// The condition that limits the table's rows to those that the caller may read; nil for all.
     ///
     /// - Throws: ``FieldsealError`` `.privilegeDenied`.
     mutating func restriction(of table: QueryScope.Table) throws(FieldsealError) -> String? {
@@ -223,7 +222,7 @@ package struct StatementBuilder {
 }
 
 extension EntityDefinition {
-    /// The attribute of a logical name, or of a lookup's property name such as `_ownerid_value`.
+    /// The attribute with a logical name, or with a lookup's property name such as `_ownerid_value`.
     public func attribute(named name: String) -> AttributeDefinition? {
         let name = name.lowercased()
         if let attribute = self[name] { return attribute }
@@ -233,7 +232,7 @@ extension EntityDefinition {
 }
 
 extension AttributeType {
-    /// Whether values are texts, which are compared without regard to case.
+    /// Whether values are texts, which are compared regardless of case.
     var isText: Bool {
         switch self {
         case .string, .memo, .entityName: true

@@ -1,52 +1,52 @@
 public import Foundation
 public import Model
 
-/// A question about records as a client put it: names are text, and nothing is looked up.
+/// A client's query for records, with names as text. Nothing is resolved yet.
 ///
-/// `$filter` and its like, FetchXML and SQL all become one of these; ``QueryPlan`` is where names, privileges and encrypted
-/// attributes are checked, for all three alike.
+/// OData options, FetchXML and SQL are all parsed to this type. ``QueryPlan`` then checks names, privileges and encrypted
+/// attributes, in the same way for all three.
 public struct RecordQuery: Sendable {
-    /// What to give of each record; empty for every attribute that may be read.
+    /// The columns to return; empty for every attribute that may be read.
     public var outputs: [Output] = []
     public var links: [Link] = []
     public var filter: Filter?
     public var order: [Order] = []
-    /// What rows are grouped by. A query with groups or aggregates gives rows that are no records.
+    /// The groups of rows. A query with groups or aggregates returns rows that are not records.
     public var groups: [Group] = []
     public var isDistinct = false
-    /// Whether records bring their ids and versions along, asked for or not.
+    /// Whether to return ids and versions of records even if they were not selected.
     public var identifiesRecords = true
-    /// Rows over all pages; nil for all.
+    /// How many rows all pages have at most; nil for no limit.
     public var top: Int?
-    /// Rows to leave out first.
+    /// How many rows to skip.
     public var offset = 0
-    /// Rows of one page.
+    /// How many rows one page has.
     public var pageSize = RecordQuery.pageLimit
-    /// Where an earlier page of the same query ended.
+    /// The end of an earlier page of the same query.
     public var after: PageToken?
-    /// Whether the number of all rows is wanted too.
+    /// Whether to count all rows too.
     public var countsRows = false
-    /// The name by which the query's own entity is called in it, if it has one.
+    /// The alias of the query's own entity, if it has one.
     public var alias: String?
 
-    /// What an attribute that is not there is refused with.
+    /// The error code for an unknown attribute.
     public var unknownAttributeCode = ErrorCode.queryDoesNotFit
-    /// Rows for each value of a reference at most, where a query gives the records of several at once.
+    /// How many rows to return for each value of a reference, if the query returns the records of several at once.
     var limitPerReference: (column: Column, rows: Int)?
-    /// Rows that `pageSize` may ask for.
+    /// The greatest allowed `pageSize`.
     var pageSizeLimit = RecordQuery.pageLimit
 
-    /// Rows a page has at most.
+    /// How many rows a page has at most.
     public static let pageLimit = 5_000
 
     public init() {}
 
-    /// A column: an attribute, reached over navigation properties or named with a link's alias.
+    /// A column: an attribute, reached by navigation properties or by a link's alias.
     public struct Column: Sendable, Equatable {
         public var path: [String]
         public var alias: String?
         public var name: String
-        /// Whether the attribute must be a text, because a function of texts is applied to it.
+        /// Whether the attribute must be a text, because a text function is applied to it.
         public var isText = false
 
         public init(_ name: String, path: [String] = [], alias: String? = nil) {
@@ -56,22 +56,22 @@ public struct RecordQuery: Sendable {
         }
     }
 
-    /// One value of each row.
+    /// One column of the result.
     public struct Output: Sendable {
         public var value: Value
-        /// The name in the answer; nil for the attribute's own.
+        /// Its name in the response; nil for the attribute's own.
         public var name: String?
-        /// Whether the value is read, and not given.
+        /// Whether the column is read but not returned.
         public internal(set) var isHidden = false
 
-        /// A value that is read beside those that are given.
+        /// A column that is read but not returned.
         public static func hidden(_ column: Column, name: String? = nil) -> Output {
             var output = Output(.column(column), name: name)
             output.isHidden = true
             return output
         }
 
-        /// What an output is a value of.
+        /// The source of a column.
         public enum Value: Sendable, Equatable {
             case column(Column)
             case aggregate(Aggregate, Column?)
@@ -85,7 +85,7 @@ public struct RecordQuery: Sendable {
         }
     }
 
-    /// What rows are grouped by.
+    /// What to group rows by.
     public struct Group: Sendable {
         public var column: Column
         public var part: DatePart?
@@ -96,17 +96,17 @@ public struct RecordQuery: Sendable {
         }
     }
 
-    /// How the values of a group become one; `count` counts rows.
+    /// An aggregate of a group's values; `count` counts rows.
     public enum Aggregate: String, Sendable {
         case count, countColumn, countDistinct, sum, average, minimum, maximum
     }
 
-    /// A part of a date in UTC, by which rows are grouped.
+    /// A part of a date in UTC, to group rows by.
     public enum DatePart: String, Sendable {
         case day, week, month, quarter, year
     }
 
-    /// What rows are sorted by: null lowest, texts regardless of case.
+    /// What to sort rows by. Nulls are first in ascending order, and case is ignored.
     public struct Order: Sendable {
         public var key: Key
         public var isDescending: Bool
@@ -124,18 +124,18 @@ public struct RecordQuery: Sendable {
         }
     }
 
-    /// Another entity's records, joined where `to` of the one above equals `from` of the linked one.
+    /// A join with another entity: `to` of the entity above equals `from` of the linked one.
     public struct Link: Sendable {
         public var entity: String
         public var from: String
-        /// The attribute of the entity above, or of the one that `toAlias` names.
+        /// The attribute of the entity above, or of the link with the alias `toAlias`.
         public var to: String
         public var toAlias: String?
         public var alias: String?
         public var isOuter: Bool
-        /// Whether at most one record of the linked ones is joined, the one with the lowest id.
+        /// Whether to join only one linked record, the one with the lowest id.
         public var isFirstOnly = false
-        /// Whether conditions may name the link by its entity, because it has no alias of the client's.
+        /// Whether conditions may use the entity's name for the link, because the client gave no alias.
         public var answersToEntity = false
         public var filter: Filter?
         public var links: [Link] = []
@@ -150,13 +150,13 @@ public struct RecordQuery: Sendable {
         }
     }
 
-    /// Where a page ended: the last row's values of what the rows are sorted by, or the number of rows given.
+    /// The end of a page: the last row's sort values, or the number of rows so far.
     ///
-    /// The first form does not move when records are inserted or deleted elsewhere.
+    /// With sort values, other inserts and deletes do not move the position.
     public struct PageToken: Sendable, Equatable {
         public var values: [String?] = []
         public var offset = 0
-        /// Rows of `top` that are still to be given, if it was asked for.
+        /// How many rows of `top` are left; nil without `top`.
         public var remaining: Int?
 
         public init() {}
@@ -173,27 +173,27 @@ public indirect enum Filter: Sendable {
     case compareColumns(RecordQuery.Column, Comparison, RecordQuery.Column)
     case isNull(RecordQuery.Column)
     case isIn(RecordQuery.Column, [Literal])
-    /// A pattern over the whole text, regardless of case.
+    /// A pattern for the whole text, regardless of case.
     case like(RecordQuery.Column, TextPattern)
-    /// From a moment, inclusive, to another, exclusive.
+    /// From one moment (inclusive) to another (exclusive).
     case within(RecordQuery.Column, Date?, Date?)
     case fiscal(RecordQuery.Column, FiscalCondition)
-    /// A record's id by its place in the hierarchy of its entity.
+    /// A record's id by its position in the hierarchy of its entity.
     case hierarchy(RecordQuery.Column, HierarchyPlace, Literal)
-    /// A reference to the caller or to something of the caller's.
+    /// A reference to the caller, or to the caller's business unit or teams.
     case isCallers(RecordQuery.Column, CallersOwn)
-    /// Whether a linked record exists, or, with `negated`, none does.
+    /// Whether a linked record exists or, with `negated`, does not.
     case exists(RecordQuery.Link, negated: Bool)
-    /// Whether a record exists at the other end of a collection-valued navigation property (`any`), or none that fails (`all`).
+    /// A condition on the records of a collection-valued navigation property: for one of them (`any`), or for each (`all`).
     case lambda(path: [String], property: String, variable: String, Filter?, isAll: Bool)
     case constant(Bool)
 
-    /// How two values compare, in SQL.
+    /// The comparison of two values in SQL.
     public enum Comparison: String, Sendable {
         case equal = "="
         /// Null differs from every value.
         case notEqual = "IS DISTINCT FROM"
-        /// SQL's own: unknown for null.
+        /// As in SQL: unknown for null.
         case differs = "<>"
         case less = "<"
         case lessOrEqual = "<="
@@ -201,7 +201,7 @@ public indirect enum Filter: Sendable {
         case greaterOrEqual = ">="
     }
 
-    /// What of the caller's.
+    /// What a reference to the caller means.
     public enum CallersOwn: Sendable {
         case user, businessUnit
         /// A team that the caller is a member of.
@@ -209,18 +209,18 @@ public indirect enum Filter: Sendable {
         case userOrTeams
     }
 
-    /// Where a record stands, seen from another one of its entity.
+    /// The position of a record relative to another one of its entity.
     public enum HierarchyPlace: Sendable {
         case above, under
         case atOrAbove, atOrUnder
     }
 }
 
-/// A value as a client wrote it; its attribute's type decides what it is.
+/// A value as the client wrote it. Its attribute's type decides how it is parsed.
 public enum Literal: Sendable, Equatable {
     case null
     case bool(Bool)
     case number(String)
-    /// A text in quotes, or anything else that its attribute's type may read.
+    /// A text in quotes, or other text that the attribute's type may accept.
     case text(String)
 }

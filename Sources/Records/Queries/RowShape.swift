@@ -1,19 +1,19 @@
 import JSON
 public import Model
 
-/// What the columns of a result are.
+/// The columns of a result.
 public final class RowShape: Sendable {
     public let entity: EntityDefinition
     public let columns: [Column]
-    /// Whether a row is a record, whose id and version are the first two columns.
+    /// Whether a row is a record. Then the first two columns are its id and version.
     public let hasRecords: Bool
-    /// Whether the id and the version are given without being selected.
+    /// Whether the id and the version are returned without being selected.
     public let isIdentified: Bool
-    /// Whether the id is among the columns that are given.
+    /// Whether the id is among the returned columns.
     public let givesID: Bool
-    /// Columns with ids of joined records, which only paging needs.
+    /// Columns with ids of joined records, used only for paging.
     let idColumns: Set<Int>
-    /// The names of the columns that were asked for, separated by commas, as `@odata.context` lists them; empty for all.
+    /// The names of the selected columns for `@odata.context`, separated by commas; empty for all.
     public let contextColumns: String
 
     init(
@@ -29,7 +29,7 @@ public final class RowShape: Sendable {
         givesID = columns.contains { !$0.isHidden && !$0.isRenamed && $0.attribute?.logicalName == entity.primaryID }
     }
 
-    /// Where a value stands in a row, and its form: enough to write it, without an object whose references are counted.
+    /// A value's position in a row, its form and its name. It has all that writing it needs, without a reference-counted object.
     public struct Place: Sendable {
         let index: Int
         let form: Column.Form
@@ -37,28 +37,28 @@ public final class RowShape: Sendable {
 
     /// One value of each row.
     public final class Column: Sendable {
-        /// Its name in an answer.
+        /// Its name in the response.
         public let name: String
-        /// What it is a value of; nil for an aggregate or a part of a date.
+        /// Its attribute; nil for an aggregate or a part of a date.
         public let attribute: AttributeDefinition?
         public let type: AttributeType
-        /// The column of the result; nil where nothing is read, because the value is sealed.
+        /// Its column in the result; nil for an encrypted attribute, which is not read.
         let index: Int?
-        /// Whether the client chose the name, or it belongs to another entity than the rows.
+        /// Whether the client chose the name, or it belongs to an entity other than the rows'.
         public let isRenamed: Bool
-        /// Whether the value is for the service itself.
+        /// Whether only the service uses the value.
         public let isHidden: Bool
-        /// The name in quotes with a colon, as UTF-8: what stands before the value in JSON.
+        /// The quoted name with a colon in UTF-8, as JSON has it before the value.
         public let key: [UInt8]
-        /// How PostgreSQL sends the value.
+        /// The form in which PostgreSQL sends the value.
         let form: Form
 
-        /// The forms that values have in PostgreSQL's binary format.
+        /// The forms of values in PostgreSQL's binary format.
         enum Form {
             case text, number, boolean, integer, id, moment, bytes
         }
 
-        /// Where the value stands in a row; nil where nothing is read.
+        /// The value's position in a row; nil if it is not read.
         public var place: Place? { index.map { Place(index: $0, form: form) } }
 
         init(

@@ -1,7 +1,8 @@
-/// What a text must look like, in the wildcards of Dataverse: `%` any characters, `_` one, `[a-c]` one of a set and `[^a-c]` one that
-/// is in none.
+/// A pattern of Dataverse's `like`: `%` matches any characters, `_` one, `[a-c]` one of a set and `[^a-c]` one that is not in the
+/// set.
 public struct TextPattern: Sendable, Equatable {
-    /// For PostgreSQL's `LIKE`, with `\` as the escape; or a regular expression, where the pattern has sets.
+    /// The pattern for PostgreSQL's `LIKE` with `
+    /// ` as the escape character, or a regular expression if the pattern has sets.
     let pattern: String
     let isRegularExpression: Bool
 
@@ -9,13 +10,13 @@ public struct TextPattern: Sendable, Equatable {
     public static func starts(with text: String) -> TextPattern? { sql("\(text)%") }
     public static func ends(with text: String) -> TextPattern? { sql("%\(text)") }
 
-    /// Any text that holds this one, whose characters stand for themselves.
+    /// Matches texts that contain this text. None of its characters is a wildcard.
     public static func holding(_ text: String) -> TextPattern {
         let parts = [Part.any] + text.map(Part.literal) + [.any]
         return TextPattern(pattern: parts.map(\.like).joined(), isRegularExpression: false)
     }
 
-    /// A pattern of SQL's, where `[%]` stands for the character itself.
+    /// Parses a pattern of SQL, in which `[%]` matches the character itself.
     ///
     /// - Returns: Nil for a range that ends before it begins.
     public static func sql(_ text: String) -> TextPattern? {
@@ -47,7 +48,7 @@ public struct TextPattern: Sendable, Equatable {
             case .one: "."
             case .literal(let character): Self.escaped(character)
             case .set(let ranges, let isExcluded):
-                // One alternative for each, so that no character has a meaning of its own.
+                // One alternative for each character or range, so that no character has a special meaning.
                 "(?\(isExcluded ? "!" : "=")\(ranges.map(Self.alternative).joined(separator: "|")))."
             }
         }
@@ -57,7 +58,7 @@ public struct TextPattern: Sendable, Equatable {
                 ? escaped(range.lowerBound) : "[\(escaped(range.lowerBound))-\(escaped(range.upperBound))]"
         }
 
-        /// Letters, digits and characters beyond ASCII stand for themselves; others are escaped by their numbers.
+        /// Letters, digits and characters beyond ASCII are literal. Others are escaped by their numbers.
         private static func escaped(_ character: Character) -> String {
             character.unicodeScalars.map { scalar in
                 if !scalar.isASCII || scalar.properties.isAlphabetic || scalar.properties.numericType != nil {
@@ -77,7 +78,7 @@ public struct TextPattern: Sendable, Equatable {
             case "%": parts.append(.any)
             case "_": parts.append(.one)
             case "[":
-                // A bracket that is not closed stands for itself.
+                // A bracket that is not closed is literal.
                 guard let end = rest.dropFirst().firstIndex(of: "]") else {
                     parts.append(.literal("["))
                     continue
@@ -98,7 +99,7 @@ public struct TextPattern: Sendable, Equatable {
         var rest = isExcluded ? text.dropFirst() : text
         var ranges: [ClosedRange<Character>] = []
         while let first = rest.popFirst() {
-            // In lower case, as what is compared.
+            // In lower case, like the values that it is compared with.
             let low = lowercased(first)
             guard rest.first == "-", rest.count > 1 else {
                 ranges.append(low...low)

@@ -2,23 +2,23 @@ import Foundation
 import JSON
 import Model
 
-/// Reads a JSON value as the value of one attribute.
+/// Parses a JSON value as the value of one attribute.
 struct AttributeParser {
     let attribute: AttributeDefinition
 
-    /// 1753-01-01, as in Dataverse: before the calendars of all readers agree, nothing is kept.
+    /// 1753-01-01, as in Dataverse. Earlier dates differ between calendars, so they are rejected.
     private static let earliestDate = Date(timeIntervalSince1970: -6_847_804_800)
 
     init(_ attribute: AttributeDefinition) {
         self.attribute = attribute
     }
 
-    /// - Throws: ``FieldsealError`` saying what the attribute takes.
+    /// - Throws: ``FieldsealError`` saying what the attribute accepts.
     func value(_ json: JSONValue) throws(FieldsealError) -> AttributeValue {
         switch (attribute.type, json) {
         case (_, .null): return .null
         case (.string(let limit), .string(let text)), (.memo(let limit), .string(let text)):
-            // As in Dataverse, an empty text is no text.
+            // As in Dataverse, an empty text becomes null.
             guard !text.isEmpty else { return .null }
             let checked = try text.checked(limit, attribute)
             if attribute.logicalName == "mimetype" { try MediaTypeRule.check(checked) }
@@ -49,7 +49,7 @@ struct AttributeParser {
                 guard date >= Self.earliestDate else {
                     throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes dates from 1753-01-01 on.")
                 }
-                // To the second, as it is read back.
+                // Rounded down to the second, as clients read it.
                 return .date(Date(timeIntervalSince1970: date.timeIntervalSince1970.rounded(.down)))
             }
         case (.uniqueIdentifier, .string(let text)), (.lookup, .string(let text)), (.owner, .string(let text)):
@@ -65,16 +65,16 @@ struct AttributeParser {
         throw mismatch(json)
     }
 
-    /// A value to seal, or nil to clear: null and the empty string both mean "no value".
+    /// A value to encrypt, or nil to clear. Null and the empty string both clear it.
     ///
-    /// - Throws: ``FieldsealError`` that quotes nothing of the value.
+    /// - Throws: ``FieldsealError`` that quotes no part of the value.
     func secret(_ json: JSONValue) throws(FieldsealError) -> String? {
         guard case .string(let limit) = attribute.type else { throw mismatch(json) }
         switch json {
         case .null: return nil
         case .string(let text):
             try text.checkLength(limit, attribute)
-            // PostgreSQL's own decryption, which recovery relies on, could not give it back.
+            // PostgreSQL's own decryption, which recovery uses, can't return this character.
             try text.checkCharacters(attribute)
             return text.isEmpty ? nil : text
         default: throw mismatch(json)

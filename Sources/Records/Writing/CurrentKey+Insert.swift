@@ -4,7 +4,7 @@ import PostgresClient
 import Tenancy
 
 extension Session.CurrentKey {
-    /// Seals the values of a new record, and writes them beside each other.
+    /// Encrypts the values of a new record, and returns the INSERT of its cells.
     func insert(_ secrets: [String: String], of entity: EntityDefinition, _ id: UUID, in organization: Organization) throws
         -> (sql: String, parameters: [PostgresParameter])
     {

@@ -2,14 +2,14 @@ public import Foundation
 public import JSON
 public import Model
 
-/// A new record together with related ones, as a client nests them (OData 4.0 Part 1, sections 11.4.2.1 and 11.4.2.2).
+/// A new record with related records nested in it (OData 4.0 Part 1, sections 11.4.2.1 and 11.4.2.2).
 ///
-/// An object under a single-valued navigation property becomes a record before the one that refers to it. Objects under a
-/// collection-valued one become records after it, and records that are named by `collection@odata.bind` are changed to refer to it.
+/// An object under a single-valued navigation property becomes a record before the record that refers to it. Objects under a
+/// collection-valued one become records after it. Records in `collection@odata.bind` are updated to refer to it.
 public struct DeepInsert: Sendable {
-    /// In the order in which they are done.
+    /// The writes, in the order in which they are done.
     public private(set) var writes: [RecordWrite] = []
-    /// The place of the outermost record among the writes.
+    /// The index of the outermost record's write.
     public private(set) var main = 0
     /// The id of the outermost record.
     public let id: UUID
@@ -18,8 +18,8 @@ public struct DeepInsert: Sendable {
     private static let depthLimit = 8
     private static let linkLimit = 1_000
 
-    /// - Parameter limit: Writes at most.
-    /// - Throws: ``FieldsealError`` naming the member that does not fit.
+    /// - Parameter limit: How many writes are allowed.
+    /// - Throws: ``FieldsealError`` naming the invalid member.
     public init(_ entity: EntityDefinition, _ members: [JSONValue.Member], limit: Int) throws(FieldsealError) {
         self.limit = limit
         id = Self.id(entity, members)
@@ -31,9 +31,9 @@ public struct DeepInsert: Sendable {
         return named ?? UUID.timeOrdered()
     }
 
-    /// Adds the writes of a record and of those in it.
+    /// Adds the writes of a record and of the records nested in it.
     ///
-    /// - Returns: The place of the record's own write.
+    /// - Returns: The index of the record's own write.
     private mutating func add(_ entity: EntityDefinition, _ id: UUID, _ members: [JSONValue.Member], depth: Int)
         throws(FieldsealError) -> Int
     {
@@ -128,7 +128,7 @@ public struct DeepInsert: Sendable {
         return ids
     }
 
-    /// Whether a member is a list that belongs to the record itself, and is written along with it.
+    /// Whether a member is a list that is a part of the record itself, and is written with it.
     private static func isOwn(_ name: String, of entity: EntityDefinition) -> Bool {
         entity.logicalName == EntityDefinition.email.logicalName
             && ["email_activity_parties", "email_activity_mime_attachment"].contains(name.lowercased())

@@ -4,10 +4,10 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// Systemusers that are disabled with the Web API: it ends what clients and people do who act as them, and undoing it by SQL has
-/// no effect.
+/// Systemusers that are disabled with the Web API. Their clients and people lose access. If SQL enables such a systemuser again,
+/// that has no effect.
 enum DisabledUsers {
-    /// Whether a write says if a systemuser is disabled.
+    /// Whether a write disables or enables a systemuser.
     static func isTouched(by input: RecordInput) -> Bool { change(in: input) != nil }
 
     private static func change(in input: RecordInput) -> Bool? {
@@ -17,7 +17,7 @@ enum DisabledUsers {
         return value == .bool(true)
     }
 
-    /// Runs a write, and attests in its transaction what it says of a systemuser.
+    /// Runs a write, and attests in its transaction whether it disables or enables a systemuser.
     ///
     /// - Parameter write: Returns nil when there is no such record.
     static func attesting<Outcome>(

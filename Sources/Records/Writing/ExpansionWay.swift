@@ -2,16 +2,16 @@ import Foundation
 import JSON
 import Model
 
-/// How the records of an expansion are reached from those above them.
+/// The relationship by which expanded records are found.
 enum ExpansionWay: Sendable {
-    /// Over a lookup of the records above.
+    /// By a lookup of the records above.
     case single(EntityRelationship)
-    /// Over a lookup that refers to the records above.
+    /// By a lookup that refers to the records above.
     case collection(EntityRelationship)
-    /// Over the links of a many-to-many relationship.
+    /// By the links of a many-to-many relationship.
     case association(Association)
 
-    /// The way that a navigation property of an entity leads; nil for no such property.
+    /// The relationship of a navigation property; nil if the entity has no such property.
     init?(_ property: String, of entity: EntityDefinition) {
         if let relationship = entity.singleValued(property) {
             self = .single(relationship)
@@ -35,7 +35,7 @@ enum ExpansionWay: Sendable {
         }
     }
 
-    /// The value that says which records belong together: of the record above where it has the lookup, else of the expanded one.
+    /// The value that records of both sides share: of the record above if it has the lookup, else of the expanded record.
     var reference: String {
         switch self {
         case .single(let relationship), .collection(let relationship): relationship.attribute.logicalName
@@ -52,9 +52,9 @@ enum ExpansionWay: Sendable {
         }
     }
 
-    /// The query for the records that belong to those above.
+    /// The query for the records that belong to the records above.
     ///
-    /// - Parameter keys: What ``column`` has of them.
+    /// - Parameter keys: The values of ``column``.
     func query(_ asked: RecordQuery, for keys: [UUID], limit: Int) -> RecordQuery {
         var query = asked
         query.filter = .all([.isIn(column, keys.map { .text($0.text) })] + (query.filter.map { [$0] } ?? []))

@@ -3,11 +3,11 @@ import Model
 import PostgresClient
 import Tenancy
 
-// What a write refers to: whether it is there, and whether the caller may refer to it.
+// Checks that referenced records exist, and that the caller may refer to them.
 extension PreparedWrite {
-    /// Puts the ids of what lookups refer to into the values.
+    /// Resolves the references of lookups to ids.
     ///
-    /// - Throws: ``FieldsealError`` `.objectDoesNotExist` for a record that is not there, and for one that the caller may not read.
+    /// - Throws: ``FieldsealError`` `.objectDoesNotExist` for a record that does not exist, or that the caller may not read.
     func resolveReferences(_ input: RecordInput, on connection: isolated PostgresConnection) throws -> RecordInput {
         var input = input
         for (attribute, target, key) in input.references {
@@ -61,8 +61,8 @@ extension PreparedWrite {
         return try rows.map { try $0.decode(0) }
     }
 
-    /// Checks that the owner of a new record is one that the caller may give records to: the caller, within the depth of its create
-    /// privilege a team of the caller's, and with organization-wide create and assign privileges everybody.
+    /// Checks that the caller may make a record for this owner. Allowed are the caller itself, and its teams within the depth of
+    /// its create privilege. With create and assign privileges for the whole organization, every owner is allowed.
     func requireOwner(_ input: RecordInput, on connection: isolated PostgresConnection) throws {
         guard case .id(let owner) = input.values["ownerid"], owner != caller.systemUserID else { return }
         let isOrganizationWide =
@@ -80,7 +80,7 @@ extension PreparedWrite {
         }
     }
 
-    /// Whether a party of the e-mail is a queue, which not every role may read.
+    /// Whether a party of the e-mail is a queue. Not every role may read queues.
     var asksForQueues: Bool {
         caller.depth(of: .retrieve, on: .queue) != .organization && !queues.isEmpty
     }
@@ -89,7 +89,8 @@ extension PreparedWrite {
         parts.parties.compactMap { $0.record?.entity.logicalName == EntityDefinition.queue.logicalName ? $0.record?.id : nil }
     }
 
-    /// Checks that the caller may name the queues that an e-mail is from or to: it may read them, or it or a team of its owns them.
+    /// Checks that the caller may use the queues among an e-mail's parties. The caller must be able to read them, or the caller or
+    /// one of its teams must own them.
     func requireParties(on connection: isolated PostgresConnection) throws {
         guard asksForQueues else { return }
         let depth = caller.depth(of: .retrieve, on: .queue)

@@ -66,7 +66,7 @@ extension PreparedWrite {
         var conditions = ["\(entity.idColumn) = $\(update.bind(.uuid(id)))"]
         let rule = try isEmail ? EmailWriteRule(update: input, caller.role) : nil
         if let rule { conditions.append(rule.condition) }
-        // Giving a record to another owner is a right of its own.
+        // Assigning a record to another owner needs its own privilege.
         let isAssigned = input.values["ownerid"] != nil
         if isAssigned {
             let depth = caller.depth(of: .assign, on: entity)
@@ -114,7 +114,7 @@ extension PreparedWrite {
         var conditions = ["\(entity.idColumn) = $1"]
         var parameters: [PostgresParameter] = [.uuid(id)]
         restrict(condition, depth, .delete, &conditions, &parameters)
-        // The row that is gone can't tell the audit who deleted it.
+        // The audit can't read the actor from a deleted row, so it is set before.
         let statements: [(sql: String, parameters: [PostgresParameter])] = [
             session.callerSettings,
             (
@@ -157,7 +157,7 @@ extension PreparedWrite {
         if right != .read, entity.logicalName == EntityDefinition.activityMimeAttachment.logicalName,
             caller.role != .systemAdministrator
         {
-            // What was submitted goes out as it is.
+            // Attachments of a submitted e-mail can't be changed.
             conditions.append(
                 """
                 NOT EXISTS (SELECT FROM \(organization.qualified("email")) AS sent
@@ -168,7 +168,7 @@ extension PreparedWrite {
 
     private var isEmail: Bool { entity.logicalName == EntityDefinition.email.logicalName }
 
-    /// Says why an e-mail that the caller may write was not written: its status or direction does not allow it.
+    /// Throws the reason why an e-mail that the caller may write was not written: its status or direction does not allow it.
     private func refuseStatus(
         _ id: UUID,
         _ rule: EmailWriteRule,
@@ -185,7 +185,7 @@ extension PreparedWrite {
         throw rule.refusal(try row.decodeIfPresent(0, as: Int.self).flatMap { EmailStatus(rawValue: Int64($0)) })
     }
 
-    /// Says why a write met no record: there is none (that the caller may see), or it has another version.
+    /// Throws the reason why a write found no record: it does not exist for the caller, or it has another version.
     private func refuseMissing(
         _ id: UUID,
         _ condition: WriteCondition,

@@ -4,15 +4,15 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// A write whose values and privileges were checked, as far as that needs no database.
+/// A write whose values and privileges were checked, as far as possible without the database.
 struct PreparedWrite: Sendable {
     let session: Session
     let entity: EntityDefinition
     private let action: Action
-    /// What belongs to an e-mail.
+    /// The parties and attachments of an e-mail.
     private(set) var parts = EmailParts()
     let needsKey: Bool
-    /// Whether the id of a new record was chosen here.
+    /// Whether the server chose the id of a new record.
     private var isOwnID = false
     /// The alternate key under which a new record must be the only one.
     private var newKey: RecordKey?
@@ -27,7 +27,7 @@ struct PreparedWrite: Sendable {
     var organization: Organization { session.organization }
     var caller: Caller { session.caller }
 
-    /// Whether nothing is read before the write itself.
+    /// Whether the write needs no read before it.
     var isOneStep: Bool {
         switch action {
         case .create(let input, _):
@@ -50,7 +50,7 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// What it leaves behind, for finding out whether it happened.
+    /// How to find out later whether the write was done.
     var trace: WriteTrace {
         func id(_ key: RecordKey) -> UUID? { if case .id(let id) = key { id } else { nil } }
         return switch action {
@@ -121,7 +121,7 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// The members of a record itself; what belongs to others goes into `parts`.
+    /// The members of the record itself. Those of other records go into `parts`.
     private static func own(_ entity: EntityDefinition, _ members: [JSONValue.Member], _ parts: inout EmailParts)
         throws(FieldsealError)
         -> [JSONValue.Member]
@@ -137,9 +137,9 @@ struct PreparedWrite: Sendable {
         return id ?? named ?? UUID.timeOrdered()
     }
 
-    /// Checks the attributes that a write names against what the caller's roles may write.
+    /// Checks that the caller's roles may write the named attributes.
     ///
-    /// - Returns: How far all of them may be written.
+    /// - Returns: The depth to which all of them may be written.
     @discardableResult
     static func requireRights(_ input: RecordInput, for purpose: RecordInput.Purpose, of caller: Caller) throws -> Depth {
         let (entity, role) = (input.entity, caller.role)
@@ -196,7 +196,7 @@ struct PreparedWrite: Sendable {
 
     // MARK: Create
 
-    /// Creates a record along with what others write, where nothing has to be read before.
+    /// Creates a record on the shared connection, if nothing has to be read before.
     ///
     /// - Returns: Nil when nothing was done and the write needs a separate connection.
     func runShared(_ key: Session.CurrentKey?) async throws -> WriteOutcome? {
@@ -255,7 +255,7 @@ struct PreparedWrite: Sendable {
         FieldsealError(.duplicateRecord, "The \(entity.logicalName) with the id \(id.text) exists already.")
     }
 
-    /// The caller's place in the organization, if that is known.
+    /// The caller's place in the organization; nil if it is unknown.
     private var origin: RecordDraft.Origin? {
         guard let unit = session.callersUnit, let user = caller.systemUserID else { return nil }
         return RecordDraft.Origin(
@@ -271,7 +271,7 @@ struct PreparedWrite: Sendable {
 }
 
 extension RecordKey {
-    /// Refuses values that name another record than the key does.
+    /// Refuses values that contradict the key.
     ///
     /// - Throws: ``FieldsealError`` `.invalidArgument` naming the attribute.
     func requireAgreement(with input: RecordInput) throws(FieldsealError) {

@@ -4,19 +4,19 @@ package import Model
 package import PostgresClient
 package import Tenancy
 
-/// A new record with every value that its INSERT writes: the client's, and those that the server fills in.
+/// A new record with all values of its INSERT: the client's, and those that the server fills in.
 package struct RecordDraft: Sendable {
     let entity: EntityDefinition
     let id: UUID
     private(set) var values: [String: AttributeValue]
     private var setFlags: Set<String> = []
 
-    /// The caller's place in the organization, which new records are filled from.
+    /// The caller's place in the organization, for the values that the server fills in.
     package struct Origin: Sendable {
         package let organization: Organization
         package let user: UUID
         package let businessUnit: UUID
-        /// The user that sent the request, where it is in the name of another.
+        /// The user that sent the request, if it is in the name of another.
         package var delegate: UUID?
 
         package init(organization: Organization, user: UUID, businessUnit: UUID, delegate: UUID? = nil) {
@@ -67,7 +67,7 @@ package struct RecordDraft: Sendable {
     package func statement(in organization: Organization) -> (sql: String, parameters: [PostgresParameter]) {
         var parameters: [PostgresParameter] = []
         var present: [Int] = []
-        // In the order of the metadata, so that equal shapes share one prepared statement.
+        // In the order of the metadata, so that equal shapes share a prepared statement.
         for (index, attribute) in entity.attributes.enumerated() where !attribute.isEncrypted {
             guard let value = values[attribute.logicalName], value != .null else { continue }
             parameters.append(attribute.type.parameter(value))
@@ -109,13 +109,13 @@ package struct RecordDraft: Sendable {
         }
     }
 
-    /// The settings that every user has from the start.
+    /// The initial settings of a user.
     func userSettings(in organization: Organization) -> RecordDraft {
         let unit: UUID = if case .id(let unit) = values["businessunitid"] { unit } else { id }
         return RecordDraft(.userSettings, id: id, [:], origin: Origin(organization: organization, user: id, businessUnit: unit))
     }
 
-    /// The mailbox that a user or a queue with an e-mail address has from the start, and for a queue where it is.
+    /// The initial mailbox of a user or a queue with an e-mail address, and for a queue the reference to it.
     func mailbox(in organization: Organization) -> [(sql: String, parameters: [PostgresParameter])]? {
         let (address, name, owner): (AttributeValue?, AttributeValue?, AttributeValue?) =
             switch entity.logicalName {
@@ -171,11 +171,11 @@ package struct RecordDraft: Sendable {
     }
 }
 
-/// What the text of an INSERT depends on: everything but the values.
+/// What determines the text of an INSERT: everything but the values.
 private struct InsertShape: Hashable {
     let schema: String
     let entity: String
-    /// Attributes that have a value, by their places in the metadata.
+    /// The indexes of attributes that have a value, in the metadata's order.
     let present: [Int]
     let flags: [String]
     let isTeams: Bool
@@ -187,7 +187,7 @@ extension AttributeType {
     func placeholder(_ number: Int) -> String { isNumeric ? "$\(number)::numeric" : "$\(number)" }
 }
 
-/// The column beside a lookup that holds the name of the record it refers to, as it was at the last write.
+/// The column with the name of the record that a lookup refers to, as it was at the last write.
 struct DerivedName {
     let column: String
     private let target: EntityDefinition

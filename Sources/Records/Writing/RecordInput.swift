@@ -2,15 +2,15 @@ import Foundation
 import JSON
 public import Model
 
-/// A client's values for a record, checked against the entity's metadata. It holds no value of an unknown attribute, none
-/// of a wrong type, and none that is too long.
+/// A client's values for a record, checked against the entity's metadata. No value belongs to an unknown attribute, has a wrong
+/// type, or is too long.
 public struct RecordInput: Sendable {
     let entity: EntityDefinition
     /// Values of plain attributes.
     private(set) var values: [String: AttributeValue] = [:]
-    /// New values of encrypted attributes; nil clears.
+    /// New values of encrypted attributes; nil to clear.
     private(set) var secrets: [String: String?] = [:]
-    /// References that must exist, and whose ids are not in the values yet.
+    /// References to records that must exist and whose ids are not resolved yet.
     private(set) var references: [(attribute: String, entity: EntityDefinition, key: RecordKey)] = []
     /// The key in `@odata.id`.
     private(set) var ownKey: RecordKey?
@@ -37,7 +37,7 @@ public struct RecordInput: Sendable {
 
     /// Checks the members of a JSON object.
     ///
-    /// - Throws: ``FieldsealError`` naming the attribute and what it takes; never quoting an encrypted attribute's value.
+    /// - Throws: ``FieldsealError`` naming the attribute and what it accepts. It never quotes the value of an encrypted attribute.
     init(_ entity: EntityDefinition, _ members: [JSONValue.Member], for purpose: Purpose) throws(FieldsealError) {
         self.entity = entity
         try Self.requireEachOnce(members)
@@ -74,14 +74,14 @@ public struct RecordInput: Sendable {
         throw FieldsealError(.invalidArgument, "\(name) of a \(entity.logicalName) is required, and is missing.")
     }
 
-    /// Gives a record the state of its new status. E-mails have a table of transitions instead.
+    /// Sets the state that belongs to the new status. E-mails have a table of transitions instead.
     ///
-    /// - Throws: ``FieldsealError`` `.invalidStateStatus` for a state and a status that do not go together.
+    /// - Throws: ``FieldsealError`` `.invalidStateStatus` for a state and a status that do not match.
     private mutating func settleState() throws(FieldsealError) {
         guard entity.logicalName != EntityDefinition.email.logicalName, case .int(let status)? = values["statuscode"],
             case .state(let states)? = entity["statecode"]?.type
         else { return }
-        // Each state has one status, whose number is one more.
+        // Each state has one status. The status's number is the state's plus one.
         let state = status - 1
         guard states.contains(state) else { return }
         if case .int(let given)? = values["statecode"], given != state {
@@ -92,13 +92,14 @@ public struct RecordInput: Sendable {
         values["statecode"] = .int(state)
     }
 
-    /// Refuses an attribute that is given twice in different cases, or as a value and as a reference: one of them would be lost.
+    /// Refuses an attribute that is given twice, in different cases or as a value and a reference, because one of them would be
+    /// lost.
     static func requireEachOnce(_ members: [JSONValue.Member]) throws(FieldsealError) {
         var names: Set<String> = []
         for member in members {
             let name = member.name.lowercased()
             let bound = name.strippingSuffix("@odata.bind")
-            // A lookup to several entities is also bound as ATTRIBUTE_ENTITY.
+            // The property for binding a lookup to several entities is ATTRIBUTE_ENTITY.
             let attribute = bound.map { String($0.prefix { $0 != "_" }) } ?? name
             guard bound != nil || !name.contains("@"), member.value != .null || bound == nil else { continue }
             guard names.insert(attribute).inserted else {
@@ -108,14 +109,14 @@ public struct RecordInput: Sendable {
         }
     }
 
-    /// Annotations that clients send back as they read them; they change nothing.
+    /// Annotations that clients send back unchanged. They have no effect.
     private static let harmlessAnnotations: Set<Substring> = [
         "@odata.context", "@odata.etag", "@odata.editLink", "@odata.readLink", "@odata.id", "@odata.type", "@odata.navigationLink",
         "@odata.associationLink",
     ]
 
-    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for a control information of OData that has no effect here, such as a
-    ///   misspelled `@odata.bind`, and for the type of another entity.
+    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for an OData annotation that has no effect here, such as a misspelled
+    ///   `@odata.bind`, and for the type of another entity.
     private mutating func check(annotation: Substring, _ value: JSONValue, isOfRecord: Bool) throws(FieldsealError) {
         if isOfRecord, annotation == "@odata.type" {
             let type = value.string?.split(separator: ".").last.map(String.init)
@@ -130,7 +131,7 @@ public struct RecordInput: Sendable {
             }
             ownKey = named?.1
         }
-        // Other vocabularies have a name with a dot. OData 4.01 writes its own without one.
+        // Names of other vocabularies contain a dot. OData 4.01 writes its own without a prefix.
         let isOData = annotation.lowercased().hasPrefix("@odata.") || !annotation.contains(".")
         guard !isOData || Self.harmlessAnnotations.contains(annotation) || annotation.hasPrefix("@OData.Community.") else {
             throw FieldsealError(.payloadDoesNotFit, "The annotation \(String(annotation).quotedForMessage) is not supported here.")
@@ -160,7 +161,7 @@ public struct RecordInput: Sendable {
     }
 
     private mutating func bind(_ property: String, _ value: JSONValue, for purpose: Purpose) throws(FieldsealError) {
-        // A lookup to several entities is also bound as ATTRIBUTE_ENTITY.
+        // The property for binding a lookup to several entities is ATTRIBUTE_ENTITY.
         let parts = property.lowercased().split(separator: "_", maxSplits: 1)
         guard let attribute = parts.first.flatMap({ entity[String($0)] }), attribute.type.isReference else {
             throw FieldsealError(
@@ -185,12 +186,12 @@ public struct RecordInput: Sendable {
         references.append((attribute.logicalName, target, key))
     }
 
-    /// Puts the id of a reference into the values, once it is known.
+    /// Sets the id of a reference.
     mutating func resolve(_ attribute: String, _ id: UUID) {
         values[attribute] = .id(id)
     }
 
-    /// Reads `/mailboxes(KEY)` or an absolute address that ends like it, percent-encoded or not.
+    /// Parses `/mailboxes(KEY)`, or an absolute address that ends with it, percent-encoded or not.
     public static func reference(_ written: String) throws(FieldsealError) -> (EntityDefinition, RecordKey)? {
         let address = written.contains("%") ? written.removingPercentEncoding ?? written : written
         guard address.hasSuffix(")"), let open = address.firstIndex(of: "("),
@@ -199,7 +200,7 @@ public struct RecordInput: Sendable {
         return (entity, try RecordKey(address[address.index(after: open)...].dropLast(), of: entity))
     }
 
-    /// Whether the attribute takes part; stamps that the server keeps are ignored, as Dataverse does.
+    /// Whether the attribute is used. Values of attributes that the server maintains are ignored, as in Dataverse.
     private func isTaken(_ attribute: AttributeDefinition, for purpose: Purpose) throws(FieldsealError) -> Bool {
         if Self.stamps.contains(attribute.logicalName) { return false }
         switch purpose {

@@ -3,21 +3,21 @@ public import Model
 import PostgresClient
 public import Tenancy
 
-/// A message about one record, which may be a part of a change set.
+/// A message about one record. It may be part of a change set.
 public enum RecordMessage: Sendable {
-    /// Shares the record; `replacing` replaces rights that are shared already.
+    /// Shares the record; `replacing` replaces rights that were shared before.
     case share(Principal, AccessRights, replacing: Bool)
     case unshare(Principal)
-    /// Adds users to a team, or takes them out of it.
+    /// Adds users to a team, or removes them.
     case setMembers([UUID], areMembers: Bool)
-    /// Links the record with others by a many-to-many relationship, or takes the links off.
+    /// Links the record with others by a many-to-many relationship, or removes the links.
     case associate(Association, [UUID], areLinked: Bool)
     /// Submits an e-mail.
     case sendEmail(issue: Bool, token: String?)
 }
 
 extension Session {
-    /// Does what a message says, in a transaction.
+    /// Performs a message in a transaction.
     ///
     /// - Returns: The subject of an e-mail that was submitted.
     func perform(
@@ -38,23 +38,23 @@ extension Session {
     }
 }
 
-// The same messages by themselves.
+// The same messages outside of a change set.
 extension Session {
-    /// Shares a record. Rights that the caller does not have on the record can't be shared.
+    /// Shares a record. The caller can share only rights that it has on the record.
     ///
-    /// - Parameter replacing: Whether rights that are shared already are replaced.
+    /// - Parameter replacing: Whether to replace rights that were shared before.
     public func share(
         _ entity: EntityDefinition, _ id: UUID, with principal: Principal, _ rights: AccessRights, replacing: Bool
     ) async throws {
         try await write(.message(entity, id, .share(principal, rights, replacing: replacing)))
     }
 
-    /// Takes a share away.
+    /// Removes a share.
     public func unshare(_ entity: EntityDefinition, _ id: UUID, with principal: Principal) async throws {
         try await write(.message(entity, id, .unshare(principal)))
     }
 
-    /// Adds users to a team, or takes them out of it.
+    /// Adds users to a team, or removes them.
     public func setMembers(_ users: [UUID], of team: UUID, areMembers: Bool) async throws {
         try await write(.message(.team, team, .setMembers(users, areMembers: areMembers)))
     }

@@ -4,12 +4,12 @@ package import Tenancy
 
 /// Several new records of one entity, written by one INSERT.
 ///
-/// Attributes in which the records differ travel as arrays, one element for each record. The others are parameters of all of them.
+/// Attributes that differ between the records are arrays with one element for each record. Other attributes are single parameters.
 package struct RecordRows: Sendable {
-    /// What happens to a record whose id is there already.
+    /// What to do with a record whose id exists already.
     package enum Conflict: Sendable {
         case fails
-        /// The record that is there stays as it is.
+        /// Keep the existing record.
         case isLeft
     }
 
@@ -23,7 +23,7 @@ package struct RecordRows: Sendable {
 
     /// - Parameters:
     ///   - drafts: At least one, all of one entity.
-    ///   - own: The attributes in which they may differ, as far as each draft has them.
+    ///   - own: The attributes that may differ between the drafts.
     package init(_ drafts: [RecordDraft], own: Set<String>, in organization: Organization, conflict: Conflict = .fails) {
         entity = drafts[0].entity
         self.conflict = conflict
@@ -47,9 +47,9 @@ package struct RecordRows: Sendable {
         fill(quoteIdentifier(name.column), with: name.expression(in: organization, placeholder: expression))
     }
 
-    /// Adds values that the statement's expressions use, one for each record.
+    /// Adds values for the statement's expressions, one for each record.
     ///
-    /// - Returns: The expression that stands for a record's own.
+    /// - Returns: The expression for a record's own value.
     @discardableResult
     package mutating func add(_ values: [PostgresParameter], named column: String) -> String {
         parameters.append(.array(values))
@@ -57,16 +57,16 @@ package struct RecordRows: Sendable {
         return "added.\(column)"
     }
 
-    /// Fills a column that is no attribute of the drafts.
+    /// Sets a column that is not an attribute of the drafts.
     package mutating func fill(_ column: String, with expression: String) {
         columns.append(column)
         expressions.append(expression)
     }
 
-    /// Joins what the expressions use beside `added`.
+    /// Joins a table that expressions use.
     package mutating func join(_ sql: String) { joins.append(sql) }
 
-    /// The INSERT and its parameters. It returns the ids of the records that it made.
+    /// The INSERT and its parameters. It returns the ids of the new records.
     package func statement(in organization: Organization) -> (sql: String, parameters: [PostgresParameter]) {
         let id = entity.idColumn
         let arguments = arrays.map { "$\($0.number)" }.joined(separator: ", ")

@@ -2,14 +2,14 @@ public import Foundation
 public import JSON
 public import Model
 
-/// One write of a record, with a client's own values.
+/// One write of a record, with a client's values.
 public enum RecordWrite: Sendable {
-    /// Creates a record, under the id that is given, or that the members name, or a new one.
+    /// Creates a record, with the given id, the id among the members, or a new one.
     case create(EntityDefinition, id: UUID? = nil, [JSONValue.Member])
-    /// Updates a record, or creates it under that key where the condition allows.
+    /// Updates a record, or creates it with that key if the condition allows it.
     case upsert(EntityDefinition, RecordKey, [JSONValue.Member], WriteCondition = .none)
     /// Deletes a record and its cells.
     case delete(EntityDefinition, RecordKey, WriteCondition = .mustExist)
-    /// Sends a message about a record.
+    /// Performs a message about a record.
     case message(EntityDefinition, UUID, RecordMessage)
 }

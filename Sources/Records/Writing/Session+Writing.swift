@@ -6,20 +6,20 @@ public import Tenancy
 extension Session {
     /// Does one write.
     ///
-    /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.concurrencyVersionMismatch`, `.duplicateRecord`,
-    ///   `.privilegeDenied`, `.keyRequired`, and whatever the metadata refuses.
+    /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.concurrencyVersionMismatch`, `.duplicateRecord`, `.privilegeDenied`,
+    ///   `.keyRequired`, and every error of the metadata.
     @discardableResult
     public func write(_ write: RecordWrite) async throws -> WriteOutcome { try await self.write([write])[0] }
 
     /// Does several writes in one transaction: all of them or none.
     ///
-    /// - Parameter progress: Is told which write is being done, so that the caller knows which one was refused.
-    /// - Throws: ``FieldsealError`` of the first write that can't be done.
+    /// - Parameter progress: Updated with the current write, so that the caller knows which one was refused.
+    /// - Throws: ``FieldsealError`` of the first write that fails.
     public func write(_ writes: [RecordWrite], progress: WriteProgress? = nil) async throws -> [WriteOutcome] {
         try await write(writes.map { (by: self, write: $0) }, progress: progress)
     }
 
-    /// The same for writes in the names of several users: each is done with the rights of its own session.
+    /// The same for several users. Each write has the rights of its own session.
     public func write(_ writes: [(by: Session, write: RecordWrite)], progress: WriteProgress? = nil) async throws -> [WriteOutcome]
     {
         let prepared = try writes.enumerated().map { index, item in
@@ -39,7 +39,7 @@ extension Session {
                 try await record(SecurityEvent(.mailDestinationChanged, .refused, details: refusal.details))
                 throw refusal.error
             } catch let error as PostgresError where error.sqlState == "23505" && attempt < Self.upsertAttempts {
-                // Another request created the record in between: then it is an update after all.
+                // Another request created the record in between, so this becomes an update.
                 attempt += 1
             } catch let error as UncertainCommit {
                 let resolution = WriteResolution(session: self, traces: prepared.map(\.trace), start: start)

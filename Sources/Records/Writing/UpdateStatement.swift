@@ -3,7 +3,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// One statement that updates a record and writes or clears its cells: both happen, or neither does.
+/// One statement that updates a record and writes or clears its cells. Both happen, or neither does.
 struct UpdateStatement {
     private let entity: EntityDefinition
     private let organization: Organization
@@ -18,7 +18,7 @@ struct UpdateStatement {
         if case .int(let state) = values["statecode"], values["statuscode"] == nil,
             case .status(let statuses) = entity["statuscode"]?.type
         {
-            // The status that goes with a state unless the client says another.
+            // The default status for a state, unless the client sets another.
             let status =
                 entity.logicalName == EntityDefinition.email.logicalName ? EmailStatus(state: state)?.rawValue : state + 1
             if let status, statuses.contains(status) { values["statuscode"] = .int(status) }
@@ -58,13 +58,13 @@ struct UpdateStatement {
         return parameters.count
     }
 
-    /// The statement; it returns the record's new version number, or no row.
+    /// The statement. It returns the record's new version number, or no row.
     ///
     /// - Parameters:
-    ///   - conditions: Which record.
-    ///   - cells: New cells, nil to clear; nil for none of both.
-    ///   - keyVersion: What the cells are sealed under.
-    ///   - events: The events of the passwords among the values.
+    ///   - conditions: The conditions that select the record.
+    ///   - cells: New cells, or nil to clear; nil for attributes that do not change.
+    ///   - keyVersion: The key version of the cells.
+    ///   - events: The security events of the passwords among the values.
     func statement(
         where conditions: [String],
         cells: [String: [UInt8]?]?,
@@ -76,7 +76,7 @@ struct UpdateStatement {
         var before = ""
         var conditions = conditions
         if !flags.isEmpty {
-            // The row is locked before its flags are read: of two writers the second sees what the first set.
+            // The row is locked before its flags are read, so that a second writer sees the flags of the first.
             before = """
                 old AS (SELECT \(entity.idColumn) AS old_id, \(flags.map { "\($0.old) AS \($0.name)" }.joined(separator: ", "))
                 FROM \(table) WHERE \(conditions[0]) FOR NO KEY UPDATE),
@@ -101,7 +101,7 @@ struct UpdateStatement {
         let table = organization.qualified(entity.cellTable)
         let names = cells.keys.sorted()
         guard cells.values.contains(where: { $0 != nil }) else {
-            // Nothing to seal, so nothing that a stale key would refuse: the version is read under the table's own lock.
+            // Without a new cell, an old key can do no harm. The key version is read under the table's own lock.
             let nulls = names.map { "\(quoteIdentifier($0)) = NULL" }.joined(separator: ", ")
             return """
                 , c AS (UPDATE \(table) AS t SET \(nulls) FROM r

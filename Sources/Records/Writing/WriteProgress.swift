@@ -1,12 +1,12 @@
 import Synchronization
 
-/// Which of several writes is being done.
+/// The current one of several writes.
 public final class WriteProgress: Sendable {
     private let current = Mutex(0)
 
     public init() {}
 
-    /// The place of the write among the others, from 0.
+    /// The index of the current write.
     public internal(set) var index: Int {
         get { current.withLock { $0 } }
         set { current.withLock { $0 = newValue } }

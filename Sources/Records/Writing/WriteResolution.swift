@@ -3,50 +3,51 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// What a write leaves behind, as far as it is known before its answer.
+/// What a write leaves in the database, as far as it is known before the response.
 struct WriteTrace: Sendable {
     enum Effect: Sendable {
-        /// - Parameter isOwnID: Whether this server chose the id, so that nothing else can have made a record with it.
+        /// - Parameter isOwnID: Whether this server chose the id, so that no other write can have created the record.
         case create(isOwnID: Bool)
         case update(WriteCondition)
         case delete
     }
 
     let entity: EntityDefinition
-    /// Nil when a key names the record that is not its id.
+    /// Nil when the record is named by a key other than its id.
     let id: UUID?
     let effect: Effect
 }
 
-/// The connection broke while writes were committed.
+/// The error of a connection that broke during a commit.
 struct UncertainCommit: Error {
-    /// The server process that was asked to commit.
+    /// The process id of the server process that was asked to commit.
     let backend: Int32
-    /// What each write returned before the commit, if that had arrived.
+    /// The outcomes of the writes, if they arrived before the commit.
     let outcomes: [WriteOutcome]?
 }
 
-/// Finds out whether writes of one transaction happened whose connection broke before the answer came.
+/// Finds out whether the writes of a transaction were committed whose connection broke at the commit.
 ///
-/// It looks on another connection, once the server process of the broken one is gone: until then the commit may still come.
+/// It uses another connection. First it waits until the server process of the broken connection has ended, because until then the
+/// commit may still happen.
 struct WriteResolution: Sendable {
     let session: Session
     let traces: [WriteTrace]
-    /// When the writes began, by both clocks.
+    /// The start of the writes, by both clocks.
     let start: (instant: ContinuousClock.Instant, date: Date)
 
-    /// How long the outcome is looked for.
+    /// How long to look for the outcome.
     private static let patience = Duration.seconds(10)
 
     private enum Verdict {
         case happened(WriteOutcome)
         case didNotHappen
-        /// The record is there and shows neither. It may have another's values.
+        /// The record exists, and neither outcome is certain. It may have another writer's values.
         case unclear(WriteOutcome?)
     }
 
-    /// - Returns: What the writes returned, when they happened; nil when they did not.
-    /// - Throws: ``PostgresError`` of kind `unknownOutcome` when it can't be told.
+    /// - Returns: The outcomes of the writes; nil when they were not committed.
+    /// - Throws: ``PostgresError`` of kind `unknownOutcome` when the outcome stays unknown.
     func outcomes(after uncertain: UncertainCommit) async throws -> [WriteOutcome]? {
         let deadline = ContinuousClock.now + Self.patience
         while ContinuousClock.now < deadline, !Task.isCancelled {
@@ -65,7 +66,7 @@ struct WriteResolution: Sendable {
     private static let unknown = PostgresError(
         kind: .unknownOutcome, message: "the connection broke before the answer to the commit came")
 
-    /// One that happened, or did not, tells for all of the transaction.
+    /// One write with a known outcome decides for the whole transaction.
     private func conclusion(_ verdicts: [Verdict]) throws -> [WriteOutcome]? {
         var outcomes: [WriteOutcome?] = []
         var isCertain = false
@@ -86,7 +87,7 @@ struct WriteResolution: Sendable {
     /// Seconds since the writes began.
     private var elapsed: Double { (.now - start.instant) / .seconds(1) }
 
-    /// Whether a server process has ended. Another one that has its number by now only makes this one look alive.
+    /// Whether a server process has ended. If another process has its number, it appears to be alive.
     private func isGone(_ backend: Int32, on connection: isolated PostgresConnection) throws -> Bool {
         try connection.query(
             "SELECT NOT EXISTS (SELECT FROM pg_stat_activity AS process WHERE process.pid = $1)", [.int32(backend)])[0]
@@ -115,7 +116,7 @@ struct WriteResolution: Sendable {
         case .create(let isOwnID):
             let outcome = WriteOutcome(id: id, versionNumber: version, isCreated: true)
             if isOwnID { return .happened(outcome) }
-            // A record that was there before kept this one from being created.
+            // The record existed before, so this write did not create it.
             guard let isNew = try row.decodeIfPresent(1, as: Bool.self) else { return .unclear(outcome) }
             return isNew ? .happened(outcome) : .didNotHappen
         default:
@@ -128,10 +129,10 @@ struct WriteResolution: Sendable {
 }
 
 extension Session {
-    /// Locks the records that are to be changed in one order, so that transactions which met in a deadlock don't meet again.
+    /// Locks the records in a fixed order, so that transactions that met in a deadlock don't meet again.
     func lock(_ traces: [WriteTrace], on connection: isolated PostgresConnection) throws {
         for (name, traces) in Dictionary(grouping: traces, by: \.entity.logicalName).sorted(by: { $0.key < $1.key }) {
-            // What the service may not update, it may not lock, and no transaction waits for.
+            // Without the UPDATE right the service can't lock rows, and no transaction waits for them.
             guard let entity = traces.first?.entity, entity.has(.update) else { continue }
             let id = entity.idColumn
             _ = try connection.query(
