@@ -5,9 +5,9 @@ import Records
 
 /// The named conditions that Dataverse's query functions and FetchXML's operators share, such as `LastXDays` and `last-x-days`.
 enum Condition {
-    /// Adds a value to those that a condition is compared with.
+    /// Adds a value to the values of a condition.
     ///
-    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` where there are as many as it takes.
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` when the maximum number is reached.
     static func add(_ value: Literal, to values: inout [Literal]) throws(FieldsealError) {
         guard values.count < APILimits.valueCount else { throw tooManyValues }
         values.append(value)
@@ -17,9 +17,9 @@ enum Condition {
         FieldsealError(.queryDoesNotFit, "A condition takes at most \(APILimits.valueCount) values.")
     }
 
-    /// The condition, or nil when there is none of that name.
+    /// The condition; nil for an unknown name.
     ///
-    /// - Throws: ``FieldsealError`` when it takes other values.
+    /// - Throws: ``FieldsealError`` when the condition needs other values.
     static func filter(_ name: String, _ column: RecordQuery.Column, _ values: [Literal]) throws(FieldsealError) -> Filter? {
         if let date = DateOperator(name) {
             guard date.takesNumber else {
@@ -91,7 +91,7 @@ enum Condition {
         "equaluseroruserteams": (.userOrTeams, false), "equseroruserteams": (.userOrTeams, false),
     ]
 
-    /// A condition on what is the caller's own; nil for another name.
+    /// A condition that refers to the caller; nil for another name.
     private static func callers(_ name: String, _ column: RecordQuery.Column, _ values: [Literal]) throws(FieldsealError) -> Filter?
     {
         guard let (own, isNegated) = owned[name.lowercased().replacing("-", with: "")] else { return nil }

@@ -2,7 +2,7 @@ import Foundation
 import Model
 import Records
 
-/// Reads `$expand` (OData 4.0 Part 2, section 5.1.2).
+/// Parses `$expand` (OData 4.0 Part 2, section 5.1.2).
 struct ExpandParser {
     private let aliases: [String: String]
     private static let depthLimit = 8
@@ -74,7 +74,7 @@ struct ExpandParser {
         return expansion
     }
 
-    /// Splits at a separator that stands in no quotes and no parentheses.
+    /// Splits at a separator outside of quotes and parentheses.
     static func split(_ text: String, at separator: Character) throws(FieldsealError) -> [Substring] {
         var parts: [Substring] = []
         var start = text.startIndex
@@ -101,7 +101,7 @@ struct ExpandParser {
     }
 }
 
-/// Reads `$apply` (OData Data Aggregation 4.0, sections 3.1, 3.10 and 3.12): `filter`, `groupby` and `aggregate`.
+/// Parses `$apply` (OData Data Aggregation 4.0, sections 3.1, 3.10 and 3.12): `filter`, `groupby` and `aggregate`.
 enum ApplyParser {
     static func parse(_ text: String, into query: inout RecordQuery) throws(FieldsealError) {
         for step in try ExpandParser.split(text, at: "/") {

@@ -1,6 +1,6 @@
 import Model
 
-/// Splits an OData expression into tokens (OData 4.0 ABNF, in the parts that are supported).
+/// Splits an OData expression into tokens. It supports a part of the OData 4.0 ABNF.
 struct ExpressionLexer {
     enum Token: Equatable {
         /// An identifier, a keyword, a qualified name, or a literal without quotes such as a number, a date or an id.
@@ -46,14 +46,14 @@ struct ExpressionLexer {
         }
     }
 
-    /// Takes the token if it is that symbol.
+    /// Consumes the token if it is that symbol.
     mutating func take(_ symbol: Character) throws(FieldsealError) -> Bool {
         guard token == .symbol(symbol) else { return false }
         try advance()
         return true
     }
 
-    /// Takes the token if it is that word, in any case.
+    /// Consumes the token if it is that word, in any case.
     mutating func take(word: String) throws(FieldsealError) -> Bool {
         guard case .word(let text) = token, text.lowercased() == word else { return false }
         try advance()
@@ -70,7 +70,7 @@ struct ExpressionLexer {
         return text
     }
 
-    /// What went wrong, by its place. It quotes nothing that could be a literal.
+    /// The error at the current position. It quotes nothing that could be a literal.
     func unexpected(_ expected: String) -> FieldsealError {
         let what = token == .end ? "it ends" : "there is something else"
         return FieldsealError(.queryDoesNotFit, "The expression has no \(expected) at character \(tokenStart + 1), where \(what).")
@@ -80,7 +80,7 @@ struct ExpressionLexer {
         let start = position
         while position < characters.count {
             let scalar = characters[position]
-            // A sign inside of a word belongs to a date, an id or an exponent.
+            // A sign within a word is part of a date, an id or an exponent.
             guard Self.isWordPart(scalar) || "-+{}".unicodeScalars.contains(scalar) || scalar == ":" && isTime(from: start) else {
                 break
             }
@@ -91,7 +91,7 @@ struct ExpressionLexer {
         return String(view)
     }
 
-    /// A colon inside of a word belongs to it only in a date with a time; elsewhere it ends a lambda's variable.
+    /// A colon within a word is part of a time. Elsewhere it ends the variable of a lambda.
     private func isTime(from start: Int) -> Bool {
         position - start >= 13 && ("0"..."9").contains(characters[start])
     }

@@ -1,11 +1,11 @@
 import Foundation
 import Model
 
-/// The elements and attributes of FetchXML's schema: those that are honoured, and those that change nothing here.
+/// The elements and attributes of FetchXML's schema that are supported, and those that have no effect here.
 ///
-/// Every other one is refused by name, before anything is read.
+/// Every other one is refused by name before the query is parsed.
 enum FetchNames {
-    /// Attributes that are honoured, by their elements.
+    /// Supported attributes, by element.
     static let honoured: [String: Set<String>] = [
         "fetch": [
             "aggregate", "count", "distinct", "mapping", "page", "paging-cookie", "returntotalrecordcount", "top", "useraworderby",
@@ -20,7 +20,7 @@ enum FetchNames {
         "condition": ["attribute", "entityname", "operator", "value", "valueof"],
         "value": [],
     ]
-    /// Attributes that change nothing here, each with the reason.
+    /// Attributes without an effect, each with the reason.
     static let harmless: [String: [String: String]] = [
         "fetch": [
             "version": "there is one version",
@@ -50,7 +50,7 @@ enum FetchNames {
         "condition": ["uiname": "a designer's note", "uitype": "a designer's note", "uihidden": "a designer's note"],
         "value": ["uiname": "a designer's note", "uitype": "a designer's note"],
     ]
-    /// The elements that an element may hold.
+    /// The elements that an element may contain.
     private static let children: [String: Set<String>] = [
         "fetch": ["entity"],
         "entity": ["all-attributes", "attribute", "filter", "link-entity", "no-attrs", "order"],
@@ -59,7 +59,7 @@ enum FetchNames {
         "condition": ["value"],
     ]
 
-    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the element or attribute that is not honoured.
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the element or attribute that is not supported.
     static func check(_ element: XMLTree) throws(FieldsealError) {
         let name = element.name
         guard let attributes = honoured[name] else {
@@ -85,7 +85,7 @@ enum FetchNames {
 }
 
 extension XMLTree {
-    /// A boolean attribute, as XML Schema writes them (`xs:boolean`), in any case; false where there is none.
+    /// A boolean attribute in XML Schema's notation (`xs:boolean`), in any case; false if it is missing.
     ///
     /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for anything else.
     func flag(_ attribute: String) throws(FieldsealError) -> Bool {
@@ -97,7 +97,7 @@ extension XMLTree {
         }
     }
 
-    /// An attribute that takes one of some words, in any case.
+    /// An attribute that accepts one of several words, in any case.
     func choice(_ attribute: String, _ words: [String]) throws(FieldsealError) -> String? {
         guard let text = self[attribute]?.trimmed.lowercased() else { return nil }
         guard words.contains(text) else {

@@ -2,13 +2,13 @@ import Foundation
 import Model
 import Records
 
-/// Reads FetchXML (Dataverse's `fetch` element) as a query.
+/// Parses FetchXML (Dataverse's `fetch` element) to a query.
 struct FetchParser {
     private(set) var query = RecordQuery()
     private(set) var entity: String
     /// The number of the page, from 1.
     private(set) var page = 1
-    /// Rows of a page.
+    /// How many rows a page has.
     private(set) var count: Int?
     private(set) var returnsTotal = false
     private(set) var isAggregate = false
@@ -16,7 +16,7 @@ struct FetchParser {
     private(set) var linkedEntities: [String: EntityDefinition] = [:]
     private var aliases = 0
     private var allColumns = false
-    /// Whether the entity itself gives nothing but its ids.
+    /// Whether the entity itself returns only its ids.
     private var isBare = false
 
     init(_ text: String) throws(FieldsealError) {
@@ -41,20 +41,20 @@ struct FetchParser {
         }
         query.countsRows = returnsTotal
         query.top = try Self.number(fetch["top"], "top")
-        // 0 is no count, as in the SDK.
+        // As in the SDK, 0 means no count.
         count = try Self.number(fetch["count"], "count").flatMap { $0 == 0 ? nil : $0 }
         page = try Self.number(fetch["page"], "page", from: 1) ?? 1
         query.pageSize = min(count ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
         if page > 1 { query.offset = (page - 1) * query.pageSize }
         if let cookie = fetch["paging-cookie"], !cookie.isEmpty { query.after = try PagingCookie.read(cookie) }
-        // A link inside of the entity names the entity by its own name.
+        // A link within the entity refers to the entity by its name.
         query.alias = name.lowercased()
         try content(of: entity, alias: nil)
         guard !isAggregate || !query.outputs.isEmpty && !allColumns else {
             throw FieldsealError(.queryDoesNotFit, "An aggregate query names its attributes, each with an aggregate or groupby.")
         }
         if allColumns, let definition = EntityCatalog.entity(self.entity) {
-            // Beside what links give, every attribute of the entity; without an attribute that is so anyway.
+            // Every attribute of the entity is returned beside those of links. Without any attribute that is the default.
             let all = definition.attributes.filter { $0.validFor.contains(.read) || $0.isEncrypted }
             let others = query.outputs.filter { output in
                 if case .column(let column) = output.value { column.alias != nil } else { true }
@@ -73,7 +73,7 @@ struct FetchParser {
         return number
     }
 
-    /// The alias that an element gives.
+    /// The alias that an element declares.
     private static func alias(of element: XMLTree) throws(FieldsealError) -> String? {
         guard let alias = element["alias"] else { return nil }
         guard alias.wholeMatch(of: /[A-Za-z_][A-Za-z0-9_]*/) != nil else {
@@ -83,7 +83,7 @@ struct FetchParser {
         return alias
     }
 
-    /// Reads attributes, filters, links and orders of an entity or a link.
+    /// Parses attributes, filters, links and orders of an entity or a link.
     private mutating func content(of element: XMLTree, alias: String?) throws(FieldsealError) {
         for child in element.children {
             switch child.name {
@@ -143,7 +143,7 @@ struct FetchParser {
         }
     }
 
-    /// Refuses attributes of `<attribute>` that have no effect without others.
+    /// Refuses attributes of `<attribute>` that need other attributes to have an effect.
     private func checkUses(of element: XMLTree) throws(FieldsealError) {
         let isGrouped = try element.flag("groupby")
         let needs: [(name: String, isMet: Bool, of: String)] = [
@@ -159,7 +159,7 @@ struct FetchParser {
         }
     }
 
-    /// Counting rows names an attribute, which must be there and may be read.
+    /// Counting rows names an attribute, which must exist and be readable.
     private func countable(_ column: RecordQuery.Column) -> RecordQuery.Column? {
         guard let entity = EntityCatalog.entity(entity), column.alias == nil, column.name == entity.primaryID else { return column }
         return nil
@@ -201,7 +201,7 @@ struct FetchParser {
         return (entity, from, element["to"]?.lowercased() ?? from)
     }
 
-    /// A link whose attributes may be given, with those below it.
+    /// A link whose attributes may be returned, with the links below it.
     private mutating func joined(_ element: XMLTree) throws(FieldsealError) -> RecordQuery.Link {
         let (entity, from, to) = try ends(of: element)
         aliases += 1
@@ -231,7 +231,7 @@ struct FetchParser {
         return link
     }
 
-    /// A link that only must exist.
+    /// A link for which only the existence of a record counts.
     private mutating func existing(_ element: XMLTree) throws(FieldsealError) -> RecordQuery.Link {
         let (entity, from, to) = try ends(of: element)
         let kinds = ["inner", "exists", "in", "any", "not any", "all", "not all", Self.firstRow]
@@ -255,7 +255,7 @@ struct FetchParser {
 
     // MARK: Filters
 
-    /// Adds the filters that an element holds to the filter of a link.
+    /// Adds the filters of an element to the filter of a link.
     private mutating func addFilters(of element: XMLTree, _ alias: String?, to link: inout RecordQuery.Link) throws(FieldsealError)
     {
         for child in element.all("filter") {
@@ -264,7 +264,7 @@ struct FetchParser {
         }
     }
 
-    /// - Returns: Nil for a filter without conditions. In Dataverse it changes nothing, as `and` and as `or`.
+    /// - Returns: Nil for a filter without conditions. In Dataverse it has no effect, with `and` and with `or`.
     private mutating func filter(_ element: XMLTree, _ alias: String?) throws(FieldsealError) -> Filter? {
         var parts: [Filter] = []
         for child in element.children {
@@ -348,15 +348,15 @@ struct FetchParser {
     }
 }
 
-/// FetchXML's paging cookie, which carries a skip token.
+/// FetchXML's paging cookie, which contains a skip token.
 enum PagingCookie {
-    /// The annotation's value for the page behind `token`: the cookie is encoded twice, as clients decode it twice.
+    /// The annotation's value for the page after `token`. The cookie is encoded twice, because clients decode it twice.
     static func annotation(_ token: RecordQuery.PageToken, nextPage: Int) -> String {
         let cookie = text(token, page: nextPage - 1)
         return "<cookie pagenumber=\"\(nextPage)\" pagingcookie=\"\(cookie.percentEncoded.percentEncoded)\" istracking=\"False\" />"
     }
 
-    /// The cookie itself, of a page from 1.
+    /// The cookie. Pages are counted from 1.
     static func text(_ token: RecordQuery.PageToken, page: Int) -> String {
         "<cookie page=\"\(page)\" token=\"\(SkipToken.write(token))\"/>"
     }

@@ -3,7 +3,7 @@ import JSON
 import Model
 import Records
 
-/// Reads `$filter` (OData 4.0 Part 2, section 5.1.1, and Dataverse's query functions).
+/// Parses `$filter` (OData 4.0 Part 2, section 5.1.1, and Dataverse's query functions).
 struct FilterParser {
     fileprivate var lexer: ExpressionLexer
     fileprivate let aliases: [String: String]
@@ -22,7 +22,7 @@ struct FilterParser {
         self.aliases = aliases
     }
 
-    /// The whole text as a condition.
+    /// Parses the whole text as a condition.
     static func parse(_ text: String, aliases: [String: String] = [:]) throws(FieldsealError) -> Filter {
         var parser = try FilterParser(text, aliases: aliases)
         let filter = try parser.or()
@@ -138,7 +138,7 @@ struct FilterParser {
             return .literal(.text(text))
         case .alias(let name):
             try lexer.advance()
-            // The value is a literal; it names no alias in turn.
+            // The value is a literal. It can't be another alias.
             var inner = try FilterParser(try value(ofAlias: name))
             inner.isAlias = true
             let operand = try inner.operand()
@@ -158,7 +158,7 @@ struct FilterParser {
         }
     }
 
-    /// A literal that has no quotes, or nil for an identifier.
+    /// A literal without quotes; nil for an identifier.
     static func literal(_ word: String) -> Literal? {
         switch word.lowercased() {
         case "null": return .null
@@ -247,7 +247,7 @@ struct FilterParser {
             }
             return .condition(.like(column, pattern))
         case "tolower", "toupper":
-            // Texts are compared without regard to case anyway.
+            // Case needs no conversion, because texts are compared regardless of it.
             try lexer.require(")")
             switch first {
             case .column(var column):
@@ -261,7 +261,7 @@ struct FilterParser {
         }
     }
 
-    /// `Name(PropertyName='a',PropertyValue=…)`, after its prefix.
+    /// Parses `Name(PropertyName='a',PropertyValue=…)`, after its prefix.
     private mutating func queryFunction(_ name: String) throws(FieldsealError) -> Filter {
         try lexer.require("(")
         var column: RecordQuery.Column?
@@ -306,7 +306,7 @@ struct FilterParser {
 }
 
 extension FilterParser {
-    /// `['a','b']`.
+    /// Parses `['a','b']`.
     private mutating func bracketedList() throws(FieldsealError) -> [Literal] {
         var values: [Literal] = []
         try lexer.require("[")
@@ -318,7 +318,7 @@ extension FilterParser {
         return values
     }
 
-    /// The list that a parameter alias stands for.
+    /// Parses the list that a parameter alias has as its value.
     private func list(ofAlias name: String) throws(FieldsealError) -> [Literal] {
         var inner = try FilterParser(try value(ofAlias: name))
         inner.isAlias = true
@@ -340,7 +340,7 @@ extension FilterParser {
 }
 
 extension Filter.Comparison {
-    /// The comparison with its sides exchanged.
+    /// The comparison with its sides swapped.
     var flipped: Filter.Comparison {
         switch self {
         case .less: .greater

@@ -1,14 +1,14 @@
 import Model
 import Records
 
-/// How the records that a link leads to decide about a record, as Dataverse's link types inside of a filter do.
+/// Conditions on linked records, which are Dataverse's link types within a filter.
 enum LinkCondition: String, CaseIterable {
     case any
     case notAny = "not any"
     case all
     case notAll = "not all"
 
-    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for `all` without a filter, about which Dataverse's documentation says nothing.
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for `all` without a filter. Dataverse does not document it.
     func filter(_ link: RecordQuery.Link) throws(FieldsealError) -> Filter {
         switch self {
         // Dataverse documents `not all` as equivalent to `any`, despite its name.
@@ -18,7 +18,7 @@ enum LinkCondition: String, CaseIterable {
             guard link.filter != nil else {
                 throw FieldsealError(.queryDoesNotFit, "A link of the type all has a filter, which none of its records satisfies.")
             }
-            // Dataverse documents `all` as: a linked record exists, and none satisfies the filter.
+            // Dataverse documents `all` as: a linked record exists, and none matches the filter.
             var linked = link
             linked.filter = nil
             return .all([.exists(linked, negated: false), .exists(link, negated: true)])

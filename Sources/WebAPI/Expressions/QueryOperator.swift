@@ -1,9 +1,9 @@
 import Model
 import Records
 
-/// The operators of query expressions, by the names of their enumeration (`ConditionOperator`).
+/// The operators of query expressions, by their names in the enumeration `ConditionOperator`.
 enum QueryOperator {
-    /// - Throws: ``FieldsealError`` naming an operator that is not supported, or that takes other values.
+    /// - Throws: ``FieldsealError`` naming an operator that is not supported, or that needs other values.
     static func filter(_ name: String, _ column: RecordQuery.Column, _ values: [Literal]) throws(FieldsealError) -> Filter {
         if let comparison = comparisons[name.lowercased()] { return .compare(column, comparison, try one(values, name)) }
         switch name.lowercased() {

@@ -2,12 +2,12 @@ import Foundation
 import Model
 import Records
 
-/// Reads the subset of SQL that `?sql=` takes: one SELECT, which becomes a query like any other.
+/// Parses the subset of SQL that `?sql=` accepts: one SELECT, which becomes a ``RecordQuery``.
 struct SQLParser {
     private var lexer: SQLLexer
     private var query = RecordQuery()
     private var depth = 0
-    /// What the table of each alias is.
+    /// The entity of each table alias.
     private var tables: [(alias: String, entity: EntityDefinition)] = []
     /// The columns that are named without a table.
     private var bare: [String] = []
@@ -67,7 +67,7 @@ struct SQLParser {
         guard lexer.isAtEnd else { throw lexer.unexpected("end, or a clause that this SELECT may have") }
         try requireTables()
         for item in items {
-            // A column's name in the answer is as it was written in the list.
+            // A column's name in the response is as the client wrote it.
             var name = item.name
             if name == nil, case .column(let column) = item.value { name = column.name }
             query.outputs.append(.init(item.value, name: name))
@@ -294,12 +294,12 @@ struct SQLLexer {
 
     var isAtEnd: Bool { token == .end }
 
-    /// The word that is next, in lower case.
+    /// The next word in lower case; nil for another token.
     var word: String? { if case .word(let word) = token { word.lowercased() } else { nil } }
 
     func isSymbol(_ symbol: String) -> Bool { token == .symbol(symbol) }
 
-    /// Whether the token behind the next one is that symbol.
+    /// Whether the token after the next one is that symbol.
     func isFollowed(by symbol: String) throws(FieldsealError) -> Bool {
         var copy = self
         try copy.advance()
@@ -358,7 +358,7 @@ struct SQLLexer {
         throw FieldsealError(.queryDoesNotFit, "A quote that begins at character \(start + 1) is not closed.")
     }
 
-    /// Takes the token if it is that keyword, in any case, or that symbol.
+    /// Consumes the token if it is that keyword, in any case, or that symbol.
     mutating func take(_ text: String) throws(FieldsealError) -> Bool {
         guard token == .symbol(text) || word == text else { return false }
         try advance()
@@ -379,7 +379,7 @@ struct SQLLexer {
         return name
     }
 
-    /// Takes a name that is no keyword.
+    /// Consumes a name that is not a keyword.
     mutating func takeAlias() throws(FieldsealError) -> String? {
         switch token {
         case .name(let name):

@@ -12,12 +12,13 @@ struct XMLTree: Sendable {
 
     func all(_ name: String) -> [XMLTree] { children.filter { $0.name == name } }
 
-    /// Elements within each other, at most.
+    /// How deeply elements are nested at most.
     private static let depthLimit = 30
-    /// Elements of a query, at most.
+    /// How many elements a query has at most.
     private static let elementLimit = 2_000
 
-    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for what is no XML, has a document type or a namespace, or is too large.
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for text that is not XML, that has a document type or a namespace, or that
+    ///   is too large.
     static func parse(_ text: String) throws(FieldsealError) -> XMLTree {
         let document: XMLDocument
         do {
@@ -55,7 +56,8 @@ struct XMLTree: Sendable {
         self.children = children
     }
 
-    /// The text without its byte order mark and XML declaration: it was decoded already, and the declared encoding no longer applies.
+    /// The text without its byte order mark and XML declaration. The text is decoded already, so the declared encoding no longer
+    /// applies.
     private static func withoutDeclaration(_ text: String) -> Substring {
         var rest = text.drop { $0 == "\u{FEFF}" || $0.isWhitespace }
         if rest.hasPrefix("<?xml"), rest.dropFirst(5).first?.isWhitespace ?? false, let end = rest.firstRange(of: "?>") {
