@@ -55,6 +55,8 @@ CASES = {
     "one's own": ("dist/debian/copyright", (r"\Z", "A connection of one's own.\n"), "the word of one's own (write: its own"),
     "to nothing": ("CHANGELOG.md", (r"\Z", "It came to nothing.\n"), "the word came to nothing (write: fails"),
     "at hand": ("README.md", (r"\Z", "The key at hand.\n"), "the word at hand (write: present"),
+    "sentences": ("docs/console.md", (r"\Z", "\n- " + "word " * 30 + "end.\n"), ": a sentence of 31 words (write at most 30): word word"),
+    "sentences over lines": ("README.md", (r"\Z", "\n" + "word\n" * 16 + "`a b` [c d](LICENSE) " * 5 + ".\n"), ": a sentence of 31 words (write at most 30): word word"),
     "figures": ("docs/performance.md", (r"\| lower \| ≤ (\d)", r"| lower | ≤ 9\1"), "performance.md:1: the figure "),
 }
 
