@@ -16,7 +16,7 @@ import PostgresClient
 public import ServiceLifecycle
 public import Tenancy
 
-/// The HTTPS service. A request travels one way: bytes → path and query → session → SQL → response; each route is one line
+/// The HTTPS service. A request goes through these steps: bytes → path and query → session → SQL → response. Each route is one line
 /// of ``router(_:)``.
 public struct WebAPI: Sendable {
     private(set) var deployment: Deployment
@@ -30,11 +30,12 @@ public struct WebAPI: Sendable {
     private let requests: ErrorMiddleware
     private let logger: Logger
     private var pages: @Sendable (Router<APIContext>) -> Void
-    /// Nil where there is one database.
+    /// Nil if there is one database.
     private let databases: DatabaseRouting?
 
     /// - Parameters:
-    ///   - places: Which database has which organization, where there are several. ``serve(_:_:mail:tokens:pages:)`` adds each of them.
+    ///   - places: Finds the database of an organization, if there are several. ``serve(_:_:mail:tokens:pages:)`` adds each of
+    ///     them.
     ///   - pages: Adds routes of other parts of the service.
     public init(
         _ deployment: Deployment,
@@ -59,11 +60,12 @@ public struct WebAPI: Sendable {
         self.logger = logger
     }
 
-    /// Has `/readyz` say that the server is about to stop, so that load balancers send no more requests. It goes on serving.
+    /// Makes `/readyz` report that the server is about to stop, so that load balancers send no more requests. The server continues
+    /// to serve.
     public func announceStop() { readiness.stop() }
 
-    /// Serves the organizations of a database, behind the same listeners and under the same limits. Where there are several databases,
-    /// each is added when it can be reached.
+    /// Serves the organizations of a database, with the same listeners and limits. If there are several databases, each one is
+    /// added once it is reachable.
     public func serve(
         _ name: String, _ deployment: Deployment, mail: MailService, tokens: TokenIssuer,
         pages: @escaping @Sendable (Router<APIContext>) -> Void
@@ -74,7 +76,7 @@ public struct WebAPI: Sendable {
         databases?.add(name, other.router(CrossOrigin(origins: Set(limits.allowedOrigins))).buildResponder())
     }
 
-    /// What the service shows in a TLS handshake.
+    /// The certificates for TLS handshakes.
     public struct Identity: Sendable {
         let chain: [NIOSSLCertificateSource]
         let privateKey: NIOSSLPrivateKeySource
@@ -88,9 +90,9 @@ public struct WebAPI: Sendable {
     /// The service over TLS 1.2 and 1.3, with HTTP/1.1 and HTTP/2.
     ///
     /// - Parameters:
-    ///   - identities: What it shows in handshakes.
-    ///   - clientAuthorities: Who issues clients' certificates, if the limits say that authorities do.
-    ///   - onRunning: Gets the port once connections are taken.
+    ///   - identities: The certificates for handshakes.
+    ///   - clientAuthorities: The issuers of clients' certificates, if the limits require authorities.
+    ///   - onRunning: Called with the port once connections are accepted.
     public func server(
         host: String,
         port: Int,
@@ -132,7 +134,7 @@ public struct WebAPI: Sendable {
         let streams = HTTP1Channel.Configuration(
             additionalChannelHandlers: [ConnectionGuard(limits: limits)],
             idleTimeout: .seconds(Int64(limits.idleSeconds)),
-            // The guard's own limit comes first, and answers properly.
+            // The guard's own limit applies first, with a proper response.
             httpDecoderConfiguration: .init(maxHeaderFieldSize: 1 << 18, maxHeaderListSize: 1 << 18)
         )
         let configuration = HTTP2UpgradeChannel.Configuration(
@@ -142,9 +144,9 @@ public struct WebAPI: Sendable {
             limits: limits, listeners: listeners, takesProxyProtocol: limits.takesProxyProtocol)
     }
 
-    /// The listener without TLS. What trusted proxies received over TLS it serves as the HTTPS service does.
+    /// The listener without TLS. Requests that trusted proxies received over TLS are served as by the HTTPS service.
     ///
-    /// - Parameter onRunning: Gets the port once connections are taken.
+    /// - Parameter onRunning: Called with the port once connections are accepted.
     public func plainServer(
         host: String,
         port: Int,
@@ -153,9 +155,9 @@ public struct WebAPI: Sendable {
         plain.server(at: .hostname(host, port: port)) { await onRunning($0.localAddress?.port ?? port) }
     }
 
-    /// The listener on a unix socket, for a proxy on the same machine. It serves what the proxy received over TLS, and nothing else.
+    /// The listener on a unix socket, for a proxy on the same machine. It serves only requests that the proxy received over TLS.
     ///
-    /// - Parameter onRunning: Called once connections are taken.
+    /// - Parameter onRunning: Called once connections are accepted.
     public func socketServer(path: String, onRunning: @escaping @Sendable () async -> Void) -> some ApplicationProtocol {
         plain.server(at: .unixDomainSocket(path: path)) { _ in await onRunning() }
     }
@@ -173,7 +175,7 @@ public struct WebAPI: Sendable {
             secure: responder())
     }
 
-    /// Adds what the servers count.
+    /// Adds the servers' counters.
     public func write(to text: inout MetricsText) {
         requests.figures.write(to: &text)
         text.gauge("fieldseal_http_requests_in_flight", "Requests that are worked on.", [.init([:], Double(requests.running))])
@@ -207,14 +209,14 @@ public struct WebAPI: Sendable {
         for path in [":organization/api/data/:version", ":organization/api/data/:version/**"] as [RouterPath] {
             router.on(path, method: .options, use: options)
         }
-        // What follows needs no token.
+        // The following routes need no token.
         router.add(middleware: NetworkShare(quota: quota))
         addTokenEndpoints(to: router)
         pages(router)
         return router
     }
 
-    /// The addresses of Microsoft's identity platform that clients compute or find: its endpoints, and the older ones.
+    /// The addresses of Microsoft's identity platform that clients compute or discover: its endpoints, and the older ones.
     private func addTokenEndpoints(to router: Router<APIContext>) {
         for path in ["v2.0/token", "token", "v2.0/revoke", "revoke"] {
             let path = RouterPath(":organization/oauth2/\(path)")
@@ -232,7 +234,7 @@ public struct WebAPI: Sendable {
         router.get(":organization/v2.0/.well-known/openid-configuration", use: openIDConfiguration)
         router.get(":organization/.well-known/openid-configuration", use: olderConfiguration)
         router.get(":organization/.well-known/oauth-authorization-server", use: olderConfiguration)
-        // Under this name MSAL asks no other server about the authority, which many programs can't be told otherwise.
+        // With this name MSAL does not ask another server about the authority. Many programs can't configure that otherwise.
         router.get(":organization/adfs/.well-known/openid-configuration", use: openIDConfiguration)
         router.get(":organization/discovery/v2.0/keys", use: keySet)
         router.get(":organization/discovery/keys", use: keySet)
@@ -300,15 +302,15 @@ public struct WebAPI: Sendable {
         } catch is StaleSession {
             return try await answer(assuming: false)
         } catch let error as FieldsealError {
-            // It may have been refused before anything was checked: a client that may do nothing is told nothing else.
+            // The request may have been refused before any check. A client without rights is told nothing else.
             let current = try await begin()
-            // Or by roles that an earlier session had, and to which others were added since.
+            // Or it was refused by the roles of an earlier session, and roles were added since.
             guard let assumed, assumed != current.caller.roles else { throw error }
             return try await answer(assuming: false)
         }
     }
 
-    /// What follows `/{organization}/api/data/v9.x`. Clients that join addresses write slashes twice.
+    /// The part after `/{organization}/api/data/v9.x`. Clients that join addresses write double slashes.
     private static func pathBelowVersion(_ path: String) -> String {
         let slash = UInt8(ascii: "/")
         var rest = path.utf8[...]
@@ -316,7 +318,7 @@ public struct WebAPI: Sendable {
         return String(Substring(rest))
     }
 
-    /// Bytes of a request's body at most.
+    /// The largest body of a request in bytes.
     private static func bodyLimit(_ path: String) -> Int {
         let isBulk =
             path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.contains("IncomingEmail")

@@ -34,16 +34,16 @@ extension DataAPI {
     }
 }
 
-/// A batch under way: the answers so far, and what their ids stand for.
+/// A running batch: the responses so far, and the records that their ids refer to.
 private struct BatchRun {
     let api: DataAPI
-    /// The request that holds the others.
+    /// The request that contains the others.
     let batch: APIRequest
     private var continuesOnError: Bool { batch.preferences.continuesOnError }
     private var answers: [(isSet: Bool, items: [(id: String?, answer: APIAnswer)])] = []
-    /// The addresses of records that requests with an id made or named.
+    /// The addresses of records that requests with an id created or named.
     private var addresses: [String: String] = [:]
-    /// The sessions of users that parts of the batch name.
+    /// The sessions of users in whose names parts of the batch are.
     private var sessions: [ImpersonatedUser: Session] = [:]
     private(set) var size = BatchSize()
     /// The ids of requests, and the names of groups, that failed.
@@ -54,7 +54,7 @@ private struct BatchRun {
         self.batch = batch
     }
 
-    /// - Returns: Whether the batch goes on.
+    /// - Returns: Whether the batch continues.
     mutating func add(_ part: BatchPart) async throws -> Bool {
         switch part {
         case .request(let item):
@@ -74,14 +74,14 @@ private struct BatchRun {
         }
     }
 
-    /// Answers once for a whole set, of which nothing was changed.
+    /// One response for a whole change set that failed. Nothing was changed.
     private mutating func fail(_ items: [BatchItem], with answer: APIAnswer) -> Bool {
         answers.append((false, [(nil, answer)]))
         failed.formUnion(items.compactMap(\.id) + items.compactMap(\.group))
         return continuesOnError
     }
 
-    /// The answer to requests one of which depends on a failed one (OData JSON Format 4.01, section 19.1.4).
+    /// The response to a request that depends on a failed one (OData JSON Format 4.01, section 19.1.4).
     private func failedDependency(of items: [BatchItem]) -> APIAnswer? {
         guard let id = items.lazy.flatMap(\.dependsOn).first(where: failed.contains) else { return nil }
         return APIAnswer.error(
@@ -102,7 +102,7 @@ private struct BatchRun {
         }
     }
 
-    /// The API in the name of the user that a part names; else of the user that the batch itself names.
+    /// The API in the name of the user that a part names, or else of the user that the batch names.
     private mutating func dataAPI(for request: APIRequest) async throws -> DataAPI {
         guard let user = try RequestHeaders.impersonatedUser(request.headers) else { return api }
         var other = api
@@ -141,7 +141,7 @@ private struct BatchRun {
         return answers
     }
 
-    /// Resolves the URL, which may be absolute, relative to the service or its host, or an earlier request's id.
+    /// Resolves the URL. It may be absolute, relative to the service or its host, or refer to an earlier request's id.
     private func request(_ item: BatchItem) throws(FieldsealError) -> APIRequest {
         try checkSender(item.headers)
         guard let method = HTTPRequest.Method(rawValue: item.method) else {
@@ -168,7 +168,7 @@ private struct BatchRun {
             headers: item.headers, body: try resolved(item.body), addresses: api.addresses)
     }
 
-    /// Refuses headers of a part that would have it sent by another client, or to another service, than the batch.
+    /// Refuses headers of a part that name another client or another service than the batch.
     private func checkSender(_ headers: HTTPFields) throws(FieldsealError) {
         for field in headers {
             switch field.name.canonicalName {
@@ -188,13 +188,13 @@ private struct BatchRun {
         }
     }
 
-    /// Percent-encodes what is not: URLs in a batch are often written raw.
+    /// Percent-encodes characters that URLs must not contain. Clients often write them unencoded in batches.
     private static func encoded(_ text: String) -> String {
         text.removingPercentEncoding == nil || text.contains("%") == false
             ? text.replacing("%", with: "%25").replacing("+", with: "%2B") : text
     }
 
-    /// Puts addresses in the place of `"$ID"` in the values of bindings.
+    /// Replaces `"$ID"` in the values of bindings by addresses.
     private func resolved(_ body: [UInt8]) throws(FieldsealError) -> [UInt8] {
         guard !addresses.isEmpty, body.contains(UInt8(ascii: "$")), case .object(let members)? = try? JSONParser.parse(body) else {
             return body
@@ -210,9 +210,9 @@ private struct BatchRun {
         ).utf8
     }
 
-    // MARK: Answers
+    // MARK: Responses
 
-    /// The failure that ended the batch is the status of the batch itself; one that goes on after errors has succeeded.
+    /// The status of the batch is that of the failure that ended it. A batch that continues after errors has succeeded.
     private var status: HTTPResponse.Status {
         guard !continuesOnError else { return .ok }
         return answers.flatMap { $0.items.map { $0.answer.status } }.first { $0.code >= 400 } ?? .ok
@@ -278,7 +278,7 @@ private struct BatchRun {
 }
 
 extension [UInt8] {
-    /// JSON with everything beyond ASCII escaped: some clients split a batch's answer at Unicode's line separators.
+    /// JSON with all characters beyond ASCII escaped. Some clients split a batch's response at Unicode's line separators.
     fileprivate var asciiJSON: [UInt8] {
         guard contains(where: { $0 >= 0x80 }) else { return self }
         var output: [UInt8] = []

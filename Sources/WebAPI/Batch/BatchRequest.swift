@@ -3,32 +3,32 @@ import HTTPTypes
 import JSON
 import Model
 
-/// One part of a batch: a request, or a set of changes that happen together or not at all.
+/// One part of a batch: a request, or a change set, of which all changes succeed or none.
 enum BatchPart {
     case request(BatchItem)
     case changeSet([BatchItem])
 }
 
-/// A request inside of a batch, as it was written there.
+/// A request in a batch, as the client wrote it.
 struct BatchItem {
     var method: String
     var url: String
     var headers: HTTPFields
     var body: [UInt8]
-    /// Names the item: in its answer, and as `$ID` in the URLs and bodies of later ones.
+    /// The id of the item, in its response and as `$ID` in the URLs and bodies of later ones.
     var id: String?
     /// The `atomicityGroup` of a request in JSON.
     var group: String?
-    /// Earlier requests and groups that must have succeeded.
+    /// Earlier requests and groups that this request depends on.
     var dependsOn: [String] = []
 }
 
-/// Reads `multipart/mixed` batches (OData 4.0 Part 1, section 11.7; RFC 2046 section 5.1).
+/// Parses `multipart/mixed` batches (OData 4.0 Part 1, section 11.7; RFC 2046 section 5.1).
 enum MultipartBatch {
     fileprivate static let cr = UInt8(ascii: "\r")
     fileprivate static let lf = UInt8(ascii: "\n")
 
-    /// - Throws: ``FieldsealError`` `.badRequest` saying which part is malformed.
+    /// - Throws: ``FieldsealError`` `.badRequest` naming the malformed part.
     static func parse(_ body: [UInt8], boundary: String) throws(FieldsealError) -> [BatchPart] {
         var parts: [BatchPart] = []
         var count = 0
@@ -61,7 +61,7 @@ enum MultipartBatch {
         return nil
     }
 
-    /// The bytes between delimiter lines; what stands before the first and behind the last is ignored.
+    /// The bytes between delimiter lines. What is before the first and after the last is ignored.
     private static func split(_ bytes: ArraySlice<UInt8>, _ boundary: String) throws(FieldsealError) -> [ArraySlice<UInt8>] {
         let delimiter = Array("--\(boundary)".utf8)
         var parts: [ArraySlice<UInt8>] = []
@@ -74,7 +74,7 @@ enum MultipartBatch {
             let isLast = line.elementsEqual(delimiter + Array("--".utf8))
             if isLast || line.elementsEqual(delimiter) {
                 if let start = partStart {
-                    // The line break before a delimiter belongs to it.
+                    // The line break before a delimiter is a part of the delimiter.
                     var end = index
                     if end > start, bytes[end - 1] == lf { end -= 1 }
                     if end > start, bytes[end - 1] == cr { end -= 1 }
@@ -91,7 +91,7 @@ enum MultipartBatch {
         throw FieldsealError(.badRequest, "The batch has no closing delimiter --BOUNDARY--.")
     }
 
-    /// Takes a header block off; the end of the bytes ends it as well as an empty line does.
+    /// Removes and returns a header block. It ends at an empty line or at the end of the bytes.
     private static func headers(_ bytes: ArraySlice<UInt8>) throws(FieldsealError) -> (HTTPFields, rest: ArraySlice<UInt8>) {
         var fields: HTTPFields = [:]
         var index = bytes.startIndex
@@ -117,7 +117,7 @@ enum MultipartBatch {
         }
         let lineEnd = rest.firstIndex(of: lf) ?? rest.endIndex
         let line = String(decoding: rest[rest.startIndex..<lineEnd], as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
-        // URLs may hold spaces here: the first and the last one count.
+        // URLs may contain spaces here, so only the first and the last one separate.
         guard let first = line.firstIndex(of: " "), let last = line.lastIndex(of: " "), first < last,
             line[line.index(after: last)...].hasPrefix("HTTP/")
         else { throw FieldsealError(.badRequest, "A part of the batch has no request line such as GET mailboxes HTTP/1.1.") }
@@ -131,7 +131,8 @@ enum MultipartBatch {
 }
 
 extension MultipartBatch {
-    /// Refuses a part that says another length than it has: it could be read in two ways. Line breaks at its end are the delimiter's.
+    /// Refuses a part whose declared length differs from its actual one, because it could be parsed in two ways. Line breaks at its
+    /// end belong to the delimiter.
     fileprivate static func checkLength(of body: ArraySlice<UInt8>, _ headers: HTTPFields) throws(FieldsealError) {
         guard let text = headers[.contentLength] else { return }
         let content = body.count - body.reversed().prefix { $0 == lf || $0 == cr }.count
@@ -142,7 +143,7 @@ extension MultipartBatch {
     }
 }
 
-/// Reads JSON batches (OData JSON Format 4.01, section 19).
+/// Parses JSON batches (OData JSON Format 4.01, section 19).
 enum JSONBatch {
     static func parse(_ body: [UInt8]) throws(FieldsealError) -> [BatchPart] {
         let value: JSONValue
@@ -157,7 +158,7 @@ enum JSONBatch {
         }
         var parts: [BatchPart] = []
         var group: (name: String, items: [BatchItem])?
-        // Ids of requests and names of groups, which requests behind them may depend on.
+        // Ids of requests and names of groups that later requests may depend on.
         var ids: Set<String> = []
         var closed: Set<String> = []
         for request in requests {

@@ -2,11 +2,11 @@ import HTTPTypes
 import Model
 import Records
 
-/// What the responses of a batch hold together, which the service keeps until the last of them is there.
+/// Limits the size of a batch's responses, which the service keeps in memory until the last of them is complete.
 struct BatchSize {
-    /// Records that the responses hold at most.
+    /// How many records all responses have at most.
     static let recordLimit = 50_000
-    /// Bytes that the responses have at most.
+    /// How many bytes all responses have at most.
     static let byteLimit = 128 << 20
 
     /// Bytes from which responses take long to put together.
@@ -19,7 +19,7 @@ struct BatchSize {
 
     /// Counts the response to a read.
     ///
-    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the limit that it exceeds. A write is never refused for its response.
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the exceeded limit. A write is never refused for its response.
     mutating func add(_ answer: APIAnswer, to request: APIRequest) throws(FieldsealError) {
         if request.method == .get {
             guard records + answer.records <= Self.recordLimit else {
@@ -41,7 +41,7 @@ struct BatchSize {
 }
 
 extension APIAnswer {
-    /// The same answer, with how many records it holds.
+    /// The same response, with its number of records.
     func holding(_ page: RecordPage) -> APIAnswer {
         var answer = self
         answer.records = page.recordCount

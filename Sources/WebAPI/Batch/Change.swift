@@ -4,13 +4,13 @@ import JSON
 import Model
 import Records
 
-/// What a request writes: alone, or as a part of a change set.
+/// The writes of a request, alone or in a change set.
 struct Change: Sendable {
-    /// Done together, in this order.
+    /// The writes, done together in this order.
     let writes: [RecordWrite]
-    /// The address of the record, which later requests of a change set may name.
+    /// The address of the record. Later requests of a change set may refer to it.
     let address: String
-    /// Makes the response of what the writes did.
+    /// Makes the response from the outcomes of the writes.
     let response: @Sendable ([WriteOutcome]) async throws -> APIAnswer
 
     /// - Parameter response: Nil for a response without content.
@@ -22,14 +22,14 @@ struct Change: Sendable {
 }
 
 extension DataAPI {
-    /// Does what a request writes.
+    /// Performs the writes of a request.
     func answer(_ change: Change) async throws -> APIAnswer {
         try await change.response(try await session.write(change.writes))
     }
 
-    /// The writes of a request of a change set.
+    /// The writes of a request in a change set.
     ///
-    /// - Throws: ``FieldsealError`` `.badRequest` for a request that a change set does not take.
+    /// - Throws: ``FieldsealError`` `.badRequest` for a request that a change set can't contain.
     func change(_ request: APIRequest) async throws -> Change {
         if let refusal = request.preferences.refusal { throw refusal }
         try RequestHeaders.check(request.headers)
@@ -67,11 +67,11 @@ extension DataAPI {
                 + "that share records, change teams and send e-mails. Send other requests outside of it.")
     }
 
-    /// Creates a record, with the related records that its members hold.
+    /// Creates a record, and the related records that are nested in it.
     func creation(of entity: EntityDefinition, _ members: [JSONValue.Member], _ request: APIRequest) throws -> Change {
         guard members.contains(where: \.isNested) else {
             let named = members.first { $0.name.lowercased() == entity.primaryID }?.value.string.flatMap { UUID(text: $0) }
-            // Chosen now, so that later requests of the set can refer to it.
+            // The id is chosen here, so that later requests of the set can refer to it.
             let id = named ?? UUID.timeOrdered()
             return Change(
                 [.create(entity, id: id, members)], address: address(entity, id), response: try recordResponse(entity, 0, request))
@@ -81,7 +81,7 @@ extension DataAPI {
             insert.writes, address: address(entity, insert.id), response: try recordResponse(entity, insert.main, request))
     }
 
-    /// Creates a record that refers to the one at the start of a collection-valued navigation property.
+    /// Creates a record that refers to the record before a collection-valued navigation property.
     func creation(in navigation: ODataPath.Navigation, _ members: [JSONValue.Member], _ request: APIRequest) throws -> Change {
         let relationship = navigation.relationship
         try RecordInput.requireWritable(relationship.attribute)
@@ -95,7 +95,7 @@ extension DataAPI {
 
     private func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }
 
-    /// The response to a create or an update; the options are read before anything is written.
+    /// The response to a create or an update. Its options are checked before anything is written.
     private func recordResponse(_ entity: EntityDefinition, _ place: Int, _ request: APIRequest) throws
         -> @Sendable ([WriteOutcome]) async throws -> APIAnswer
     {
@@ -104,7 +104,7 @@ extension DataAPI {
         return { outcomes in try await written(entity, outcomes[place], options, request) }
     }
 
-    /// The write of one attribute: `PUT` and, for a picture, `PATCH` set it, `DELETE` clears it.
+    /// The write of one attribute. `PUT` sets it, and `PATCH` sets a picture; `DELETE` clears it.
     func write(
         of attribute: AttributeDefinition,
         _ entity: EntityDefinition,
@@ -133,7 +133,7 @@ extension DataAPI {
         return .upsert(entity, key, [.init(attribute.logicalName, value)], try request.conditionOfExisting())
     }
 
-    /// The write that associates or disassociates: a link is a value of the lookup on the "many" side.
+    /// Links two records or removes their link. A link is a value of the lookup on the "many" side.
     func link(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> RecordWrite {
         let relationship = navigation.relationship
         let (entity, key) = (navigation.entity, navigation.key)
@@ -161,7 +161,7 @@ extension DataAPI {
         }
     }
 
-    /// The record that is taken off a collection: the address has its key, or the option `$id` its address.
+    /// The record to remove from a collection. Its key is in the address, or its address in the option `$id`.
     func linkedMember(_ named: RecordKey?, of entity: EntityDefinition, _ property: String, _ request: APIRequest)
         throws(FieldsealError) -> RecordKey
     {
@@ -197,14 +197,14 @@ extension DataAPI {
 }
 
 extension APIRequest {
-    /// Whether the body is the value itself, and not JSON.
+    /// Whether the body is the raw value, not JSON.
     fileprivate var isOctets: Bool {
         headers[.contentType]?.lowercased().hasPrefix("application/octet-stream") ?? false
     }
 }
 
 extension JSONValue.Member {
-    /// Whether the value holds related records, or the addresses of several.
+    /// Whether the value has related records, or the addresses of several.
     var isNested: Bool {
         switch value {
         case .array, .object: true

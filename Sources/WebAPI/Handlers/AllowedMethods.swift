@@ -3,7 +3,8 @@ import Hummingbird
 import Model
 
 extension WebAPI {
-    /// Says which methods an address of the data API takes (RFC 9110 section 9.3.7). It needs no token: the addresses are public.
+    /// Responds with the methods that an address of the data API accepts (RFC 9110 section 9.3.7). It needs no token, because the
+    /// addresses are public.
     func options(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         let version = try context.parameters.require("version")
         guard DataResponder.versions.contains(version) else { throw ODataPath.unknown(version) }

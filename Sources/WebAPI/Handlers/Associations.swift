@@ -5,7 +5,7 @@ import Model
 import Records
 import Tenancy
 
-// Many-to-many relationships: the records that a record is linked with, and the links themselves.
+// Many-to-many relationships: linked records, and the links themselves.
 extension DataAPI {
     func association(_ path: ODataPath.AssociationPath, _ request: APIRequest) async throws -> APIAnswer {
         if path.isReference, request.method != .get { return try await answer(try await linking(path, request)) }
@@ -27,7 +27,7 @@ extension DataAPI {
             givesReferences: path.isReference)
     }
 
-    /// The change that links two records, or takes the link off.
+    /// The change that links two records or removes the link.
     func linking(_ path: ODataPath.AssociationPath, _ request: APIRequest) async throws -> Change {
         let association = path.association
         let member: RecordKey

@@ -9,8 +9,8 @@ import PostgresClient
 import Tenancy
 
 extension WebAPI {
-    /// What a request's bearer token stands for (RFC 6750 section 2.1). A token that is bound to a certificate is good on connections
-    /// with that certificate alone (RFC 8705 section 3).
+    /// Authenticates a request by its bearer token (RFC 6750 section 2.1). A token that is bound to a certificate is accepted only
+    /// on connections with that certificate (RFC 8705 section 3).
     func client(_ request: Request, _ organization: String, _ context: APIContext) async throws -> VerifiedToken {
         let verified = try await verifiedToken(request, organization, context)
         guard let certificate = verified.certificate else { return verified }
@@ -37,7 +37,7 @@ extension WebAPI {
         }
     }
 
-    /// Notes a token that came over the listener without TLS: from now on it is refused. What is no valid token is passed over.
+    /// Revokes a token that arrived on the listener without TLS. An invalid token is ignored.
     func noteExposure(of token: String, for organization: String, _ context: APIContext, address: String?) async {
         do {
             try await PoolBorrower.$current.withValue(.network(address.map(IPAddress.network) ?? "")) {
@@ -53,10 +53,10 @@ extension WebAPI {
         }
     }
 
-    /// Reads a refused request's body to its end without keeping it. A client that still sends would see a reset connection
-    /// instead of the refusal.
+    /// Reads a refused request's body to its end and discards it. Otherwise a client that is still sending would see a reset
+    /// connection instead of the refusal.
     ///
-    /// - Returns: The refusal, or 413 for a body that is too long to be read.
+    /// - Returns: The refusal, or 413 for a body that is too long.
     func afterDiscardingBody(of request: Request, _ refusal: any Error) async -> any Error {
         if let length = request.headers[.contentLength].flatMap(Int.init), length > APILimits.bulkLength {
             return HTTPError(.contentTooLarge)
@@ -73,15 +73,15 @@ extension WebAPI {
         }
     }
 
-    /// The collected body.
+    /// Reads the body.
     ///
     /// - Parameters:
-    ///   - limit: Bytes at most.
-    ///   - share: Holds the bytes of a large body.
+    ///   - limit: The largest body in bytes.
+    ///   - share: Counts the bytes of a large body.
     func body(_ request: Request, upTo limit: Int = APILimits.bodyLength, _ share: LargeBodies.Share? = nil) async throws -> [UInt8]
     {
         let length = request.headers[.contentLength].flatMap { Int($0) }
-        // Refused by its own word, before any of it is read.
+        // The declared length is too large, so the body is refused before it is read.
         if let length, length > limit { throw HTTPError(.contentTooLarge) }
         guard let share, length ?? limit > APILimits.bodyLength else {
             return Array(try await request.body.collect(upTo: limit).readableBytesView)

@@ -4,7 +4,7 @@ import JSON
 import Model
 import Records
 
-// Actions on many records at once: all of them or none.
+// Actions on many records at once. All of them succeed or none.
 extension DataAPI {
     func collectionAction(_ name: String, _ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
         if entity.logicalName == "email", Self.incomingMessages.contains(name) {
@@ -24,7 +24,7 @@ extension DataAPI {
     private static let incomingMessages = ["CheckIncomingEmail", "DeliverIncomingEmail"]
     private static let bulkMessages = ["CreateMultiple", "UpdateMultiple", "UpsertMultiple"]
 
-    /// What a message for many records writes.
+    /// The writes of a message for many records.
     func bulkChange(_ name: String, _ entity: EntityDefinition, _ request: APIRequest) throws -> Change {
         guard Self.bulkMessages.contains(name) else { throw ODataPath.unknown(name) }
         try request.requireNoOptions()
@@ -86,7 +86,7 @@ extension DataAPI {
         return members
     }
 
-    /// A target's own id, or the key in its `@odata.id`.
+    /// A target's id, or the key in its `@odata.id`.
     private func key(_ members: [JSONValue.Member], _ entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
         if let address = members.first(where: { $0.name == "@odata.id" })?.value.string {
             guard let (target, key) = try RecordInput.reference(address), target.logicalName == entity.logicalName else {
@@ -102,7 +102,7 @@ extension DataAPI {
         return .id(id)
     }
 
-    /// `BulkDelete`: deletes what its query expressions match, before it answers.
+    /// `BulkDelete`: deletes the records that its query expressions match. It responds after that.
     func bulkDelete(_ request: APIRequest) async throws -> APIAnswer {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
@@ -140,7 +140,7 @@ extension DataAPI {
         "SourceImportId", "RunNow",
     ]
 
-    /// Refuses a deletion that is to happen at another time, or more than once, or that tells others.
+    /// Refuses a deletion that is scheduled, recurring, or with notifications.
     fileprivate func requireImmediate(_ body: JSONValue) throws(FieldsealError) {
         guard case .object(let members) = body else { return }
         for member in members where !member.name.contains("@") {
@@ -163,14 +163,14 @@ extension DataAPI {
     }
 }
 
-/// The criteria of a query expression, as messages carry them.
+/// The criteria of a query expression in a message.
 enum QueryExpression {
-    /// Members that change nothing where only ids are asked for.
+    /// Members that have no effect, because only ids are read.
     private static let harmless: Set<String> = [
         "ColumnSet", "DataSource", "Distinct", "EntityName", "ForceSeek", "NoLock", "Orders", "QueryHints",
     ]
 
-    /// Refuses what would narrow the query down and is not supported: else more would match than is meant.
+    /// Refuses members that would restrict the query and are not supported. Otherwise more records would match than intended.
     static func check(_ query: JSONValue) throws(FieldsealError) {
         guard case .object(let members) = query else {
             throw FieldsealError(.payloadDoesNotFit, "A query expression is an object with an EntityName and Criteria.")

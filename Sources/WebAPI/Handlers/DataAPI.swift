@@ -8,25 +8,25 @@ import Tenancy
 /// The data API for one caller: every request below `/{organization}/api/data/v9.x`, alone or in a batch.
 struct DataAPI: Sendable {
     var session: Session
-    /// The session of the client itself, where ``session`` is in the name of another user.
+    /// The client's own session, if ``session`` acts for another user.
     let own: Session
     /// The address of the API with its version.
     let serviceRoot: String
-    /// For reading the addresses that the client writes.
+    /// Parses addresses that the client writes.
     let addresses: RecordAddresses
     let limits: APILimits
     let mail: MailService
-    /// Who waits for the answer; nil for no one that could hang up.
+    /// The client that waits for the response; nil if no client can disconnect.
     var peer: Peer?
-    /// For a request that waits; nil for a part of a batch.
+    /// Removes a waiting request from the limits; nil for a part of a batch.
     var pause: RequestPause?
 
-    /// Whether a request is a read or a write of records and nothing else, so that its session may assume what an earlier one
-    /// read: PostgreSQL checks it along with the records.
+    /// Whether a request only reads or writes records. Then its session may reuse what an earlier one read, because PostgreSQL
+    /// checks it along with the records.
     static func mayAssume(_ path: ODataPath) -> Bool {
         switch path {
         case .entitySet, .entity: true
-        // A router's messages check it themselves, before anything else.
+        // A router's messages check it themselves first.
         case .operation(let name, _): name.hasPrefix("fieldseal.") && !keyControlNames.contains(name)
         default: false
         }
@@ -36,12 +36,12 @@ struct DataAPI: Sendable {
         Representation(serviceRoot: serviceRoot, preferences: request.preferences)
     }
 
-    /// - Throws: The error that refuses the request; ``APIAnswer/answer(to:)`` makes an answer of it.
+    /// - Throws: The error that refuses the request. ``APIAnswer/answer(to:)`` converts it to a response.
     func answer(_ request: APIRequest) async throws -> APIAnswer {
         return try await answer(request, at: ODataPath(Substring(request.path)))
     }
 
-    /// The same for a path that was parsed already. A read that may take long ends when its client hangs up; a write goes on.
+    /// The same for a parsed path. A long read is cancelled when its client disconnects; a write is not.
     func answer(_ request: APIRequest, at path: ODataPath) async throws -> APIAnswer {
         guard let peer, request.method == .get, Self.mayTakeLong(request, path) else { return try await run(request, at: path) }
         return try await peer.cancellingOnHangUp { try await run(request, at: path) }
@@ -122,7 +122,8 @@ extension APIAnswer {
 }
 
 extension ODataPath {
-    /// Whether responses are JSON, in the form that `Accept` asks for. Clients accept JSON everywhere, also where there is none.
+    /// Whether responses are JSON in the form that `Accept` requests. Clients accept JSON everywhere, even for responses without a
+    /// body.
     fileprivate var isJSON: Bool {
         switch self {
         case .metadata, .count, .batch, .description, .property(_, _, _, isRaw: true): false
@@ -133,7 +134,7 @@ extension ODataPath {
         }
     }
 
-    /// Whether the path is that of one record or of a part of it.
+    /// Whether the path names one record or a part of it.
     var isOfRecord: Bool {
         switch self {
         case .entity, .property: true
@@ -151,13 +152,13 @@ extension ODataPath {
 }
 
 extension APIRequest {
-    /// Refuses every query option but those that change nothing; `$format` alone may stand beside a function.
+    /// Refuses every query option but those without an effect. Functions accept `$format` too.
     func requireNoOptions() throws(FieldsealError) {
         guard query != nil else { return }
         try QueryOptions.check(try ODataQuery.options(query).filter { $0.name != "$format" || method != .get }, for: .none)
     }
 
-    /// The media type that `$format` asks for; nil without one, and for `json`.
+    /// The media type that `$format` requests; nil without one, and for `json`.
     fileprivate func format() throws(FieldsealError) -> String? {
         guard let query, query.contains(ascii: "format") || query.contains(ascii: "%") else { return nil }
         let format = try ODataQuery.options(query).first { $0.name == "$format" }?.value
@@ -167,7 +168,7 @@ extension APIRequest {
 }
 
 extension APIAnswer {
-    /// The response as `odata.metadata=none` has it (OData JSON Format 4.0, section 3.1.3): values, counts and links to pages alone.
+    /// The response for `odata.metadata=none` (OData JSON Format 4.0, section 3.1.3): only values, counts and links to pages.
     fileprivate var withoutMetadata: APIAnswer {
         guard status.code < 300, let value = try? JSONParser.parse(body) else { return self }
         var answer = self

@@ -3,7 +3,7 @@ import Hummingbird
 import JSON
 import Tenancy
 
-// What clients find the token endpoint by (OpenID Connect Discovery 1.0, RFC 8414).
+// The document by which clients find the token endpoint (OpenID Connect Discovery 1.0, RFC 8414).
 extension WebAPI {
     func openIDConfiguration(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         try await configuration(context, .v2)
@@ -28,7 +28,7 @@ extension WebAPI {
         let algorithms = JSONValue.array(ClientAssertion.algorithms.map { .string($0) })
         return APIAnswer.json([
             "issuer": .string(address.issuer),
-            // Libraries require it, also those that never go there.
+            // Libraries require this member, even if they never use it.
             "authorization_endpoint": .string("\(root)/authorize"),
             "token_endpoint": .string("\(root)/token"),
             "revocation_endpoint": .string("\(root)/revoke"),

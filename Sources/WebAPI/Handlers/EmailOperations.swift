@@ -7,12 +7,13 @@ import Model
 import Records
 import RouterProtocol
 
-// E-mail: the original's messages, and those that a router works with.
+// Operations of e-mail: Dataverse's messages, and those of routers.
 extension DataAPI {
     private var leases: MailboxLeases { get throws { try MailboxLeases(session, mail) } }
     private var delivery: EmailDelivery { get throws { try EmailDelivery(session) } }
 
-    /// `fieldseal.NAME`: what a router asks for. Additions to the original, which has its router read and write the database's tables.
+    /// `fieldseal.NAME`: operations of a router. Dataverse has no counterpart, because its router reads and writes the database's
+    /// tables.
     func routerOperation(_ name: String, _ request: APIRequest) async throws -> APIAnswer {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
@@ -77,7 +78,7 @@ extension DataAPI {
                 }))
     }
 
-    /// Answers when the router has something to do, or after a while.
+    /// Responds when there is work for the router, or after a while.
     private func waitForWork(_ body: JSONValue) async throws -> APIAnswer {
         let request: WaitForWork.Request = try Self.message(
             body, "WaitForWork takes HostId, Seconds, WantsWork, Watching (an array of MailboxId and Revision) and IsLeaving.")
@@ -102,9 +103,9 @@ extension DataAPI {
         FieldsealError(.payloadDoesNotFit, "\(name) is missing, or not what it takes: \(what).")
     }
 
-    /// Reads a message of a router.
+    /// Parses a message of a router.
     ///
-    /// - Parameter takes: What a client is told whose message is another one.
+    /// - Parameter takes: The expected form, for the error message.
     private static func message<Message: Decodable>(_ body: JSONValue, _ takes: String) throws(FieldsealError) -> Message {
         do {
             return try RouterCoding.decoder.decode(Message.self, from: Data(body.utf8))
@@ -113,7 +114,7 @@ extension DataAPI {
         }
     }
 
-    /// Requires that texts can be the ids of messages on a mail server.
+    /// Requires that texts are valid ids of messages on a mail server.
     private static func uids(_ values: [String]?, _ name: String) throws(FieldsealError) -> [String] {
         let values = values ?? []
         guard values.count <= MailboxNotes.limit, values.allSatisfy({ isUID($0) }) else {
@@ -236,7 +237,7 @@ extension DataAPI {
             }
             email.digest = Array(bytes)
         } else {
-            // Without the message's bytes, its words stand for it.
+            // Without the message's bytes, its texts are used instead.
             email.digest = email.wordsDigest
         }
         return email
@@ -268,7 +269,7 @@ extension APIAnswer {
 }
 
 extension Credential {
-    /// As the router is given it.
+    /// The JSON form that the router receives.
     fileprivate var login: MailLogin {
         MailLogin(
             userName: userName, password: password?.withBytes { String(decoding: $0, as: UTF8.self) }, server: server, port: port,

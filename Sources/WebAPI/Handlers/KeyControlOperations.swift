@@ -4,9 +4,9 @@ import JSON
 import Model
 import Tenancy
 
-// What is asked for before the key is used, and the approvals of a second System Administrator. Additions to the original.
+// The rules for the use of the key, and the approvals of a second System Administrator. They are additions to Dataverse.
 extension DataAPI {
-    /// Their callers' roles are read anew: nothing in them checks what an earlier session read.
+    /// For these operations the caller's roles are read again, because they do not check what an earlier session read.
     static let keyControlNames: Set = [
         "fieldseal.RetrieveKeyControl", "fieldseal.RetrieveApprovals", "fieldseal.SetKeyControl", "fieldseal.ApproveRequest",
         "fieldseal.RefuseRequest",
@@ -74,7 +74,7 @@ extension DataAPI {
             }
             given.insert(member.name)
         }
-        // What is left out would be turned off without a word.
+        // All parameters are required, because a missing one would turn its rule off silently.
         guard given.count == 2 else {
             throw FieldsealError(.payloadDoesNotFit, "fieldseal.SetKeyControl takes ApprovalSeconds and SignInSeconds, or null.")
         }

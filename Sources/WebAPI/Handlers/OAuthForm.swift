@@ -27,7 +27,7 @@ struct OAuthForm {
 
     /// A parameter's value; nil for one that is not there.
     ///
-    /// - Throws: ``OAuthError`` for one that is there twice (RFC 6749 section 3.2).
+    /// - Throws: ``OAuthError`` for a parameter that occurs twice (RFC 6749 section 3.2).
     subscript(name: String) -> String? {
         get throws {
             guard let given = values[name] else { return nil }
@@ -37,7 +37,7 @@ struct OAuthForm {
     }
 }
 
-/// What the token endpoint refuses, in the form that its clients read (RFC 6749 section 5.2).
+/// A refusal of the token endpoint, in the form that OAuth clients parse (RFC 6749 section 5.2).
 struct OAuthError: Error {
     let error: String
     let description: String

@@ -6,7 +6,7 @@ import KeyManagement
 import Model
 import Records
 
-// Functions and actions that belong to no entity.
+// Functions and actions without an entity.
 extension DataAPI {
     private static let withoutParameters: Set<String> = [
         "BulkDelete", "GrantAccess", "IsDataEncryptionActive", "ModifyAccess", "RetrieveDataEncryptionKey",
@@ -69,7 +69,7 @@ extension DataAPI {
         }
     }
 
-    /// An addition to the original's messages: the progress of a change that is under way.
+    /// The progress of a running key change. Dataverse does not have it.
     private func keyChange(_ representation: Representation) async throws -> JSONValue {
         let progress = try await KeyAdministration(session, to: .see).keyChangeProgress()
         func number(_ value: Double?) -> JSONValue { value.map { .number(String(format: "%.1f", $0)) } ?? .null }

@@ -4,7 +4,7 @@ import JSON
 import Model
 import Tenancy
 
-// What a user's role allows, under the names that Dataverse has for privileges.
+// The privileges of a user's roles, by Dataverse's names.
 extension DataAPI {
     /// The functions of a systemuser, with their parameters.
     static let privilegeFunctions: [String: [String]] = [
@@ -12,7 +12,7 @@ extension DataAPI {
         "RetrieveUserPrivilegeByPrivilegeId": ["PrivilegeId"], "RetrieveUserSetOfPrivilegesByNames": ["PrivilegeNames"],
     ]
 
-    /// Answers one of ``privilegeFunctions``.
+    /// Responds to one of ``privilegeFunctions``.
     func privileges(_ name: String, of user: UUID, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
         let given = try FunctionArguments(arguments, request.query, of: name, Self.privilegeFunctions[name] ?? [])
         var wanted: Set<String>?

@@ -4,7 +4,7 @@ import JSON
 import Model
 import Records
 
-// FetchXML and SQL, which come as options of a collection.
+// FetchXML and SQL queries, which are options of a collection.
 extension DataAPI {
     private static let cookie = "Microsoft.Dynamics.CRM.fetchxmlpagingcookie"
     private static let more = "Microsoft.Dynamics.CRM.morerecords"

@@ -67,7 +67,7 @@ extension DataAPI {
             expanding: named(query.expansions, entity, request.preferences))
     }
 
-    /// Adds the names of lookups that are to be annotated.
+    /// Adds the names of annotated lookups.
     private func named(
         _ outputs: [RecordQuery.Output],
         _ entity: EntityDefinition,
@@ -98,7 +98,7 @@ extension DataAPI {
         return try await list(entity, options, options.query, request)
     }
 
-    /// Answers with a page of a query.
+    /// Responds with a page of a query.
     func list(
         _ entity: EntityDefinition,
         _ options: ODataQuery,
@@ -151,11 +151,11 @@ extension DataAPI {
 }
 
 extension APIRequest {
-    /// Reads `If-Match` and `If-None-Match` (RFC 9110 section 13.1).
+    /// Parses `If-Match` and `If-None-Match` (RFC 9110 section 13.1).
     ///
     /// - Throws: ``FieldsealError`` `.concurrencyVersionNotProvided` (428, RFC 6585 section 3) for an empty one; `.badRequest`.
     func condition() throws(FieldsealError) -> WriteCondition {
-        // Microsoft's own clients write null where they have no tag.
+        // Microsoft's clients write null if they have no tag.
         let tags = headers[.ifNoneMatch].flatMap { $0 == "null" ? nil : $0 }
         switch (headers[.ifMatch], tags) {
         case (nil, nil): return .none
@@ -175,7 +175,7 @@ extension APIRequest {
 }
 
 extension APIRequest {
-    /// The same, for a part of a record: the record itself must exist.
+    /// The same for a part of a record. The record itself must exist.
     func conditionOfExisting() throws(FieldsealError) -> WriteCondition {
         let condition = try condition()
         guard condition != .mustNotExist else {
@@ -201,7 +201,7 @@ extension APIRequest {
 }
 
 extension RecordQuery.Output {
-    /// The name of the hidden output with the name of what a renamed lookup refers to.
+    /// The name of the hidden output that has the name of a renamed lookup's record.
     static func hiddenName(_ output: String) -> String { "\(output)@name" }
 
     /// The name of the hidden output with the entity of what a renamed lookup refers to.
@@ -233,7 +233,7 @@ extension RecordQuery.Output {
 }
 
 extension HTTPFields {
-    /// The headers with `Preference-Applied`, if there is something to say.
+    /// The headers, with `Preference-Applied` if a preference was applied.
     func applying(_ applied: String?) -> HTTPFields {
         var headers = self
         headers[.preferenceApplied] = applied

@@ -5,7 +5,7 @@ import JSON
 import Model
 import Records
 
-// Sharing records, and teams: messages of every entity that has owners.
+// Sharing records, and teams: messages of entities whose records have owners.
 extension DataAPI {
     /// `GrantAccess`, `ModifyAccess` and `RevokeAccess`.
     func share(_ name: String, _ request: APIRequest) async throws -> APIAnswer {
@@ -31,7 +31,7 @@ extension DataAPI {
                 try principal(access["Principal"], "Principal"), try AccessRights(names: mask), replacing: name == "ModifyAccess"))
     }
 
-    /// What a message writes that changes several records' rights, or one e-mail; nil for another message.
+    /// The writes of a message that changes rights to records, or sends an e-mail; nil for another message.
     func messageChange(_ name: String, _ path: ODataPath, _ request: APIRequest) throws -> Change? {
         try request.requireNoOptions()
         switch path {

@@ -5,16 +5,17 @@ import Model
 import Records
 import Tenancy
 
-// What clients of Dataverse ask when they connect: which organization and version this is, in which languages, and how much there is.
+// Functions that clients of Dataverse call when they connect: the organization, its version and languages, and the numbers of
+// records.
 extension DataAPI {
-    /// The functions without a record. Each has its parameters, of which the names are in the order of Dataverse's reference.
+    /// The functions without a record, with their parameters in the order of Dataverse's reference.
     static let startupFunctions: [String: [String]] = [
         "RetrieveVersion": [], "RetrieveCurrentOrganization": ["AccessType"], "RetrieveTotalRecordCount": ["EntityNames"],
         "RetrieveAvailableLanguages": [], "RetrieveProvisionedLanguages": [], "RetrieveDeprovisionedLanguages": [],
         "RetrieveInstalledLanguagePacks": [],
     ]
 
-    /// Dataverse's version whose interface this is.
+    /// The Dataverse version whose interface the service has.
     private static let version = "9.2.0.0"
     /// Texts of the Web API are in US English.
     private static let languages: JSONValue = [1033]
@@ -47,7 +48,7 @@ extension DataAPI {
         }
     }
 
-    /// The type `OrganizationDetail` of Dataverse. What there is only in its cloud is null.
+    /// Dataverse's type `OrganizationDetail`. Members that exist only in its cloud are null.
     private func organizationDetail() async throws -> JSONValue {
         let organization = session.organization
         let root = String(serviceRoot.prefix(serviceRoot.count - "/api/data/v9.2".count))
@@ -86,7 +87,7 @@ extension DataAPI {
         return Self.collection(counts)
     }
 
-    /// A dictionary as Dataverse writes its collections of pairs.
+    /// A dictionary in Dataverse's form of a collection of pairs.
     private static func collection(_ pairs: [(String, JSONValue)]) -> JSONValue {
         [
             "Count": .integer(Int64(pairs.count)), "IsReadOnly": false, "Keys": .array(pairs.map { .string($0.0) }),

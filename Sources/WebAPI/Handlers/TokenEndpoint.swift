@@ -5,13 +5,13 @@ import Hummingbird
 import JSON
 import Tenancy
 
-// Where clients get access tokens (RFC 6749 section 4.4) and give them back (RFC 7009).
+// The endpoint where clients get access tokens (RFC 6749 section 4.4) and revoke them (RFC 7009).
 extension WebAPI {
     func token(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         try await token(request, context, .v2)
     }
 
-    /// The older endpoint of Microsoft's identity platform, whose clients name a `resource`.
+    /// The older endpoint of Microsoft's identity platform. Its clients send a `resource`.
     func olderToken(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         try await token(request, context, .v1)
     }
@@ -36,7 +36,7 @@ extension WebAPI {
                 .init("expires_in", .integer(Int64(TokenIssuer.lifetime))),
             ]
             if version == .v1 {
-                // As its clients read it: seconds since 1970 as a text.
+                // Seconds since 1970 as a text, as its clients expect.
                 members.append(.init("expires_on", .string("\(Int(Date().timeIntervalSince1970) + TokenIssuer.lifetime)")))
                 members.append(.init("resource", .string(try form["resource"] ?? address.url)))
             }
@@ -44,7 +44,7 @@ extension WebAPI {
         }
     }
 
-    /// Revokes an access token of the client that asks. What is no valid token is no error (RFC 7009 section 2.2).
+    /// Revokes an access token of the client. An invalid token is not an error (RFC 7009 section 2.2).
     func revoke(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         let address = try context.organizationAddress()
         let organization = try await Session.organization(named: address.organization, in: deployment)
@@ -66,7 +66,7 @@ extension WebAPI {
 
     private static var revoked: APIAnswer { APIAnswer(status: .ok, headers: [.cacheControl: "no-store"], body: []) }
 
-    /// Refuses a browser that was sent here: people sign in to the console, and programs get tokens by themselves.
+    /// Refuses a browser that was redirected here. People sign in to the console, and programs request tokens directly.
     func authorize(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         let address = try context.organizationAddress()
         return OAuthError(
@@ -76,11 +76,11 @@ extension WebAPI {
         ).answer
     }
 
-    /// Refuses a scope or a resource that is not the organization asked.
+    /// Refuses a scope or a resource of another organization.
     private func checkAudience(_ form: OAuthForm, _ address: OrganizationAddress) throws {
         if let scope = try form["scope"] {
             let suffix = "/.default"
-            // A resource that ends with a slash makes two.
+            // A resource that ends with a slash results in two slashes.
             guard scope.hasSuffix(suffix), isAudience(String(scope.dropLast(suffix.count)), address) else {
                 throw OAuthError("invalid_scope", "The scope is \(address.url)/.default.")
             }
@@ -96,7 +96,7 @@ extension WebAPI {
         return tokens.addresses.organization(of: url) == address.organization || url == base || url == "\(base)/"
     }
 
-    /// The client that a form or its header proves to be from.
+    /// Authenticates the client by the form or its header.
     ///
     /// - Returns: Its id, and SHA-256 of the certificate that its tokens are bound to; nil for bearer tokens.
     /// - Throws: ``OAuthError``; 429 after too many failures.
@@ -120,8 +120,8 @@ extension WebAPI {
         return (client, certificate)
     }
 
-    /// How a client says who it is: by a secret in the form or in the header (RFC 6749 section 2.3.1), or by an assertion (RFC 7523).
-    /// An empty secret stands for none: the connection's certificate may prove the client.
+    /// The client's authentication: a secret in the form or in the header (RFC 6749 section 2.3.1), or an assertion (RFC 7523). An
+    /// empty secret counts as none, because the connection's certificate may authenticate the client.
     private func clientProof(_ form: OAuthForm, _ request: Request, _ organization: String) throws -> (
         client: String, proof: ClientProof
     ) {
@@ -152,7 +152,7 @@ extension WebAPI {
         return (known.client, .assertion(known))
     }
 
-    /// HTTP Basic authentication, as RFC 6749 section 2.3.1 has clients use it: both parts are form-encoded.
+    /// HTTP Basic authentication with both parts form-encoded, as in RFC 6749 section 2.3.1.
     private static func basicCredentials(_ request: Request) -> (String, String)? {
         guard let header = request.headers[.authorization], header.lowercased().hasPrefix("basic "),
             let decoded = Data(base64Encoded: String(header.dropFirst(6))).map({ String(decoding: $0, as: UTF8.self) })
@@ -164,7 +164,7 @@ extension WebAPI {
         return (id, secret)
     }
 
-    /// Runs `body`, and answers what it refuses in the form of OAuth.
+    /// Runs `body`, and converts its errors to responses of OAuth.
     private func answer(_ body: () async throws -> APIAnswer) async throws -> APIAnswer {
         do {
             return try await body()

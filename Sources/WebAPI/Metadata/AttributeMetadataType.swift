@@ -1,10 +1,10 @@
 import Model
 
-/// A type of attribute metadata, to which paths cast.
+/// A type of attribute metadata, as casts in paths name it.
 struct AttributeMetadataType {
     private let name: String
 
-    /// Every type that Dataverse documents, also those that no attribute here has.
+    /// Every type that Dataverse documents, even those that no attribute here has.
     private static let documented: Set<String> = [
         "AttributeMetadata", "BigIntAttributeMetadata", "BooleanAttributeMetadata", "DateTimeAttributeMetadata",
         "DecimalAttributeMetadata", "DoubleAttributeMetadata", "EntityNameAttributeMetadata", "EnumAttributeMetadata",
@@ -14,7 +14,7 @@ struct AttributeMetadataType {
         "StatusAttributeMetadata", "StringAttributeMetadata", "UniqueIdentifierAttributeMetadata",
     ]
 
-    /// - Returns: Nil for a segment that is no cast to such a type.
+    /// - Returns: Nil for a segment that is not a cast to such a type.
     init?(segment: ODataPath.Segment) {
         guard segment.key == nil, segment.name.hasPrefix(ODataPath.namespace),
             Self.documented.contains(segment.name.strippingNamespace)
@@ -22,7 +22,7 @@ struct AttributeMetadataType {
         name = segment.name.strippingNamespace
     }
 
-    /// Whether attributes of a type are of this one: itself, or one that descends from it.
+    /// Whether this is the type, or one of its base types.
     func includes(_ type: AttributeType) -> Bool {
         switch name {
         case "AttributeMetadata": true

@@ -3,7 +3,7 @@ import JSON
 import Model
 import Records
 
-// Reads of `EntityDefinitions` and its like. The schema is fixed: writes are refused.
+// Reads of `EntityDefinitions` and similar metadata. The schema is fixed, so writes are refused.
 extension DataAPI {
     static let schemaIsFixed = FieldsealError(
         .notImplemented, "Tables, columns and relationships are fixed here; they are neither created nor changed nor deleted.")
@@ -53,7 +53,7 @@ extension DataAPI {
             + (kind == .oneToMany ? [] : EntityCatalog.manyToMany.map(Definitions.relationship))
     }
 
-    /// The relationships of an entity under one of its members; nil for another member.
+    /// The relationships of one member of an entity; nil for another member.
     private static func relationships(_ member: String, of entity: EntityDefinition) -> [JSONValue]? {
         switch member {
         case "OneToManyRelationships": entity.oneToMany.map(Definitions.relationship)
@@ -63,13 +63,13 @@ extension DataAPI {
         }
     }
 
-    /// The type that a path casts relationships to.
+    /// The relationship type to which a path casts.
     private static func relationshipKind(_ rest: ArraySlice<ODataPath.Segment>) -> RelationshipKind? {
         guard let next = rest.first, next.key == nil else { return nil }
         return RelationshipKind(rawValue: next.name.strippingNamespace)
     }
 
-    /// Whether a segment is the name of a type of option sets, with its namespace.
+    /// Whether a segment is a type of option sets, with its namespace.
     private static func isOptionSetType(_ segment: ODataPath.Segment?) -> Bool {
         guard let segment, segment.key == nil else { return false }
         return ["OptionSetMetadata", "BooleanOptionSetMetadata"].contains { segment.name == ODataPath.namespace + $0 }
@@ -129,15 +129,15 @@ extension DataAPI {
         try requireEnd(rest)
         switch next.name {
         case "OptionSet": return try one(options, view, context)
-        // No choice is shared between attributes.
+        // No option set is shared between attributes.
         case "GlobalOptionSet": return APIAnswer.noContent()
         default: throw ODataPath.unknown(next.name)
         }
     }
 
-    /// Which attributes a cast leaves; all of them without one.
+    /// The attributes that a cast selects; all of them without a cast.
     ///
-    /// - Throws: ``FieldsealError`` `.noResource` for a type that is none.
+    /// - Throws: ``FieldsealError`` `.noResource` for an unknown type.
     private static func isOfType(_ cast: ODataPath.Segment?) throws(FieldsealError) -> (AttributeDefinition) -> Bool {
         guard let cast else { return { _ in true } }
         guard let type = AttributeMetadataType(segment: cast) else { throw ODataPath.unknown(cast.name) }
@@ -153,7 +153,7 @@ extension DataAPI {
         return entity
     }
 
-    /// The element of a `MetadataId`, or of a name such as `LogicalName='mailbox'`.
+    /// The element with a `MetadataId`, or a name such as `LogicalName='mailbox'`.
     private func find(_ key: String, _ name: String, in all: [JSONValue]) throws(FieldsealError) -> JSONValue {
         let found = all.first { value in
             key.lowercased() == value["MetadataId"]?.string || key == "\(name)='\(value[name]?.string ?? "")'"
@@ -167,7 +167,7 @@ extension DataAPI {
     private static let relationshipLists = ["OneToManyRelationships", "ManyToOneRelationships", "ManyToManyRelationships"]
     private static let parts = ["Attributes", "Keys"] + relationshipLists
 
-    /// An attribute with the option sets that are expanded.
+    /// An attribute with its expanded option sets.
     private func withOptions(_ attribute: AttributeDefinition, _ entity: EntityDefinition, _ view: MetadataView)
         throws(FieldsealError) -> JSONValue
     {
@@ -202,8 +202,8 @@ extension DataAPI {
     }
 
     /// - Parameters:
-    ///   - expandable: The navigation properties that such values have.
-    ///   - members: The members that such values have, for a list that may be empty.
+    ///   - expandable: The navigation properties of such values.
+    ///   - members: The members of such values, for a list that may be empty.
     private func list(
         _ values: [JSONValue], _ view: MetadataView, _ context: String, expandable: [String] = [], members known: Set<String> = []
     ) throws(FieldsealError) -> APIAnswer {

@@ -3,10 +3,9 @@ import Foundation
 import JSON
 import Model
 
-// Members of metadata that clients index without asking whether they are there. What Dataverse has and this service has not is false,
-// null or empty.
+// Members of metadata that clients use without checking that they exist. What this service does not have is false, null or empty.
 extension Definitions {
-    /// The members of `EntityMetadata` besides an entity's names.
+    /// The members of `EntityMetadata` beside the entity's names.
     static func members(of entity: EntityDefinition) -> [JSONValue.Member] {
         let noes = [
             "AutoCreateAccessTeams", "AutoRouteToOwnerQueue", "CanTriggerWorkflow", "ChangeTrackingEnabled",
@@ -57,7 +56,7 @@ extension Definitions {
         return members
     }
 
-    /// The numbers that Dataverse has for these tables.
+    /// Dataverse's numbers of these tables.
     private static let typeCodes: [String: Int64] = [
         "systemuser": 8, "team": 9, "businessunit": 10, "systemuserroles": 15, "teammembership": 23, "teamroles": 40,
         "activityparty": 135, "usersettings": 150, "activitymimeattachment": 1_001,
@@ -82,7 +81,7 @@ extension Definitions {
         }
     }
 
-    /// The members of `AttributeMetadata` besides an attribute's names and type.
+    /// The members of `AttributeMetadata` beside the attribute's names and type.
     static func members(of attribute: AttributeDefinition, in entity: EntityDefinition) -> [JSONValue.Member] {
         let noes = ["CanBeSecuredForCreate", "CanBeSecuredForRead", "CanBeSecuredForUpdate", "IsDataSourceSecret"]
         let nulls = [

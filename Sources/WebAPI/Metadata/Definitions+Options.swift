@@ -2,7 +2,7 @@ import JSON
 import Model
 
 extension Definitions {
-    /// The options of an attribute, which `$expand=OptionSet` asks for.
+    /// The options of an attribute, for `$expand=OptionSet`.
     static func optionSet(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue? {
         var members: [JSONValue.Member] = [
             .init("MetadataId", .string(id("optionset", "\(entity.logicalName).\(attribute.logicalName)"))),
@@ -40,7 +40,7 @@ extension Definitions {
         ]
     }
 
-    /// What options of states and statuses have besides: states their first status, and statuses their state.
+    /// Additional members of options: the default status of a state, and the state of a status.
     private static func states(_ value: Int64, _ label: String, _ attribute: AttributeDefinition, _ entity: EntityDefinition)
         -> [JSONValue.Member]
     {
@@ -54,7 +54,8 @@ extension Definitions {
         }
     }
 
-    /// The state of a status: of an e-mail by what happened to it; elsewhere 1 and 2 are those of 0 and 1.
+    /// The state of a status. For an e-mail it follows from the delivery; elsewhere the statuses 1 and 2 belong to the states 0 and
+    /// 1.
     private static func state(of status: Int64, _ entity: EntityDefinition) -> Int64 {
         guard entity.logicalName == EntityDefinition.email.logicalName else { return max(0, status - 1) }
         switch status {

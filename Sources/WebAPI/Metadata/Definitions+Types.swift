@@ -1,7 +1,7 @@
 import JSON
 import Model
 
-// What the metadata of one type of attribute has besides that of all attributes. What Dataverse has and this service has not is null.
+// The metadata of one type of attribute beside that of all attributes. What this service does not have is null.
 extension Definitions {
     static func members(of type: AttributeType, default value: AttributeValue?) -> [JSONValue.Member] {
         var members: [JSONValue.Member] =
@@ -104,7 +104,7 @@ extension Definitions {
         ]
     }
 
-    /// Nothing is passed on from a record to others, and a lookup of a deleted record is cleared.
+    /// Nothing cascades to related records, and a lookup of a deleted record is cleared.
     private static let cascade: JSONValue = [
         "Assign": "NoCascade", "Delete": "RemoveLink", "Merge": "NoCascade", "Reparent": "NoCascade", "RollupView": "NoCascade",
         "Share": "NoCascade", "Unshare": "NoCascade",

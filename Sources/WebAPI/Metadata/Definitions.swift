@@ -3,7 +3,7 @@ import Foundation
 import JSON
 import Model
 
-/// Metadata in Dataverse's shape: `EntityDefinitions`, their attributes, keys and relationships.
+/// Metadata in Dataverse's format: `EntityDefinitions`, their attributes, keys and relationships.
 enum Definitions {
     /// Made once: the schema is fixed.
     private static let entities = Dictionary(uniqueKeysWithValues: EntityCatalog.all.map { ($0.logicalName, made($0)) })
@@ -118,10 +118,10 @@ enum Definitions {
         }
     }
 
-    /// The version that every part of the schema came with.
+    /// The version that introduced every part of the schema.
     static let introducedVersion: JSONValue = "9.2.0.0"
 
-    /// The attribute whose record's name this one holds.
+    /// The lookup whose record's name this attribute holds.
     static func nameOf(_ attribute: AttributeDefinition, _ entity: EntityDefinition) -> String? {
         for suffix in ["yominame", "name"] where attribute.logicalName.hasSuffix(suffix) {
             let lookup = String(attribute.logicalName.dropLast(suffix.count))
@@ -145,7 +145,7 @@ enum Definitions {
 
     static func privilegeID(_ name: String) -> String { id("privilege", name) }
 
-    /// An id that is the same on every server: of a name (RFC 9562 section 5.5).
+    /// An id derived from a name, so that it is the same on every server (RFC 9562 section 5.5).
     static func id(_ kind: String, _ name: String) -> String {
         var bytes = Array(Insecure.SHA1.hash(data: Data("fieldseal/\(kind)/\(name)".utf8)).prefix(16))
         bytes[6] = bytes[6] & 0x0f | 0x50

@@ -2,8 +2,8 @@ import Foundation
 import JSON
 import Model
 
-// `RetrieveMetadataChanges(Query=@p,ClientVersionStamp=@s)`: what a query of metadata matches. The schema is fixed, so nothing changes
-// while a version of the service runs.
+// `RetrieveMetadataChanges(Query=@p,ClientVersionStamp=@s)`: the metadata that a query matches. The schema is fixed, so nothing
+// changes within a version of the service.
 extension DataAPI {
     private static let deletedFilters: Set<String> = [
         "All", "Attribute", "Default", "Entity", "Label", "OptionSet", "Relationship",
@@ -24,7 +24,7 @@ extension DataAPI {
         }
         let query = try EntityMetadataQuery(given["Query"] ?? .null)
         var entities: [JSONValue] = []
-        // What a client with the current stamp has is what there is.
+        // A client with the current stamp has everything.
         for entity in isKnown ? [] : EntityCatalog.all {
             if let value = try query.selected(entity) { entities.append(value) }
         }
@@ -37,14 +37,15 @@ extension DataAPI {
     }
 }
 
-/// Names a version of the metadata.
+/// The stamp of a version of the metadata.
 enum MetadataStamp {
-    /// The same on every server of one version.
+    /// It is the same on every server of one version.
     static let current = String(Definitions.id("metadata", MetadataDocument.xml).prefix(18).filter { $0 != "-" })
 
-    /// Whether a client has what there is now.
+    /// Whether a client has the current metadata.
     ///
-    /// - Throws: ``FieldsealError`` `.expiredVersionStamp` for the stamp of another version: what was deleted since is not known.
+    /// - Throws: ``FieldsealError`` `.expiredVersionStamp` for the stamp of another version, because it is unknown what was deleted
+    ///   since.
     static func isCurrent(_ stamp: JSONValue?) throws(FieldsealError) -> Bool {
         guard let stamp, stamp != .null else { return false }
         guard stamp.string == current else {

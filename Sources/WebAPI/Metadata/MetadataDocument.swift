@@ -3,7 +3,7 @@ import Model
 
 /// The service's metadata in CSDL XML (OData CSDL 4.0).
 enum MetadataDocument {
-    /// It does not depend on the organization, and is made once.
+    /// It is the same for all organizations, and is made once.
     static let xml: String = {
         var xml = """
             <?xml version="1.0" encoding="UTF-8"?>
@@ -26,7 +26,7 @@ enum MetadataDocument {
         return xml + "</Schema>\n</edmx:DataServices></edmx:Edmx>\n"
     }()
 
-    /// Users and teams are principals: what records have as their owners.
+    /// Users and teams are principals, which can own records.
     private static func baseType(_ entity: EntityDefinition) -> String {
         AttributeType.owner.targets.contains(entity.logicalName) ? "principal" : "crmbaseentity"
     }
@@ -55,12 +55,12 @@ enum MetadataDocument {
         var facets = ""
         switch attribute.type {
         case .string(let length), .memo(let length): facets = " MaxLength=\"\(length)\" Unicode=\"true\""
-        // Without it, decimals would have no digits behind the point.
+        // Without this facet, decimals would have no fractional digits.
         case .decimal: facets = " Scale=\"Variable\""
         default: break
         }
         if attribute.logicalName == entity.primaryID { facets += " Nullable=\"false\"" }
-        // Lookups are written by their navigation properties.
+        // Lookups are represented by their navigation properties.
         let isComputed =
             attribute.type.isReference || !attribute.validFor.contains(.create) && !attribute.validFor.contains(.update)
         var annotations = isComputed ? "<Annotation Term=\"Org.OData.Core.V1.Computed\" Bool=\"true\"/>" : ""
@@ -72,8 +72,8 @@ enum MetadataDocument {
         return annotations.isEmpty ? "\(start)/>\n" : "\(start)>\(annotations)</Property>\n"
     }
 
-    /// The relationships of an entity's lookups, by the navigation property that each is followed by. An owner is one property, whose
-    /// record is a user or a team.
+    /// The relationships of an entity's lookups, by navigation property. An owner is one property, whose record is a user or a
+    /// team.
     private static func byNavigationProperty(_ entity: EntityDefinition) -> [(name: String, relationships: [EntityRelationship])] {
         var properties: [(name: String, relationships: [EntityRelationship])] = []
         for relationship in entity.manyToOne {
@@ -88,7 +88,7 @@ enum MetadataDocument {
 
     private static func navigation(_ name: String, _ relationships: [EntityRelationship]) -> String {
         guard let first = relationships.first, relationships.count == 1 else {
-            // Each of its records has a partner of its own, so none is declared here.
+            // The partner differs between its records, so none is declared.
             return "<NavigationProperty Name=\"\(name)\" Type=\"mscrm.principal\"/>\n"
         }
         var xml =
@@ -136,6 +136,6 @@ extension AttributeType {
         }
     }
 
-    /// Whether several entities may be at its other end.
+    /// Whether the other end may be of several entities.
     var isPolymorphicOrOwner: Bool { targets.count > 1 }
 }

@@ -2,7 +2,7 @@ import JSON
 import Model
 import Records
 
-/// The members that metadata has, by what it is of; and the values of those that are enumerations.
+/// The members of metadata by its kind, and the values of enumerations.
 enum MetadataMembers {
     static let entity = names(of: EntityCatalog.all.map(Definitions.entity)).union([
         "Attributes", "Keys", "OneToManyRelationships", "ManyToOneRelationships", "ManyToManyRelationships",
@@ -22,7 +22,7 @@ enum MetadataMembers {
         return names
     }
 
-    /// The values of enumerations, by the members that have them.
+    /// The values of enumerations, by member.
     private static let enumerations: [String: Set<String>] = [
         "AttributeType": [
             "BigInt", "Boolean", "CalendarRules", "Customer", "DateTime", "Decimal", "Double", "EntityName", "Integer", "Lookup",
@@ -37,7 +37,7 @@ enum MetadataMembers {
         "OptionSetType": ["Boolean", "Picklist", "State", "Status"],
     ]
 
-    /// Refuses to compare a member with what it can't be: a name of another enumeration, or a value of another type.
+    /// Refuses impossible comparisons of a member: with an unknown name of its enumeration, or with a value of another type.
     ///
     /// - Parameter known: Those of the metadata that is filtered.
     static func check(_ column: RecordQuery.Column, _ literal: Literal, in known: inout MetadataKinds) throws(FieldsealError) {
@@ -75,7 +75,7 @@ enum MetadataMembers {
 
     // MARK: Queries of RetrieveMetadataChanges
 
-    /// Refuses what a part of a metadata query names and metadata of its kind has not.
+    /// Refuses members in a metadata query that its kind of metadata does not have.
     static func check(_ query: JSONValue?, of known: Set<String>) throws(FieldsealError) {
         guard let query, query != .null else { return }
         try check(criteria: query["Criteria"], of: known)

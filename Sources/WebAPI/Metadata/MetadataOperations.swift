@@ -2,26 +2,26 @@ import Model
 
 /// The functions and actions of the Web API, as `$metadata` declares them.
 enum MetadataOperations {
-    /// Where an operation is declared: with those of Dataverse, or with the additions for routers.
+    /// Whether an operation is Dataverse's, or an addition for routers.
     enum Namespace {
         case dataverse, fieldseal
     }
 
-    /// A name with its type. A `?` behind the type means that it may be null or left out.
+    /// A name with its type. A `?` after the type means that it may be null or missing.
     private typealias Field = (name: String, type: String)
 
     private struct Operation {
         let name: String
         var isAction = false
-        /// What it is bound to.
+        /// The type that it is bound to.
         var binding: String?
         var parameters: [Field] = []
-        /// The members of its answer; none for an action that answers nothing.
+        /// The members of its response; none for an action without one.
         var results: [Field] = []
         var namespace = Namespace.dataverse
     }
 
-    // MARK: What there is
+    // MARK: The operations
 
     private static let guid = "Edm.Guid"
     private static let text = "Edm.String"
@@ -117,7 +117,7 @@ enum MetadataOperations {
         ("Digest", "Edm.String?"),
     ]
 
-    /// What a router works with. Lists of its own shape are open.
+    /// The operations of a router. Lists without a declared type are open.
     private static let routerActions: [Operation] = [
         Operation(
             name: "LeaseMailbox", isAction: true, parameters: [("HostId", text)],
@@ -158,7 +158,7 @@ enum MetadataOperations {
             results: [("value", "Collection(fieldseal.Item)")], namespace: .fieldseal),
     ]
 
-    /// What is asked for before the key is used.
+    /// The rules for the use of the key.
     private static let keyControlOperations: [Operation] = [
         Operation(
             name: "RetrieveKeyControl", results: [("ApprovalSeconds", "Edm.Int32?"), ("SignInSeconds", "Edm.Int32?")],
@@ -190,7 +190,7 @@ enum MetadataOperations {
         "CreateMultipleResponse": [("Ids", "Collection(Edm.Guid)")],
     ]
 
-    /// Those with members that stand in no type: of several shapes, or a record among them.
+    /// Operations with members that no type describes: they have several forms, or are records.
     private static let openTypes: KeyValuePairs<String, [Field]> = [
         "PrincipalAccess": [("AccessMask", text)], "QueryExpression": [("EntityName", text)], "EntityQueryExpression": [],
         "ComplexEntityMetadata": [("LogicalName", text)],
@@ -211,7 +211,7 @@ enum MetadataOperations {
         (functions + actions + routerActions + keyControlOperations).filter { $0.namespace == namespace }
     }
 
-    /// The types that operations take and give.
+    /// The types of the operations' parameters and results.
     static func types(in namespace: Namespace) -> String {
         let answers = operations(in: namespace).filter { !$0.results.isEmpty }
             .map { complexType("\($0.name)Response", $0.results, isOpen: $0.name == "LeaseMailbox") }
@@ -238,7 +238,7 @@ enum MetadataOperations {
         return "Type=\"\(name)\"\(isOptional ? "" : " Nullable=\"false\"")\(scale)"
     }
 
-    /// Every function and action, those for many records once for each entity.
+    /// Every function and action. Those for many records occur once for each entity.
     static func declarations(in namespace: Namespace) -> String {
         var xml = operations(in: namespace).map { declaration($0) }.joined()
         guard namespace == .dataverse else { return xml }
@@ -265,13 +265,13 @@ enum MetadataOperations {
         }
         for parameter in operation.parameters { xml += "<Parameter Name=\"\(parameter.name)\" \(typed(parameter.type))/>" }
         if let type = returns ?? (operation.results.isEmpty ? nil : "\(prefix).\(operation.name)Response") {
-            // A mailbox is leased when there is one.
+            // Null if no mailbox is due.
             xml += "<ReturnType Type=\"\(type)\" Nullable=\"\(operation.name == "LeaseMailbox")\"/>"
         }
         return xml + "</\(kind)>\n"
     }
 
-    /// The operations that are called by their names alone. Those of a router are called by their qualified names.
+    /// Operations that are called by their unqualified names. Those of a router need the namespace.
     static var imports: String {
         operations(in: .dataverse).filter { $0.binding == nil }.map { operation in
             let kind = operation.isAction ? "Action" : "Function"

@@ -3,15 +3,15 @@ import JSON
 import Model
 import Records
 
-/// `$select`, `$filter` and `$expand` over metadata, which stands in no database.
+/// Applies `$select`, `$filter` and `$expand` to metadata, which is not in the database.
 struct MetadataView {
     private var select: Set<String> = []
     private var filter: Filter?
     private var expansions: [Expansion] = []
-    /// Whether the number of values is wanted too.
+    /// Whether the number of values is requested too.
     private(set) var isCounted = false
 
-    /// Options of Dataverse that change nothing here: there are labels of one language.
+    /// Options of Dataverse that have no effect, because labels exist in one language only.
     private static let harmless: Set<String> = ["LabelLanguages", "$format"]
     private static let expandable: Set<String> = [
         "Attributes", "Keys", "OneToManyRelationships", "ManyToOneRelationships", "ManyToManyRelationships", "OptionSet",
@@ -40,7 +40,7 @@ struct MetadataView {
         }
     }
 
-    /// The options of an expanded property, which has the same as a list by itself.
+    /// The options of an expanded property. They are those of a list.
     private init(_ expansion: Expansion) throws(FieldsealError) {
         guard expansion.query.order.isEmpty, expansion.query.top == nil, !expansion.isReference else {
             throw FieldsealError(
@@ -54,13 +54,13 @@ struct MetadataView {
         expansions = expansion.expansions
     }
 
-    /// How an expanded property is seen; nil where it is not expanded.
+    /// The options of an expanded property; nil if it is not expanded.
     func view(of property: String) throws(FieldsealError) -> MetadataView? {
         guard let expansion = expansions.first(where: { $0.property == property }) else { return nil }
         return try MetadataView(expansion)
     }
 
-    /// Refuses to expand what metadata of a kind has not.
+    /// Refuses to expand properties that this kind of metadata does not have.
     func requireExpansions(of properties: [String]) throws(FieldsealError) {
         guard let other = expansions.first(where: { !properties.contains($0.property) }) else { return }
         let known = properties.isEmpty ? "It has none" : "It has \(properties.joined(separator: ", "))"
@@ -68,9 +68,9 @@ struct MetadataView {
             .queryDoesNotFit, "This metadata has no navigation property \(other.property.prefix(50)). \(known).")
     }
 
-    /// The values that match, with the members that are selected.
+    /// The values that match, with the selected members.
     ///
-    /// - Parameter members: Those that values of the kind have, for a list that may be empty.
+    /// - Parameter members: The members of such values, for a list that may be empty.
     func listed(_ values: [JSONValue], _ members: Set<String> = []) throws(FieldsealError) -> [JSONValue] {
         try requireMembers(of: values, members)
         var listed: [JSONValue] = []
@@ -80,9 +80,9 @@ struct MetadataView {
 
     func expands(_ property: String) -> Bool { expansions.contains { $0.property == property } }
 
-    /// Refuses `$select` and `$filter` of members that none of the values has.
+    /// Refuses `$select` and `$filter` with members that no value has.
     ///
-    /// - Parameter members: Those that values of the kind have, for a list that may be empty.
+    /// - Parameter members: The members of such values, for a list that may be empty.
     func requireMembers(of values: [JSONValue], _ members: Set<String> = []) throws(FieldsealError) {
         guard !values.isEmpty || !members.isEmpty else { return }
         var known = Self.expandable.union(members)
@@ -116,7 +116,7 @@ struct MetadataView {
         throw FieldsealError(.queryDoesNotFit, "$filter and $count are for lists, and this address is that of one value.")
     }
 
-    /// The members that a condition begins with.
+    /// The first members of the paths in a condition.
     private static func names(in filter: Filter) -> Set<String> {
         switch filter {
         case .all(let parts), .any(let parts): parts.reduce(into: []) { $0.formUnion(names(in: $1)) }
@@ -126,10 +126,10 @@ struct MetadataView {
         }
     }
 
-    /// Members that some option sets have: those of booleans have two options by name, and others a list.
+    /// Members of some option sets: those of booleans have two named options, others a list.
     private static let options: JSONValue = ["Options": nil, "TrueOption": nil, "FalseOption": nil]
 
-    /// A single value under an expanded property, with what its own `$select` names.
+    /// A single value of an expanded property, with the members of its own `$select`.
     func nested(_ property: String, _ value: JSONValue) throws(FieldsealError) -> JSONValue {
         guard let view = try self.view(of: property) else { return value }
         guard view.filter == nil, view.expansions.isEmpty else {
@@ -172,14 +172,14 @@ struct MetadataView {
         }
     }
 
-    /// The text of a property, or of one below it such as `IsCustomizable/Value`.
+    /// The text of a property, or of a nested one such as `IsCustomizable/Value`.
     private static func value(_ column: RecordQuery.Column, _ value: JSONValue) -> JSONValue? {
         var current = value
         for step in column.path + [column.name] {
             guard let next = current[step] else { return nil }
             current = next
         }
-        // Not as one expression, in which nil would be the null of JSON.
+        // Split in two, because nil in one expression would become JSON's null.
         if case .null = current { return nil }
         return current
     }

@@ -2,7 +2,7 @@ import Foundation
 import JSON
 import Model
 
-/// The service's description of itself (OpenAPI 3.0.3), for the records that the four tables and their references hold.
+/// The service's OpenAPI 3.0.3 description, for the records of the four tables with passwords and their references.
 struct OpenAPIDocument {
     let serviceRoot: String
 
@@ -154,7 +154,7 @@ struct OpenAPIDocument {
         ]
     }
 
-    /// The record as it is read, created and updated.
+    /// The schemas of the record for reads, creates and updates.
     private func schemas(_ entity: EntityDefinition) -> [JSONValue.Member] {
         func properties(_ use: AttributeDefinition.Uses) -> JSONValue {
             .object(

@@ -8,10 +8,10 @@ struct FunctionArguments {
     private let function: String
 
     /// - Parameters:
-    ///   - text: What stands in the parentheses.
-    ///   - parameters: Those that the function has and that are required.
-    ///   - optional: Those that may be left out.
-    /// - Throws: ``FieldsealError`` for another parameter, one that is there twice, and a value that is none.
+    ///   - text: The text in the parentheses.
+    ///   - parameters: The required parameters of the function.
+    ///   - optional: The optional parameters.
+    /// - Throws: ``FieldsealError`` for another parameter, one that occurs twice, and an invalid value.
     init(_ text: String, _ query: String?, of function: String, _ parameters: [String], optional: [String] = [])
         throws(FieldsealError)
     {
@@ -43,7 +43,7 @@ struct FunctionArguments {
 
     /// A list of names.
     ///
-    /// - Throws: ``FieldsealError`` for an argument that is none.
+    /// - Throws: ``FieldsealError`` for an argument of another form.
     func names(_ name: String) throws(FieldsealError) -> [String] {
         guard case .array(let elements)? = values[name] else { throw misfit(name) }
         let names = elements.compactMap(\.string)
@@ -55,7 +55,7 @@ struct FunctionArguments {
         FieldsealError(.badRequest, "\(function) takes a list of names as \(name), such as [\"mailbox\",\"queue\"].")
     }
 
-    /// Splits at commas that stand in no quotes, brackets or braces.
+    /// Splits at commas outside of quotes, brackets and braces.
     private static func parts(_ text: String) -> [Substring] {
         var parts: [Substring] = []
         var (start, depth) = (text.startIndex, 0)
@@ -79,7 +79,7 @@ struct FunctionArguments {
         return parts + [text[start...]]
     }
 
-    /// A literal of OData, of which enumerations may have their type before them, or JSON.
+    /// A literal of OData, with its type before it for enumerations; or JSON.
     private static func value(_ text: String, of name: String, _ function: String) throws(FieldsealError) -> JSONValue {
         if let quote = text.firstIndex(of: "'"), text.last == "'", text.count > 1, !"[{\"".contains(text.first ?? " ") {
             let type = text[..<quote]

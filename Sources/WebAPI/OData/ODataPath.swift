@@ -2,7 +2,7 @@ import Foundation
 import Model
 import Records
 
-/// What a path below `/{organization}/api/data/v9.x` names (OData 4.0 Part 2, section 4). Nothing is looked up but names.
+/// A parsed path below `/{organization}/api/data/v9.x` (OData 4.0 Part 2, section 4). Only names are resolved.
 enum ODataPath: Sendable {
     case serviceRoot
     case metadata
@@ -18,9 +18,9 @@ enum ODataPath: Sendable {
     case property(EntityDefinition, RecordKey, AttributeDefinition, isRaw: Bool)
     case navigation(Navigation)
     case association(AssociationPath)
-    /// Metadata as records: `EntityDefinitions…` and its like.
+    /// Metadata, such as `EntityDefinitions…`.
     case definitions([Segment])
-    /// A function or an action that belongs to no entity, with its arguments.
+    /// A function or an action without an entity, with its arguments.
     case operation(String, arguments: String)
 
     /// One part of a path: `name` or `name(key)`.
@@ -36,7 +36,7 @@ enum ODataPath: Sendable {
         let key: RecordKey
         let relationship: EntityRelationship
         let isCollection: Bool
-        /// Whether `$ref` follows: the link is meant, not the record.
+        /// Whether `$ref` follows. Then the path names the link, not the record.
         let isReference: Bool
         let isCount: Bool
         /// A member of the collection.
@@ -48,7 +48,7 @@ enum ODataPath: Sendable {
         /// The record that it starts from.
         let key: RecordKey
         let association: Association
-        /// Whether `$ref` follows: the links are meant, not the records.
+        /// Whether `$ref` follows. Then the path names the links, not the records.
         let isReference: Bool
         let isCount: Bool
         /// A member of the collection.
@@ -58,7 +58,7 @@ enum ODataPath: Sendable {
     static let namespace = "Microsoft.Dynamics.CRM."
 
     /// - Parameter path: The part after the version, percent-encoded, such as `/mailboxes(…)`.
-    /// - Throws: ``FieldsealError`` `.noResource` naming the segment that is unknown; `.badRequest` for a malformed one.
+    /// - Throws: ``FieldsealError`` `.noResource` naming the unknown segment; `.badRequest` for a malformed one.
     init(_ path: Substring) throws(FieldsealError) {
         var segments = try Self.segments(path)
         guard !segments.isEmpty else {
@@ -138,7 +138,7 @@ enum ODataPath: Sendable {
                 key: key, association: association, isReference: suffix == "$ref", isCount: suffix == "$count", member: member))
     }
 
-    /// Splits at slashes that stand in no quotes, decodes each part, and takes keys off.
+    /// Splits at slashes outside of quotes, decodes each part, and separates its key.
     private static func segments(_ path: Substring) throws(FieldsealError) -> [Segment] {
         var isQuoted = false
         let parts = path.utf8.split { byte in

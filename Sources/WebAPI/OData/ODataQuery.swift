@@ -3,21 +3,21 @@ import JSON
 import Model
 import Records
 
-/// The system query options of a request (OData 4.0 Part 1, section 11.2), as a query whose names are still to be looked up.
+/// The system query options of a request (OData 4.0 Part 1, section 11.2), parsed to a query whose names are not resolved yet.
 struct ODataQuery: Sendable {
     private(set) var query = RecordQuery()
     private(set) var expansions: [Expansion] = []
-    /// The media type that `$format` asks for, in place of `Accept`.
+    /// The media type that `$format` requests instead of `Accept`.
     private(set) var format: String?
-    /// Options that are no part of the query, such as the id of `$ref`.
+    /// Options that are not part of the query, such as the id of `$ref`.
     private(set) var others: [String: String] = [:]
-    /// The options as they came, without `$skiptoken`.
+    /// The original options without `$skiptoken`.
     private let original: [(name: String, value: String)]
 
     /// - Parameters:
-    ///   - text: The URL's query, percent-encoded; `+` is a space, as forms write it.
-    ///   - entity: What the options are about.
-    ///   - kind: What the request is, which decides about the options that it may have.
+    ///   - text: The URL's query, percent-encoded. `+` is a space, as in forms.
+    ///   - entity: The entity of the options.
+    ///   - kind: The kind of request, which decides about the allowed options.
     /// - Throws: ``FieldsealError`` naming the option.
     init(_ text: String?, for entity: EntityDefinition, _ kind: QueryOptions.Kind) throws(FieldsealError) {
         let options = try Self.options(text)
@@ -40,7 +40,7 @@ struct ODataQuery: Sendable {
         }
     }
 
-    /// The options of a request for one record, which few different ones are sent for, and often.
+    /// A cache of parsed options of requests for one record. Clients repeat a few different ones.
     static func ofRecord(_ text: String?, of entity: EntityDefinition) throws(FieldsealError) -> ODataQuery {
         guard let text, text.utf8.count <= 512 else { return try ODataQuery(text, for: entity, .record) }
         return try known.value(of: [entity.logicalName, text]) { () throws(FieldsealError) in
@@ -70,13 +70,13 @@ struct ODataQuery: Sendable {
         }
     }
 
-    /// The URL's query for the page that begins behind `token`.
+    /// The URL's query for the page after `token`.
     func next(_ token: RecordQuery.PageToken) -> String {
         (original + [(name: "$skiptoken", value: SkipToken.write(token))])
             .map { "\($0.name.percentEncoded)=\($0.value.percentEncoded)" }.joined(separator: "&")
     }
 
-    /// The decoded options, in their order.
+    /// The decoded options in order.
     static func options(_ query: String?) throws(FieldsealError) -> [(name: String, value: String)] {
         var options: [(name: String, value: String)] = []
         for part in (query ?? "").split(separator: "&") {
@@ -98,8 +98,8 @@ struct ODataQuery: Sendable {
         return number
     }
 
-    /// Refuses an expression that names an encrypted attribute outside of a string literal, before anything else is said of it.
-    /// ``QueryScope`` refuses those of other entities.
+    /// Refuses an expression that names an encrypted attribute outside of a string literal, before any other error. ``QueryScope``
+    /// refuses encrypted attributes of other entities.
     private static func refuseEncrypted(_ expression: String, _ option: String, _ entity: EntityDefinition) throws(FieldsealError) {
         let outsideLiterals = expression.split(separator: "'", omittingEmptySubsequences: false).enumerated()
             .filter { $0.offset % 2 == 0 }.map(\.element)
@@ -143,7 +143,7 @@ struct ODataQuery: Sendable {
 }
 
 extension String {
-    /// The text for a URL's query: everything but RFC 3986's unreserved characters is escaped.
+    /// The text escaped for a URL's query: everything but RFC 3986's unreserved characters.
     var percentEncoded: String {
         addingPercentEncoding(withAllowedCharacters: Self.unreserved) ?? ""
     }
@@ -152,7 +152,7 @@ extension String {
         charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~$@")
 }
 
-/// The value of `$skiptoken`: where a page ended. It holds no secret and grants nothing.
+/// The value of `$skiptoken`: the end of a page. It contains no secret and grants nothing.
 enum SkipToken {
     static func write(_ token: RecordQuery.PageToken) -> String {
         let values = JSONValue.array(

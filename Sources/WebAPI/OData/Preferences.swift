@@ -3,21 +3,21 @@ import Records
 
 /// The preferences of a request (RFC 7240, OData 4.0 Part 1, section 8.2.8).
 ///
-/// Preferences that nothing documents are ignored, as RFC 7240 section 2 requires.
+/// Undocumented preferences are ignored, as RFC 7240 section 2 requires.
 struct Preferences: Sendable {
     private(set) var maxPageSize: Int?
     private(set) var returnsRepresentation = false
     private(set) var continuesOnError = false
-    /// Names and patterns of the annotations that are wanted, and behind a minus of those that are not.
+    /// Names and patterns of requested annotations. A minus before one excludes it.
     private(set) var annotations: [String] = []
-    /// Whether errors are to say more than their message.
+    /// Whether errors should have details beside their message.
     private(set) var includesInnerErrors = false
-    /// Why the request is refused: a documented preference is not supported, or its value does not fit.
+    /// The reason for which the request is refused: a documented preference is not supported, or its value is invalid.
     private(set) var refusal: FieldsealError?
 
-    /// Preferences that are honoured, without the prefix `odata.` that OData 4.0 writes.
+    /// Supported preferences, without the prefix `odata.` of OData 4.0.
     static let honoured: Set<String> = ["continue-on-error", "include-annotations", "maxpagesize", "return"]
-    /// Preferences that change nothing here, each with the reason.
+    /// Preferences without an effect here, each with the reason.
     static let harmless: [String: String] = [
         "respond-async": "a server may respond at once (RFC 7240 section 4.1)",
         "wait": "responses come as soon as they can",
@@ -25,18 +25,18 @@ struct Preferences: Sendable {
         "allow-entityreferences": "records are written out",
         "omit-values": "null is written out",
     ]
-    /// Preferences that are documented, and not supported.
+    /// Documented preferences that are not supported.
     static let refused: Set<String> = ["callback", "track-changes"]
 
     init(_ header: String?) {
         guard let header else { return }
         var seen: Set<String> = []
         for part in Self.split(header, at: ",") {
-            // Parameters of a preference stand behind a semicolon, and none is defined.
+            // Parameters of a preference follow a semicolon. None is defined.
             let pair = (Self.split(part, at: ";").first ?? "").split(separator: "=", maxSplits: 1)
             let name = pair.first.map { $0.trimmed.lowercased() } ?? ""
             let value = pair.count > 1 ? pair[1].filter { $0 != "\"" && $0 != " " } : ""
-            // The first of two counts (RFC 7240 section 2).
+            // Of two, the first one is used (RFC 7240 section 2).
             guard seen.insert(name.hasPrefix("odata.") ? String(name.dropFirst(6)) : name).inserted else { continue }
             read(name, value)
         }
@@ -70,7 +70,7 @@ struct Preferences: Sendable {
         refusal = refusal ?? FieldsealError(code, "The preference \(name.prefix(100)) \(why).")
     }
 
-    /// Splits at separators that stand in no quotes.
+    /// Splits at separators outside of quotes.
     private static func split(_ text: some StringProtocol, at separator: Character) -> [Substring] {
         var isQuoted = false
         return Substring(text).split { character in
@@ -79,7 +79,7 @@ struct Preferences: Sendable {
         }
     }
 
-    /// Whether the annotation of that name is wanted: the most specific pattern decides, and of two alike the one that excludes.
+    /// Whether an annotation is requested. The most specific pattern decides, and of two equal ones the one that excludes.
     func wants(_ annotation: String) -> Bool {
         var best: (length: Int, isWanted: Bool)?
         for pattern in annotations {
@@ -94,7 +94,7 @@ struct Preferences: Sendable {
         return best?.isWanted ?? false
     }
 
-    /// What `Preference-Applied` says for a list.
+    /// The value of `Preference-Applied` for a list.
     var applied: String? {
         var applied: [String] = []
         if let maxPageSize { applied.append("odata.maxpagesize=\(maxPageSize)") }

@@ -1,32 +1,32 @@
 import Model
 
-/// The query options of OData's and Dataverse's documentation, and which kinds of requests honour them.
+/// The query options in OData's and Dataverse's documentation, and the kinds of requests that support them.
 ///
 /// Every other option is refused by name. Parameter aliases (`@name`) belong to the expressions that use them.
 enum QueryOptions {
-    /// What a request is, as far as its query options go.
+    /// The kind of a request, which decides about its query options.
     enum Kind {
         /// A list of records.
         case list
-        /// A list of the records that a record is related to.
+        /// A list of the records that are related to a record.
         case related
         /// A list of records' addresses (`$ref`).
         case references
-        /// How many records there are (`$count`).
+        /// The number of records (`$count`).
         case count
         /// One record, read or written.
         case record
-        /// What takes no option: single attributes, deletes, batches, documents, functions and actions.
+        /// Requests without options: single attributes, deletes, batches, documents, functions and actions.
         case none
         /// The document of the metadata.
         case metadata
-        /// Taking a record off a collection: `$id` may name it.
+        /// Removing a record from a collection. `$id` may name the record.
         case disassociation
     }
 
-    /// Options that change nothing in any request, each with the reason.
+    /// Options without an effect in any request, each with the reason.
     static let harmless: [String: String] = ["tag": "it is for plug-ins, and there are none"]
-    /// Options that are documented, and not supported anywhere.
+    /// Documented options that no request supports.
     static let unsupported: Set<String> = [
         "$search", "$compute", "$index", "$schemaversion", "$deltatoken", "$levels", "$entityid", "savedQuery", "userQuery",
         "partitionId",
@@ -50,13 +50,13 @@ enum QueryOptions {
         }
     }
 
-    /// Options that a query in another form, or with `$apply`, goes together with.
+    /// Options that can be combined with a query in another language, or with `$apply`.
     private static let companions: [(option: String, others: Set<String>)] = [
         ("fetchXml", ["$format"]), ("sql", ["$skiptoken", "$format"]),
         ("$apply", ["$orderby", "$top", "$skip", "$count", "$skiptoken", "$format"]),
     ]
 
-    /// - Throws: ``FieldsealError`` naming the option that the request does not honour.
+    /// - Throws: ``FieldsealError`` naming the option that the request does not support.
     static func check(_ options: [(name: String, value: String)], for kind: Kind) throws(FieldsealError) {
         let honoured = honoured(by: kind)
         for (name, _) in options where !name.hasPrefix("@") && !honoured.contains(name) && harmless[name] == nil {

@@ -2,19 +2,19 @@ import Authentication
 import JSON
 import Model
 
-/// The addresses under which one organization's data API is reached, for reading the addresses that clients write.
+/// The addresses of one organization's data API, for parsing addresses that clients write.
 ///
-/// A client writes the address of a record, or of a part of a batch, relative or absolute. An absolute one may name another host or
-/// another organization, whose records are not these.
+/// Clients write the address of a record, or of a part of a batch, relative or absolute. An absolute one may name another host or
+/// another organization, and is then refused.
 struct RecordAddresses: Sendable {
-    /// The organization's address that this request asked.
+    /// The organization's address in this request.
     let asked: OrganizationAddress
-    /// Where its other addresses come from.
+    /// The source of its other addresses.
     let all: ServiceAddresses
 
     /// Addresses of the organization, such as `https://crm.example/contoso`, in lower case.
     ///
-    /// At the root of a host of its own, the organization is reached below its name too.
+    /// If the organization has its own host, it is also reachable below its name there.
     private var roots: [String] {
         let roots = ([asked.url] + all.all(of: asked.organization)).map { $0.lowercased() }
         let suffix = "/\(asked.organization.lowercased())"
@@ -24,7 +24,7 @@ struct RecordAddresses: Sendable {
     /// The hosts of the organization's addresses, with their ports.
     var authorities: Set<String> { Set(roots.map { String(Self.afterScheme($0).prefix { $0 != "/" }) }) }
 
-    /// What stands before `/api/data` in addresses without a host, the longest first.
+    /// The path before `/api/data` in addresses without a host, the longest first.
     private var paths: [String] {
         Set(roots.map { String(Self.afterScheme($0).drop { $0 != "/" }) } + [""]).sorted { $0.count > $1.count }
     }
@@ -33,7 +33,7 @@ struct RecordAddresses: Sendable {
         root.firstRange(of: "://").map { root[$0.upperBound...] } ?? root[...]
     }
 
-    /// What stands behind the version of the API, with its slash; an address that has neither host nor version is returned as it is.
+    /// The part after the API's version, with its slash. An address without host and version is returned unchanged.
     ///
     /// - Throws: ``FieldsealError`` `.badRequest` for an address of another host or another organization.
     func relative(_ address: String) throws(FieldsealError) -> String {
@@ -67,7 +67,7 @@ struct RecordAddresses: Sendable {
 
     private static let data = "/api/data/"
 
-    /// Members with the addresses in their `@odata.bind` and `@odata.id` made relative, at every depth.
+    /// Members in which the addresses of `@odata.bind` and `@odata.id` are relative, at every depth.
     func relative(_ members: [JSONValue.Member]) throws(FieldsealError) -> [JSONValue.Member] {
         try members.map { member throws(FieldsealError) in
             let isAddress = member.name.hasSuffix("@odata.bind") || member.name.hasSuffix("@odata.id")

@@ -3,7 +3,7 @@ import JSON
 import Model
 import Records
 
-/// Records and answers as OData JSON (OData JSON Format 4.0).
+/// Records and results as OData JSON (OData JSON Format 4.0).
 struct Representation: Sendable {
     /// The address of the API with its version, such as `https://…/contoso/api/data/v9.2`.
     let serviceRoot: String
@@ -16,14 +16,14 @@ struct Representation: Sendable {
     /// The address of a record.
     func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }
 
-    /// What was asked for of each record, in parentheses (OData 4.0 Part 1, section 10.7); nothing for all of it.
+    /// The selected properties in parentheses (OData 4.0 Part 1, section 10.7); empty for all.
     private func columns(_ page: RecordPage) -> String {
         let expanded = page.expanded.map { $0.isReference ? "\($0.name)/$ref" : "\($0.name)(\($0.contextColumns))" }
         let parts = (page.shape.contextColumns.isEmpty ? [] : [page.shape.contextColumns]) + expanded
         return parts.isEmpty ? "" : "(\(parts.joined(separator: ",")))"
     }
 
-    /// A record on a page of its own, as the whole answer.
+    /// The response with one record.
     func record(_ page: RecordPage) throws -> [UInt8] {
         guard let record = page.records.first else { return [] }
         var writer = RecordWriter(self)
@@ -33,7 +33,7 @@ struct Representation: Sendable {
         return writer.output
     }
 
-    /// A page of records or groups, as the whole answer.
+    /// The response with a page of records or groups.
     func page(_ page: RecordPage, nextLink: String?, annotations: [JSONValue.Member] = []) throws -> [UInt8] {
         var writer = RecordWriter(self)
         writer.open(context("\(page.shape.entity.entitySetName)\(columns(page))"))
@@ -45,7 +45,7 @@ struct Representation: Sendable {
         return writer.output
     }
 
-    /// The addresses of a page's records, as the whole answer.
+    /// The response with the addresses of a page's records.
     func references(_ page: RecordPage, nextLink: String?) -> JSONValue {
         let references = page.records.map { record -> JSONValue in ["@odata.id": .string(address(page.shape.entity, record.id))] }
         var members = [context("Collection($ref)"), JSONValue.Member("value", .array(references))]
@@ -67,7 +67,7 @@ struct RecordWriter {
     private static let tagStart = Array(#""@odata.etag":"W/\""#.utf8)
     private static let tagEnd = Array(#"\"""#.utf8)
 
-    /// Bytes that a record with a few attributes takes.
+    /// The estimated bytes of a record with a few attributes.
     private static let usualLength = 512
 
     init(_ representation: Representation) {
@@ -96,7 +96,7 @@ struct RecordWriter {
         if output.last != UInt8(ascii: "{") { output.append(UInt8(ascii: ",")) }
     }
 
-    /// The entity tag, as ``Record/etag`` says it.
+    /// The entity tag, equal to ``Record/etag``.
     private mutating func tag(_ record: Record) {
         separate()
         output.append(contentsOf: Self.tagStart)
@@ -120,14 +120,15 @@ struct RecordWriter {
             try members(record, expanded)
             output.append(UInt8(ascii: "}"))
             guard index == 0 else { continue }
-            // As if all were a little longer than the first; less than doubling would be done by appending.
+            // Reserves a little more than the first record's size for each. Appending alone would double the buffer again and
+            // again.
             let expected = start + (output.count - start) * records.count * 9 / 8
             if expected > 2 * output.capacity { output.reserveCapacity(expected) }
         }
         output.append(UInt8(ascii: "]"))
     }
 
-    /// The members of a record's object, its braces left to the caller.
+    /// The members of a record's object. The caller writes the braces.
     mutating func members(_ record: Record, _ expanded: [ExpandedProperty]) throws {
         let shape = record.shape
         let isIdentified = shape.hasRecords && shape.isIdentified
@@ -201,9 +202,9 @@ struct RecordWriter {
     }
 }
 
-/// Values as people read them, in US English.
+/// Formatted values for people, in US English.
 enum FormattedValue {
-    /// - Returns: Nil for values that are given as they are.
+    /// - Returns: Nil for values without a formatted form.
     static func text(
         _ value: AttributeValue, _ column: RowShape.Column, _ attribute: AttributeDefinition, _ record: Record
     ) throws -> String? {
@@ -212,10 +213,10 @@ enum FormattedValue {
             if let options = attribute.type.options { return options.options.first { $0.value == number }?.label }
             return number.formatted(.number.locale(Locale(identifier: "en_US")))
         case .bool(let flag): return flag ? "Yes" : "No"
-        // A narrow space before the half of the day is newer than Dataverse's texts, which have no comma either.
+        // Newer libraries write a narrow space before AM and PM. Dataverse's texts have a normal one, and no comma.
         case .date(let date): return date.formatted(style).replacing("\u{202F}", with: " ").replacing(",", with: "")
         case .id where attribute.type.isReference:
-            // The name of what a link's or a renamed lookup refers to is read under the column's own name.
+            // The name of the record that a link's or a renamed lookup refers to is read under the column's own name.
             let own = column.isRenamed ? RecordQuery.Output.hiddenName(column.name) : "\(attribute.logicalName)name"
             guard case .text(let name) = try record.value(of: own) else { return nil }
             return name

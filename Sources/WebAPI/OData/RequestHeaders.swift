@@ -4,15 +4,15 @@ import HTTPTypes
 import JSON
 import Model
 
-/// The request headers of Dataverse's and OData's documentation that change what a request means.
+/// The request headers in Dataverse's and OData's documentation that change the meaning of a request.
 ///
-/// What is in neither list is HTTP's own. Headers of Dataverse and OData that are in neither list are refused.
+/// Other headers of Dataverse and OData are refused. All remaining headers belong to HTTP.
 enum RequestHeaders {
-    /// Headers that are honoured. ``check(_:)`` refuses values that are not.
+    /// Supported headers. ``check(_:)`` refuses values that are not supported.
     static let honoured: Set<String> = [
         "callerobjectid", "mscrmcallerid", "odata-maxversion", "odata-version",
     ]
-    /// Headers that change nothing here, each with the reason.
+    /// Headers without an effect here, each with the reason.
     static let harmless: [String: String] = [
         "mscrm.bypassbusinesslogicexecution": "there is no custom business logic",
         "mscrm.bypassbusinesslogicexecutionstepids": "there is no custom business logic",
@@ -23,7 +23,7 @@ enum RequestHeaders {
         "mscrm.solutionuniquename": "it is for changes of the schema, which are refused",
         "consistency": "every read sees every write before it",
     ]
-    /// Headers that would change the meaning of a request, and are not supported.
+    /// Headers that would change the meaning of a request and are not supported.
     static let refused: [String: String] = [
         "callerid": "send MSCRMCallerID",
         "x-http-method": "send the method itself",
@@ -84,7 +84,7 @@ enum RequestHeaders {
 
 /// The entity tags of a conditional header (RFC 9110 section 13.1).
 enum EntityTags {
-    /// Whether a header's value names the tag, or any tag by `*`. Tags are compared weakly.
+    /// Whether a header's value names the tag, or any tag by `*`. The comparison is weak.
     static func match(_ value: String?, _ tag: String) -> Bool {
         guard let value = value?.trimmed, value != "null" else { return false }
         if value == "*" { return true }
@@ -96,16 +96,16 @@ enum EntityTags {
     }
 }
 
-/// What a client takes as a response, and how it sends its body (RFC 9110 section 12.5.1).
+/// The media types that a client accepts and sends (RFC 9110 section 12.5.1).
 enum MediaTypes {
-    /// How much metadata a JSON response has (OData JSON Format 4.0, section 3.1).
+    /// The amount of metadata in a JSON response (OData JSON Format 4.0, section 3.1).
     enum Metadata {
         case minimal, none
     }
 
-    /// The form of JSON that `Accept` asks for.
+    /// The form of JSON that `Accept` requests.
     ///
-    /// - Throws: ``UnsupportedForm`` where it takes no JSON that the service can give.
+    /// - Throws: ``UnsupportedForm`` if it accepts no form that the service supports.
     static func metadata(accepting header: String?) throws -> Metadata {
         guard let header, !header.isEmpty, header != "application/json", header != "*/*" else { return .minimal }
         var best: (quality: Double, metadata: Metadata)?
@@ -120,7 +120,7 @@ enum MediaTypes {
         return best.metadata
     }
 
-    /// - Returns: Nil for parameters that ask for a form that the service does not give.
+    /// - Returns: Nil for parameters that request an unsupported form.
     private static func parameters(_ parameters: ArraySlice<String>) -> (quality: Double, metadata: Metadata)? {
         var (quality, metadata) = (1.0, Metadata.minimal)
         for parameter in parameters {
@@ -139,7 +139,7 @@ enum MediaTypes {
         return (quality, metadata)
     }
 
-    /// - Throws: ``UnsupportedForm`` for a body that is declared to be something else than JSON in UTF-8.
+    /// - Throws: ``UnsupportedForm`` for a body whose declared type is not JSON in UTF-8.
     static func requireJSON(_ contentType: String?) throws {
         guard let contentType, !contentType.isEmpty else { return }
         let parts = contentType.split(separator: ";").map { String($0.trimmed) }
@@ -149,11 +149,11 @@ enum MediaTypes {
     }
 }
 
-/// A form of JSON that the service neither gives nor takes.
+/// A media type that the service does not support.
 enum UnsupportedForm: Error {
-    /// `Accept` allows no form of response that the service gives.
+    /// `Accept` allows no media type that the service supports.
     case response
-    /// `Content-Type` names a body that the address does not take.
+    /// `Content-Type` names a type that the address does not accept.
     case body
 
     var status: HTTPResponse.Status { self == .response ? .notAcceptable : .unsupportedMediaType }

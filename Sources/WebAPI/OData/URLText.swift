@@ -3,8 +3,8 @@ import JSON
 extension StringProtocol {
     /// The text with its percent-encoded bytes decoded (RFC 3986 section 2.1).
     ///
-    /// - Parameter isForm: Whether `+` is a space, as forms write it.
-    /// - Returns: Nil for a malformed encoding, and for bytes that are no UTF-8.
+    /// - Parameter isForm: Whether `+` is a space, as in forms.
+    /// - Returns: Nil for a malformed encoding, and for bytes that are not UTF-8.
     func percentDecoded(isForm: Bool = false) -> String? {
         let special = utf8.contains { $0 == UInt8(ascii: "%") || isForm && $0 == UInt8(ascii: "+") }
         guard special else { return String(self) }
@@ -23,9 +23,9 @@ extension StringProtocol {
         return String(validating: bytes, as: UTF8.self)
     }
 
-    /// Whether some ASCII text stands in this one. Foundation's search compares characters, which takes much longer.
+    /// Whether this text contains an ASCII text. Foundation's search compares characters, which takes much longer.
     ///
-    /// - Parameter ignoringCase: Whether letters are taken in either case; `text` is in lower case then.
+    /// - Parameter ignoringCase: Whether case is ignored. Then `text` must be in lower case.
     func contains(ascii text: StaticString, ignoringCase: Bool = false) -> Bool {
         let wanted = UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
         func isSame(_ byte: UInt8, _ other: UInt8) -> Bool {
@@ -40,7 +40,7 @@ extension StringProtocol {
         }
     }
 
-    /// The text without spaces and tabs around it.
+    /// The text without leading and trailing spaces and tabs.
     var trimmed: Substring {
         var text = Substring(self)
         while let first = text.utf8.first, first == 32 || first == 9 { text.removeFirst() }

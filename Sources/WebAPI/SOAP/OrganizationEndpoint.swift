@@ -9,12 +9,12 @@ import Tenancy
 
 // The Organization service's addresses: `/{organization}/XRMServices/2011/Organization.svc`, and `/web` below it.
 extension WebAPI {
-    /// The addresses below an organization's own.
+    /// The addresses below an organization's address.
     private static let paths = [
         "XRMServices/2011/Organization.svc", "XRMServices/2011/organization.svc", "xrmservices/2011/organization.svc",
     ]
 
-    /// Adds the service's routes, which need a token.
+    /// Adds the service's routes. They need a token.
     func addOrganizationService(to router: Router<APIContext>) {
         for path in Self.paths.flatMap({ [$0, "\($0)/web"] }) {
             let path = RouterPath(":organization/\(path)")
@@ -23,16 +23,16 @@ extension WebAPI {
         }
     }
 
-    /// Whether a path is one of SOAP, whose clients read faults.
+    /// Whether a path belongs to SOAP, whose clients parse faults.
     static func isSOAP(_ path: String) -> Bool { path.contains(ascii: "/xrmservices/2011/", ignoringCase: true) }
 
-    /// The fault for an error, where nothing is known but the request's headers.
+    /// The fault for an error, if only the request's headers are known.
     static func fault(for error: any Error, _ request: Request, activity: String) -> APIAnswer {
         let version = SOAPVersion(contentType: request.headers[.contentType] ?? "") ?? .v11
         return SOAPFault.fault(for: error).fault.answer(version, activity: activity)
     }
 
-    /// Answers a GET: with the description, for `?wsdl`. Clients ask for anything else to be told where tokens come from.
+    /// Responds to a GET: with the description for `?wsdl`, and otherwise with the source of tokens.
     private func describeOrganizationService(_ request: Request, _ context: APIContext) async -> APIAnswer {
         do {
             let organization = try context.parameters.require("organization")
@@ -54,7 +54,7 @@ extension WebAPI {
         return "\(try context.organizationAddress().url)/XRMServices/2011/Organization.svc\(path)"
     }
 
-    /// The response to a request without a valid token says where tokens come from.
+    /// The response to a request without a valid token names the source of tokens.
     private func challenged(_ answer: APIAnswer, _ context: APIContext) -> APIAnswer {
         guard answer.status == .unauthorized, let address = context.address else { return answer }
         var answer = answer
@@ -109,7 +109,7 @@ extension WebAPI {
         "\(Contract.services)/IOrganizationService/\(message.body.local)\(suffix)"
     }
 
-    /// Reads the envelope in a request's body.
+    /// Parses the envelope in a request's body.
     func readMessage(_ request: Request, contract: String, upTo limit: Int, _ share: LargeBodies.Share? = nil) async throws
         -> SOAPMessage
     {
@@ -168,9 +168,9 @@ extension WebAPI {
         } catch is StaleSession {
             return try await answer(assuming: false)
         } catch let error as FieldsealError {
-            // It may have been refused before anything was checked: a client that may do nothing is told nothing else.
+            // The request may have been refused before any check. A client without rights is told nothing else.
             let current = try await begin(assuming: false)
-            // Or by roles that an earlier session had, and to which others were added since.
+            // Or it was refused by the roles of an earlier session, and roles were added since.
             guard let assumed, assumed != current.caller.roles else { throw error }
             return try await answer(assuming: false)
         }

@@ -7,7 +7,7 @@ import Model
 import Records
 import Tenancy
 
-// Execute: requests by their names.
+// Execute: requests by name.
 extension OrganizationService {
     func execute(_ request: OrganizationRequest) async throws -> OrganizationResponse {
         if let plan = try await plannedWrites(request) { return plan.response(try await session.write(plan.writes)) }
@@ -67,7 +67,7 @@ extension OrganizationService {
             try request.take()
             response.add("Version", Contract.version)
         default:
-            // Every name of the way to it means this one address.
+            // Every AccessType has this one address.
             try request.take("AccessType")
             let detail = OrganizationDetail(session.organization, root: organizationRoot)
             response.add("Detail", type: XMLName(Contract.organization, "OrganizationDetail")) { detail.write(to: &$0) }
@@ -158,7 +158,7 @@ extension OrganizationService {
 }
 
 extension ContractReference {
-    /// The user or team that is referred to; user settings have their user's id.
+    /// The referenced user or team. User settings have their user's id.
     fileprivate func principal() throws(FieldsealError) -> Principal {
         let isUser = entity.logicalName == EntityDefinition.userSettings.logicalName
         guard isUser || ["systemuser", "team"].contains(entity.logicalName) else {
@@ -169,11 +169,11 @@ extension ContractReference {
 }
 
 extension AccessRights {
-    /// The names as contracts write flags.
+    /// The names in the contract's form of flags.
     fileprivate var words: String { names.split(separator: ",").joined(separator: " ") }
 }
 
-/// What clients are told of an organization.
+/// The organization's details for clients.
 struct OrganizationDetail: Sendable {
     private let organization: Organization
     private let root: String
@@ -183,7 +183,7 @@ struct OrganizationDetail: Sendable {
         self.root = root
     }
 
-    /// - Parameter namespace: Of the contract: the Discovery service has one of its own.
+    /// - Parameter namespace: The namespace of the contract. The Discovery service has its own.
     func write(to writer: inout ContractWriter, namespace: String = Contract.organization) {
         let suffix = namespace == Contract.discovery ? "ztYlk6OT" : "yDL0RVHi"
         let pair = "KeyValuePairOfEndpointTypestring\(suffix)"

@@ -119,7 +119,7 @@ extension OrganizationService {
     }
 }
 
-/// An `EntityQueryExpression`: which entities and which of their members are asked for.
+/// An `EntityQueryExpression`: the requested entities and members.
 struct MetadataQuery {
     private let criteria: JSONValue?
     private let properties: Set<String>?
@@ -158,7 +158,7 @@ struct MetadataQuery {
         keys = try members["KeyQuery"].map { element throws(FieldsealError) in try Part(element) }
     }
 
-    /// The criteria as the Web API takes them.
+    /// The criteria in the Web API's form.
     private static func criteria(_ element: XMLElement, depth: Int = 0) throws(FieldsealError) -> JSONValue {
         guard depth < 20 else { throw FieldsealError(.badRequest, "Criteria may be nested 20 levels deep.") }
         let members = try ContractMembers(
@@ -214,14 +214,14 @@ struct MetadataQuery {
 
     fileprivate static func selected(_ value: JSONValue, _ names: Set<String>?) -> JSONValue {
         guard let names, case .object(let members) = value else { return value }
-        // What a value is, and which one, is always said.
+        // The type of a value is always written.
         return .object(
             members.filter {
                 names.contains($0.name) || ["@odata.type", "MetadataId", "LogicalName", "SchemaName"].contains($0.name)
             })
     }
 
-    /// - Returns: Nil for an entity that the criteria do not match.
+    /// - Returns: Nil for an entity that does not match the criteria.
     func selected(_ entity: EntityDefinition) throws(FieldsealError) -> JSONValue? {
         guard case .object(let members) = MetadataParts.entity(entity, .all),
             try MetadataView.matches(.object(members), criteria)

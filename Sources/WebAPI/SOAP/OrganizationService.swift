@@ -6,21 +6,20 @@ import Tenancy
 
 /// The Organization service for one caller: its eight operations, each an element in a request's body and one in the response's.
 ///
-/// It reads contracts into what the Web API reads JSON into, and asks the same session.
+/// It converts contracts to the same values as the Web API converts JSON, and uses the same session.
 struct OrganizationService: Sendable {
     let session: Session
     /// The organization's address, such as `https://…/contoso`.
     let organizationRoot: String
     let requestID: String
-    /// Who waits for the response; nil for no one that could hang up.
+    /// The client that waits for the response; nil if no client can disconnect.
     var peer: Peer?
 
     static let operations: Set<String> = [
         "Create", "Retrieve", "Update", "Delete", "Execute", "Associate", "Disassociate", "RetrieveMultiple",
     ]
 
-    /// Whether an operation is a read or a write of records and nothing else, so that its session may assume what an earlier one
-    /// read.
+    /// Whether an operation only reads or writes records. Then its session may reuse what an earlier one read.
     static func mayAssume(_ operation: XMLElement) -> Bool {
         ["Create", "Retrieve", "Update", "Delete", "RetrieveMultiple", "Upsert"].contains(name(of: operation))
     }
@@ -39,7 +38,7 @@ struct OrganizationService: Sendable {
         operation.local == "Execute" ? operation.first("request")?.first("RequestName")?.text : operation.local
     }
 
-    /// Does what an operation asks for, and returns what writes its response.
+    /// Performs an operation, and returns a closure that writes its response.
     func answer(_ operation: XMLElement) async throws -> (inout ContractWriter) throws -> Void {
         switch operation.local {
         case "Create": return try await create(operation)
@@ -109,12 +108,12 @@ struct OrganizationService: Sendable {
 
     // MARK: Parameters of operations
 
-    /// The parameters of an operation, which belong to the namespace of the service.
+    /// The parameters of an operation, in the namespace of the service.
     private static func members(_ operation: XMLElement, _ names: String...) throws(FieldsealError) -> ContractMembers {
         try ContractMembers(operation, of: operation.local, Set(names))
     }
 
-    /// - Throws: ``FieldsealError`` for an entity that is not there, and for one whose records do not know the message.
+    /// - Throws: ``FieldsealError`` for an unknown entity, and for one that does not have the message.
     static func entity(_ name: String?, _ message: EntityDefinition.Message? = nil) throws(FieldsealError) -> EntityDefinition {
         guard let name, let entity = EntityCatalog.entity(name.lowercased()) else { throw ContractReference.unknown(name) }
         if let message { try require(message, of: entity) }

@@ -10,13 +10,13 @@ import PostgresClient
 /// One request to the data API, alone or as a part of a batch.
 struct APIRequest: Sendable {
     let method: HTTPRequest.Method
-    /// Below the version, percent-encoded, beginning with a slash or empty.
+    /// The path after the version, percent-encoded. It begins with a slash or is empty.
     let path: String
     let query: String?
     let headers: HTTPFields
     let body: [UInt8]
     let preferences: Preferences
-    /// For the addresses in the body.
+    /// Resolves the addresses in the body.
     private let addresses: RecordAddresses
 
     init(
@@ -31,7 +31,7 @@ struct APIRequest: Sendable {
         preferences = Preferences(headers[.prefer])
     }
 
-    /// The members of the JSON object in the body. The addresses of records in it are relative to the API.
+    /// The members of the JSON object in the body, with addresses of records relative to the API.
     ///
     /// - Throws: ``FieldsealError`` `.payloadDoesNotFit`; `.badRequest` for an address of another organization.
     func members() throws(FieldsealError) -> [JSONValue.Member] {
@@ -46,12 +46,12 @@ struct APIRequest: Sendable {
     }
 }
 
-/// What a request is answered with: JSON, an error in its envelope, or nothing but headers.
+/// The response to a request: JSON, an error in its envelope, or only headers.
 struct APIAnswer: Sendable, ResponseGenerator {
     var status: HTTPResponse.Status
     var headers: HTTPFields
     var body: [UInt8]
-    /// How many records the body holds.
+    /// How many records the body has.
     var records = 0
 
     static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> APIAnswer {
@@ -70,10 +70,10 @@ struct APIAnswer: Sendable, ResponseGenerator {
 
     var response: Response { Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: body))) }
 
-    /// Asks for a token. ``ErrorMiddleware`` adds where there is one for the organization that was asked.
+    /// Requests a token. ``ErrorMiddleware`` adds the address of the token endpoint of the requested organization.
     static let challenge = "Bearer"
 
-    /// The envelope that Dataverse clients read: `{"error": {"code": …, "message": …}}`.
+    /// The envelope that Dataverse clients parse: `{"error": {"code": …, "message": …}}`.
     static func error(_ error: FieldsealError, status: HTTPResponse.Status? = nil) -> APIAnswer {
         var headers: HTTPFields = [:]
         if let seconds = error.retryAfter { headers[.retryAfter] = String(seconds) }
@@ -94,7 +94,7 @@ struct APIAnswer: Sendable, ResponseGenerator {
             headers: headers)
     }
 
-    /// An error's answer with what it is besides its message, for a client that prefers annotations of errors.
+    /// An error's response with details beside its message, for clients that prefer annotations of errors.
     func withInnerError(_ error: any Error) -> APIAnswer {
         guard case .object(var outer)? = (try? JSONParser.parse(body))?["error"], let error = error as? FieldsealError else {
             return self
@@ -104,7 +104,7 @@ struct APIAnswer: Sendable, ResponseGenerator {
         return .json(.object([.init("error", .object(outer))]), status: status, headers: headers)
     }
 
-    /// What a client gets for an error that was thrown, and whether the operator should see it.
+    /// The response to a thrown error, and whether to log it for the operator.
     static func answer(to error: any Error) -> (answer: APIAnswer, isInternal: Bool) {
         switch error {
         case let error as FieldsealError where error.code == .unexpected && error.retryAfter != nil:
@@ -124,7 +124,7 @@ struct APIAnswer: Sendable, ResponseGenerator {
             let limits = "1 MiB, or 16 MiB for a batch and for many records"
             return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limits).")), false)
         case is HTTPParserError:
-            // As with 413, what follows on the connection can't be told from the rest of this body.
+            // As with 413, the rest of this body can't be separated from the next request.
             var answer = self.error(
                 FieldsealError(.badRequest, "The request's body is not framed as its header says. Nothing was done."))
             answer.headers[.connection] = "close"
@@ -149,12 +149,12 @@ struct APIAnswer: Sendable, ResponseGenerator {
     }
 }
 
-/// An address that knows the request's method not (RFC 9110 section 15.5.6).
+/// An address that does not support the request's method (RFC 9110 section 15.5.6).
 struct MethodNotAllowed: Error {
     let allowed: [HTTPRequest.Method]
     var code = ErrorCode.badRequest
 
-    /// - Parameter code: What the envelope says, such as that records do not know a message.
+    /// - Parameter code: The code in the envelope, for example that records do not support a message.
     init(_ allowed: [HTTPRequest.Method], _ code: ErrorCode) {
         self.allowed = allowed
         self.code = code
@@ -166,7 +166,7 @@ struct MethodNotAllowed: Error {
 }
 
 extension HTTPField.Name {
-    // Some clients compare these with their case.
+    // Some clients compare these case-sensitively.
     static let odataVersion = HTTPField.Name(known: "OData-Version")
     static let odataEntityID = HTTPField.Name(known: "OData-EntityId")
     static let preferenceApplied = HTTPField.Name(known: "Preference-Applied")

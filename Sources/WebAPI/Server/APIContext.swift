@@ -8,23 +8,23 @@ import NIOCore
 import Synchronization
 import Tenancy
 
-/// What goes with one request.
+/// The context of one request.
 public struct APIContext: RequestContext {
     public var coreContext: CoreRequestContextStorage
     let channel: any Channel
-    /// The path of the request as the routes take it, percent-encoded.
+    /// The path of the request in the form of the routes, percent-encoded.
     var path = ""
-    /// The version that a path of the data API names; nil for any other path.
+    /// The version in a path of the data API; nil for another path.
     var dataVersion: String?
-    /// The address of the client, without its port: of the peer, or what trusted proxies say.
+    /// The address of the client, without its port: the peer's, or the one that trusted proxies report.
     public internal(set) var clientAddress: String?
-    /// The organization that the request asks, and the address under which it does; nil where it names none.
+    /// The requested organization and its address in the request; nil if the request names none.
     public internal(set) var address: OrganizationAddress?
-    /// Why the organization can't be asked now; nil where it can.
+    /// The reason for which the organization is unavailable; nil if it is available.
     public internal(set) var refusal: FieldsealError?
-    /// Who asks, for the log.
+    /// The caller, for the log.
     public let principal = Principal()
-    /// Names the request in the log, in security events and in the response.
+    /// The request's id in the log, in security events and in the response.
     public let requestID: String
 
     public init(source: ApplicationRequestContextSource) {
@@ -36,7 +36,7 @@ public struct APIContext: RequestContext {
         channel = source.channel
     }
 
-    /// What requests without a token are counted by.
+    /// The key by which requests without a token are counted.
     var network: String { clientAddress.map(IPAddress.network) ?? "" }
 
     /// The organization's address.
@@ -49,11 +49,11 @@ public struct APIContext: RequestContext {
 
     var peer: Peer { Peer(channel: channel) }
 
-    /// Who asks, once it is known.
+    /// The caller, once it is known.
     public final class Principal: Sendable {
         private let actor = Mutex<String?>(nil)
 
-        /// As security events have it, such as `client:NAME`.
+        /// The caller's name in security events, such as `client:NAME`.
         public var name: String? {
             get { actor.withLock { $0 } }
             set { actor.withLock { $0 = newValue } }

@@ -1,6 +1,6 @@
 public import Tenancy
 
-/// Limits on what a client may send.
+/// Limits for requests and connections of clients.
 public struct APILimits: Sendable {
     /// A request's body, in bytes.
     static let bodyLength = 1 << 20
@@ -12,52 +12,53 @@ public struct APILimits: Sendable {
     static let urlLength = 32 << 10
     /// The URL of a request in a batch, in bytes.
     static let partURLLength = 64 << 10
-    /// Values that a condition is compared with.
+    /// How many values a condition has at most.
     static let valueCount = 2_000
-    /// Requests of a batch, and records of a request for many.
+    /// How many requests a batch has at most, and how many records a request for many.
     static let bulkCount = 1_000
 
-    /// Seconds for a request's head to arrive.
+    /// Seconds within which a request's head must arrive.
     public var headSeconds = 10
-    /// Seconds from the accept of a connection to the end of its TLS handshake; nil for ``headSeconds``.
+    /// Seconds from accepting a connection to the end of its TLS handshake; nil for ``headSeconds``.
     public var handshakeLimit: Int?
-    /// Seconds for a request's body to arrive.
+    /// Seconds within which a request's body must arrive.
     public var bodySeconds = 30
-    /// Seconds after which an idle connection is closed, and for a client to read a response.
+    /// Seconds after which an idle connection is closed, and within which a client must read a response.
     public var idleSeconds = 60
-    /// Connections at a time; further ones wait.
+    /// How many connections are open at a time. Further ones wait.
     public var connections = 1_000
-    /// Connections of one network at a time, an IPv4 address or an IPv6 /64; further ones are closed. Nil for a quarter of
-    /// ``connections``, and 16 at least.
+    /// How many connections one network has at a time, which is an IPv4 address or an IPv6 /64. Further ones are closed. Nil for a
+    /// quarter of ``connections``, and at least 16.
     public var addressConnections: Int?
-    /// Networks of proxies: they may say whom they speak for, and have as many connections as there are.
+    /// Networks of trusted proxies. They may report the client's address, and their connections are not limited.
     public var trustedProxies: [IPNetwork] = []
     /// Whether each connection of the HTTPS listener begins with a header of the PROXY protocol.
     public var takesProxyProtocol = false
-    /// Requests at a time; further ones are answered with 503.
+    /// How many requests are processed at a time. Further ones get 503.
     public var requests = 500
-    /// Requests of one client within ``clientSeconds``; nil for any number.
+    /// How many requests one client sends within ``clientSeconds``; nil for no limit.
     public var clientRequests: Int?
     public var clientSeconds = 300
-    /// Requests of one client at a time, and of one network without a token; nil for a quarter of ``requests``, and 16 at least.
+    /// How many requests of one client, or of one network without a token, are processed at a time; nil for a quarter of
+    /// ``requests``, and at least 16.
     public var clientConcurrency: Int?
-    /// Origins whose pages may use the API from a browser, such as `https://app.example.com`.
+    /// Origins of pages that may use the API from a browser, such as `https://app.example.com`.
     public var allowedOrigins: [String] = []
-    /// Whether passwords are released for mail servers that are spoken to without TLS.
+    /// Whether passwords are released for mail servers without TLS.
     public var allowsPlaintextMail = false
 
-    /// Which requests the log has.
+    /// Which requests are logged.
     public var log = RequestLog()
-    /// Whether clients may prove themselves with certificates in the TLS handshake.
+    /// Whether clients may authenticate with certificates in the TLS handshake.
     public var clientCertificates = ClientCertificates.off
 
-    /// Which certificates clients may show.
+    /// The certificates that the listener accepts from clients.
     public enum ClientCertificates: Sendable {
-        /// The listener asks for none.
+        /// It requests none.
         case off
-        /// Any: a client is known by the very certificate that it was registered with.
+        /// Any certificate. A client is identified by the certificate that it was registered with.
         case selfSigned
-        /// Those that an authority of ``WebAPI/server(host:port:identities:clientAuthorities:onRunning:)`` issued.
+        /// Certificates of the authorities in ``WebAPI/server(host:port:identities:clientAuthorities:onRunning:)``.
         case fromAuthority
     }
 

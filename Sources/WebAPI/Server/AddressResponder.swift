@@ -2,18 +2,18 @@ import Authentication
 import HTTPTypes
 import Hummingbird
 
-/// Finds the organization that a request asks, by the host or by the first segment of the path, before the request is routed.
+/// Finds the organization of a request by the host or the first segment of the path, before the request is routed.
 ///
-/// Routes begin with the organization's name. At the root of a host of its own the name is put before the path, so that every route
-/// serves such hosts too.
+/// Routes begin with the organization's name. If an organization has its own host, its name is added before the path, so that the
+/// same routes serve it.
 struct AddressResponder: HTTPResponder {
     typealias Context = APIContext
 
     let addresses: ServiceAddresses
     let inner: RouterResponder<APIContext>
-    /// Takes the requests to the data API past the other routes.
+    /// Responds to requests of the data API without the router.
     let data: DataResponder
-    /// Where there are several databases: which of them has the organization.
+    /// Finds the database of the organization, if there are several.
     let databases: DatabaseRouting?
 
     func respond(to request: Request, context: APIContext) async throws -> Response {
@@ -30,7 +30,7 @@ struct AddressResponder: HTTPResponder {
         return try await inner.respond(to: request, context: context)
     }
 
-    /// The request as the routes take it, with its path and the organization's address in its context.
+    /// The request with the path in the form of the routes, and the organization's address in its context.
     func resolved(_ request: Request, _ context: APIContext) -> (request: Request, context: APIContext) {
         var context = context
         context.path = request.uri.path

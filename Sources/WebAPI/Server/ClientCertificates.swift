@@ -3,10 +3,10 @@ import NIOCore
 import NIOSSL
 
 extension APILimits.ClientCertificates {
-    /// The TLS of a listener that asks for certificates of clients, and serves those without one too.
+    /// The TLS of a listener that requests certificates of clients, and accepts clients without one.
     ///
-    /// Whether a certificate is a client's decides the token endpoint. So a certificate that no authority vouches for is let through
-    /// where there are no authorities, and gives nothing by itself.
+    /// The token endpoint decides whether a certificate belongs to a client. So without configured authorities, any certificate is
+    /// accepted, and grants nothing by itself.
     func channel(_ configuration: TLSConfiguration, _ authorities: [NIOSSLCertificate]) -> TLSChannelConfiguration {
         var configuration = configuration
         switch self {

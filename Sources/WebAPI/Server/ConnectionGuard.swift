@@ -3,10 +3,10 @@ import NIOCore
 import NIOHTTP1
 import NIOHTTPTypes
 
-/// Limits in time and size for what arrives on a connection, which hummingbird does not have.
+/// Limits on time and size for what arrives on a connection. Hummingbird does not have them.
 ///
-/// It stands behind the HTTP codec and, for HTTP/1.1, puts a ``HeadGuard`` before it. A body that takes too long is
-/// answered with 408; after 408 and 413 the connection is closed, since the rest of a body may still be on its way.
+/// It follows the HTTP codec and, for HTTP/1.1, puts a ``HeadGuard`` before it. A body that takes too long is answered with 408.
+/// After 408 and 413 the connection is closed, because the rest of a body may still arrive.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -20,7 +20,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var closesAfterResponse = false
     private var isRefused = false
     private var watch: ConnectionWatch?
-    /// Requests whose responses are not written.
+    /// Requests whose responses were not written yet.
     private var running = 0
     private var responseTimer: Scheduled<Void>?
     private var isGone = false
@@ -33,16 +33,16 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         let pipeline = context.pipeline.syncOperations
-        // A stream of HTTP/2 runs on the loop of its connection.
+        // A stream of HTTP/2 runs on the event loop of its connection.
         watch =
             (try? pipeline.handler(type: ConnectionWatch.self))
             ?? (try? context.channel.parent?.pipeline.syncOperations.handler(type: ConnectionWatch.self))
-        // A stream of HTTP/2 has no such encoder: its frames are limited by the HTTP/2 handler. The encoder is the first
-        // of the codec's handlers; what is written before it goes out as it is.
+        // A stream of HTTP/2 has no such encoder, because the HTTP/2 handler limits its frames. The encoder is the codec's first
+        // handler, so what is written before it is sent unchanged.
         guard let encoder = try? pipeline.handler(type: HTTPResponseEncoder.self) else { return }
         let guardian = HeadGuard(limits: limits)
         headGuard = guardian
-        // On failure the connection goes without; its handlers are there, so there is none.
+        // On failure this limit is missing for the connection. Its handlers exist, so it does not fail.
         try? pipeline.addHandler(guardian, position: .before(encoder))
     }
 
@@ -57,14 +57,14 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // On HTTP/1.1 the client closed the connection, whose other half it can't read any more; on HTTP/2 its request has ended.
+        // In HTTP/1.1 the client closed the connection and can't read the response. In HTTP/2 only its request has ended.
         if event as? ChannelEvent == .inputClosed, headGuard != nil { peerIsGone() }
         context.fireUserInboundEventTriggered(event)
     }
 
-    /// Calls `action` when the client hangs up, or at once if it has.
+    /// Calls `action` when the client disconnects, or at once if it has.
     ///
-    /// - Returns: What ``forget(_:)`` takes.
+    /// - Returns: The argument for ``forget(_:)``.
     func onHangUp(_ action: @escaping () -> Void) -> Int {
         lastAction += 1
         if isGone { action() } else { hangUpActions[lastAction] = action }
@@ -144,8 +144,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// A client that does not read a response must not keep it: a connection of HTTP/1.1 is idle from then on, a stream of HTTP/2
-    /// is closed.
+    /// A client that does not read a response must not keep the connection. A connection of HTTP/1.1 counts as idle from then on,
+    /// and a stream of HTTP/2 is closed.
     private func responseBegins(_ context: ChannelHandlerContext) {
         guard headGuard == nil else { return }
         let loopBound = NIOLoopBound(context, eventLoop: context.eventLoop)
@@ -154,7 +154,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// Tells a client that waits before it sends its body to send it (RFC 9110 section 10.1.1). One that is too long for every
+    /// Tells a client that waits before it sends its body to send it (RFC 9110 section 10.1.1). A body that is too long for every
     /// address is refused by its head.
     private func invite(_ head: HTTPRequest) {
         let length = head.headerFields[.contentLength].flatMap(Int.init) ?? 0
@@ -162,19 +162,19 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         headGuard?.sendContinue()
     }
 
-    /// Bytes of a request line and header block as HTTP/1.1 writes them.
+    /// The bytes of a request line and header block in HTTP/1.1.
     private static func length(of head: HTTPRequest) -> Int {
         head.headerFields.reduce(head.path?.utf8.count ?? 0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
     }
 
-    /// Whether a request names one host (RFC 9112 section 3.2): a proxy in front may have read the other one.
+    /// Whether a request names exactly one host (RFC 9112 section 3.2). With several, a proxy may have used another one.
     private static func hasOneHost(_ head: HTTPRequest) -> Bool {
         guard let name = HTTPField.Name("Host") else { return true }
-        // The codec takes the first as the authority; the others are left among the fields.
+        // The codec uses the first as the authority, and leaves the others among the fields.
         return head.headerFields[values: name].allSatisfy { $0 == head.authority }
     }
 
-    /// Answers a request whose rest is not waited for, and closes.
+    /// Responds to a request without reading the rest of it, and closes the connection.
     private func refuse(_ status: HTTPResponse.Status, _ context: ChannelHandlerContext) {
         isRefused = true
         timer?.cancel()
@@ -189,9 +189,9 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 }
 
-/// Counts the bytes of a request's head and the time that it takes, before they are parsed.
+/// Counts the bytes of a request's head and the time that it takes, before the head is parsed.
 ///
-/// hummingbird alone would answer an empty 400 to a head that is too large, and wait for ever for one that is slow.
+/// Without it, hummingbird responds to a large head with an empty 400, and waits forever for a slow one.
 final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -223,7 +223,7 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
         timer = nil
     }
 
-    /// Writes an interim response, past the encoder of final ones.
+    /// Writes an interim response without the encoder of final ones.
     func sendContinue() {
         guard let context else { return }
         let response = context.channel.allocator.buffer(string: "HTTP/1.1 100 Continue\r\n\r\n")
@@ -245,8 +245,8 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
                 handler.refuse("408 Request Timeout", context)
             }
         }
-        // The decoder behind runs at once: afterwards it is known whether the head has ended within these bytes. When a
-        // request has ended within them, they were that request's, and not the next one's head.
+        // The decoder runs at once, so afterwards it is known whether the head ended within these bytes. If a request ended within
+        // them, they belong to that request, and not to the next one's head.
         let before = requests
         context.fireChannelRead(data)
         if isInHead, requests == before {

@@ -1,8 +1,8 @@
 import NIOCore
 import NIOTLS
 
-/// The deadlines of one connection: for its TLS handshake, and for having no request. It stands before all other handlers, and
-/// counts no bytes: what trickles in, and frames of HTTP/2 that are no requests, keep no connection open.
+/// The deadlines of one connection: for its TLS handshake, and for its next request. It comes before all other handlers. Single
+/// bytes, and frames of HTTP/2 that are no requests, do not extend the deadline.
 final class ConnectionWatch: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
@@ -46,7 +46,7 @@ final class ConnectionWatch: ChannelInboundHandler {
         lastRequest = .now()
     }
 
-    /// Longer than the HTTP handlers wait, which close in a better way.
+    /// Longer than the time limits of the HTTP handlers, which close a connection properly.
     private var idleLimit: TimeAmount { .seconds(Int64(limits.idleSeconds + limits.headSeconds)) }
 
     private func watch() {
@@ -67,7 +67,7 @@ final class ConnectionWatch: ChannelInboundHandler {
     }
 }
 
-/// Tells the watch that the TLS handshake has ended: it stands behind the TLS handler, which says so.
+/// Tells the watch that the TLS handshake has ended. It follows the TLS handler, which reports that.
 final class HandshakeObserver: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 

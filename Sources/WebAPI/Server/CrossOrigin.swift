@@ -3,14 +3,14 @@ import Hummingbird
 
 /// Lets pages of the configured origins use the API from a browser (CORS, in the Fetch standard). Without origins it is off.
 ///
-/// It covers the addresses that take a token in a header. The console takes a cookie, and is never covered; no response allows
+/// It covers the addresses that take a token in a header. The console uses a cookie, and is never covered. No response allows
 /// credentials.
 struct CrossOrigin: RouterMiddleware {
     typealias Context = APIContext
 
     let origins: Set<String>
 
-    /// Second segments of the paths that are covered; the first is the organization.
+    /// The second segments of covered paths. The first segment is the organization.
     private static let covered: Set<Substring> = ["api", "oauth2", "v2.0", ".well-known", "discovery", "XRMServices"]
     private static let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
     private static let requestHeaders = [
@@ -24,7 +24,7 @@ struct CrossOrigin: RouterMiddleware {
         "Allow", "ETag", "Location", "OData-EntityId", "OData-Version", "Preference-Applied", "Retry-After", "WWW-Authenticate",
         "x-ms-service-request-id",
     ].joined(separator: ", ")
-    /// Seconds for which a browser may keep the answer to a preflight request.
+    /// Seconds for which a browser may cache the response to a preflight request.
     private static let lifetime = "600"
 
     func handle(_ request: Request, context: Context, next: (Request, Context) async throws -> Response) async throws -> Response {
@@ -46,7 +46,7 @@ struct CrossOrigin: RouterMiddleware {
                 response.headers[.accessControlExposeHeaders] = Self.responseHeaders
             }
         }
-        // A cache must not give one origin the response to another.
+        // A cache must not return the response for one origin to another.
         response.headers.append(HTTPField(name: .vary, value: "Origin"))
         return response
     }

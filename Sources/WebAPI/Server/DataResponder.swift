@@ -2,7 +2,8 @@ import Authentication
 import HTTPTypes
 import Hummingbird
 
-/// Answers the requests to the data API, which are most of all: without a search among the routes, in the same way as its routes do.
+/// Responds to requests of the data API, which are the most frequent, without a search among the routes. The result is the same as
+/// with the routes.
 struct DataResponder: HTTPResponder {
     typealias Context = APIContext
 
@@ -10,14 +11,14 @@ struct DataResponder: HTTPResponder {
     let requests: ErrorMiddleware
     let answer: @Sendable (Request, APIContext) async throws -> APIAnswer
 
-    /// The versions that are served, as the path names them.
+    /// The supported versions, as in the path.
     static let versions = ["v9.0", "v9.1", "v9.2"]
     private static let methods: Set<HTTPRequest.Method> = [.get, .post, .patch, .put, .delete]
     private static let root: StaticString = "/api/data/"
 
-    /// The version that a request names whose path is `/{organization}/api/data/{version}`, or below it.
+    /// The version in a path `/{organization}/api/data/{version}`, or below it.
     ///
-    /// - Returns: Nil for any other path, and for what is left to the routes: other methods, and paths with empty segments.
+    /// - Returns: Nil for any other path, and for requests that the routes handle: other methods, and paths with empty segments.
     static func version(of request: Request, _ context: APIContext) -> String? {
         guard let organization = context.address?.organization, methods.contains(request.method) else { return nil }
         var rest = context.path.utf8[...]

@@ -5,7 +5,7 @@ import Model
 import Synchronization
 import Tenancy
 
-/// Hands each request to the database that has its organization, where a deployment has several.
+/// Routes each request to the database of its organization, if a deployment has several.
 final class DatabaseRouting: Sendable {
     private let places: OrganizationPlaces
     private let addresses: ServiceAddresses
@@ -20,25 +20,26 @@ final class DatabaseRouting: Sendable {
 
     /// The routes of the database that has the request's organization.
     ///
-    /// - Parameter context: Gets the reason for which the organization can't be asked now.
-    /// - Returns: Nil where any database's routes answer: the request is for no organization, or for none that there is.
+    /// - Parameter context: Gets the reason if the organization is unavailable.
+    /// - Returns: Nil if any database's routes can respond: the request names no organization, or one that does not exist.
     func responder(for request: Request, _ context: inout APIContext) async -> RouterResponder<APIContext>? {
         guard let organization = organization(of: request, context) else { return nil }
         if let database = await places.database(of: organization) {
             if let responder = responders.withLock({ $0[database] }) { return responder }
             context.refusal = .databaseAway
         } else if !places.unread.isEmpty && Organization.isName(organization) || places.isInTransit(organization) {
-            // It may be in a database that could not be asked yet, or on its way to one.
+            // It may be in a database that was not reachable yet, or it is being moved.
             context.refusal = .databaseAway
         }
         return nil
     }
 
-    /// The first segment of an address of the Discovery service that is written like an organization's name.
+    /// The first segment of a Discovery address that looks like an organization's name.
     private static let olderDiscovery = "xrmservices"
 
     private func organization(of request: Request, _ context: APIContext) -> String? {
-        // Discovery at the root is for the organization of the token, and the first page of the console leads to the one that was typed.
+        // Discovery at the root uses the organization of the token. The first page of the console redirects to the organization
+        // that the user entered.
         if request.uri.path == "/" {
             return request.uri.queryParameters["organization"].map { String($0).trimmed.lowercased() }
         }
@@ -49,7 +50,7 @@ final class DatabaseRouting: Sendable {
     }
 }
 
-/// Refuses the requests of organizations whose database is away, each in the form of its address. Pages do that themselves.
+/// Refuses the requests of organizations whose database is unavailable, each in the form of its address. Pages do that themselves.
 struct RefusedOrganizations: RouterMiddleware {
     typealias Context = APIContext
 

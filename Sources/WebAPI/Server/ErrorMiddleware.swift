@@ -7,7 +7,7 @@ import NIOCore
 import PostgresClient
 import Synchronization
 
-/// Turns every error into a response, in one place, logs each request once, and bounds the requests in flight.
+/// Converts every error to a response, logs each request once, and limits the number of requests in progress.
 final class ErrorMiddleware: RouterMiddleware {
     typealias Context = APIContext
 
@@ -27,15 +27,15 @@ final class ErrorMiddleware: RouterMiddleware {
         self.hasSeveralDatabases = hasSeveralDatabases
     }
 
-    /// Stops counting a request that waits and is not worked on, until ``resume()``.
+    /// Stops counting a request that waits and is not being processed, until ``resume()``.
     func pause() { inFlight.subtract(1, ordering: .relaxed) }
 
-    /// Requests that are worked on.
+    /// How many requests are being processed.
     var running: Int { inFlight.load(ordering: .relaxed) }
 
     func resume() { inFlight.add(1, ordering: .relaxed) }
 
-    /// A schema that went away under a statement went to another database.
+    /// If a schema disappears during a statement, its organization was moved to another database.
     private static func told(_ error: any Error) -> any Error {
         guard let state = (error as? PostgresError)?.sqlState, ["42P01", "3F000"].contains(state) else { return error }
         return FieldsealError(.unexpected, "The organization is being moved. Nothing was changed. Try again.", retryAfter: 1)
@@ -69,7 +69,7 @@ final class ErrorMiddleware: RouterMiddleware {
                 if isInternal { context.logger.error("request failed", metadata: ["error": "\(error)"]) }
             }
         }
-        // What asks for a token says where there is one.
+        // A response that requests a token says where to get one.
         if response.status == .unauthorized, response.headers[.wwwAuthenticate] == APIAnswer.challenge,
             let address = context.address,
             context.dataVersion != nil || context.parameters.get("organization") == address.organization
@@ -87,7 +87,7 @@ final class ErrorMiddleware: RouterMiddleware {
         return response
     }
 
-    /// Writes the request's line. The path holds names and ids, and no value of an attribute; the query may hold one, and is left out.
+    /// Logs the request. The path has names and ids, and no value of an attribute. The query may have one, so it is left out.
     private func write(_ request: Request, _ response: Response, _ duration: Duration, _ context: Context) {
         guard log.hasLine(status: response.status.code, number: count.add(1, ordering: .relaxed).newValue) else { return }
         var metadata: Logger.Metadata = [
@@ -95,7 +95,7 @@ final class ErrorMiddleware: RouterMiddleware {
             "milliseconds": "\(duration / .milliseconds(1))",
             "address": "\(context.clientAddress ?? "")", "actor": "\(context.principal.name ?? "")",
             "organization": "\(context.address?.organization ?? "")", "bytes": "\(response.body.contentLength ?? 0)",
-            // A stream's parent is a connection, and a connection's is the listener.
+            // A stream's parent is a connection, and a connection's parent is the listener.
             "protocol": "\(context.channel.parent?.remoteAddress == nil ? "HTTP/1.1" : "HTTP/2")",
         ]
         if log.sampling > 1 { metadata["sampling"] = "\(log.sampling)" }

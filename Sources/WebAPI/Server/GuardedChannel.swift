@@ -4,11 +4,11 @@ import NIOCore
 import NIOSSL
 import Tenancy
 
-/// Puts limits before a listener's own handlers: a share of the connections for each network, a deadline for the TLS handshake, and
-/// the PROXY protocol where the listener takes it.
+/// Adds limits before a listener's own handlers: a share of the connections for each network, a deadline for the TLS handshake, and
+/// the PROXY protocol if the listener uses it.
 struct GuardedChannel<Inner: ServerChildChannel>: ServerChildChannel {
     struct Value: ServerChildChannelValue {
-        /// Nil for a connection that was closed before anything was read.
+        /// Nil for a connection that was closed before any data arrived.
         let inner: Inner.Value?
         let channel: any Channel
     }
@@ -21,14 +21,14 @@ struct GuardedChannel<Inner: ServerChildChannel>: ServerChildChannel {
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         let peer = channel.remoteAddress?.ipAddress.flatMap(IPAddress.init)
-        // With the PROXY protocol the client's address counts, once it is told.
+        // With the PROXY protocol the client's address counts, once it is known.
         let isAdmitted = takesProxyProtocol ? listeners.isTrusted(peer) : listeners.admit(channel, from: peer)
         guard isAdmitted else {
             channel.close(promise: nil)
             return channel.eventLoop.makeSucceededFuture(Value(inner: nil, channel: channel))
         }
         do {
-            // First, so that what is before the handshake is within its deadline too.
+            // First, so that its deadline includes what comes before the handshake.
             let watch = ConnectionWatch(limits: limits)
             try channel.pipeline.syncOperations.addHandler(watch)
             if takesProxyProtocol {

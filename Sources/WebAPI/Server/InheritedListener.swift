@@ -9,13 +9,13 @@ import NIOPosix
 import ServiceLifecycle
 import Synchronization
 
-/// A listener on a socket that another program has opened, such as systemd: clients that connect while no server runs wait in it.
+/// A listener on a socket that another program has opened, such as systemd. Clients that connect while no server runs wait in it.
 ///
-/// Hummingbird opens its sockets itself. This does what its `Application` and `Server` do otherwise.
+/// Hummingbird opens its sockets itself, so this does the work of its `Application` and `Server`.
 struct InheritedListener<Connection: ServerChildChannel>: ServiceLifecycle.Service {
     let socket: NIOBSDSocket.Handle
     let connection: Connection
-    /// Connections at a time; further ones wait.
+    /// How many connections are open at a time. Further ones wait.
     let limit: Int
     let logger: Logger
     let onRunning: @Sendable (any Channel) async -> Void
@@ -56,12 +56,12 @@ struct InheritedListener<Connection: ServerChildChannel>: ServiceLifecycle.Servi
             }
         } onGracefulShutdown: {
             server.channel.close(promise: nil)
-            // Connections end once their requests are answered.
+            // Connections end after their requests were answered.
             open.quiesce()
         }
     }
 
-    /// What answers the requests of a connection.
+    /// The handlers that respond to the requests of a connection.
     static func responder<Inner: HTTPResponder>(_ inner: Inner, logger: Logger) -> HTTPChannelHandler.Responder
     where Inner.Context == APIContext {
         { (request: Request, writer: consuming ResponseWriter, channel: any Channel) in
@@ -97,7 +97,7 @@ private final class OpenChannels: Sendable {
     }
 }
 
-/// Takes no more connections than the limit; further ones wait in the socket.
+/// Accepts no more connections than the limit. Further ones wait in the socket.
 private final class ConnectionLimit: ChannelDuplexHandler {
     typealias InboundIn = any Channel
     typealias OutboundIn = any Channel
@@ -126,7 +126,7 @@ private final class ConnectionLimit: ChannelDuplexHandler {
     }
 }
 
-/// The time as HTTP writes it (RFC 9110 section 5.6.7).
+/// The time in HTTP's format (RFC 9110 section 5.6.7).
 private enum HTTPDate {
     static var now: String {
         var seconds = time(nil)

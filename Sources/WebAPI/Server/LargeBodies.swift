@@ -2,10 +2,10 @@ import Model
 import PostgresClient
 import Synchronization
 
-/// Bounds the memory that large request bodies take at a time: in sum, and for each client.
+/// Limits the memory that large request bodies take at a time: in total, and for each client.
 ///
-/// A body is read whole before it is parsed, since a record that is malformed refuses all of its request. A limit for one body is not
-/// enough then: many of them together would take all memory.
+/// A body is read whole before it is parsed, because a malformed record refuses the whole request. A limit for one body is not
+/// enough, because many bodies together could exhaust the memory.
 final class LargeBodies: Sendable {
     /// Bytes at a time of all clients.
     static let limit = 128 << 20
@@ -16,7 +16,7 @@ final class LargeBodies: Sendable {
 
     private let held = Mutex<[PoolBorrower: Int]>([:])
 
-    /// What one request holds, until ``end()``.
+    /// The bytes that one request holds, until ``end()``.
     final class Share: Sendable {
         private let bodies: LargeBodies
         private let client: PoolBorrower
@@ -27,9 +27,9 @@ final class LargeBodies: Sendable {
             self.client = client
         }
 
-        /// Holds so many bytes in all. Bodies that are not large are not counted.
+        /// Sets the total of held bytes. Bodies that are not large are not counted.
         ///
-        /// - Throws: ``FieldsealError`` that has the client try again, for more than there may be.
+        /// - Throws: ``FieldsealError`` with a time to retry, when the limit is reached.
         func hold(_ bytes: Int) throws(FieldsealError) {
             guard bytes > APILimits.bodyLength else { return }
             let isHeld = count.withLock { count in
@@ -45,7 +45,7 @@ final class LargeBodies: Sendable {
                     + "Wait, then send it again.", retryAfter: LargeBodies.delay)
         }
 
-        /// Gives back what is held: the request was answered.
+        /// Releases the held bytes after the response.
         func end() {
             let count = count.withLock { count in
                 defer { count = 0 }

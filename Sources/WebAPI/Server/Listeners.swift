@@ -4,13 +4,13 @@ import NIOCore
 import Synchronization
 import Tenancy
 
-/// The connections of all listeners: how many each network has, and which addresses proxies speak for.
+/// The connections of all listeners: the number for each network, and the client addresses that proxies reported.
 final class Listeners: Sendable {
     private let proxies: [IPNetwork]
-    /// Connections of one network at a time.
+    /// How many connections one network has at a time.
     private let share: Int
     private let counts = Mutex<[String: Int]>([:])
-    /// Addresses that the PROXY protocol told, by connection.
+    /// Addresses from the PROXY protocol, by connection.
     private let told = Mutex<[ObjectIdentifier: IPAddress]>([:])
 
     init(_ limits: APILimits) {
@@ -18,7 +18,7 @@ final class Listeners: Sendable {
         share = limits.addressShare
     }
 
-    /// Whether a peer may say whom it speaks for.
+    /// Whether a peer may report its clients' addresses.
     func isTrusted(_ address: IPAddress?) -> Bool {
         guard let address else { return false }
         return proxies.contains { $0.contains(address) }
@@ -26,7 +26,7 @@ final class Listeners: Sendable {
 
     /// Counts a connection until it is closed.
     ///
-    /// - Returns: False when its network has as many as it may; then it is to be closed. Trusted proxies have no limit.
+    /// - Returns: False when its network has reached the limit. Then close the connection. Trusted proxies have no limit.
     func admit(_ channel: any Channel, from address: IPAddress?) -> Bool {
         guard let address, !isTrusted(address) else { return true }
         let network = address.network
@@ -45,17 +45,17 @@ final class Listeners: Sendable {
         return true
     }
 
-    /// Connections that are open, apart from those of trusted proxies.
+    /// How many connections are open, without those of trusted proxies.
     var connections: Int { counts.withLock { $0.values.reduce(0, +) } }
 
-    /// Remembers the address that a proxy told for a connection.
+    /// Stores the address that a proxy reported for a connection.
     func tell(_ address: IPAddress, for channel: any Channel) {
         let id = ObjectIdentifier(channel)
         told.withLock { $0[id] = address }
         channel.closeFuture.whenComplete { [self] _ in told.withLock { $0[id] = nil } }
     }
 
-    /// The address at the other end of a connection: what the PROXY protocol told, else the peer's.
+    /// The client's address of a connection: the one in the PROXY protocol, or else the peer's.
     ///
     /// - Parameter channel: The connection, or a stream of it.
     func peer(of channel: any Channel) -> IPAddress? {
@@ -66,33 +66,33 @@ final class Listeners: Sendable {
         return address ?? channel.remoteAddress?.ipAddress.flatMap(IPAddress.init)
     }
 
-    /// Whether a connection came through the unix socket. The programs that its mode lets in are trusted as proxies are.
+    /// Whether a connection came through the unix socket. The programs that its mode lets in are trusted like proxies.
     static func isLocal(_ channel: any Channel) -> Bool {
         if case .unixDomainSocket? = channel.localAddress { return true }
         return false
     }
 
-    /// The client's address as events and the log show it.
+    /// The client's address in events and in the log.
     func clientAddress(of request: Request, on channel: any Channel) -> String? {
         let isLocal = Self.isLocal(channel)
         guard !proxies.isEmpty || isLocal else { return channel.remoteAddress?.ipAddress.map(IPAddress.shown) }
         return client(behind: peer(of: channel), isLocal: isLocal, request.headers[values: .xForwardedFor])?.description
     }
 
-    /// The address of the client behind trusted proxies: the nearest one in `X-Forwarded-For`, counted from the right, that is no
-    /// trusted proxy. What stands left of it the client may have written itself, and is not looked at.
+    /// The address of the client behind trusted proxies: in `X-Forwarded-For`, counted from the right, the first one that is not a
+    /// trusted proxy. The client may have written what is left of it, so that is ignored.
     ///
     /// - Parameters:
-    ///   - peer: Whom the request came from. If it is not trusted, it is the client.
+    ///   - peer: The sender of the request. If it is not trusted, it is the client.
     ///   - isLocal: Whether the request came through the unix socket, whose peer has no address.
-    ///   - fields: The values of all `X-Forwarded-For` fields in their order.
+    ///   - fields: The values of all `X-Forwarded-For` fields in order.
     func client(behind peer: IPAddress?, isLocal: Bool = false, _ fields: [String]) -> IPAddress? {
         guard !fields.isEmpty, isLocal || isTrusted(peer) else { return peer }
         var client = peer
         var hops = 0
         for field in fields.reversed() {
             for entry in field.split(separator: ",", omittingEmptySubsequences: false).reversed() {
-                // What is no address ends the walk: the proxy before it is the last that is known.
+                // An invalid address ends the search. The proxy before it is the last one that is known.
                 guard hops < Self.hopLimit, let address = Self.address(entry) else { return client }
                 client = address
                 guard isTrusted(address) else { return client }

@@ -2,8 +2,8 @@ import NIOCore
 
 /// Runs tasks on one event loop.
 ///
-/// A request that waited for the database continues where its connection is read and written; elsewhere, its response would have
-/// to change threads once more. Calls between asynchronous functions stay on the loop too: without a preferred executor, Swift
+/// A request that waited for the database continues on the loop that reads and writes its connection. Otherwise its response would
+/// change threads once more. Calls between asynchronous functions stay on the loop too. Without a preferred executor, Swift
 /// enqueues a task again at each of them.
 final class LoopExecutor: TaskExecutor {
     private let loop: any EventLoop

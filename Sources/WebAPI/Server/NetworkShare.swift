@@ -1,7 +1,7 @@
 import Hummingbird
 import PostgresClient
 
-/// Counts requests that carry no token of a client, such as sign-ins, for the network that they come from.
+/// Counts requests without a client's token, such as sign-ins, for their network.
 struct NetworkShare: RouterMiddleware {
     typealias Context = APIContext
 

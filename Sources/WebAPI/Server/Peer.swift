@@ -1,11 +1,11 @@
 import NIOCore
 
-/// The client at the other end of a request, which may hang up.
+/// The client of a request, which may disconnect.
 struct Peer: Sendable {
     /// The connection of HTTP/1.1, or the stream of HTTP/2.
     let channel: any Channel
 
-    /// Runs `body`, and cancels it when the client hangs up: nothing is read on for a client that is gone.
+    /// Runs `body`, and cancels it when the client disconnects, because no client waits for the result.
     func cancellingOnHangUp<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
         let task = Task(executorPreference: LoopExecutor(channel.eventLoop)) { try await body() }
         return try await withTaskCancellationHandler {

@@ -9,8 +9,8 @@ import Model
 import NIOCore
 import ServiceLifecycle
 
-/// The listener without TLS, which serves nothing: the API is refused with the code that clients know, and everything else
-/// is shown the way to HTTPS. What a trusted proxy received over TLS is served as the HTTPS service serves it.
+/// The listener without TLS. It refuses the API with the code that clients know, and redirects everything else to HTTPS. Requests
+/// that a trusted proxy received over TLS are served as by the HTTPS service.
 struct PlainServer: Sendable {
     /// The HTTPS service's address, without a trailing slash.
     let baseURL: String
@@ -18,12 +18,12 @@ struct PlainServer: Sendable {
     let logger: Logger
     let listeners: Listeners
     let api: WebAPI
-    /// Answers what came over TLS.
+    /// Responds to requests that came over TLS.
     let secure: AddressResponder
 
     /// - Parameters:
     ///   - address: A host with its port, or the path of a unix socket.
-    ///   - onRunning: Gets the listener once connections are taken.
+    ///   - onRunning: Called with the listener once it accepts connections.
     func server(
         at address: BindAddress, onRunning: @escaping @Sendable (any Channel) async -> Void
     ) -> some ApplicationProtocol {
@@ -60,7 +60,7 @@ struct PlainServer: Sendable {
     }
 
     private func respond(_ request: Request, _ context: APIContext) async throws -> Response {
-        // Two values would mean that the client wrote one of them.
+        // Of two values, the client may have written one.
         let isTrusted = Listeners.isLocal(context.channel) || listeners.isTrusted(listeners.peer(of: context.channel))
         if isTrusted, request.headers[values: .xForwardedProto] == ["https"] {
             return try await secure.respond(to: request, context: context)
@@ -86,12 +86,12 @@ struct PlainServer: Sendable {
             return isSOAP
                 ? WebAPI.fault(for: error, request, activity: UUID.random().text).response : APIAnswer.error(error).response
         }
-        // Only what is certainly a path of ours is repeated in the address.
+        // The address repeats only paths that certainly belong to this service.
         let path =
             segments.allSatisfy { $0.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") } }
             ? request.uri.path : "/"
         let address = "\(baseURL)\(path)"
-        // For whom the redirect does not help: a page that says where to go.
+        // A page with the address, for clients that do not follow redirects.
         let page = """
             <!DOCTYPE html><html lang="en"><title>HTTPS only</title><h1>HTTPS only</h1>
             <p>Keys and passwords are not served without encryption. Go to <a href="\(address)">\(address)</a>.</p></html>

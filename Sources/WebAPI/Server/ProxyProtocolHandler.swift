@@ -1,7 +1,7 @@
 import NIOCore
 import Tenancy
 
-/// Reads the header of the PROXY protocol, version 1 or 2, with which a load balancer begins each connection (HAProxy,
+/// Reads the header of the PROXY protocol, version 1 or 2, at the beginning of each connection from a load balancer (HAProxy,
 /// proxy-protocol.txt). Anything else closes the connection.
 final class ProxyProtocolHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
@@ -48,13 +48,13 @@ final class ProxyProtocolHandler: ChannelInboundHandler, RemovableChannelHandler
 enum ProxyHeader: Equatable {
     case incomplete
     case malformed
-    /// The client's address, or nil for a connection of the proxy itself; and the header's length in bytes.
+    /// The client's address, nil for a connection of the proxy itself; and the header's length in bytes.
     case complete(IPAddress?, length: Int)
 
     private static let signature: [UInt8] = [0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A]
-    /// Bytes of a header of version 1, with its end.
+    /// The longest header of version 1 in bytes, with its end.
     private static let textLimit = 107
-    /// Bytes of a header of version 2 that are read: addresses and some extensions.
+    /// The longest header of version 2 that is accepted, in bytes: addresses and some extensions.
     private static let binaryLimit = 2_048
 
     static func parse(_ bytes: some RandomAccessCollection<UInt8>) -> ProxyHeader {

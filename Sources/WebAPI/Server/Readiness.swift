@@ -5,9 +5,9 @@ import PostgresClient
 import Synchronization
 import Tenancy
 
-/// Whether requests can be served: the database answers and is migrated, and the key-encryption key is the right one.
+/// Whether requests can be served: the database responds and is migrated, and the key-encryption key is the right one.
 ///
-/// Anyone may ask, so an answer is good for a second, and one check runs at a time.
+/// Any client may ask, so a result is reused for a second, and one check runs at a time.
 final class Readiness: Sendable {
     private struct Answered {
         let answer: APIAnswer
@@ -19,7 +19,7 @@ final class Readiness: Sendable {
         let tokens: TokenIssuer
     }
 
-    /// By name. Those of ``names`` that are missing were not reached yet.
+    /// The databases by name. Those of ``names`` that are missing were not reached yet.
     private let databases: Mutex<[String: Database]>
     /// The names of several databases; nil where there is one.
     private let names: [String]?
@@ -28,7 +28,7 @@ final class Readiness: Sendable {
     private let isStopping = Mutex(false)
     private static let lifetime = Duration.seconds(1)
 
-    /// How long one of several databases may take: the others are not to be kept waiting for it.
+    /// How long the check of one of several databases may take. The others must not wait for it.
     private static let patience = Duration.seconds(2)
     private static let ready = "ready"
     private static let away = "the database can't be reached"
@@ -45,7 +45,7 @@ final class Readiness: Sendable {
         databases.withLock { $0[name] = Database(deployment: deployment, tokens: tokens) }
     }
 
-    /// From now on says that the server is about to stop.
+    /// Marks the server as about to stop.
     func stop() { isStopping.withLock { $0 = true } }
 
     func answer() async throws -> APIAnswer {
@@ -65,7 +65,7 @@ final class Readiness: Sendable {
             guard let only = databases.values.first else { return Self.notReady(Self.away) }
             return await Self.reason(only).map(Self.notReady) ?? APIAnswer.json(["status": .string(Self.ready)])
         }
-        // The server is ready for the organizations of those that are.
+        // The server is ready for the organizations of reachable databases.
         let reasons = await withTaskGroup(of: (name: String, reason: String?).self) { group in
             for name in names {
                 group.addTask {
@@ -82,7 +82,7 @@ final class Readiness: Sendable {
         return APIAnswer.json(["status": .string(Self.ready), "databases": .object(list)])
     }
 
-    /// Why a database's organizations can't be served; nil when they can.
+    /// The reason for which a database's organizations can't be served; nil when they can.
     private static func reason(_ database: Database) async -> String? {
         do {
             switch try await database.deployment.condition() {
@@ -99,7 +99,7 @@ final class Readiness: Sendable {
         }
     }
 
-    /// What a check says in time. One that takes longer goes on by itself.
+    /// The result of a check within a time limit. A check that takes longer continues in the background.
     private static func limited(_ check: @escaping @Sendable () async -> String?) async -> String? {
         let (answers, continuation) = AsyncStream.makeStream(of: String?.self)
         Task { continuation.yield(await check()) }

@@ -2,12 +2,12 @@ import MetricsFormat
 import RouterProtocol
 import Synchronization
 
-/// Counts the requests of a server: by what they asked for, by status, and by how long they took.
+/// Counts the requests of a server by route, status and duration.
 final class RequestFigures: Sendable {
-    /// What requests ask for. The names are labels of metrics, and part of the product's interface.
+    /// The kinds of requests. Their names are labels of metrics, and part of the product's interface.
     enum Route: String, CaseIterable {
         case records, batch, metadata, router, soap, token, console, health
-        /// A router that waits for work, for up to a minute.
+        /// A router's request for work, which waits up to a minute.
         case wait
 
         /// - Parameter path: A request's path.
@@ -39,7 +39,7 @@ final class RequestFigures: Sendable {
 
     private let state = Mutex(State())
 
-    /// Seconds. The longest is the time that a statement may run by default.
+    /// Upper limits in seconds. The last one is the default time limit of a statement.
     private static let bounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
     private static let routes = Route.allCases
     /// Statuses have three digits.

@@ -1,4 +1,4 @@
-/// Which requests the log has.
+/// Which requests are logged.
 public struct RequestLog: Sendable {
     /// Which kinds of them.
     public enum Extent: String, Sendable, CaseIterable {
@@ -9,12 +9,12 @@ public struct RequestLog: Sendable {
     }
 
     public var extent = Extent.all
-    /// One in so many of those that did not fail.
+    /// One in this number of successful requests is logged.
     public var sampling = 1
 
-    /// Whether a request gets a line.
+    /// Whether to log a request.
     ///
-    /// - Parameter number: Of the request, among those of this server.
+    /// - Parameter number: The request's number on this server.
     func hasLine(status: Int, number: Int) -> Bool {
         switch extent {
         case .none: false

@@ -1,12 +1,12 @@
 import PostgresClient
 
-/// Takes a request that waits for something out of the limits for requests that are worked on: it uses a socket and nothing else.
+/// Excludes a waiting request from the limits for requests in progress, because it uses only a socket.
 struct RequestPause: Sendable {
     let client: PoolBorrower
     let quota: RequestQuota
     let requests: ErrorMiddleware
 
-    /// Runs `body`, for whose time the request is not counted.
+    /// Runs `body`. The request is not counted meanwhile.
     func during(_ body: @Sendable () async -> Void) async {
         quota.pause(client)
         requests.pause()

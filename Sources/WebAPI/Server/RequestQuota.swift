@@ -3,35 +3,35 @@ import Model
 import PostgresClient
 import Synchronization
 
-/// What one client may ask of this server: requests within an interval, and requests at a time. A network without a token is
-/// limited in the latter alone.
+/// Limits the requests of one client: within an interval, and at a time. For a network without a token only the number at a time is
+/// limited.
 ///
-/// Each server counts for itself, as Dataverse's do: to count in the database would cost more than most requests.
+/// Each server counts for itself, as in Dataverse. Counting in the database would take longer than most requests.
 final class RequestQuota: Sendable {
     private struct Usage {
-        /// When the interval began that requests are counted in.
+        /// The start of the interval in which requests are counted.
         var start: ContinuousClock.Instant
         var requests = 0
-        /// Requests of the interval before.
+        /// How many requests the previous interval had.
         var before = 0
         var running = 0
     }
 
     private let limits: APILimits
     private let usages = Mutex<[PoolBorrower: Usage]>([:])
-    /// Clients that are counted, before those are forgotten that asked for nothing lately.
+    /// How many clients are counted before those without recent requests are removed.
     private static let clientLimit = 10_000
 
     init(_ limits: APILimits) {
         self.limits = limits
     }
 
-    /// Counts a request, which ``end(_:)`` has to follow.
+    /// Counts a request. ``end(_:)`` must follow.
     ///
-    /// - Throws: ``FieldsealError`` `.requestQuotaExceeded` or `.concurrentRequestsExceeded`, and then nothing is counted.
+    /// - Throws: ``FieldsealError`` `.requestQuotaExceeded` or `.concurrentRequestsExceeded`. Then the request is not counted.
     func begin(_ client: PoolBorrower) throws(FieldsealError) {
         let refusal = usages.withLock { usages -> FieldsealError? in
-            // Without a quota the time is not asked for.
+            // Without a quota the clock is not read.
             var usage = limits.clientRequests == nil ? usages[client] ?? Usage(start: .now) : current(usages[client])
             if usage.running >= limits.clientShare {
                 return FieldsealError(
@@ -59,10 +59,10 @@ final class RequestQuota: Sendable {
         if let refusal { throw refusal }
     }
 
-    /// Stops counting a request that waits and is not worked on, until ``resume(_:)``.
+    /// Stops counting a request that waits and is not being processed, until ``resume(_:)``.
     func pause(_ client: PoolBorrower) { usages.withLock { $0[client]?.running -= 1 } }
 
-    /// Counts a request again that was paused; it is not refused any more.
+    /// Counts a paused request again. It is not refused.
     func resume(_ client: PoolBorrower) {
         usages.withLock { $0[client, default: Usage(start: .now)].running += 1 }
     }
@@ -70,12 +70,12 @@ final class RequestQuota: Sendable {
     func end(_ client: PoolBorrower) {
         usages.withLock { usages in
             usages[client]?.running -= 1
-            // There are more networks than clients, and nothing else of them is counted.
+            // Networks are many, and only their running requests are counted. So idle ones are removed.
             if case .network = client, usages[client]?.running == 0 { usages[client] = nil }
         }
     }
 
-    /// A client's usage with the interval that now is in.
+    /// A client's usage in the current interval.
     private func current(_ known: Usage?) -> Usage {
         let now = ContinuousClock.now
         guard var usage = known else { return Usage(start: now) }
@@ -88,14 +88,14 @@ final class RequestQuota: Sendable {
         return usage
     }
 
-    /// Seconds until one more request fits; nil for none.
+    /// Seconds until another request is allowed; nil if it is allowed now.
     ///
-    /// The requests of the interval before count by how much of it the last `clientSeconds` still hold.
+    /// The requests of the previous interval count in proportion to its part of the last `clientSeconds`.
     private func wait(of usage: Usage, for limit: Int) -> Int? {
         let elapsed = (ContinuousClock.now - usage.start) / .seconds(limits.clientSeconds)
         let room = Double(limit - 1 - usage.requests)
         guard Double(usage.before) * (1 - elapsed) > room else { return nil }
-        // In this interval, or in the next one, for which this one's requests are those before.
+        // In this interval, or in the next one, in which this interval is the previous one.
         let fits = room >= 0 ? 1 - room / Double(usage.before) : 1 + max(0, 1 - Double(limit - 1) / Double(usage.requests))
         return max(1, Int((Double(limits.clientSeconds) * (fits - elapsed)).rounded(.up)))
     }

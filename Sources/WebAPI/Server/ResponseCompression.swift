@@ -5,14 +5,14 @@ import HTTPTypes
 import Model
 import Synchronization
 
-/// Compresses large responses that hold no secret, for clients that take gzip (RFC 9110 section 8.4.1.3).
+/// Compresses large responses that contain no secret, for clients that accept gzip (RFC 9110 section 8.4.1.3).
 ///
-/// The length of a compressed response tells something of what is in it. So keys, passwords, tokens and what stands beside them are
-/// never compressed: no messages, no batches, and nothing of the console.
+/// The length of a compressed response depends on its contents and may reveal them. So responses with keys, passwords, tokens and
+/// data beside them are never compressed: no messages, no batches, and nothing of the console.
 enum ResponseCompression {
-    /// Bytes from which a response is compressed.
+    /// The smallest response in bytes that is compressed.
     private static let threshold = 8 << 10
-    /// Bytes up to which that is done on the event loop.
+    /// The largest response in bytes that is compressed on the event loop.
     private static let blockingLimit = 64 << 10
 
     static func compressed(_ answer: APIAnswer, for headers: HTTPFields, at path: ODataPath) async -> APIAnswer {
@@ -28,10 +28,10 @@ enum ResponseCompression {
         return answer
     }
 
-    /// Compresses on a thread of its own.
+    /// Compresses on a separate thread.
     ///
-    /// - Returns: Nil also where as many responses are being compressed as there are processors. More would wait, each with its body
-    ///   in memory: the response goes out as it is instead.
+    /// - Returns: Nil also if as many responses are being compressed as there are processors. Waiting responses would hold their
+    ///   bodies in memory, so the response is sent uncompressed.
     private static func compressedBeside(_ body: [UInt8]) async -> [UInt8]? {
         let isAdmitted = running.withLock { running in
             guard running < limit else { return false }
@@ -71,7 +71,7 @@ enum ResponseCompression {
 }
 
 extension ODataPath {
-    /// Whether responses hold records, whose encrypted attributes are null, or what is the same for every caller.
+    /// Whether responses contain only records, whose encrypted attributes are null, or the same data for every caller.
     fileprivate var isCompressible: Bool {
         switch self {
         case .serviceRoot, .metadata, .description, .definitions, .entitySet, .entity: true

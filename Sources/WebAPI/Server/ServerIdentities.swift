@@ -2,7 +2,7 @@ import NIOCore
 import NIOSSL
 import Synchronization
 
-/// The certificates that a listener shows in TLS handshakes. They can be replaced while it runs: connections that are open stay.
+/// The certificates of a listener. They can be replaced while it runs; open connections are not affected.
 public final class ServerIdentities: Sendable {
     private struct State {
         var main: WebAPI.Identity
@@ -13,13 +13,13 @@ public final class ServerIdentities: Sendable {
     private let state: Mutex<State>
 
     /// - Parameters:
-    ///   - main: For clients that name no host, or a host without a certificate of its own.
-    ///   - hosts: For clients that name one of these hosts, in lower case, in the handshake (RFC 6066 section 3).
+    ///   - main: For clients that name no host, or a host without its own certificate.
+    ///   - hosts: By host in lower case, for clients that name the host in the handshake (RFC 6066 section 3).
     public init(_ main: WebAPI.Identity, hosts: [String: WebAPI.Identity]) {
         state = Mutex(State(main: main, hosts: hosts))
     }
 
-    /// Shows other certificates from the next handshake on.
+    /// Uses other certificates from the next handshake on.
     public func replace(_ main: WebAPI.Identity, hosts: [String: WebAPI.Identity]) {
         state.withLock { $0 = State(main: main, hosts: hosts, isReplaced: true) }
     }
@@ -40,7 +40,7 @@ public final class ServerIdentities: Sendable {
         return tls
     }
 
-    /// What a handshake shows; nil for what the listener was started with.
+    /// The certificate of a handshake; nil for the one that the listener started with.
     private func identity(for host: String?) -> WebAPI.Identity? {
         state.withLock { state in
             if !state.hosts.isEmpty, let host, let own = state.hosts[host.lowercased()] { return own }

@@ -1,15 +1,15 @@
 import HTTPTypes
 import Logging
 
-/// The trace that a request belongs to (W3C Trace Context). Each line of the log about the request has it.
+/// The trace of a request (W3C Trace Context). Each log line of the request has it.
 struct TraceContext {
     let traceID: String
-    /// The caller's part of the trace.
+    /// The caller's span of the trace.
     let parentID: String
-    /// This request's own part.
+    /// This request's own span.
     let spanID = Self.digits(of: UInt64.random(in: 1...UInt64.max))
 
-    /// - Returns: Nil where the header is missing or malformed, which section 3.2.2.3 has a server pass over.
+    /// - Returns: Nil if the header is missing or malformed. Section 3.2.2.3 requires a server to ignore it then.
     init?(_ headers: HTTPFields) {
         let fields = headers[values: .traceparent]
         guard fields.count == 1 else { return nil }
@@ -30,7 +30,7 @@ struct TraceContext {
         return String(repeating: "0", count: 16 - text.count) + text
     }
 
-    /// Adds it to what a logger writes with each line.
+    /// Adds the trace to each line of a logger.
     func add(to logger: inout Logger) {
         logger[metadataKey: "trace_id"] = .string(traceID)
         logger[metadataKey: "parent_id"] = .string(parentID)

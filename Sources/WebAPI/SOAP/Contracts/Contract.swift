@@ -16,25 +16,25 @@ enum Contract {
     static let serialization = "http://schemas.microsoft.com/2003/10/Serialization/"
     static let arrays = "http://schemas.microsoft.com/2003/10/Serialization/Arrays"
 
-    /// The version of the original that clients are told: the last one of its on-premises line.
+    /// The version that clients see: the last one of Dynamics 365's on-premises line.
     static let version = "9.1.0.0"
     static let emptyID = "00000000-0000-0000-0000-000000000000"
 
-    /// Whether names of a namespace are names of contracts.
+    /// Whether a namespace is one of the contracts.
     static func isContract(_ namespace: String) -> Bool {
         namespace.hasPrefix("http://schemas.microsoft.com/") || namespace.hasPrefix("http://schemas.datacontract.org/")
     }
 }
 
-/// The members of a data contract. Each stands there once at most, in any order; one that is nil counts as absent.
+/// The members of a data contract. Each occurs at most once, in any order. A nil member counts as missing.
 struct ContractMembers {
     private var elements: [String: XMLElement] = [:]
     private let contract: String
 
     /// - Parameters:
-    ///   - known: The members that this service reads.
-    ///   - ignored: Members that have no meaning here, and are passed over.
-    /// - Throws: ``FieldsealError`` naming a member that is not known and has a value, or that stands twice.
+    ///   - known: The members that this service supports.
+    ///   - ignored: Members that have no meaning here and are ignored.
+    /// - Throws: ``FieldsealError`` naming an unknown member with a value, or one that occurs twice.
     init(_ element: XMLElement, of contract: String, _ known: Set<String>, ignoring ignored: Set<String> = [])
         throws(FieldsealError)
     {
@@ -58,21 +58,21 @@ struct ContractMembers {
 
     func text(_ name: String) -> String? { elements[name]?.text }
 
-    /// - Throws: ``FieldsealError`` naming a member whose text is neither true nor false.
+    /// - Throws: ``FieldsealError`` naming a member whose text is not a boolean.
     func bool(_ name: String) throws(FieldsealError) -> Bool? {
         guard let element = elements[name] else { return nil }
         guard let flag = element.bool else { throw mismatch(name, "true or false") }
         return flag
     }
 
-    /// - Throws: ``FieldsealError`` naming a member whose text is no integer.
+    /// - Throws: ``FieldsealError`` naming a member whose text is not an integer.
     func int(_ name: String) throws(FieldsealError) -> Int? {
         guard let element = elements[name] else { return nil }
         guard let number = Int(element.text.trimmed) else { throw mismatch(name, "an integer") }
         return number
     }
 
-    /// - Throws: ``FieldsealError`` for a member that is absent.
+    /// - Throws: ``FieldsealError`` for a missing member.
     func required(_ name: String) throws(FieldsealError) -> XMLElement {
         guard let element = elements[name] else { throw FieldsealError(.payloadDoesNotFit, "\(contract) has no \(name).") }
         return element
@@ -95,6 +95,6 @@ extension XMLElement {
 }
 
 extension String {
-    /// A client's own word in a message, cut to 100 characters.
+    /// A client's text for use in a message, cut to 100 characters.
     var quotedForFault: String { "'\(prefix(100))'" }
 }

@@ -3,7 +3,7 @@ import JSON
 import Model
 import Records
 
-/// A record in a request: what it is named by, and the values of its attributes.
+/// A record in a request: its key, and the values of its attributes.
 struct ContractEntity: Sendable {
     let entity: EntityDefinition
     let id: UUID?
@@ -12,7 +12,7 @@ struct ContractEntity: Sendable {
     fileprivate let attributes: [(name: String, value: ContractValue)]
 
     init(_ element: XMLElement) throws(FieldsealError) {
-        // Clients send back what they were given with a record.
+        // Clients send these members back as they received them.
         let members = try ContractMembers(
             element, of: "Entity", ["Attributes", "Id", "KeyAttributes", "LogicalName", "RelatedEntities", "RowVersion"],
             ignoring: ["EntityState", "FormattedValues"])
@@ -49,7 +49,7 @@ struct ContractEntity: Sendable {
 
     /// The id among the attributes, or in `Id`.
     ///
-    /// - Throws: ``FieldsealError`` when the two differ.
+    /// - Throws: ``FieldsealError`` if the two differ.
     func recordID() throws(FieldsealError) -> UUID? {
         var named: UUID?
         switch attributes.first(where: { $0.name == entity.primaryID })?.value {
@@ -61,7 +61,7 @@ struct ContractEntity: Sendable {
         throw FieldsealError(.payloadDoesNotFit, "Id of an Entity and its attribute \(entity.primaryID) are two different ids.")
     }
 
-    /// What names the record: its id, or an alternate key.
+    /// The key of the record: its id, or an alternate key.
     func key() throws(FieldsealError) -> RecordKey {
         if let id = try recordID() { return RecordKey(id, keys, of: entity) }
         guard !keys.isEmpty else {
@@ -70,7 +70,7 @@ struct ContractEntity: Sendable {
         return .alternate(keys)
     }
 
-    /// The values as writes take them.
+    /// The values in the form that writes accept.
     func members() throws(FieldsealError) -> [JSONValue.Member] {
         var members: [JSONValue.Member] = []
         var parties = PartyLists()
@@ -84,7 +84,7 @@ struct ContractEntity: Sendable {
     private static func member(_ name: String, _ value: ContractValue, _ entity: EntityDefinition) throws(FieldsealError)
         -> JSONValue.Member
     {
-        // An attribute that is not there is refused where values are checked.
+        // An unknown attribute is refused when the values are checked.
         let type = entity[name]?.type
         func mismatch(_ expectation: String) -> FieldsealError {
             FieldsealError(.payloadDoesNotFit, "\(name) takes \(expectation), not \(value.kind).")
@@ -111,15 +111,15 @@ struct ContractEntity: Sendable {
     }
 }
 
-/// The lists of an e-mail's parties, as clients write them.
+/// The lists of an e-mail's parties in a request.
 struct PartyLists {
-    /// Their names, and how those in them take part.
+    /// The lists' names, and the participation type of each.
     static let masks: [(name: String, mask: Int64)] = [("from", 1), ("to", 2), ("cc", 3), ("bcc", 4)]
 
     private var parties: [JSONValue] = []
     private var named: [JSONValue] = []
 
-    /// Attributes of a party that a client was given, and that say nothing of who it is.
+    /// Attributes of a party that clients send back and that do not identify it.
     private static let given: Set<String> = [
         "activityid", "activitypartyid", "participationtypemask", "partyidname", "partyobjecttypecode", "ispartydeleted",
         "donotemail", "donotfax", "donotphone", "donotpostalmail", "addressusedemailcolumnnumber", "effort", "exchangeentryid",
@@ -144,7 +144,7 @@ struct PartyLists {
             throw FieldsealError(.payloadDoesNotFit, "A list of parties holds records of activityparty.")
         }
         var members: [JSONValue.Member] = [.init("participationtypemask", .integer(mask))]
-        // The address of a sender that is a record is the record's own.
+        // The address of a sender that is a record is the record's address.
         let isOwnAddress =
             mask == 1 && party.attributes.contains { if case .reference = $0.value { $0.name == "partyid" } else { false } }
         for (name, value) in party.attributes where !given.contains(name) && !(isOwnAddress && name == "addressused") {
@@ -162,7 +162,7 @@ struct PartyLists {
         return .object(members)
     }
 
-    /// The lists as writes take them: those that were named are replaced, and the others stay.
+    /// The lists in the form that writes accept. Named lists are replaced, and the others stay.
     var members: [JSONValue.Member] {
         guard !named.isEmpty else { return [] }
         return [

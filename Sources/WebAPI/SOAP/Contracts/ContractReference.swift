@@ -3,7 +3,7 @@ import JSON
 import Model
 import Records
 
-/// A reference to a record: by its id, or by an alternate key.
+/// A reference to a record by its id or an alternate key.
 struct ContractReference: Sendable {
     let entity: EntityDefinition
     let id: UUID?
@@ -17,7 +17,7 @@ struct ContractReference: Sendable {
         rowVersion = nil
     }
 
-    /// - Throws: ``FieldsealError`` for an entity that is not there, and for an id or a key that is malformed.
+    /// - Throws: ``FieldsealError`` for an unknown entity, and for a malformed id or key.
     init(_ element: XMLElement) throws(FieldsealError) {
         let members = try ContractMembers(
             element, of: "EntityReference", ["Id", "KeyAttributes", "LogicalName", "RowVersion"], ignoring: ["Name"])
@@ -35,7 +35,7 @@ struct ContractReference: Sendable {
         return FieldsealError(.payloadDoesNotFit, "There is no entity \(name.quotedForFault).")
     }
 
-    /// The id in `Id`; nil for none, and for the id that stands for none.
+    /// The id in `Id`; nil for none, and for the empty id.
     static func id(_ members: ContractMembers) throws(FieldsealError) -> UUID? {
         guard let text = members.text("Id"), !text.isEmpty else { return nil }
         guard let id = UUID(clientText: String(text.trimmed)) else { throw members.mismatch("Id", "a guid") }
@@ -54,7 +54,7 @@ struct ContractReference: Sendable {
         return keys
     }
 
-    /// - Throws: ``FieldsealError`` when it names no record.
+    /// - Throws: ``FieldsealError`` if it names no record.
     func key() throws(FieldsealError) -> RecordKey {
         if let id { return RecordKey(id, keys, of: entity) }
         guard !keys.isEmpty else {
@@ -72,7 +72,7 @@ struct ContractReference: Sendable {
         return id
     }
 
-    /// The record's address, as writes take references.
+    /// The record's address, in the form that writes accept.
     func address() throws(FieldsealError) -> String {
         try key().address(in: entity)
     }
@@ -87,7 +87,7 @@ extension RecordKey {
 
 /// A dictionary of a data contract: `KeyValuePairOf…` elements with `key` and `value`.
 enum ContractPairs {
-    /// - Throws: ``FieldsealError`` for a pair that is malformed, and for a key that stands twice.
+    /// - Throws: ``FieldsealError`` for a malformed pair, and for a key that occurs twice.
     static func read(_ element: XMLElement?, _ what: String) throws(FieldsealError) -> [(key: String, value: XMLElement)] {
         var pairs: [(key: String, value: XMLElement)] = []
         var seen: Set<String> = []

@@ -3,15 +3,15 @@ import JSON
 import Model
 import Records
 
-/// A value of a request, by the type that `i:type` names.
+/// A value in a request, with the type that `i:type` names.
 enum ContractValue: Sendable {
     case null
     case bool(Bool)
     case integer(Int64)
-    /// A number that is not an integer, as JSON writes it.
+    /// A number other than an integer, as JSON writes it.
     case number(String)
     case text(String)
-    /// A date and time, as it was written.
+    /// A date and time as the client wrote it.
     case date(String)
     case id(UUID)
     /// Bytes in base64.
@@ -20,12 +20,12 @@ enum ContractValue: Sendable {
     case reference(ContractReference)
     case entities([ContractEntity])
     case list([ContractValue])
-    /// A value of a type that only some parameters take.
+    /// A value of a type that only some parameters accept.
     case other(XMLElement)
 
     /// - Parameters:
-    ///   - name: What the value is of, for a message.
-    /// - Throws: ``FieldsealError`` naming it, for a type that is not known and for a text that is not of its type. It never quotes
+    ///   - name: The name of the value, for a message.
+    /// - Throws: ``FieldsealError`` naming the value, for an unknown type and for a text that is not of its type. It never quotes
     ///   the text.
     init(_ element: XMLElement, of name: String) throws(FieldsealError) {
         if element.isNil {
@@ -86,7 +86,7 @@ enum ContractValue: Sendable {
         }
     }
 
-    /// The elements of an array such as `ArrayOfguid`, whose own type says theirs.
+    /// The elements of an array such as `ArrayOfguid`. The array's type determines theirs.
     private static func elements(_ element: XMLElement, _ type: String, _ name: String) throws(FieldsealError) -> [ContractValue] {
         let inner = String(type.dropFirst("ArrayOf".count))
         var values: [ContractValue] = []
@@ -117,7 +117,7 @@ enum ContractValue: Sendable {
         }
     }
 
-    /// What a condition compares with; nil for a value that nothing is compared with.
+    /// The value in a condition; nil for a type that conditions do not accept.
     var literal: Literal? {
         switch self {
         case .null: .null
@@ -131,7 +131,7 @@ enum ContractValue: Sendable {
         }
     }
 
-    /// The contract's name of its type, for a message.
+    /// The name of its type in the contract, for a message.
     var kind: String {
         switch self {
         case .null: "null"
@@ -152,11 +152,11 @@ enum ContractValue: Sendable {
 }
 
 extension UUID {
-    /// Reads an id as .NET's clients write it: with hyphens, in braces or without.
+    /// Parses an id as .NET's clients write it: with hyphens, in braces or without.
     init?(clientText text: String) {
         self.init(text: text.hasPrefix("{") && text.hasSuffix("}") ? String(text.dropFirst().dropLast()) : text)
     }
 
-    /// Nil for the id that stands for none.
+    /// Nil for the empty id.
     var unlessEmpty: UUID? { text == Contract.emptyID ? nil : self }
 }

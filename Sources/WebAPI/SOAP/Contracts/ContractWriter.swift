@@ -1,20 +1,20 @@
 import Records
 
-/// Writes elements of data contracts. Prefixes are those that the original chooses: `i` for XMLSchema-instance, and for the others
-/// the letters in their order, each declared where it is first needed. Scripts look for them.
+/// Writes elements of data contracts. The prefixes are those of Dynamics 365, because scripts search for them: `i` for
+/// XMLSchema-instance, and letters in order for the other namespaces, each declared at its first use.
 struct ContractWriter {
     var output: [UInt8] = []
-    /// The namespaces in force, with their prefixes: each with its colon, or empty for the default namespace.
+    /// The prefixes by namespace: each with its colon, or empty for the default namespace.
     private var scope: [(namespace: String, prefix: String)] = []
 
     init() { output.reserveCapacity(2_048) }
 
-    /// Begins a prefix's scope without an element, for one that is written elsewhere.
+    /// Begins a prefix's scope without an element, if the element is written elsewhere.
     mutating func declare(_ namespace: String, as prefix: String) {
         scope.append((namespace, prefix.isEmpty ? "" : "\(prefix):"))
     }
 
-    /// The prefix that is in force for a namespace, with its colon.
+    /// The current prefix of a namespace, with its colon.
     private func prefix(_ namespace: String) -> String? {
         for index in scope.indices.reversed() where scope[index].namespace == namespace {
             let prefix = scope[index].prefix
@@ -24,7 +24,7 @@ struct ContractWriter {
         return nil
     }
 
-    /// The letters of the prefix that is in force for a namespace.
+    /// The letters of the current prefix of a namespace.
     func letter(of namespace: String) -> String { String((prefix(namespace) ?? "").dropLast()) }
 
     private mutating func declared(_ namespace: String, _ declarations: inout String) -> String {
@@ -51,11 +51,11 @@ struct ContractWriter {
     private static let instance = "i:"
     private static let letters = (UInt8(ascii: "a")...UInt8(ascii: "z")).map { "\(Unicode.Scalar($0)):" }
 
-    /// Writes an element with what `body` writes in it.
+    /// Writes an element with the contents that `body` writes.
     ///
     /// - Parameters:
-    ///   - type: What `i:type` says.
-    ///   - declaring: Namespaces that what is in it needs.
+    ///   - type: The value of `i:type`.
+    ///   - declaring: Namespaces that its contents need.
     mutating func element(
         _ local: String, _ namespace: String, type: XMLName? = nil, declaring: [String] = [], _ body: (inout Self) throws -> Void
     ) rethrows {
@@ -86,7 +86,7 @@ struct ContractWriter {
         }
     }
 
-    /// Writes an element with a default namespace for what is in it.
+    /// Writes an element with a default namespace for its contents.
     mutating func root(_ local: String, default namespace: String, _ body: (inout Self) throws -> Void) rethrows {
         scope.append((namespace, ""))
         defer { scope.removeLast() }
@@ -100,12 +100,12 @@ struct ContractWriter {
         element(local, namespace, type: type) { $0.output.appendXML(text) }
     }
 
-    /// Writes an element with a text, or one that is nil.
+    /// Writes an element with a text, or a nil element.
     mutating func optional(_ local: String, _ namespace: String, _ text: String?) {
         if let text { self.text(local, namespace, text) } else { null(local, namespace) }
     }
 
-    /// Writes an element that is nil.
+    /// Writes a nil element.
     mutating func null(_ local: String, _ namespace: String) {
         let outer = scope.count
         defer { scope.removeSubrange(outer...) }
@@ -119,7 +119,7 @@ struct ContractWriter {
 }
 
 extension [UInt8] {
-    /// Appends a text as XML. Characters that XML 1.0 does not have become U+FFFD.
+    /// Appends a text as XML. Characters that XML 1.0 does not allow become U+FFFD.
     mutating func appendXML(_ text: String) {
         var text = text
         text.withUTF8 { appendXML(UnsafeRawBufferPointer($0)) }

@@ -1,7 +1,7 @@
-/// The data contracts as XML schemas, made of a short description of each.
+/// The data contracts as XML schemas, generated from short descriptions.
 ///
-/// A line describes a type: its name, `<` and the type that it extends, and its members as `NAME=TYPE`. A type without a prefix is one
-/// of XML Schema, or `guid`; `*` marks a member that may stand there many times, and `!` one that must stand there.
+/// A line describes a type: its name, `<` and its base type, and its members as `NAME=TYPE`. A type without a prefix is one of XML
+/// Schema, or `guid`. `*` marks a member that may occur many times, and `!` a required one.
 enum ContractSchemas {
     /// The prefixes of types in descriptions.
     private static let prefixes: [(prefix: String, namespace: String)] = [
@@ -14,7 +14,7 @@ enum ContractSchemas {
     private struct Schema {
         let namespace: String
         var types: [String] = []
-        /// Enumerations and their values; without values, any text is one.
+        /// Enumerations and their values. Without values, any text is allowed.
         var enumerations: [String] = []
         /// Global elements as `NAME=TYPE`.
         var elements: [String] = []
@@ -243,7 +243,7 @@ enum ContractSchemas {
         return types
     }
 
-    /// The description of a type whose members are known by their names.
+    /// The description of a type whose members are known only by name.
     private static func shape(_ head: String, _ members: [String], isEntity: Bool = false, isBoolean: Bool = false) -> String {
         let described = members.map { name -> String in
             switch name {

@@ -1,4 +1,4 @@
-/// The descriptions of the SOAP services (WSDL 1.1), with the schemas of their contracts, from which clients are generated.
+/// The descriptions of the SOAP services (WSDL 1.1) with the schemas of their contracts. Clients are generated from them.
 struct ServiceDescription {
     private let name: String
     private let namespace: String
@@ -8,7 +8,7 @@ struct ServiceDescription {
 
     /// The description of the Organization service.
     ///
-    /// - Parameter address: Of the service, without `/web`.
+    /// - Parameter address: The service's address, without `/web`.
     static func organization(at address: String) -> [UInt8] {
         ServiceDescription(
             name: "OrganizationService", namespace: Contract.services, operations: OrganizationService.operations.sorted(),

@@ -8,9 +8,9 @@ import Model
 import PostgresClient
 import Tenancy
 
-// The Discovery service, over SOAP and as OData: which organizations a caller may use. A client belongs to one.
+// The Discovery service, over SOAP and as OData: the organizations that a caller may use. A client belongs to one.
 extension WebAPI {
-    /// Adds the service's routes: at the root, where the token says which organization it is of, and below an organization.
+    /// Adds the service's routes: at the root, where the token names the organization, and below an organization.
     func addDiscoveryService(to router: Router<APIContext>) {
         for path in ["XRMServices/2011/Discovery.svc", "XRMServices/2011/discovery.svc", "xrmservices/2011/discovery.svc"] {
             for path in [path, "\(path)/web", ":organization/\(path)", ":organization/\(path)/web"] as [String] {
@@ -25,10 +25,10 @@ extension WebAPI {
         }
     }
 
-    /// The session of the caller in the organization of the address, or of the token.
+    /// The caller's session in the organization of the address, or of the token.
     private func discoverySession(_ request: Request, _ context: APIContext) async throws -> Session {
         let name = context.parameters.get("organization") ?? Self.organization(ofTokenIn: request, tokens.addresses)
-        // Without an organization the token can't be one of this service.
+        // Without an organization the token can't belong to this service.
         let client = try await client(request, name ?? "", context).client
         let borrower = PoolBorrower.principal(client)
         try quota.begin(borrower)
@@ -41,7 +41,7 @@ extension WebAPI {
         return session
     }
 
-    /// The organization that a token says it was issued in. Whether that is so is checked afterwards.
+    /// The organization that a token claims to be from. The claim is verified afterwards.
     static func organization(ofTokenIn request: Request, _ addresses: ServiceAddresses) -> String? {
         guard let token = request.headers[.authorization]?.dropFirst("Bearer ".count).trimmed else { return nil }
         let parts = token.split(separator: ".")
@@ -51,7 +51,7 @@ extension WebAPI {
         return addresses.organization(of: String(issuer.dropLast("/v2.0".count)))
     }
 
-    /// The address of the organization as the client asked it, or of one that the client did not name.
+    /// The address of the organization: the one in the request, or the default for an organization that the request did not name.
     private func address(_ context: APIContext, of organization: String) -> String {
         if context.parameters.get("organization") != nil, let address = context.address { return address.url }
         return "\(tokens.addresses.baseURL)/\(organization)"
@@ -148,9 +148,9 @@ extension WebAPI {
 
     // MARK: OData
 
-    /// `Instances`, as the original's global discovery gives them.
+    /// `Instances`, as in the global discovery service.
     private func instances(_ request: Request, _ context: APIContext, version: String) async throws -> APIAnswer {
-        // Without a valid token nothing of the query is parsed.
+        // Without a valid token the query is not parsed.
         let session = try await discoverySession(request, context)
         let view = try MetadataView(try ODataQuery.options(request.uri.query))
         try view.requireExpansions(of: [])

@@ -4,9 +4,9 @@ import Hummingbird
 import JSON
 import Model
 
-/// What a request is refused with: an `OrganizationServiceFault` in a fault of either version of SOAP.
+/// A refusal: an `OrganizationServiceFault` in a fault of either version of SOAP.
 struct SOAPFault: Error, Sendable {
-    /// The fault's code, where SOAP itself has one for it.
+    /// The fault's code, if SOAP defines one for it.
     private enum Kind {
         case client, server, versionMismatch, notUnderstood(XMLName)
     }
@@ -15,7 +15,7 @@ struct SOAPFault: Error, Sendable {
     let code: ErrorCode
     let message: String
     let retryAfter: Int?
-    /// The request of a transaction that was refused.
+    /// The index of the refused request in a transaction.
     var faultedIndex: Int?
     /// The contract of the detail.
     var contract = "OrganizationServiceFault"
@@ -29,7 +29,7 @@ struct SOAPFault: Error, Sendable {
         isUnauthorized = false
     }
 
-    /// What a client is told of an error, in the words of the Web API; and whether the operator should see it.
+    /// The error as the client sees it, in the words of the Web API, and whether to log it for the operator.
     static func fault(for error: any Error) -> (fault: SOAPFault, isInternal: Bool) {
         switch error {
         case let fault as SOAPFault: return (fault, false)
@@ -41,7 +41,7 @@ struct SOAPFault: Error, Sendable {
             let code = told?["code"]?.string.flatMap(ErrorCode.init) ?? .unexpected
             let refusal = FieldsealError(
                 code, told?["message"]?.string ?? "", retryAfter: answer.headers[.retryAfter].flatMap { Int($0) })
-            // What is not supported is the client's to change.
+            // The client has to change a request for something that is not supported.
             let isServer = answer.status.code >= 500 && code != .notImplemented
             return (SOAPFault(refusal, isServer), isInternal && code != .notImplemented)
         }
@@ -143,7 +143,7 @@ struct SOAPFault: Error, Sendable {
         }
     }
 
-    /// Writes what an `OrganizationServiceFault` holds.
+    /// Writes the contents of an `OrganizationServiceFault`.
     func members(_ writer: inout ContractWriter, _ activity: String) {
         let number = UInt32(code.rawValue.dropFirst(2), radix: 16) ?? 0
         writer.text("ActivityId", Contract.xrm, activity)

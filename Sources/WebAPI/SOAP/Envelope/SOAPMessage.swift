@@ -1,12 +1,12 @@
 import Foundation
 import Model
 
-/// A request's envelope: the element in its body, and what its headers say.
+/// A request's envelope: the element in its body, and its headers.
 struct SOAPMessage: Sendable {
     let version: SOAPVersion
     /// The element in the body.
     let body: XMLElement
-    /// The user whom the caller acts for.
+    /// The user for whom the caller acts.
     private(set) var callerID: UUID?
     /// Whether the request has WS-Addressing headers, so that the response has them too.
     private(set) var isAddressed = false
@@ -17,9 +17,9 @@ struct SOAPMessage: Sendable {
 
     /// - Parameters:
     ///   - contract: The namespace of the operations.
-    ///   - action: What the message's HTTP headers say of its operation.
-    /// - Throws: ``SOAPFault`` for another version and for a header that must be understood and is not; ``FieldsealError`` for an
-    ///   envelope that is malformed.
+    ///   - action: The operation in the message's HTTP headers.
+    /// - Throws: ``SOAPFault`` for another version, and for an unknown header that must be understood; ``FieldsealError`` for a
+    ///   malformed envelope.
     init(_ document: XMLDocument, contract: String, action: String?) throws {
         let root = document.root
         guard root.local == "Envelope", let version = SOAPVersion(namespace: root.name.namespace) else {
@@ -88,7 +88,7 @@ struct SOAPMessage: Sendable {
         }
     }
 
-    /// Refuses a header that is not known, and that its sender wants to be understood.
+    /// Refuses an unknown header that must be understood.
     private func requireOptional(_ block: XMLElement) throws {
         let role = block.attribute("actor", in: version.namespace) ?? block.attribute("role", in: version.namespace) ?? ""
         let isOurs = role.isEmpty || role.hasSuffix("/next") || role.hasSuffix("/ultimateReceiver")
@@ -99,7 +99,7 @@ struct SOAPMessage: Sendable {
 
     /// The response's envelope.
     ///
-    /// - Parameter action: What it answers with, such as `…/IOrganizationService/CreateResponse`.
+    /// - Parameter action: The action of the response, such as `…/IOrganizationService/CreateResponse`.
     func envelope(_ action: String, _ body: (inout ContractWriter) throws -> Void) rethrows -> [UInt8] {
         try SOAPEnvelope.write(version, action: isAddressed ? action : nil, relatesTo: messageID, body)
     }

@@ -19,7 +19,7 @@ enum SOAPVersion: Sendable {
         }
     }
 
-    /// The version whose envelopes a content type announces; nil for one of neither.
+    /// The version that a content type names; nil for another type.
     init?(contentType: String) {
         switch contentType.prefix(while: { $0 != ";" }).trimmed.lowercased() {
         case "text/xml": self = .v11

@@ -1,9 +1,9 @@
 import JSON
 import Model
 
-/// Metadata as the Web API gives it, with what the SDK's classes have besides.
+/// Metadata in the Web API's form, with the additional members of the SDK's classes.
 enum MetadataParts {
-    /// What of an entity is asked for (`EntityFilters`).
+    /// The requested parts of an entity (`EntityFilters`).
     struct Filters: OptionSet, Sendable {
         let rawValue: UInt8
         static let attributes = Filters(rawValue: 1)
@@ -11,9 +11,9 @@ enum MetadataParts {
         static let relationships = Filters(rawValue: 4)
         static let all: Filters = [.attributes, .privileges, .relationships]
 
-        /// Reads the names of flags, such as `Entity Attributes`.
+        /// Parses the names of flags, such as `Entity Attributes`.
         ///
-        /// - Returns: Nil for a name that is none.
+        /// - Returns: Nil for an unknown name.
         init?(words: String) {
             self = []
             for word in words.split(separator: " ") {

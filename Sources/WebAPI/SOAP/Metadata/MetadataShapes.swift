@@ -1,5 +1,5 @@
-/// The members of the metadata contracts, in the order in which they are written: the vendor's classes drop a member that comes in
-/// another one.
+/// The members of the metadata contracts in the order in which they are written. Microsoft's classes drop a member that is out of
+/// order.
 enum MetadataShapes {
     /// Members of `EntityMetadata`.
     static let entity = names(
@@ -38,7 +38,7 @@ enum MetadataShapes {
         AttributeTypeName IntroducedVersion IsLogical SourceType AutoNumberFormat
         """)
 
-    /// Members of a kind of `AttributeMetadata` after those that all have.
+    /// Members of one kind of `AttributeMetadata`, after those of all kinds.
     static func tail(_ kind: String) -> [String] { tails[kind] ?? [] }
 
     private static let tails: [String: [String]] = [

@@ -1,10 +1,10 @@
 import JSON
 
-/// Writes the service's metadata, which the Web API gives as JSON, as the contracts of the original's classes.
+/// Writes the service's metadata as the contracts of Microsoft's classes. Its source is the Web API's JSON.
 struct MetadataWriter {
     private static let metadata = Contract.metadata
 
-    /// Where members of a contract belong that do not belong to the metadata's own namespace.
+    /// The namespaces of contract members that are not in the metadata's own namespace.
     private static func namespace(of name: String, in contract: String) -> String {
         switch contract {
         case "Image" where MetadataShapes.tail("Image").contains(name): Contract.metadata2013
@@ -15,9 +15,9 @@ struct MetadataWriter {
 
     // MARK: Contracts
 
-    /// Writes what an `EntityMetadata` holds.
+    /// Writes the contents of an `EntityMetadata`.
     ///
-    /// - Parameter value: The entity's members, with its parts as arrays of theirs. What is not in it is nil.
+    /// - Parameter value: The entity's members, with its parts as arrays of theirs. Missing members become nil.
     static func entity(_ value: JSONValue, to writer: inout ContractWriter) {
         for name in MetadataShapes.entity {
             guard case .array(let parts)? = value[name] else {
@@ -77,7 +77,7 @@ struct MetadataWriter {
         writer.element(local, namespace, type: attributeType(value)) { attribute(value, to: &$0) }
     }
 
-    /// Writes what an `AttributeMetadata` holds.
+    /// Writes the contents of an `AttributeMetadata`.
     static func attribute(_ value: JSONValue, to writer: inout ContractWriter) {
         let kind = kind(value)
         members(MetadataShapes.attribute + MetadataShapes.tail(kind), value, kind, to: &writer)
@@ -99,7 +99,7 @@ struct MetadataWriter {
 
     // MARK: Members
 
-    /// Writes one member, by what its value looks like.
+    /// Writes one member. The form follows from its value.
     private static func member(_ name: String, _ value: JSONValue?, _ contract: String, to writer: inout ContractWriter) {
         let namespace = namespace(of: name, in: contract)
         switch value {

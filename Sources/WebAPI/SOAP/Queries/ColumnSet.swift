@@ -1,7 +1,7 @@
 import Model
 import Records
 
-/// The columns that a request asks for.
+/// The columns that a request selects.
 struct ColumnSet {
     private(set) var isAll = false
     private(set) var columns: [String] = []
@@ -17,7 +17,7 @@ struct ColumnSet {
         let isGroup: Bool
     }
 
-    /// No columns but the record's id.
+    /// Only the record's id.
     static let empty = ColumnSet()
 
     private init() {}
@@ -55,7 +55,7 @@ struct ColumnSet {
 
     /// Adds the columns to a query.
     ///
-    /// - Parameter alias: Of the link whose columns they are; nil for the query's own entity.
+    /// - Parameter alias: The alias of the columns' link; nil for the query's own entity.
     func add(to query: inout RecordQuery, of entity: EntityDefinition, alias: String? = nil) {
         let names = isAll ? ResultColumns.readable(entity) : columns
         for name in names {

@@ -2,13 +2,13 @@ import Foundation
 import Model
 import Records
 
-/// Reads a `QueryExpression` or a `QueryByAttribute` as a query.
+/// Parses a `QueryExpression` or a `QueryByAttribute` as a query.
 struct QueryReader {
     private(set) var query = RecordQuery()
     let entity: EntityDefinition
     /// The number of the page, from 1.
     private(set) var page = 1
-    /// Names by which conditions call links: their aliases, and the entities of those without one.
+    /// Names that conditions use for links: their aliases, and the entities of links without one.
     private var aliases: [String: String] = [:]
     private var links = 0
     private var conditions = 0
@@ -144,7 +144,7 @@ struct QueryReader {
         return literals
     }
 
-    /// - Parameter link: The alias of the link whose criteria they are; nil for the query's own.
+    /// - Parameter link: The alias of the criteria's link; nil for the query's own.
     /// - Returns: Nil for criteria without conditions.
     private mutating func filter(_ element: XMLElement, _ link: String?, depth: Int) throws(FieldsealError) -> Filter? {
         guard depth < Self.depthLimit else {
@@ -195,7 +195,7 @@ struct QueryReader {
 
     // MARK: Links
 
-    /// What a `LinkEntity` says.
+    /// The contents of a `LinkEntity`.
     private struct LinkParts {
         let entity: EntityDefinition
         let from: String
@@ -270,7 +270,7 @@ struct QueryReader {
         return link
     }
 
-    /// A link that only must exist, or must not.
+    /// A link for which only the existence or absence of a record counts.
     private mutating func existence(_ element: XMLElement, toAlias: String?) throws(FieldsealError) -> Filter {
         let parts = try parts(of: element, from: nil)
         let columns = try parts.members["Columns"].map { element throws(FieldsealError) in try ColumnSet(element) }

@@ -1,16 +1,16 @@
 import Model
 import Records
 
-/// A page of a query's result, as it is written.
+/// A page of a query's result, as it is written to the response.
 struct ResultPage: Sendable {
     let page: RecordPage
     let columns: ResultColumns
     /// The number of the page, from 1.
     var number = 1
-    /// What writes the record of Retrieve.
+    /// Writes the record of Retrieve.
     var retrieved: RetrievedColumns?
 
-    /// The namespaces that records need, in the order in which their prefixes are chosen.
+    /// The namespaces that records need, in the order of their prefixes.
     static let namespaces = [Contract.xrm, XMLNamespace.instance, Contract.pairs, XMLNamespace.schema]
 
     private func contracts(_ writer: ContractWriter) -> RecordContracts {
@@ -20,13 +20,13 @@ struct ResultPage: Sendable {
         return retrieved?.contracts(page.shape, prefixes) ?? RecordContracts(columns, page.shape, prefixes)
     }
 
-    /// Writes what the `Entity` of the only record holds.
+    /// Writes the contents of the only record's `Entity`.
     func writeFirst(to writer: inout ContractWriter) throws {
         guard let record = page.records.first else { return }
         try contracts(writer).write(record, page.expanded, to: &writer.output)
     }
 
-    /// Writes what an `EntityCollection` holds.
+    /// Writes the contents of an `EntityCollection`.
     func write(to writer: inout ContractWriter) throws {
         var info = RecordContracts.Page()
         info.hasMore = page.next != nil

@@ -3,11 +3,11 @@ import JSON
 import Model
 import Records
 
-/// Writes rows of a query as `Entity` contracts, straight from the bytes that PostgreSQL sent.
+/// Writes rows of a query as `Entity` contracts, directly from PostgreSQL's bytes.
 struct RecordContracts: Sendable {
-    /// The prefixes that are in force where the rows are written.
+    /// The prefixes at the place where the rows are written.
     struct Prefixes: Sendable, Equatable {
-        /// Of the contracts, of pairs, and of XML Schema.
+        /// The prefixes of the contracts, of pairs, and of XML Schema.
         var xrm = "a"
         var pairs = "b"
         var schema = "c"
@@ -29,7 +29,7 @@ struct RecordContracts: Sendable {
         markup = RowMarkup(result, shape, prefixes)
     }
 
-    /// Appends what an `Entity` of the row holds.
+    /// Appends the contents of a row's `Entity`.
     func write(_ record: Record, _ expanded: [ExpandedProperty], to output: inout [UInt8]) throws {
         try markup.bytes.withUnsafeBytes { bytes in
             func put(_ range: Range<Int>) { output.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[range])) }
@@ -105,7 +105,7 @@ struct RecordContracts: Sendable {
 
     // MARK: The parties of an e-mail
 
-    /// The parties' attributes that are given, and how they are asked for.
+    /// The attributes of parties that are returned, and their queries.
     static func partyExpansion() throws(FieldsealError) -> (expansion: Expansion, columns: ResultColumns) {
         var query = RecordQuery()
         query.outputs = ["participationtypemask", "partyid", "addressused", "activitypartyid", "activityid"].map {
@@ -138,15 +138,15 @@ struct RecordContracts: Sendable {
 
     // MARK: Collections
 
-    /// What an `EntityCollection` says besides its records.
+    /// The members of an `EntityCollection` beside its records.
     struct Page {
         var cookie: String?
         var hasMore = false
-        /// Rows of all pages; -1 where nothing asked for it.
+        /// The rows of all pages; -1 if they were not requested.
         var total = -1
     }
 
-    /// Appends what an `EntityCollection` holds.
+    /// Appends the contents of an `EntityCollection`.
     func collection(_ records: [Record], _ expanded: [ExpandedProperty], _ page: Page, to output: inout [UInt8]) throws {
         let a = prefixes.xrm
         let (start, end) = (Array("<\(a):Entity>".utf8), Array("</\(a):Entity>".utf8))
@@ -175,7 +175,7 @@ struct RecordContracts: Sendable {
 }
 
 extension String {
-    /// The text as it stands in an element.
+    /// The text escaped for an element.
     var xmlEscaped: String {
         var output: [UInt8] = []
         output.appendXML(self)
@@ -184,7 +184,7 @@ extension String {
 }
 
 extension [UInt8] {
-    /// Appends an integer with commas between its thousands.
+    /// Appends an integer with commas as thousands separators.
     mutating func appendGrouped(_ number: Int64) {
         let digits = String(number.magnitude).utf8
         if number < 0 { append(UInt8(ascii: "-")) }
@@ -194,7 +194,7 @@ extension [UInt8] {
         }
     }
 
-    /// Appends a date and time in UTC as people in the United States write it, such as `11/26/2026 10:30 AM`.
+    /// Appends a date and time in UTC in the format of the United States, such as `11/26/2026 10:30 AM`.
     mutating func appendFormatted(_ date: Date) {
         let moment = CivilMoment(date)
         appendDecimal(moment.month)

@@ -1,31 +1,31 @@
 import Model
 import Records
 
-/// What a query gives, as attributes of an `Entity`: their keys, and where their values stand in a row.
+/// The results of a query as attributes of an `Entity`: their keys, and the positions of their values in a row.
 struct ResultColumns: Sendable {
     /// One attribute.
     struct Column: Sendable {
         let key: String
-        /// What it is a value of, for one that is not an attribute of the rows' own entity under its own name.
+        /// The source of the value, if it is not the own entity's attribute of that name.
         let alias: (attribute: String, entity: String)?
-        /// Where the value stands among the outputs.
+        /// The index of the value among the outputs.
         let place: Int
-        /// Where the name of the record stands that it refers to.
+        /// The index of the referenced record's name.
         var namePlace: Int?
-        /// Where the name of that record's entity stands.
+        /// The index of the referenced record's entity.
         var typePlace: Int?
     }
 
     let entity: EntityDefinition
     private(set) var columns: [Column] = []
-    /// The lists of an e-mail's parties that are wanted.
+    /// The requested lists of an e-mail's parties.
     private(set) var partyLists: [String] = []
-    /// Where the record's id stands, of rows that are no records.
+    /// The index of the record's id, in rows that are not records.
     private(set) var idPlace: Int?
 
     private var seen: Set<String> = []
 
-    /// Prepares a query: leaves out what is never given, and adds what an `Entity` says besides.
+    /// Prepares a query: removes what is never returned, and adds what an `Entity` needs.
     init(_ query: inout RecordQuery, of entity: EntityDefinition) throws(FieldsealError) {
         self.entity = entity
         let isGrouped = query.isDistinct || !query.groups.isEmpty || query.outputs.contains(where: \.isAggregated)
@@ -46,7 +46,7 @@ struct ResultColumns: Sendable {
         query.outputs = outputs
     }
 
-    /// The attributes that are given where all are asked for: those that can be read, without the names of referred records.
+    /// The attributes that are returned if all are requested: all readable ones but the names of referenced records.
     static func readable(_ entity: EntityDefinition) -> [String] {
         let attributes = entity.attributes.filter { attribute in
             attribute.validFor.contains(.read) && !attribute.isEncrypted && Definitions.nameOf(attribute, entity) == nil
@@ -76,7 +76,7 @@ struct ResultColumns: Sendable {
                 outputs.append(output)
                 return
             }
-            // It is never given, whether it has a value or not.
+            // An encrypted attribute is never returned, whether it has a value or not.
             if attribute.isEncrypted, isUngrouped { return }
             let isOwn = column.alias == nil && output.name == nil && isUngrouped
             let key = output.name ?? (isOwn ? attribute.logicalName : column.name)
@@ -113,21 +113,21 @@ struct ResultColumns: Sendable {
         return true
     }
 
-    /// Adds the name and the entity of what a lookup refers to.
+    /// Adds the name and the entity of a lookup's record.
     private func addNames(
         of attribute: AttributeDefinition, _ owner: EntityDefinition, _ alias: String?, _ isGrouped: Bool, _ column: inout Column,
         _ outputs: inout [RecordQuery.Output]
     ) {
         func output(_ name: String) -> RecordQuery.Output {
             let column = RecordQuery.Column(name, alias: alias)
-            // Rows that are no records have no hidden values.
+            // Rows that are not records have no hidden values.
             return isGrouped ? .init(.column(column)) : .hidden(column)
         }
         if let type = attribute.typeAttribute(in: owner) {
             column.typePlace = outputs.count
             outputs.append(output(type.logicalName))
         }
-        // A name may differ between rows with the same reference, which would be two groups.
+        // Rows with the same reference may have different names, which would split the group.
         if !isGrouped, let name = owner["\(attribute.logicalName)name"] {
             column.namePlace = outputs.count
             outputs.append(output(name.logicalName))
@@ -140,7 +140,7 @@ extension RecordQuery.Output {
 }
 
 extension AttributeDefinition {
-    /// The attribute that says which entity a reference to one of several refers to, such as `owneridtype`.
+    /// The attribute that names the entity of a reference to one of several, such as `owneridtype`.
     func typeAttribute(in entity: EntityDefinition) -> AttributeDefinition? {
         guard type.targets.count > 1 else { return nil }
         let stem = logicalName.hasSuffix("id") ? String(logicalName.dropLast(2)) : logicalName

@@ -2,13 +2,13 @@ import Model
 import Records
 import Synchronization
 
-/// A set of columns of Retrieve, of which few different ones are asked for, and often: prepared once, with the markup around values.
+/// The columns of a Retrieve, prepared once with the markup around their values. Clients repeat a few different sets.
 final class RetrievedColumns: Sendable {
     let outputs: [RecordQuery.Output]
     let columns: ResultColumns
     private let last = Mutex<Last?>(nil)
 
-    /// What wrote the last record.
+    /// The last record's writer.
     private struct Last: Sendable {
         let shape: RowShape
         let prefixes: RecordContracts.Prefixes
@@ -33,7 +33,7 @@ final class RetrievedColumns: Sendable {
         }
     }
 
-    /// What writes records of a shape.
+    /// The writer for rows of a shape.
     func contracts(_ shape: RowShape, _ prefixes: RecordContracts.Prefixes) -> RecordContracts {
         if let last = last.withLock({ $0 }), last.shape === shape, last.prefixes == prefixes { return last.contracts }
         let contracts = RecordContracts(columns, shape, prefixes)

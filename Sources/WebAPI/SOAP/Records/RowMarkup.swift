@@ -1,34 +1,34 @@
 import Model
 import Records
 
-/// What stands around the values of a query's rows as `Entity` contracts, prepared once.
+/// The markup around the values of a query's rows as `Entity` contracts, prepared once.
 ///
-/// Rows are many, so all markup is in one array, and its parts are ranges: no references have to be counted while a row is written.
+/// All markup is in one array, and its parts are ranges. So no references are counted for each row.
 struct RowMarkup: Sendable {
     /// One value of each row, as an attribute.
     struct Value: Sendable {
         let place: RowShape.Place
         let start: Range<Int>
         let end: Range<Int>
-        /// For a value that refers to a record.
+        /// For a reference to a record.
         let reference: Reference?
         let formatted: Formatted
-        /// What stands before the formatted value.
+        /// The markup before the formatted value.
         let formattedStart: Range<Int>
 
         var isFormatted: Bool { if case .none = formatted { false } else { true } }
     }
 
-    /// What an `EntityReference` says besides the id.
+    /// The parts of an `EntityReference` beside the id.
     struct Reference: Sendable {
-        /// Where the entity and the name of the record stand that it refers to.
+        /// The indexes of the entity and the name of the referenced record.
         let kind: RowShape.Place?
         let name: RowShape.Place?
-        /// The entity that it refers to, where it can be one only.
+        /// The referenced entity, if there is only one.
         let target: Range<Int>
     }
 
-    /// How a value is written for people. Labels are those in a range of ``labels``.
+    /// The form of the formatted value. Labels are in a range of ``labels``.
     enum Formatted: Sendable {
         case none, label(Range<Int>), flag, number, date, name(RowShape.Place)
     }
@@ -75,7 +75,7 @@ struct RowMarkup: Sendable {
 
     private mutating func add(_ column: ResultColumns.Column, _ shape: RowShape, _ p: RecordContracts.Prefixes) {
         let value = shape.columns[column.place]
-        // What is encrypted is not read.
+        // Encrypted attributes are not read.
         guard let place = value.place else { return }
         var (start, end) = Self.markup(value, p)
         if let (attribute, entity) = column.alias {
@@ -106,7 +106,7 @@ struct RowMarkup: Sendable {
                     "<\(p.xrm):KeyValuePairOfstringstring><\(p.pairs):key>\(key)</\(p.pairs):key><\(p.pairs):value>")))
     }
 
-    /// What stands between an element's name and a value of it, and behind the value.
+    /// The markup between an element's name and its value, and after the value.
     private static func markup(_ value: RowShape.Column, _ p: RecordContracts.Prefixes) -> (start: String, end: String) {
         func typed(_ type: String) -> (String, String) { (" i:type=\"\(p.schema):\(type)\">", "") }
         switch value.type {

@@ -28,7 +28,7 @@ struct LinkRequest {
             target: try request.reference("Target"), relationship: relationship, related: try request.references("RelatedEntities"))
     }
 
-    /// The many-to-many relationship that is meant, seen from the target; nil for another kind of relationship.
+    /// The many-to-many relationship, seen from the target; nil for another kind of relationship.
     func association() throws(FieldsealError) -> Association? {
         guard let named = EntityCatalog.manyToMany.first(where: { $0.schemaName == relationship.lowercased() }) else { return nil }
         guard let association = named.association(of: target.entity), related.allSatisfy({ $0.entity === association.other }) else {
@@ -37,7 +37,7 @@ struct LinkRequest {
         return association
     }
 
-    /// The lookups that make the links: each the "many" side and the "one" side.
+    /// The lookups of the links: each on the "many" side, with the record on the "one" side.
     func lookups() throws(FieldsealError) -> [(relationship: EntityRelationship, many: ContractReference, one: ContractReference)] {
         let named = EntityCatalog.relationships.filter { $0.schemaName.lowercased() == relationship.lowercased() }
         guard !named.isEmpty else {
@@ -72,7 +72,7 @@ struct LinkRequest {
 }
 
 extension OrganizationService {
-    /// Links records, or takes the links off: all of them or none.
+    /// Links records, or removes the links. All of them succeed or none.
     func link(_ request: LinkRequest, isRemoved: Bool) async throws {
         if let association = try request.association() {
             var others: [UUID] = []

@@ -5,10 +5,10 @@ import Tenancy
 
 // Several requests in one.
 extension OrganizationService {
-    /// Records that the responses of one request hold at most.
+    /// How many records the responses of one request have at most.
     private static let recordLimit = 50_000
 
-    /// Runs requests one after the other; one that is refused takes nothing back of the others.
+    /// Runs requests one after the other. A refused one does not undo the others.
     func executeMultiple(_ request: OrganizationRequest) async throws -> OrganizationResponse {
         try request.take("Requests", "Settings")
         guard let settings = request.element("Settings") else { throw request.mismatch("Settings", "ExecuteMultipleSettings") }
@@ -70,7 +70,7 @@ extension OrganizationService {
         }
     }
 
-    /// Runs requests that are writes of records in one transaction: all of them or none.
+    /// Runs requests that only write records in one transaction. All of them succeed or none.
     func executeTransaction(_ request: OrganizationRequest) async throws -> OrganizationResponse {
         try request.take("Requests", "ReturnResponses")
         let returns = try request.bool("ReturnResponses") ?? false
@@ -105,7 +105,7 @@ extension OrganizationService {
         return response
     }
 
-    /// Writes all plans' records; a refusal says which request of the transaction it is of.
+    /// Writes the records of all plans. A refusal names the request of the transaction.
     private func write(_ plans: [PlannedWrites]) async throws -> [WriteOutcome] {
         let progress = WriteProgress()
         do {

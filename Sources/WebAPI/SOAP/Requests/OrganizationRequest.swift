@@ -6,7 +6,7 @@ struct OrganizationRequest: Sendable {
     let name: String
     private let parameters: [(key: String, value: XMLElement)]
 
-    /// Parameters that ask for something that this service does not have, such as duplicate detection, and so change nothing.
+    /// Parameters for features that this service does not have, such as duplicate detection. They have no effect.
     private static let ignored: Set<String> = [
         "suppressduplicatedetection", "calculatematchcodesynchronously", "solutionuniquename", "maintainlegacyappserverbehavior",
         "bypasscustompluginexecution", "bypassbusinesslogicexecution", "bypassbusinesslogicexecutionstepids",
@@ -43,7 +43,7 @@ struct OrganizationRequest: Sendable {
 
     func element(_ name: String) -> XMLElement? { parameters.first { $0.key == name && !$0.value.isNil }?.value }
 
-    /// - Returns: Nil for a parameter that is absent or null.
+    /// - Returns: Nil for a parameter that is missing or null.
     func value(_ name: String) throws(FieldsealError) -> ContractValue? {
         guard let element = element(name) else { return nil }
         return try ContractValue(element, of: name)

@@ -2,18 +2,17 @@ import Foundation
 import JSON
 import Model
 
-/// What Execute answers a request with.
+/// The response of Execute.
 struct OrganizationResponse {
     let name: String
     private(set) var results: [(key: String, write: (inout ContractWriter) throws -> Void)] = []
 
-    /// Records that the results hold.
+    /// How many records the results have.
     var records = 0
 
     init(_ name: String) { self.name = name }
 
-    /// Requests whose classes belong to the namespace of the CRM's own messages; the others that have classes belong to the
-    /// contracts' namespace.
+    /// Requests whose classes belong to the namespace of the CRM's messages. The other classes belong to the contracts' namespace.
     private static let crmRequests: Set<String> = [
         "AddMembersTeam", "Assign", "GrantAccess", "ModifyAccess", "RemoveMembersTeam", "RetrieveCurrentOrganization",
         "RetrievePrincipalAccess", "RetrieveSharedPrincipalsAndAccess", "RetrieveVersion", "RevokeAccess", "SendEmail", "SetState",
@@ -27,7 +26,7 @@ struct OrganizationResponse {
         return XMLName(Self.crmRequests.contains(name) ? Contract.crm : Contract.xrm, "\(name)Response")
     }
 
-    /// Writes the response as an element of that name.
+    /// Writes the response as an element with that name.
     func write(_ local: String, _ namespace: String, to writer: inout ContractWriter) throws {
         try writer.element(local, namespace, type: type, declaring: [Contract.xrm, XMLNamespace.instance]) { writer in
             writer.text("ResponseName", Contract.xrm, name)
@@ -44,7 +43,7 @@ struct OrganizationResponse {
 
     // MARK: Results
 
-    /// Adds a result that `body` writes what is in.
+    /// Adds a result. `body` writes its contents.
     mutating func add(
         _ key: String, type: XMLName, declaring: [String] = [], _ body: @escaping (inout ContractWriter) throws -> Void
     ) {
@@ -76,7 +75,7 @@ struct OrganizationResponse {
 }
 
 extension ContractWriter {
-    /// Writes what an `EntityReference` holds.
+    /// Writes the contents of an `EntityReference`.
     mutating func reference(_ entity: String, _ id: UUID) {
         text("Id", Contract.xrm, id.text)
         element("KeyAttributes", Contract.xrm, declaring: [Contract.keys]) { _ in }

@@ -3,10 +3,10 @@ import JSON
 import Model
 import Records
 
-/// A request that is nothing but writes of records, so that it can be part of a transaction.
+/// A request that only writes records, so that it can be part of a transaction.
 struct PlannedWrites {
     let writes: [RecordWrite]
-    /// Makes the response of what the writes did.
+    /// Makes the response from the outcomes of the writes.
     let response: ([WriteOutcome]) -> OrganizationResponse
 }
 
@@ -66,7 +66,7 @@ extension OrganizationService {
             throw request.mismatch("State and Status", "an OptionSetValue each")
         }
         var members = [JSONValue.Member("statecode", .integer(state))]
-        // -1 stands for the state's own status.
+        // -1 means the state's default status.
         if status != -1 { members.append(.init("statuscode", .integer(status))) }
         return .upsert(target.entity, try target.key(), members, .mustExist)
     }
@@ -146,7 +146,7 @@ extension OrganizationService {
 
     private static func upsert(_ target: ContractEntity) throws(FieldsealError) -> RecordWrite {
         try require(.update, of: target.entity)
-        // Without an id or a key it can only be a new record.
+        // Without an id or a key it can only create a record.
         if try target.recordID() == nil, target.keys.isEmpty { return try create(target) }
         return .upsert(target.entity, try target.key(), try target.members())
     }

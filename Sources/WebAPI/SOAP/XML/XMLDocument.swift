@@ -1,6 +1,6 @@
-/// An XML document as elements with names, attributes and text. It has no mixed content: an element holds elements or text.
+/// An XML document as elements with names, attributes and text. It has no mixed content: an element has elements or text.
 ///
-/// The elements stand in one array, each before those that it holds, so that a document takes few bytes for each of them.
+/// The elements are in one array, each before its children, so that each needs few bytes.
 final class XMLDocument: Sendable {
     /// One element.
     struct Node: Sendable {
@@ -8,13 +8,13 @@ final class XMLDocument: Sendable {
         /// The name in `xsi:type`; negative if there is none.
         var type: Int32 = -1
         var isNil = false
-        /// The index behind the last element that it holds.
+        /// The index after the last of its descendants.
         var end: Int32 = 0
         var text: Range<Int32> = 0..<0
         var attributes: Range<Int32> = 0..<0
     }
 
-    /// One attribute that is not a declaration of a namespace, and neither `xsi:type` nor `xsi:nil`.
+    /// An attribute, except declarations of namespaces, `xsi:type` and `xsi:nil`.
     struct Attribute: Sendable {
         let name: Int32
         let text: Range<Int32>
@@ -49,28 +49,28 @@ struct XMLElement: Sendable {
 
     var name: XMLName { document.names[Int(node.name)] }
     var local: String { name.local }
-    /// What `xsi:type` names.
+    /// The name in `xsi:type`.
     var type: XMLName? { node.type < 0 ? nil : document.names[Int(node.type)] }
-    /// Whether `xsi:nil` says that there is no value.
+    /// Whether `xsi:nil` is true.
     var isNil: Bool { node.isNil }
     var text: String { document.string(node.text) }
     var isEmpty: Bool { node.text.isEmpty && !hasChildren }
     var hasChildren: Bool { Int(node.end) > index + 1 }
 
-    /// The elements that it holds, in their order.
+    /// Its child elements in order.
     var children: XMLChildren { XMLChildren(document: document, position: index + 1, end: Int(node.end)) }
 
-    /// The first element of a name that it holds.
+    /// Its first child element with a name.
     func first(_ local: String) -> XMLElement? { children.first { $0.local == local } }
 
-    /// The names and texts of its attributes, in their order.
+    /// The names and values of its attributes in order.
     var attributes: [(name: XMLName, text: String)] {
         document.attributes[Int(node.attributes.lowerBound)..<Int(node.attributes.upperBound)].map {
             (document.names[Int($0.name)], document.string($0.text))
         }
     }
 
-    /// The text of an attribute.
+    /// The value of an attribute.
     func attribute(_ local: String, in namespace: String = "") -> String? {
         let name = XMLName(namespace, local)
         for attribute in document.attributes[Int(node.attributes.lowerBound)..<Int(node.attributes.upperBound)]
@@ -81,7 +81,7 @@ struct XMLElement: Sendable {
     }
 }
 
-/// The elements that an element holds.
+/// The child elements of an element.
 struct XMLChildren: Sequence, IteratorProtocol {
     let document: XMLDocument
     fileprivate var position: Int

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The encoding of an XML document (XML 1.0 appendix F): by its byte order mark, by what the message says, or by its declaration.
+/// The encoding of an XML document (XML 1.0 appendix F). It is given by the byte order mark, the message or the declaration.
 enum XMLEncoding {
     private enum Known {
         case utf8, utf16BigEndian, utf16LittleEndian, latin1
@@ -9,7 +9,7 @@ enum XMLEncoding {
     /// The document as UTF-8, without a byte order mark.
     ///
     /// - Parameter charset: The `charset` of the message's content type.
-    /// - Throws: ``XMLSyntaxError`` for an encoding that is not known, for two that differ, and for bytes that are not of it.
+    /// - Throws: ``XMLSyntaxError`` for an unknown encoding, for two that differ, and for bytes that it does not allow.
     static func utf8(_ bytes: [UInt8], charset: String?) throws(XMLSyntaxError) -> [UInt8] {
         let (encoding, mark) = try Self.encoding(of: bytes, charset: charset)
         switch encoding {
@@ -65,7 +65,7 @@ enum XMLEncoding {
         }
     }
 
-    /// The encoding that the declaration names, of a document whose first characters are ASCII.
+    /// The encoding in the declaration, of a document that begins with ASCII characters.
     private static func declaration(_ bytes: [UInt8]) -> String? {
         guard bytes.starts(with: "<?xml".utf8), let end = bytes.prefix(200).firstIndex(of: UInt8(ascii: ">")) else { return nil }
         let text = String(decoding: bytes[..<end], as: UTF8.self)

@@ -17,10 +17,10 @@ enum XMLNamespace {
     static let schema = "http://www.w3.org/2001/XMLSchema"
 }
 
-/// What is wrong with an XML document, and where. It never quotes text of the document.
+/// An error in an XML document and its position. It never quotes text of the document.
 struct XMLSyntaxError: Error, Sendable, Equatable, CustomStringConvertible {
     let reason: String
-    /// In bytes of UTF-8.
+    /// The position in bytes of UTF-8.
     let offset: Int
 
     var description: String { "\(reason) (at byte \(offset))" }

@@ -1,4 +1,4 @@
-/// The names of a document, each kept once.
+/// The names of a document, each stored once.
 struct XMLNames {
     /// The names by their ids.
     private(set) var all: [XMLName] = []
@@ -7,10 +7,10 @@ struct XMLNames {
 
     /// The id of no namespace.
     static let none: Int32 = 0
-    /// The id of the namespace of `xml:lang` and its like.
+    /// The id of the namespace of `xml:lang`.
     static let xml: Int32 = 1
 
-    /// The namespaces that most documents have, the first two by their ids above.
+    /// Namespaces of most documents. The first two have the ids above.
     private static let common = [
         "", XMLNamespace.xml, XMLNamespace.instance, XMLNamespace.schema, Contract.services, Contract.xrm, Contract.pairs,
         SOAPVersion.v11.namespace,
@@ -21,7 +21,7 @@ struct XMLNames {
         let local: String
     }
 
-    /// Finds keys by their order. It compares each while there are few, for which hashing takes longer.
+    /// Finds the index of a key. A few keys are compared one by one, because hashing would take longer.
     private struct Index<Element: Hashable> {
         private(set) var keys: [Element]
         private var ids: [Element: Int32] = [:]
@@ -45,14 +45,14 @@ struct XMLNames {
         }
     }
 
-    /// - Returns: Nil when there are as many as there may be.
+    /// - Returns: Nil when the maximum number is reached.
     mutating func namespace(_ name: String) -> Int32? {
         if let id = namespaces.id(name) { return id }
         guard namespaces.keys.count < XMLReader.nameLimit else { return nil }
         return namespaces.add(name)
     }
 
-    /// - Returns: Nil when there are as many as there may be.
+    /// - Returns: Nil when the maximum number is reached.
     mutating func name(_ namespace: Int32, _ local: String) -> Int32? {
         let key = Key(namespace: namespace, local: local)
         if let id = ids.id(key) { return id }

@@ -1,19 +1,19 @@
-/// Reads an XML document (XML 1.0, Namespaces in XML 1.0) with fixed limits.
+/// Parses an XML document (XML 1.0, Namespaces in XML 1.0) with fixed limits.
 ///
-/// It reads no document type, so there are no entities but the five that XML itself has, and nothing outside of the document
-/// is ever read. It reads no processing instruction either: SOAP has none.
+/// It supports no document type, so there are no entities but the five of XML, and nothing outside of the document is read. It
+/// supports no processing instructions, because SOAP has none.
 struct XMLReader {
-    /// Elements within each other, at most.
+    /// How deeply elements are nested at most.
     static let depthLimit = 128
-    /// Elements of a document, at most.
+    /// How many elements a document has at most.
     static let elementLimit = 500_000
-    /// Attributes of an element with its declarations of namespaces, at most.
+    /// How many attributes an element has at most, with its declarations of namespaces.
     static let attributeLimit = 32
-    /// Declarations of namespaces that hold at one element, at most.
+    /// How many declarations of namespaces are in scope at most.
     static let namespaceLimit = 256
-    /// Different names of a document, at most.
+    /// How many different names a document has at most.
     static let nameLimit = 10_000
-    /// A name or a namespace, in bytes, at most.
+    /// The longest name or namespace in bytes.
     static let nameLength = 256
 
     private let bytes: [UInt8]
@@ -25,19 +25,19 @@ struct XMLReader {
     private var open: [Open] = []
     private var bindings: [(prefix: String, namespace: Int32)] = [("xml", XMLNames.xml), ("", XMLNames.none)]
 
-    /// An element whose end is still to come.
+    /// An element whose end tag was not read yet.
     private struct Open {
         let index: Int
         let qualifiedName: Range<Int>
         let bindings: Int
-        /// Where text began that is not part of an element below.
+        /// The start of text that does not belong to a child element.
         var textStart: Int
         var hasChildren = false
     }
 
     private init(_ bytes: [UInt8]) {
         self.bytes = bytes
-        // Elements of most documents take more than 32 bytes, and half of the document is text at most.
+        // Estimated: an element takes more than 32 bytes, and at most half of the document is text.
         nodes.reserveCapacity(bytes.count / 32)
         text.reserveCapacity(bytes.count / 2)
     }
@@ -154,14 +154,14 @@ struct XMLReader {
         position += 3
     }
 
-    /// Appends the bytes up to the next one that may mean something in a text or in the value of an attribute.
+    /// Appends the bytes up to the next one that may have a special meaning in text or in attribute values.
     private mutating func plainText() {
         let start = position
         while let byte = next, XMLCharacter.isPlain(byte) { position += 1 }
         text.append(contentsOf: bytes[start..<position])
     }
 
-    /// Appends one byte of text. Every end of a line is one line feed (XML 1.0 section 2.11).
+    /// Appends one byte of text. Each end of a line becomes one line feed (XML 1.0 section 2.11).
     private mutating func character() throws(XMLSyntaxError) {
         try checkCharacter()
         let byte = bytes[position]
@@ -174,7 +174,7 @@ struct XMLReader {
         }
     }
 
-    /// Refuses what XML 1.0 has no place for: control characters, U+FFFE and U+FFFF.
+    /// Refuses characters that XML 1.0 does not allow: control characters, U+FFFE and U+FFFF.
     private func checkCharacter() throws(XMLSyntaxError) {
         let byte = bytes[position]
         if byte < 0x20, byte != 0x09, byte != 0x0A, byte != 0x0D { throw error("a control character") }
@@ -183,7 +183,7 @@ struct XMLReader {
         }
     }
 
-    /// Appends what `&…;` stands for.
+    /// Appends the character of a reference `&…;`.
     private mutating func reference() throws(XMLSyntaxError) {
         position += 1
         let start = position
@@ -218,7 +218,7 @@ struct XMLReader {
         return start..<position
     }
 
-    /// Leaves out the white space between elements, and refuses other text there.
+    /// Skips the white space between elements, and refuses other text there.
     private mutating func endText() throws(XMLSyntaxError) {
         guard let last = open.indices.last else { return }
         let start = open[last].textStart
@@ -247,13 +247,13 @@ struct XMLReader {
         if isClosed { try close() }
     }
 
-    /// An attribute as it stands in a tag, its value already read.
+    /// An attribute in a tag, with its value.
     private struct RawAttribute {
         let name: Range<Int>
         let text: Range<Int32>
     }
 
-    /// Reads the attributes of a tag. Declarations of namespaces hold at once; the others are left to be resolved.
+    /// Reads the attributes of a tag. Declarations of namespaces take effect at once. Other attributes are resolved later.
     private mutating func rawAttributes() throws(XMLSyntaxError) -> [RawAttribute] {
         var raw: [RawAttribute] = []
         let outer = bindings.count
@@ -280,7 +280,7 @@ struct XMLReader {
         }
     }
 
-    /// The prefix that an attribute of this name declares, empty for the default; nil for any other attribute.
+    /// The prefix that an attribute declares, empty for the default namespace; nil for an attribute that is no declaration.
     private func declaredPrefix(_ name: Range<Int>) -> String? {
         let name = bytes[name]
         guard name.first == UInt8(ascii: "x"), name.starts(with: "xmlns".utf8) else { return nil }
@@ -312,7 +312,7 @@ struct XMLReader {
             case UInt8(ascii: "<"): throw error("< in the value of an attribute")
             case UInt8(ascii: "&"): try reference()
             case 0x09, 0x0A, 0x0D:
-                // White space is a space each (XML 1.0 section 3.3.3).
+                // Each white space character becomes a space (XML 1.0 section 3.3.3).
                 if byte == 0x0D, position + 1 < bytes.count, bytes[position + 1] == 0x0A { position += 1 }
                 position += 1
                 text.append(0x20)
@@ -323,7 +323,7 @@ struct XMLReader {
         position += 1
     }
 
-    /// The id of a name in a tag, by the namespaces that hold.
+    /// The id of a name in a tag, by the namespaces in scope.
     private mutating func resolve(_ range: Range<Int>, isElement: Bool) throws(XMLSyntaxError) -> Int32 {
         try resolve(bytes[range], usesDefault: isElement)
     }
@@ -346,7 +346,7 @@ struct XMLReader {
         return id
     }
 
-    /// Resolves attributes, and takes `xsi:type` and `xsi:nil` out of them.
+    /// Resolves attributes, and separates `xsi:type` and `xsi:nil`.
     private mutating func read(_ raw: [RawAttribute], of index: Int) throws(XMLSyntaxError) {
         if raw.isEmpty { return }
         let first = attributes.count
