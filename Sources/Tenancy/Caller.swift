@@ -1,27 +1,26 @@
 public import Foundation
 package import Model
 
-/// Who asks, in which role, from where. Made by authentication alone, or by the command line.
+/// The caller of an operation: its roles and its address. Only authentication and the command line make one.
 public struct Caller: Sendable {
-    /// For security events: `client:NAME` or `cli:USER`, followed by ` as systemuser:ID` under impersonation.
+    /// The name in security events: `client:NAME` or `cli:USER`, followed by ` as systemuser:ID` under impersonation.
     public let actor: String
     public let clientID: UUID?
     /// The systemuser that the caller acts as.
     public let systemUserID: UUID?
-    /// What the caller may do follows from all of them.
+    /// The caller's rights follow from all of these roles.
     public let roles: RoleSet
-    /// The address that the request came from, if it came over a network.
+    /// The address of the request, if it came over a network.
     public let address: String?
     public let requestID: String?
-    /// The caller that sent the request, where it acts in the name of another user. Then ``systemUserID`` and ``roles`` are that
-    /// user's.
+    /// The caller that sent the request, if it acts for another user. Then ``systemUserID`` and ``roles`` are that user's.
     public var impersonation: Impersonation?
-    /// When the client proved itself for the token of this request; nil where that is not known.
+    /// The time at which the client authenticated for the token of this request; nil if it is unknown.
     public var signedInOn: Date?
 
-    /// The administrator behind a request in the name of another user.
+    /// The administrator that sent a request in the name of another user.
     public struct Impersonation: Sendable {
-        /// The systemuser that the administrator itself acts as.
+        /// The systemuser as which the administrator acts.
         package let systemUserID: UUID
         package let roles: RoleSet
         /// The business unit of the user in whose name the request is.
@@ -36,7 +35,7 @@ public struct Caller: Sendable {
 
     /// - Parameters:
     ///   - role: The role of the client or the person.
-    ///   - granted: Roles that their systemuser was given besides, by itself or as a member of teams.
+    ///   - granted: The other roles of their systemuser, given directly or by teams.
     package init(
         actor: String, clientID: UUID?, systemUserID: UUID?, role: Role, granted: RoleSet = [], address: String?, requestID: String?
     ) {
@@ -58,23 +57,23 @@ public struct Caller: Sendable {
         self.impersonation = impersonation
     }
 
-    /// The first of the caller's roles in the order of ``Role/allCases``: System Administrator, if it is among them.
+    /// The first of the caller's roles in the order of ``Role/allCases``, which begins with System Administrator.
     public var role: Role { roles.leading ?? .basicUser }
 
-    /// An administrator on the command line, who works on the server's own settings.
+    /// An administrator on the command line, with the server's own settings.
     public static func commandLine(user: String) -> Caller {
         Caller(
             actor: "cli:\(user)", clientID: nil, systemUserID: nil, role: .systemAdministrator, address: nil, requestID: nil)
     }
 
-    /// How far the caller may send `message` to records of `entity`: under impersonation as far as both users may.
+    /// The depth to which the caller may send `message` to records of `entity`. Under impersonation both users must have it.
     package func depth(of message: EntityDefinition.Message, on entity: EntityDefinition) -> Depth {
         let depth = PrivilegeTable.depth(of: message, on: entity, for: roles)
         guard let impersonation else { return depth }
         return min(depth, PrivilegeTable.depth(of: message, on: entity, for: impersonation.roles))
     }
 
-    /// How far the caller may write an attribute with a create or an update.
+    /// The depth to which the caller may write an attribute with a create or an update.
     package func depth(of message: EntityDefinition.Message, writing attribute: String, on entity: EntityDefinition) -> Depth {
         let depth = PrivilegeTable.depth(of: message, writing: attribute, on: entity, for: roles)
         guard let impersonation else { return depth }

@@ -3,7 +3,7 @@ package import Foundation
 import JSON
 package import PostgresClient
 
-// What is attested of an API client.
+// The attested contents of an API client.
 extension OrganizationState.ClientRow {
     package static func name(_ id: UUID) -> Grant.Name { Grant.Name(.client, [id.bytes]) }
 
@@ -23,7 +23,7 @@ extension OrganizationState.ClientRow {
 }
 
 extension OrganizationState {
-    /// Whether a client is as this service wrote it, enabled, and acts as a systemuser that is enabled.
+    /// Whether this service wrote the client's row, and the client and its systemuser are enabled.
     package func mayAct(_ client: ClientRow, under kek: KeyEncryptionKey) throws -> Bool {
         try client.disabledOn == nil && grants.honours(client.grant(in: organization), tag: client.tag, under: kek)
             && !client.isUserDisabled && !isDisabled(systemUser: client.systemUserID)

@@ -3,17 +3,17 @@ public import Foundation
 import Migrations
 public import PostgresClient
 
-/// One PostgreSQL database and the key-encryption key that goes with it: all that the product works on.
+/// One PostgreSQL database with its key-encryption key, and the connections and caches for it.
 public struct Deployment: Sendable {
     /// Connects as `fieldseal_service`.
     public let pool: ConnectionPool
-    /// The same connection string, for work that needs connections of its own.
+    /// The same connection string, for work with separate connections.
     public let conninfo: String
     public let kek: KeyEncryptionKey
     public let policy: KeyPolicy
-    /// Whether suspended organizations are worked on: by the command line and the sweeps of a server, and not for its requests.
+    /// Whether suspended organizations are accessible: to the command line and the sweeps of a server, but not to its requests.
     private(set) var servesSuspended = true
-    /// Which other databases there are; nil for the only one.
+    /// The other databases of the deployment; nil for the only one.
     var place: Place?
     package let keyring: Keyring
     let sessions = SessionCache()
@@ -21,9 +21,9 @@ public struct Deployment: Sendable {
     package let pendingEvents = PendingEventList()
     package let sweepMarks = SweepMarks()
     package let hashing: PasswordHashing
-    /// Sign-ins with a password that are under way: each has a network for its key.
+    /// Running sign-ins with a password. Their key is the network.
     package let signIns = AdmissionGate<String>(.init(running: 64, runningPerKey: 8))
-    /// Connections that carry the short statements of many callers: lookups of records, and writes that need no look first.
+    /// Shared connections for short statements of many callers: lookups of records, and writes that need no earlier read.
     let readers: [SharedConnection]
     let writers: [SharedConnection]
 
@@ -46,31 +46,31 @@ public struct Deployment: Sendable {
         hashing = PasswordHashing(kek, policy.passwordDerivation)
     }
 
-    /// The same deployment, for requests: suspended organizations are refused.
+    /// The same deployment for requests. Suspended organizations are refused.
     public var refusingSuspended: Deployment {
         var copy = self
         copy.servesSuspended = false
         return copy
     }
 
-    /// Closes its connections, once what is under way has ended.
+    /// Closes its connections after the running work has ended.
     public func close() async {
         for connection in readers + writers { connection.close() }
         await pool.close()
     }
 
-    /// Whether the deployment's own schemas are at the version that this program knows, or at a newer one that it can work with.
+    /// Whether the shared schemas are at this program's version, or at a newer compatible one.
     public func isMigrated() async throws -> Bool { try await condition() != .notMigrated }
 
     /// Whether requests can be served.
     public enum Condition: Sendable {
         case ready
         case notMigrated
-        /// The server does not write: it is a standby, or a setting says so.
+        /// The database accepts no writes: it is a standby, or a setting forbids them.
         case readOnly
     }
 
-    /// Asks the database whether it is migrated, and whether it writes.
+    /// Queries whether the database is migrated, and whether it accepts writes.
     public func condition() async throws -> Condition {
         try await pool.withConnection { connection in
             let rows: PostgresResult
@@ -93,24 +93,24 @@ public struct Deployment: Sendable {
     }
 }
 
-/// What a deployment demands of keys.
+/// The deployment's rules for keys and passwords.
 public struct KeyPolicy: Sendable {
-    /// PBKDF2 iterations of a new key.
+    /// How many PBKDF2 iterations a new key has.
     public var iterations = DataKey.defaultIterations
-    /// How new passwords of people are made into what is stored.
+    /// How the stored form of people's new passwords is computed.
     public var passwordDerivation = PasswordVerifier.Derivation.scrypt
-    /// Key changes that one organization may make within ``quotaInterval`` seconds; nil for any number.
+    /// How often one organization's key may be changed within ``quotaInterval`` seconds; nil for no limit.
     public var changeQuota: Int?
     /// Seconds.
     public var quotaInterval = 3_600
-    /// How long a key change tries to lock writers out for its last moment, before it gives up.
+    /// How long a key change tries to lock writers out for its switch, before it gives up.
     public var patience = Duration.seconds(60)
     /// Failures within ``failureInterval`` after which an account is locked for the network that they came from.
     public var failureLimit = 10
-    /// Failures of all accounts together after which their network is locked.
+    /// Failures of all accounts from one network after which the network is locked.
     public var networkFailureLimit = 100
-    /// Failures of an account from all networks together after which its sign-ins are slowed down. They never lock it: else
-    /// strangers could lock others out.
+    /// Failures of an account from all networks after which its sign-ins are delayed. They never lock it, because attackers could
+    /// lock users out.
     public var accountFailures = 20
     /// Seconds.
     public var failureInterval = 900

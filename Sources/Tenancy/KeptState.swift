@@ -1,4 +1,4 @@
-/// An organization's state as sessions share it: one object, since copying its many parts for each request takes time.
+/// An organization's state as a shared object, because copying its many parts for each request takes time.
 final class KeptState: Sendable {
     let state: OrganizationState
 

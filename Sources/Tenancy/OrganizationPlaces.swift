@@ -3,29 +3,29 @@ public import Model
 import PostgresClient
 import Synchronization
 
-/// Which of a deployment's databases has which organization, as a server knows it.
+/// Finds the database that has an organization, for a server of several databases.
 ///
-/// Each database has its list, which is read when it changes. Of two databases that have an organization of one name, the one counts that
-/// had it first.
+/// Each database has a list, which is read again when it changes. If two databases have an organization with the same name, the one
+/// that was registered first is used.
 public final class OrganizationPlaces: Sendable {
-    /// When each organization of a database was registered there, by name.
+    /// The registration times of a database's organizations, by name.
     public typealias List = [String: Date]
     /// Reads the list of one database.
     public typealias Reader = @Sendable () async throws -> List
 
     private struct State {
         var lists: [String: List] = [:]
-        /// Databases that did not answer at the last look.
+        /// Databases that did not respond at the last check.
         var away: Set<String> = []
         var readers: [String: Reader] = [:]
         /// The database of each organization.
         var places: [String: String] = [:]
-        /// When each organization was last in a list that is in none now.
+        /// The time at which an organization that is in no list now was last in one.
         var left: [String: ContinuousClock.Instant] = [:]
-        /// When the lists were last read for a name that none of them has.
+        /// The time at which the lists were last read for an unknown name.
         var lastSearch: ContinuousClock.Instant?
 
-        /// Lists as many organizations as there are: once for each change of a list.
+        /// The number of organizations, updated with each change of a list.
         mutating func arrange() {
             var places: [String: (database: String, since: Date)] = [:]
             for (database, list) in lists.sorted(by: { $0.key < $1.key }) {
@@ -43,14 +43,14 @@ public final class OrganizationPlaces: Sendable {
     private let state = Mutex(State())
     private let reads = SingleFlight<String, Bool>()
 
-    /// How often the lists are read for names that none of them has, at most: requests for such names cost no more than that.
+    /// The shortest time between two reads of the lists for unknown names. It limits the cost of requests with such names.
     private static let searchInterval = Duration.seconds(1)
-    /// How long an organization that left its database may be on its way to another one, whose list may be read a little later.
+    /// How long an organization that left its database may be moving to another one, whose list may be read a little later.
     private static let transit = Duration.seconds(10)
 
     public init(databases: [String]) { self.databases = databases }
 
-    /// Adds a database that can be asked now.
+    /// Adds a database that is reachable now.
     public func add(_ database: String, _ reader: @escaping Reader) { state.withLock { $0.readers[database] = reader } }
 
     /// Reads the list of a database again.
@@ -73,9 +73,9 @@ public final class OrganizationPlaces: Sendable {
         return isRead ?? false
     }
 
-    /// The database of an organization. For a name that is in no list, they are read again, once in a second at most.
+    /// The database of an organization. For an unknown name the lists are read again, at most once a second.
     ///
-    /// - Returns: Nil when no database that was read has it.
+    /// - Returns: Nil when no known list has it.
     public func database(of organization: String) async -> String? {
         if let place = state.withLock({ $0.places[organization] }) { return place }
         guard Organization.isName(organization) else { return nil }
@@ -83,7 +83,7 @@ public final class OrganizationPlaces: Sendable {
             let now = ContinuousClock.now
             if let last = state.lastSearch, now - last < Self.searchInterval { return [] }
             state.lastSearch = now
-            // One that is away would keep the request waiting.
+            // An unreachable database would delay the request.
             return state.readers.keys.filter { !state.away.contains($0) }
         }
         guard !asked.isEmpty else { return nil }
@@ -93,7 +93,7 @@ public final class OrganizationPlaces: Sendable {
         return state.withLock { $0.places[organization] }
     }
 
-    /// Databases whose list was never read: any organization may be there.
+    /// Databases whose list was never read. They may have any organization.
     public var unread: [String] { state.withLock { state in databases.filter { state.lists[$0] == nil } } }
 
     /// Whether an organization was in a list a moment ago, and is in none now.
@@ -111,9 +111,9 @@ public final class OrganizationPlaces: Sendable {
         return Dictionary(grouping: all, by: \.0).mapValues { $0.map(\.1).sorted() }.filter { $0.value.count > 1 }
     }
 
-    /// Refuses an organization that a database does not have, so that the database is not asked.
+    /// Refuses an organization that a database does not have, without a query.
     ///
-    /// - Throws: ``FieldsealError``: to be repeated later, where another database has it or may have it.
+    /// - Throws: ``FieldsealError``. It says to retry if another database has the organization or may have it.
     func require(_ organization: String, in database: String) throws {
         let (place, unread) = state.withLock { state in
             (state.places[organization], databases.filter { state.lists[$0] == nil })
@@ -125,9 +125,9 @@ public final class OrganizationPlaces: Sendable {
         throw FieldsealError.databaseAway
     }
 
-    /// Forgets that a database has an organization, which the database says that it has not.
+    /// Removes an organization from a database's list, because the database does not have it.
     ///
-    /// - Returns: What a request is told that came between: another database may have it by now.
+    /// - Returns: The error for the current request. Another database may have the organization meanwhile.
     func lost(_ organization: String, in database: String) -> FieldsealError {
         state.withLock { state in
             guard state.lists[database]?.removeValue(forKey: organization) != nil else { return }
@@ -142,15 +142,15 @@ public final class OrganizationPlaces: Sendable {
 }
 
 extension Deployment {
-    /// The same deployment among others: organizations that another database has are refused here.
+    /// The same deployment with knowledge of the others. It refuses organizations that another database has.
     public func placed(among places: OrganizationPlaces, as name: String) -> Deployment {
         var copy = self
         copy.place = Place(places: places, name: name)
         return copy
     }
 
-    /// When each organization was registered in this database, by name. One that has left is the last to count: until its move has
-    /// ended, it is nowhere else.
+    /// The registration times of organizations in this database, by name. One that is being moved away sorts last, because until
+    /// the end of the move no other database has it.
     public func organizationList() async throws -> OrganizationPlaces.List {
         try await pool.withConnection { connection in
             let rows = try connection.query(
@@ -166,7 +166,7 @@ extension Deployment {
     /// Refuses an organization that is known to be elsewhere or nowhere.
     func requirePlace(of organization: String) throws { try place?.places.require(organization, in: place?.name ?? "") }
 
-    /// What a caller is told of an organization that the database does not have.
+    /// The error for an organization that the database does not have.
     func absence(of organization: String, _ error: FieldsealError) -> FieldsealError {
         guard let place, error.code == .noResource else { return error }
         return place.places.lost(organization, in: place.name)

@@ -4,7 +4,7 @@ import Migrations
 import Model
 package import PostgresClient
 
-/// An organization as the database has it at one moment: its current key version, and what `config` holds for it.
+/// The state of an organization in the database at one moment: its key version, and its key in `config`.
 package struct OrganizationState: Sendable {
     package let organization: Organization
     package let keyVersion: Int
@@ -13,22 +13,22 @@ package struct OrganizationState: Sendable {
     package let iterations: Int
     package let keyCheck: [UInt8]
     package let changedOn: Date
-    /// The wrapped data key of that version and fingerprint; nil when `config` has none: a key is required.
+    /// The wrapped data key of that version and fingerprint; nil if `config` has none, and a key is required.
     let wrappedData: [UInt8]?
-    /// What it is wrapped under, as 16 digits in hex.
+    /// The id of the wrapping key, as 16 hexadecimal digits.
     let kekID: String?
     private let newestHash: [UInt8]
-    /// The row of `api_client` that was asked for, if there is one.
+    /// The row of the requested client in `api_client`, if it exists.
     package let client: ClientRow?
-    /// What this service last wrote about the organization. Nil, or not to be relied on, where ``problem`` says so.
+    /// The last state that this service wrote. It is nil, or must not be trusted, if there is a ``problem``.
     package let attested: AttestedState?
-    /// The rows that grant power, as far as they are attested.
+    /// The attested list of rows that grant access.
     package let grants: GrantList
     /// The number of the newest security event; 0 without one.
     package let newestEvent: Int
-    /// Why ``attested`` can't be relied on.
+    /// The reason for which ``attested`` must not be trusted.
     package private(set) var problem: AttestationProblem? = .unverified
-    /// The roles that the client's systemuser was given besides the client's own.
+    /// The roles of the client's systemuser beside the client's own.
     package private(set) var grantedRoles: RoleSet = []
 
     package struct ClientRow: Sendable {
@@ -40,7 +40,7 @@ package struct OrganizationState: Sendable {
         package let disabledOn: PostgresMoment?
         /// The business unit of the client's systemuser.
         package let businessUnitID: UUID?
-        /// Whether that systemuser is disabled in its record.
+        /// Whether that systemuser's record says that it is disabled.
         package let isUserDisabled: Bool
 
         package init(
@@ -67,29 +67,29 @@ package struct OrganizationState: Sendable {
     /// The business unit of the client's systemuser.
     var callersUnit: UUID? { client?.businessUnitID }
 
-    /// Whether the key that the schema names is the one that this service put in force.
+    /// Whether the schema names the attested key.
     package var isKeyAttested: Bool { problem == nil && namesAttestedKey }
 
-    /// The same, where ``attested`` was not verified.
+    /// The same, if ``attested`` was not verified.
     package var namesAttestedKey: Bool { attested?.keyVersion == keyVersion && attested?.fingerprint == fingerprint }
 
-    /// What the key's text needs besides, as the schema has it.
+    /// What the key needs beside its text to open cells, from the schema.
     package var keyDerivation: Grant { Grant.keyDerivation(salt: salt, iterations: iterations, keyCheck: keyCheck) }
 
-    /// Whether the organization was suspended by this service, also when its row in `config` says otherwise.
+    /// Whether this service suspended the organization, regardless of its row in `config`.
     package func isSuspended() throws -> Bool { try grants.names(Grant.suspension.name) }
 
-    /// Whether a systemuser was disabled by this service, also when its record says otherwise.
+    /// Whether this service disabled a systemuser, regardless of its record.
     package func isDisabled(systemUser id: UUID) throws -> Bool { try grants.names(Grant.disabledSystemUser(id).name) }
 
-    /// Reads all of it in one statement, and verifies what is attested.
+    /// Reads the state in one statement, and verifies the attested part.
     ///
     /// - Parameters:
-    ///   - client: The API client that is asked for.
-    ///   - isInspection: Whether a state that does not verify is returned with its ``problem``, for what only looks.
-    /// - Throws: ``FieldsealError`` `.noResource` when there is no such organization, or its schema is gone; `.organizationDisabled`
-    ///   when a table of `config` or of its schema is missing, its schema is older or newer than this program knows, its attested
-    ///   state does not verify, or it is suspended and the deployment does not serve such organizations.
+    ///   - client: The API client to read too.
+    ///   - isInspection: Whether to return a state that does not verify, with its ``problem``, for inspection only.
+    /// - Throws: ``FieldsealError`` `.noResource` when there is no such organization, or its schema is missing.
+    ///   `.organizationDisabled` in these cases: a table is missing, the schema is older or newer than this program's, the attested
+    ///   state does not verify, or the organization is suspended and the deployment does not serve such organizations.
     package static func read(
         _ name: String,
         client: UUID? = nil,
@@ -119,7 +119,7 @@ package struct OrganizationState: Sendable {
         return state
     }
 
-    /// Reads all of it in one statement, and verifies nothing: for what only counts and copies.
+    /// Reads the state in one statement and verifies nothing, for counting and copying only.
     package static func read(
         _ name: String,
         client: UUID? = nil,
@@ -209,14 +209,14 @@ package struct OrganizationState: Sendable {
         if let endProblem { throw endProblem }
     }
 
-    /// Verifies what `config` has, by itself.
+    /// Verifies the part in `config` by itself.
     package func verifyRow(under kek: KeyEncryptionKey) throws {
         guard let attested else { throw AttestationProblem.missing }
         try attested.verify(under: kek)
         if problem == .grants { throw AttestationProblem.grants }
     }
 
-    /// Where the chain of events does not end as attested.
+    /// The problem if the chain of events does not end at the attested event.
     package var endProblem: AttestationProblem? {
         guard let attested else { return .missing }
         guard newestEvent == attested.newestEvent else {
@@ -225,7 +225,7 @@ package struct OrganizationState: Sendable {
         return constantTimeEqual(newestHash, attested.head) ? nil : .eventChanged(newestEvent)
     }
 
-    /// The newest migration of an organization's schema that this program knows.
+    /// The newest migration of an organization's schema in this program.
     package static let schemaVersion = MigrationCatalog.migrations(.organization).last?.name ?? ""
 
     private static func check(schemaVersion version: String?, of name: String) throws(FieldsealError) {

@@ -1,14 +1,14 @@
 import Model
 import PostgresClient
 
-/// The tables without which an organization can't be served.
+/// The tables that an organization needs.
 package enum OrganizationTables {
     static let config = ["config.organization", "config.organization_key", "config.api_client", "config.attested_state"]
     static let own = ["encryption", "systemuser", "security_event"]
 
-    /// A SQL expression for the names of those that are missing, joined by commas; empty when all are there.
+    /// An SQL expression for the names of the missing tables, separated by commas; empty if there are none.
     ///
-    /// - Parameter schema: A SQL expression for the name of the organization's schema.
+    /// - Parameter schema: An SQL expression for the name of the organization's schema.
     package static func missing(schema: String) -> String {
         let names = config.map { "'\($0)'" } + own.map { "quote_ident(\(schema)) || '.\($0)'" }
         return """
@@ -18,7 +18,7 @@ package enum OrganizationTables {
             """
     }
 
-    /// Why a statement about an organization met a table that is not there.
+    /// The error for a statement that found a table missing.
     ///
     /// - Returns: ``FieldsealError`` `.noResource` without the organization or its schema; else `.organizationDisabled` with the
     ///   names of the tables.
@@ -36,7 +36,7 @@ package enum OrganizationTables {
         return missing(tables: tables, name)
     }
 
-    /// The same from PostgreSQL's own words, inside of a transaction that the error ended.
+    /// The same, from PostgreSQL's message, in a transaction that the error ended.
     static func problem(of name: String, after error: PostgresError) -> FieldsealError {
         let tables = config + own.map { "\(Organization.schema(of: name)).\($0)" }
         let table = tables.first { error.message.contains("\"\($0)\"") }

@@ -1,8 +1,9 @@
-/// Values that were used lately, in two halves: when the newer half is full, it becomes the older one, whose values are forgotten.
+/// A cache of recently used values, in two halves. When the newer half is full, the older one is discarded, and the newer half
+/// takes its place.
 ///
-/// So memory does not grow with what sleeps, and what is in use stays.
+/// So memory is bounded, and values in use stay.
 struct RecentValues<Key: Hashable, Value> {
-    /// Values of each half, at most.
+    /// How many values each half has at most.
     private let limit: Int
     private var newer: [Key: Value] = [:]
     private var older: [Key: Value] = [:]
@@ -12,7 +13,7 @@ struct RecentValues<Key: Hashable, Value> {
     /// How many values are kept.
     var count: Int { newer.count + older.count }
 
-    /// The value of a key, which counts as used.
+    /// The value of a key. Reading it counts as use.
     mutating func value(of key: Key) -> Value? {
         if let value = newer[key] { return value }
         guard let value = older[key] else { return nil }

@@ -1,6 +1,6 @@
 public import Model
 
-/// What a caller is allowed to be.
+/// A role of a caller.
 public enum Role: String, Sendable, CaseIterable {
     case systemAdministrator = "System Administrator"
     case emailAdministrator = "Email Administrator"
@@ -8,12 +8,12 @@ public enum Role: String, Sendable, CaseIterable {
     case emailRouter = "Email Router"
 }
 
-/// How far a privilege reaches.
+/// The depth of a privilege.
 public enum Depth: Int, Sendable, Comparable {
     case none
     /// The caller's own records, those of their teams, and those that were shared with them.
     case own
-    /// Also those that belong to users of the caller's business unit.
+    /// Also records of users in the caller's business unit.
     case businessUnit
     /// Every record of the organization.
     case organization
@@ -21,7 +21,7 @@ public enum Depth: Int, Sendable, Comparable {
     public static func < (one: Depth, other: Depth) -> Bool { one.rawValue < other.rawValue }
 }
 
-/// Who may do what. The three encryption messages are System Administrator's alone, and stand in no row.
+/// The privileges of each role. The three encryption messages belong only to System Administrator, and are not in the table.
 public enum PrivilegeTable {
     private typealias Row = (read: Depth, create: Depth, update: Depth, delete: Depth, assign: Depth, share: Depth)
 
@@ -44,15 +44,15 @@ public enum PrivilegeTable {
 
     /// Whether `role` may write an attribute of records that it may create or update.
     ///
-    /// An attribute that no row names may be written by every role that may write the record.
+    /// An attribute without a row may be written by every role that may write the record.
     public static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ role: Role) -> Bool {
         switch (role, entity.logicalName) {
         case (.systemAdministrator, _): true
-        // Approval, enabling, servers, schedules and states of a mailbox are an administrator's; so is what mail leaves behind.
+        // Administrators write a mailbox's approval, enabling, servers, schedules and states, and the results of mail.
         case (.basicUser, "mailbox"): mailboxAttributesOfUsers.contains(attribute)
-        // What the service and the router say of an e-mail is not its writer's to say.
+        // Only the service, the router and System Administrators write these attributes of an e-mail.
         case (_, "email"): !emailAttributesOfAdministrators.contains(attribute)
-        // Whether others may send in a user's name is the user's to say.
+        // Only the user decides whether others may send in the user's name.
         case (.emailAdministrator, "usersettings"): attribute != "issendasallowed"
         case (_, _): true
         }
@@ -80,13 +80,13 @@ public enum PrivilegeTable {
         case (.basicUser, "email"): (.own, .own, .own, .own, .own, .own)
         case (.basicUser, "activityparty"): (.own, .none, .none, .none, .none, .none)
         case (.basicUser, "activitymimeattachment"): (.own, .none, .own, .own, .none, .none)
-        // A router writes e-mails by its own messages alone.
+        // A router writes e-mails only by its own messages.
         case (.emailRouter, "email"), (.emailRouter, "activityparty"), (.emailRouter, "activitymimeattachment"),
             (.emailRouter, "tracelog"):
             (.organization, .none, .none, .none, .none, .none)
         case (_, "email"), (_, "activityparty"), (_, "activitymimeattachment"), (_, "tracelog"):
             (.none, .none, .none, .none, .none, .none)
-        // What it says of mailboxes and profiles, it says by them too.
+        // It also writes mailboxes and profiles only by them.
         case (.emailRouter, "mailbox"): (.organization, .none, .none, .none, .none, .none)
         case (.emailRouter, "emailserverprofile"): (.organization, .none, .none, .none, .none, .none)
         case (_, "audit"): (.none, .none, .none, .none, .none, .none)

@@ -1,6 +1,6 @@
 public import Model
 
-/// Roles that a caller has together: what one of them allows, the caller may do.
+/// The roles of a caller. What any of them allows is allowed.
 public struct RoleSet: OptionSet, Sendable {
     public let rawValue: UInt8
 
@@ -42,8 +42,9 @@ extension PrivilegeTable {
         return deepest
     }
 
-    /// The depth to which a caller with these roles may write an attribute with a create or an update. A role that may write the
-    /// attribute of few records does not add to another that may write others of many.
+    /// The depth to which a caller with these roles may write an attribute with a create or an update. Depths are not combined
+    /// across roles: a role that may write the attribute of few records does not extend one that may write other attributes of
+    /// many.
     static func depth(
         of message: EntityDefinition.Message, writing attribute: String, on entity: EntityDefinition, for roles: RoleSet
     ) -> Depth {

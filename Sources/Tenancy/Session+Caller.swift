@@ -3,12 +3,12 @@ import JSON
 package import Model
 package import PostgresClient
 
-// What the statements of a session say of its caller.
+// The caller's data in the statements of a session.
 extension Session {
-    /// The business unit of the user that the session acts as.
+    /// The business unit of the user as whom the session acts.
     package var callersUnit: UUID? { caller.impersonation?.businessUnitID ?? state.callersUnit }
 
-    /// Tells the audit in whose name the statements of this transaction are, and who sent them.
+    /// Tells the audit in whose name this transaction's statements are, and who sent them.
     package var callerSettings: (sql: String, parameters: [PostgresParameter]) {
         (
             "SELECT set_config('fieldseal.user', $1, true), set_config('fieldseal.calling_user', $2, true)",
@@ -16,7 +16,7 @@ extension Session {
         )
     }
 
-    /// Refuses what a caller must do in its own name.
+    /// Refuses an operation that a caller must not do for another user.
     package func requireOwnName(_ what: String) throws(FieldsealError) {
         guard caller.impersonation == nil else {
             throw FieldsealError(

@@ -3,16 +3,16 @@ public import Foundation
 package import Model
 package import PostgresClient
 
-/// One caller at work in one organization.
+/// One caller in one organization.
 ///
-/// What callers may do is a method of it, in the module of its subject, which checks the caller's role first. What one role alone
-/// may do can be a type that is made of a session, such as `MailboxLeases`.
+/// The operations of callers are methods of it, in the module of their subject. Each checks the caller's role first. Operations of
+/// one role only can be a type that is made from a session, such as `MailboxLeases`.
 public struct Session: Sendable {
     public let organization: Organization
     public let caller: Caller
     package let deployment: Deployment
     private let kept: KeptState
-    /// What ``run(_:on:)`` sends along where the state is that of an earlier session: it fails when that does not hold any more.
+    /// The check that ``run(_:on:)`` sends along if the state is that of an earlier session. It fails if the state is stale.
     package let check: SharedStatement?
 
     package init(
@@ -31,21 +31,21 @@ public struct Session: Sendable {
         self.check = check
     }
 
-    /// What was read when the session began; code that depends on the current key reads again when that is stale.
+    /// The state at the start of the session. Code that depends on the current key reads it again when it is stale.
     package var state: OrganizationState { kept.state }
 
-    /// The key-encryption key that the organization is under: it seals and tags what the session writes.
+    /// The organization's key-encryption key. It seals and tags what the session writes.
     package var kek: KeyEncryptionKey { state.attested.flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek }
 
     /// Begins a session for an API client whose token was verified.
     ///
-    /// - Throws: ``FieldsealError`` `.noResource` for an unknown organization; `.accessDenied` when the client is
-    ///   disabled, or its row was not made by this service.
+    /// - Throws: ``FieldsealError`` `.noResource` for an unknown organization; `.accessDenied` when the client is disabled, or this
+    ///   service did not write its row.
     ///
     /// - Parameters:
-    ///   - assuming: Whether what an earlier session of the client read may be assumed. Then only reads and writes of
-    ///     records are allowed, which throw ``StaleSession`` when it proves wrong.
-    ///   - signedInOn: When the client proved itself for its token.
+    ///   - assuming: Whether to reuse what an earlier session of the client read. Then only reads and writes of records are
+    ///     allowed. They throw ``StaleSession`` if it is stale.
+    ///   - signedInOn: The time at which the client authenticated for its token.
     public static func begin(
         _ deployment: Deployment,
         organization name: String,
@@ -87,8 +87,8 @@ public struct Session: Sendable {
 
     /// Begins a session for the command line.
     ///
-    /// - Parameter isInspection: Whether the session only looks, and so goes on where the organization's attested state does not
-    ///   verify. It then has no key, and appends no event.
+    /// - Parameter isInspection: Whether the session only reads. Then it continues even if the organization's attested state does
+    ///   not verify. It has no key, and appends no event.
     public static func begin(
         _ deployment: Deployment, organization name: String, caller: Caller, isInspection: Bool = false
     ) async throws -> Session {
@@ -97,7 +97,7 @@ public struct Session: Sendable {
             organization: state.organization, caller: caller, deployment: deployment, state: state, check: nil)
     }
 
-    /// Reads an organization's state outside of any transaction, and remembers that it was seen.
+    /// Reads an organization's state outside of any transaction, and remembers it as seen.
     private static func read(
         _ name: String, client: UUID? = nil, in deployment: Deployment, isInspection: Bool = false
     ) async throws -> OrganizationState {
@@ -116,9 +116,9 @@ public struct Session: Sendable {
         try await read(name, in: deployment).organization
     }
 
-    /// Refuses a caller who is no System Administrator.
+    /// Refuses a caller who is not a System Administrator.
     ///
-    /// - Parameter purpose: What was refused, as the message says it.
+    /// - Parameter purpose: The refused operation, for the message.
     public func requireSystemAdministrator(to purpose: String = "do this") throws {
         guard caller.role == .systemAdministrator else {
             throw FieldsealError(
@@ -150,7 +150,7 @@ public struct Session: Sendable {
         }
     }
 
-    /// Runs a write that needs the current key, and runs it again when the key was changed meanwhile.
+    /// Runs a write that needs the current key. Runs it again if the key was changed meanwhile.
     ///
     /// - Throws: ``FieldsealError/keyRequired`` when `config` has no key that opens the key check.
     package func withCurrentKey<Result: Sendable>(
@@ -163,7 +163,7 @@ public struct Session: Sendable {
                 return try await body(CurrentKey(version: state.keyVersion, key: key))
             } catch let error as PostgresError where error.isStaleKey {
                 let name = organization.name
-                // Later sessions must not assume the old key too.
+                // Later sessions must not reuse the old key either.
                 if let client = caller.clientID { deployment.sessions.forget(client, in: name) }
                 state = try await Self.read(name, in: deployment)
             }
@@ -178,8 +178,8 @@ public struct Session: Sendable {
 }
 
 extension PostgresError {
-    /// Whether a cell was refused because it is sealed under a key version that is not the current one: the generation is
-    /// retired, the leaf's CHECK does not fit, or the generation is dropped already and no partition takes the row.
+    /// Whether a cell was refused because its key version is not the current one. Either the generation is retired, the partition's
+    /// CHECK does not match, or the generation was dropped and no partition accepts the row.
     package var isStaleKey: Bool {
         sqlState == "FS001"
             || sqlState == "23514" && (constraint == nil || constraint?.hasSuffix("has_key_version") == true)

@@ -2,17 +2,17 @@ package import Foundation
 package import PostgresClient
 import Synchronization
 
-/// What sessions of API clients read when they began, for later sessions to assume.
+/// What sessions of API clients read when they began, for reuse by later sessions.
 ///
-/// Nothing is trusted for being here: a session that assumes it has PostgreSQL check it in the transaction of its own
-/// statements, and in the same round trip.
+/// A cached state is not trusted. A session that reuses it has PostgreSQL check it in the transaction of its own statements, in the
+/// same round trip.
 final class SessionCache: Sendable {
     private struct Name: Hashable {
         let organization: String
         let client: UUID
     }
 
-    /// What a session read, and the statement that fails when it does not hold any more.
+    /// The data that a session read, and the statement that fails when the data is stale.
     struct Entry {
         let kept: KeptState
         let check: SharedStatement
@@ -24,9 +24,9 @@ final class SessionCache: Sendable {
         entries.withLock { $0.value(of: Name(organization: organization, client: client)) }
     }
 
-    /// Keeps the state of an organization that has its key.
+    /// Stores the state of an organization that has its key.
     ///
-    /// Without one a password is refused before any statement runs, and so before a check could tell that the key has come.
+    /// Without a key, a password is refused before any statement runs, so no check could detect that the key was set.
     func keep(_ kept: KeptState, of client: UUID) {
         let state = kept.state
         guard let row = state.client else { return }
@@ -43,8 +43,8 @@ final class SessionCache: Sendable {
         _ client: UUID,
         _ row: OrganizationState.ClientRow
     ) -> SharedStatement {
-        // The revision stands for everything that is attested: the key in force, the client and its systemuser. A newest event
-        // that is not the attested one, or a key or client that is gone, has the session begin again, which says why.
+        // The revision covers everything that is attested: the key in force, the client and its systemuser. If the newest event is
+        // not the attested one, or a key or client is missing, the session begins again and reports the reason.
         let attested = state.attested
         return SharedStatement(
             """
@@ -71,13 +71,13 @@ final class SessionCache: Sendable {
     }
 }
 
-/// What a session assumed does not hold any more: begin it again.
+/// What the session reused is stale. Begin it again.
 public struct StaleSession: Error, Sendable {}
 
 extension Session {
-    /// Runs statements in one round trip and one transaction, after the check that what the session assumed still holds.
+    /// Runs statements in one round trip and one transaction, after checking that the reused state is current.
     ///
-    /// - Throws: ``StaleSession`` when it does not; nothing was done then.
+    /// - Throws: ``StaleSession`` when it is stale. Then nothing was done.
     package func run(
         _ statements: [(sql: String, parameters: [PostgresParameter])],
         on connection: isolated PostgresConnection
@@ -90,15 +90,15 @@ extension Session {
         return try confirmed { try connection.pipeline([check.statement] + statements) }
     }
 
-    /// Looks a record up along with what others look up.
+    /// Looks a record up together with the lookups of other callers.
     ///
-    /// - Returns: Rows among which it is, if it is there; nil when the caller needs a separate connection.
+    /// - Returns: Rows that include the record, if it exists; nil when the caller needs a separate connection.
     package func look(up id: UUID, with statement: SharedStatement) async -> PostgresResult? {
         guard let check, let connection = deployment.readers.min(by: { $0.load < $1.load }) else { return nil }
         return await connection.look(up: id, with: statement, after: check)
     }
 
-    /// The same on a connection that many callers share, for statements that take microseconds.
+    /// The same on a shared connection, for statements that take microseconds.
     ///
     /// - Returns: Nil when nothing was done and the caller needs a separate connection.
     package func runShared(_ statements: [(sql: String, parameters: [PostgresParameter])]) async throws -> [PostgresResult]? {
@@ -120,7 +120,7 @@ extension Session {
         }
     }
 
-    /// Checks what the session assumed by itself, before statements that ``run(_:on:)`` does not carry.
+    /// Checks the reused state by itself, before statements that ``run(_:on:)`` does not send.
     package func confirm(on connection: isolated PostgresConnection) throws {
         if check != nil { _ = try run([], on: connection) }
     }

@@ -2,21 +2,21 @@ import Foundation
 package import PostgresClient
 import Synchronization
 
-/// The rows of `config.sweep`, which name the organizations that servers look at regularly.
+/// The rows of `config.sweep`. They name the organizations that servers sweep regularly.
 ///
-/// An organization gets its row before something is written there that a server which dies could leave behind. A server remembers that
-/// it saw to the row, so this costs one statement in half an hour, and none while the organization sleeps.
+/// An organization gets its row before a write that an interrupted server could leave unfinished. A server remembers that it wrote
+/// the row, so this costs one statement in half an hour, and none without writes.
 package final class SweepMarks: Sendable {
     private let seenTo = Mutex(RecentValues<UUID, ContinuousClock.Instant>(limit: 10_000))
 
-    /// How long a row is kept at least. By the database's clock.
+    /// How long a row is kept at least, by the database's clock.
     private static let lifetime = "1 hour"
-    /// How long a server relies on a row that it saw to: much less, so that clocks need not agree.
+    /// How long a server relies on a row that it wrote. It is much shorter, so that clocks need not agree.
     private static let reliance = Duration.seconds(1_800)
 
-    /// Sees to an organization's row.
+    /// Ensures that an organization has its row.
     ///
-    /// - Throws: ``PostgresError``; never of an unknown outcome, since nothing of the caller's was written.
+    /// - Throws: ``PostgresError``; never with an unknown outcome, because the caller's write has not begun.
     package func ensure(_ organization: Organization, in pool: ConnectionPool) async throws {
         let now = ContinuousClock.now
         if let last = seenTo.withLock({ $0.value(of: organization.id) }), now - last < Self.reliance { return }
@@ -28,7 +28,7 @@ package final class SweepMarks: Sendable {
         seenTo.withLock { $0.keep(now, for: organization.id) }
     }
 
-    /// Writes an organization's row, in the open transaction or in one of its own.
+    /// Writes an organization's row, in the open transaction or in its own.
     package static func mark(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             """
@@ -37,12 +37,12 @@ package final class SweepMarks: Sendable {
             """, [.uuid(organization.id)])
     }
 
-    /// Takes organizations whose turn it is, so that no other server looks at them too.
+    /// Reserves organizations that are due, so that no other server sweeps them too.
     ///
     /// - Parameters:
-    ///   - rest: How long ago the last look has to be.
-    ///   - limit: How many to take, at most.
-    /// - Returns: Their names; the ones that waited longest.
+    ///   - rest: How long ago the last sweep must be.
+    ///   - limit: How many to reserve at most.
+    /// - Returns: Their names, those that waited longest first.
     package static func claim(restingFor rest: Duration, limit: Int, in pool: ConnectionPool) async throws -> [String] {
         try await pool.withConnection { connection in
             let rows = try connection.query(
@@ -57,7 +57,7 @@ package final class SweepMarks: Sendable {
         }
     }
 
-    /// Deletes the row of an organization in which nothing is left to do, unless a server may write there still.
+    /// Deletes the row of an organization without work left, unless a server may still write there.
     package static func release(_ organization: Organization, in pool: ConnectionPool) async throws {
         try await pool.withConnection { connection in
             _ = try connection.query(

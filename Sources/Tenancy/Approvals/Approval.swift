@@ -2,9 +2,9 @@ public import Foundation
 import JSON
 package import PostgresClient
 
-/// A request of a System Administrator that a second one has to approve. It is good for one operation of one caller, once.
+/// A request of a System Administrator that a second one has to approve. It allows one operation of one caller, once.
 public struct Approval: Sendable {
-    /// What is asked for.
+    /// The kind of the requested operation.
     public enum Operation: String, Sendable {
         case showKey = "show the key"
         case setKey = "set the key"
@@ -15,23 +15,23 @@ public struct Approval: Sendable {
     public let id: UUID
     let organizationID: UUID
     public let operation: String
-    /// The operation in words, as the approver reads it.
+    /// A description of the operation for the approver.
     public let subject: String
-    /// The operation with all that belongs to it, as a code under the key-encryption key.
+    /// A code over the operation and all of its arguments, made with the key-encryption key.
     let digest: [UInt8]
     public let requester: String
-    /// The systemuser that asked; nil for the command line.
+    /// The systemuser that made the request; nil for the command line.
     let requesterID: UUID?
-    /// Where the request came from.
+    /// The address from which the request came.
     public let address: String?
     let created: PostgresMoment
     let expires: PostgresMoment
-    /// Who approved it; nil while it is open.
+    /// The approver; nil while the request is open.
     public internal(set) var approver: String?
     var approverID: UUID?
 
     public var createdOn: Date { created.date ?? .distantPast }
-    /// Until when it can be approved, and the operation be done.
+    /// The time until which it can be approved and used.
     public var expiresOn: Date { expires.date ?? .distantPast }
 
     static func name(_ id: UUID) -> Grant.Name { Grant.Name(.approval, [id.bytes]) }
@@ -52,7 +52,7 @@ public struct Approval: Sendable {
         approver, approver_id, tag
         """
 
-    /// Every request of an organization, the oldest first, as its row is.
+    /// Every row of an organization's requests, the oldest first. The rows are not verified.
     package static func all(of organization: Organization, on connection: isolated PostgresConnection) throws -> [(
         row: Approval, tag: [UInt8]
     )] {
@@ -70,7 +70,7 @@ public struct Approval: Sendable {
         }
     }
 
-    /// Puts a new request in.
+    /// Inserts a new request.
     func insert(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             """
@@ -83,7 +83,7 @@ public struct Approval: Sendable {
             ])
     }
 
-    /// Deletes a request that was used, refused or has expired. A row that SQL puts back later approves nothing.
+    /// Deletes a request that was used, refused or has expired. If SQL restores its row later, the row approves nothing.
     func end(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws {
         _ = try connection.query("DELETE FROM config.approval WHERE approval_id = $1", [.uuid(id)])
         try change.remove(Self.name(id))
@@ -91,7 +91,7 @@ public struct Approval: Sendable {
 }
 
 extension AttestedChange {
-    /// The requests that are as this service wrote them. Those that have expired are deleted.
+    /// The requests that this service wrote. Expired ones are deleted.
     mutating func approvals(on connection: isolated PostgresConnection) throws -> [Approval] {
         var valid: [Approval] = []
         for (approval, tag) in try Approval.all(of: organization, on: connection) {

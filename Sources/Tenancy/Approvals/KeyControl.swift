@@ -2,12 +2,12 @@ package import CellCrypto
 import JSON
 package import PostgresClient
 
-/// What an organization asks for, besides the role, before its key is shown or set.
+/// An organization's rules for showing or setting its key, beside the role.
 public struct KeyControl: Sendable, Equatable {
-    /// Seconds within which a second System Administrator approves, and the caller then repeats the request. Nil where no approval
-    /// is asked for.
+    /// Seconds within which a second System Administrator approves, and the caller then repeats the request. Nil if no approval is
+    /// needed.
     public var approvalSeconds: Int?
-    /// Seconds after its sign-in in which a client may use the key messages of the API. Nil for as long as its token is valid.
+    /// Seconds after its sign-in within which a client may use the API's key messages. Nil for as long as its token is valid.
     public var signInSeconds: Int?
 
     public init(approvalSeconds: Int? = nil, signInSeconds: Int? = nil) {
@@ -18,7 +18,7 @@ public struct KeyControl: Sendable, Equatable {
     public static let approvalRange = 60...604_800
     public static let signInRange = 10...3_600
 
-    /// What counts where SQL changed the row: it takes no rule away.
+    /// The rule to apply if SQL changed the row. It is at least as strict.
     private static let strict = KeyControl(approvalSeconds: 3_600, signInSeconds: 300)
 
     package static let name = Grant.Name(.keyControl, [])
@@ -28,24 +28,24 @@ public struct KeyControl: Sendable, Equatable {
         return Grant(Self.name, [text(approvalSeconds), text(signInSeconds)])
     }
 
-    /// Whether anything is asked for.
+    /// Whether there is any rule.
     public var isOn: Bool { approvalSeconds != nil || signInSeconds != nil }
 
-    /// Whether another rule asks for less.
+    /// Whether another rule is less strict.
     func isWeakened(by other: KeyControl) -> Bool {
         func isWeaker(_ new: Int?, than old: Int?) -> Bool { old.map { (new ?? .max) > $0 } ?? false }
         return isWeaker(other.approvalSeconds, than: approvalSeconds) || isWeaker(other.signInSeconds, than: signInSeconds)
     }
 
-    /// In words, for events and messages.
+    /// The rule in words, for events and messages.
     public var words: String {
         let approval = approvalSeconds.map { "approval within \($0) s" } ?? "no approval"
         return "\(approval), \(signInSeconds.map { "sign-in within \($0) s" } ?? "any sign-in")"
     }
 
-    /// What an organization asks for.
+    /// The organization's rule.
     ///
-    /// - Parameter grants: The attested list: without an entry in it, a row counts for nothing.
+    /// - Parameter grants: The attested list. A row without an entry in it has no effect.
     package static func read(
         _ organization: Organization, _ grants: GrantList, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> KeyControl {
@@ -56,14 +56,14 @@ public struct KeyControl: Sendable, Equatable {
         return control
     }
 
-    /// The row as it is.
+    /// The row, unverified.
     package static func row(of organization: Organization, on connection: isolated PostgresConnection) throws -> KeyControl? {
         try connection.query(
             "SELECT approval_seconds, sign_in_seconds FROM config.key_control WHERE organization_id = $1", [.uuid(organization.id)]
         ).first.map { KeyControl(approvalSeconds: try $0.decodeIfPresent(0), signInSeconds: try $0.decodeIfPresent(1)) }
     }
 
-    /// Puts the rule in force.
+    /// Puts the rule into force.
     func store(_ change: inout AttestedChange, by caller: Caller, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             """

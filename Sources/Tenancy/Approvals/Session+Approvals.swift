@@ -5,7 +5,7 @@ import Model
 package import PostgresClient
 
 extension Session {
-    /// What the organization asks for before its key is shown or set.
+    /// The organization's rules for showing or setting its key.
     public func keyControl() async throws -> KeyControl {
         try requireSystemAdministrator(to: "see what is asked for before the key is used")
         return try await currentKeyControl()
@@ -18,14 +18,14 @@ extension Session {
         }
     }
 
-    // MARK: Asking
+    // MARK: Requests
 
-    /// Refuses an operation until the caller has signed in recently, and a second System Administrator has approved it, where the
-    /// organization asks for that. The approval is used up.
+    /// Refuses an operation until the organization's rules are met: the caller has signed in recently, and a second System
+    /// Administrator has approved. The approval is used up.
     ///
     /// - Parameters:
-    ///   - subject: The operation in words. It says everything that the approver has to know.
-    ///   - secret: What belongs to the operation and is told to no one, such as the key that is set.
+    ///   - subject: A complete description of the operation for the approver.
+    ///   - secret: Secret arguments of the operation, such as the new key. The approver does not see them.
     /// - Throws: ``FieldsealError`` `.signInTooOld`; `.approvalAwaited` with the id of the request that was made or is open.
     package func requireControl(of operation: Approval.Operation, _ subject: String, secret: String? = nil) async throws {
         let control = try await currentKeyControl()
@@ -35,8 +35,8 @@ extension Session {
         try await requireApproval(of: operation, subject, secret: secret)
     }
 
-    /// The same for an operation that gives a person or client the rights of a System Administrator: with them, a caller could approve what they
-    /// ask for themselves. The command line is the operator's, who has the key-encryption key, and is not asked.
+    /// The same for an operation that gives a person or a client the rights of a System Administrator, who could then approve the
+    /// caller's own requests. The command line needs no approval, because the operator has the key-encryption key.
     package func requireAccessControl(_ subject: String) async throws {
         guard caller.systemUserID != nil, try await currentKeyControl().approvalSeconds != nil else { return }
         try await requireApproval(of: .giveAccess, subject, secret: nil)
@@ -66,7 +66,7 @@ extension Session {
             detail: .approval(awaited.id.text))
     }
 
-    /// - Returns: Nil where an approval was there, or none is asked for any more.
+    /// - Returns: Nil if the operation was approved, or needs no approval any more.
     private func approvalAwaited(
         _ operation: Approval.Operation, _ subject: String, _ secret: String?, _ change: inout AttestedChange,
         on connection: isolated PostgresConnection
@@ -104,10 +104,10 @@ extension Session {
         return approval
     }
 
-    /// Requests of one caller that are open at a time.
+    /// How many open requests one caller has at most.
     private static let openApprovals = 20
 
-    // MARK: Deciding
+    // MARK: Decisions
 
     /// The requests that are open or approved, the oldest first.
     public func approvals() async throws -> [Approval] {
@@ -119,12 +119,12 @@ extension Session {
         }
     }
 
-    /// Whether the caller may approve a request: it is another System Administrator's, and still open.
+    /// Whether the caller may approve a request: another System Administrator made it, and it is open.
     public func mayApprove(_ approval: Approval) -> Bool {
         approval.approver == nil && approval.requesterID != caller.systemUserID
     }
 
-    /// Approves a request of another System Administrator, who can then do what they asked for, once.
+    /// Approves a request of another System Administrator, who can then do the operation once.
     ///
     /// - Throws: ``FieldsealError`` `.objectDoesNotExist`; `.privilegeDenied` for the caller's own request.
     public func approve(_ id: UUID) async throws {
@@ -160,7 +160,7 @@ extension Session {
         }
     }
 
-    /// Refuses a request, or takes back one's approval or request.
+    /// Refuses a request, or withdraws the caller's own approval or request.
     public func refuse(_ id: UUID) async throws {
         try requireSystemAdministrator(to: "refuse a request")
         try await decide(id) { approval, change, connection in
@@ -188,11 +188,11 @@ extension Session {
         }
     }
 
-    // MARK: The rule itself
+    // MARK: The rule
 
-    /// Sets what the organization asks for. To ask for less, a second System Administrator approves where approvals are asked for.
+    /// Sets the organization's rule. If approvals are required, a less strict rule needs one too.
     ///
-    /// - Throws: ``FieldsealError`` `.invalidArgument` for a number out of range, and where no second System Administrator is there.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` for a number out of range, and if there is no second System Administrator.
     public func setKeyControl(_ new: KeyControl) async throws {
         try requireSystemAdministrator(to: "set what is asked for before the key is used")
         guard new.approvalSeconds.map(KeyControl.approvalRange.contains) ?? true,
@@ -228,8 +228,8 @@ extension Session {
 }
 
 extension AttestedChange {
-    /// Refuses to give the rights of a System Administrator by records, where approvals are asked for: the requester could then approve
-    /// what they ask for themselves.
+    /// Refuses to give the rights of a System Administrator by records, if approvals are required. The requester could then approve
+    /// their own requests.
     package mutating func refuseGivingAccess(by caller: Caller, on connection: isolated PostgresConnection) throws {
         guard caller.systemUserID != nil,
             try KeyControl.read(organization, grants, under: kek, on: connection).approvalSeconds != nil

@@ -3,11 +3,11 @@ import JSON
 import Model
 package import PostgresClient
 
-/// Who administers an organization, so that no change takes the last System Administrator away by accident.
+/// The System Administrators of an organization. No change may remove the last one by accident.
 enum Administrators: CaseIterable {
-    /// People of the console.
+    /// People of the console who are System Administrators.
     case people
-    /// API clients. They count only where no person is an administrator.
+    /// API clients that are System Administrators. They count only if no person is one.
     case clients
 
     fileprivate var refusal: FieldsealError {
@@ -27,12 +27,12 @@ enum Administrators: CaseIterable {
 }
 
 extension AttestedChange {
-    /// Makes a change, and refuses it if it takes the last System Administrator away. The attested state's row is locked, so that two
+    /// Makes a change, and refuses it if it removes the last System Administrator. The attested state's row is locked, so two
     /// administrators can't disable each other at the same moment.
     ///
-    /// Each change that disables a person, a client or a systemuser, or takes a role or a membership away, is made in here.
+    /// Each change that disables a person, a client or a systemuser, or removes a role or a membership, is made here.
     ///
-    /// - Parameter evenIfLast: Whether the change is made all the same.
+    /// - Parameter evenIfLast: Whether to make the change even then.
     /// - Throws: ``FieldsealError`` `.invalidArgument` that says what to do first.
     package mutating func keepingAnAdministrator<Result>(
         evenIfLast: Bool = false, on connection: isolated PostgresConnection,
@@ -45,7 +45,7 @@ extension AttestedChange {
         return result
     }
 
-    /// How many people and clients are System Administrators.
+    /// The numbers of people and clients who are System Administrators.
     func administrators(on connection: isolated PostgresConnection) throws -> Int {
         try Administrators.allCases.reduce(0) { try $0 + count($1, on: connection) }
     }
@@ -88,8 +88,8 @@ extension AttestedChange {
         }
     }
 
-    /// The rest of a statement over people or clients: those that are enabled, act as an enabled systemuser, and were given the role
-    /// `$2` by records. Whether the records count is looked at for each.
+    /// The end of a statement over people or clients. It selects those that are enabled, act as an enabled systemuser, and have the
+    /// role `$2` by records. Whether the records are attested is checked for each.
     private func mayAdministrate(_ alias: String) -> String {
         func table(_ name: String) -> String { organization.qualified(name) }
         return """
@@ -104,7 +104,7 @@ extension AttestedChange {
             """
     }
 
-    /// Whether a systemuser was not disabled by this service, and has the role by itself or by records that this service wrote.
+    /// Whether this service did not disable a systemuser, and it has the role directly or by records that this service wrote.
     private func isAdministrator(_ user: UUID, _ role: String, on connection: isolated PostgresConnection) throws -> Bool {
         guard try !grants.names(Grant.disabledSystemUser(user).name) else { return false }
         let name = Role.systemAdministrator.rawValue
@@ -125,7 +125,7 @@ extension AttestedChange {
         ).contains { try grants.holds(Grant.teamRole(try $0.decode(0), name, of: team), under: kek) }
     }
 
-    /// Whether a systemuser would be a System Administrator if it were enabled: by its client or person, or by records.
+    /// Whether a systemuser is a System Administrator, apart from being disabled: by its client or person, or by records.
     package func isNamedAdministrator(user: UUID, on connection: isolated PostgresConnection) throws -> Bool {
         let name = Role.systemAdministrator.rawValue
         let isOwn: Bool = try connection.query(

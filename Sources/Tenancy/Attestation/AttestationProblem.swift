@@ -1,30 +1,30 @@
 import CellCrypto
 package import Model
 
-/// Why an organization's attested state can't be relied on.
+/// The reason for which an organization's attested state does not verify.
 package enum AttestationProblem: Error, Sendable, Equatable {
-    /// Nothing was verified yet.
+    /// It was not verified yet.
     case unverified
-    /// There is no row.
+    /// The row is missing.
     case missing
-    /// The row was not written by this service.
+    /// This service did not write the row.
     case forged
-    /// The row was written under the key-encryption key of this id.
+    /// The row was written under the key-encryption key with this id.
     case otherKeyEncryptionKey(String)
     /// This server has seen a newer state.
     case older(than: Int)
-    /// This server has seen another state of the same revision, or more events than there are.
+    /// This server has seen another state with the same revision, or more events than there are.
     case otherHistory
     /// The newest security event is not the attested one.
     case events(attested: Int, newest: Int)
     /// The newest event has the attested number and another hash.
     case eventChanged(Int)
-    /// The database stored another event than the one that was sent.
+    /// The database stored another event than the program sent.
     case eventReplaced
     /// The list of grants is not the attested one.
     case grants
 
-    /// What is wrong, as the middle of a sentence.
+    /// The problem, as the middle of a sentence.
     package var description: String {
         switch self {
         case .unverified: "its attested state was not verified"
@@ -50,7 +50,7 @@ package enum AttestationProblem: Error, Sendable, Equatable {
 }
 
 extension FieldsealError {
-    /// An organization whose attested state does not verify: nothing in it is believed.
+    /// The error for an organization whose attested state does not verify. Nothing in it is trusted.
     static func notAttested(_ name: String, _ problem: AttestationProblem, given kek: String) -> FieldsealError {
         let rest: String
         if case .otherKeyEncryptionKey = problem {
@@ -65,7 +65,7 @@ extension FieldsealError {
         return FieldsealError(.organizationDisabled, "The organization \(name) is refused: \(problem.description). \(rest)")
     }
 
-    /// The schema names another key than the attested one.
+    /// The error for a schema that names another key than the attested one.
     package static func otherKeyInForce(_ state: OrganizationState) -> FieldsealError {
         let attested = state.attested.map { "version \($0.keyVersion), fingerprint \($0.fingerprint)" } ?? "unknown"
         return FieldsealError(

@@ -1,22 +1,21 @@
 import Foundation
 import PostgresClient
 
-/// Looks for attested states that changed, also where no request asks: what was recorded is not taken back unnoticed, however quiet
-/// it is.
+/// Reads attested states that changed, even without requests. So a rollback is noticed in a quiet organization too.
 ///
-/// The first look reads the state of each organization. Each later look reads what transactions wrote that the look before it did not
-/// see, so that organizations that sleep cost nothing.
+/// The first look reads the state of each organization. Each later look reads only what transactions wrote since the one before, so
+/// organizations without changes cost nothing.
 public struct AttestationWatch: Sendable {
     private let deployment: Deployment
-    /// What the last look saw, as `pg_current_snapshot()` shows it; nil before the first one has ended.
+    /// The snapshot of the last look, as `pg_current_snapshot()` returns it; nil before the first one has ended.
     private var snapshot: String?
 
     public init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// States of one statement of the first look.
+    /// How many states one statement of the first look reads.
     private static let batch = 1_000
 
-    /// Remembers the states that are new. One that does not verify is left to the request that needs it.
+    /// Remembers new states. One that does not verify is reported by the next request that needs it.
     public mutating func look() async throws {
         guard let last = snapshot else {
             snapshot = try await readAll()
@@ -45,8 +44,8 @@ public struct AttestationWatch: Sendable {
         return snapshot
     }
 
-    /// - Returns: The snapshot of this look; nil where transactions began anew with lower numbers, after the database was exchanged
-    ///   for another one: then everything is read again.
+    /// - Returns: The snapshot of this look; nil if transaction numbers are lower than before, because the database was exchanged
+    ///   for another one. Then everything is read again.
     private func readChanges(since last: String) async throws -> String? {
         try await deployment.pool.withConnection { connection in
             let rows = try connection.query(

@@ -3,10 +3,10 @@ import Foundation
 import Model
 package import PostgresClient
 
-/// A change of what an organization's attested state covers, while its row is locked.
+/// A change of what an organization's attested state covers. The state's row is locked meanwhile.
 package struct AttestedChange {
     package let organization: Organization
-    /// The key-encryption key that the organization is under: it seals and tags what the change writes.
+    /// The organization's key-encryption key. It seals and tags what the change writes.
     package private(set) var kek: KeyEncryptionKey
     package private(set) var state: AttestedState
     /// The database's time when the row was locked.
@@ -16,7 +16,7 @@ package struct AttestedChange {
     private var hasNewKey = false
     private var hasNewEvents = false
 
-    /// Locks the row, so that one change at a time is made, and checks it.
+    /// Locks the row, so that changes are made one at a time, and verifies it.
     fileprivate init(
         locking organization: Organization,
         under kek: KeyEncryptionKey,
@@ -44,7 +44,7 @@ package struct AttestedChange {
         grants = list
     }
 
-    /// Adds a row to the list, or what a row says now.
+    /// Adds a row to the list, or updates the row's tag.
     ///
     /// - Returns: The tag to store with the row.
     package mutating func grant(_ grant: Grant) throws -> [UInt8] {
@@ -53,7 +53,7 @@ package struct AttestedChange {
         return try grant.tag(under: kek)
     }
 
-    /// Revokes a row for good, also when SQL changes it later.
+    /// Revokes a row permanently. SQL can't undo that.
     package mutating func revoke(_ name: Grant.Name) throws {
         try grants.revoke(name, under: kek)
         hasNewGrants = true
@@ -62,14 +62,14 @@ package struct AttestedChange {
     /// Whether the list has a row of that name.
     package func names(_ name: Grant.Name) throws -> Bool { try grants.names(name) }
 
-    /// Takes a row that is deleted from the list.
+    /// Removes a deleted row from the list.
     package mutating func remove(_ name: Grant.Name) throws {
         guard try grants.names(name) else { return }
         try grants.remove(name)
         hasNewGrants = true
     }
 
-    /// Puts the organization under another key-encryption key, with the list of what was tagged anew.
+    /// Moves the organization to another key-encryption key, with the list of new tags.
     package mutating func move(under kek: KeyEncryptionKey, _ grants: GrantList) {
         self.kek = kek
         self.grants = grants
@@ -77,7 +77,7 @@ package struct AttestedChange {
         hasNewGrants = true
     }
 
-    /// Makes another key the one in force.
+    /// Puts another key into force.
     package mutating func setKey(version: Int, fingerprint: String) {
         state.keyVersion = version
         state.fingerprint = fingerprint
@@ -96,8 +96,8 @@ package struct AttestedChange {
                 AND occurred_on BETWEEN clock_timestamp() - interval '1 minute' AND clock_timestamp() + interval '1 minute'
             """, event.parameters(by: caller)
         ).first
-        // The owner of the database can replace what computes the hash, and what says when: only the event as it was sent, with
-        // the time at which it was sent, is attested. The minute is for a clock that is set meanwhile.
+        // The owner of the database could replace the functions that compute the hash and the time. So only the event that was sent
+        // is attested, with the time of sending. The minute allows for a clock that is set meanwhile.
         guard let row, try row.decode(3, as: Bool.self) else { throw AttestationProblem.eventReplaced }
         let number: Int = try row.decode(0)
         let previous = row.isNull(1) ? [] : try row.decode(1, as: PostgresBytes.self).bytes
@@ -112,7 +112,7 @@ package struct AttestedChange {
         SecurityEventFigures.shared.count(event)
     }
 
-    /// Moves the chain's end past events that were linked in this transaction.
+    /// Moves the chain's end past events that this transaction linked.
     mutating func extend(by count: Int, to head: [UInt8]) {
         state.events += count
         state.newestEvent += count
@@ -131,12 +131,12 @@ package struct AttestedChange {
 }
 
 extension AttestedState {
-    /// Changes what the state covers, in the open transaction or in one of its own. Every change of a row that grants power, of the
-    /// key and of the events goes through here, so that it is attested or does not happen.
+    /// Changes what the state covers, in the open transaction or in its own. Every change of a row that grants access, of the key
+    /// and of the events uses it, so that each change is attested.
     ///
-    /// The state's row is locked first, before an event or a row that grants power: all callers lock in that order.
+    /// The state's row is locked first, before an event or a row that grants access. All callers lock in that order.
     ///
-    /// - Throws: ``FieldsealError`` that names the organization when the state does not verify; nothing is written over it.
+    /// - Throws: ``FieldsealError`` that names the organization when the state does not verify. Then the state is not overwritten.
     package static func change<Result>(
         of organization: Organization,
         under kek: KeyEncryptionKey,
@@ -165,7 +165,7 @@ extension AttestedState {
         }
     }
 
-    /// Changes the end of the chain of events, and nothing else: the list of grants is not read.
+    /// Changes only the end of the chain of events. The list of grants is not read.
     static func changeEvents<Result>(
         of organization: Organization,
         under kek: KeyEncryptionKey,
@@ -175,7 +175,7 @@ extension AttestedState {
         try change(of: organization, under: kek, withGrants: false, on: connection, body)
     }
 
-    /// Appends an event, and changes nothing else: the list of grants is not read.
+    /// Appends an event and changes nothing else. The list of grants is not read.
     static func append(
         _ event: SecurityEvent,
         to organization: Organization,

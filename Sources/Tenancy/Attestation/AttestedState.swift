@@ -3,17 +3,17 @@ package import Foundation
 import JSON
 package import PostgresClient
 
-/// What this service last wrote about an organization, as `config.attested_state` has it: the key in force, a digest of the rows
-/// that grant power, and the end of the chain of security events, under one tag of the key-encryption key.
+/// The last state of an organization that this service wrote, in `config.attested_state`. It has the key in force, a digest of the
+/// rows that grant access, and the end of the chain of security events, under one tag of the key-encryption key.
 package struct AttestedState: Sendable, Equatable {
     let organizationID: UUID
-    /// Grows with every change of the key or the grants, and never with an event alone.
+    /// Grows with every change of the key or the grants, but not with an event alone.
     package var revision: Int
     package var keyVersion: Int
     package var fingerprint: String
     /// SHA-256 of the list of grants.
     var grantsDigest: [UInt8]
-    /// How many security events there are.
+    /// The number of security events.
     var events: Int
     /// The newest event's number; 0 without one.
     var newestEvent: Int
@@ -22,14 +22,14 @@ package struct AttestedState: Sendable, Equatable {
     var kekID: String
     private(set) var tag: [UInt8] = []
 
-    /// What ``init(_:at:)`` reads, of `config.attested_state AS a`.
+    /// The columns of `config.attested_state AS a` that ``init(_:at:)`` reads.
     static let columns = """
         a.organization_id, a.revision, a.key_version, a.fingerprint, a.grants_digest, a.events, a.newest_event, a.head, a.kek_id, \
         a.tag
         """
     static let columnCount = 10
 
-    /// - Parameter first: The column of a result in which ``columns`` begin.
+    /// - Parameter first: The index of the first of ``columns`` in a result.
     init(_ row: PostgresRow, at first: Int) throws {
         func bytes(_ column: Int) throws -> [UInt8] { try row.decode(first + column, as: PostgresBytes.self).bytes }
         organizationID = try row.decode(first)
@@ -60,7 +60,7 @@ package struct AttestedState: Sendable, Equatable {
         self.tag = tag
     }
 
-    /// Everything that the tag covers. A new column joins this list, ``columns`` and ``assignments``.
+    /// Everything that the tag covers. Add a new column to this list, to ``columns`` and to ``assignments``.
     private var fields: [[UInt8]] {
         [
             organizationID.bytes, Grant.field("\(revision)"), Grant.field("\(keyVersion)"), Grant.field(fingerprint), grantsDigest,
@@ -72,16 +72,16 @@ package struct AttestedState: Sendable, Equatable {
         try kek.tag(label: "attested_state", over: fields)
     }
 
-    /// - Throws: ``AttestationProblem`` when the row was not written under one of these key-encryption keys as it is.
+    /// - Throws: ``AttestationProblem`` if the row's tag does not match any of these key-encryption keys.
     func verify(under kek: KeyEncryptionKey) throws {
         guard let kek = kek.member(kekID) else { throw AttestationProblem.otherKeyEncryptionKey(kekID) }
         guard constantTimeEqual(tag, try expectedTag(under: kek)) else { throw AttestationProblem.forged }
     }
 
-    /// Puts the tag on what was changed.
+    /// Computes the tag again.
     package mutating func sign(under kek: KeyEncryptionKey) throws { tag = try expectedTag(under: kek) }
 
-    /// The columns that are written, each with its value.
+    /// The columns to write, each with its value.
     var assignments: [(column: String, value: PostgresParameter)] {
         [
             ("revision", .int64(Int64(revision))), ("key_version", .int32(Int32(keyVersion))), ("fingerprint", .text(fingerprint)),
@@ -91,7 +91,7 @@ package struct AttestedState: Sendable, Equatable {
         ]
     }
 
-    /// Writes the row, which is locked and still has the tag that it was read with.
+    /// Writes the row, which must be locked and still have the tag that was read.
     ///
     /// - Parameter grants: The list, if it was changed.
     func update(from former: [UInt8], grants: GrantList?, on connection: isolated PostgresConnection) throws {
@@ -100,11 +100,11 @@ package struct AttestedState: Sendable, Equatable {
         let result = try connection.query(
             "UPDATE config.attested_state SET \(list) WHERE organization_id = $1 AND tag = $2",
             [.uuid(organizationID), .bytes(former)] + all.map(\.value))
-        // A change inside of another one would be written over.
+        // A change within another one would be overwritten.
         guard result.affectedRows == 1 else { throw AttestationProblem.otherHistory }
     }
 
-    /// Writes the row, whether there is one or not: for what makes an organization one of this deployment, as the owner.
+    /// Inserts or replaces the row, as the owner, when an organization becomes one of this deployment.
     package func insert(grants: GrantList, on connection: isolated PostgresConnection) throws {
         let all = [("organization_id", .uuid(organizationID))] + assignments + [("grants", PostgresParameter.bytes(grants.bytes))]
         let names = all.map(\.0)
@@ -119,7 +119,7 @@ package struct AttestedState: Sendable, Equatable {
 
     private static let eraShift = 20
 
-    /// When the organization was created or last attached: revisions of one era follow each other.
+    /// The time at which the organization was created or last attached. Revisions within one era are consecutive.
     var era: Int { Self.era(of: revision) }
 
     /// The era of a revision.

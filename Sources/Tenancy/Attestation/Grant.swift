@@ -3,12 +3,12 @@ package import Foundation
 import JSON
 package import PostgresClient
 
-/// A row of `config` that grants power, as far as that power goes: what it is about, and everything that it says.
+/// A row of `config` that grants access: its name, and all contents that determine the access.
 ///
-/// A row is honoured only when its tag fits what it says *and* the organization's attested list holds that tag. So a row that
-/// SQL inserted, altered, or put back as it was before grants nothing.
+/// A row has an effect only if its tag matches its contents *and* the organization's attested list has that tag. So a row that SQL
+/// inserted, changed, or restored grants nothing.
 package struct Grant: Sendable {
-    /// What kind of row it is, by its table.
+    /// The kind of the row, by its table.
     package enum Kind: String, Sendable {
         case client = "api_client"
         case clientSecret = "api_client_secret"
@@ -19,30 +19,30 @@ package struct Grant: Sendable {
         case issuer = "oidc_issuer"
         case link = "oidc_link"
         case organizationKey = "organization_key"
-        /// Takes power away: a systemuser that was disabled by this service.
+        /// Removes access: a systemuser that this service disabled.
         case disabledSystemUser = "disabled systemuser"
-        /// Takes power away: the service refuses the whole organization.
+        /// Removes access: the service refuses the whole organization.
         case suspension
-        /// Takes power away: people in a role need one-time passwords.
+        /// Removes access: people with a role need one-time passwords.
         case secondFactorPolicy = "second factor policy"
-        /// The settings of a server profile that were authorized last, once they were changed.
+        /// The last authorized settings of a server profile, after its first change.
         case mailServer = "mail server"
-        /// What the text of the key in force needs besides to open cells, as the schema has it.
+        /// What the key in force needs beside its text to open cells, from the schema.
         case keyDerivation = "key derivation"
-        /// A role that a user or a team was given, and who was made a member of a team.
+        /// A role of a user or a team, or a member of a team.
         case userRole = "systemuserroles"
         case teamRole = "teamroles"
         case teamMember = "teammembership"
-        /// What the record of a role is called.
+        /// The name in a role's record.
         case role
-        /// What is asked for before the key is used.
+        /// The rules for the use of the key.
         case keyControl = "key control"
         case approval
-        /// That the organization has given roles at all.
+        /// Says that the organization has granted roles.
         case rolesWereGiven = "roles were given"
     }
 
-    /// What a row is named by, for the list to find it.
+    /// The name of a row in the list.
     package struct Name: Sendable {
         package let kind: Kind
         /// The fields of the row's primary key.
@@ -60,19 +60,19 @@ package struct Grant: Sendable {
             return GrantList.Digest(try sha256(message))
         }
 
-        /// What is hashed before the only field of a name's key: with it, SQL finds the rows of a list of names.
+        /// The hash input before a name with a one-field key. With it, SQL finds a list of names by their hashes.
         package static func prefix(_ kind: Kind, keyLength: Int) -> [UInt8] { Array(kind.rawValue.utf8) + [0] + length(keyLength) }
 
         private static func length(_ count: Int) -> [UInt8] { withUnsafeBytes(of: UInt64(count).bigEndian) { Array($0) } }
 
-        /// What the list holds for a row that was revoked: no row's tag.
+        /// The list's entry for a revoked row. No row can have this tag.
         func revocation(under kek: KeyEncryptionKey) throws -> GrantList.Digest {
             GrantList.Digest(try kek.tag(label: "revoked \(kind.rawValue)", over: key))
         }
     }
 
     package let name: Name
-    /// Everything else that the row says, in a fixed number of fields.
+    /// The other contents of the row, in a fixed number of fields.
     package let content: [[UInt8]]
 
     package init(_ name: Name, _ content: [[UInt8]] = []) {
@@ -85,7 +85,7 @@ package struct Grant: Sendable {
         try kek.tag(label: "attested \(name.kind.rawValue)", over: name.key + content)
     }
 
-    /// Whether a stored tag is the one of what the row says, under any of the known key-encryption keys.
+    /// Whether a stored tag matches the row's contents, under any of the known key-encryption keys.
     package func fits(_ tag: [UInt8], under kek: KeyEncryptionKey) throws -> Bool {
         try kek.each.contains { constantTimeEqual(tag, try self.tag(under: $0)) }
     }
@@ -94,24 +94,24 @@ package struct Grant: Sendable {
 
     package static func field(_ text: String) -> [UInt8] { Array(text.utf8) }
 
-    /// A field that may be missing is told from an empty one.
+    /// A missing field differs from an empty one.
     package static func field(_ bytes: [UInt8]?) -> [UInt8] { bytes.map { [1] + $0 } ?? [0] }
 
     package static func field(_ moment: PostgresMoment?) -> [UInt8] {
         field(moment.map { moment in withUnsafeBytes(of: moment.microseconds.bigEndian) { Array($0) } })
     }
 
-    // MARK: Rows without a dedicated type
+    // MARK: Rows without their own type
 
     package static func disabledSystemUser(_ id: UUID) -> Grant { Grant(Name(.disabledSystemUser, [id.bytes])) }
 
-    /// The list alone decides whether an organization is suspended; the columns of `config.organization` show it to DBAs.
+    /// Only the list decides whether an organization is suspended. The columns of `config.organization` show it to DBAs.
     package static let suspension = Grant(Name(.suspension, []))
 
-    /// - Parameter tag: The one in `mail_destination`.
+    /// - Parameter tag: The tag in `mail_destination`.
     package static func mailServer(_ profile: UUID, tag: [UInt8]) -> Grant { Grant(Name(.mailServer, [profile.bytes]), [tag]) }
 
-    /// Grants nothing: it lets the doctor see that a disaster recovery would fail.
+    /// Grants nothing. It lets the doctor detect that disaster recovery would fail.
     package static func keyDerivation(salt: [UInt8], iterations: Int, keyCheck: [UInt8]) -> Grant {
         Grant(Name(.keyDerivation, []), [salt, field("\(iterations)"), keyCheck])
     }

@@ -1,7 +1,7 @@
 package import CellCrypto
 import PostgresClient
 
-/// The attested list of an organization: for each row that grants power its name and the tag that it has.
+/// The attested list of an organization: the name and the tag of each row that grants access.
 package struct GrantList: Sendable, Equatable {
     /// 16 bytes of a digest or tag.
     package struct Digest: Sendable, Hashable, Comparable {
@@ -9,7 +9,7 @@ package struct GrantList: Sendable, Equatable {
         let high: UInt64
         let low: UInt64
 
-        /// - Parameter bytes: Of which the first 16 count.
+        /// - Parameter bytes: Only the first 16 are used.
         init(_ bytes: some Collection<UInt8>) {
             func word(_ part: some Sequence<UInt8>) -> UInt64 { part.reduce(0) { $0 << 8 | UInt64($1) } }
             high = word(bytes.prefix(8))
@@ -23,15 +23,15 @@ package struct GrantList: Sendable, Equatable {
         package static func < (one: Digest, other: Digest) -> Bool { (one.high, one.low) < (other.high, other.low) }
     }
 
-    /// What the list says of a row.
+    /// The list's verdict on a row.
     package enum Standing: Sendable, Equatable {
-        /// The row is as this service last wrote it.
+        /// The row has the contents that this service wrote last.
         case honoured
         /// This service revoked it.
         case revoked
-        /// This service wrote the row once, and something else for it since.
+        /// This service wrote the row, and later wrote other contents for it.
         case putBack
-        /// The row's tag does not fit what it says.
+        /// The row's tag does not match its contents.
         case foreign
     }
 
@@ -39,7 +39,7 @@ package struct GrantList: Sendable, Equatable {
 
     package init() {}
 
-    /// Reads what ``bytes`` wrote.
+    /// Parses ``bytes``.
     ///
     /// - Returns: Nil for anything else.
     init?(_ bytes: [UInt8]) {
@@ -52,10 +52,10 @@ package struct GrantList: Sendable, Equatable {
         guard entries.count == bytes.count / length else { return nil }
     }
 
-    /// The list as the database keeps it, in the order of the names.
+    /// The list in the database's form, in the order of the names.
     package var bytes: [UInt8] { entries.sorted { $0.key < $1.key }.flatMap { $0.key.bytes + $0.value.bytes } }
 
-    /// What the list says of a row with a stored tag.
+    /// The list's verdict on a row with a stored tag.
     package func standing(of grant: Grant, tag: [UInt8], under kek: KeyEncryptionKey) throws -> Standing {
         let entry = entries[try grant.name.digest()]
         if let entry, try kek.each.contains(where: { entry == (try grant.name.revocation(under: $0)) }) { return .revoked }
@@ -63,43 +63,43 @@ package struct GrantList: Sendable, Equatable {
         return entry == Digest(tag) ? .honoured : .putBack
     }
 
-    /// Whether a row is as this service last wrote it.
+    /// Whether a row has the contents that this service wrote last.
     package func honours(_ grant: Grant, tag: [UInt8], under kek: KeyEncryptionKey) throws -> Bool {
         try standing(of: grant, tag: tag, under: kek) == .honoured
     }
 
-    /// Whether the list holds a grant that has no stored tag.
+    /// Whether the list has a grant that has no stored tag.
     package func holds(_ grant: Grant, under kek: KeyEncryptionKey) throws -> Bool {
         guard let entry = entries[try grant.name.digest()] else { return false }
         return try kek.each.contains { entry == Digest(try grant.tag(under: $0)) }
     }
 
-    /// Whether the list names a row at all.
+    /// Whether the list has the name of a row.
     package func names(_ name: Grant.Name) throws -> Bool { entries[try name.digest()] != nil }
 
     package mutating func set(_ grant: Grant, under kek: KeyEncryptionKey) throws {
         entries[try grant.name.digest()] = Digest(try grant.tag(under: kek))
     }
 
-    /// Remembers that a row was revoked, also when the row itself says otherwise.
+    /// Records that a row was revoked, regardless of what the row itself says.
     package mutating func revoke(_ name: Grant.Name, under kek: KeyEncryptionKey) throws {
         entries[try name.digest()] = try name.revocation(under: kek)
     }
 
-    /// Takes over what another list says of a row, if it says anything.
+    /// Copies the entry of another list for a row, if there is one.
     package mutating func take(_ name: Grant.Name, from other: GrantList) throws {
         let digest = try name.digest()
         if let entry = other.entries[digest] { entries[digest] = entry }
     }
 
-    /// Names a row without a tag that any row could have: it is known, and grants nothing.
+    /// Adds the name of a row with a tag that no row can have. So the row is known, and grants nothing.
     package mutating func hold(_ name: Digest) throws {
         entries[name] = Digest(try randomBytes(count: Digest.length))
     }
 
-    /// Forgets a row that is gone.
+    /// Removes the name of a deleted row.
     mutating func remove(_ name: Grant.Name) throws { entries[try name.digest()] = nil }
 
-    /// Keeps only the rows of these names.
+    /// Removes all rows but those with these names.
     mutating func keep(only names: Set<Digest>) { entries = entries.filter { names.contains($0.key) } }
 }

@@ -4,13 +4,13 @@ import JSON
 package import Model
 package import PostgresClient
 
-/// A role that a record gives to a user, directly or as a member of a team. It counts only where the attested list holds it.
+/// A role that a record gives to a user, directly or as a member of a team. It has an effect only if the attested list has it.
 struct GrantedRole: Sendable {
     let user: UUID
-    /// The team that has the role; nil where the user has it.
+    /// The team that has the role; nil if the user has it directly.
     let team: UUID?
     let roleID: UUID
-    /// The role's name, as its record has it.
+    /// The role's name in its record.
     let name: String
 
     /// The roles that the records of an organization give to a user.
@@ -31,7 +31,7 @@ struct GrantedRole: Sendable {
         }
     }
 
-    /// Whether this service gave the role, and made the user a member of the team.
+    /// Whether this service granted the role, and made the user a member of the team.
     func isHonoured(in grants: GrantList, under kek: KeyEncryptionKey) throws -> Bool {
         guard let team else { return try grants.holds(Grant.userRole(roleID, name, of: user), under: kek) }
         return try grants.holds(Grant.teamRole(roleID, name, of: team), under: kek)
@@ -40,16 +40,16 @@ struct GrantedRole: Sendable {
 }
 
 extension OrganizationState {
-    /// The roles that a systemuser was given, besides the role of the client or the person that acts as it.
+    /// The roles of a systemuser beside the role of the client or the person that acts as it.
     ///
-    /// Nothing is read in an organization in which no role was given.
+    /// In an organization without granted roles, nothing is read.
     package func grantedRoles(of user: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws
         -> RoleSet
     {
         guard problem == nil, try grants.names(Grant.rolesWereGiven.name) else { return [] }
         var roles: RoleSet = []
         for row in try GrantedRole.rows(of: user, in: organization, on: connection) {
-            // Passwords are released to an Email Router, so no record gives that role.
+            // Passwords are released to an Email Router, so records can't give that role.
             guard let role = Role(rawValue: row.name), role != .emailRouter, try row.isHonoured(in: grants, under: kek) else {
                 continue
             }
@@ -58,7 +58,7 @@ extension OrganizationState {
         return roles
     }
 
-    /// The roles that a team was given.
+    /// The roles of a team.
     package func roles(ofTeam team: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws -> RoleSet
     {
         let rows = try connection.query(
@@ -77,7 +77,7 @@ extension OrganizationState {
     }
 }
 
-// Links that grant power. Their rows have no tag: the list alone says that this service made them.
+// Links that grant access. Their rows have no tag, so only the list says that this service made them.
 extension Grant {
     package static func userRole(_ role: UUID, _ name: String, of user: UUID) -> Grant {
         Grant(Name(.userRole, [user.bytes, role.bytes]), [field(name)])
@@ -89,20 +89,20 @@ extension Grant {
 
     package static func member(_ user: UUID, of team: UUID) -> Grant { Grant(Name(.teamMember, [team.bytes, user.bytes])) }
 
-    /// Which role a record of `role` stands for, so that giving it gives that one and no other.
+    /// Which role a record of `role` stands for, so that it gives that role and no other.
     package static func role(_ id: UUID, _ name: String) -> Grant { Grant(Name(.role, [id.bytes]), [field(name)]) }
 
-    /// Whether any role was given at all, so that an organization that has none is not asked for them.
+    /// Whether any role was granted. Organizations without one need no query.
     package static let rolesWereGiven = Grant(Name(.rolesWereGiven, []))
 }
 
-/// The rows of an organization that give roles, for what looks at all of them.
+/// The rows of an organization that give roles, for code that checks all of them.
 package struct RoleGrants {
-    /// A row, and what people call it.
+    /// A row and its title for people.
     package struct Row: Sendable {
         package let grant: Grant
         package let title: String
-        /// Whether it would give anything if it were honoured.
+        /// Whether the row would grant something if it were attested.
         package let isPowerful: Bool
     }
 
@@ -144,7 +144,7 @@ package struct RoleGrants {
         rows = users + teams + members
     }
 
-    /// Takes over what a former list says of them.
+    /// Copies the entries of an earlier list.
     ///
     /// - Returns: The titles of the rows that give nothing.
     package func keep(from former: GrantList?, in grants: inout GrantList, under kek: KeyEncryptionKey) throws -> [String] {

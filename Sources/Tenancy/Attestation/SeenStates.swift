@@ -2,13 +2,13 @@ import CellCrypto
 import Foundation
 import Synchronization
 
-/// The newest attested state of each organization that this server has verified, so that an older one shows, and the lists of
-/// grants of those that were asked lately, so that each is read once.
+/// The newest attested state of each organization that this server has verified, so that an older one is detected. Also caches
+/// lists of grants, so that each is read once.
 ///
-/// States are kept by the organization's id. A name is only a way to a list of grants: SQL can give another organization the name for
-/// a moment, and that must not make the server forget.
+/// States are kept by the organization's id. A name only finds a cached list: SQL can give the name to another organization for a
+/// moment, and that must not make the server forget the state.
 package final class SeenStates: Sendable {
-    /// What later states are compared with: all of it takes less than a hundred bytes, also of organizations that sleep.
+    /// What later states are compared with. It takes less than a hundred bytes, and is kept for every organization.
     struct Mark: Sendable, Equatable {
         let revision: Int
         let events: Int
@@ -20,27 +20,27 @@ package final class SeenStates: Sendable {
             grantsDigest = Self.packed(state.grantsDigest)
         }
 
-        /// - Throws: ``AttestationProblem`` when `other` can't have come after this one.
+        /// - Throws: ``AttestationProblem`` if `other` can't be a later state than this one.
         func check(_ other: AttestedState) throws {
             guard other.revision >= revision else { throw AttestationProblem.older(than: revision) }
-            // After `org attach` accepted another history, the revisions begin again at a far higher number.
+            // After `org attach` accepted another history, revisions begin at a far higher number.
             guard other.era == AttestedState.era(of: revision) else { return }
             guard other.revision > revision || Self.packed(other.grantsDigest) == grantsDigest, other.events >= events else {
                 throw AttestationProblem.otherHistory
             }
         }
 
-        /// A digest of 32 bytes; one of another length equals none.
+        /// A digest of 32 bytes. One with another length equals no other.
         private static func packed(_ digest: [UInt8]) -> SIMD32<UInt8> { digest.count == 32 ? SIMD32(digest) : SIMD32() }
     }
 
-    /// A list of grants, which its digest names.
+    /// A list of grants, with its digest.
     package struct KnownGrants: Sendable {
         let digest: [UInt8]
         let list: GrantList
     }
 
-    /// What was seen at one moment. Take it before a state is read: what is seen later may be newer.
+    /// What was seen at one moment. Take it before a state is read, because later entries may be newer.
     struct Snapshot: Sendable {
         fileprivate var marks: [UUID: Mark] = [:]
 
@@ -53,10 +53,10 @@ package final class SeenStates: Sendable {
 
     var snapshot: Snapshot { seen.withLock { $0 } }
 
-    /// The list of grants that was read last under an organization's name.
+    /// The list of grants that was read last for an organization's name.
     func grants(named name: String) -> KnownGrants? { grants.withLock { $0.value(of: name) } }
 
-    /// Remembers a state that was verified and is committed.
+    /// Remembers a state that was verified and committed.
     func remember(_ state: AttestedState) {
         let mark = Mark(state)
         seen.withLock { seen in
@@ -80,14 +80,14 @@ package final class SeenStates: Sendable {
 }
 
 extension Deployment {
-    /// Whether this server has seen no newer revision than the one that a session once read: what was revoked since is not assumed
-    /// any more, also where SQL keeps the session's own check from failing.
+    /// Whether this server has seen no newer revision than an earlier session read. Then later revocations end the reuse of that
+    /// state, even if SQL makes the session's own check useless.
     func isNewest(_ state: OrganizationState) -> Bool {
         guard let attested = state.attested else { return false }
         return seenStates.snapshot.newest(of: attested.organizationID)?.revision == attested.revision
     }
 
-    /// Remembers a state that was read outside of a transaction, and so is committed.
+    /// Remembers a state that was read outside of a transaction, and is therefore committed.
     package func remember(_ state: OrganizationState) {
         guard let attested = state.attested, state.problem == nil else { return }
         seenStates.remember(attested, state.grants, of: state.organization.name)

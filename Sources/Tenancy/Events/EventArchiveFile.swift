@@ -4,16 +4,16 @@ package import Foundation
 package import JSON
 import Model
 
-/// A file of archived evidence: JSON lines, of which the first says what the file holds, and the last seals it.
+/// A file of archived evidence in JSON lines. The first line describes the file, and the last one seals it.
 ///
-/// The last line has the SHA-256 of all lines before it, and a tag of the KEK over that digest. Security events also carry their own
-/// chain of hashes, which anyone can verify without the KEK.
+/// The last line has the SHA-256 of all lines before it, and a tag of the KEK over that digest. Security events also have their own
+/// chain of hashes, which can be verified without the KEK.
 public struct EventArchiveFile: Sendable {
     public let path: String
 
     public init(_ path: String) { self.path = path }
 
-    /// What an archive says of itself.
+    /// The description of an archive in its first line.
     public struct Summary: Sendable, Equatable {
         /// `security events` or `audit`.
         public let content: String
@@ -23,7 +23,7 @@ public struct EventArchiveFile: Sendable {
         /// The first and last event; 0 for an audit.
         public let first: Int
         public let last: Int
-        /// The hash of the event before the first; nil before an organization's first.
+        /// The hash of the event before the first; nil if the first is an organization's first event.
         public let previousHash: [UInt8]?
         /// The hash of the last event.
         public let hash: [UInt8]?
@@ -49,13 +49,13 @@ public struct EventArchiveFile: Sendable {
         }
     }
 
-    /// Appends lines, and keeps their digest.
+    /// Appends lines, and updates the digest.
     package struct Writer {
         private let file: FileHandle
         private var digest = SHA256()
         private var buffer: [UInt8] = []
 
-        /// Creates the file, or empties it, readable for its owner alone.
+        /// Creates or empties the file. Only its owner can read it.
         package init(_ path: String) throws {
             let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
             guard descriptor >= 0 else {
@@ -78,7 +78,7 @@ public struct EventArchiveFile: Sendable {
             buffer = []
         }
 
-        /// Writes the last line, and waits until the disk has all.
+        /// Writes the last line, and waits until everything is on disk.
         package mutating func seal(_ organization: Organization, under kek: KeyEncryptionKey) throws -> [UInt8] {
             try flush()
             let sum = Array(digest.finalize())
@@ -136,7 +136,7 @@ public struct EventArchiveFile: Sendable {
             previousHash: hash("previousHash"), hash: hash("hash"))
     }
 
-    /// What the first line says, unverified; nil when there is no such file.
+    /// The description in the first line, unverified; nil if there is no such file.
     package func claimed() throws -> Summary? {
         guard FileManager.default.fileExists(atPath: path) else { return nil }
         let data = try content()
@@ -145,8 +145,8 @@ public struct EventArchiveFile: Sendable {
 
     /// Verifies every line: the digest, the tag, and for security events the chain of their hashes.
     ///
-    /// - Parameter replaced: The keys that tagged archives under earlier key-encryption keys, by the ids of those.
-    /// - Throws: ``FieldsealError`` that says what is wrong.
+    /// - Parameter replaced: The keys that tagged archives under earlier key-encryption keys, by those keys' ids.
+    /// - Throws: ``FieldsealError`` that describes the problem.
     public func verify(under kek: KeyEncryptionKey, replaced: [String: SecretBytes] = [:]) throws -> Summary {
         let data = try content()
         guard data.last == UInt8(ascii: "\n"),

@@ -4,9 +4,9 @@ import JSON
 package import Model
 package import PostgresClient
 
-/// Where an organization's chain begins after old events were archived, as `config.event_archive` has it.
+/// The beginning of an organization's chain after old events were archived, in `config.event_archive`.
 package struct EventArchivePosition: Sendable, Equatable {
-    /// How many events were archived in all.
+    /// How many events were archived in total.
     package let events: Int
     /// The newest archived event, its hash, and its time in microseconds since 1970-01-01 UTC.
     package let lastID: Int
@@ -26,9 +26,9 @@ package struct EventArchivePosition: Sendable, Equatable {
         [organization.id.bytes] + [events, lastID, lastMicroseconds].map { Array("\($0)".utf8) } + [head]
     }
 
-    /// The position; nil when no event was archived.
+    /// The position; nil if no event was archived.
     ///
-    /// - Throws: ``EventChainProblem`` when the row was not written by this service.
+    /// - Throws: ``EventChainProblem`` if this service did not write the row.
     package static func read(
         _ organization: Organization,
         under kek: KeyEncryptionKey,
@@ -49,7 +49,7 @@ package struct EventArchivePosition: Sendable, Equatable {
         return position
     }
 
-    /// The position, for a command that can't go on without it.
+    /// The position, for a command that needs it.
     package static func require(
         _ organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> EventArchivePosition? {
@@ -83,7 +83,7 @@ package struct EventArchivePosition: Sendable, Equatable {
             ])
     }
 
-    /// The event that the table begins with: its id, the hash before it, and its time; nil without one.
+    /// The first event of the table: its id, the hash before it, and its time; nil without one.
     private static func beginning(
         of organization: Organization, on connection: isolated PostgresConnection
     ) throws -> (id: Int, previousHash: [UInt8], microseconds: Int)? {
@@ -109,13 +109,13 @@ package struct EventArchivePosition: Sendable, Equatable {
         }
     }
 
-    /// Accepts the beginning of the chain as it is, for a state that is attested anew.
+    /// Accepts the current beginning of the chain, for a state that is attested anew.
     ///
     /// - Returns: How many events are known to be archived.
     package static func settle(
         _ organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> Int {
-        // A deployment that is being migrated may not have the table yet: then nothing was archived.
+        // A deployment that is being migrated may lack the table. Then nothing was archived.
         guard try connection.query("SELECT to_regclass('config.event_archive') IS NOT NULL")[0].decode(0) else { return 0 }
         _ = try connection.query("DELETE FROM config.event_checkpoint WHERE organization_id = $1", [.uuid(organization.id)])
         if try fitsBeginning(of: organization, under: kek, on: connection) {
@@ -130,7 +130,7 @@ package struct EventArchivePosition: Sendable, Equatable {
     }
 }
 
-/// How far an organization's chain was verified from its beginning, as `config.event_checkpoint` has it.
+/// The last verified event of an organization's chain, in `config.event_checkpoint`.
 package struct EventCheckpoint: Sendable, Equatable {
     package let lastID: Int
     package let head: [UInt8]
@@ -139,9 +139,9 @@ package struct EventCheckpoint: Sendable, Equatable {
 
     private func fields(_ organization: Organization) -> [[UInt8]] { [organization.id.bytes, Array("\(lastID)".utf8), head] }
 
-    /// The checkpoint; nil when there is none.
+    /// The checkpoint; nil if there is none.
     ///
-    /// - Throws: ``EventChainProblem`` when the row was not written by this service.
+    /// - Throws: ``EventChainProblem`` if this service did not write the row.
     package static func read(
         _ organization: Organization,
         under kek: KeyEncryptionKey,
@@ -177,16 +177,16 @@ package struct EventCheckpoint: Sendable, Equatable {
     }
 }
 
-/// What is wrong with a chain as a whole.
+/// A problem of a whole chain.
 package struct EventChainProblem: Error {
     package let description: String
     init(_ description: String) { self.description = description }
 }
 
 extension AttestedState {
-    /// The organization's attested state, verified by itself.
+    /// The organization's attested state. Only its own tag is verified.
     ///
-    /// - Throws: ``EventChainProblem`` when it does not verify.
+    /// - Throws: ``EventChainProblem`` if it does not verify.
     static func verified(
         _ organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> AttestedState {

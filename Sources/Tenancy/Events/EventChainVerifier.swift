@@ -1,29 +1,29 @@
 package import CellCrypto
 package import PostgresClient
 
-/// How much of a chain of security events is verified.
+/// The extent of a verification of security events.
 public enum EventChainExtent: Sendable {
-    /// Every event, and how many there are.
+    /// Every event, and their number.
     case whole
-    /// The end, and at most so many events: from the beginning in a chain that is no longer, from the checkpoint in a longer one.
+    /// The end, and at most this number of events: a shorter chain from its beginning, a longer one from the checkpoint.
     case recent(limit: Int)
     /// The end, and every event since the checkpoint.
     case sinceCheckpoint
 }
 
-/// What a verification of a chain found.
+/// The result of a verification.
 public struct EventChainReport: Sendable {
-    /// Each broken link, and an end that is not where it should be.
+    /// Each broken link, and a wrong end.
     public fileprivate(set) var problems: [String] = []
     /// How many events were verified.
     public fileprivate(set) var verified = 0
-    /// Whether no event before the end was left out, apart from those up to the checkpoint.
+    /// Whether every event before the end was verified, apart from those before the checkpoint.
     public fileprivate(set) var reachesEnd = false
 }
 
 /// Verifies an organization's chain of security events.
 ///
-/// The hashes are computed by an expression that the program sends, a range of events at a time.
+/// The program sends the expression that computes the hashes, for a range of events at a time.
 package struct EventChainVerifier {
     package let organization: Organization
     package let kek: KeyEncryptionKey
@@ -33,14 +33,14 @@ package struct EventChainVerifier {
         self.kek = kek
     }
 
-    /// Events of one range, so that memory stays constant.
+    /// How many events one range has, so that memory stays bounded.
     private static let rangeLength = 20_000
-    /// Broken links that are named, at most.
+    /// How many broken links are listed at most.
     private static let problemLimit = 100
 
     private var table: String { organization.qualified("security_event") }
 
-    /// Verifies in one snapshot. Without a problem the checkpoint moves to the last event that was verified.
+    /// Verifies in one snapshot. Without a problem, the checkpoint moves to the last verified event.
     package func verify(_ extent: EventChainExtent, on connection: isolated PostgresConnection) throws -> EventChainReport {
         var report = EventChainReport()
         let verified = try connection.transaction(isolation: .repeatableRead) {
@@ -51,13 +51,13 @@ package struct EventChainVerifier {
                 let state = try AttestedState.verified(organization, under: kek, on: connection)
                 try verified.write(organization, under: kek.member(state.kekID) ?? kek, on: connection)
             } catch let error as PostgresError where error.sqlState == "25006" {
-                // A standby: the next verification begins where this one did.
+                // On a standby the next verification begins at the same event.
             }
         }
         return report
     }
 
-    /// - Returns: Up to where the chain is whole.
+    /// - Returns: The last event up to which the chain is intact.
     private func verify(
         _ extent: EventChainExtent, _ report: inout EventChainReport, on connection: isolated PostgresConnection
     ) throws -> EventCheckpoint? {
@@ -86,7 +86,7 @@ package struct EventChainVerifier {
         }
         let last = try verifyRanges(from: start, limit, &report, on: connection)
         report.reachesEnd = last.lastID >= newest.id
-        // The links alone don't show that a whole chain was exchanged for a shorter one.
+        // The links alone do not show that a whole chain was replaced by a shorter one.
         if start == beginning, report.reachesEnd, let attested {
             let count = report.verified + (archived?.events ?? 0)
             if count < attested.events {
@@ -99,7 +99,7 @@ package struct EventChainVerifier {
         return last == start || last.head.isEmpty ? nil : last
     }
 
-    /// Runs a check whose failure is a finding.
+    /// Runs a check, and reports its failure as a problem.
     private func collect<Value>(_ report: inout EventChainReport, _ body: () throws -> Value) throws -> Value? {
         do {
             return try body()
@@ -127,7 +127,7 @@ package struct EventChainVerifier {
             ? [] : ["the newest security event, number \(newest.id), is not the one that this service wrote"]
     }
 
-    /// The checkpoint, if its event is still the one that was verified; else the beginning.
+    /// The checkpoint, if its event is unchanged; else the beginning.
     private func checkpoint(
         after beginning: EventCheckpoint, _ report: inout EventChainReport, on connection: isolated PostgresConnection
     ) throws -> EventCheckpoint {

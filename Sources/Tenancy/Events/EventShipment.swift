@@ -2,31 +2,32 @@ import Foundation
 public import JSON
 import PostgresClient
 
-/// The security events that a receiver outside of the database has not acknowledged yet, and how far it has.
+/// Security events that an external receiver has not acknowledged, and its position.
 ///
-/// One server of a deployment sends at a time. Each event is sent at least once: one whose acknowledgement got lost is sent again.
+/// One server of a deployment sends at a time. Each event is sent at least once, because an event with a lost acknowledgement is
+/// sent again.
 public struct EventShipment: Sendable {
     private let deployment: Deployment
     private let server = UUID.random()
 
     public init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// Seconds after which another server takes over from one that does not renew.
+    /// Seconds after which another server takes over from one that does not renew its lease.
     private static let leaseSeconds = 30.0
-    /// Events of a batch.
+    /// How many events a batch has.
     private static let batchSize = 200
 
-    /// Events of one organization that follow each other, and the end of the chain as the service attests it.
+    /// Consecutive events of one organization, and the attested end of its chain.
     public struct Batch: Sendable {
         public let organization: Organization
         public let events: [RecordedEvent]
-        /// Null where the organization's attested state does not verify.
+        /// Null if the organization's attested state does not verify.
         public let attestedEnd: JSONValue
     }
 
-    /// Makes this server the one that sends, or goes on being it.
+    /// Makes this server the sender, or renews that.
     ///
-    /// - Returns: False while another server is.
+    /// - Returns: False while another server is the sender.
     public func renew() async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             try !connection.query(
@@ -62,16 +63,16 @@ public struct EventShipment: Sendable {
 
     /// The next events of an organization.
     public func batch(of name: String, after number: Int, by caller: Caller) async throws -> Batch {
-        // An organization that is refused for its state is the one whose events matter most.
+        // Events of an organization with an invalid state are sent too, because they matter most.
         let session = try await Session.begin(deployment, organization: name, caller: caller, isInspection: true)
         return Batch(
             organization: session.organization, events: try await session.securityEvents(after: number, limit: Self.batchSize),
             attestedEnd: await session.attestedEnd())
     }
 
-    /// Remembers that the receiver has acknowledged events.
+    /// Records that the receiver has acknowledged events.
     ///
-    /// - Parameter number: The newest of them.
+    /// - Parameter number: The newest acknowledged event.
     public func acknowledge(_ organization: Organization, upTo number: Int) async throws {
         try await deployment.pool.withConnection { connection in
             _ = try connection.query(

@@ -5,10 +5,11 @@ package import Model
 package import PostgresClient
 import Synchronization
 
-/// A security event that a write inserts into `unchained_event`, in its own transaction and without the chain's lock.
+/// A security event that a write inserts into `unchained_event`. It needs no lock of the chain, and is part of the write's
+/// transaction.
 ///
-/// The service links it into the chain within seconds (``Session/chainPendingEvents()``). Until then a tag of the KEK shows that the
-/// service wrote it.
+/// The service links it into the chain within seconds (``Session/chainPendingEvents()``). Until then a tag of the KEK shows that
+/// the service wrote it.
 package struct PendingEvent: Sendable {
     let microseconds: Int
     let kind: String
@@ -28,7 +29,7 @@ package struct PendingEvent: Sendable {
         self.details = details
     }
 
-    /// What ``init(_:)`` reads, from `unchained_event`.
+    /// The columns of `unchained_event` that ``init(_:)`` reads.
     static let columns = """
         (extract(epoch FROM occurred_on) * 1000000)::bigint, kind, outcome, actor, address, request_id, details
         """
@@ -46,7 +47,7 @@ package struct PendingEvent: Sendable {
     private static let label = "unchained_event"
 
     private func fields(_ organization: Organization) -> [[UInt8]] {
-        // A field that is missing is told from an empty one.
+        // A missing field differs from an empty one.
         let optional = [address, requestID, details].map { text -> [UInt8] in text.map { [1] + Array($0.utf8) } ?? [0] }
         return [organization.id.bytes, Array("\(microseconds)".utf8), Array(kind.utf8), Array(outcome.utf8), Array(actor.utf8)]
             + optional
@@ -61,7 +62,7 @@ package struct PendingEvent: Sendable {
         try kek.accepts(tag, label: Self.label, over: fields(organization))
     }
 
-    /// The event's hash as the one with this id, after this hash.
+    /// The event's hash for an id and the hash before it.
     func hash(id: Int, after previous: [UInt8]?) throws -> [UInt8] {
         try EventHash.of(
             [
@@ -70,7 +71,7 @@ package struct PendingEvent: Sendable {
             ], after: previous)
     }
 
-    /// What the chain records of an event that the service did not write; `chain_events` builds the same.
+    /// The details that the chain records for an event that the service did not write. `chain_events` builds the same text.
     var refused: PendingEvent {
         PendingEvent(
             microseconds: microseconds, kind: SecurityEvent.Kind.eventRefused.rawValue,
@@ -98,7 +99,7 @@ package struct PasswordEvents: Sendable {
         /// The column that says whether the password was set before; nil for a new record.
         let flag: String?
         let isCleared: Bool
-        /// The event when the password was not set before, and when it was.
+        /// The events for a password that was not set before, and for one that was.
         let set: PendingEvent
         let replaced: PendingEvent
     }
@@ -140,7 +141,7 @@ package struct PasswordEvents: Sendable {
         )
     }
 
-    /// Inserts the event of one password that was replaced.
+    /// Inserts the event of one replaced password.
     package static func replacement(_ event: PendingEvent, _ organization: Organization, _ kek: KeyEncryptionKey) throws -> (
         sql: String, parameters: [PostgresParameter]
     ) {
@@ -149,11 +150,11 @@ package struct PasswordEvents: Sendable {
         return ("INSERT INTO \(organization.qualified("unchained_event")) \(columns) VALUES \(row)", parameters)
     }
 
-    /// Inserts the events of an update, as part of its statement.
+    /// The part of an update's statement that inserts the events.
     ///
     /// - Parameters:
-    ///   - updated: Names the updated row with what ``flags`` held before, as `was_` and the flag's name.
-    ///   - parameters: Those of the statement, which are added to.
+    ///   - updated: The name of the updated row. It has the earlier values of ``flags``, with the prefix `was_`.
+    ///   - parameters: The statement's parameters, to which this adds.
     package func insertion(of updated: String, _ parameters: inout [PostgresParameter]) throws -> String {
         let rows = try changes.map { change in
             let wasSet = change.flag.map { quoteIdentifier("was_\($0)") } ?? "false"
@@ -181,13 +182,13 @@ extension PendingEvent {
     }
 }
 
-/// The organizations whose writes left events that are to be linked into the chain.
+/// Organizations with new events to be linked into the chain.
 package final class PendingEventList: Sendable {
     private let names = Mutex<Set<String>>([])
 
     package func note(_ organization: Organization) { names.withLock { _ = $0.insert(organization.name) } }
 
-    /// The names that were noted since the last call.
+    /// The names that were added since the last call.
     func take() -> Set<String> {
         names.withLock { names in
             defer { names = [] }

@@ -3,7 +3,7 @@ public import Foundation
 public import JSON
 package import PostgresClient
 
-/// A security event as it was recorded.
+/// A recorded security event.
 public struct RecordedEvent: Sendable {
     public let id: Int
     /// Microseconds since 1970-01-01 UTC.
@@ -23,7 +23,7 @@ public struct RecordedEvent: Sendable {
 
     public var occurredOn: Date { Date(timeIntervalSince1970: Double(microseconds) / 1e6) }
 
-    /// What ``init(_:)`` reads, from `security_event`.
+    /// The columns of `security_event` that ``init(_:)`` reads.
     package static let columns = """
         security_event_id, (extract(epoch FROM occurred_on) * 1000000)::bigint, kind, outcome, actor, address, request_id, key_version,
         fingerprint, details, previous_hash, hash
@@ -44,7 +44,7 @@ public struct RecordedEvent: Sendable {
         hash = try row.decode(11, as: PostgresBytes.self).bytes
     }
 
-    /// The hash that the event's own values and `previousHash` give.
+    /// The hash computed from the event's values and `previousHash`.
     package func computedHash() throws -> [UInt8] {
         try EventHash.of(
             [
@@ -54,9 +54,10 @@ public struct RecordedEvent: Sendable {
     }
 }
 
-/// SHA-256 over the hash of the event before and the event's own values, as the JSON array that PostgreSQL's jsonb prints.
+/// SHA-256 over the previous event's hash and the event's own values, as the JSON array that PostgreSQL's jsonb prints.
 enum EventHash {
-    /// The same in SQL, over the columns of `security_event`. The program sends it: the owner of the database can replace a function.
+    /// The same in SQL, over the columns of `security_event`. The program sends it, because the owner of the database can replace a
+    /// function.
     static let sql = """
         pg_catalog.sha256(coalesce(previous_hash, ''::bytea) OPERATOR(pg_catalog.||) pg_catalog.convert_to(pg_catalog.jsonb_build_array(
             security_event_id, (extract(epoch FROM occurred_on) OPERATOR(pg_catalog.*) 1000000)::bigint, kind, outcome, actor, address,
@@ -78,7 +79,8 @@ enum EventHash {
         return try sha256(message)
     }
 
-    /// A JSON string as PostgreSQL writes it: short escapes where there are any, `\u00xx` for other control characters.
+    /// A JSON string in PostgreSQL's form: short escapes where they exist, `
+    /// u00xx` for other control characters.
     private static func appendQuoted(_ text: String, to output: inout [UInt8]) {
         output.append(UInt8(ascii: "\""))
         for byte in text.utf8 {
@@ -105,7 +107,7 @@ extension JSONValue {
 }
 
 extension RecordedEvent {
-    /// The event as the JSON line that exports and archives contain.
+    /// The event as a JSON line of exports and archives.
     public func json(_ organization: String) -> JSONValue {
         [
             "organization": .string(organization), "id": .integer(Int64(id)), "occurredOn": .string(ISO8601.text(occurredOn)),
@@ -115,7 +117,7 @@ extension RecordedEvent {
         ]
     }
 
-    /// Reads a line of an archive; nil when a member is missing or has another type.
+    /// Parses a line of an archive; nil if a member is missing or has another type.
     init?(_ json: JSONValue, after previousHash: [UInt8]?) {
         func text(_ name: String) -> String? { if case .string(let text)? = json[name] { text } else { nil } }
         func number(_ name: String) -> Int? { if case .integer(let number)? = json[name] { Int(number) } else { nil } }
@@ -137,7 +139,7 @@ extension RecordedEvent {
     }
 }
 
-/// Reads pairs of hexadecimal digits; nil for anything else.
+/// Parses pairs of hexadecimal digits; nil for anything else.
 func bytes(hexadecimal text: String) -> [UInt8]? {
     let digits = text.utf8.map(\.hexDigitValue)
     guard digits.count % 2 == 0, !digits.contains(nil) else { return nil }

@@ -2,9 +2,9 @@ package import CellCrypto
 import Foundation
 package import PostgresClient
 
-/// What is recorded for good in an organization's `security_event`.
+/// An event that is recorded permanently in an organization's `security_event`.
 public struct SecurityEvent: Sendable {
-    /// What happened.
+    /// The kind of event.
     public enum Kind: String, Sendable, CaseIterable {
         case keyRead = "key read"
         case keyChanged = "key changed"
@@ -68,7 +68,7 @@ public struct SecurityEvent: Sendable {
         case approvalUsed = "approval used"
     }
 
-    /// How it ended.
+    /// The outcome.
     public enum Outcome: String, Sendable, CaseIterable {
         case succeeded, refused, failed
     }
@@ -77,7 +77,7 @@ public struct SecurityEvent: Sendable {
     public var outcome: Outcome
     public var keyVersion: Int?
     public var fingerprint: String?
-    /// More of the facts; never a secret.
+    /// Further facts; never a secret.
     public var details: String?
 
     package init(_ kind: Kind, _ outcome: Outcome, keyVersion: Int? = nil, fingerprint: String? = nil, details: String? = nil) {
@@ -88,9 +88,9 @@ public struct SecurityEvent: Sendable {
         self.details = details
     }
 
-    /// Appends the event to the organization's chain, and attests the chain's new end. Both or neither.
+    /// Appends the event to the organization's chain, and attests the chain's new end. Both succeed or neither.
     ///
-    /// - Throws: ``FieldsealError`` that names the organization when the chain does not end where it is attested to end.
+    /// - Throws: ``FieldsealError`` that names the organization when the chain does not end at its attested end.
     package func insert(
         for organization: Organization,
         by caller: Caller,
@@ -100,7 +100,7 @@ public struct SecurityEvent: Sendable {
         try AttestedState.append(self, to: organization, by: caller, under: kek, on: connection)
     }
 
-    /// The values of the columns that are inserted, in their order.
+    /// The values of the inserted columns in order.
     func parameters(by caller: Caller) -> [PostgresParameter] {
         [
             .text(kind.rawValue), .text(outcome.rawValue), .text(caller.actor), .text(caller.address), .text(caller.requestID),

@@ -3,7 +3,7 @@ import Synchronization
 
 /// Counts the security events that this program recorded, by kind and outcome: sign-ins refused, passwords released, keys changed.
 ///
-/// One for the program, because events are recorded at the bottom of every operation.
+/// There is one instance for the program, because every operation records events.
 package final class SecurityEventFigures: Sendable {
     package static let shared = SecurityEventFigures()
 

@@ -1,33 +1,33 @@
 public import Foundation
 import PostgresClient
 
-/// Which security events are looked for.
+/// A filter for security events.
 public struct EventFilter: Sendable {
     public var kinds: [String] = []
     public var outcome: String?
-    /// Who did it, such as `user:ada`.
+    /// The actor, such as `user:ada`.
     public var actor: String?
-    /// A text that the details contain, such as a record's id.
+    /// A text in the details, such as a record's id.
     public var details: String?
     public var from: Date?
     public var until: Date?
-    /// Only those before this one: the next page.
+    /// Only events before this one, for the next page.
     public var before: Int?
 
     public init() {}
 
-    /// Whether the newest events alone are looked through.
+    /// Whether only the newest events are searched.
     fileprivate var isSearch: Bool { actor != nil || details != nil || outcome != nil }
 }
 
 extension Session {
-    /// Events that are read to find those with certain details, or by a certain person: the newest so many.
+    /// How many of the newest events are read in a search for details or a person.
     private static let searchedEvents = 200_000
 
-    /// The newest security events that a filter lets through, the newest first.
+    /// The newest security events that match a filter, the newest first.
     ///
-    /// - Parameter limit: So many at most.
-    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller who is no System Administrator.
+    /// - Parameter limit: How many events are returned at most.
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller who is not a System Administrator.
     public func securityEvents(_ filter: EventFilter, limit: Int) async throws -> [RecordedEvent] {
         try requireSystemAdministrator(to: "read security events")
         await linkPendingEvents()
@@ -41,7 +41,7 @@ extension Session {
         if let outcome = filter.outcome { conditions.append("outcome = \(bind(.text(outcome)))") }
         if let actor = filter.actor { conditions.append("actor = \(bind(.text(actor)))") }
         if let details = filter.details {
-            // Letters beyond ASCII take PostgreSQL much longer to lower, and few texts that are looked for have one.
+            // Lowering letters beyond ASCII takes PostgreSQL much longer, and few search texts have them.
             let isPlain = details.utf8.allSatisfy { $0 < 0x80 }
             let lowered = isPlain ? "lower(details COLLATE \"C\")" : "lower(details)"
             conditions.append("position(lower(\(bind(.text(details)))) in \(lowered)) > 0")
@@ -62,7 +62,7 @@ extension Session {
             let condition = conditions.isEmpty ? "true" : conditions.joined(separator: " AND ")
             sql = "SELECT \(RecordedEvent.columns) FROM \(table) WHERE \(condition) ORDER BY security_event_id DESC LIMIT \(count)"
         } else {
-            // Each kind by itself has an index in the order of the events, however rare it is.
+            // An index has each kind's events in order, even those of a rare kind.
             let kinds = bind(.texts(filter.kinds))
             sql = """
                 SELECT \(RecordedEvent.columns) FROM unnest(\(kinds)::text[]) AS wanted (wanted_kind) CROSS JOIN LATERAL (
@@ -77,9 +77,9 @@ extension Session {
         }
     }
 
-    /// Where a search goes on that looked through as many events as one search does: the number before which the next one begins.
+    /// The position at which the next part of a limited search begins.
     ///
-    /// - Returns: Nil when there are no older events, and for a filter that looks through all.
+    /// - Returns: Nil when there are no older events, and for a filter without that limit.
     public func continuation(of filter: EventFilter) async throws -> Int? {
         try requireSystemAdministrator(to: "read security events")
         guard filter.isSearch else { return nil }
@@ -93,7 +93,7 @@ extension Session {
         }
     }
 
-    /// When people and clients signed in last, by actor: among the newest sign-ins.
+    /// The last sign-ins of people and clients by actor, among the newest sign-ins.
     public func lastSignIns() async throws -> [String: Date] {
         try requireSystemAdministrator(to: "read security events")
         return try await deployment.pool.withConnection { connection in

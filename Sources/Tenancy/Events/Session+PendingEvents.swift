@@ -3,11 +3,11 @@ import Model
 import PostgresClient
 
 extension Session {
-    /// Links the events that writes left in `unchained_event` into the chain of security events.
+    /// Links the events in `unchained_event` into the chain of security events.
     ///
-    /// An event that the service did not write, or that is in the chain already, is recorded as refused and not as what it says.
+    /// An event that the service did not write, or that is in the chain already, is recorded as refused.
     ///
-    /// - Throws: ``FieldsealError`` when the organization's attested state does not verify; the events stay where they are.
+    /// - Throws: ``FieldsealError`` if the organization's attested state does not verify. Then the events stay.
     public func chainPendingEvents() async throws {
         let table = organization.qualified("unchained_event")
         while true {
@@ -23,9 +23,9 @@ extension Session {
 }
 
 extension Deployment {
-    /// Links the events of the organizations in which a password was written since the last call.
+    /// Links the events of organizations in which a password was written since the last call.
     ///
-    /// What fails is tried again with the next write of that organization, or the next sweep.
+    /// After a failure, the next write of that organization or the next sweep tries again.
     public func chainPendingEvents(by caller: Caller) async {
         for name in pendingEvents.take() {
             try? await Session.begin(self, organization: name, caller: caller).chainPendingEvents()
@@ -33,9 +33,9 @@ extension Deployment {
     }
 }
 
-/// One batch of events on its way into the chain, while the attested state is locked.
+/// One batch of events, linked while the attested state is locked.
 private struct ChainLink {
-    /// Events of one batch: the lock is held for some 50 ms.
+    /// How many events one batch has. The lock is held for about 50 ms.
     static let limit = 2_000
 
     private let organization: Organization
@@ -46,7 +46,7 @@ private struct ChainLink {
         self.kek = kek
     }
 
-    /// - Returns: The number of events that were linked.
+    /// - Returns: How many events were linked.
     func run(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Int {
         // Each event is looked up in the chain, which has grown since this statement was planned.
         try connection.execute("SET LOCAL enable_seqscan = off")
@@ -71,7 +71,7 @@ private struct ChainLink {
             let event = try PendingEvent(row)
             let tag = try row.decode(8, as: PostgresBytes.self).bytes
             let isOurs = try event.isAuthentic(by: tag, organization, kek)
-            // The same row twice, or once more after it was linked, is a copy that SQL made.
+            // If a row occurs twice, or again after it was linked, SQL made the copy.
             let isCopy = try !tags.insert(tag).inserted || row.decodeIfPresent(9, as: Bool.self) ?? false
             let linked = isOurs && !isCopy ? event : event.refused
             let hash = try linked.hash(id: first + ids.count, after: head.isEmpty ? nil : head)

@@ -9,17 +9,17 @@ extension Session {
         try await deployment.pool.withConnection { try record(event, on: $0) }
     }
 
-    /// Appends a security event of this session, in the transaction of a connection if there is one.
+    /// Appends a security event of this session, in the connection's transaction if one is open.
     package func record(_ event: SecurityEvent, on connection: isolated PostgresConnection) throws {
         try event.insert(for: organization, by: caller, under: deployment.kek, on: connection)
     }
 
-    /// Security events in their order.
+    /// Security events in order.
     ///
     /// - Parameters:
-    ///   - id: Only those after this one.
-    ///   - limit: So many at most.
-    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller who is no System Administrator.
+    ///   - id: Only events after this one.
+    ///   - limit: How many events are returned at most.
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller who is not a System Administrator.
     public func securityEvents(after id: Int = 0, limit: Int) async throws -> [RecordedEvent] {
         try requireSystemAdministrator(to: "read security events")
         return try await deployment.pool.withConnection { connection in
@@ -35,9 +35,9 @@ extension Session {
     /// The newest security events, the newest first.
     ///
     /// - Parameters:
-    ///   - kind: Only those of this kind.
-    ///   - id: Only those before this one: the next page.
-    ///   - limit: So many at most.
+    ///   - kind: Only events of this kind.
+    ///   - id: Only events before this one, for the next page.
+    ///   - limit: How many events are returned at most.
     public func newestSecurityEvents(kind: String? = nil, before id: Int? = nil, limit: Int) async throws -> [RecordedEvent] {
         try requireSystemAdministrator(to: "read security events")
         await linkPendingEvents()
@@ -60,9 +60,9 @@ extension Session {
         }
     }
 
-    /// The end of the chain as the service attests it: kept elsewhere, it shows later that an older state was restored.
+    /// The attested end of the chain. Kept elsewhere, it later shows whether an older state was restored.
     ///
-    /// - Returns: Null when the attested state does not verify, which a verification names.
+    /// - Returns: Null if the attested state does not verify. A verification reports that.
     public func attestedEnd() async -> JSONValue {
         guard caller.role == .systemAdministrator, let state = try? await attestedState() else { return .null }
         return state.json(organization)
@@ -78,14 +78,14 @@ extension Session {
         }
     }
 
-    /// Links events of the last seconds, so that a reader sees them. Where that fails, the chain's verification says why.
+    /// Links events of the last seconds, so that a reader sees them. If that fails, the chain's verification reports why.
     public func linkPendingEvents() async { try? await chainPendingEvents() }
 }
 
 extension Session {
-    /// Compares the chain with where an earlier export says that it ended: an older state that was restored shows.
+    /// Compares the chain with the end in an earlier export. It detects that an older state was restored.
     ///
-    /// - Parameter attested: What ``attestedEnd()`` was then.
+    /// - Parameter attested: The earlier result of ``attestedEnd()``.
     public func problems(against attested: JSONValue) async throws -> [String] {
         try requireSystemAdministrator(to: "read security events")
         guard attested["organizationId"]?.string == organization.id.text, case .integer(let newest)? = attested["newest"],

@@ -1,30 +1,30 @@
-// For `stat`: the compiler sees it as a declaration of the first module that brought it in.
+// For `stat`. The compiler attributes it to the first module that imports it.
 import CDispatch
 import CoreFoundation
 import Glibc
 
-/// What the file system says of a file.
+/// A file's status in the file system.
 public struct FileStatus: Sendable, Equatable {
     public let isRegular: Bool
     /// The permission bits.
     public let mode: Int
-    /// The id of the user that it belongs to.
+    /// The id of the owner.
     public let owner: UInt32
-    /// How many names it has.
+    /// How many hard links it has.
     public let links: Int
-    /// Bytes.
+    /// The size in bytes.
     public let length: Int
-    /// When it was last written and changed, which each write moves on.
+    /// The times of the last write and the last change. Each write updates them.
     let times: [Int]
 
-    /// The status of an open file, even if its path names another file by now; nil when it can't be told.
+    /// The status of an open file, even if its path names another file now; nil if it is unknown.
     public init?(descriptor: Int32) {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { return nil }
         self.init(status)
     }
 
-    /// The status of the file that a path names; nil when there is none.
+    /// The status of the file at a path; nil if there is none.
     public init?(path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }

@@ -1,20 +1,20 @@
 public import CellCrypto
 public import PostgresClient
 
-/// Compares key-encryption keys with the one that a deployment's secrets are sealed under.
+/// Compares key-encryption keys with the one that seals a deployment's secrets.
 public enum KeyEncryptionKeyCheck {
-    /// The key-encryption key in force, of those that a program has. It accepts the others, except retired ones.
+    /// The key-encryption key in force, among those that a program has. The others are accepted too, except retired ones.
     ///
-    /// Without a deployment it is the program's own. Whether each organization's keys open is for the doctor to find.
+    /// Without a deployment it is the program's own. The doctor checks whether each organization's keys open.
     ///
-    /// - Throws: ``WrongKeyEncryptionKey`` when the deployment's secrets are under another one; ``RetiredKeyEncryptionKey`` when the
-    ///   program has none but retired ones.
+    /// - Throws: ``WrongKeyEncryptionKey`` when another key seals the deployment's secrets; ``RetiredKeyEncryptionKey`` when the
+    ///   program has only retired ones.
     @discardableResult
     public static func check(_ kek: KeyEncryptionKey, on pool: ConnectionPool) async throws -> KeyEncryptionKey {
         let found: (ids: [String], retired: [String])
         do {
             found = try await pool.withConnection { connection in
-                // The service signs its tokens under its own key: what is sealed there tells first.
+                // The service's token-signing key is sealed too, and is checked first.
                 let ids = try connection.query(
                     """
                     SELECT kek_id FROM (
@@ -25,7 +25,7 @@ public enum KeyEncryptionKeyCheck {
                 return (ids, try ReplacedKeyEncryptionKey.all(on: connection).filter(\.isRetired).map(\.id))
             }
         } catch let error as PostgresError where ["42P01", "3F000", "42501", "42703"].contains(error.sqlState) {
-            // There is no deployment yet, or no right to look: the command says so itself.
+            // There is no deployment yet, or the role may not read it. The command reports that itself.
             return kek
         }
         guard let accepted = kek.without(Set(found.retired)) else { throw RetiredKeyEncryptionKey(id: kek.id) }
@@ -35,7 +35,7 @@ public enum KeyEncryptionKeyCheck {
     }
 }
 
-/// A program has no key-encryption key but one that was retired.
+/// All key-encryption keys of the program are retired.
 public struct RetiredKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
     public let id: String
 
@@ -45,7 +45,7 @@ public struct RetiredKeyEncryptionKey: Error, Sendable, CustomStringConvertible 
     }
 }
 
-/// The loaded key-encryption key is not the one that the deployment's secrets are sealed under.
+/// The loaded key-encryption key does not seal the deployment's secrets.
 public struct WrongKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
     public let given: String
     public let wanted: String

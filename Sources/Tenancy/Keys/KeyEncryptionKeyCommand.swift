@@ -2,11 +2,11 @@ public import CellCrypto
 import Foundation
 import Glibc
 
-/// A program that prints the key-encryption key: it gets the key from Vault, a cloud's key service, a token, clevis or age.
+/// A program that prints the key-encryption key. It gets the key from Vault, a cloud's key service, a token, clevis or age.
 ///
-/// It runs once, when this program starts, without a shell and with this program's environment. Its standard error is this program's.
+/// It runs once, when this program starts, without a shell. It has this program's environment and standard error.
 public enum KeyEncryptionKeyCommand {
-    /// Why there is no key.
+    /// The reason for which there is no key.
     public enum Problem: Error, Sendable, CustomStringConvertible {
         case notStarted(String, reason: String)
         case failed(String, status: Int32)
@@ -61,14 +61,14 @@ public enum KeyEncryptionKeyCommand {
             })
     }
 
-    /// Ends the program, and what it started too: its whole group.
+    /// Ends the program's whole process group.
     private static func end(_ process: pid_t) {
         kill(-process, SIGKILL)
         var status: Int32 = 0
         waitpid(process, &status, 0)
     }
 
-    /// Starts the program in a group of its own, with nothing on standard input.
+    /// Starts the program in its own process group, with empty standard input.
     private static func start(_ command: [String]) throws -> (process: pid_t, output: Int32) {
         var ends: [Int32] = [0, 0]
         guard pipe(&ends) == 0, ends.allSatisfy({ fcntl($0, F_SETFD, FD_CLOEXEC) == 0 }) else {
@@ -85,7 +85,7 @@ public enum KeyEncryptionKeyCommand {
         defer { posix_spawnattr_destroy(&attributes) }
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF))
         posix_spawnattr_setpgroup(&attributes, 0)
-        // What this program ignores, others expect to end them.
+        // Signals that this program ignores have their default effect there.
         var signals = sigset_t()
         sigemptyset(&signals)
         for number in [SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2] { sigaddset(&signals, number) }
@@ -106,7 +106,7 @@ public enum KeyEncryptionKeyCommand {
 
     /// Reads until the output ends, or the buffer is full.
     ///
-    /// - Returns: Nil when it does not end in time.
+    /// - Returns: Nil if it does not end in time.
     private static func read(from output: Int32, into text: inout [UInt8], until deadline: ContinuousClock.Instant) -> Int? {
         var count = 0
         while count < text.count {
@@ -125,7 +125,7 @@ public enum KeyEncryptionKeyCommand {
         return count
     }
 
-    /// The status with which the program ended; nil when it does not end in time.
+    /// The exit status of the program; nil if it does not end in time.
     private static func wait(for process: pid_t, until deadline: ContinuousClock.Instant) -> Int32? {
         var status: Int32 = 0
         while waitpid(process, &status, WNOHANG) == 0 {

@@ -2,9 +2,9 @@ public import CellCrypto
 import Foundation
 import Glibc
 
-/// The key-encryption key as a file: 64 random bytes in base64, readable by its owner alone.
+/// The key-encryption key as a file: 64 random bytes in base64, readable only by its owner.
 public enum KeyEncryptionKeyFile {
-    /// Why the file is not taken.
+    /// The reason for which the file is rejected.
     public enum Problem: Error, Sendable, CustomStringConvertible {
         case missing(path: String)
         case readableByOthers(path: String, mode: Int)
@@ -43,7 +43,8 @@ public enum KeyEncryptionKeyFile {
         }
     }
 
-    /// Reads the file after checking its kind, owner and mode. It checks the open file: the path may name another one by then.
+    /// Checks the file's kind, owner and mode, then reads it. It checks the open file, because the path may name another one
+    /// meanwhile.
     ///
     /// - Throws: ``Problem``.
     public static func read(_ path: String) throws -> KeyEncryptionKey {
@@ -56,7 +57,7 @@ public enum KeyEncryptionKeyFile {
     public static func read(credential name: String) throws -> KeyEncryptionKey {
         guard let folder = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"] else { throw Problem.noCredentials(name) }
         guard !name.isEmpty, !name.contains("/"), !name.hasPrefix(".") else { throw Problem.noCredentialName(name) }
-        // Where systemd gives access by an access control list, the group's bits are the mask of that list.
+        // If systemd grants access by an access control list, the group's bits are the mask of that list.
         return try read("\(folder)/\(name)", othersMay: 0o040)
     }
 
@@ -66,7 +67,7 @@ public enum KeyEncryptionKeyFile {
 
     /// The bytes of the key in a file.
     ///
-    /// - Parameter bits: What the group and others may do with the file.
+    /// - Parameter bits: The permitted mode bits of the group and others.
     static func bytes(_ path: String, othersMay bits: Int = 0) throws -> SecretBytes {
         // Opening a pipe without a writer must not block.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
@@ -95,7 +96,7 @@ public enum KeyEncryptionKeyFile {
         guard status.mode & 0o077 & ~bits == 0 else { throw Problem.readableByOthers(path: path, mode: status.mode) }
     }
 
-    /// Decodes base64 into a buffer that it fills exactly, passing over white space. It leaves no copy behind.
+    /// Decodes base64 into a buffer that it must fill exactly, and ignores white space. It leaves no copy behind.
     static func decode(_ text: ArraySlice<UInt8>, into output: UnsafeMutableRawBufferPointer) -> Bool {
         var bits: UInt32 = 0
         var pending = 0
@@ -129,9 +130,9 @@ public enum KeyEncryptionKeyFile {
         }
     }
 
-    /// Makes a new key-encryption key at `path`, mode 0400.
+    /// Makes a new key-encryption key at `path` with the mode 0400.
     ///
-    /// - Throws: ``Problem`` `.exists` rather than overwrite anything.
+    /// - Throws: ``Problem`` `.exists`. It never overwrites a file.
     public static func create(at path: String) throws {
         let key = try SecretBytes.random(count: KeyEncryptionKey.length)
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o400)

@@ -2,13 +2,13 @@ internal import CPKCS11
 import CellCrypto
 import Glibc
 
-/// The token that seals the key-encryption key, as settings name it.
+/// The PKCS#11 token that seals the key-encryption key, as in the settings.
 public struct KeyTokenPlace: Sendable {
     /// The path of the token's PKCS#11 module.
     public let module: String
     /// The label of the token.
     public let token: String
-    /// The label of the AES key in it.
+    /// The label of the AES key in the token.
     public let label: String
     /// The file with the token's user PIN.
     public let pinFile: String
@@ -20,19 +20,19 @@ public struct KeyTokenPlace: Sendable {
     }
 }
 
-/// A session at a PKCS#11 token, signed in with its PIN, for as long as ``run(_:isWriting:_:)`` lasts.
+/// A session at a PKCS#11 token, signed in with the PIN while ``run(_:isWriting:_:)`` runs.
 struct KeyToken {
     private let functions: CK_FUNCTION_LIST
     private let session: CK_ULONG
     private let place: KeyTokenPlace
 
-    /// The bytes of the nonce, and of the tag at the end of what is sealed.
+    /// The lengths of the nonce, and of the tag at the end of the sealed bytes.
     static let ivLength = 12
     private static let tagLength = 16
     private static let keyBytes: CK_ULONG = 32
     private static let wholeByte: CK_ULONG = 8
 
-    /// Signs in at the token, and out again when `body` ended. The PIN is tried once: tokens lock after a few wrong ones.
+    /// Signs in at the token, runs `body`, and signs out. The PIN is tried once, because tokens lock after a few wrong ones.
     ///
     /// - Throws: ``KeyTokenProblem``.
     static func run<Result>(_ place: KeyTokenPlace, isWriting: Bool = false, _ body: (KeyToken) throws -> Result) throws -> Result {
@@ -73,11 +73,11 @@ struct KeyToken {
 
     private func check(_ function: String, _ answer: CK_RV?) throws { try Self.check(function, answer, place) }
 
-    // The key in the token
+    // MARK: The key in the token
 
     /// The AES key with the label; nil if there is none.
     ///
-    /// - Throws: ``KeyTokenProblem`` for several, for another kind of key, and for a key that can be read out of the token.
+    /// - Throws: ``KeyTokenProblem`` for several keys, for another kind of key, and for a key that can be read out of the token.
     func key() throws -> CK_ULONG? {
         let found = try KeyTokenAttributes([.number(CKA_CLASS, CKO_SECRET_KEY), .text(CKA_LABEL, place.label)])
             .withPointer { attributes, count in
@@ -99,7 +99,7 @@ struct KeyToken {
         return key
     }
 
-    /// Makes an AES key in the token, which never leaves it.
+    /// Makes an AES key in the token. The key can't be exported.
     func makeKey() throws -> CK_ULONG {
         var mechanism = CK_MECHANISM(mechanism: CKM_AES_KEY_GEN, pParameter: nil, ulParameterLen: 0)
         let attributes = KeyTokenAttributes([
@@ -132,9 +132,9 @@ struct KeyToken {
         return value != 0
     }
 
-    // What the key does
+    // MARK: Use of the key
 
-    /// Seals by AES-256-GCM. A token that chooses the nonce by itself overwrites the one that is given.
+    /// Seals by AES-256-GCM. A token that chooses the nonce itself overwrites the given one.
     func seal(_ secret: SecretBytes, _ key: CK_ULONG, associated: [UInt8]) throws -> (iv: [UInt8], sealed: [UInt8]) {
         var iv = try randomBytes(count: Self.ivLength)
         var output = [UInt8](repeating: 0, count: secret.count + 2 * Self.tagLength)

@@ -1,6 +1,6 @@
 internal import CPKCS11
 
-/// Attributes of an object in a PKCS#11 token, as the token's functions take them.
+/// Attributes of an object in a PKCS#11 token, in the form of the token's functions.
 struct KeyTokenAttributes {
     /// One attribute with its value.
     enum Attribute {
@@ -27,7 +27,7 @@ struct KeyTokenAttributes {
 
     init(_ attributes: [Attribute]) { self.attributes = attributes }
 
-    /// Lends the attributes, each value at an address that fits a number.
+    /// Passes the attributes to a closure, with each value at an aligned address.
     func withPointer<Result>(_ body: (UnsafeMutablePointer<CK_ATTRIBUTE>, CK_ULONG) throws -> Result) rethrows -> Result {
         let values = attributes.map { attribute in
             let bytes = attribute.bytes

@@ -3,12 +3,13 @@ import Glibc
 
 /// Loads PKCS#11 modules and finds tokens.
 enum KeyTokenModule {
-    /// Permission bits that let others replace a file.
+    /// The mode bits that let other users replace a file.
     private static let othersWrite = 0o022
 
-    /// The functions of the module at a path. A module stays loaded: many can't be unloaded.
+    /// The functions of the module at a path. A module stays loaded, because many can't be unloaded.
     ///
-    /// - Throws: ``KeyTokenProblem`` for a file that another user could replace: its code runs with all keys in reach.
+    /// - Throws: ``KeyTokenProblem`` for a file that another user could replace. Its code runs in this process and can reach all
+    ///   keys.
     static func functions(_ path: String) throws -> CK_FUNCTION_LIST {
         guard path.hasPrefix("/") else { throw KeyTokenProblem.module(path, "its path is not absolute") }
         guard let status = FileStatus(path: path) else { throw KeyTokenProblem.module(path, String(cString: strerror(errno))) }
@@ -40,7 +41,7 @@ enum KeyTokenModule {
         var found: [(slot: CK_ULONG, flags: CK_ULONG)] = []
         for slot in slots.prefix(Int(count)) {
             var info = CK_TOKEN_INFO()
-            // A slot whose token was pulled out meanwhile says so; another one may be it.
+            // If a token was removed meanwhile, its slot reports that, and the search continues.
             guard functions.C_GetTokenInfo?(slot, &info) == CKR_OK else { continue }
             let label = withUnsafeBytes(of: info.label) { String(decoding: $0, as: UTF8.self) }
             let trimmed = String(label.reversed().drop { $0 == " " || $0 == "\0" }.reversed())

@@ -6,10 +6,10 @@ import Glibc
 enum KeyTokenPIN {
     private static let limit = 256
     private static let others = 0o077
-    /// Where systemd gives access by an access control list, the group's bits are the mask of that list.
+    /// If systemd grants access by an access control list, the group's bits are the mask of that list.
     private static let credentialMask = 0o040
 
-    /// Reads the file after checking what it is, whose, and its mode. An end of line is not part of the PIN.
+    /// Checks the file's kind, owner and mode, then reads it. A final line break is not part of the PIN.
     ///
     /// - Throws: ``KeyTokenProblem``.
     static func read(_ path: String) throws -> SecretBytes {

@@ -1,4 +1,4 @@
-/// Why a token gave no key-encryption key.
+/// The reason for which a token returned no key-encryption key.
 public enum KeyTokenProblem: Error, Sendable, CustomStringConvertible {
     case module(String, String)
     case noFunction(KeyTokenPlace, String)
@@ -18,7 +18,7 @@ public enum KeyTokenProblem: Error, Sendable, CustomStringConvertible {
     case notOpened(KeyTokenPlace, code: UInt)
     case sealedFile(String, String)
 
-    /// Whether another try with the same PIN could lock the token.
+    /// Whether another attempt with the same PIN could lock the token.
     public var isOfPIN: Bool {
         switch self {
         case .wrongPIN, .lockedPIN, .lastTry: true

@@ -3,10 +3,10 @@ import Foundation
 package import Model
 import Synchronization
 
-/// Data keys that were unwrapped already, so that a request costs no unwrapping.
+/// A cache of unwrapped data keys, so that requests need not unwrap them.
 ///
-/// An entry is found by organization, version and fingerprint as the database names them at that moment: the keyring can
-/// never answer with a key that is not the current one.
+/// An entry is found by the organization, version and fingerprint that the database names at that moment. So the keyring never
+/// returns a key that is not the current one.
 package final class Keyring: Sendable {
     private struct Entry {
         let version: Int
@@ -15,7 +15,7 @@ package final class Keyring: Sendable {
     }
 
     private let kek: KeyEncryptionKey
-    /// Of each organization the current key is enough; of those that sleep none is kept.
+    /// One current key for each organization is enough. Keys that were not used recently are removed.
     private let keys = Mutex(RecentValues<UUID, Entry>(limit: 1_000))
 
     init(kek: KeyEncryptionKey) {
@@ -24,8 +24,8 @@ package final class Keyring: Sendable {
 
     /// The organization's data key.
     ///
-    /// - Throws: ``FieldsealError/keyRequired``; `.keySourceMissing` when `config` has the key, but wrapped under a key-encryption
-    ///   key that this server does not have.
+    /// - Throws: ``FieldsealError/keyRequired``; `.keySourceMissing` when `config` has the key, wrapped under a key-encryption key
+    ///   that this server does not have.
     package func requiredKey(of state: OrganizationState) throws(FieldsealError) -> DataKey {
         if let key = dataKey(of: state) { return key }
         guard state.isKeyAttested else { throw .otherKeyInForce(state) }
@@ -33,8 +33,8 @@ package final class Keyring: Sendable {
         throw .keyEncryptionKeyMissing(wrappedUnder, given: kek.id)
     }
 
-    /// The organization's data key, or nil when what `config` holds is not the key that opens the key check, or the schema names
-    /// another key than the attested one.
+    /// The organization's data key. Nil if the key in `config` does not open the key check, or the schema names another key than
+    /// the attested one.
     package func dataKey(of state: OrganizationState) -> DataKey? {
         guard state.isKeyAttested, let wrapped = state.wrappedData else { return nil }
         let known = keys.withLock { $0.value(of: state.organization.id) }

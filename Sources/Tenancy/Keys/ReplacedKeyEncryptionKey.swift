@@ -2,7 +2,7 @@ public import CellCrypto
 public import Foundation
 package import PostgresClient
 
-/// A key-encryption key that was replaced, as `config.replaced_kek` has it.
+/// A replaced key-encryption key, in `config.replaced_kek`.
 public struct ReplacedKeyEncryptionKey: Sendable {
     public let id: String
     public let successorID: String
@@ -11,10 +11,10 @@ public struct ReplacedKeyEncryptionKey: Sendable {
     let archiveKey: [UInt8]
     let sealedUnder: String
 
-    /// Whether it is not accepted any more.
+    /// Whether it is no longer accepted.
     public var isRetired: Bool { retiredOn != nil }
 
-    /// Every one, the newest first; none where the database is not migrated that far.
+    /// All of them, the newest first; empty if the database lacks the migration.
     package static func all(on connection: isolated PostgresConnection) throws -> [ReplacedKeyEncryptionKey] {
         guard try connection.query("SELECT to_regclass('config.replaced_kek') IS NOT NULL")[0].decode(0) else { return [] }
         return try connection.query(
@@ -30,7 +30,7 @@ public struct ReplacedKeyEncryptionKey: Sendable {
         }
     }
 
-    /// The keys that tagged archives under replaced key-encryption keys, by the ids of those: archives of that time still verify.
+    /// The keys that tagged archives under replaced key-encryption keys, by those keys' ids. Old archives still verify with them.
     public static func archiveKeys(_ deployment: Deployment) async throws -> [String: SecretBytes] {
         try await deployment.pool.withConnection { connection in
             try all(on: connection).reduce(into: [:]) { keys, replaced in
@@ -39,7 +39,7 @@ public struct ReplacedKeyEncryptionKey: Sendable {
         }
     }
 
-    /// Records that key-encryption keys are replaced, and seals what is kept of all that ever were under the new one.
+    /// Records that key-encryption keys are replaced. Seals the archive keys of all earlier ones under the new one.
     ///
     /// - Parameter new: Opens what is sealed under the replaced ones.
     package static func record(
@@ -61,7 +61,7 @@ public struct ReplacedKeyEncryptionKey: Sendable {
         }
     }
 
-    /// The deployment's, not an organization's: the organization's id is all zeros, and the record's is the KEK's id.
+    /// It belongs to the deployment. So the organization's id is all zeros, and the record's id is the KEK's.
     private static func address(_ id: String) -> CellAddress {
         let zeros = UUID(uuid: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
         return CellAddress(organization: zeros, record: zeros, attribute: "replacedkek.\(id)")

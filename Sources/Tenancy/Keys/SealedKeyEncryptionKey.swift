@@ -5,7 +5,7 @@ import JSON
 
 /// A key-encryption key in a file that a PKCS#11 token opens. The token's key never leaves the token.
 ///
-/// The file is JSON: the id of the key-encryption key, the nonce, and what AES-256-GCM made of the 64 bytes.
+/// The file is JSON: the id of the key-encryption key, the nonce, and the 64 bytes sealed by AES-256-GCM.
 public enum SealedKeyEncryptionKey {
     private static let mechanism = "AES-256-GCM"
     private static let lengthLimit = 4_096
@@ -25,11 +25,11 @@ public enum SealedKeyEncryptionKey {
         return kek
     }
 
-    /// Seals a key-encryption key, and writes the file. Nothing is overwritten.
+    /// Seals a key-encryption key, and writes the file. It never overwrites a file.
     ///
     /// - Parameters:
-    ///   - source: A file of a key-encryption key; nil for a new one.
-    ///   - makesTokenKey: Whether the token's key is made too.
+    ///   - source: A file with a key-encryption key; nil for a new one.
+    ///   - makesTokenKey: Whether to make the token's key too.
     /// - Returns: The id of the key-encryption key.
     /// - Throws: ``KeyTokenProblem``.
     public static func seal(_ place: KeyTokenPlace, from source: String?, makesTokenKey: Bool) throws -> String {
@@ -43,7 +43,7 @@ public enum SealedKeyEncryptionKey {
             if makesTokenKey, there != nil { throw KeyTokenProblem.keyExists(place) }
             guard let key = try there ?? (makesTokenKey ? token.makeKey() : nil) else { throw KeyTokenProblem.noKey(place) }
             let made = try token.seal(secret, key, associated: associated(id))
-            // A token that seals and does not open again must be known before anything depends on it.
+            // Checks that the token opens what it sealed, before anything depends on it.
             guard try token.open(made.sealed, key, iv: made.iv, associated: associated(id)).isEqual(to: secret) else {
                 throw KeyTokenProblem.otherLength(place, made.sealed.count)
             }
@@ -82,7 +82,7 @@ public enum SealedKeyEncryptionKey {
         return (id, Array(iv), Array(sealed))
     }
 
-    /// Writes a file that is there as a whole, or not at all. `link` overwrites nothing.
+    /// Writes a complete file or none. `link` never overwrites a file.
     private static func write(_ bytes: [UInt8], to path: String) throws {
         let partial = "\(path).new"
         unlink(partial)

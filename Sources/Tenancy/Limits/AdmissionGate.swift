@@ -1,11 +1,10 @@
 import Synchronization
 
-/// Lets a bounded number of tasks run at a time, and a bounded number wait: in all, and for each key.
+/// Limits how many tasks run and wait at a time: in total, and for each key.
 ///
-/// Tasks that wait hold no thread. They run in the order in which they came, except that a key which runs as many as it may
-/// lets others pass.
+/// Waiting tasks hold no thread. They run in order, except that a key at its limit lets others pass.
 package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
-    /// How many may be in the gate.
+    /// How many tasks may run at a time.
     package struct Limits: Sendable {
         package var running: Int
         package var runningPerKey: Int
@@ -20,7 +19,7 @@ package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
         }
     }
 
-    /// As many run and wait as may.
+    /// The gate has no room for another waiting task.
     package struct Full: Error {}
 
     private struct Waiter {
@@ -43,9 +42,9 @@ package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
 
     package init(_ limits: Limits) { self.limits = limits }
 
-    /// Runs `body` once it may.
+    /// Runs `body` when there is room.
     ///
-    /// - Throws: ``Full``, and then `body` did not run; what `body` throws.
+    /// - Throws: ``Full`` without running `body`; the errors of `body`.
     package func run<Result>(_ key: Key, _ body: () async throws -> Result) async throws -> Result {
         try await enter(key)
         defer { leave(key) }

@@ -3,18 +3,18 @@ import Foundation
 import Model
 package import PostgresClient
 
-/// One attempt to sign in, and the failures before it: of its account from its network, of its network, of its account.
+/// One sign-in attempt, with the counts of earlier failures: of its account from its network, of its network, and of its account.
 ///
-/// An attempt counts as a failure from its beginning, and is taken back when it succeeds: however many are made at the same
-/// time, on however many servers, no more than the limit are answered. A network is an IPv4 address or an IPv6 /64.
+/// An attempt counts as a failure from its start, and is uncounted when it succeeds. So simultaneous attempts, even on several
+/// servers, can't exceed the limit. A network is an IPv4 address or an IPv6 /64.
 package struct FailedSignIns {
-    /// Who signs in, as far as it is known.
+    /// The account, as far as it is known.
     package enum Account {
         case known(String)
-        /// A name that is unknown here. It shares a count with others of its network, so that made-up names add few rows and
-        /// are locked as known ones are.
+        /// An unknown name. It shares a count with others of its network. So invented names add few rows, and are locked like known
+        /// ones.
         case unknownName(String)
-        /// An unknown id: counted for its network alone.
+        /// An unknown id. It is counted only for its network.
         case unknownID
     }
 
@@ -23,9 +23,9 @@ package struct FailedSignIns {
     private let account: String?
     private let isKnown: Bool
 
-    /// Stands for every account of a network, and for every network of an account.
+    /// Means every account of a network, or every network of an account.
     private static let every = "*"
-    /// Counts that the unknown names of one network share.
+    /// How many counts the unknown names of one network share.
     private static let unknownCounts = 16
 
     package init(_ account: Account, from address: String, policy: KeyPolicy) {
@@ -42,7 +42,7 @@ package struct FailedSignIns {
 
     private var interval: PostgresParameter { .double(Double(policy.failureInterval)) }
 
-    /// The rows that this attempt counts in. Always in this order, so that attempts never wait for each other in a circle.
+    /// The rows in which this attempt is counted. Their order is fixed, so that attempts can't deadlock.
     private var rows: [(account: String, network: String)] {
         var rows: [(String, String)] = []
         if let account { rows.append((account, network)) }
@@ -52,8 +52,8 @@ package struct FailedSignIns {
 
     /// Counts the attempt, unless its account or its network is locked.
     ///
-    /// - Returns: How long it has to wait before it goes on: the longer, the more failures there were.
-    /// - Throws: 429 with the seconds to wait, once a limit is reached; the attempt was not counted then.
+    /// - Returns: How long to delay the attempt. The delay grows with the number of failures.
+    /// - Throws: 429 with the seconds to wait, when a limit is reached. Then the attempt is not counted.
     package func begin(on connection: isolated PostgresConnection) throws -> Duration {
         try refuseIfLocked(on: connection)
         let counted = try connection.query(
@@ -111,30 +111,30 @@ package struct FailedSignIns {
             retryAfter: seconds)
     }
 
-    /// 0.1 s after the third failure, doubled with each, 2 s at most.
+    /// 0.1 s after the third failure, doubled with each further one, at most 2 s.
     private static func pause(_ failures: Int) -> Duration {
         failures > 2 ? .milliseconds(min(2_000, 100 << min(failures - 3, 5))) : .zero
     }
 
-    /// The attempt succeeded: its account is free of failures from this network.
+    /// Records that the attempt succeeded. The account's failures from this network are removed.
     package func succeed(on connection: isolated PostgresConnection) throws {
         try takeBack(clearing: true, on: connection)
     }
 
-    /// The attempt failed: what was counted at its beginning stays, and its interval begins now.
+    /// Records that the attempt failed. Its count stays, and its interval starts now.
     package func fail(on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             "UPDATE config.failed_sign_in SET last_on = now() WHERE account = $1 AND address = $2",
             [.text(Self.every), .text(network)])
     }
 
-    /// The attempt was never made.
+    /// Uncounts an attempt that was not made.
     package func withdraw(on connection: isolated PostgresConnection) throws {
         try takeBack(clearing: false, on: connection)
     }
 
     private func takeBack(clearing: Bool, on connection: isolated PostgresConnection) throws {
-        // As an insert, which takes the rows in their order.
+        // An insert locks the rows in their order.
         _ = try connection.query(
             """
             INSERT INTO config.failed_sign_in AS f (account, address, failures, first_on, last_on)
@@ -145,10 +145,10 @@ package struct FailedSignIns {
             [.texts(rows.map(\.account)), .texts(rows.map(\.network)), .bool(clearing), .text(Self.every)])
     }
 
-    /// Rows that the table keeps at most: past it, the oldest go.
+    /// How many rows the table has at most. Beyond that the oldest are deleted.
     private static let rowLimit = 50_000
 
-    /// Deletes counts that no limit looks at any more.
+    /// Deletes counts that no limit uses any more.
     package static func sweep(_ deployment: Deployment) async throws {
         try await deployment.pool.withConnection { connection in
             _ = try connection.query(

@@ -1,13 +1,13 @@
 import Glibc
 
-/// An IPv4 or IPv6 address. An IPv4 address that is written as an IPv6 one (`::ffff:192.0.2.1`) is the IPv4 address.
+/// An IPv4 or IPv6 address. An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) counts as the IPv4 address.
 public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
-    /// Four or sixteen.
+    /// Four or sixteen bytes.
     let bytes: [UInt8]
 
-    /// Reads an address without a port; nil for anything else.
+    /// Parses an address without a port; nil for anything else.
     public init?(_ text: String) {
-        // inet_pton reads as far as a zero byte, and would accept what follows it.
+        // inet_pton stops at a zero byte, and would accept text after it.
         guard text.utf8.count <= 45, !text.utf8.contains(0) else { return nil }
         var four = in_addr()
         var sixteen = in6_addr()
@@ -46,17 +46,17 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
         return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// What limits are counted by: an IPv4 address, or the /64 of an IPv6 address, of which one host has all.
+    /// The unit for limits: an IPv4 address, or the /64 network of an IPv6 address, which one host may have whole.
     public var network: String {
         guard bytes.count == 16 else { return description }
         let prefix = IPAddress(bytes: Array(bytes.prefix(8)) + [UInt8](repeating: 0, count: 8))
         return "\(prefix?.description ?? description)/64"
     }
 
-    /// The network of an address in text; the text itself where it is no address.
+    /// The network of an address in text; the text itself if it is not an address.
     public static func network(of text: String) -> String { IPAddress(text)?.network ?? text }
 
-    /// An address as it is shown: an IPv4 address never in its IPv6 form.
+    /// The text of an address. An IPv4 address is never shown as IPv6.
     public static func shown(_ text: String) -> String {
         text.hasPrefix("::ffff:") ? IPAddress(text)?.description ?? text : text
     }
@@ -65,10 +65,10 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 /// A range of addresses, such as `10.0.0.0/8`, or one address.
 public struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
     private let base: [UInt8]
-    /// Bits of `base` that an address must have.
+    /// How many bits of `base` an address must share.
     private let length: Int
 
-    /// Reads a network; nil for anything else. Bits behind the prefix are ignored.
+    /// Parses a network; nil for anything else. Bits after the prefix are ignored.
     public init?(_ text: String) {
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         guard let first = parts.first, let address = IPAddress(String(first)) else { return nil }
@@ -80,13 +80,13 @@ public struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
         guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), parts[1].utf8.count <= 3, var bits = Int(parts[1]) else {
             return nil
         }
-        // A mapped address lost its first 96 bits.
+        // A mapped address is stored without its first 96 bits.
         if base.count == 4, first.contains(":") { bits -= 96 }
         guard (0...base.count * 8).contains(bits) else { return nil }
         length = bits
     }
 
-    /// Whether the address is one of the network.
+    /// Whether the network contains the address.
     public func contains(_ address: IPAddress) -> Bool {
         guard address.bytes.count == base.count else { return false }
         let whole = length / 8

@@ -3,10 +3,10 @@ import Dispatch
 import Foundation
 package import Model
 
-/// Computes what is slow on purpose, scrypt and PBKDF2, on threads of its own and without a database connection.
+/// Computes scrypt and PBKDF2, which are slow on purpose, on separate threads and without a database connection.
 ///
-/// Half of the processors at most are busy with it, and two at most; each network has one computation at a time. Beyond a
-/// bounded queue callers are refused.
+/// At most half of the processors are used, and at most two. Each network has one computation at a time. When the queue is full,
+/// callers are refused.
 package final class PasswordHashing: Sendable {
     private let queue = DispatchQueue(label: "fieldseal.hashing", attributes: .concurrent)
     private let gate: AdmissionGate<String>
@@ -24,9 +24,9 @@ package final class PasswordHashing: Sendable {
             .init(running: Self.running, runningPerKey: 1, waiting: Self.waiting, waitingPerKey: Self.waitingPerNetwork))
     }
 
-    /// A salt for a new password, which says how it is derived.
+    /// A salt for a new password. It includes the derivation to use.
     ///
-    /// - Throws: ``FieldsealError`` where libcrypto has not what the setting names.
+    /// - Throws: ``FieldsealError`` if libcrypto lacks the algorithm in the settings.
     package func newSalt() throws -> [UInt8] {
         guard derivation != .scrypt || CryptoLibrary.hasScrypt else {
             throw FieldsealError(
@@ -37,9 +37,10 @@ package final class PasswordHashing: Sendable {
         return try PasswordVerifier.newSalt(derivation)
     }
 
-    /// What scrypt or PBKDF2 makes of a password (``PasswordVerifier``): ``verifier(of:salt:under:)`` makes of it what is stored.
+    /// The result of scrypt or PBKDF2 for a password (``PasswordVerifier``). ``verifier(of:salt:under:)`` converts it to the stored
+    /// form.
     ///
-    /// - Throws: 429 when too many wait already; nothing was computed then. 403 where libcrypto has no scrypt and the salt is for it.
+    /// - Throws: 429 when too many callers wait; 403 if the salt is for scrypt and libcrypto lacks it.
     package func derive(_ password: String, salt: [UInt8], for network: String) async throws -> [UInt8] {
         guard PasswordVerifier.derivation(of: salt) != .scrypt || CryptoLibrary.hasScrypt else {
             throw FieldsealError(
@@ -50,27 +51,27 @@ package final class PasswordHashing: Sendable {
         return try await compute(for: network) { try PasswordVerifier.make(of: password, salt: salt) }
     }
 
-    /// What is stored of a password: a tag of the key-encryption key over what scrypt or PBKDF2 made of it, so that a copy of the database
-    /// alone does not show whether a guess is right.
+    /// The stored form of a password: a tag of the key-encryption key over the result of scrypt or PBKDF2. So a copy of the
+    /// database alone does not allow guesses.
     package static func verifier(of derived: [UInt8], salt: [UInt8], under kek: KeyEncryptionKey) throws -> [UInt8] {
         try kek.tag(label: tagLabel, over: [salt, derived])
     }
 
     package static let tagLabel = "console_password"
 
-    /// Whether a password is the one that is stored, and whether what is stored of it should be made anew: an earlier version stored what scrypt
-    /// made of it, and a rotation of the key-encryption key leaves layers of the keys before.
+    /// Whether a password matches the stored form, and whether to store it anew. An earlier version stored the result of scrypt,
+    /// and a rotation of the key-encryption key adds a layer for each earlier key.
     ///
     /// - Parameters:
-    ///   - derived: What ``derive(_:salt:for:)`` returned.
-    ///   - layers: The subkeys that the stored verifier was made with before the current one, the oldest first.
+    ///   - derived: The result of ``derive(_:salt:for:)``.
+    ///   - layers: The subkeys of the stored verifier before the current one, the oldest first.
     package func check(
         _ derived: [UInt8], stored: [UInt8], salt: [UInt8], layers: [SecretBytes]
     ) throws -> (isRight: Bool, isOutdated: Bool) {
         if constantTimeEqual(try Self.verifier(of: derived, salt: salt, under: kek), stored) { return (true, false) }
         if constantTimeEqual(derived, stored) { return (true, true) }
         for member in kek.each {
-            // A verifier may be younger than the oldest layers, or be one that an earlier version stored.
+            // A verifier may be newer than the oldest layers, or come from an earlier version.
             for first in 0...layers.count {
                 let inner = try layers[first...].reduce(derived) { try KeyEncryptionKey.tag(under: $1, over: [salt, $0]) }
                 let verifier = try Self.verifier(of: inner, salt: salt, under: member)

@@ -1,23 +1,23 @@
 import Synchronization
 
-/// Runs one task for each key at a time, whose result all that asked meanwhile share.
+/// Runs one task at a time for each key. Callers that ask meanwhile share its result.
 ///
-/// A caller that is cancelled does not end the task: others may wait for it.
+/// Cancelling a caller does not end the task, because others may wait for it.
 package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private struct Flight {
         let task: Task<Value, any Error>
         var waiting: Int
     }
 
-    /// Callers that may wait for one key's task.
+    /// How many callers may wait for one key's task.
     private let waiterLimit: Int
     private let flights = Mutex<[Key: Flight]>([:])
 
     package init(waiterLimit: Int = .max) { self.waiterLimit = waiterLimit }
 
-    /// The result of the task that runs for the key, or of a new one.
+    /// The result of the running task for the key, or of a new one.
     ///
-    /// - Returns: Nil when as many wait as may.
+    /// - Returns: Nil when the maximum number of callers waits.
     package func value(of key: Key, _ body: @escaping @Sendable () async throws -> Value) async throws -> Value? {
         let task = flights.withLock { known -> Task<Value, any Error>? in
             if let flight = known[key] {
