@@ -1,15 +1,15 @@
 import Synchronization
 
-/// What was worked out already, by what it depends on.
+/// A cache of computed values with a maximum size.
 public final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private let values = Mutex<[Key: Value]>([:])
 
-    /// Past it, all are forgotten and worked out anew.
+    /// Beyond this number all values are removed.
     private static var limit: Int { 1_000 }
 
     public init() {}
 
-    /// The value of a key; an error is thrown on, and not kept.
+    /// The value of a key. An error is thrown and not stored.
     public func value<Failure: Error>(of key: Key, _ workOut: () throws(Failure) -> Value) throws(Failure) -> Value {
         if let value = values.withLock({ $0[key] }) { return value }
         let value = try workOut()

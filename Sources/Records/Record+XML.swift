@@ -15,7 +15,7 @@ extension Record {
     /// A value that is a date and not null.
     public func moment(_ place: RowShape.Place) throws -> Date { try row.decode(place.index) }
 
-    /// Appends a value, which is not null, as XML Schema writes it, straight from the bytes that PostgreSQL sent.
+    /// Appends a non-null value in XML Schema's form, directly from PostgreSQL's bytes.
     public func writeXML(_ place: RowShape.Place, to output: inout [UInt8]) throws {
         let index = place.index
         switch place.form {
@@ -32,7 +32,7 @@ extension Record {
 }
 
 extension [UInt8] {
-    /// Appends UTF-8 as text of an XML element. Characters that XML 1.0 does not have become U+FFFD.
+    /// Appends UTF-8 as text of an XML element. Characters that XML 1.0 does not allow become U+FFFD.
     public mutating func appendXML(_ text: UnsafeRawBufferPointer) {
         var start = 0
         for index in text.indices where XMLMarkup.isMarkup[Int(text[index])] {
@@ -45,9 +45,9 @@ extension [UInt8] {
     }
 }
 
-/// What can't stand in the text of an XML element as it is.
+/// Characters that need an escape or a replacement in the text of an XML element.
 private enum XMLMarkup {
-    /// Whether a byte needs a second look.
+    /// Whether a byte may begin one.
     static let isMarkup: [Bool] = (0..<256).map { byte in
         byte < 0x20 && byte != 0x09 && byte != 0x0A || [0x26, 0x3C, 0x3E, 0xEF].contains(byte)
     }
@@ -58,7 +58,7 @@ private enum XMLMarkup {
     ]
     private static let unknown = Array("\u{FFFD}".utf8)
 
-    /// The bytes that are replaced, and what they are replaced with; nil for a character that stays.
+    /// The bytes to replace, and their replacement; nil for a character that stays.
     static func replacement(in text: UnsafeRawBufferPointer, at index: Int) -> (length: Int, [UInt8])? {
         if let reference = references[text[index]] { return (1, reference) }
         guard text[index] == 0xEF else { return (1, unknown) }

@@ -2,14 +2,14 @@ public import Foundation
 public import Model
 import PostgresClient
 
-/// A row of a query's result; a record as a caller may see it, or a group of them.
+/// A row of a query's result: a record as the caller may see it, or a group of records.
 ///
-/// Encrypted attributes are null, always: nothing was read for them.
+/// Encrypted attributes are always null, because they are not read.
 public struct Record: Sendable {
     public let shape: RowShape
     let row: PostgresRow
     public let id: UUID
-    /// Changes with every write of the record, its encrypted attributes included; not with a key change.
+    /// Changes with every write of the record, including its encrypted attributes, but not with a key change.
     public let versionNumber: Int64
 
     init(_ shape: RowShape, _ row: PostgresRow) throws {
@@ -43,19 +43,19 @@ public struct Record: Sendable {
     public var etag: String { "W/\"\(versionNumber)\"" }
 }
 
-/// A page of a query's result, with what was expanded of its records.
+/// A page of a query's result, with expanded records.
 public struct RecordPage: Sendable {
     public let shape: RowShape
     public let records: [Record]
-    /// For the next page; nil on the last one.
+    /// The token of the next page; nil on the last one.
     public let next: RecordQuery.PageToken?
-    /// Rows of all pages, if that was asked for.
+    /// The number of rows of all pages, if it was requested.
     public internal(set) var count: Int?
     public internal(set) var expanded: [ExpandedProperty] = []
 }
 
 extension RecordPage {
-    /// The records of the page and those that were expanded of them.
+    /// The records of the page, and their expanded records.
     public var recordCount: Int {
         records.count
             + expanded.reduce(0) { $0 + $1.page.recordCount + $1.alternatives.reduce(0) { $0 + $1.page.recordCount } }
@@ -66,12 +66,12 @@ extension RecordPage {
 public struct ExpandedProperty: Sendable {
     public let name: String
     public let isCollection: Bool
-    /// Whether the addresses of the records are wanted, and not the records.
+    /// Whether only the addresses of the records are requested.
     public let isReference: Bool
     public let referenced: EntityDefinition
     private let reference: String
     let page: RecordPage
-    /// The same property's records of other entities: an owner is a user or a team.
+    /// The same property's records of other entities, because an owner is a user or a team.
     var alternatives: [ExpandedProperty] = []
     private let byKey: [UUID: [Record]]
 
@@ -88,7 +88,7 @@ public struct ExpandedProperty: Sendable {
         }
     }
 
-    /// What belongs to a record, with what was expanded of it in turn.
+    /// The related records of a record, with their own expansions.
     public func records(of record: Record) throws -> (records: [Record], expanded: [ExpandedProperty]) {
         if isCollection { return (byKey[record.id] ?? [], page.expanded) }
         guard case .id(let id) = try record.value(of: reference) else { return ([], page.expanded) }
@@ -100,31 +100,31 @@ public struct ExpandedProperty: Sendable {
         return ([], page.expanded)
     }
 
-    /// What was asked for of its records, as `@odata.context` lists it.
+    /// The selected columns of its records, for `@odata.context`.
     public var contextColumns: String {
         let inner = page.expanded.map { "\($0.name)(\($0.contextColumns))" }
         return ((page.shape.contextColumns.isEmpty ? [] : [page.shape.contextColumns]) + inner).joined(separator: ",")
     }
 }
 
-/// How a client names a record.
+/// The key by which a client names a record.
 public enum RecordKey: Sendable {
     case id(UUID)
     /// The values of an alternate key.
     case alternate([(name: String, value: Literal)])
 }
 
-/// What a write of a record did.
+/// The result of a write.
 public struct WriteOutcome: Sendable {
     public let id: UUID
     public let versionNumber: Int64
     /// Whether the record is new.
     public let isCreated: Bool
-    /// The subject of an e-mail that was submitted.
+    /// The subject of a submitted e-mail.
     public var subject: String?
 }
 
-/// On what condition a record may be written (RFC 9110 section 13.1).
+/// The condition of a write (RFC 9110 section 13.1).
 public enum WriteCondition: Sendable, Equatable {
     /// Create or update.
     case none
@@ -134,6 +134,6 @@ public enum WriteCondition: Sendable, Equatable {
     case mustNotExist
     /// `If-Match: W/"…"`: update this version only.
     case version(Int64)
-    /// Update only where the lookup of this name refers to the record with the id.
+    /// Update only if the lookup with this name refers to the record with the id.
     case refersTo(String, UUID)
 }

@@ -3,7 +3,7 @@ import JSON
 package import Model
 
 extension RecordKey {
-    /// Refuses keys of several writes that name one record twice: which of its values should stay would be a guess.
+    /// Refuses two keys of one record among several writes, because it is unclear which values should stay.
     ///
     /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` naming the record.
     package static func requireDistinct(_ keys: [RecordKey]) throws(FieldsealError) {
@@ -15,7 +15,7 @@ extension RecordKey {
         }
     }
 
-    /// The key as a text that is the same for the same key.
+    /// A text that is equal for equal keys.
     private var name: String {
         switch self {
         case .id(let id): id.text

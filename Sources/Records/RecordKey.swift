@@ -3,7 +3,7 @@ import JSON
 public import Model
 
 extension RecordKey {
-    /// Reads a key predicate (OData 4.0 Part 2, section 4.3.1) without its parentheses: `ID`, `mailboxid=ID` or `name='x'`.
+    /// Parses a key predicate (OData 4.0 Part 2, section 4.3.1) without its parentheses: `ID`, `mailboxid=ID` or `name='x'`.
     ///
     /// - Throws: ``FieldsealError`` `.badRequest` for anything else.
     public init(_ text: some StringProtocol, of entity: EntityDefinition) throws(FieldsealError) {
@@ -30,7 +30,7 @@ extension RecordKey {
         }
     }
 
-    /// Splits at commas that stand in no quotes.
+    /// Splits at commas outside of quotes.
     private static func parts(_ text: String) -> [Substring] {
         var parts: [Substring] = []
         var start = text.startIndex
@@ -57,7 +57,7 @@ extension RecordKey {
         return UUID(text: text).map { .text($0.text) }
     }
 
-    /// The key as a URL's key predicate has it, without parentheses and not percent-encoded.
+    /// The key as a URL's key predicate, without parentheses and not percent-encoded.
     public var text: String {
         switch self {
         case .id(let id): id.text
@@ -74,7 +74,7 @@ extension RecordKey {
         }
     }
 
-    /// The members of a new record: what was given for it, and the values of the key that are not among that.
+    /// The members of a new record: the given ones, and the missing values of the key.
     func completed(_ given: [JSONValue.Member]) -> [JSONValue.Member] {
         guard case .alternate(let values) = self else { return given }
         let names = Set(given.map { $0.name.lowercased() })

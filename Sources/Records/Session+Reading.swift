@@ -4,12 +4,12 @@ public import Model
 import PostgresClient
 public import Tenancy
 
-/// A navigation property whose records are to come along.
+/// A navigation property to expand.
 public struct Expansion: Sendable {
     public var property: String
     public var query: RecordQuery
     public var expansions: [Expansion]
-    /// Whether the addresses of the records are wanted, and not the records.
+    /// Whether only the addresses of the records are requested.
     public var isReference = false
 
     public init(_ property: String, _ query: RecordQuery = RecordQuery(), expansions: [Expansion] = []) {
@@ -20,23 +20,23 @@ public struct Expansion: Sendable {
 }
 
 extension Session {
-    /// The records that a query asks for, or the groups of them.
+    /// The records or groups of a query.
     ///
     /// - Throws: ``FieldsealError``: `.noSuchAttribute`, `.queryDoesNotFit`, `.privilegeDenied`.
     public func list(_ entity: EntityDefinition, _ query: RecordQuery, expanding: [Expansion] = []) async throws -> RecordPage {
         let reading = try Reading(entity, query, expanding, for: self)
         return try await deployment.pool.withConnection { connection in
             guard !expanding.isEmpty || query.countsRows else { return try reading.run(on: connection) }
-            // One snapshot for all of its statements.
+            // One snapshot for all statements of the query.
             return try connection.transaction(isolation: .repeatableRead) { try reading.run(on: connection) }
         }
     }
 
-    /// One record, on a page of its own.
+    /// One record as a page.
     ///
-    /// - Parameter outputs: The attributes to give; empty for all that may be read.
-    /// - Throws: ``FieldsealError`` `.objectDoesNotExist` when there is none, or none that the caller may see;
-    ///   `.recordNotFoundByKey` and `.duplicateRecordKey` for an alternate key.
+    /// - Parameter outputs: The attributes to return; empty for all that may be read.
+    /// - Throws: ``FieldsealError`` `.objectDoesNotExist` when it does not exist for the caller; `.recordNotFoundByKey` and
+    ///   `.duplicateRecordKey` for an alternate key.
     public func retrieve(
         _ entity: EntityDefinition,
         _ key: RecordKey,
@@ -83,7 +83,7 @@ extension Session {
         return try await list(entity, query).count ?? 0
     }
 
-    /// Which encrypted attributes of a record have a value, of a record that the caller may read.
+    /// The encrypted attributes that have a value, for a record that the caller may read.
     public func secretsSet(_ entity: EntityDefinition, _ id: UUID) async throws -> Set<String> {
         _ = try await retrieve(entity, .id(id), [.init(.column(.init(entity.primaryID)))])
         let flags = entity.setFlags.sorted { $0.key < $1.key }
@@ -104,7 +104,7 @@ extension Session {
 extension RecordKey {
     /// The condition that finds the record.
     ///
-    /// - Throws: ``FieldsealError`` when the named attributes are no key.
+    /// - Throws: ``FieldsealError`` when the named attributes are not a key.
     func filter(_ entity: EntityDefinition) throws(FieldsealError) -> Filter {
         switch self {
         case .id(let id): return .compare(.init(entity.primaryID), .equal, .text(id.text))
@@ -150,7 +150,7 @@ extension RecordKey {
     }
 }
 
-/// What the statement for one record depends on but its id, where the caller may read every record.
+/// What determines the statement for one record, apart from its id, if the caller may read every record.
 private struct RetrieveShape: Hashable {
     private let schema: String
     private let entity: String
@@ -177,20 +177,20 @@ private struct RetrieveShape: Hashable {
     }
 }
 
-/// A query that was planned, with those of its expansions, which need the records above them.
+/// A planned query, with the queries of its expansions, which need the records above them.
 private final class Reading: Sendable {
     private let plan: QueryPlan
     private let query: RecordQuery
     private let entity: EntityDefinition
     private let expansions: [(request: Expansion, way: ExpansionWay)]
     private let session: Session
-    /// The statement for an array of ids, where the query is for such.
+    /// The statement for an array of ids, if the query is for ids.
     private let lookup: SharedStatement
 
-    /// Records that the expansion of one page may bring along.
+    /// How many records the expansion of one page returns at most.
     private static let expansionLimit = 50_000
     private static let depthLimit = 8
-    /// Records that are looked up together, at most.
+    /// How many records are looked up together at most.
     static let lookupLimit = 1_000
 
     init(
@@ -226,11 +226,11 @@ private final class Reading: Sendable {
         self.session = session
         plan = try QueryPlan(query, of: entity, session.organization, session.caller)
         lookup = SharedStatement(plan.sql, Array(plan.parameters.dropFirst()))
-        // Refused before anything is read, whether there are records or not.
+        // Checked before anything is read, so that the error does not depend on the records.
         for (request, way) in expansions { _ = try Self.child(request, way, keys: [], session, depth: depth + 1) }
     }
 
-    /// Reads one record without expansions, for a session of the same reach as the one that the reading was made for.
+    /// Reads one record without expansions, for a session with the same access as the one that the plan was made for.
     func look(up id: UUID, for session: Session) async throws -> RecordPage {
         let rows: PostgresResult
         if let found = await session.look(up: id, with: lookup) {
@@ -238,7 +238,7 @@ private final class Reading: Sendable {
         } else {
             rows = try await session.deployment.pool.withConnection { try session.run([lookup.statement(for: [id])], on: $0)[0] }
         }
-        // Others' records may stand beside it.
+        // The rows may include other callers' records.
         for row in rows where try row.decode(0, as: UUID.self) == id {
             return RecordPage(shape: plan.shape, records: [try Record(plan.shape, row)], next: nil)
         }
@@ -254,7 +254,7 @@ private final class Reading: Sendable {
         } catch let error as PostgresError where error.sqlState.hasPrefix("22") {
             throw FieldsealError(.queryDoesNotFit, "A value in this query is out of its type's range.")
         } catch let error as PostgresError where error.isCancelledStatement {
-            // The client has hung up, or the statement took too long.
+            // The client disconnected, or the statement took too long.
             try Task.checkCancellation()
             throw FieldsealError(
                 .sqlTimeout,
@@ -273,7 +273,7 @@ private final class Reading: Sendable {
         return page
     }
 
-    /// The expansion of an owner where it is a team: with what was asked for and teams have.
+    /// The expansion of an owner that is a team, with the requested attributes that teams have.
     private static func teams(_ request: Expansion, _ relationship: EntityRelationship)
         -> (Expansion, ExpansionWay)?
     {

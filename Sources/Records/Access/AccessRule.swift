@@ -3,9 +3,9 @@ package import Model
 package import PostgresClient
 package import Tenancy
 
-/// Which records of an entity a caller may reach: all of them, those of their business unit, or their own.
+/// The records of an entity that a caller may access: all of them, those of the caller's business unit, or the caller's own.
 ///
-/// A record is a caller's own when they or one of their teams own it, or when it was shared with one of these.
+/// A record is the caller's own if the caller or one of their teams owns it, or if it was shared with one of these.
 package struct AccessRule {
     private let entity: EntityDefinition
     private let organization: Organization
@@ -17,11 +17,11 @@ package struct AccessRule {
         self.caller = caller
     }
 
-    /// The condition in SQL, or nil where every record may be reached.
+    /// The condition in SQL; nil if every record may be accessed.
     ///
     /// - Parameters:
-    ///   - depth: How far the caller's role reaches.
-    ///   - right: What he wants to do with a record that was shared.
+    ///   - depth: The depth of the caller's privilege.
+    ///   - right: The right that a share must grant.
     ///   - table: The alias or name of the records' table.
     ///   - bind: Adds a parameter and returns its placeholder.
     package func condition(_ depth: Depth, _ right: AccessRights, _ table: String?, bind: (PostgresParameter) -> String)
@@ -56,7 +56,7 @@ package struct AccessRule {
 }
 
 extension EntityDefinition {
-    /// The entity whose records these are parts of, and that decides who may reach them.
+    /// The entity that these records are parts of. Access to it decides about them.
     fileprivate var parent: (entity: EntityDefinition, lookup: String)? {
         switch logicalName {
         case "activityparty": (.email, "activityid")
@@ -66,7 +66,7 @@ extension EntityDefinition {
     }
 }
 
-/// What may be done with a record that was shared (the original's AccessRights, as a bit field).
+/// The rights to a shared record (Dataverse's AccessRights, as a bit field).
 public struct AccessRights: OptionSet, Sendable {
     public let rawValue: Int32
     public init(rawValue: Int32) { self.rawValue = rawValue }
@@ -79,7 +79,7 @@ public struct AccessRights: OptionSet, Sendable {
     public static let share = AccessRights(rawValue: 262_144)
     public static let assign = AccessRights(rawValue: 524_288)
 
-    /// The rights and the names that messages call them by.
+    /// The rights with their names in messages.
     public static let named: [(right: AccessRights, name: String)] = [
         (.read, "ReadAccess"), (.write, "WriteAccess"), (.append, "AppendAccess"), (.appendTo, "AppendToAccess"),
         (.create, "CreateAccess"), (.delete, "DeleteAccess"), (.share, "ShareAccess"), (.assign, "AssignAccess"),
@@ -87,10 +87,10 @@ public struct AccessRights: OptionSet, Sendable {
 }
 
 extension Caller {
-    /// Checks a privilege and says how far it reaches.
+    /// Checks a privilege and returns its depth.
     ///
-    /// - Throws: ``FieldsealError`` `.privilegeDenied` when it does not reach at all; `.notImplemented` when no record of
-    ///   the entity knows the message.
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` without the privilege; `.notImplemented` if the entity's records do not have
+    ///   the message.
     func require(_ message: EntityDefinition.Message, on entity: EntityDefinition) throws(FieldsealError) -> Depth {
         guard entity.has(message) else {
             throw FieldsealError(.notImplemented, "\(entity.logicalName) does not have the message \(message.rawValue).")

@@ -5,8 +5,8 @@ import PostgresClient
 import Tenancy
 
 extension Session {
-    /// Refuses a change of a record that the caller may read, and names the right that is missing: such a record is not one that
-    /// does not exist.
+    /// Refuses a change of a record that the caller may read, and names the missing right. Only a record that the caller can't read
+    /// is reported as missing.
     ///
     /// - Throws: ``FieldsealError`` `.privilegeDenied`.
     func refuseReadable(

@@ -3,9 +3,9 @@ package import Model
 package import PostgresClient
 package import Tenancy
 
-// What a caller may do with one record.
+// A caller's rights to one record.
 extension Session {
-    /// What is shared with a principal or a team of its, as far as its roles let it do such a thing at all.
+    /// The rights that are shared with a principal or its teams, as far as its roles allow their use.
     package func shared(
         with principal: Caller, _ entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection
     ) throws -> AccessRights {
@@ -22,9 +22,9 @@ extension Session {
         }
     }
 
-    /// The rights that a caller has on a record: by its roles, for owning it, or by a share.
+    /// A caller's rights to a record, by its roles, by ownership or by a share.
     ///
-    /// - Parameter countsShares: Whether shares are looked at.
+    /// - Parameter countsShares: Whether to include shares.
     package func ownRights(
         of caller: Caller, on entity: EntityDefinition, _ id: UUID, countsShares: Bool = true,
         on connection: isolated PostgresConnection
@@ -49,7 +49,7 @@ extension Session {
         }
     }
 
-    /// Each right, the right that a share must have for it, and the message that it allows. Appending is part of writing.
+    /// Each right, the right that a share must grant for it, and the message that it allows. Appending is part of writing.
     static let messages: [(rights: AccessRights, asks: AccessRights, message: EntityDefinition.Message)] = [
         (.read, .read, .retrieve), (.write, .write, .update), (.append, .write, .update), (.appendTo, .read, .retrieve),
         (.create, .write, .create), (.delete, .delete, .delete), (.share, .share, .share), (.assign, .assign, .assign),

@@ -17,8 +17,8 @@ public struct Principal: Sendable, Equatable {
 }
 
 extension Session {
-    /// Shares a record (`GrantAccess` adds rights, `ModifyAccess` replaces them). Rights that the caller does not have on the record
-    /// can't be shared.
+    /// Shares a record (`GrantAccess` adds rights, `ModifyAccess` replaces them). The caller can share only rights that it has on
+    /// the record.
     ///
     /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.privilegeDenied`.
     func share(
@@ -54,7 +54,7 @@ extension Session {
         }
     }
 
-    /// Takes a share away (`RevokeAccess`).
+    /// Removes a share (`RevokeAccess`).
     func unshare(
         _ entity: EntityDefinition, _ id: UUID, with principal: Principal, on connection: isolated PostgresConnection
     ) throws {
@@ -65,7 +65,7 @@ extension Session {
         }
     }
 
-    /// With whom a record is shared, and for what.
+    /// The principals with whom a record is shared, and their rights.
     public func shares(of entity: EntityDefinition, _ id: UUID) async throws -> [(principal: Principal, rights: AccessRights)] {
         try await deployment.pool.withConnection { connection in
             try shares(of: entity, id, on: connection)
@@ -102,7 +102,7 @@ extension Session {
 
     /// Runs `body` in a transaction if the caller may share the record.
     ///
-    /// The record's row is locked first: who shares it is asked after the shares that others are changing at the same moment.
+    /// The record's row is locked first. So the right to share is checked after other transactions have changed the shares.
     private func withSharable<Result>(
         _ entity: EntityDefinition,
         _ id: UUID,
@@ -131,12 +131,12 @@ extension Session {
 }
 
 extension AccessRights {
-    /// Every right there is.
+    /// All rights.
     public static let all = AccessRights(named.map(\.right))
 
-    /// Reads `ReadAccess, WriteAccess`.
+    /// Parses `ReadAccess, WriteAccess`.
     ///
-    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for a name that is none.
+    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for an unknown name.
     public init(names: String) throws(FieldsealError) {
         self = []
         for name in names.split(separator: ",").map({ $0.trimmingCharacters(in: .whitespaces) }) where !["", "None"].contains(name)
@@ -149,7 +149,7 @@ extension AccessRights {
         }
     }
 
-    /// The names, as messages carry them.
+    /// The names in the form of messages.
     public var names: String {
         isEmpty ? "None" : Self.named.filter { contains($0.right) }.map(\.name).joined(separator: ",")
     }

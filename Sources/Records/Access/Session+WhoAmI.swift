@@ -4,7 +4,7 @@ import PostgresClient
 public import Tenancy
 
 extension Session {
-    /// Who the caller is, in the terms of the original's WhoAmI message.
+    /// The caller's ids for Dataverse's WhoAmI message.
     public func whoAmI() async throws -> (user: UUID, businessUnit: UUID, organization: UUID) {
         guard let user = caller.systemUserID else {
             throw FieldsealError(.notAUser, "The caller is not a user of this organization.")

@@ -6,12 +6,12 @@ import PostgresClient
 import Tenancy
 
 extension Session {
-    /// Links a record with others by a many-to-many relationship, or takes the links off. Each of these gives power or takes it
-    /// away, so it is attested and recorded.
+    /// Links a record with others by a many-to-many relationship, or removes the links. Such links grant access, so each change is
+    /// attested and recorded.
     ///
-    /// - Parameter mustBeLinked: Whether taking off a link that is not there is refused.
-    /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`, and `.invalidArgument` for a role that is not given
-    ///   in this way.
+    /// - Parameter mustBeLinked: Whether to refuse the removal of a missing link.
+    /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`, and `.invalidArgument` for a role that can't be
+    ///   given by a link.
     func associate(
         _ association: Association, _ id: UUID, _ others: [UUID], areLinked: Bool, mustBeLinked: Bool = true,
         on connection: isolated PostgresConnection
@@ -50,7 +50,7 @@ extension Session {
         let relationship: ManyToManyRelationship
         let first: UUID
         let second: UUID
-        /// The role that the link gives; nil for a member of a team.
+        /// The role that the link gives; nil for membership in a team.
         let role: (id: UUID, name: String)?
         let grant: Grant
 
@@ -107,7 +107,7 @@ extension Session {
              WHERE \(columns.first) = $1 AND \(columns.second) = $2
             """, [.uuid(link.first), .uuid(link.second)]
         ).affectedRows
-        // Also where SQL took the row away: when it is put back, it gives nothing.
+        // Also if SQL deleted the row. If SQL restores it, it grants nothing.
         let isListed = try change.grants.names(link.grant.name)
         try change.remove(link.grant.name)
         guard deleted == 0, !isListed else { return true }
@@ -123,7 +123,7 @@ extension Session {
         throw FieldsealError(.objectDoesNotExist, "The two records are not linked by \(link.relationship.schemaName).")
     }
 
-    /// Whether a client or a person that acts as the user was added with the role.
+    /// Whether the user has the role by a client or a person that acts as it.
     private func isOwnRole(_ role: String, of user: UUID, on connection: isolated PostgresConnection) throws -> Bool {
         try connection.query(
             """
@@ -132,12 +132,12 @@ extension Session {
             """, [.uuid(organization.id), .uuid(user), .text(role)])[0].decode(0)
     }
 
-    /// Refuses roles that are not given to users and teams, and those whose records say something else than before.
+    /// Refuses roles that can't be given to users and teams, and roles whose records were changed by SQL.
     private func requireGivable(
         _ id: UUID, _ name: String, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {
         let kek = deployment.kek
-        // All at once, so that SQL can't rename the ones that are given later.
+        // All roles at once, so that SQL can't rename those that are given later.
         for row in try connection.query("SELECT roleid, name FROM \(organization.qualified("role"))") {
             let grant = Grant.role(try row.decode(0), try row.decode(1))
             if try !change.grants.names(grant.name) { _ = try change.grant(grant) }
@@ -162,14 +162,14 @@ extension Session {
         if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, id.text) }
     }
 
-    /// What an event calls a record: a role by its name, others by their ids.
+    /// A record's name in an event: the name of a role, the id of others.
     private func title(of id: UUID, _ entity: EntityDefinition, on connection: isolated PostgresConnection) throws -> String {
         guard entity === EntityDefinition.role else { return id.text }
         let row = try connection.query("SELECT name FROM \(organization.qualified("role")) WHERE roleid = $1", [.uuid(id)]).first
         return try row?.decode(0) ?? id.text
     }
 
-    /// Deletes a record, and takes the grants of a team along: what SQL puts back of it later gives nothing.
+    /// Deletes a record, and removes the grants of a team. If SQL restores rows of it, they grant nothing.
     func forgettingRoles(
         of entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection,
         _ delete: () throws -> PostgresResult

@@ -4,8 +4,8 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// What the writes of one transaction did to the settings that decide where credentials go. It is judged when all of them are
-/// done, so that neither the order nor the grouping of the writes matters.
+/// The changes of one transaction to settings that decide where credentials are sent. They are checked after all writes, so the
+/// order and grouping of the writes do not matter.
 struct DestinationChanges {
     /// An encrypted attribute of a record.
     struct Credential: Hashable {
@@ -14,7 +14,7 @@ struct DestinationChanges {
         let attribute: String
     }
 
-    /// A change that was refused, and what is recorded of it.
+    /// The error for a refused change, and the event to record.
     struct Refusal: Error {
         let error: FieldsealError
         let details: String
@@ -29,19 +29,19 @@ struct DestinationChanges {
 
     private var starts: [MailDestination.Place: Start] = [:]
     private var order: [MailDestination.Place] = []
-    /// Credentials that the writes set anew.
+    /// Credentials that the writes set.
     private var renewed: Set<Credential> = []
 
-    /// Whether a write can change where credentials go.
+    /// Whether a write can change where credentials are sent.
     static func isTouched(by input: RecordInput, isNew: Bool) -> Bool {
         let attributes = MailDestination.attributes(of: input.entity.logicalName)
         guard !attributes.isEmpty else { return false }
-        // Mailboxes may refer to a profile that was deleted, and is created again under its id.
+        // Mailboxes may refer to a deleted profile that is created again with its id.
         if isNew, input.entity.logicalName == EntityDefinition.emailServerProfile.logicalName { return true }
         return attributes.contains(where: input.isNaming)
     }
 
-    /// Notes a record's settings before a write, and locks its row.
+    /// Reads a record's settings before a write, and locks its row.
     mutating func begin(
         _ input: RecordInput, id: UUID, isNew: Bool, in session: Session, on connection: isolated PostgresConnection
     ) throws {
@@ -64,10 +64,10 @@ struct DestinationChanges {
         }
     }
 
-    /// Judges the changes, authorizes the new settings, and records the changes that concern credentials.
+    /// Checks the changes, authorizes the new settings, and records the changes that concern credentials.
     ///
-    /// - Throws: ``Refusal`` when a credential would go elsewhere by a caller who may not decide that, or the stored settings were
-    ///   not written by this service.
+    /// - Throws: ``Refusal`` if a credential would be sent elsewhere and the caller may not decide that, or if this service did not
+    ///   write the stored settings.
     func settle(in session: Session, on connection: isolated PostgresConnection) throws {
         let (organization, kek, grants) = (session.organization, session.kek, session.state.grants)
         var changed: [Grant] = []
@@ -86,7 +86,7 @@ struct DestinationChanges {
             try after.authorize(in: organization, under: kek, on: connection)
             let grant = Grant.mailServer(place.id, tag: try after.tag(in: organization, under: kek))
             if after.isProfile, try start.destination != nil || grants.names(grant.name) { changed.append(grant) }
-            // Settings that are new, with credentials that are new, bring nothing elsewhere.
+            // New settings with only new credentials send no stored credential elsewhere.
             let isMoved = start.destination.map { !$0.isEmpty } ?? false
             guard !kept.isEmpty || isMoved && !credentials.isEmpty else { continue }
             try SecurityEvent(.mailDestinationChanged, .succeeded, details: "\(place.entity) \(place.id.text)")
@@ -98,7 +98,8 @@ struct DestinationChanges {
         }
     }
 
-    /// Whether a change concerns a credential: another server concerns all that are used there, a user name that of its own record.
+    /// Whether a change concerns a credential. A server concerns all credentials that are used with it, a user name only that of
+    /// its own record.
     private static func isConcerned(_ credential: Credential, by moved: Set<String>?, of place: MailDestination.Place) -> Bool {
         guard let moved, moved.isSubset(of: MailDestination.accountAttributes) else { return true }
         guard credential.entity == place.entity else { return false }
@@ -107,9 +108,9 @@ struct DestinationChanges {
             || moved.contains { $0.prefix(8) == credential.attribute.prefix(8) }
     }
 
-    /// Settings that were written past the service are authorized only by a write that names all of them.
+    /// Settings that the service did not write are authorized only by a write that names all of them.
     private func requireReview(_ stored: MailDestination, _ named: Set<String>) throws {
-        // No caller sets a mailbox's user or queue; it follows the mailbox.
+        // No caller sets a mailbox's user or queue. It follows from the mailbox.
         let missing = stored.present.filter { !named.contains($0) && !$0.hasPrefix("regardingobject") }
         guard missing.isEmpty else {
             throw Refusal(
@@ -132,8 +133,8 @@ struct DestinationChanges {
             details: "\(place.entity) \(place.id.text): \(kept.count) credentials")
     }
 
-    /// The credentials that can be released under a record's settings, regardless of its current retrieval settings. Their rows stay
-    /// locked, so that a password that is set at the same moment is seen, or waits.
+    /// The credentials that can be released under a record's settings, regardless of its current retrieval settings. Their rows
+    /// stay locked. So a password that is set at the same moment is seen, or its writer waits.
     private func credentials(
         behind place: MailDestination.Place, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> [Credential] {
@@ -141,7 +142,7 @@ struct DestinationChanges {
         var credentials: [Credential] = []
         func add(_ entity: EntityDefinition, where condition: String) throws {
             let attributes = entity.encryptedAttributes.map(\.logicalName)
-            // By its flag or by its cell: SQL may have changed either.
+            // Checks both the flag and the cell, because SQL may have changed either.
             let flags = attributes.map { attribute in
                 """
                 coalesce(r.\(quoteIdentifier(entity.setFlags[attribute] ?? "")), false) OR EXISTS (

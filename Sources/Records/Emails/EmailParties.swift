@@ -4,7 +4,7 @@ import Model
 package import PostgresClient
 package import Tenancy
 
-/// What an e-mail is written with besides its own attributes: whom it is from and to, and its attachments.
+/// The parties and attachments of an e-mail, which are written with it.
 package struct EmailParts: Sendable {
     /// A sender or recipient of an e-mail.
     struct Party: Sendable {
@@ -21,7 +21,7 @@ package struct EmailParts: Sendable {
         package let body: String
         /// Bytes before base64.
         package let size: Int
-        /// What it is kept for.
+        /// The reason for which the original message is kept.
         package let subject: String?
 
         package init(name: String, type: String?, body: String, size: Int, subject: String? = nil) {
@@ -31,9 +31,9 @@ package struct EmailParts: Sendable {
     }
 
     var parties: [Party] = []
-    /// Whether parties were named, if only to say that there are none.
+    /// Whether the write names parties, including an empty list.
     var namesParties = false
-    /// The kinds of parties that the named ones replace.
+    /// The kinds of parties that the write replaces.
     var replaced = Participation.allCases.map { Int64($0.rawValue) }
     package var attachments: [Attachment] = []
 
@@ -41,15 +41,15 @@ package struct EmailParts: Sendable {
     }
 
     static let partiesProperty = "email_activity_parties"
-    /// Which kinds of parties a write names, where the others are to stay: an array of participationtypemask.
+    /// The kinds of parties that a write names, if others stay: an array of participationtypemask.
     static let replacedProperty = "\(partiesProperty)@fieldseal.participationtypemasks"
     static let attachmentsProperty = "email_activity_mime_attachment"
-    /// Parties and attachments at most.
+    /// How many parties and attachments an e-mail has at most.
     package static let limit = 10_000
 
-    /// Takes what belongs to others out of the members of an e-mail.
+    /// Removes parties and attachments from the members of an e-mail, and parses them.
     ///
-    /// - Throws: ``FieldsealError`` saying what a party or an attachment takes.
+    /// - Throws: ``FieldsealError`` saying what a party or an attachment accepts.
     static func split(_ members: [JSONValue.Member]) throws(FieldsealError) -> (email: [JSONValue.Member], parts: EmailParts) {
         var parts = EmailParts()
         var email: [JSONValue.Member] = []
@@ -140,9 +140,9 @@ package struct EmailParts: Sendable {
         return Attachment(name: name, type: type, body: body, size: bytes.count)
     }
 
-    /// Puts these parties in the place of those that an e-mail has, as long as it is not on its way.
+    /// Replaces the parties of an e-mail that is not submitted.
     ///
-    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that was received, is to be sent, or was.
+    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that was received, is to be sent, or was sent.
     func replace(in email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws {
         let isOpen = try connection.query(
             """
@@ -161,7 +161,7 @@ package struct EmailParts: Sendable {
         _ = try connection.pipeline(statements(of: email, in: organization))
     }
 
-    /// The statements that write them, after the e-mail's own.
+    /// The statements that write them, after the statement of the e-mail.
     package func statements(of email: UUID, in organization: Organization) -> [(sql: String, parameters: [PostgresParameter])] {
         var statements: [(sql: String, parameters: [PostgresParameter])] = []
         func table(_ name: String) -> String { organization.qualified(name) }

@@ -1,7 +1,7 @@
 import Model
 import Tenancy
 
-/// How far an e-mail is (`email.statuscode`).
+/// The status of an e-mail (`email.statuscode`).
 package enum EmailStatus: Int64, CaseIterable, Sendable {
     case draft = 1
     case completed, sent, received, canceled, pendingSend, sending, failed
@@ -9,7 +9,7 @@ package enum EmailStatus: Int64, CaseIterable, Sendable {
     /// As SQL writes it.
     package var sql: String { "\(rawValue)" }
 
-    /// What it says of the state (`email.statecode`): 0 open, 1 completed, 2 canceled.
+    /// The state for the status (`email.statecode`): 0 open, 1 completed, 2 canceled.
     package var state: Int64 {
         switch self {
         case .draft, .failed: 0
@@ -32,7 +32,7 @@ package enum EmailStatus: Int64, CaseIterable, Sendable {
         }
     }
 
-    /// The status that a write of the state alone means.
+    /// The default status of a state.
     init?(state: Int64) {
         switch state {
         case 0: self = .draft
@@ -44,24 +44,24 @@ package enum EmailStatus: Int64, CaseIterable, Sendable {
 
     /// The statuses of e-mails that wait to be sent or are being sent.
     package static let outbound: Set<EmailStatus> = [.pendingSend, .sending]
-    /// The statuses in which a client may change whom an e-mail is from and to.
+    /// The statuses in which a client may change an e-mail's sender and recipients.
     static let editable: Set<EmailStatus> = [.draft, .failed]
 }
 
 extension Set<EmailStatus> {
-    /// As SQL writes it behind `IN`. The order is always the same, so that it matches the conditions of indexes.
+    /// The statuses for SQL's `IN`. The order is fixed, so that it matches the conditions of indexes.
     package var sql: String { "(\(map(\.rawValue).sorted().map { "\($0)" }.joined(separator: ", ")))" }
 }
 
-/// Which status of an e-mail may follow which by a client's write, and by whom. It is the one place that says so.
+/// The changes of an e-mail's status that a client's write may make, and the roles that may make them. This is the only definition.
 ///
-/// `SendEmail` alone makes a draft or a failed e-mail *Pending Send* (or *Sent*, when it was sent by other means), and a router's
-/// messages alone lead from there to *Sending*, *Sent*, *Failed*, and back to *Pending Send*.
+/// Only `SendEmail` makes a draft or a failed e-mail *Pending Send* (or *Sent*, if it was sent by other means). Only a router's
+/// messages lead from there to *Sending*, *Sent*, *Failed*, and back to *Pending Send*.
 struct EmailTransition: Sendable {
-    /// Which callers may make it: all that may update the e-mail, or a System Administrator.
+    /// The callers that may make it: all that may update the e-mail, or only a System Administrator.
     enum Actor { case writer, administrator }
 
-    /// The statuses before; nil stands for an e-mail that is created.
+    /// The statuses before; nil means a new e-mail.
     let from: Set<EmailStatus>?
     let to: EmailStatus
     let by: Actor
@@ -70,7 +70,7 @@ struct EmailTransition: Sendable {
         .init(from: nil, to: .draft, by: .writer),
         .init(from: [.draft, .canceled, .failed], to: .draft, by: .writer),
         .init(from: [.draft, .canceled, .failed, .pendingSend], to: .canceled, by: .writer),
-        // What happened elsewhere, brought here by a System Administrator.
+        // What happened elsewhere, recorded here by a System Administrator.
         .init(from: nil, to: .completed, by: .administrator),
         .init(from: nil, to: .sent, by: .administrator),
         .init(from: nil, to: .received, by: .administrator),
@@ -82,7 +82,7 @@ struct EmailTransition: Sendable {
         .init(from: ended, to: .canceled, by: .administrator),
     ]
 
-    /// Every status but those of e-mails on their way.
+    /// Every status but those of submitted e-mails.
     private static let ended = Set(EmailStatus.allCases).subtracting(EmailStatus.outbound)
 
     /// Whether a role may create an e-mail with a status.
@@ -90,7 +90,7 @@ struct EmailTransition: Sendable {
         table.contains { $0.from == nil && $0.to == status && $0.isMade(by: role) }
     }
 
-    /// The statuses from which a role may lead an e-mail to another.
+    /// The statuses from which a role may change an e-mail to another.
     static func sources(of status: EmailStatus, _ role: Role) -> Set<EmailStatus> {
         table.filter { $0.to == status && $0.isMade(by: role) }.reduce(into: []) { $0.formUnion($1.from ?? []) }
     }
@@ -98,17 +98,17 @@ struct EmailTransition: Sendable {
     private func isMade(by role: Role) -> Bool { by == .writer || role == .systemAdministrator }
 }
 
-/// What a client's write of an e-mail demands of the e-mail's status and direction.
+/// The condition of a client's write on the e-mail's status and direction.
 struct EmailWriteRule: Sendable {
     /// The statuses that the e-mail may have before an update; nil for any.
     private(set) var sources: Set<EmailStatus>?
     /// The status that the update leads to, if it names one.
     private(set) var target: EmailStatus?
-    /// Whether the e-mail has to be outgoing.
+    /// Whether the e-mail must be outgoing.
     private(set) var mustBeOutgoing = false
 
-    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a status or direction that the role may not write;
-    ///   `.invalidArgument` for none.
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a status or direction that the role may not write; `.invalidArgument`
+    ///   for an unknown one.
     static func checkCreate(_ input: RecordInput, _ role: Role) throws(FieldsealError) {
         let status = try status(in: input) ?? .draft
         guard EmailTransition.mayCreate(status, role) else { throw refused(status, role) }
@@ -125,7 +125,7 @@ struct EmailWriteRule: Sendable {
             sources = EmailTransition.sources(of: target, role)
             guard sources?.isEmpty == false else { throw Self.refused(target, role) }
         } else if !isAdministrator {
-            // What was submitted goes out as it is, or is cancelled.
+            // A submitted e-mail can't be changed, only cancelled.
             sources = Set(EmailStatus.allCases).subtracting(EmailStatus.outbound)
         } else {
             return nil
@@ -142,7 +142,7 @@ struct EmailWriteRule: Sendable {
         return parts.joined(separator: " AND ")
     }
 
-    /// Why an e-mail of this status could not be written.
+    /// The reason for which an e-mail with this status was not written.
     func refusal(_ status: EmailStatus?) -> FieldsealError {
         let name = status?.label ?? "of an unknown status"
         if let target, let status, sources?.contains(status) != true {

@@ -3,9 +3,9 @@ package import PostgresClient
 package import Tenancy
 
 extension MailDestination {
-    /// Binds user names to their credentials, in an organization whose tags are of the time when they did not cover them.
+    /// Adds user names to the authorized settings of an organization whose tags do not cover them yet.
     ///
-    /// Settings whose tag was valid are authorized with the user names that are there; others stay as they are.
+    /// Settings with a valid tag are authorized with their present user names. Others do not change.
     package static func authorizeAccounts(
         in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws {
@@ -23,7 +23,7 @@ extension MailDestination {
         try renewGrants(of: profiles, in: organization, under: kek, on: connection)
     }
 
-    /// The attested list has the tags of profiles that were changed since they were made.
+    /// The attested list has the tags of profiles that were changed after their creation.
     private static func renewGrants(
         of profiles: [MailDestination], in organization: Organization, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection

@@ -5,13 +5,13 @@ package import Model
 package import PostgresClient
 package import Tenancy
 
-/// The settings of a record that decide where credentials go, and as which account they sign in, as its row has them.
+/// The settings of a record that decide to which servers its credentials are sent, and for which account.
 ///
-/// The service keeps a tag of the key-encryption key over them (`mail_destination`). A credential is released only under settings
-/// that fit their tag, so that SQL alone can't direct a password to another server, nor use it for another account: an application's
-/// secret, or a master user's password, opens the mailbox of every user name.
+/// The service stores a tag of the key-encryption key over them (`mail_destination`). It releases a credential only if the settings
+/// match their tag. So SQL alone can't send a password to another server or use it for another account. The account matters because
+/// an application's secret, or a master user's password, opens the mailbox of every user name.
 package struct MailDestination: Sendable, Equatable {
-    /// A record that has such settings.
+    /// A record with such settings.
     package struct Place: Hashable, Sendable {
         /// The logical name of one of ``MailDestination/entities``.
         package let entity: String
@@ -27,7 +27,7 @@ package struct MailDestination: Sendable, Equatable {
     /// The values as text, in the order of ``attributes(of:)``; nil for NULL.
     package let values: [String?]
 
-    /// The attributes that decide where credentials go, for the entities that have some.
+    /// The attributes that decide where credentials are sent, for each entity that has some.
     static func attributes(of entity: String) -> [String] {
         switch entity {
         case "emailserverprofile": profileAttributes
@@ -40,7 +40,7 @@ package struct MailDestination: Sendable, Equatable {
     /// The entities that have such settings.
     package static let entities: [EntityDefinition] = [.emailServerProfile, .mailbox, .queue, .userSettings]
 
-    /// The attributes that name the account of a credential of the same record, and nothing else.
+    /// The attributes that only name the account of a credential of the same record.
     static let accountAttributes: Set<String> = ["incomingusername", "outgoingusername", "username", "emailusername"]
 
     private static let profileAttributes = [
@@ -55,8 +55,8 @@ package struct MailDestination: Sendable, Equatable {
         "emailserverprofile", "regardingobjectid", "regardingobjecttypecode", "ewsurl", "username",
     ]
 
-    /// Whether the settings name neither a server nor an account: those of a mailbox without a profile and a user name, and of a
-    /// queue or a user without a user name.
+    /// Whether the settings name neither a server nor an account: a mailbox without a profile and a user name, or a queue or a user
+    /// without a user name.
     package var isEmpty: Bool { !isProfile && (value("emailserverprofile") ?? value("username") ?? value("emailusername")) == nil }
 
     /// The attributes in which the settings differ from others of the same record.
@@ -93,15 +93,15 @@ package struct MailDestination: Sendable, Equatable {
         try kek.accepts(tag, label: Self.label, over: fields(in: organization))
     }
 
-    /// The same for a tag of the time when tags did not cover user names.
+    /// The same for an older tag, which did not cover user names.
     func fitsWithoutAccounts(_ tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
         try kek.accepts(tag, label: Self.label, over: fields(in: organization, withAccounts: false))
     }
 
-    /// Whether the service authorized these settings, and no others since.
+    /// Whether the service authorized these settings, and none after them.
     ///
-    /// - Parameter grants: The attested list. It holds the newest tag of each profile that was changed or deleted, so that an older
-    ///   state that SQL puts back with its tag is not authorized.
+    /// - Parameter grants: The attested list. It has the newest tag of each profile that was changed or deleted. So an older state
+    ///   that SQL restores with its tag is not authorized.
     package func isAuthorized(
         by tag: [UInt8]?, _ grants: GrantList, in organization: Organization, under kek: KeyEncryptionKey
     ) throws -> Bool {
@@ -111,10 +111,10 @@ package struct MailDestination: Sendable, Equatable {
         return try !grants.names(grant.name) || grants.holds(grant, under: kek)
     }
 
-    /// Whether these are settings of a server profile, which names the servers.
+    /// Whether these settings belong to a server profile, which names the servers.
     package var isProfile: Bool { place.entity == EntityDefinition.emailServerProfile.logicalName }
 
-    /// What a statement selects to read the settings: texts, in the order of ``attributes(of:)``.
+    /// The columns for reading the settings: texts, in the order of ``attributes(of:)``.
     package static func columns(of entity: String, _ table: String) -> String {
         attributes(of: entity).map { "\(table).\(quoteIdentifier($0))::text" }.joined(separator: ", ")
     }
@@ -125,13 +125,13 @@ package struct MailDestination: Sendable, Equatable {
         values = try Self.attributes(of: place.entity).indices.map { try row.decodeIfPresent(column + $0) }
     }
 
-    /// The settings of a queue or a user, which are those of an account.
+    /// The settings of a queue or a user, which name an account.
     package init(_ place: Place, account: String) {
         self.place = place
         values = [account]
     }
 
-    /// Reads a record's settings and whether they fit their tag; nil when there is no such record.
+    /// Reads a record's settings and whether they match their tag; nil if there is no such record.
     ///
     /// - Parameter locks: Whether the row stays locked until the transaction ends.
     static func read(
@@ -155,7 +155,7 @@ package struct MailDestination: Sendable, Equatable {
         return (destination, try destination.isAuthorized(by: tag, grants, in: organization, under: kek))
     }
 
-    /// Keeps the tag of these settings, or none for settings that name no server.
+    /// Stores the tag of these settings; none for settings that name no server.
     func authorize(
         in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws {
@@ -172,7 +172,7 @@ package struct MailDestination: Sendable, Equatable {
             """, [.text(place.entity), .uuid(place.id), .text(kek.id), .bytes(try tag(in: organization, under: kek))])
     }
 
-    /// Runs the deletion of a record, and remembers in its transaction that the servers of a profile are not authorized any more.
+    /// Deletes a record, and records in its transaction that a profile's servers are no longer authorized.
     static func revoking(
         _ entity: EntityDefinition, _ id: UUID, _ session: Session, on connection: isolated PostgresConnection,
         _ delete: () throws -> PostgresResult
@@ -229,8 +229,8 @@ package struct MailDestination: Sendable, Equatable {
         }
     }
 
-    /// Authorizes the settings that are there: once, where an administrator on the command line brings an organization here, or
-    /// brings it to the migration that made the tags.
+    /// Authorizes the present settings: once, when an administrator on the command line brings an organization here, or applies the
+    /// migration that introduced the tags.
     package static func authorizeAll(
         _ entities: [EntityDefinition] = entities, in organization: Organization, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection
@@ -255,7 +255,7 @@ package struct MailDestination: Sendable, Equatable {
 
     private static let batch = 1_000
 
-    /// The names in the attested list of all profiles that ever had a tag. The tag of one that was deleted stays.
+    /// The names in the attested list of all profiles that ever had a tag. The tag of a deleted profile stays.
     package static func profileNames(
         in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> [GrantList.Digest] {

@@ -1,8 +1,8 @@
 import Model
 
-/// What `mimetype` of an e-mail or an attachment may be.
+/// The allowed values of `mimetype` of an e-mail or an attachment.
 enum MediaTypeRule {
-    /// - Throws: ``FieldsealError`` for a text that is no media type.
+    /// - Throws: ``FieldsealError`` for a text that is not a media type.
     static func check(_ text: String) throws(FieldsealError) {
         guard text.utf16.count <= 256, MailMediaType.isOne(text) else {
             throw FieldsealError(

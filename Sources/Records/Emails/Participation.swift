@@ -1,4 +1,4 @@
-/// How a person takes part in an e-mail (`activityparty.participationtypemask`).
+/// A party's part in an e-mail (`activityparty.participationtypemask`).
 package enum Participation: Int, CaseIterable, Sendable {
     case sender = 1
     case to, cc, bcc

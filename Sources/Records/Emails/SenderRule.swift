@@ -1,12 +1,13 @@
 import Foundation
 package import Tenancy
 
-/// Who may send as whom: users as themselves and as users whose settings allow it (`issendasallowed`), owners of a queue and
-/// members of the team that owns it as the queue, System Administrators as every user and queue.
+/// Decides who may send as whom. Users may send as themselves, and as users whose settings allow it (`issendasallowed`). The owner
+/// of a queue, and members of the team that owns it, may send as the queue. System Administrators may send as every user and queue.
 ///
-/// It is asked when an e-mail is submitted and again when a router takes it.
+/// The rule is checked when an e-mail is submitted, and again when a router takes it.
 package enum SenderRule {
-    /// Joins to an e-mail `e` its sender `s`: how many there are, the record, its address as the e-mail has it, and its own.
+    /// Joins an e-mail `e` with its sender `s`: the number of senders, the record, its address in the e-mail, and its current
+    /// address.
     package static func joins(in organization: Organization) -> String {
         """
         LEFT JOIN LATERAL (
@@ -33,7 +34,7 @@ package enum SenderRule {
         """
     }
 
-    /// What speaks against handing an e-mail `e` of the mailbox `m` over; NULL when nothing does.
+    /// The reason not to hand over an e-mail `e` of the mailbox `m`; NULL if there is none.
     package static func problem(in organization: Organization) -> String {
         """
         CASE WHEN NOT coalesce(e.directioncode, false) OR s.count <> 1

@@ -8,16 +8,16 @@ extension Session {
     /// Submits an e-mail: it is *Pending Send* until a router takes it.
     ///
     /// - Parameters:
-    ///   - issue: False to only say that it was sent by other means.
+    ///   - issue: False to record that it was sent by other means.
     ///   - token: The tracking token; nil to make one, empty for none.
-    /// - Returns: The subject, with the token.
+    /// - Returns: The subject with the token.
     func sendEmail(_ id: UUID, issue: Bool, token: String?, on connection: isolated PostgresConnection) throws -> String {
         let depth = try require(.update, on: .email)
         return try connection.atomically {
             let row = try draft(id, depth, on: connection)
             try requireSendable(row)
             let (subject, mark) = try subject(row, token: token, on: connection)
-            // The From header is the sender's own address, as it is now.
+            // The From header is the sender's current address.
             _ = try connection.query(
                 """
                 UPDATE \(organization.qualified("activityparty")) SET addressused = $2 WHERE activityid = $1 AND participationtypemask = \(Participation.sender.sql)
@@ -44,7 +44,7 @@ extension Session {
         }
     }
 
-    /// Reads and locks an e-mail that the caller may write, with what decides whether it can be sent.
+    /// Reads and locks an e-mail that the caller may write, with the data that decides whether it can be sent.
     private func draft(_ id: UUID, _ depth: Depth, on connection: isolated PostgresConnection) throws -> PostgresRow {
         var statement = StatementBuilder(organization, caller)
         var condition = "e.activityid = \(statement.bind(.uuid(id)))"

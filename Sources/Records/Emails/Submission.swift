@@ -4,10 +4,10 @@ import JSON
 package import PostgresClient
 package import Tenancy
 
-/// An e-mail as it was submitted: by whom, from whom, to whom, and what it says.
+/// A submitted e-mail: its submitter, sender, recipients and contents.
 ///
-/// `SendEmail` stores a tag of the key-encryption key over it. A router is given an e-mail only as its tag says, so that SQL alone
-/// can't have an e-mail sent, nor change one that waits.
+/// `SendEmail` stores a tag of the key-encryption key over it. A router gets an e-mail only if it matches its tag. So SQL alone
+/// can't send an e-mail, nor change a submitted one.
 package struct Submission {
     let email: UUID
     let submitter: UUID?
@@ -15,14 +15,15 @@ package struct Submission {
     /// SHA-256 over the parties and the content.
     let digest: [UInt8]
 
-    /// What a statement returns of an e-mail `e` to read it.
+    /// The columns of an e-mail `e` that are read.
     package static func columns(in organization: Organization) -> String {
         "e.activityid, e.submitter, e.submitter_is_administrator, \(digest(in: organization))"
     }
 
     package static let columnCount = 4
 
-    /// Over what the message is made of. Attachments and bodies are hashed by themselves: JSON has no room for large ones.
+    /// A digest of what the message is made from. Attachments and bodies are hashed separately, because JSON has no room for large
+    /// ones.
     private static func digest(in organization: Organization) -> String {
         func hash(_ text: String) -> String {
             "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(coalesce(\(text), ''), 'UTF8')), 'hex')"
@@ -57,7 +58,7 @@ package struct Submission {
         [organization.id.bytes, email.bytes, submitter?.bytes ?? [], [isAdministrator ? 1 : 0], digest]
     }
 
-    /// Whether the service submitted the e-mail as it is now.
+    /// Whether the service submitted the e-mail in its present state.
     package func isAuthentic(by tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
         try kek.accepts(tag, label: Self.label, over: fields(in: organization))
     }
@@ -71,7 +72,7 @@ package struct Submission {
             [.uuid(email), .bytes(try tag(in: organization, under: kek))])
     }
 
-    /// Tags the e-mails that wait to be sent as they are, once, with the migration that made the tags.
+    /// Tags the e-mails that wait to be sent, once, for the migration that introduced the tags.
     package static func tagAll(
         in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws {
