@@ -3,16 +3,16 @@ import JSON
 import PostgresClient
 import Tenancy
 
-// Where approvals are asked for, one administrator alone can't give the role System Administrator, or a secret of one.
+// If approvals are required, one administrator alone can't give the role System Administrator, or a secret with that role.
 extension Session {
-    /// - Parameter key: What belongs to the operation, so that the approval is for this key.
+    /// - Parameter key: The key that the operation adds. The approval is valid only for it.
     func requireAccessControl(_ subject: String, key: ClientKey?) async throws {
         try await requireAccessControl(key.map { "\(subject), with the key of SHA-256 \($0.fingerprint)" } ?? subject)
     }
 
-    /// Asks for an approval of what is done with a client, if it is a System Administrator.
+    /// Requires an approval for an operation on a client, if the client is a System Administrator.
     ///
-    /// - Parameter what: The operation, to which the client's name is added.
+    /// - Parameter what: The operation. The client's name is added to it.
     func requireAccessControl(toClient nameOrID: String, _ what: String, key: ClientKey? = nil) async throws {
         guard caller.systemUserID != nil else { return }
         let named = try await deployment.pool.withConnection { connection -> String? in

@@ -2,7 +2,7 @@ import PostgresClient
 public import Tenancy
 
 extension Deployment {
-    /// Deletes what limits do not look at any more: old failures of sign-ins, and refused tokens and used assertions that have expired.
+    /// Deletes rows that limits no longer use: old sign-in failures, and expired entries of refused tokens and used assertions.
     public func sweepLimits() async {
         try? await FailedSignIns.sweep(self)
         try? await pool.withConnection { connection in

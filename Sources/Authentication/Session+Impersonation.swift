@@ -4,7 +4,7 @@ import Model
 import PostgresClient
 public import Tenancy
 
-/// How a request names the user that it acts for.
+/// The user for whom a request acts, as the request names them.
 public enum ImpersonatedUser: Sendable, Hashable {
     /// By the id of the systemuser (`MSCRMCallerID`, and SOAP's `CallerId`).
     case systemUser(UUID)
@@ -28,11 +28,11 @@ public enum ImpersonatedUser: Sendable, Hashable {
 extension Session {
     /// The same session in the name of another user, with the rights that both of them have.
     ///
-    /// Records that it creates are that user's, and name this session's user as `createdonbehalfby`. Security events name both.
-    /// Call it on the session of the client itself, not on one that impersonates already.
+    /// The user owns records that it creates, and `createdonbehalfby` is this session's user. Security events name both. Call it on
+    /// the session of the client itself, not on one that impersonates already.
     ///
-    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller that is no System Administrator, and for a user without a role;
-    ///   `.notAUser` for a user that is unknown or disabled.
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller that is not a System Administrator, and for a user without a
+    ///   role; `.notAUser` for a user that is unknown or disabled.
     public func impersonating(_ user: ImpersonatedUser) async throws -> Session {
         guard caller.role == .systemAdministrator, caller.impersonation == nil, let delegate = caller.systemUserID else {
             throw FieldsealError(
@@ -52,7 +52,7 @@ extension Session {
             organization: organization, caller: impersonated, deployment: deployment, state: state, check: nil)
     }
 
-    /// A user that a request may be for.
+    /// A user for whom a request may act.
     private struct FoundUser: Sendable {
         let id: UUID
         let unit: UUID
@@ -62,7 +62,7 @@ extension Session {
     private func find(_ user: ImpersonatedUser, on connection: isolated PostgresConnection) throws -> FoundUser {
         var current = state
         if check != nil {
-            // What the session assumed may be older than the user's role.
+            // The reused state of the session may be older than the user's role.
             current = try OrganizationState.read(organization.name, client: caller.clientID, in: deployment, on: connection)
         }
         let (id, unit) = try enabledUser(user, in: current, on: connection)
@@ -95,7 +95,7 @@ extension Session {
         return (id, unit)
     }
 
-    /// The roles of the clients and people that act as a systemuser, and those that it was given.
+    /// The roles of the clients and people that act as a systemuser, and the systemuser's own.
     ///
     /// Rows that SQL changed grant nothing here either.
     func roles(of user: UUID, in state: OrganizationState, on connection: isolated PostgresConnection) throws -> RoleSet {

@@ -4,13 +4,13 @@ public import Model
 import PostgresClient
 public import Tenancy
 
-/// One right of a role on the records of one entity, under Dataverse's name.
+/// One privilege of a role on the records of one entity, with Dataverse's name.
 public struct Privilege: Sendable {
-    /// Such as `prvReadMailbox`.
+    /// For example `prvReadMailbox`.
     public let name: String
     public let depth: Depth
 
-    /// What a role is allowed, by name.
+    /// The privileges of a role by name.
     static func all(of role: Role) -> [Privilege] {
         var privileges = EntityCatalog.all.flatMap { entity in
             entity.privileges.compactMap { message, name -> Privilege? in
@@ -18,7 +18,7 @@ public struct Privilege: Sendable {
                 return depth == .none ? nil : Privilege(name: name, depth: depth)
             }
         }
-        // The encryption messages stand in no row of the table.
+        // The encryption messages are not in the table.
         if role == .systemAdministrator { privileges += encryption.map { Privilege(name: $0, depth: .organization) } }
         return privileges.sorted { $0.name < $1.name }
     }
@@ -35,7 +35,7 @@ extension EntityDefinition {
         return verbs.compactMap { message, verb in has(message) ? (message, "prv\(verb)\(privilegeName)") : nil }
     }
 
-    /// What Dataverse's privileges call the entity.
+    /// The entity's name in Dataverse's privileges.
     private var privilegeName: String {
         switch logicalName {
         case "systemuser": "User"
@@ -46,8 +46,8 @@ extension EntityDefinition {
 }
 
 extension Session {
-    /// What a user may do, and the business unit that it counts from. Callers may ask for themselves, and System Administrators for
-    /// everyone.
+    /// The privileges of a user, and the business unit to which their depth refers. Callers may ask for themselves, and System
+    /// Administrators for everyone.
     ///
     /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`.
     public func privileges(of user: UUID) async throws -> (unit: UUID, privileges: [Privilege]) {
@@ -69,7 +69,7 @@ extension Session {
         return (unit, deepest.values.sorted { $0.name < $1.name })
     }
 
-    /// The roles in which clients and people act as a user: of rows that this service wrote, and that are enabled.
+    /// The roles of enabled clients and people that act as a user, from rows that this service wrote.
     private func currentRoles(of user: UUID, on connection: isolated PostgresConnection) throws -> Set<Role> {
         if user == caller.systemUserID { return Set(caller.roles.roles) }
         let state = try OrganizationState.read(organization.name, in: deployment, on: connection)

@@ -3,39 +3,39 @@ public import Foundation
 import JSON
 import Model
 
-/// What a client proves itself with at the token endpoint.
+/// The proof with which a client authenticates at the token endpoint.
 public enum ClientProof: Sendable {
     case secret(String)
     case assertion(ClientAssertion)
-    /// SHA-256 of the certificate that the client showed in the TLS handshake (RFC 8705).
+    /// SHA-256 of the client's certificate in the TLS handshake (RFC 8705).
     case certificate([UInt8])
 }
 
-/// A JWT with which a client proves itself in the place of a secret (RFC 7523 section 3). It is read and its claims are checked
-/// here; its signature is checked against the keys of the client.
+/// A JWT with which a client authenticates instead of a secret (RFC 7523 section 3). This type parses it and checks its claims. Its
+/// signature is checked against the client's keys.
 public struct ClientAssertion: Sendable {
     /// The `client_assertion_type` of such assertions.
     public static let type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-    /// What assertions may be signed with.
+    /// The accepted signature algorithms.
     public static var algorithms: [String] { SignatureAlgorithm.allCases.map(\.rawValue) }
 
-    /// The client that it says it is from, in lower case.
+    /// The id of the client that it claims to be from, in lower case.
     public let client: String
-    /// When it expires, with the difference that clocks may have.
+    /// Its expiry, with a tolerance for clocks.
     let expiresOn: Date
-    /// Names this assertion among all: SHA-256 of its client and its `jti`.
+    /// The assertion's unique name: SHA-256 of its client and its `jti`.
     let replayKey: [UInt8]
     private let signed: [UInt8]
     private let signature: [UInt8]
     private let algorithm: SignatureAlgorithm
 
     private static let lengthLimit = 16_384
-    /// Seconds until it expires, at most.
+    /// Seconds until its expiry at most.
     private static let longest = 3_600.0
-    /// Seconds that clocks may differ.
+    /// The tolerance for clocks in seconds.
     private static let clockSkew = 60.0
 
-    /// Reads an assertion, and checks everything but its signature.
+    /// Parses an assertion, and checks everything but its signature.
     ///
     /// - Throws: ``AssertionProblem``.
     public init(_ token: String, for organization: String, addresses: ServiceAddresses, now: Date = Date()) throws(AssertionProblem)
@@ -44,7 +44,7 @@ public struct ClientAssertion: Sendable {
         guard token.utf8.count <= Self.lengthLimit, parts.count == 3, let header = Self.object(parts[0]),
             let claims = Self.object(parts[1]), let signature = Data(base64URL: parts[2]), !signature.isEmpty
         else { throw AssertionProblem("is malformed: it takes a signed JWT") }
-        // Before anything is verified: the client must not choose a way of signing that is not taken.
+        // Checked before the verification, because the client must not choose another algorithm.
         guard let name = header["alg"]?.string, let algorithm = SignatureAlgorithm(rawValue: name) else {
             throw AssertionProblem("is signed in a way that is not taken; take one of \(Self.algorithms.joined(separator: ", "))")
         }
@@ -74,7 +74,7 @@ public struct ClientAssertion: Sendable {
         return value
     }
 
-    /// It is for this organization's token endpoint, and for no one else: another receiver could bring it here.
+    /// It must be for this organization's token endpoint only. Another recipient could replay it here.
     private static func checkAudience(_ value: JSONValue?, _ organization: String, _ addresses: ServiceAddresses)
         throws(AssertionProblem)
     {
@@ -122,9 +122,9 @@ public struct ClientAssertion: Sendable {
     }
 }
 
-/// Why an assertion proves nothing. It never quotes the assertion.
+/// The reason for which an assertion is refused. It never quotes the assertion.
 public struct AssertionProblem: Error, Sendable, Equatable {
-    /// What follows "The client_assertion".
+    /// The text after "The client_assertion".
     public let reason: String
 
     init(_ reason: String) { self.reason = reason }

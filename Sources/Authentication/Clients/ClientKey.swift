@@ -6,23 +6,23 @@ import Model
 import SwiftASN1
 import X509
 
-/// A public key that a client proves itself with, by assertions that the private key signed.
+/// A public key of a client.
 public struct ClientKey: Sendable {
     /// The key as a SubjectPublicKeyInfo in DER (RFC 5280 section 4.1).
     let der: [UInt8]
-    /// When the certificate that it came in expires; nil for a bare key.
+    /// The expiry of its certificate; nil for a bare key.
     public let expiresOn: Date?
-    /// SHA-256 of the certificate that it came in; nil for a bare key.
+    /// SHA-256 of its certificate; nil for a bare key.
     let certificateHash: [UInt8]?
-    /// What the client does with it.
+    /// The use of the key.
     public var use = Use.assertions
     private let key: Key
 
-    /// How a client proves that it has the private key.
+    /// How a client proves possession of the private key.
     public enum Use: Sendable {
         /// By assertions that it signs (RFC 7523).
         case assertions
-        /// By showing the certificate in the TLS handshake (RFC 8705). Tokens that it gets so may be bound to the certificate.
+        /// By its certificate in the TLS handshake (RFC 8705). Tokens may be bound to the certificate.
         case tls(bindsTokens: Bool)
     }
 
@@ -33,10 +33,10 @@ public struct ClientKey: Sendable {
         case p521(P521.Signing.PublicKey)
     }
 
-    /// Bits of an RSA key. A longer one would let a client load the server.
+    /// The allowed lengths of an RSA key in bits. A longer one would let a client load the server.
     private static let rsaBits = 2_048...8_192
 
-    /// Reads a public key or a certificate in PEM.
+    /// Parses a public key or a certificate in PEM.
     ///
     /// - Throws: ``FieldsealError`` that says what the text is instead.
     public init(pem text: String) throws {
@@ -47,7 +47,7 @@ public struct ClientKey: Sendable {
         }
         do {
             if text.contains("-----BEGIN CERTIFICATE-----") {
-                // The first certificate of a chain is the client's own.
+                // The first certificate of a chain is the client's.
                 let certificate = try Certificate(pemDocument: try PEMDocument.parseMultiple(pemString: text)[0])
                 var serializer = DER.Serializer()
                 try serializer.serialize(certificate)
@@ -87,9 +87,9 @@ public struct ClientKey: Sendable {
         "The file holds no public key that can be used: it takes a public key or a certificate in PEM, with RSA of "
             + "\(rsaBits.lowerBound) to \(rsaBits.upperBound) bits or the curve P-256, P-384 or P-521.")
 
-    /// Reads a certificate in PEM, which the client shows in the TLS handshake.
+    /// Parses a certificate in PEM for the TLS handshake.
     ///
-    /// - Parameter bindsTokens: Whether tokens that it brings are good on connections with it alone.
+    /// - Parameter bindsTokens: Whether tokens are valid only on connections with the certificate.
     /// - Throws: ``FieldsealError`` that says what the text is instead.
     public static func certificate(pem text: String, bindsTokens: Bool) throws -> ClientKey {
         var key = try ClientKey(pem: text)
@@ -102,7 +102,7 @@ public struct ClientKey: Sendable {
         return key
     }
 
-    /// What kind of key it is, for lists.
+    /// The type of the key, for lists.
     public var kind: String {
         switch key {
         case .rsa(let key): "RSA \(key.keySizeInBits)"
@@ -112,10 +112,10 @@ public struct ClientKey: Sendable {
         }
     }
 
-    /// SHA-256 of the key, which lists show it by.
+    /// SHA-256 of the key, as lists show it.
     public var fingerprint: String { SHA256.hash(data: der).map { String(format: "%02x", $0) }.joined() }
 
-    /// Whether the private key made a signature of `message` with this algorithm. A key serves no algorithm of another kind.
+    /// Whether the private key made a signature of `message` with this algorithm. The algorithm must match the key's type.
     func verifies(_ signature: [UInt8], of message: [UInt8], by algorithm: SignatureAlgorithm) -> Bool {
         switch (key, algorithm.scheme) {
         case (.rsa(let key), .pkcs1): verifies(signature, of: message, key, .insecurePKCS1v1_5, algorithm.digest)
@@ -146,7 +146,7 @@ public struct ClientKey: Sendable {
     }
 }
 
-/// The algorithms of RFC 7518 with which clients sign. `none` and those with a shared secret are none of them.
+/// The algorithms of RFC 7518 that clients may use. `none` and those with a shared secret are excluded.
 enum SignatureAlgorithm: String, CaseIterable, Sendable {
     case rs256 = "RS256"
     case rs384 = "RS384"

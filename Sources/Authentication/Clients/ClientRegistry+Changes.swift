@@ -5,9 +5,9 @@ import Model
 import PostgresClient
 import Tenancy
 
-// What becomes of a client after it was added.
+// Changes of existing clients.
 extension ClientRegistry {
-    /// Seconds for which the secret before the newest one is accepted, unless another time is asked for.
+    /// Seconds for which the previous secret is accepted, by default.
     public static let overlap = 86_400
 
     /// Enables a client again.
@@ -44,9 +44,9 @@ extension ClientRegistry {
         }
     }
 
-    /// Adds a secret. The newest of the former ones ends after `overlap` seconds, older ones at once: two are valid at most.
+    /// Adds a secret. The newest earlier one ends after `overlap` seconds, and older ones at once, so at most two are valid.
     ///
-    /// - Parameter seconds: After which the new secret expires; nil for never.
+    /// - Parameter seconds: The lifetime of the new secret; nil for no expiry.
     func rotateSecret(
         of id: UUID, overlap: Int, seconds: Int?, of organization: Organization, by caller: Caller,
         on connection: isolated PostgresConnection
@@ -81,7 +81,7 @@ extension ClientRegistry {
         return secret
     }
 
-    /// Changes a client whose row is as this service wrote it.
+    /// Changes a client whose row this service wrote.
     func change(
         _ id: UUID,
         of organization: Organization,

@@ -5,24 +5,24 @@ import Model
 package import PostgresClient
 public import Tenancy
 
-// Public keys of clients, which prove themselves with assertions (RFC 7523) in the place of a secret.
+// Public keys of clients, which authenticate with assertions (RFC 7523) instead of a secret.
 extension ClientRegistry {
-    /// Keys that one client may have: each is tried on an assertion.
+    /// How many keys one client may have. An assertion is checked with each of them.
     static let keyLimit = 10
 
-    /// A key as `client list` shows it.
+    /// A key in the output of `client list`.
     public struct KeyEntry: Sendable {
         public let id: UUID
-        /// Such as `RSA 2048`.
+        /// For example `RSA 2048`.
         public let kind: String
         /// SHA-256 of the key.
         public let fingerprint: String
         public let expiresOn: Date?
-        /// SHA-256 of the certificate that the client shows in the TLS handshake; nil for a key that signs assertions.
+        /// SHA-256 of the certificate for the TLS handshake; nil for a key that signs assertions.
         public let certificate: String?
-        /// Whether tokens that the certificate brings are bound to it.
+        /// Whether tokens are bound to the certificate.
         public let bindsTokens: Bool
-        /// Whether the row is as this service last wrote it.
+        /// Whether this service wrote the row.
         public let isHonoured: Bool
     }
 
@@ -32,11 +32,11 @@ extension ClientRegistry {
         let client: UUID
         let publicKey: [UInt8]
         let expiresOn: PostgresMoment?
-        /// SHA-256 of the certificate that is shown in the TLS handshake; nil for a key that signs assertions.
+        /// SHA-256 of the certificate for the TLS handshake; nil for a key that signs assertions.
         let certificate: [UInt8]?
         let bindsTokens: Bool
 
-        /// Migrations that make tags read rows before the newest columns are there.
+        /// Migrations that make tags read rows that lack the newest columns.
         static let columns = """
             k.key_id, k.client_id, k.public_key, k.expires_on, k.tag, (to_jsonb(k) ->> 'certificate_hash')::bytea, \
             coalesce((to_jsonb(k) ->> 'binds_tokens')::boolean, false)
@@ -61,7 +61,7 @@ extension ClientRegistry {
         }
     }
 
-    /// Adds a key to a client, in a change of the attested state.
+    /// Adds a key to a client, within a change of the attested state.
     func addKey(
         _ key: ClientKey, to client: UUID, by caller: Caller, _ change: inout AttestedChange,
         on connection: isolated PostgresConnection
@@ -97,7 +97,7 @@ extension ClientRegistry {
         return row.id
     }
 
-    /// Adds a key to a client that is there.
+    /// Adds a key to an existing client.
     func addKey(
         _ key: ClientKey, to nameOrID: String, of organization: Organization, by caller: Caller,
         on connection: isolated PostgresConnection
@@ -112,9 +112,9 @@ extension ClientRegistry {
         }
     }
 
-    /// Removes a key: assertions that it signed are refused from now on.
+    /// Removes a key. Assertions that it signs are refused from now on.
     ///
-    /// - Throws: ``FieldsealError`` when the client has no key of that id.
+    /// - Throws: ``FieldsealError`` when the client has no key with that id.
     func removeKey(
         _ id: UUID, of nameOrID: String, in organization: Organization, by caller: Caller,
         on connection: isolated PostgresConnection
@@ -123,7 +123,7 @@ extension ClientRegistry {
             let client = try Self.row(nameOrID, of: organization, on: connection)
             let removed = try connection.query(
                 "DELETE FROM config.api_client_key WHERE key_id = $1 AND client_id = $2", [.uuid(id), .uuid(client.id)])
-            // A row that SQL deleted before must grant nothing when it is put back.
+            // If SQL deleted the row before and restores it, it must grant nothing.
             let isElsewhere = try !connection.query("SELECT FROM config.api_client_key WHERE key_id = $1", [.uuid(id)]).isEmpty
             guard try removed.affectedRows == 1 || !isElsewhere && change.grants.names(KeyRow.name(id)) else {
                 throw FieldsealError(
@@ -150,7 +150,7 @@ extension ClientRegistry {
         }
     }
 
-    /// Whether one of the client's keys signed an assertion, and it was not used before.
+    /// Whether one of the client's keys signed an assertion that was not used before.
     func accepts(
         _ assertion: ClientAssertion, of client: UUID, in state: OrganizationState, on connection: isolated PostgresConnection
     ) throws -> Bool {
@@ -175,7 +175,7 @@ extension ClientRegistry {
         return true
     }
 
-    /// The client's row for a certificate that it showed in the TLS handshake; nil for any other certificate.
+    /// The client's row for its certificate in the TLS handshake; nil for another certificate.
     func row(
         of certificate: [UInt8], of client: UUID, in state: OrganizationState, on connection: isolated PostgresConnection
     ) throws -> KeyRow? {
@@ -194,18 +194,18 @@ extension ClientRegistry {
         return nil
     }
 
-    /// Whether tokens that a client gets with a certificate are bound to it.
+    /// Whether tokens for a client's certificate are bound to it.
     public func bindsTokens(_ certificate: [UInt8], client: UUID, of organization: Organization) async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            // Without its row the certificate ended since, and the token is no bearer's.
+            // Without its row the certificate was removed or expired, and its tokens must not become bearer tokens.
             return try row(of: certificate, of: client, in: state, on: connection)?.bindsTokens ?? true
         }
     }
 }
 
 extension ClientKey {
-    /// SHA-256 of the certificate that the client shows; nil for a key that signs assertions.
+    /// SHA-256 of the client's certificate; nil for a key that signs assertions.
     fileprivate var shownCertificate: [UInt8]? {
         if case .tls = use { return certificateHash }
         return nil

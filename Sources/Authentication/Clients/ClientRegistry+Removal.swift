@@ -4,13 +4,13 @@ import PostgresClient
 public import Tenancy
 
 extension ClientRegistry {
-    /// A secret as `client list` shows it. The secret itself is stored nowhere.
+    /// A secret in the output of `client list`. The secret itself is not stored.
     public struct SecretEntry: Sendable {
         public let id: UUID
         public let createdOn: Date
-        /// When it ends; nil for one that does not expire.
+        /// Its expiry; nil if it does not expire.
         public let expiresOn: Date?
-        /// Whether the row is as this service last wrote it.
+        /// Whether this service wrote the row.
         public let isHonoured: Bool
     }
 
@@ -32,9 +32,9 @@ extension ClientRegistry {
         }
     }
 
-    /// Removes a client with its secrets, keys and links. The systemuser that it acted as stays, disabled, since records name it.
+    /// Removes a client with its secrets, keys and links. Its systemuser stays, disabled, because records refer to it.
     ///
-    /// - Throws: ``FieldsealError`` when there is none of that name or id.
+    /// - Throws: ``FieldsealError`` when there is no client with that name or id.
     func remove(
         _ nameOrID: String, evenIfLast: Bool, of organization: Organization, by caller: Caller,
         on connection: isolated PostgresConnection
@@ -64,7 +64,7 @@ extension ClientRegistry {
 }
 
 extension Session {
-    /// Removes a client by its name or id; its tokens are refused at once.
+    /// Removes a client by its name or id. Its tokens are refused at once.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be removed.
     public func removeClient(_ nameOrID: String, evenIfLast: Bool = false) async throws {

@@ -7,7 +7,7 @@ public import Tenancy
 extension ClientRegistry {
     /// Ends one secret of a client.
     ///
-    /// - Throws: ``FieldsealError`` for a secret that is not the client's, and for the last with which it can prove itself.
+    /// - Throws: ``FieldsealError`` for a secret of another client, and for the client's only credential.
     func endSecret(
         _ secret: UUID, of id: UUID, in organization: Organization, by caller: Caller, on connection: isolated PostgresConnection
     ) throws {
@@ -36,7 +36,7 @@ extension ClientRegistry {
 }
 
 extension Session {
-    /// Ends one secret of a client at once. Tokens that it brought stay good for an hour, unless the client is disabled.
+    /// Ends one secret of a client at once. Tokens that were issued for it stay valid for an hour, unless the client is disabled.
     public func endSecret(_ secret: UUID, ofClient id: UUID) async throws {
         try requireSystemAdministrator(to: "manage API clients")
         try await deployment.pool.withConnection { connection in

@@ -6,9 +6,9 @@ package import PostgresClient
 import Records
 public import Tenancy
 
-/// API clients: programs that get tokens with a secret or a key, each acting as one systemuser in one role.
+/// API clients: programs that get tokens with a secret or a key. Each acts as one systemuser with one role.
 ///
-/// Rows are attested (see ``Grant``): one that SQL inserted, changed or put back is not honoured.
+/// Rows are attested (see ``Grant``). A row that SQL inserted, changed or restored has no effect.
 public struct ClientRegistry: Sendable {
     let deployment: Deployment
 
@@ -16,7 +16,7 @@ public struct ClientRegistry: Sendable {
         self.deployment = deployment
     }
 
-    /// A client as `client list` shows it.
+    /// A client in the output of `client list`.
     public struct Entry: Sendable {
         public let id: UUID
         public let name: String
@@ -24,18 +24,19 @@ public struct ClientRegistry: Sendable {
         public let systemUserID: UUID
         public let createdOn: Date
         public let disabledOn: Date?
-        /// Whether the row is as this service last wrote it.
+        /// Whether this service wrote the row.
         public let isHonoured: Bool
         public let keys: [KeyEntry]
         public let secrets: [SecretEntry]
     }
 
-    /// Adds a client and the systemuser that it acts as.
+    /// Adds a client and its systemuser.
     ///
     /// - Parameters:
-    ///   - key: What it proves itself with; nil for a secret.
-    ///   - secretSeconds: After which the secret expires; nil for never.
-    /// - Returns: The id, and the secret, which is shown once and stored nowhere: 32 random bytes in base64url. Nil for one with a key.
+    ///   - key: The public key with which it authenticates; nil for a secret.
+    ///   - secretSeconds: The lifetime of the secret; nil for no expiry.
+    /// - Returns: The id and the secret: 32 random bytes in base64url, shown once and not stored. The secret is nil for a client
+    ///   with a key.
     /// - Throws: ``FieldsealError`` when the name is taken.
     func add(
         name: String,
@@ -129,9 +130,9 @@ public struct ClientRegistry: Sendable {
         }
     }
 
-    /// Every row of an organization, by name, as it is.
+    /// Every row of an organization by name, unverified.
     ///
-    /// - Parameter user: Only those that act as this systemuser.
+    /// - Parameter user: Only clients that act as this systemuser.
     package static func rows(of organization: Organization, actingAs user: UUID? = nil, on connection: isolated PostgresConnection)
         throws
         -> [(row: OrganizationState.ClientRow, createdOn: Date)]
@@ -159,7 +160,7 @@ public struct ClientRegistry: Sendable {
         -> OrganizationState.ClientRow
     {
         let rows = try rows(of: organization, on: connection).map(\.row)
-        // An id goes before a name: SQL could give another row that name.
+        // An id has priority over a name, because SQL could give another row that name.
         guard let row = rows.first(where: { $0.id.text == nameOrID.lowercased() }) ?? rows.first(where: { $0.name == nameOrID })
         else {
             throw FieldsealError(
@@ -168,9 +169,9 @@ public struct ClientRegistry: Sendable {
         return row
     }
 
-    /// Disables a client: its tokens are refused from now on.
+    /// Disables a client. Its tokens are refused from now on.
     ///
-    /// - Throws: ``FieldsealError`` when there is none of that name or id.
+    /// - Throws: ``FieldsealError`` when there is no client with that name or id.
     func disable(
         _ nameOrID: String,
         evenIfLast: Bool,
@@ -179,7 +180,7 @@ public struct ClientRegistry: Sendable {
         on connection: isolated PostgresConnection
     ) throws {
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-            // An id goes before a name: SQL could give another row that name.
+            // An id has priority over a name, because SQL could give another row that name.
             let rows = try Self.rows(of: organization, on: connection).map(\.row)
             var found = rows.first { $0.id.text == nameOrID.lowercased() }
             if found == nil {
@@ -195,7 +196,7 @@ public struct ClientRegistry: Sendable {
             let disabledOn = row.disabledOn ?? change.now
             let disabled = OrganizationState.ClientRow.grant(
                 row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: disabledOn)
-            // A row that was changed by SQL keeps its tag: it is not this service's.
+            // A row that SQL changed keeps its old tag, so it still does not verify.
             let isOwn = try change.grants.honours(row.grant(in: organization), tag: row.tag, under: deployment.kek)
             try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                 _ = try connection.query(
@@ -207,9 +208,9 @@ public struct ClientRegistry: Sendable {
         }
     }
 
-    /// Revokes a client whose row SQL deleted, so that the row grants nothing when it is put back.
+    /// Revokes a client whose row SQL deleted. If the row is restored, it grants nothing.
     ///
-    /// - Returns: False unless the attested list names a client of that id.
+    /// - Returns: False unless the attested list has a client with that id.
     private func disableHidden(
         _ id: String, _ change: inout AttestedChange, by caller: Caller, on connection: isolated PostgresConnection
     ) throws -> Bool {
@@ -227,10 +228,10 @@ public struct ClientRegistry: Sendable {
         FieldsealError(.objectDoesNotExist, "\(organization.name) has no client \(id); see `fieldseal client list`.")
     }
 
-    /// Whether a client proved itself with one of its valid secrets or keys, and is enabled and honoured.
+    /// Whether a client authenticated with one of its valid secrets or keys, is enabled, and has an attested row.
     ///
-    /// - Throws: 429 once there were too many failures: of this client from this network, or of the network. ``AssertionProblem``
-    ///   for an assertion that was used before.
+    /// - Throws: 429 after too many failures: of this client from this network, or of the network. ``AssertionProblem`` for an
+    ///   assertion that was used before.
     public func verify(
         _ proof: ClientProof,
         clientID: UUID,
@@ -263,8 +264,8 @@ public struct ClientRegistry: Sendable {
         }
     }
 
-    /// - Parameter problem: What is wrong with an assertion that one of the client's keys signed.
-    /// - Returns: The client's name, if there is such a client that may act; and whether it proved itself.
+    /// - Parameter problem: The problem of an assertion that one of the client's keys signed.
+    /// - Returns: The client's name, if there is an enabled client; and whether it authenticated.
     private func isRight(
         _ proof: ClientProof,
         for clientID: UUID,
@@ -272,7 +273,7 @@ public struct ClientRegistry: Sendable {
         _ problem: inout AssertionProblem?,
         on connection: isolated PostgresConnection
     ) throws -> (name: String?, isRight: Bool) {
-        // Before the secrets are read: a row that is newer than the list is not in use yet.
+        // Read before the secrets, so that a row newer than the list is not used yet.
         let state = try OrganizationState.read(organization.name, client: clientID, in: deployment, on: connection)
         guard let client = state.client, try state.mayAct(client, under: deployment.kek) else { return (nil, false) }
         do {
@@ -306,12 +307,12 @@ public struct ClientRegistry: Sendable {
         return isRight
     }
 
-    /// Salted SHA-256: a secret of 32 random bytes needs no slow hash, which would only let strangers load the endpoint.
+    /// Salted SHA-256. A secret of 32 random bytes needs no slow hash, which attackers could use to load the endpoint.
     private static func verifier(of secret: String, salt: [UInt8]) throws -> [UInt8] {
         try sha256(salt + Array(secret.utf8))
     }
 
-    // MARK: What is attested
+    // MARK: Attested contents
 
     /// A row of `config.api_client_secret`.
     package struct SecretRow: Sendable {
@@ -326,7 +327,7 @@ public struct ClientRegistry: Sendable {
         }
     }
 
-    /// Reads `secret_id, salt, verifier, expires_on, tag`.
+    /// Reads the columns `secret_id, salt, verifier, expires_on, tag`.
     package static func secretRow(_ row: PostgresRow, of client: UUID) throws -> (row: SecretRow, tag: [UInt8]) {
         func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
         return (

@@ -6,15 +6,14 @@ import PostgresClient
 import Synchronization
 public import Tenancy
 
-/// Access tokens that were sent without encryption or revoked: they are refused until they expire, by every server.
+/// Access tokens that were revoked or sent without encryption. Every server refuses them until they expire.
 ///
-/// A token is known by the SHA-256 of the part that its signature covers. The signature itself has several valid forms: (r, n − s)
-/// beside (r, s) with ECDSA, and unused bits at the end of base64url.
+/// A token is identified by the SHA-256 of the part that its signature covers. The signature itself has several valid forms: (r, n
+/// − s) beside (r, s) with ECDSA, and unused bits at the end of base64url.
 ///
-/// Other servers learn of one within ``interval``. A server forgets none before it expires, even if the table
-/// loses it.
+/// Other servers learn of a token within ``interval``. A server remembers it until it expires, even if the table loses it.
 public final class ExposedTokens: Sendable {
-    /// Why a token is refused before it expires.
+    /// The reason for which a token is refused before it expires.
     enum Reason {
         case exposed, revoked
     }
@@ -34,13 +33,14 @@ public final class ExposedTokens: Sendable {
     private let state = Mutex(State())
     /// How old the list may be before it is read again.
     private static let interval = Duration.seconds(5)
-    /// Seconds for which a token is refused at most, and one without an expiry of its own.
+    /// Seconds for which a token is refused at most. Also used for a token without an expiry.
     private static let longest = 30 * 86_400.0
     private static let limit = 100_000
 
     init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// Why a token is refused, as far as that is known. It waits for nothing; a list that is old is read besides.
+    /// The reason for which a token is refused, as far as it is known. The check does not wait; an old list is read again in the
+    /// background.
     func reason(_ token: String) -> Reason? {
         let (isEmpty, mustRead) = state.withLock { state in
             let isOld = state.readOn.map { .now - $0 > Self.interval } ?? true
@@ -79,14 +79,14 @@ public final class ExposedTokens: Sendable {
         }
     }
 
-    /// Records that a token which is valid was sent without encryption. From now on it is refused.
+    /// Records that a valid token was sent without encryption. It is refused from now on.
     public func record(_ token: String, of client: UUID, in organization: Organization, address: String?, requestID: String)
         async throws
     {
         try await refuse(token, .exposed, of: client, in: organization, address: address, requestID: requestID)
     }
 
-    /// Records that a client revoked a token of its own. From now on it is refused.
+    /// Records that a client revoked its own token. It is refused from now on.
     public func revoke(_ token: String, of client: UUID, in organization: Organization, address: String?, requestID: String)
         async throws
     {

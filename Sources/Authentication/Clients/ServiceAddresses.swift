@@ -1,12 +1,12 @@
 import Tenancy
 
-/// The addresses under which organizations are reached: each as a path below ``baseURL``, and some at the root of their own hosts.
+/// The addresses of organizations: each is a path below ``baseURL``, and some are also the root of their own hosts.
 public struct ServiceAddresses: Sendable {
     /// The service's address, without a trailing slash.
     public let baseURL: String
-    /// Organizations by the host whose root they are at: its name in lower case, and a port where one is meant.
+    /// Organizations by host. The host is in lower case, with a port if the settings give one.
     private let hosts: [String: String]
-    /// Hosts of one organization, in their order.
+    /// The hosts of one organization in order.
     private let hostsOfOrganizations: [String: [String]]
 
     public init(baseURL: String, hosts: [String: String] = [:]) {
@@ -15,24 +15,24 @@ public struct ServiceAddresses: Sendable {
         hostsOfOrganizations = Dictionary(grouping: hosts.keys.sorted()) { hosts[$0] ?? "" }
     }
 
-    /// Paths below an organization. A path at the root of a host may begin with the organization's name, but with none of these.
+    /// Paths below an organization. At the root of its own host, an organization must not have one of these names.
     static let reserved: Set<Substring> = ["adfs", "api", "oauth2", "discovery", "v2.0", ".well-known", "XRMServices"]
-    /// Paths of the service, which belong to no organization.
+    /// Paths of the service that belong to no organization.
     private static let shared: Set<Substring> = ["healthz", "readyz", "assets"]
 
-    /// Whether the first segment of a path belongs to the service itself, and names no organization.
+    /// Whether the first segment of a path belongs to the service and names no organization.
     public static func isShared(_ segment: String) -> Bool { shared.contains(segment[...]) }
 
-    /// Whether an organization can be at the root of a host: its name is none of the paths there.
+    /// Whether an organization can be at the root of a host: its name is not one of the paths there.
     public static func canBeRoot(_ organization: String) -> Bool { !reserved.contains(organization[...]) }
 
-    /// Where a request asks an organization.
+    /// Finds the organization of a request.
     ///
     /// - Parameters:
-    ///   - authority: The host that the client asked, with its port.
+    ///   - authority: The host in the request, with its port.
     ///   - path: The path of the request, percent-encoded.
-    /// - Returns: The organization's address, and whether the path stands below it without naming it. Nil for a path that belongs
-    ///   to no organization.
+    /// - Returns: The organization's address, and whether the path does not include its name. Nil for a path that belongs to no
+    ///   organization.
     public func resolve(authority: String?, path: Substring) -> (address: OrganizationAddress, isAtRoot: Bool)? {
         let first = path.drop { $0 == "/" }.prefix { $0 != "/" }
         guard !hosts.isEmpty, let authority, let (organization, root) = organization(at: authority.lowercased()) else {
@@ -44,7 +44,7 @@ public struct ServiceAddresses: Sendable {
         return (OrganizationAddress(organization: organization, url: root), true)
     }
 
-    /// The organization whose address a URL is, with or without a trailing slash.
+    /// The organization with a URL as its address, with or without a trailing slash.
     public func organization(of url: String) -> String? {
         var url = url[...]
         while url.last == "/" { url.removeLast() }
@@ -59,7 +59,7 @@ public struct ServiceAddresses: Sendable {
         return path.isEmpty || path == organization ? organization : nil
     }
 
-    /// The addresses of an organization, of which the first is the one below ``baseURL``.
+    /// The addresses of an organization. The first is the one below ``baseURL``.
     public func all(of organization: String) -> [String] {
         ["\(baseURL)/\(organization)"] + (hostsOfOrganizations[organization] ?? []).map { "\(Self.scheme)\($0)" }
     }
@@ -67,12 +67,12 @@ public struct ServiceAddresses: Sendable {
     private static let scheme = "https://"
     private static let standardPort = ":443"
 
-    /// - Parameter authority: In lower case.
-    /// - Returns: The organization, and the address of the host as the client asked it.
+    /// - Parameter authority: The host in lower case.
+    /// - Returns: The organization, and the host's address in the request.
     private func organization(at authority: String) -> (organization: String, root: String)? {
         let asked = authority.hasSuffix(Self.standardPort) ? String(authority.dropLast(Self.standardPort.count)) : authority
         if let organization = hosts[asked] { return (organization, "\(Self.scheme)\(asked)") }
-        // A host without a port in the settings is meant with any: the client may reach it through a forwarded one.
+        // A host without a port in the settings matches any port, because clients may use a forwarded one.
         let parts = asked.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count == 2, let port = UInt16(parts[1]), port > 0, "\(port)" == parts[1],
             let organization = hosts[String(parts[0])]
@@ -81,29 +81,30 @@ public struct ServiceAddresses: Sendable {
     }
 }
 
-/// One organization under the address that a client asked. Every address that the client is told begins with it.
+/// One organization, with its address in the request. Every address in the response begins with it.
 public struct OrganizationAddress: Sendable, Equatable {
-    /// The organization's name. There may be no organization of that name.
+    /// The organization's name. The organization may not exist.
     public let organization: String
     /// Without a trailing slash.
     public let url: String
 
-    /// The identifier of the issuer of tokens: the address below which clients find its description.
+    /// The token issuer's identifier: the address below which clients find its description.
     public var issuer: String { url + Self.issuerPath }
 
     static let issuerPath = "/v2.0"
 
-    /// What clients take for the authority. Microsoft's libraries want one that has a path.
+    /// The authority for Microsoft's libraries, which need one with a path.
     public var authority: String { url.hasSuffix("/\(organization)") ? url : "\(url)/\(organization)" }
 
-    /// The `WWW-Authenticate` of an answer that asks for a token, from which clients of Dataverse learn where to get one, and for what.
+    /// The `WWW-Authenticate` header of a response that requests a token. Clients of Dataverse read from it where to get a token,
+    /// and for what.
     public var challenge: String { "Bearer authorization_uri=\(authority)/oauth2/authorize, resource_id=\(url)/" }
 }
 
-/// Which of the two kinds of endpoints of Microsoft's identity platform a client uses. Its tokens have it as a claim.
+/// The kind of endpoint of Microsoft's identity platform that a client uses. It is a claim of its tokens.
 public enum TokenVersion: String, Sendable {
-    /// Clients name what they want a token for as `resource`.
+    /// Clients name the target of the token in `resource`.
     case v1 = "1.0"
-    /// Clients name it as `scope`.
+    /// Clients name it in `scope`.
     case v2 = "2.0"
 }

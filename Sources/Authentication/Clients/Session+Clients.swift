@@ -6,15 +6,14 @@ public import Tenancy
 extension Session {
     /// Adds a client to the organization.
     ///
-    /// - Returns: Its id and its secret, which is shown once and stored nowhere.
-    ///
-    /// - Parameter secretSeconds: After which the secret expires; nil for never.
+    /// - Parameter secretSeconds: The lifetime of the secret; nil for no expiry.
+    /// - Returns: Its id and its secret, which is shown once and not stored.
     public func addClient(name: String, role: Role, secretSeconds: Int? = nil) async throws -> (id: UUID, secret: String) {
         let (id, secret) = try await makeClient(name, role, key: nil, secretSeconds: secretSeconds)
         return (id, secret ?? "")
     }
 
-    /// Adds a client that proves itself with a key, and has no secret.
+    /// Adds a client that authenticates with a key, and has no secret.
     ///
     /// - Returns: Its id.
     public func addClient(name: String, role: Role, key: ClientKey) async throws -> UUID {
@@ -36,7 +35,7 @@ extension Session {
         }
     }
 
-    /// Adds a public key to a client, which is named by its name or id. With the private key it makes assertions (RFC 7523).
+    /// Adds a public key to a client, which is named by its name or id. Its assertions are signed with the private key (RFC 7523).
     ///
     /// - Returns: The key's id.
     public func addClientKey(_ key: ClientKey, to nameOrID: String) async throws -> UUID {
@@ -49,7 +48,8 @@ extension Session {
         }
     }
 
-    /// Removes a public key of a client: assertions that it signed are refused from now on. Tokens that they brought stay good.
+    /// Removes a public key of a client. Assertions that it signs are refused from now on. Tokens that were issued before stay
+    /// valid.
     public func removeClientKey(_ id: UUID, of nameOrID: String) async throws {
         try requireSystemAdministrator(to: "manage API clients")
         try await deployment.pool.withConnection { connection in
@@ -68,7 +68,7 @@ extension Session {
         }
     }
 
-    /// Disables a client by its name or id; its tokens are refused at once.
+    /// Disables a client by its name or id. Its tokens are refused at once.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be disabled.
     public func disableClient(_ nameOrID: String, evenIfLast: Bool = false) async throws {
@@ -81,7 +81,7 @@ extension Session {
         }
     }
 
-    /// Enables a client again that was disabled.
+    /// Enables a disabled client.
     public func enableClient(_ id: UUID) async throws {
         try requireSystemAdministrator(to: "manage API clients")
         try await requireAccessControl(toClient: id.text, "enable the client")
@@ -104,12 +104,12 @@ extension Session {
         }
     }
 
-    /// Gives a client another secret. Its former one is accepted for a while, so that the client can be changed meanwhile.
+    /// Gives a client another secret. The previous one is accepted for a while, so that the client can be changed meanwhile.
     ///
     /// - Parameters:
-    ///   - overlap: Seconds for which the former one is accepted; 0 ends it at once.
-    ///   - seconds: After which the new secret expires; nil for never.
-    /// - Returns: The secret, which is shown once and stored nowhere.
+    ///   - overlap: Seconds for which the previous one is accepted; 0 ends it at once.
+    ///   - seconds: The lifetime of the new secret; nil for no expiry.
+    /// - Returns: The secret, which is shown once and not stored.
     public func rotateSecret(
         ofClient id: UUID, overlap: Int = ClientRegistry.overlap, seconds: Int? = nil
     ) async throws -> String {

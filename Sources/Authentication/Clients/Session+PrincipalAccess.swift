@@ -5,7 +5,7 @@ public import Records
 public import Tenancy
 
 extension Session {
-    /// What a user or a team may do with a record that the caller may read: by its roles, for owning the record, or by a share.
+    /// The rights of a user or a team to a record that the caller may read: by its roles, by ownership or by a share.
     ///
     /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.privilegeDenied`.
     public func rights(of principal: Principal, on entity: EntityDefinition, _ id: UUID) async throws -> AccessRights {

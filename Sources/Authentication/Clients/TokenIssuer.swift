@@ -10,8 +10,8 @@ public import Tenancy
 
 /// Issues and verifies access tokens: JWTs (RFC 7519) signed with ES256 (RFC 7518 section 3.4).
 ///
-/// Signing keys are shared by all servers of a deployment through `config.signing_key`, sealed under the key-encryption
-/// key, and replaced every 30 days. A token says who the client is; what he may do is read from the database at each call.
+/// All servers of a deployment share the signing keys in `config.signing_key`, sealed under the key-encryption key. They are
+/// replaced every 30 days. A token identifies the client. Its rights are read from the database at each request.
 public final class TokenIssuer: Sendable {
     /// Seconds that a token is valid.
     public static let lifetime = 3_600
@@ -22,7 +22,7 @@ public final class TokenIssuer: Sendable {
     /// The addresses under which clients reach this service.
     public let addresses: ServiceAddresses
     private let keys = Mutex<Keys>(Keys())
-    /// Tokens that were verified, by their SHA-256, so that each is verified once.
+    /// Verified tokens by their SHA-256, so that each is verified once.
     private let verified = Mutex<[SHA256Digest: Verified]>([:])
 
     private struct Verified {
@@ -32,7 +32,7 @@ public final class TokenIssuer: Sendable {
         let expiresOn: Date
     }
 
-    /// Tokens that are remembered at most; past it, all are forgotten.
+    /// How many verified tokens are kept. Beyond that, all are removed.
     private static let verifiedLimit = 10_000
 
     private struct Keys {
@@ -44,10 +44,10 @@ public final class TokenIssuer: Sendable {
 
     private let providers: OpenIDProviders
     private let trusted: RecentIssuers
-    /// Tokens that were sent without encryption.
+    /// Tokens that were revoked or sent without encryption.
     public let exposed: ExposedTokens
 
-    /// - Parameter providers: Whose tokens are taken too, where an organization trusts them.
+    /// - Parameter providers: The providers whose tokens are accepted in organizations that trust them.
     public init(_ deployment: Deployment, addresses: ServiceAddresses, providers: OpenIDProviders) {
         trusted = RecentIssuers(deployment)
         exposed = ExposedTokens(deployment)
@@ -56,10 +56,10 @@ public final class TokenIssuer: Sendable {
         self.providers = providers
     }
 
-    /// A token for a client that was authenticated.
+    /// A token for an authenticated client.
     ///
     /// - Parameters:
-    ///   - address: Where the client asked for it: the token's issuer and audience.
+    ///   - address: The token's issuer and audience, which is the requested address.
     ///   - certificate: SHA-256 of the certificate that the token is bound to; nil for a bearer token.
     public func issue(
         to client: UUID, in organization: Organization, at address: OrganizationAddress, version: TokenVersion,
@@ -68,7 +68,7 @@ public final class TokenIssuer: Sendable {
         try await refresh(unlessYoungerThan: .seconds(60))
         let (collection, current) = keys.withLock { ($0.collection, $0.current) }
         guard let current else { throw FieldsealError(.unexpected, "There is no token-signing key.") }
-        // Whole seconds: many libraries take no fraction.
+        // Whole seconds, because many libraries do not accept fractions.
         let now = Date(timeIntervalSince1970: Date().timeIntervalSince1970.rounded(.down))
         let claims = Claims(
             iss: address.issuer, aud: address.url, sub: client.text, appid: client.text,
@@ -78,9 +78,9 @@ public final class TokenIssuer: Sendable {
         return try await collection.sign(claims, kid: JWKIdentifier(string: current))
     }
 
-    /// What a token that was verified already stands for; nil for any other token.
+    /// The contents of a token that was verified before; nil for any other token.
     ///
-    /// - Throws: ``FieldsealError`` `.accessDenied` for one that was exposed.
+    /// - Throws: ``FieldsealError`` `.accessDenied` for an exposed token.
     public func known(_ token: String, for organization: String) throws -> VerifiedToken? {
         if let reason = exposed.reason(token) { throw Self.refusal(reason) }
         var token = token
@@ -98,9 +98,9 @@ public final class TokenIssuer: Sendable {
         }
     }
 
-    /// What a token stands for in one organization.
+    /// Verifies a token for one organization.
     ///
-    /// - Throws: ``FieldsealError`` `.accessDenied` for a token that is malformed, forged, expired, or another's.
+    /// - Throws: ``FieldsealError`` `.accessDenied` for a token that is malformed, forged, expired, or for another organization.
     public func verify(_ token: String, for organization: String) async throws -> VerifiedToken {
         let digest = SHA256.hash(data: Data(token.utf8))
         if let reason = exposed.reason(token) { throw Self.refusal(reason) }
@@ -108,7 +108,7 @@ public final class TokenIssuer: Sendable {
             return try await client(of: token, from: other, for: organization)
         }
         let header = try Self.header(of: token)
-        // The library would take the algorithm from the header; here there is one.
+        // The library would use the algorithm in the header. Only one is accepted here.
         guard header.alg == "ES256" else { throw Self.refused("is not signed with ES256") }
         if keys.withLock({ $0.publicKeys[header.kid] == nil }) { try await refresh(unlessYoungerThan: .seconds(5)) }
         guard keys.withLock({ $0.publicKeys[header.kid] != nil }) else { throw Self.refused("is signed with an unknown key") }
@@ -129,12 +129,12 @@ public final class TokenIssuer: Sendable {
         return result
     }
 
-    /// The organization whose tokens have this issuer, under any of its addresses; nil for a provider's.
+    /// The organization whose tokens have this issuer, under any of its addresses; nil for a provider's issuer.
     private func organization(ofIssuer issuer: String) -> String? {
         issuer.strippingSuffix(OrganizationAddress.issuerPath).flatMap { addresses.organization(of: $0) }
     }
 
-    /// What a token of a trusted provider stands for.
+    /// Verifies a token of a trusted provider.
     private func client(of token: String, from issuer: String, for name: String) async throws -> VerifiedToken {
         let issuers = TrustedIssuers(deployment)
         guard try await trusted.mayTrust(issuer, in: name) else {
@@ -171,7 +171,7 @@ public final class TokenIssuer: Sendable {
         ]
     }
 
-    /// Reads the signing keys, and makes a new one when there is none or the current one is too old; and reads the exposed tokens.
+    /// Reads the signing keys and the exposed tokens. Makes a new signing key if there is none, or the newest is too old.
     ///
     /// - Throws: ``WrongKeyEncryptionKey`` when they were sealed under another key-encryption key.
     public func prepare() async throws {
@@ -198,7 +198,7 @@ public final class TokenIssuer: Sendable {
             try connection.transaction {
                 let rows = try Self.rows(on: connection)
                 if let current = rows.first(where: \.isCurrent), !current.isDue { return rows }
-                // One server makes the new key, the others wait and find it.
+                // One server makes the new key. The others wait and read it.
                 try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
                 let again = try Self.rows(on: connection)
                 if let current = again.first(where: \.isCurrent), !current.isDue { return again }
@@ -261,7 +261,7 @@ public final class TokenIssuer: Sendable {
             ])
     }
 
-    /// Signing keys are the deployment's, not an organization's: their organization id is all zeros.
+    /// Signing keys belong to the deployment, so their organization id is all zeros.
     package static func address(_ id: UUID) -> CellAddress {
         CellAddress(organization: UUID(uuid: zeros), record: id, attribute: "signingkey.private")
     }
@@ -278,7 +278,7 @@ public final class TokenIssuer: Sendable {
         return header
     }
 
-    /// The certificate that a token is bound to; nil for a bearer token. A token that is bound in another way is none.
+    /// The certificate that a token is bound to; nil for a bearer token. A token with another kind of binding is invalid.
     private static func certificate(_ confirmation: TokenConfirmation?) throws -> [UInt8]? {
         guard let confirmation else { return nil }
         guard let digest = confirmation.certificate.flatMap({ Data(base64URL: $0) }), digest.count == SHA256.byteCount else {
@@ -294,16 +294,16 @@ public final class TokenIssuer: Sendable {
 
 private let zeros: uuid_t = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
-/// What a verified access token says.
+/// The contents of a verified access token.
 public struct VerifiedToken: Sendable {
     public let client: UUID
-    /// When the client, or the person at the provider, signed in; nil where a provider does not say.
+    /// The time at which the client, or the person at the provider, authenticated; nil if a provider does not say.
     public let signedInOn: Date?
-    /// SHA-256 of the client certificate that the connection has to show; nil for a bearer token.
+    /// SHA-256 of the client certificate that the connection must have; nil for a bearer token.
     public let certificate: [UInt8]?
 }
 
-/// What a token is bound to (RFC 7800, RFC 8705 section 3.1).
+/// The binding of a token (RFC 7800, RFC 8705 section 3.1).
 struct TokenConfirmation: Codable {
     /// SHA-256 of a client certificate, in base64url.
     let certificate: String?
@@ -327,7 +327,7 @@ private struct Claims: JWTPayload {
     let nbf: NotBeforeClaim
     let exp: ExpirationClaim
     let ver: String
-    /// What the token is bound to (RFC 8705 section 3.1).
+    /// The binding of the token (RFC 8705 section 3.1).
     let cnf: TokenConfirmation?
 
     func verify(using algorithm: some JWTAlgorithm) throws {

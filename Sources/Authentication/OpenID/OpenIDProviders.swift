@@ -7,29 +7,29 @@ import Model
 import Synchronization
 import Tenancy
 
-/// OpenID providers as they describe themselves (OpenID Connect Discovery 1.0), and their signing keys, remembered.
+/// A cache of OpenID providers' descriptions (OpenID Connect Discovery 1.0) and signing keys.
 public final class OpenIDProviders: Sendable {
     private let authorityFile: String?
     private let known = Mutex<[String: Known]>([:])
     private let fetches = SingleFlight<String, Provider>(waiterLimit: OpenIDProviders.waiterLimit)
     private let exchanges = AdmissionGate<String>(.init(running: 8, runningPerKey: 4))
 
-    /// - Parameter authorityFile: PEM certificates of the authorities that providers' certificates are from; nil for the system's.
+    /// - Parameter authorityFile: The CA certificates in PEM for the providers' certificates; nil for the system's.
     public init(authorityFile: String? = nil) { self.authorityFile = authorityFile }
 
-    /// Seconds that a provider's description and keys are good for; and after which an unknown key is looked for again.
+    /// Seconds for which a provider's description and keys are reused, and after which an unknown key is fetched again.
     private static let lifetime = 3_600.0
     private static let keyInterval = 30.0
-    /// Requests that may wait for one provider's answer.
+    /// How many requests may wait for one provider's response.
     private static let waiterLimit = 50
-    /// Seconds for which a failure is remembered: doubled with each that follows, up to the second.
+    /// Seconds for which a failure is remembered: doubled with each further one, up to the second value.
     private static let firstBackoff = 2.0
     private static let longestBackoff = 60.0
 
-    /// What is known of a provider.
+    /// The cached data of a provider.
     private struct Known {
         var provider: Provider?
-        /// Failures since it last answered.
+        /// Failures since its last response.
         var failures = 0
         var failedUntil = Date.distantPast
     }
@@ -61,7 +61,7 @@ public final class OpenIDProviders: Sendable {
     private struct KeySet: Decodable {
         let keys: [Lenient]
 
-        /// Keys of kinds that the library does not know are passed over.
+        /// Keys of unknown kinds are ignored.
         struct Lenient: Decodable {
             let key: JWK?
             init(from decoder: any Decoder) throws { key = try? JWK(from: decoder) }
@@ -70,8 +70,8 @@ public final class OpenIDProviders: Sendable {
 
     func metadata(of issuer: String) async throws -> Metadata { try await provider(issuer, maximumAge: Self.lifetime).metadata }
 
-    /// A provider as it was read not longer ago than that. One fetch runs for each at a time, and after a failure none for a while:
-    /// a provider that is away holds up a few requests, and the others are answered at once.
+    /// A provider's data, read within that time. One fetch runs at a time for each provider, and after a failure none for a while.
+    /// So an unreachable provider delays a few requests, and the others are answered at once.
     private func provider(_ issuer: String, maximumAge: Double) async throws -> Provider {
         let known = known.withLock { $0[issuer] }
         if let provider = known?.provider, Date().timeIntervalSince(provider.readOn) < maximumAge { return provider }
@@ -88,7 +88,7 @@ public final class OpenIDProviders: Sendable {
         do {
             let base = issuer.hasSuffix("/") ? String(issuer.dropLast()) : issuer
             let metadata = try await get("\(base)/.well-known/openid-configuration", as: Metadata.self)
-            // Discovery section 4.3: else one provider could speak for another.
+            // Discovery section 4.3. Otherwise one provider could impersonate another.
             guard metadata.issuer == issuer else { throw Self.unusable("says that it is \(metadata.issuer.quotedForMessage)") }
             let keys = try await get(metadata.jwksURI, as: KeySet.self).keys.compactMap(\.key)
             let provider = Provider(metadata: metadata, keys: keys, readOn: Date())
@@ -136,7 +136,7 @@ public final class OpenIDProviders: Sendable {
         FieldsealError(.unexpected, "The OpenID provider \(why). Try again; if it stays so, an administrator has to look into it.")
     }
 
-    /// What a verified token says.
+    /// The contents of a verified token.
     struct Claims: JWTPayload {
         let iss: String
         let aud: Audience
@@ -162,7 +162,7 @@ public final class OpenIDProviders: Sendable {
             try nbf?.verifyNotBefore(currentDate: Date().addingTimeInterval(clockSkew))
         }
 
-        /// One or several (RFC 7519 section 4.1.3). The library's own type ends the program when there is none.
+        /// One or several (RFC 7519 section 4.1.3). The library's own type ends the program if the claim is missing.
         struct Audience: Codable {
             let values: [String]
 
@@ -194,7 +194,7 @@ public final class OpenIDProviders: Sendable {
         let kid: String?
     }
 
-    /// The algorithms that are taken, and the type of key that each goes with: a public key is never a secret of HMAC.
+    /// The accepted algorithms, with the key type of each. So a public key can't be used as an HMAC secret.
     private static let algorithms = [
         "RS256": "RSA", "RS384": "RSA", "RS512": "RSA", "PS256": "RSA", "PS384": "RSA", "PS512": "RSA", "ES256": "EC",
         "ES384": "EC",
@@ -203,13 +203,13 @@ public final class OpenIDProviders: Sendable {
 
     /// Verifies a token's signature, issuer, audience and times.
     ///
-    /// - Parameter audiences: It must be for one of these.
+    /// - Parameter audiences: The token must be for one of these.
     /// - Throws: ``FieldsealError`` `.accessDenied`.
     func verify(_ token: String, issuer: String, audiences: [String]) async throws -> Claims {
         guard token.utf8.count <= 16_384, let part = token.split(separator: ".", omittingEmptySubsequences: false).first,
             let data = Data(base64URL: part), let header = try? JSONDecoder().decode(Header.self, from: data)
         else { throw Self.refused("is malformed") }
-        // The library would take the algorithm from the header before the key's own.
+        // The library would prefer the algorithm in the header to the key's own.
         guard let keyType = Self.algorithms[header.alg] else { throw Self.refused("is signed in a way that is not taken") }
         var candidates = try await keys(issuer, header, keyType, maximumAge: Self.lifetime)
         if candidates.isEmpty { candidates = try await keys(issuer, header, keyType, maximumAge: Self.keyInterval) }
@@ -232,7 +232,7 @@ public final class OpenIDProviders: Sendable {
         }
     }
 
-    /// The library wants a name for each key.
+    /// The library needs a name for each key.
     private static func named(_ key: JWK) -> JWK {
         var key = key
         key.keyIdentifier = key.keyIdentifier ?? JWKIdentifier(string: "only")
@@ -241,7 +241,7 @@ public final class OpenIDProviders: Sendable {
 
     static func refused(_ why: String) -> FieldsealError { FieldsealError(.accessDenied, "The provider's token \(why).") }
 
-    /// Who a token says it is from, before anything of it was verified.
+    /// The issuer that a token claims, unverified.
     static func claimedIssuer(of token: String) -> String? {
         struct Issuer: Decodable { let iss: String }
         let parts = token.split(separator: ".", omittingEmptySubsequences: false)
@@ -289,5 +289,5 @@ public final class OpenIDProviders: Sendable {
     }
 }
 
-/// Seconds that clocks may differ.
+/// The tolerance for clocks in seconds.
 private let clockSkew = 60.0

@@ -5,8 +5,8 @@ import JSON
 import Model
 public import Tenancy
 
-/// Signing in to the console through an OpenID provider: the authorization code flow (OpenID Connect Core 1.0 section 3.1) with
-/// PKCE (RFC 7636), and without anything stored between its two halves.
+/// Sign-in to the console through an OpenID provider: the authorization code flow (OpenID Connect Core 1.0 section 3.1) with PKCE
+/// (RFC 7636). Nothing is stored between its two halves.
 public struct OpenIDSignIn: Sendable {
     private let deployment: Deployment
     private let issuers: TrustedIssuers
@@ -20,18 +20,18 @@ public struct OpenIDSignIn: Sendable {
         sessions = ConsoleSessions(deployment)
     }
 
-    /// Seconds within which a person comes back from the provider.
+    /// Seconds within which a person must return from the provider.
     public static let patience = 600
-    /// Seconds since a person typed their password at the provider, for keys to be shown.
+    /// Seconds since the person's authentication at the provider within which keys are shown.
     private static let freshness = 120.0
 
-    /// The issuers that the organization's sign-in page offers.
+    /// The issuers on the organization's sign-in page.
     public func offered(_ organization: Organization) async throws -> [TrustedIssuers.Entry] {
         try await issuers.list(organization).filter(\.isHonoured)
     }
 
-    /// One attempt: what the cookie carries, and what `state`, `nonce` and the code verifier are made of. Without the
-    /// cookie they can't be made, and with it they can't be used for another issuer or page.
+    /// One sign-in attempt. It is in the cookie, and `state`, `nonce` and the code verifier are derived from it. So they can't be
+    /// made without the cookie, or used for another issuer or page.
     private struct Attempt {
         let token: String
         let issuer: UUID
@@ -59,12 +59,12 @@ public struct OpenIDSignIn: Sendable {
         ).base64URL
     }
 
-    /// Where to send the browser, and the cookie to give it.
+    /// The address to which the browser is redirected, and its cookie.
     ///
     /// - Parameters:
     ///   - then: The page to open afterwards.
-    ///   - isFresh: Whether the person must authenticate again at the provider, as before a key is shown.
-    /// - Throws: ``FieldsealError`` when the issuer is not trusted here, or can't be reached.
+    ///   - isFresh: Whether the person must authenticate again at the provider, for example before a key is shown.
+    /// - Throws: ``FieldsealError`` when the issuer is not trusted here, or is unreachable.
     public func begin(_ issuer: UUID, then: String, isFresh: Bool, redirectURI: String, to organization: Organization) async throws
         -> (
             url: String, cookie: String
@@ -88,7 +88,7 @@ public struct OpenIDSignIn: Sendable {
         return (metadata.authorizationEndpoint + (metadata.authorizationEndpoint.contains("?") ? "&" : "?") + query, attempt.cookie)
     }
 
-    /// Takes what the provider sent the browser back with.
+    /// Handles the provider's redirect back.
     ///
     /// - Returns: The session's token, and the page to open.
     /// - Throws: ``FieldsealError`` `.accessDenied` for an unrequested response, or a person who is not linked here.

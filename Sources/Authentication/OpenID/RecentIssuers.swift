@@ -2,8 +2,8 @@ import Foundation
 import Synchronization
 import Tenancy
 
-/// Whom organizations trusted a moment ago. It only refuses: a token's issuer is a text that anyone can write, and one that is not
-/// trusted must not cost a query for each request.
+/// A cache of the issuers that organizations trust. It only refuses: any client can write an issuer into a token, and an untrusted
+/// one must not cost a query for each request.
 final class RecentIssuers: Sendable {
     private struct Entry {
         let issuers: Set<String>
@@ -13,13 +13,13 @@ final class RecentIssuers: Sendable {
     private let deployment: Deployment
     private let entries = Mutex<[String: Entry]>([:])
     private let reads = SingleFlight<String, Set<String>>()
-    /// How long a list is good for: an issuer that is added is trusted after this at the latest.
+    /// How long a list is reused. A new issuer is trusted after this time at the latest.
     private static let lifetime = Duration.seconds(1)
     private static let limit = 1_000
 
     init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// Whether an organization may trust an issuer. Whether it does is then read with its tag.
+    /// Whether an organization may trust an issuer. The row is then read and verified.
     func mayTrust(_ issuer: String, in organization: String) async throws -> Bool {
         if let entry = entries.withLock({ $0[organization] }), .now - entry.readOn < Self.lifetime {
             return entry.issuers.contains(issuer)

@@ -5,26 +5,26 @@ import Model
 package import PostgresClient
 public import Tenancy
 
-/// The OpenID providers that an organization trusts, and who of theirs is who here.
+/// The OpenID providers that an organization trusts, and the links of their subjects to people and clients here.
 public struct TrustedIssuers: Sendable {
     private let deployment: Deployment
 
     public init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// Claims that identify a subject, and that a provider never assigns to another one. E-mail addresses do not.
+    /// Claims that identify a subject and that a provider never assigns to another one. E-mail addresses are not among them.
     public static let claims = ["sub", "oid", "appid", "azp", "client_id"]
 
-    /// A provider, as a list and the sign-in page show it.
+    /// A provider in a list and on the sign-in page.
     public struct Entry: Sendable {
         public let id: UUID
-        /// What people call it.
+        /// Its display name.
         public let name: String
         /// Its issuer identifier, a URL.
         public let issuer: String
-        /// This service's name there.
+        /// The client id of this service at the provider.
         public let clientID: String
         public let claim: String
-        /// Whether the row is as this service last wrote it.
+        /// Whether this service wrote the row.
         public fileprivate(set) var isHonoured: Bool
         package let secret: [UInt8]?
         let organizationID: UUID
@@ -34,8 +34,8 @@ public struct TrustedIssuers: Sendable {
     ///
     /// - Parameters:
     ///   - issuer: Its issuer identifier: an https URL without query and fragment.
-    ///   - secret: What this service proves itself with there; nil for a public client.
-    /// - Throws: ``FieldsealError`` for a name or issuer that is there already, or not well-formed.
+    ///   - secret: The secret of this service at the provider; nil for a public client.
+    /// - Throws: ``FieldsealError`` for a name or issuer that exists already, or is malformed.
     public func add(name: String, issuer: String, clientID: String, secret: String?, claim: String, by session: Session)
         async throws
     {
@@ -86,7 +86,7 @@ public struct TrustedIssuers: Sendable {
         }
     }
 
-    /// Every row of an organization, by name, as it is.
+    /// Every row of an organization by name, unverified.
     package static func rows(of organization: Organization, on connection: isolated PostgresConnection) throws -> [(
         entry: Entry, tag: [UInt8]
     )] {
@@ -104,7 +104,7 @@ public struct TrustedIssuers: Sendable {
         }
     }
 
-    /// Ends the trust in a provider, and takes all its links away.
+    /// Removes a provider and all of its links.
     public func remove(_ name: String, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage the OpenID issuers")
         try await change(.issuerRemoved, name, by: session) { change, connection in
@@ -118,7 +118,7 @@ public struct TrustedIssuers: Sendable {
         }
     }
 
-    /// Takes away the links that a condition over `config.oidc_link` names.
+    /// Removes the links that match a condition over `config.oidc_link`.
     static func removeLinks(
         _ condition: String, _ parameters: [PostgresParameter], _ change: inout AttestedChange,
         on connection: isolated PostgresConnection
@@ -128,7 +128,7 @@ public struct TrustedIssuers: Sendable {
         for link in links { try change.remove(Link.name(try link.decode(0), try link.decode(1))) }
     }
 
-    /// The person or client here that a subject of a provider is.
+    /// The person or client that a subject of a provider is linked to.
     public enum Link: Sendable, Equatable {
         /// A person of the console.
         case user(UUID)
@@ -136,7 +136,7 @@ public struct TrustedIssuers: Sendable {
         case client(UUID)
     }
 
-    /// Says that a subject of a provider is a person or a client here.
+    /// Links a subject of a provider to a person or a client.
     ///
     /// - Parameters:
     ///   - user: The person's name, or nil.
@@ -173,7 +173,7 @@ public struct TrustedIssuers: Sendable {
         }
     }
 
-    /// Who a subject is here; nil for one that is not linked, or whose link is not as this service wrote it.
+    /// The person or client of a subject; nil if it is not linked, or this service did not write the link.
     func link(of subject: String, at issuer: Entry, in organization: String) async throws -> Link? {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization, in: deployment, on: connection)
@@ -187,7 +187,7 @@ public struct TrustedIssuers: Sendable {
         }
     }
 
-    /// The secret that this service has at a provider.
+    /// The secret of this service at a provider.
     func secret(of entry: Entry) throws -> String? {
         try entry.secret.map { sealed in
             try deployment.kek.open(sealed, at: Self.address(entry.id, entry.organizationID)).withBytes {
@@ -222,7 +222,7 @@ public struct TrustedIssuers: Sendable {
     }
 }
 
-// What is attested of issuers and links.
+// The attested contents of issuers and links.
 extension TrustedIssuers.Entry {
     static func name(_ id: UUID) -> Grant.Name { Grant.Name(.issuer, [id.bytes]) }
 
@@ -234,7 +234,7 @@ extension TrustedIssuers.Entry {
 }
 
 extension TrustedIssuers.Link {
-    /// Reads `user_id, client_id`, of which one is there.
+    /// Reads `user_id, client_id`. One of them is null.
     package init(_ row: PostgresRow, at first: Int = 0) throws {
         self = try row.isNull(first) ? .client(row.decode(first + 1)) : .user(row.decode(first))
     }

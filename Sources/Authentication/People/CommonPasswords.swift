@@ -1,6 +1,6 @@
-/// Passwords that attackers try first, of the length that a password must have at least, in lower case.
+/// Common passwords that attackers try first, in lower case. They have at least the minimum length.
 ///
-/// From the list of zxcvbn (MIT license), which counted them in passwords that were stolen from other services.
+/// The source is the list of zxcvbn (MIT license), which counted them in passwords that were stolen from other services.
 enum CommonPasswords {
     static func contains(_ password: String) -> Bool { all.contains(password[...]) }
 

@@ -5,13 +5,13 @@ import Model
 import PostgresClient
 public import Tenancy
 
-// Signing in with a password. Between its reads and its writes an attempt waits and computes, and holds no connection.
+// Sign-in with a password. An attempt holds no connection while it waits and computes.
 extension ConsoleSessions {
     /// Signs a person in.
     ///
     /// - Returns: The token for the browser's cookie: 32 random bytes in base64url.
-    /// - Throws: ``FieldsealError`` `.accessDenied`, in the same words for every reason; `.requestQuotaExceeded` after too many
-    ///   failures, or while too many sign-ins are under way.
+    /// - Throws: ``FieldsealError`` `.accessDenied`, with the same message for every reason; `.requestQuotaExceeded` after too many
+    ///   failures, or while too many sign-ins are running.
     public func signIn(
         _ name: String, password: String, code: String = "", to organization: Organization, address: String, requestID: String
     ) async throws -> String {
@@ -22,7 +22,7 @@ extension ConsoleSessions {
         }
     }
 
-    /// Checks the password again, and gives the session another token under which keys may be shown and set.
+    /// Checks the password again. Returns a new token for the session, with which keys may be shown and set.
     public func freshen(
         _ token: String, password: String, organization: Organization, address: String, requestID: String
     ) async throws -> String {
@@ -39,10 +39,11 @@ extension ConsoleSessions {
         }
     }
 
-    /// Gives the person of a session another password, once the one before is right. All of their other sessions end.
+    /// Changes the password of a session's person after checking the current one. All of their other sessions end.
     ///
-    /// - Returns: Another token for the browser's cookie.
-    /// - Throws: ``FieldsealError`` `.invalidArgument` for a new password that breaks a rule or is the old one; `.accessDenied` for a wrong one.
+    /// - Returns: A new token for the browser's cookie.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` for a new password that breaks a rule or equals the old one; `.accessDenied`
+    ///   for a wrong one.
     public func changePassword(
         _ old: String, to new: String, of signed: Signed, address: String, requestID: String
     ) async throws -> String {
@@ -64,7 +65,7 @@ extension ConsoleSessions {
         }
     }
 
-    /// Checks an attempt, records it, and runs `body` when it is right.
+    /// Checks an attempt, records it, and runs `body` if it succeeds.
     private func verified(
         _ attempt: SignInAttempt,
         _ body: @Sendable (ConsoleUsers.Row, inout AttestedChange, isolated PostgresConnection) throws -> String
@@ -81,7 +82,7 @@ extension ConsoleSessions {
                 if wait > .zero { try await Task.sleep(for: wait) }
                 let derived: [UInt8]
                 do {
-                    // An unknown name takes as long.
+                    // An unknown name takes the same time.
                     derived = try await deployment.hashing.derive(attempt.password, salt: user?.salt ?? decoy, for: network)
                 } catch {
                     try? await deployment.pool.withConnection { try failures.withdraw(on: $0) }
@@ -103,8 +104,8 @@ extension ConsoleSessions {
         return try users.find("lower(u.name) = lower($2)", [.text(attempt.name)], in: state, on: connection)
     }
 
-    /// A salt for a name that no person has: of the same derivation as that of a person, who is always the same for one name. So names can't
-    /// be told apart by time, also where passwords of two derivations are stored.
+    /// A salt for an unknown name. It has the derivation of an existing person, always the same one for a name. So response times
+    /// do not reveal names, even if stored passwords have two derivations.
     private func decoySalt(_ attempt: SignInAttempt, on connection: isolated PostgresConnection) throws -> [UInt8] {
         let rows = try connection.query(
             """
@@ -117,16 +118,16 @@ extension ConsoleSessions {
         return try deployment.hashing.newSalt()
     }
 
-    /// Writes what came of an attempt. For a name that no person has the same is written, and its event is rolled back: names can't
-    /// be told apart by time, and strangers don't fill the events.
+    /// Writes the result of an attempt. For an unknown name the same is written, and its event is rolled back. So response times do
+    /// not reveal names, and attackers do not fill the events.
     ///
-    /// - Returns: What `body` returned; nil when the attempt is refused.
+    /// - Returns: The result of `body`; nil when the attempt is refused.
     private func conclude(
         _ attempt: SignInAttempt, _ known: ConsoleUsers.Row?, _ derived: [UInt8], _ failures: FailedSignIns,
         on connection: isolated PostgresConnection,
         _ body: (ConsoleUsers.Row, inout AttestedChange, isolated PostgresConnection) throws -> String
     ) throws -> String? {
-        // The password may have been reset, and the person disabled, while its password was derived.
+        // The password may have been reset, or the person disabled, while the password was derived.
         let now = try user(attempt, on: connection)
         let user = now?.id == known?.id && now?.verifier == known?.verifier ? now : nil
         let check = try user.map { user in
@@ -134,7 +135,7 @@ extension ConsoleSessions {
             return try deployment.hashing.check(derived, stored: user.verifier, salt: user.salt, layers: layers)
         }
         var isRight = check?.isRight ?? false
-        // A session that goes on was begun with a code.
+        // If the attempt has no code, the running session began with one.
         if isRight, let user, let code = attempt.code {
             isRight = try SecondFactor(deployment).isRight(code, for: user, in: attempt.organization, on: connection)
         }
@@ -161,11 +162,11 @@ extension ConsoleSessions {
     }
 }
 
-/// What a person typed, and where.
+/// The person's input, and where it came from.
 private struct SignInAttempt: Sendable {
     let name: String
     let password: String
-    /// The one-time password; nil where none is asked for.
+    /// The one-time password; nil if none is required.
     let code: String?
     let organization: Organization
     let address: String

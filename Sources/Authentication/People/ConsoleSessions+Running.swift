@@ -3,20 +3,20 @@ public import Foundation
 import PostgresClient
 import Tenancy
 
-// The sessions that a person has, for that person.
+// The sessions of a person, for that person.
 extension ConsoleSessions {
-    /// A session as its person sees it.
+    /// A session in the person's list.
     public struct Entry: Sendable {
-        /// Names it in a form: the first half of the token's SHA-256.
+        /// Its name in a form: the first half of the token's SHA-256.
         public let id: String
         public let address: String?
         public let createdOn: Date
         public let usedOn: Date
-        /// Whether it is the one that asks.
+        /// Whether it is the current session.
         public let isCurrent: Bool
     }
 
-    /// The sessions of a person that have not ended, the one that was used last first.
+    /// The running sessions of a person, the most recently used first.
     public func running(for signed: Signed, token: String) async throws -> [Entry] {
         let own = try Self.hash(token)
         return try await deployment.pool.withConnection { connection in
@@ -24,7 +24,7 @@ extension ConsoleSessions {
         }
     }
 
-    /// - Parameter token: The hash of the token that asks.
+    /// - Parameter token: The hash of the current session's token.
     static func entries(
         of user: UUID, in organization: Organization, token own: [UInt8], on connection: isolated PostgresConnection
     ) throws -> [Entry] {
@@ -42,7 +42,7 @@ extension ConsoleSessions {
         }
     }
 
-    /// Ends one session of a person, or all but the one that asks.
+    /// Ends one session of a person, or all but the current one.
     ///
     /// - Parameter id: Nil for all others.
     public func end(_ id: String?, of signed: Signed, token: String) async throws {

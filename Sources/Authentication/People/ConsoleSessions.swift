@@ -5,7 +5,7 @@ import Model
 package import PostgresClient
 public import Tenancy
 
-/// Sessions of the console: begun with a password, kept by their hashes, bound to one organization.
+/// Sessions of the console. Only hashes of their tokens are stored. Each is bound to one organization.
 public struct ConsoleSessions: Sendable {
     let deployment: Deployment
     let users: ConsoleUsers
@@ -21,26 +21,26 @@ public struct ConsoleSessions: Sendable {
     /// The condition in SQL under which a row `s` of `config.console_session` has not ended.
     static let isRunning =
         "s.used_on > now() - interval '\(idleLimit) seconds' AND s.created_on > now() - interval '\(absoluteLimit) seconds'"
-    /// Seconds after typing the password during which keys are shown and set.
+    /// Seconds after entering the password within which keys are shown and set.
     public static let freshLimit = 5 * 60
 
-    /// A session that a browser named.
+    /// The session of a browser's token.
     public struct Signed: Sendable {
         public let session: Session
         public let name: String
         public let isFresh: Bool
         public let userID: UUID
-        /// Whether an administrator set the password: the person chooses another one before anything else.
+        /// Whether an administrator set the password. Then the person must choose another one before anything else.
         public let mustChangePassword: Bool
         /// Whether the person's role needs one-time passwords and they have none yet.
         public let mustAddSecondFactor: Bool
     }
 
-    /// Signs a person in whom a provider vouches for.
+    /// Signs in a person whom a provider authenticated.
     ///
     /// - Parameters:
-    ///   - provider: Its name, for the record.
-    ///   - isFresh: Whether the person signed in at the provider just now.
+    ///   - provider: The provider's name, for the event.
+    ///   - isFresh: Whether the person authenticated at the provider just now.
     func signIn(
         _ id: UUID, through provider: String, isFresh: Bool, to organization: Organization, address: String, requestID: String
     ) async throws -> String {
@@ -60,10 +60,10 @@ public struct ConsoleSessions: Sendable {
         }
     }
 
-    /// The session of a token, if it is one of the organization's and has not ended.
+    /// The running session of a token in this organization; nil if there is none.
     public func session(_ token: String, organization name: String, address: String?, requestID: String) async throws -> Signed? {
         try await deployment.pool.withConnection { connection -> Signed? in
-            // Before the session's row is read: one that is newer than the list was not handed out yet.
+            // Read before the session's row. A session that is newer than the list was not returned to a browser yet.
             let state = try OrganizationState.read(name, in: deployment, on: connection)
             deployment.remember(state)
             guard let (user, isFresh) = try find(token, in: state, on: connection) else { return nil }
@@ -79,9 +79,9 @@ public struct ConsoleSessions: Sendable {
         }
     }
 
-    /// Ends a session, or all of its person's.
+    /// Ends a session, or all sessions of its person.
     ///
-    /// - Parameter organization: Where the token was sent. A session of it whose row SQL deleted ends too.
+    /// - Parameter organization: The organization in the request. A session of it whose row SQL deleted ends too.
     public func signOut(
         _ token: String, of organization: Organization, everywhere: Bool, address: String?, requestID: String
     ) async throws {
@@ -104,16 +104,16 @@ public struct ConsoleSessions: Sendable {
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 try Self.end("token_hash = $1", [.bytes(hash)], &change, on: connection)
                 if everywhere { try Self.end("user_id = $1", [.uuid(user)], &change, on: connection) }
-                // Also where SQL took the row away meanwhile.
+                // Also if SQL deleted the row meanwhile.
                 try change.remove(Self.name(hash))
-                // An attested state from before the session ended shows by the event that it lacks.
+                // If an older attested state is restored, its missing event shows that.
                 try change.append(
                     SecurityEvent(.signedOut, .succeeded, details: everywhere ? "everywhere" : nil), by: caller, on: connection)
             }
         }
     }
 
-    /// Ends a session whose row SQL deleted: when the row is put back, it begins nothing.
+    /// Ends a session whose row SQL deleted. If the row is restored, it is no session.
     private func endHidden(
         _ hash: [UInt8], of organization: Organization, address: String?, requestID: String,
         on connection: isolated PostgresConnection
@@ -157,7 +157,7 @@ public struct ConsoleSessions: Sendable {
         return token
     }
 
-    /// The user and the age of a token's session, if both are as this service wrote them.
+    /// The user and the age of a token's session, if this service wrote both rows.
     func find(
         _ token: String,
         in state: OrganizationState,
@@ -170,7 +170,7 @@ public struct ConsoleSessions: Sendable {
         guard let row = rows.first else { return nil }
         let (session, tag) = try Self.row(row)
         let (usedOn, now): (PostgresMoment, PostgresMoment) = (try row.decode(5), try row.decode(6))
-        // Another page of the session may have set `used_on` since this statement began.
+        // Another request of the session may have set `used_on` since this statement began.
         let isIdle = usedOn <= now && !usedOn.isWithin(seconds: Self.idleLimit, before: now)
         guard !isIdle, session.createdOn.isWithin(seconds: Self.absoluteLimit, before: now),
             let user = try users.find("u.user_id = $2", [.uuid(session.userID)], in: state, on: connection),
@@ -180,7 +180,7 @@ public struct ConsoleSessions: Sendable {
         return (user, session.freshOn.isWithin(seconds: Self.freshLimit, before: now))
     }
 
-    /// Deletes the sessions that a condition names, and takes them from the attested list.
+    /// Deletes the sessions that match a condition, and removes them from the attested list.
     static func end(
         _ condition: String,
         _ parameters: [PostgresParameter],
@@ -194,17 +194,17 @@ public struct ConsoleSessions: Sendable {
 
     static func hash(_ token: String) throws -> [UInt8] { try sha256(Array(token.utf8)) }
 
-    // MARK: What is attested
+    // MARK: Attested contents
 
-    /// A row of `config.console_session`. When it was last used is not attested: it changes with each page, and ends a session
-    /// sooner than its twelve hours at most.
+    /// A row of `config.console_session`. The time of its last use is not attested: it changes with each page, and can only end a
+    /// session within its twelve hours.
     package struct Row: Sendable {
         package let tokenHash: [UInt8]
         package let userID: UUID
         let createdOn: PostgresMoment
         let freshOn: PostgresMoment
 
-        /// The salt of the password binds the session to it: another password ends all sessions, hidden ones too.
+        /// The password's salt binds the session to the password. So another password ends all sessions, even hidden ones.
         package func grant(of user: ConsoleUsers.Row) -> Grant {
             Grant(
                 ConsoleSessions.name(tokenHash), [userID.bytes, Grant.field(createdOn), Grant.field(freshOn), user.salt])
@@ -213,7 +213,7 @@ public struct ConsoleSessions: Sendable {
 
     static func name(_ tokenHash: [UInt8]) -> Grant.Name { Grant.Name(.session, [tokenHash]) }
 
-    /// Reads `token_hash, user_id, created_on, fresh_on, tag`.
+    /// Reads the columns `token_hash, user_id, created_on, fresh_on, tag`.
     package static func row(_ row: PostgresRow) throws -> (row: Row, tag: [UInt8]) {
         (
             Row(

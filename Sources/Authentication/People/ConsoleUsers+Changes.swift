@@ -5,7 +5,7 @@ import Model
 import PostgresClient
 public import Tenancy
 
-// What becomes of a person after they were added.
+// Changes of existing people.
 extension ConsoleUsers {
     /// Gives a person another role, from their next page on.
     ///
@@ -38,7 +38,7 @@ extension ConsoleUsers {
         }
     }
 
-    /// Enables a person again, with the password and the one-time passwords that they had.
+    /// Enables a person again. Their password and one-time passwords are unchanged.
     public func enable(_ id: UUID, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
         try await session.requireAccessControl(toPerson: id, "enable")
@@ -67,12 +67,12 @@ extension ConsoleUsers {
 
     // MARK: Invitations
 
-    /// Days for which an invitation is good.
+    /// Days for which an invitation is valid.
     public static let invitationDays = 7
 
-    /// A token with which a person chooses a password, once: it is good until the password changes, and for a week.
+    /// A token with which a person chooses a password once. It is valid until the password changes, for a week at most.
     ///
-    /// Nothing is stored for it. The token is sealed under the key-encryption key, for that person.
+    /// It is not stored. It is sealed under the key-encryption key for that person.
     public func invite(_ id: UUID, by session: Session) async throws -> String {
         try session.requireSystemAdministrator(to: "manage console users")
         try await session.requireAccessControl(toPerson: id, "invite")
@@ -92,7 +92,7 @@ extension ConsoleUsers {
         }
     }
 
-    /// The name of the person whom an invitation is for; nil when it is not good, or not any more.
+    /// The name of the person whom an invitation is for; nil if it is not valid.
     public func invited(_ token: String, to organization: Organization) async throws -> String? {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
@@ -100,9 +100,9 @@ extension ConsoleUsers {
         }
     }
 
-    /// Takes the password that an invited person chose.
+    /// Sets the password that an invited person chose.
     ///
-    /// - Throws: ``FieldsealError`` `.accessDenied` for an invitation that is not good; `.invalidArgument` for the password.
+    /// - Throws: ``FieldsealError`` `.accessDenied` for an invitation that is not valid; `.invalidArgument` for the password.
     public func accept(_ token: String, password: String, to organization: Organization, address: String, requestID: String)
         async throws
     {
@@ -146,11 +146,11 @@ extension ConsoleUsers {
         return user
     }
 
-    // MARK: What several of them need
+    // MARK: Shared by these
 
-    /// Stores another password. All of the person's sessions end; one-time passwords stay.
+    /// Stores another password. All sessions of the person end. One-time passwords stay.
     ///
-    /// - Parameter derived: What ``PasswordHashing`` derived of it.
+    /// - Parameter derived: The result of ``PasswordHashing``.
     func replacePassword(
         of old: Row,
         _ salt: [UInt8],
@@ -169,7 +169,7 @@ extension ConsoleUsers {
         return user
     }
 
-    /// Changes a person whose row is as this service wrote it.
+    /// Changes a person whose row this service wrote.
     func change<Result: Sendable>(
         _ id: UUID,
         by session: Session,

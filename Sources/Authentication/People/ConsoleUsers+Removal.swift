@@ -3,8 +3,8 @@ import PostgresClient
 public import Tenancy
 
 extension ConsoleUsers {
-    /// Removes a person: their password, second factor, sessions and links to providers. The systemuser that they acted as stays,
-    /// disabled, since records name it.
+    /// Removes a person with their password, second factor, sessions and links to providers. Their systemuser stays, disabled,
+    /// because records refer to it.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be removed.
     /// - Throws: ``FieldsealError`` when there is no such person, or no other System Administrator.
@@ -40,7 +40,7 @@ extension ConsoleUsers {
 }
 
 extension AttestedChange {
-    /// Disables the systemuser of a person or a client that is removed.
+    /// Disables the systemuser of a removed person or client.
     mutating func disableSystemUser(_ id: UUID, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             """

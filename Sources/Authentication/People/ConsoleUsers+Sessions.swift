@@ -6,7 +6,7 @@ public import Tenancy
 
 // The sessions of a person, for administrators.
 extension ConsoleUsers {
-    /// The sessions of a person that have not ended, the one that was used last first.
+    /// The running sessions of a person, the most recently used first.
     public func sessions(of id: UUID, by session: Session) async throws -> [ConsoleSessions.Entry] {
         try session.requireSystemAdministrator(to: "manage console users")
         return try await deployment.pool.withConnection { connection in
@@ -16,7 +16,7 @@ extension ConsoleUsers {
 
     /// Ends one session of a person.
     ///
-    /// - Parameter entry: As ``ConsoleSessions/Entry/id`` names it.
+    /// - Parameter entry: A ``ConsoleSessions/Entry/id``.
     /// - Throws: ``FieldsealError`` for a session that has ended.
     public func endSession(_ entry: String, of id: UUID, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")

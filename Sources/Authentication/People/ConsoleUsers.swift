@@ -12,25 +12,25 @@ public struct ConsoleUsers: Sendable {
 
     public init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// A person as a list shows them.
+    /// A person in a list.
     public struct Entry: Sendable {
         public let id: UUID
         public let name: String
         public let role: String
         public let createdOn: Date
         public let disabledOn: Date?
-        /// Whether the row is as this service last wrote it.
+        /// Whether this service wrote the row.
         public let isHonoured: Bool
         public let systemUserID: UUID
-        /// Whether a one-time password is asked for at each sign-in.
+        /// Whether each sign-in needs a one-time password.
         public let hasSecondFactor: Bool
-        /// Sessions that have not ended.
+        /// The number of running sessions.
         public let sessions: Int
-        /// Whether they have to choose another password at their next sign-in.
+        /// Whether they must choose another password at their next sign-in.
         public let mustChangePassword: Bool
     }
 
-    /// A row of `config.console_user`, as it is.
+    /// A row of `config.console_user`, unverified.
     package struct Row: Sendable {
         package let id: UUID
         package let organizationID: UUID
@@ -39,13 +39,13 @@ public struct ConsoleUsers: Sendable {
         package var role: Role
         package let salt: [UInt8]
         package var verifier: [UInt8]
-        /// The sealed seed of one-time passwords, if there are any.
+        /// The sealed seed of one-time passwords, if they are on.
         package var totp: [UInt8]?
         package var disabledOn: PostgresMoment?
-        /// Whether an administrator set the password, and the person has to choose another one.
+        /// Whether an administrator set the password, so that the person must choose another one.
         package var mustChangePassword = false
 
-        /// What is attested of the row.
+        /// The attested contents of the row.
         package var grant: Grant {
             Grant.person(
                 id, organization: organizationID, name: name, systemUser: systemUserID, role: role.rawValue, salt: salt,
@@ -55,7 +55,7 @@ public struct ConsoleUsers: Sendable {
 
     static func name(_ id: UUID) -> Grant.Name { Grant.personName(id) }
 
-    /// The migration that attests rows for the first time reads them before the newest column is there.
+    /// The migration that attests rows for the first time reads rows that lack the newest column.
     package static let columns = """
         u.user_id, u.organization_id, u.name, u.systemuser_id, u.role, u.salt, u.verifier, u.tag, u.totp, u.disabled_on, \
         coalesce((to_jsonb(u) ->> 'must_change_password')::boolean, false)
@@ -75,9 +75,9 @@ public struct ConsoleUsers: Sendable {
         return (user, try bytes(7))
     }
 
-    /// The user that a condition names, if the row is as this service wrote it, enabled, and acts as an enabled systemuser.
+    /// The user that matches a condition. This service must have written the row, and the user and its systemuser must be enabled.
     ///
-    /// - Parameter condition: Over `config.console_user AS u`; its parameters begin at `$2`.
+    /// - Parameter condition: A condition over `config.console_user AS u`. Its parameters begin at `$2`.
     func find(
         _ condition: String,
         _ parameters: [PostgresParameter],
@@ -96,15 +96,15 @@ public struct ConsoleUsers: Sendable {
         return user
     }
 
-    /// Whether a user is as this service wrote it and enabled, and the systemuser was not disabled by this service.
+    /// Whether this service wrote the user's row, it is enabled, and the service did not disable the systemuser.
     func mayAct(_ user: Row, tag: [UInt8], in state: OrganizationState) throws -> Bool {
         try user.disabledOn == nil && state.grants.honours(user.grant, tag: tag, under: deployment.kek)
             && !state.isDisabled(systemUser: user.systemUserID)
     }
 
-    /// Adds a person and the systemuser that they act as.
+    /// Adds a person and their systemuser.
     ///
-    /// - Parameter password: Nil for a person who chooses one with an invitation. They can sign in only after that.
+    /// - Parameter password: Nil for a person who chooses one with an invitation, and can't sign in before that.
     /// - Throws: ``FieldsealError`` when the name is taken, or the password too short.
     public func add(name: String, password: String?, role: Role, by session: Session) async throws -> UUID {
         try session.requireSystemAdministrator(to: "manage console users")
@@ -179,7 +179,7 @@ public struct ConsoleUsers: Sendable {
         }
     }
 
-    /// Disables a person; their sessions end at once.
+    /// Disables a person. Their sessions end at once.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be disabled.
     public func disable(_ name: String, evenIfLast: Bool = false, by session: Session) async throws {
@@ -193,7 +193,7 @@ public struct ConsoleUsers: Sendable {
                 var user = found
                 if user.disabledOn == nil { user.disabledOn = change.now }
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
-                    // A row that was changed by SQL keeps its tag, so that it is not taken for this service's when it is reset.
+                    // A row that SQL changed keeps its old tag, so it still does not verify after a reset.
                     _ = try connection.query(
                         "UPDATE config.console_user SET disabled_on = $2, tag = $3 WHERE user_id = $1",
                         [
@@ -210,7 +210,7 @@ public struct ConsoleUsers: Sendable {
 
     /// Stores another verifier of the same password.
     ///
-    /// - Parameter derived: What ``PasswordHashing`` derived of it.
+    /// - Parameter derived: The result of ``PasswordHashing``.
     func store(
         _ derived: [UInt8], of user: Row, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {
@@ -221,10 +221,10 @@ public struct ConsoleUsers: Sendable {
             [.uuid(user.id), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
     }
 
-    /// Gives a person another password, which they change at their next sign-in. It takes their one-time passwords away, enables
-    /// them again, and ends their sessions.
+    /// Sets a password that the person must change at their next sign-in. It removes their one-time passwords, enables them, and
+    /// ends their sessions.
     ///
-    /// - Throws: ``FieldsealError`` when there is no such person, or the row is not one that this service wrote.
+    /// - Throws: ``FieldsealError`` when there is no such person, or this service did not write the row.
     public func reset(_ name: String, password: String, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
         let organization = session.organization
@@ -258,7 +258,7 @@ public struct ConsoleUsers: Sendable {
         }
     }
 
-    /// What the hashing of a caller's passwords is counted by.
+    /// The key by which a caller's password computations are counted.
     static func network(_ caller: Caller) -> String { caller.address.map(IPAddress.network) ?? caller.actor }
 
     static func unknown(_ name: String) -> FieldsealError {
@@ -268,7 +268,7 @@ public struct ConsoleUsers: Sendable {
         )
     }
 
-    /// The row of a name, locked, and what the attested list says of it.
+    /// The row of a name, locked, and its verdict by the attested list.
     static func row(
         named name: String,
         _ change: inout AttestedChange,

@@ -1,18 +1,18 @@
 import Model
 
-/// Which passwords people may choose, by NIST SP 800-63B: long ones that attackers don't try first. No rule asks for kinds of
+/// The passwords that people may choose, by NIST SP 800-63B: long ones that attackers don't try first. No rule requires kinds of
 /// characters, and no password expires.
 public enum PasswordRules {
-    /// Characters of a password (section 5.1.1.2 asks for 8 at least).
+    /// The minimum length of a password in characters (section 5.1.1.2 requires at least 8).
     public static let minimumLength = 10
     private static let maximumBytes = 1_000
-    /// Characters that a password needs beside names that anyone can guess.
+    /// How many characters a password needs beside names that are easy to guess.
     private static let minimumRest = 6
-    /// Names that are shorter occur in any text.
+    /// Shorter names are ignored, because they occur in any text.
     private static let shortestName = 4
 
     /// - Parameters:
-    ///   - name: The person's.
+    ///   - name: The person's name.
     ///   - organization: The organization's name.
     /// - Throws: ``FieldsealError`` `.invalidArgument` that says what is wrong with the password.
     static func check(_ password: String, of name: String, in organization: String) throws(FieldsealError) {

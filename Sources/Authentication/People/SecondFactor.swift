@@ -5,7 +5,7 @@ import Model
 import PostgresClient
 public import Tenancy
 
-/// One-time passwords of a person, and the codes for the day when the telephone is gone.
+/// One-time passwords of a person, and recovery codes in case the telephone is lost.
 public struct SecondFactor: Sendable {
     private let deployment: Deployment
 
@@ -13,19 +13,19 @@ public struct SecondFactor: Sendable {
         self.deployment = deployment
     }
 
-    /// Recovery codes that a person gets.
+    /// How many recovery codes a person gets.
     private static let recoveryCodeCount = 10
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 
     /// A seed for a person's authenticator.
     public struct Offer: Sendable {
-        /// In base 32 (RFC 4648 section 6), as authenticators take it.
+        /// The seed in base 32 (RFC 4648 section 6), as authenticators accept it.
         public let secret: String
-        /// The same, sealed for this person: what the form that confirms it carries.
+        /// The sealed seed for this person. The form that confirms it sends it back.
         public let sealed: String
     }
 
-    /// Makes a seed; nothing is stored before it is confirmed.
+    /// Makes a seed. It is not stored before it is confirmed.
     public func offer(to signed: ConsoleSessions.Signed) throws -> Offer {
         let seed = try randomBytes(count: OneTimePassword.seedLength)
         let secret = seed.withUnsafeBytes { SecretBytes(copying: $0) }
@@ -33,7 +33,7 @@ public struct SecondFactor: Sendable {
         return Offer(secret: Self.base32(seed), sealed: Data(cell.bytes).base64URL)
     }
 
-    /// Turns one-time passwords on, once a first one is right.
+    /// Turns one-time passwords on, after checking a first one.
     ///
     /// - Returns: The recovery codes, which are shown once and stored as SHA-256.
     /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong.
@@ -47,9 +47,9 @@ public struct SecondFactor: Sendable {
         return codes
     }
 
-    /// The seed of an offer that was not confirmed yet, in base 32.
+    /// The seed of an unconfirmed offer, in base 32.
     ///
-    /// - Returns: Nil for what was not offered to this person.
+    /// - Returns: Nil if it was not offered to this person.
     public func secret(of sealed: String, for signed: ConsoleSessions.Signed) -> String? {
         guard let bytes = Data(base64URL: sealed).map(Array.init),
             let seed = try? deployment.kek.open(bytes, at: Self.address(signed.userID, signed.session.organization.id))
@@ -57,10 +57,10 @@ public struct SecondFactor: Sendable {
         return seed.withBytes { Self.base32(Array($0)) }
     }
 
-    /// Turns one-time passwords off, for a person who proves that they have them.
+    /// Turns one-time passwords off, after checking one.
     ///
-    /// - Parameter code: A one-time password of this moment, or a recovery code. It is used up.
-    /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong; `.requestQuotaExceeded` after too many.
+    /// - Parameter code: A current one-time password, or a recovery code. It is used up.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong; `.requestQuotaExceeded` after too many attempts.
     public func end(_ code: String, for signed: ConsoleSessions.Signed) async throws {
         guard try !signed.session.rolesWithSecondFactor().contains(signed.session.caller.role) else {
             throw FieldsealError(
@@ -93,7 +93,7 @@ public struct SecondFactor: Sendable {
         try await store(nil, 0, [], for: signed, .secondFactorOff)
     }
 
-    /// Whether a person has them.
+    /// Whether a person has one-time passwords.
     public func isOn(for signed: ConsoleSessions.Signed) async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             try connection.query("SELECT totp IS NOT NULL FROM config.console_user WHERE user_id = $1", [.uuid(signed.userID)])
@@ -119,7 +119,7 @@ public struct SecondFactor: Sendable {
                 else { throw FieldsealError(.accessDenied, "This account is not honoured.") }
                 var user = found
                 user.totp = try totp.map { offered in
-                    // It was offered under the key-encryption key of that moment.
+                    // The offer was sealed under the key-encryption key of that time.
                     let address = Self.address(user.id, user.organizationID)
                     return try change.kek.seal(change.kek.open(offered, at: address), at: address).bytes
                 }
@@ -138,7 +138,7 @@ public struct SecondFactor: Sendable {
         }
     }
 
-    /// Deletes a person's recovery codes, and takes them from the attested list.
+    /// Deletes a person's recovery codes, and removes them from the attested list.
     static func removeCodes(
         of user: UUID,
         _ change: inout AttestedChange,
@@ -151,12 +151,12 @@ public struct SecondFactor: Sendable {
 
     static func name(_ user: UUID, _ hash: [UInt8]) -> Grant.Name { Grant.Name(.recoveryCode, [user.bytes, hash]) }
 
-    /// What is attested of a recovery code. The sealed seed binds it: codes of an earlier seed are not honoured.
+    /// The attested contents of a recovery code. They include the sealed seed, so codes of an earlier seed have no effect.
     package static func grant(_ hash: [UInt8], of user: ConsoleUsers.Row) -> Grant {
         Grant(name(user.id, hash), [Grant.field(user.totp)])
     }
 
-    /// Whether a code is the person's of these moments, or one of their recovery codes. Either is accepted once.
+    /// Whether a code is a current one-time password of the person, or one of their recovery codes. Each is accepted once.
     func isRight(
         _ code: String, for user: ConsoleUsers.Row, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> Bool {
@@ -181,7 +181,7 @@ public struct SecondFactor: Sendable {
         }
     }
 
-    /// The time step, of the current one and its neighbours, that a code belongs to.
+    /// The time step of a code: the current one or a neighbor.
     private static func step(of code: String, seed: SecretBytes) throws -> Int? {
         let typed = Array(code.filter { !$0.isWhitespace }.utf8)
         let now = OneTimePassword.step(at: Date())

@@ -2,7 +2,7 @@ package import CellCrypto
 package import PostgresClient
 public import Tenancy
 
-/// In which roles people need one-time passwords. The attested list alone has it, so that SQL can't take it away.
+/// The roles in which people need one-time passwords. Only the attested list has them, so SQL can't remove the requirement.
 public enum SecondFactorPolicy {
     /// The roles that people can have.
     public static let roles: [Role] = [.systemAdministrator, .emailAdministrator, .basicUser]
@@ -38,8 +38,8 @@ extension Session {
         try SecondFactorPolicy.roles.filter { try state.requiresSecondFactor(of: $0) }
     }
 
-    /// Requires one-time passwords of the people in these roles, and of no others. People who have none yet are asked to turn them
-    /// on at their next page.
+    /// Requires one-time passwords of the people in these roles, and of no others. People without one must turn them on at their
+    /// next page.
     public func requireSecondFactor(of roles: Set<Role>) async throws {
         try requireSystemAdministrator(to: "require one-time passwords")
         try await deployment.pool.withConnection { connection in

@@ -4,15 +4,15 @@ import Model
 import PostgresClient
 public import Tenancy
 
-/// Views of lists that people name and keep.
+/// Views of lists that people store under a name.
 public struct StoredViews: Sendable {
     private let deployment: Deployment
 
     public init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// Views of one list that a person may keep.
+    /// How many views of one list a person may store.
     public static let limit = 50
-    /// Bytes of a view's query.
+    /// The longest query of a view in bytes.
     public static let longestQuery = 2_000
     private static let longestName = 100
 
@@ -34,7 +34,7 @@ public struct StoredViews: Sendable {
         }
     }
 
-    /// Keeps a view. One of the same name is replaced.
+    /// Stores a view. It replaces one with the same name.
     ///
     /// - Throws: ``FieldsealError`` for a name that is empty or too long, a query that is too long, and one view too many.
     public func keep(_ name: String, query: String, of list: String, for signed: ConsoleSessions.Signed) async throws {
@@ -64,7 +64,7 @@ public struct StoredViews: Sendable {
         }
     }
 
-    /// Removes a view, if it is the person's.
+    /// Removes a view of the person.
     public func remove(_ id: UUID, for signed: ConsoleSessions.Signed) async throws {
         try await deployment.pool.withConnection { connection in
             _ = try connection.query(

@@ -2,15 +2,15 @@ package import CellCrypto
 package import Foundation
 package import PostgresClient
 
-/// The subkeys of replaced key-encryption keys that a person's stored password verifier was made with.
+/// The subkeys of earlier key-encryption keys in a person's stored password verifier.
 ///
-/// A verifier can't be made anew without the password. So a rotation tags the stored verifier under the new key-encryption key, and
-/// keeps the subkey of the one before, sealed under the new one. The person's next sign-in stores a verifier without layers, and
-/// a trigger deletes the layers.
+/// A verifier can't be computed anew without the password. So a rotation tags the stored verifier under the new key-encryption key,
+/// and stores the previous subkey, sealed under the new key. The person's next sign-in stores a verifier without layers, and a
+/// trigger deletes the layers.
 package struct VerifierLayers {
     private static let subkeyLength = 64
 
-    /// The subkeys of a person, the oldest first; none where the verifier was made under the current key-encryption key.
+    /// The subkeys of a person, the oldest first; none if the verifier was made under the current key-encryption key.
     package static func read(
         of user: ConsoleUsers.Row, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> [SecretBytes] {
@@ -23,7 +23,7 @@ package struct VerifierLayers {
         }
     }
 
-    /// Stores a person's layers: those that there are, and the subkey of the key-encryption key that is being replaced.
+    /// Stores a person's layers: the present ones, and the subkey of the key-encryption key that is being replaced.
     package static func store(
         _ layers: [SecretBytes], of user: ConsoleUsers.Row, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection
