@@ -1,18 +1,18 @@
 import MailFormat
 
-/// E-mail addresses as records hold them: what the service takes is what the router reads and sends.
+/// E-mail addresses in records. The rules are the same as the router's for reading and sending.
 package enum MailAddress {
-    /// Whether a text is one address and nothing else, without anything that ends a line or a path in SMTP.
+    /// Whether a text is exactly one address, without characters that end a line or a path in SMTP.
     package static func isOne(_ text: String) -> Bool { EmailAddress.isOne(text) }
 
-    /// Whether a text names who sent a message: an address, or words such as `MAILER-DAEMON`.
+    /// Whether a text names a sender: an address, or words such as `MAILER-DAEMON`.
     package static func isSender(_ text: String) -> Bool { isOne(text) || EmailAddress.isWords(text) }
 
-    /// The forms in lower case by which an address is found: its domain with A-labels, and with U-labels.
+    /// The lower-case forms by which an address is found: with A-labels and with U-labels in its domain.
     package static func forms(_ text: String) -> [String] { EmailAddress.forms(text) }
 }
 
-/// Media types of attachments, as records hold them.
+/// Media types of attachments in records.
 package enum MailMediaType {
     /// Whether a text is a media type, with or without parameters.
     package static func isOne(_ text: String) -> Bool { MediaType(text) != nil }

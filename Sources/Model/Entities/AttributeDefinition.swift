@@ -2,7 +2,7 @@ import PostgresClient
 
 /// One attribute of an entity.
 public final class AttributeDefinition: Sendable {
-    /// What a client may do with it.
+    /// The operations in which a client may use it.
     public struct Uses: OptionSet, Sendable {
         public let rawValue: UInt8
         public init(rawValue: UInt8) { self.rawValue = rawValue }
@@ -12,13 +12,13 @@ public final class AttributeDefinition: Sendable {
         public static let all: Uses = [.create, .update, .read]
     }
 
-    /// Who asks for a value.
+    /// Whether a value is required, and by what.
     public enum RequiredLevel: Sendable {
-        /// No caller.
+        /// A value is optional.
         case none
-        /// Forms do; the server does not.
+        /// Forms require a value; the server does not.
         case application
-        /// The server does: it fills one in when there is none, and refuses null.
+        /// The server requires a value: it fills in a missing one, and refuses null.
         case system
     }
 
@@ -32,9 +32,9 @@ public final class AttributeDefinition: Sendable {
     public let required: RequiredLevel
     public let validFor: Uses
     public let defaultValue: AttributeValue?
-    /// Whether values are sealed: set by create and update, read as null, neither searched nor sorted.
+    /// Whether values are encrypted: set by create and update, read as null, not searched and not sorted.
     public let isEncrypted: Bool
-    /// What a new record gets where the client says nothing.
+    /// The default value of a new record.
     let filling: Filling?
 
     /// A value that the server fills in.
@@ -42,7 +42,7 @@ public final class AttributeDefinition: Sendable {
         case value(AttributeValue)
         /// The time of the write.
         case now
-        /// The caller, their business unit, their organization.
+        /// The caller, their business unit, or their organization.
         case user, businessUnit, organization
     }
 
@@ -102,9 +102,9 @@ public final class AttributeDefinition: Sendable {
     public var propertyName: String { type.isReference ? "_\(logicalName)_value" : logicalName }
 }
 
-/// What values an attribute takes.
+/// The type of an attribute's values.
 public enum AttributeType: Sendable {
-    /// A text of at most so many UTF-16 units.
+    /// A text with a maximum length in UTF-16 units.
     case string(Int)
     case memo(Int)
     case picklist(OptionLabels)
@@ -143,7 +143,7 @@ public enum AttributeType: Sendable {
         }
     }
 
-    /// The labels of its options, for the types that have some.
+    /// The labels of its options, for types with options.
     public var options: OptionLabels? {
         switch self {
         case .picklist(let options), .state(let options), .status(let options): options

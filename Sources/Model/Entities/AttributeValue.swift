@@ -14,7 +14,7 @@ public enum AttributeValue: Sendable, Equatable {
 }
 
 extension AttributeType {
-    /// The parameter that carries `value` to a column of this type.
+    /// The parameter for `value` in a column of this type.
     package func parameter(_ value: AttributeValue) -> PostgresParameter {
         switch (self, value) {
         case (.string, .text(let text)), (.memo, .text(let text)), (.entityName, .text(let text)): .text(text)
@@ -38,7 +38,7 @@ extension AttributeType {
         }
     }
 
-    /// What SQL writes around a placeholder or a column for this type.
+    /// The SQL around a placeholder or a column of this type.
     package var isNumeric: Bool { if case .decimal = self { true } else { false } }
 
     /// Reads a column of this type.

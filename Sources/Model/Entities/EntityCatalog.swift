@@ -1,4 +1,4 @@
-/// Every entity there is.
+/// All entities.
 public enum EntityCatalog {
     public static let all: [EntityDefinition] = [
         .emailServerProfile, .mailbox, .queue, .userSettings,
@@ -13,9 +13,9 @@ public enum EntityCatalog {
     private static let bySet = Dictionary(uniqueKeysWithValues: all.map { ($0.entitySetName, $0) })
     private static let byLogicalName = Dictionary(uniqueKeysWithValues: all.map { ($0.logicalName, $0) })
 
-    /// The entity whose collection has that name in a URL.
+    /// The entity with that collection name in a URL.
     public static func entity(set name: String) -> EntityDefinition? { bySet[name] }
 
-    /// The entity of that logical name.
+    /// The entity with that logical name.
     public static func entity(_ logicalName: String) -> EntityDefinition? { byLogicalName[logicalName] }
 }

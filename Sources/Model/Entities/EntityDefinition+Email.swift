@@ -1,7 +1,7 @@
 // Facts of the entities' metadata: names, types, lengths, options, and what a client may create, update and read.
 
 extension EntityDefinition {
-    /// An e-mail: one that came in, or one that goes out.
+    /// An incoming or outgoing e-mail.
     public static let email = EntityDefinition(
         schemaName: "Email",
         entitySetName: "emails",
@@ -210,7 +210,7 @@ extension EntityDefinition {
         .init("VersionNumber", .bigInt, validFor: [.read]),
     ]
 
-    /// An alert about a mailbox or a profile: what is wrong, and what to do.
+    /// An alert about a mailbox or a profile, with advice.
     public static let traceLog = EntityDefinition(
         schemaName: "TraceLog",
         entitySetName: "tracelogs",

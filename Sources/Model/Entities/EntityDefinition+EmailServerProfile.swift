@@ -1,7 +1,7 @@
 // Facts of the entity's metadata: names, types, lengths, options, and what a client may create, update and read.
 
 extension EntityDefinition {
-    /// How a server is reached, and the credentials that a whole profile shares.
+    /// The addresses of mail servers, and the credentials that a whole profile shares.
     public static let emailServerProfile = EntityDefinition(
         schemaName: "EmailServerProfile",
         entitySetName: "emailserverprofiles",

@@ -1,14 +1,14 @@
-// The links of many-to-many relationships, as entities. They are read; links are made by associating records.
+// The links of many-to-many relationships, as read-only entities. Associating records makes links.
 
 extension EntityDefinition {
-    /// That a user has a role.
+    /// A role of a user.
     public static let systemUserRoles = link(
         "SystemUserRoles", "systemuserrolescollection", "SystemUserId", "RoleId", id: "SystemUserRoleId")
 
-    /// That a team has a role, which its members have then.
+    /// A role of a team. The team's members have it too.
     public static let teamRoles = link("TeamRoles", "teamrolescollection", "TeamId", "RoleId", id: "TeamRoleId")
 
-    /// That a user is a member of a team.
+    /// A user's membership in a team.
     public static let teamMembership = link("TeamMembership", "teammemberships", "TeamId", "SystemUserId", id: "TeamMembershipId")
 
     private static func link(_ name: String, _ set: String, _ first: String, _ second: String, id: String) -> EntityDefinition {

@@ -1,7 +1,7 @@
-// What the four entities refer to, in the few attributes that references need.
+// The entities that the four entities refer to, with the few attributes that references need.
 
 extension EntityDefinition {
-    /// A person or a program that acts in the organization.
+    /// A person or a program in the organization.
     public static let systemUser = EntityDefinition(
         schemaName: "SystemUser",
         entitySetName: "systemusers",
@@ -16,7 +16,7 @@ extension EntityDefinition {
             .init("BusinessUnitId", .lookup(["businessunit"]), required: .system),
             .init("AzureActiveDirectoryObjectId", .uniqueIdentifier),
             .init("IsDisabled", .boolean, required: .system, default: .bool(false)),
-            // PostgreSQL computes these of the names above.
+            // PostgreSQL computes these from the names above.
             .init("FirstName", .string(200), validFor: [.read]),
             .init("LastName", .string(200), validFor: [.read]),
             .init("AccessMode", .picklist([0: "Read-Write", 4: "Non-interactive"]), validFor: [.read]),
@@ -74,7 +74,7 @@ extension EntityDefinition {
         ]
     )
 
-    /// The organization itself, one record.
+    /// The organization itself, as one record.
     public static let organization = EntityDefinition(
         schemaName: "Organization",
         entitySetName: "organizations",
@@ -88,7 +88,7 @@ extension EntityDefinition {
             .init("LocaleId", .integer(0...2_147_483_647), required: .system, validFor: [.read], default: .int(1033)),
             .init("EmailCorrelationEnabled", .boolean, required: .system, validFor: [.update, .read], default: .bool(true)),
             .init("EnableSmartMatching", .boolean, required: .system, validFor: [.update, .read], default: .bool(false)),
-            // Bytes of an attachment; what a router hands over at once bounds it.
+            // The largest attachment in bytes. The size of a router's request limits it.
             .init(
                 "MaxUploadFileSize", .integer(1...8_388_608), required: .system, validFor: [.update, .read],
                 default: .int(5_242_880)),
@@ -100,7 +100,7 @@ extension EntityDefinition {
         ]
     )
 
-    /// A currency that records may name.
+    /// A currency that records may refer to.
     public static let transactionCurrency = EntityDefinition(
         schemaName: "TransactionCurrency",
         entitySetName: "transactioncurrencies",
@@ -120,7 +120,7 @@ extension EntityDefinition {
         ]
     )
 
-    /// What callers may do; the four roles are fixed.
+    /// A role. The four roles are fixed.
     public static let role = EntityDefinition(
         schemaName: "Role",
         entitySetName: "roles",
@@ -133,13 +133,13 @@ extension EntityDefinition {
             .init("BusinessUnitId", .lookup(["businessunit"]), required: .system, validFor: [.read]),
             .init("IsManaged", .boolean, required: .system, validFor: [.read], default: .bool(true)),
             .init("ParentRootRoleId", .lookup(["role"]), validFor: [.read]),
-            // By which tools know the System Administrator. There are no templates here to look at.
+            // Tools recognize the System Administrator by it. There are no role templates here.
             .init("RoleTemplateId", .lookup(["roletemplate"]), validFor: [.read]),
             .init("VersionNumber", .bigInt, validFor: [.read]),
         ]
     )
 
-    /// What happened to records. PostgreSQL's triggers write it; encrypted attributes are never in it.
+    /// The changes of records. PostgreSQL's triggers write it, and it never has encrypted attributes.
     public static let audit = EntityDefinition(
         schemaName: "Audit",
         entitySetName: "audits",

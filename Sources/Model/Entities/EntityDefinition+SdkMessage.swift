@@ -1,4 +1,4 @@
-// The messages that entities know, which clients ask for when they open a table. They are views: nothing writes them.
+// The messages of entities, which clients read when they open a table. They are read-only views.
 
 extension EntityDefinition {
     /// A message of the Web API.
@@ -17,7 +17,7 @@ extension EntityDefinition {
         ]
     )
 
-    /// That an entity knows a message.
+    /// An entity's support of a message.
     public static let sdkMessageFilter = EntityDefinition(
         schemaName: "SdkMessageFilter",
         entitySetName: "sdkmessagefilters",

@@ -1,16 +1,16 @@
 import PostgresClient
 
-/// What an entity is: its names, its attributes, and which of them are encrypted.
+/// The definition of an entity: its names, its attributes, and which of them are encrypted.
 public final class EntityDefinition: Sendable {
-    /// What may be asked of an entity's records.
+    /// The messages that an entity's records support.
     public enum Message: String, Sendable, CaseIterable {
         case create, retrieve, retrieveMultiple, update, delete
-        /// To give a record to another owner, and to share it: for entities that have owners.
+        /// Assigning a record to another owner, and sharing it: for entities with owners.
         case assign, share
     }
 
     public let schemaName: String
-    /// The table's name, and the one that clients use.
+    /// The table's name, which clients use too.
     public let logicalName: String
     /// The name of the collection in a URL.
     public let entitySetName: String
@@ -22,9 +22,9 @@ public final class EntityDefinition: Sendable {
     public let primaryName: String?
     public let messages: Set<Message>
     public let attributes: [AttributeDefinition]
-    /// The boolean column that tells, for each encrypted attribute, whether it has a value.
+    /// For each encrypted attribute, the boolean column that says whether it has a value.
     public let setFlags: [String: String]
-    /// What the server fills in, by the attributes' names.
+    /// Values that the server fills in, by attribute.
     package let fillings: [(name: String, filling: AttributeDefinition.Filling)]
     private let byName: [String: Int]
 
@@ -53,7 +53,7 @@ public final class EntityDefinition: Sendable {
     /// The attribute of that logical name.
     public subscript(_ logicalName: String) -> AttributeDefinition? { byName[logicalName].map { attributes[$0] } }
 
-    /// Whether records know the message.
+    /// Whether records support the message.
     public func has(_ message: Message) -> Bool {
         switch message {
         case .assign, .share: isUserOwned
@@ -61,12 +61,12 @@ public final class EntityDefinition: Sendable {
         }
     }
 
-    /// The attributes whose values are sealed.
+    /// The encrypted attributes.
     public var encryptedAttributes: [AttributeDefinition] { attributes.filter(\.isEncrypted) }
 
-    /// The table of its cells.
+    /// The table of the entity's cells.
     package var cellTable: String { "\(logicalName)_cell" }
 
-    /// The name by which a cell of the attribute is authenticated.
+    /// The attribute's name in the authenticated place of a cell.
     package func cellName(_ attribute: String) -> String { "\(logicalName).\(attribute)" }
 }

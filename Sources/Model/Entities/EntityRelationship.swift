@@ -1,4 +1,4 @@
-/// A one-to-many relationship: a lookup attribute, seen from both of its ends.
+/// A one-to-many relationship, defined by a lookup attribute.
 public struct EntityRelationship: Sendable {
     /// The entity with the lookup attribute ("many").
     public let referencing: EntityDefinition
@@ -6,10 +6,10 @@ public struct EntityRelationship: Sendable {
     /// The entity that it refers to ("one").
     public let referenced: EntityDefinition
 
-    /// The name in its original case, which is unique.
+    /// The unique name in its original case.
     public let schemaName: String
 
-    /// The single-valued navigation property, such as `emailserverprofile`; with the target's name where there are several.
+    /// The single-valued navigation property, such as `emailserverprofile`. It includes the target's name if there are several.
     public var navigationProperty: String {
         attribute.type.isPolymorphic ? "\(attribute.logicalName)_\(referenced.logicalName)" : attribute.logicalName
     }
@@ -41,12 +41,12 @@ public struct EntityRelationship: Sendable {
 }
 
 extension AttributeType {
-    /// Whether its navigation properties are named after their targets: several targets, but not an owner.
+    /// Whether its navigation properties are named after their targets. That is so for several targets, except owners.
     var isPolymorphic: Bool { if case .lookup(let targets) = self { targets.count > 1 } else { false } }
 }
 
 extension EntityCatalog {
-    /// Every relationship whose two ends are in the catalog, in the order of the entities and their attributes.
+    /// Every relationship between entities of the catalog, in the order of the entities and their attributes.
     public static let relationships: [EntityRelationship] = all.flatMap { entity in
         entity.attributes.flatMap { attribute in
             attribute.type.targets.compactMap { EntityCatalog.entity($0) }.map { EntityRelationship(entity, attribute, $0) }
@@ -58,7 +58,7 @@ extension EntityDefinition {
     /// The relationships of its own lookups.
     public var manyToOne: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referencing.logicalName == logicalName } }
 
-    /// The relationships of others' lookups that refer to it.
+    /// The relationships of other entities' lookups that refer to it.
     public var oneToMany: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referenced.logicalName == logicalName } }
 
     /// The relationship of a single-valued navigation property. An owner's first target is the systemuser.
@@ -71,10 +71,10 @@ extension EntityDefinition {
         oneToMany.first { $0.collectionProperty == property.lowercased() }
     }
 
-    /// Whether its records belong to users and teams.
+    /// Whether users and teams own its records.
     public var isUserOwned: Bool { self["ownerid"] != nil }
 
-    /// The attributes by which a record can be named instead of by its id.
+    /// The attributes that identify a record beside its id.
     public var alternateKeys: [AttributeDefinition] {
         switch logicalName {
         case "systemuser": [self["domainname"]].compactMap { $0 }

@@ -1,10 +1,10 @@
-/// A many-to-many relationship: two entities, and a third one whose records link those of the two.
+/// A many-to-many relationship: two entities, and a third one whose records are the links.
 public struct ManyToManyRelationship: Sendable {
-    /// The name in its original case, which is unique, and that of the navigation property at both ends.
+    /// The unique name in its original case, and the name of the navigation property at both ends.
     public let schemaName: String
     public let first: EntityDefinition
     public let second: EntityDefinition
-    /// The entity of the links. Its attributes with the ids of the two records are called as in those records.
+    /// The entity of the links. Its attributes with the two ids have the same names as in the linked records.
     public let intersect: EntityDefinition
 
     /// The roles of users.
@@ -17,7 +17,7 @@ public struct ManyToManyRelationship: Sendable {
     public static let teamMembership = ManyToManyRelationship(
         schemaName: "teammembership_association", first: .team, second: .systemUser, intersect: .teamMembership)
 
-    /// The relationship as records of one of the two entities see it; nil for another entity.
+    /// The relationship seen from one of its entities; nil for another entity.
     public func association(of entity: EntityDefinition) -> Association? {
         if entity === first { return Association(relationship: self, own: first, other: second) }
         return entity === second ? Association(relationship: self, own: second, other: first) : nil
@@ -41,7 +41,7 @@ extension EntityCatalog {
 }
 
 extension EntityDefinition {
-    /// The many-to-many relationships that the entity is in.
+    /// The many-to-many relationships of the entity.
     public var associations: [Association] { EntityCatalog.manyToMany.compactMap { $0.association(of: self) } }
 
     /// The many-to-many relationship of a navigation property.

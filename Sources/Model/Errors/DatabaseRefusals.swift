@@ -1,18 +1,18 @@
 public import PostgresClient
 
-// What callers are told of a database that does not do its part at the moment.
+// The errors that callers get when the database is unavailable or refuses a statement.
 extension PostgresError {
-    /// Whether the same request may do better later: nothing was done.
+    /// Whether a later retry may succeed, because nothing was done.
     public var isUnavailable: Bool { kind != .unknownOutcome && (isConnectionLoss || isReadOnly || isConflict) }
 
-    /// Whether a text had the character U+0000, which PostgreSQL's texts do not hold.
+    /// Whether a text had the character U+0000, which PostgreSQL's texts can't contain.
     public var isImpossibleText: Bool { sqlState == "22021" }
 
-    /// Whether callers are told with ``refusal``; anything else is this program's own fault.
+    /// Whether ``refusal`` describes the error to callers. Any other error is a fault of this program.
     public var isTold: Bool { kind == .unknownOutcome || isUnavailable || isImpossibleText }
 
-    /// What a caller is told of an unknown outcome, or of a database that does not do its part. Only where nothing was done is there a
-    /// time to try again: repeating a request of an unknown outcome may do it twice.
+    /// The error for callers after an unknown outcome, or while the database is unavailable. It has a time to retry only if nothing
+    /// was done, because repeating a request with an unknown outcome may do it twice.
     public var refusal: FieldsealError {
         if kind == .unknownOutcome {
             return FieldsealError(
@@ -35,7 +35,7 @@ extension PostgresError {
         return .databaseAway
     }
 
-    /// The status of a response with ``refusal``. Clients repeat a 503 by themselves.
+    /// The status of a response with ``refusal``. Clients repeat a 503 automatically.
     public var refusalStatus: Int { kind == .unknownOutcome || isImpossibleText ? refusal.code.httpStatus : 503 }
 }
 

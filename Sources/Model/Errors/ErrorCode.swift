@@ -1,4 +1,4 @@
-/// The codes that clients of the original product know, each with its HTTP status.
+/// Error codes that Dataverse's clients know, each with its HTTP status.
 public enum ErrorCode: String, Sendable, CaseIterable {
     case invalidArgument = "0x80040203"
     case unexpected = "0x80040216"
@@ -47,7 +47,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case concurrentRequestsExceeded = "0x80072326"
     case notAUser = "0x80072560"
 
-    /// Whether the organization needs its key, in either of the two ways.
+    /// Whether the organization needs its key: there is none, or this server can't unwrap it.
     public var asksForKey: Bool { self == .keyRequired || self == .keySourceMissing }
 
     /// The status of an HTTP response with this code.

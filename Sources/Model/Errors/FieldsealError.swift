@@ -1,17 +1,17 @@
-/// A refusal: a stable code, what was wrong and what to do. It never quotes a secret.
+/// A refusal: a stable code, the problem and the next step. It never quotes a secret.
 public struct FieldsealError: Error, Sendable, CustomStringConvertible {
     public let code: ErrorCode
     public let message: String
-    /// Seconds after which trying again may help; sent as `Retry-After`.
+    /// Seconds after which a retry may succeed, for the `Retry-After` header.
     public let retryAfter: Int?
-    /// What a program needs besides.
+    /// Further data for programs.
     public let detail: Detail?
 
     /// A value that belongs to a code.
     public enum Detail: Sendable {
         /// The id of the request that a second System Administrator has to approve.
         case approval(String)
-        /// Seconds since a sign-in, at most.
+        /// The allowed seconds since a sign-in.
         case maximumAge(Int)
     }
 
@@ -30,7 +30,7 @@ extension FieldsealError {
         FieldsealError(.objectDoesNotExist, "There is no \(entity.logicalName) with the id \(id).")
     }
 
-    /// No record at this address (any more).
+    /// There is no record at this address.
     public static func noSuchRecord(_ entity: EntityDefinition) -> FieldsealError {
         FieldsealError(.objectDoesNotExist, "There is no such \(entity.logicalName).")
     }
@@ -42,7 +42,7 @@ extension FieldsealError {
         )
     }
 
-    /// No organization of that name. Told in the same words whether it never was or is another's.
+    /// There is no organization with that name. The message is the same for one that never existed and one that is elsewhere.
     public static func noSuchOrganization(_ name: String) -> FieldsealError {
         FieldsealError(.noResource, "There is no organization at this address.")
     }
@@ -56,8 +56,8 @@ extension FieldsealError {
     /// `config` has an organization's key, under a key-encryption key that this server does not have.
     ///
     /// - Parameters:
-    ///   - id: That one's id.
-    ///   - given: The id of this server's.
+    ///   - id: The id of that key-encryption key.
+    ///   - given: The id of this server's key-encryption key.
     package static func keyEncryptionKeyMissing(_ id: String, given: String) -> FieldsealError {
         FieldsealError(
             .keySourceMissing,
