@@ -1,12 +1,12 @@
 import Dispatch
 import Synchronization
 
-/// A new key whose derivation runs on a thread of its own, while the database makes what the key will seal.
+/// A new key, derived on a separate thread while the database creates what the key will encrypt.
 final class DerivedInBackground: Sendable {
     private let key = Mutex<Result<NewKey, any Error>?>(nil)
     private let isThere = DispatchSemaphore(value: 0)
 
-    /// - Parameter derive: Makes the key; it takes a processor for some hundred milliseconds.
+    /// - Parameter derive: Derives the key. It uses a processor for some hundred milliseconds.
     init(_ derive: @escaping @Sendable () throws -> NewKey) {
         DispatchQueue.global(qos: .userInitiated).async { [self] in
             let result = Result { try derive() }
@@ -15,7 +15,7 @@ final class DerivedInBackground: Sendable {
         }
     }
 
-    /// The key. Blocks the calling thread, which is a database connection's own, until it is there.
+    /// The key. Blocks the calling thread, which belongs to a database connection, until it is derived.
     func wait() throws -> NewKey {
         isThere.wait()
         defer { isThere.signal() }

@@ -8,8 +8,8 @@ public import Tenancy
 
 /// Moves old security events, or old entries of the audit, from the database to a sealed file.
 ///
-/// The file is complete and on the disk before the transaction that takes its content from the tables. A crash in between leaves both:
-/// the same command writes the file again.
+/// The file is complete and on disk before the transaction that removes its contents from the tables. A crash in between leaves
+/// both. Then the same command writes the file again.
 public struct EvidenceArchiver: Sendable {
     private let registry: OrganizationRegistry
     private let organization: Organization
@@ -22,10 +22,10 @@ public struct EvidenceArchiver: Sendable {
         public let path: String
     }
 
-    /// Events that are read at a time.
+    /// How many events are read at a time.
     private static let pageLength = 5_000
 
-    /// - Parameter registry: Connects as a role that may act as the owner: the service itself can't archive.
+    /// - Parameter registry: Connects as a role that may act as the owner. The service's role can't archive.
     public init(_ registry: OrganizationRegistry, session: Session) {
         self.registry = registry
         organization = session.organization
@@ -35,15 +35,15 @@ public struct EvidenceArchiver: Sendable {
 
     // MARK: Security events
 
-    /// Archives the security events before a moment, apart from the newest event.
+    /// Archives the security events before a time, except the newest event.
     ///
-    /// - Throws: ``FieldsealError`` when there are none, the chain is broken, or the file may not be written.
+    /// - Throws: ``FieldsealError`` when there are none, the chain is broken, or the file must not be written.
     public func archiveEvents(before date: Date, to path: String) async throws -> Summary {
         let start = try await registry.owning { try EventArchivePosition.require(organization, under: kek, on: $0) }
         try refuseOverwriting(path) { $0.content == "security events" && $0.first > start?.lastID ?? 0 }
         let (summary, last, digest) = try await registry.owning { try write(before: date, after: start, to: path, on: $0) }
         try await registry.owning { connection in
-            // Only the beginning that the file goes on from may be moved.
+            // Only the events right after the last archive may be moved.
             let locked = try EventArchivePosition.require(organization, under: kek, on: connection)
             guard locked == start else {
                 throw FieldsealError(
@@ -121,7 +121,7 @@ public struct EvidenceArchiver: Sendable {
 
     // MARK: The audit
 
-    /// Archives the entries of the audit before a moment.
+    /// Archives the entries of the audit before a time.
     public func archiveAudit(before date: Date, to path: String) async throws -> Summary {
         try refuseOverwriting(path) { _ in false }
         let (summary, digest) = try await registry.owning { try writeAudit(before: date, to: path, on: $0) }
@@ -163,7 +163,7 @@ public struct EvidenceArchiver: Sendable {
 
     // MARK: Steps
 
-    /// Refuses to write over a file, unless it is an archive whose content is still in the database.
+    /// Refuses to overwrite a file, unless it is an archive whose contents are still in the database.
     private func refuseOverwriting(_ path: String, unless isLeftOver: (EventArchiveFile.Summary) -> Bool) throws {
         guard FileManager.default.fileExists(atPath: path) else { return }
         guard let there = try? EventArchiveFile(path).claimed(), there.organizationID == organization.id.text, isLeftOver(there)
@@ -172,7 +172,7 @@ public struct EvidenceArchiver: Sendable {
         }
     }
 
-    /// Writes a file under a name of its own first, so that a file of the right name is complete.
+    /// Writes the file under a temporary name first, so that a file with the final name is complete.
     ///
     /// - Returns: The file's digest.
     private func writing(
@@ -202,7 +202,7 @@ public struct EvidenceArchiver: Sendable {
         }
     }
 
-    /// Removes exactly what the file holds.
+    /// Removes exactly the contents of the file.
     private func remove(
         from table: String, where condition: String, _ parameter: PostgresParameter, _ count: Int,
         on connection: isolated PostgresConnection
@@ -230,9 +230,9 @@ public struct EvidenceArchiver: Sendable {
 }
 
 extension EventArchiveFile {
-    /// Verifies that archives are one chain, from an organization's first event to where the table's events begin.
+    /// Verifies that archives are one chain, from an organization's first event to the first event of the table.
     ///
-    /// - Returns: What is wrong, in the order of the events.
+    /// - Returns: The problems in the order of the events.
     public static func problems(of archives: [Summary], with session: Session) async throws -> [String] {
         try session.requireSystemAdministrator(to: "archive security events")
         let organization = session.organization

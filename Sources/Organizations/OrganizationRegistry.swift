@@ -8,7 +8,7 @@ package import PostgresClient
 import Records
 public import Tenancy
 
-/// The organizations of a deployment, for who may make them: a role that may act as `fieldseal_owner`.
+/// The organizations of a deployment. Changing them needs a role that may act as `fieldseal_owner`.
 public struct OrganizationRegistry: Sendable {
     let conninfo: String
     let kek: KeyEncryptionKey
@@ -21,8 +21,8 @@ public struct OrganizationRegistry: Sendable {
         self.policy = policy
     }
 
-    /// Creates an organization: its schema, its first records, and a generated key under which it is active from its
-    /// first moment. One transaction.
+    /// Creates an organization in one transaction: its schema, its first records, and a generated key. Encryption is active from
+    /// the start.
     ///
     /// - Throws: ``FieldsealError`` when the name is malformed or taken.
     public func create(name: String, by caller: Caller) async throws -> Organization {
@@ -48,7 +48,7 @@ public struct OrganizationRegistry: Sendable {
         }
     }
 
-    /// Makes an organization in one transaction, for one that is rolled back.
+    /// Creates an organization in one transaction, for a caller that rolls it back.
     package func make(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
         let key = firstKey(of: organization)
         try connection.execute("CREATE SCHEMA \(quoteIdentifier(organization.schema))")
@@ -60,7 +60,7 @@ public struct OrganizationRegistry: Sendable {
         return DerivedInBackground { try NewKey(OrganizationKeyText.generate(), of: organization, version: 1, policy: policy) }
     }
 
-    /// Makes what a new organization has in its empty schema.
+    /// Fills the empty schema of a new organization.
     private func fill(
         _ organization: Organization, _ firstKey: DerivedInBackground, by caller: Caller, on connection: isolated PostgresConnection
     ) throws {
@@ -74,17 +74,17 @@ public struct OrganizationRegistry: Sendable {
             for: organization, by: caller, under: kek, on: connection)
     }
 
-    /// Registers a schema that is there already: restored by a DBA, or left over when `config` was lost.
+    /// Registers an existing schema: one that a DBA restored, or that is left after `config` was lost.
     ///
-    /// The organization keeps its id, since its cells are bound to it. It needs its key, unless `config` still has it.
+    /// The organization keeps its id, because its cells are bound to it. It needs its key, unless `config` still has it.
     ///
-    /// - Throws: ``FieldsealError`` when there is no such schema, or the name or the id is taken. Where the organization is
-    ///   registered already, ``attestAgain(name:by:)`` is the way.
+    /// - Throws: ``FieldsealError`` when there is no such schema, or the name or the id is taken. For a registered organization,
+    ///   use ``attestAgain(name:by:)``.
     public func attach(name: String, by caller: Caller) async throws -> Organization {
         try await adopt(name: name, .organizationAttached, by: caller)
     }
 
-    /// Registers the schema of a name, under any earlier name, and brings it to the newest migration.
+    /// Registers a schema with a new name, and migrates it to the newest version.
     func adopt(name: String, _ event: SecurityEvent.Kind, by caller: Caller) async throws -> Organization {
         guard Organization.isName(name) else {
             throw FieldsealError(.invalidArgument, "\(name.quotedForMessage) is not an organization's name.")
@@ -112,10 +112,10 @@ public struct OrganizationRegistry: Sendable {
         }
     }
 
-    /// Makes a schema that came from elsewhere one of this deployment's.
+    /// Makes a foreign schema one of this deployment.
     func settle(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
         try register(organization, by: caller, attached: true, on: connection)
-        // What the schema brings along may be unfinished.
+        // The schema may have unfinished work of its source.
         try SweepMarks.mark(organization, on: connection)
         let target = MigrationTarget.organization(id: organization.id, name: organization.name, schema: organization.schema)
         try MigrationRunner.adoptLedger(of: target, on: connection)
@@ -124,11 +124,11 @@ public struct OrganizationRegistry: Sendable {
         try quiet(organization, on: connection)
     }
 
-    /// Gives an organization that came from elsewhere its name here, and keeps it from fetching and sending the original's mail.
+    /// Sets the organization's name here, and prevents it from fetching and sending the original's mail.
     func quiet(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             "UPDATE \(organization.qualified("organization")) SET name = $1 WHERE name <> $1", [.text(organization.name)])
-        // Each mailbox is tested and enabled again.
+        // Each mailbox must be tested and enabled again.
         _ = try connection.query(
             """
             UPDATE \(organization.qualified("mailbox")) SET enabledforincomingemail = false, enabledforoutgoingemail = false,
@@ -140,11 +140,11 @@ public struct OrganizationRegistry: Sendable {
             UPDATE \(organization.qualified("email")) SET statuscode = \(EmailStatus.failed.sql), failure = 'The organization was brought here while this waited to be sent.'
              WHERE statuscode IN \(EmailStatus.outbound.sql)
             """)
-        // Who brings it here answers for the servers that it names.
+        // The operator who brings it here answers for its mail servers.
         try MailDestination.authorizeAll(in: organization, under: kek, on: connection)
     }
 
-    /// Gives the functions of a schema that was renamed its new name for their `search_path`.
+    /// Changes the `search_path` of a renamed schema's functions to its new name.
     func fixSearchPaths(in schema: String, on connection: isolated PostgresConnection) throws {
         let functions = try connection.query(
             """
@@ -173,7 +173,7 @@ public struct OrganizationRegistry: Sendable {
         }
     }
 
-    /// Goes on as the owner until the transaction ends.
+    /// Acts as the owner until the transaction ends.
     package func begin(on connection: isolated PostgresConnection) throws {
         do {
             try connection.execute("SET LOCAL ROLE fieldseal_owner")
@@ -210,7 +210,7 @@ public struct OrganizationRegistry: Sendable {
         }
     }
 
-    /// The records that everything else refers to, where they are not there yet.
+    /// Creates the records that everything else refers to, if they are missing.
     func seed(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         let units = organization.qualified("businessunit")
         _ = try connection.query(
@@ -236,9 +236,9 @@ public struct OrganizationRegistry: Sendable {
         }
     }
 
-    /// Gives an organization without cells its first key.
+    /// Sets the first key of an organization without cells.
     ///
-    /// - Returns: What is to be attested of the key.
+    /// - Returns: The facts of the key to attest.
     private func activate(
         _ organization: Organization,
         _ firstKey: DerivedInBackground,
@@ -253,7 +253,7 @@ public struct OrganizationRegistry: Sendable {
     }
 }
 
-/// A key that an organization is to have, with its salt, its key check, and the id that names it.
+/// A new key with its salt and its key check, and the organization's id.
 struct NewKey: Sendable {
     let organization: Organization
     let version: Int
@@ -272,9 +272,9 @@ struct NewKey: Sendable {
         data = try DataKey(derivedFrom: text, salt: salt, iterations: iterations)
     }
 
-    /// Switches to the key's generation, which is finished, and puts the key into `config`.
+    /// Switches to the key's finished generation, and stores the key in `config`.
     ///
-    /// - Returns: What is to be attested of the key.
+    /// - Returns: The facts of the key to attest.
     func establish(
         origin: String,
         under kek: KeyEncryptionKey,
@@ -308,13 +308,14 @@ struct NewKey: Sendable {
     }
 }
 
-/// An organization as `org list` shows it.
+/// An organization in the output of `org list`.
 public struct OrganizationEntry: Sendable {
     public let organization: Organization
     public let createdOn: Date
     public let attachedOn: Date?
 
-    /// The condition that an organization `o` is not being moved to or from the database. It also holds before the table of moves is made.
+    /// The condition that an organization `o` is not being moved to or from the database. It also holds before the table of moves
+    /// exists.
     package static let inForce = """
         NOT EXISTS (SELECT FROM pg_namespace WHERE nspname IN ('arriving_' || substr(o.schema_name, 5), 'moved_' || substr(o.schema_name, 5)))
         """

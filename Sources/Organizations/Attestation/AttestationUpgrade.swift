@@ -9,7 +9,7 @@ import Records
 import Tenancy
 
 /// Attests the organizations of a deployment that is older than the attested state, in the transaction of the migration that
-/// makes it. Rows are taken over when the tags that they had are valid, and the chain of events when it ends where it was kept to end.
+/// introduces it. Rows are accepted if their earlier tags are valid, and the chain of events if it ends at its stored end.
 public struct AttestationUpgrade: Sendable {
     private let registry: OrganizationRegistry
 
@@ -17,13 +17,13 @@ public struct AttestationUpgrade: Sendable {
 
     public init(_ registry: OrganizationRegistry) { self.registry = registry }
 
-    /// What the migration runner calls; it returns what was left out, and why.
+    /// Called by the migration runner. Returns what was left out, and why.
     public var completion: MigrationCompletion {
         { migration, target, connection in
             switch (target, migration.name) {
             case (.config, _): return try run(on: connection)
             case (.organization(let id, let name, _), "0009_mail_destinations"):
-                // The settings that say where credentials go are authorized as they are.
+                // Authorizes the present settings that decide where credentials are sent.
                 try MailDestination.authorizeAll(
                     [.emailServerProfile, .mailbox], in: Organization(id: id, name: name), under: kek, on: connection)
                 return []
@@ -34,14 +34,14 @@ public struct AttestationUpgrade: Sendable {
                 try Self.nameApplications(of: Organization(id: id, name: name), on: connection)
                 return []
             case (.organization(let id, let name, _), _):
-                // E-mails that wait to be sent are taken as they are.
+                // Accepts the e-mails that wait to be sent.
                 try Submission.tagAll(in: Organization(id: id, name: name), under: kek, on: connection)
                 return []
             }
         }
     }
 
-    /// Writes the ids of clients that an earlier version added into the records of the users that they act as.
+    /// Writes the ids of clients that an earlier version added into the records of their users.
     private static func nameApplications(of organization: Organization, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             """
@@ -81,7 +81,7 @@ public struct AttestationUpgrade: Sendable {
                 ]
             }
         } else {
-            // Older than the chain of events, which is made of what is there.
+            // Older than the chain of events. The chain is made from the present events.
             try MigrationRunner.applyAll(
                 to: .organization(id: organization.id, name: organization.name, schema: organization.schema), on: connection)
             try MailDestination.authorizeAll(in: organization, under: kek, on: connection)
@@ -123,7 +123,7 @@ public struct AttestationUpgrade: Sendable {
         return leftOut
     }
 
-    /// What is wrong with the end of the chain of events, as it was kept before there was an attested state.
+    /// The problem with the end of the chain of events, as it was stored before the attested state existed.
     private func chainProblem(of organization: Organization, on connection: isolated PostgresConnection) throws -> String? {
         let events = organization.qualified("security_event")
         let row = try connection.query(

@@ -5,18 +5,18 @@ import JSON
 package import PostgresClient
 package import Tenancy
 
-/// A row of `config` that grants power, with what is needed to judge it and to give it another tag.
+/// A row of `config` that grants access, with the data to verify it and to tag it again.
 package struct GrantRow: Sendable {
     package let grant: Grant
-    /// The stored tag; empty where there is none.
+    /// The stored tag; empty if there is none.
     package let tag: [UInt8]
-    /// What people call it, such as `client router`.
+    /// The row's name for people, such as `client router`.
     package let title: String
-    /// Whether the row says itself that it is disabled.
+    /// Whether the row itself says that it is disabled.
     package let isDisabled: Bool
     /// The values of the primary key.
     let key: [PostgresParameter]
-    /// What the tag was made of before there was an attested state; nil for rows that had none.
+    /// The input of its tag before the attested state existed; nil for rows that had no tag.
     let formerTag: (label: String, fields: [[UInt8]])?
 
     /// Stores another tag.
@@ -44,7 +44,7 @@ package struct GrantRow: Sendable {
 }
 
 extension GrantRow {
-    /// Every row of an organization that has a tag, in an order in which what others depend on comes first.
+    /// Every row of an organization that has a tag. Rows come after the rows that they depend on.
     package static func all(of organization: Organization, on connection: isolated PostgresConnection) throws -> [GrantRow] {
         try clients(of: organization, on: connection) + secrets(of: organization, on: connection)
             + keys(of: organization, on: connection) + users(of: organization, on: connection)
@@ -52,7 +52,7 @@ extension GrantRow {
     }
 
     private static func approvals(of organization: Organization, on connection: isolated PostgresConnection) throws -> [GrantRow] {
-        // As with keys of clients.
+        // As for keys of clients.
         guard try connection.query("SELECT to_regclass('config.approval') IS NOT NULL")[0].decode(0, as: Bool.self) else {
             return []
         }
@@ -92,7 +92,7 @@ extension GrantRow {
     }
 
     private static func keys(of organization: Organization, on connection: isolated PostgresConnection) throws -> [GrantRow] {
-        // The migration that attests rows for the first time runs before the one that makes this table.
+        // The migration that attests rows for the first time runs before this table exists.
         guard try connection.query("SELECT to_regclass('config.api_client_key') IS NOT NULL")[0].decode(0, as: Bool.self) else {
             return []
         }

@@ -7,22 +7,22 @@ import PostgresClient
 import Records
 public import Tenancy
 
-/// What `org attach` finds on an organization that is registered already, and what it does about it.
+/// The findings of `org attach` about a registered organization, and its changes.
 public struct AttestationReport: Sendable {
-    /// What differs from the attested state, in the order in which it was looked at; empty when nothing does.
+    /// The differences from the attested state, in the order of the checks; empty if there are none.
     public let differences: [String]
-    /// Rows that grant nothing, before and after.
+    /// Rows that grant nothing, neither before nor after.
     public let notHonoured: [String]
-    /// Rows that grant power afterwards.
+    /// Rows that grant access afterwards.
     public let honoured: [String]
     public let keyVersion: Int
     public let events: Int
 }
 
 extension OrganizationRegistry {
-    /// Attests what a schema says now, for an organization that this transaction makes one of the deployment's.
+    /// Attests the present contents of a schema, for an organization that this transaction registers.
     ///
-    /// - Parameter keys: The keys that this transaction put into `config`.
+    /// - Parameter keys: The keys that this transaction inserted into `config`.
     func attest(_ organization: Organization, keys: [Grant] = [], on connection: isolated PostgresConnection) throws {
         var grants = GrantList()
         for key in keys { try grants.set(key, under: kek) }
@@ -31,7 +31,7 @@ extension OrganizationRegistry {
         try insertState(of: organization, grants, after: nil, on: connection)
     }
 
-    /// What ``attestAgain(name:by:)`` would find and do. Changes nothing.
+    /// What ``attestAgain(name:by:)`` would find and do. It changes nothing.
     public func attestationReport(of name: String) async throws -> AttestationReport {
         try await owning { connection in
             let organization = try registered(name, on: connection)
@@ -39,11 +39,11 @@ extension OrganizationRegistry {
         }
     }
 
-    /// Accepts the state of a registered organization as it is now: after a restore, or after SQL changed it.
+    /// Accepts the present state of a registered organization, after a restore or a change by SQL.
     ///
-    /// Rows that this service did not write grant nothing afterwards either; every session of the console ends.
+    /// Rows that this service did not write still grant nothing. Every session of the console ends.
     ///
-    /// - Throws: ``FieldsealError`` when no organization of that name is registered.
+    /// - Throws: ``FieldsealError`` when no organization with that name is registered.
     public func attestAgain(name: String, by caller: Caller) async throws -> AttestationReport {
         try await owning { connection in
             let organization = try registered(name, on: connection)
@@ -63,7 +63,7 @@ extension OrganizationRegistry {
         }
     }
 
-    /// The registry with the key-encryption key that an organization is under, as far as this program has it.
+    /// The registry with the organization's key-encryption key, if this program has it.
     private func under(keyOf organization: Organization, on connection: isolated PostgresConnection) throws -> OrganizationRegistry
     {
         let ids = try connection.query(
@@ -84,7 +84,7 @@ extension OrganizationRegistry {
         return Organization(id: try row.decode(0), name: name)
     }
 
-    /// Whether an organization of that name is registered, so that attaching it means attesting it again.
+    /// Whether an organization with that name is registered, so that attaching it attests it again.
     public func isRegistered(_ name: String) async throws -> Bool {
         try await owning { connection in
             try connection.query("SELECT EXISTS (SELECT FROM config.organization WHERE name = $1)", [.text(name)])[0].decode(0)
@@ -93,7 +93,7 @@ extension OrganizationRegistry {
 
     // MARK: Steps
 
-    /// Records systemusers that are disabled, so that undoing it by SQL has no effect.
+    /// Records disabled systemusers, so that SQL can't enable them.
     func addDisabledUsers(
         of organization: Organization, to grants: inout GrantList, on connection: isolated PostgresConnection
     ) throws {
@@ -102,7 +102,7 @@ extension OrganizationRegistry {
         for row in disabled { try grants.set(Grant.disabledSystemUser(try row.decode(0)), under: kek) }
     }
 
-    /// Writes the attested state of what the schema says of its key and its events.
+    /// Writes the attested state from the key and the events in the schema.
     func insertState(
         of organization: Organization, _ grants: GrantList, after revision: Int?, on connection: isolated PostgresConnection
     ) throws {
@@ -135,7 +135,7 @@ extension OrganizationRegistry {
         try state.insert(grants: grants, on: connection)
     }
 
-    /// What is to be attested of a registered organization, and how that differs from what is.
+    /// The new attested state of a registered organization, and its differences from the old one.
     private func reattestation(
         of organization: Organization, on connection: isolated PostgresConnection
     ) throws -> (report: AttestationReport, grants: GrantList, revision: Int?) {
@@ -168,7 +168,7 @@ extension OrganizationRegistry {
                 let isNamed = [.client, .user, .issuer, .link].contains(row.grant.name.kind)
                 if isNamed, !row.isDisabled { honoured.append(row.title) }
             } else {
-                // Once revoked, a row stays revoked.
+                // A revoked row stays revoked.
                 try grants.revoke(row.grant.name, under: kek)
                 notHonoured.append(row.title)
             }
@@ -193,7 +193,7 @@ extension OrganizationRegistry {
         }
         if let former {
             try keepDisabledUsers(of: organization, in: former, &grants, on: connection)
-            // Which servers are authorized is not decided here: a profile that SQL put back stays as it is until it is saved.
+            // Servers are not authorized here. A profile that SQL restored is not authorized until it is saved.
             for profile in try MailDestination.profiles(in: organization, on: connection) {
                 try grants.take(Grant.mailServer(profile, tag: []).name, from: former)
             }
@@ -205,7 +205,7 @@ extension OrganizationRegistry {
         return (report, grants, former == nil ? nil : state.attested?.revision)
     }
 
-    /// Whether a row is this service's: attested, or at least validly tagged where no list is left.
+    /// Whether this service wrote a row: it is attested or, without a list, has a valid tag.
     private func isOwn(_ row: GrantRow, in former: GrantList?) throws -> Bool {
         guard let former else { return try row.grant.fits(row.tag, under: kek) }
         let standing = try former.standing(of: row.grant, tag: row.tag, under: kek)

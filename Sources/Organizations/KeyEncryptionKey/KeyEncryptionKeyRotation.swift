@@ -5,9 +5,9 @@ import Model
 package import PostgresClient
 public import Tenancy
 
-/// Replaces the key-encryption key of a deployment: organization by organization, each in one transaction, while servers run.
+/// Replaces the key-encryption key of a deployment. Each organization is one transaction, and servers continue to run.
 ///
-/// Every server knows both key-encryption keys meanwhile. What is done stays done: after an interruption the next run goes on.
+/// Every server has both key-encryption keys meanwhile. After an interruption the next run continues with the rest.
 public struct KeyEncryptionKeyRotation: Sendable {
     private let registry: OrganizationRegistry
     private let deployment: Deployment
@@ -15,32 +15,32 @@ public struct KeyEncryptionKeyRotation: Sendable {
 
     /// - Parameters:
     ///   - registry: Connects as a role that may act as the owner.
-    ///   - deployment: Knows the former key-encryption key.
-    ///   - new: The key-encryption key to come.
+    ///   - deployment: Has the old key-encryption key.
+    ///   - new: The new key-encryption key.
     public init(_ registry: OrganizationRegistry, _ deployment: Deployment, to new: KeyEncryptionKey) {
         self.registry = registry
         self.deployment = deployment
         self.new = new.accepting(deployment.kek)
     }
 
-    /// What became of an organization.
+    /// The result for an organization.
     public struct Outcome: Sendable {
         public let organization: String
-        /// How many keys, secrets and tags were made anew; nil when it failed.
+        /// How many keys, secrets and tags were made anew; nil after a failure.
         public let count: Int?
-        /// Why it failed; nil when it did not.
+        /// The reason for a failure; nil without one.
         public let problem: String?
     }
 
     /// Seals and tags everything under the new key-encryption key.
     ///
     /// - Parameter report: Called after each organization.
-    /// - Returns: Whether all of it is done. The deployment's own secrets come last, when no organization failed.
-    /// - Throws: ``FieldsealError`` when a running server does not know the new key-encryption key.
+    /// - Returns: Whether everything is done. The deployment's own secrets come last, if no organization failed.
+    /// - Throws: ``FieldsealError`` when a running server does not have the new key-encryption key.
     public func run(by caller: Caller, report: (Outcome) -> Void) async throws -> Bool {
         try await requireUnused()
         try await requireServers()
-        // Organizations that were made meanwhile, and what servers wrote in the moment of the change, are found by the next round.
+        // The next round finds organizations that were created meanwhile, and rows that servers wrote during the change.
         for round in 1...Self.rounds {
             var (count, isWhole) = (0, true)
             for entry in try await OrganizationEntry.list(deployment) {
@@ -58,10 +58,10 @@ public struct KeyEncryptionKeyRotation: Sendable {
 
     private static let rounds = 4
 
-    /// Ends the use of the former key-encryption keys: from now on no program accepts them.
+    /// Retires the old key-encryption keys. From now on no program accepts them.
     ///
-    /// - Returns: The ids that were retired.
-    /// - Throws: ``FieldsealError`` when something is still under one of them: ``run(by:report:)`` moves it.
+    /// - Returns: The retired ids.
+    /// - Throws: ``FieldsealError`` when something is still under one of them. ``run(by:report:)`` moves it.
     public func retire(by caller: Caller) async throws -> [String] {
         for entry in try await OrganizationEntry.list(deployment) {
             let outcome = await move(entry.organization, by: caller, isSweep: true)
@@ -105,12 +105,12 @@ public struct KeyEncryptionKeyRotation: Sendable {
                 + "\(ServerPresence.absenceSeconds) seconds.")
     }
 
-    /// One organization, in one transaction.
+    /// Moves one organization, in one transaction.
     ///
-    /// - Parameter isSweep: Whether an organization that is under another key-encryption key is refused.
+    /// - Parameter isSweep: Whether to refuse an organization that is under another key-encryption key.
     private func move(_ organization: Organization, by caller: Caller, isSweep: Bool = false) async -> Outcome {
         do {
-            // What writes left to be chained has tags of its own: few, and not for long.
+            // Pending events have their own tags. They are few, and are linked soon.
             try await Session.begin(deployment, organization: organization.name, caller: caller).chainPendingEvents()
             let count = try await registry.owning { connection in
                 try AttestedState.change(of: organization, under: new, on: connection) { change in
@@ -137,13 +137,13 @@ public struct KeyEncryptionKeyRotation: Sendable {
         }
     }
 
-    /// The deployment's own secrets: the keys that sign tokens, and what is kept of replaced key-encryption keys.
+    /// Moves the deployment's own secrets: the token-signing keys, and the archive keys of replaced key-encryption keys.
     ///
     /// - Returns: How many signing keys were sealed anew.
     private func moveDeployment(by caller: Caller) async throws -> Int {
         let (alone, replaced) = (new.each[0], Array(new.each.dropFirst()))
         return try await registry.owning { connection in
-            // Servers make the next signing key under the key-encryption key of this one, and under the same lock.
+            // Servers use the key-encryption key of the newest signing key for the next one, under the same lock.
             try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
             let rows = try connection.query(
                 "SELECT signing_key_id, private_key FROM config.signing_key WHERE kek_id <> $1", [.text(new.id)])

@@ -2,12 +2,12 @@ public import Foundation
 package import PostgresClient
 public import Tenancy
 
-/// What is under which key-encryption key, in the whole deployment.
+/// What is sealed or tagged under which key-encryption key, in the whole deployment.
 public struct KeyEncryptionKeyStatus: Sendable {
-    /// Things of one kind that are under one key-encryption key.
+    /// The number of things of one kind under one key-encryption key.
     public struct Use: Sendable {
         public let kekID: String
-        /// In the plural, such as `signing keys`.
+        /// The kind in the plural, such as `signing keys`.
         public let what: String
         public let count: Int
     }
@@ -16,7 +16,7 @@ public struct KeyEncryptionKeyStatus: Sendable {
     public let replaced: [ReplacedKeyEncryptionKey]
     public let servers: [ServerPresence]
 
-    /// Reads all of it as the service's role.
+    /// Reads the status as the service's role.
     public static func read(_ deployment: Deployment) async throws -> KeyEncryptionKeyStatus {
         try await deployment.pool.withConnection { try read(on: $0) }
     }

@@ -6,16 +6,16 @@ package import PostgresClient
 import Records
 import Tenancy
 
-/// Seals and tags everything of one organization anew under another key-encryption key, while its attested state is locked.
+/// Seals and tags everything of one organization under another key-encryption key, while its attested state is locked.
 ///
-/// Nothing that the former key-encryption key does not vouch for is taken over: such a row stays as it is, and grants nothing.
+/// What does not verify under the old key-encryption key does not get a new tag. Such a row is unchanged, and grants nothing.
 struct OrganizationRewrap {
     private let organization: Organization
-    /// The new key-encryption key, which accepts what the former one sealed and tagged.
+    /// The new key-encryption key. It also accepts what the old one sealed and tagged.
     private let new: KeyEncryptionKey
-    /// The new one by itself.
+    /// The new one alone.
     private let alone: KeyEncryptionKey
-    /// What the organization is under so far.
+    /// The organization's old key-encryption key.
     private let former: KeyEncryptionKey
     private let list: GrantList
     private var grants: GrantList
@@ -24,7 +24,7 @@ struct OrganizationRewrap {
 
     private var isFirst: Bool { former.id != new.id }
 
-    /// - Parameter new: Accepts the key-encryption key that the organization is under.
+    /// - Parameter new: Accepts the organization's old key-encryption key too.
     init(_ change: AttestedChange, under new: KeyEncryptionKey) throws {
         organization = change.organization
         self.new = new
@@ -32,11 +32,11 @@ struct OrganizationRewrap {
         former = change.kek
         list = change.grants
         grants = change.grants
-        // A row that is gone stays named, so that the doctor still reports it.
+        // The name of a missing row stays in the list, so that the doctor still reports the row.
         if isFirst { for name in list.entries.keys { try grants.hold(name) } }
     }
 
-    /// Does all of it in the open transaction.
+    /// Moves everything in the open transaction.
     ///
     /// - Returns: The list of grants under the new key-encryption key.
     mutating func run(on connection: isolated PostgresConnection) throws -> GrantList {
@@ -54,13 +54,13 @@ struct OrganizationRewrap {
         return grants
     }
 
-    // MARK: Rows that grant power
+    // MARK: Rows that grant access
 
     private enum Standing {
         case honoured, revoked
     }
 
-    /// The rows that are as this service wrote them.
+    /// The rows that this service wrote.
     private func standings(on connection: isolated PostgresConnection) throws -> [GrantList.Digest: Standing] {
         var standings: [GrantList.Digest: Standing] = [:]
         for row in try GrantRow.all(of: organization, on: connection) {
@@ -86,7 +86,7 @@ struct OrganizationRewrap {
 
     /// The same secret, sealed under the new key-encryption key.
     ///
-    /// - Returns: Nil where it is so already, or where it does not open.
+    /// - Returns: Nil if it is so already, or does not open.
     private func resealed(_ cell: [UInt8]?, at address: CellAddress) throws -> [UInt8]? {
         guard let cell, (try? alone.open(cell, at: address)) == nil, let secret = try? new.open(cell, at: address) else {
             return nil
@@ -109,7 +109,7 @@ struct OrganizationRewrap {
             }
             guard isFirst else { continue }
             let layers = try VerifierLayers.read(of: user, under: new, on: connection)
-            // A trigger deletes the layers of the former verifier.
+            // A trigger deletes the layers of the old verifier.
             _ = try connection.query(
                 "UPDATE config.console_user SET verifier = $2 WHERE user_id = $1",
                 [
@@ -163,7 +163,7 @@ struct OrganizationRewrap {
         }
     }
 
-    /// Names of the list that have no tag of their own in a row.
+    /// Names in the list whose rows have no tag.
     private mutating func carryOver(on connection: isolated PostgresConnection) throws {
         let state = try OrganizationState.read(organization.name, on: connection)
         if try list.holds(state.keyDerivation, under: new) { try grants.set(state.keyDerivation, under: alone) }
@@ -174,7 +174,7 @@ struct OrganizationRewrap {
         }
         let marks = [Grant.suspension, Grant.rolesWereGiven] + SecondFactorPolicy.roles.map(SecondFactorPolicy.grant)
         for grant in marks where try list.names(grant.name) { try grants.set(grant, under: alone) }
-        // A rule that SQL changed stays named, and counts as the strict one.
+        // The name of a rule that SQL changed stays in the list. The strict rule then applies.
         if let control = try KeyControl.row(of: organization, on: connection), try list.holds(control.grant, under: new) {
             try grants.set(control.grant, under: alone)
         }
@@ -205,7 +205,7 @@ struct OrganizationRewrap {
                 ])
             count += 1
         }
-        // The others fit no tag: they are authorized under neither.
+        // The others match no tag, so neither key-encryption key authorizes them.
         _ = try connection.query(
             "UPDATE \(organization.qualified("mail_destination")) SET kek_id = $1 WHERE kek_id <> $1", [.text(alone.id)])
     }
@@ -228,7 +228,7 @@ struct OrganizationRewrap {
         }
     }
 
-    /// Where the chain of events begins, and how far it was verified.
+    /// The beginning of the chain of events, and the last verified event.
     private mutating func retagMarks(on connection: isolated PostgresConnection) throws {
         let (id, kekID) = (organization.id, new.id)
         func isOther(_ table: String) throws -> Bool {
@@ -243,7 +243,7 @@ struct OrganizationRewrap {
         if let mark = try? EventCheckpoint.read(organization, under: new, on: connection) {
             try mark.write(organization, under: alone, on: connection)
         } else {
-            // It only saves the next verification some work.
+            // The checkpoint only makes the next verification shorter.
             _ = try connection.query("DELETE FROM config.event_checkpoint WHERE organization_id = $1", [.uuid(id)])
         }
         count += 1

@@ -2,21 +2,21 @@ public import Foundation
 package import PostgresClient
 public import Tenancy
 
-/// A running server, as `config.server` has it.
+/// A running server, in `config.server`.
 public struct ServerPresence: Sendable {
     public let id: UUID
     public let host: String
     public let version: String
-    /// The key-encryption keys that it knows.
+    /// The server's key-encryption keys.
     public let kekIDs: [String]
     public let startedOn: Date
 
     /// Seconds between two renewals.
     public static let renewalSeconds = 10
-    /// Seconds after which a server that does not renew its row is not running.
+    /// Seconds after which a server without a renewal counts as stopped.
     static let absenceSeconds = 45
 
-    /// - Parameter id: Of this start of the server.
+    /// - Parameter id: The id of this run of the server.
     public init(id: UUID = UUID(), host: String, version: String, kekIDs: [String]) {
         (self.id, self.host, self.version, self.kekIDs, startedOn) = (id, host, version, kekIDs, Date())
     }
@@ -29,7 +29,7 @@ public struct ServerPresence: Sendable {
         startedOn = try row.decode(4)
     }
 
-    /// Writes or renews the row, and deletes those of servers that have been gone for a day.
+    /// Writes or renews the row, and deletes rows that were not renewed for a day.
     public func renew(_ deployment: Deployment) async throws {
         try await deployment.pool.withConnection { connection in
             _ = try connection.query(
@@ -49,7 +49,7 @@ public struct ServerPresence: Sendable {
         }
     }
 
-    /// The servers that run, by host and start.
+    /// The running servers, by host and start time.
     package static func running(on connection: isolated PostgresConnection) throws -> [ServerPresence] {
         try connection.query(
             """

@@ -2,9 +2,9 @@ public import Foundation
 import PostgresClient
 public import Tenancy
 
-/// An organization with its size and the state of its key, as `org list` shows it.
+/// An organization in the output of `org list`, with its size and the state of its key.
 public struct OrganizationOverview: Sendable {
-    /// Whether the service answers for an organization.
+    /// Whether the service serves the organization.
     public enum Status: String, Sendable {
         case served, suspended
         case beingRemoved = "being removed"
@@ -15,11 +15,11 @@ public struct OrganizationOverview: Sendable {
     public let entry: OrganizationEntry
     public let status: Status
     public let suspendedOn: Date?
-    /// The tables without which it can't be served and which are missing, joined by commas; empty when all are there.
+    /// The missing tables that it needs, separated by commas; empty if there are none.
     public let missingTables: String
-    /// What its tables take on the disk with their indexes; nil without a schema.
+    /// The size of its tables and indexes on disk; nil without a schema.
     public let bytes: Int?
-    /// The part of it that tables of cells take.
+    /// The part of that size for cell tables.
     public let cellBytes: Int?
     /// `active`, or `key required`.
     public let keyState: String
@@ -28,7 +28,7 @@ public struct OrganizationOverview: Sendable {
     public let nextChangeDue: Date?
     public let keyCopiedOn: Date?
 
-    /// The organizations of a deployment, by name. Sizes come from the file system: no table is read.
+    /// The organizations of a deployment by name. The sizes come from the file system, so no table is read.
     public static func list(_ deployment: Deployment) async throws -> [OrganizationOverview] {
         try await deployment.pool.withConnection { connection in
             try connection.query(

@@ -5,9 +5,9 @@ import PostgresClient
 public import Tenancy
 
 extension OrganizationRegistry {
-    /// Gives an organization another name, and its schema with it, in one transaction. Its id, its key and its cells stay.
+    /// Renames an organization and its schema in one transaction. Its id, its key and its cells stay.
     ///
-    /// Tokens and addresses have the name in them: clients sign in again, under the new one.
+    /// Tokens and addresses contain the name. So clients must sign in again with the new one.
     ///
     /// - Throws: ``FieldsealError`` for a name that is malformed or taken, while the key is being set, and when the attested state
     ///   does not verify.
@@ -25,7 +25,7 @@ extension OrganizationRegistry {
             try KeySetLock.take(organization, on: connection)
             try connection.execute("SET LOCAL lock_timeout = '\(OrganizationRemoval.lockTimeout)'")
             do {
-                // The event is written under the schema's old name, the last statement that uses it.
+                // The event is written under the schema's old name. It is the last statement with that name.
                 try AttestedState.change(of: organization, under: kek, on: connection) { change in
                     let event = SecurityEvent(.organizationRenamed, .succeeded, details: "\(name) to \(new)")
                     try change.append(event, by: caller, on: connection)

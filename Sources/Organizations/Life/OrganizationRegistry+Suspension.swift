@@ -3,9 +3,9 @@ import Model
 import PostgresClient
 public import Tenancy
 
-// Suspending organizations. The attested list decides, so that SQL can neither suspend an organization nor resume it.
+// Suspension of organizations. The attested list decides, so SQL can neither suspend an organization nor resume it.
 extension OrganizationRegistry {
-    /// Suspends an organization: every server refuses each request of its clients, people and routers from now on.
+    /// Suspends an organization. Every server refuses the requests of its clients, people and routers from now on.
     ///
     /// - Returns: False if it was suspended already.
     /// - Throws: ``FieldsealError`` when there is no such organization, or its attested state does not verify.
@@ -31,7 +31,7 @@ extension OrganizationRegistry {
         }
     }
 
-    /// Shows in `config.organization` that an organization is suspended.
+    /// Marks an organization as suspended in `config.organization`.
     func markSuspended(
         _ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection
     ) throws {
@@ -42,7 +42,7 @@ extension OrganizationRegistry {
             """, [.uuid(organization.id), .text(caller.actor)])
     }
 
-    /// Resumes an organization that was suspended, or whose removal was begun.
+    /// Resumes an organization that was suspended, or whose removal began.
     ///
     /// - Returns: False if it was not suspended.
     /// - Throws: ``FieldsealError`` when there is no such organization, or its attested state does not verify.

@@ -7,39 +7,39 @@ public import Tenancy
 
 /// Removes an organization from the deployment: its schema with all records, cells and events, its keys, its clients and people.
 ///
-/// It takes two transactions, with an export between them where one is wanted. The first suspends the organization and says that
-/// its removal was begun, which the doctor names until the second has removed everything. Both can be repeated.
+/// It takes two transactions, with an optional export between them. The first suspends the organization and marks its removal. The
+/// doctor reports that until the second has removed everything. Both can be repeated.
 public struct OrganizationRemoval: Sendable {
     private let registry: OrganizationRegistry
 
-    /// How long locks are waited for: requests that run may take as long.
+    /// How long to wait for locks. A running request may take as long.
     static let lockTimeout = "60s"
 
     /// - Parameter registry: Connects as a role that may act as the owner.
     public init(_ registry: OrganizationRegistry) { self.registry = registry }
 
-    /// What is about to be removed.
+    /// The organization that is about to be removed.
     public struct Plan: Sendable {
         public let organization: Organization
         /// Whether there is a schema, which can be exported.
         public let hasSchema: Bool
-        /// Whether the current key was ever copied out. Without its text nothing opens an export.
+        /// Whether the current key was ever copied out. Without the key an export can't be opened.
         public let isKeyCopied: Bool
-        /// When an earlier attempt began.
+        /// The time of an earlier attempt.
         public let begunOn: Date?
     }
 
-    /// What was removed. The report is all that is left of it, so it says where the chain of security events ended.
+    /// The report of a removal. Nothing else is left of the organization, so it includes the end of the chain of security events.
     public struct Summary: Sendable {
         public let organization: Organization
-        /// Each key that existed, with its version: the texts that were copied out open older backups.
+        /// Each key with its version. Copies of the keys open older backups.
         public let keys: [(version: Int, fingerprint: String)]
-        /// How many security events there were, and the hash of the newest in hex; nil without an attested state.
+        /// The number of security events, and the hash of the newest in hexadecimal; nil without an attested state.
         public let events: Int?
         public let head: String?
     }
 
-    /// Looks up an organization for its removal. Changes nothing.
+    /// Reads an organization for its removal. It changes nothing.
     ///
     /// - Throws: ``FieldsealError`` when there is no such organization.
     public func plan(name: String) async throws -> Plan {
@@ -58,9 +58,10 @@ public struct OrganizationRemoval: Sendable {
         }
     }
 
-    /// Suspends the organization, and marks it as being removed.
+    /// Suspends the organization, and marks its removal.
     ///
-    /// - Returns: Why no security event was recorded, where the organization's state does not verify or its schema is gone.
+    /// - Returns: The reason if no security event was recorded, because the organization's state does not verify or its schema is
+    ///   missing.
     public func begin(_ organization: Organization, by caller: Caller) async throws -> String? {
         var problem: String?
         do {
@@ -84,9 +85,9 @@ public struct OrganizationRemoval: Sendable {
             [.uuid(organization.id)])
     }
 
-    /// Removes everything, in one transaction, from an organization whose removal was begun.
+    /// Removes everything in one transaction, after its removal was marked.
     ///
-    /// - Throws: ``FieldsealError`` when its removal was not begun, while its key is being set, when something outside of its
+    /// - Throws: ``FieldsealError`` when its removal was not marked, while its key is being set, when something outside of its
     ///   schema depends on it, and when other sessions hold its tables.
     public func finish(_ organization: Organization) async throws -> Summary {
         let summary = try await registry.owning { connection in
@@ -121,7 +122,7 @@ public struct OrganizationRemoval: Sendable {
                 + "pg_stat_activity, end those sessions, and run this again.")
     }
 
-    /// Refuses to drop what is not the organization's along with its schema.
+    /// Refuses to drop objects that do not belong to the organization along with its schema.
     private func refuseDependents(of organization: Organization, on connection: isolated PostgresConnection) throws {
         let rows = try connection.query(
             """
@@ -158,7 +159,7 @@ public struct OrganizationRemoval: Sendable {
     }
 
     func deleteRows(of organization: Organization, on connection: isolated PostgresConnection) throws {
-        // Failed sign-ins name accounts by ids: of the organization for people, of each client for clients.
+        // Failed sign-ins have ids of accounts: of the organization for people, of each client for clients.
         _ = try connection.query(
             """
             DELETE FROM config.failed_sign_in AS f
@@ -170,7 +171,7 @@ public struct OrganizationRemoval: Sendable {
         }
     }
 
-    /// Takes the deleted rows out of the tables of `config`, as far as no transaction needs them.
+    /// Vacuums the deleted rows from the tables of `config`, as far as no transaction needs them.
     private func vacuum() async throws {
         let connection = try await PostgresConnection.connect(registry.conninfo)
         try await connection.run { connection in

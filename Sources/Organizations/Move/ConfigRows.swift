@@ -3,12 +3,12 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// The rows of `config` that belong to an organization: its keys, clients, people and what is attested. They are the same in each database
-/// of a deployment, since all have one key-encryption key.
+/// The rows of `config` that belong to an organization: its keys, clients, people and attested state. They are the same in each
+/// database of a deployment, because all databases have one key-encryption key.
 enum ConfigRows {
     struct Table: Sendable {
         let name: String
-        /// Which rows are the organization's, whose id is `$1`.
+        /// The condition for the rows of the organization with the id `$1`.
         let condition: String
 
         fileprivate init(_ name: String, _ condition: String = "organization_id = $1") {
@@ -19,9 +19,9 @@ enum ConfigRows {
     private static let people = "user_id IN (SELECT user_id FROM config.console_user WHERE organization_id = $1)"
     private static let clients = "client_id IN (SELECT client_id FROM config.api_client WHERE organization_id = $1)"
 
-    /// What the schema refers to while it is made.
+    /// Rows that the new schema refers to.
     static let first = [Table("organization")]
-    /// In the order in which they refer to each other.
+    /// The other rows. Rows come after the rows that they refer to.
     static let rest = [
         Table("organization_key"), Table("api_client"), Table("api_client_secret", clients), Table("api_client_key", clients),
         Table("console_user"), Table("console_recovery_code", people), Table("console_session", people),
@@ -30,12 +30,12 @@ enum ConfigRows {
         Table("oidc_link", "issuer_id IN (SELECT issuer_id FROM config.oidc_issuer WHERE organization_id = $1)"),
         Table("key_control"), Table("approval"), Table("attested_state"), Table("event_archive"), Table("event_checkpoint"),
         Table("event_shipment"),
-        // Tokens that clients have stay good, and those that were revoked stay refused.
+        // Issued tokens stay valid, and revoked ones stay refused.
         Table("signing_key", "$1::uuid IS NOT NULL"), Table("exposed_token", "expires_on > now() AND $1::uuid IS NOT NULL"),
     ]
-    /// Belongs to a place, or to work that is under way there.
+    /// Rows that belong to one database, or to running work in it.
     private static let left: Set = ["migration", "key_change", "token_exchange", "sweep", "organization_move"]
-    /// Are the databases' own: rows that are there already stay.
+    /// Rows of the databases themselves. Existing ones stay.
     private static let shared: Set = ["signing_key", "exposed_token"]
 
     /// Each table's rows as JSON.
@@ -53,7 +53,7 @@ enum ConfigRows {
         for (table, json) in zip(tables, rows) {
             var source = "json_populate_recordset(NULL::config.\(table.name), $1::text::json)"
             if table.name == "signing_key" {
-                // It signs nothing here: it is as if it had been replaced now.
+                // It signs nothing here, so it is stored as already replaced.
                 source =
                     "(SELECT signing_key_id, public_key, private_key, kek_id, created_on, coalesce(retired_on, now()) FROM \(source)) AS k"
             }
@@ -64,7 +64,7 @@ enum ConfigRows {
         }
     }
 
-    /// Refuses to leave rows behind in a table that is not known here.
+    /// Refuses to leave rows behind in an unknown table.
     static func requireComplete(on connection: isolated PostgresConnection) throws {
         let known = Set((first + rest).map(\.name)).union(left)
         let names = try connection.query(

@@ -9,7 +9,7 @@ import Tenancy
 final class MoveCopy: Sendable {
     private struct Table: Sendable, Equatable {
         let name: String
-        /// As SQL writes them, in the order of their names: the order in the tables may differ.
+        /// The columns in SQL, in the order of their names, because their order in the tables may differ.
         let columns: String
     }
 
@@ -18,9 +18,9 @@ final class MoveCopy: Sendable {
     private let target: OrganizationMove.Place
     private let caller: Caller
 
-    /// What the program makes by itself or has no meaning without a key change.
+    /// Tables that the program fills itself, or that have no meaning without a key change.
     private static let passedOver: Set = ["encryption", "migration", "cell_change"]
-    /// Texts of values must be the same on both sides.
+    /// Settings for equal text forms of values on both sides.
     private static let formats =
         "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; "
         + "SET LOCAL extra_float_digits = 1"
@@ -30,7 +30,7 @@ final class MoveCopy: Sendable {
         (self.organization, self.source, self.target, self.caller) = (organization, source, target, caller)
     }
 
-    /// Makes the empty schema of the same version.
+    /// Creates the empty schema with the same version.
     func prepare(_ from: PostgresConnection, _ to: PostgresConnection) async throws {
         let rows = try await from.run { (connection: isolated PostgresConnection) throws -> [String] in
             try connection.execute(Self.formats)
@@ -54,7 +54,7 @@ final class MoveCopy: Sendable {
         }
     }
 
-    /// Copies all rows while the source's writers wait, and compares them.
+    /// Copies all rows and compares them. Writers of the source wait meanwhile.
     ///
     /// - Returns: The number of tables, and of rows.
     func run(
@@ -94,7 +94,7 @@ final class MoveCopy: Sendable {
         }
     }
 
-    /// The tables with rows, apart from generations of other keys, which are about to go.
+    /// The tables with rows, except old generations of cells, which are about to be dropped.
     private func tables(_ version: Int, on connection: isolated PostgresConnection) throws -> [Table] {
         try connection.query(
             """
@@ -113,7 +113,7 @@ final class MoveCopy: Sendable {
         let name = "\(organization.qualified(table.name)) (\(table.columns))"
         let (output, input) = try FileDescriptor.pipe()
         async let sent = from.run { (connection: isolated PostgresConnection) throws -> Int in
-            // Closed in any case: the reader would wait for more.
+            // Closed in any case, because the reader would wait for more.
             defer { try? input.close() }
             return try connection.copyOut("COPY \(name) TO STDOUT (FORMAT binary)") { _ = try input.writeAll($0) }
         }
@@ -135,7 +135,7 @@ final class MoveCopy: Sendable {
         do {
             left = try await sent
         } catch Errno.brokenPipe {
-            // The other side says why.
+            // The other side has the reason.
             _ = try arrived.get()
             throw Errno.brokenPipe
         }
@@ -150,9 +150,9 @@ final class MoveCopy: Sendable {
         "organization_id", "key_version", "salt", "iterations", "key_check", "fingerprint", "rotation_id", "changed_on",
     ]
 
-    /// Puts the generation in force under the key that it has, and the sequences where they were.
+    /// Makes the generation the current one for its key, and sets the sequences.
     private func adopt(_ version: Int, _ from: PostgresConnection, _ to: PostgresConnection) async throws {
-        // The moment as text: nothing of it is rounded.
+        // The time as text, so that nothing is rounded.
         let columns = Self.keyColumns.joined(separator: ", ").replacing("changed_on", with: "changed_on::text")
         typealias Sequences = [(name: String, value: Int, isCalled: Bool)]
         let (key, sequences) = try await from.run {
@@ -184,7 +184,7 @@ final class MoveCopy: Sendable {
             _ = try connection.query("SELECT \(organization.qualified("finish_generation"))($1)", [number])
             _ = try connection.query(
                 "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)", [number] + key.prefix(6))
-            // The key is as old as it was.
+            // The age of the key does not change.
             let guards = try SuspendedGuards(in: organization.schema, table: "encryption", on: connection)
             _ = try connection.query(
                 "UPDATE \(organization.qualified("encryption")) SET changed_on = $1::text::timestamptz", [key[6]])
@@ -192,9 +192,9 @@ final class MoveCopy: Sendable {
         }
     }
 
-    /// Compares all rows of both sides by their number and the sum of their hashes.
+    /// Compares the number of rows on both sides, and the sum of their hashes.
     ///
-    /// - Throws: ``FieldsealError`` that names a table that differs.
+    /// - Throws: ``FieldsealError`` naming the table that differs.
     private func compare(_ tables: [Table], _ from: PostgresConnection, _ to: PostgresConnection) async throws {
         let sql = tables.map { table in
             """

@@ -2,7 +2,7 @@ import Foundation
 import PostgresClient
 import Tenancy
 
-/// What a database says of an organization that is in it or is being moved: its row in `config.organization_move`.
+/// The state of an organization that a database has or that is being moved, in `config.organization_move`.
 struct MoveMark: Sendable {
     enum State: String, Sendable {
         case here, arriving, moved
@@ -14,7 +14,7 @@ struct MoveMark: Sendable {
     /// The other database.
     let other: String?
 
-    /// Reads it, and keeps it as it is until the transaction ends; nil without such an organization.
+    /// Reads the row and locks it until the transaction ends; nil without such an organization.
     static func read(_ name: String, on connection: isolated PostgresConnection) throws -> MoveMark? {
         try connection.query(
             """
@@ -41,18 +41,18 @@ struct MoveMark: Sendable {
             """, [.uuid(organization.id), .uuid(id), .text(state.rawValue), .text(other), .text(caller.actor)])
     }
 
-    /// The schema of a place that is not in force.
+    /// The schema of a copy that is not in force.
     static func schema(of organization: Organization, _ state: State) -> String {
         "\(state.rawValue)_\(organization.schema.dropFirst("org_".count))"
     }
 
-    /// Gives the schema a name in which no program looks for it: each statement of the service names the schema.
+    /// Renames the schema so that no program finds it. Each statement of the service names the schema.
     static func hide(_ organization: Organization, _ state: State, on connection: isolated PostgresConnection) throws {
         try connection.execute(
             "ALTER SCHEMA \(quoteIdentifier(organization.schema)) RENAME TO \(quoteIdentifier(schema(of: organization, state)))")
     }
 
-    /// Gives it its own name, and ends the move here.
+    /// Restores the schema's name, and ends the move in this database.
     static func show(_ organization: Organization, _ state: State, on connection: isolated PostgresConnection) throws {
         try connection.execute(
             "ALTER SCHEMA \(quoteIdentifier(schema(of: organization, state))) RENAME TO \(quoteIdentifier(organization.schema))")

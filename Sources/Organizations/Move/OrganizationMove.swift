@@ -6,13 +6,13 @@ public import Tenancy
 
 /// Moves an organization to another database of its deployment.
 ///
-/// Readers go on; writers wait while everything is copied and compared. Which place is in force is decided by one commit, in the
-/// database that the organization leaves: before it the copy is not in force, after it the original is not. However the
-/// move ends, one place is in force, and moving again ends or undoes what was begun.
+/// Readers continue. Writers wait while everything is copied and compared. One commit, in the old database, decides which copy is
+/// in force: before it the old one, after it the new one. However a move is interrupted, one copy is in force. Moving again then
+/// completes or undoes the move.
 public struct OrganizationMove: Sendable {
     /// A database of the deployment.
     public struct Place: Sendable {
-        /// As the settings name it.
+        /// The database's name in the settings.
         public let name: String
         let registry: OrganizationRegistry
 
@@ -22,14 +22,14 @@ public struct OrganizationMove: Sendable {
         }
     }
 
-    /// What was done.
+    /// The result of a move.
     public struct Summary: Sendable {
         public let organization: Organization
         public let from: String
         public let to: String
         public fileprivate(set) var tables = 0
         public fileprivate(set) var rows = 0
-        /// How long writers waited; nil where an earlier move was ended.
+        /// How long writers waited; nil if an earlier move was completed.
         public fileprivate(set) var pause: Duration?
     }
 
@@ -40,14 +40,14 @@ public struct OrganizationMove: Sendable {
     let isRehearsal: Bool
     private let onProgress: @Sendable (String) -> Void
 
-    /// How long writers that are under way are waited for, in attempts of ``lockTimeout``.
+    /// How long to wait for running writers, in attempts of ``lockTimeout``.
     private static let lockAttempts = 120
     private static let lockTimeout = "500ms"
     private static let application = "fieldseal org move"
 
-    /// Finds out where an organization is.
+    /// Finds the database of an organization.
     ///
-    /// - Parameter places: All databases of the deployment; each has to answer.
+    /// - Parameter places: All databases of the deployment. Each must be reachable.
     /// - Throws: ``FieldsealError`` when there is nothing to move.
     public init(
         _ name: String, among places: [Place], to target: String, isRehearsal: Bool, by caller: Caller,
@@ -84,7 +84,7 @@ public struct OrganizationMove: Sendable {
 
     static func refusal(_ message: String) -> FieldsealError { FieldsealError(.invalidArgument, message) }
 
-    /// Moves the organization; or ends the move that was interrupted after the copy had come into force.
+    /// Moves the organization. Or completes a move that was interrupted after the copy came into force.
     public func run() async throws -> Summary {
         let from = try await PostgresConnection.connect(source.registry.conninfo, applicationName: Self.application)
         let to = try await PostgresConnection.connect(target.registry.conninfo, applicationName: Self.application)
@@ -94,7 +94,7 @@ public struct OrganizationMove: Sendable {
             await to.close()
             return summary
         } catch {
-            // Nothing of an open transaction stays.
+            // An open transaction leaves nothing behind.
             try? await from.run { $0.rollBack() }
             try? await to.run { $0.rollBack() }
             await from.close()
@@ -146,7 +146,7 @@ public struct OrganizationMove: Sendable {
         return summary
     }
 
-    /// Opens the transaction in which the organization leaves. Until it ends, the key is not set, and no other move begins.
+    /// Opens the transaction in which the organization leaves. Until it ends, the key can't be set, and no other move can begin.
     private func begin(on connection: isolated PostgresConnection) throws -> MoveMark {
         try connection.execute("BEGIN")
         try connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
@@ -158,7 +158,7 @@ public struct OrganizationMove: Sendable {
         return mark
     }
 
-    /// Makes the empty schema, before writers wait. What an earlier move left is removed: the lock says that it does not run any more.
+    /// Creates the empty schema before writers wait. What an earlier move left is removed. The lock shows that it is not running.
     private func prepare(_ copy: MoveCopy, _ from: PostgresConnection, _ to: PostgresConnection) async throws {
         let left = try await target.registry.owning { try MoveMark.read(name, on: $0) }
         if let left {
@@ -175,7 +175,7 @@ public struct OrganizationMove: Sendable {
         try await copy.prepare(from, to)
     }
 
-    /// Takes the locks that writers need, in short attempts: an idle transaction somewhere delays the move and no other writer for long.
+    /// Takes the writers' locks in short attempts. So an idle transaction delays only the move, and no writer for long.
     private func lockWriters(of organization: Organization, on connection: isolated PostgresConnection) throws {
         let tables = try connection.query(
             "SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.relnamespace = $1::text::regnamespace AND c.relkind IN ('r', 'p') ORDER BY 1",
@@ -185,7 +185,7 @@ public struct OrganizationMove: Sendable {
         for attempt in 1...Self.lockAttempts {
             do {
                 try connection.execute("SAVEPOINT writers")
-                // Those that append events hold this row when they come to the tables.
+                // Sessions that append events lock this row before they reach the tables.
                 _ = try connection.query(
                     "SELECT 1 FROM config.attested_state WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
                 try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN SHARE ROW EXCLUSIVE MODE")
@@ -198,13 +198,13 @@ public struct OrganizationMove: Sendable {
         try connection.execute("SET LOCAL lock_timeout = 0")
     }
 
-    /// Hides the copy under a name in which no program looks for it.
+    /// Renames the copy so that no program finds it.
     private func arrive(_ organization: Organization, _ id: UUID, on connection: isolated PostgresConnection) throws {
         try MoveMark.write(.arriving, organization, id, other: source.name, by: caller, on: connection)
         try MoveMark.hide(organization, .arriving, on: connection)
     }
 
-    /// Decides: the original is not in force any more, and no program finds its tables.
+    /// The decision: the original is not in force any more, and no program finds its tables.
     private func leave(_ organization: Organization, _ id: UUID, _ connection: PostgresConnection) async throws {
         do {
             try await connection.run { connection in
@@ -223,19 +223,19 @@ public struct OrganizationMove: Sendable {
         }
     }
 
-    /// Brings the copy into force where it is not yet, and removes the original.
+    /// Puts the copy into force if it is not yet, and removes the original.
     private func finish(_ organization: Organization) async throws {
         try await target.registry.owning { connection in
             guard let mark = try MoveMark.read(name, on: connection), mark.state == .arriving else { return }
             try MoveMark.show(organization, .arriving, on: connection)
-            // What the schema brings along may be unfinished.
+            // The schema may have unfinished work of its source.
             try SweepMarks.mark(organization, on: connection)
         }
         onProgress("The original is being removed.")
         try await remove(organization, .moved, at: source)
     }
 
-    /// Removes the place that is not in force.
+    /// Removes the copy that is not in force.
     private func remove(_ organization: Organization, _ state: MoveMark.State, at place: Place) async throws {
         try await place.registry.owning { connection in
             guard let mark = try MoveMark.read(name, on: connection), mark.state == state else { return }

@@ -1,25 +1,25 @@
 import Model
 import PostgresClient
 
-/// What an upgrade from plaintext does not take over: everything in the old schema, and everything elsewhere that depends on
-/// it, but for the rows that were copied.
+/// What an upgrade from plaintext does not take over: everything in the old schema, and everything elsewhere that depends on it,
+/// except the copied rows.
 struct PlaintextLosses: Sendable {
     /// One thing that is lost.
     struct Loss: Sendable, Hashable {
-        /// What `--discard` names it.
+        /// Its name for `--discard`.
         let name: String
-        /// For people: what it is, or how much.
+        /// A description: what it is, or how much.
         let description: String
-        /// Drops it and nothing else; nil for what goes with its table.
+        /// The statement that drops only it; nil for what is dropped with its table.
         let drop: String?
     }
 
     /// The old schema.
     let schema: String
-    /// Tables whose rows were copied, and for each the columns that were.
+    /// Tables with copied rows, and the copied columns of each.
     let copied: [String: Set<String>]
 
-    /// Lists all of it, in the order of the names.
+    /// Lists everything, in the order of the names.
     func list(on connection: isolated PostgresConnection) throws -> [Loss] {
         let losses = try objects(on: connection) + attachments(on: connection) + columns(on: connection)
         return Set(losses).sorted { $0.name < $1.name }
@@ -27,7 +27,7 @@ struct PlaintextLosses: Sendable {
 
     // MARK: Objects
 
-    /// Objects in the schema, and objects elsewhere that depend on them, directly or not.
+    /// Objects in the schema, and objects elsewhere that depend on them directly or indirectly.
     private func objects(on connection: isolated PostgresConnection) throws -> [Loss] {
         let rows = try connection.query(Self.objects, [.text(quoteIdentifier(schema)), .texts(copied.keys.sorted())])
         return try rows.map { row in
@@ -37,7 +37,7 @@ struct PlaintextLosses: Sendable {
         }
     }
 
-    /// `home` is the schema that an object lives in. The rule of a view stands for the view.
+    /// `home` is the schema of an object. A view is represented by its rule.
     private static let objects = """
         WITH RECURSIVE old AS (SELECT $1::text::regnamespace::oid AS oid),
         inside AS (
@@ -94,7 +94,7 @@ struct PlaintextLosses: Sendable {
            AND NOT (p.classid = 'pg_trigger'::regclass AND EXISTS (SELECT FROM pg_trigger AS t WHERE t.oid = p.objid AND t.tgisinternal))
         """
 
-    /// Triggers, rules, policies and outward foreign keys of tables that were copied.
+    /// Triggers, rules, policies and outward foreign keys of copied tables.
     private func attachments(on connection: isolated PostgresConnection) throws -> [Loss] {
         let rows = try connection.query(
             """
@@ -114,7 +114,7 @@ struct PlaintextLosses: Sendable {
         }
     }
 
-    /// Columns of copied tables that the new ones do not have, and that have values.
+    /// Columns of copied tables with values, which the new tables do not have.
     private func columns(on connection: isolated PostgresConnection) throws -> [Loss] {
         let rows = try connection.query(
             """
@@ -134,9 +134,9 @@ struct PlaintextLosses: Sendable {
 
     // MARK: The end of the old schema
 
-    /// Drops what was listed, the copied tables and the schema, and nothing else.
+    /// Drops the listed objects, the copied tables and the schema, and nothing else.
     ///
-    /// - Throws: ``FieldsealError`` when something depends on them that was not listed.
+    /// - Throws: ``FieldsealError`` when something that was not listed depends on them.
     func drop(_ losses: [Loss], on connection: isolated PostgresConnection) throws {
         let tables = copied.keys.sorted().map { "\(quoteIdentifier(schema)).\(quoteIdentifier($0))" }
         var pending = losses.compactMap(\.drop) + ["DROP TABLE \(tables.joined(separator: ", "))"]
@@ -149,7 +149,7 @@ struct PlaintextLosses: Sendable {
                     try connection.execute("\(statement); RELEASE SAVEPOINT one")
                 } catch let error as PostgresError where error.kind == .server {
                     try connection.execute("ROLLBACK TO SAVEPOINT one; RELEASE SAVEPOINT one")
-                    // One that went with another is gone.
+                    // It was dropped together with another one.
                     if ["42P01", "42704", "42883", "3F000"].contains(error.sqlState) { continue }
                     problem = error
                     left.append(statement)

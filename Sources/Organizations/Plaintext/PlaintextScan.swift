@@ -1,17 +1,17 @@
 import Foundation
 
-/// Looks through files for values that must not be in them any more.
+/// Searches files for values that must not be in them any more.
 public struct PlaintextScan: Sendable {
     /// Values by their first bytes.
     private var values: [UInt64: [[UInt8]]] = [:]
-    /// Which first two bytes any value has: what nearly every place in a file is passed over by.
+    /// Whether any value has these first two bytes. It excludes nearly every position in a file.
     private var beginnings = [Bool](repeating: false, count: 1 << 16)
-    /// Values that are looked for.
+    /// How many values are searched for.
     public private(set) var count = 0
 
-    /// Shorter values are found anywhere by chance.
+    /// Shorter values would be found by chance.
     public static let minimumLength = 6
-    /// More values than this are not remembered.
+    /// How many values are searched for at most.
     public static let limit = 100_000
 
     init() {}
@@ -25,7 +25,7 @@ public struct PlaintextScan: Sendable {
         count += 1
     }
 
-    /// The files below a folder that hold one of the values.
+    /// The files below a folder that contain one of the values.
     ///
     /// - Throws: When a file can't be read.
     public func files(below folder: String) throws -> (searched: Int, bytes: Int, hits: [String]) {
@@ -34,7 +34,7 @@ public struct PlaintextScan: Sendable {
         var hits: [String] = []
         for name in try FileManager.default.subpathsOfDirectory(atPath: folder).sorted() {
             let path = "\(folder)/\(name)"
-            // One that was dropped meanwhile holds nothing.
+            // A file that was dropped meanwhile contains nothing.
             guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),
                 attributes[.type] as? FileAttributeType == .typeRegular
             else { continue }

@@ -7,30 +7,30 @@ import PostgresClient
 import Records
 public import Tenancy
 
-/// What sealing an organization's plaintext did, or would do.
+/// The result of encrypting an organization's plaintext, or of its rehearsal.
 public struct PlaintextUpgradeSummary: Sendable {
     public let organization: Organization
-    /// Records that were taken over, by table.
+    /// Copied records by table.
     public let records: [(table: String, count: Int)]
     public let cells: Int
     public let duration: Duration
-    /// The values themselves, to look for what is left of them.
+    /// The values, for the search for remains.
     public let plaintexts: PlaintextScan
-    /// What is not taken over: the name that `--discard` takes, and what it is.
+    /// What is not taken over: its name for `--discard`, and a description.
     public let losses: [(name: String, description: String)]
-    /// Names of losses that were not accepted; an upgrade has none.
+    /// Losses that were not accepted; empty after an upgrade.
     public let unaccepted: [String]
 }
 
 extension OrganizationRegistry {
-    /// Makes an organization of a schema whose tables keep passwords in `text` columns: its rows go to new tables, its passwords
-    /// into cells under a generated key, and the old tables with their files are dropped. One transaction.
+    /// Makes an organization from a schema whose tables have passwords in `text` columns, in one transaction. Rows are copied to
+    /// new tables, passwords go into cells under a generated key, and the old tables are dropped with their files.
     ///
     /// - Parameters:
-    ///   - isRehearsal: Whether all of it is rolled back at the end.
-    ///   - discards: What is lost on purpose: names out of ``PlaintextUpgradeSummary/losses``.
-    /// - Throws: ``FieldsealError`` when there is no such schema, or it has no such column, or has cells already, or something
-    ///   would be lost that was not named.
+    ///   - isRehearsal: Whether to roll everything back at the end.
+    ///   - discards: Accepted losses: names in ``PlaintextUpgradeSummary/losses``.
+    /// - Throws: ``FieldsealError`` when there is no such schema, it has no such column, it has cells already, or a loss was not
+    ///   accepted.
     public func upgradeFromPlaintext(
         name: String,
         isRehearsal: Bool,
@@ -57,9 +57,9 @@ extension OrganizationRegistry {
         }
     }
 
-    /// Rewrites what PostgreSQL knows of the dropped columns' values (`pg_statistic` holds common ones), and writes all to disk.
+    /// Removes PostgreSQL's statistics of the dropped columns (`pg_statistic` holds common values), and writes everything to disk.
     ///
-    /// - Returns: The folders of the database's files and of its WAL; nil when the role may not do that.
+    /// - Returns: The folders of the database's files and of its WAL; nil without the right to do that.
     public func settleFiles() async throws -> (data: String, log: String)? {
         let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal org upgrade")
         return try await connection.run { connection in
@@ -78,7 +78,7 @@ extension OrganizationRegistry {
     }
 }
 
-/// The steps of one upgrade, inside its transaction.
+/// The steps of one upgrade, in its transaction.
 private struct PlaintextUpgrade: Sendable {
     let name: String
     let registry: OrganizationRegistry
@@ -88,9 +88,9 @@ private struct PlaintextUpgrade: Sendable {
 
     private var schema: String { Organization.schema(of: name) }
     private var old: String { "\(schema)__plaintext" }
-    /// Rows that are read and sealed at a time.
+    /// How many rows are read and encrypted at a time.
     private static let batch = 2_000
-    /// Tables of the program that no row is copied into.
+    /// Tables of the program into which no row is copied.
     private static let ours: Set = [
         "encryption", "migration", "security_event", "quarantined_cell", "cell_change", "audit_setting",
     ]
@@ -120,7 +120,7 @@ private struct PlaintextUpgrade: Sendable {
         try MailDestination.authorizeAll(in: organization, under: registry.kek, on: connection)
         try SecurityEvent(.organizationUpgraded, .succeeded, keyVersion: 1, details: "\(cells) cells")
             .insert(for: organization, by: caller, under: registry.kek, on: connection)
-        // Its files go with the commit.
+        // Its files are deleted at the commit.
         try connection.execute("SET LOCAL ROLE NONE")
         if unaccepted.isEmpty {
             try PlaintextLosses(schema: old, copied: Dictionary(uniqueKeysWithValues: copies.map { ($0.table, $0.columns) }))
@@ -139,7 +139,7 @@ private struct PlaintextUpgrade: Sendable {
                 + "Copy it elsewhere; or lose it on purpose: \(options)")
     }
 
-    /// The `text` columns that have the names of encrypted attributes, by table.
+    /// The `text` columns with the names of encrypted attributes, by table.
     private func plaintextColumns(on connection: isolated PostgresConnection) throws -> [String: [String]] {
         let there = try connection.query(
             "SELECT to_regnamespace($1) IS NOT NULL, to_regclass($2) IS NOT NULL",
@@ -174,7 +174,7 @@ private struct PlaintextUpgrade: Sendable {
         return columns
     }
 
-    /// Locks all of the old tables, and moves them out of the way of the new ones.
+    /// Locks all old tables, and renames them out of the way of the new ones.
     private func putAside(on connection: isolated PostgresConnection) throws {
         let names = try connection.query(
             "SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.relnamespace = $1::text::regnamespace AND c.relkind IN ('r', 'p')",
@@ -212,7 +212,7 @@ private struct PlaintextUpgrade: Sendable {
         }
     }
 
-    /// Puts the organization's counter of versions behind what was copied.
+    /// Sets the organization's version counter above the copied versions.
     private func goOn(_ organization: Organization, _ copies: [Copy], on connection: isolated PostgresConnection) throws {
         let versioned = copies.filter { $0.columns.contains("versionnumber") }
             .map { "SELECT max(versionnumber) AS v FROM \(organization.qualified($0.table))" }
@@ -245,11 +245,11 @@ private struct PlaintextUpgrade: Sendable {
     private struct Copy {
         let table: String
         let count: Int
-        /// The old columns whose values were taken over, into columns or into cells.
+        /// The copied old columns, by the new columns or cells.
         let columns: Set<String>
     }
 
-    /// Takes over a table's rows in the columns that the new one has too.
+    /// Copies a table's rows in the columns that the new table has too.
     private func copy(
         _ table: String,
         _ sealed: [String],
@@ -293,7 +293,7 @@ private struct PlaintextUpgrade: Sendable {
         }
     }
 
-    /// Seals every value under a generated key, into a first generation.
+    /// Encrypts every value under a generated key, into a first generation.
     private func seal(
         _ columns: [String: [String]],
         _ organization: Organization,
@@ -308,7 +308,7 @@ private struct PlaintextUpgrade: Sendable {
             guard let attributes = columns[entity.logicalName] else { continue }
             try requireShort(entity, attributes, on: connection)
             let names = attributes.map(quoteIdentifier)
-            // Each its own name: a statement that is prepared for one does not fit the next.
+            // Each statement has its own name, because a prepared statement for one does not match the next.
             let cursor = "\(entity.logicalName)_plaintext"
             try connection.execute(
                 """
@@ -348,7 +348,7 @@ private struct PlaintextUpgrade: Sendable {
         return (cells, scan, grant)
     }
 
-    /// Also refuses values that the service would refuse: such a password could not be set again.
+    /// Also refuses values that the service would refuse. Such a password could not be set again.
     private func requireShort(
         _ entity: EntityDefinition,
         _ attributes: [String],
@@ -357,7 +357,8 @@ private struct PlaintextUpgrade: Sendable {
         for attribute in entity.encryptedAttributes where attributes.contains(attribute.logicalName) {
             guard case .string(let limit) = attribute.type else { continue }
             let name = quoteIdentifier(attribute.logicalName)
-            // Characters count as UTF-16 has them: those beyond the Basic Multilingual Plane, four bytes in UTF-8, count twice.
+            // Characters are counted in UTF-16 units: those beyond the Basic Multilingual Plane, with four bytes in UTF-8, count
+            // twice.
             let long = try connection.query(
                 """
                 SELECT \(entity.idColumn)::text, count(*) OVER () FROM \(quoteIdentifier(old)).\(quoteIdentifier(entity.logicalName))

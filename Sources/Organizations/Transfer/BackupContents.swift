@@ -3,17 +3,17 @@ public import Foundation
 import JSON
 import Migrations
 
-/// What a dump of a deployment's database holds: its organizations, and which keys open them.
+/// The organizations in a dump of a deployment's database, and the keys that open them.
 public struct BackupContents: Sendable {
-    /// An organization that `config` names, or a schema of one that it does not.
+    /// An organization in `config`, or a schema of one that is not in `config`.
     public struct Entry: Sendable {
         public let schema: String
-        /// Nil where the dump has the schema alone.
+        /// Nil if the dump has only the schema.
         public let name: String?
-        /// The key in force, as the schema has it; nil where the dump lacks the schema.
+        /// The key in force, from the schema; nil if the dump lacks the schema.
         public let keyVersion: Int?
         public let fingerprint: String?
-        /// The key-encryption key that the key is wrapped under; nil where `config` has no such key.
+        /// The key-encryption key that wraps the key; nil if `config` lacks the key.
         public let kekID: String?
         /// Whether the given key-encryption key opens it; nil without one.
         public let isOpened: Bool?
@@ -71,7 +71,7 @@ public struct BackupContents: Sendable {
         }
     }
 
-    /// What keeps the backup from being of use, in words.
+    /// The reasons for which the backup is of no use.
     public var problems: [String] {
         var problems = keyProblems
         if catalog.schemas.contains("config") {
@@ -116,7 +116,7 @@ public struct BackupContents: Sendable {
 
     // MARK: Rows
 
-    /// The rows of each table, by column. NULL is left out.
+    /// The rows of each table, by column, without NULLs.
     private static func rows(of schema: String, in text: String) throws -> [String: [[String: String]]] {
         var rest = Array(text.utf8)[...]
         let reader = DumpReader(schema: schema) { buffer in
@@ -141,7 +141,7 @@ public struct BackupContents: Sendable {
         return tables
     }
 
-    /// A field of COPY's text format. The columns that are read hold no other escape than a backslash.
+    /// A field in COPY's text format. The columns that are read contain no escape but a backslash.
     private static func field(_ bytes: ArraySlice<UInt8>) -> String? {
         let text = String(decoding: bytes, as: UTF8.self)
         return text == "\\N" ? nil : text.replacing("\\\\", with: "\\")

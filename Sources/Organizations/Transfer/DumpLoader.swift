@@ -8,21 +8,21 @@ import Tenancy
 struct DumpLoader: Sendable {
     let organization: Organization
     let manifest: ExportManifest
-    /// Tables, and columns as `table.column`, that the program does not know and that are left out on purpose.
+    /// Unknown tables, and columns as `table.column`, that are left out on purpose.
     let discards: Set<String>
 
-    /// Kept by the program itself, or meaningless without the change that was under way.
+    /// Tables that the program fills itself, or that have no meaning after the running change.
     private static let passedOver: Set = ["migration", "cell_change"]
-    /// Where the row of `encryption` is looked at before it counts.
+    /// A table in which the row of `encryption` is checked first.
     private var staged: String { organization.qualified("imported_encryption") }
-    /// Sequences that go on far below the end of their numbers.
+    /// The greatest value of a loaded sequence, far below the end of its numbers.
     private static let sequenceLimit = Int64.max / 2
 
-    /// Loads all of it. The generation of the export's key version is there and empty.
+    /// Loads everything. The generation of the export's key version exists and is empty.
     func load(_ reader: DumpReader, on connection: isolated PostgresConnection) throws {
         let known = try columns(on: connection)
         try connection.execute("CREATE TABLE \(staged) (LIKE \(organization.qualified("encryption")))")
-        // The migrations' own rows are in the file, as they were changed.
+        // The file has the rows that the migrations made, with later changes.
         if known["audit_setting"] != nil { try connection.execute("DELETE FROM \(organization.qualified("audit_setting"))") }
         var seen: Set<String> = []
         while let item = try reader.next() {
@@ -86,7 +86,8 @@ struct DumpLoader: Sendable {
         }
     }
 
-    /// Whether a table is a generation of cells under another key than the export's: what a dump caught of one that was about to go.
+    /// Whether a table is a generation of cells under another key than the export's, which was about to be dropped at the time of
+    /// the dump.
     private func isOtherGeneration(_ table: String) -> Bool {
         EntityCatalog.withCells.contains { entity in
             table.hasPrefix("\(entity.cellTable)_k")
@@ -108,21 +109,21 @@ struct DumpLoader: Sendable {
         _ = try connection.query("SELECT setval($1::text::regclass, $2, $3)", [.text(sequence), .int64(value), .bool(isCalled)])
     }
 
-    /// What the database says against rows, without their values.
+    /// PostgreSQL's error about rows, without their values.
     static func refused(_ table: String, _ error: PostgresError) -> FieldsealError {
         let place = error.constraint.map { " They break the rule \($0)." } ?? error.column.map { " It is the column \($0)." } ?? ""
         return DumpReader.refusal("the database does not take its rows of \(table) [\(error.sqlState)].\(place)")
     }
 
-    // MARK: What has to fit
+    // MARK: Checks
 
-    /// The row of `encryption`, which must be the one that the manifest describes.
+    /// The row of `encryption`, which must match the manifest.
     struct Encryption: Sendable {
         let rotationID: UUID
         let changedOn: Date
     }
 
-    /// Checks what was loaded against the manifest and against itself.
+    /// Checks the loaded rows against the manifest and against each other.
     func checked(on connection: isolated PostgresConnection) throws -> Encryption {
         let rows = try connection.query(
             """

@@ -1,14 +1,14 @@
 import Foundation
 import Model
 
-/// Reads what `pg_restore --data-only` prints: the rows of tables and the values of sequences. Nothing of it is executed.
+/// Reads the output of `pg_restore --data-only`: rows of tables and values of sequences. Nothing of it is executed.
 ///
-/// It knows the few lines that pg_dump's data consists of, and refuses every other one. Memory is bounded by its buffer,
-/// for any length of the text, of a line, or of a row.
+/// It accepts the few kinds of lines that pg_dump writes for data, and refuses every other one. Its buffer bounds the memory for
+/// any length of the text, a line, or a row.
 final class DumpReader {
-    /// What comes next in the text.
+    /// The next item of the text.
     enum Item: Equatable {
-        /// Rows of a table, to be read with ``rows(keeping:_:)`` before the next item.
+        /// Rows of a table. Read them with ``rows(keeping:_:)`` before the next item.
         case rows(table: String, columns: [String])
         case sequence(name: String, value: Int64, isCalled: Bool)
     }
@@ -19,16 +19,16 @@ final class DumpReader {
     private var start = 0
     private var end = 0
 
-    /// Bytes of a line that is no row.
+    /// The longest line that is not a row, in bytes.
     static let lineLimit = 1 << 16
-    /// Bytes of a row: more than any that the product writes.
+    /// The longest row in bytes. The product's own rows are shorter.
     static let rowLimit = 1 << 26
-    /// Columns of a table, as PostgreSQL has it.
+    /// PostgreSQL's limit for the columns of a table.
     private static let columnLimit = 1_600
 
     /// - Parameters:
-    ///   - schema: The schema whose tables are in the text; a row of another is refused.
-    ///   - source: Fills a buffer with the next bytes and says how many they are; 0 at the end.
+    ///   - schema: The schema of the tables in the text. Rows of another are refused.
+    ///   - source: Fills a buffer with the next bytes and returns their number; 0 at the end.
     init(schema: String, source: @escaping (UnsafeMutableRawBufferPointer) throws -> Int) {
         self.schema = schema
         self.source = source
@@ -52,7 +52,7 @@ final class DumpReader {
         return nil
     }
 
-    /// Lends the rows of the table that ``next()`` named, in COPY's text format.
+    /// Passes on the rows of the table that ``next()`` named, in COPY's text format.
     ///
     /// - Parameter keeping: For each column whether it is kept; nil for all.
     /// - Returns: How many rows there were.
@@ -65,7 +65,7 @@ final class DumpReader {
         while true {
             if length == 0, try isAtEndOfRows() { return count }
             if start == end, try !fill() { throw Self.cutOff }
-            // Up to the end of the row, or of what there is of it.
+            // Up to the end of the row, or of the part of it in the buffer.
             let segment = buffer.withUnsafeBytes { bytes in
                 let here = UnsafeRawBufferPointer(rebasing: bytes[start..<end])
                 return here.firstIndex(of: UInt8(ascii: "\n")).map { ($0 + 1, true) } ?? (here.count, false)
@@ -87,7 +87,7 @@ final class DumpReader {
 
     // MARK: Bytes
 
-    /// Moves what is left to the buffer's beginning and reads more behind it.
+    /// Moves the remaining bytes to the buffer's beginning and reads more after them.
     ///
     /// - Returns: False at the end of the text.
     private func fill() throws -> Bool {
@@ -102,7 +102,8 @@ final class DumpReader {
         return count > 0
     }
 
-    /// Whether the line `\.` comes, which is consumed then.
+    /// Consumes the line `
+    /// .` if it is next, and returns whether it was.
     private func isAtEndOfRows() throws -> Bool {
         while end - start < 3 {
             guard try fill() else { throw Self.cutOff }
@@ -113,7 +114,7 @@ final class DumpReader {
         return true
     }
 
-    /// Refuses the escapes that pg_dump never writes, and that the server may read in another way than this reader does.
+    /// Refuses escapes that pg_dump never writes, because the server may parse them differently than this reader.
     private static func check(_ row: UnsafeRawBufferPointer, isEscaped: inout Bool) throws {
         for byte in row {
             if isEscaped {
@@ -152,7 +153,7 @@ final class DumpReader {
 
     // MARK: Lines
 
-    /// Settings of the session that pg_restore prints for a client that would execute its text.
+    /// Settings that pg_restore prints for a client that executes its output.
     private static func isSetting(_ line: String) -> Bool {
         line.hasPrefix("SET ") && !line.hasPrefix("SET client_encoding") || line.hasPrefix("SELECT pg_catalog.set_config(")
             || line.hasPrefix("\\restrict ") || line.hasPrefix("\\unrestrict ")
@@ -205,7 +206,7 @@ final class DumpReader {
     private static let cutOff = refusal("it ends in the middle of its rows. Copy it again.")
 }
 
-/// Names in a line of SQL: plain ones, and ones in double quotes.
+/// Names in a line of SQL, plain or in double quotes.
 private struct SQLNames {
     private var rest: Substring
 
@@ -226,11 +227,11 @@ private struct SQLNames {
     }
 }
 
-/// Leaves columns out of rows in COPY's text format, which may come in pieces.
+/// Removes columns from rows in COPY's text format, which may arrive in pieces.
 private struct ColumnFilter {
     private let keeps: [Bool]
     private var column = 0
-    /// Whether a column of this row was kept: the next one has a tab before it.
+    /// Whether a column of this row was kept. The next one then has a tab before it.
     private var hasKept: Bool
 
     /// - Parameter keeps: Not empty.

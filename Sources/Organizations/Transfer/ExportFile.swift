@@ -8,9 +8,9 @@ import Model
 public import Tenancy
 
 /// A file that `org export` writes: a dump in pg_dump's custom format, then the manifest in JSON, then its length (8 bytes,
-/// big-endian) and 16 bytes that mark the end. `pg_restore` reads the dump and does not look behind it.
+/// big-endian) and 16 bytes that mark the end. `pg_restore` reads the dump and ignores the rest.
 ///
-/// It is opened once, so that the checks and the reads are of one file, even if the path names another one by then.
+/// It is opened once, so that checks and reads use the same file, even if the path names another one meanwhile.
 public final class ExportFile: Sendable {
     /// For reading, or for reading and writing.
     public let descriptor: Int32
@@ -31,10 +31,10 @@ public final class ExportFile: Sendable {
         }
     }
 
-    /// Makes the file that an export is written to, readable by its owner alone under any umask. One that an export left
-    /// behind when it was killed is taken; one that another export writes is not.
+    /// Creates the file of an export, readable only by its owner under any umask. A file of an export that was killed is reused;
+    /// one of a running export is not.
     ///
-    /// - Throws: ``FieldsealError`` when it can't be made.
+    /// - Throws: ``FieldsealError`` when it can't be created.
     public init(writing path: String) throws {
         self.path = path
         descriptor = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0o600)
@@ -56,9 +56,9 @@ public final class ExportFile: Sendable {
 
     // MARK: Writing
 
-    /// Puts the manifest behind a dump, with the dump's length and digest, and writes all of it to disk.
+    /// Writes the manifest after a dump, with the dump's length and digest, and waits until everything is on disk.
     ///
-    /// - Parameter key: Tags the manifest; nil without.
+    /// - Parameter key: The key for the manifest's tag; nil for no tag.
     /// - Returns: The manifest as it was written.
     public func append(_ manifest: ExportManifest, authenticatedUnder key: ExportAuthentication?) throws -> ExportManifest {
         var manifest = manifest
@@ -81,10 +81,10 @@ public final class ExportFile: Sendable {
         return manifest
     }
 
-    /// Gives the finished file its name.
+    /// Renames the finished file to its final name.
     ///
-    /// - Parameter replacing: Whether a file of that name is replaced.
-    /// - Throws: ``FieldsealError`` when there is one and it is not to be replaced.
+    /// - Parameter replacing: Whether to replace a file with that name.
+    /// - Throws: ``FieldsealError`` when there is one and it must not be replaced.
     public func publish(as name: String, replacing: Bool) throws {
         let result = replacing ? rename(path, name) : link(path, name)
         guard result == 0 else {
@@ -95,7 +95,7 @@ public final class ExportFile: Sendable {
         if !replacing { unlink(path) }
     }
 
-    /// Takes an unfinished file away.
+    /// Deletes an unfinished file.
     public func discard() { unlink(path) }
 
     private func failed() -> FieldsealError {
@@ -120,10 +120,10 @@ public final class ExportFile: Sendable {
         return manifest
     }
 
-    /// Checks that the dump is the one that the manifest was made for.
+    /// Checks that the dump matches the manifest.
     ///
-    /// - Returns: What ``requireUnchanged(since:)`` compares.
-    /// - Throws: ``FieldsealError`` when a byte of it is another.
+    /// - Returns: The status for ``requireUnchanged(since:)``.
+    /// - Throws: ``FieldsealError`` when the dump differs.
     @discardableResult
     public func verify(_ manifest: ExportManifest) throws -> FileStatus {
         let status = try Self.status(of: descriptor)
@@ -174,7 +174,7 @@ public final class ExportFile: Sendable {
     }
 }
 
-/// The right to tag an export: the data key that its cells are sealed under.
+/// The key for the tag of an export: the data key of its cells.
 public struct ExportAuthentication: Sendable {
     let key: DataKey
 }

@@ -4,10 +4,10 @@ public import JSON
 import Model
 import Tenancy
 
-/// What an export says of itself, beside the dump of the organization's schema: enough to tell without a database whose it
-/// is, how old, and which key opens it.
+/// The description of an export beside its dump. Without a database it shows the organization, the time of the export, and the key
+/// that opens it.
 public struct ExportManifest: Sendable, Equatable {
-    /// The organization's name, id and schema where it was exported.
+    /// The organization's name, id and schema at the time of the export.
     public var organization: String
     public var organizationID: UUID
     public var schema: String
@@ -15,25 +15,25 @@ public struct ExportManifest: Sendable, Equatable {
     public var schemaVersion: String
     public var productVersion: String
     public var exportedOn: Date
-    /// The key that the cells are sealed under, and since when.
+    /// The key of the cells, and the time at which it was set.
     public var keyVersion: Int
     public var fingerprint: String
     public var keySetOn: Date
-    /// What proves a key's text right (docs/cell-format.md): salt, PBKDF2 iterations, and the sealed key check.
+    /// The data that verifies a key's text (docs/cell-format.md): salt, PBKDF2 iterations, and the key check.
     public var salt: [UInt8]
     public var iterations: Int
     public var keyCheck: [UInt8]
-    /// How many cells each encrypted attribute has, such as `mailbox.password`.
+    /// The number of cells of each encrypted attribute, such as `mailbox.password`.
     public var cells: [String: Int]
-    /// Length and SHA-256 of the dump, which `pg_restore` reads as it stands.
+    /// The length and SHA-256 of the dump.
     public var dumpLength: Int = 0
     public var dumpDigest: String = ""
-    /// A tag over all of it under the data key of ``keyVersion``; nil in exports without one, such as those of older programs.
+    /// A tag over the manifest under the data key of ``keyVersion``; nil in exports without one, such as those of older programs.
     public internal(set) var authentication: [UInt8]?
-    /// The members that were read, in their order: what the tag is over.
+    /// The members that were read, in order. The tag covers them.
     private var members: [JSONValue.Member]?
 
-    /// Cells of all attributes.
+    /// The number of cells of all attributes.
     public var cellCount: Int { cells.values.reduce(0, +) }
 
     /// Whether a text is the key that opens the cells.
@@ -42,7 +42,7 @@ public struct ExportManifest: Sendable, Equatable {
         return KeyCheck.isOpened(keyCheck, by: dataKey, organization: organizationID)
     }
 
-    /// The data key that a text derives.
+    /// The data key derived from a text.
     ///
     /// - Throws: ``FieldsealError`` `.restoreCannotDecrypt` when it does not open the cells.
     func dataKey(from text: OrganizationKeyText) throws -> DataKey {
@@ -55,13 +55,13 @@ public struct ExportManifest: Sendable, Equatable {
 
     // MARK: Authenticity
 
-    /// Tags the manifest, with the dump's digest in it.
+    /// Tags the manifest, including the dump's digest.
     mutating func authenticate(under key: DataKey) throws { authentication = try tag(under: key) }
 
-    /// Whether the key's holder made the file as it is.
+    /// Whether a holder of the key wrote the file, and it is unchanged.
     ///
-    /// - Returns: False when it carries no tag.
-    /// - Throws: ``FieldsealError`` when manifest or dump were changed since.
+    /// - Returns: False when it has no tag.
+    /// - Throws: ``FieldsealError`` when the manifest or the dump was changed.
     public func isAuthentic(under text: OrganizationKeyText) throws -> Bool { try requireAuthentic(under: dataKey(from: text)) }
 
     func requireAuthentic(under key: DataKey) throws -> Bool {
@@ -107,7 +107,7 @@ public struct ExportManifest: Sendable, Equatable {
 
     private static let format = "fieldseal export 1"
 
-    /// - Throws: ``FieldsealError`` when it is not a manifest, or one that is newer than this program.
+    /// - Throws: ``FieldsealError`` when it is not a manifest, or is newer than this program.
     public init(_ json: JSONValue) throws {
         guard case .object(let members) = json else { throw Self.malformed }
         let values = Dictionary(members.map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first })
@@ -132,7 +132,7 @@ public struct ExportManifest: Sendable, Equatable {
         guard Organization.isName(organization), let id = UUID(text: try text("organizationId")) else { throw Self.malformed }
         organizationID = id
         schema = try text("schema")
-        // It is written into statements.
+        // It becomes part of statements.
         guard schema == Organization.schema(of: organization) else { throw Self.malformed }
         schemaVersion = try text("schemaVersion")
         productVersion = try text("productVersion")

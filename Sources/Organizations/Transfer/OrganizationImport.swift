@@ -7,16 +7,16 @@ import Model
 import PostgresClient
 public import Tenancy
 
-/// An export that is to become an organization.
+/// The options of an import.
 public struct OrganizationImport: Sendable {
     public let manifest: ExportManifest
-    /// The organization's name here.
+    /// The organization's new name.
     public let name: String
-    /// Whether it gets an id and a key of its own, for a clone beside its original. Needs ``key``.
+    /// Whether it gets a new id and a new key, for a clone beside its original. It needs ``key``.
     public let isNew: Bool
-    /// The key of the export's cells, where it was given.
+    /// The key of the export's cells, if it was given.
     public let key: OrganizationKeyText?
-    /// Tables, and columns as `table.column`, of the file that this program does not know and that are left out.
+    /// Unknown tables, and columns as `table.column`, of the file that are left out on purpose.
     public let discards: Set<String>
 
     public init(_ manifest: ExportManifest, as name: String, isNew: Bool, key: OrganizationKeyText?, discards: [String] = []) {
@@ -29,13 +29,13 @@ public struct OrganizationImport: Sendable {
 }
 
 extension OrganizationRegistry {
-    /// Makes an organization of an export: a new schema by the program's own migrations, and in it the rows of the file. Nothing
-    /// of the file is executed. One transaction, which also registers the organization.
+    /// Makes an organization from an export in one transaction: a new schema by the program's own migrations, with the rows of the
+    /// file. Nothing of the file is executed.
     ///
     /// - Parameters:
-    ///   - rows: What `pg_restore --data-only` prints: fills a buffer, and says how many bytes that were; 0 at the end.
-    ///   - confirm: Called before the commit. It throws when `rows` was not all of the file, or the file changed meanwhile.
-    /// - Throws: ``FieldsealError`` when the name or the id is taken, or the file is refused; nothing is left then.
+    ///   - rows: The output of `pg_restore --data-only`: fills a buffer, and returns the number of bytes; 0 at the end.
+    ///   - confirm: Called before the commit. It throws if `rows` was not the whole file, or the file changed meanwhile.
+    /// - Throws: ``FieldsealError`` when the name or the id is taken, or the file is refused. Then nothing is left.
     public func importOrganization(
         _ request: OrganizationImport,
         rows: @escaping @Sendable (UnsafeMutableRawBufferPointer) throws -> Int,
@@ -68,7 +68,7 @@ extension OrganizationRegistry {
         return organization
     }
 
-    /// Whether a commit whose answer was lost registered an organization.
+    /// Whether a commit with a lost response registered an organization.
     private func lookUp(_ organization: Organization, after loss: PostgresError) async throws {
         let isThere: Bool
         do {
@@ -94,19 +94,19 @@ extension OrganizationRegistry {
     }
 }
 
-/// The steps of one import, inside its transaction.
+/// The steps of one import, in its transaction.
 private struct ImportSteps: Sendable {
     let request: OrganizationImport
     let organization: Organization
     let registry: OrganizationRegistry
     let caller: Caller
-    /// The key that the cells are sealed under, and whether the file is known to be the one that was exported.
+    /// The key of the cells, and whether the file is known to be authentic.
     private let data: DataKey?
     private let isAuthentic: Bool
 
     private var manifest: ExportManifest { request.manifest }
     private var version: PostgresParameter { .int32(Int32(manifest.keyVersion)) }
-    /// Rows that are opened and sealed at a time.
+    /// How many rows are decrypted and encrypted at a time.
     private static let batch = 2_000
 
     init(_ request: OrganizationImport, organization: Organization, registry: OrganizationRegistry, caller: Caller) throws {
@@ -185,7 +185,7 @@ private struct ImportSteps: Sendable {
         }
     }
 
-    /// Puts the clone's id wherever the original's stands, but for the cells.
+    /// Replaces the original's id by the clone's everywhere but in the cells.
     private func rename(on connection: isolated PostgresConnection) throws {
         for table in EntityCatalog.all.filter({ $0["organizationid"] != nil }).map(\.logicalName) {
             _ = try connection.query(
@@ -194,7 +194,7 @@ private struct ImportSteps: Sendable {
         }
     }
 
-    /// Puts the generation in force under the key that it was exported with.
+    /// Makes the generation the current one for the exported key.
     private func adopt(_ encryption: DumpLoader.Encryption, on connection: isolated PostgresConnection) throws {
         _ = try connection.query("SELECT \(organization.qualified("finish_generation"))($1)", [version])
         _ = try connection.query(
@@ -203,14 +203,14 @@ private struct ImportSteps: Sendable {
                 version, .bytes(manifest.salt), .int32(Int32(manifest.iterations)), .bytes(manifest.keyCheck),
                 .text(manifest.fingerprint), .uuid(encryption.rotationID), .uuid(organization.id),
             ])
-        // The key is as old as it was.
+        // The age of the key does not change.
         let guards = try SuspendedGuards(in: organization.schema, table: "encryption", on: connection)
         _ = try connection.query(
             "UPDATE \(organization.qualified("encryption")) SET changed_on = $1", [.timestamp(encryption.changedOn)])
         try guards.restore(on: connection)
     }
 
-    /// Seals every cell again for the clone, under a generated key of its own, and drops what was loaded.
+    /// Encrypts every cell again for the clone, under a new generated key, and drops the loaded ones.
     private func seal(from old: DataKey, on connection: isolated PostgresConnection) throws -> Grant {
         let key = try NewKey(
             OrganizationKeyText.generate(), of: organization, version: manifest.keyVersion + 1, policy: registry.policy)
@@ -231,7 +231,7 @@ private struct ImportSteps: Sendable {
             entity, organization: organization.id, origin: manifest.organizationID, keys: keys, toleratesUnreadable: false)
         let columns = ([entity.idColumn] + entity.encryptedAttributes.map { quoteIdentifier($0.logicalName) }).joined(
             separator: ", ")
-        // Each its own name: a statement that is prepared for one does not fit the next.
+        // Each statement has its own name, because a prepared statement for one does not match the next.
         let cursor = "\(entity.logicalName)_imported"
         try connection.execute(
             "DECLARE \(cursor) NO SCROLL CURSOR FOR SELECT \(columns) FROM "

@@ -5,10 +5,10 @@ import Model
 import PostgresClient
 public import Tenancy
 
-/// An organization as it is at one moment, held still while its schema is dumped.
+/// A snapshot of an organization for dumping its schema.
 public struct OrganizationSnapshot: Sendable {
     private let connection: PostgresConnection
-    /// What `pg_dump --snapshot` takes.
+    /// The id for `pg_dump --snapshot`.
     public let id: String
     public let manifest: ExportManifest
     /// The major version of the server.
@@ -47,13 +47,13 @@ public struct OrganizationSnapshot: Sendable {
         return OrganizationSnapshot(connection: connection, id: id, manifest: manifest, serverVersion: version, state: state)
     }
 
-    /// What tags the export's manifest; nil while the organization needs its key.
+    /// The key for the manifest's tag; nil while the organization needs its key.
     public func authentication(in deployment: Deployment) -> ExportAuthentication? {
         deployment.keyring.dataKey(of: state).map(ExportAuthentication.init)
     }
 
-    /// Begins a transaction that sees one moment, and in which no table goes that its catalog names: pg_dump stops at one that is
-    /// gone, such as a generation that a key change has just done with.
+    /// Begins a transaction with a snapshot, and locks every table in its catalog. Otherwise pg_dump would fail at a dropped table,
+    /// such as an old generation.
     private static func begin(
         _ name: String,
         in deployment: Deployment,
@@ -70,13 +70,13 @@ public struct OrganizationSnapshot: Sendable {
                 try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN ACCESS SHARE MODE")
                 return state
             } catch let error as PostgresError where error.sqlState == "42P01" {
-                // One went after the snapshot; a newer one does not see it.
+                // A table was dropped after the snapshot was taken. A newer snapshot does not include it.
                 try connection.execute("ROLLBACK")
             }
         }
     }
 
-    /// Lets the snapshot go.
+    /// Ends the snapshot.
     public func close() async { await connection.close() }
 }
 

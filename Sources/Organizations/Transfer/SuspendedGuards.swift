@@ -1,8 +1,8 @@
 import PostgresClient
 
-/// Triggers and foreign keys of a schema that are out of force while rows are loaded in bulk, inside one transaction: rows
-/// arrive in any order and as they were written, events with their hashes, and no audit of the load. The foreign keys are
-/// checked over all rows when they come back. So are indexes that are no constraints': they are built faster over all rows.
+/// Triggers and foreign keys of a schema that are disabled while rows are loaded in bulk, in one transaction. Rows arrive in any
+/// order and in their original form, events with their hashes, and the load is not audited. Foreign keys are checked over all rows
+/// when they are restored. Indexes without a constraint are dropped too, because building them afterwards is faster.
 struct SuspendedGuards {
     private struct Trigger {
         let table: String
@@ -20,10 +20,10 @@ struct SuspendedGuards {
     private let foreignKeys: [ForeignKey]
     private let indexes: [String]
 
-    /// Checks of single rows, which do not depend on their order, stay in force.
+    /// Checks of single rows do not depend on their order, so they stay enabled.
     private static let kept = "refuses_encrypted"
 
-    /// Takes them out of force.
+    /// Disables them.
     ///
     /// - Parameter table: Only of this table; nil for all of the schema.
     init(in schema: String, table: String? = nil, on connection: isolated PostgresConnection) throws {
@@ -58,9 +58,9 @@ struct SuspendedGuards {
         for key in foreignKeys { try connection.execute("ALTER TABLE \(key.table) DROP CONSTRAINT \(key.name)") }
     }
 
-    /// Puts them in force again, each as it was.
+    /// Enables them again, each as it was.
     ///
-    /// - Throws: ``PostgresError`` 23503 when a row refers to one that is not there.
+    /// - Throws: ``PostgresError`` 23503 when a row refers to a missing row.
     func restore(on connection: isolated PostgresConnection) throws {
         for index in indexes { try connection.execute(index) }
         for key in foreignKeys {

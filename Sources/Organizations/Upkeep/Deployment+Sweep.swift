@@ -3,26 +3,26 @@ import PostgresClient
 public import Tenancy
 
 extension Deployment {
-    /// How often an organization is looked at in which something may be left.
+    /// How often an organization with possible remains is swept.
     public static let sweepInterval = Duration.seconds(15)
-    /// Organizations that a server takes at a time. The others are free for other servers meanwhile.
+    /// How many organizations a server reserves at a time. Other servers can take the others.
     private static let sweepBatch = 50
 
-    /// Drops what dead key changes and long readers left behind, and links the events of servers that died into their chains: in the
-    /// organizations that ``SweepMarks`` name, and in no others.
+    /// Drops what interrupted key changes and long readers left, and links the events that ended servers left. It sweeps only the
+    /// organizations in ``SweepMarks``.
     ///
-    /// - Parameter rest: How long ago the last look at an organization has to be, of any server.
+    /// - Parameter rest: How long ago the last sweep of an organization must be, by any server.
     public func sweepOrganizations(by caller: Caller, restingFor rest: Duration) async {
         let start = ContinuousClock.now
         while !Task.isCancelled {
-            // Those of this round are not taken twice.
+            // Excludes organizations of this round, so that none is swept twice.
             let names = (try? await SweepMarks.claim(restingFor: rest + (.now - start), limit: Self.sweepBatch, in: pool)) ?? []
             for name in names where !Task.isCancelled { await sweep(name, by: caller) }
             if names.count < Self.sweepBatch { return }
         }
     }
 
-    /// What can't be done now stays marked, and is tried again.
+    /// What fails now stays marked, and is tried again.
     private func sweep(_ name: String, by caller: Caller) async {
         guard let session = try? await Session.begin(self, organization: name, caller: caller) else { return }
         guard let keys = try? await KeyAdministration(session, to: .change) else { return }
