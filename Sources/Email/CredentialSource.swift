@@ -7,14 +7,14 @@ import Records
 import RouterProtocol
 import Tenancy
 
-/// A mailbox, its profile, and what is sealed behind them, as one statement read them.
+/// A mailbox, its profile and its cells, read by one statement.
 struct CredentialSource {
-    /// The settings do not fit their tag.
+    /// The settings do not match their tag.
     struct NotAuthorized: Error {
         let error: FieldsealError
     }
 
-    /// The key version that the cells belong to.
+    /// The key version of the cells.
     let keyVersion: Int
     private let direction: MailDirection
     private let mailbox: MailDestination
@@ -27,7 +27,7 @@ struct CredentialSource {
     private let values: [String: String]
     private let cells: [String: [UInt8]]
 
-    /// Attributes besides those that decide where credentials go: how the statement names them, and where they are.
+    /// Attributes beside those that decide where credentials are sent: their names in the statement, and their columns.
     private static let facts: [(name: String, column: String)] = [
         ("incomingusername", "p.incomingusername"), ("outgoingusername", "p.outgoingusername"),
         ("allows", "m.allowemailconnectortousecredentials"), ("username", "m.username"),
@@ -98,7 +98,7 @@ struct CredentialSource {
         self.cells = cells
     }
 
-    /// The queue or the user that the mailbox is of, if it names an account.
+    /// The queue or the user of the mailbox, if it names an account.
     private static func holder(_ values: [String: String]) -> MailDestination? {
         for (entity, name) in [(EntityDefinition.queue, "queue"), (.userSettings, "user")] {
             guard let id = values["\(name).id"].flatMap(UUID.init(text:)), let account = values["\(name).username"] else {
@@ -109,9 +109,9 @@ struct CredentialSource {
         return nil
     }
 
-    /// Checks that the service wrote the settings that decide where credentials go.
+    /// Checks that the service wrote the settings that decide where credentials are sent.
     ///
-    /// - Throws: ``NotAuthorized`` naming the record whose settings were changed past it.
+    /// - Throws: ``NotAuthorized`` naming the record whose settings were changed by SQL.
     func requireAuthorized(_ grants: GrantList, in organization: Organization, under kek: KeyEncryptionKey) throws {
         for (destination, tag) in [(profile, profileTag), (mailbox, mailboxTag)] + (holder.map { [$0] } ?? []) {
             guard try destination.isAuthorized(by: tag, grants, in: organization, under: kek) else {
@@ -140,7 +140,7 @@ struct CredentialSource {
 
     /// Opens the credential.
     ///
-    /// - Throws: ``FieldsealError`` saying what is missing; `.sslRequired`.
+    /// - Throws: ``FieldsealError`` naming what is missing; `.sslRequired`.
     func released(with key: DataKey, allowsPlaintext: Bool, in organization: Organization) throws -> ReleasedCredential {
         let usesTLS = profile.value("\(side)usessl") != "false"
         guard usesTLS || allowsPlaintext else {
@@ -175,7 +175,7 @@ struct CredentialSource {
             tenant: profile.value("exchangeonlinetenantid"))
     }
 
-    /// Where a credential is sealed, and the name of the fact that holds its user name.
+    /// The place of the credential's cell, and the name of the value with its user name.
     private struct Place {
         let entity: EntityDefinition
         let record: UUID
@@ -225,6 +225,6 @@ struct CredentialSource {
 }
 
 extension Character {
-    /// Whether it may stand in a host's name or address.
+    /// Whether the character may occur in a host's name or address.
     fileprivate var isHostCharacter: Bool { isASCII && (isLetter || isNumber || ".-:".contains(self)) }
 }

@@ -2,13 +2,13 @@ import Records
 import RouterProtocol
 import Tenancy
 
-/// Which mailboxes a router has something to do at, as SQL: for leases, and for requests that wait for one.
+/// SQL conditions for the mailboxes at which a router has work, for leases and for waiting requests.
 ///
 /// `m` is the mailbox, `p` its profile, and `q` and `u` the queue or the user's settings that may hold its credential.
 struct DueMailboxes {
     let organization: Organization
 
-    /// Mailboxes with all that decides about them.
+    /// Mailboxes joined with everything that decides about them.
     var source: String {
         """
         \(organization.qualified("mailbox")) AS m
@@ -27,7 +27,7 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether a router of `mail_router` is alive.
+    /// Whether a router in `mail_router` is alive.
     static func isAlive(_ router: String) -> String {
         let seconds = RouterLimits.presenceSeconds
         return
@@ -42,7 +42,7 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether the router that watched the mailbox is gone: no router has looked since.
+    /// Whether the router that watched the mailbox has ended, and no router has checked the mailbox since.
     private var isOrphaned: String {
         "EXISTS (SELECT FROM \(organization.qualified("mailbox_watch")) AS w WHERE w.mailboxid = m.mailboxid) AND NOT \(isWatched)"
     }
@@ -50,9 +50,9 @@ struct DueMailboxes {
     static let receives = "coalesce(m.enabledforincomingemail AND m.incomingemaildeliverymethod IN (2, 3), false)"
     static let sends = "coalesce(m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = 2, false)"
     static let tests = "coalesce(m.testemailconfigurationscheduled, false)"
-    /// Whether a router that did not come back left its lease.
+    /// Whether a router that ended left its lease.
     static let wasLeft = "coalesce(m.processingstatecode = 1, false)"
-    /// Whether nothing has to be waited for since the last turn failed.
+    /// Whether the pause after a failed turn is over.
     private static let isRested = "coalesce(m.postponemailboxprocessinguntil, '-infinity') <= now()"
     /// Whether settings or credentials were changed since the last turn began.
     private static let isChanged =
@@ -72,7 +72,7 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether there is something to send, or sending failed and is to be tried.
+    /// Whether there is something to send, or a failed direction is to be tested.
     var sendsNow: String { "(\(Self.sends) AND (\(hasPending) OR m.outgoingemailstatus = 2))" }
 
     private var hasPending: String {
@@ -84,7 +84,7 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether sending alone makes the mailbox due: e-mails do not wait for the next poll.
+    /// Whether e-mails to send make the mailbox due, without waiting for the next poll.
     private var sendingIsDue: String {
         """
         (\(Self.sends) AND \(hasPending)
@@ -92,10 +92,10 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether a person waits for the turn: for a test, or for an e-mail to leave.
+    /// Whether a person waits for the turn: for a test, or for an e-mail to be sent.
     var isUrgent: String { "(\(Self.tests) OR \(sendingIsDue))" }
 
-    /// Whether the profile allows one more connection to its servers. Watched mailboxes count where it sets a limit.
+    /// Whether the profile allows one more connection to its servers. If it sets a limit, watched mailboxes count too.
     private var hasRoom: String {
         """
         ((SELECT count(*) FROM \(organization.qualified("mailbox")) AS o
@@ -109,14 +109,14 @@ struct DueMailboxes {
 
     /// The mailboxes that may be leased now.
     ///
-    /// - Parameter reason: Why there is something to do; nil for what is due by itself.
+    /// - Parameter reason: The condition for having work; nil for the usual ones.
     func condition(_ reason: String? = nil) -> String {
         let isDue = reason ?? "(\(isUrgent) OR \(receivesNow) OR \(Self.wasLeft))"
         return "m.statecode = 0 AND p.statecode = 0 AND NOT \(Self.isLeased("m")) AND \(isDue) AND \(hasRoom)"
     }
 
-    /// What comes first: mailboxes that are new or whose next turn was cleared, then turns that a person waits for, unless a poll is
-    /// late by ten minutes.
+    /// The order of leases: first mailboxes that are new or whose next turn was cleared, then turns that a person waits for. A poll
+    /// that is ten minutes late comes before those.
     var order: String {
         """
         CASE WHEN m.postponemailboxprocessinguntil IS NULL THEN '-infinity'
@@ -130,11 +130,11 @@ struct DueMailboxes {
         md5(ROW(m.versionnumber, p.emailserverprofileid, p.versionnumber, q.versionnumber, u.versionnumber)::text)
         """
 
-    /// Whether the mailbox may still be worked on by a router that signed in before.
+    /// Whether a signed-in router may still work on the mailbox.
     static let isAllowed =
         "coalesce(m.statecode = 0 AND p.statecode = 0 AND m.emailrouteraccessapproval = 1 AND \(receives), false)"
 
-    /// When a mailbox becomes due by the passing of time alone. $1 is the router that asks.
+    /// The time at which a mailbox becomes due without any change. $1 is the router that asks.
     var next: String {
         """
         SELECT extract(epoch FROM min(t.moment) - now())::double precision FROM (

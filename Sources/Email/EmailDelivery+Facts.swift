@@ -3,27 +3,27 @@ import Model
 import PostgresClient
 import Tenancy
 
-// What the verdict on incoming e-mails is based on.
+// The data for the verdict on incoming e-mails.
 extension EmailDelivery {
-    /// What the database knows of an e-mail.
+    /// The database's data about an e-mail.
     struct Facts {
         /// Whether it was delivered before.
         let isRecord: Bool
         /// Whether the mailbox sent it.
         let isOwn: Bool
-        /// Which e-mails those want to whom it is addressed; empty when it is addressed to none.
+        /// The filters of its recipients; empty if it has none here.
         let filters: Set<Filter>
     }
 
-    /// `incomingemailfilteringmethod`: which e-mails a user or a queue wants as records.
+    /// `incomingemailfilteringmethod`: which e-mails of a user or a queue become records.
     enum Filter: Int {
         case all = 0
         case answers, knownRecords, knownSenders
     }
 
-    /// Finds the facts of several e-mails in one round trip.
+    /// Reads the data about several e-mails in one round trip.
     ///
-    /// Most e-mails of a mailbox are addressed to the same recipients. Each group of recipients is looked up once.
+    /// Most e-mails of a mailbox have the same recipients. Each group of recipients is looked up once.
     func facts(
         about emails: [IncomingEmail], _ mailbox: UUID?, on connection: isolated PostgresConnection
     ) throws -> [Facts] {
@@ -53,7 +53,7 @@ extension EmailDelivery {
         }
     }
 
-    /// Whether messages are records already, and whether the mailbox sent them, in their order. $1 is the mailbox, $2 the ids of the
+    /// Whether messages are records already, and whether the mailbox sent them, in order. $1 is the mailbox, $2 the ids of the
     /// records, $3 the Message-IDs, $4 and $5 the forms of the senders' addresses.
     private static func knownMessages(in organization: Organization) -> String {
         """
@@ -67,7 +67,7 @@ extension EmailDelivery {
         """
     }
 
-    /// The filters of those to whom an e-mail is addressed. $1 is the mailbox, $2 the addresses.
+    /// The filters of an e-mail's recipients. $1 is the mailbox, $2 the addresses.
     private static func recipientFilters(in organization: Organization) -> String {
         """
         SELECT DISTINCT filter FROM (

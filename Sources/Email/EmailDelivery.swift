@@ -4,7 +4,7 @@ import PostgresClient
 import Records
 public import Tenancy
 
-/// E-mails that came in, and become records: for an Email Router or a System Administrator.
+/// The delivery of incoming e-mails as records, for an Email Router or a System Administrator.
 public struct EmailDelivery: Sendable {
     let session: Session
 
@@ -23,9 +23,9 @@ public struct EmailDelivery: Sendable {
         self.session = session
     }
 
-    /// Says whether an e-mail would become a record, and why.
+    /// Returns whether an e-mail would become a record, and why.
     ///
-    /// - Parameter mailbox: The mailbox that it came to; nil to ask for whom it is addressed to alone.
+    /// - Parameter mailbox: The mailbox that received it; nil to check only the recipients.
     public func checkIncomingEmail(_ email: IncomingEmail, mailbox: UUID?) async throws -> IncomingVerdict {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
@@ -35,20 +35,20 @@ public struct EmailDelivery: Sendable {
         }
     }
 
-    /// What came of an e-mail: the id of its record, if there is one, and why.
+    /// The result for an e-mail: the id of its record, if there is one, and the verdict.
     public typealias Delivery = (id: UUID?, verdict: IncomingVerdict)
 
-    /// Makes a record of an e-mail, once: the second time it is a duplicate, and nothing changes.
+    /// Makes a record of an e-mail. A second delivery is a duplicate, and changes nothing.
     ///
     /// - Parameters:
-    ///   - mailbox: The mailbox that it came to.
+    ///   - mailbox: The mailbox that received it.
     ///   - host: The lease of the router; nil for an administrator, who needs none.
     /// - Returns: The record's id, and the verdict.
     public func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> Delivery {
         try await deliverIncomingEmails([email], mailbox: mailbox, host: host)[0]
     }
 
-    /// The same for several e-mails of one mailbox, in one transaction: all of them are looked at, or none.
+    /// The same for several e-mails of one mailbox, in one transaction.
     public func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?) async throws -> [Delivery] {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
@@ -66,15 +66,15 @@ public struct EmailDelivery: Sendable {
         }
     }
 
-    /// Whose an e-mail of a mailbox is, and what the organization decided about e-mail.
+    /// The owner of a mailbox's e-mails, and the organization's settings for e-mail.
     struct Place {
         let owner: UUID
         let ownerType: String?
         let unit: UUID
-        /// Whether In-Reply-To and References tell what is answered; and whether subject and people do.
+        /// Whether an e-mail's thread is found by In-Reply-To and References; and whether it is found by subject and people.
         let correlatesHeaders: Bool
         let matchesSubjects: Bool
-        /// Bytes of an attachment that is kept.
+        /// The largest attachment in bytes that is kept.
         let attachmentLimit: Int
     }
 
@@ -96,7 +96,7 @@ public struct EmailDelivery: Sendable {
             attachmentLimit: try row.decode("attachment_limit"))
     }
 
-    // MARK: Whether
+    // MARK: The verdict
 
     /// Decides about an e-mail.
     func verdict(
@@ -105,7 +105,7 @@ public struct EmailDelivery: Sendable {
         func no(_ reason: IncomingVerdict.Reason) -> IncomingVerdict { IncomingVerdict(isDelivered: false, reason: reason) }
         guard MailAddress.isSender(email.from) else { return no(.badSender) }
         if facts.isRecord { return no(.duplicate) }
-        // What this mailbox sent comes back to it as a copy of its own.
+        // The mailbox received a copy of an e-mail that it sent.
         if facts.isOwn { return no(.ownMessage) }
         guard !facts.filters.isEmpty else { return no(.noRecipient) }
         let (parent, correlation, hasToken) = try correlate(email, place, on: connection)
@@ -126,8 +126,8 @@ public struct EmailDelivery: Sendable {
             """, [.texts(MailAddress.forms(address))])[0].decode(0)
     }
 
-    /// Finds what it answers: by In-Reply-To and References, then by the tracking token in the subject, then by what subject and people
-    /// have in common, if the organization has that on.
+    /// Finds the e-mail that this one answers: by In-Reply-To and References, then by the tracking token in the subject. If the
+    /// organization allows it, also by subject and people.
     private func correlate(_ email: IncomingEmail, _ place: Place, on connection: isolated PostgresConnection) throws -> (
         UUID?, IncomingVerdict.Correlation, hasToken: Bool
     ) {
@@ -151,7 +151,8 @@ public struct EmailDelivery: Sendable {
         return (parent, .smartMatching, token != nil)
     }
 
-    /// The newest e-mail of the last 90 days with the same subject, but for what programs put before it, and at least two people of this one.
+    /// The newest e-mail of the last 90 days with the same subject, ignoring prefixes such as Re:, and with at least two of the
+    /// same people.
     private func smartMatch(_ email: IncomingEmail, on connection: isolated PostgresConnection) throws -> UUID? {
         let people = ([email.from] + email.to + email.cc).flatMap(MailAddress.forms)
         let key = organization.qualified("subject_key")

@@ -5,16 +5,16 @@ import PostgresClient
 import Records
 import Tenancy
 
-/// E-mails of one mailbox that become records in one transaction, in as few round trips as they allow.
+/// Delivers e-mails of one mailbox in one transaction, with as few round trips as possible.
 ///
-/// The questions about all of them are one round trip, and so are the records. An e-mail that may answer one of them waits until the
-/// records before it are written.
+/// All lookups are one round trip, and so are the records. An e-mail that may answer another one of the batch waits until that one
+/// is written.
 struct IncomingBatch {
     private let delivery: EmailDelivery
     private let mailbox: UUID?
     private let place: EmailDelivery.Place
     private var results: [EmailDelivery.Delivery] = []
-    /// Records that are not written yet, and which result each is of.
+    /// Records that are not written yet, each with the index of its result.
     private var unwritten: [(index: Int, record: IncomingRecord)] = []
     /// The records of this batch.
     private var ids: Set<UUID> = []
@@ -23,7 +23,7 @@ struct IncomingBatch {
         (self.delivery, self.mailbox, self.place) = (delivery, mailbox, place)
     }
 
-    /// Delivers them in their order.
+    /// Delivers them in order.
     mutating func deliver(
         _ emails: [IncomingEmail], on connection: isolated PostgresConnection
     ) throws -> [EmailDelivery.Delivery] {
@@ -56,7 +56,7 @@ struct IncomingBatch {
         let statements = IncomingRecord.statements(for: unwritten.map(\.record), in: delivery.session.organization)
         let made = Set(try connection.pipeline(statements)[0].map { try $0.decode(0, as: UUID.self) })
         for (index, record) in unwritten where !made.contains(record.id) {
-            // Another router was quicker.
+            // Another router delivered it first.
             results[index] = Self.duplicate(record.id)
         }
         unwritten = []
@@ -68,10 +68,10 @@ struct IncomingBatch {
 }
 
 extension IncomingEmail {
-    /// The Message-IDs of what it may answer, in lower case.
+    /// The Message-IDs that it may answer, in lower case.
     var answeredIDs: [String] { inReplyTo.prefix(100).map { $0.lowercased() } }
 
-    /// Whether it may answer another one of the same batch.
+    /// Whether it may answer another e-mail of the same batch.
     fileprivate func mayAnswer(_ other: IncomingEmail, in place: EmailDelivery.Place) -> Bool {
         if place.matchesSubjects { return true }
         if place.correlatesHeaders, !inReplyTo.isEmpty, answeredIDs.contains(other.messageID.lowercased()) { return true }

@@ -3,7 +3,7 @@ import Crypto
 public import Foundation
 import JSON
 
-/// An e-mail that came in, as a router took it apart.
+/// An incoming e-mail, as a router parsed it.
 public struct IncomingEmail: Sendable {
     public var subject = ""
     public var from = ""
@@ -19,11 +19,11 @@ public struct IncomingEmail: Sendable {
     public var body = ""
     public var bodyType = "text/plain"
     public var attachments: [Attachment] = []
-    /// Whether the router left away the end of the body.
+    /// Whether the router cut the body.
     public var bodyIsCut = false
-    /// Attachments that the router left away, because they are too large.
+    /// Attachments that the router omitted, because they are too large.
     public var omittedAttachments = 0
-    /// SHA-256 over the message's bytes, as the server holds them.
+    /// SHA-256 of the message's bytes on the mail server.
     public var digest: [UInt8] = []
 
     /// One attachment.
@@ -32,7 +32,7 @@ public struct IncomingEmail: Sendable {
         public let type: String
         /// Base64.
         public let body: String
-        /// What the record does not show of the message, if this is the message itself or its header. It is kept at any size.
+        /// What the record does not show, if this attachment is the original message or its header. It is kept at any size.
         public let note: String?
 
         public init(name: String, type: String, body: String, note: String? = nil) {
@@ -42,7 +42,7 @@ public struct IncomingEmail: Sendable {
 
     public init() {}
 
-    /// Stands for the message's bytes where they are not known.
+    /// Replaces the message's bytes if they are unknown.
     public var wordsDigest: [UInt8] {
         let words = [messageID, from, subject, receivedOn.map { ISO8601.text($0) } ?? "", body] + to + cc + bcc
         return Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
@@ -62,8 +62,8 @@ public struct IncomingEmail: Sendable {
         return nil
     }
 
-    /// The id of its record: a UUIDv8 (RFC 9562 section 5.8) of organization, mailbox and message, so that the same message has the same
-    /// record however often it is fetched, by any router and under any UID.
+    /// The id of its record: a UUIDv8 (RFC 9562 section 5.8) of organization, mailbox and message. So the same message always has
+    /// the same record, by any router and under any UID.
     func recordID(organization: UUID, mailbox: UUID) -> UUID {
         var hash = SHA256()
         hash.update(data: Data("fieldseal incoming e-mail".utf8))
@@ -75,7 +75,7 @@ public struct IncomingEmail: Sendable {
     }
 }
 
-/// Whether an e-mail becomes a record, and why (the original's ReasonCode).
+/// Whether an e-mail becomes a record, and the reason (Dataverse's ReasonCode).
 public struct IncomingVerdict: Sendable, Equatable {
     public let isDelivered: Bool
     public let reason: Reason
@@ -83,7 +83,7 @@ public struct IncomingVerdict: Sendable, Equatable {
     public var parent: UUID?
     public var correlation = Correlation.none
 
-    /// The original's numbers.
+    /// Dataverse's numbers.
     public enum Reason: Int, Sendable {
         case unknown = -1
         case duplicate = 0
@@ -96,7 +96,7 @@ public struct IncomingVerdict: Sendable, Equatable {
         case badSender = 7
     }
 
-    /// How it was found to belong to another (`email.correlationmethod`).
+    /// How its related e-mail was found (`email.correlationmethod`).
     public enum Correlation: Int, Sendable {
         case none = 0
         case inReplyTo = 3

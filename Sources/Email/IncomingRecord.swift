@@ -5,7 +5,7 @@ import PostgresClient
 import Records
 import Tenancy
 
-/// The record that an incoming e-mail becomes.
+/// The record of an incoming e-mail.
 struct IncomingRecord {
     let id: UUID
     let email: IncomingEmail
@@ -20,10 +20,10 @@ struct IncomingRecord {
         "torecipients",
     ]
 
-    /// What makes the records, with whom they are from and to and their attachments, in one round trip. The first statement returns
-    /// the ids of the records that were not there.
+    /// The statements that write the records with their parties and attachments, in one round trip. The first one returns the ids
+    /// of the new records.
     ///
-    /// A record that is there already is left as it is: an earlier writer wrote the same.
+    /// Existing records do not change, because they have the same contents.
     static func statements(
         for records: [IncomingRecord], in organization: Organization
     ) -> [(sql: String, parameters: [PostgresParameter])] {
@@ -40,7 +40,7 @@ struct IncomingRecord {
         email.references.isEmpty ? nil : email.references.map(\.withoutNull).joined(separator: " ")
     }
 
-    /// The user or queue that has the sender's address.
+    /// The user or queue with the sender's address.
     private static func addSender(to rows: inout RecordRows, _ records: [IncomingRecord], _ organization: Organization) {
         let forms = records.map { MailAddress.isOne($0.email.from) ? MailAddress.forms($0.email.from) : [] }
         let address = rows.add(forms.map { .text($0.first) }, named: "sender_address")
@@ -64,7 +64,7 @@ struct IncomingRecord {
     private static let holderType =
         "CASE WHEN u.systemuserid IS NOT NULL THEN 'systemuser' WHEN q.queueid IS NOT NULL THEN 'queue' END"
 
-    /// Whom they are from and to, with the users and queues that have these addresses.
+    /// The parties of the records, with the users and queues of these addresses.
     private static func parties(
         of records: [IncomingRecord], _ organization: Organization
     ) -> (sql: String, parameters: [PostgresParameter]) {
@@ -75,7 +75,7 @@ struct IncomingRecord {
                 (.to, email.to), (.cc, email.cc), (.bcc, email.bcc),
             ]
             let recipients = people.flatMap { kind, addresses in addresses.filter(MailAddress.isOne).map { (kind, $0) } }
-            // A sender without an address is a party too: its words are all that says who it is.
+            // A sender without an address is a party too, because its text is all that identifies it.
             for (kind, address) in ([(Participation.sender, email.from)] + recipients).prefix(EmailParts.limit) {
                 ids.append(record.id)
                 kinds.append(Int64(kind.rawValue))
@@ -119,20 +119,21 @@ struct IncomingRecord {
 }
 
 extension IncomingEmail.Attachment {
-    /// Bytes before base64.
+    /// The size in bytes before base64.
     fileprivate var size: Int { body.utf8.count / 4 * 3 }
 
-    /// Whether an organization keeps the attachment: by its size, and always the original of what its record can't show.
+    /// Whether an organization keeps the attachment. It depends on the size, but the original of an incomplete record is always
+    /// kept.
     fileprivate func fits(_ limit: Int) -> Bool { note != nil || size <= limit }
 }
 
 extension EmailDelivery {
-    /// Bytes of a body that are kept.
+    /// The longest body in bytes.
     private static let bodyLimit = 10 << 20
 
-    /// Counts an answer at what it answers.
+    /// Counts an answer at the e-mail that it answers.
     ///
-    /// - Returns: What that one is about.
+    /// - Returns: The regarding record of that e-mail.
     func countAnswer(to parent: UUID, on connection: isolated PostgresConnection) throws -> (id: UUID, type: String)? {
         let organization = session.organization
         let row = try connection.query(

@@ -1,9 +1,9 @@
-/// What the messages of all routers share on one server.
+/// What all routers' operations share on one server.
 public struct MailService: Sendable {
     let tokens: MailTokens
     /// Wakes routers that wait for work.
     public let work = MailWork()
-    /// Attempts at sending an e-mail, at most.
+    /// How many attempts at sending an e-mail are made.
     let sendingAttempts: Int
 
     public init(tokens: MailTokens = MailTokens(), sendingAttempts: Int = 10) {

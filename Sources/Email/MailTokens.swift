@@ -7,25 +7,25 @@ import Model
 import Synchronization
 import Tenancy
 
-/// Access tokens for mail servers (RFC 6749): what is sealed as the password is a refresh token or a client's secret, which never leaves the
-/// service; a router gets the access token that it is exchanged for.
+/// Access tokens for mail servers (RFC 6749). The stored password is a refresh token or a client secret, and never leaves the
+/// service. A router gets the access token that the service exchanged it for.
 public final class MailTokens: Sendable {
-    /// An application that is registered where a mail server's tokens come from.
+    /// An application that is registered with a mail server's authorization server.
     struct Application: Sendable {
-        /// Where tokens are asked for; `{tenant}` stands for the profile's `exchangeonlinetenantid`.
+        /// The token endpoint. `{tenant}` is replaced by the profile's `exchangeonlinetenantid`.
         let tokenEndpoint: String
         let clientID: String
         let grant: Grant
         let scope: String?
-        /// The application's own secret, where it has one besides the refresh tokens.
+        /// The application's own secret, if it has one beside the refresh tokens.
         let secret: SecretBytes?
 
-        /// What tells its tokens from those of another application or tenant.
+        /// Distinguishes its tokens from those of another application or tenant.
         func audience(tenant: String?) -> String { "\(tokenEndpoint) \(clientID) \(scope ?? "") \(tenant ?? "")" }
     }
 
     private struct Entry: Decodable {
-        /// Hosts of mail servers, as profiles name them.
+        /// Hosts of mail servers, as in profiles.
         let servers: [String]
         let tokenEndpoint: String
         let clientId: String
@@ -34,13 +34,13 @@ public final class MailTokens: Sendable {
         let clientSecretFile: String?
     }
 
-    /// What the sealed password is (RFC 6749 sections 4.4 and 6).
+    /// What the stored password is (RFC 6749 sections 4.4 and 6).
     enum Grant: String, Decodable, Sendable {
         case clientCredentials = "client_credentials"
         case refreshToken = "refresh_token"
     }
 
-    /// Whose password it is, under which a token is remembered.
+    /// The place of the password. Its token is cached under it.
     struct Source: Hashable, Sendable {
         let organization: UUID
         let entity: String
@@ -48,7 +48,7 @@ public final class MailTokens: Sendable {
         let attribute: String
     }
 
-    /// A token, and what it was given for: it is of no use elsewhere, and is not sent there.
+    /// A token, with the server that it was issued for. It is not sent to another server.
     private struct Remembered {
         let token: SecretBytes
         let audience: String
@@ -59,22 +59,22 @@ public final class MailTokens: Sendable {
     private let applications: [String: Application]
     private let authorityFile: String?
     private let remembered = Mutex<[Source: Remembered]>([:])
-    /// Exchanges that run on this server: one for each password.
+    /// Running exchanges on this server, one for each password.
     let exchanges = SingleFlight<Source, SecretBytes>(waiterLimit: 64)
-    /// Requests to authorization servers that run: each holds a thread.
+    /// Running requests to authorization servers. Each blocks a thread.
     let requests = AdmissionGate<String>(
         .init(running: 32, runningPerKey: 8, waiting: 256, waitingPerKey: 128))
 
-    /// Seconds before its end at which a token is not given out any more: a mailbox's turn takes its time.
+    /// Seconds before its expiry at which a cached token is no longer used. A mailbox's turn needs some time.
     private static let margin = 120.0
 
-    /// Nothing is exchanged: a sealed password is an access token itself.
+    /// Without applications nothing is exchanged, and a stored password is an access token itself.
     public init() { (applications, authorityFile) = ([:], nil) }
 
     /// Reads the applications from a JSON file.
     ///
-    /// - Parameter authorityFile: PEM certificates of the authorities that token endpoints' certificates are from; nil for the system's.
-    /// - Throws: ``FileError`` when a file can't be read or says something else.
+    /// - Parameter authorityFile: The CA certificates in PEM for token endpoints; nil for the system's.
+    /// - Throws: ``FileError`` when a file can't be read or is invalid.
     public init(file: String, authorityFile: String?) throws(FileError) {
         guard let data = FileManager.default.contents(atPath: file) else { throw FileError(file, "can't be read") }
         guard let entries = try? JSONDecoder().decode([Entry].self, from: data) else {
@@ -100,16 +100,16 @@ public final class MailTokens: Sendable {
         return text[..<end].withUnsafeBytes(SecretBytes.init(copying:))
     }
 
-    /// Why the applications can't be read.
+    /// The reason for which the applications can't be read.
     public struct FileError: Error, CustomStringConvertible {
         public let description: String
         init(_ file: String, _ what: String) { description = "\(file) \(what)" }
     }
 
-    /// The application for a mail server's tokens; nil where the sealed password is a token itself.
+    /// The application for a mail server's tokens; nil if the stored password is a token itself.
     func application(for server: String) -> Application? { applications[server.lowercased()] }
 
-    /// A token that was got lately for this very password.
+    /// A cached token for exactly this password.
     func token(for source: Source, _ password: SecretBytes, of application: Application, tenant: String?) -> SecretBytes? {
         let digest = Self.digest(password)
         let audience = application.audience(tenant: tenant)
@@ -133,12 +133,12 @@ public final class MailTokens: Sendable {
 
     private static func digest(_ password: SecretBytes) -> SHA256Digest { password.withBytes { SHA256.hash(data: $0) } }
 
-    /// What an authorization server gave.
+    /// The response of an authorization server.
     struct Answer {
         let token: SecretBytes
-        /// Seconds that it is good for.
+        /// The lifetime in seconds.
         let seconds: Double
-        /// The refresh token that takes the old one's place (RFC 6749 section 6), if there is one.
+        /// The new refresh token (RFC 6749 section 6), if there is one.
         let refreshToken: SecretBytes?
     }
 
@@ -154,14 +154,14 @@ public final class MailTokens: Sendable {
         }
     }
 
-    /// Exchanges a sealed password for an access token.
+    /// Exchanges a stored password for an access token.
     ///
-    /// - Throws: ``FieldsealError``: `.profileNotAssociated` when the authorization server refuses it; `.unexpected` when it can't be
-    ///   reached.
+    /// - Throws: ``FieldsealError``: `.profileNotAssociated` when the authorization server refuses it; `.unexpected` when it is
+    ///   unreachable.
     func exchange(_ password: SecretBytes, by application: Application, tenant: String?) async throws -> Answer {
         var endpoint = application.tokenEndpoint
         if endpoint.contains("{tenant}") {
-            // A name within a path, so that a profile can't bring a secret elsewhere.
+            // One path segment only, so that a profile can't send a secret elsewhere.
             guard let tenant, !tenant.isEmpty, !tenant.hasPrefix("."),
                 tenant.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-.".contains($0)) })
             else { throw FieldsealError(.profileNotAssociated, "The profile's exchangeonlinetenantid names no tenant.") }
@@ -213,7 +213,7 @@ public final class MailTokens: Sendable {
             refreshToken: application.grant == .refreshToken ? reply.refreshToken.map(bytes) : nil)
     }
 
-    /// The error's code (RFC 6749 section 5.2), and nothing that a server might repeat of the request.
+    /// The error's code (RFC 6749 section 5.2), without text that a server might copy from the request.
     private static func reason(_ answer: HTTPSRequest.Answer) -> String {
         struct Failure: Decodable { let error: String }
         let code = (try? JSONDecoder().decode(Failure.self, from: Data(answer.body)))?.error ?? ""

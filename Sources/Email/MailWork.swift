@@ -4,9 +4,9 @@ import RouterProtocol
 import Synchronization
 import Tenancy
 
-/// Wakes the requests of routers that wait for work. One connection of the service listens for all of them.
+/// Wakes routers' requests that wait for work. One connection of the service listens for all of them.
 public final class MailWork: Sendable {
-    /// How often an organization's routers had been woken at a look.
+    /// How often an organization's routers had been woken at one moment.
     struct Mark: Equatable {
         fileprivate let all: UInt64
         fileprivate let own: UInt64
@@ -28,9 +28,9 @@ public final class MailWork: Sendable {
     }
 
     private let state = Mutex(State())
-    /// Requests that wait, in all and of one client. They hold no database connection, but memory and a socket.
+    /// How many requests may wait, in total and of one client. They hold no database connection, but memory and a socket.
     let gate = AdmissionGate<UUID>(.init(running: 2_000, runningPerKey: 500))
-    /// The channel of ``NotificationListener``, which the triggers of an organization's schema notify.
+    /// The channel of ``NotificationListener``. The triggers of an organization's schema notify it.
     private static let channel = "fieldseal_mail_work"
 
     init() {}
@@ -40,7 +40,7 @@ public final class MailWork: Sendable {
         let listener = NotificationListener(conninfo: conninfo, channel: Self.channel)
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [self] in
-                // What was notified while there was no connection is not known.
+                // Notifications were lost while there was no connection, so all requests are woken.
                 await listener.run { [self] in
                     wakeAll()
                 } onNotice: { [self] in
@@ -54,7 +54,7 @@ public final class MailWork: Sendable {
         }
     }
 
-    /// Ends all waits, now and later: the service is being stopped.
+    /// Ends all waits, now and later, because the service stops.
     public func close() {
         resume(
             state.withLock { state in
@@ -66,10 +66,11 @@ public final class MailWork: Sendable {
 
     var isClosed: Bool { state.withLock(\.isClosed) }
 
-    /// What ``wait(for:after:upTo:)`` takes: a notice between both is not missed.
+    /// The argument of ``wait(for:after:upTo:)``. A notification in between is not missed.
     func mark(_ schema: String) -> Mark { state.withLock { $0.mark(schema) } }
 
-    /// Waits for a notice of an organization after `mark`, for the time to pass, for the task to be cancelled, or for ``close()``.
+    /// Waits for a notification of an organization after `mark`, for the time limit, for cancellation of the task, or for
+    /// ``close()``.
     func wait(for schema: String, after mark: Mark, upTo limit: Duration) async {
         let id = state.withLock { state in
             state.lastID += 1

@@ -4,13 +4,13 @@ import PostgresClient
 public import Tenancy
 
 extension Session {
-    /// E-mails of one transaction.
+    /// How many e-mails one transaction deletes.
     private static let retentionBatch: Int64 = 500
 
-    /// Deletes e-mails that ended before a moment, with their parties and attachments: those that were sent, received, completed or
+    /// Deletes e-mails that ended before a time, with their parties and attachments: those that were sent, received, completed or
     /// canceled. Drafts, failed e-mails and those that wait stay.
     ///
-    /// - Returns: How many there were. They are one security event.
+    /// - Returns: How many were deleted. They are one security event.
     public func removeEmails(before date: Date) async throws -> Int {
         try requireSystemAdministrator()
         let emails = organization.qualified("email")

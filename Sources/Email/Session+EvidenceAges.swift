@@ -2,7 +2,7 @@ public import Foundation
 import PostgresClient
 public import Tenancy
 
-/// Since when there is evidence in the database; nil where there is none.
+/// The times of the oldest evidence in the database; nil where there is none.
 public struct EvidenceAges: Sendable {
     /// When the oldest security event occurred.
     public let event: Date?
@@ -13,7 +13,7 @@ public struct EvidenceAges: Sendable {
 }
 
 extension Session {
-    /// Since when there are security events, entries of the audit and e-mails.
+    /// Reads the times of the oldest security event, entry of the audit and e-mail.
     public func evidenceAges() async throws -> EvidenceAges {
         try requireSystemAdministrator(to: "read security events")
         return try await deployment.pool.withConnection { connection in
@@ -28,10 +28,10 @@ extension Session {
         }
     }
 
-    /// When the oldest of so many newest entries of the audit was made.
+    /// The time of the oldest of the given number of newest entries of the audit.
     ///
-    /// - Parameter before: Only entries before this moment count.
-    /// - Returns: Nil where there are fewer.
+    /// - Parameter before: Only entries before this time count.
+    /// - Returns: Nil if there are fewer.
     public func momentOfChange(_ number: Int, before: Date?) async throws -> Date? {
         try requireSystemAdministrator(to: "read the audit")
         return try await deployment.pool.withConnection { connection in

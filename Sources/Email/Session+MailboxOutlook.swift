@@ -5,7 +5,7 @@ import PostgresClient
 import Records
 public import Tenancy
 
-/// What routers and the service know of a mailbox besides its record: what it waits for, and what was set aside.
+/// What routers and the service know of a mailbox beside its record.
 public struct MailboxOutlook: Sendable {
     /// A message on the mail server that could not be fetched.
     public struct SetAside: Sendable {
@@ -16,26 +16,26 @@ public struct MailboxOutlook: Sendable {
         public let nextAttempt: Date
     }
 
-    /// Since when a router waits for new messages on the mail server; nil where none does.
+    /// Since when a router waits for new messages on the mail server; nil if none does.
     public let watchedSince: Date?
     /// Whether a router works on the mailbox now.
     public let isWorkedOn: Bool
     /// E-mails that are to be sent from it.
     public let waiting: Int
-    /// The first moment at which one of them is due, if that is later.
+    /// The first time at which one of them is due, if that is later.
     public let nextSending: Date?
     /// E-mails that were not sent.
     public let failed: Int
-    /// The messages that are tried again first.
+    /// The messages that will be tried first.
     public let setAside: [SetAside]
-    /// Messages that were set aside, in all.
+    /// How many messages were set aside.
     public let setAsideCount: Int
-    /// Whether any router asked for work lately.
+    /// Whether any router requested work recently.
     public let hasRouter: Bool
 }
 
 extension Session {
-    /// Messages that are named.
+    /// How many messages are listed.
     private static let namedMessages = 10
 
     /// What routers know of a mailbox that the caller may read.

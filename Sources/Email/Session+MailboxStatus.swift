@@ -4,7 +4,7 @@ import PostgresClient
 import Records
 public import Tenancy
 
-/// How a mailbox that a router works for is: when it last succeeded, what waits, what was set aside, and what comes next.
+/// The status of a mailbox that a router works for: the last success, what waits, what was set aside, and what comes next.
 public struct MailboxStatus: Sendable {
     public let id: UUID
     public let name: String
@@ -22,9 +22,9 @@ public struct MailboxStatus: Sendable {
     public let lastSync: Date?
     /// When the mailbox is due next; a mailbox that is watched is due when a message arrives.
     public let nextTurn: Date?
-    /// Turns in a row that failed for a reason that may pass.
+    /// Consecutive turns with a temporary failure.
     public let failures: Int
-    /// E-mails that wait to be sent, when the first of them is tried, and e-mails that were not sent.
+    /// E-mails that wait to be sent, the time of the next attempt, and e-mails that were not sent.
     public let pending: Int
     public let nextSending: Date?
     public let failed: Int
@@ -34,7 +34,7 @@ public struct MailboxStatus: Sendable {
     public let error: String?
     public let errorCode: Int?
     public let errorSince: Date?
-    /// Messages that the mail server did not give, and the first few of them.
+    /// Messages that could not be fetched, and the first few of them.
     public let setAside: Int
     public let messages: [SetAsideMessage]
 
@@ -57,10 +57,10 @@ public struct MailboxStatus: Sendable {
         public let since: Date
     }
 
-    /// Seconds after which a mailbox that is due and that no router looked at is a problem.
+    /// Seconds after which a due mailbox without a turn is a problem.
     private static let lateSeconds = 600.0
 
-    /// Whether the mailbox is due for long, so that no router seems to work for it.
+    /// Whether the mailbox has been due for long, so that no router seems to work for it.
     public var isLate: Bool {
         guard receives, obstacle == nil, leasedTo == nil, watchedBy == nil, let nextTurn else { return false }
         return nextTurn < Date().addingTimeInterval(-Self.lateSeconds)
@@ -81,22 +81,22 @@ public struct MailboxStatus: Sendable {
     }
 }
 
-/// A router that asked for work lately.
+/// A router that requested work recently.
 public struct MailRouterStatus: Sendable {
     public let name: String
     public let startedOn: Date
     public let seenOn: Date
-    /// Mailboxes on whose servers it waits for new messages.
+    /// How many mailboxes it waits for on their servers.
     public let watching: Int
 }
 
 extension Session {
-    /// Messages of one mailbox that a status names.
+    /// How many messages of one mailbox a status lists.
     private static let messageLimit = 10
 
     /// The mailboxes that a router works for or stopped working for: those with problems first, then by name.
     ///
-    /// - Parameter id: The one mailbox to look at; nil for all.
+    /// - Parameter id: The mailbox to read; nil for all.
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for other roles than the two administrators.
     public func mailboxStatuses(of id: UUID? = nil) async throws -> [MailboxStatus] {
         try requireMailAdministrator()
@@ -107,7 +107,7 @@ extension Session {
         .sorted { one, other in one.hasProblem && !other.hasProblem || one.hasProblem == other.hasProblem && one.name < other.name }
     }
 
-    /// The routers that asked for work within the last minutes.
+    /// The routers that requested work within the last minutes.
     public func mailRouters() async throws -> [MailRouterStatus] {
         try requireMailAdministrator()
         return try await deployment.pool.withConnection { connection in

@@ -4,7 +4,7 @@ import PostgresClient
 import Records
 public import Tenancy
 
-/// Counts of the last day by hour, the oldest first. The last hour is the one that is running.
+/// Counts of the last 24 hours by hour, the oldest first. The last hour is the current one.
 public struct HourlyCounts: Sendable {
     /// Hours that are counted.
     public static let hours = 24
@@ -22,16 +22,16 @@ public struct SealedValues: Sendable {
 }
 
 extension Session {
-    /// Rows that are counted for each figure at most: an overview must not read a million.
+    /// How many rows are counted for each figure at most, because an overview must not read a million.
     private static let countedRows = 100_000
 
-    /// E-mails of the last day that the caller may see: received first, sent second. Nil for a caller who may see none.
+    /// E-mails of the last day that the caller may read: received first, sent second. Nil for a caller who may read none.
     public func recentMail() async throws -> HourlyCounts? {
         try await recent(
             .email, "createdon", isSecond: "directioncode", where: "statuscode IN \(Set([EmailStatus.sent, .received]).sql)")
     }
 
-    /// Alerts of the last day that the caller may see: errors first, warnings second. Nil for a caller who may see none.
+    /// Alerts of the last day that the caller may read: errors first, warnings second. Nil for a caller who may read none.
     public func recentAlerts() async throws -> HourlyCounts? {
         try await recent(.traceLog, "modifiedon", isSecond: "level = 2", where: "level IN (2, 3)")
     }
@@ -69,7 +69,7 @@ extension Session {
 
     private static let start = "date_trunc('hour', now()) - interval '\(HourlyCounts.hours - 1) hours'"
 
-    /// Counts rows of (whether it counts second, moment) by hour.
+    /// Counts rows of (whether it is of the second kind, time) by hour.
     private func hourly(_ rows: String, _ parameters: [PostgresParameter]) async throws -> HourlyCounts {
         let sql = """
             SELECT is_second, (extract(epoch FROM date_trunc('hour', now()) - date_trunc('hour', moment)) / 3600)::integer, count(*)::integer
