@@ -5,7 +5,7 @@ public import PostgresClient
 
 /// One numbered file of plain SQL.
 public struct Migration: Sendable, Equatable {
-    /// What a migration is applied to.
+    /// The target of a migration.
     public enum Scope: String, Sendable {
         /// The deployment's own schemas, `config` and `cell`.
         case config
@@ -14,15 +14,15 @@ public struct Migration: Sendable, Equatable {
     }
 
     public let scope: Scope
-    /// The file's name without its ending, such as `0001_entities`; names sort in the order of application.
+    /// The file's name without its extension, such as `0001_entities`. The order of the names is the order of application.
     public let name: String
     public let sql: String
-    /// What undoes it; nil where nothing does, because it would take evidence or cells away.
+    /// The SQL that undoes it; nil if that would delete evidence or cells.
     public let down: String?
-    /// SHA-256 over the file's bytes, as 64 hexadecimal digits.
+    /// SHA-256 of the file's bytes, as 64 hexadecimal digits.
     public let checksum: String
 
-    /// Whether the program has to finish what the SQL began, in the same transaction.
+    /// Whether the program completes the migration after the SQL, in the same transaction.
     public var isCompletedByProgram: Bool {
         switch scope {
         case .config: name == "0009_attested_state"
@@ -41,7 +41,7 @@ public struct Migration: Sendable, Equatable {
     }
 }
 
-/// The migrations that this program carries.
+/// The migrations in this program.
 public enum MigrationCatalog {
     /// All, in the order of application.
     public static let all: [Migration] = files.compactMap { path, sql -> Migration? in
@@ -54,16 +54,16 @@ public enum MigrationCatalog {
     }
     .sorted { $0.name < $1.name }
 
-    /// What a superuser applies once to a database.
+    /// The SQL that a superuser applies once to a database.
     public static let bootstrap = files.first { $0.path == "bootstrap.sql" }?.sql ?? ""
 
-    /// Functions that open cells in SQL, which a deployment may go without.
+    /// Functions that open cells in SQL. A deployment works without them.
     public static let recovery = files.first { $0.path == "recovery.sql" }?.sql ?? ""
 
     /// The migrations of one scope, in the order of application.
     public static func migrations(_ scope: Migration.Scope) -> [Migration] { all.filter { $0.scope == scope } }
 
-    /// Every file under `migrations/` that the program carries: its path there and its text.
+    /// Every file under `migrations/` in this program: its path there and its text.
     public static let files: [(path: String, sql: String)] = {
         var count = 0
         let first = embedded_migrations(&count)
@@ -76,5 +76,5 @@ public enum MigrationCatalog {
     }()
 }
 
-/// Finishes a migration with what SQL does not have, such as the key-encryption key. Returns what was left out, and why.
+/// Completes a migration with data that SQL does not have, such as the key-encryption key. Returns what was left out, and why.
 public typealias MigrationCompletion = @Sendable (Migration, MigrationTarget, isolated PostgresConnection) throws -> [String]

@@ -1,6 +1,6 @@
-/// Why a migration was not applied.
+/// The reason for which a migration was not applied.
 public enum MigrationError: Error, Sendable, CustomStringConvertible {
-    /// The roles and the schema `cell` are not there.
+    /// The roles and the schema `cell` do not exist.
     case notBootstrapped
     /// The connected role may not act as `fieldseal_owner`.
     case mayNotBecomeOwner(role: String)
@@ -8,15 +8,15 @@ public enum MigrationError: Error, Sendable, CustomStringConvertible {
     case changedAfterApplied(target: String, name: String)
     /// The database has a migration that this program does not know.
     case newerDatabase(target: String, name: String)
-    /// There is no way back from a migration.
+    /// A migration can't be undone.
     case cannotBeUndone(target: String, name: String)
-    /// A migration is completed with the key-encryption key, which was not given.
+    /// A migration needs the key-encryption key, which was not given.
     case needsKeyEncryptionKey(name: String)
     /// No target has this name.
     case unknownTarget(String)
-    /// An organization's schema, or its ledger, is not there.
+    /// An organization's schema, or its ledger, does not exist.
     case schemaMissing(target: String)
-    /// The schema's own ledger is another than `config`'s.
+    /// The schema's own ledger differs from `config`'s.
     case ledgersDiffer(target: String, schema: [String])
     /// The database's encoding is not UTF8.
     case encoding(String)

@@ -1,12 +1,12 @@
 public import PostgresClient
 
-// A rehearsal of what is pending: applied, measured, and rolled back.
+// A rehearsal of the pending migrations: they are applied, measured, and rolled back.
 extension MigrationRunner {
-    /// A lock on a table that keeps others from writing or reading.
+    /// A lock on a table that conflicts with writing or reading.
     public struct Lock: Sendable, Hashable {
         /// With its schema.
         public let table: String
-        /// As PostgreSQL calls it, such as `AccessExclusiveLock`.
+        /// PostgreSQL's name of the lock mode, such as `AccessExclusiveLock`.
         public let mode: String
     }
 
@@ -14,11 +14,11 @@ extension MigrationRunner {
     public struct Step: Sendable {
         public let name: String
         public let milliseconds: Int64
-        /// Locks on tables that were there before, which no earlier step had taken.
+        /// Locks on existing tables that no earlier step had taken.
         public let locks: [Lock]
     }
 
-    /// What the pending migrations of a target would do.
+    /// The effects of the pending migrations of a target.
     public struct Rehearsal: Sendable {
         public let target: MigrationTarget
         public let steps: [Step]
@@ -26,22 +26,22 @@ extension MigrationRunner {
         public var notes: [String] = []
     }
 
-    /// How long a rehearsal waits for a lock before it gives up, so that it holds up no statement behind it.
+    /// How long a rehearsal waits for a lock before it gives up, so that no statement queues behind it for long.
     private static let lockPatience = "2s"
 
-    /// Ends the transaction of a rehearsal, which is rolled back for it.
+    /// Ends the transaction of a rehearsal by a rollback.
     private struct Done: Error {
         let steps: [Step]
         let notes: [String]
     }
 
-    /// Applies what is pending to each target, in a transaction that is rolled back.
+    /// Applies the pending migrations to each target, in a transaction that is rolled back.
     ///
-    /// The migrations of an organization run behind those of the deployment, in one transaction, as they would be applied.
+    /// The migrations of an organization run after those of the deployment, in one transaction.
     ///
     /// - Parameters:
-    ///   - organization: The one to look at, by name; nil for all.
-    ///   - onRehearsal: Gets each target's rehearsal as soon as it is there.
+    ///   - organization: The organization's name; nil for all.
+    ///   - onRehearsal: Called with each target's rehearsal once it is finished.
     public func rehearse(
         organization: String? = nil, onRehearsal: @escaping @Sendable (Rehearsal) -> Void
     ) async throws {

@@ -1,30 +1,30 @@
 import Foundation
 public import PostgresClient
 
-/// Applies migrations, each file in one transaction, in order, under an advisory lock, and keeps the ledger
-/// `config.migration`.
+/// Applies migrations in order, each file in one transaction, under an advisory lock. It writes the ledger `config.migration`.
 ///
-/// Every organization's schema has a ledger of its own beside it, so that a schema that was carried to another deployment,
-/// or outlived its `config`, still says what it is.
+/// Every organization's schema also has its own ledger. So a schema that was moved to another deployment, or outlived its `config`,
+/// still has its version.
 public struct MigrationRunner: Sendable {
     let conninfo: String
     let completion: MigrationCompletion?
 
     /// - Parameters:
     ///   - conninfo: Connects as a role that may `SET ROLE fieldseal_owner`.
-    ///   - completion: What ``Migration/isCompletedByProgram`` needs; a database without organizations goes without.
+    ///   - completion: Completes migrations with ``Migration/isCompletedByProgram``. A database without organizations does not need
+    ///     it.
     public init(conninfo: String, completion: MigrationCompletion? = nil) {
         self.conninfo = conninfo
         self.completion = completion
     }
 
-    /// What happened to one target.
+    /// The result for one target.
     public struct Outcome: Sendable {
         public let target: MigrationTarget
-        /// Names of what was applied now.
+        /// Names of the migrations that were applied.
         public let applied: [String]
         public let error: (any Error)?
-        /// What the program left out while it completed a migration, and why.
+        /// What the program left out when it completed a migration, and why.
         public var notes: [String] = []
     }
 
@@ -33,7 +33,7 @@ public struct MigrationRunner: Sendable {
     /// - Throws: ``MigrationError`` `.encoding` for a database that is not in UTF8.
     public func bootstrap() async throws { try await apply(MigrationCatalog.bootstrap) }
 
-    /// Whether the database's locale knows upper and lower case beyond ASCII, without which names are not found regardless of case.
+    /// Whether the database's locale has upper and lower case beyond ASCII. Without it, searches for such names depend on case.
     public func knowsCase() async throws -> Bool {
         let connection = try await PostgresConnection.connect(conninfo)
         return try await connection.run { try $0.query("SELECT lower(U&'\\00C4\\0416') = U&'\\00E4\\0436'")[0].decode(0) }
@@ -51,18 +51,18 @@ public struct MigrationRunner: Sendable {
         }
     }
 
-    /// Connections at a time, unless the caller says otherwise.
+    /// How many connections are used at a time by default.
     public static let defaultParallelism = 8
 
-    /// Applies what is pending to the deployment, then to organizations, several at a time.
+    /// Applies pending migrations to the deployment, then to organizations, several at a time.
     ///
-    /// Each migration of an organization is a transaction of its own, so what was interrupted goes on at the next call.
+    /// Each migration of an organization is one transaction, so an interrupted run continues at the next call.
     ///
     /// - Parameters:
-    ///   - organization: The one to migrate, by name; nil for all.
-    ///   - parallelism: Connections at a time.
-    ///   - onOutcome: Gets each target's outcome as soon as it is there.
-    /// - Returns: An outcome for each target; one that fails leaves the others done.
+    ///   - organization: The organization's name; nil for all.
+    ///   - parallelism: How many connections are used at a time.
+    ///   - onOutcome: Called with each target's outcome once it is finished.
+    /// - Returns: An outcome for each target. A failure does not undo the others.
     public func up(
         organization: String? = nil, parallelism: Int = defaultParallelism,
         onOutcome: @escaping @Sendable (Outcome) -> Void = { _ in }
@@ -97,7 +97,7 @@ public struct MigrationRunner: Sendable {
         }
     }
 
-    /// How far the deployment and its organizations are, and whether the ledgers and the program agree.
+    /// The applied and pending migrations of the deployment and its organizations, and whether ledgers and program agree.
     public func status(organization: String? = nil) async throws -> [MigrationStatus] {
         let connection = try await PostgresConnection.connect(conninfo)
         let recorded = try await connection.run { try Self.recorded(organization: organization, on: $0) }
@@ -116,7 +116,7 @@ public struct MigrationRunner: Sendable {
         }
     }
 
-    /// What `config.migration` says of the deployment and its organizations.
+    /// The contents of `config.migration` for the deployment and its organizations.
     static func recorded(organization: String?, on connection: isolated PostgresConnection) throws -> [MigrationStatus] {
         try connection.transaction {
             try becomeOwner(on: connection)
@@ -128,7 +128,7 @@ public struct MigrationRunner: Sendable {
         }
     }
 
-    /// The same, unless an organization's own ledger says something else.
+    /// The same, unless an organization's own ledger differs.
     private static func compared(
         _ status: MigrationStatus, on connection: isolated PostgresConnection
     ) throws -> MigrationStatus {
@@ -142,7 +142,7 @@ public struct MigrationRunner: Sendable {
     /// The newest migration of a target, which ``down(_:)`` would undo.
     ///
     /// - Parameter name: `config`, or an organization's name.
-    /// - Throws: ``MigrationError`` when there is no way back from it, the database is newer than the program, or nothing is there.
+    /// - Throws: ``MigrationError`` when it can't be undone, the database is newer than the program, or no migration is applied.
     public func newest(of name: String) async throws -> (target: MigrationTarget, migration: Migration) {
         let organization = name == "config" ? nil : name
         guard let status = try await status(organization: organization).first(where: { "\($0.target)" == name }),
@@ -155,7 +155,7 @@ public struct MigrationRunner: Sendable {
         return (status.target, migration)
     }
 
-    /// Undoes a migration, in one transaction, if it still is the newest of its target.
+    /// Undoes a migration in one transaction, if it is still the newest of its target.
     public func down(_ migration: Migration, of target: MigrationTarget) async throws {
         let connection = try await PostgresConnection.connect(conninfo)
         try await connection.run { connection in
@@ -198,7 +198,7 @@ public struct MigrationRunner: Sendable {
         }
     }
 
-    /// Does what a migration leaves to the program, in the migration's transaction.
+    /// Completes a migration in its transaction.
     static func complete(
         _ migration: Migration,
         of target: MigrationTarget,
@@ -211,7 +211,7 @@ public struct MigrationRunner: Sendable {
         return []
     }
 
-    /// Applies all of a target's migrations inside the caller's transaction, for a schema that is made with it.
+    /// Applies all of a target's migrations in the caller's transaction, for a new schema.
     ///
     /// - Parameter last: The newest one to apply; nil for all.
     public static func applyAll(
@@ -228,7 +228,7 @@ public struct MigrationRunner: Sendable {
         try record(pending.map { ($0, try timed($0, on: target, on: connection)) }, of: target, on: connection)
     }
 
-    /// Copies a schema's own ledger into `config.migration`, for a schema that came from elsewhere.
+    /// Copies a schema's own ledger into `config.migration`, for a schema from elsewhere.
     public static func adoptLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws {
         guard case .organization(let id, _, let schema) = target else { return }
         _ = try connection.query(
@@ -244,7 +244,7 @@ public struct MigrationRunner: Sendable {
             [.uuid(id)])
     }
 
-    /// - Returns: Whether it was applied now.
+    /// - Returns: Whether it was applied by this call.
     private static func apply(
         _ migration: Migration,
         to target: MigrationTarget,
@@ -268,7 +268,7 @@ public struct MigrationRunner: Sendable {
         return Int64((ContinuousClock.now - start) / .milliseconds(1))
     }
 
-    /// What was applied to a target, which is locked against other migrations until the transaction ends.
+    /// The migrations of a target. The target is locked against other migrations until the transaction ends.
     static func lockedLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws
         -> [AppliedMigration]
     {
@@ -288,7 +288,7 @@ public struct MigrationRunner: Sendable {
             if case .organization(_, _, let schema) = target {
                 try connection.execute("SET LOCAL search_path = \(quoteIdentifier(schema)), pg_temp")
             }
-            // The event triggers that keep the fences up let migrations through.
+            // The event triggers that protect guards accept migrations.
             try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
             try connection.execute(sql)
             try connection.execute("RESET search_path; RESET fieldseal.maintenance")
@@ -321,7 +321,7 @@ public struct MigrationRunner: Sendable {
         )
     }
 
-    /// Any number will do, as long as no other program uses it in this database for advisory locks of two integers.
+    /// Any number is possible that no other program uses in this database for advisory locks of two integers.
     private static let lockClass = 0x0F5_0001
 
     private static func becomeOwner(on connection: isolated PostgresConnection) throws {
@@ -369,7 +369,7 @@ public struct MigrationRunner: Sendable {
         .map { try AppliedMigration($0) }
     }
 
-    /// What was applied to targets, in one statement; the deployment's own stands under nil.
+    /// The migrations of all targets in one statement. Those of the deployment are under nil.
     private static func ledgers(
         of targets: [MigrationTarget], on connection: isolated PostgresConnection
     ) throws -> [UUID?: [AppliedMigration]] {
@@ -381,7 +381,7 @@ public struct MigrationRunner: Sendable {
         return try rows.reduce(into: [:]) { try $0[$1.decodeIfPresent(5, as: UUID.self), default: []].append(AppliedMigration($1)) }
     }
 
-    /// What the ledger in an organization's schema says; nil where it is not there.
+    /// The ledger in an organization's schema; nil if it does not exist.
     private static func ownLedger(of schema: String, on connection: isolated PostgresConnection) throws -> [String]? {
         try connection.transaction {
             try becomeOwner(on: connection)

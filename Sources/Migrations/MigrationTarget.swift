@@ -1,7 +1,7 @@
 public import Foundation
 import PostgresClient
 
-/// What migrations are applied to: the deployment, or one organization's schema.
+/// A target of migrations: the deployment, or one organization's schema.
 public enum MigrationTarget: Sendable, Hashable, CustomStringConvertible {
     case config
     case organization(id: UUID, name: String, schema: String)
@@ -26,14 +26,14 @@ public enum MigrationTarget: Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// How far a target is.
+/// The status of a target.
 public struct MigrationStatus: Sendable {
     public let target: MigrationTarget
     /// What is applied, in order.
     public let applied: [AppliedMigration]
-    /// The names that are yet to be applied.
+    /// The names of the pending migrations.
     public let pending: [String]
-    /// What is wrong: a changed file, or a database newer than the program.
+    /// The problem: a changed file, or a database newer than the program.
     public let problem: MigrationError?
 }
 
@@ -45,7 +45,7 @@ public struct AppliedMigration: Sendable {
     public let appliedOn: Date
     public let appliedBy: String
 
-    /// - Parameter row: Name, checksum, milliseconds, when, by whom.
+    /// - Parameter row: Name, checksum, milliseconds, time, role.
     init(_ row: PostgresRow) throws {
         name = try row.decode(0)
         checksum = try row.decode(1)

@@ -1,13 +1,13 @@
 import PostgresClient
 import Synchronization
 
-/// Does something for many targets, several at a time. Each worker keeps its connection as long as it holds.
+/// Runs a function for many targets, several at a time. Each worker reuses its connection while it works.
 struct TargetWorkers {
     let conninfo: String
     let parallelism: Int
 
-    /// - Parameter body: Gets a target's status, and a connection when it asks for one.
-    /// - Returns: The results, in the order in which they came.
+    /// - Parameter body: Gets a target's status, and a connection on request.
+    /// - Returns: The results in the order in which they finished.
     func each<Value: Sendable>(
         _ statuses: [MigrationStatus],
         _ body: @escaping @Sendable (MigrationStatus, () async throws -> PostgresConnection) async -> Value
