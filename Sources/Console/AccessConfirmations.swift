@@ -5,9 +5,9 @@ import JSON
 import Model
 import Tenancy
 
-// What is asked before a person or a client is disabled or removed.
+// Asks for confirmation before a person or a client is disabled or removed.
 extension Console {
-    /// What may be done to people and clients after a question.
+    /// Actions on people and clients that need a confirmation.
     enum AccessEnding: String, CaseIterable {
         case disable, remove
 
@@ -19,7 +19,7 @@ extension Console {
         }
     }
 
-    /// The question, which names the person or the client.
+    /// The question. It names the person or the client.
     func confirmEnding(_ ending: AccessEnding, _ visit: Visit, isPerson: Bool) async throws -> Reply {
         let id = visit.parameter("id") ?? ""
         let session = try visit.session()

@@ -5,7 +5,7 @@ import JSON
 import Model
 import Tenancy
 
-// Who may sign in: people and clients, each with a page of its own.
+// The people and clients that may sign in, each with its own page.
 extension Console {
     static let accessActions = [
         "add-user", "disable-user", "enable-user", "remove-user", "reset-user", "invite-user", "role-user", "end-user-sessions",
@@ -108,7 +108,7 @@ extension Console {
         return .page("person", values, status: status)
     }
 
-    /// The sessions of a person, each of which can be ended.
+    /// The sessions of a person. Each can be ended.
     private func personSessions(_ entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> [String: Any] {
         let sessions = try await ConsoleUsers(deployment).sessions(of: entry.id, by: try visit.session())
         return [

@@ -34,9 +34,9 @@ extension Console {
         return .page("account", values, status: status)
     }
 
-    /// Leads a person to their account who has to choose another password, or to turn one-time passwords on, before anything else.
+    /// Redirects a person to their account if they must choose another password, or turn one-time passwords on.
     ///
-    /// - Returns: Nil for pages that are open all the same.
+    /// - Returns: Nil for pages that are allowed anyway.
     func firstStep(_ visit: Visit) -> Reply? {
         guard let signed = visit.signed, signed.mustChangePassword || signed.mustAddSecondFactor else { return nil }
         let page = visit.request.uri.path.dropFirst(visit.root.count).drop { $0 == "/" }
@@ -49,12 +49,12 @@ extension Console {
         return visit.signed?.mustAddSecondFactor == true ? visit.text("mustAddSecondFactor") : nil
     }
 
-    /// What turning one-time passwords on needs, with the password that is asked for in between.
+    /// The data for turning one-time passwords on, while the password is requested in between.
     private static let factorPages = ["account/offer", "account/confirm", "fresh"]
 
     func changeAccount(_ action: String, _ visit: Visit) async throws -> Reply {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
-        // The password is asked for by the form itself.
+        // The form itself requests the password.
         if action == "password" { return try await changePassword(visit, signed) }
         if let reply = try await requireFresh(visit, for: "account/\(action)") { return reply }
         switch action {
@@ -94,7 +94,7 @@ extension Console {
                 let codes = try await factor.confirm(sealed, code: visit.form["code"] ?? "", for: signed)
                 return try await accountPage(visit, ["codes": codes, "hasCodes": true, "isOn": true, "firstStep": false])
             } catch let error as FieldsealError where error.code == .invalidArgument {
-                // A mistyped code costs the code, and not the secret that is in the authenticator already.
+                // After a mistyped code the secret stays, because it is in the authenticator already.
                 var values: [String: Any] = ["codeProblem": visit.texts.told(error.message)]
                 if let secret = factor.secret(of: sealed, for: signed) {
                     values.merge(offered(secret, sealed, visit, signed)) { _, new in new }
@@ -112,7 +112,7 @@ extension Console {
         }
     }
 
-    /// What an authenticator needs, to scan and to type.
+    /// The data for an authenticator, to scan and to type.
     private func offered(_ secret: String, _ sealed: String, _ visit: Visit, _ signed: ConsoleSessions.Signed) -> [String: Any] {
         let label =
             "Fieldseal:\(signed.name)@\(visit.organization)".addingPercentEncoding(withAllowedCharacters: .urlHostAllowed)

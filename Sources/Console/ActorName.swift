@@ -1,13 +1,13 @@
-/// Who did something, from how events name them.
+/// An actor's name for people, from the name in events.
 enum ActorName {
-    /// `user:ada` is ada; a client and the command line are said to be one.
+    /// `user:ada` becomes ada. A client and the command line are named as such.
     static func shown(_ actor: String, _ texts: Texts) -> String {
         let parts = actor.split(separator: ":", maxSplits: 1).map(String.init)
         guard parts.count == 2, texts.optional("actor:\(parts[0])") != nil else { return actor }
         return texts.text("actor:\(parts[0])", ["name": parts[1]])
     }
 
-    /// The name of a systemuser: a client's begins with a number sign.
+    /// The name of a systemuser. A client's begins with a number sign.
     static func shown(systemUser name: String, _ texts: Texts) -> String {
         name.hasPrefix("# ") ? texts.text("actor:client", ["name": String(name.dropFirst(2))]) : name
     }

@@ -4,25 +4,25 @@ import JSON
 import Model
 import Tenancy
 
-/// A parameter that the address of a page may have, and which values it accepts.
+/// A parameter in the address of a page, with the values that it accepts.
 ///
-/// A page refuses every other parameter and value: without a filter that it does not understand, it would show more than was asked for.
+/// A page refuses every other parameter and value. If it ignored an unknown filter, it would show more than was requested.
 struct AddressParameter: Sendable {
     let name: String
-    /// Whether `name` is only the beginning of the parameter's name.
+    /// Whether `name` is only a prefix of the parameter's name.
     var isPrefix = false
     let accepts: @Sendable (_ value: String, _ visit: Visit) -> Bool
 
-    /// Characters that a typed text may have.
+    /// The longest typed text in characters.
     static let textLimit = 100
-    /// Characters that the name of a person or client with its kind may have, such as `user:ada`.
+    /// The longest name of a person or client in characters, with its kind, such as `user:ada`.
     static let actorLimit = 300
 
     static func text(_ name: String, upTo limit: Int = textLimit) -> AddressParameter {
         AddressParameter(name: name) { value, _ in value.count <= limit }
     }
 
-    /// A value that the page itself examines, such as an invitation.
+    /// A value that the page itself checks, such as an invitation.
     static func any(_ name: String) -> AddressParameter { AddressParameter(name: name) { _, _ in true } }
 
     static func choice(_ name: String, _ choices: [String]) -> AddressParameter {
@@ -42,7 +42,7 @@ struct AddressParameter: Sendable {
     }
 }
 
-// What the pages accept.
+// The parameters of the pages.
 extension Console {
     static let auditParameters: [AddressParameter] = [
         .id("id"), .choice("table", Navigation.sets.map(\.logicalName)), .choice("operation", ["1", "2", "3"]), .text("person"),
@@ -56,23 +56,23 @@ extension Console {
         .text("record"), .moment("from"), .moment("until"), .number("before", in: Int.min...Int.max),
     ]
 
-    /// What was done to a stored view, for the notice on its list.
+    /// The change of a stored view, for the notice on its list.
     static let viewDone = AddressParameter.choice("done", ["viewKept", "viewRemoved"])
 
-    /// What was done to a person or a client, for the notice on their page.
+    /// The change of a person or a client, for the notice on their page.
     static let accessDone = AddressParameter.choice("done", accessActions)
 
     static let recordParameters: [AddressParameter] = [
         .choice("done", ["saved", "testing", "approved", "disabledDone", "enabledDone", "sent"])
     ]
 
-    /// What the address of a list of records accepts: search, state, columns, order and page.
+    /// The parameters of a list of records: search, state, columns, order and page.
     static func exportParameters(_ entity: EntityDefinition) -> [AddressParameter] {
         let layout = RecordLayout.of(entity)
         let sortable = layout.columns.filter { isSortable($0, entity) }
         var parameters: [AddressParameter] = [
             .text("q"), .choice("sort", sortable + sortable.map { "-\($0)" }), .choice("size", pageSizes.map { "\($0)" }),
-            // The columns' own conditions say which of them is not known.
+            // The column conditions report unknown names themselves.
             AddressParameter(name: ColumnFilter.prefix, isPrefix: true) { value, _ in value.count <= AddressParameter.textLimit },
         ]
         if entity.logicalName == "mailbox" {
@@ -93,9 +93,9 @@ extension Console {
 }
 
 extension Visit {
-    /// Checks that the page understands all of its address.
+    /// Checks that the page knows every parameter of its address.
     ///
-    /// - Throws: ``FieldsealError`` that names the parameter which the page does not accept, or the one that comes twice.
+    /// - Throws: ``FieldsealError`` naming a parameter that the page does not accept, or one that occurs twice.
     func check(_ parameters: [AddressParameter]) throws(FieldsealError) {
         func refused(_ key: String, _ name: String, _ value: String = "") -> FieldsealError {
             FieldsealError(.badRequest, text(key, ["name": Self.shortened(name), "value": Self.shortened(value)]))

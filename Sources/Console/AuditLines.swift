@@ -4,7 +4,7 @@ import Model
 import Records
 import Tenancy
 
-/// Rows of the audit as lines to read: names in the place of ids, and values as their attributes say.
+/// Rows of the audit as readable lines: names instead of ids, and values in the form of their attributes.
 struct AuditLines {
     private let visit: Visit
     private let session: Session
@@ -24,7 +24,7 @@ struct AuditLines {
         let operation: String?
     }
 
-    /// The database role of the service, which also writes for no person: what the router reports.
+    /// The database role of the service. It also writes without a person, for example what the router reports.
     private static let serviceRole = "fieldseal_service"
 
     func lines(_ records: [Record]) async throws -> [[String: Any]] {
@@ -71,7 +71,7 @@ struct AuditLines {
         let role = try text("databaserole")
         let person = try text("useridname")
         let shown = try changes(record).filter { isWorthShowing($0, operation) }
-        // A new record has many values; what is worth a word at once is its password.
+        // Of the many values of a new record, only its password is mentioned.
         let labels = shown.filter { operation == 2 || $0.operation != nil }.map { change in
             let label = label(change.name, entity)
             return change.operation.map { "\(label): \(visit.text("secret:\($0)"))" } ?? label
@@ -87,7 +87,7 @@ struct AuditLines {
         let entityText: String = entity.map { visit.text("entity:\($0.logicalName)") } ?? ""
         return [
             "when": texts.time(moment), "operation": visit.text("operation:\(operation)"),
-            // A change past the service has no person; then the database's role is who.
+            // A change by SQL has no person, so the database's role is shown.
             "style": style, "who": who, "entity": entityText, "name": names[id] ?? id.text, "href": orFalse(href),
             "summary": orFalse(summary),
             "changes": shown.map { change -> [String: Any] in
@@ -101,10 +101,10 @@ struct AuditLines {
         ]
     }
 
-    /// Of a new record, what was given; of a change, what a person can read.
+    /// For a new record, the given values; for a change, the readable ones.
     private func isWorthShowing(_ change: Change, _ operation: Int64) -> Bool {
         if change.operation != nil { return true }
-        // The flag says the same as the password's own line.
+        // The flag repeats the password's own line.
         if change.name.hasPrefix("is"), change.name.hasSuffix("passwordset") { return false }
         guard operation != 2 else { return true }
         switch operation == 1 ? change.after : change.before {
@@ -118,7 +118,7 @@ struct AuditLines {
         return texts.label(attribute, of: entity)
     }
 
-    /// A value as its attribute says: an option's label, a date, a record's name.
+    /// A value in the form of its attribute: an option's label, a date, a record's name.
     private func value(_ value: JSONValue?, _ name: String, _ entity: EntityDefinition?, _ names: RecordNames) -> String {
         let attribute = entity?[name]
         switch value {

@@ -5,13 +5,13 @@ import Model
 import Records
 import Tenancy
 
-// What happened to records: who changed which attributes, from what to what.
+// The changes of records: the actor, the attributes, and the old and new values.
 extension Console {
     private static let auditPageSize = 50
     private static let auditColumns = [
         "createdon", "operation", "objectid", "objecttypecode", "useridname", "databaserole", "changedata",
     ]
-    /// Rows of an export at most.
+    /// How many rows an export has at most.
     private static let exportLimit = 100_000
 
     @Sendable func audit(_ visit: Visit) async throws -> Reply {
@@ -24,10 +24,10 @@ extension Console {
         let operations = (1...3).map { number in ("\(number)", visit.text("operation:\(number)")) }
         let export = visit.address(with: ["page": nil, "before": nil, "done": nil]).replacing(
             "/audit", with: "/audit.csv", maxReplacements: 1)
-        // What few changes have is looked for among the newest so many; the next page goes on from there.
+        // Rare changes are searched among this number of the newest; the next page continues from there.
         let isSearched: Bool = id == nil && (table != nil || operation != nil || visit.filter("person") != nil)
         let moment = isSearched ? try await session.momentOfChange(Self.searchedChanges, before: visit.endOfChanges) : nil
-        // As precise as the address of the next page.
+        // The precision of the times in the address of the next page.
         let oldest = moment.flatMap { ISO8601.date(ISO8601.text($0)) }
         let found = try await session.list(.audit, auditQuery(visit, table, id, operation, oldest))
         var values: [String: Any] = [
@@ -50,7 +50,7 @@ extension Console {
         if found.next == nil, let oldest, visit.days().from ?? .distantPast < oldest {
             values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(oldest)])
         } else if found.next != nil {
-            // Beyond some pages the next one begins after the last moment of this one: no row is skipped over to get there.
+            // After some pages, the next one begins after the last time of this one, so that no rows are skipped by counting.
             if page < Self.offsetPages {
                 values["next"] = visit.address(with: ["page": "\(page + 1)"])
             } else if let last = found.records.last, case .date(let moment) = try last.value(of: "createdon") {
@@ -61,10 +61,10 @@ extension Console {
     }
 
     static let offsetPages = 100
-    /// Changes that a page looks through for those that fit its filters.
+    /// How many changes a page searches for those that match its filters.
     private static let searchedChanges = 200_000
 
-    /// - Parameter oldest: Only changes from then on.
+    /// - Parameter oldest: Only changes since then.
     private func auditQuery(
         _ visit: Visit, _ table: EntityDefinition?, _ id: UUID?, _ operation: Int?, _ oldest: Date? = nil
     ) -> RecordQuery {
@@ -78,7 +78,7 @@ extension Console {
         if let id { conditions.append(.compare(.init("objectid"), .equal, .text(id.text))) }
         if let operation { conditions.append(.compare(.init("operation"), .equal, .number("\(operation)"))) }
         if let person = visit.filter("person") {
-            // A client's systemuser has its name behind a number sign.
+            // A client's systemuser has a number sign before its name.
             conditions.append(.isIn(.init("useridname"), [.text(person), .text("# \(person)")]))
         }
         let from = [visit.days().from, oldest].compactMap { $0 }.max()
@@ -110,7 +110,7 @@ extension Console {
                         case .date(let moment) = try last.value(of: "createdon")
                     else { return }
                     query.after = next
-                    // Where the index is read from: newer changes were written already.
+                    // The start of the index scan. Newer changes exist already.
                     let end = Filter.within(.init("createdon"), nil, moment.addingTimeInterval(1))
                     query.filter = .all([rest.filter, end].compactMap { $0 })
                     page = try await session.list(.audit, query)
@@ -120,7 +120,7 @@ extension Console {
 }
 
 extension Visit {
-    /// The moment before which the changes of this page were made, if its address says one.
+    /// The time before which this page's changes were made, if its address gives one.
     fileprivate var endOfChanges: Date? {
         [days().until?.addingTimeInterval(86_400), query("before").flatMap(ISO8601.date)].compactMap { $0 }.min()
     }
@@ -130,7 +130,7 @@ extension Visit {
 enum CSV {
     static func line(_ fields: [String]) -> String { fields.map(field).joined(separator: ",") + "\r\n" }
 
-    /// A spreadsheet would run what begins like a formula: such texts get an apostrophe.
+    /// A spreadsheet would execute text that looks like a formula, so such text gets an apostrophe.
     private static func field(_ text: String) -> String {
         let safe = text.first.map { "=+-@\t\r".contains($0) } == true && Double(text) == nil ? "'\(text)" : text
         return "\"\(safe.replacing("\"", with: "\"\""))\""

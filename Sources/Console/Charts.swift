@@ -1,8 +1,8 @@
-/// Drawings that the server makes as SVG. Each has a text alternative; colours come from the style sheet by class.
+/// Charts as SVG, made by the server. Each has a text alternative. Their colors come from the style sheet.
 enum Charts {
-    /// Columns over time, one or two values each, stacked.
+    /// Columns over time, of one or two stacked values.
     ///
-    /// - Parameter alternative: What the drawing says, for who does not see it.
+    /// - Parameter alternative: A description for people who do not see the chart.
     static func columns(_ first: [Int], _ second: [Int] = [], styles: [String] = ["a", "b"], alternative: String) -> String {
         let height = 56.0
         let step = 10.0
@@ -27,7 +27,7 @@ enum Charts {
         var x = 0.0
         var shapes = bar(0, 0, width, 10, "track")
         for part in parts where part.value > 0 {
-            // What is there is seen, however little it is.
+            // A part that is not zero stays visible.
             let length = max(2, Double(part.value) / whole * width)
             shapes += bar(min(x, width - length), 0, max(1, length - 1), 10, part.style)
             x += length
@@ -35,7 +35,7 @@ enum Charts {
         return figure(width, 10, alternative, shapes, isFlat: true)
     }
 
-    /// How much of something has passed, between 0 and 1.
+    /// How much of a period has passed, between 0 and 1.
     static func share(_ share: Double, style: String, alternative: String) -> String {
         let width = 240.0
         return figure(
@@ -49,7 +49,7 @@ enum Charts {
             "<rect class=\"\(style)\" x=\"\(text(x))\" y=\"\(text(y))\" width=\"\(text(width))\" height=\"\(text(height))\" rx=\"1.5\"/>"
     }
 
-    /// - Parameter isFlat: Whether it is stretched to the width that there is, at one height.
+    /// - Parameter isFlat: Whether it is stretched to the full width, with a fixed height.
     private static func figure(
         _ width: Double, _ height: Double, _ alternative: String, _ shapes: String, isFlat: Bool = false
     ) -> String {

@@ -5,11 +5,11 @@ import JSON
 import Model
 import Tenancy
 
-// What a client proves itself with: its secrets and its keys, and when they end.
+// The secrets and keys of a client, with their expiry.
 extension Console {
-    /// Days after which a secret expires, to choose from.
+    /// The offered lifetimes of a secret in days.
     private static let expiries = [30, 90, 180, 365, 730]
-    /// Hours for which the former secret is accepted, to choose from.
+    /// The offered hours for which the previous secret is accepted.
     private static let overlaps = [0, 1, 24, 72, 168, 720]
     private static let hourSeconds = 3_600
 
@@ -23,7 +23,7 @@ extension Console {
                 "text": visit.text(!isHonoured ? "notHonoured" : isOver ? "expired" : "valid"),
             ]
         }
-        // The last secret of a client without keys stays: without it the client could as well be disabled.
+        // The last secret of a client without keys can't be removed. Disable the client instead.
         let valid = entry.secrets.filter { $0.expiresOn.map { $0 > now } ?? true }
         let hasOther = valid.count > 1 || !entry.keys.isEmpty
         func expiry(_ date: Date?) -> Any { orFalse(date.map { visit.texts.time($0) }) }
@@ -49,16 +49,16 @@ extension Console {
         ]
     }
 
-    /// When a new secret may expire.
+    /// The offered lifetimes of a new secret.
     func expiryOptions(_ visit: Visit) -> [[String: Any]] {
         Self.options(
             [("", visit.text("neverExpires"))] + Self.expiries.map { ("\($0)", visit.texts.count("days", $0)) },
             chosen: visit.form["expires"] ?? "")
     }
 
-    /// Seconds after which a secret expires, as a form chose them; nil for never.
+    /// The lifetime of a secret in seconds, from a form; nil for no expiry.
     ///
-    /// - Throws: ``FieldsealError`` for what no form offers.
+    /// - Throws: ``FieldsealError`` for a value that no form offers.
     func expirySeconds(_ visit: Visit) throws(FieldsealError) -> Int? {
         guard let text = visit.form["expires"], !text.isEmpty else { return nil }
         guard let days = Int(text), Self.expiries.contains(days) else { throw FieldsealError.noChoice }

@@ -3,26 +3,26 @@ import Model
 import Records
 import Tenancy
 
-/// A condition on one column of a list, as the list's address has it: `f.NAME=VALUE`.
+/// A condition on one column of a list, in the list's address: `f.NAME=VALUE`.
 struct ColumnFilter {
     let attribute: AttributeDefinition
     let entity: EntityDefinition
 
-    /// What the names of such conditions begin with.
+    /// The prefix of such conditions.
     static let prefix = "f."
-    /// The value for records that have none.
+    /// The value for records without a value.
     static let none = "-"
 
     /// The parameter's name in the address.
     var name: String { Self.prefix + attribute.logicalName }
 
-    /// What may be chosen of dates, by its name in the address. Those that begin with `older` are before that time.
+    /// The choices for dates, by their names in the address. Those that begin with `older` are before that time.
     private static let periods: [(name: String, seconds: TimeInterval)] = [
         ("within-1h", 3_600), ("within-24h", 86_400), ("within-7d", 7 * 86_400), ("within-30d", 30 * 86_400),
         ("older-24h", 86_400), ("older-7d", 7 * 86_400), ("older-30d", 30 * 86_400),
     ]
 
-    /// The columns of a list that roles may filter by.
+    /// The columns of a list that can be filtered.
     static func all(of entity: EntityDefinition, for roles: RoleSet) -> [ColumnFilter] {
         RecordLayout.of(entity).filters.compactMap { name in
             guard let attribute = entity[name] else { return nil }
@@ -37,7 +37,7 @@ struct ColumnFilter {
         entity.singleValued(attribute.logicalName)?.referenced
     }
 
-    /// The condition on records; nil for a value that the column does not know.
+    /// The condition on records; nil for a value that the column does not accept.
     func condition(_ value: String, now: Date = Date()) -> Filter? {
         let column = RecordQuery.Column(attribute.logicalName)
         if value == Self.none { return .isNull(column) }
@@ -70,7 +70,7 @@ struct ColumnFilter {
         ]
     }
 
-    /// What may be chosen; nil where a text is typed.
+    /// The choices; nil for a column with typed text.
     private func choices(_ visit: Visit) -> [(String, String)]? {
         switch attribute.type {
         case .boolean where attribute.logicalName == "directioncode":
@@ -86,9 +86,9 @@ struct ColumnFilter {
     }
 }
 
-/// A useful choice of records, by the part of an address that makes it.
+/// A useful view of records, as a part of an address.
 struct ListView {
-    /// The end of its name's key, such as `mailbox.stale`.
+    /// The end of its name's message key, such as `mailbox.stale`.
     let key: String
     let query: String
 

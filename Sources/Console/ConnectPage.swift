@@ -5,11 +5,11 @@ import Model
 import Records
 import Tenancy
 
-// Connecting a mailbox from nothing: provider, address, user name and password, then the test, on one page.
+// Connects a mailbox on one page: provider, address, user name and password, then the test.
 extension Console {
     @Sendable func connectPage(_ visit: Visit) async throws -> Reply { .page("connect", try await connectValues(visit, [:])) }
 
-    /// A provider of mail whose servers are known.
+    /// A mail provider whose servers are known.
     private func provider(_ name: String?) -> JSONValue? { files.providers.first { $0["id"]?.string == name } }
 
     private func connectValues(
@@ -89,7 +89,8 @@ extension Console {
         }
     }
 
-    /// Creates what is needed, gives the mailbox its password and asks for the test. When the last step is refused, the first are undone.
+    /// Creates the needed records, sets the mailbox's password and requests the test. If the last step is refused, the first ones
+    /// are undone.
     private func connected(_ visit: Visit, _ session: Session, _ password: String, _ text: (String) -> String) async throws -> UUID
     {
         let profile: UUID
@@ -124,7 +125,7 @@ extension Console {
             try await session.write(.upsert(.mailbox, .id(mailbox), members + MailboxAction.test.members, .mustExist))
             return mailbox
         } catch {
-            // Nothing is left behind that the next attempt would find in its way.
+            // Nothing stays that would block the next attempt.
             _ = try? await session.write(.delete(.queue, .id(queue)))
             if isNewProfile { _ = try? await session.write(.delete(.emailServerProfile, .id(profile))) }
             throw error

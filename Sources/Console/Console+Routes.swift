@@ -7,7 +7,7 @@ import NIOCore
 import Tenancy
 public import WebAPI
 
-// Which address leads where.
+// The routes of the console.
 extension Console {
     /// Adds the console's routes.
     public func add(to router: Router<APIContext>) {
@@ -42,7 +42,7 @@ extension Console {
         open(router, .get, "sign-in", [.any("then"), .choice("invited", ["1"]), .choice("ended", ["1"])], signInPage)
         open(router, .post, "sign-in", signIn)
         open(router, .get, "sign-in/with/:issuer", [.any("then"), .choice("fresh", ["1"])], signInElsewhere)
-        // A client ignores parameters of a provider that it does not know (RFC 6749 section 4.1.2).
+        // A client ignores unknown parameters of a provider (RFC 6749 section 4.1.2).
         open(router, .get, "sign-in/back", signInFromElsewhere)
         open(router, .get, "invitation", [.any("token")], invitationPage)
         open(router, .post, "invitation", acceptInvitation)
@@ -120,7 +120,7 @@ extension Console {
         post(router, "compose", instead: nil, sendNewEmail)
     }
 
-    /// A page for what is not there, but for programs, which are told so in their own way.
+    /// A page for missing addresses. Programs get the API's response instead.
     private func addMissingPage(to router: Router<APIContext>) {
         let programs: Set<Substring> = ["api", "oauth2", "discovery", ".well-known", "v2.0", "XRMServices"]
         router.get(":organization/**") { request, context in
@@ -133,12 +133,12 @@ extension Console {
         }
     }
 
-    /// A page for people who are signed in, whose address has no parameters.
+    /// A page for signed-in people whose address has no parameters.
     private func get(_ router: Router<APIContext>, _ path: String, _ body: @escaping Handler) { get(router, path, [], body) }
 
-    /// A page for people who are signed in.
+    /// A page for signed-in people.
     ///
-    /// - Parameter parameters: What its address may have; nil when the page checks that itself.
+    /// - Parameter parameters: The parameters of its address; nil if the page checks them itself.
     private func get(
         _ router: Router<APIContext>, _ path: String, _ parameters: [AddressParameter]?, _ body: @escaping Handler
     ) {
@@ -149,9 +149,9 @@ extension Console {
         }
     }
 
-    /// A form of a signed-in person, with the token that only their pages have.
+    /// A form of a signed-in person. It needs the token that is only in their pages.
     ///
-    /// - Parameter page: Where its address leads that was typed or reloaded; nil when there is a page at it.
+    /// - Parameter page: The page to show if the form's address is typed or reloaded; nil if there is a page at that address.
     private func post(_ router: Router<APIContext>, _ path: String, instead page: String?, _ body: @escaping Handler) {
         if let page { get(router, path, nil) { .redirect("\($0.root)/\(page)") } }
         open(router, .post, path) { visit in
@@ -165,7 +165,7 @@ extension Console {
         }
     }
 
-    /// The page that a form was on, to come back to after signing in.
+    /// The page of a form, to return to after signing in.
     static func formPage(_ visit: Visit) -> String {
         guard let referer = HTTPField.Name("Referer").flatMap({ visit.request.headers[$0] }), let url = URL(string: referer),
             url.path.hasPrefix("\(visit.root)/")
@@ -178,7 +178,7 @@ extension Console {
         open(router, method, path, nil, body)
     }
 
-    /// - Parameter parameters: What its address may have; nil for any.
+    /// - Parameter parameters: The parameters of its address; nil for any.
     private func open(
         _ router: Router<APIContext>, _ method: HTTPRequest.Method, _ path: String, _ parameters: [AddressParameter]?,
         _ body: @escaping Handler
@@ -197,7 +197,7 @@ extension Console {
             body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
     }
 
-    /// Where an organization is named: which ones there are is not told.
+    /// The page on which an organization is entered. It does not reveal which ones exist.
     @Sendable func choose(_ visit: Visit) async throws -> Reply {
         var values: [String: Any] = ["title": visit.text("chooseTitle")]
         guard let name = visit.filter("organization")?.lowercased() else { return .page("chooser", values) }

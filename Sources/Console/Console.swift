@@ -13,8 +13,8 @@ import PostgresClient
 public import Tenancy
 import WebAPI
 
-/// The pages that administrators work with, under `/{organization}/`. They are whole without script; every one is made here, and
-/// everything in it is escaped by the template engine.
+/// The pages for administrators, under `/{organization}/`. They work without script. The server renders every page, and the
+/// template engine escapes everything in it.
 public struct Console: Sendable {
     let deployment: Deployment
     let baseURL: String
@@ -28,9 +28,9 @@ public struct Console: Sendable {
     let findings = RecentResults<[Finding]>(patience: .milliseconds(250))
 
     /// - Parameters:
-    ///   - baseURL: The service's address, without a trailing slash: forms come from there alone.
-    ///   - providers: Where people may sign in too.
-    ///   - doctor: Says what needs attention.
+    ///   - baseURL: The service's address, without a trailing slash. Forms must come from there.
+    ///   - providers: The OpenID providers.
+    ///   - doctor: Reports what needs attention.
     ///   - retention: How long evidence and e-mails are kept.
     public init(
         _ deployment: Deployment, baseURL: String, providers: OpenIDProviders, doctor: Doctor, retention: RetentionRules
@@ -59,10 +59,10 @@ public struct Console: Sendable {
         } catch let error as FieldsealError
             where error.code == .noResource && request.headers[.accept]?.contains("text/html") != true
         {
-            // A program took a wrong address: it is told in its own way.
+            // A program used a wrong address, and gets the API's response.
             throw error
         } catch let error where RequestFraming.isBroken(error) {
-            // No browser sends that; where the request ends can't be told, so the connection is closed.
+            // No browser sends this. The end of the request is unknown, so the connection is closed.
             throw error
         } catch {
             reply = failure(error, visit, context)
@@ -73,17 +73,17 @@ public struct Console: Sendable {
     private func answer(
         _ visit: inout Visit, _ method: HTTPRequest.Method, refusal: FieldsealError?, _ body: Handler
     ) async throws -> Reply {
-        // A foreign name that resolves to this server must not see its pages (DNS rebinding).
+        // A foreign host name that resolves to this server must not get its pages (DNS rebinding).
         guard visit.request.head.authority.map({ "https://\($0)".lowercased() == baseURL.lowercased() }) ?? false else {
             return visit.message("wrongHost", baseURL, status: .misdirectedRequest)
         }
         if let refusal { throw refusal }
-        // The chooser belongs to no organization.
+        // The page for choosing an organization belongs to none.
         guard !visit.organization.isEmpty else { return try await body(visit) }
-        // Nothing is told of organizations that are not there.
+        // The response does not reveal that an organization does not exist.
         visit.organizationRecord = try await Session.organization(named: visit.organization, in: deployment)
         if method == .post {
-            // Browsers say where a form comes from (RFC 6454 section 7); SameSite keeps the cookie from others besides.
+            // Browsers send the origin of a form (RFC 6454 section 7). SameSite also keeps the cookie from other sites.
             guard visit.request.headers[.origin].map({ $0.lowercased() == baseURL.lowercased() }) ?? false else {
                 return visit.message("wentWrong", visit.text("forged"), status: .forbidden)
             }
@@ -94,7 +94,7 @@ public struct Console: Sendable {
         guard let caller = visit.signed?.session.caller else { return try await body(visit) }
         if let reply = firstStep(visit) { return reply }
         visit.principal?.name = caller.actor
-        // A signed-in person counts for themselves, and not for the network.
+        // A signed-in person is counted by their own account, not by the network.
         let signedIn = visit
         return try await PoolBorrower.$current.withValue(caller.systemUserID.map { .principal($0) }) { try await body(signedIn) }
     }
@@ -106,7 +106,7 @@ public struct Console: Sendable {
         visit.token = visit.signed == nil ? nil : token
     }
 
-    /// What a person is told of an error, and never more than they may know.
+    /// The message of an error for a person, with no more than they may know.
     private func failure(_ error: any Error, _ visit: Visit, _ context: APIContext) -> Reply {
         switch error {
         case let error as FieldsealError where error.code == .noResource || error.code == .objectDoesNotExist:
@@ -123,7 +123,7 @@ public struct Console: Sendable {
         }
     }
 
-    /// What a person is told of an error that is no defect of the program.
+    /// The message of an error that is not a defect of the program.
     static func refusal(_ error: any Error) -> (message: String, status: HTTPResponse.Status)? {
         switch error {
         case let error as FieldsealError where error.code == .unexpected && error.retryAfter != nil:
@@ -138,7 +138,7 @@ public struct Console: Sendable {
     private static let pagePolicy =
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "
         + "frame-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-    /// For what others wrote: no script, no form, nothing from elsewhere; shown in a frame of a page of this console alone.
+    /// The policy for content from others: no script, no form, nothing from elsewhere. Only a page of this console may frame it.
     private static let foreignPolicy =
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; "
         + "sandbox allow-popups"
@@ -187,14 +187,14 @@ public struct Console: Sendable {
         return Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: body)))
     }
 
-    /// A template with its values and those that every page has.
+    /// A template with its values and those of every page.
     func page(_ template: String, _ values: [String: Any], _ visit: Visit) -> String {
         var values = values.merging(visit.common()) { own, _ in own }
         values["navigation"] = Navigation.groups(visit)
         return files.templates.render(values, withTemplate: template) ?? ""
     }
 
-    /// What a session's forms carry: it is made of the session's token, which no script and no other site can read.
+    /// The token in a session's forms. It is derived from the session's token, which no script and no other site can read.
     static func csrf(_ token: String) throws -> String {
         Data(try sha256(Array("form \(token)".utf8))).base64EncodedString().filter { $0.isLetter || $0.isNumber }
     }

@@ -2,7 +2,7 @@ import CConsole
 import JSON
 import Mustache
 
-/// The templates, messages, style and script that the program carries.
+/// The templates, messages, style and script in the program.
 struct ConsoleFiles: Sendable {
     let templates: MustacheLibrary
     /// Messages by language and key.
@@ -10,10 +10,10 @@ struct ConsoleFiles: Sendable {
     let style: [UInt8]
     let script: [UInt8]
     let icon: [UInt8]
-    /// Providers of mail whose servers are known, as `providers.json` lists them.
+    /// The mail providers in `providers.json`.
     let providers: [JSONValue]
 
-    /// - Throws: When a template or a message file is malformed, which a test would have found.
+    /// - Throws: When a template or a message file is malformed. A test checks them.
     init() throws {
         var templates: [String: MustacheTemplate] = [:]
         var messages: [String: [String: String]] = [:]
@@ -52,7 +52,7 @@ struct ConsoleFiles: Sendable {
         return Texts(language: language, messages: messages[language] ?? [:], english: messages["en"] ?? [:])
     }
 
-    /// The language that a browser prefers among those there are (RFC 9110 section 12.5.4); English otherwise.
+    /// The available language that a browser prefers (RFC 9110 section 12.5.4); otherwise English.
     private func language(_ accepted: String?) -> String {
         let wanted = (accepted ?? "").split(separator: ",").prefix(20).map { part -> (String, Double) in
             let pieces = part.split(separator: ";")

@@ -5,9 +5,9 @@ import Model
 import Records
 import Tenancy
 
-// Writing e-mails: new ones, answers, and forwarded ones.
+// Writing e-mails: new ones, answers and forwarded ones.
 extension Console {
-    /// What an e-mail is written as.
+    /// The kind of a new e-mail.
     enum Composing: String {
         case new, reply, forward
 
@@ -20,7 +20,7 @@ extension Console {
             }
         }
 
-        /// What the subject of an answer or a forwarded e-mail begins with.
+        /// The prefix of the subject of an answer or a forwarded e-mail.
         fileprivate var mark: String {
             switch self {
             case .new: ""
@@ -30,7 +30,7 @@ extension Console {
         }
     }
 
-    /// Bytes of attachments, as base64, that a forwarded e-mail takes along.
+    /// The attachments of a forwarded e-mail at most, in bytes of base64.
     private static let forwardedBytes = 34_000_000
     private static let attachmentField = "attachment."
 
@@ -49,7 +49,7 @@ extension Console {
 
     /// - Parameters:
     ///   - record: The e-mail that is answered or forwarded.
-    ///   - problem: Why what was typed was not sent.
+    ///   - problem: The reason for which the e-mail was not sent.
     private func composePage(
         _ visit: Visit, _ composing: Composing, _ record: Record?, problem: String? = nil, status: HTTPResponse.Status = .ok
     ) async throws -> Reply {
@@ -94,7 +94,7 @@ extension Console {
         return subject.lowercased().hasPrefix(mark.lowercased().trimmingCharacters(in: .whitespaces)) ? subject : mark + subject
     }
 
-    /// The mailbox that the form names at first: the one that the address names, or the one of the e-mail.
+    /// The preselected mailbox: the one in the address, or the one of the e-mail.
     private func offeredSender(_ visit: Visit, _ record: Record?) async throws -> (id: UUID, name: String)? {
         var id = visit.query("from").flatMap(UUID.init(text:))
         for name in ["receivingmailboxid", "sendermailboxid"] where id == nil {
@@ -140,14 +140,14 @@ extension Console {
         }
     }
 
-    /// Creates an e-mail and submits it: both or neither.
+    /// Creates an e-mail and submits it. Both succeed or neither.
     private func submit(_ members: [JSONValue.Member], _ visit: Visit) async throws -> UUID {
         let session = try visit.session()
         let id = try await session.write(.create(.email, members)).id
         do {
             try await session.write(.message(.email, id, .sendEmail(issue: true, token: nil)))
         } catch {
-            // A draft that can't be sent would stay a draft.
+            // Otherwise an e-mail that can't be sent would stay as a draft.
             _ = try? await session.write(.delete(.email, .id(id)))
             throw error
         }
@@ -168,7 +168,7 @@ extension Console {
         return parties
     }
 
-    /// The queue or the user that the chosen mailbox belongs to.
+    /// The queue or the user of the chosen mailbox.
     private func sender(_ visit: Visit) async throws -> JSONValue {
         let name = (visit.form["from"] ?? "").trimmingCharacters(in: .whitespaces)
         guard !name.isEmpty, let attribute = EntityDefinition.email["sendermailboxid"] else {
@@ -186,7 +186,7 @@ extension Console {
         ]
     }
 
-    /// What was typed and, below it, the forwarded e-mail.
+    /// The typed text, with the forwarded e-mail below it.
     private func body(_ visit: Visit, forwarded: Record?) throws -> String {
         func lines(_ text: String) -> String {
             Charts.escaped(text).replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
@@ -208,7 +208,7 @@ extension Console {
         return "\(typed)\n<hr>\n<p>\(facts)</p>\n\(original)"
     }
 
-    /// Whether an e-mail's text is HTML: as it says itself, else by how it looks.
+    /// Whether an e-mail's text is HTML: as it declares, or else as it looks.
     static func isHTML(_ record: Record) throws -> Bool {
         let type = try text("mimetype", of: record).lowercased()
         if type.hasPrefix("text/plain") || type.hasPrefix("text/html") { return type.hasPrefix("text/html") }
@@ -216,9 +216,9 @@ extension Console {
         return body.contains("</") || body.contains("<br") || body.contains("<p")
     }
 
-    /// The attachments that the form names.
+    /// The attachments in the form.
     ///
-    /// - Throws: ``FieldsealError`` when they are too large together, or one is gone: nothing is left out silently.
+    /// - Throws: ``FieldsealError`` when they are too large together, or one is missing. Nothing is left out silently.
     private func takenAlong(_ email: UUID, _ visit: Visit) async throws -> [JSONValue] {
         var taken: [JSONValue] = []
         var size = 0
@@ -233,7 +233,7 @@ extension Console {
             var members: [JSONValue.Member] = [.init("body", .string(body))]
             for name in ["filename", "mimetype"] {
                 let text = try Self.text(name, of: found)
-                // A type that an older version took is left out: it has to be one.
+                // A type from an older version that is not a media type is left out.
                 if !text.isEmpty, name != "mimetype" || MailMediaType.isOne(text) { members.append(.init(name, .string(text))) }
             }
             taken.append(.object(members))

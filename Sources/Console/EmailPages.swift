@@ -5,7 +5,7 @@ import Model
 import Records
 import Tenancy
 
-// E-mails, read as mail: who wrote to whom, the text in a frame of its own, attachments, and the conversation.
+// E-mails as mail: senders and recipients, the text in a separate frame, attachments, and the conversation.
 extension Console {
     func emailPage(_ visit: Visit, _ record: Record) async throws -> Reply {
         let entity = EntityDefinition.email
@@ -100,7 +100,7 @@ extension Console {
         }
     }
 
-    /// The e-mail that this one answers, and those that answer it.
+    /// The e-mail that this one answers, and its answers.
     private func thread(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
         var conditions: [Filter] = [.compare(.init("parentactivityid"), .equal, .text(record.id.text))]
         if case .id(let parent) = try record.value(of: "parentactivityid") {
@@ -133,7 +133,7 @@ extension Console {
         return record
     }
 
-    /// The text of an e-mail, for the frame in its page.
+    /// The text of an e-mail for the frame in its page.
     @Sendable func emailBody(_ visit: Visit) async throws -> Reply {
         let record = try await email(visit)
         let body = try Self.text("description", of: record)
@@ -156,7 +156,7 @@ extension Console {
             let safe = text.filter { $0.isASCII && ($0.isLetter || $0.isNumber || ".-_ ".contains($0)) }
             if !safe.isEmpty { name = safe }
         }
-        // A browser saves it and does not open it, regardless of its declared type.
+        // A browser saves it instead of opening it, regardless of its declared type.
         return Reply(content: .download(name: name, type: "application/octet-stream", Array(bytes)))
     }
 }

@@ -7,7 +7,7 @@ import Model
 import Mustache
 import Tenancy
 
-// Settings > Data Management > Data Encryption: the state of the key, showing it, and activating.
+// Settings > Data Management > Data Encryption: shows the state of the key and the key, and activates it.
 extension Console {
     static let encryptionPath = "settings/data-encryption"
 
@@ -99,7 +99,7 @@ extension Console {
         ])
     }
 
-    // MARK: The key's text
+    // MARK: The key
 
     @Sendable func showKey(_ visit: Visit) async throws -> Reply {
         if let reply = try await requireFresh(visit, for: "\(Self.encryptionPath)/key") { return reply }
@@ -110,7 +110,7 @@ extension Console {
             guard let wanted = visit.form["sheet"] else { return .page("key", ["title": visit.text("keyShown"), "key": text]) }
             var values = try RecoverySheet(visit: visit, baseURL: baseURL).values(text, status, session.organization)
             guard wanted == "file" else { return .page("sheet", values) }
-            // All in one file, which looks and prints the same wherever it is opened.
+            // Everything is in one file, so that it looks and prints the same everywhere.
             values["style"] = String(decoding: files.style, as: UTF8.self)
             let page = files.templates.render(values.merging(visit.common()) { own, _ in own }, withTemplate: "sheet-file") ?? ""
             return Reply(
@@ -133,7 +133,7 @@ extension Console {
         } catch let error as FieldsealError {
             var problem = visit.texts.told(error.message)
             if error.code == .restoreCannotDecrypt, let checks = try RecoverySheet.checks(ofTyped: text) {
-                // The sheet has the same for each of its lines: the line with the typing error shows.
+                // The sheet has the same check characters for each line, so they show the line with the typing error.
                 let lines = checks.enumerated().map { visit.text("lineCheck", ["line": "\($0.offset + 1)", "check": $0.element]) }
                 problem += " " + visit.text("compareChecks", ["checks": lines.joined(separator: ", ")])
             }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The details of security events in the reader's language, as far as they are known: `ada: sessions ended`, `ada, Basic User`.
+/// The details of security events in the reader's language, if they are known: `ada: sessions ended`, `ada, Basic User`.
 enum EventDetails {
     static func shown(_ details: String, _ texts: Texts) -> String {
         if let text = texts.optional("detail:\(details)") ?? texts.optional("role:\(details)") { return text }

@@ -3,7 +3,7 @@ import JSON
 import Model
 import Tenancy
 
-/// Security events as lines to read: names in the place of ids, and runs of released credentials as one line.
+/// Security events as readable lines: names instead of ids, and a sequence of released credentials as one line.
 struct EventLines {
     private let visit: Visit
     private let session: Session
@@ -16,7 +16,7 @@ struct EventLines {
 
     private static let released = SecurityEvent.Kind.credentialReleased.rawValue
 
-    /// The lines of events that follow each other, the newest first.
+    /// The lines of consecutive events, the newest first.
     func lines(_ events: [RecordedEvent]) async throws -> [[String: Any]] {
         var references: [String: Set<UUID>] = [:]
         for event in events {
@@ -84,7 +84,7 @@ struct EventLines {
         ]
     }
 
-    /// Who did it, as a person reads it.
+    /// The actor in a readable form.
     func who(_ actor: String) -> String { ActorName.shown(actor, texts) }
 
     private func facts(_ event: RecordedEvent, _ mention: RecordMention?) -> [[String: Any]] {
@@ -98,14 +98,14 @@ struct EventLines {
         }
     }
 
-    /// An IPv4 address as it is usually written.
+    /// An IPv4 address in its usual form.
     static func address(_ text: String) -> String {
         text.hasPrefix("::ffff:") && text.contains(".") ? String(text.dropFirst(7)) : text
     }
 }
 
 extension EventFilter {
-    /// What a person wants to see of a usual day: all but released credentials and clients' own sign-ins.
+    /// The events of the default view: all but released credentials and clients' own sign-ins.
     static var notable: EventFilter {
         var filter = EventFilter()
         filter.kinds = SecurityEvent.Kind.allCases.filter { $0 != .credentialReleased && $0 != .eventsArchived }.map(\.rawValue)

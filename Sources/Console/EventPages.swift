@@ -4,9 +4,9 @@ import Hummingbird
 import JSON
 import Tenancy
 
-// The security events: looked for by kind, result, person, record and day.
+// The security events, filtered by kind, result, person, record and day.
 extension Console {
-    /// Events that one page reads. Runs of released credentials are one line each.
+    /// How many events one page reads. Consecutive released credentials are one line.
     private static let eventPageSize = 100
 
     @Sendable func events(_ visit: Visit) async throws -> Reply {
@@ -58,7 +58,7 @@ extension Console {
     @Sendable func exportEvents(_ visit: Visit) async throws -> Reply {
         let session = try visit.session()
         await session.linkPendingEvents()
-        // What is refused is refused before the first byte.
+        // Refusals come before the first byte of the response.
         let first = try await session.securityEvents(limit: 1_000)
         return Reply(
             content: .stream(name: "\(session.organization.name)-events.jsonl", type: "application/jsonl") { write in
@@ -76,10 +76,10 @@ extension Console {
 }
 
 extension Visit {
-    /// The first and the last day that a filter names, in UTC.
+    /// The first and the last day in a filter, in UTC.
     func days() -> (from: Date?, until: Date?) { (filter("from").flatMap(ISO8601.date), filter("until").flatMap(ISO8601.date)) }
 
-    /// This page's address with other values in its query; nil takes one out.
+    /// This page's address with other values in its query. Nil removes one.
     func address(with changes: [String: String?]) -> String {
         var parts = queries.filter { !changes.keys.contains($0.name) && !$0.value.isEmpty }
         for (name, value) in changes.sorted(by: { $0.key < $1.key }) { if let value { parts.append((name, value)) } }

@@ -4,10 +4,10 @@ import Foundation
 import JSON
 import Tenancy
 
-/// A form that was sent when the password had to be typed again: the page that asks for it carries the form along, sealed under the
-/// key-encryption key, and it is sent on once the password was right.
+/// A form that was sent when the password had to be entered again. The page that requests the password has the form, sealed under
+/// the key-encryption key, and sends it again afterwards.
 ///
-/// It opens for the same person and for a short while. The session's token changes in between, so it is not bound to that.
+/// It opens for the same person and for a short time. The session's token changes in between, so the form is not bound to it.
 struct KeptForm {
     private let kek: KeyEncryptionKey
     private let address: CellAddress
@@ -21,7 +21,7 @@ struct KeptForm {
             organization: signed.session.organization.id, record: signed.userID, attribute: "consoleform.fresh")
     }
 
-    /// - Parameter path: Where the form was sent, without the organization.
+    /// - Parameter path: The form's address, without the organization.
     func sealed(_ fields: [String: String], path: String) throws -> String {
         let members = fields.filter { $0.key != "csrf" }.sorted { $0.key < $1.key }.map {
             JSONValue.Member($0.key, .string($0.value))
@@ -32,7 +32,7 @@ struct KeptForm {
         return Data(try kek.seal(content.utf8.withUnsafeBytes(SecretBytes.init(copying:)), at: address).bytes).base64URL
     }
 
-    /// - Returns: Nil for what is too old, or another person's.
+    /// - Returns: Nil for a form that is too old, or another person's.
     func opened(_ text: String) -> (path: String, fields: [String: String])? {
         guard let bytes = Data(base64URL: text).map(Array.init), let secret = try? kek.open(bytes, at: address) else { return nil }
         return secret.withBytes { bytes in

@@ -2,9 +2,9 @@ import CellCrypto
 import Foundation
 import JSON
 
-/// Passwords that were typed into a form which could not be saved, for the form's next attempt.
+/// Passwords that were typed into a form that could not be saved, for the form's next attempt.
 ///
-/// The page carries each sealed under the key-encryption key, and never its text. A value opens for the session, the record and the
+/// The page has each one sealed under the key-encryption key, and never as text. A value opens for the session, record and
 /// attribute that it was typed for, and for half an hour.
 struct KeptSecrets {
     private let kek: KeyEncryptionKey
@@ -16,9 +16,9 @@ struct KeptSecrets {
     private static let lifetime: TimeInterval = 1_800
 
     /// - Parameters:
-    ///   - form: What the values are typed into: an entity's logical name, or the name of another form.
+    ///   - form: The form's name: an entity's logical name, or the name of another form.
     ///   - record: Nil for a new one.
-    ///   - token: The session's.
+    ///   - token: The session's token.
     init(_ kek: KeyEncryptionKey, organization: UUID, form name: String, record: UUID?, token: String) throws {
         self.kek = kek
         self.organization = organization
@@ -30,7 +30,7 @@ struct KeptSecrets {
         CellAddress(organization: organization, record: record, attribute: "\(form).\(attribute)")
     }
 
-    /// The name of the form's field that carries an attribute's value.
+    /// The form field with an attribute's kept value.
     static func field(_ attribute: String) -> String { "\(attribute)!kept" }
 
     func sealed(_ text: String, for attribute: String) throws -> String {
@@ -39,7 +39,7 @@ struct KeptSecrets {
         return Data(try kek.seal(bytes.withUnsafeBytes(SecretBytes.init(copying:)), at: address(attribute)).bytes).base64URL
     }
 
-    /// - Returns: Nil for what is too old, or was sealed for something else.
+    /// - Returns: Nil for a value that is too old, or was sealed for something else.
     func opened(_ text: String, for attribute: String) -> String? {
         guard let bytes = Data(base64URL: text).map(Array.init), let secret = try? kek.open(bytes, at: address(attribute)) else {
             return nil

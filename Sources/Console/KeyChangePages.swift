@@ -6,7 +6,7 @@ import KeyManagement
 import Model
 import Tenancy
 
-// Changing the key, step by step: choose, test, confirm, watch, keep a copy.
+// Changes the key in steps: choose, test, confirm, watch, keep a copy.
 extension Console {
     private static let changePath = "\(encryptionPath)/change"
 
@@ -15,8 +15,9 @@ extension Console {
     }
 
     /// - Parameters:
-    ///   - isTyped: Whether a key was typed before. It is on no page, and an empty field must not stand for a generated one then.
-    ///   - kept: The key that was typed, sealed for the next step; empty for a generated one; nil where nothing is confirmed yet.
+    ///   - isTyped: Whether a key was typed before. The page does not show it, and an empty field then does not mean a generated
+    ///     key.
+    ///   - kept: The typed key, sealed for the next step; empty for a generated one; nil before the confirmation.
     private func changePage(
         _ visit: Visit, notice: String? = nil, problem: String? = nil, isTyped: Bool = false, kept: String? = nil,
         rehearsal: [String: Any]? = nil, warning: String? = nil, status code: HTTPResponse.Status = .ok
@@ -77,7 +78,7 @@ extension Console {
                 return try await changePage(
                     visit, isTyped: true, kept: try secrets.sealed(text, for: "key"), warning: judgement.warning)
             default:
-                // A browser that hangs up does not stop a change.
+                // A browser that disconnects does not stop a change.
                 _ = try await Task { try await KeyAdministration(session, to: .change).changeKey(to: text) }.value
                 return .redirect("\(visit.root)/\(Self.encryptionPath)?done=changedDone")
             }

@@ -1,12 +1,12 @@
 import CellCrypto
 
-/// What is said of a key while it is typed: whether the rule allows it, and how hard it is to guess.
+/// The verdict on a key while it is typed: whether the rule allows it, and how hard it is to guess.
 struct KeyJudgement {
     let isAccepted: Bool
     /// Between 0 and 4, for a meter.
     let level: Int
     let text: String
-    /// Why an accepted key looks guessable.
+    /// The reason for which an allowed key looks guessable.
     let warning: String?
 
     init(_ key: String, _ texts: Texts) {
@@ -25,7 +25,7 @@ struct KeyJudgement {
             text = texts["keyStrong"]
             return
         }
-        // The word that was found stands in quotes.
+        // The message quotes the word that was found.
         let quoted = weakness.split(separator: "\"", omittingEmptySubsequences: false)
         let why = quoted.count == 3 ? texts.text("weakness:word", ["word": String(quoted[1])]) : texts["weakness:\(weakness)"]
         let said = texts.text("keyGuessable", ["why": why])

@@ -3,9 +3,9 @@ import JSON
 import Model
 import Records
 
-// What a list's address asks for.
+// The contents of a list's address.
 extension Console {
-    /// A list as its address asks for it.
+    /// A list in the form of its address.
     struct ListRequest {
         let entity: EntityDefinition
         let columns: [String]
@@ -54,7 +54,7 @@ extension Console {
 
     /// The conditions on single columns.
     ///
-    /// - Throws: ``FieldsealError`` naming the condition that the list does not know: without it, it would show other records.
+    /// - Throws: ``FieldsealError`` naming an unknown condition. If it were ignored, the list would show other records.
     private func columnConditions(_ visit: Visit, _ entity: EntityDefinition) throws(FieldsealError) -> [Filter] {
         let filters = ColumnFilter.all(of: entity, for: visit.roles)
         var conditions: [Filter] = []
@@ -69,7 +69,7 @@ extension Console {
         return conditions
     }
 
-    /// The records that belong to another: a mailbox's e-mails and alerts.
+    /// The related records of another record: a mailbox's e-mails and alerts.
     private func related(_ visit: Visit, _ entity: EntityDefinition) -> [Filter] {
         guard let id = visit.filter("of").flatMap(UUID.init(text:)) else { return [] }
         switch entity.logicalName {
@@ -88,7 +88,7 @@ extension Console {
 }
 
 extension AttributeType {
-    /// Whether the search of a list looks at it.
+    /// Whether the search of a list includes it.
     fileprivate var isSearched: Bool {
         switch self {
         case .string, .memo: true

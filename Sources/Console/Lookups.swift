@@ -5,12 +5,12 @@ import Model
 import Records
 import Tenancy
 
-// References to records, which a person names instead of pasting ids.
+// References to records, which people enter by name instead of by id.
 extension Console {
-    /// Names that a field offers at most.
+    /// How many names a field offers at most.
     private static let offered = 50
 
-    /// The entities whose records a field may name.
+    /// The entities whose records a field may refer to.
     static func targets(_ attribute: AttributeDefinition) -> [EntityDefinition] {
         attribute.type.targets.compactMap { EntityCatalog.entity($0) }.filter { $0.primaryName != nil }
     }
@@ -28,16 +28,16 @@ extension Console {
         }
     }
 
-    /// Names for a field with many records behind it, as they are typed.
+    /// Name suggestions for a field with many records, while the person types.
     @Sendable func suggestions(_ visit: Visit) async throws -> Reply {
         guard let entity = visit.parameter("entity").flatMap({ EntityCatalog.entity($0) }) else { throw FieldsealError.noPage }
         let names = try await lookupNames(entity, visit.filter("q"), try visit.session())
         return .json(["names": .array(names.map { .string($0) })])
     }
 
-    /// The record that a person named.
+    /// The record with the entered name.
     ///
-    /// - Throws: ``FieldsealError`` that says what was found instead of one.
+    /// - Throws: ``FieldsealError`` that says what was found instead of one record.
     func lookedUp(_ text: String, _ attribute: AttributeDefinition, _ visit: Visit) async throws -> (
         entity: EntityDefinition, id: UUID
     ) {

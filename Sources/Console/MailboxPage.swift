@@ -6,13 +6,13 @@ import Model
 import Records
 import Tenancy
 
-// What is done with mailboxes beside editing them: approving, testing, enabling, disabling; one or many.
+// Actions on mailboxes beside editing them: approving, testing, enabling, disabling; on one or many.
 extension Console {
-    /// What can be done with a mailbox.
+    /// An action on a mailbox.
     enum MailboxAction: String, CaseIterable {
         case test, approve, enable, disable, profile
 
-        /// The values that do it.
+        /// The values that the action sets.
         var members: [JSONValue.Member] {
             switch self {
             case .test:
@@ -32,7 +32,7 @@ extension Console {
             }
         }
 
-        /// What the page says when it is done.
+        /// The notice after the action.
         var done: String {
             switch self {
             case .test: "testing"
@@ -44,7 +44,7 @@ extension Console {
         }
     }
 
-    /// The card on a mailbox's page that says what works, what is missing, and what to do next.
+    /// The card on a mailbox's page with its state, what is missing, and the next step.
     func mailboxStatus(_ visit: Visit, _ record: Record, hasPassword: Bool) async throws -> [String: Any] {
         let state = try MailboxState(record)
         func number(_ name: String) throws -> Int64? {
@@ -101,7 +101,7 @@ extension Console {
         return try await RecordNames(["emailserverprofile": [id]], try visit.session())[id]
     }
 
-    /// What the router wrote into a mailbox, with what has no value left out.
+    /// The values that the router wrote into a mailbox, without empty ones.
     private func facts(_ record: Record, _ visit: Visit) throws -> [[String: Any]] {
         let names = [
             "lastsuccessfulsynccompletedon", "processinglastattemptedon", "testmailboxaccesscompletedon",
@@ -120,7 +120,7 @@ extension Console {
         }
     }
 
-    /// What the router knows of the mailbox: what it waits for, what was set aside and why, and when it tries again.
+    /// What the router knows of the mailbox: what it waits for, what was set aside and why, and the next attempt.
     private func outlook(_ outlook: MailboxOutlook, of record: Record, _ state: MailboxState, _ visit: Visit) -> [String: Any] {
         var lines: [[String: Any]] = []
         func line(_ text: String, _ time: Date? = nil, _ link: String? = nil) {
@@ -184,7 +184,7 @@ extension Console {
 
     // MARK: Many at once
 
-    /// Mailboxes that one request changes at most: a page of the list.
+    /// How many mailboxes one request changes at most: a page of the list.
     private static let bulkLimit = 100
 
     @Sendable func changeMany(_ visit: Visit) async throws -> Reply {

@@ -2,11 +2,11 @@ import Model
 import Records
 import Tenancy
 
-/// How a mailbox is, in one word. The first that fits counts, in the order of the cases.
+/// The state of a mailbox in one word: the first case that matches, in order.
 enum MailboxState: String, CaseIterable {
     case disabled, testing, failing, unapproved, working, untested
 
-    /// The condition on mailboxes that are in this state.
+    /// The condition for mailboxes in this state.
     var filter: Filter {
         func equals(_ name: String, _ value: Int) -> Filter { .compare(.init(name), .equal, .number("\(value)")) }
         let failing = Filter.any([equals("incomingemailstatus", 2), equals("outgoingemailstatus", 2)])
@@ -49,7 +49,7 @@ enum MailboxState: String, CaseIterable {
         }
     }
 
-    /// The colour that it has everywhere.
+    /// The color of the state.
     var style: String {
         switch self {
         case .working: "good"
@@ -60,14 +60,14 @@ enum MailboxState: String, CaseIterable {
     }
 }
 
-/// How many mailboxes a person sees in each state.
+/// The number of mailboxes in each state that a person may see.
 struct MailboxCounts: Sendable {
     private var counts: [MailboxState: Int] = [:]
 
     subscript(_ state: MailboxState) -> Int { counts[state] ?? 0 }
     var total: Int { counts.values.reduce(0, +) }
 
-    /// Counts in one query: mailboxes are grouped by what their state is made of.
+    /// Counts in one query, which groups mailboxes by what determines their state.
     static func read(_ session: Session) async throws -> MailboxCounts {
         var query = RecordQuery()
         let plain = MailboxState.columns.filter { $0 != "emailserverprofile" }
@@ -80,7 +80,7 @@ struct MailboxCounts: Sendable {
             guard case .int(let rows) = try record.value(of: "rows"),
                 case .int(let withProfile) = try record.value(of: "withprofile")
             else { continue }
-            // Without a profile, what is not approved was never set up.
+            // A mailbox without a profile that is not approved was never set up.
             let state = try MailboxState(record)
             if state == .untested, withProfile > 0 {
                 let approved = try record.value(of: "emailrouteraccessapproval") == .int(1)
@@ -99,7 +99,8 @@ struct MailboxCounts: Sendable {
 }
 
 extension Console {
-    /// How many mailboxes a person sees in each state. Where counting takes long, the counts of a while ago; nil where there are none yet.
+    /// The number of mailboxes in each state that a person may see. If counting takes long, earlier counts; nil if there are none
+    /// yet.
     func mailboxCounts(_ session: Session) async throws -> MailboxCounts? {
         let seesAll = PrivilegeTable.depth(of: .retrieveMultiple, on: .mailbox, for: session.caller.roles) == .organization
         let owner = seesAll ? nil : session.caller.systemUserID

@@ -2,11 +2,11 @@ import Hummingbird
 import Model
 import Tenancy
 
-/// The groups of pages that a person's role reaches.
+/// The groups of pages for a person's role.
 enum Navigation {
     /// The entities that have forms.
     static let sets = EntityCatalog.all.filter { !$0.encryptedAttributes.isEmpty }
-    /// The entities that are looked at and deleted here, and written by the router and by programs.
+    /// Entities that people view and delete here. The router and programs write them.
     static let shownSets: [EntityDefinition] = [.email, .traceLog]
 
     static func isShownOnly(_ entity: EntityDefinition) -> Bool { shownSets.contains { $0.logicalName == entity.logicalName } }
@@ -16,14 +16,14 @@ enum Navigation {
         PrivilegeTable.depth(of: .retrieveMultiple, on: entity, for: roles) != .none
     }
 
-    /// The letters that lead to pages after `g`, by the keys of the pages' names.
+    /// The letters after `g` that lead to pages, by the message keys of the pages' names.
     static let keys = [
         "overview": "o", "mailbox": "m", "emailserverprofile": "p", "queue": "q", "usersettings": "u", "email": "e",
         "tracelog": "a",
         "dataEncryption": "d", "events": "s", "audit": "c", "access": "r", "signInRules": "i", "retention": "t",
     ]
 
-    /// The pages that the person may open, in order: path, and the key of its name.
+    /// The pages that the person may open, in order: the path, and the message key of its name.
     static func items(_ visit: Visit) -> [(path: String, text: String)] { pages(visit).flatMap(\.1) }
 
     private static func pages(_ visit: Visit) -> [(String?, [(path: String, text: String)])] {
@@ -52,7 +52,7 @@ enum Navigation {
 
     static func groups(_ visit: Visit) -> [[String: Any]] {
         let path = visit.request.uri.path.dropFirst(visit.root.count + 1)
-        // Of a page and one under it, the longer path is the one that is shown.
+        // If two paths match, the longer one is the current page.
         let current = items(visit).map(\.path).filter { path == $0 || path.hasPrefix("\($0)/") }.max { $0.count < $1.count }
         return pages(visit).map { name, items in
             var group: [String: Any] = [

@@ -2,7 +2,7 @@ import Email
 import Model
 import Tenancy
 
-/// The figures of the overview that take some time to count, as far as a role may know them.
+/// The figures of the overview that take time to count, as far as a role may see them.
 struct OverviewFigures: Sendable {
     /// Received, and sent.
     let mail: HourlyCounts?
@@ -71,7 +71,7 @@ struct OverviewFigures: Sendable {
         ]
     }
 
-    /// How many encrypted values each kind of record has.
+    /// The number of encrypted values by kind of record.
     func sealedTile(_ visit: Visit) -> [String: Any]? {
         guard let sealed else { return nil }
         let largest = Double(max(1, sealed.map(\.values).max() ?? 1))

@@ -5,10 +5,10 @@ import KeyManagement
 import Model
 import Tenancy
 
-// The first page: how the organization is, and what a person of that role should do.
+// The first page: the state of the organization, and the next steps for a person's role.
 extension Console {
     @Sendable func overview(_ visit: Visit) async throws -> Reply {
-        // Events were on this page once, and addresses of them are kept.
+        // Events were on this page in earlier versions, and people may have stored their addresses.
         if let kind = visit.query("kind") ?? visit.query("before").map({ _ in "" }) {
             let name = kind.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
             return .redirect("\(visit.root)/events?kind=\(name)&before=\(visit.query("before").flatMap { Int($0) } ?? .max)")
@@ -31,7 +31,7 @@ extension Console {
                 "message": false,
             ])
         }
-        // Administrators of an organization see the same figures; other people see those of their own records.
+        // Administrators of an organization share figures. Other people see those of their own records.
         let owner = visit.isAdministrator ? session.organization.id : session.caller.systemUserID ?? session.organization.id
         let counted = try await figures.of(owner) { try await OverviewFigures.count(for: session) }
         values["charts"] = counted?.value.charts(visit) ?? []
@@ -46,7 +46,8 @@ extension Console {
         return .page("overview", values)
     }
 
-    /// What the doctor finds. What takes longer the more records there are is looked for beside the page, and kept with its time.
+    /// The doctor's findings. Checks whose duration grows with the number of records run in the background, and their result is
+    /// shown with its time.
     private func allFindings(_ session: Session, _ values: inout [String: Any], _ visit: Visit) async throws -> [Finding] {
         let (doctor, organization) = (doctor, session.organization)
         let fixed = try await doctor.findings(of: organization)
@@ -58,7 +59,7 @@ extension Console {
             values["isChecking"] = true
             return fixed
         }
-        // What was found for this page needs no time.
+        // Findings that were made for this page are shown without a time.
         if found.date < requested { values["checked"] = visit.texts.timeAgo(found.date) }
         return Doctor.sorted(fixed + found.value)
     }
@@ -83,7 +84,7 @@ extension Console {
 
     // MARK: What needs attention
 
-    /// Where this console mends what was found.
+    /// The page of this console that solves a finding.
     private static let remedies: [String: (path: String, button: String)] = [
         "key-required": ("settings/data-encryption", "activate"), "key-never-copied": ("settings/data-encryption", "keepCopy"),
         "key-overdue": ("settings/data-encryption/change", "changeKey"), "client-not-made-here": ("access", "reviewAccess"),

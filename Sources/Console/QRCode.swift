@@ -1,11 +1,11 @@
 /// QR codes (ISO/IEC 18004) of short texts: byte mode, error correction level M, versions 1 to 10.
 struct QRCode {
-    /// Modules of a side.
+    /// The modules of one side.
     private var size: Int
     private var modules: [[Bool]]
     private var isFunction: [[Bool]]
 
-    /// By version: data codewords, correction codewords of a block, and blocks.
+    /// By version: data codewords, correction codewords of a block, and number of blocks.
     private static let capacities: [(data: Int, correction: Int, blocks: Int)] = [
         (16, 10, 1), (28, 16, 1), (44, 26, 1), (64, 18, 2), (86, 24, 2), (108, 16, 4), (124, 18, 4), (154, 22, 4), (182, 22, 5),
         (216, 26, 5),
@@ -38,7 +38,7 @@ struct QRCode {
         if let best { self = best.code }
     }
 
-    /// The code as SVG, black on white in both color schemes, with the quiet zone that readers need.
+    /// The code as SVG, black on white in both color schemes, with the quiet zone that scanners need.
     func svg(alternative: String) -> String {
         var path = ""
         for y in 0..<size { for x in 0..<size where modules[y][x] { path += "M\(x + 4) \(y + 4)h1v1h-1z" } }
@@ -67,7 +67,7 @@ struct QRCode {
             data.append(padding)
             padding ^= 0xEC ^ 0x11
         }
-        // The last blocks are one longer where the data can't be divided evenly.
+        // If the data can't be divided evenly, the last blocks are one codeword longer.
         var parts: [[UInt8]] = []
         var start = 0
         for block in 0..<blocks {
@@ -155,7 +155,7 @@ struct QRCode {
         }
     }
 
-    /// Level M and the mask, twice.
+    /// The level M and the mask are written twice.
     private mutating func drawFormat(_ mask: Int) {
         var rest = mask
         for _ in 0..<10 { rest = rest << 1 ^ (rest >> 9) * 0x537 }
@@ -207,7 +207,8 @@ struct QRCode {
         }
     }
 
-    /// How hard the code is to read: long runs and blocks of one colour, and too much of one. Any mask is valid.
+    /// A penalty for patterns that are hard to scan: long runs and blocks of one color, and too much of one color. Any mask is
+    /// valid.
     private var penalty: Int {
         var result = 0
         let columns = (0..<size).map { x in (0..<size).map { modules[$0][x] } }

@@ -1,16 +1,16 @@
 import Foundation
 import Synchronization
 
-/// Results that may take long to work out, one for each organization or person.
+/// Results that may take long to compute, one for each organization or person.
 ///
-/// A page waits for one a short while only. After that the work goes on beside the page, which shows the result of the time before.
-/// What took long is kept accordingly, so that the work never takes more than a small share of the time.
+/// A page waits for one only briefly. After that the computation continues in the background, and the page shows the previous
+/// result. A result is kept in proportion to its duration, so that computing takes only a small share of the time.
 final class RecentResults<Value: Sendable>: Sendable {
-    /// What was worked out.
+    /// A result.
     struct Result: Sendable {
         let value: Value
         let date: Date
-        /// How long it took.
+        /// How long the computation took.
         let seconds: TimeInterval
     }
 
@@ -21,7 +21,7 @@ final class RecentResults<Value: Sendable>: Sendable {
     }
 
     private let entries = Mutex<[UUID: Entry]>([:])
-    /// Seconds for which a result is shown again in any case.
+    /// Seconds for which a result is always reused.
     private let leastLifetime: TimeInterval
     /// How long a page waits.
     private let patience: Duration
@@ -31,17 +31,17 @@ final class RecentResults<Value: Sendable>: Sendable {
         self.patience = patience
     }
 
-    /// Work that took so many seconds at most is done again for each page.
+    /// A computation that took at most this number of seconds is repeated for each page.
     private static var quick: TimeInterval { 0.25 }
-    /// A result is kept for so many times as long as it took.
+    /// A result is reused for this multiple of its duration.
     private static var relativeLifetime: TimeInterval { 50 }
     private static var longestLifetime: TimeInterval { 600 }
-    /// Results that are kept.
+    /// How many results are kept.
     private static var limit: Int { 1_000 }
 
     /// The result for an organization, or for one person.
     ///
-    /// - Returns: Nil while the work is done for the first time.
+    /// - Returns: Nil while the first computation is running.
     func of(_ organization: UUID, _ work: @escaping @Sendable () async throws -> Value) async throws -> Result? {
         let (results, waiting) = AsyncStream<Swift.Result<Result, any Error>>.makeStream()
         let (kept, starts) = entries.withLock { entries -> (Result?, Bool) in
@@ -86,7 +86,7 @@ final class RecentResults<Value: Sendable>: Sendable {
         }
     }
 
-    /// What comes within the time that a page waits.
+    /// The result, if it is ready within the time that a page waits.
     private func first(of results: AsyncStream<Swift.Result<Result, any Error>>) async -> Swift.Result<Result, any Error>? {
         await withTaskGroup(of: Swift.Result<Result, any Error>?.self) { group in
             group.addTask { await results.first { _ in true } }

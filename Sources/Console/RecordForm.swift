@@ -4,7 +4,7 @@ import Model
 import Records
 import Tenancy
 
-/// A record's form: its fields with what is in the record, or what was typed.
+/// A record's form: its fields with the record's values or the typed ones.
 struct RecordForm {
     let visit: Visit
     let entity: EntityDefinition
@@ -16,7 +16,7 @@ struct RecordForm {
     /// Names that lookups offer, by attribute.
     let offers: [String: [String]]
 
-    /// What was typed; nil where nothing was yet.
+    /// The typed values; nil before anything was typed.
     var typed: [String: String]?
     var errors: [String: String] = [:]
     /// New passwords, sealed for the next attempt.
@@ -28,7 +28,7 @@ struct RecordForm {
     private var path: String { record.map { $0.id.text } ?? "new" }
     private var use: AttributeDefinition.Uses { record == nil ? .create : .update }
 
-    /// What a form takes: what the person's role may write, as far as a person would.
+    /// The attributes in a form: those that the person's role may write and that people usually edit.
     static func fields(_ entity: EntityDefinition, for use: AttributeDefinition.Uses, _ roles: RoleSet) -> [AttributeDefinition] {
         let layout = RecordLayout.of(entity).fields
         return entity.attributes.filter { attribute in
@@ -44,7 +44,7 @@ struct RecordForm {
         }
     }
 
-    /// What a field shows of a record's value, and sends back when it is not edited.
+    /// A field's text for a record's value. An unedited field sends it back.
     static func text(_ value: AttributeValue, _ attribute: AttributeDefinition, _ names: RecordNames) -> String {
         switch value {
         case .null, .bytes: ""
@@ -56,7 +56,7 @@ struct RecordForm {
         }
     }
 
-    /// What the fields of a record have before anything is typed.
+    /// The values of the fields before anything is typed.
     func loaded() throws -> [String: String] {
         try Self.fields(entity, for: use, visit.roles).filter { !$0.isEncrypted }.reduce(into: [:]) { texts, attribute in
             let value = try record.map { try $0.value(of: attribute.logicalName) } ?? attribute.defaultValue ?? .null
@@ -108,7 +108,7 @@ struct RecordForm {
         return values
     }
 
-    /// Where a record's history, e-mails and alerts are.
+    /// The addresses of a record's history, e-mails and alerts.
     private func links(_ record: Record) -> [[String: Any]] {
         var links: [(String, String)] = []
         if entity.logicalName == "mailbox" {

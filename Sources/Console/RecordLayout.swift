@@ -1,6 +1,6 @@
 import Model
 
-/// Which attributes of a record a form has in which section. The others are under *All attributes*.
+/// The attributes in each section of a record's form. The others are under *All attributes*.
 struct RecordLayout {
     /// A part of a form.
     struct Section {
@@ -11,15 +11,15 @@ struct RecordLayout {
     }
 
     let sections: [Section]
-    /// Columns of the entity's list, the one that links to the record first.
+    /// Columns of the entity's list. The first one links to the record.
     let columns: [String]
-    /// The attribute by whose options the list is filtered.
+    /// The attribute with options by which the list is filtered.
     let filter: String?
-    /// Attributes that are searched besides the columns.
+    /// Further attributes that the search includes.
     var searched: [String] = []
-    /// Attributes by which the list may be filtered besides.
+    /// Further attributes by which the list can be filtered.
     let filters: [String]
-    /// Useful choices of records.
+    /// Useful views of records.
     let views: [ListView]
 
     var fields: [String] { sections.flatMap(\.fields) }

@@ -116,7 +116,7 @@ extension Console {
             }
     }
 
-    /// What the list may be sorted by, for those who see no columns to click.
+    /// The sort choices, for narrow screens without columns to click.
     private func orders(_ visit: Visit, _ request: ListRequest) -> [[String: Any]] {
         let chosen = (request.isDescending ? "-" : "") + request.key
         let orders = request.columns.filter { Self.isSortable($0, request.entity) }.flatMap { name in
@@ -199,7 +199,7 @@ extension Console {
         return ["cells": cells, "id": record.id.text, "name": cells.first?["text"] as? String ?? ""]
     }
 
-    /// The colours of an e-mail's and an alert's state.
+    /// The colors of an e-mail's and an alert's state.
     private static func style(_ number: Int64, _ attribute: String) -> String {
         switch (attribute, number) {
         case ("level", 3), ("statuscode", 8): "bad"

@@ -4,11 +4,11 @@ import Model
 import Records
 import Tenancy
 
-/// The names of records that are known by their ids, read for a whole page at once and as far as the person may see them.
+/// The names of records, read by id for a whole page at once, as far as the person may read them.
 struct RecordNames {
     private var names: [UUID: String] = [:]
 
-    /// - Parameter references: By the logical names of the entities.
+    /// - Parameter references: Ids by logical names of entities.
     init(_ references: [String: Set<UUID>], _ session: Session) async throws {
         for (name, ids) in references where !ids.isEmpty {
             guard let entity = EntityCatalog.entity(name), Navigation.mayList(entity, session.caller.roles) else { continue }
@@ -42,14 +42,14 @@ extension Array {
     }
 }
 
-/// A record that a text names, such as `mailbox(ID).password` or `emailserverprofile ID`.
+/// A reference to a record in a text, such as `mailbox(ID).password` or `emailserverprofile ID`.
 struct RecordMention {
     let entity: EntityDefinition
     let id: UUID
-    /// The attribute behind it, if one is named.
+    /// The attribute after it, if there is one.
     let attribute: String?
 
-    /// The first record that a text names.
+    /// The first record in a text.
     init?(in text: String) {
         let characters = Array(text.utf8)
         guard characters.count >= 36 else { return nil }

@@ -5,7 +5,7 @@ import Model
 import Records
 import Tenancy
 
-// One record: its form, its deletion, and records that are only looked at.
+// One record: its form, its deletion, and read-only records.
 extension Console {
     @Sendable func form(_ visit: Visit) async throws -> Reply {
         let entity = try entity(visit)
@@ -37,7 +37,7 @@ extension Console {
         return (record, try await session.secretsSet(entity, id))
     }
 
-    /// The form of a record with what lookups need.
+    /// The form of a record with the data for its lookups.
     func recordForm(
         _ visit: Visit, _ entity: EntityDefinition, _ record: Record?, isSet: Set<String> = []
     ) async throws -> RecordForm {
@@ -58,7 +58,7 @@ extension Console {
         return RecordForm(visit: visit, entity: entity, record: record, isSet: isSet, names: names, offers: offers)
     }
 
-    /// An alert, as what happened, where, and what to do.
+    /// An alert: what happened, where, and the next step.
     private func alertPage(_ visit: Visit, _ record: Record) async throws -> Reply {
         let entity = EntityDefinition.traceLog
         func text(_ name: String) throws -> String { if case .text(let text) = try record.value(of: name) { text } else { "" } }

@@ -5,7 +5,7 @@ import Model
 import Records
 import Tenancy
 
-// Saving a form. What can't be saved comes back with all that was typed; what another person changed is compared three ways.
+// Saving a form. After an error it comes back with all typed values. Changes by another person are compared three ways.
 extension Console {
     @Sendable func save(_ visit: Visit) async throws -> Reply {
         let entity = try entity(visit)
@@ -43,7 +43,7 @@ extension Console {
         } catch let error as FieldsealError where error.code == .concurrencyVersionMismatch {
             return try await conflict(visit, entity, typing, secrets)
         } catch let error as FieldsealError where error.code.httpStatus < 500 {
-            // The message names the attribute; it is shown at its field.
+            // The message names the attribute, so it is shown at its field.
             let field = RecordForm.fields(entity, for: isNew ? .create : .update, visit.roles).first {
                 error.message.contains($0.logicalName)
             }
@@ -52,7 +52,7 @@ extension Console {
             if field == nil { values["problem"] = visit.texts.told(error.message) }
             return .page("form", values, status: .init(code: error.code.httpStatus))
         } catch {
-            // What was typed comes back, also when the database is away.
+            // The typed values come back, even when the database is unavailable.
             guard let (message, status) = Self.refusal(error) else { throw error }
             try keep([:])
             var values = try form.values()
@@ -61,7 +61,8 @@ extension Console {
         }
     }
 
-    /// The form again, after another person saved the record: what they changed is taken over, what both changed is asked for.
+    /// The form after another person saved the record. Their changes are taken over, and the person decides about fields that both
+    /// changed.
     private func conflict(_ visit: Visit, _ entity: EntityDefinition, _ typing: TypedRecord, _ secrets: KeptSecrets) async throws
         -> Reply
     {

@@ -5,19 +5,19 @@ import JSON
 import KeyManagement
 import Tenancy
 
-/// The sheet on which an organization's key is kept on paper: in groups, with checks for typing and a code to scan.
+/// The sheet for keeping an organization's key on paper: in groups, with check characters and a QR code.
 struct RecoverySheet {
     let visit: Visit
     let baseURL: String
 
-    /// Characters of a group, of a key that has no groups of its own; and groups of a line.
+    /// The characters of a group, for a key without groups of its own; and the groups of a line.
     private static let groupLength = 4
     private static let lineGroups = 4
 
     func values(_ text: String, _ status: EncryptionStatus, _ organization: Organization) throws -> [String: Any] {
         let isGenerated = OrganizationKeyText.generatedForm(of: text) == text
         let characters = Array(text)
-        // A generated key has groups of its own, and its hyphens are part of it.
+        // A generated key has its own groups, and its hyphens are part of it.
         let groups =
             isGenerated
             ? text.split(separator: "-").map(String.init)
@@ -46,14 +46,14 @@ struct RecoverySheet {
         ]
     }
 
-    /// The checks of a typed text that has the form of a generated key, line by line as the sheet has them; nil for another text.
+    /// The check characters of a typed text in the form of a generated key, for each line of the sheet; nil for another text.
     static func checks(ofTyped text: String) throws -> [String]? {
         guard let key = OrganizationKeyText.generatedForm(of: text) else { return nil }
         let groups = key.split(separator: "-")
         return try stride(from: 0, to: groups.count, by: lineGroups).map { try check(groups[$0..<$0 + lineGroups].joined()) }
     }
 
-    /// Two characters that show a typing error in a line: of the line's letters and digits, in upper case.
+    /// Two check characters of a line, computed from its letters and digits in upper case.
     static func check(_ line: String) throws -> String {
         let alphabet = Array("ABCDEFGHJKLMNPQRSTUVWXYZ23456789")
         let digest = try sha256(Array(line.utf8))
@@ -62,7 +62,7 @@ struct RecoverySheet {
 }
 
 extension Character {
-    /// What a person reads aloud, for characters that look like others: Unicode's names.
+    /// Unicode's names of characters that look like others, for reading aloud.
     fileprivate var spelledOut: String {
         unicodeScalars.map { $0.properties.name?.lowercased() ?? "U+\(String($0.value, radix: 16, uppercase: true))" }
             .joined(separator: ", ")

@@ -1,16 +1,16 @@
 import HTTPTypes
 import JSON
 
-/// What a page answers.
+/// The response of a page.
 struct Reply {
     enum Content {
         case page(String, [String: Any], HTTPResponse.Status)
         case redirect(String)
         case json(JSONValue)
         case download(name: String, type: String, [UInt8])
-        /// A download that is written in parts, each of which is sent before the next is read.
+        /// A download in parts. Each part is sent before the next is read.
         case stream(name: String, type: String, @Sendable (_ write: ([UInt8]) async throws -> Void) async throws -> Void)
-        /// A document from outside, such as the text of an e-mail: shown in a frame without scripts, forms or remote content.
+        /// A document from outside, such as the text of an e-mail. It is shown in a frame without scripts, forms or remote content.
         case foreign(html: [UInt8])
     }
 

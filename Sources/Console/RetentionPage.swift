@@ -2,7 +2,7 @@ import Email
 import Foundation
 import Tenancy
 
-/// How long evidence and e-mails stay in the database, as the settings say; nil for always.
+/// How long evidence and e-mails stay in the database by the settings; nil for always.
 public struct RetentionRules: Sendable {
     let eventDays: Int?
     let auditDays: Int?
@@ -15,7 +15,7 @@ public struct RetentionRules: Sendable {
     }
 }
 
-// How long security events, changes and e-mails are kept, and since when there are some.
+// How long security events, changes and e-mails are kept, and the oldest of each.
 extension Console {
     @Sendable func retentionPage(_ visit: Visit) async throws -> Reply {
         let ages = try await visit.session().evidenceAges()
@@ -43,7 +43,7 @@ extension Console {
 }
 
 extension EventFilter {
-    /// What retention leaves behind.
+    /// The files and events that retention makes.
     fileprivate static var archiving: EventFilter {
         var filter = EventFilter()
         filter.kinds = [SecurityEvent.Kind.eventsArchived.rawValue, SecurityEvent.Kind.emailsRemoved.rawValue]

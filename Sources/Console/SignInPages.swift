@@ -5,7 +5,7 @@ import JSON
 import Model
 import Tenancy
 
-// Signing in and out, and typing the password again.
+// Signing in and out, and entering the password again.
 extension Console {
     @Sendable func signInPage(_ visit: Visit) async throws -> Reply {
         .page("sign-in", try await signInValues(visit, then: visit.query("then") ?? ""))
@@ -35,7 +35,7 @@ extension Console {
 
     private func returnAddress(_ visit: Visit) -> String { "\(baseURL)\(visit.root)/sign-in/back" }
 
-    /// Sends the browser to a provider.
+    /// Redirects the browser to a provider.
     @Sendable func signInElsewhere(_ visit: Visit) async throws -> Reply {
         guard let organization = visit.organizationRecord, let issuer = UUID(text: visit.parameter("issuer") ?? "") else {
             throw FieldsealError.noPage
@@ -46,8 +46,8 @@ extension Console {
         return .redirect(url, cookie: Visit.attemptCookie(cookie))
     }
 
-    /// Takes the browser back from a provider. A page goes on from here, since a browser that was sent here by another site does
-    /// not yet show the new session's cookie.
+    /// Handles the browser's return from a provider. It responds with a page, because a browser that comes from another site does
+    /// not send the new session's cookie yet.
     @Sendable func signInFromElsewhere(_ visit: Visit) async throws -> Reply {
         guard let organization = visit.organizationRecord else { throw FieldsealError.noPage }
         do {
@@ -74,7 +74,7 @@ extension Console {
                 visit.form["name"] ?? "", password: visit.form["password"] ?? "", code: visit.form["code"] ?? "", to: organization,
                 address: visit.address ?? "",
                 requestID: visit.requestID)
-            // A session that was there before is not the new one's.
+            // An earlier session must not become the new one.
             if let old = visit.cookie { try await endFormer(old, of: organization, visit) }
             return .redirect("\(visit.root)/\(Visit.page(then))", cookie: Visit.cookie(token))
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
@@ -99,11 +99,11 @@ extension Console {
         return .redirect("\(visit.root)/sign-in", cookie: Visit.cookie(nil))
     }
 
-    // MARK: Typing the password again
+    // MARK: Entering the password again
 
-    /// The page that asks for the password, unless it was typed a short while ago.
+    /// The page that requests the password, unless it was entered a short time ago.
     ///
-    /// - Parameter path: Where the form was sent that has to wait; it is sent on afterwards.
+    /// - Parameter path: The address of the form that waits. The form is sent again afterwards.
     func requireFresh(_ visit: Visit, for path: String) async throws -> Reply? {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         guard !signed.isFresh else { return nil }
@@ -134,7 +134,7 @@ extension Console {
             guard let form, let handler = waiting[form.path] else {
                 return .redirect("\(visit.root)/overview", cookie: Visit.cookie(new))
             }
-            // What was about to be done is done now, with the session's new token.
+            // The waiting form is processed now, with the session's new token.
             var again = visit
             again.form = form.fields
             try await sign(&again, with: new)
@@ -156,7 +156,7 @@ extension Console {
         }
     }
 
-    /// The forms that wait for a password, by where they are sent.
+    /// The forms that wait for a password, by their addresses.
     private var waiting: [String: Handler] {
         var handlers: [String: Handler] = [
             "\(Self.encryptionPath)/key": showKey, "\(Self.encryptionPath)/change": changeKey,

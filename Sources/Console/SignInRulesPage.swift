@@ -4,7 +4,7 @@ import HTTPTypes
 import Model
 import Tenancy
 
-// What people need to sign in: who needs two steps, and which rules hold for passwords and sessions.
+// The rules for signing in: who needs two steps, and the rules for passwords and sessions.
 extension Console {
     @Sendable func signInRules(_ visit: Visit) async throws -> Reply {
         let session = try visit.session()
@@ -46,14 +46,14 @@ extension Console {
         if let reply = try await requireFresh(visit, for: "access/rules") { return reply }
         let required = Set(try session.rolesWithSecondFactor())
         let wanted = Set(SecondFactorPolicy.roles.filter { visit.form["role.\($0.rawValue)"] == "1" })
-        // Asking more of people needs no question: they are led through it at their next page.
+        // Stricter rules need no confirmation. People are led through them at their next page.
         let eased = SecondFactorPolicy.roles.filter { required.contains($0) && !wanted.contains($0) }
         if !eased.isEmpty, visit.form["confirmed"] != "1" { return easing(eased, wanted, visit) }
         if wanted != required { try await session.requireSecondFactor(of: wanted) }
         return .redirect("\(visit.root)/access/rules?done=rulesSaved")
     }
 
-    /// Asks before people may sign in with a password alone again.
+    /// Asks for confirmation before people may sign in with a password alone again.
     private func easing(_ eased: [Role], _ wanted: Set<Role>, _ visit: Visit) -> Reply {
         let names = eased.map { visit.text("role:\($0.rawValue)") }.joined(separator: ", ")
         let roles = SecondFactorPolicy.roles.filter(wanted.contains).map { ["name": "role.\($0.rawValue)", "value": "1"] }

@@ -5,14 +5,14 @@ import JSON
 import Model
 import Tenancy
 
-// Views that a person keeps: a list with its search, filters, order and size, under a name.
+// Views that a person stores: a list with its search, filters, order and size, under a name.
 extension Console {
-    /// Lists of which views are kept, beside those of records: by their names in the path.
+    /// Lists with stored views beside the lists of records, by their names in the path.
     private static let otherLists = ["events", "audit"]
-    /// What a list's address says of one moment, and no view keeps.
+    /// Parameters of a list's address that a view does not store.
     private static let passing: Set<String> = ["page", "before", "done", "n", "failed"]
 
-    /// The path of a list, without the organization; nil for a name that is none.
+    /// The path of a list without the organization; nil for an unknown name.
     private static func path(of list: String) -> String? {
         if otherLists.contains(list) { return list }
         return (Navigation.sets + Navigation.shownSets).contains { $0.entitySetName == list } ? "records/\(list)" : nil
@@ -35,7 +35,7 @@ extension Console {
         ]
     }
 
-    /// The part of a list's address that makes a view: always in the same order, so that two can be compared.
+    /// The part of a list's address that makes a view, in a fixed order, so that two can be compared.
     private static func query(_ visit: Visit) -> String {
         let parts = visit.queries.filter { !passing.contains($0.name) && !$0.value.isEmpty }
         func encoded(_ text: String) -> String { text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "" }
@@ -45,7 +45,7 @@ extension Console {
     @Sendable func keepView(_ visit: Visit) async throws -> Reply {
         guard let signed = visit.signed, let path = Self.path(of: visit.form["list"] ?? "") else { throw FieldsealError.noPage }
         let query = visit.form["query"] ?? ""
-        // It becomes part of an address on a page: what is not encoded did not come from a list.
+        // It becomes part of an address on a page. Text that is not encoded does not come from a list.
         guard query.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "%=&".contains($0)) }), !query.isEmpty else {
             throw FieldsealError.noPage
         }
@@ -63,6 +63,6 @@ extension Console {
 }
 
 extension Visit {
-    /// What a list says after a view was kept or removed.
+    /// The notice on a list after a view was stored or removed.
     var viewNotice: String? { query("done").flatMap { ["viewKept", "viewRemoved"].contains($0) ? text($0) : nil } }
 }

@@ -2,13 +2,13 @@ import Foundation
 import JSON
 import Model
 
-/// The texts of one language, and how it writes numbers and dates.
+/// The texts of one language, and its formats of numbers and dates.
 ///
-/// A language is one file of messages. Keys with a colon belong to values that come from elsewhere, such as `event:key changed`.
+/// A language is one file of messages. Keys with a colon belong to values from elsewhere, such as `event:key changed`.
 struct Texts: Sendable {
     let language: String
     let messages: [String: String]
-    /// The same in English, which names what a language has no word for.
+    /// The English texts, for names that a language does not translate.
     let english: [String: String]
 
     subscript(_ key: String) -> String { messages[key] ?? english[key] ?? key }
@@ -16,10 +16,10 @@ struct Texts: Sendable {
     /// The text of a key that may be missing.
     func optional(_ key: String) -> String? { messages[key] ?? english[key] }
 
-    /// A text with values in the place of `{name}`.
+    /// A text with values for `{name}`.
     func text(_ key: String, _ values: [String: String]) -> String { filled(self[key], values) }
 
-    /// A text with values in the place of `{name}`.
+    /// A text with values for `{name}`.
     func filled(_ text: String, _ values: [String: String]) -> String {
         var rest = Substring(text)
         var result = ""
@@ -76,7 +76,7 @@ struct Texts: Sendable {
             ])
     }
 
-    /// A moment as told from now, such as "3 minutes ago".
+    /// A time relative to now, such as "3 minutes ago".
     func ago(_ date: Date, now: Date = Date()) -> String {
         let seconds = Int(now.timeIntervalSince(date))
         let units = [(86_400 * 365, "years"), (86_400 * 30, "months"), (86_400, "days"), (3_600, "hours"), (60, "minutes")]
@@ -88,23 +88,23 @@ struct Texts: Sendable {
 
     /// The values of the template `time`: a moment to the second.
     func time(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": moment(date), "as": "moment"] }
-    /// The same, told from now.
+    /// The same, relative to now.
     func timeAgo(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": ago(date), "as": "ago"] }
 
-    // MARK: Names of what comes from elsewhere
+    // MARK: Names of values from elsewhere
 
     func label(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> String {
         optional("attribute:\(entity.logicalName).\(attribute.logicalName)") ?? optional("attribute:\(attribute.logicalName)")
             ?? attribute.displayName
     }
 
-    /// The label of an option, in this language where it has one.
+    /// The label of an option, in this language if it is translated.
     func option(_ value: Int64, of attribute: AttributeDefinition) -> String {
         guard let english = attribute.type.options?.options.first(where: { $0.value == value })?.label else { return "\(value)" }
         return optional("option:\(english)") ?? english
     }
 
-    /// A value as a person reads it; empty for none.
+    /// A value in a readable form; empty for none.
     func shown(_ value: AttributeValue, _ attribute: AttributeDefinition) -> String {
         switch value {
         case .null, .bytes: ""
@@ -117,5 +117,5 @@ struct Texts: Sendable {
     }
 }
 
-/// A value for a template, where nothing is false: a name that is missing would be looked for further out.
+/// A value for a template, or false. A missing name would be looked up in the enclosing values.
 func orFalse(_ value: Any?) -> Any { value ?? false }

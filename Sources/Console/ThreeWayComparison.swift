@@ -1,10 +1,10 @@
-/// The fields of a form that two people edited: as it was loaded, as the other person saved it, and as it was typed.
+/// Compares the fields of a form that two people edited: as loaded, as the other person saved it, and as typed.
 struct ThreeWayComparison {
-    /// Fields that only the other person changed: theirs count.
+    /// Fields that only the other person changed. Their values are used.
     private(set) var taken: [String] = []
-    /// Fields that both changed, to different values.
+    /// Fields that both changed to different values.
     private(set) var contested: [String] = []
-    /// What the form shows now.
+    /// The values that the form shows now.
     private(set) var merged: [String: String] = [:]
 
     init(loaded: [String: String], theirs: [String: String], yours: [String: String]) {

@@ -1,17 +1,17 @@
 import Foundation
 
-// Errors of the core in the reader's language. Their messages are keys of the message files, with `{1}`, `{2}` … where values are.
+// Error messages in the reader's language. The English messages are keys of the message files, with `{1}`, `{2}` … for values.
 extension Texts {
     private static let errorPrefix = "error:"
 
-    /// An error's message in this language, as far as it is known; else as it is.
+    /// An error's message in this language if it is translated; else the original.
     func told(_ message: String) -> String {
         if let text = messages["\(Self.errorPrefix)\(message)"] { return text }
         var best: (text: String, values: [String: String], weight: Int)?
         for (key, text) in messages where key.hasPrefix(Self.errorPrefix) && key.contains("{") {
             let parts = Self.literals(key.dropFirst(Self.errorPrefix.count))
             let weight = parts.reduce(0) { $0 + $1.utf8.count }
-            // Of several that fit, the one with the most text of its own says the most.
+            // If several match, the one with the most literal text is used.
             guard weight > best?.weight ?? 0, let values = Self.values(in: message, between: parts) else { continue }
             best = (text, values, weight)
         }
@@ -19,7 +19,7 @@ extension Texts {
         return filled(best.text, best.values.mapValues(named))
     }
 
-    /// What a person calls a role, an entity or an attribute.
+    /// The readable name of a role, an entity or an attribute.
     private func named(_ value: String) -> String {
         optional("role:\(value)") ?? optional("entity:\(value)") ?? optional("attribute:\(value)") ?? value
     }
@@ -35,7 +35,7 @@ extension Texts {
         return parts + [String(rest)]
     }
 
-    /// The values of a message whose text is between them; nil where it does not fit.
+    /// The values of a message with this text between them; nil if it does not match.
     private static func values(in message: String, between literals: [String]) -> [String: String]? {
         guard let first = literals.first, let last = literals.last, message.hasPrefix(first) else { return nil }
         var rest = message.dropFirst(first.count)

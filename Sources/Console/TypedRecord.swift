@@ -3,7 +3,7 @@ import JSON
 import Model
 import Records
 
-/// What a person typed into a record's form, read as a client would send it.
+/// The typed values of a record's form, converted to the form in which a client sends them.
 struct TypedRecord {
     private let visit: Visit
     private let entity: EntityDefinition
@@ -13,7 +13,7 @@ struct TypedRecord {
 
     /// The fields of the form as they were loaded.
     let loaded: [String: String]
-    /// What was typed; where the other person's value was chosen in a conflict, that.
+    /// The typed values, or the other person's value if it was chosen in a conflict.
     private(set) var typed: [String: String]
     private(set) var members: [JSONValue.Member] = []
     private(set) var errors: [String: String] = [:]
@@ -38,12 +38,12 @@ struct TypedRecord {
 
     private mutating func readPlain(_ attribute: AttributeDefinition) {
         let name = attribute.logicalName
-        // A browser sends line breaks as CR LF; the record's are as they are.
+        // A browser sends line breaks as CR LF. They are converted to the record's.
         guard let text = typed[name]?.replacing("\r\n", with: "\n") else { return }
         let isUnchanged = loaded[name] == text
         switch attribute.type {
         case .boolean:
-            // A box that is not ticked says nothing of a flag that was never set.
+            // An unchecked box leaves a flag that was never set unchanged.
             if !text.isEmpty, !(loaded[name]?.isEmpty == true && text == "false") {
                 members.append(.init(name, .bool(text == "true")))
             }
@@ -95,7 +95,7 @@ struct TypedRecord {
         return parts.count == 2 && parts.allSatisfy { !$0.isEmpty } && !text.contains { $0.isWhitespace || "<>,;\"".contains($0) }
     }
 
-    /// Passwords, where they were typed or cleared, now or at an attempt that could not be saved.
+    /// Passwords that were typed or cleared, now or at an attempt that could not be saved.
     mutating func readSecrets(_ secrets: KeptSecrets) {
         for attribute in fields where attribute.isEncrypted {
             guard let text = visit.form[attribute.logicalName] else { continue }
@@ -137,7 +137,7 @@ struct TypedRecord {
         }
     }
 
-    /// A reference that was not edited is written along: with it an administrator confirms a mailbox's server.
+    /// A reference that was not edited is written too. With it an administrator confirms a mailbox's server.
     private mutating func bindLoaded(_ attribute: AttributeDefinition) {
         guard case .lookup(let targets) = attribute.type, targets.count == 1, let target = EntityCatalog.entity(targets[0]),
             let id = visit.form["\(attribute.logicalName)!id"].flatMap(UUID.init(text:))
@@ -149,7 +149,7 @@ struct TypedRecord {
         members.append(.init("\(attribute.logicalName)@odata.bind", .string("/\(target.entitySetName)(\(id.text))")))
     }
 
-    /// The typed passwords, sealed for the next attempt; those that were refused themselves are not kept.
+    /// The typed passwords, sealed for the next attempt. Refused passwords are not kept.
     func kept(_ secrets: KeptSecrets, _ errors: [String: String]) throws -> [String: String] {
         let typed = members.filter { entity[$0.name]?.isEncrypted == true && errors[$0.name] == nil }
         return try typed.reduce(into: [:]) { kept, member in

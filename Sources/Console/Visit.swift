@@ -6,7 +6,7 @@ import Model
 import Tenancy
 import WebAPI
 
-/// One request to a page, and who sent it.
+/// One request to a page, with its sender.
 struct Visit: Sendable {
     let organization: String
     let request: Request
@@ -16,10 +16,10 @@ struct Visit: Sendable {
     let texts: Texts
     var organizationRecord: Organization?
     var form: [String: String] = [:]
-    /// The session's token, once it is known to be one.
+    /// The session's token, once it is verified.
     var token: String?
     var signed: ConsoleSessions.Signed?
-    /// Where the log finds who asked.
+    /// Passes the caller to the log.
     var principal: APIContext.Principal?
 
     var root: String { organization.isEmpty ? "" : "/\(organization)" }
@@ -40,15 +40,15 @@ struct Visit: Sendable {
     /// A part of the path that the route names.
     func parameter(_ name: String) -> String? { parameters.get(name) }
 
-    /// The parameters of the address, as forms send them: `+` is a space.
+    /// The parameters of the address in the form of forms: `+` is a space.
     var queries: [(name: String, value: String)] {
         (request.uri.query ?? "").split(separator: "&").prefix(Self.queryLimit).compactMap(Self.parameter)
     }
 
-    /// Parameters that an address may have.
+    /// How many parameters an address has at most.
     static let queryLimit = 200
 
-    /// One parameter of an address, decoded; nil when it is not in UTF-8 or holds U+0000.
+    /// One parameter of an address, decoded; nil when it is not in UTF-8 or contains U+0000.
     static func parameter(_ pair: Substring) -> (name: String, value: String)? {
         let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         func decoded(_ text: Substring) -> String? { text.replacing("+", with: " ").removingPercentEncoding }
@@ -60,13 +60,13 @@ struct Visit: Sendable {
 
     func query(_ name: String) -> String? { queries.last { $0.name == name }?.value }
 
-    /// A text that was typed into a filter: trimmed, nil when empty. ``check(_:)`` refuses those that are too long.
+    /// A typed filter text, trimmed; nil when empty. ``check(_:)`` refuses texts that are too long.
     func filter(_ name: String) -> String? {
         let text = (query(name) ?? "").trimmingCharacters(in: .whitespacesAndNewlines)
         return text.isEmpty ? nil : text
     }
 
-    /// Where to go after signing in: this page with its query, or nothing.
+    /// The address to open after signing in: this page with its query, or nothing.
     var then: String {
         let path = String(request.uri.path.dropFirst(root.count + 1))
         guard Self.isPath(path) else { return "" }
@@ -83,7 +83,7 @@ struct Visit: Sendable {
 
     var cookie: String? { cookie(Self.cookieName) }
 
-    /// What a sign-in through a provider is remembered by until the browser comes back from there.
+    /// The cookie of a provider sign-in, kept until the browser returns from the provider.
     static let attemptCookieName = "__Host-fieldseal-attempt"
 
     func cookie(_ name: String) -> String? {
@@ -98,12 +98,12 @@ struct Visit: Sendable {
         "\(cookieName)=\(token ?? ""); Path=/; Secure; HttpOnly; SameSite=Strict" + (token == nil ? "; Max-Age=0" : "")
     }
 
-    /// Lax, since a browser that comes from another site would not send it otherwise.
+    /// Lax, because otherwise a browser that comes from another site would not send it.
     static func attemptCookie(_ value: String?) -> String {
         "\(attemptCookieName)=\(value ?? ""); Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=\(value == nil ? 0 : OpenIDSignIn.patience)"
     }
 
-    /// A page of this organization that a form or an address names, with its query; the overview for anything else.
+    /// The page of this organization that a form or an address names, with its query; the overview for anything else.
     static func page(_ name: String?) -> String {
         guard let name, !name.isEmpty, !name.hasPrefix("/"), name.utf8.count <= 700 else { return "overview" }
         let parts = name.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
@@ -116,9 +116,10 @@ struct Visit: Sendable {
         return name
     }
 
-    /// The fields of an `application/x-www-form-urlencoded` body (WHATWG URL section 5.1); a field that comes twice has its last value.
+    /// The fields of an `application/x-www-form-urlencoded` body (WHATWG URL section 5.1). Of a field that occurs twice, the last
+    /// value is used.
     ///
-    /// - Throws: ``FieldsealError`` for a form that can't be read whole: leaving a part of it out would lose what was typed.
+    /// - Throws: ``FieldsealError`` for a form that can't be read whole, because leaving a part out would lose typed values.
     static func form(_ bytes: some Sequence<UInt8>) throws(FieldsealError) -> [String: String] {
         func decoded(_ text: Substring, in field: String) throws(FieldsealError) -> String {
             guard let text = text.replacing("+", with: " ").removingPercentEncoding else {
@@ -143,7 +144,7 @@ struct Visit: Sendable {
         return fields
     }
 
-    /// What every template may use.
+    /// The values of every template.
     func common() -> [String: Any] {
         var values: [String: Any] = [
             "t": texts.messages, "organization": organization.isEmpty ? false as Any : organization, "root": root,
