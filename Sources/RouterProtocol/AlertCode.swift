@@ -1,4 +1,5 @@
-/// What alerts about mailboxes are about, in `tracelog.tracecode` (docs/router.md). The original publishes no list; these stay the same.
+/// The codes of alerts about mailboxes, in `tracelog.tracecode` (docs/router.md). Dataverse publishes no list. The codes never
+/// change.
 public enum AlertCode {
     public static let wrongPassword = 10
     public static let certificate = 11

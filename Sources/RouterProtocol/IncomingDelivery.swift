@@ -1,11 +1,11 @@
-/// `fieldseal.DeliverIncomingEmails`: a router hands over e-mails of a leased mailbox, and learns which became records.
+/// `fieldseal.DeliverIncomingEmails`: a router delivers e-mails of a leased mailbox, and learns which became records.
 public enum IncomingDelivery {
-    /// E-mails of one request at most.
+    /// How many e-mails one request has at most.
     public static let limit = 100
-    /// Bytes of e-mails that a router gathers for one request. One that is larger travels alone.
+    /// How many bytes of e-mails a router gathers for one request. A larger e-mail is sent alone.
     public static let sizeLimit = 2 << 20
 
-    /// What a router sends.
+    /// The router's request.
     public struct Request: Encodable, Sendable {
         public var mailboxId: String
         public var hostId: String
@@ -22,14 +22,14 @@ public enum IncomingDelivery {
         }
     }
 
-    /// A message, taken apart.
+    /// A parsed message.
     public struct Email: Encodable, Sendable {
         public var messageId = ""
         public var subject = ""
         public var from = ""
         public var to: [String] = []
         public var cc: [String] = []
-        /// What it may answer, the likeliest first.
+        /// The Message-IDs that it may answer, the likeliest first.
         public var inReplyTo: [String] = []
         public var references: [String] = []
         /// Low, Normal or High.
@@ -39,7 +39,7 @@ public enum IncomingDelivery {
         public var bodyType = "text/plain"
         /// SHA-256 over the message's bytes, in base64.
         public var digest = ""
-        /// Attachments that were left away.
+        /// Attachments that were left out.
         public var omittedAttachments = 0
         public var bodyIsCut = false
         /// ISO 8601.
@@ -73,7 +73,7 @@ public enum IncomingDelivery {
         public var mimeType: String
         /// Base64.
         public var body: String
-        /// Why the router added it: what the record does not show. Nil for the message's own.
+        /// What the record does not show, if the router added this attachment. Nil for the message's own.
         public var note: String?
 
         public init(fileName: String, mimeType: String, body: String, note: String? = nil) {
@@ -88,7 +88,7 @@ public enum IncomingDelivery {
         }
     }
 
-    /// What the service answers: a verdict for each e-mail, in their order.
+    /// The service's response: a verdict for each e-mail, in order.
     public struct Answer: Codable, Sendable {
         public var value: [Verdict]
 
@@ -98,7 +98,7 @@ public enum IncomingDelivery {
     /// Whether an e-mail became a record.
     public struct Verdict: Codable, Sendable {
         public var shouldDeliver: Bool
-        /// The original's reason.
+        /// Dataverse's reason code.
         public var reasonCode: Int
         public var emailId: String?
 

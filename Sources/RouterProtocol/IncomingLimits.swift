@@ -1,4 +1,4 @@
-/// What a record holds of an e-mail that came in. Routers keep the message itself, or its header, where this is too little.
+/// The limits of an incoming e-mail's record. If a message exceeds one, routers attach the message itself or its header.
 public enum IncomingLimits {
     /// UTF-16 units of a subject.
     public static let subjectUnits = 200
@@ -6,6 +6,6 @@ public enum IncomingLimits {
     public static let parties = 10_000
     /// Bytes of the text that a router sends.
     public static let bodyBytes = 2 << 20
-    /// Bytes of one request of a router, which the service takes 16 MiB of.
+    /// The bytes of one request of a router. The service accepts 16 MiB.
     public static let requestBytes = 15 << 20
 }

@@ -1,14 +1,14 @@
-/// `fieldseal.ReleaseCredential`: what a router signs in to a mail server with.
+/// `fieldseal.ReleaseCredential`: the credential with which a router signs in to a mail server.
 public struct MailLogin: Codable, Sendable {
-    /// Nil to sign in without one.
+    /// Nil to sign in without a user name.
     public var userName: String?
     public var password: String?
     public var server: String
     public var port: Int
     public var useSSL: Bool
-    /// ``AuthenticationProtocol``.
+    /// A value of ``AuthenticationProtocol``.
     public var authenticationProtocol: Int
-    /// 1 POP3, 4 IMAP; SMTP when outgoing.
+    /// 1 is POP3, 4 is IMAP; SMTP for outgoing mail.
     public var serverType: Int
 
     public init(
@@ -18,7 +18,7 @@ public struct MailLogin: Codable, Sendable {
         (self.useSSL, self.authenticationProtocol, self.serverType) = (useSSL, authenticationProtocol, serverType)
     }
 
-    /// What a router sends.
+    /// The router's request.
     public struct Request: Codable, Sendable {
         public var mailboxId: String
         public var direction: MailDirection
@@ -30,7 +30,7 @@ public struct MailLogin: Codable, Sendable {
     }
 }
 
-/// Which way mail goes.
+/// The direction of mail.
 public enum MailDirection: String, Codable, Sendable {
     case incoming = "Incoming"
     case outgoing = "Outgoing"

@@ -1,33 +1,33 @@
-/// The answer to `fieldseal.LeaseMailbox`: a mailbox that a router works on until it gives it back, or its lease ends.
+/// The response to `fieldseal.LeaseMailbox`: a mailbox that a router works on until it returns it, or its lease expires.
 public struct MailboxLease: Codable, Sendable {
     public var mailboxId: String
     public var name: String
     public var address: String
-    /// Whether its messages carry those that they are about.
+    /// Whether its messages contain the actual messages as attachments.
     public var isForward: Bool
-    /// What is to be done: fetch, send, or test what is not enabled yet.
+    /// The work: fetch, send, or test directions that are not enabled yet.
     public var receives: Bool
     public var sends: Bool
     public var tests: Bool
-    /// Whether the mailbox has a delivery method for a direction: a test tries no other.
+    /// Whether the mailbox has a delivery method for a direction. A test tries no other.
     public var usesIncoming: Bool?
     public var usesOutgoing: Bool?
-    /// 0 Exchange, 1 POP3/SMTP, 4 IMAP/SMTP; Exchange is reached as the latter.
+    /// 0 is Exchange, 1 is POP3/SMTP, 4 is IMAP/SMTP. Exchange is used with IMAP/SMTP.
     public var serverType: Int
     public var deletesAfterProcessing: Bool
-    /// Older messages are left alone. ISO 8601.
+    /// Older messages are ignored. ISO 8601.
     public var processesReceivedAfter: String?
-    /// Seconds that the mail server may take for an answer.
+    /// The time limit in seconds for the mail server's responses.
     public var timeout: Int
-    /// What the last turn left, as the router wrote it.
+    /// The state that the router wrote at the end of the last turn.
     public var routerState: String?
-    /// The folder that undeliverable messages are moved into; nil where they stay.
+    /// The folder to which undeliverable messages are moved; nil if they stay.
     public var undeliverableFolder: String?
-    /// Bytes of an attachment that is kept.
+    /// The largest attachment in bytes that is kept.
     public var attachmentLimit: Int
     /// Messages that could not be fetched before and are due again.
     public var setAside: [String]?
-    /// Changes with every setting and credential behind the mailbox.
+    /// Changes with every setting and credential of the mailbox.
     public var revision: String
 
     public init(
@@ -42,11 +42,11 @@ public struct MailboxLease: Codable, Sendable {
         (self.attachmentLimit, self.setAside, self.revision) = (attachmentLimit, setAside, revision)
     }
 
-    /// What a router sends.
+    /// The router's request.
     public struct Request: Codable, Sendable {
         /// The router's name for this lease, new each time.
         public var hostId: String
-        /// The one mailbox that is wanted; nil for the one that is due.
+        /// The requested mailbox; nil for the one that is due.
         public var mailboxId: String?
 
         public init(hostId: String, mailboxId: String?) { (self.hostId, self.mailboxId) = (hostId, mailboxId) }

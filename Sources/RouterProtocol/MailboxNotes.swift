@@ -1,25 +1,25 @@
-/// `fieldseal.NoteMessages`: what a router has the service remember of single messages on a mail server.
+/// `fieldseal.NoteMessages`: what the service stores for a router about single messages on a mail server.
 public struct MailboxNotes: Codable, Sendable {
     public var mailboxId: String
     public var hostId: String
-    /// Messages that were looked at: unique ids of POP3.
+    /// Inspected messages: unique ids of POP3.
     public var seen: [String]?
     public var setAside: [SetAside]?
-    /// Messages that are not set aside any more.
+    /// Messages that are no longer set aside.
     public var settled: [String]?
-    /// Whether what was looked at before is forgotten first.
+    /// Whether to forget earlier inspected messages first.
     public var forgetsSeen: Bool?
 
     public init(mailboxId: String, hostId: String) { (self.mailboxId, self.hostId) = (mailboxId, hostId) }
 
-    /// Messages of each list at most.
+    /// How many messages each list has at most.
     public static let limit = 5_000
 
     /// A message that could not be fetched.
     public struct SetAside: Codable, Sendable {
         /// Its UID with UIDVALIDITY, or its unique id of POP3.
         public var uid: String
-        /// How people are told of it.
+        /// The message's name for people.
         public var name: String?
         public var messageId: String?
         /// The mail server's words.
@@ -31,9 +31,9 @@ public struct MailboxNotes: Codable, Sendable {
     }
 }
 
-/// `fieldseal.KnownMessages`: which messages of a leased mailbox were looked at or set aside before.
+/// `fieldseal.KnownMessages`: the messages of a leased mailbox that were inspected or set aside before.
 public enum KnownMessages {
-    /// What a router sends. A request without ids keeps the lease, and asks for nothing.
+    /// The router's request. Without ids it only renews the lease.
     public struct Request: Codable, Sendable {
         public var mailboxId: String
         public var hostId: String
@@ -44,10 +44,10 @@ public enum KnownMessages {
         }
     }
 
-    /// What the service answers.
+    /// The service's response.
     public struct Answer: Codable, Sendable {
         public var value: [String]
-        /// Messages of the mailbox that it knows in all.
+        /// How many messages of the mailbox it knows in total.
         public var total: Int
 
         public init(value: [String], total: Int) { (self.value, self.total) = (value, total) }

@@ -1,4 +1,4 @@
-/// An e-mail that a router is to send now: an element of the answer to `fieldseal.TakePendingEmails`.
+/// An e-mail to send now, in the response to `fieldseal.TakePendingEmails`.
 public struct PendingEmail: Codable, Sendable {
     /// A sender or a recipient.
     public struct Person: Codable, Sendable {
@@ -25,16 +25,16 @@ public struct PendingEmail: Codable, Sendable {
     public var body: String
     public var messageId: String
     public var inReplyTo: String?
-    /// References of what it answers, oldest first.
+    /// The References of the e-mail that it answers, oldest first.
     public var references: [String]
-    /// `email.mimetype`; nil where the e-mail says none.
+    /// `email.mimetype`; nil if the e-mail has none.
     public var bodyType: String?
     /// 0 low, 1 normal, 2 high.
     public var priority: Int
     /// ISO 8601.
     public var createdOn: String
     public var readReceiptRequested: Bool
-    /// One person, in a list as the recipients are.
+    /// One person, as a list like the recipients.
     public var from: [Person]
     public var to: [Person]
     public var cc: [Person]
@@ -55,11 +55,11 @@ public struct PendingEmail: Codable, Sendable {
 
 /// `fieldseal.TakePendingEmails`: a router takes e-mails of a leased mailbox that are due.
 public enum PendingEmails {
-    /// What a router sends.
+    /// The router's request.
     public struct Request: Codable, Sendable {
         public var mailboxId: String
         public var hostId: String
-        /// E-mails at most.
+        /// How many e-mails are requested at most.
         public var limit: Int
 
         public init(mailboxId: String, hostId: String, limit: Int) {
@@ -67,7 +67,7 @@ public enum PendingEmails {
         }
     }
 
-    /// What the service answers.
+    /// The service's response.
     public struct Answer: Codable, Sendable {
         public var value: [PendingEmail]
 

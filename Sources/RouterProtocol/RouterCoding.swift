@@ -1,6 +1,6 @@
 public import Foundation
 
-/// How messages between the service and its routers are written: JSON whose names begin with a capital, as the original's do.
+/// The coding of messages between the service and its routers: JSON whose names begin with a capital, as in Dataverse.
 public enum RouterCoding {
     public static var encoder: JSONEncoder {
         let encoder = JSONEncoder()
@@ -20,7 +20,7 @@ public enum RouterCoding {
 
         init(_ path: [any CodingKey], first: (Substring) -> String) {
             let name = path.last?.stringValue ?? ""
-            // The list of an OData answer has a name in lower case.
+            // The list in an OData response has a lower-case name.
             stringValue = name == "value" ? name : first(name.prefix(1)) + name.dropFirst()
             intValue = path.last?.intValue
         }

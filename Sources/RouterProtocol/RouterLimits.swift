@@ -1,15 +1,15 @@
-/// What the service and its routers both rely on, in seconds and counts.
+/// Limits that the service and its routers share, in seconds and counts.
 public enum RouterLimits {
-    /// Seconds that a lease lasts after its router's last request about it.
+    /// Seconds after its router's last request at which a lease expires.
     public static let leaseSeconds = 120
-    /// Seconds that ``WaitForWork`` waits at most: proxies end requests that take a minute.
+    /// Seconds that ``WaitForWork`` waits at most, because proxies end requests after a minute.
     public static let waitSeconds = 50
-    /// Seconds after which a router that did not ask for work counts as gone, and its mailboxes are polled by others.
+    /// Seconds without a request for work after which a router counts as ended, and other routers poll its mailboxes.
     public static let presenceSeconds = 90
-    /// Seconds for the same after the router's request for work broke off.
+    /// The same after the router's request for work was broken off.
     public static let presenceSecondsAfterHangUp = 15
-    /// Mailboxes that one router watches at most.
+    /// How many mailboxes one router watches at most.
     public static let watchedMailboxes = 5_000
-    /// Connections of one profile that wait for mail, where the profile sets no `maxconcurrentconnections`.
+    /// How many connections of one profile wait for mail, if the profile sets no `maxconcurrentconnections`.
     public static let watchesPerProfile = 1_000
 }

@@ -1,14 +1,14 @@
-/// How far a router got with one e-mail: an element of `fieldseal.ReportEmails`.
+/// The progress of one e-mail, in `fieldseal.ReportEmails`.
 public struct SendingReport: Codable, Sendable {
-    /// How far.
+    /// The outcome.
     public enum Outcome: String, Codable, Sendable, CaseIterable {
-        /// The mail server may get the bytes: from now on the outcome is unknown until it answers.
+        /// The mail server may get the message. From now on the outcome is unknown until it responds.
         case handingOver = "HandingOver"
         case sent = "Sent"
-        /// Refused for now; tried again later, after 1, 2, 4, 8 … minutes, an hour at most, as often as the deployment says.
+        /// Refused temporarily. It is tried again after 1, 2, 4, 8 … minutes, at most an hour, as often as the deployment allows.
         case temporary = "Temporary"
         case permanent = "Permanent"
-        /// The connection broke before the server answered to the last byte.
+        /// The connection broke before the response to the last byte.
         case unknown = "Unknown"
     }
 
@@ -16,14 +16,14 @@ public struct SendingReport: Codable, Sendable {
     public var outcome: Outcome
     /// The mail server's words.
     public var reason: String?
-    /// What an alert about it is filed under (``AlertCode``).
+    /// The code of its alert (``AlertCode``).
     public var code: Int?
 
     public init(emailId: String, outcome: Outcome, reason: String? = nil, code: Int? = nil) {
         (self.emailId, self.outcome, self.reason, self.code) = (emailId, outcome, reason, code)
     }
 
-    /// What a router sends.
+    /// The router's request.
     public struct Request: Codable, Sendable {
         public var mailboxId: String
         public var hostId: String
@@ -33,7 +33,7 @@ public struct SendingReport: Codable, Sendable {
             (self.mailboxId, self.hostId, self.reports) = (mailboxId, hostId, reports)
         }
 
-        /// Reports of one request at most.
+        /// How many reports one request has at most.
         public static let limit = 100
     }
 }

@@ -1,19 +1,19 @@
-/// `fieldseal.WaitForWork`: a router asks for work, and the service answers when there is some, or after a while.
+/// `fieldseal.WaitForWork`: a router requests work. The service responds when there is some, or after a while.
 ///
-/// It also says that the router is alive, and which mailboxes it watches. Each request has all of them, so a request that is lost
-/// costs one wait and nothing else.
+/// The request also says that the router is alive, and which mailboxes it watches. Each request lists all of them, so a lost
+/// request costs only one wait.
 public enum WaitForWork {
-    /// What a router sends.
+    /// The router's request.
     public struct Request: Codable, Sendable {
-        /// The router's own name, the same as long as it runs.
+        /// The router's name, the same until it ends.
         public var hostId: String
-        /// Seconds to wait at most. 0 asks what there is now.
+        /// Seconds to wait at most. 0 asks for the present state.
         public var seconds: Int
-        /// Whether the router has a worker that is free. Without one it asks for changes of watched mailboxes alone.
+        /// Whether the router has a free worker. Without one it only asks for changes of watched mailboxes.
         public var wantsWork: Bool
         /// Mailboxes on whose servers it waits for new messages.
         public var watching: [Watched]
-        /// Whether the router ends: others poll its mailboxes from now on.
+        /// Whether the router ends. Then other routers poll its mailboxes.
         public var isLeaving: Bool
 
         public init(
@@ -27,20 +27,21 @@ public enum WaitForWork {
     /// A mailbox that a router watches.
     public struct Watched: Codable, Sendable {
         public var mailboxId: String
-        /// ``MailboxLease/revision`` of the lease under which the router signed in.
+        /// The ``MailboxLease/revision`` under which the router signed in.
         public var revision: String
 
         public init(mailboxId: String, revision: String) { (self.mailboxId, self.revision) = (mailboxId, revision) }
     }
 
-    /// What the service answers.
+    /// The service's response.
     public struct Answer: Codable, Sendable {
         /// Mailboxes that are due, counted up to ``dueLimit``.
         public var due: Int
-        /// Watched mailboxes that the router has to leave: their settings or credentials changed, or another router has them.
+        /// Watched mailboxes whose connections the router must close, because their settings or credentials changed, or another
+        /// router has them.
         public var ended: [String]
 
-        /// Due mailboxes that are counted.
+        /// The greatest count of due mailboxes.
         public static let dueLimit = 200
 
         public init(due: Int, ended: [String]) { (self.due, self.ended) = (due, ended) }
