@@ -1,7 +1,7 @@
 import Foundation
 import Glibc
 
-/// Sockets that systemd opened for the service (sd_listen_fds(3)), by the names that the unit gives them.
+/// Sockets that systemd opened for the service (sd_listen_fds(3)), by their names in the unit.
 struct ActivatedSockets {
     private(set) var https: CInt?
     private(set) var http: CInt?
@@ -10,9 +10,9 @@ struct ActivatedSockets {
 
     private static let first: CInt = 3
 
-    /// Takes the sockets over. Programs that this one starts don't get them.
+    /// Takes the sockets over. Child processes do not inherit them.
     ///
-    /// - Throws: ``StartError`` for a socket of another name or kind.
+    /// - Throws: ``StartError`` for a socket with another name or of another kind.
     static func take() throws -> ActivatedSockets {
         var sockets = ActivatedSockets()
         let environment = ProcessInfo.processInfo.environment
@@ -32,7 +32,7 @@ struct ActivatedSockets {
         return sockets
     }
 
-    /// - Returns: False for a socket that no listener takes, or a second one for the same.
+    /// - Returns: False for a socket that no listener uses, or a second one for the same listener.
     private mutating func place(_ descriptor: CInt, of family: CInt, named name: String) -> Bool {
         if family == AF_UNIX {
             guard unix == nil else { return false }
@@ -50,7 +50,7 @@ struct ActivatedSockets {
     /// systemd names a socket after its unit where the unit gives no name.
     private static let namesOfHTTPS: Set = ["https", "fieldseal.socket", "unknown", ""]
 
-    /// The family of a stream socket that listens; nil for anything else.
+    /// The family of a listening stream socket; nil for anything else.
     private static func family(of descriptor: CInt) -> CInt? {
         func option(_ name: CInt) -> CInt? {
             var value: CInt = 0

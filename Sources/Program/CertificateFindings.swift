@@ -2,12 +2,12 @@ import Diagnostics
 import Foundation
 import JSON
 
-/// What the doctor says of certificates.
+/// The doctor's findings about certificates.
 enum CertificateFindings {
-    /// Days before its end from which a certificate is a warning, and an error.
+    /// Days before its expiry at which a certificate is a warning, and an error.
     private static let (warningDays, errorDays) = (30, 7)
 
-    /// Certificates that have expired or will soon.
+    /// Certificates that have expired or will expire soon.
     static func findings(_ certificates: [ServerCertificate], at now: Date = Date()) -> [Finding] {
         certificates.compactMap { certificate in
             let days = Int((certificate.expiresOn.timeIntervalSince(now) / 86_400).rounded(.down))
@@ -21,7 +21,7 @@ enum CertificateFindings {
         }
     }
 
-    /// The same for the files that the settings name; none where they name no certificate.
+    /// The same for the files in the settings; empty if the settings name no certificate.
     static func findings(_ settings: Settings) -> [Finding] {
         guard !settings.certificateFile.isEmpty else { return [] }
         do {

@@ -5,12 +5,12 @@ import Logging
 import ServiceLifecycle
 import UnixSignals
 
-/// Reads the certificates again on SIGHUP, and when a file was replaced. Connections that are open stay as they are.
+/// Reads the certificates again on SIGHUP, and when a file was replaced. Open connections are not affected.
 struct CertificateReload: ServiceLifecycle.Service {
     let certificates: ServerCertificates
     let logger: Logger
 
-    /// Between two looks at the files.
+    /// The time between two checks of the files.
     private static let interval = Duration.seconds(5)
 
     func run() async throws {
@@ -30,7 +30,7 @@ struct CertificateReload: ServiceLifecycle.Service {
         }
     }
 
-    /// Reads files on a thread that may wait for a file system.
+    /// Reads files on a thread that a slow file system may block.
     private func reload(evenIfUnchanged: Bool) async {
         await withCheckedContinuation { continuation in
             DispatchQueue.global().async {

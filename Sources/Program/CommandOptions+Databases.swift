@@ -7,7 +7,7 @@ import PostgresClient
 import Synchronization
 import Tenancy
 
-/// What a command reports of one of several databases: kept until its work there ends, so that lines don't mix.
+/// The output of a command for one of several databases. It is printed when the work there ends, so that lines don't mix.
 final class DatabaseReports: Sendable {
     @TaskLocal static var current: DatabaseReports?
 
@@ -18,7 +18,7 @@ final class DatabaseReports: Sendable {
 
     func add(_ json: JSONValue, _ text: String) { lines.withLock { $0.append((json, text)) } }
 
-    /// Prints what was reported: JSON with the database's name in it, one value a line; or text under its name.
+    /// Prints the output: JSON with the database's name, one value a line; or text under its name.
     func print(json: Bool) {
         let lines = lines.withLock(\.self)
         if !json { Swift.print("Database \(database):") }
@@ -40,7 +40,7 @@ final class DatabaseReports: Sendable {
 
 // Commands on a deployment of several databases.
 extension CommandOptions {
-    /// The settings for the database that is named, or for the only one.
+    /// The settings of the named database, or of the only one.
     func readSettings() async throws -> Settings { try await Settings.read(settings).selecting(database) }
 
     /// The deployment's database that has an organization.
@@ -48,10 +48,10 @@ extension CommandOptions {
         try await located(organization).deployment()
     }
 
-    /// The same options, for the database that has an organization.
+    /// The same options for the database that has an organization.
     ///
-    /// - Parameter organization: Its name; nil where it may be left out, since there is one.
-    /// - Throws: ``CommandFailure`` when no database that answers has it, or several have.
+    /// - Parameter organization: Its name; nil if it may be omitted because there is one.
+    /// - Throws: ``CommandFailure`` when no reachable database has it, or several have.
     func located(_ organization: String?) async throws -> CommandOptions {
         let settings = try await Settings.read(settings)
         guard database == nil, settings.allDatabases.count > 1 else { return self }
@@ -61,9 +61,9 @@ extension CommandOptions {
         return located
     }
 
-    /// Does a command's work in the database that has the organization; where none is named, in each database or the one that is named.
+    /// Runs a command in the database of the organization. Without one, it runs in the named database, or in all of them.
     ///
-    /// Databases are worked on at the same time, and what fails in one is told by itself.
+    /// Several databases are processed at the same time, and each failure is reported by itself.
     ///
     /// - Throws: `ExitCode`: the highest of the databases.
     func inDatabases(
@@ -88,7 +88,7 @@ extension CommandOptions {
         if let worst = codes.max(), worst > 0 { throw ExitCode(worst) }
     }
 
-    /// Does the work in one of several databases.
+    /// Runs the command in one of several databases.
     private func exitCode(
         _ reports: DatabaseReports, _ body: @Sendable (CommandOptions) async throws -> Void
     ) async -> Int32 {
@@ -107,10 +107,10 @@ extension CommandOptions {
     }
 }
 
-/// Which organizations each database of a deployment has, as far as it answers.
+/// The organizations of each reachable database of a deployment.
 struct DatabaseLists: Sendable {
     private(set) var lists: [String: OrganizationPlaces.List] = [:]
-    /// Why databases did not answer.
+    /// The reasons for which databases did not respond.
     private(set) var failures: [String: any Error] = [:]
 
     init(_ settings: Settings) async {
@@ -139,7 +139,7 @@ struct DatabaseLists: Sendable {
                     return try Dictionary(uniqueKeysWithValues: rows.map { (try $0.decode(0), try $0.decode(1, as: Date.self)) })
                 })
         } catch let error as PostgresError where ["42P01", "3F000", "42501"].contains(error.sqlState) {
-            // It is not migrated yet, and has none.
+            // It is not migrated yet, and has no organization.
             answer = .success([:])
         } catch {
             answer = .failure(error)
@@ -148,7 +148,7 @@ struct DatabaseLists: Sendable {
         return answer
     }
 
-    /// Names of several databases, each with the organizations that another has too.
+    /// Names of several databases, each with the organizations that are also in another one.
     var duplicates: [String: [String]] {
         let all = lists.flatMap { database, list in list.keys.map { ($0, database) } }
         return Dictionary(grouping: all, by: \.0).mapValues { $0.map(\.1).sorted() }.filter { $0.value.count > 1 }
@@ -176,7 +176,7 @@ struct DatabaseLists: Sendable {
         return only.0
     }
 
-    /// What a message says of what was not found.
+    /// The end of a message about an organization that was not found.
     private var remainder: String {
         let names = lists.values.flatMap(\.keys).sorted()
         let known = names.isEmpty ? "There is none yet: fieldseal org create NAME." : "There are: \(CommandOptions.listed(names))."

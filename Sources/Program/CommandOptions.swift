@@ -9,7 +9,7 @@ import Organizations
 import PostgresClient
 import Tenancy
 
-/// Options that every command on a deployment has.
+/// Options of every command that uses a deployment.
 struct CommandOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The settings file.", valueName: "file"))
     var settings: String?
@@ -20,17 +20,17 @@ struct CommandOptions: ParsableArguments {
     @Option(help: ArgumentHelp("One of the databases that the settings name; may be left out.", valueName: "name"))
     var database: String?
 
-    /// The database that is named, or the only one there is.
+    /// The named database, or the only one.
     ///
-    /// - Parameter comparesKey: Whether a key-encryption key that is not the deployment's ends the command, before it reads or writes
-    ///   anything under it. The doctor reports that itself.
-    /// - Throws: An exit code of 78 (`EX_CONFIG`) for the wrong key-encryption key, which was told then.
+    /// - Parameter comparesKey: Whether to end the command if the key-encryption key is not the deployment's, before it reads or
+    ///   writes anything under it. The doctor reports that itself.
+    /// - Throws: An exit code of 78 (`EX_CONFIG`) for the wrong key-encryption key, after printing a message.
     func deployment(comparesKey: Bool = true) async throws -> (Deployment, Settings) {
         let settings = try await readSettings()
         var kek = try settings.startingKeyEncryptionKey()
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 4, applicationName: "fieldseal command"))
         try await PoolerCheck.refuseTransactionPooling(settings.database)
-        // For as long as the process runs.
+        // For the lifetime of the process.
         if let watch = PrimaryWatch(conninfo: settings.database) { Task { await watch.run() } }
         if comparesKey {
             do {
@@ -43,9 +43,9 @@ struct CommandOptions: ParsableArguments {
         return (Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy), settings)
     }
 
-    /// Runs what needs the database, and says in one way that it is away.
+    /// Runs a closure that needs the database, and reports an unreachable one in the same way everywhere.
     ///
-    /// - Throws: `ExitCode` 3 when the database can't be reached.
+    /// - Throws: `ExitCode` 3 when the database is unreachable.
     func reachingDatabase(_ body: () async throws -> Void) async throws {
         do {
             try await body()
@@ -60,22 +60,22 @@ struct CommandOptions: ParsableArguments {
         }
     }
 
-    /// What went wrong with one of several organizations.
+    /// The error of one of several organizations.
     ///
-    /// - Throws: The error itself when the database can't be reached, which is about all of them.
+    /// - Throws: The error itself when the database is unreachable, because it concerns all of them.
     func words(for error: any Error) throws -> String {
         if let error = error as? PostgresError, error.isConnectionLoss { throw error }
         return (error as? FieldsealError)?.message ?? "\(error)"
     }
 
-    /// Prints the JSON, or the text for people.
+    /// Prints JSON, or text for people.
     func report(_ json: JSONValue, _ text: String) {
         if let reports = DatabaseReports.current { return reports.add(json, text) }
         print(self.json ? String(decoding: json.utf8, as: UTF8.self) : text)
     }
 }
 
-/// Which organization a command is about.
+/// The organization of a command.
 struct OrganizationOption: ParsableArguments {
     @Option(
         name: [.customLong("org")], help: ArgumentHelp("The organization. Not needed if there is only one.", valueName: "name"))
@@ -88,8 +88,8 @@ struct OrganizationOption: ParsableArguments {
 
     /// A session of the command line's user in the organization.
     ///
-    /// - Parameter isInspection: Whether the command only looks, and so runs where the organization's state is not attested.
-    /// - Throws: ``CommandFailure`` that names the organizations there are, when this one is not among them.
+    /// - Parameter isInspection: Whether the command only reads, and so works even if the organization's state does not verify.
+    /// - Throws: ``CommandFailure`` that lists the organizations if this one does not exist.
     func session(_ deployment: Deployment, isInspection: Bool = false) async throws -> Session {
         let name = try await resolved(deployment)
         do {
@@ -97,7 +97,7 @@ struct OrganizationOption: ParsableArguments {
                 deployment, organization: name, caller: commandLineCaller, isInspection: isInspection)
         } catch let error as FieldsealError where error.code == .noResource {
             let names = try await OrganizationEntry.list(deployment).map(\.organization.name)
-            // Its row is there and its schema is not: then the error itself tells more.
+            // The row exists and the schema does not. The error itself says more.
             guard !names.contains(name) else { throw error }
             throw CommandFailure(
                 "There is no organization \(name)"
@@ -105,13 +105,13 @@ struct OrganizationOption: ParsableArguments {
         }
     }
 
-    /// The organization that is named, or the only one there is.
+    /// The named organization, or the only one.
     func resolved(_ deployment: Deployment) async throws -> String {
         if let name { return name }
         let organizations = try await OrganizationEntry.list(deployment).map(\.organization.name)
         guard let only = organizations.first, organizations.count == 1 else {
             guard !organizations.isEmpty else { throw CommandFailure("There is no organization yet: fieldseal org create NAME.") }
-            // The usage of a command would not tell which organizations there are.
+            // The usage text would not list the organizations.
             FileHandle.standardError.write(Data("Error: Name one with --org: \(CommandOptions.listed(organizations)).\n".utf8))
             throw ExitCode.validationFailure
         }
@@ -121,7 +121,7 @@ struct OrganizationOption: ParsableArguments {
 }
 
 extension CommandOptions {
-    /// Names for a message; of many, the first ones.
+    /// Names for a message. Of many, only the first ones.
     static func listed(_ names: [String]) -> String {
         let more = names.count - listLimit
         return names.prefix(listLimit).joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")
@@ -130,13 +130,13 @@ extension CommandOptions {
     private static let listLimit = 20
 }
 
-/// Which organizations a command is about that works on all of them by default.
+/// The organizations of a command that works on all of them by default.
 struct OrganizationsOption: ParsableArguments {
     @Option(
         name: [.customLong("org")], help: ArgumentHelp("Only this organization. Without it, all of them.", valueName: "name"))
     var name: String?
 
-    /// The same for what needs one organization.
+    /// The same for an operation that needs one organization.
     var one: OrganizationOption {
         var option = OrganizationOption()
         option.name = name
@@ -144,14 +144,14 @@ struct OrganizationsOption: ParsableArguments {
     }
 }
 
-/// Why a command did not do its work, where the command line itself was right.
+/// The reason for which a command failed, if its arguments were right.
 struct CommandFailure: Error, CustomStringConvertible {
     let description: String
 
     init(_ description: String) { self.description = description }
 }
 
-/// Who is recorded for what the command line does.
+/// The actor of what the command line does.
 var commandLineCaller: Caller {
     let name = getpwuid(getuid()).flatMap { String(cString: $0.pointee.pw_name) } ?? "uid \(getuid())"
     return .commandLine(user: name)

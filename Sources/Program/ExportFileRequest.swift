@@ -4,13 +4,13 @@ import Model
 import Organizations
 import Tenancy
 
-/// Writes an organization into a file, for `org export` and before `org remove`.
+/// Exports an organization to a file, for `org export` and before `org remove`.
 struct ExportFileRequest {
     let name: String
     let file: String
     let force: Bool
 
-    /// - Throws: ``CommandFailure`` when the file exists and is not to be replaced.
+    /// - Throws: ``CommandFailure`` when the file exists and must not be replaced.
     init(name: String, file: String, force: Bool) throws {
         try Self.refuseExisting(file, force: force)
         self.name = name

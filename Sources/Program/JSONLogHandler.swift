@@ -8,7 +8,7 @@ struct JSONLogHandler: LogHandler {
     var metadata: Logger.Metadata = [:]
     var logLevel: Logger.Level = .info
     private let label: String
-    /// What is written as a number, so that it can be compared.
+    /// Metadata that is written as numbers, so that it can be compared.
     private static let numbers: Set = [
         "status", "milliseconds", "bytes", "port", "pid", "workers", "worker", "sampling", "fetched", "delivered", "refused",
         "sent", "failed",
@@ -55,7 +55,7 @@ struct JSONLogHandler: LogHandler {
             if Self.numbers.contains(key), Self.isNumber(text) { number(key, text) } else { member(key, text) }
         }
         line.append(contentsOf: "}\n".utf8)
-        // One call, so that lines of different threads don't mix.
+        // One write call, so that lines of different threads don't mix.
         _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }
 }

@@ -4,12 +4,12 @@ import Foundation
 import Glibc
 import Tenancy
 
-/// Where a key-encryption key comes from.
+/// The source of a key-encryption key.
 enum KeyEncryptionKeySource {
     case file(String)
-    /// A credential of systemd: a file in `$CREDENTIALS_DIRECTORY`.
+    /// A systemd credential: a file in `$CREDENTIALS_DIRECTORY`.
     case credential(String)
-    /// A program, whose output is the key.
+    /// A program that prints the key.
     case command([String])
     /// A file that a PKCS#11 token opens.
     case token(KeyTokenPlace)
@@ -35,7 +35,7 @@ enum KeyEncryptionKeySource {
 }
 
 extension Settings {
-    /// Where the key-encryption key in use comes from.
+    /// The source of the key-encryption key in use.
     var kekSource: KeyEncryptionKeySource {
         get throws(SettingsError) {
             guard let source = try Self.source(kekFile, "kekFile", kekCredential, kekCommand, kekToken, "kek") else {
@@ -45,14 +45,14 @@ extension Settings {
         }
     }
 
-    /// Where the key-encryption key comes from that replaces it; nil while none is replaced.
+    /// The source of the new key-encryption key during a rotation; nil otherwise.
     var newKekSource: KeyEncryptionKeySource? {
         get throws(SettingsError) {
             try Self.source(newKekFile ?? "", "newKek.file", newKekCredential, newKekCommand, newKekToken, "newKek")
         }
     }
 
-    /// The key-encryption key in use, which accepts what is under the new one too, if there is a new one.
+    /// The key-encryption key in use. During a rotation it also accepts what is under the new one.
     func keyEncryptionKey() throws -> KeyEncryptionKey {
         let kek = try kekSource.read()
         return try newKekSource.map { try kek.accepting($0.read()) } ?? kek
@@ -60,7 +60,8 @@ extension Settings {
 
     /// The key-encryption key for the service or a command.
     ///
-    /// - Throws: An exit code of 78 (`EX_CONFIG`) for a PIN that a token refuses, which was told then: systemd does not try it again.
+    /// - Throws: An exit code of 78 (`EX_CONFIG`) for a PIN that a token refuses, after printing a message. systemd does not retry
+    ///   then.
     func startingKeyEncryptionKey() throws -> KeyEncryptionKey {
         do {
             return try keyEncryptionKey()
@@ -83,7 +84,7 @@ extension Settings {
         return sources.first?.source
     }
 
-    /// Names that operators may expect, and what to use in their place.
+    /// Settings that operators may expect, with their replacements.
     static let unsupported = [
         "https.ocsp": "certificates are not stapled with OCSP responses; end TLS in a proxy that does, and set https.proxyProtocol",
         "https.crl": "certificates of clients are not asked for, so there is no list of revoked ones to check",

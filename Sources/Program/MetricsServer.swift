@@ -4,9 +4,9 @@ import Hummingbird
 import Logging
 import MetricsFormat
 
-/// `GET /metrics` of a program, on a listener of its own without TLS: for its machine or a private network.
+/// `GET /metrics` on a separate listener without TLS, for the same machine or a private network.
 enum MetricsServer {
-    /// - Parameter write: Adds the metrics of the moment.
+    /// - Parameter write: Adds the current metrics.
     static func application(
         host: String, port: Int, logger: Logger, write: @escaping @Sendable (inout MetricsText) async -> Void
     ) -> some ApplicationProtocol {

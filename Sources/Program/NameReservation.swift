@@ -2,23 +2,23 @@ import Organizations
 import PostgresClient
 import Tenancy
 
-/// Keeps a name from being given to organizations of two databases at the same time.
+/// Prevents two databases from giving the same name to organizations at the same time.
 ///
-/// All databases have to answer: which names are taken can't be told otherwise. The lock is one of the session in each database, so
-/// nothing is left of it when the command dies.
+/// All databases must be reachable, because otherwise the taken names are unknown. The lock belongs to a session in each database,
+/// so it ends with the command.
 struct NameReservation {
     private let connections: [PostgresConnection]
 
-    /// How long to wait for another command that has the name.
+    /// How long to wait for another command that reserves the name.
     private static let patience = "60s"
 
-    /// Does what gives an organization a name.
+    /// Runs a closure that gives an organization a name.
     ///
-    /// - Throws: ``CommandFailure`` when another database has the name, or one can't be asked.
+    /// - Throws: ``CommandFailure`` when another database has the name, or is unreachable.
     static func with<Result: Sendable>(
         _ name: String, _ settings: Settings, in database: String, _ body: () async throws -> Result
     ) async throws -> Result {
-        // Each database by itself refuses a name that is taken there.
+        // Each database itself refuses a name that is taken in it.
         guard settings.allDatabases.count > 1 else { return try await body() }
         let reservation = try await NameReservation(name, settings, in: database)
         do {
@@ -31,12 +31,12 @@ struct NameReservation {
         }
     }
 
-    /// - Parameter settings: All of them, with no database selected.
+    /// - Parameter settings: All settings, with no database selected.
     private init(_ name: String, _ settings: Settings, in database: String) async throws {
         var connections: [PostgresConnection] = []
         var asked = ""
         do {
-            // In the order of names, so that two commands don't wait for each other.
+            // In the order of names, so that two commands can't deadlock.
             for one in settings.allDatabases {
                 asked = one.name
                 let connection = try await PostgresConnection.connect(one.conninfo, applicationName: "fieldseal command")
@@ -57,7 +57,7 @@ struct NameReservation {
         self.connections = connections
     }
 
-    /// - Returns: Whether the name is free in the database.
+    /// - Returns: Whether the database does not have the name.
     private static func lock(_ name: String, on connection: isolated PostgresConnection) throws -> Bool {
         try connection.execute("SET lock_timeout = '\(patience)'")
         let schema = Organization.schema(of: name)
@@ -71,7 +71,7 @@ struct NameReservation {
 }
 
 extension CommandOptions {
-    /// Does what gives an organization a name, in the database that is named or in the one with the most room.
+    /// Runs a closure that gives an organization a name, in the named database or in the one with the most room.
     func naming<Result: Sendable>(
         _ name: String, _ body: (Deployment, Settings, _ database: String) async throws -> Result
     ) async throws -> Result {
@@ -83,7 +83,7 @@ extension CommandOptions {
         return try await NameReservation.with(name, settings, in: database) { try await body(deployment, selected, database) }
     }
 
-    /// The database with the most room: PostgreSQL can't say how much there is on its disk, so it is the one with the fewest bytes.
+    /// The database with the most room. PostgreSQL does not know the free disk space, so this is the one with the fewest bytes.
     private static func roomiest(_ settings: Settings) async throws -> String {
         var smallest: (name: String, bytes: Int)?
         let databases = settings.allDatabases

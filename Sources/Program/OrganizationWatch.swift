@@ -2,18 +2,18 @@ import PostgresClient
 import ServiceLifecycle
 import Tenancy
 
-/// Reads the list of a database's organizations when it changes: at each notice, and once in a minute.
+/// Reads the list of a database's organizations when it changes: at each notification, and once a minute.
 struct OrganizationWatch: ServiceLifecycle.Service {
     let places: OrganizationPlaces
     let name: String
     let conninfo: String
 
-    /// What the trigger of `config.organization` notifies.
+    /// The channel that the trigger of `config.organization` notifies.
     private static let channel = "fieldseal_organizations"
     private static let interval = Duration.seconds(60)
-    /// After a failure: the database may be back.
+    /// The pause after a failure.
     private static let retryInterval = Duration.seconds(2)
-    /// Between two reads, however many notices there are.
+    /// The shortest time between two reads, even with many notifications.
     private static let pause = Duration.milliseconds(200)
 
     func run() async throws {

@@ -4,13 +4,13 @@ import PostgresClient
 import Subprocess
 import SystemPackage
 
-/// PostgreSQL's own programs, run without a secret in an argument or in the environment, and without a shell.
+/// Runs PostgreSQL's own programs, without a shell, and without a secret in an argument or in the environment.
 struct PostgresTools: Sendable {
     private let folder: String
 
-    /// - Parameter version: The server's major version. Its own client programs are preferred: what they write, an equally old
-    ///   server reads. Nil for the newest, which reads what any wrote.
-    /// - Throws: ``ToolError`` when there is no installation of PostgreSQL's client programs.
+    /// - Parameter version: The server's major version. Client programs of the same version are preferred, because a server of that
+    ///   version can read their output. Nil for the newest, which read every version's output.
+    /// - Throws: ``ToolError`` when PostgreSQL's client programs are not installed.
     init(version: Int? = nil) throws {
         guard let folder = Self.folders(with: "pg_restore", version: version).first else {
             throw ToolError("pg_dump and pg_restore are missing: install postgresql-client")
@@ -18,7 +18,7 @@ struct PostgresTools: Sendable {
         self.folder = folder
     }
 
-    /// The folder of the newest installation that has a program: Debian's, else the first on the path.
+    /// The folder of the newest installation of a program: Debian's, or else the first on the path.
     static func folder(with program: String) -> String? { folders(with: program, version: nil).first }
 
     private static func folders(with program: String, version: Int?) -> [String] {
@@ -30,7 +30,7 @@ struct PostgresTools: Sendable {
         return folders.filter { FileManager.default.isExecutableFile(atPath: "\($0)/\(program)") }
     }
 
-    /// Dumps an organization's schema and `cell` into a file, as they are in a snapshot.
+    /// Dumps an organization's schema and `cell` from a snapshot to a file.
     func dump(schema: String, snapshot: String, to file: ExportFile, conninfo: String) async throws {
         let service = try ServiceFile(conninfo)
         defer { service.remove() }
@@ -49,7 +49,7 @@ struct PostgresTools: Sendable {
         try Self.check(result.terminationStatus.isSuccess, result.standardError)
     }
 
-    /// Prints the rows of a schema of a dump. It reads no settings, connects to nothing and executes nothing.
+    /// Prints the rows of a schema in a dump. It reads no settings, connects to no server and executes nothing.
     func printRows(schema: String, of file: ExportFile, to output: FileDescriptor) async throws {
         let result = try await Subprocess.run(
             .path(FilePath("\(folder)/pg_restore")), arguments: ["--data-only", "--no-owner", "--schema=\(schema)", "--file=-"],
@@ -66,21 +66,21 @@ struct PostgresTools: Sendable {
         DumpCatalog(list: try await restored(["--list", path], limit: Self.listLimit))
     }
 
-    /// The rows of some tables, as `pg_restore` prints them.
+    /// The rows of some tables, as printed by `pg_restore`.
     func rows(of tables: [String], in schema: String, ofDump path: String) async throws -> String {
         try await restored(
             ["--data-only", "--no-owner", "--schema=\(schema)"] + tables.map { "--table=\($0)" } + ["--file=-", path],
             limit: Self.listLimit)
     }
 
-    /// Reads a dump to its end, so that one that is cut off or damaged shows.
+    /// Reads a dump to its end, so that a truncated or damaged one is detected.
     ///
-    /// - Throws: ``ToolError`` in pg_restore's words.
+    /// - Throws: ``ToolError`` with pg_restore's message.
     func readAll(ofDump path: String) async throws {
         _ = try await restored(["--file=/dev/null", path], limit: 1 << 16)
     }
 
-    /// Bytes of a dump's table of contents, and of the rows of small tables.
+    /// The longest table of contents of a dump, and the longest output of small tables' rows, in bytes.
     private static let listLimit = 1 << 28
 
     private func restored(_ arguments: [String], limit: Int) async throws -> String {
@@ -94,13 +94,13 @@ struct PostgresTools: Sendable {
 
     private static func check(_ isSuccess: Bool, _ errors: String?) throws {
         guard !isSuccess else { return }
-        // These programs name the object; data stands in lines that begin with CONTEXT or DETAIL.
+        // These programs name the object. Lines that begin with CONTEXT or DETAIL contain data, and are left out.
         let lines = (errors ?? "").split(separator: "\n").filter { line in !["CONTEXT:", "DETAIL:"].contains { line.contains($0) } }
         throw ToolError(lines.prefix(5).joined(separator: "\n"))
     }
 }
 
-/// A connection string as a libpq service file, readable by its owner alone.
+/// A connection string as a libpq service file, readable only by its owner.
 private struct ServiceFile {
     static let name = "fieldseal"
     let path: String
@@ -116,7 +116,7 @@ private struct ServiceFile {
     func remove() { try? FileManager.default.removeItem(atPath: path) }
 }
 
-/// One of PostgreSQL's programs failed; in its own words.
+/// An error of one of PostgreSQL's programs, with its message.
 struct ToolError: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }

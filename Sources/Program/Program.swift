@@ -2,7 +2,7 @@ import ArgumentParser
 import CellCrypto
 import Glibc
 
-/// `fieldseal`: one program, a subcommand for each thing that one does with a deployment.
+/// `fieldseal`: one program with a subcommand for each task.
 @main
 struct Program: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -26,16 +26,16 @@ struct Program: AsyncParsableCommand {
 
     static func main() async {
         CryptoLibrary.keepUntilExit()
-        // A peer that hangs up is an error of that connection, not the end of the program.
+        // A disconnected peer is an error of that connection, and must not end the program.
         signal(SIGPIPE, SIG_IGN)
-        // A core dump, or a process of the same user that reads this one's memory, would have keys.
+        // A core dump would contain keys, and so could a process of the same user that reads this one's memory.
         ProcessProtection.apply()
         await main(nil)
     }
 }
 
-/// Keeps a server alive through the signals of a closed terminal, a log's rotation and a certificate's renewal, whose default is
-/// to end the process without answering what runs. SIGTERM and SIGINT end it in order.
+/// Ignores the signals of a closed terminal, a log's rotation and a certificate's renewal, which would end the process by default.
+/// SIGTERM and SIGINT stop it gracefully.
 func ignoreHangUps() {
     for number in [SIGHUP, SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
 }

@@ -3,12 +3,12 @@ import Glibc
 import KeyManagement
 import Synchronization
 
-/// Shows the progress of long work on standard error: a bar that is redrawn on a terminal, a line for each phase elsewhere.
+/// Shows the progress of long work on standard error: a bar on a terminal, otherwise one line for each phase.
 final class ProgressBar: Sendable {
     private let isTerminal = isatty(STDERR_FILENO) == 1
     private let lastPhase = Mutex<KeyChangeProgress.Phase?>(nil)
 
-    /// Draws; called from any thread.
+    /// Draws the progress. May be called from any thread.
     func show(_ progress: KeyChangeProgress) {
         if isTerminal {
             write("\r\u{1B}[K\(progress.percent.map(Self.bar) ?? "")\(Self.text(progress))")
@@ -21,7 +21,7 @@ final class ProgressBar: Sendable {
         }
     }
 
-    /// Draws the progress of a verification; plain lines say nothing, since the report follows.
+    /// Draws the progress of a verification. Without a terminal nothing is printed, because the report follows.
     func show(cells: Int, of total: Int?) {
         guard isTerminal else { return }
         let percent = total.map { $0 > 0 ? min(cells * 100 / $0, 100) : 0 }
@@ -33,12 +33,12 @@ final class ProgressBar: Sendable {
         return "[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: 30 - filled))] \(percent) %  "
     }
 
-    /// Leaves the line clean for what is printed next.
+    /// Clears the line for the next output.
     func end() {
         if isTerminal { write("\r\u{1B}[K") }
     }
 
-    /// Such as `copying: 210000 cells, 300000 a second, 2 s left`.
+    /// For example `copying: 210000 cells, 300000 a second, 2 s left`.
     private static func text(_ progress: KeyChangeProgress) -> String {
         var text = progress.phase.rawValue
         guard progress.cells > 0 else { return text }

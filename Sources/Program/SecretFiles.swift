@@ -2,9 +2,9 @@ import Diagnostics
 import Foundation
 import Tenancy
 
-/// Files that hold secrets besides the key-encryption key: who may read and replace them.
+/// Checks who may read and replace files with secrets other than the key-encryption key.
 enum SecretFiles {
-    /// What is wrong with the modes of the files that the settings name, and of the settings file itself.
+    /// Problems with the modes of the files in the settings, and of the settings file itself.
     static func findings(_ settings: Settings, settingsFile: String?) -> [Finding] {
         var files = ([settings.privateKeyFile] + settings.hostPrivateKeyFiles.values.sorted()).map { ("the private key", $0) }
         if let file = settings.mailApplicationsFile {
@@ -18,9 +18,9 @@ enum SecretFiles {
         return files.compactMap { finding($0.0, $0.1) }
     }
 
-    /// Group members may read: that is how a private key is shared with a service. Others may not, and only the owner may write.
+    /// The group may read, because that is how a service gets a private key. Others may not, and only the owner may write.
     private static func finding(_ what: String, _ path: String) -> Finding? {
-        // One that is missing is named where it is used.
+        // A missing file is reported where it is used.
         guard !path.isEmpty, let mode = FileStatus(path: path)?.mode else { return nil }
         guard mode & 0o027 != 0 else { return nil }
         return Finding(

@@ -11,42 +11,42 @@ import Synchronization
 import Tenancy
 import WebAPI
 
-/// One database of the deployment as a server works on it: from the moment at which it can be reached.
+/// One database of the deployment in a server, from the time at which it is reachable.
 final class ServedDatabase: ServiceLifecycle.Service {
-    /// What a server has of a database that it reached.
+    /// The objects for a reachable database.
     struct Opened: Sendable {
         let deployment: Deployment
-        /// The same for requests.
+        /// The same deployment for requests.
         let served: Deployment
         let mail: MailService
         let tokens: TokenIssuer
         let console: Console
-        /// Where security events are shipped to; nil for nowhere.
+        /// The receiver of security events; nil for none.
         let events: (any EventReceiver)?
     }
 
-    /// What all databases of a server share.
+    /// The objects that all databases of a server share.
     struct Surroundings: Sendable {
         let logger: Logger
         let allowsSuperuser: Bool
         let providers: OpenIDProviders
         let certificates: ServerCertificates
-        /// Nil where there is one database.
+        /// Nil if there is one database.
         let places: OrganizationPlaces?
     }
 
     let name: String
-    /// With this database for the one that they name.
+    /// The same objects for this database.
     private let settings: Settings
     private let surroundings: Surroundings
     private let state = Mutex<Opened?>(nil)
     private let onReached = Mutex<(@Sendable (ServedDatabase, Opened) -> Void)?>(nil)
 
-    /// Connections for short statements, beside those of the pool. Lookups share most where there is one; of those for writes,
-    /// more share less of each round trip, fewer share more of PostgreSQL's waiting for the disk.
+    /// The number of shared connections for short statements. One connection batches lookups best. With more connections for
+    /// writes, fewer writes share a round trip; with fewer, more writes wait for the disk.
     private static let sharedReaders = 1
     private static let sharedWriters = 4
-    /// Between two attempts at reaching a database that was away when the server started.
+    /// The pause between two attempts at reaching a database that was unreachable at the start.
     private static let retryInterval = Duration.seconds(2)
 
     init(_ database: Settings.Database, _ settings: Settings, _ surroundings: Surroundings) {
@@ -55,14 +55,14 @@ final class ServedDatabase: ServiceLifecycle.Service {
         self.surroundings = surroundings
     }
 
-    /// Has something called once the database is reached that was away when the server started.
+    /// Calls a closure when a database becomes reachable that was unreachable at the start.
     func whenReached(_ body: @escaping @Sendable (ServedDatabase, Opened) -> Void) { onReached.withLock { $0 = body } }
 
     var opened: Opened? { state.withLock(\.self) }
 
-    /// Connects, and checks that the service may run on the database.
+    /// Connects, and checks that the service may use the database.
     ///
-    /// - Throws: ``PostgresError`` when the database can't be reached; ``StartError`` and others when it can't be served.
+    /// - Throws: ``PostgresError`` when the database is unreachable; ``StartError`` and others when it can't be served.
     func open() async throws {
         let statementLimit = Duration.seconds(settings.statementSeconds)
         let pool = ConnectionPool(
@@ -120,7 +120,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         }
     }
 
-    /// Works on the database until the server is stopped, from when it can be reached on.
+    /// Works on the database from when it is reachable until the server stops.
     func run() async throws {
         if opened == nil {
             try? await cancelWhenGracefulShutdown { try await self.reach() }
@@ -132,7 +132,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         }
     }
 
-    /// Tries until the database can be reached.
+    /// Retries until the database is reachable.
     private func reach() async throws {
         var last = ""
         while opened == nil {
@@ -141,7 +141,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
                 try await open()
                 surroundings.logger.notice("database reached", metadata: ["database": "\(name)"])
             } catch {
-                // Each reason once.
+                // Logs each reason once.
                 if "\(error)" != last {
                     surroundings.logger.error("database not served", metadata: ["database": "\(name)", "reason": "\(error)"])
                 }
@@ -169,8 +169,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
 
     /// Opens all databases at the same time.
     ///
-    /// - Returns: Those that were reached, in their order: at least one.
-    /// - Throws: Why one can't be served though it was reached; or why none was reached.
+    /// - Returns: The reachable ones in order: at least one.
+    /// - Throws: The reason for which a reachable one can't be served, or for which none is reachable.
     static func open(_ databases: [ServedDatabase], _ logger: Logger) async throws -> [ServedDatabase] {
         let failures = await withTaskGroup(of: (name: String, error: (any Error)?).self) { group in
             for database in databases {

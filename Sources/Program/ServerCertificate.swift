@@ -3,16 +3,16 @@ import NIOSSL
 import SwiftASN1
 import X509
 
-/// The certificate and the private key that the service shows to its clients.
+/// The service's certificate and private key.
 struct ServerCertificate {
     let chain: [NIOSSLCertificate]
     let privateKey: NIOSSLPrivateKey
-    /// When the first certificate of the chain expires.
+    /// The expiry of the first certificate of the chain.
     let expiresOn: Date
-    /// Where the chain was read from.
+    /// The file with the chain.
     let file: String
 
-    /// Why they can't be used. Each names its file.
+    /// The reason for which the files can't be used. Each names its file.
     enum Problem: Error, CustomStringConvertible {
         case unnamed(String)
         case unreadable(String, String)
@@ -41,7 +41,7 @@ struct ServerCertificate {
         try self.init(settings.certificateFile, settings.privateKeyFile)
     }
 
-    /// The certificates of single hosts, for clients that name one of them in the handshake (RFC 6066 section 3).
+    /// The certificates of single hosts, for clients that name one in the handshake (RFC 6066 section 3).
     ///
     /// - Throws: ``Problem``.
     static func ofHosts(_ settings: Settings) throws -> [String: ServerCertificate] {
@@ -68,7 +68,7 @@ struct ServerCertificate {
         (self.chain, self.privateKey, expiresOn) = (chain, privateKey, first.notValidAfter)
     }
 
-    /// The authorities of clients' certificates.
+    /// The CA certificates for clients' certificates.
     ///
     /// - Throws: ``Problem``.
     static func clientAuthorities(_ settings: Settings) throws -> [NIOSSLCertificate] {

@@ -3,16 +3,16 @@ import MetricsFormat
 import Synchronization
 import WebAPI
 
-/// All certificates of a server, as they were last read.
+/// All certificates of a server, as they were read last.
 final class ServerCertificates: Sendable {
-    /// What the HTTPS listener shows.
+    /// The certificates of the HTTPS listener.
     let identities: ServerIdentities
     private let settings: Settings
     private let state: Mutex<State>
 
     private struct State {
         var certificates: [ServerCertificate]
-        /// How the files looked when they were last tried.
+        /// The states of the files when they were read last.
         var marks: [String]
     }
 
@@ -30,10 +30,10 @@ final class ServerCertificates: Sendable {
     /// The certificates in use.
     var current: [ServerCertificate] { state.withLock(\.certificates) }
 
-    /// Whether a file was changed or replaced since it was last tried.
+    /// Whether a file was changed or replaced since it was read last.
     var isChanged: Bool { Self.marks(settings) != state.withLock(\.marks) }
 
-    /// Reads the files again. When one of them can't be used, the certificates in use stay.
+    /// Reads the files again. If one of them can't be used, the certificates in use stay.
     ///
     /// - Throws: ``ServerCertificate/Problem``.
     func reload() throws {
@@ -44,14 +44,14 @@ final class ServerCertificates: Sendable {
         state.withLock { $0.certificates = [main] + hosts.values }
     }
 
-    /// Adds when each certificate expires.
+    /// Adds the expiry of each certificate.
     func write(to text: inout MetricsText) {
         text.gauge(
             "fieldseal_certificate_expiry_timestamp_seconds", "When a certificate that the server shows expires.",
             current.map { .init(["file": $0.file], $0.expiresOn.timeIntervalSince1970) })
     }
 
-    /// What a file's name, size, time and number show of a change. Links are followed: renewals often replace a link.
+    /// What shows a change of a file: its name, size, time and inode. Links are followed, because renewals often replace a link.
     private static func marks(_ settings: Settings) -> [String] {
         let files =
             [settings.certificateFile, settings.privateKeyFile] + settings.hostCertificateFiles.values.sorted()
@@ -66,6 +66,6 @@ final class ServerCertificates: Sendable {
 }
 
 extension ServerCertificate {
-    /// What a listener shows.
+    /// The certificates of a listener.
     var identity: WebAPI.Identity { WebAPI.Identity(chain: chain, privateKey: privateKey) }
 }

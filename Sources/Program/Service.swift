@@ -16,7 +16,7 @@ import Tenancy
 import UnixSignals
 import WebAPI
 
-/// The running service: the HTTPS server and, if it is wanted, the listener without TLS.
+/// The running service: the HTTPS server and, if configured, the listener without TLS.
 struct Service: Sendable {
     let settings: Settings
     let logger: Logger
@@ -24,14 +24,14 @@ struct Service: Sendable {
     /// Serves until SIGINT or SIGTERM, then lets running requests finish.
     ///
     /// - Parameters:
-    ///   - companion: What ends before the service does.
-    ///   - onRunning: Called once both listeners take connections.
+    ///   - companion: A service that ends before this one.
+    ///   - onRunning: Called once both listeners accept connections.
     func run(
         allowSuperuser: Bool = false, beside companion: (any ServiceLifecycle.Service)? = nil,
         onRunning: @escaping @Sendable () async -> Void = {}
     ) async throws {
-        // Tasks run on the event loops themselves, so that a request changes threads for the database alone. Nothing blocks
-        // there: PostgreSQL and all long computations have their own threads.
+        // Tasks run on the event loops, so that a request changes threads only for the database. Nothing blocks there: PostgreSQL
+        // and long computations have separate threads.
         _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
         if !SecretMemory.isLocked {
             logger.warning("keys may be swapped out: RLIMIT_MEMLOCK is too small to lock their memory")
@@ -57,7 +57,7 @@ struct Service: Sendable {
         let isLocal = settings.socketPath != nil || activated.unix != nil
         let running = Countdown(1 + (isPlain ? 1 : 0) + (isLocal ? 1 : 0), then: onRunning)
         try checkPorts(activated)
-        // Until a socket has its mode, only the program's user may connect.
+        // Before a socket has its mode, only the program's user may connect.
         if settings.socketPath != nil { umask(0o077) }
         let api = WebAPI(
             first.served, mail: first.mail, tokens: first.tokens, limits: settings.limits, places: surroundings.places,
@@ -74,7 +74,7 @@ struct Service: Sendable {
                 })
         }
         services.append(CertificateReload(certificates: certificates, logger: logger))
-        // Last, so that they end first: requests that wait must not hold up the servers.
+        // Added last, so that they end first. Waiting requests must not hold up the servers.
         services += databases
         if settings.drainSeconds > 0 { services.append(Drain(api: api, duration: .seconds(settings.drainSeconds))) }
         if let companion { services.append(companion) }
@@ -86,7 +86,7 @@ struct Service: Sendable {
         logger.notice("stopped")
     }
 
-    /// Adds the databases that were reached, and each of the others when it is.
+    /// Adds the reachable databases, and each of the others once it is reachable.
     private func serve(_ databases: [ServedDatabase], _ api: WebAPI, _ figures: DeploymentFigures) {
         let serve: @Sendable (ServedDatabase, ServedDatabase.Opened) -> Void = { database, opened in
             api.serve(database.name, opened.served, mail: opened.mail, tokens: opened.tokens, pages: opened.console.add)
@@ -98,7 +98,7 @@ struct Service: Sendable {
         }
     }
 
-    /// The listeners for clients: on sockets that systemd opened, else on those that the settings name.
+    /// The listeners for clients, on systemd's sockets or those in the settings.
     private func listeners(
         _ api: WebAPI, _ certificates: ServerCertificates, _ activated: ActivatedSockets, _ running: Countdown
     ) throws -> [any ServiceLifecycle.Service] {
@@ -133,7 +133,7 @@ struct Service: Sendable {
         return services
     }
 
-    /// What is done once a listener takes connections.
+    /// Called once a listener accepts connections.
     private func listening(_ scheme: String, _ running: Countdown) -> @Sendable (Int) async -> Void {
         let logger = logger
         return { port in
@@ -156,7 +156,7 @@ struct Service: Sendable {
     }
 }
 
-/// Tells the other servers, and commands, that this server runs and which key-encryption keys it knows.
+/// Tells other servers and commands that this server runs and which key-encryption keys it has.
 struct Presence: ServiceLifecycle.Service {
     let deployment: Deployment
 
@@ -173,13 +173,13 @@ struct Presence: ServiceLifecycle.Service {
     }
 }
 
-/// Drops what dead changes and long readers left behind, where there may be something: at the start, and every quarter of a minute.
+/// Drops what interrupted changes and long readers left, if there may be something: at the start, and every 15 seconds.
 struct Sweeper: ServiceLifecycle.Service {
     let deployment: Deployment
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
-            // What another server looked at just now may be what that server left when it was killed.
+            // Another server may have swept before this server was killed, so all organizations are swept again.
             var rest = Duration.zero
             while !Task.isCancelled {
                 await deployment.sweepLimits()
@@ -191,7 +191,7 @@ struct Sweeper: ServiceLifecycle.Service {
     }
 }
 
-/// Links the security events of writes into their chains, and remembers what is attested, once a second.
+/// Once a second, links the security events of writes into their chains, and reads attested states.
 struct EventChainer: ServiceLifecycle.Service {
     let deployment: Deployment
 
@@ -204,12 +204,12 @@ struct EventChainer: ServiceLifecycle.Service {
                 try await Task.sleep(for: .seconds(1))
             }
         }
-        // Those of the last second.
+        // The events of the last second.
         await deployment.chainPendingEvents(by: commandLineCaller)
     }
 }
 
-/// Says that the server is about to stop, and lets it serve until load balancers have noticed.
+/// Reports that the server is about to stop, and lets it serve until load balancers have noticed.
 private struct Drain: ServiceLifecycle.Service {
     let api: WebAPI
     let duration: Duration
@@ -221,14 +221,14 @@ private struct Drain: ServiceLifecycle.Service {
     }
 }
 
-/// Notices that another server became the primary.
+/// Detects that another server became the primary.
 struct FailoverWatch: ServiceLifecycle.Service {
     let watch: PrimaryWatch
 
     func run() async throws { await cancelWhenGracefulShutdown { await watch.run() } }
 }
 
-/// Wakes requests of routers that wait for work, and ends them before the servers stop.
+/// Wakes routers' requests that wait for work, and ends them before the servers stop.
 struct WorkNotices: ServiceLifecycle.Service {
     let mail: MailService
     let conninfo: String
@@ -242,12 +242,12 @@ struct WorkNotices: ServiceLifecycle.Service {
     }
 }
 
-/// Why the service does not start.
+/// The reason for which the service does not start.
 enum StartError: Error, CustomStringConvertible {
     case superuser(String)
     case notMigrated
     case portTaken(String, Int)
-    /// Why one of several databases can't be served.
+    /// The reason for which one of several databases can't be served.
     case database(String, String)
     case organizationsUnknown(String)
     case socketTaken(String)
@@ -274,7 +274,7 @@ enum StartError: Error, CustomStringConvertible {
     }
 }
 
-/// Calls something once, when it was counted down to zero.
+/// Calls a closure once, when a count reaches zero.
 private actor Countdown {
     private var remaining: Int
     private let action: @Sendable () async -> Void

@@ -2,17 +2,17 @@ import Foundation
 import Glibc
 import ServiceLifecycle
 
-/// What systemd is told of a unit with `Type=notify` (sd_notify(3)): that it is ready, alive, or stopping. Without systemd nothing
-/// is sent.
+/// Notifies systemd of the state of a unit with `Type=notify` (sd_notify(3)): ready, alive, or stopping. Without systemd nothing is
+/// sent.
 enum SystemdNotice: String {
     case ready = "READY=1"
     case alive = "WATCHDOG=1"
     case stopping = "STOPPING=1"
 
-    /// Sends the notice. One that can't be sent is left out: systemd then acts as for a program that hangs.
+    /// Sends the notification. A failure is ignored: systemd then treats the program as hanging.
     ///
-    /// It is sent from a thread that answers requests, so it never waits: a systemd that reads nothing for a while, as when it
-    /// reloads, must not stop the service.
+    /// It never waits, because it runs on a thread that serves requests. If systemd does not read for a while, for example while it
+    /// reloads, the service continues.
     func send() {
         guard let name = ProcessInfo.processInfo.environment["NOTIFY_SOCKET"], let address = Self.address(name) else { return }
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -40,7 +40,7 @@ enum SystemdNotice: String {
         return address
     }
 
-    /// How often systemd wants to hear that the program is alive: half of the unit's `WatchdogSec`. Nil if it does not ask.
+    /// The interval at which systemd expects a sign of life: half of the unit's `WatchdogSec`. Nil if none is expected.
     static var interval: Duration? {
         let environment = ProcessInfo.processInfo.environment
         guard let text = environment["WATCHDOG_USEC"], let microseconds = Int64(text), microseconds > 0,

@@ -1,16 +1,16 @@
 import Foundation
 import Glibc
 
-/// The file of a unix socket on which the service listens.
+/// The file of the service's unix socket.
 struct UnixSocket {
     let path: String
-    /// Who may connect, as the mode of a file.
+    /// The file's mode, which decides who may connect.
     let mode: mode_t
 
-    /// The longest path that a socket's address holds.
+    /// The longest path in a socket's address.
     static let longestPath = 107
 
-    /// Refuses a path at which another server listens, or where there is another file. What a server left behind is replaced.
+    /// Refuses a path with another server's socket or another file. A socket that a server left behind is replaced.
     ///
     /// - Throws: ``StartError``.
     func check() throws {
@@ -30,7 +30,7 @@ struct UnixSocket {
         if isTaken { throw StartError.socketTaken(path) }
     }
 
-    /// Gives the file its mode. Until then only the program's user may connect.
+    /// Sets the file's mode. Before that only the program's user may connect.
     func open() { chmod(path, mode) }
 
     func remove() { unlink(path) }

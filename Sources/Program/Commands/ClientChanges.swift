@@ -6,7 +6,7 @@ import Tenancy
 
 let secondsOfDay = 86_400
 
-/// - Throws: `ValidationError` for a number of days that no secret lasts.
+/// - Throws: `ValidationError` for a number of days that is out of range.
 func requireDays(_ days: Int?) throws {
     guard days.map({ (1...3_650).contains($0) }) ?? true else {
         throw ValidationError("--expires takes 1 to 3650 days.")

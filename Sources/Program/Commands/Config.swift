@@ -66,7 +66,7 @@ struct Config: AsyncParsableCommand {
             if !problems.isEmpty { throw ExitCode.failure }
         }
 
-        /// Days before its end from which a certificate is named.
+        /// Days before its expiry at which a certificate is reported.
         private static let expiryNotice = 30
 
         private static func checkExpiry(

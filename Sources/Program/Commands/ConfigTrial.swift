@@ -4,12 +4,12 @@ import Foundation
 import PostgresClient
 import Tenancy
 
-/// Tries what the settings say, for `config check`: the key-encryption key, the roles and their rights, TLS to the database, ports.
+/// Tests the settings for `config check`: the key-encryption key, the roles and their rights, TLS to the database, ports.
 struct ConfigTrial {
     private let settings: Settings
-    /// What keeps the service from working.
+    /// Problems that prevent the service from working.
     private(set) var problems: [String] = []
-    /// What an operator should know.
+    /// Notes for an operator.
     private(set) var notes: [String] = []
 
     init(_ settings: Settings) { self.settings = settings }
@@ -20,7 +20,7 @@ struct ConfigTrial {
         tryPorts()
     }
 
-    /// - Parameter label: Begins each sentence where there are several databases.
+    /// - Parameter label: The prefix of each sentence, if there are several databases.
     private mutating func tryDatabase(_ settings: Settings, _ label: String) async {
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 2, applicationName: "fieldseal command"))
         do {

@@ -11,7 +11,7 @@ import Organizations
 import PostgresClient
 import Tenancy
 
-/// Everything on this machine, for trying and developing.
+/// Runs everything on this machine, for trying and developing.
 struct Dev: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run everything on this machine, for trying and developing, until Ctrl-C.",
@@ -28,7 +28,7 @@ struct Dev: AsyncParsableCommand {
         defer { close(lock) }
         let postgres = try DevelopmentPostgres(home)
         LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
-        // Only with a new cluster: beside an old one, a new key would open nothing of it.
+        // Only with a new cluster. An old cluster's data does not open under a new key.
         let kekFile = home.file("kek")
         if !postgres.isInitialized, !FileManager.default.fileExists(atPath: kekFile) {
             try KeyEncryptionKeyFile.create(at: kekFile)
@@ -37,7 +37,7 @@ struct Dev: AsyncParsableCommand {
         try await postgres.run { try await Self.serve(home, postgres) }
     }
 
-    /// One at a time in a folder. The lock goes with the process, however that ends.
+    /// One process at a time uses a folder. The lock ends with the process, even if it is killed.
     private static func lock(_ home: DevelopmentHome) throws -> Int32 {
         let descriptor = open(home.file("lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw DevelopmentError.running(home: home.path) }
@@ -99,7 +99,7 @@ struct Dev: AsyncParsableCommand {
             do {
                 _ = try await registry.create(name: name, by: commandLineCaller)
             } catch let error as FieldsealError where error.code == .duplicateRecord {
-                // The schema outlived its config: then it is for its user to attach it.
+                // The schema outlived its config. The user then has to attach it.
                 say("The schema of \(name) is there and config does not know it: fieldseal org attach \(name)")
             }
         }
@@ -129,7 +129,7 @@ struct Dev: AsyncParsableCommand {
             if let client = before[name], known.contains(where: { $0.id.text == client.clientId }) {
                 clients[name] = client
             } else {
-                // Of a client whose secret is lost only the name is left.
+                // Of a client with a lost secret, only the name is left.
                 let taken = try await session.clients().filter { $0.name.hasPrefix("dev-\(name)") }.count
                 let (id, secret) = try await session.addClient(
                     name: taken == 0 ? "dev-\(name)" : "dev-\(name)-\(taken + 1)", role: role)
@@ -148,7 +148,7 @@ struct Dev: AsyncParsableCommand {
         let name = "admin"
         let known = try await users.list(by: session).first { $0.name == name }
         if let before, known?.isHonoured == true, known?.disabledOn == nil { return before }
-        // Under another key-encryption key no client is honoured, and the service itself says so.
+        // Under another key-encryption key no client is valid, and the service itself reports that.
         if known?.isHonoured == false { return before }
         let person = DevelopmentFile.Person(
             username: name, password: Data(try randomBytes(count: 12)).base64EncodedString().filter { $0.isLetter || $0.isNumber })
@@ -175,7 +175,7 @@ struct Dev: AsyncParsableCommand {
         try home.write("", to: "samples-created")
     }
 
-    /// Prints at once, also into a file or a pipe.
+    /// Prints without buffering, even into a file or a pipe.
     private static func say(_ text: String) {
         print(text)
         fflush(nil)

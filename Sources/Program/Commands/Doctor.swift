@@ -7,7 +7,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// Says what is wrong with a deployment.
+/// Reports the problems of a deployment.
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
@@ -55,9 +55,9 @@ struct DoctorCommand: AsyncParsableCommand {
         }
     }
 
-    /// Looks at one database.
+    /// Examines one database.
     ///
-    /// - Returns: What was found, and whether the database could be reached.
+    /// - Returns: The findings, and whether the database was reachable.
     private func look(_ options: CommandOptions, _ name: String?) async throws -> (FindingReport, Bool) {
         do {
             let (deployment, settings) = try await options.deployment(comparesKey: false)
@@ -68,7 +68,7 @@ struct DoctorCommand: AsyncParsableCommand {
                 besides: { CertificateFindings.findings(settings) }
             ).report(organization: organization, opensCells: deep, limit: limit)
             let path = Settings.candidates(options.settings).first { FileManager.default.fileExists(atPath: $0) }
-            // With another key-encryption key there is one thing to say.
+            // With another key-encryption key there is only one finding.
             let isWrong = report.findings.contains { $0.code == "wrong-key-encryption-key" }
             report.add(Self.selfTest() + Self.derivation(settings))
             if !isWrong { report.add(SecretFiles.findings(settings, settingsFile: path)) }
@@ -87,7 +87,7 @@ struct DoctorCommand: AsyncParsableCommand {
         }
     }
 
-    /// What is wrong with several databases together.
+    /// Problems across several databases.
     private static func across(_ settings: Settings) async -> [Finding] {
         let lists = await DatabaseLists(settings)
         return lists.duplicates.sorted { $0.key < $1.key }.map { name, databases in
@@ -100,7 +100,7 @@ struct DoctorCommand: AsyncParsableCommand {
         }
     }
 
-    /// Whether libcrypto has what passwords of people are derived with.
+    /// Whether libcrypto has the algorithm for people's passwords.
     private static func derivation(_ settings: Settings) -> [Finding] {
         let name = settings.policy.passwordDerivation.rawValue
         let source = CryptoLibrary.sources.first { $0.algorithm.lowercased() == name }
@@ -115,7 +115,7 @@ struct DoctorCommand: AsyncParsableCommand {
         ]
     }
 
-    /// What is wrong with libcrypto itself.
+    /// Problems of libcrypto itself.
     private static func selfTest() -> [Finding] {
         do {
             try CryptoLibrary.selfTest()
@@ -159,7 +159,7 @@ extension FindingReport {
             .joined(separator: "\n")
     }
 
-    /// Where the algorithms of keys, cells and passwords come from.
+    /// The providers of the algorithms for keys, cells and passwords.
     fileprivate static func cryptography(_ derivation: PasswordVerifier.Derivation) -> JSONValue {
         [
             "library": .string(CryptoLibrary.version), "fips": .bool(CryptoLibrary.isFIPSActive),

@@ -6,7 +6,7 @@ import Model
 import Organizations
 import Tenancy
 
-/// Security events: key reads and changes, passwords that were set, sign-ins, what was refused.
+/// Security events: key reads and changes, passwords that were set, sign-ins, refusals.
 struct Events: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "events",
@@ -71,7 +71,7 @@ struct Events: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            // Archives and exports are of one organization.
+            // An archive or export has one organization.
             let isOne = organizations.name != nil || !archive.isEmpty || against != nil
             let chosen = try await isOne ? options.located(organizations.name) : options
             try await chosen.inDatabases(of: organizations.name, look)
@@ -101,7 +101,7 @@ struct Events: AsyncParsableCommand {
             if failed { throw ExitCode.failure }
         }
 
-        /// One organization by itself: what is wrong with it does not keep the others from being verified.
+        /// Verifies one organization. A problem there does not prevent the verification of the others.
         private func result(of name: String, _ deployment: Deployment) async throws -> (
             verified: Int, archived: Int, problems: [String]
         ) {

@@ -48,7 +48,7 @@ struct Kek: AsyncParsableCommand {
             options.report(Self.json(status, deployment.kek, successor, next), Self.text(status, deployment.kek, successor, next))
         }
 
-        /// What to do next, as a sentence.
+        /// The next step as a sentence.
         private static func next(_ status: KeyEncryptionKeyStatus, _ kek: KeyEncryptionKey, _ successor: String?) -> String {
             let target = successor ?? kek.id
             if let successor, status.replaced.contains(where: { $0.id == successor }) {

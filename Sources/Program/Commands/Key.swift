@@ -51,7 +51,7 @@ struct Key: AsyncParsableCommand {
 
         func run() async throws {
             let session = try await organization.session(options)
-            // Before the key is read, which is recorded.
+            // Checked before the key is read, because reading is recorded.
             let output = try file.map { try KeyOutput($0, replacing: force) }
             let keys = try await KeyAdministration(session, to: .read)
             let key: OrganizationKeyText
@@ -265,7 +265,7 @@ struct Key: AsyncParsableCommand {
     }
 }
 
-/// A new file for a key's text, readable by its owner alone under any umask.
+/// A new file for the key, readable only by its owner under any umask.
 private struct KeyOutput {
     private let file: FileDescriptor
     private let path: String
@@ -283,7 +283,7 @@ private struct KeyOutput {
         _ = fchmod(file.rawValue, 0o600)
     }
 
-    /// Takes the empty file away.
+    /// Deletes the empty file.
     func discard() { try? FileManager.default.removeItem(atPath: path) }
 
     func write(_ key: OrganizationKeyText) throws {

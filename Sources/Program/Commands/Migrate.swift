@@ -5,7 +5,7 @@ import Migrations
 import Organizations
 import Tenancy
 
-/// Brings the database to what this program knows.
+/// Brings the database to this program's version.
 struct Migrate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Apply and inspect the database's migrations.",
@@ -79,7 +79,7 @@ struct Migrate: AsyncParsableCommand {
             if outcomes.contains(where: { $0.error != nil || !$0.notes.isEmpty }) { throw ExitCode.failure }
         }
 
-        /// Prints an outcome when it is there. For people, organizations with nothing to do are counted at the end.
+        /// Prints each outcome once it is finished. In the text form, organizations without changes are only counted at the end.
         @Sendable private func report(_ outcome: MigrationRunner.Outcome) {
             guard options.json || !outcome.isIdle else { return }
             defer { fflush(nil) }
@@ -165,12 +165,12 @@ struct Migrate: AsyncParsableCommand {
 }
 
 extension MigrationRunner.Outcome {
-    /// Whether it is of an organization in which there was nothing to do.
+    /// Whether it is an organization without changes.
     fileprivate var isIdle: Bool { target != .config && applied.isEmpty && error == nil }
 }
 
 extension Settings {
-    /// What attests the organizations of an older deployment; nil where the key-encryption key can't be read.
+    /// Attests the organizations of an older deployment; nil if the key-encryption key can't be read.
     func attestationUpgrade() -> MigrationCompletion? {
         guard let kek = try? keyEncryptionKey() else { return nil }
         return AttestationUpgrade(OrganizationRegistry(conninfo: migrationDatabase, kek: kek, policy: policy)).completion

@@ -79,7 +79,7 @@ struct Org: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            // One that is registered is found; a schema that is not is looked for in the database that is named.
+            // A registered organization is found by its name. An unregistered schema is looked for in the named database.
             let chosen = (try? await options.located(name)) ?? options
             let (deployment, settings) = try await chosen.deployment()
             let registry = OrganizationRegistry(
@@ -125,7 +125,7 @@ struct Org: AsyncParsableCommand {
 }
 
 extension AttestationReport {
-    /// For people.
+    /// The text output.
     fileprivate func text(_ name: String) -> String {
         let differing =
             differences.isEmpty

@@ -122,7 +122,7 @@ extension OrganizationOverview {
 }
 
 extension CommandOptions {
-    /// The registry of the database that has an organization, with the role that migrates.
+    /// The registry of the database that has an organization, with the role for migrations.
     func registry(of organization: String) async throws -> OrganizationRegistry {
         let (deployment, settings) = try await self.deployment(of: organization)
         return OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)

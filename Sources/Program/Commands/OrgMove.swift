@@ -23,7 +23,7 @@ extension Org {
             guard settings.allDatabases.count > 1 else {
                 throw CommandFailure("The deployment has one database. Name another one in databases of the settings first.")
             }
-            // A program that ends is noticed by what it leaves half done, and not by a signal.
+            // An interrupted move is detected by what it left, not by a signal.
             signal(SIGPIPE, SIG_IGN)
             var places: [OrganizationMove.Place] = []
             for database in settings.allDatabases {

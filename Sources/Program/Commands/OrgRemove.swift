@@ -43,7 +43,7 @@ extension Org {
             options.report(json(summary, manifest), text(summary, manifest))
         }
 
-        /// Refuses an export that could not be made, or that nothing would open.
+        /// Refuses a removal whose export can't be made, or could not be opened.
         private func check(_ plan: OrganizationRemoval.Plan, _ file: String) throws {
             guard plan.hasSchema else {
                 throw CommandFailure(
@@ -73,7 +73,7 @@ extension Org {
             }
         }
 
-        /// What no transaction reaches.
+        /// Copies that no transaction reaches.
         private static let remains = [
             "Backups, dumps and archived WAL that were made before hold its cells and its wrapped keys. They open with the "
                 + "key-encryption key of their time, or with a key text that was copied out. Let them expire, or destroy them.",

@@ -154,7 +154,7 @@ extension Org {
     }
 }
 
-/// The rows of an export, as `pg_restore` prints them into a pipe.
+/// The rows of an export, printed by `pg_restore` into a pipe.
 private struct RowsOfExport: Sendable {
     private let output: FileDescriptor
     private let tool: Task<Void, any Error>
@@ -162,16 +162,16 @@ private struct RowsOfExport: Sendable {
     init(_ export: ExportFile, schema: String) throws {
         let tools = try PostgresTools()
         let (output, input) = try FileDescriptor.pipe()
-        // The program must not hold the end that is read: it ends when that is closed.
+        // The child process must not have the reading end, because it ends when that is closed.
         _ = fcntl(output.rawValue, F_SETFD, FD_CLOEXEC)
         self.output = output
         tool = Task { try await tools.printRows(schema: schema, of: export, to: input) }
     }
 
-    /// Fills a buffer, and says how many bytes that were; 0 at the end.
+    /// Fills a buffer, and returns the number of bytes; 0 at the end.
     func read(_ buffer: UnsafeMutableRawBufferPointer) throws -> Int { try output.read(into: buffer) }
 
-    /// Waits until all was printed.
+    /// Waits until everything was printed.
     ///
     /// - Throws: ``ToolError`` when it was not.
     func end() async throws {
@@ -179,7 +179,7 @@ private struct RowsOfExport: Sendable {
         try output.close()
     }
 
-    /// Closes the program's output, at which it ends.
+    /// Closes the pipe, which ends the program.
     func abandon() async {
         try? output.close()
         _ = try? await tool.value
@@ -187,7 +187,7 @@ private struct RowsOfExport: Sendable {
 }
 
 extension ExportManifest {
-    /// Whether the file is known to be the one that was exported, for people.
+    /// Whether the file is known to be authentic, for people.
     fileprivate func authenticity(_ isAuthentic: Bool) -> String {
         if isAuthentic { return "It is authentic: it was not changed since it was exported, except by a holder of the key." }
         return authentication == nil
@@ -195,7 +195,7 @@ extension ExportManifest {
             : "Its authenticity was not checked, since no key was given: --key checks it."
     }
 
-    /// For people.
+    /// The text output.
     var summary: String {
         """
         \(organization) (\(organizationID.text)), exported on \(ISO8601.text(exportedOn)) by version \(productVersion), \

@@ -94,7 +94,7 @@ extension Org {
             }
         }
 
-        /// What a transaction can't reach.
+        /// Copies that a transaction can't reach.
         private static let remains = [
             "Passwords may still be in: WAL segments and their archives, until they are recycled and expired;",
             "backups and dumps that were made before; replicas, until they have replayed this; snapshots of the file system;",

@@ -6,7 +6,7 @@ import Model
 import Organizations
 import Tenancy
 
-/// Ends the storage of what is older than the settings `retention.…` say.
+/// Archives or deletes what is older than the settings `retention.…`.
 struct Retention: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Archive old security events and audit entries, and delete old e-mails, as the settings say.",
@@ -38,7 +38,7 @@ struct Retention: AsyncParsableCommand {
             do {
                 try await apply(to: name, deployment, settings)
             } catch {
-                // The others are not kept waiting for one that is damaged.
+                // A damaged organization does not prevent the others from being processed.
                 hasFailed = true
                 let words = try options.words(for: error)
                 options.report(["organization": .string(name), "error": .string(words)], "\(name): \(words)")
@@ -69,9 +69,9 @@ struct Retention: AsyncParsableCommand {
             "\(name): archived \(events) security events and \(audit) audit entries, deleted \(emails) e-mails")
     }
 
-    /// Archives what is older than so many days.
+    /// Archives what is older than this number of days.
     ///
-    /// - Returns: How much it was; 0 where there was nothing.
+    /// - Returns: How many entries were archived.
     private static func count(
         _ days: Int?, _ now: Date, _ archive: (Date) async throws -> EvidenceArchiver.Summary
     ) async throws -> Int {
@@ -85,7 +85,7 @@ struct Retention: AsyncParsableCommand {
 
     private static func date(_ days: Int, before now: Date) -> Date { now.addingTimeInterval(-Double(days) * Double(secondsOfDay)) }
 
-    /// Names a file after the moment at which it was made.
+    /// A file name with the time of the archive.
     private static func stamp(_ date: Date) -> String {
         String(ISO8601.text(date).prefix(19)).replacing(":", with: "").replacing("T", with: "-")
     }

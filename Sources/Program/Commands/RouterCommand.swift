@@ -8,7 +8,7 @@ import RouterProtocol
 import ServiceLifecycle
 import UnixSignals
 
-/// The e-mail router, and what it has done.
+/// The e-mail router, and its status.
 struct RouterCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "router",
@@ -95,7 +95,7 @@ struct RouterCommand: AsyncParsableCommand {
                     let metrics = router.metrics
                     let server = MetricsServer.application(host: host, port: port, logger: logger) { metrics.write(to: &$0) }
                     group.addTask {
-                        // A router whose metrics were asked for does not run without them.
+                        // If metrics are configured, the router does not run without them.
                         defer { router.stop() }
                         try await server.run()
                     }

@@ -3,7 +3,7 @@ import Email
 import Foundation
 import JSON
 
-/// How mailboxes and routers are: problems first, and one line for all that is well.
+/// The status of mailboxes and routers: problems first, and one line for the others.
 struct RouterStatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
@@ -61,7 +61,7 @@ extension MailboxStatus {
         ]
     }
 
-    /// For people: the mailbox, and under it what is wrong.
+    /// The text output: the mailbox, and its problem below it.
     fileprivate var lines: [String] {
         func word(_ isEnabled: Bool, _ status: Int) -> String { isEnabled ? "on" : status == 2 ? "off after an error" : "off" }
         var lines = [

@@ -8,7 +8,7 @@ import Organizations
 import PostgresClient
 import Tenancy
 
-/// Leads a deployment from its settings to its first organization.
+/// Sets a deployment up, from its settings to its first organization.
 struct Setup: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Set a deployment up, step by step. What is there already stays as it is.",
@@ -120,7 +120,7 @@ struct Setup: AsyncParsableCommand {
     }
 }
 
-/// What `setup` prints: each step with its command, what came of it, and what is left to do.
+/// The output of `setup`: each step with its command and result, and the remaining steps.
 final class SetupLog {
     private let json: Bool
     private var steps: [JSONValue] = []

@@ -5,24 +5,24 @@ import JSON
 import Migrations
 import PostgresClient
 
-/// Makes the roles of a deployment in PostgreSQL, as a superuser, for `setup`.
+/// Creates the roles of a deployment in PostgreSQL, as a superuser, for `setup`.
 struct SetupRoles {
     let superuser: String
     let settings: Settings
 
-    /// Bytes of a generated password.
+    /// The length of a generated password in bytes.
     private static let passwordLength = 24
 
-    /// A role that the settings name.
+    /// A role in the settings.
     private struct Login: Sendable {
         let setting: String
         let role: String
         let passfile: String?
-        /// What stands before the password in the password file: host, port, database and role.
+        /// The prefix of the password's line in the password file: host, port, database and role.
         let prefix: String
     }
 
-    /// - Returns: What was done, line by line.
+    /// - Returns: The steps that were done, one a line.
     func run() async throws -> [String] {
         let runner = MigrationRunner(conninfo: superuser)
         try await runner.bootstrap()
@@ -59,7 +59,7 @@ struct SetupRoles {
         field.replacing("\\", with: "\\\\").replacing(":", with: "\\:")
     }
 
-    /// Makes the role, and gives it a password if it has none and a password file is named.
+    /// Creates the role. Gives it a password if it has none and the settings name a password file.
     private func prepare(_ login: Login, isOwner: Bool) async throws -> [String] {
         let connection = try await PostgresConnection.connect(superuser, applicationName: "fieldseal setup")
         let lines = try await connection.run { connection in
@@ -80,7 +80,7 @@ struct SetupRoles {
                 ]
             }
             let password = Data(try randomBytes(count: Self.passwordLength)).base64URL
-            // The file comes first: with a password that is in no file no program could connect.
+            // The file comes first, because a password that is not in a file would be useless.
             try PasswordFile(passfile).set(login.prefix, password)
             let verifier = try connection.verifier(ofPassword: password, forRole: login.role)
             try connection.execute("ALTER ROLE \(role) PASSWORD '\(verifier.replacing("'", with: "''"))'")
@@ -91,13 +91,13 @@ struct SetupRoles {
     }
 }
 
-/// A password file of libpq, mode 0600.
+/// libpq's password file, with the mode 0600.
 private struct PasswordFile {
     let path: String
 
     init(_ path: String) { self.path = path }
 
-    /// Replaces the line of a prefix, or adds it.
+    /// Replaces the line with a prefix, or adds one.
     func set(_ prefix: String, _ password: String) throws {
         let former = FileManager.default.fileExists(atPath: path) ? try String(contentsOfFile: path, encoding: .utf8) : ""
         let kept = former.split(separator: "\n").filter { !$0.hasPrefix(prefix) }

@@ -100,7 +100,7 @@ struct User: AsyncParsableCommand {
     }
 }
 
-/// The roles that a person may have; a router's is for programs.
+/// The roles that a person may have. A router's role is only for programs.
 enum PersonRole: String, CaseIterable, ExpressibleByArgument {
     case systemAdministrator = "System Administrator"
     case emailAdministrator = "Email Administrator"

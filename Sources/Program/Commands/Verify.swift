@@ -31,7 +31,7 @@ struct Verify: AsyncParsableCommand {
                 failed = failed || !report.isClean
                 options.report(report.json, report.text)
             } catch {
-                // One organization by itself: the others are looked at all the same.
+                // Verifies one organization. A problem there does not prevent the verification of the others.
                 failed = true
                 let words = try options.words(for: error)
                 options.report(["organization": .string(name), "error": .string(words)], "\(name): \(words)")

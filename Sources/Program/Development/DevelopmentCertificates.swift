@@ -3,11 +3,11 @@ import Foundation
 import SwiftASN1
 import X509
 
-/// A certificate authority and a server certificate for `localhost`, for development alone.
+/// A certificate authority and a server certificate for `localhost`, only for development.
 struct DevelopmentCertificates: Sendable {
     let home: DevelopmentHome
 
-    /// Makes both, unless they are there and valid for another month. The authority's key is not kept.
+    /// Makes both, unless they exist and are valid for another month. The authority's key is not stored.
     func prepare() throws {
         if let text = try? String(contentsOfFile: home.file("server.pem"), encoding: .utf8),
             FileManager.default.fileExists(atPath: home.file("server.key")),

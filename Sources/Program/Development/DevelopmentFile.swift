@@ -1,6 +1,6 @@
 import Foundation
 
-/// `dev.json`: what scripts and people need to find their way in a development deployment.
+/// `dev.json`: the addresses and credentials of a development deployment, for scripts and people.
 struct DevelopmentFile: Codable, Sendable {
     struct Client: Codable, Sendable {
         let clientId: String
@@ -18,7 +18,7 @@ struct DevelopmentFile: Codable, Sendable {
     var organization: String
     var postgres: String
     var clients: [String: Client]
-    /// Who signs in to the console.
+    /// The person who signs in to the console.
     var console: Person?
 
     static let name = "dev.json"

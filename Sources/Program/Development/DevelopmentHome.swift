@@ -4,10 +4,10 @@ import Glibc
 import Subprocess
 import SystemPackage
 
-/// The folder that `fieldseal dev` keeps everything in, and the operating system's user that PostgreSQL runs as.
+/// The folder of `fieldseal dev`, and the operating system's user that runs PostgreSQL.
 struct DevelopmentHome: Sendable {
     let path: String
-    /// Who PostgreSQL runs as when we are root, which PostgreSQL refuses to be.
+    /// The user that runs PostgreSQL if this process is root. PostgreSQL refuses to run as root.
     let databaseUser: DatabaseUser?
 
     struct DatabaseUser: Sendable {
@@ -16,14 +16,14 @@ struct DevelopmentHome: Sendable {
         let gid: gid_t
     }
 
-    /// Makes the folder, and checks that the database's user can get into it.
+    /// Creates the folder, and checks that the database's user can enter it.
     ///
     /// - Throws: ``DevelopmentError``.
     init() throws {
         let given = ProcessInfo.processInfo.environment["FIELDSEAL_HOME"] ?? ".fieldseal"
         let absolute = given.hasPrefix("/") ? given : "\(FileManager.default.currentDirectoryPath)/\(given)"
         path = URL(filePath: absolute).standardizedFileURL.path
-        // PostgreSQL's user may enter it; no other user may read it.
+        // PostgreSQL's user may enter it. No other user may read it.
         try FileManager.default.createDirectory(
             atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
         guard getuid() == 0 else {
@@ -48,7 +48,7 @@ struct DevelopmentHome: Sendable {
 
     func file(_ name: String) -> String { "\(path)/\(name)" }
 
-    /// The folder of PostgreSQL's socket. A socket's path has at most 107 bytes, so that a deep clone gets a short folder.
+    /// The folder of PostgreSQL's socket. A socket's path has at most 107 bytes, so a deep folder gets a short one elsewhere.
     var socketFolder: String {
         let near = file("run")
         if "\(near)/.s.PGSQL.5432".utf8.count <= 107 { return near }
@@ -56,7 +56,7 @@ struct DevelopmentHome: Sendable {
         return "/tmp/fieldseal-\(digest)"
     }
 
-    /// Makes a folder that belongs to the database's user.
+    /// Creates a folder that belongs to the database's user.
     func makeDatabaseFolder(_ path: String, mode: Int) throws {
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         var attributes: [FileAttributeKey: Any] = [.posixPermissions: mode]
@@ -67,7 +67,7 @@ struct DevelopmentHome: Sendable {
         try FileManager.default.setAttributes(attributes, ofItemAtPath: path)
     }
 
-    /// Writes a file that its owner alone may read, all of it or nothing.
+    /// Writes a complete file that only its owner may read, or none.
     func write(_ text: String, to name: String) throws {
         let temporary = file("\(name).new")
         unlink(temporary)
@@ -76,10 +76,10 @@ struct DevelopmentHome: Sendable {
         else { throw DevelopmentError.cannotWrite(file(name)) }
     }
 
-    /// A command that runs as the database's user, in our session and process group and under the process id of the child.
+    /// A command that runs as the database's user, in this session and process group, with the child's process id.
     ///
-    /// The child changes its user after it was executed: between fork and exec, glibc's setuid waits for threads that the
-    /// child does not have.
+    /// The child changes its user after exec. Between fork and exec, glibc's setuid would wait for threads that the child does not
+    /// have.
     func databaseCommand(_ path: String, _ arguments: [String]) -> (executable: Executable, arguments: Arguments) {
         guard let user = databaseUser else { return (.path(FilePath(path)), Arguments(arguments)) }
         let identity = ["--reuid=\(user.uid)", "--regid=\(user.gid)", "--init-groups"]
@@ -87,7 +87,7 @@ struct DevelopmentHome: Sendable {
     }
 }
 
-/// Why `fieldseal dev` does not start.
+/// The reason for which `fieldseal dev` does not start.
 enum DevelopmentError: Error, CustomStringConvertible {
     case noDatabaseUser
     case noPostgreSQL

@@ -6,7 +6,7 @@ import PostgresClient
 import Subprocess
 import SystemPackage
 
-/// A private PostgreSQL under the development folder, on a socket of its own.
+/// A private PostgreSQL in the development folder, with its own socket.
 struct DevelopmentPostgres: Sendable {
     let home: DevelopmentHome
     private let binaries: String
@@ -31,7 +31,7 @@ struct DevelopmentPostgres: Sendable {
         password = try String(contentsOfFile: file, encoding: .utf8)
     }
 
-    /// Runs PostgreSQL for as long as `body` does, and stops it then.
+    /// Runs PostgreSQL while `body` runs, then stops it.
     func run<Result: Sendable>(_ body: @Sendable @escaping () async throws -> Result) async throws -> Result {
         try home.makeDatabaseFolder(home.socketFolder, mode: 0o755)
         try await stopLeftOver()
@@ -39,7 +39,7 @@ struct DevelopmentPostgres: Sendable {
         let log = try FileDescriptor.open(
             FilePath(home.file("postgres.log")), .writeOnly, options: [.create, .append], permissions: [.ownerReadWrite])
         var options = PlatformOptions()
-        // A smart shutdown would wait for every client; a fast one rolls their transactions back.
+        // A smart shutdown would wait for every client. A fast one rolls their transactions back.
         options.teardownSequence = [.send(signal: .interrupt, allowedDurationToNextStep: .seconds(60))]
         let command = home.databaseCommand(
             "\(binaries)/postgres",
@@ -69,7 +69,7 @@ struct DevelopmentPostgres: Sendable {
         return try outcome.closureResult.get()
     }
 
-    /// Makes the cluster, under another name until it is complete.
+    /// Creates the cluster, with a temporary name until it is complete.
     private func initialize() async throws {
         guard !isInitialized else { return }
         let temporary = home.file("pg.new")
@@ -103,8 +103,8 @@ struct DevelopmentPostgres: Sendable {
         guard rename(temporary, data) == 0 else { throw DevelopmentError.cannotWrite(data) }
     }
 
-    /// Stops a server that outlived the program that started it, and removes lock files whose process is another by now,
-    /// or dead and not yet buried: PostgreSQL would take either for a running server.
+    /// Stops a server that outlived its parent process. Removes lock files whose process id belongs to another process now, or to a
+    /// zombie. PostgreSQL would take both for a running server.
     private func stopLeftOver() async throws {
         for lock in ["\(data)/postmaster.pid", "\(home.socketFolder)/.s.PGSQL.5432.lock"] {
             guard let text = try? String(contentsOfFile: lock, encoding: .utf8),
@@ -135,7 +135,7 @@ struct DevelopmentPostgres: Sendable {
         throw DevelopmentError.doesNotStart(log: home.file("postgres.log"))
     }
 
-    /// Makes database and roles, as far as they are not there.
+    /// Creates the database and the roles that are missing.
     ///
     /// - Returns: The service's connection string.
     func prepareDatabase(servicePassword: String) async throws -> String {
@@ -153,7 +153,7 @@ struct DevelopmentPostgres: Sendable {
         return conninfo(database: "fieldseal", user: "fieldseal_service", password: servicePassword)
     }
 
-    /// Gives the service's role its password, as a verifier.
+    /// Sets the password of the service's role, as a verifier.
     func setServicePassword(_ password: String) async throws {
         let database = try await PostgresConnection.connect(conninfo(database: "fieldseal"))
         try await database.run { connection in

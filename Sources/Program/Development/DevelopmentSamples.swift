@@ -5,12 +5,12 @@ import Model
 import Records
 import Tenancy
 
-/// The records that a new development organization starts with: profiles, mailboxes, queues and users with passwords.
+/// The sample records of a new development organization: profiles, mailboxes, queues and users with passwords.
 ///
-/// Their ids are fixed, so that making them again after an interruption makes none twice.
+/// Their ids are fixed, so a repetition after an interruption creates none twice.
 struct DevelopmentSamples: Sendable {
     let session: Session
-    /// The client whose role is Basic User, and what he owns.
+    /// The client with the role Basic User, and its records.
     let user: UUID
 
     func create() async throws {

@@ -1,11 +1,11 @@
 import Foundation
 import Glibc
 
-/// Finds the port that a listener gets.
+/// Chooses the port of a listener.
 enum Port {
-    /// The port that a variable names, or a free one for 0; without the variable the usual one, or a free one if that is taken.
+    /// The port in a variable, or a free one for 0. Without the variable, the default port, or a free one if it is in use.
     ///
-    /// - Throws: ``DevelopmentError`` when the named one is taken.
+    /// - Throws: ``DevelopmentError`` when the port in the variable is in use.
     static func choose(_ variable: String, usual: Int) throws -> Int {
         let text = ProcessInfo.processInfo.environment[variable] ?? ""
         guard let named = Int(text) else { return free(usual) ?? free(0) ?? usual }
@@ -13,7 +13,7 @@ enum Port {
         return port
     }
 
-    /// `port` if it can be bound on every address, or one that can be for 0.
+    /// `port` if it can be bound on every address; for 0 a free one.
     private static func free(_ port: Int) -> Int? {
         let descriptor = socket(AF_INET6, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return nil }
@@ -33,8 +33,8 @@ enum Port {
         return bound ? Int(UInt16(bigEndian: address.sin6_port)) : nil
     }
 
-    /// Whether a port can be bound on the addresses of a host. A host that is no address, and a port that needs rights, are left to
-    /// the listener's own words.
+    /// Whether a port can be bound on the addresses of a host. The listener itself reports a host that is not an address, and a
+    /// port that needs privileges.
     static func isFree(_ port: Int, on host: String) -> Bool {
         var hints = addrinfo()
         hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV

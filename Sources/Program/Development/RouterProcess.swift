@@ -3,7 +3,7 @@ import ServiceLifecycle
 import Subprocess
 import SystemPackage
 
-/// The router beside a development service: a program of its own, which ends before the service does.
+/// The router of a development service, as a separate process. It ends before the service.
 struct RouterProcess: ServiceLifecycle.Service {
     func run() async throws {
         var options = PlatformOptions()
@@ -17,7 +17,7 @@ struct RouterProcess: ServiceLifecycle.Service {
                     output: .fileDescriptor(.standardOutput, closeAfterSpawningProcess: false),
                     error: .fileDescriptor(.standardError, closeAfterSpawningProcess: false))
             } catch is CancellationError {}
-            // When it dies, the service goes on without it.
+            // If it ends, the service continues without it.
             try? await gracefulShutdown()
         }
     }

@@ -1,10 +1,10 @@
-/// Numbers with a unit, as people write times and sizes.
+/// Numbers with a unit, for times and sizes.
 enum Quantity {
-    /// What a bare number counts.
+    /// The unit of a number without one.
     enum Unit: String {
         case seconds, days, mebibytes
 
-        /// How many of it each unit stands for.
+        /// The factor of each unit.
         fileprivate var others: KeyValuePairs<String, Int> {
             switch self {
             case .seconds: ["s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800]
@@ -13,7 +13,7 @@ enum Quantity {
             }
         }
 
-        /// The units that a number may have, for a message.
+        /// The allowed units, for a message.
         var words: String {
             switch self {
             case .seconds: "seconds, or a number with s, m, h, d or w such as 5m"
@@ -23,9 +23,9 @@ enum Quantity {
         }
     }
 
-    /// Reads a number, which may have a unit, with or without a space between them.
+    /// Parses a number with an optional unit, with or without a space between them.
     ///
-    /// - Returns: Nil for anything else, and for what no integer holds.
+    /// - Returns: Nil for anything else, and for a number that is out of an integer's range.
     static func number(_ text: String, in unit: Unit) -> Int? {
         let digits = text.prefix { $0.isASCII && $0.isNumber }
         guard (1...18).contains(digits.count), digits.count == 1 || digits.first != "0", let number = Int(digits) else {

@@ -1,39 +1,39 @@
 import Tenancy
 
-/// One setting: its name, what it takes, and where its value is kept.
+/// One setting: its name, its kind, and its property.
 ///
-/// ``Settings/table`` has them all. Reading, `config check` and the test of the documentation are made from it.
+/// ``Settings/table`` has all of them. Reading, `config check` and the test of the documentation use it.
 struct Setting {
-    /// What a setting takes.
+    /// The kind of a setting's value.
     enum Kind {
         case text
-        /// A path. Whether the file is there is looked at where it is used.
+        /// A path. The code that uses the file checks whether it exists.
         case file
-        /// A libpq connection string. It is never quoted in a message: it may hold a password.
+        /// A libpq connection string. Messages never quote it, because it may contain a password.
         case connection
-        /// Connection strings by the databases' names; in a variable they are an object in JSON.
+        /// Connection strings by the databases' names. In a variable they are a JSON object.
         case connections
-        /// The address of the service: `https://`, a host, and perhaps a port.
+        /// The service's address: `https://`, a host, and an optional port.
         case address
         case integer(ClosedRange<Int>)
         case flag
         case choice([String])
-        /// A list of networks; in a variable they are separated by commas.
+        /// A list of networks. In a variable they are separated by commas.
         case networks
-        /// A program and its arguments; in a variable they are a list in JSON.
+        /// A program and its arguments. In a variable they are a JSON list.
         case command
-        /// A list of web origins; in a variable they are separated by commas.
+        /// A list of web origins. In a variable they are separated by commas.
         case origins
-        /// A text for each of several host names; in a variable, `NAME=TEXT` separated by commas.
+        /// A text for each of several host names. In a variable: `NAME=TEXT` separated by commas.
         case hosts(HostTexts)
     }
 
-    /// What the texts of ``Kind/hosts(_:)`` are.
+    /// The meaning of the texts of ``Kind/hosts(_:)``.
     enum HostTexts {
         case organizations, files
     }
 
-    /// A value of any of these kinds.
+    /// A value of any kind.
     enum Value: Equatable {
         case text(String)
         case integer(Int)
@@ -45,16 +45,16 @@ struct Setting {
         case none
     }
 
-    /// As in a file, with a dot for each level.
+    /// The name in a file, with a dot for each level.
     let key: String
     let kind: Kind
-    /// Whether the settings are refused without it.
+    /// Whether the setting is required.
     var isRequired = false
     let read: (Settings) -> Value
-    /// Puts a value in that fits `kind`.
+    /// Sets a value that matches `kind`.
     let write: (inout Settings, Value) -> Void
 
-    /// The variable that goes before the file: `https.port` is `FIELDSEAL_HTTPS_PORT`.
+    /// The variable that overrides the file: `https.port` is `FIELDSEAL_HTTPS_PORT`.
     var variable: String {
         var name = "FIELDSEAL_"
         var isAfterLowercase = false
@@ -66,13 +66,13 @@ struct Setting {
         return name
     }
 
-    /// What a bare number of it counts; nil for a plain number.
+    /// The unit of a bare number; nil for a plain number.
     var unit: Quantity.Unit? {
         guard case .integer = kind else { return nil }
         return key.hasSuffix("Seconds") ? .seconds : key.hasSuffix("Days") ? .days : nil
     }
 
-    /// What it takes, for a message.
+    /// The accepted values, for a message.
     var expectation: String {
         switch kind {
         case .text: "a text"

@@ -4,27 +4,27 @@ import JSON
 import PostgresClient
 import Tenancy
 
-/// Reads the text of a setting as a value of its kind. Nothing is guessed: what does not fit is refused.
+/// Parses the text of a setting as a value of its kind. A text that does not match is refused; nothing is guessed.
 struct SettingParser {
-    /// How a text is written where it comes from.
+    /// The form of a text in its source.
     enum Form {
-        /// Between quotes, or in a variable: it is a text, and a number or a flag when it is exactly one.
+        /// Quoted, or in a variable: a text, which may represent a number or a flag.
         case quoted
-        /// Bare in YAML or JSON, where it is a number, a flag, nothing or a text.
+        /// Unquoted in YAML or JSON: a number, a flag, null or a text.
         case plain
     }
 
     let setting: Setting
-    /// Where the value is, for messages: the file with the line, or the variable.
+    /// The place of the value, for messages: the file with the line, or the variable.
     let place: String
 
-    /// - Throws: ``SettingsError`` that says what the setting takes. It quotes no connection string.
+    /// - Throws: ``SettingsError`` that says what the setting accepts. It quotes no connection string.
     func value(_ text: String, _ form: Form) throws(SettingsError) -> Setting.Value {
         guard !text.unicodeScalars.contains("\0") else { throw misfit("a text with the character U+0000") }
         if form == .plain, ["", "~", "null", "Null", "NULL"].contains(text) { return try none() }
         switch setting.kind {
         case .integer(let range):
-            // Tools that fill templates quote numbers.
+            // Template tools quote numbers.
             let number =
                 if let unit = setting.unit { Quantity.number(text, in: unit) } else {
                     text.wholeMatch(of: /-?(0|[1-9][0-9]{0,17})/).flatMap { Int($0.0) }
@@ -134,7 +134,7 @@ struct SettingParser {
     private func origins(_ texts: [String]) throws(SettingsError) -> [String] {
         var origins: [String] = []
         for text in texts {
-            // As browsers write it: in lower case, and without the scheme's own port.
+            // In browsers' form: in lower case, and without the scheme's default port.
             let text = text.trimmingCharacters(in: .whitespaces).lowercased()
             let isPublic =
                 text.wholeMatch(of: /https:\/\/([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?/) != nil && !text.hasSuffix(":443")
@@ -146,7 +146,7 @@ struct SettingParser {
         return origins
     }
 
-    /// Databases by names that are written as organizations' are: in messages, metrics and options.
+    /// Databases by name. Names have the form of organizations' names, for messages, metrics and options.
     private func connections(_ entries: [(host: String, text: String)]) throws(SettingsError) -> [String: String] {
         var table: [String: String] = [:]
         for (name, text) in entries {
@@ -179,7 +179,7 @@ struct SettingParser {
         return .text(text)
     }
 
-    /// Whether YAML and JSON take a bare text for a number or a flag.
+    /// Whether YAML and JSON parse an unquoted text as a number or a flag.
     private static func isNoText(_ text: String) -> Bool {
         text.wholeMatch(of: /[-+]?(0x[0-9a-fA-F]+|0o[0-7]+|[0-9][0-9_]*(\.[0-9]*)?([eE][-+]?[0-9]+)?|\.[0-9]+|\.inf|\.nan)/) != nil
             || ["true", "false", "yes", "no", "on", "off", "True", "False", "TRUE", "FALSE"].contains(text)

@@ -1,4 +1,4 @@
-/// The databases of a deployment. Each is complete in itself: `config`, and the organizations that it has.
+/// The databases of a deployment. Each is complete in itself, with `config` and its organizations.
 extension Settings {
     struct Database: Sendable {
         let name: String
@@ -7,7 +7,7 @@ extension Settings {
         let migrationConninfo: String
     }
 
-    /// What the setting `database` is called beside others, and by `--database`.
+    /// The name of the database in the setting `database`, beside others, and for `--database`.
     private static let onlyName = "main"
 
     /// All of them, by name.
@@ -20,16 +20,16 @@ extension Settings {
         }
     }
 
-    /// The same settings, for what works on one database.
+    /// The same settings for one database.
     func selecting(_ one: Database) -> Settings {
         var settings = self
         (settings.database, settings.migrationDatabase) = (one.conninfo, one.migrationConninfo)
         return settings
     }
 
-    /// The same settings for the database that is named, or for the only one.
+    /// The same settings for the named database, or for the only one.
     ///
-    /// - Throws: ``CommandFailure`` that names those that there are.
+    /// - Throws: ``CommandFailure`` that lists the databases.
     func selecting(_ name: String?) throws -> Settings {
         let all = allDatabases
         let names = all.map(\.name).joined(separator: ", ")
@@ -45,7 +45,7 @@ extension Settings {
         return selecting(one)
     }
 
-    /// Checks that the databases are given in one way, and fills in what follows.
+    /// Checks that the databases are configured in one way, and fills in the derived values.
     mutating func completeDatabases() throws(SettingsError) {
         guard !databases.isEmpty else {
             guard !database.isEmpty else { throw .required("database") }
@@ -60,7 +60,7 @@ extension Settings {
         if let name = migrationDatabases.keys.sorted().first(where: { databases[$0] == nil }) {
             throw .malformed("migrationDatabases has \(name), which is not among databases: correct its name, or add it there")
         }
-        // One of several is chosen later, by what works on it.
+        // One of several is selected later.
         if allDatabases.count == 1 { self = selecting(allDatabases[0]) }
     }
 }

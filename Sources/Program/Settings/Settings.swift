@@ -6,46 +6,46 @@ import Logging
 import Tenancy
 import WebAPI
 
-/// How a deployment is reached and run: one file, YAML or JSON, with `FIELDSEAL_*` variables over it.
+/// The settings of a deployment: one file in YAML or JSON, which `FIELDSEAL_*` variables override.
 struct Settings: Sendable {
     /// The file that was read.
     var file = ""
     var database = ""
     var migrationDatabase = ""
-    /// Connection strings by the databases' names, in the place of ``database`` where there are several.
+    /// Connection strings by the databases' names, instead of ``database`` if there are several.
     var databases: [String: String] = [:]
-    /// Those for migrations; ``databases`` has the others.
+    /// Connection strings for migrations, for the databases in ``databases``.
     var migrationDatabases: [String: String] = [:]
     var connections = 16
     var kekFile = ""
-    /// Where the key-encryption key is, when it is no file of ``kekFile``.
+    /// The source of the key-encryption key, if it is not ``kekFile``.
     var kekCredential: String?
     var kekCommand: [String] = []
     var kekToken = TokenSettings()
-    /// Where the key-encryption key is that replaces it, while it is replaced.
+    /// The source of the new key-encryption key during a rotation.
     var newKekFile: String?
     var newKekCredential: String?
     var newKekCommand: [String] = []
     var newKekToken = TokenSettings()
-    /// Nil where there is no copy that the doctor should look at.
+    /// Nil if there is no copy for the doctor to check.
     var kekCopyFile: String?
     var baseURL = ""
-    /// Organizations by the host whose root they are at.
+    /// Organizations by the host at whose root they are.
     var hosts: [String: String] = [:]
     var httpsHost = "::"
     var httpsPort = 8443
     var certificateFile = ""
     var privateKeyFile = ""
-    /// Files of PEM by the host that they are for, beside ``certificateFile`` and ``privateKeyFile`` for all others.
+    /// PEM files by host, beside ``certificateFile`` and ``privateKeyFile`` for all other hosts.
     var hostCertificateFiles: [String: String] = [:]
     var hostPrivateKeyFiles: [String: String] = [:]
-    /// Whether clients may show certificates, and PEM certificates of the authorities that issue these.
+    /// Whether clients may use certificates, and the CA certificates in PEM for them.
     var asksForClientCertificates = "off"
     var clientAuthorityFile: String?
     var httpHost = "::"
     /// Nil for no listener without TLS.
     var httpPort: Int?
-    /// Where security events are sent: `HOST:PORT` of a receiver of syslog over TLS, or a file.
+    /// The receiver of security events: `HOST:PORT` of syslog over TLS, or a file.
     var eventSyslog: String?
     var eventSyslogAuthorityFile: String?
     var eventSyslogCertificateFile: String?
@@ -54,18 +54,18 @@ struct Settings: Sendable {
     /// The unix socket for a proxy on the same machine; nil for none.
     var socketPath: String?
     var socketMode = "0660"
-    /// PEM certificates of the authorities of trusted OpenID providers; nil for the system's.
+    /// CA certificates in PEM for trusted OpenID providers; nil for the system's.
     var issuerAuthorityFile: String?
-    /// Seconds that a statement of a request may run.
+    /// The time limit of a request's statement in seconds.
     var statementSeconds = 30
-    /// Seconds for which a server that was told to stop serves on, while `/readyz` says that it is about to.
+    /// Seconds for which a stopping server continues to serve, while `/readyz` reports that it stops.
     var drainSeconds = 0
-    /// Database connections that the requests of one caller may hold at a time; nil for half of ``connections``.
+    /// How many database connections one caller's requests may hold at a time; nil for half of ``connections``.
     var clientConnections: Int?
-    /// The applications at authorization servers of mail servers, and PEM certificates of those servers' authorities.
+    /// The applications at mail servers' authorization servers, and CA certificates in PEM for those servers.
     var mailApplicationsFile: String?
     var mailAuthorityFile: String?
-    /// Attempts at sending an e-mail, at most.
+    /// How many attempts at sending an e-mail are made.
     var mailAttempts = 10
     var metricsHost = "127.0.0.1"
     /// Nil for no listener for metrics.
@@ -74,13 +74,13 @@ struct Settings: Sendable {
     var eventDays: Int?
     var auditDays: Int?
     var emailDays: Int?
-    /// Where archives go.
+    /// The folder for archives.
     var archiveFolder: String?
     var logLevel = Logger.Level.info
     var policy = KeyPolicy()
     var limits = APILimits()
 
-    /// Where the file is looked for, in this order.
+    /// The places where the file is looked for, in order.
     static func candidates(_ option: String?) -> [String] {
         let environment = ProcessInfo.processInfo.environment
         if let option { return [option] }
@@ -92,9 +92,9 @@ struct Settings: Sendable {
     /// Reads the settings.
     ///
     /// - Parameters:
-    ///   - option: The file that the command line names.
-    ///   - ports: Ports that were chosen already, where a variable may have said 0.
-    /// - Throws: ``SettingsError`` for a missing file, an unknown key, or a value that does not fit.
+    ///   - option: The file in the command line.
+    ///   - ports: Ports that were chosen already, for variables with the value 0.
+    /// - Throws: ``SettingsError`` for a missing file, an unknown key, or an invalid value.
     static func read(_ option: String? = nil, ports: (https: Int, http: Int)? = nil) async throws -> Settings {
         let candidates = candidates(option)
         guard let path = candidates.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
@@ -112,10 +112,10 @@ struct Settings: Sendable {
 
     private init() {}
 
-    /// Settings of which none is given.
+    /// No settings.
     static let defaults = Settings()
 
-    /// Every setting, in the order in which they are shown.
+    /// Every setting, in the order of the output.
     static var table: [Setting] {
         [
             .text("database", \.database, .connection),
@@ -220,7 +220,7 @@ struct Settings: Sendable {
         set { policy.patience = .seconds(newValue) }
     }
 
-    /// Fills in what follows from other settings.
+    /// Fills in values that are derived from other settings.
     private mutating func complete() throws(SettingsError) {
         for setting in Self.table where setting.isRequired && setting.read(self) == .text("") { throw .required(setting.key) }
         _ = try kekSource
@@ -260,7 +260,7 @@ struct Settings: Sendable {
         }
     }
 
-    /// The receiver of syslog; nil where there is none, or what names it is no host with a port.
+    /// The receiver of syslog; nil if there is none, or its name is not a host with a port.
     private var syslogAddress: (host: String, port: Int)? {
         guard let match = eventSyslog?.wholeMatch(of: /([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})/),
             let port = Int(match.2),
@@ -269,7 +269,7 @@ struct Settings: Sendable {
         return (match.1.trimmingCharacters(in: ["[", "]"]), port)
     }
 
-    /// Where security events are sent; nil for nowhere.
+    /// The receiver of security events; nil for none.
     func eventReceiver() throws -> (any EventReceiver)? {
         if let eventFile { return EventFile(path: eventFile) }
         return try syslogAddress.map {
@@ -279,15 +279,15 @@ struct Settings: Sendable {
         }
     }
 
-    /// The addresses under which clients reach organizations.
+    /// The addresses of organizations.
     var addresses: ServiceAddresses { ServiceAddresses(baseURL: baseURL, hosts: hosts) }
 
-    /// Where mail servers' access tokens come from.
+    /// The source of mail servers' access tokens.
     func mailTokens() throws -> MailTokens {
         try mailApplicationsFile.map { try MailTokens(file: $0, authorityFile: mailAuthorityFile) } ?? MailTokens()
     }
 
-    /// What is in force, under the keys that a file has it under, without passwords.
+    /// The values in force, under their keys in a file, without passwords.
     var shown: [(key: String, value: Setting.Value)] {
         Self.table.map { setting in
             switch (setting.kind, setting.read(self)) {

@@ -4,12 +4,12 @@ enum SettingsError: Error, CustomStringConvertible {
     case malformed(String)
     case unknownKey(String, String, [String])
     case unknownVariable(String, nearest: String?)
-    /// A value that its setting does not take, and where it is.
+    /// An invalid value, and its place.
     case misfit(key: String, takes: String, given: String, place: String)
     case required(String)
-    /// A name that is known, and what to use in its place.
+    /// A known wrong name, and its replacement.
     case unsupported(String, String, advice: String)
-    /// Settings of which one at most may be given.
+    /// Settings that exclude each other.
     case several([String])
 
     var description: String {

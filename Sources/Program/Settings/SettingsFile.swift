@@ -1,12 +1,12 @@
 import Foundation
 import Yams
 
-/// The settings of a file, YAML or JSON, with the line of each.
+/// The settings in a file, YAML or JSON, with the line of each.
 struct SettingsFile {
     let path: String
     private(set) var values: [(setting: Setting, value: Setting.Value)] = []
 
-    /// Reads a file, and refuses everything in it that is no setting or does not fit.
+    /// Reads a file. Refuses unknown keys and invalid values.
     ///
     /// - Throws: ``SettingsError``.
     init(_ path: String, _ table: [Setting]) throws {
@@ -86,7 +86,7 @@ struct SettingsFile {
 
     private func place(_ node: Node) -> String { node.mark.map { "\(path) line \($0.line)" } ?? path }
 
-    /// The parser's own description quotes the file, which may hold a password.
+    /// The parser's own description quotes the file, which may contain a password.
     private static func problem(_ error: YamlError, _ path: String) -> String {
         switch error {
         case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):

@@ -1,6 +1,6 @@
 import Tenancy
 
-/// Where a PKCS#11 token has the key that opens the key-encryption key: all of it, or nothing.
+/// The settings of a PKCS#11 token that opens the key-encryption key. All of them are required, or none.
 struct TokenSettings: Sendable {
     var module: String?
     var token: String?
@@ -8,9 +8,9 @@ struct TokenSettings: Sendable {
     var pinFile: String?
     var sealedFile: String?
 
-    /// What the settings under `prefix` name; nil if there are none.
+    /// The settings under `prefix`; nil if there are none.
     ///
-    /// - Throws: ``SettingsError`` that names the first that is missing.
+    /// - Throws: ``SettingsError`` naming the first missing one.
     func place(_ prefix: String) throws(SettingsError) -> KeyTokenPlace? {
         guard [module, token, label, pinFile, sealedFile].contains(where: { $0 != nil }) else { return nil }
         guard let module else { throw .required("\(prefix).module") }

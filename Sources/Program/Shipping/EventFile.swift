@@ -4,7 +4,7 @@ import Glibc
 import JSON
 import Tenancy
 
-/// Security events as lines of JSON at the end of a file. It is opened for each batch, so that it can be moved away at any time.
+/// Appends security events to a file as lines of JSON. The file is opened for each batch, so it can be moved at any time.
 struct EventFile: EventReceiver {
     let path: String
 
@@ -13,7 +13,7 @@ struct EventFile: EventReceiver {
     func send(_ batch: EventShipment.Batch) async throws {
         let lines = batch.objects.flatMap { $0.utf8 + [UInt8(ascii: "\n")] }
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-            // A file system may take its time.
+            // A file system may be slow.
             DispatchQueue.global().async { continuation.resume(with: Result { try append(lines) }) }
         }
     }
@@ -28,7 +28,7 @@ struct EventFile: EventReceiver {
             guard count > 0 else { throw problem("can't be written") }
             rest = rest.dropFirst(count)
         }
-        // A pipe or a terminal has no disk.
+        // A pipe or a terminal can't be synchronized to a disk.
         guard fsync(descriptor) == 0 || errno == EINVAL || errno == EROFS else { throw problem("can't be written to the disk") }
     }
 

@@ -1,16 +1,16 @@
 import JSON
 import Tenancy
 
-/// Where security events are sent.
+/// A receiver of security events.
 protocol EventReceiver: Sendable {
-    /// What the log calls it.
+    /// The receiver's name in the log.
     var name: String { get }
 
-    /// Sends events, and returns once the receiver has them.
+    /// Sends events, and returns after the receiver has confirmed them.
     func send(_ batch: EventShipment.Batch) async throws
 }
 
-/// Why events could not be sent.
+/// The reason for which events could not be sent.
 struct ReceiverProblem: Error, CustomStringConvertible {
     let description: String
 

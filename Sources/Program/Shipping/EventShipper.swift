@@ -2,8 +2,8 @@ import Logging
 import ServiceLifecycle
 import Tenancy
 
-/// Sends security events to a receiver outside of the database. A receiver that is away holds nothing up but the events, which wait
-/// in the database.
+/// Sends security events to an external receiver. While the receiver is unavailable, events wait in the database, and nothing else
+/// is delayed.
 struct EventShipper: ServiceLifecycle.Service {
     let deployment: Deployment
     let receiver: any EventReceiver

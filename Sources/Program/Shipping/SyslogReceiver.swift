@@ -7,8 +7,8 @@ import Tenancy
 
 /// A receiver of syslog over TLS (RFC 5425), on one connection that is opened again when it breaks.
 ///
-/// The protocol has no acknowledgement. A batch counts as received once the receiver's TCP has confirmed all of it, and the
-/// connection is still open then.
+/// The protocol has no acknowledgement. A batch counts as received when the receiver's TCP has confirmed all of it, and the
+/// connection is still open after that.
 actor SyslogReceiver: EventReceiver {
     nonisolated let name: String
     private let host: String
@@ -18,11 +18,11 @@ actor SyslogReceiver: EventReceiver {
 
     private static let connectSeconds: Int64 = 10
     private static let sendSeconds: Int64 = 20
-    /// Between two looks at what the receiver has confirmed, and how many there are.
+    /// The pause between two checks of the confirmed bytes, and the number of checks.
     private static let look = Duration.milliseconds(50)
     private static let looks = 200
 
-    /// - Throws: For files of certificates that can't be used.
+    /// - Throws: For certificate files that can't be used.
     init(host: String, port: Int, authorityFile: String?, certificateFile: String?, privateKeyFile: String?) throws {
         let address = "\(host):\(port)"
         (self.host, self.port, name) = (host, port, address)
@@ -53,7 +53,7 @@ actor SyslogReceiver: EventReceiver {
     func send(_ batch: EventShipment.Batch) async throws {
         let channel = try await open()
         let frames = ByteBuffer(bytes: SyslogMessage.frames(of: batch))
-        // A receiver that accepts connections and reads nothing would hold this up for ever, and the end of the service too.
+        // A receiver that accepts connections and does not read would block this forever, and the end of the service too.
         let limit = channel.eventLoop.scheduleTask(in: .seconds(Self.sendSeconds)) { channel.close(promise: nil) }
         defer { limit.cancel() }
         do {
@@ -78,7 +78,7 @@ actor SyslogReceiver: EventReceiver {
                 .connectTimeout(.seconds(Self.connectSeconds))
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        // An address has no name to ask for; its certificate has to have the address.
+                        // An address has no host name for SNI. Its certificate must have the address.
                         let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
                         try channel.pipeline.syncOperations.addHandler(
                             NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : host))
