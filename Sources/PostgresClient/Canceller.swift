@@ -5,14 +5,15 @@ import Synchronization
 
 /// Cancels the statement that a connection is running, from any thread.
 ///
-/// A request to cancel travels on a connection of its own and may arrive late. So each borrower of the connection has a turn: a
-/// request for a turn that ended is dropped, and a connection with a request under way is not lent again.
+/// A cancel request uses a separate connection and may arrive late. So each borrower of the connection has a turn. A request for an
+/// ended turn is dropped, and a connection with a request in progress is not lent again.
 final class Canceller: Sendable {
-    /// One borrower's time with the connection.
+    /// One borrower's use of the connection.
     struct Turn: Sendable, Equatable { fileprivate let number: UInt64 }
 
     private final class Handle: @unchecked Sendable {
-        // Sendable: libpq allows PQcancel on any thread and changes nothing in the handle; it is freed with the last reference.
+        // Sendable: libpq allows PQcancel on any thread, and it does not change the handle. The handle is freed with the last
+        // reference.
         let pointer: OpaquePointer
 
         init(_ pointer: OpaquePointer) { self.pointer = pointer }
@@ -20,7 +21,7 @@ final class Canceller: Sendable {
         deinit { PQfreeCancel(pointer) }
     }
 
-    /// A descriptor of the connection's socket besides libpq's own, which libpq may close and the system may give away again.
+    /// A duplicate of the socket's descriptor, because libpq may close its own and the system may reuse the number.
     private final class Socket: Sendable {
         let descriptor: Int32
 
@@ -37,7 +38,7 @@ final class Canceller: Sendable {
         var handle: Handle?
         var socket: Socket?
         var turn: UInt64 = 0
-        /// Whether a request of this turn was sent, or is being sent.
+        /// Whether a request for this turn was sent, or is being sent.
         var isCancelled = false
     }
 
@@ -51,18 +52,18 @@ final class Canceller: Sendable {
 
     func disarm() { state.withLock { ($0.handle, $0.socket) = (nil, nil) } }
 
-    /// Cuts the connection: what waits for its server fails at once.
+    /// Shuts the connection down. Calls that wait for its server fail at once.
     func cut() {
         guard let socket = state.withLock(\.socket) else { return }
         _ = shutdown(socket.descriptor, Int32(SHUT_RDWR))
     }
 
-    /// The turn that is under way.
+    /// The current turn.
     var turn: Turn { state.withLock { Turn(number: $0.turn) } }
 
-    /// Ends the turn: later requests for it are dropped.
+    /// Ends the turn. Later requests for it are dropped.
     ///
-    /// - Returns: Whether a request of this turn may still arrive.
+    /// - Returns: Whether a request for this turn may still arrive.
     func endTurn() -> Bool {
         state.withLock { state in
             defer { (state.turn, state.isCancelled) = (state.turn + 1, false) }
@@ -70,8 +71,8 @@ final class Canceller: Sendable {
         }
     }
 
-    /// Asks the server to stop, again and again until the turn ends: PostgreSQL ignores a request that it notices between two messages
-    /// of one query. For turns that end, those of a pool's borrowers.
+    /// Repeats the cancel request until the turn ends, because PostgreSQL ignores one that it notices between two messages of a
+    /// query. Only for turns that end, such as those of a pool's borrowers.
     func cancelUntilItEnds(_ turn: Turn, repeatingAfter pause: DispatchTimeInterval = .milliseconds(250)) {
         guard cancel(turn) else { return }
         DispatchQueue.global().asyncAfter(deadline: .now() + pause) { [self] in
@@ -79,10 +80,10 @@ final class Canceller: Sendable {
         }
     }
 
-    /// Asks the server to stop what runs in this turn. PQcancel opens a connection of its own and waits for it to close, so it gets
-    /// a thread that may block; `tcp_user_timeout` bounds it.
+    /// Asks the server to cancel this turn's statement. PQcancel opens a separate connection and waits for it to close, so it runs
+    /// on a thread that may block. `tcp_user_timeout` limits the wait.
     ///
-    /// - Returns: Whether the turn is under way.
+    /// - Returns: Whether the turn is the current one.
     @discardableResult
     func cancel(_ turn: Turn) -> Bool {
         let handle = state.withLock { state -> Handle? in
@@ -92,7 +93,8 @@ final class Canceller: Sendable {
         }
         guard let handle else { return false }
         DispatchQueue.global().async { [self] in
-            // The turn may have ended before this thread came: nothing is left to stop, and the connection is not lent again.
+            // The turn may have ended before this thread ran. Then there is nothing to cancel, and the connection is not lent
+            // again.
             guard state.withLock({ $0.turn == turn.number }) else { return }
             var message = [CChar](repeating: 0, count: 256)
             _ = PQcancel(handle.pointer, &message, Int32(message.count))

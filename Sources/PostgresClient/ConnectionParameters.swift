@@ -1,11 +1,11 @@
 import CLibPQ
 import Foundation
 
-/// What a connection string says, keyword by keyword.
+/// The parameters of a connection string, by keyword.
 public enum ConnectionParameters {
     /// The keywords and values of a connection string or URI, without libpq's defaults.
     ///
-    /// - Throws: ``PostgresError`` of kind `usage` when it is malformed; its words quote the string, and are not kept.
+    /// - Throws: ``PostgresError`` of kind `usage` when it is malformed. libpq's message quotes the string, so it is not kept.
     public static func parse(_ conninfo: String) throws -> [(keyword: String, value: String)] {
         guard let options = PQconninfoParse(conninfo, nil) else {
             throw PostgresError(kind: .usage, message: "the connection string is malformed")
@@ -32,11 +32,11 @@ public enum ConnectionParameters {
         }
     }
 
-    /// Seconds for connecting to one host, and milliseconds for data that the other end does not acknowledge, unless the connection
-    /// string says otherwise: libpq alone would wait without limit, and TCP for a quarter of an hour.
+    /// The default time limits: seconds for connecting to one host, and milliseconds for data without an acknowledgement. libpq
+    /// alone would wait without limit, and TCP for a quarter of an hour.
     private static let defaults = [("client_encoding", "UTF8"), ("connect_timeout", "10"), ("tcp_user_timeout", "30000")]
 
-    /// Seconds for connecting to one of several hosts: those after it wait meanwhile.
+    /// Seconds for connecting to one of several hosts. The hosts after it wait meanwhile.
     private static let secondsForOneOfSeveral = "3"
 
     /// One of the hosts of a connection string.
@@ -46,7 +46,7 @@ public enum ConnectionParameters {
         fileprivate let values: [(String, String)]
     }
 
-    /// The hosts of a connection string that names several. Where their lists do not fit together there are none, and libpq says so.
+    /// The hosts of a connection string with several. If their lists do not match, it is empty, and libpq reports that.
     static func hosts(_ parameters: [(keyword: String, value: String)]) -> [Host] {
         func list(_ keyword: String) -> [String] {
             let value = parameters.last { $0.keyword == keyword }?.value
@@ -67,17 +67,17 @@ public enum ConnectionParameters {
         }
     }
 
-    /// The way to one of several hosts, whether it takes writes or not.
+    /// The parameters for one of several hosts, whether it accepts writes or not.
     static func attempt(_ conninfo: String, applicationName: String, host: Host) -> Attempt {
         let before = [("fallback_application_name", applicationName)] + defaults + [("connect_timeout", secondsForOneOfSeveral)]
         let all = before + [("dbname", conninfo)] + host.values + [("target_session_attrs", "any")]
         return Attempt(keywords: all.map(\.0), values: all.map(\.1))
     }
 
-    /// The ways to try in turn. Among several hosts it is first one that can write, then any, so that reading goes on.
+    /// The attempts in order. With several hosts, first a host that accepts writes, then any host, so that reads continue.
     static func attempts(_ conninfo: String, applicationName: String) -> [Attempt] {
         func attempt(_ more: [(String, String)] = []) -> Attempt {
-            // libpq expands `dbname` when it is the first of its keyword, so that a URI or a string can follow defaults.
+            // libpq expands the first `dbname`, so that a URI or a string can follow defaults.
             let all = [("fallback_application_name", applicationName)] + defaults + more + [("dbname", conninfo)]
             return Attempt(keywords: all.map(\.0), values: all.map(\.1))
         }

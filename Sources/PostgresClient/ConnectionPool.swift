@@ -1,22 +1,22 @@
 import Synchronization
 
-/// Connections that are kept and shared, up to a limit.
+/// A pool of shared connections, up to a limit.
 public final class ConnectionPool: Sendable {
     /// A pool's limits.
     public struct Configuration: Sendable {
         /// libpq's connection string.
         public var conninfo: String
-        /// Connections at most.
+        /// How many connections are open at most.
         public var limit: Int
-        /// Callers that may wait for a connection at a time.
+        /// How many callers may wait for a connection.
         public var waiterLimit: Int
         /// How long a caller waits for a connection.
         public var waitLimit: Duration
-        /// What `pg_stat_activity` shows.
+        /// The name in `pg_stat_activity`.
         public var applicationName: String
-        /// Connections that one ``PoolBorrower`` may hold at a time; nil for any number.
+        /// How many connections one ``PoolBorrower`` may hold at a time; nil for no limit.
         public var share: Int?
-        /// How long a statement may run (`statement_timeout`); nil for what the role's settings say.
+        /// The time limit of a statement (`statement_timeout`); nil for the role's setting.
         public var statementLimit: Duration?
 
         public init(
@@ -48,22 +48,22 @@ public final class ConnectionPool: Sendable {
         state = Mutex(PoolState(limit: configuration.limit, waiterLimit: configuration.waiterLimit, share: configuration.share))
     }
 
-    /// Connections that are open now, and the callers that wait for one.
+    /// The number of open connections, and of callers that wait for one.
     public var load: (open: Int, idle: Int, waiting: Int) {
         state.withLock { ($0.open, $0.idle.count, $0.waiters.count) }
     }
 
-    /// Lends a connection for the time of the call. Cancelling the task cancels the statement under way.
+    /// Lends a connection while a closure runs. Cancelling the task cancels the running statement.
     ///
-    /// A connection whose server hung up is replaced before `body` runs; one that is left in a transaction, or broken, is
+    /// A connection that the server closed is replaced before `body` runs. A connection that is broken, or in a transaction, is
     /// closed afterwards.
     ///
-    /// - Throws: ``PoolError`` when none is to be had in time; ``PostgresError`` when connecting fails; what `body` throws.
+    /// - Throws: ``PoolError`` when no connection is free in time; ``PostgresError`` when connecting fails; the errors of `body`.
     public func withConnection<Result: Sendable>(
         _ body: @Sendable (isolated PostgresConnection) async throws -> Result
     ) async throws -> Result {
         let borrower = PoolBorrower.current
-        // Each attempt takes one connection that the server hung up on out of the pool; the last one is new.
+        // Each attempt removes one connection that the server closed. The last attempt uses a new one.
         for _ in 0...configuration.limit {
             let connection = try await acquire(for: borrower)
             let (result, isReusable) = await connection.lend(body)
@@ -73,7 +73,7 @@ public final class ConnectionPool: Sendable {
         throw PostgresError(kind: .connection, message: "PostgreSQL closes each connection at once")
     }
 
-    /// Closes what is idle, refuses who waits, and lets what is lent come back to be closed.
+    /// Closes idle connections, refuses waiting callers, and closes lent connections when they are returned.
     public func close() async {
         let (idle, waiters) = state.withLock { $0.close() }
         for waiter in waiters { waiter.resume(throwing: PoolError.closed) }
@@ -104,7 +104,7 @@ public final class ConnectionPool: Sendable {
         }
     }
 
-    /// A connection, or nil for the right to open one.
+    /// A connection; nil for permission to open one.
     private func wait(for borrower: PoolBorrower?) async throws -> PostgresConnection? {
         let id = lastWaiter.add(1, ordering: .relaxed).newValue
         let limit = configuration.waitLimit
@@ -118,7 +118,7 @@ public final class ConnectionPool: Sendable {
         defer { timer.cancel() }
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (waiter: Waiter) in
-                // One may have come back between asking and waiting.
+                // One may have been returned between the question and the wait.
                 let action = state.withLock { state in
                     let action = state.acquire(for: borrower)
                     if case .wait = action { state.enqueue(waiter, id: id, for: borrower) }
@@ -141,17 +141,17 @@ public final class ConnectionPool: Sendable {
     }
 
     private func giveBack(_ connection: PostgresConnection, _ isReusable: Bool, by borrower: PoolBorrower?) {
-        // A connection that is not kept closes itself when the last reference to it goes.
+        // A discarded connection closes itself with its last reference.
         state.withLock { isReusable ? $0.release(connection, by: borrower) : $0.discard(by: borrower) }?
             .resume(returning: isReusable ? connection : nil)
     }
 }
 
-/// No connection is to be had.
+/// No connection is available.
 public enum PoolError: Error, Sendable, CustomStringConvertible {
-    /// All connections are lent, and none came back in time.
+    /// All connections are lent, and none was returned in time.
     case exhausted
-    /// The borrower holds as many connections as one may, and none of them came back in time.
+    /// The borrower holds its maximum number of connections, and none was returned in time.
     case shareExhausted
     /// The pool was closed.
     case closed

@@ -1,11 +1,11 @@
 import Foundation
 
-/// The thread that one connection lives on.
+/// The thread of one connection.
 ///
-/// libpq's calls block, and a `PGconn` may be used by one thread at a time. So each connection is an actor whose executor
-/// has its own thread, so that its blocking calls hold up no other code, above all no thread of Swift's concurrency pool.
+/// libpq's calls block, and only one thread at a time may use a `PGconn`. So each connection is an actor whose executor has its own
+/// thread. Its blocking calls delay no other code, and no thread of Swift's concurrency pool.
 final class ConnectionThread: SerialExecutor, @unchecked Sendable {
-    // Sendable: `jobs` and `stopped` are touched only while `condition` is locked.
+    // Sendable: `jobs` and `stopped` are accessed only while `condition` is locked.
     private let condition = NSCondition()
     private var jobs: [UnownedJob] = []
     private var stopped = false

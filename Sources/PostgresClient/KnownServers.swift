@@ -1,10 +1,10 @@
 import Foundation
 import Synchronization
 
-/// The servers that a connection string with several hosts names, and what this process learned of them.
+/// The servers of a connection string with several hosts, and what this process learned about them.
 ///
-/// Each promotion of a standby begins a new timeline. So a server that takes writes on an older timeline than one that was seen before
-/// is a former primary, whose writes would be lost: it is passed over, and connections to it end.
+/// Each promotion of a standby begins a new timeline. A server that accepts writes on an older timeline than one seen before is a
+/// former primary, and its writes would be lost. So it is skipped, and connections to it are closed.
 final class KnownServers: Sendable {
     private struct Member {
         weak var canceller: Canceller?
@@ -12,17 +12,17 @@ final class KnownServers: Sendable {
     }
 
     private struct State {
-        /// What names the database cluster, also on its standbys; nil where servers do not tell.
+        /// The identifier of the database cluster, also on its standbys; nil if servers do not report it.
         var system: String?
-        /// The newest timeline on which a server took writes; 0 before the first.
+        /// The newest timeline on which a server accepted writes; 0 before the first.
         var timeline: UInt32 = 0
-        /// The host that took writes last.
+        /// The host that accepted writes last.
         var primary = 0
         var members: [Member] = []
     }
 
     let hosts: [ConnectionParameters.Host]
-    /// Whether a server that takes no writes is better than none.
+    /// Whether to use a read-only server if there is no other.
     let allowsReading: Bool
     private let state = Mutex(State())
     private static let all = Mutex<[String: KnownServers]>([:])
@@ -31,7 +31,7 @@ final class KnownServers: Sendable {
         (self.hosts, self.allowsReading) = (hosts, allowsReading)
     }
 
-    /// The servers of a connection string; nil when it names one host, or asks for others than the primary.
+    /// The servers of a connection string; nil if it names one host, or requests servers other than the primary.
     static func of(_ conninfo: String) -> KnownServers? {
         if let known = all.withLock({ $0[conninfo] }) { return known }
         guard let parameters = try? ConnectionParameters.parse(conninfo) else { return nil }
@@ -47,18 +47,18 @@ final class KnownServers: Sendable {
         }
     }
 
-    /// The places of the hosts in the order in which to try them: first the one that took writes last.
+    /// The indexes of the hosts in the order of attempts: first the one that accepted writes last.
     var order: [Int] {
         let primary = state.withLock(\.primary)
         return [primary] + hosts.indices.filter { $0 != primary }
     }
 
-    /// Whether a server that takes writes is the primary, as far as this process knows. When its timeline is new, connections to former
-    /// primaries are cut: their servers may be paused or cut off, and would never answer.
+    /// Whether a server that accepts writes is the primary, as far as this process knows. If its timeline is new, connections to
+    /// former primaries are closed, because their servers may be paused or isolated and would never respond.
     ///
     /// - Parameters:
-    ///   - system: What names the database cluster. Timelines of another one begin anew, such as after an upgrade.
-    ///   - timeline: Nil where the server does not tell.
+    ///   - system: The identifier of the database cluster. Another cluster has its own timelines, for example after an upgrade.
+    ///   - timeline: Nil if the server does not report it.
     func admit(_ system: String?, _ timeline: UInt32?, at place: Int) -> Bool {
         let (isAdmitted, former) = state.withLock { state -> (Bool, [Canceller]) in
             guard let timeline else {
@@ -79,10 +79,10 @@ final class KnownServers: Sendable {
     /// Whether a server on this timeline is a former primary.
     func isFormer(_ timeline: UInt32?) -> Bool { timeline.map { $0 < newest } ?? false }
 
-    /// The newest timeline on which a server took writes.
+    /// The newest timeline on which a server accepted writes.
     var newest: UInt32 { state.withLock(\.timeline) }
 
-    /// Remembers an open connection to a primary, to cut it when another server takes its place.
+    /// Stores an open connection to a primary, to close it when another server becomes the primary.
     func register(_ canceller: Canceller, _ timeline: UInt32) {
         let isLate = state.withLock { state in
             state.members.removeAll { $0.canceller == nil }

@@ -2,33 +2,33 @@ import CLibPQ
 import Foundation
 import Synchronization
 
-/// Listens to one channel of PostgreSQL (`LISTEN`) on one connection, for all of a process that wait for its notices.
+/// Listens to one channel of PostgreSQL (`LISTEN`) on one connection, for all parts of a process.
 ///
-/// Notices that are sent while there is no connection are lost, so `onStart` has to look again.
+/// Notifications are lost while there is no connection, so `onStart` has to read the state again.
 public final class NotificationListener: Sendable {
     private let conninfo: String
     private let channel: String
     private let isStopped = Atomic<Bool>(false)
 
-    /// Milliseconds between two looks at whether to stop.
+    /// Milliseconds between two checks whether to stop.
     private static let stopInterval: Int32 = 500
-    /// How often a connection that hears nothing is tried: one that is dead says nothing either.
+    /// How often a silent connection is tested, because a dead one is silent too.
     private static let checkInterval = Duration.seconds(30)
-    /// How long to wait after a connection that failed: doubled with each, up to the second.
+    /// The pause after a failed connection: doubled each time, up to the second value.
     private static let pauses = (first: Duration.milliseconds(250), longest: Duration.seconds(5))
 
     public init(conninfo: String, channel: String) {
         (self.conninfo, self.channel) = (conninfo, channel)
     }
 
-    /// Has ``run(onStart:onNotice:)`` return.
+    /// Makes ``run(onStart:onNotice:)`` return.
     public func stop() { isStopped.store(true, ordering: .relaxed) }
 
-    /// Listens until ``stop()``, and connects again when the connection breaks.
+    /// Listens until ``stop()``, and reconnects when the connection breaks.
     ///
     /// - Parameters:
     ///   - onStart: Called each time a connection listens.
-    ///   - onNotice: Gets a notice's payload.
+    ///   - onNotice: Called with a notification's payload.
     public func run(
         onStart: @escaping @Sendable () -> Void, onNotice: @escaping @Sendable (String) -> Void
     ) async {
@@ -46,13 +46,13 @@ public final class NotificationListener: Sendable {
         }
     }
 
-    /// How often a connection is tried.
+    /// How often a connection is tested.
     fileprivate static var liveness: Duration { checkInterval }
     fileprivate static var patience: Int32 { stopInterval }
 }
 
 extension PostgresConnection {
-    /// Blocks the connection's thread, which has nothing else to do.
+    /// Blocks the connection's thread, which has no other work.
     fileprivate func listen(
         to channel: String, _ onStart: @Sendable () -> Void, _ onNotice: @Sendable (String) -> Void,
         until isStopped: @Sendable () -> Bool

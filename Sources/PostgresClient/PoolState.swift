@@ -1,6 +1,6 @@
-/// What a pool knows: pure bookkeeping, so that it is tested without a database.
+/// The bookkeeping of a pool. It has no connections, so it is tested without a database.
 struct PoolState<Connection, Waiter> {
-    /// What the pool must do next.
+    /// The pool's next action.
     enum Action {
         case use(Connection)
         case connect
@@ -10,7 +10,7 @@ struct PoolState<Connection, Waiter> {
 
     let limit: Int
     let waiterLimit: Int
-    /// Connections that one borrower may hold at a time; nil for any number.
+    /// How many connections one borrower may hold at a time; nil for no limit.
     let share: Int?
     private(set) var idle: [Connection] = []
     private(set) var open = 0
@@ -24,7 +24,7 @@ struct PoolState<Connection, Waiter> {
         self.share = share
     }
 
-    /// A caller wants a connection. The most recently used one is the warmest.
+    /// Handles a request for a connection. The most recently used idle one is lent.
     mutating func acquire(for borrower: PoolBorrower? = nil) -> Action {
         if closed { return .refuse }
         if !holdsItsShare(borrower) {
@@ -45,7 +45,7 @@ struct PoolState<Connection, Waiter> {
         waiters.append((id, waiter, borrower))
     }
 
-    /// A connection comes back in good order: to the first waiter that may have one.
+    /// Handles a returned connection: passes it to the first waiter that may have one.
     mutating func release(_ connection: Connection, by borrower: PoolBorrower? = nil) -> Waiter? {
         drop(borrower)
         guard let waiter = next() else {
@@ -55,7 +55,7 @@ struct PoolState<Connection, Waiter> {
         return waiter
     }
 
-    /// A connection is gone. The first waiter that may have one may connect in its place.
+    /// Handles a closed connection. The first waiter that may have one may open another.
     mutating func discard(by borrower: PoolBorrower? = nil) -> Waiter? {
         drop(borrower)
         guard let waiter = next() else {
@@ -65,13 +65,13 @@ struct PoolState<Connection, Waiter> {
         return waiter
     }
 
-    /// A waiter gave up.
+    /// Handles a waiter that gave up.
     mutating func remove(id: UInt64) -> Waiter? {
         guard let index = waiters.firstIndex(where: { $0.id == id }) else { return nil }
         return waiters.remove(at: index).waiter
     }
 
-    /// No caller gets a connection any more; the idle ones and the waiters are handed out for closing and refusing.
+    /// Closes the pool. Returns the idle connections to close and the waiters to refuse.
     mutating func close() -> (idle: [Connection], waiters: [Waiter]) {
         closed = true
         defer {
@@ -82,7 +82,7 @@ struct PoolState<Connection, Waiter> {
         return (idle, waiters.map(\.waiter))
     }
 
-    /// Whether a borrower has as many connections as it may have.
+    /// Whether a borrower holds its maximum number of connections.
     func holdsItsShare(_ borrower: PoolBorrower?) -> Bool {
         guard let share, let borrower else { return false }
         return held[borrower, default: 0] >= share

@@ -1,14 +1,14 @@
-/// Finds a pooler that gives each transaction another server process, as PgBouncer does with `pool_mode = transaction`.
+/// Detects a pooler that gives each transaction another server process, such as PgBouncer with `pool_mode = transaction`.
 ///
-/// Prepared statements, settings of the session, `pg_cancel_backend` and COPY belong to one server process. Behind such a pooler they
-/// would reach another client's. In session mode a pooler does no harm.
+/// Prepared statements, session settings, `pg_cancel_backend` and COPY belong to one server process. Behind such a pooler they
+/// would affect another client's. A pooler in session mode works.
 public enum PoolerCheck {
-    /// - Throws: ``PostgresError`` of kind `usage` when two connections that are open at the same time share a server process.
+    /// - Throws: ``PostgresError`` of kind `usage` when two open connections share a server process.
     public static func refuseTransactionPooling(_ conninfo: String) async throws {
         let first = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal pooler check")
         guard await first.isPooled else { return await first.close() }
         let second = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal pooler check")
-        // Both are idle between statements, which is when such a pooler takes the process back.
+        // Both are idle between statements, when such a pooler takes the process back.
         let (one, other) = (await first.backendID, await second.backendID)
         await first.close()
         await second.close()

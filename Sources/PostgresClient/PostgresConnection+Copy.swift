@@ -2,9 +2,9 @@ import CLibPQ
 
 // COPY in both directions.
 extension PostgresConnection {
-    /// Runs a `COPY … TO STDOUT` and lends each row's bytes as they come.
+    /// Runs a `COPY … TO STDOUT` and passes on each row's bytes.
     ///
-    /// When `body` throws, the statement is cancelled and the error rethrown; an open transaction has failed then.
+    /// If `body` throws, the statement is cancelled and the error rethrown. An open transaction has then failed.
     ///
     /// - Returns: The number of rows.
     @discardableResult
@@ -33,9 +33,9 @@ extension PostgresConnection {
 
     /// Runs a `COPY … FROM STDIN` and sends what `body` writes.
     ///
-    /// When `body` throws, the copy is called off and the error rethrown; an open transaction has failed then.
+    /// If `body` throws, the copy is cancelled and the error rethrown. An open transaction has then failed.
     ///
-    /// - Returns: The number of rows that the server took.
+    /// - Returns: The number of rows that the server accepted.
     @discardableResult
     public func copyIn(_ sql: String, _ body: (_ write: (UnsafeRawBufferPointer) throws -> Void) throws -> Void) throws -> Int {
         try Task.checkCancellation()

@@ -1,10 +1,10 @@
 extension PostgresConnection {
-    /// Ends every statement of this connection that runs longer. Work that takes long calls ``liftStatementLimit()``.
+    /// Ends every statement of this connection that takes longer. Long work calls ``liftStatementLimit()``.
     func limitStatements(to limit: Duration) throws {
         try execute("SET statement_timeout = '\(Int(limit / .milliseconds(1)))ms'")
     }
 
-    /// Takes the limit away until the open transaction ends.
+    /// Removes the limit until the open transaction ends.
     public func liftStatementLimit() throws {
         try execute("SET LOCAL statement_timeout = 0")
     }

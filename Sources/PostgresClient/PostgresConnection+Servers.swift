@@ -1,8 +1,8 @@
 import CLibPQ
 
-// Which server a connection goes to, where the connection string names several.
+// The choice of a server, if the connection string names several.
 extension PostgresConnection {
-    /// Connects to the server that takes writes, or else to one that does not, where the connection string allows it.
+    /// Connects to the server that accepts writes, or else to a read-only one if the connection string allows it.
     ///
     /// - Throws: ``PostgresError`` of the last host that was tried.
     func open(_ conninfo: String, among servers: KnownServers, applicationName: String) throws {
@@ -37,13 +37,13 @@ extension PostgresConnection {
         take(reader.report, servers, nil)
     }
 
-    /// What names the server's database cluster, and the timeline on which it writes; nil what it does not tell.
+    /// The identifier of the server's database cluster, and its current timeline; nil if the server does not report them.
     private func identity() -> (system: String?, timeline: UInt32?) {
         let timeline = text("SELECT pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8)")
         return (text("SELECT system_identifier FROM pg_catalog.pg_control_system()"), timeline.flatMap { UInt32($0, radix: 16) })
     }
 
-    /// The one value that a statement answers with; nil when the server refuses it.
+    /// The single value that a statement returns; nil when the server refuses it.
     private func text(_ sql: String) -> String? {
         let result = PQexec(handle, sql)
         defer { PQclear(result) }
@@ -51,9 +51,9 @@ extension PostgresConnection {
         return String(cString: text)
     }
 
-    /// Whether the server was the primary, and another one is.
+    /// Whether the server was the primary, and another one is now.
     var isOnFormerPrimary: Bool { servers?.isFormer(timeline) ?? false }
 
-    /// Cuts the connection, from any thread: a call that waits for the server fails at once.
+    /// Shuts the connection down, from any thread. Calls that wait for the server fail at once.
     nonisolated func cut() { canceller.cut() }
 }

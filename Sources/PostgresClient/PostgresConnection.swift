@@ -1,40 +1,40 @@
 import CLibPQ
 import Foundation
 
-/// One connection to PostgreSQL, on a thread of its own.
+/// One connection to PostgreSQL, on its own thread.
 ///
-/// Its methods are synchronous inside the actor. Run several in one go with a closure that takes the connection as an
-/// isolated parameter: one hop to the connection's thread, and nothing else comes between.
+/// Its methods are synchronous inside the actor. To run several without another caller in between, pass a closure that takes the
+/// connection as an isolated parameter. That changes threads once.
 public actor PostgresConnection {
     private nonisolated let thread = ConnectionThread()
     nonisolated let canceller = Canceller()
     var handle: OpaquePointer?
-    /// The server process, as the server itself names it: a pooler tells another one.
+    /// The server process, as the server itself reports it. A pooler reports another one.
     private var backend: Int32 = 0
-    /// When a session that can't write was opened, or was found to be one. Nil while it can.
+    /// The time at which the session was found to be read-only; nil while it can write.
     private var readOnlySince: ContinuousClock.Instant?
-    /// The servers of the connection string, where it names several, and the timeline of this one.
+    /// The servers of the connection string, if it names several, and this one's timeline.
     private(set) var servers: KnownServers?
     private(set) var timeline: UInt32?
     private var preparedNames: [String: String] = [:]
     private var preparedCount = 0
 
-    /// Statements that a connection keeps prepared; past it, all are forgotten and prepared anew.
+    /// How many statements a connection keeps prepared. Beyond that all are discarded and prepared anew.
     private static let preparedLimit = 512
-    /// Statements that a connection prepares in its life: PostgreSQL's process keeps what it read of the catalog about each table.
+    /// How many statements a connection prepares in its life. PostgreSQL's process caches the catalog data of each table.
     private static let preparedInLife = 16 * preparedLimit
 
     public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
     private init() {}
 
-    /// Connects, and sets what every session runs under (``SessionSettings``).
+    /// Connects, and applies ``SessionSettings``.
     ///
     /// - Parameters:
-    ///   - conninfo: A libpq connection string or URI, with all that libpq knows (several hosts, TLS, passfiles). Among several
-    ///     hosts one that can write is preferred, unless the string has `target_session_attrs`.
-    ///   - applicationName: What `pg_stat_activity` shows, unless `conninfo` says otherwise.
-    /// - Throws: ``PostgresError`` of kind `connection`, with libpq's own words. They never quote the password.
+    ///   - conninfo: A libpq connection string or URI with any of its parameters (several hosts, TLS, passfiles). Among several
+    ///     hosts one that accepts writes is preferred, unless the string has `target_session_attrs`.
+    ///   - applicationName: The name in `pg_stat_activity`, unless `conninfo` has one.
+    /// - Throws: ``PostgresError`` of kind `connection`, with libpq's message. It never quotes the password.
     public static func connect(_ conninfo: String, applicationName: String = "fieldseal") async throws -> PostgresConnection {
         let connection = PostgresConnection()
         try await connection.open(conninfo, applicationName: applicationName)
@@ -65,7 +65,7 @@ public actor PostgresConnection {
         }
     }
 
-    /// Sets what the session runs under.
+    /// Applies the session's settings.
     ///
     /// - Throws: ``PostgresError`` when there is no connection, or the session can't be used.
     func begin() throws -> SessionSettings.Report {
@@ -77,7 +77,7 @@ public actor PostgresConnection {
         return try SessionSettings.report(result)
     }
 
-    /// Takes the connection that was opened for this one's.
+    /// Replaces this connection by another one that was opened.
     func take(_ report: SessionSettings.Report, _ servers: KnownServers? = nil, _ timeline: UInt32? = nil) {
         backend = report.backend
         readOnlySince = report.isReadOnly ? .now : nil
@@ -86,14 +86,14 @@ public actor PostgresConnection {
         if let servers, let timeline { servers.register(canceller, timeline) }
     }
 
-    /// Closes the connection; later calls throw.
+    /// Closes the connection. Later calls throw.
     public func close() {
         canceller.disarm()
         PQfinish(handle)
         handle = nil
     }
 
-    /// Runs `body` on the connection's thread. Cancelling the task cancels the statement that is under way.
+    /// Runs `body` on the connection's thread. Cancelling the task cancels the running statement.
     public nonisolated func run<Result: Sendable>(
         _ body: @Sendable (isolated PostgresConnection) async throws -> Result
     ) async throws -> Result {
@@ -105,9 +105,9 @@ public actor PostgresConnection {
         }
     }
 
-    /// Runs `body` unless the server has hung up, and tells whether the connection can be used again.
+    /// Runs `body` unless the server closed the connection. Reports whether the connection can be used again.
     ///
-    /// - Returns: What `body` returned, or nil when it did not run.
+    /// - Returns: The result of `body`; nil when it did not run.
     nonisolated func lend<Value: Sendable>(
         _ body: @Sendable (isolated PostgresConnection) async throws -> Value
     ) async -> (Result<Value?, any Error>, isReusable: Bool) {
@@ -129,7 +129,7 @@ public actor PostgresConnection {
         } catch {
             result = .failure(error)
         }
-        // After a request to cancel it may come late, and must not meet the next borrower's statement.
+        // A cancel request may arrive late, and must not cancel the next borrower's statement.
         let wasCancelled = canceller.endTurn()
         return (result, isIdle && !wasCancelled && !isOutdated && !isWorn)
     }
@@ -138,35 +138,35 @@ public actor PostgresConnection {
 
     /// Whether no transaction is open and the connection is not known to be broken.
     var isReady: Bool {
-        // A pipeline that broke can leave its mode on, in which nothing else runs.
+        // A broken pipeline can leave its mode on, in which nothing else can run.
         handle != nil && PQtransactionStatus(handle) == PQTRANS_IDLE && PQpipelineStatus(handle) == PQ_PIPELINE_OFF
             && PQstatus(handle) == CONNECTION_OK
     }
 
-    /// Whether no transaction is open and the server has not hung up. One system call, no round trip.
+    /// Whether no transaction is open and the server did not close the connection. It costs one system call and no round trip.
     public var isIdle: Bool {
         guard isReady else { return false }
         var descriptor = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
-        // Data that arrives without a request announces that the server is closing, or has closed.
+        // Unrequested data means that the server is closing the connection, or has closed it.
         return poll(&descriptor, 1, 0) == 0
     }
 
-    /// How long a session that can't write is kept: its server may have become the one that can, and others may be.
+    /// How long a read-only session is kept. Its server may become writable, and other servers may be writable.
     private static let readOnlyLifetime = Duration.seconds(2)
 
-    /// Whether the session can't write, and another one may.
+    /// Whether the session is read-only and another server may accept writes.
     var isOutdated: Bool { isOnFormerPrimary || (readOnlySince.map { .now - $0 > Self.readOnlyLifetime } ?? false) }
 
-    /// Whether another connection should take this one's place, because its server process has grown.
+    /// Whether to replace the connection, because its server process has grown.
     public var isWorn: Bool { preparedCount >= Self.preparedInLife }
 
-    /// Whether the session could not write when it was opened, or met a statement that could not.
+    /// Whether the session was read-only when it was opened, or a statement found that it is.
     public var isReadOnly: Bool { readOnlySince != nil }
 
     /// The server process's id, as in `pg_stat_activity.pid`.
     public var backendID: Int32 { backend }
 
-    /// Whether a pooler stands between: the process that the protocol names is not the one that runs the statements.
+    /// Whether there is a pooler: the process in the protocol differs from the one that runs the statements.
     public var isPooled: Bool { handle != nil && PQbackendPID(handle) != backend }
 
     /// The connected role's name.
@@ -185,12 +185,12 @@ public actor PostgresConnection {
         }
     }
 
-    /// Runs one statement with binary parameters, prepared at its first use on this connection.
+    /// Runs one statement with binary parameters. It is prepared at its first use on this connection.
     ///
-    /// Outside of a transaction it is one of its own, and is repeated a few times when PostgreSQL took it back for the sake of
+    /// Outside of a transaction it is its own transaction. It is repeated a few times when PostgreSQL rolled it back because of
     /// others (``PostgresError/isRetryable``).
     ///
-    /// - Throws: ``PostgresError`` of kind `unknownOutcome` when the connection breaks under a statement that writes, outside of a
+    /// - Throws: ``PostgresError`` of kind `unknownOutcome` when the connection breaks during a statement that writes, outside of a
     ///   transaction.
     public func query(_ sql: String, _ parameters: [PostgresParameter] = []) throws -> PostgresResult {
         try retrying { try queryOnce(sql, parameters) }
@@ -201,7 +201,7 @@ public actor PostgresConnection {
         let handle = try open()
         let name = try preparedName(sql, parameters) { name, types in
             _ = try finished(PQprepare(handle, name, sql, Int32(types.count), types))
-            // PostgreSQL takes no cancellation between two messages: one that came meanwhile would be lost.
+            // PostgreSQL ignores a cancel request between two messages, so one that arrived meanwhile would be lost.
             try Task.checkCancellation()
         }
         let isOwnTransaction = PQtransactionStatus(handle) == PQTRANS_IDLE
@@ -216,11 +216,11 @@ public actor PostgresConnection {
         }
     }
 
-    /// Runs statements in one round trip and one transaction (libpq's pipeline mode): all happen or none does.
+    /// Runs statements in one round trip and one transaction (libpq's pipeline mode). All of them succeed or none.
     ///
-    /// Inside an open transaction they are part of it. Outside they are repeated as ``query(_:_:)`` repeats its statement.
+    /// Within an open transaction they are part of it. Outside they are repeated as by ``query(_:_:)``.
     ///
-    /// - Throws: The first statement's error; the others were not run. ``PostgresError`` of kind `unknownOutcome` as in
+    /// - Throws: The first statement's error; the others did not run. ``PostgresError`` of kind `unknownOutcome` as in
     ///   ``query(_:_:)``.
     public func pipeline(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [PostgresResult] {
         try retrying {
@@ -229,7 +229,7 @@ public actor PostgresConnection {
         }
     }
 
-    /// Runs several sets of statements in one round trip, each set in a transaction of its own.
+    /// Runs several sets of statements in one round trip. Each set is its own transaction.
     func pipelines(_ sets: [[(sql: String, parameters: [PostgresParameter])]]) -> [Result<[PostgresResult], any Error>] {
         let isOwnTransaction = PQtransactionStatus(handle) == PQTRANS_IDLE
         func explained(_ error: any Error, _ statements: [(sql: String, parameters: [PostgresParameter])]) -> any Error {
@@ -252,9 +252,9 @@ public actor PostgresConnection {
         }
     }
 
-    /// Sends statements and what ends their transaction.
+    /// Sends statements and the end of their transaction.
     ///
-    /// - Returns: For everything that was sent, whether it was a preparation.
+    /// - Returns: For each message that was sent, whether it was a preparation.
     private func send(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [Bool] {
         let handle = try open()
         var sent: [Bool] = []
@@ -294,16 +294,16 @@ public actor PostgresConnection {
         }
         if let late = endOfTransaction(), failure == nil { failure = late }
         if let failure {
-            // Which of the preparations happened is not worth finding out.
+            // The failed preparation is not identified. All are repeated.
             for (sql, _) in statements { preparedNames[sql] = nil }
             throw failure
         }
         return results
     }
 
-    /// Reads to the end of a pipeline's transaction. Its commit comes after the statements' own results, and may fail.
+    /// Reads the rest of a pipeline's transaction. Its commit follows the statements' results, and may fail.
     ///
-    /// - Returns: Why it was not committed, or is not known to be.
+    /// - Returns: The error if it was not committed, or may not have been.
     private func endOfTransaction() -> PostgresError? {
         var failure: PostgresError?
         var ends = 0
@@ -324,19 +324,19 @@ public actor PostgresConnection {
 
     // MARK: Transactions
 
-    /// How much of others' work a transaction sees (PostgreSQL, 13.2).
+    /// The isolation level of a transaction (PostgreSQL, 13.2).
     public enum Isolation: String, Sendable {
         case readCommitted = "READ COMMITTED"
         case repeatableRead = "REPEATABLE READ"
         case serializable = "SERIALIZABLE"
     }
 
-    /// Runs `body` in a transaction: committed when it returns, rolled back when it throws.
+    /// Runs `body` in a transaction, which is committed when it returns, and rolled back when it throws.
     ///
-    /// When PostgreSQL takes the transaction back for the sake of others (``PostgresError/isRetryable``), `body` runs again, a few
-    /// times at most: it must not change anything but the database.
+    /// When PostgreSQL rolls the transaction back because of others (``PostgresError/isRetryable``), `body` runs again, a few times
+    /// at most. So it must change nothing but the database.
     ///
-    /// - Throws: What `body` throws; ``PostgresError`` of kind `unknownOutcome` when the connection breaks at COMMIT.
+    /// - Throws: The errors of `body`; ``PostgresError`` of kind `unknownOutcome` when the connection breaks at COMMIT.
     public func transaction<Result>(isolation: Isolation = .readCommitted, _ body: () throws -> Result) throws -> Result {
         try retrying {
             try execute("BEGIN ISOLATION LEVEL \(isolation.rawValue)")
@@ -352,14 +352,14 @@ public actor PostgresConnection {
         }
     }
 
-    /// Runs `body` in the transaction that is open, or in one of its own.
+    /// Runs `body` in the open transaction, or in a new one.
     public func atomically<Result>(_ body: () throws -> Result) throws -> Result {
         PQtransactionStatus(handle) == PQTRANS_IDLE ? try transaction(body) : try body()
     }
 
     /// Commits the open transaction.
     ///
-    /// - Throws: ``PostgresError`` of kind `unknownOutcome` when the answer does not arrive, and of kind `server` when the
+    /// - Throws: ``PostgresError`` of kind `unknownOutcome` when the response does not arrive, and of kind `server` when the
     ///   transaction had failed already and COMMIT rolled it back.
     public func commit() throws {
         let handle = try open()
@@ -378,7 +378,7 @@ public actor PostgresConnection {
         PQclear(PQexec(handle, "ROLLBACK"))
     }
 
-    // MARK: Inside
+    // MARK: Implementation
 
     func open() throws -> OpaquePointer {
         guard let handle else { throw PostgresError(kind: .connection, message: "the connection is closed") }
@@ -400,10 +400,10 @@ public actor PostgresConnection {
         }
     }
 
-    /// The error that a result stands for. It tells whether the session has become one that can't write.
+    /// The error of a result. It also notes whether the session has become read-only.
     func error(of result: OpaquePointer?) -> PostgresError {
         let error = PostgresError(result: result, connection: handle)
-        // Closed at once: the pool's next connection finds the server that can write, if there is one.
+        // Closed at once, so that the pool's next connection goes to a server that accepts writes.
         if error.isReadOnly { readOnlySince = ContinuousClock.now - Self.readOnlyLifetime * 2 }
         return error
     }
@@ -433,7 +433,7 @@ public actor PostgresConnection {
         let lengths = parameters.map { Int32($0.bytes?.count ?? 0) }
         let formats = [Int32](repeating: 1, count: parameters.count)
         var offsets: [Int?] = []
-        // libpq takes a null pointer for NULL, so that an empty value needs an address: the buffer is never empty.
+        // libpq treats a null pointer as NULL. So the buffer is never empty, and an empty value has an address.
         var buffer: [UInt8] = [0]
         for parameter in parameters {
             offsets.append(parameter.bytes == nil ? nil : buffer.count)

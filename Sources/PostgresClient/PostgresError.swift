@@ -1,20 +1,19 @@
 import CLibPQ
 
-/// What PostgreSQL, or the connection to it, answered instead of a result.
+/// An error of PostgreSQL or of the connection to it.
 ///
-/// It carries the SQLSTATE and the names of what failed, and never a parameter's or a row's value: the server's DETAIL,
-/// which may quote both, is not kept.
+/// It has the SQLSTATE and the names of the objects, and never a parameter's or a row's value. The server's DETAIL may quote both,
+/// so it is not kept.
 public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// What kind of failure it is.
     public enum Kind: Sendable, Equatable {
         /// The server refused a statement.
         case server
-        /// There is no connection (any more). A statement that was under way did nothing: it was part of a transaction that was not
-        /// committed, or it only read.
+        /// There is no connection. A running statement did nothing, because its transaction was not committed, or it only read.
         case connection
-        /// What commits was sent, and its answer did not arrive: the transaction happened or it did not.
+        /// A commit was sent, and its response did not arrive. The transaction was committed or it was not.
         case unknownOutcome
-        /// The caller was cancelled, or used the connection in a way that it can't be used.
+        /// The caller was cancelled, or used the connection wrongly.
         case usage
     }
 
@@ -23,41 +22,41 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     public let sqlState: String
     /// The server's primary message.
     public let message: String
-    /// The server's hint: what to do.
+    /// The server's hint.
     public let hint: String?
-    /// The names of the objects that the error is about, as far as the server tells.
+    /// The names of the objects that the error concerns, if the server reports them.
     public let schema: String?, table: String?, column: String?, constraint: String?
     /// The server process whose transaction has an unknown outcome; 0 otherwise.
     public let backend: Int32
-    /// The function of the server that raised the error. Unlike the message it is the same in every language.
+    /// The server's function that raised the error. Unlike the message, it is the same in every language.
     private let routine: String?
 
-    /// Whether the connection is gone or going, so that a fresh one may do better.
+    /// Whether the connection is lost, so that a new one may succeed.
     public var isConnectionLoss: Bool {
         kind == .connection || kind == .unknownOutcome || sqlState.hasPrefix("08") || sqlState.hasPrefix("57P")
     }
 
-    /// Whether a table changed under a prepared statement's plan, or a pooler gave us another server process.
+    /// Whether a table changed after a statement's plan was prepared, or a pooler switched the server process.
     var isStalePlan: Bool { sqlState == "26000" || sqlState == "0A000" && routine == "RevalidateCachedQuery" }
 
-    /// Whether PostgreSQL took the whole transaction back for the sake of others: a serialization failure or a deadlock. Running it
-    /// again is right.
+    /// Whether PostgreSQL rolled the whole transaction back because of others: a serialization failure or a deadlock. Repeating it
+    /// is safe.
     public var isConflict: Bool { kind == .server && (sqlState == "40001" || sqlState == "40P01") }
 
     var isRetryable: Bool { isConflict || kind == .server && isStalePlan }
 
-    /// Whether the server does not write at the moment: it is a standby, or a setting says so. Nothing was changed.
+    /// Whether the server is read-only at the moment: it is a standby, or a setting forbids writes. Nothing was changed.
     public var isReadOnly: Bool {
         switch sqlState {
         case "25006": true
-        // What a standby says of unlogged tables, of locks, and of the write-ahead log's position.
+        // A standby's errors about unlogged tables, locks, and the position of the write-ahead log.
         case "0A000": routine == "get_relation_info"
         case "55000": ["LockAcquireExtended", "pg_current_wal_insert_lsn"].contains(routine)
         default: false
         }
     }
 
-    /// Whether PostgreSQL ended the statement: it took longer than `statement_timeout`, or it was cancelled.
+    /// Whether PostgreSQL ended the statement, by `statement_timeout` or a cancel request.
     public var isCancelledStatement: Bool { sqlState == "57014" }
 
     public var description: String {
@@ -83,8 +82,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     init(result: OpaquePointer?, connection: OpaquePointer?) {
         func field(_ code: Int32) -> String? { PQresultErrorField(result, code).map { String(cString: $0) } }
         let state = field(Self.field("C")) ?? ""
-        // An error of the server always has a SQLSTATE; one that libpq made up for it, such as a write that failed, has none,
-        // and may come before libpq itself takes the connection for broken.
+        // An error of the server always has an SQLSTATE. An error of libpq, such as a failed write, has none, and may come before
+        // libpq itself considers the connection broken.
         kind = PQstatus(connection) == CONNECTION_BAD || state.isEmpty ? .connection : .server
         sqlState = state
         message = field(Self.field("M")) ?? Self.message(of: connection)
@@ -110,14 +109,14 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         PostgresError(kind: .unknownOutcome, sqlState: sqlState, message: message, backend: backend)
     }
 
-    /// The same, or of an unknown outcome: when the connection was lost after statements that write were sent as a transaction of
-    /// their own, their commit went with them.
+    /// The same error, or an unknown outcome. If the connection was lost after a writing transaction was sent as a whole, its
+    /// commit was sent too.
     func afterSending(_ statements: [String], to backend: Int32) -> PostgresError {
         guard isConnectionLoss, kind != .unknownOutcome, statements.contains(where: Self.writes) else { return self }
         return outcomeUnknown(backend)
     }
 
-    /// Whether a statement may write, as far as its words tell. `FOR UPDATE` counts too, which errs on the safe side.
+    /// Whether a statement may write, judged by its text. `FOR UPDATE` counts too, which is on the safe side.
     private static func writes(_ sql: String) -> Bool {
         let words = sql.split { !$0.isLetter && $0 != "_" }.lazy.map { $0.uppercased() }
         guard let first = words.first, ["SELECT", "WITH", "SHOW", "BEGIN", "ROLLBACK", "SET", "LOCK", "DEALLOCATE"].contains(first)

@@ -1,15 +1,15 @@
 public import Foundation
 
-/// A `timestamptz` with all that PostgreSQL stores of it: whole microseconds, and infinity.
+/// A `timestamptz` with PostgreSQL's full precision: whole microseconds, and infinity.
 ///
-/// For what is authenticated, where a rounded or unreadable date would be another value.
+/// It is used for authenticated data, in which a rounded or unreadable date would be another value.
 public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable {
     /// Microseconds since 2000-01-01; the two extreme values are ±infinity.
     public let microseconds: Int64
 
     public init(microseconds: Int64) { self.microseconds = microseconds }
 
-    /// - Parameter seconds: Since 1970-01-01 UTC, of which whole ones count.
+    /// - Parameter seconds: Seconds since 1970-01-01 UTC. Fractions are cut.
     public init(seconds: Double) {
         microseconds = (Int64(seconds) - 946_684_800) * 1_000_000
     }
@@ -24,20 +24,20 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
 
     public static func < (one: PostgresMoment, other: PostgresMoment) -> Bool { one.microseconds < other.microseconds }
 
-    /// Whether this lies less than so many seconds before `now`. A moment in the future does not.
+    /// Whether this is less than the given seconds before `now`. A time in the future is not.
     public func isWithin(seconds: Int, before now: PostgresMoment) -> Bool {
         guard self <= now, microseconds != .min else { return false }
         let (age, overflow) = now.microseconds.subtractingReportingOverflow(microseconds)
         return !overflow && age < Int64(seconds) * 1_000_000
     }
 
-    /// So many seconds later.
+    /// This time plus a number of seconds.
     public func adding(seconds: Int) -> PostgresMoment {
         let (sum, overflow) = microseconds.addingReportingOverflow(Int64(seconds) * 1_000_000)
         return PostgresMoment(microseconds: overflow ? .max : sum)
     }
 
-    /// The date, as closely as `Date` holds it; nil for infinity.
+    /// The date with `Date`'s precision; nil for infinity.
     public var date: Date? {
         guard microseconds != .max, microseconds != .min else { return nil }
         return Date(timeIntervalSinceReferenceDate: Double(microseconds - PostgresParameter.epochOffset) / 1e6)

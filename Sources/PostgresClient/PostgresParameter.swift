@@ -1,6 +1,6 @@
 public import Foundation
 
-/// A value on its way to the server, in PostgreSQL's binary format. Its description hides it.
+/// A parameter of a statement in PostgreSQL's binary format. Its description hides the value.
 public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflectable {
     let type: PostgresType
     let bytes: [UInt8]?
@@ -21,7 +21,7 @@ public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflec
     public static func timestamp(_ value: Date?) -> Self {
         .init(.timestamptz, value.map { Self.encode(Int64(($0.timeIntervalSinceReferenceDate * 1e6).rounded()) + epochOffset) })
     }
-    /// A `timestamptz` exactly as it was read, infinity included.
+    /// A `timestamptz` with the full precision of one that was read, including infinity.
     public static func moment(_ value: PostgresMoment?) -> Self { .init(.timestamptz, value.map { Self.encode($0.microseconds) }) }
     /// A `timestamptz`, as microseconds since 1970-01-01 UTC.
     public static func timestamp(microseconds: Int64) -> Self {
@@ -34,7 +34,7 @@ public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflec
     public static func bools(_ values: [Bool]) -> Self { .init(.boolArray, array(values.map { [$0 ? 1 : 0] }, of: .bool)) }
     public static func bytesArray(_ values: [[UInt8]?]) -> Self { .init(.byteaArray, array(values, of: .bytea)) }
 
-    /// An array of values of one type, with NULL among them; there is at least one.
+    /// A non-empty array of values of one type, which may include NULL.
     public static func array(_ values: [Self]) -> Self {
         guard let type = values.first?.type, let arrayType = type.array else {
             preconditionFailure("an array needs values of a type that has arrays")
@@ -67,7 +67,7 @@ public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflec
     }
 }
 
-/// Object ids of the built-in types that are spoken in binary (PostgreSQL's `pg_type.dat`).
+/// Object ids of the built-in types that are supported in binary (PostgreSQL's `pg_type.dat`).
 enum PostgresType: UInt32 {
     case bool = 16
     case bytea = 17
@@ -86,7 +86,7 @@ enum PostgresType: UInt32 {
     case uuid = 2950
     case uuidArray = 2951
 
-    /// The type of arrays of this type; nil where none is spoken.
+    /// The array type of this type; nil if it is not supported.
     var array: PostgresType? {
         switch self {
         case .bool: .boolArray

@@ -3,7 +3,7 @@ public import Foundation
 
 /// The rows that a statement returned, in PostgreSQL's binary format.
 public final class PostgresResult: @unchecked Sendable, RandomAccessCollection {
-    // Sendable: libpq never changes a PGresult after it is made, and frees it once, here.
+    // Sendable: libpq never changes a finished PGresult. It is freed once, here.
     let pointer: OpaquePointer
 
     init(_ pointer: OpaquePointer) { self.pointer = pointer }
@@ -26,7 +26,7 @@ public struct PostgresRow: Sendable {
     @usableFromInline let result: PostgresResult
     let index: Int32
 
-    /// Whether the column holds NULL. Columns count from 0.
+    /// Whether the column is NULL. Columns are counted from 0.
     public func isNull(_ column: Int) -> Bool { PQgetisnull(result.pointer, index, Int32(column)) == 1 }
 
     /// The column's value, which must not be NULL.
@@ -56,7 +56,7 @@ public struct PostgresRow: Sendable {
         return value
     }
 
-    /// The column's bytes and type; nil for NULL and for a column that is not there.
+    /// The column's bytes and type; nil for NULL and for a missing column.
     @usableFromInline
     func field(_ column: Int) -> (bytes: UnsafeRawBufferPointer, type: UInt32)? {
         let column = Int32(column)
@@ -69,7 +69,7 @@ public struct PostgresRow: Sendable {
             start: PQgetvalue(result.pointer, index, column), count: Int(PQgetlength(result.pointer, index, column)))
     }
 
-    /// Lends the bytes of a column that is not NULL, as the server sent them.
+    /// Passes on the bytes of a column that is not NULL, as the server sent them.
     public func withBytes<Result>(_ column: Int, _ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
         try body(bytes(Int32(column)))
     }
@@ -81,7 +81,7 @@ public struct PostgresRow: Sendable {
     }
 }
 
-/// A column holds something else than the code expects; says which column and type, and no value.
+/// A column has another type or value than the code expects. The error has the column and type, but no value.
 public struct PostgresDecodingError: Error, Sendable, CustomStringConvertible {
     public let column: String
     public let expected: String
@@ -99,7 +99,7 @@ public protocol PostgresDecodable {
 
 extension String: PostgresDecodable {
     public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
-        // text, name, varchar, "char"[], unknown and json are all their own characters in binary.
+        // The binary format of text, name, varchar, "char"[], unknown and json is the text itself.
         guard [25, 19, 1043, 705, 114].contains(type) else { return nil }
         self.init(decoding: bytes, as: UTF8.self)
     }

@@ -1,10 +1,10 @@
 import CLibPQ
 
-// Columns by their names, for rows of more columns than one reads at a glance. PostgreSQL's own lookup compares the names in turn.
+// Columns by name, for rows with many columns. libpq's own lookup compares the names in turn.
 extension PostgresRow {
     /// The column's value, which must not be NULL.
     ///
-    /// - Throws: ``PostgresDecodingError`` for NULL, for a type that does not fit, and for a column that is not there.
+    /// - Throws: ``PostgresDecodingError`` for NULL, for another type, and for a missing column.
     public func decode<Value: PostgresDecodable>(_ name: String, as type: Value.Type = Value.self) throws(PostgresDecodingError)
         -> Value
     {
@@ -13,7 +13,7 @@ extension PostgresRow {
 
     /// The column's value, or nil for NULL.
     ///
-    /// - Throws: ``PostgresDecodingError`` for a type that does not fit, and for a column that is not there.
+    /// - Throws: ``PostgresDecodingError`` for another type, and for a missing column.
     public func decodeIfPresent<Value: PostgresDecodable>(
         _ name: String, as type: Value.Type = Value.self
     ) throws(PostgresDecodingError) -> Value? {

@@ -1,16 +1,16 @@
-/// Notices within seconds that another server is the primary, also when the former one is paused or cut off and says nothing.
+/// Detects within seconds that another server is the primary, even if the former one is paused or isolated and does not respond.
 ///
-/// It asks the primary on a connection of its own. When the answer does not come, it looks for the server that takes writes, and
-/// connections to a former primary are cut then, also those that wait.
+/// It queries the primary on a separate connection. If no response comes, it looks for the server that accepts writes. Then
+/// connections to a former primary are closed, even those that wait.
 public struct PrimaryWatch: Sendable {
     private let conninfo: String
 
-    /// Between two questions.
+    /// The time between two queries.
     private static let interval = Duration.seconds(1)
-    /// How long an answer may take.
+    /// The time limit of a response.
     private static let patience = Duration.seconds(3)
 
-    /// - Returns: Nil when the connection string names one host: there is nothing to choose then.
+    /// - Returns: Nil when the connection string names one host, because there is no choice.
     public init?(conninfo: String) {
         guard KnownServers.of(conninfo) != nil else { return nil }
         self.conninfo = conninfo
@@ -30,7 +30,7 @@ public struct PrimaryWatch: Sendable {
         await connection?.close()
     }
 
-    /// Whether the primary answers in time.
+    /// Whether the primary responds in time.
     private func answers(_ connection: PostgresConnection) async -> Bool {
         let timer = Task {
             try await Task.sleep(for: Self.patience)

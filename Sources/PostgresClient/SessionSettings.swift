@@ -1,14 +1,14 @@
 import CLibPQ
 
-/// The settings that every session runs under.
+/// The settings of every session.
 ///
-/// A role, a database, the server's configuration or the connection string may set any of them to another value. The statements
-/// of this program and the reading of their results rely on these.
+/// A role, a database, the server's configuration or the connection string may have other values for any of them. This program's
+/// statements, and the parsing of their results, rely on these.
 enum SessionSettings {
-    /// Sets them, and reads what the server says of the session. One round trip, once for each connection.
+    /// Applies the settings, and reads the session's state. It takes one round trip, once for each connection.
     ///
-    /// `default_transaction_read_only` is left alone: managed servers and administrators switch writes off with it, for example
-    /// when a disk is full.
+    /// `default_transaction_read_only` is not changed, because managed servers and administrators use it to stop writes, for
+    /// example when a disk is full.
     static let statement = """
         SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE;
         SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET search_path = public, pg_temp;
@@ -20,16 +20,16 @@ enum SessionSettings {
                pg_catalog.current_setting('transaction_read_only')
         """
 
-    /// What the server says of a session.
+    /// The state of a session.
     struct Report {
-        /// The server process that runs the statements. Behind a pooler it is another one than the protocol names.
+        /// The server process that runs the statements. Behind a pooler it differs from the one in the protocol.
         let backend: Int32
-        /// Whether the session can't write: its server is a standby, or a setting says so.
+        /// Whether the session is read-only, because its server is a standby or a setting forbids writes.
         let isReadOnly: Bool
     }
 
-    /// - Throws: ``PostgresError`` of kind `usage` when triggers are switched off in this session: then no constraint of the
-    ///   database holds, and only a superuser could switch them on again.
+    /// - Throws: ``PostgresError`` of kind `usage` when triggers are disabled in this session. Then no constraint of the database
+    ///   holds, and only a superuser could enable them again.
     static func report(_ result: OpaquePointer?) throws -> Report {
         func text(_ column: Int32) -> String { PQgetvalue(result, 0, column).map { String(cString: $0) } ?? "" }
         guard text(1) == "origin" else {

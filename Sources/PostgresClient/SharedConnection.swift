@@ -3,11 +3,11 @@ public import Foundation
 import Glibc
 import Synchronization
 
-/// One connection that carries short statements of many callers: what they ask for while it is busy goes out together, in the
-/// next round trip.
+/// One connection for short statements of many callers. Statements that arrive while it is busy are sent together, in the next
+/// round trip.
 ///
-/// PostgreSQL runs them one after the other, so this is for statements that take microseconds. One that waits for a lock is
-/// given up after ``Configuration/lockLimit``; its caller, and for a while every caller, is sent to a separate connection.
+/// PostgreSQL runs them one after the other, so it is for statements that take microseconds. A statement that waits for a lock is
+/// cancelled after ``Configuration/lockLimit``. Its caller, and for a while every caller, then uses a separate connection.
 public final class SharedConnection: Sendable {
     /// One statement and its parameters.
     public typealias Statement = (sql: String, parameters: [PostgresParameter])
@@ -16,15 +16,15 @@ public final class SharedConnection: Sendable {
     public struct Configuration: Sendable {
         /// libpq's connection string.
         public var conninfo: String
-        /// Transactions that go out together, at most.
+        /// How many transactions are sent together.
         public var batchLimit = 32
-        /// Callers that may wait for the next round trip.
+        /// How many callers may wait for the next round trip.
         public var queueLimit = 256
         /// Milliseconds that a statement may wait for a lock.
         public var lockLimit = 20
-        /// How long a statement may run (`statement_timeout`); nil for what the role's settings say.
+        /// The time limit of a statement (`statement_timeout`); nil for the role's setting.
         public var statementLimit: Duration?
-        /// How long nothing is carried after a statement had to be given up, or connecting failed.
+        /// How long no statements are accepted after one was cancelled, or connecting failed.
         public var rest = Duration.seconds(1)
 
         public init(conninfo: String, statementLimit: Duration? = nil) {
@@ -37,7 +37,7 @@ public final class SharedConnection: Sendable {
         var waiting = Batch()
         /// Whether there is a connection, or one is being opened.
         var isOpen = false
-        /// Whether the connection's thread sleeps until there is something to do.
+        /// Whether the connection's thread sleeps because there is no work.
         var isSleeping = false
         var isBusy = false
         var restsUntil: ContinuousClock.Instant?
@@ -50,13 +50,13 @@ public final class SharedConnection: Sendable {
 
     public init(_ configuration: Configuration) { self.configuration = configuration }
 
-    /// Callers that wait for the next round trip, or for the answer of this one.
+    /// Callers that wait for the next round trip, or for the response of this one.
     public var load: Int { state.withLock { $0.waiting.count + ($0.isBusy ? 1 : 0) } }
 
     /// Runs statements in their own transaction.
     ///
     /// - Returns: Nil when nothing was done and the caller needs a separate connection.
-    /// - Throws: ``PostgresError`` of the first statement that failed; the others were not run.
+    /// - Throws: ``PostgresError`` of the first statement that failed; the others did not run.
     public func run(_ statements: [Statement]) async throws -> [PostgresResult]? {
         try await withCheckedThrowingContinuation { continuation in
             let isTaken = enqueue { $0.transactions.append(.init(statements: statements, continuation: continuation)) }
@@ -64,13 +64,13 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Reads what belongs to an id, along with what others look up: one statement for all who ask the same.
+    /// Reads the rows of an id together with other callers' lookups, by one statement for all equal lookups.
     ///
     /// - Parameters:
     ///   - statement: Takes an array of ids as its first parameter.
-    ///   - check: Goes before, once for all who have the same; when it fails, nothing is answered.
-    /// - Returns: The rows of this id, among those of others; nil when nothing could be read. The statement has to run
-    ///   on its own connection then, which tells why.
+    ///   - check: Runs first, once for all callers with the same check. If it fails, no rows are returned.
+    /// - Returns: Rows that include those of this id; nil when nothing could be read. Then run the statement on a separate
+    ///   connection, which reports the reason.
     public func look(up id: UUID, with statement: SharedStatement, after check: SharedStatement) async -> PostgresResult? {
         await withCheckedContinuation { continuation in
             let isTaken = enqueue {
@@ -80,7 +80,7 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Closes the connection; who asks afterwards is sent elsewhere.
+    /// Closes the connection. Later callers must use separate connections.
     public func close() {
         state.withLock { $0.isClosed = true }
         wake.signal()
@@ -113,14 +113,14 @@ public final class SharedConnection: Sendable {
             if let limit = configuration.statementLimit { try await connection.limitStatements(to: limit) }
             await connection.serve(self)
         } catch {
-            // A waiting caller finds the reason on a separate connection.
+            // A waiting caller learns the reason on a separate connection.
             rest(isBroken: true)
         }
     }
 
-    /// What is to go out next. Waits for it, on the connection's own thread, which has nothing else to do.
+    /// Waits for work on the connection's thread, which has nothing else to do, and returns it.
     ///
-    /// - Returns: Nil when this was closed.
+    /// - Returns: Nil when the connection was closed.
     fileprivate func next() -> Batch? {
         while true {
             let (batch, isClosed) = state.withLock { state in
@@ -135,7 +135,7 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Has another connection serve who waits, and who comes later.
+    /// Opens another connection for waiting and later callers.
     fileprivate func renew() {
         let isWanted = state.withLock { state in
             state.isBusy = false
@@ -145,7 +145,7 @@ public final class SharedConnection: Sendable {
         if isWanted { Task { await open() } }
     }
 
-    /// Refuses statements for a while, so that they run on other connections.
+    /// Refuses statements for a while, so that they run on separate connections.
     ///
     /// - Parameter isBroken: Whether the connection can't be used again.
     fileprivate func rest(isBroken: Bool) {
@@ -159,7 +159,7 @@ public final class SharedConnection: Sendable {
     }
 }
 
-/// A statement that many callers send; the same if it is the same object.
+/// A statement that many callers send. Equality is identity of the object.
 public final class SharedStatement: Sendable {
     public let statement: SharedConnection.Statement
 
@@ -167,7 +167,7 @@ public final class SharedStatement: Sendable {
         statement = (sql, parameters)
     }
 
-    /// The statement with ids as its first parameter, before those that it holds.
+    /// The statement with the ids as its first parameter, before its own.
     public func statement(for ids: [UUID]) -> SharedConnection.Statement {
         (statement.sql, [.uuids(ids)] + statement.parameters)
     }
@@ -192,7 +192,7 @@ private struct Batch {
 
     var count: Int { transactions.count + lookups.count }
 
-    /// Takes all lookups, and so many transactions.
+    /// Takes all lookups, and a limited number of transactions.
     mutating func removeFirst(_ limit: Int) -> Batch {
         let batch = Batch(transactions: Array(transactions.prefix(limit)), lookups: lookups)
         transactions.removeFirst(batch.transactions.count)
@@ -200,14 +200,14 @@ private struct Batch {
         return batch
     }
 
-    /// Refuses all that waits, so that it runs on other connections.
+    /// Refuses all waiting statements, so that they run on separate connections.
     func refuse() {
         for transaction in transactions { transaction.continuation.resume(returning: nil) }
         for lookup in lookups { lookup.continuation.resume(returning: nil) }
     }
 }
 
-/// Lookups as one transaction: each check once, then each statement once, for the ids of all who asked.
+/// Combines lookups to one transaction: each check once, then each statement once, with the ids of all callers.
 private struct MergedLookups {
     private var checks: [SharedStatement] = []
     private var groups: [(statement: SharedStatement, ids: [UUID])] = []
