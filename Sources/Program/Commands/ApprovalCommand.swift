@@ -7,7 +7,7 @@ import Tenancy
 struct ApprovalCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "approval",
-        abstract: "List, approve and refuse what System Administrators ask a second one to approve.",
+        abstract: "List, approve and refuse requests that need a second System Administrator.",
         discussion: """
             An organization asks for approvals after: fieldseal key control --approval 1h. A request is approved by another \
             System Administrator than the one that made it. What the command line asked for is approved in the console or with the \
@@ -78,7 +78,7 @@ private func approvalID(_ text: String) throws -> UUID {
 extension Key {
     struct Control: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show or set what is asked for before the key is shown or set.",
+            abstract: "Show or set the rules for showing and setting the key.",
             discussion: """
                 With --approval, a second System Administrator has to approve each operation within so many seconds. With --sign-in, \
                 clients use the key messages of the Web API within so many seconds after their sign-in. To ask for less, a second \

@@ -71,7 +71,7 @@ struct Client: AsyncParsableCommand {
 
     struct AddKey: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "add-key", abstract: "Add a public key to a client, which may prove itself with it from then on.")
+            commandName: "add-key", abstract: "Add a public key to a client, which can authenticate with it from then on.")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "The public key or certificate, in PEM.") var file: String
         @OptionGroup var organization: OrganizationOption
@@ -89,7 +89,7 @@ struct Client: AsyncParsableCommand {
     struct AddCertificate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "add-certificate",
-            abstract: "Add a certificate to a client, which may prove itself with it in the TLS handshake from then on.",
+            abstract: "Add a certificate to a client, which can authenticate with it in the TLS handshake from then on.",
             discussion: "It ends with the certificate. client remove-key ends it before that.")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "The certificate, in PEM.") var file: String

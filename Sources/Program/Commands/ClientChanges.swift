@@ -16,13 +16,13 @@ func requireDays(_ days: Int?) throws {
 extension Client {
     struct Rotate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Give a client another secret, which is shown once. Its former one is accepted for a day more.",
+            abstract: "Give a client another secret, which is shown once. The previous one is accepted for another day.",
             discussion: """
                 Two secrets are valid at most: one that is older than the former one ends at once. After a leak, --overlap 0 ends \
                 the former one at once as well; tokens that it brought stay good for an hour, unless the client is disabled.
                 """)
         @Argument(help: "The client's name or id.") var client: String
-        @Option(help: ArgumentHelp("Hours for which the former secret is accepted, 0 to 720.", valueName: "hours"))
+        @Option(help: ArgumentHelp("Hours for which the previous secret is accepted, 0 to 720.", valueName: "hours"))
         var overlap = ClientRegistry.overlap / 3_600
         @Option(help: ArgumentHelp("Days after which the new secret expires.", valueName: "days")) var expires: Int?
         @OptionGroup var organization: OrganizationOption

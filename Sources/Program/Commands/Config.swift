@@ -34,7 +34,7 @@ struct Config: AsyncParsableCommand {
 
     struct Check: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print the settings in force, with secrets hidden, and try what they say.",
+            abstract: "Print the settings in force, with secrets hidden, and test them.",
             discussion: "It looks at files, certificates and ports, connects with both roles, and compares the key-encryption key.")
         @OptionGroup var options: CommandOptions
 

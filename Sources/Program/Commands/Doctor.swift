@@ -17,7 +17,7 @@ struct DoctorCommand: AsyncParsableCommand {
     @Flag(help: "Open every cell too.") var deep = false
     @Option(
         help: ArgumentHelp(
-            "How far a replica may be behind, in MiB of write-ahead log or with a unit such as 1GiB.", valueName: "size"),
+            "How far a replica may lag, in MiB of write-ahead log or with a unit such as 1GiB.", valueName: "size"),
         transform: { try mebibytes($0) })
     var replicaLag = 64
     @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization, and the deployment.", valueName: "name"))

@@ -14,9 +14,9 @@ struct Issuer: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Trust a provider; the secret that this service has there comes from the terminal or standard input.",
             discussion: "There, register https://…/ORGANIZATION/sign-in/back as the redirect URI.")
-        @Argument(help: "What people call it.") var name: String
+        @Argument(help: "The provider's display name.") var name: String
         @Option(help: ArgumentHelp("Its issuer identifier.", valueName: "url")) var issuer: String
-        @Option(help: ArgumentHelp("This service's name there.", valueName: "id")) var clientID: String
+        @Option(help: ArgumentHelp("The client id of this service at the provider.", valueName: "id")) var clientID: String
         @Option(help: "The claim that identifies a person: \(TrustedIssuers.claims.joined(separator: ", ")).") var claim = "sub"
         @Flag(help: "This service has no secret there, only PKCE.") var isPublic = false
         @Option(help: ArgumentHelp("Read the secret from this file (mode 0400 or 0600).", valueName: "file"))
@@ -66,7 +66,7 @@ struct Issuer: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Link an account of a provider to a person of the console, or to a client of the Web API.")
         @Argument(help: "The provider.") var name: String
-        @Argument(help: "The claim's value there.") var subject: String
+        @Argument(help: "The value of the claim at the provider.") var subject: String
         @Option(help: "The person.") var user: String?
         @Option(help: "The client, by name or id.") var client: String?
         @OptionGroup var organization: OrganizationOption
@@ -83,7 +83,7 @@ struct Issuer: AsyncParsableCommand {
     }
 
     struct Remove: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "End the trust in a provider, and take its links away.")
+        static let configuration = CommandConfiguration(abstract: "Remove a provider and its links.")
         @Argument(help: "The provider.") var name: String
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions

@@ -35,7 +35,7 @@ struct Kek: AsyncParsableCommand {
 
     struct Status: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show what is under which key-encryption key, which servers know which, and what to do next.")
+            abstract: "Show what is sealed under which key-encryption key, which servers have which, and the next step.")
         @OptionGroup var options: CommandOptions
 
         func run() async throws { try await options.inDatabases(look) }

@@ -127,7 +127,7 @@ struct Key: AsyncParsableCommand {
 
     struct Rehearse: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Do all of a key change but its end, and roll back: how long, how much WAL, and which cells don't open.")
+            abstract: "Rehearse a key change: print its duration, its WAL, and which cells don't open. It is rolled back.")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 

@@ -47,7 +47,7 @@ struct Migrate: AsyncParsableCommand {
 
     struct Up: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Apply what is pending, to the deployment and to every organization or one.",
+            abstract: "Apply pending migrations, to the deployment and to every organization or one.",
             discussion: """
                 Several organizations at a time, each migration in a transaction of its own. What was interrupted goes on at the next \
                 call.
@@ -97,7 +97,7 @@ struct Migrate: AsyncParsableCommand {
 
     struct Down: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Undo the newest migration of one target, for a step back to the program before.",
+            abstract: "Undo the newest migration of one target, to return to an earlier program.",
             discussion: "Asks for the migration's name to be typed. Those that hold evidence or cells can't be undone.")
         @Argument(help: "config, or an organization's name.") var target: String
         @Flag(help: "Print the SQL, and change nothing.") var dryRun = false
@@ -145,7 +145,7 @@ struct Migrate: AsyncParsableCommand {
 
     struct Verify: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Check that what was applied is what this program carries; exit 1 if not.")
+            abstract: "Check that the applied migrations are those of this program; exit 1 if not.")
         @OptionGroup var options: CommandOptions
 
         func run() async throws { try await options.inDatabases(look) }

@@ -25,7 +25,7 @@ extension Org {
 
     struct Resume: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Answer the requests of an organization again that was suspended, or whose removal was begun.")
+            abstract: "Resume an organization that was suspended, or whose removal was begun.")
         @Argument(help: "The organization.") var name: String
         @OptionGroup var options: CommandOptions
 

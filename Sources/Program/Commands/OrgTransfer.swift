@@ -36,7 +36,7 @@ extension Org {
 
     struct Inspect: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Say what an export holds and which key opens it, without a database.")
+            abstract: "Show the contents of an export and which key opens it, without a database.")
         @Argument(help: "A file that `org export` wrote.") var file: String
         @Flag(help: "Read a key from the terminal or standard input, and say whether it is the right one.") var key = false
         @Option(help: ArgumentHelp("Read the key from this file (mode 0400 or 0600).", valueName: "file"))
@@ -72,7 +72,7 @@ extension Org {
     struct Import: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "import",
-            abstract: "Make an organization of a file that `org export` wrote.",
+            abstract: "Make an organization from a file that `org export` wrote.",
             discussion: """
                 The program makes the schema, and takes rows out of the file and nothing else. The organization keeps its id, since \
                 its cells are bound to it, and ends in key required, unless its key is given. A clone beside its original gets an id \

@@ -20,7 +20,7 @@ struct RouterCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Fetch and send the mail of an organization until SIGINT or SIGTERM.",
             discussion: """
-                It is a client of the Web API with the role Email Router, may run anywhere, and keeps nothing of its own. Any number \
+                It is a client of the Web API with the role Email Router, may run anywhere, and stores nothing. Any number \
                 may run for one organization. Without --service it works for the development deployment.
                 """)
         @Option(help: ArgumentHelp("The service's address.", valueName: "url")) var service: String?
@@ -28,15 +28,15 @@ struct RouterCommand: AsyncParsableCommand {
         @Option(help: ArgumentHelp("The id of the router's client.", valueName: "id")) var clientID: String?
         @Option(help: ArgumentHelp("Read the client's secret from this file (mode 0400 or 0600).", valueName: "file"))
         var secretFile: String?
-        @Option(help: ArgumentHelp("PEM certificates that the service's is from, instead of the system's.", valueName: "file"))
+        @Option(help: ArgumentHelp("CA certificates in PEM for the service, instead of the system's.", valueName: "file"))
         var caFile: String?
-        @Option(help: ArgumentHelp("PEM certificates that mail servers' are from, instead of the system's.", valueName: "file"))
+        @Option(help: ArgumentHelp("CA certificates in PEM for mail servers, instead of the system's.", valueName: "file"))
         var mailCaFile: String?
-        @Option(help: "Mailboxes that are worked on at a time.") var workers = 4
+        @Option(help: "How many mailboxes are processed at a time.") var workers = 4
         @Option(help: ArgumentHelp("Seconds between two turns at a mailbox that is polled.", valueName: "seconds"))
         var interval = 300
-        @Option(help: ArgumentHelp("Messages of one turn at most.", valueName: "count")) var turnLimit = RouterConfiguration
-            .defaultTurnLimit
+        @Option(help: ArgumentHelp("How many messages one turn processes at most.", valueName: "count"))
+        var turnLimit = RouterConfiguration.defaultTurnLimit
         @Option(
             help: ArgumentHelp("Serve metrics for Prometheus over HTTP, at GET /metrics of this address.", valueName: "host:port"))
         var metrics: String?
@@ -47,10 +47,10 @@ struct RouterCommand: AsyncParsableCommand {
         var wait = RouterLimits.waitSeconds
         @Option(
             help: ArgumentHelp(
-                "Connections on which IMAP servers tell of new messages (IDLE). 0 polls every mailbox.", valueName: "count"))
+                "How many connections wait for notifications of IMAP servers (IDLE). 0 polls every mailbox.", valueName: "count"))
         var idleConnections = 500
         @Option(
-            help: ArgumentHelp("Seconds after which IDLE is issued anew: less than 29 minutes.", valueName: "seconds"))
+            help: ArgumentHelp("Seconds after which IDLE is issued again: less than 29 minutes.", valueName: "seconds"))
         var idleRefresh = 600
         @Flag(help: "Name every message in the log, by its Message-ID.") var verbose = false
         @Flag(help: .hidden) var withParent = false

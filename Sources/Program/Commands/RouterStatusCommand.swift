@@ -7,7 +7,7 @@ import JSON
 struct RouterStatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show mailboxes with problems, and a total of the others. On the service's own settings.",
+        abstract: "Show mailboxes with problems, and a total of the others. It uses the service's settings.",
         discussion: """
             A mailbox has a problem if its last turn failed, it was disabled after an error, a message was set aside, or no router has \
             looked at it for ten minutes after it was due. Routers work for no mailbox that lacks a profile or a delivery method: those \

@@ -75,7 +75,7 @@ extension User {
     struct RequireSecondFactor: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "require-second-factor",
-            abstract: "Say in which roles people of an organization need one-time passwords.",
+            abstract: "Set the roles in which people of an organization need one-time passwords.",
             discussion: """
                 Without a role, no role needs them any more. People who have none turn them on before any other page opens. It is \
                 written as the role that migrates, and SQL can't take it back.
