@@ -43,7 +43,7 @@ final class AuthenticatedCipher {
         EVP_CIPHER_CTX_free(decryption)
     }
 
-    /// Length of the ciphertext of `count` bytes, padding included and tag not.
+    /// The length of the ciphertext of `count` bytes, with padding and without the tag.
     static func ciphertextLength(of count: Int) -> Int { (count / blockLength + 1) * blockLength }
 
     /// Encrypts, and writes ciphertext and tag to `output`.
@@ -73,10 +73,10 @@ final class AuthenticatedCipher {
         }
     }
 
-    /// Verifies the tag, in constant time, and only then decrypts.
+    /// Verifies the tag in constant time, and only then decrypts.
     ///
     /// - Parameter output: Room for as many bytes as the ciphertext has.
-    /// - Returns: The length of the plaintext, or nil when tag or padding is wrong: the caller learns no more than that.
+    /// - Returns: The length of the plaintext; nil when the tag or the padding is wrong. It does not say which.
     func open(
         _ ciphertext: UnsafeRawBufferPointer,
         tag: UnsafeRawBufferPointer,

@@ -1,8 +1,8 @@
-/// One sealed value as it stands in a `bytea` column: format, key version, IV, ciphertext, tag (`docs/cell-format.md`).
+/// One sealed value in a `bytea` column: format, key version, IV, ciphertext, tag (`docs/cell-format.md`).
 ///
-/// A `Cell` has the right shape; whether it opens is known only by opening it.
+/// A `Cell` has the right format. Only opening it shows whether it opens.
 public struct Cell: Sendable, Hashable {
-    /// The only format there is, the first byte of every cell.
+    /// The only format, as the first byte of every cell.
     public static let format: UInt8 = 1
     /// Length of the shortest cell, in bytes.
     public static let minimumLength = 69
@@ -12,7 +12,7 @@ public struct Cell: Sendable, Hashable {
     /// The cell's bytes, at least 69.
     public let bytes: [UInt8]
 
-    /// Takes bytes that have the shape of a cell.
+    /// Parses the bytes of a cell.
     ///
     /// - Throws: ``CellError`` for any other bytes.
     public init(_ bytes: [UInt8]) throws(CellError) {
@@ -22,10 +22,10 @@ public struct Cell: Sendable, Hashable {
 
     init(sealed bytes: [UInt8]) { self.bytes = bytes }
 
-    /// The version of the organization's key that the cell is sealed under.
+    /// The key version that the cell is sealed under.
     public var keyVersion: UInt32 { bytes.withUnsafeBytes { Cell.keyVersion(of: $0) } }
 
-    /// Length of a cell over `count` bytes of plaintext.
+    /// The length of a cell for `count` bytes of plaintext.
     public static func length(ofPlaintext count: Int) -> Int {
         ciphertextOffset + AuthenticatedCipher.ciphertextLength(of: count) + AuthenticatedCipher.tagLength
     }
@@ -40,7 +40,7 @@ public struct Cell: Sendable, Hashable {
     }
 }
 
-/// A cell does not open: not a cell, another key, another place, or damaged. The error does not say which.
+/// A cell does not open: it is not a cell, belongs to another key or place, or is damaged. The error does not say which.
 public struct CellError: Error, Sendable, Equatable, CustomStringConvertible {
     public init() {}
 

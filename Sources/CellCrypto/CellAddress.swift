@@ -1,13 +1,13 @@
 public import Foundation
 
-/// Where a cell belongs. The address is authenticated with the cell, so a cell that is copied to another organization,
-/// record, entity or attribute does not open there.
+/// The place of a cell. It is authenticated with the cell, so a cell that is copied to another organization, record, entity or
+/// attribute does not open there.
 public struct CellAddress: Sendable, Hashable, CustomStringConvertible {
     /// The organization's id.
     public var organization: UUID
     /// The record's id; for a key check and for wrapped keys, the organization's id.
     public var record: UUID
-    /// Logical names of entity and attribute, such as `mailbox.password`. ASCII.
+    /// The logical names of entity and attribute, such as `mailbox.password`, in ASCII.
     public var attribute: String
 
     public init(organization: UUID, record: UUID, attribute: String) {
@@ -16,14 +16,14 @@ public struct CellAddress: Sendable, Hashable, CustomStringConvertible {
         self.attribute = attribute
     }
 
-    /// Such as `mailbox(6f0e…).password`: what an administrator needs to find the cell.
+    /// A text such as `mailbox(6f0e…).password`, with which an administrator finds the cell.
     public var description: String {
         let names = attribute.split(separator: ".", maxSplits: 1)
         guard names.count == 2 else { return "\(attribute)(\(record.uuidString.lowercased()))" }
         return "\(names[0])(\(record.uuidString.lowercased())).\(names[1])"
     }
 
-    /// Length of the associated data, in bytes.
+    /// The length of the associated data in bytes.
     var associatedDataLength: Int { 37 + attribute.utf8.count }
 
     /// Writes `format ‖ key version ‖ organization ‖ record ‖ attribute`.

@@ -1,14 +1,14 @@
 /// Seals and opens cells under one 64-byte key.
 ///
-/// An instance keeps its libcrypto contexts and a stock of random IVs, and serves one thread at a time: give each thread
-/// its own, or take one from ``DataKey/withCipher(_:)``.
+/// An instance keeps its libcrypto contexts and random IVs. One thread at a time may use it: give each thread its own, or take one
+/// from ``DataKey/withCipher(_:)``.
 public final class CellCipher {
     private let cipher: AuthenticatedCipher
     private var associatedData: [UInt8] = []
     private var plaintext: [UInt8] = []
     private var randomness: [UInt8] = []
     private var randomnessUsed = 0
-    /// IVs drawn at a time: one call to the random generator costs as much as a whole encryption of 32 bytes.
+    /// How many IVs are generated at a time. One call to the random generator costs as much as encrypting 32 bytes.
     private static let randomnessLength = 64 * AuthenticatedCipher.ivLength
 
     init(key: SecretBytes) throws(CryptoLibraryError) {
@@ -21,7 +21,7 @@ public final class CellCipher {
     ///
     /// - Parameters:
     ///   - value: The value's bytes, of any length.
-    ///   - address: The place; the cell opens nowhere else.
+    ///   - address: The place. The cell opens only there.
     ///   - keyVersion: 1 or more.
     public func seal(
         _ value: UnsafeRawBufferPointer,
@@ -81,9 +81,9 @@ public final class CellCipher {
         }
     }
 
-    /// Opens a cell and lends its plaintext for the time of the call; the buffer is wiped afterwards.
+    /// Opens a cell and passes its plaintext to a closure. The buffer is wiped afterwards.
     ///
-    /// - Throws: ``CellError`` when the cell does not open here, for any cause; what `body` throws.
+    /// - Throws: ``CellError`` when the cell does not open here, for any cause; the errors of `body`.
     public func open<Result>(
         _ cell: UnsafeRawBufferPointer,
         at address: CellAddress,

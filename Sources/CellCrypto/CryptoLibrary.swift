@@ -1,28 +1,28 @@
 import COpenSSL
 
-/// The libcrypto that this program uses: where its algorithms come from, and whether they compute what they should.
+/// The libcrypto of this program: the providers of its algorithms, and a test of their results.
 public enum CryptoLibrary {
-    /// An algorithm, and the provider of libcrypto that it comes from.
+    /// An algorithm, and its provider in libcrypto.
     public struct Source: Sendable {
         public let algorithm: String
-        /// Such as `default` or `fips`; nil where no provider has the algorithm.
+        /// For example `default` or `fips`; nil if no provider has the algorithm.
         public let provider: String?
     }
 
-    /// Has libcrypto keep its memory when the process exits. Threads that still work with it would read what was freed.
+    /// Makes libcrypto keep its memory when the process exits, because running threads would read freed memory.
     ///
-    /// It has an effect before anything else uses libcrypto.
+    /// It must be called before anything else uses libcrypto.
     public static func keepUntilExit() { OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil) }
 
-    /// The version, as libcrypto says it.
+    /// The version that libcrypto reports.
     public static var version: String { String(cString: OpenSSL_version(OPENSSL_VERSION)) }
 
-    /// Whether libcrypto's FIPS provider is loaded, and algorithms are taken from it alone.
+    /// Whether libcrypto's FIPS provider is loaded and the only source of algorithms.
     public static var isFIPSActive: Bool {
         OSSL_PROVIDER_available(nil, "fips") == 1 && EVP_default_properties_is_fips_enabled(nil) == 1
     }
 
-    /// Where each algorithm of keys, cells and passwords comes from.
+    /// The provider of each algorithm of keys, cells and passwords.
     public static var sources: [Source] {
         [
             Source(algorithm: "AES-256-CBC", provider: Algorithm.aes256CBC.flatMap { name(EVP_CIPHER_get0_provider($0)) }),
@@ -34,7 +34,7 @@ public enum CryptoLibrary {
         ]
     }
 
-    /// Whether a provider has scrypt; FIPS providers have not.
+    /// Whether a provider has scrypt. FIPS providers do not.
     public static let hasScrypt = derivation("SCRYPT") != nil
 
     private static func name(_ provider: OpaquePointer?) -> String? {
@@ -50,10 +50,10 @@ public enum CryptoLibrary {
         return name(EVP_KDF_get0_provider(function))
     }
 
-    /// Computes what is known, and compares: the cipher and MAC of cells (RFC 7518 appendix B.3), the derivation of keys, SHA-256, and
-    /// whether two random values differ.
+    /// Compares known results: the cipher and MAC of cells (RFC 7518 appendix B.3), the derivation of keys, and SHA-256. It also
+    /// checks that two random values differ.
     ///
-    /// - Throws: ``CryptoSelfTestError`` for the first that differs; ``CryptoLibraryError`` for an algorithm that is not there.
+    /// - Throws: ``CryptoSelfTestError`` for the first wrong result; ``CryptoLibraryError`` for a missing algorithm.
     public static func selfTest() throws {
         try testCipher()
         var derived = [UInt8](repeating: 0, count: hmacLength)
@@ -98,7 +98,7 @@ public enum CryptoLibrary {
         "867f70cf1ade02cff3752599a3a53dc4af34c7a669815ae5d513554e1c8cf252c02d470a285a0501bad999bfe943c08f050235d7d68b1da55e63f73b60a57fce"
 }
 
-/// libcrypto computes something else than the standard says.
+/// A result of libcrypto differs from the standard.
 public struct CryptoSelfTestError: Error, Sendable, CustomStringConvertible {
     public let algorithm: String
 

@@ -10,7 +10,7 @@ public final class DataKey: Sendable {
 
     private let bytes: SecretBytes
     private let ciphers = Mutex(CipherStock())
-    /// Names the key without giving it away: 16 hex digits (`docs/cell-format.md`, Fingerprint).
+    /// Identifies the key without revealing it: 16 hexadecimal digits (`docs/cell-format.md`, Fingerprint).
     public let fingerprint: String
 
     /// - Parameter bytes: Exactly 64.
@@ -20,25 +20,25 @@ public final class DataKey: Sendable {
         fingerprint = try shortDigest(label: "fieldseal fingerprint", of: bytes)
     }
 
-    /// Lends a cipher that no other caller uses during the call.
+    /// Passes a cipher to a closure. No other caller uses it meanwhile.
     public func withCipher<Result>(_ body: (CellCipher) throws -> Result) throws -> Result {
         let cipher = try ciphers.withLock { $0.take() } ?? CellCipher(key: bytes)
         defer { ciphers.withLock { $0.put(cipher) } }
         return try body(cipher)
     }
 
-    /// A cipher for one thread's exclusive use, such as a worker of a key change.
+    /// A cipher for the exclusive use of one thread, such as a worker of a key change.
     public func makeCipher() throws(CryptoLibraryError) -> CellCipher { try CellCipher(key: bytes) }
 
-    /// A tag over fields, which only a holder of the key can make or check. Fields are length-prefixed, so that no two lists share
-    /// an encoding.
+    /// A tag over fields. Only a holder of the key can make or check it. Fields are length-prefixed, so that different lists have
+    /// different encodings.
     ///
-    /// - Parameter label: What is tagged; each label has its own subkey.
+    /// - Parameter label: The kind of the tagged data. Each label has its own subkey.
     public func tag(label: String, over fields: [[UInt8]]) throws -> [UInt8] {
         try CellCrypto.tag(under: tagSubkey(of: bytes, label: label), over: fields)
     }
 
-    /// Lends the key's bytes, for wrapping them.
+    /// Passes the key's bytes to a closure, for wrapping them.
     func withBytes<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -53,7 +53,7 @@ public final class DataKey: Sendable {
         }
     }
 
-    /// Opens a cell that holds a text.
+    /// Opens a cell with a text.
     ///
     /// - Throws: ``CellError`` when it does not open here.
     public func open(_ cell: [UInt8], at address: CellAddress) throws -> SecretBytes {
@@ -63,9 +63,9 @@ public final class DataKey: Sendable {
     }
 }
 
-/// Idle ciphers of one key, at most as many as threads ever used it at once.
+/// Idle ciphers of one key. There are at most as many as threads that used it at once.
 private struct CipherStock: @unchecked Sendable {
-    // Sendable: a cipher in stock is referenced from here alone; taking one removes it under the owner's lock.
+    // Sendable: only this class refers to an idle cipher. Taking one removes it under the owner's lock.
     private var idle: [CellCipher] = []
 
     mutating func take() -> CellCipher? { idle.popLast() }
@@ -73,9 +73,9 @@ private struct CipherStock: @unchecked Sendable {
 }
 
 extension DataKey {
-    /// Bounds of the iteration count that is read from a database, so that a hostile import hangs nothing.
+    /// The limits of an iteration count from a database, so that a hostile import can't cause endless work.
     public static let iterationBounds = 1...10_000_000
-    /// PBKDF2 iterations of a new key, unless configured upwards (OWASP's figure for HMAC-SHA-512).
+    /// The default number of PBKDF2 iterations of a new key (OWASP's figure for HMAC-SHA-512).
     public static let defaultIterations = 210_000
     /// Length of a salt in bytes.
     public static let saltLength = 32
@@ -105,7 +105,7 @@ extension DataKey {
     }
 }
 
-/// The stored salt or iteration count is out of bounds.
+/// The stored salt or iteration count is out of range.
 public struct KeyDerivationError: Error, Sendable, CustomStringConvertible {
     public var description: String {
         "the salt must have \(DataKey.saltLength) bytes and the iteration count be between 1 and 10,000,000"

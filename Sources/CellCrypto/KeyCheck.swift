@@ -1,6 +1,6 @@
 public import Foundation
 
-/// A cell over a fixed text, stored with the organization: a key is the right one exactly when it opens the key check.
+/// A cell with a fixed text, stored with the organization. A key is the right one exactly if it opens the key check.
 public enum KeyCheck {
     static let text = "fieldseal key check"
 

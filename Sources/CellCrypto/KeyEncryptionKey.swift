@@ -3,10 +3,10 @@ import Synchronization
 
 /// The key-encryption key (KEK) of a deployment: 64 random bytes that never enter the database.
 ///
-/// It wraps each organization's key text and data key; a wrapped key is a cell whose address says what it wraps.
+/// It wraps each organization's key text and data key. A wrapped key is a cell whose address identifies it.
 ///
-/// While a KEK is being replaced, a program has two. One of them seals and tags. What the other one sealed or tagged still opens and
-/// fits. ``member(_:)`` chooses the one that seals.
+/// During a rotation a program has two KEKs. One of them seals and tags; both open and accept. ``member(_:)`` selects the one that
+/// seals.
 public final class KeyEncryptionKey: Sendable {
     /// Length in bytes.
     public static let length = AuthenticatedCipher.keyLength
@@ -14,10 +14,10 @@ public final class KeyEncryptionKey: Sendable {
     private let own: Material
     private let others: [Material]
 
-    /// Names the KEK without giving it away: 16 hex digits.
+    /// Identifies the KEK without revealing it: 16 hexadecimal digits.
     public var id: String { own.id }
 
-    /// The ids of all KEKs that are known, this one first.
+    /// The ids of all known KEKs, this one first.
     public var ids: [String] { [own.id] + others.map(\.id) }
 
     /// - Parameter bytes: Exactly 64.
@@ -30,25 +30,25 @@ public final class KeyEncryptionKey: Sendable {
         self.others = others
     }
 
-    /// This KEK, which opens and accepts what the other one sealed and tagged too.
+    /// This KEK, which also opens and accepts what the other one sealed and tagged.
     public func accepting(_ other: KeyEncryptionKey) -> KeyEncryptionKey {
         KeyEncryptionKey(own, others + ([other.own] + other.others).filter { !ids.contains($0.id) })
     }
 
-    /// The KEK of an id, which accepts the others; nil when it is not known.
+    /// The KEK with an id, which also accepts the others; nil if it is unknown.
     public func member(_ id: String) -> KeyEncryptionKey? {
         if own.id == id { return self }
         guard let chosen = others.first(where: { $0.id == id }) else { return nil }
         return KeyEncryptionKey(chosen, [own] + others.filter { $0.id != id })
     }
 
-    /// This KEK without those of some ids; nil when it is one of them itself and knows no other.
+    /// This KEK without those with some ids; nil if it is one of them itself and there is no other.
     public func without(_ retired: Set<String>) -> KeyEncryptionKey? {
         let left = ([own] + others).filter { !retired.contains($0.id) }
         return left.first.map { KeyEncryptionKey($0, Array(left.dropFirst())) }
     }
 
-    /// Each of the known KEKs by itself, this one first.
+    /// Each of the known KEKs alone, this one first.
     public var each: [KeyEncryptionKey] { others.isEmpty ? [self] : ([own] + others).map { KeyEncryptionKey($0, []) } }
 
     /// Wraps an organization key's text.
@@ -91,24 +91,24 @@ public final class KeyEncryptionKey: Sendable {
 
     /// A tag over the fields of a row of `config`: HMAC-SHA-512 under a subkey of the KEK, cut to 32 bytes.
     ///
-    /// Fields are length-prefixed, so that no two rows share an encoding.
+    /// Fields are length-prefixed, so that different rows have different encodings.
     ///
     /// - Parameters:
-    ///   - label: What kind of row it is; each label has its own subkey.
-    ///   - fields: What the row grants, to whom, where.
+    ///   - label: The kind of the row. Each label has its own subkey.
+    ///   - fields: The contents of the row.
     public func tag(label: String, over fields: [[UInt8]]) throws -> [UInt8] {
         try CellCrypto.tag(under: own.subkey(label), over: fields)
     }
 
-    /// Whether a stored tag is the one of these fields, under any of the known KEKs.
+    /// Whether a stored tag matches these fields, under any of the known KEKs.
     public func accepts(_ stored: some ContiguousBytes, label: String, over fields: [[UInt8]]) throws -> Bool {
         try each.contains { constantTimeEqual(stored, try $0.tag(label: label, over: fields)) }
     }
 
-    /// The subkey of a label, for what must be recognized after the KEK is retired. The KEK does not follow from it.
+    /// The subkey of a label, for data that must be verified after the KEK is retired. The KEK can't be computed from it.
     public func tagKey(label: String) throws -> SecretBytes { try own.subkey(label) }
 
-    /// The tag that ``tag(label:over:)`` makes, under a subkey that ``tagKey(label:)`` returned.
+    /// The tag of ``tag(label:over:)``, made with a subkey from ``tagKey(label:)``.
     public static func tag(under tagKey: SecretBytes, over fields: [[UInt8]]) throws -> [UInt8] {
         try CellCrypto.tag(under: tagKey, over: fields)
     }
@@ -130,7 +130,7 @@ public final class KeyEncryptionKey: Sendable {
         throw failure
     }
 
-    /// The bytes of one KEK, and what is derived from them.
+    /// The bytes of one KEK, and the values derived from them.
     private final class Material: Sendable {
         private let bytes: SecretBytes
         let key: DataKey

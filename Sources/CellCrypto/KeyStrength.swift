@@ -2,9 +2,8 @@ import Foundation
 
 /// The rule for a new organization key: 10 to 100 characters, at least one numeral, one letter and one symbol.
 ///
-/// Characters are Unicode scalars after NFC. A letter is any of category L, a numeral of Nd, a symbol anything else but
-/// white space and control characters, which are refused. So is what can't be seen or typed: a key is typed again from paper on the
-/// day when it is needed.
+/// Characters are Unicode scalars after NFC. A letter is of category L, a numeral of Nd, and a symbol anything else. White space,
+/// control characters, and characters that can't be seen or typed are refused, because a key may have to be typed from paper.
 public enum KeyStrength {
     /// One part of the rule.
     public enum Violation: String, Sendable, CaseIterable {
@@ -17,7 +16,7 @@ public enum KeyStrength {
         case invisible = "it has an invisible, private or unassigned character"
     }
 
-    /// The lengths that are allowed, in Unicode scalars.
+    /// The allowed lengths in Unicode scalars.
     public static let lengths = 10...100
 
     /// Every part of the rule that `text` breaks, in the order of the cases.
@@ -29,7 +28,7 @@ public enum KeyStrength {
         for scalar in scalars {
             switch scalar.properties.generalCategory {
             case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter:
-                // Some letters of Hangul fill a place without being seen.
+                // Some letters of Hangul are invisible.
                 if scalar.properties.isDefaultIgnorableCodePoint { found.insert(.invisible) } else { found.remove(.noLetter) }
             case .decimalNumber:
                 found.remove(.noNumeral)
@@ -49,7 +48,7 @@ public enum KeyStrength {
         guard violations.isEmpty else { throw KeyStrengthError(violations: violations) }
     }
 
-    /// Why a text that keeps the rule still looks guessable, or nil. It deserves a warning, never a refusal.
+    /// The reason for which an allowed text looks guessable; nil if it does not. It causes a warning, never a refusal.
     public static func weakness(of text: String) -> String? {
         let lower = text.lowercased()
         let scalars = Array(lower.unicodeScalars)
@@ -63,7 +62,7 @@ public enum KeyStrength {
     }
 }
 
-/// A new organization key breaks the strength rule.
+/// A new organization key breaks the rule.
 public struct KeyStrengthError: Error, Sendable, CustomStringConvertible {
     /// Every part that is broken; never empty.
     public let violations: [KeyStrength.Violation]

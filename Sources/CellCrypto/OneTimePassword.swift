@@ -1,11 +1,11 @@
 import COpenSSL
 public import Foundation
 
-/// One-time passwords by the clock (RFC 6238): six digits, thirty seconds, HMAC-SHA-1, as every authenticator knows them.
+/// Time-based one-time passwords (RFC 6238): six digits, thirty seconds, HMAC-SHA-1, as every authenticator supports them.
 public enum OneTimePassword {
-    /// Bytes of a seed (RFC 4226 section 4).
+    /// The length of a seed in bytes (RFC 4226 section 4).
     public static let seedLength = 20
-    /// Seconds of a time step.
+    /// The length of a time step in seconds.
     public static let period = 30
 
     /// The time step of a moment.

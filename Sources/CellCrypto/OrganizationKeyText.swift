@@ -3,17 +3,17 @@ import Foundation
 
 /// The organization key: a text that an administrator chooses or the server generates, in NFC and UTF-8.
 ///
-/// It is the only secret in a dump: with the salt, any cell tests a guess. It can't be printed or compared.
+/// It is the only secret in a dump: with the salt, any cell can test a guess. It can't be printed or compared.
 public final class OrganizationKeyText: Sendable {
     private let utf8: SecretBytes
 
-    /// Takes any text, normalized to NFC: an existing key is tested by what it opens, never by today's rule.
+    /// Accepts any text, normalized to NFC. An existing key is tested by opening the key check, not by today's rule.
     public init(_ text: String) {
         var normalized = text.precomposedStringWithCanonicalMapping
         utf8 = normalized.withUTF8 { SecretBytes(copying: UnsafeRawBufferPointer($0)) }
     }
 
-    /// Takes a text for a new key.
+    /// Accepts a text for a new key.
     ///
     /// - Throws: ``KeyStrengthError`` with every part of the rule that the text breaks.
     public convenience init(new text: String) throws(KeyStrengthError) {
@@ -25,7 +25,7 @@ public final class OrganizationKeyText: Sendable {
 
     /// A new key of 160 random bits: eight groups of four letters and digits, joined by hyphens.
     ///
-    /// The 32 characters leave out the ones that are easily mistaken for others (0, O, 1, I).
+    /// The 32 characters exclude those that are easily confused (0, O, 1, I).
     public static func generate() throws(CryptoLibraryError) -> OrganizationKeyText {
         let alphabet = Array("ABCDEFGHJKLMNPQRSTUVWXYZ23456789".utf8)
         while true {
@@ -44,9 +44,9 @@ public final class OrganizationKeyText: Sendable {
         }
     }
 
-    /// A text with as many letters and digits as a generated key has, in the form of one: in upper case, with its hyphens.
+    /// A text with as many letters and digits as a generated key, in a generated key's form: in upper case, with hyphens.
     ///
-    /// - Returns: Nil for a text that no generated key can be, however it was typed.
+    /// - Returns: Nil for a text that can't be a generated key.
     public static func generatedForm(of text: String) -> String? {
         let alphabet = Set("ABCDEFGHJKLMNPQRSTUVWXYZ23456789")
         let typed = Array(text.uppercased().filter { $0 != "-" && !$0.isWhitespace })
@@ -54,14 +54,15 @@ public final class OrganizationKeyText: Sendable {
         return stride(from: 0, to: 32, by: 4).map { String(typed[$0..<$0 + 4]) }.joined(separator: "-")
     }
 
-    /// Lends the text's UTF-8 for the time of the call.
+    /// Passes the text's UTF-8 to a closure.
     public func withUTF8<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         try utf8.withBytes(body)
     }
 
-    /// Lends the text as a `String`, a copy that Swift does not wipe: for an answer that must hold it, and tests.
+    /// Passes the text to a closure as a `String`, a copy that Swift does not wipe. Use it only for a response with the key, and in
+    /// tests.
     public func withString<Result>(_ body: (String) throws -> Result) rethrows -> Result {
         try body(utf8.withBytes { String(decoding: $0, as: UTF8.self) })
     }

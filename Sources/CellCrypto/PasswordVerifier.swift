@@ -1,19 +1,19 @@
 import COpenSSL
 public import Foundation
 
-/// What is kept of a person's password: 32 bytes that take some tenths of a second to compute.
+/// The stored form of a person's password: 32 bytes that take some tenths of a second to compute.
 ///
-/// The salt says how: 16 random bytes alone are for scrypt, and those with a head of five are for PBKDF2.
+/// The salt says how: 16 random bytes alone mean scrypt, and a prefix of five bytes means PBKDF2.
 public enum PasswordVerifier {
-    /// How passwords are made into verifiers.
+    /// The algorithm of a verifier.
     public enum Derivation: String, Sendable, CaseIterable {
         /// scrypt (RFC 7914) with N = 2¹⁵, r = 8, p = 3, which takes 32 MiB.
         case scrypt
-        /// PBKDF2-HMAC-SHA-512 (NIST SP 800-132), which FIPS providers have.
+        /// PBKDF2-HMAC-SHA-512 (NIST SP 800-132), which FIPS providers support.
         case pbkdf2
     }
 
-    /// Random bytes of a salt.
+    /// How many random bytes a salt has.
     public static let saltLength = 16
     private static let cost: UInt64 = 1 << 15
     private static let blockSize: UInt64 = 8
@@ -24,12 +24,12 @@ public enum PasswordVerifier {
     /// The first byte of a salt for PBKDF2; the iterations follow in four bytes, the highest first.
     private static let pbkdf2Mark: UInt8 = 1
     private static let headLength = 5
-    /// Iterations of new verifiers; OWASP asks for 210,000 at least with HMAC-SHA-512.
+    /// The iterations of new verifiers. OWASP recommends at least 210,000 with HMAC-SHA-512.
     private static let newIterations: UInt32 = 600_000
-    /// Iterations that are accepted: a row that was written past the service occupies no thread for hours.
+    /// The accepted iterations, so that a row written by SQL can't occupy a thread for hours.
     private static let acceptedIterations: ClosedRange<UInt32> = 210_000...10_000_000
 
-    /// A new salt, for a verifier of that derivation.
+    /// A new salt for an algorithm.
     public static func newSalt(_ derivation: Derivation) throws -> [UInt8] {
         let random = try randomBytes(count: saltLength)
         switch derivation {
@@ -38,7 +38,7 @@ public enum PasswordVerifier {
         }
     }
 
-    /// Which derivation a salt is for; nil for one that no verifier has.
+    /// The algorithm of a salt; nil for an invalid salt.
     public static func derivation(of salt: [UInt8]) -> Derivation? {
         if salt.count == saltLength { return .scrypt }
         return storedIterations(in: salt).map { _ in .pbkdf2 }
@@ -50,9 +50,9 @@ public enum PasswordVerifier {
         return acceptedIterations.contains(iterations) ? iterations : nil
     }
 
-    /// Derives the verifier. It blocks for that long: never on an event loop.
+    /// Derives the verifier. It blocks for some tenths of a second, so never call it on an event loop.
     ///
-    /// - Parameter password: As it was typed; its NFC form is taken, so that keyboards agree.
+    /// - Parameter password: The typed password. It is normalized to NFC, because keyboards differ.
     public static func make(of password: String, salt: [UInt8]) throws -> [UInt8] {
         var output = [UInt8](repeating: 0, count: length)
         var bytes = Array(password.precomposedStringWithCanonicalMapping.utf8)

@@ -1,7 +1,7 @@
 import COpenSSL
 public import Foundation
 
-/// Algorithms fetched from libcrypto's providers once in a process: a fetch takes locks and several microseconds.
+/// Algorithms from libcrypto's providers, fetched once in a process, because fetching takes locks and several microseconds.
 enum Algorithm {
     // `OpaquePointer` isn't Sendable, but these objects are immutable and reference-counted, and are never freed.
     nonisolated(unsafe) static let aes256CBC = EVP_CIPHER_fetch(nil, "AES-256-CBC", nil)
@@ -62,7 +62,7 @@ func hmacSHA512(key: UnsafeRawBufferPointer, _ message: UnsafeRawBufferPointer) 
     return output
 }
 
-/// The subkey under which rows of one kind are tagged: HMAC-SHA-512 of the label.
+/// The subkey for tags of one kind of row: HMAC-SHA-512 of the label.
 func tagSubkey(of key: SecretBytes, label: String) throws -> SecretBytes {
     try key.withBytes { key throws(any Error) in
         try Array("fieldseal tag \(label)".utf8).withUnsafeBytes { label in
@@ -86,7 +86,7 @@ func tag(under subkey: SecretBytes, over fields: [[UInt8]]) throws -> [UInt8] {
     return Array(mac.prefix(AuthenticatedCipher.tagLength))
 }
 
-/// SHA-256 over a label and a secret, cut to its first 8 bytes, as 16 hex digits: a name that gives nothing away.
+/// The first 8 bytes of SHA-256 over a label and a secret, as 16 hexadecimal digits. It identifies the secret without revealing it.
 func shortDigest(label: String, of secret: SecretBytes) throws(CryptoLibraryError) -> String {
     let message = SecretBytes(count: label.utf8.count + secret.count) { buffer in
         buffer.copyBytes(from: label.utf8)
@@ -108,7 +108,7 @@ public func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
     return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
 }
 
-/// Bytes from libcrypto's random generator, for what may be public (initialization vectors, salts).
+/// Bytes from libcrypto's random generator for public values (initialization vectors, salts).
 public func randomBytes(count: Int) throws(CryptoLibraryError) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
     try check(RAND_bytes(&bytes, Int32(count)), "RAND_bytes")

@@ -1,17 +1,17 @@
 import COpenSSL
 public import Foundation
 
-/// Bytes that must not outlive their use: a key, or a text that a key is derived from.
+/// Bytes that must be wiped after use: a key, or a text that a key is derived from.
 ///
-/// The memory is in ``SecretMemory``, and is wiped with `OPENSSL_cleanse` when the last reference goes. The type is neither printable, comparable
-/// nor encodable; its bytes are reached only inside ``withBytes(_:)``.
+/// The memory is in ``SecretMemory``. It is wiped with `OPENSSL_cleanse` when the last reference is released. The type is not
+/// printable, comparable or encodable. Its bytes are accessible only inside ``withBytes(_:)``.
 public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, CustomReflectable {
-    // Sendable: `base` is written only before `init` returns; afterwards every access is a read.
+    // Sendable: `base` is written only before `init` returns. Afterwards it is only read.
     private let base: UnsafeMutableRawPointer
     /// The number of bytes.
     public let count: Int
 
-    /// Takes `count` bytes that `fill` writes.
+    /// Makes `count` bytes and lets `fill` write them.
     ///
     /// - Parameter count: At least 0.
     public init<Failure: Error>(
@@ -23,7 +23,7 @@ public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, Cu
         try fill(UnsafeMutableRawBufferPointer(start: base, count: count))
     }
 
-    /// Copies the bytes; wiping the original is the caller's part.
+    /// Copies the bytes. The caller has to wipe the original.
     public convenience init(copying bytes: UnsafeRawBufferPointer) {
         self.init(count: bytes.count) { $0.copyMemory(from: bytes) }
     }
@@ -37,26 +37,26 @@ public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, Cu
 
     deinit { SecretMemory.free(base, count) }
 
-    /// Lends the bytes for the time of the call.
+    /// Passes the bytes to a closure.
     public func withBytes<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         try body(UnsafeRawBufferPointer(start: base, count: count))
     }
 
-    /// Whether both hold the same bytes, in time that depends on the length alone.
+    /// Whether both have the same bytes, in time that depends only on the length.
     public func isEqual(to other: SecretBytes) -> Bool {
         count == other.count && CRYPTO_memcmp(base, other.base, count) == 0
     }
 
-    /// Says nothing of the bytes.
+    /// Hides the bytes.
     public var description: String { "SecretBytes(****)" }
 
-    /// Shows nothing of the bytes to a debugger's or a logger's reflection.
+    /// Hides the bytes from reflection by debuggers and loggers.
     public var customMirror: Mirror { Mirror(self, children: [:]) }
 }
 
-/// Whether two byte strings are equal, in time that depends on the length of the shorter one alone.
+/// Whether two byte strings are equal, in time that depends only on the length of the shorter one.
 public func constantTimeEqual(_ left: some ContiguousBytes, _ right: some ContiguousBytes) -> Bool {
     left.withUnsafeBytes { left in
         right.withUnsafeBytes { right in
@@ -66,7 +66,7 @@ public func constantTimeEqual(_ left: some ContiguousBytes, _ right: some Contig
     }
 }
 
-/// Overwrites a buffer that held a secret, in a way that no optimizer removes.
+/// Overwrites a buffer with a secret, in a way that no optimizer removes.
 public func secureWipe(_ buffer: UnsafeMutableRawBufferPointer) {
     if let base = buffer.baseAddress { OPENSSL_cleanse(base, buffer.count) }
 }

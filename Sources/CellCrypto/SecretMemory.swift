@@ -2,18 +2,17 @@ import COpenSSL
 import Glibc
 import Synchronization
 
-/// Memory for secrets: pages that are locked into RAM, left out of core dumps, and empty in a forked process.
+/// Memory for secrets: pages that are locked into RAM, excluded from core dumps, and empty in a forked process.
 ///
-/// Locking needs RLIMIT_MEMLOCK. Where that is used up, secrets are kept all the same, in pages that may be swapped out:
-/// ``isLocked`` tells.
+/// Locking needs RLIMIT_MEMLOCK. Beyond that limit, pages are not locked and may be swapped out. ``isLocked`` reports that.
 public enum SecretMemory {
-    /// Blocks of one size: a power of two, 64 bytes to 4 KiB. What is longer has pages of its own.
+    /// Blocks of one size: a power of two from 64 bytes to 4 KiB. Longer secrets have their own pages.
     private struct Blocks {
         var free: [UnsafeMutableRawPointer] = []
     }
 
     private struct Pool: @unchecked Sendable {
-        // Sendable: the pool is reached under its lock alone, and a block in it has no owner.
+        // Sendable: the pool is accessed only under its lock, and a block in it has no owner.
         var blocks = [Blocks](repeating: Blocks(), count: 7)
         var isLocked = true
     }
@@ -21,10 +20,10 @@ public enum SecretMemory {
     private static let pool = Mutex(Pool())
     private static let smallest = 64
     private static let largest = smallest << 6
-    /// Bytes that are asked of the kernel at a time.
+    /// How many bytes are requested from the kernel at a time.
     private static let chunk = 64 << 10
 
-    /// Whether all pages for secrets so far could be locked into RAM.
+    /// Whether all pages so far are locked into RAM.
     public static var isLocked: Bool { pool.withLock(\.isLocked) }
 
     /// A block of at least `count` bytes, all zero.
@@ -42,7 +41,7 @@ public enum SecretMemory {
         return block.pointer
     }
 
-    /// Wipes a block, and takes it back.
+    /// Wipes a block and returns it to the pool.
     static func free(_ block: UnsafeMutableRawPointer, _ count: Int) {
         OPENSSL_cleanse(block, count)
         guard count <= largest else {
@@ -54,7 +53,7 @@ public enum SecretMemory {
     }
 
     private struct Address: @unchecked Sendable {
-        // Sendable: it hands a block over, which one side holds at a time.
+        // Sendable: it passes a block on, and only one side has it at a time.
         let pointer: UnsafeMutableRawPointer
     }
 
@@ -81,12 +80,12 @@ public enum SecretMemory {
     }
 }
 
-/// What keeps a process that holds keys from being read by others.
+/// Protects a process with keys from other processes.
 public enum ProcessProtection {
-    /// No core dump of this process is written, not even to a program of the system, and no process of the same user may trace it
-    /// or read its memory.
+    /// Prevents core dumps of this process, even to a program of the system. Also prevents processes of the same user from tracing
+    /// it or reading its memory.
     ///
-    /// - Returns: Whether both could be had.
+    /// - Returns: Whether both succeeded.
     @discardableResult
     public static func apply() -> Bool {
         var none = rlimit(rlim_cur: 0, rlim_max: 0)

@@ -1,15 +1,15 @@
 public import CCurl
 import Glibc
 
-/// A connection to a mail server that libcurl made and signed in on: TLS or STARTTLS with a verified certificate, and SASL. What is said
-/// afterwards is the caller's.
+/// A signed-in connection to a mail server, made by libcurl: TLS or STARTTLS with a verified certificate, and SASL. The caller then
+/// speaks the protocol.
 ///
 /// Every call blocks its thread, for ``timeout`` seconds at most.
 public final class CurlConnection {
     private let handle: CurlHandle
     private var buffer: [UInt8] = []
     private var offset = 0
-    /// Seconds that the server may take for an answer.
+    /// The time limit of a response in seconds.
     public var timeout: Int
 
     /// Connects and signs in.
@@ -22,12 +22,12 @@ public final class CurlConnection {
         prepare(handle)
         handle.set(CURLOPT_CONNECT_ONLY, 1)
         handle.set(CURLOPT_CONNECTTIMEOUT, timeout)
-        // A connection that waits for mail must notice that the other end is gone.
+        // A connection that waits for mail must detect a dead peer.
         handle.set(CURLOPT_TCP_KEEPALIVE, 1)
         _ = try handle.perform(limit: 1 << 20)
     }
 
-    /// Sends all of the bytes.
+    /// Sends all bytes.
     public func send(_ bytes: [UInt8]) throws(CurlError) {
         var sent = 0
         while sent < bytes.count {
@@ -37,12 +37,12 @@ public final class CurlConnection {
         }
     }
 
-    /// Sends a line with its end.
+    /// Sends a line with CRLF.
     public func send(_ line: String) throws(CurlError) { try send(Array("\(line)\r\n".utf8)) }
 
-    /// A line without its end.
+    /// Reads a line and returns it without its end.
     ///
-    /// - Parameter limit: Bytes at most.
+    /// - Parameter limit: The longest line in bytes.
     public func line(limit: Int = 1 << 16) throws(CurlError) -> [UInt8] {
         var searched = offset
         while true {
@@ -58,25 +58,25 @@ public final class CurlConnection {
         }
     }
 
-    /// Exactly so many bytes.
+    /// Reads this number of bytes.
     public func bytes(_ count: Int) throws(CurlError) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(count)
         let arrived = min(count, buffer.count - offset)
         bytes.append(contentsOf: buffer[offset..<offset + arrived])
         offset += arrived
-        // The rest does not pass the buffer, which would grow to the size of a large message.
+        // The rest bypasses the buffer, which would otherwise grow to the size of a large message.
         while bytes.count < count { try receive(into: &bytes, limit: count - bytes.count) }
         return bytes
     }
 
-    /// The socket, to wait for lines on with `poll`.
+    /// The socket, for waiting with `poll`.
     public var descriptor: Int32 { handle.socket }
 
-    /// The lines that have arrived, without waiting for any.
+    /// The lines that have arrived. It does not wait.
     ///
-    /// - Parameter limit: Bytes of a line at most.
-    /// - Throws: ``CurlError`` also when the server closed the connection.
+    /// - Parameter limit: The longest line in bytes.
+    /// - Throws: ``CurlError``, also when the server closed the connection.
     public func arrivedLines(limit: Int = 1 << 16) throws(CurlError) -> [[UInt8]] {
         buffer.removeFirst(offset)
         offset = 0
@@ -99,10 +99,10 @@ public final class CurlConnection {
         code == CURLE_OK ? CurlError(code: CURLE_RECV_ERROR, reason: "the server closed the connection") : CurlError(code)
     }
 
-    /// Waits until the server says something.
+    /// Waits until the server sends something.
     ///
     /// - Parameters:
-    ///   - seconds: How long at least it is waited for; ``timeout`` where that is longer.
+    ///   - seconds: The least time limit; ``timeout`` if that is longer.
     ///   - interval: Seconds between two calls of `body` meanwhile.
     public func wait(seconds: Int, every interval: Int, _ body: () -> Void) throws(CurlError) {
         let patience = timeout
@@ -127,7 +127,7 @@ public final class CurlConnection {
         try receive(into: &buffer, limit: 1 << 16)
     }
 
-    /// Waits for more, and takes it.
+    /// Waits for more data, and reads it.
     private func receive(into bytes: inout [UInt8], limit: Int) throws(CurlError) {
         while true {
             let (code, count) = handle.receive(into: &bytes, limit: limit)

@@ -1,9 +1,9 @@
 public import CCurl
 
-/// What libcurl says went wrong (`libcurl-errors(3)`), without anything of the transfer's content.
+/// An error of libcurl (`libcurl-errors(3)`), without the transfer's contents.
 public struct CurlError: Error, Sendable, CustomStringConvertible {
     public let code: CURLcode
-    /// libcurl's words, with what the error buffer adds.
+    /// libcurl's message, with the text of the error buffer.
     public let reason: String
 
     public var description: String { reason }
@@ -15,6 +15,6 @@ public struct CurlError: Error, Sendable, CustomStringConvertible {
         self.reason = reason
     }
 
-    /// The server sent more than was allowed.
+    /// The server sent more than the limit.
     public static let tooLarge = CurlError(code: CURLE_FILESIZE_EXCEEDED, reason: "the server sent more than is taken")
 }

@@ -2,7 +2,7 @@ public import CCurl
 
 /// One easy handle of libcurl: a connection to one server that is kept between transfers.
 ///
-/// Every call blocks its thread. A handle is used by one thread at a time; nothing here is shared.
+/// Every call blocks its thread. One thread at a time uses a handle, and handles share nothing.
 public final class CurlHandle {
     private let handle: UnsafeMutableRawPointer
     private var lists: [UnsafeMutablePointer<curl_slist>?] = []
@@ -27,7 +27,7 @@ public final class CurlHandle {
         errorBuffer.deallocate()
     }
 
-    /// Takes all options back; the connection stays.
+    /// Resets all options. The connection stays open.
     public func reset() {
         curl_easy_reset(handle)
         for list in lists { curl_slist_free_all(list) }
@@ -36,7 +36,7 @@ public final class CurlHandle {
     }
 
     private func prepare() {
-        // Timeouts without signals, for a program of many threads.
+        // Timeouts without signals, for a program with many threads.
         set(CURLOPT_NOSIGNAL, 1)
         curl_set_pointer(handle, CURLOPT_ERRORBUFFER, errorBuffer)
     }
@@ -46,7 +46,7 @@ public final class CurlHandle {
     /// libcurl copies the text.
     public func set(_ option: CURLoption, _ value: String) { curl_set_string(handle, option, value) }
 
-    /// libcurl copies the bytes up to the zero that ends them; the caller wipes its own.
+    /// libcurl copies the bytes up to the terminating zero. The caller has to wipe the original.
     public func set(_ option: CURLoption, bytes: UnsafeRawBufferPointer) {
         curl_set_string(handle, option, bytes.baseAddress?.assumingMemoryBound(to: CChar.self))
     }
@@ -58,14 +58,14 @@ public final class CurlHandle {
         curl_set_list(handle, option, list)
     }
 
-    /// The number of an answer: an HTTP status, or an SMTP reply code.
+    /// The code of a response: an HTTP status, or an SMTP reply code.
     public var responseCode: Int {
         var code = 0
         curl_get_long(handle, CURLINFO_RESPONSE_CODE, &code)
         return code
     }
 
-    /// The socket of a connection that is used by hand.
+    /// The socket of a connection without transfers.
     var socket: Int32 {
         var socket: curl_socket_t = -1
         curl_get_socket(handle, &socket)
@@ -77,7 +77,7 @@ public final class CurlHandle {
         return (curl_easy_send(handle, bytes.baseAddress, bytes.count, &count), count)
     }
 
-    /// - Parameter limit: Bytes that are taken at most.
+    /// - Parameter limit: How many bytes are received at most.
     func receive(into buffer: inout [UInt8], limit: Int = 1 << 16) -> (CURLcode, Int) {
         withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 1) { bytes in
             var count = 0
@@ -90,10 +90,10 @@ public final class CurlHandle {
     /// Runs the transfer.
     ///
     /// - Parameters:
-    ///   - body: What is sent, for uploads.
-    ///   - limit: Bytes that are taken at most, body and headers each.
-    ///   - isCancelled: Asked about once a second; true ends the transfer.
-    /// - Returns: The body, and the header lines: of HTTP, or what a mail server answered outside of literals.
+    ///   - body: The bytes to upload.
+    ///   - limit: How many bytes of the body, and of the headers, are received at most.
+    ///   - isCancelled: Called about once a second. When it returns true, the transfer ends.
+    /// - Returns: The body, and the header lines. For a mail server these are its responses outside of literals.
     /// - Throws: ``CurlError``.
     public func perform(
         sending body: [UInt8]? = nil, limit: Int, isCancelled: (@Sendable () -> Bool)? = nil
@@ -143,7 +143,7 @@ private final class Cancellation {
     init(_ isCancelled: @escaping @Sendable () -> Bool) { self.isCancelled = isCancelled }
 }
 
-/// - Returns: 0 to go on.
+/// - Returns: 0 to continue.
 private func isTransferCancelled(
     _ context: UnsafeMutableRawPointer?, _: curl_off_t, _: curl_off_t, _: curl_off_t, _: curl_off_t
 ) -> Int32 {

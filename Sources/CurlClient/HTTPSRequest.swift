@@ -1,19 +1,19 @@
 import CCurl
 import Foundation
 
-/// One request over HTTPS: to an address that an administrator configured, without redirects, within time and size limits.
+/// One HTTPS request to an address that an administrator configured. It follows no redirects, and has limits on time and size.
 public struct HTTPSRequest: Sendable {
     public var url: String
     public var method = "GET"
     public var headers: [String] = []
     public var body: [UInt8]?
-    /// PEM certificates of the authorities that are trusted besides none; nil for the system's.
+    /// CA certificates in PEM that are trusted instead of the system's; nil for the system's.
     public var authorityFile: String?
-    /// Seconds for the whole of it.
+    /// The time limit of the whole request in seconds.
     public var timeout = 10
-    /// Bytes of an answer at most.
+    /// The longest response in bytes.
     public var limit = 1 << 20
-    /// Asked about once a second while the request is on its way; true ends it.
+    /// Called about once a second during the request. When it returns true, the request ends.
     public var isCancelled: (@Sendable () -> Bool)?
 
     public init(_ url: String) { self.url = url }
@@ -25,7 +25,7 @@ public struct HTTPSRequest: Sendable {
         public let body: [UInt8]
     }
 
-    /// Sends it on a thread of its own.
+    /// Sends the request on a separate thread.
     ///
     /// - Throws: ``CurlError``.
     public func send() async throws -> Answer {
@@ -34,12 +34,12 @@ public struct HTTPSRequest: Sendable {
         }
     }
 
-    /// Sends it on a handle that keeps its connection, and blocks.
+    /// Sends the request on a handle that keeps its connection. It blocks.
     public func perform(on handle: CurlHandle) throws(CurlError) -> Answer {
         handle.reset()
         handle.set(CURLOPT_URL, url)
         handle.set(CURLOPT_PROTOCOLS_STR, "https")
-        // One request at a time gains nothing by streams.
+        // A single request at a time does not need HTTP/2's streams.
         handle.set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1)
         handle.set(CURLOPT_CUSTOMREQUEST, method)
         handle.set(CURLOPT_CONNECTTIMEOUT, 5)

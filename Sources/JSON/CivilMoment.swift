@@ -1,6 +1,6 @@
 package import Foundation
 
-/// A date as the parts of a calendar and a clock in UTC, to the second.
+/// A date as calendar and clock parts in UTC, to the second.
 package struct CivilMoment {
     package let year: Int
     package let month: Int
@@ -13,7 +13,7 @@ package struct CivilMoment {
         var seconds = Int(date.timeIntervalSince1970.rounded(.down))
         let days = (seconds >= 0 ? seconds : seconds - 86_399) / 86_400
         seconds -= days * 86_400
-        // Days to a civil date, in eras of 400 years that begin in March.
+        // Converts days to a civil date, in eras of 400 years that begin in March.
         let shifted = days + 719_468
         let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
         let dayOfEra = shifted - era * 146_097

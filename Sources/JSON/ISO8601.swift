@@ -1,12 +1,12 @@
 public import Foundation
 
-/// Dates and times as OData 4.0 writes them (Edm.DateTimeOffset), which is RFC 3339.
+/// Dates and times in OData 4.0's form (Edm.DateTimeOffset), which is RFC 3339.
 public enum ISO8601 {
-    /// Reads a date, or a date and time with or without seconds and their fraction; without an offset it counts as UTC.
+    /// Parses a date, or a date and time with or without seconds and their fraction. Without an offset it is in UTC.
     ///
-    /// Foundation's parser takes the 30th of February for the 2nd of March, 25 o'clock for the next day, and any text behind.
+    /// Foundation's parser accepts the 30th of February as the 2nd of March, 25 o'clock as the next day, and any text at the end.
     ///
-    /// - Returns: Nil for what is no moment of the calendar, years 1 to 9999.
+    /// - Returns: Nil for an invalid date or time, and for years outside of 1 to 9999.
     public static func date(_ text: String) -> Date? {
         var rest = Substring(text).utf8
         func take(_ characters: String) -> Bool {
@@ -54,7 +54,7 @@ public enum ISO8601 {
         }
     }
 
-    /// Days from 1970-01-01 until a date, in eras of 400 years that begin in March.
+    /// The days from 1970-01-01 to a date, in eras of 400 years that begin in March.
     private static func days(until day: Int, _ month: Int, _ year: Int) -> Int {
         let year = month <= 2 ? year - 1 : year
         let era = year / 400

@@ -1,7 +1,7 @@
 public import Foundation
 
 extension UUID {
-    /// A new random id (RFC 9562 section 5.4), without opening the system's source of randomness each time, as `UUID()` does.
+    /// A new random id (RFC 9562 section 5.4). Unlike `UUID()`, it does not open the system's source of randomness each time.
     public static func random() -> UUID {
         var generator = SystemRandomNumberGenerator()
         var (high, low) = (generator.next(), generator.next())
@@ -10,8 +10,8 @@ extension UUID {
         return withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
     }
 
-    /// A new id whose first 48 bits are the time in milliseconds (RFC 9562 section 5.7), so that new records stand
-    /// together in an index.
+    /// A new id whose first 48 bits are the time in milliseconds (RFC 9562 section 5.7), so that new records are close together in
+    /// an index.
     public static func timeOrdered(now: Date = Date()) -> UUID {
         var id = random().uuid
         let milliseconds = UInt64(now.timeIntervalSince1970 * 1_000)
@@ -22,9 +22,9 @@ extension UUID {
         return UUID(uuid: id)
     }
 
-    /// Reads 32 hexadecimal digits with hyphens, in either case, and nothing else.
+    /// Parses 32 hexadecimal digits with hyphens, in either case, and nothing else.
     ///
-    /// Foundation's initializer takes a sign or a space for a digit, and reads some other id then.
+    /// Foundation's initializer accepts a sign or a space as a digit, and then returns another id.
     @inlinable
     public init?(text: some StringProtocol) {
         var id: (UInt64, UInt64) = (0, 0)
@@ -45,7 +45,7 @@ extension UUID {
     /// The 16 bytes in network order.
     public var bytes: [UInt8] { withUnsafeBytes(of: uuid) { Array($0) } }
 
-    /// The form that clients see: lower case, with hyphens.
+    /// The form for clients: lower case, with hyphens.
     public var text: String {
         var bytes: [UInt8] = []
         bytes.append(self)

@@ -1,11 +1,11 @@
-/// Reads JSON as RFC 8259 defines it, with limits, and refuses an object that names a member twice.
+/// Parses JSON by RFC 8259, with limits. It refuses an object with two members of one name.
 ///
-/// Foundation's decoder would let the second of two equal names win, and turn large integers into doubles.
+/// Foundation's decoder would use the second of two equal names, and convert large integers to doubles.
 public struct JSONParser {
-    /// Objects and arrays within each other, at most.
+    /// How deeply objects and arrays are nested at most.
     public static let depthLimit = 64
 
-    /// What is wrong, and at which byte.
+    /// The problem, and the position of the byte.
     public struct SyntaxError: Error, Sendable, Equatable, CustomStringConvertible {
         public let reason: String
         public let offset: Int
@@ -19,9 +19,9 @@ public struct JSONParser {
 
     private init(_ bytes: [UInt8]) { self.bytes = bytes }
 
-    /// Reads one value that takes up all of the bytes.
+    /// Parses one value, which must take up all bytes.
     ///
-    /// - Throws: ``SyntaxError``; it never quotes the input.
+    /// - Throws: ``SyntaxError``. It never quotes the input.
     public static func parse(_ bytes: [UInt8]) throws(SyntaxError) -> JSONValue {
         var parser = JSONParser(bytes)
         let value = try parser.value()

@@ -1,9 +1,9 @@
-/// A JSON value (RFC 8259), with an object's members in their order.
+/// A JSON value (RFC 8259). An object's members are in their original order.
 public enum JSONValue: Sendable, Equatable {
     case null
     case bool(Bool)
     case integer(Int64)
-    /// A number that is not an integer of 64 bits, as it was written.
+    /// A number that is not a 64-bit integer, in its original form.
     case number(String)
     case string(String)
     case array([JSONValue])
@@ -20,7 +20,7 @@ public enum JSONValue: Sendable, Equatable {
         }
     }
 
-    /// The member of that name, for an object that has one.
+    /// The first member with that name, for an object.
     public subscript(_ name: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
         return members.first { $0.name == name }?.value
@@ -31,7 +31,7 @@ public enum JSONValue: Sendable, Equatable {
         if case .string(let text) = self { text } else { nil }
     }
 
-    /// What kind of value it is, for an error message.
+    /// The kind of the value, for an error message.
     public var kind: String {
         switch self {
         case .null: "null"

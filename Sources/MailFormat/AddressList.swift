@@ -1,31 +1,31 @@
 /// Reads From, To and Cc (RFC 5322 section 3.4), as senders write them: groups, comments, semicolons, `mailto:`, brackets in names,
 /// brackets as entities of HTML, and wholly encoded.
 struct AddressList {
-    /// Addresses of one header that are taken.
+    /// How many addresses of one header are parsed.
     static let limit = 10_000
 
     private(set) var addresses: [String] = []
-    /// What names people and has no address that can be read. Names beside addresses are not among it.
+    /// Texts that name people but have no readable address, without names beside addresses.
     private(set) var unreadable: [String] = []
-    /// Whether there is more behind the last address that is taken.
+    /// Whether there are more addresses than the limit.
     private(set) var isCut = false
-    /// A word where an address should be, as in `From: MAILER-DAEMON`.
+    /// A word in the place of an address, as in `From: MAILER-DAEMON`.
     private var bareName: String?
-    /// All of the field, without encoded words.
+    /// The whole field, without encoded words.
     private let whole: String
 
     private let scalars: [Unicode.Scalar]
     private var index = 0
-    /// Whether `(` begins a comment; not once one had no end.
+    /// Whether `(` begins a comment. After a comment without an end it does not.
     private var hasComments = true
-    /// Whether `"` begins a quoted string; not once one had no end.
+    /// Whether `"` begins a quoted string. After a string without an end it does not.
     private var hasQuotes = true
-    /// What stands outside of angle brackets, and what within them.
+    /// The text outside of angle brackets, and inside of them.
     private var text: [Unicode.Scalar] = []
     private var paths: [[Unicode.Scalar]] = []
     private var comments: [[Unicode.Scalar]] = []
 
-    /// - Parameter hint: The charset of bytes above 0x7F that are no UTF-8.
+    /// - Parameter hint: The charset of bytes above 0x7F that are not UTF-8.
     init(_ field: ArraySlice<UInt8>, hint: String?) {
         self.init(Charset.decode(field, label: nil, hint: hint), isDecoded: false)
         let isHidden = ["undisclosed", "unlisted"].contains { whole.lowercased().drop { $0 == "\"" || $0 == "<" }.hasPrefix($0) }
@@ -65,7 +65,7 @@ struct AddressList {
         case ">": copyLoneBracket()
         case "[": copyLiteral()
         case ":":
-            // A group's name, or `mailto:`, is before it; a route or a literal is not outside of brackets.
+            // A group's name, or `mailto:`, comes before it. Outside of brackets it does not belong to a route or a literal.
             index += 1
             if !text.contains("@") { text = [] } else { text.append(":") }
         case ",", ";":
@@ -80,7 +80,7 @@ struct AddressList {
         index += 1
     }
 
-    /// A quoted string with its quotes; a quote without another is passed over.
+    /// A quoted string with its quotes. A single quote is skipped.
     private mutating func copyQuoted() {
         guard hasQuotes else {
             index += 1
@@ -164,7 +164,7 @@ struct AddressList {
         let words = Self.words(text)
         let found = Self.address(text).map { [$0] } ?? words.filter { $0.contains("@") }.compactMap(Self.address)
         if !found.isEmpty { return addresses += found }
-        // The address itself in quotes, as scripts write it.
+        // An address in quotes, as some scripts write it.
         let quoted = words.compactMap(Self.quotedContent).filter { $0.contains("@") }.compactMap(Self.address)
         if !quoted.isEmpty { return addresses += quoted }
         // The address is in a comment, and nowhere else.
@@ -183,7 +183,7 @@ struct AddressList {
         }
     }
 
-    /// What is in a quoted string; nil for what is none.
+    /// The contents of a quoted string; nil for anything else.
     private static func quotedContent(_ word: [Unicode.Scalar]) -> [Unicode.Scalar]? {
         word.count > 2 && word.first == "\"" && word.last == "\"" ? Array(word.dropFirst().dropLast()) : nil
     }
@@ -204,14 +204,14 @@ struct AddressList {
         return words.filter { !$0.isEmpty }
     }
 
-    /// One address in its usual form; nil for what is none.
+    /// One address in its usual form; nil for anything else.
     private static func address(_ scalars: [Unicode.Scalar]) -> String? {
         guard scalars.count <= 2_000 else { return nil }
         var text = withoutBlanks(scalars)[...]
         for prefix in ["mailto:", "smtp:"] where string(Array(text.prefix(prefix.count))).lowercased() == prefix {
             text = text.dropFirst(prefix.count)
         }
-        // A source route (RFC 5321 section 4.1.2) is left away.
+        // A source route (RFC 5321 section 4.1.2) is removed.
         if text.first == "@", let colon = text.firstIndex(of: ":") { text = text[(colon + 1)...] }
         text = withoutEnd(text)
         if text.count > 2, text.first == "'" && text.last == "'" || text.first == "[" && text.last == "]" {
@@ -221,7 +221,7 @@ struct AddressList {
         return EmailAddress.canonical(local: local, domain: domain)
     }
 
-    /// Without the port of a server, and without the rest of a `mailto:` address (RFC 6068).
+    /// Removes the port of a server, and the rest of a `mailto:` address (RFC 6068).
     private static func withoutEnd(_ text: ArraySlice<Unicode.Scalar>) -> ArraySlice<Unicode.Scalar> {
         guard let at = text.firstIndex(of: "@"), text.first != "\"" else { return text }
         if let query = text[at...].firstIndex(of: "?") { return text[..<query] }
@@ -231,7 +231,7 @@ struct AddressList {
         return text[..<colon]
     }
 
-    /// Blanks at the ends and around `.` and `@` are no part of an address (RFC 5322 section 4.4).
+    /// Removes blanks at the ends and around `.` and `@`, which are not parts of an address (RFC 5322 section 4.4).
     private static func withoutBlanks(_ scalars: [Unicode.Scalar]) -> [Unicode.Scalar] {
         var result: [Unicode.Scalar] = []
         var isQuoted = false

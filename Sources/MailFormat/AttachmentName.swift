@@ -1,13 +1,13 @@
-/// Names of files that come with mail (RFC 2183 sections 2.3 and 5): never empty, no path, nothing that is not seen.
+/// Safe file names of attachments (RFC 2183 sections 2.3 and 5): never empty, without a path or invisible characters.
 enum AttachmentName {
-    /// UTF-16 units of a name.
+    /// The longest name in UTF-16 units.
     private static let limit = 255
 
     /// A safe name.
     ///
     /// - Parameters:
-    ///   - name: The one that was given; nil for none.
-    ///   - type: The content type, for a name where there is none.
+    ///   - name: The original name; nil for none.
+    ///   - type: The content type, for a name if there is none.
     static func safe(_ name: String?, type: String) -> String {
         guard let name else { return fallback(type) }
         var clean = Array(name.unicodeScalars).filter { !$0.isControl && !isInvisible($0) }
@@ -26,14 +26,14 @@ enum AttachmentName {
 
     private static func isSeparator(_ scalar: Unicode.Scalar) -> Bool { scalar == "/" || scalar == "\\" }
 
-    /// The name of a message that is forwarded: its subject.
+    /// The name of a forwarded message: its subject.
     static func message(subject: String) -> String {
         let name = subject.unicodeScalars.prefix(100).map { isSeparator($0) ? "_" : $0 }
         let safe = safe(text(name), type: "message/rfc822")
         return safe.hasSuffix(".eml") ? safe : "\(safe).eml"
     }
 
-    /// Whether a name leads through folders: then its last part is the name.
+    /// Whether a name contains folders. Then its last part is used.
     private static func isPath(_ name: [Unicode.Scalar]) -> Bool {
         guard let first = name.first, name.contains(where: isSeparator) else {
             return name.first == "." && name.allSatisfy { $0 == "." }
@@ -43,7 +43,7 @@ enum AttachmentName {
             || name.split(omittingEmptySubsequences: false) { isSeparator($0) }.contains { $0 == ["."] || $0 == [".", "."] }
     }
 
-    /// Characters that turn the direction of what is read, or are not seen at all.
+    /// Characters that change the text direction, or are invisible.
     static func isInvisible(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0x200B, 0x200E, 0x200F, 0x202A...0x202E, 0x2060...0x2069, 0xFEFF: true
@@ -51,7 +51,7 @@ enum AttachmentName {
         }
     }
 
-    /// At most so long, with its ending.
+    /// Cuts a name to the limit, and keeps its extension.
     private static func cut(_ name: String) -> String {
         guard name.utf16.count > limit else { return name }
         let ending = name.lastIndex(of: ".").map { name[$0...] }.flatMap { $0.utf16.count <= 20 ? $0 : nil } ?? ""

@@ -1,24 +1,24 @@
-/// Which parts of a message are its text, and which are attachments (RFC 2046 section 5.1, RFC 2183, RFC 2387).
+/// Selects the text and the attachments of a message (RFC 2046 section 5.1, RFC 2183, RFC 2387).
 struct BodySelection {
-    /// A text that is shown, in its place.
+    /// A displayed text with its position.
     struct Segment {
         let text: String
         let isHTML: Bool
 
-        /// What it shows.
+        /// What it displays.
         var content: HTMLText.Content {
             if isHTML { return HTMLText.content(of: text) }
             return text.unicodeScalars.contains { !$0.properties.isWhitespace && $0 != "\0" } ? .words : .nothing
         }
     }
 
-    /// How a part stands among the others.
+    /// The relation of a part to the others.
     private enum Place {
         case root
         case independent
-        /// One of several forms of the same.
+        /// One of several forms of the same contents.
         case alternative
-        /// Shown in another part, which names it.
+        /// Displayed within another part that refers to it.
         case resource
     }
 
@@ -26,7 +26,7 @@ struct BodySelection {
     private let hint: String?
     private(set) var segments: [Segment] = []
     private(set) var attachments: [MailMessage.Attachment] = []
-    /// Messages that were forwarded, whole.
+    /// Forwarded messages, whole.
     private(set) var messages: [[UInt8]] = []
     /// What could not be represented.
     private(set) var notes: [String] = []
@@ -48,8 +48,8 @@ struct BodySelection {
         }
     }
 
-    /// Of forms of the same, HTML that says something, else a text that does; of several such the last one, which is the richest.
-    /// Attachments of all of them are kept, and so is HTML with pictures alone that yields to a text.
+    /// Of several forms, HTML with text is preferred, then plain text. Of several such forms the last one is the richest.
+    /// Attachments of all forms are kept, and so is HTML with only pictures if another form is displayed.
     private mutating func choose(among children: [MessagePart]) {
         var forms: [(rank: Int, segments: [Segment])] = []
         for child in children {
@@ -61,7 +61,7 @@ struct BodySelection {
             if !form.segments.isEmpty { forms.append((form.rank, form.segments)) }
         }
         guard let best = forms.indices.max(by: { (forms[$0].rank, $0) < (forms[$1].rank, $1) }) else {
-            // No form is for people: those for specialized programs are all that there is.
+            // No form is for people. Only forms for specialized programs exist.
             for child in children where Self.twins.contains(child.type.name) { visit(child, .independent) }
             return
         }
@@ -71,7 +71,7 @@ struct BodySelection {
         }
     }
 
-    /// How much a form says: nothing, pictures alone, a text, HTML.
+    /// How much a form displays: nothing, only pictures, text, HTML.
     private var rank: Int {
         let said = segments.filter { $0.content == .words }
         if !said.isEmpty { return said.contains(where: \.isHTML) ? 3 : 2 }
@@ -109,7 +109,7 @@ struct BodySelection {
         } else if part.isUnread {
             return
         } else if part.type.main == "multipart", !isAttachment {
-            // Nothing divides it: the words are there.
+            // It has no delimiters, so the text is in it directly.
             segments.append(Segment(text: text(of: part), isHTML: false))
         } else if keepsMessages, Self.isMessage(part.content, name) {
             messages.append(Array(part.content))
@@ -119,10 +119,10 @@ struct BodySelection {
         }
     }
 
-    /// Forms of an alternative that say the same to specialized programs.
+    /// Forms of an alternative that contain the same for specialized programs.
     private static let twins: Set<String> = ["text/x-amp-html", "text/watch-html"]
 
-    /// Texts that are files wherever they stand: for programs to read.
+    /// Texts that are always files, because programs read them.
     private static let files: Set<String> = [
         "calendar", "vcard", "x-vcard", "directory", "csv", "comma-separated-values", "tab-separated-values", "xml", "rtf", "css",
         "javascript", "ecmascript", "json", "x-amp-html", "watch-html", "rfc822-headers", "x-patch", "x-diff", "x-python", "x-sh",
@@ -145,7 +145,7 @@ struct BodySelection {
         return Charset.decode(content, label: label)
     }
 
-    /// Notes a charset that is not known: the text is a guess.
+    /// Notes an unknown charset. The text is then a guess.
     private mutating func noteCharset(of part: MessagePart) {
         guard let label = part.type.value.text("charset"), !Charset.isKnown(label), !part.content.allSatisfy({ $0 < 0x80 }) else {
             return
@@ -153,18 +153,18 @@ struct BodySelection {
         notes.append("The charset \(MailMessage.oneLine(String(label.prefix(40)))) is not known: the text is a guess.")
     }
 
-    /// The charset that an HTML document names itself.
+    /// The charset that an HTML document declares.
     private static func metaCharset(_ html: ArraySlice<UInt8>) -> String? {
         let head = String(decoding: html.prefix(2_048), as: UTF8.self).lowercased()
         guard let meta = head.firstRange(of: "charset=") else { return nil }
         let label = head[meta.upperBound...].drop { $0 == "\"" || $0 == "'" || $0 == " " }.prefix {
             $0.isLetter || $0.isNumber || "-_:.".contains($0)
         }
-        // What was read here was no UTF-16.
+        // The declared charset can't be UTF-16, because the declaration was readable.
         return label.isEmpty || label.hasPrefix("utf-16") ? nil : String(label)
     }
 
-    /// Whether a file is a message by its name and its content, under another type.
+    /// Whether a file is a message by its name and its contents, regardless of its type.
     private static func isMessage(_ content: ArraySlice<UInt8>, _ name: String?) -> Bool {
         guard name?.lowercased().hasSuffix(".eml") ?? false else { return false }
         let header = HeaderFields.split(content).header
@@ -184,13 +184,13 @@ struct BodySelection {
             .init(name: name ?? AttachmentName.message(subject: subject), type: "message/rfc822", bytes: Array(content)))
     }
 
-    /// A report without words for people is read itself.
+    /// If a report has no text for people, the report itself is displayed.
     private mutating func showReport() {
         guard let report = attachments.first(where: { $0.type.hasSuffix("delivery-status") }) else { return }
         segments.append(Segment(text: Charset.decode(report.bytes[...], label: nil), isHTML: false))
     }
 
-    /// All texts as one.
+    /// All texts combined to one.
     var joined: Segment {
         let said = segments.count > 1 ? segments.filter { $0.content != .nothing } : segments
         guard said.count > 1 else { return said.first ?? segments.last ?? Segment(text: "", isHTML: false) }
@@ -199,7 +199,7 @@ struct BodySelection {
                 said.dropLast().map { $0.text.hasSuffix("\n") ? $0.text : "\($0.text)\r\n" }.joined() + (said.last?.text ?? "")
             return Segment(text: text, isHTML: false)
         }
-        // The first document is the frame; the others stand before and behind what is in it.
+        // The first document is the frame. The others are put before and after its contents.
         func inner(_ segments: ArraySlice<Segment>) -> String {
             segments.map { "\($0.isHTML ? HTMLText.fragment($0.text) : HTMLText.escaped($0.text))\r\n" }.joined()
         }

@@ -1,13 +1,13 @@
 import CICU
 
-/// Bytes of mail as text. What a charset does not have becomes U+FFFD; nothing is dropped.
+/// Converts bytes of mail to text. Bytes without a character become U+FFFD; nothing is dropped.
 enum Charset {
-    /// Bytes that a guess looks at.
+    /// How many bytes a guess uses.
     private static let sampleLimit = 1 << 16
 
     /// - Parameters:
-    ///   - label: The charset that is declared; nil for none.
-    ///   - hint: A charset that the rest of the message declares, for bytes that declare none.
+    ///   - label: The declared charset; nil for none.
+    ///   - hint: A charset declared elsewhere in the message, for bytes without a declared one.
     static func decode(_ bytes: ArraySlice<UInt8>, label: String?, hint: String? = nil) -> String {
         let text: String
         switch label.map(CharsetLabels.meaning) ?? .undeclared {
@@ -17,11 +17,11 @@ enum Charset {
         case .converters(let names): text = best(bytes, names) ?? guess(bytes, hint: hint)
         case .system(let name): text = SystemCharset.decode(bytes, name) ?? guess(bytes, hint: hint)
         }
-        // A byte order mark is no text.
+        // A byte order mark is not text.
         return text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text
     }
 
-    /// Whether text under a label is read by that label, and not by a guess.
+    /// Whether the label's charset is used, not a guess.
     static func isKnown(_ label: String) -> Bool {
         switch CharsetLabels.meaning(of: label) {
         case .undeclared, .utf8, .utf16: true
@@ -30,7 +30,7 @@ enum Charset {
         }
     }
 
-    /// Text under a charset that nothing declares: UTF-8 where it is that, else the hint, else what ICU finds likely, else windows-1252.
+    /// Text without a declared charset: UTF-8 if it is valid, else the hint, else ICU's guess, else windows-1252.
     private static func guess(_ bytes: ArraySlice<UInt8>, hint: String?) -> String {
         if let text = String(validating: bytes, as: UTF8.self) {
             return bytes.contains(0x1B) ? escaped(bytes) ?? text : text
@@ -38,7 +38,7 @@ enum Charset {
         if case .converters(let names)? = hint.map(CharsetLabels.meaning), let text = best(bytes, names), damage(text) == 0 {
             return text
         }
-        // UTF-8 with a few bad bytes, as when a program cut it.
+        // UTF-8 with a few bad bytes, for example after a program cut it.
         let text = String(decoding: bytes, as: UTF8.self)
         let wide = text.unicodeScalars.lazy.filter { $0.value > 0x7F && $0 != "\u{FFFD}" }.count
         if damage(text) * 2 <= wide { return text }
@@ -50,7 +50,7 @@ enum Charset {
         return best(bytes, ["windows-1252"]) ?? text
     }
 
-    /// Text with the escapes of ISO-2022-JP, which is in 7 bits and mostly declared nowhere.
+    /// Text with the escapes of ISO-2022-JP, which uses 7 bits and is often not declared.
     private static func escaped(_ bytes: ArraySlice<UInt8>) -> String? {
         let bytes = Array(bytes.prefix(sampleLimit))
         let isJapanese = bytes.indices.dropLast(2).contains {
@@ -70,7 +70,7 @@ enum Charset {
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// UTF-16 by its byte order mark, else by which of two bytes is mostly zero; without any zero it is no UTF-16.
+    /// UTF-16 by its byte order mark, else by which byte of two is mostly zero. Without zeros it is not UTF-16.
     private static func wide(_ bytes: ArraySlice<UInt8>) -> String {
         if bytes.starts(with: [0xFF, 0xFE]) { return best(bytes, ["UTF-16LE"]) ?? "" }
         if bytes.starts(with: [0xFE, 0xFF]) { return best(bytes, ["UTF-16BE"]) ?? "" }
@@ -80,7 +80,7 @@ enum Charset {
         return best(bytes, [zeros[0] > zeros[1] ? "UTF-16BE" : "UTF-16LE"]) ?? ""
     }
 
-    /// The text by the converter that understands the most; nil when there is none of these names.
+    /// The text by the converter that understands most of it; nil when none of these names exists.
     private static func best(_ bytes: ArraySlice<UInt8>, _ names: [String]) -> String? {
         var found: (text: String, damage: Int)?
         for name in names {
@@ -92,7 +92,7 @@ enum Charset {
         return found?.text
     }
 
-    /// Characters that stand for bytes which were not understood, and those of private use.
+    /// Characters for bytes that were not understood, and private-use characters.
     private static func damage(_ text: String) -> Int {
         text.unicodeScalars.lazy.filter { $0 == "\u{FFFD}" || ("\u{E000}"..."\u{F8FF}").contains($0) }.count
     }
@@ -122,7 +122,7 @@ enum Charset {
                 capacity = Int(count) + 1
                 continue
             }
-            // ICU's stand-in for one bad byte, and the controls that a table has where it has no character.
+            // ICU's replacement for one bad byte, and control characters where a table has no character.
             for index in units.indices where units[index] == 0x1A || (0x80...0x9F).contains(units[index]) && units[index] != 0x85 {
                 units[index] = 0xFFFD
             }

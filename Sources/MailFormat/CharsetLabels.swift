@@ -1,18 +1,18 @@
-/// What the labels of charsets mean in mail: the WHATWG Encoding Standard's everyday meaning where a label has one, else ICU's.
+/// The meaning of charset labels in mail: the WHATWG Encoding Standard's if it has the label, else ICU's.
 enum CharsetLabels {
-    /// How text under a label is read.
+    /// How text with a label is converted.
     enum Meaning: Equatable {
-        /// The label says nothing about bytes above 0x7F.
+        /// The label has no meaning for bytes above 0x7F.
         case undeclared
         case utf8
         case utf16
-        /// ICU's converters; of several, the one that understands the most.
+        /// ICU's converters. Of several, the one that understands most is used.
         case converters([String])
-        /// The system's converter: ICU has none.
+        /// The system's converter, because ICU has none.
         case system(String)
     }
 
-    /// - Parameter label: As the message has it: `charset=`, or the first part of an encoded word.
+    /// - Parameter label: The text in the message: `charset=`, or the first part of an encoded word.
     static func meaning(of label: String) -> Meaning {
         let key = String(label.lowercased().unicodeScalars.filter { ("a"..."z").contains($0) || ("0"..."9").contains($0) })
         if let known = known(key) { return known }
@@ -21,7 +21,7 @@ enum CharsetLabels {
         return .converters([label, key, key.hasPrefix("x") ? String(key.dropFirst()) : key])
     }
 
-    /// Whether a label is in the tables here; ICU knows more.
+    /// Whether a label is in these tables. ICU has more.
     static func isListed(_ label: String) -> Bool {
         if case .converters(let names) = meaning(of: label) { return names.first != label }
         return true

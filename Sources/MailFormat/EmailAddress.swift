@@ -1,28 +1,29 @@
 import CICU
 
-/// E-mail addresses (RFC 5321 section 4.1.2, RFC 6531), as far as mail has them: also with dots where the standards have none.
+/// E-mail addresses (RFC 5321 section 4.1.2, RFC 6531) as they occur in mail, also with dots that the standards forbid.
 public enum EmailAddress {
-    /// UTF-8 bytes of an address. RFC 5321 section 4.5.3.1 has 64 and 255 for its parts, and asks not to refuse longer ones.
+    /// The longest address in bytes of UTF-8. RFC 5321 section 4.5.3.1 has 64 and 255 for its parts, and recommends accepting
+    /// longer ones.
     public static let limit = 320
 
-    /// Whether a text is one address and nothing else, without anything that ends a line or a path in SMTP.
+    /// Whether a text is exactly one address, without characters that end a line or a path in SMTP.
     public static func isOne(_ text: String) -> Bool { split(text) != nil }
 
-    /// Whether a text is one word as it stands where an address should be: mail systems sign with their bare names.
+    /// Whether a text is one word in the place of an address, because mail systems use their bare names as senders.
     static func isBareName(_ text: String) -> Bool {
         (1...64).contains(text.utf8.count) && text.unicodeScalars.allSatisfy(isPlain)
     }
 
-    /// UTF-16 units of the words of a sender whose address can't be read.
+    /// The longest text of a sender without a readable address, in UTF-16 units.
     public static let wordsLimit = 200
 
-    /// Whether a text may name a sender without being an address: mail systems sign with names, and some addresses can't be read.
+    /// Whether a text may name a sender without an address, because mail systems use names, and some addresses are unreadable.
     public static func isWords(_ text: String) -> Bool {
         text.utf16.count <= wordsLimit && text.unicodeScalars.allSatisfy { !$0.isControl }
             && text.unicodeScalars.contains { !$0.properties.isWhitespace && !"<>()\",;:@".unicodeScalars.contains($0) }
     }
 
-    /// The parts of an address: the local part as it is written, and the domain.
+    /// The parts of an address: the local part in its original form, and the domain.
     public static func split(_ text: String) -> (local: String, domain: String)? {
         guard (3...limit).contains(text.utf8.count) else { return nil }
         let scalars = Array(text.unicodeScalars)
@@ -30,7 +31,7 @@ public enum EmailAddress {
         return (string(scalars[..<at]), string(scalars[(at + 1)...]))
     }
 
-    /// Where the `@` behind a well-formed local part is.
+    /// The position of the `@` after a well-formed local part.
     private static func localEnd(_ scalars: [Unicode.Scalar]) -> Int? {
         guard scalars.first == "\"" else {
             guard let at = scalars.firstIndex(of: "@"), at > 0, scalars[..<at].allSatisfy(isPlain) else { return nil }
@@ -46,7 +47,7 @@ public enum EmailAddress {
         return index + 1
     }
 
-    /// A character that needs no quotes. Dots are among them wherever they stand: such addresses exist.
+    /// A character that needs no quotes. Dots are allowed anywhere, because such addresses exist.
     private static func isPlain(_ scalar: Unicode.Scalar) -> Bool {
         scalar.value > 0x20 && !scalar.isControl && !scalar.properties.isWhitespace && !special.contains(scalar)
     }
@@ -93,14 +94,14 @@ public enum EmailAddress {
         return "\"\(string(escaped[...]))\"@\(domain)"
     }
 
-    /// An address as it goes over the wire: its domain in A-labels (RFC 5890), and whether the local part needs SMTPUTF8 (RFC 6531).
+    /// An address for SMTP: its domain in A-labels (RFC 5890), and whether the local part needs SMTPUTF8 (RFC 6531).
     public static func onTheWire(_ address: String) -> (address: String, needsUTF8: Bool) {
         guard let (local, domain) = split(address) else { return (address, !address.utf8.allSatisfy { $0 < 0x80 }) }
         let wire = "\(local)@\(domain.utf8.allSatisfy { $0 < 0x80 } ? domain : converted(domain, toASCII: true) ?? domain)"
         return (wire, !wire.utf8.allSatisfy { $0 < 0x80 })
     }
 
-    /// The forms in lower case by which an address is found: as it is, with A-labels, and with U-labels.
+    /// The lower-case forms by which an address is found: the original, with A-labels, and with U-labels.
     public static func forms(_ address: String) -> [String] {
         let lower = address.lowercased()
         guard let (local, domain) = split(lower) else { return [lower] }

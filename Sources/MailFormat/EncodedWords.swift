@@ -1,28 +1,28 @@
-/// Text of header fields with encoded words (RFC 2047), however their authors padded and split them.
+/// Decodes header fields with encoded words (RFC 2047), even if they are padded or split incorrectly.
 struct EncodedWords {
     private struct Word {
         let charset: String
         let isBase64: Bool
         let payload: ArraySlice<UInt8>
-        /// The word as it stands there.
+        /// The word in its original form.
         let whole: ArraySlice<UInt8>
     }
 
     private let hint: String?
     private var text = ""
-    /// The words that were read last, as long as the next ones may end a character of theirs.
+    /// The last words, as long as the next ones may complete a character of theirs.
     private var charset: String?
     private var bytes: [UInt8] = []
     private var base64: [UInt8] = []
-    /// These words as they stand there, for those that can't be decoded.
+    /// These words in their original form, if they can't be decoded.
     private var undecoded: [UInt8] = []
 
-    /// A charset that is not known, of words that are not ASCII.
+    /// An unknown charset of words that are not ASCII.
     private var unknownCharset: String?
 
     private init(hint: String?) { self.hint = hint }
 
-    /// A charset that words name and that is not known, so that their text is a guess; nil for none.
+    /// The unknown charset that words declare, so that their text is a guess; nil for none.
     static func unknownCharset(in value: ArraySlice<UInt8>) -> String? {
         guard value.contains(UInt8(ascii: "=")) else { return nil }
         var words = EncodedWords(hint: nil)
@@ -31,7 +31,7 @@ struct EncodedWords {
         return words.unknownCharset
     }
 
-    /// - Parameter hint: The charset of the rest of the message, for bytes that stand in the header as they are.
+    /// - Parameter hint: The charset of the rest of the message, for unencoded bytes in the header.
     static func text(_ value: ArraySlice<UInt8>, hint: String? = nil) -> String {
         var words = EncodedWords(hint: hint)
         words.read(value)
@@ -51,7 +51,7 @@ struct EncodedWords {
                 continue
             }
             let between = value[plain..<index]
-            // Blanks between two words are no text.
+            // Blanks between two words are not text.
             if charset == nil || !between.allSatisfy(\.isBlank) { append(between) }
             append(word)
             (index, plain) = (end, end)
@@ -59,9 +59,9 @@ struct EncodedWords {
         append(value[plain...])
     }
 
-    /// The encoded word at an index, and where it ends.
+    /// The encoded word at an index, and its end.
     ///
-    /// - Parameter closing: Where the next `?=` was found, so that a value without one is searched once.
+    /// - Parameter closing: The position of the next known `?=`, so that a value without one is searched only once.
     private static func word(_ value: ArraySlice<UInt8>, _ start: Int, _ closing: inout Int) -> (Word, Int)? {
         let mark = UInt8(ascii: "?")
         guard let first = value[(start + 2)...].prefix(100).firstIndex(of: mark), first > start + 2, first + 2 < value.endIndex,
@@ -99,7 +99,7 @@ struct EncodedWords {
         if !word.payload.isEmpty { undecoded += word.whole }
         if word.isBase64 {
             base64 += word.payload
-            // Whole groups are decoded by themselves, whether padded or not; a broken group is the beginning of the next word's.
+            // Whole groups are decoded separately, padded or not. A broken group is the beginning of the next word's.
             if TransferEncoding.isWhole(base64) { decodeBase64() }
         } else {
             decodeBase64()

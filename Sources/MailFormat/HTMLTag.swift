@@ -1,6 +1,6 @@
-/// The attributes of one tag, as far as they say whether it shows anything.
+/// The attributes of one tag that decide whether it displays anything.
 struct HTMLTag {
-    /// Attributes of a tag that are looked at.
+    /// How many attributes of a tag are parsed.
     private static let limit = 200
 
     private let attributes: [String: String]
@@ -40,10 +40,10 @@ struct HTMLTag {
         return value != "#" && value.contains { !$0.isWhitespace }
     }
 
-    /// Whether its style names a picture.
+    /// Whether its style has a picture.
     var hasPicture: Bool { attributes["style"]?.lowercased().contains("url(") ?? false }
 
-    /// Whether it is no larger than one point, as pictures are that count their readers.
+    /// Whether it is at most one point large, like tracking pictures.
     var isPoint: Bool {
         guard let width = points("width"), let height = points("height") else { return false }
         return width <= 1 && height <= 1

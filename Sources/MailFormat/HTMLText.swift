@@ -1,14 +1,14 @@
-/// What is done with HTML of messages: whether it says anything, and how several texts become one.
+/// Functions for HTML of messages: whether it displays anything, and how several texts are combined.
 enum HTMLText {
-    /// What HTML shows to a reader; the greater one is the more.
+    /// What HTML displays, in ascending order.
     enum Content: Int {
         case nothing
-        /// Something that is fetched from elsewhere or drawn, and no word.
+        /// Something that is loaded or drawn, and no text.
         case pictures
         case words
     }
 
-    /// What a document shows. What a browser hides because something has no end counts as shown.
+    /// What a document displays. What a browser hides after a missing end counts as displayed.
     static func content(of html: String) -> Content {
         var found = Content.nothing
         var isLinked = false
@@ -34,7 +34,7 @@ enum HTMLText {
         return found
     }
 
-    /// What one tag shows.
+    /// What one tag displays.
     private static func content(of name: String, _ tag: HTMLTag) -> Content {
         switch name {
         case "img":
@@ -52,16 +52,16 @@ enum HTMLText {
     }
 
     private static func hasWords(_ text: Substring) -> Bool {
-        // Entities of blanks are no text.
+        // Entities of blanks are not text.
         let words = String(text).replacing("&nbsp;", with: "").replacing("&#160;", with: "").replacing("&zwnj;", with: "")
         return words.unicodeScalars.contains { !$0.properties.isWhitespace && !blanks.contains($0) }
     }
 
     private static let blanks: Set<Unicode.Scalar> = ["\u{200B}", "\u{200C}", "\u{200D}", "\u{FEFF}", "\u{AD}", "\u{34F}", "\0"]
 
-    /// Plain text as HTML, with its lines.
+    /// Plain text as HTML, with its line breaks.
     static func escaped(_ text: String) -> String {
-        // By scalars: a combining mark makes another character of a sign, and it is still one to a browser.
+        // By scalars, because a combining mark makes another character of a sign, which is still a sign for a browser.
         var clean = ""
         for scalar in text.unicodeScalars {
             switch scalar {
@@ -74,10 +74,10 @@ enum HTMLText {
         return "<div style=\"white-space: pre-wrap\">\(clean)</div>"
     }
 
-    /// A document without what makes it one, to stand in another.
+    /// The contents of a document, for embedding in another.
     static func fragment(_ html: String) -> String { repaired(html, isFragment: true) }
 
-    /// A document in which others may stand: what has no end hides nothing of what follows.
+    /// A document in which others can be embedded. Nothing in it without an end hides what follows.
     static func closed(_ html: String) -> String { repaired(html, isFragment: false) }
 
     private static func repaired(_ html: String, isFragment: Bool) -> String {
@@ -88,14 +88,14 @@ enum HTMLText {
             case .tag(let name, let text): if !isFragment || !frame.contains(name) { result += text }
             case .raw(let name, let text): if !isFragment || name != "title" { result += text }
             case .text(let text): result += text
-            // Of a tag, its content shows without it; a sign that begins nothing stands for itself.
+            // The contents of a tag are displayed without it. A `<` that begins no tag is literal.
             case .open(let text): if text.utf8.count == 1 { result += "&lt;" }
             }
         }
         return result
     }
 
-    /// Where the body of a document begins and ends; its ends where no tag says so.
+    /// The beginning and end of a document's body; those of the document if no tag gives them.
     static func body(of html: String) -> Range<String.Index> {
         var begin: String.Index?
         var end: String.Index?

@@ -1,18 +1,18 @@
-/// The header of a message or of a part (RFC 5322 section 2.2), with the repairs that mail readers make.
+/// The header of a message or of a part (RFC 5322 section 2.2), repaired as mail programs do.
 struct HeaderFields {
-    /// Bytes of a header that are looked at, and fields in it.
+    /// How many bytes of a header, and how many fields, are parsed.
     private static let sizeLimit = 8 << 20
     private static let fieldLimit = 10_000
 
     private var fields: [(name: String, value: ArraySlice<UInt8>)] = []
-    /// Whether there were more fields than are taken.
+    /// Whether there were more fields than the limit.
     private(set) var isCut = false
 
     /// Splits a message or a part into its header and its body.
     static func split(_ bytes: ArraySlice<UInt8>) -> (header: HeaderFields, body: ArraySlice<UInt8>) {
         var header = HeaderFields()
         var (lines, end) = logicalLines(bytes)
-        // A line that is no field is passed over when a field that mail is made of follows it; else the body begins there.
+        // An invalid line is skipped if a known field follows it. Otherwise the body begins there.
         let last = lines.lastIndex { name(of: $0).map(isOfMail) ?? false }
         for (index, line) in lines.enumerated() {
             if let name = name(of: line) {
@@ -25,7 +25,7 @@ struct HeaderFields {
         return (header, bytes[end...])
     }
 
-    /// The lines with their continuations up to the empty one, and where the body begins.
+    /// The lines with their continuations up to the empty one, and the position of the body.
     private static func logicalLines(_ bytes: ArraySlice<UInt8>) -> ([ArraySlice<UInt8>], Int) {
         var lines: [ArraySlice<UInt8>] = []
         var start = bytes.startIndex
@@ -44,10 +44,10 @@ struct HeaderFields {
         return (lines, start)
     }
 
-    /// The name of a field, in lower case; nil for what is no field.
+    /// The name of a field in lower case; nil for a line that is not a field.
     private static func name(of line: ArraySlice<UInt8>) -> String? {
         var line = line
-        // A program that was saved with a byte order mark writes it before its first field.
+        // A program may write a byte order mark before its first field.
         if line.starts(with: [0xEF, 0xBB, 0xBF]) { line = line.dropFirst(3) }
         guard let colon = line.prefix(200).firstIndex(of: UInt8(ascii: ":")) else { return nil }
         let name = line[line.startIndex..<colon].trimmed
@@ -58,7 +58,7 @@ struct HeaderFields {
     private static func value(of line: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { return [] }
         let folded = line[(colon + 1)...].trimmed
-        // Unfolding takes the line's end out and leaves the blanks.
+        // Unfolding removes the end of a line and keeps the blanks.
         return folded.contains(0x0A) ? folded.filter { $0 != 0x0A && $0 != 0x0D }[...] : folded
     }
 
@@ -74,10 +74,10 @@ struct HeaderFields {
         "in-reply-to", "references", "dkim-signature", "delivered-to", "x-mailer", "user-agent", "importance", "x-priority",
     ]
 
-    /// The first field of a name, in lower case.
+    /// The first field with a name in lower case.
     func first(_ name: String) -> ArraySlice<UInt8>? { fields.first { $0.name == name }?.value }
 
-    /// All fields of a name, in lower case.
+    /// All fields with a name in lower case.
     func all(_ name: String) -> [ArraySlice<UInt8>] { fields.lazy.filter { $0.name == name }.map(\.value) }
 
     var isEmpty: Bool { fields.isEmpty }

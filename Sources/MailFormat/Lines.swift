@@ -1,7 +1,7 @@
 import Glibc
 
 extension ArraySlice<UInt8> {
-    /// The index behind the line feed that ends the line that begins at an index; the end where there is none.
+    /// The index after the line feed of the line that begins at an index; the end if there is none.
     func lineEnd(from start: Int) -> Int {
         guard start < endIndex else { return endIndex }
         return withUnsafeBytes { bytes in
@@ -12,7 +12,7 @@ extension ArraySlice<UInt8> {
         }
     }
 
-    /// A line without what ends it.
+    /// A line without its end.
     var chomped: ArraySlice<UInt8> {
         var line = self
         if line.last == 0x0A { line.removeLast() }

@@ -2,7 +2,7 @@ import Foundation
 
 /// Dates of mail (RFC 5322 section 3.3 and 4.3), and those of ISO 8601, which some programs write.
 enum MailDate {
-    /// - Returns: Nil for what is no date.
+    /// - Returns: Nil for an invalid date.
     static func date(_ field: ArraySlice<UInt8>?) -> Date? {
         guard let field else { return nil }
         let text = withoutComments(String(decoding: field.prefix(300), as: UTF8.self))

@@ -1,19 +1,19 @@
 public import Foundation
 
-/// A message taken apart (RFC 5322, RFC 2045 to 2049) into what a reader would see, converted to UTF-8.
+/// A parsed message (RFC 5322, RFC 2045 to 2049) with what a reader would see, in UTF-8.
 public struct MailMessage: Sendable {
     /// One line.
     public var subject = ""
-    /// Who it is from: the first usable address of From, Sender, Reply-To and Return-Path, else the first words in one of them, such as
-    /// `MAILER-DAEMON`; empty when there are none.
+    /// The sender: the first valid address of From, Sender, Reply-To and Return-Path, else the first words in one of them, such as
+    /// `MAILER-DAEMON`; empty if there is none.
     public var from = ""
     public var to: [String] = []
     public var cc: [String] = []
     /// The Message-ID with its angle brackets. It is empty if the message has none.
     public var messageID = ""
-    /// In-Reply-To, then References from the newest on.
+    /// In-Reply-To, then References from the newest to the oldest.
     public var references: [String] = []
-    /// References as they stand there, oldest first: what an answer repeats.
+    /// References in their original order, oldest first. An answer repeats them.
     public var thread: [String] = []
     public var date: Date?
     public var importance = "Normal"
@@ -22,14 +22,14 @@ public struct MailMessage: Sendable {
     public var attachments: [Attachment] = []
     /// Messages that were forwarded as attachments, whole.
     public var messages: [[UInt8]] = []
-    /// What the rest does not show of the message: see ``original(of:)``.
+    /// What the other properties do not represent: see ``original(of:)``.
     public private(set) var notes: [Note] = []
 
     /// Something that could not be represented.
     public struct Note: Sendable, Equatable {
-        /// A sentence.
+        /// The description as a sentence.
         public let text: String
-        /// Whether the header has all of it.
+        /// Whether the header contains all of it.
         public let isOfHeader: Bool
     }
 
@@ -40,13 +40,13 @@ public struct MailMessage: Sendable {
         public let bytes: [UInt8]
     }
 
-    /// Ids of References that are kept: the newest, and those that the conversation began with.
+    /// How many ids of References are kept: the newest, and those of the conversation's beginning.
     private static let newestReferences = 80
     private static let oldestReferences = 20
 
-    /// Takes a message apart. There is no message that it refuses: what can't be understood is left empty.
+    /// Parses a message. No message is refused: what can't be understood is empty.
     ///
-    /// - Parameter keepsMessages: Whether forwarded messages are wanted whole, instead of as attachments.
+    /// - Parameter keepsMessages: Whether forwarded messages are kept whole, instead of as attachments.
     public init(_ bytes: [UInt8], keepsMessages: Bool = false) {
         let structure = MessageStructure(Self.withLineFeeds(bytes)[...])
         let hint = Self.charset(of: structure.root)
@@ -64,7 +64,7 @@ public struct MailMessage: Sendable {
         if !notes.contains(note) { notes.append(note) }
     }
 
-    /// What is kept of a message beside the rest, because of its notes: its header, or all of it; nil where it has no notes.
+    /// The original to keep because of the notes: its header, or all of it; nil without notes.
     public func original(of bytes: [UInt8]) -> Attachment? {
         guard !notes.isEmpty else { return nil }
         guard notes.allSatisfy(\.isOfHeader) else { return Attachment(name: "original.eml", type: "message/rfc822", bytes: bytes) }
@@ -72,7 +72,7 @@ public struct MailMessage: Sendable {
         return Attachment(name: "original-header.txt", type: "text/rfc822-headers", bytes: Array(bytes[..<end]))
     }
 
-    /// Lines that end in CR alone, as old programs wrote them, end in LF.
+    /// Lines that end in CR alone, from old programs, end in LF.
     private static func withLineFeeds(_ bytes: [UInt8]) -> [UInt8] {
         bytes.contains(0x0A) ? bytes : bytes.map { $0 == 0x0D ? 0x0A : $0 }
     }
@@ -122,7 +122,7 @@ public struct MailMessage: Sendable {
         }
     }
 
-    /// RFC 5321 section 4.4: the date of a trace field is behind its last semicolon.
+    /// RFC 5321 section 4.4: the date of a trace field comes after its last semicolon.
     private static func afterSemicolon(_ field: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
         field.lastIndex(of: UInt8(ascii: ";")).map { field[($0 + 1)...] }
     }
@@ -171,14 +171,14 @@ public struct MailMessage: Sendable {
         oneLine(header.first("subject").map { EncodedWords.text($0, hint: hint) } ?? "")
     }
 
-    /// A text without what ends a line or is not seen: U+0000 is taken out, other controls become blanks.
+    /// One line of text: U+0000 is removed, and other control characters become blanks.
     public static func oneLine(_ text: String) -> String {
         var view = String.UnicodeScalarView()
         for scalar in text.unicodeScalars where scalar != "\0" { view.append(scalar.isControl ? " " : scalar) }
         return String(view).trimmingCharacters(in: .whitespaces)
     }
 
-    /// Whether a byte is one of a control character, or may begin one.
+    /// Whether a byte is a control character, or may begin one.
     private static func mayHaveControls(_ text: String) -> Bool {
         func isSuspect(_ byte: UInt8) -> Bool {
             byte < 0x20 && byte != 0x0A && byte != 0x0D && byte != 0x09 || byte == 0x7F || byte == 0xC2
@@ -186,7 +186,7 @@ public struct MailMessage: Sendable {
         return text.utf8.withContiguousStorageIfAvailable { $0.contains(where: isSuspect) } ?? text.utf8.contains(where: isSuspect)
     }
 
-    /// A text of several lines without other controls: PostgreSQL's texts hold no U+0000, and XML none of them.
+    /// A text of several lines without other control characters. PostgreSQL's texts can't contain U+0000, nor XML any of them.
     private static func clean(_ text: String) -> String {
         guard mayHaveControls(text) else { return text }
         var view = String.UnicodeScalarView()

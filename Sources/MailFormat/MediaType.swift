@@ -1,4 +1,4 @@
-/// A media type with its parameters (RFC 2045 section 5.1), as programs give it for a file.
+/// A media type with its parameters (RFC 2045 section 5.1), as programs declare it for a file.
 public struct MediaType: Sendable, Equatable {
     /// A parameter: its name in lower case, and its value without quotes.
     public struct Parameter: Sendable, Equatable {
@@ -6,14 +6,14 @@ public struct MediaType: Sendable, Equatable {
         public let value: String
     }
 
-    /// Bytes of a type, of a parameter's name and of its value.
+    /// The longest type, parameter name and parameter value in bytes.
     private static let limit = 200
 
-    /// Type and subtype, as they were given.
+    /// Type and subtype in their original form.
     public let name: String
     public let parameters: [Parameter]
 
-    /// - Returns: Nil for what is no media type.
+    /// - Returns: Nil for an invalid media type.
     public init?(_ text: String) {
         var rest = text.utf8[...]
         func skipBlanks() { rest = rest.drop { $0 == 0x20 || $0 == 0x09 } }
@@ -36,7 +36,7 @@ public struct MediaType: Sendable, Equatable {
         while !rest.isEmpty {
             guard sign(";") else { return nil }
             skipBlanks()
-            // A semicolon may be the last.
+            // A semicolon at the end is allowed.
             if rest.isEmpty { break }
             guard let name = token()?.lowercased(), sign("=") else { return nil }
             let quoted = rest.first == UInt8(ascii: "\"") ? Self.quoted(&rest) : token()
@@ -51,7 +51,7 @@ public struct MediaType: Sendable, Equatable {
         (0x21...0x7E).contains(byte) && !"()<>@,;:\\\"/[]?=".utf8.contains(byte)
     }
 
-    /// The content of a quoted string of printable ASCII; nil without an end.
+    /// The contents of a quoted string of printable ASCII; nil without an end.
     private static func quoted(_ rest: inout Substring.UTF8View) -> String? {
         var value: [UInt8] = []
         var isEscaped = false
@@ -67,7 +67,7 @@ public struct MediaType: Sendable, Equatable {
         return nil
     }
 
-    /// The value of Content-Type, each parameter on a line of its own. A file's name has another place, and so it is left out.
+    /// The value of Content-Type, with one parameter on each line. The file name is in another field, so it is left out.
     var lines: [String] {
         [name]
             + parameters.filter { $0.name != "name" && !$0.name.hasPrefix("name*") }.map { parameter in
@@ -77,6 +77,6 @@ public struct MediaType: Sendable, Equatable {
             }
     }
 
-    /// Whether a part of Base64 may have it (RFC 2045 section 6.4).
+    /// Whether a part in Base64 may have the type (RFC 2045 section 6.4).
     var isOfFile: Bool { !["multipart/", "message/"].contains { name.lowercased().hasPrefix($0) } }
 }

@@ -1,9 +1,10 @@
-/// Message-IDs in header fields (RFC 5322 section 3.6.4), with comments, foldings, blanks and encoded words around and in them.
+/// Parses Message-IDs in header fields (RFC 5322 section 3.6.4), with comments, foldings, blanks and encoded words around and in
+/// them.
 enum MessageIDs {
-    /// UTF-8 bytes of an id with its angle brackets.
+    /// The longest id in bytes of UTF-8, with its angle brackets.
     static let limit = 320
 
-    /// The ids of a field in their order, with angle brackets.
+    /// The ids of a field in order, with angle brackets.
     static func all(_ field: ArraySlice<UInt8>?) -> [String] {
         guard let field else { return [] }
         let scalars = Array(EncodedWords.text(field.prefix(1 << 20)).unicodeScalars)
@@ -15,7 +16,7 @@ enum MessageIDs {
             let whole = "<\(text)>"
             if (3...limit).contains(whole.utf8.count) { ids.append(whole) }
         }
-        // Without brackets, what has an `@` is an id.
+        // Without brackets, a word with `@` is an id.
         func addWord() {
             if word.unicodeScalars.contains("@") { add(word) }
             word = ""
@@ -39,7 +40,7 @@ enum MessageIDs {
             }
         }
         addWord()
-        // A comment without an end hides what follows; what is in it then is no comment.
+        // A comment without an end would hide what follows, so it is not treated as a comment.
         return ids.isEmpty && depth > 0 ? all(field.filter { $0 != UInt8(ascii: "(") }[...]) : ids
     }
 }

@@ -1,30 +1,30 @@
-/// A part of a message (RFC 2045, RFC 2046), with those within it.
+/// A part of a message (RFC 2045, RFC 2046), with its nested parts.
 struct MessagePart {
     let header: HeaderFields
-    /// Type and subtype in lower case, with the parameters; what is no content type is `text/plain`.
+    /// Type and subtype in lower case, with the parameters. An invalid content type becomes `text/plain`.
     let type: ContentType
     let disposition: ParameterizedValue
-    /// As it stands in the message.
+    /// The original bytes.
     let body: ArraySlice<UInt8>
     var children: [MessagePart] = []
-    /// Whether its body is not to be shown: a limit kept it from being read, or nothing is in it.
+    /// Whether its body is not displayed, because it exceeds a limit or is empty.
     var isUnread = false
 
-    /// What is in the part: the body, decoded.
+    /// The decoded body.
     var content: ArraySlice<UInt8> {
         TransferEncoding(header.first("content-transfer-encoding")).decode(body, isText: type.main == "text")
     }
 
-    /// The name that its author gave it; nil for none.
+    /// The original file name; nil for none.
     func fileName(hint: String?) -> String? {
         [
             disposition.text("filename", hint: hint), type.value.text("name", hint: hint),
-            // What belongs into `filename` is met in `name` too.
+            // Some programs write `filename` parameters into `name`.
             disposition.word == "attachment" ? disposition.text("name", hint: hint) : nil,
         ].lazy.compactMap { $0 }.first { !$0.allSatisfy(\.isWhitespace) }
     }
 
-    /// Content-Description, where it is the name of a file: one with an ending.
+    /// Content-Description, if it is a file name with an extension.
     func describedName(hint: String?) -> String? {
         guard let field = header.first("content-description") else { return nil }
         let name = MailMessage.oneLine(EncodedWords.text(field.prefix(1_000), hint: hint))
@@ -50,7 +50,7 @@ struct MessagePart {
 
         var name: String { "\(main)/\(sub)" }
 
-        /// The type of a file: of a text also the parameters without which it is another.
+        /// The type of a file. For a text it includes the parameters that change its meaning.
         var ofFile: String {
             guard main == "text" else { return name }
             let parameters = ["charset", "method"].compactMap { key in
@@ -59,7 +59,7 @@ struct MessagePart {
             return ([name] + parameters).joined(separator: "; ")
         }
 
-        /// - Parameter fallback: What a part without a Content-Type is.
+        /// - Parameter fallback: The type of a part without a Content-Type.
         init(_ field: ArraySlice<UInt8>?, fallback: (String, String)) {
             value = ParameterizedValue(field)
             guard field != nil else {
@@ -81,11 +81,11 @@ struct MessagePart {
     }
 }
 
-/// Takes a message apart into its parts, as far as limits let it.
+/// Parses a message into its parts, within limits.
 struct MessageStructure {
-    /// Multiparts within each other that are looked into.
+    /// How deeply multiparts are nested at most.
     private static let depthLimit = 30
-    /// Parts that are taken.
+    /// How many parts are parsed.
     private static let partLimit = 1_000
 
     private var parts = 0
@@ -137,21 +137,21 @@ struct MessageStructure {
         if !notes.contains(text) { notes.append(text) }
     }
 
-    /// - Returns: Nil when nothing divides it.
+    /// - Returns: Nil when it has no delimiter.
     private mutating func sections(of part: MessagePart) -> [ArraySlice<UInt8>]? {
         let limit = Self.partLimit - parts + 1
         let boundary = part.type.value.raw("boundary").flatMap { $0.isEmpty ? nil : $0 }
         if let boundary, let sections = split(part.body, boundary, limit) { return sections }
-        // Against RFC 2045 section 6.4, the whole is encoded.
+        // The whole multipart is encoded, although RFC 2045 section 6.4 forbids that.
         let content = part.content
         if let boundary, content.count != part.body.count, let sections = split(content, boundary, limit) { return sections }
-        // The boundary is missing, or another one: what looks like a delimiter is one.
+        // The boundary is missing or wrong, so a line that looks like a delimiter is used.
         return Self.guess(part.body).flatMap { split(part.body, $0, limit) }
     }
 
-    /// The sections between the delimiters (RFC 2046 section 5.1.1); nil when there is no delimiter.
+    /// The sections between the delimiters (RFC 2046 section 5.1.1); nil without a delimiter.
     private mutating func split(_ body: ArraySlice<UInt8>, _ boundary: [UInt8], _ limit: Int) -> [ArraySlice<UInt8>]? {
-        // Blanks at its end are no part of it.
+        // Blanks at its end are not part of it.
         let delimiter = Array("--".utf8) + boundary[...].trimmed
         var sections: [ArraySlice<UInt8>] = []
         var begin: Int?
@@ -171,12 +171,12 @@ struct MessageStructure {
             }
             found = true
             if let begin { sections.append(Self.section(body, begin, line.startIndex)) }
-            // A part behind the last delimiter: a multipart within this one has the same boundary.
+            // A part after the last delimiter, because a nested multipart has the same boundary.
             if ended != nil, !isLast { note("Two multiparts have the same boundary: which part is in which is a guess.") }
             begin = isLast ? nil : end
             ended = isLast ? end : nil
         }
-        // Without a last delimiter the part goes on to the end.
+        // Without a last delimiter the part continues to the end.
         if let begin, sections.count < limit { sections.append(body[begin...]) }
         if let ended, Self.guess(body[ended...]) != nil { note("Parts follow the last delimiter: they are left out.") }
         return found ? sections : nil
@@ -194,7 +194,7 @@ struct MessageStructure {
         return false
     }
 
-    /// Whether what stands before the first delimiter is a part whose delimiter is missing.
+    /// Whether the text before the first delimiter is a part with a missing delimiter.
     private static func isSection(_ preamble: ArraySlice<UInt8>) -> Bool {
         preamble.prefix(13).map({ $0 | 0x20 }).elementsEqual("content-type:".utf8.map { $0 | 0x20 })
     }
@@ -204,7 +204,7 @@ struct MessageStructure {
         begin < delimiter ? body[begin..<delimiter].chomped : body[begin..<begin]
     }
 
-    /// The first line that begins as a delimiter does and has a field of a part behind it.
+    /// The first line that looks like a delimiter and has a field of a part after it.
     private static func guess(_ body: ArraySlice<UInt8>) -> [UInt8]? {
         var start = body.startIndex
         var candidate: [UInt8]?

@@ -1,8 +1,9 @@
 public import Foundation
 
-/// Writes a message (RFC 5322, MIME): 7-bit clean but for addresses that need UTF-8, CRLF, and no header that a text could add.
+/// Writes a message (RFC 5322, MIME). It is 7-bit clean except for addresses that need UTF-8, has CRLF, and no text can add a
+/// header.
 public struct MessageWriter {
-    /// Characters of a line (RFC 5322 section 2.1.1), and of an encoded word (RFC 2047 section 2).
+    /// The longest line in characters (RFC 5322 section 2.1.1), and the longest encoded word (RFC 2047 section 2).
     private static let lineLimit = 76
 
     private var bytes: [UInt8] = []
@@ -10,7 +11,7 @@ public struct MessageWriter {
     /// An empty message.
     public init() {}
 
-    /// What is written: the header, and the body once there is one.
+    /// The written bytes: the header, and the body once it has begun.
     public var message: [UInt8] { bytes }
 
     // MARK: Header
@@ -22,10 +23,10 @@ public struct MessageWriter {
         add(name, words: isPlain ? words : Self.encodedWords(Self.clean(text)))
     }
 
-    /// A field with a value that is made of tokens already, such as ids.
+    /// A field whose value consists of tokens already, such as ids.
     public mutating func add(_ name: String, tokens: [String]) { add(name, words: tokens.map(Self.clean)) }
 
-    /// A field with people; none when there are none.
+    /// A field with people. It is left out if there are none.
     public mutating func add(_ name: String, people: [(name: String, address: String)]) {
         guard !people.isEmpty else { return }
         var words: [String] = []
@@ -53,7 +54,7 @@ public struct MessageWriter {
         return calendar
     }()
 
-    /// Folds between words, each of which is whole.
+    /// Folds between words, without splitting a word.
     private mutating func add(_ name: String, words: [String]) {
         var line = "\(name):"
         var isFirst = true
@@ -76,7 +77,7 @@ public struct MessageWriter {
         return ["\"\(name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\""]
     }
 
-    /// Text in words of Base64, none of which ends within a character.
+    /// Text in encoded words of Base64. None of them ends within a character.
     private static func encodedWords(_ text: String) -> [String] {
         var words: [String] = []
         var piece: [UInt8] = []
@@ -93,7 +94,7 @@ public struct MessageWriter {
         return words
     }
 
-    /// One line without anything that could end it.
+    /// One line without characters that could end it.
     static func clean(_ text: String) -> String {
         var view = String.UnicodeScalarView()
         for scalar in text.unicodeScalars { view.append(scalar.isControl ? " " : scalar) }
@@ -102,7 +103,7 @@ public struct MessageWriter {
 
     // MARK: Body
 
-    /// A text as the whole body, or as the next part.
+    /// Writes a text as the whole body, or as the next part.
     public mutating func add(body: String, isHTML: Bool) {
         bytes += Array(
             "Content-Type: text/\(isHTML ? "html" : "plain"); charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
@@ -111,7 +112,7 @@ public struct MessageWriter {
         bytes += [0x0D, 0x0A]
     }
 
-    /// Begins a multipart/mixed; its parts stand between calls of ``next(_:)``.
+    /// Begins a multipart/mixed. Write its parts after calls of ``next(_:)``.
     public mutating func beginMixed(_ boundary: String) {
         bytes += Array("Content-Type: multipart/mixed; boundary=\"\(boundary)\"\r\n\r\n".utf8)
     }
@@ -128,7 +129,7 @@ public struct MessageWriter {
         let isASCII = name.utf8.allSatisfy { $0 < 0x7F } && name.utf8.count <= 60
         let plain = name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
         let words = isASCII ? [plain] : Self.encodedWords(name)
-        // `name` for readers that do not know RFC 2231, as they are told most widely.
+        // `name` for readers without RFC 2231, in the most widely understood form.
         let lines = Self.mediaType(type).joined(separator: ";\r\n ")
         bytes += Array("Content-Type: \(lines);\r\n name=\"\(words.joined(separator: "\r\n "))\"\r\n".utf8)
         bytes += Array("Content-Disposition: attachment;\r\n \(isASCII ? "filename=\"\(plain)\"" : Self.extended(name))\r\n".utf8)
@@ -137,7 +138,7 @@ public struct MessageWriter {
         bytes += [0x0D, 0x0A]
     }
 
-    /// A type that a file may have, with its parameters; a multipart or a message is none.
+    /// The type of a file with its parameters. A multipart or a message is not allowed.
     private static func mediaType(_ type: String) -> [String] {
         guard let media = MediaType(type), media.isOfFile else { return ["application/octet-stream"] }
         return media.lines
@@ -158,7 +159,7 @@ public struct MessageWriter {
         return pieces.enumerated().map { "filename*\($0)*=\($0 == 0 ? "utf-8''" : "")\($1)" }.joined(separator: ";\r\n ")
     }
 
-    /// RFC 2045 section 6.7: lines of 76 characters at most, whose ends are CRLF, for any line ends of the text.
+    /// RFC 2045 section 6.7: lines of at most 76 characters with CRLF, for any line ends of the text.
     static func quotedPrintable(_ text: String) -> [UInt8] {
         var result: [UInt8] = []
         var line: [UInt8] = []
@@ -166,7 +167,7 @@ public struct MessageWriter {
         func escaped(_ byte: UInt8) -> [UInt8] { [UInt8(ascii: "="), digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
         func endLine() {
             if let last = line.last, last == 0x20 || last == 0x09 { line = line.dropLast() + escaped(last) }
-            // Programs on the way quote a line that begins so.
+            // Mail servers may quote a line that begins so.
             if line.starts(with: "From ".utf8) { line = escaped(line[0]) + line.dropFirst() }
             result += line
             line = []

@@ -1,5 +1,5 @@
-/// The value of Content-Type or Content-Disposition: a word and parameters (RFC 2045 section 5.1, RFC 2231), and what is written
-/// instead of it.
+/// The value of Content-Type or Content-Disposition: a word and parameters (RFC 2045 section 5.1, RFC 2231), with tolerance for
+/// common mistakes.
 struct ParameterizedValue {
     /// A parameter's piece in RFC 2231: `name*2*=`.
     private struct Piece {
@@ -7,10 +7,10 @@ struct ParameterizedValue {
         let isPercentEncoded: Bool
     }
 
-    /// Pieces of one parameter that are put together.
+    /// How many pieces of one parameter are joined.
     private static let pieceLimit = 1_000
 
-    /// The word before the parameters, in lower case, without quotes and comments.
+    /// The word before the parameters in lower case, without quotes and comments.
     private(set) var word = ""
     private var plain: [String: [UInt8]] = [:]
     private var pieces: [String: [Int: Piece]] = [:]
@@ -42,16 +42,16 @@ struct ParameterizedValue {
     /// A parameter as it stands there.
     func raw(_ name: String) -> [UInt8]? {
         if let plain = plain[name] { return plain }
-        // A boundary too may come in pieces.
+        // A boundary may also come in pieces.
         guard let pieces = pieces[name] else { return nil }
         return pieces.sorted { $0.key < $1.key }.flatMap { Array($0.value.bytes) }
     }
 
-    /// A parameter as text, whichever of the ways its author took.
+    /// A parameter as text, in any of the known forms.
     func text(_ name: String, hint: String? = nil) -> String? {
         if let pieces = pieces[name], !pieces.isEmpty { return Self.joined(pieces, hint) }
         guard let value = plain[name] else { return nil }
-        // What belongs into `name*=` is met in `name=` too.
+        // Some programs write the form of `name*=` into `name=`.
         if let (charset, rest) = Self.charset(value[...]), rest.contains(UInt8(ascii: "%")) {
             return Charset.decode(Self.unescaped(rest)[...], label: charset, hint: hint)
         }
@@ -77,7 +77,7 @@ struct ParameterizedValue {
         return Charset.decode(bytes[...], label: label, hint: hint)
     }
 
-    /// `charset'language'` at the beginning, and what follows.
+    /// The prefix `charset'language'`, and the rest.
     private static func charset(_ value: ArraySlice<UInt8>) -> (String, ArraySlice<UInt8>)? {
         let quote = UInt8(ascii: "'")
         guard let first = value.prefix(60).firstIndex(of: quote),
@@ -106,7 +106,7 @@ struct ParameterizedValue {
 }
 
 extension ParameterizedValue {
-    /// Reads word and parameters one after the other; each byte once.
+    /// Parses the word and the parameters in order, and each byte once.
     private struct Scanner {
         let bytes: ArraySlice<UInt8>
         private var index: Int
@@ -181,7 +181,7 @@ extension ParameterizedValue {
             return Array(bytes[start..<index].trimmed)
         }
 
-        /// A quoted string; a backslash that quotes neither a quote nor a backslash is a Windows path's.
+        /// A quoted string. A backslash before another character belongs to a Windows path.
         private mutating func quoted() -> [UInt8] {
             var value: [UInt8] = []
             index += 1

@@ -1,8 +1,8 @@
 extension String {
-    /// UTF-16 units of the longest character that is not cut: emoji of families have about 30.
+    /// The longest character that is not cut, in UTF-16 units. Family emoji have about 30.
     private static let wholeUnits = 40
 
-    /// At most so many UTF-16 units from the beginning. A character is left whole, unless it has very many marks.
+    /// The beginning of the text with a number of UTF-16 units. Characters are not split, unless they have very many marks.
     public func prefix(units limit: Int) -> String {
         // A unit of UTF-16 takes one byte or more.
         guard utf8.count > limit, utf16.count > limit else { return self }

@@ -1,17 +1,17 @@
 import Glibc
 
-/// Charsets that ICU has not, converted by the system's `iconv`. Only names of ``CharsetLabels`` are opened.
+/// Charsets that ICU lacks, converted by the system's `iconv`. Only names in ``CharsetLabels`` are used.
 enum SystemCharset {
-    /// Bytes that one call converts.
+    /// How many bytes one call converts.
     private static let pieceSize = 1 << 16
 
     /// Whether the system has a converter.
     static func exists(_ name: String) -> Bool { withConverter(name) { _ in true } ?? false }
 
-    /// - Returns: The text, with U+FFFD for each byte that has no meaning; nil where the system has no such converter.
+    /// - Returns: The text, with U+FFFD for each invalid byte; nil if the system has no such converter.
     static func decode(_ bytes: ArraySlice<UInt8>, _ name: String) -> String? {
         withConverter(name) { converter in
-            // `iconv` wants memory that may be written; it writes none.
+            // `iconv` requires writable memory, but does not write to it.
             var input = bytes.map { CChar(bitPattern: $0) }
             let output = input.withUnsafeMutableBufferPointer { convert($0, converter) }
             return String(decoding: output, as: UTF8.self)
@@ -33,7 +33,7 @@ enum SystemCharset {
             let (count, code) = piece.withUnsafeMutableBufferPointer { room in
                 var target = room.baseAddress
                 var free = room.count
-                // The last call, without input, writes what the converter holds back.
+                // The last call, without input, writes the converter's remaining output.
                 let isDone = left == 0
                 let status = isDone ? iconv(converter, nil, nil, &target, &free) : iconv(converter, &source, &left, &target, &free)
                 return (room.count - free, status == -1 ? errno : isDone ? Int32(-1) : 0)

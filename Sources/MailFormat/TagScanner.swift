@@ -1,21 +1,21 @@
-/// Splits HTML at its tags; each character is looked at once.
+/// Splits HTML at its tags. Each character is read once.
 struct TagScanner {
     enum Token {
-        /// A tag's name in lower case, with its slash, and all of it. A comment is a tag too.
+        /// A tag's name in lower case, with its slash, and the whole tag. A comment counts as a tag.
         case tag(String, Substring)
         case text(Substring)
-        /// What is in a `style`, `script` or `title`, up to the tag that ends it.
+        /// The contents of a `style`, `script` or `title`, up to its end tag.
         case raw(String, Substring)
-        /// The beginning of a comment, of a tag or of such an element that has no end: a browser would hide all that follows.
+        /// The beginning of a comment, tag or such element without an end. A browser would hide everything after it.
         case open(Substring)
     }
 
-    /// Elements whose content is no HTML (WHATWG HTML section 13.2.5, RAWTEXT and RCDATA).
+    /// Elements whose contents are not HTML (WHATWG HTML section 13.2.5, RAWTEXT and RCDATA).
     private static let rawElements: Set<String> = ["style", "script", "title", "textarea", "xmp", "noembed", "noframes"]
 
     private let html: String
     private var index: String.Index
-    /// The element whose content comes next.
+    /// The element whose contents come next.
     private var element: String?
     /// What has no end from here on, so that it is searched once.
     private var endless: Set<String> = []
@@ -46,7 +46,7 @@ struct TagScanner {
         return .text(html[start..<index])
     }
 
-    /// The content of an element that is no HTML.
+    /// The contents of an element that are not HTML.
     private mutating func content() -> Token? {
         guard let name = element else { return nil }
         element = nil
@@ -62,7 +62,7 @@ struct TagScanner {
         return false
     }
 
-    /// Where the next end tag of an element begins.
+    /// The position of the next end tag of an element.
     private func end(of name: String) -> String.Index? {
         let utf8 = html.utf8
         var start = index
@@ -96,7 +96,7 @@ struct TagScanner {
             || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(first | 0x20)
     }
 
-    /// Where a tag or a comment ends; nil for one without an end.
+    /// The end of a tag or a comment; nil if it has none.
     private mutating func closing(_ start: String.Index) -> String.Index? {
         let utf8 = html.utf8
         let isComment = utf8[start...].starts(with: "<!--".utf8)

@@ -1,4 +1,4 @@
-/// Content-Transfer-Encoding (RFC 2045 section 6), with the spellings that are met.
+/// Content-Transfer-Encoding (RFC 2045 section 6), with common misspellings.
 enum TransferEncoding {
     case identity
     case base64
@@ -6,7 +6,7 @@ enum TransferEncoding {
     case uuencode
 
     init(_ field: ArraySlice<UInt8>?) {
-        // Quotes, comments, parameters and signs are passed over.
+        // Quotes, comments, parameters and signs are ignored.
         let word = String(decoding: field?.prefix(60) ?? [], as: UTF8.self).lowercased().prefix { $0 != ";" && $0 != "(" }
         switch String(word.unicodeScalars.filter { ("a"..."z").contains($0) || ("0"..."9").contains($0) }) {
         case "base64", "b64", "b", "xbase64", "mimebase64": self = .base64
@@ -16,7 +16,7 @@ enum TransferEncoding {
         }
     }
 
-    /// - Parameter isText: Whether what follows the end of Base64 is text to be kept, as a list's footer is.
+    /// - Parameter isText: Whether to keep text after the end of Base64, such as a mailing list's footer.
     func decode(_ bytes: ArraySlice<UInt8>, isText: Bool) -> ArraySlice<UInt8> {
         switch self {
         case .identity: bytes
@@ -47,7 +47,7 @@ enum TransferEncoding {
     /// Whether anything in it is Base64.
     static func hasLetters(_ bytes: ArraySlice<UInt8>) -> Bool { bytes.contains { urlValues[Int($0)] != 0xFF } }
 
-    /// The alphabet of a line: `-` and `_` are letters where the line has nothing but letters, and is no ruler and no delimiter.
+    /// The alphabet of a line: `-` and `_` are letters if the line has only letters, and is not a ruler or a delimiter.
     private static func alphabet(of line: ArraySlice<UInt8>) -> [UInt8] {
         guard line.contains(where: { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") }) else { return base64Values }
         let letters = line.trimmed
@@ -57,7 +57,7 @@ enum TransferEncoding {
         return isURL ? urlValues : base64Values
     }
 
-    /// Decodes Base64 of both alphabets; other characters are passed over, and it goes on behind padding.
+    /// Decodes Base64 with both alphabets. Other characters are skipped, and decoding continues after padding.
     static func base64(_ bytes: ArraySlice<UInt8>, keepsRest: Bool) -> [UInt8] {
         var decoder = Base64Decoder(capacity: bytes.count / 4 * 3 + 3)
         var start = bytes.startIndex
@@ -80,7 +80,7 @@ enum TransferEncoding {
         var result: [UInt8] = []
         private var bits: UInt32 = 0
         private var count = 0
-        /// Whether padding was the last that was read.
+        /// Whether the last character was padding.
         private(set) var isAtEnd = false
 
         init(capacity: Int) { result.reserveCapacity(capacity) }
@@ -108,7 +108,7 @@ enum TransferEncoding {
             }
         }
 
-        /// Takes the bytes of a group that is not whole.
+        /// Decodes the bytes of an incomplete group.
         mutating func finish() {
             if count == 3 {
                 result.append(UInt8(truncatingIfNeeded: bits >> 10))
@@ -120,20 +120,20 @@ enum TransferEncoding {
         }
     }
 
-    /// Whether a line can only be Base64: whole groups, and padded or long.
+    /// Whether a line can only be Base64: complete groups, and padded or long.
     private static func isBase64(_ line: ArraySlice<UInt8>) -> Bool {
         line.count % 4 == 0 && (line.last == UInt8(ascii: "=") || line.count >= longLine)
             && line.allSatisfy { urlValues[Int($0)] != 0xFF || $0 == UInt8(ascii: "=") }
             && line.contains { base64Values[Int($0)] != 0xFF }
     }
 
-    /// Letters of a line that is Base64 for its length alone.
+    /// How many letters a line needs to count as Base64 by its length alone.
     private static let longLine = 40
 
-    /// Whether a line has blanks within, which Base64 has not.
+    /// Whether a line contains blanks, which Base64 does not have.
     private static func isProse(_ line: ArraySlice<UInt8>) -> Bool { line.trimmed.contains(0x20) || line.starts(with: "--".utf8) }
 
-    /// Whether Base64 ends at the end of a byte: padded, or with no bits left over.
+    /// Whether Base64 ends at the end of a byte: padded, or without remaining bits.
     static func isWhole(_ base64: [UInt8]) -> Bool {
         guard let last = base64.last, last != UInt8(ascii: "=") else { return true }
         let value = urlValues[Int(last)]
@@ -178,7 +178,7 @@ enum TransferEncoding {
         return (high << 4 | low, index + 3)
     }
 
-    /// Where the text goes on behind `=` and the end of its line, which blanks may precede.
+    /// The position after `=` and the end of its line, which blanks may precede.
     private static func softBreak(_ bytes: ArraySlice<UInt8>, _ index: Int) -> Int? {
         var next = index + 1
         while next < bytes.endIndex, next - index < 1_000, bytes[next] == 0x20 || bytes[next] == 0x09 || bytes[next] == 0x0D {
@@ -206,7 +206,7 @@ enum TransferEncoding {
 
     // MARK: uuencode
 
-    /// The file between `begin` and `end`; nil where there is none.
+    /// The file between `begin` and `end`; nil if there is none.
     private static func uuencoded(_ bytes: ArraySlice<UInt8>) -> [UInt8]? {
         var result: [UInt8] = []
         var hasBegun = false

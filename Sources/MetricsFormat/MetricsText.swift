@@ -1,6 +1,6 @@
-/// Writes metrics as text that Prometheus reads.
+/// Writes metrics in the text formats of Prometheus.
 public struct MetricsText: Sendable {
-    /// The two formats that scrapers ask for.
+    /// The two formats that scrapers request.
     public enum Format: Sendable {
         /// OpenMetrics 1.0.0.
         case openMetrics
@@ -33,14 +33,14 @@ public struct MetricsText: Sendable {
         }
     }
 
-    /// How often something took how long.
+    /// A histogram of durations.
     public struct Histogram: Sendable {
         /// Upper bounds in seconds, ascending.
         let bounds: [Double]
         private(set) var counts: [Int]
         private(set) var sum = 0.0
 
-        /// - Parameter bounds: Upper bounds in seconds, ascending. One for all that is longer follows by itself.
+        /// - Parameter bounds: Upper bounds in seconds, ascending. An infinite bound is added.
         public init(bounds: [Double]) {
             self.bounds = bounds
             counts = Array(repeating: 0, count: bounds.count + 1)
@@ -61,23 +61,23 @@ public struct MetricsText: Sendable {
     /// The whole text.
     public var text: String { (lines + (format == .openMetrics ? ["# EOF"] : [])).joined(separator: "\n") + "\n" }
 
-    /// Something that only grows until the program is started again.
+    /// A counter, which only grows until the program restarts.
     ///
-    /// - Parameter name: Without `_total`, which the samples get.
+    /// - Parameter name: The name without `_total`, which the samples get.
     public mutating func counter(_ name: String, _ help: String, _ samples: [Sample]) {
         family(format == .openMetrics ? name : "\(name)_total", "counter", help)
         for sample in samples { add("\(name)_total", sample) }
     }
 
-    /// Something that rises and falls.
+    /// A gauge, which rises and falls.
     public mutating func gauge(_ name: String, _ help: String, _ samples: [Sample]) {
         family(name, "gauge", help)
         for sample in samples { add(name, sample) }
     }
 
-    /// What does not change while the program runs, as labels.
+    /// An info metric: labels that do not change while the program runs.
     ///
-    /// - Parameter name: Without `_info`, which the sample gets.
+    /// - Parameter name: The name without `_info`, which the sample gets.
     public mutating func info(_ name: String, _ help: String, _ labels: KeyValuePairs<String, String>) {
         family(format == .openMetrics ? name : "\(name)_info", format == .openMetrics ? "info" : "gauge", help)
         add("\(name)_info", Sample(labels, 1))

@@ -1,14 +1,14 @@
 import Foundation
 import Glibc
 
-/// What every program of this product says of itself: its version, and what it takes of the machine.
+/// The metrics of every program of this product: its version, and its use of the machine.
 public struct ProcessFigures: Sendable {
     private let version: String
     private let startedOn = Date()
 
     public init(version: String) { self.version = version }
 
-    /// Adds the metrics, under the names that Prometheus' own clients use.
+    /// Adds the metrics, with the names that Prometheus' own clients use.
     public func write(to text: inout MetricsText) {
         text.info("fieldseal_build", "The version of the program.", ["version": version])
         text.gauge(
