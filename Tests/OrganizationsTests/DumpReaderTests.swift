@@ -4,7 +4,7 @@ import Testing
 @testable import Model
 @testable import Organizations
 
-/// What `pg_restore` prints of a file that somebody else wrote: it is read as rows of known shape, or refused. Nothing of it is
+/// The output of `pg_restore` for a file that an attacker may have written: it is parsed as known rows, or refused. Nothing of it is
 /// executed, nothing grows with it, and nothing hangs.
 ///
 /// `FIELDSEAL_FUZZ_CASES` and `FIELDSEAL_FUZZ_SEED` say how many mutated texts and which.

@@ -1,5 +1,5 @@
--- What the database refuses by itself, to whoever it is: each fence tried as superuser, owner, service and inspector, and with
--- a search_path that somebody hostile put in front.
+-- What the database refuses to every role: each guard is tried as superuser, owner, service and inspector, and with
+-- a search_path with an attacker's schema before the others.
 BEGIN;
 SELECT no_plan();
 
@@ -54,7 +54,7 @@ INSERT INTO attempt VALUES
     ($$DROP FUNCTION org_contoso.mailbox_takes_cells_along() CASCADE$$, 'FS005', true),
     ($$CREATE OR REPLACE FUNCTION org_contoso.refuse_retired() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'$$, 'FS005', true),
     ($$CREATE OR REPLACE FUNCTION cell.is_cell(cell bytea) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true$$, 'FS005', true),
-    -- 4: nobody audits what is encrypted
+    -- 4: encrypted attributes can't be audited
     ($$INSERT INTO org_contoso.audit_setting VALUES ('mailbox', 'password', true)$$, 'FS008', true),
     ($$INSERT INTO org_contoso.audit_setting VALUES ('usersettings', 'emailpassword', false)$$, 'FS008', true),
     -- 5: a cell needs its record

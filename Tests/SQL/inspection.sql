@@ -1,4 +1,4 @@
--- Who may see what: inspectors the state of every key and the cells, and nobody but the service a wrapped key or a verifier.
+-- Inspectors see the state of every key and the cells. Only the service sees a wrapped key or a verifier.
 BEGIN;
 SELECT no_plan();
 

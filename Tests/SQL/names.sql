@@ -22,7 +22,7 @@ SELECT isnt(obj_description(format('config.%I', v)::regclass), NULL, v || ' expl
 SELECT isnt(obj_description(f::regprocedure), NULL, f || ' explains itself')
   FROM unnest(ARRAY['cell.format(bytea)', 'cell.key_version(bytea)', 'cell.is_cell(bytea)', 'org_contoso.verify_security_events()']) AS f;
 
--- Whoever may create objects in a schema on the search_path of a function could put his own in front of ours.
+-- A role that may create objects in a schema on a function's search_path could put its own before the program's.
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
      WHERE (n.nspname IN ('config', 'cell') OR n.nspname LIKE 'org\_%') AND p.prosecdef

@@ -144,7 +144,7 @@ class Cluster:
         return {a: s for a, _, s in cell_reader.read_organization(self.superuser, "org_contoso", key)}
 
     def leftovers(self):
-        """What a dead change left and nobody took away."""
+        """What an interrupted change left and no sweep removed."""
         return self.sql(
             """
             SELECT 'table ' || relname FROM pg_class, encryption

@@ -1,4 +1,4 @@
-"""Who gets in, and what he may do there."""
+"""Which callers are accepted, and what they may do."""
 
 import base64
 import hashlib

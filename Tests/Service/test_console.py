@@ -101,7 +101,7 @@ def test_a_change_is_seen_while_it_runs_and_the_key_is_copied_out(console, brows
     seen = []
     [(mailbox,)] = console.sql("SELECT mailboxid FROM org_contoso.mailbox_cell LIMIT 1")
     with psycopg.connect(console.dev["postgres"]) as idle:
-        # Somebody's open transaction makes the change wait, so that it is seen.
+        # An open transaction makes the change wait, so that its progress can be seen.
         idle.execute("UPDATE org_contoso.mailbox_cell SET password = password WHERE mailboxid = %s", [mailbox])
         browser.find_element(By.CSS_SELECTOR, "button[value=change]").click()
         wait(browser, lambda d: seen.append(d.find_element(By.CSS_SELECTOR, ".working [role=status]").text) or "Waiting for open transactions" in seen[-1])
@@ -287,7 +287,7 @@ def test_a_person_is_invited_given_a_role_and_disabled(console, browser):
     browser.get(f"{console.pages}/access")
     press(browser, By.LINK_TEXT, "Add a person")
     browser.find_element(By.NAME, "name").send_keys("Grace")
-    # The smallest role is chosen from the start, and nobody has to think of a password.
+    # The smallest role is preselected, and no password has to be chosen.
     assert browser.find_element(By.CSS_SELECTOR, "input[name=role]:checked").get_attribute("value") == "Basic User"
     press(browser, By.CSS_SELECTOR, "form[action$=add-user] button.primary")
     link = browser.find_element(By.CSS_SELECTOR, "output.secret").text
@@ -423,7 +423,7 @@ def test_one_time_passwords_are_turned_on_taken_once_and_done_without(console):
     assert attempt(code)[1].status_code == 403, "a code is taken once"
     assert attempt(codes[0].lower())[1].status_code == 200 and attempt(codes[0])[1].status_code == 403
     assert secret not in json.dumps(console.sql("SELECT encode(totp, 'escape') FROM config.console_user"))
-    # Who takes it away in the database locks the person out, and lets nobody in.
+    # Removing it in the database locks the person out, and lets no person in.
     [(totp,)] = console.sql("SELECT totp FROM config.console_user WHERE name = 'hedy'")
     console.sql("UPDATE config.console_user SET totp = NULL WHERE name = 'hedy'")
     assert attempt("")[1].status_code == 403

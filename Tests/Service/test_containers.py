@@ -185,7 +185,7 @@ def test_compose_alone_reaches_a_service_that_answers(containers):
     assert containers.run("health", check=False).returncode != 0
     text = (containers.home / "serve.log").read_text()
     assert not any(s in text for s in secrets_made)
-    # PostgreSQL takes nobody without TLS, and nobody without a password.
+    # PostgreSQL accepts no connection without TLS, and none without a password.
     for options in ("sslmode=disable", "sslmode=require"):
         with pytest.raises(psycopg.OperationalError, match="no pg_hba.conf entry|password"):
             psycopg.connect(f"host=localhost port={containers.database_port} dbname=fieldseal user=postgres {options} password={secrets.token_hex(8)}")

@@ -154,7 +154,7 @@ def test_a_terminal_is_shown_a_bar(own_cluster, command):
         while part := os.read(ours, 4_096):
             shown += part
     except OSError:
-        # What reading a terminal ends with, once nobody has it open.
+        # Reading a terminal ends with this error, once no process has it open.
         pass
     os.close(ours)
     assert process.wait(60) == 0
@@ -235,7 +235,7 @@ def test_a_replica_that_lags_is_told(own_cluster):
             while lagging():
                 assert time.monotonic() < deadline + PATIENCE
                 time.sleep(0.2)
-        # A slot that nobody reads keeps the log for ever.
+        # A slot without a reader keeps the log forever.
         cluster.sql("SELECT pg_create_physical_replication_slot('forgotten', true)")
         cluster.sql("CREATE TABLE public.more AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
         while [f["subject"] for f in lagging()] != ["slot forgotten"]:

@@ -17,7 +17,7 @@ def doctor(service, *arguments):
 
 
 def test_a_deployment_that_is_well(own_service):
-    # Until somebody copies the key out, that is what there is to say.
+    # Until the key is copied out, this is the only finding.
     assert set(doctor(own_service)) == {"key-never-copied"}
     own_service.key()
     assert doctor(own_service, "--deep") == {}

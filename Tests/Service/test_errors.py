@@ -50,7 +50,7 @@ def test_more_requests_at_a_time_than_the_server_takes(strict):
         with psycopg.connect(strict.dev["postgres"]) as holder:
             holder.execute("LOCK TABLE org_contoso.queue IN ACCESS EXCLUSIVE MODE")
             asked = [pool.submit(strict.get, "queues?$top=1") for _ in range(24)]
-            # Whoever is too many is told at once; the others wait for the table.
+            # Requests beyond the limit are refused at once; the others wait for the table.
             for _, future in zip(range(16), concurrent.futures.as_completed(asked, timeout=60)):
                 response = future.result()
                 refused(response, 503, "0x80072326")

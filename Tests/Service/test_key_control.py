@@ -123,7 +123,7 @@ def test_the_key_is_shown_once_for_an_approval(controlled, second):
     assert approve(second, id).status_code == 204
     again = approve(second, id)
     assert again.status_code == 400 and "already" in again.text
-    # The approval is the requester's: nobody else can use it.
+    # Only the requester can use the approval.
     other = awaited(second("GET", "RetrieveDataEncryptionKey()"))
     assert other != id
     key = server.request("GET", "RetrieveDataEncryptionKey()")
@@ -149,7 +149,7 @@ def test_an_approval_is_for_the_key_that_was_given(controlled, second):
     awaited(server.request("POST", "SetDataEncryptionKey", change))
     stored = " ".join(str(row) for row in server.cluster.sql("SELECT * FROM config.approval") + server.cluster.sql("SELECT details FROM security_event"))
     assert "Approved-key-text-1" not in stored and "Another-key-text-22" not in stored
-    # A key that would be refused asks nobody.
+    # A key that would be refused needs no approval.
     weak = server.request("POST", "SetDataEncryptionKey", {"EncryptionKey": "weak", "ChangeEncryptionKey": True})
     assert weak.status_code == 400
 
@@ -291,7 +291,7 @@ def test_two_are_needed_to_ask_for_less(controlled, second):
     assert refused.returncode == 1 and "ask for less" in refused.stderr
     longer = server.request("POST", "fieldseal.SetKeyControl", {"ApprovalSeconds": 3600, "SignInSeconds": None})
     id = awaited(longer)
-    # To ask for more needs nobody.
+    # A stricter rule needs no approval.
     assert server.request("POST", "fieldseal.SetKeyControl", {"ApprovalSeconds": 300, "SignInSeconds": 3600}).status_code == 204
     assert approve(second, id).status_code == 204
     assert server.request("POST", "fieldseal.SetKeyControl", {"ApprovalSeconds": 3600, "SignInSeconds": None}).status_code == 204

@@ -72,7 +72,7 @@ def test_what_runs_regularly_looks_at_organizations_in_which_something_happened(
 def test_events_of_a_server_that_was_killed_are_linked_by_another(cluster, server):
     first = Server(cluster)
     before = cluster.sql("SELECT count(*) FROM security_event WHERE kind = 'password set'")[0][0]
-    # Nobody links them while the row of what is attested is locked.
+    # No server links them while the attested state's row is locked.
     with psycopg.connect(cluster.superuser) as holder:
         holder.execute("SELECT FROM config.attested_state FOR UPDATE")
         for number in range(3):

@@ -192,7 +192,7 @@ def test_preferences(service):
         check(response, treatment, name.removeprefix("odata."), plain)
         if treatment == "refused":
             assert name in response.json()["error"]["message"], response.text
-    # What nobody documents is ignored, as RFC 7240 requires.
+    # Undocumented preferences are ignored, as RFC 7240 requires.
     check(service.get("queues", Prefer="some-preference=1"), "honoured", "some-preference")
 
 

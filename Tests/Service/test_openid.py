@@ -128,7 +128,7 @@ def test_a_person_signs_in_and_proves_herself_again_before_the_key_is_shown(trus
     sign_in_there()
     wait(browser, lambda d: d.current_url == f"{trusting.pages}/settings/data-encryption")
     assert "through Canaille" in json.dumps(trusting.sql("SELECT details FROM org_contoso.security_event WHERE kind = 'signed in' AND outcome = 'succeeded'"))
-    # Somebody who proved himself there long ago is not shown the key.
+    # A person who authenticated there long ago is not shown the key.
     Attestor(trusting).age_sessions(fresh="1 hour")
     prove_there(browser, ask_for_the_key)
     wait(browser, lambda d: d.current_url == f"{trusting.pages}/settings/data-encryption")
@@ -171,7 +171,7 @@ def test_what_was_not_asked_for_is_refused(trusting, provider):
     location, parameters = begin(trusting, ada)
     assert parameters["code_challenge_method"] == "S256" and len(parameters["state"]) == 43 and "nonce" in parameters
     back = code_for(provider, ada, location)
-    # Login CSRF: somebody else's code in my browser, or mine in his; a state of another attempt; no state; another issuer's answer.
+    # Login CSRF: another person's code in this browser, or the reverse; a state of another attempt; no state; another issuer's response.
     _, other = begin(trusting, eve)
     for session, url in [
         (eve, back), (visitor(trusting), back), (ada, back.replace(f"state={parameters['state']}", f"state={other['state']}")),

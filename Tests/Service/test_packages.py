@@ -166,7 +166,7 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
     root.run("dpkg", "--remove", *NAMES)
     assert not root.path("/usr/bin/fieldseal").exists() and not root.path("/usr/lib/systemd/system/fieldseal.service").exists()
     purged = root.run("dpkg", "--purge", *NAMES)
-    # Without this file the database opens for nobody.
+    # Without this file no program can connect to the database.
     assert root.path("/etc/fieldseal/kek").read_bytes() == before and "is kept" in purged.stderr
     left = root.run("find", "/usr", "/var/lib/dpkg/info", "-iname", "*fieldseal*").stdout.split()
     assert left == []

@@ -339,7 +339,7 @@ def test_no_query_reads_searches_or_sorts_by_an_encrypted_attribute(service, rec
 
 
 def test_reads_touch_no_cell(service, records):
-    """No answer, and no time that it takes, can tell a cell from another: reads are answered while nobody can read a cell."""
+    """No response, and no response time, depends on a cell: reads succeed while no role can read a cell."""
     tables = [f"org_contoso.{name}_cell" for name in ("emailserverprofile", "mailbox", "queue", "usersettings")]
     with psycopg.connect(service.dev["postgres"]) as holder:
         holder.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")

@@ -64,7 +64,7 @@ def test_a_message_becomes_a_record_and_a_record_is_sent(routed, kind):
     assert record["subject"] == f"Grüße über {kind}" and record["statuscode"] == 4 and "Päckchen" in record["description"]
     assert record["messageid"] == note["Message-ID"] and record["attachmentcount"] == 1
     assert {(p["participationtypemask"], p["addressused"]) for p in record["email_activity_parties"]} == {(1, "customer@elsewhere.test"), (2, address)}
-    # An answer leaves, by a password that nobody saw, and the customer's reply to it finds its way back to it.
+    # An answer is sent with a password that no person saw. The customer's reply is linked to it.
     id = routed.create("emails", {"subject": "Wo ist es?", "description": "<p>Wir schauen nach.</p>", "email_activity_parties": [
         {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({q})"}, {"participationtypemask": 2, "addressused": "customer@elsewhere.test"}]})
     sent = routed.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True})
@@ -97,7 +97,7 @@ def test_the_example_of_the_page(routed):
     until(lambda: [e for e in emails(routed, box) if e["subject"] == subject])
     status = [json.loads(line) for line in routed.run("router", "status", "--org", "contoso", "--json").stdout.splitlines()]
     assert next(s for s in status if s["mailboxId"] == box)["receives"] is True
-    # A mailbox that is nobody's own carries messages for others, as attachments.
+    # A forward mailbox contains messages for others as attachments.
     forward = routed.create("mailboxes", {
         "name": "forward", "emailaddress": "bob@contoso.test", "username": "bob", "password": routed.mail.passwords["bob@contoso.test"],
         "allowemailconnectortousecredentials": True, "incomingemaildeliverymethod": 2, "emailrouteraccessapproval": 1, "testemailconfigurationscheduled": True,
@@ -459,7 +459,7 @@ def test_what_is_broken_holds_up_nothing(routed, inbox):
     until(lambda: "after all of them" in subjects(), what=lambda: routed.log().decode()[-3000:])
     found = subjects()
     assert "nested" in found and "ten thousand" in found and "many people" in found
-    # Whoever has a sender has a record, and nobody has two.
+    # Each message with a sender has exactly one record.
     with_sender = [e for e in corpus if e.startswith(b"From: a@b.test\r\n")]
     assert routed.sql("SELECT count(*) >= %s FROM org_contoso.email WHERE receivingmailboxid = %s", [len(with_sender) // 2, box]) == [(True,)]
     assert routed.get(f"mailboxes({box})?$select=statecode,lastsyncerrorcode").json()["lastsyncerrorcode"] is None
@@ -480,7 +480,7 @@ def test_an_own_message_that_comes_back_is_none(routed, inbox):
 
 
 def test_what_cannot_be_a_record_is_moved_or_stays(routed):
-    """Messages from nobody, and what is too large: into a folder where the profile says so, and never deleted."""
+    """Messages without a sender, and messages that are too large: into a folder where the profile says so, and never deleted."""
     address = "carol@contoso.test"
     routed.mail.clear(address)
     nobody, good = b"From: <>\r\nSubject: from nobody\r\n\r\nbounced\r\n", message(subject="from somebody", to=address).as_bytes()
@@ -664,7 +664,7 @@ def test_refusals_of_the_mail_server(routed, inbox, code, status, alert):
     if status == 6:
         assert record["postponeemailprocessinguntil"]
         routed.request("PATCH", f"emails({id})", {"statuscode": 5})
-    # All of the recipients or none: nobody is sent it twice when it is sent again.
+    # All recipients or none, so that no recipient gets it twice when it is sent again.
     assert not [m for m in routed.mail.messages("customer@elsewhere.test") if f"refused with {code}" in m["Subject"]]
 
 
@@ -722,7 +722,7 @@ def test_credentials_are_released_to_a_lease_holder_alone(routed, inbox):
     for path in ("fieldseal.LeaseMailbox", "fieldseal.TakePendingEmails", "fieldseal.ReportMailbox", "fieldseal.ReportEmails"):
         answer = routed.request("POST", path, {"HostId": "x", "MailboxId": box, "EmailId": box, "Reports": [{"EmailId": box, "Outcome": "Sent"}], "Limit": 1}, client="admin")
         assert answer.status_code == 403, path
-    # Whoever may edit a profile can't have its password brought to another host.
+    # A person who may edit a profile can't have its password sent to another host.
     prof = profile(routed, routed.mail, incomingcredentialretrieval=1, incomingusername="x", incomingpassword="kept-here-1")
     editor = routed.json("client", "add", "editor", "--role", "Email Administrator", "--org", "contoso")
     token = routed.token_response(editor["clientId"], editor["clientSecret"]).json()["access_token"]
@@ -821,7 +821,7 @@ def kill_everything(deployment, kills, seed):
           what=lambda: str({s for s, state in states.items() if state == 3} - {m["Subject"] for m in mail.messages("customer@elsewhere.test")}))
     arrived = [m["Subject"] for m in mail.messages("customer@elsewhere.test")]
     counts = {subject: arrived.count(subject) for subject in states}
-    # Sent means once. Where a router died between the server's readiness and its answer, nobody knows, the record says so, and it may have arrived.
+    # Sent means once. If a router ended between the server's readiness and its response, the outcome is unknown, the record says so, and the message may have arrived.
     assert all(counts[s] == 1 for s, state in states.items() if state == 3), {s: (counts[s], states[s]) for s in states if counts[s] != 1}
     assert all(counts[s] <= 1 for s in states)
     unknown = [s for s, state in states.items() if state == 8]

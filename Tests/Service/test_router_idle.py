@@ -77,7 +77,7 @@ def idling(quiet):
 
 
 def mailbox(deployment, prof, user="support", password="a-password-1", **more):
-    """A mailbox of nobody, which only receives."""
+    """A mailbox without a user or queue, which only receives."""
     body = {"name": user, "emailaddress": f"{user}@contoso.test", "username": user, "password": password, "allowemailconnectortousecredentials": True,
             "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 0, "emailrouteraccessapproval": 1,
             "emailserverprofile@odata.bind": f"/emailserverprofiles({prof})", **more}
@@ -372,7 +372,7 @@ def test_the_request_for_work_is_checked(quiet, idling):
     for body in ({"Seconds": 51}, {"Seconds": -1}, {"Seconds": "1"}, {"WantsWork": 1}, {"Watching": [{"MailboxId": "x", "Revision": ""}]}, {"Watching": [{"MailboxId": missing}]},
                  {"Watching": 1}, {"HostId": ""}, {"HostId": "x" * 161}, {"Watching": [{"MailboxId": missing, "Revision": "x"}] * 5_001}):
         refused(wait(quiet, **body), 400, "0x80048D19")
-    # A mailbox that is not there, or that nobody watches under that revision, is to be left.
+    # The router has to stop watching a mailbox that is missing, or that no router watches under that revision.
     assert wait(quiet, Watching=[{"MailboxId": missing, "Revision": "x"}]).json() == {"Due": 0, "Ended": [missing]}
     batch = {"requests": [{"id": "1", "method": "POST", "url": "fieldseal.WaitForWork", "headers": {"Content-Type": "application/json"},
                            "body": {"HostId": "x", "Seconds": 5, "WantsWork": True, "Watching": [], "IsLeaving": False}}]}

@@ -102,7 +102,7 @@ def test_a_server_that_is_slow_to_greet_is_understood_at_the_next_turn(ruled, tl
         ruled.mail.inject("bob@contoso.test", message(subject=f"past a slow greeting, {tls}", to="bob@contoso.test"))
         until(lambda: [e for e in emails(ruled, box) if e["subject"] == f"past a slow greeting, {tls}"])
     finally:
-        # The mailbox is nobody's any more.
+        # No router has the mailbox any more.
         ruled.request("PATCH", f"mailboxes({box})", {"statecode": 1, "statuscode": 2})
         relay.listener.close()
 
@@ -134,7 +134,7 @@ def test_filters_decide_what_becomes_a_record(ruled):
     def check(method, *arguments, **more):
         return ask("CheckIncomingEmail", method, *arguments, **more)
 
-    # The original's reasons: 6 a recipient accepts all, -1 nobody takes it, 5 accepted for its sender, 7 a bad sender.
+    # Dataverse's reasons: 6 a recipient accepts all, -1 no filter accepts it, 5 accepted for its sender, 7 a bad sender.
     assert [check(m) for m in range(4)] == [(True, 6), (False, -1), (False, -1), (False, -1)]
     # Leads, contacts and accounts, whom 2 would let through, are not kept here.
     assert [check(m, "Known@Contoso.test") for m in range(4)] == [(True, 6), (False, -1), (False, -1), (True, 5)]
@@ -150,7 +150,7 @@ def test_filters_decide_what_becomes_a_record(ruled):
     assert check(1, Subject="Re: x CRM:0123456") == (False, 1)
     ruled.sql("UPDATE org_contoso.email SET trackingtoken = 'CRM:0123456' WHERE messageid = '<first@elsewhere.test>'")
     assert check(1, Subject="Re: x CRM:0123456") == (True, 2)
-    # A user's mail is filtered by his settings; somebody else's is nobody's.
+    # A user's mail is filtered by the user's settings. Other mail has no recipient here.
     user_box = ruled.get(f"mailboxes?$filter=_regardingobjectid_value eq {known}").json()["value"][0]["mailboxid"]
     boxes["user"] = user_box
     assert check("user", to="known@contoso.test") == (False, -1)
@@ -226,7 +226,7 @@ def test_attempts_end_and_keep_their_message_id(ruled, inbox):
     assert state()[2] == first
     alert = next(a for a in alerts(ruled, box) if a["tracecode"] == 24)
     assert alert["level"] == 3 and id in alert["errordetails"]
-    # Whoever mends it may send it again, as the same message.
+    # After the problem is solved, it may be sent again as the same message.
     assert ruled.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True, "TrackingToken": ""}).status_code == 200
     until(lambda: state()[:2] == (6, 1))
     assert state()[2] == first

@@ -136,7 +136,7 @@ def test_columns_of_reference_tables(service):
         user = made(fullname)
         assert (user["firstname"], user["lastname"], user["title"]) == (first, last, "Dr.")
         assert user["accessmode"] == 0 and user["applicationid"] is None and user["isintegrationuser"] is False
-    # Computed columns follow, and are nobody's to write.
+    # Computed columns follow, and no caller may write them.
     id = user["systemuserid"]
     assert service.request("PATCH", f"systemusers({id})", {"fullname": "Grace Hopper"}).status_code == 204
     assert value(service, f"systemusers({id})?$select=lastname")["lastname"] == "Hopper"

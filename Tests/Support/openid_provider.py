@@ -28,7 +28,7 @@ with app.app_context():
     Backend.instance.save(person)
     alice = models.User(formatted_name="Alice", given_name="Alice", family_name="Liddell", user_name="alice", emails=["alice@contoso.test"], password="alice's password there")
     Backend.instance.save(alice)
-    # Whoever signs people in, whoever reads their mail for them, and a mailbox that is nobody's.
+    # A client that signs people in, one that reads their mail, and a mailbox without a person.
     for id, secret, grants in [
         ("fieldseal", "the secret/of fieldseal+there", ["authorization_code"]),
         ("mail reader", "the reader's:secret", ["password", "refresh_token"]),

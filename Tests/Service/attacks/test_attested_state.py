@@ -155,7 +155,7 @@ def test_a_session_that_sql_hid_while_it_ended_does_not_begin_again(place, role)
         assert again.is_in and again.page().status_code == 200
         restore(role)
         place.everywhere(lambda server: check(visitor.page(server=server).status_code == 303))
-        # A session that nobody ended goes on.
+        # A session that was not ended continues.
         assert other.page().status_code == 200
         assert "row-put-back" in place.doctor()
     [(actor, details)] = place.sql("SELECT actor, details FROM security_event WHERE kind = 'signed out' ORDER BY security_event_id DESC LIMIT 1")
@@ -190,7 +190,7 @@ def test_a_client_that_sql_hid_while_it_was_disabled_stays_disabled(place, role)
             assert place.get("mailboxes", token, server).status_code == 401
 
         place.everywhere(refused)
-        # The row of a client that nobody disabled is as good as before.
+        # The row of a client that was not disabled is still valid.
         assert place.token(kept).status_code == 200
         assert "revocation-undone" in place.doctor()
     place.run("client", "disable", client["clientId"], "--org", "contoso")
@@ -218,7 +218,7 @@ def test_a_client_that_was_disabled_stays_disabled(place, role):
         place.everywhere(refused)
         place.sql_as(role, "UPDATE config.api_client SET disabled_on = '-infinity' WHERE client_id = %s", [client["clientId"]])
         place.everywhere(refused)
-        # With the attested state of that time nobody is let in.
+        # With the attested state of that time every caller is refused.
         restore(role)
         with place.put_back("attested_state") as mend:
             restore_state(role)

@@ -1,4 +1,4 @@
-"""Where a credential may go: nobody but a System Administrator leads a stored password to another server, and SQL does not either."""
+"""Where a credential may be sent: only a System Administrator can change the server of a stored password, and SQL can't either."""
 
 import pathlib
 import threading
@@ -70,7 +70,7 @@ def test_each_way_to_write(room, victim, way):
         statuses, _ = room.change_set(("PATCH", path, body), ("PATCH", path, {"description": "harmless"}))
         assert 403 in statuses
     else:
-        # Nothing changes in the end, and nobody has to be asked.
+        # Nothing changes in the end, so no administrator is needed.
         statuses, text = room.change_set(("PATCH", path, body), ("PATCH", path, {"incomingserverlocation": GOOD}))
         assert statuses == [204, 204], text
     assert room.released(box) == (GOOD, "victim", "victim's secret")
@@ -482,7 +482,7 @@ def test_a_password_stays_with_its_account(room, kind):
         refusal(room.request("PUT", f"{path}/{attribute}", {"value": "chief"}, client=client))
         statuses, _ = room.change_set(("PATCH", path, {attribute: "chief"}), ("PATCH", path, {"modifiedon": None}), client=client)
         assert 403 in statuses
-        # With the password it is the caller's own account, and where nothing changes nobody is asked.
+        # With the password it is the caller's own account, and without a change no administrator is needed.
         assert room.request("PATCH", path, {attribute: f"own {client}", password: "own"}, client=client).status_code == 204
         assert room.request("PATCH", path, {attribute: f"own {client}"}, client=client).status_code == 204
     assert room.request("PATCH", path, {attribute: "by the administrator"}).status_code == 204

@@ -1,4 +1,4 @@
-"""An export file comes from somebody else: it is rows, and nothing of it is executed. What is refused leaves nothing behind."""
+"""An export file may come from an attacker: only its rows are read, and nothing of it is executed. A refused import leaves nothing."""
 
 import hashlib
 import json
@@ -75,7 +75,7 @@ def parts(path):
 
 
 def write(path, dump, manifest):
-    """As somebody writes a file who has no key: length and digest fit."""
+    """A file by an attacker without the key: length and digest match."""
     manifest = {**manifest, "dumpLength": len(dump), "dumpSHA256": hashlib.sha256(dump).hexdigest()}
     text = json.dumps(manifest).encode()
     path.write_bytes(dump + text + len(text).to_bytes(8, "big") + MARK)
@@ -243,7 +243,7 @@ UNCHECKED = "ALTER TABLE mailbox_cell DROP CONSTRAINT password_is_cell; ALTER TA
         ("SELECT setval('version_number', 9223372036854775807)", "version_number"),
     ])
 def test_rows_that_do_not_fit_are_refused(here, there, tmp_path, change, words):
-    """As somebody writes a file who can make dumps, but has no key."""
+    """A file by an attacker who can make dumps, but has no key."""
     _, manifest = parts(export(here, tmp_path / "file"))
     here.sql("CREATE DATABASE copy TEMPLATE fieldseal")
     copy = here.superuser.replace("dbname=fieldseal", "dbname=copy")
@@ -376,7 +376,7 @@ def test_an_export_is_its_owners_alone(here, tmp_path):
     before = file.read_bytes()
     assert run(file).returncode != 0 and file.read_bytes() == before
     assert run(file, "--force").returncode == 0 and file.read_bytes() != before and stat.S_IMODE(file.stat().st_mode) == 0o600
-    # A link that somebody put there is not followed.
+    # A link that an attacker put there is not followed.
     victim = tmp_path / "victim"
     victim.write_text("kept")
     (tmp_path / "linked.partial").symlink_to(victim)

@@ -330,7 +330,7 @@ def test_a_copy_of_the_key_encryption_key_on_a_file_system_that_hangs():
         assert answer.status_code == 303
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             views = [pool.submit(session.get, f"{pages}/overview", timeout=PATIENCE) for _ in range(8)]
-            # Loops that wait for a file serve nobody.
+            # Event loops that wait for a file serve no request.
             for _ in range(20):
                 assert healthy(deployment)
             assert {view.result().status_code for view in views} == {200}

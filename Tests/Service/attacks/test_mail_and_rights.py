@@ -1,4 +1,4 @@
-"""Mail goes out only as its owner, and nobody gives themselves rights: statuses, senders, owners, approvals, shares, lookups."""
+"""Mail is sent only as its owner, and no caller can extend its own rights: statuses, senders, owners, approvals, shares, lookups."""
 
 import base64
 import uuid
@@ -158,7 +158,7 @@ def test_the_address_of_a_sender_is_its_own(room):
     for parties in ([{**party, "addressused": "ceo@contoso.test"}, to], two, two[::-1]):
         for method, path in (("POST", "emails"), ("PATCH", f"emails({draft})")):
             assert room.request(method, path, {"email_activity_parties": parties}, client="user").status_code == 400, parties
-    # An address without a user is nobody's to send as; nor is one that SQL wrote.
+    # No caller may send as an address without a user, nor as one that SQL wrote.
     nobody = room.create("emails", {"email_activity_parties": [{"participationtypemask": 1, "addressused": "ceo@contoso.test"}, to]}, client="user")
     assert room.send(nobody).status_code == 400
     assert room.send(draft).status_code == 200
@@ -289,7 +289,7 @@ def test_sending_as_a_queue(room):
     draft = room.drafted(room.person)
     party = {"email_activity_parties": [{"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({queue})"}]}
     assert room.request("PATCH", f"emails({draft})", party, client="user").status_code == 404
-    # An e-mail from the queue that somebody else wrote and shared is not sent by the one it was shared with.
+    # An e-mail from the queue that another user wrote and shared is not sent by the user it was shared with.
     theirs = room.drafted(queue, client="admin")
     share(room, "emails", theirs, room.person, "ReadAccess,WriteAccess")
     refusal(room.send(theirs))
@@ -327,7 +327,7 @@ def test_an_address_that_changed_since(room):
 
 
 def test_what_was_submitted_goes_out_as_it_is(room):
-    """Whoever may write an e-mail can't change it once its sender has sent it, but its writers can cancel it."""
+    """A user who may write an e-mail can't change it after its sender has sent it, but its writers can cancel it."""
     body = {"email_activity_mime_attachment": [{"filename": "a.txt", "body": base64.b64encode(b"a").decode()}]}
     id = room.drafted(room.person, **body)
     (attachment,) = room.get(f"activitymimeattachments?$filter=_objectid_value eq {id}", client="user").json()["value"]
@@ -427,7 +427,7 @@ def test_sharing_gives_no_right_that_the_sharer_lacks(room):
 
 
 def test_a_share_of_one_record_is_none_of_another_with_its_id(room):
-    """Clients choose ids: an e-mail with the id of somebody's mailbox, shared with oneself, opens no mailbox."""
+    """Clients choose ids: an e-mail with the id of another user's mailbox, shared with the client, opens no mailbox."""
     _, box = room.queue_box()
     assert room.request("POST", "emails", {"activityid": box, "subject": "the same id"}, client="user").status_code == 204
     share(room, "emails", box, room.person, "ReadAccess,WriteAccess,DeleteAccess,ShareAccess,AssignAccess", client="user")

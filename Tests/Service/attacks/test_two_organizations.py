@@ -99,7 +99,7 @@ def test_an_older_state_is_not_laundered_through_another_name(place, revocation)
 
 
 def test_what_was_recorded_a_second_ago_is_not_taken_back(place):
-    """The server looks at what is attested once a second, also when nobody asks: it knows of an event that nothing followed."""
+    """The server reads attested states once a second, even without requests, so it knows the newest event."""
     assert place.get("WhoAmI", place.server.token).status_code == 200
     [(events,)] = place.sql("SELECT max(security_event_id) FROM org_contoso.security_event")
     with place.put_back("attested_state") as restore:

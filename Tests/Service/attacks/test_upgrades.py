@@ -1,4 +1,4 @@
-"""An upgrade from plaintext keeps what it takes over, and loses nothing that nobody named."""
+"""An upgrade from plaintext keeps what it takes over, and loses only what --discard names."""
 
 import json
 import threading
