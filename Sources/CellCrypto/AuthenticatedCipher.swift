@@ -1,11 +1,11 @@
 import COpenSSL
 
-/// `A256CBC-HS512`, authenticated encryption as RFC 7518 section 5.2 defines it: AES-256-CBC with PKCS #7 padding, then
+/// `A256CBC-HS512`, authenticated encryption as RFC 7518 section 5.2 defines it. It uses AES-256-CBC with PKCS #7 padding, then
 /// HMAC-SHA-512 over associated data, IV, ciphertext and the length of the associated data, cut to 32 bytes.
 ///
-/// It protects a value's confidentiality and integrity under one 64-byte key. It does not hide the value's length beyond
-/// the padding to 16 bytes, and it does not detect that an older ciphertext of the same associated data was put back.
-/// Contexts are made once and reused; an instance serves one thread at a time.
+/// It protects a value's confidentiality and integrity under one 64-byte key. It does not hide the value's length beyond the
+/// padding to 16 bytes. It does not detect that an older ciphertext with the same associated data was restored. Contexts are made
+/// once and reused. One thread at a time may use an instance.
 final class AuthenticatedCipher {
     static let keyLength = 64
     static let ivLength = 16

@@ -1,7 +1,7 @@
 import PostgresClient
 
 /// The contents of a schema as lines of text. The lines do not depend on the schema's name, the key version in force or
-/// PostgreSQL's version, so two schemas that the same migrations made have the same lines.
+/// PostgreSQL's version. So two schemas that the same migrations made have the same lines.
 struct SchemaDescription: Sendable {
     /// One object, one right to it, or one of its states.
     struct Line: Sendable, Hashable {

@@ -4,8 +4,8 @@ public import Foundation
 public struct MailMessage: Sendable {
     /// One line.
     public var subject = ""
-    /// The sender: the first valid address of From, Sender, Reply-To and Return-Path, else the first words in one of them, such as
-    /// `MAILER-DAEMON`; empty if there is none.
+    /// The sender: the first valid address of From, Sender, Reply-To and Return-Path. Without one, the first words in these fields,
+    /// such as `MAILER-DAEMON`; empty if there are none.
     public var from = ""
     public var to: [String] = []
     public var cc: [String] = []

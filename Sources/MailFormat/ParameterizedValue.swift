@@ -39,7 +39,7 @@ struct ParameterizedValue {
         pieces[name, default: [:]][number] = piece
     }
 
-    /// A parameter as it stands there.
+    /// A parameter in its original form.
     func raw(_ name: String) -> [UInt8]? {
         if let plain = plain[name] { return plain }
         // A boundary may also come in pieces.
@@ -113,7 +113,7 @@ extension ParameterizedValue {
 
         init(bytes: ArraySlice<UInt8>) { (self.bytes, index) = (bytes, bytes.startIndex) }
 
-        /// What stands before the first parameter.
+        /// The text before the first parameter.
         mutating func word() -> String {
             var word: [UInt8] = []
             skipBlanks()
@@ -131,7 +131,7 @@ extension ParameterizedValue {
                 }
                 if byte.isBlank {
                     skipBlanks()
-                    // `text / plain` goes on; `text/plain charset=utf-8` does not.
+                    // `text / plain` continues; `text/plain charset=utf-8` does not.
                     guard let next = peek, next == UInt8(ascii: "/") || word.last == UInt8(ascii: "/") else { break }
                     continue
                 }

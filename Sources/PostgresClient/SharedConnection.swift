@@ -173,7 +173,7 @@ public final class SharedStatement: Sendable {
     }
 }
 
-/// What several callers asked for.
+/// The statements of several callers.
 private struct Batch {
     struct Transaction {
         let statements: [SharedConnection.Statement]
@@ -235,17 +235,17 @@ private struct MergedLookups {
 }
 
 extension PostgresError {
-    /// Whether a statement waited too long for a lock, was taken back for the sake of others, or was prepared for tables that changed
-    /// since: nothing was done.
+    /// Whether nothing was done, because a statement waited too long for a lock, PostgreSQL rolled it back because of others, or
+    /// its tables changed after it was prepared.
     fileprivate var isGivenUp: Bool { sqlState == "55P03" || isRetryable }
 }
 
 extension PostgresConnection {
-    /// Serves who waits, until the connection breaks or is to be closed.
+    /// Serves waiting callers until the connection breaks or is closed.
     fileprivate func serve(_ callers: SharedConnection) {
         waitForItsTurn()
         while let batch = callers.next() {
-            // The server may have hung up while the connection was idle, and that must not leave the outcome of a write in doubt.
+            // The server may have closed the idle connection. Checking that first keeps the outcome of a write certain.
             guard batch.transactions.isEmpty || isIdle, !isOutdated else {
                 callers.rest(isBroken: true)
                 return batch.refuse()
@@ -256,14 +256,14 @@ extension PostgresConnection {
         }
     }
 
-    /// Whether the next round trip can go over this connection.
+    /// Whether the connection can carry the next round trip.
     private var isUsable: Bool { isReady && !isOutdated }
 
-    /// Lets this thread run when others pause, instead of interrupting them as soon as it has something to do: under load that
-    /// would be for each answer, and with fewer callers in each round trip.
+    /// Lets this thread run only when others pause. Otherwise it would interrupt them for each response under load, and send
+    /// smaller batches.
     private func waitForItsTurn() {
         var parameters = sched_param(sched_priority: 0)
-        // Where that is not allowed it is slower, and nothing else.
+        // If that is not allowed, the connection is only slower.
         sched_setscheduler(0, Self.batchPolicy, &parameters)
     }
 
@@ -278,7 +278,7 @@ extension PostgresConnection {
         let metLock = results.contains {
             if case .failure(let error as PostgresError) = $0 { error.sqlState == "55P03" } else { false }
         }
-        // Before the callers hear of it, so that they don't come back at once.
+        // Before the callers get the result, so that they don't return at once.
         if metLock || !isUsable { callers.rest(isBroken: !isUsable) }
         for (transaction, result) in zip(batch.transactions, results) {
             if case .failure(let error as PostgresError) = result, error.isGivenUp {

@@ -1,6 +1,6 @@
 /// Options of a key change.
 public struct KeyChangeOptions: Sendable {
-    /// Move cells that do not open to `quarantined_cell` and go on, instead of stopping.
+    /// Move cells that do not open to `quarantined_cell` and continue, instead of stopping.
     public var skipsUnreadable = false
     /// Called with the progress, from any thread.
     public var onProgress: (@Sendable (KeyChangeProgress) -> Void)?

@@ -4,7 +4,7 @@ import JSON
 package import PostgresClient
 
 /// The last state of an organization that this service wrote, in `config.attested_state`. It has the key in force, a digest of the
-/// rows that grant access, and the end of the chain of security events, under one tag of the key-encryption key.
+/// rows that grant access, and the end of the event chain. One tag of the key-encryption key covers all of it.
 package struct AttestedState: Sendable, Equatable {
     let organizationID: UUID
     /// Grows with every change of the key or the grants, but not with an event alone.

@@ -89,7 +89,7 @@ extension Grant {
 
     package static func member(_ user: UUID, of team: UUID) -> Grant { Grant(Name(.teamMember, [team.bytes, user.bytes])) }
 
-    /// Which role a record of `role` stands for, so that it gives that role and no other.
+    /// The role that a record of `role` gives, so that it gives that role and no other.
     package static func role(_ id: UUID, _ name: String) -> Grant { Grant(Name(.role, [id.bytes]), [field(name)]) }
 
     /// Whether any role was granted. Organizations without one need no query.

@@ -5,8 +5,8 @@ import Synchronization
 /// The newest attested state of each organization that this server has verified, so that an older one is detected. Also caches
 /// lists of grants, so that each is read once.
 ///
-/// States are kept by the organization's id. A name only finds a cached list: SQL can give the name to another organization for a
-/// moment, and that must not make the server forget the state.
+/// States are kept by the organization's id, because SQL can give a name to another organization for a moment. That must not make
+/// the server forget a state. A name only finds a cached list.
 package final class SeenStates: Sendable {
     /// What later states are compared with. It takes less than a hundred bytes, and is kept for every organization.
     struct Mark: Sendable, Equatable {

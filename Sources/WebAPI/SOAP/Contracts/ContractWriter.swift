@@ -1,7 +1,7 @@
 import Records
 
-/// Writes elements of data contracts. The prefixes are those of Dynamics 365, because scripts search for them: `i` for
-/// XMLSchema-instance, and letters in order for the other namespaces, each declared at its first use.
+/// Writes elements of data contracts. The prefixes are those of Dynamics 365, because scripts search for them. `i` is
+/// XMLSchema-instance, and other namespaces get letters in order, each declared at its first use.
 struct ContractWriter {
     var output: [UInt8] = []
     /// The prefixes by namespace: each with its colon, or empty for the default namespace.
