@@ -110,7 +110,7 @@ extension Console {
                         case .date(let moment) = try last.value(of: "createdon")
                     else { return }
                     query.after = next
-                    // The start of the index scan. Newer changes exist already.
+                    // The start of the index scan. Newer changes were exported already.
                     let end = Filter.within(.init("createdon"), nil, moment.addingTimeInterval(1))
                     query.filter = .all([rest.filter, end].compactMap { $0 })
                     page = try await session.list(.audit, query)

@@ -294,7 +294,7 @@ public actor PostgresConnection {
         }
         if let late = endOfTransaction(), failure == nil { failure = late }
         if let failure {
-            // The failed preparation is not identified. All are repeated.
+            // It is unknown which preparations succeeded, so all statements are prepared again.
             for (sql, _) in statements { preparedNames[sql] = nil }
             throw failure
         }

@@ -179,7 +179,7 @@ struct Sweeper: ServiceLifecycle.Service {
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
-            // Another server may have swept before this server was killed, so all organizations are swept again.
+            // No rest at first: a server that swept an organization just now may have left something there when it was killed.
             var rest = Duration.zero
             while !Task.isCancelled {
                 await deployment.sweepLimits()

@@ -35,7 +35,7 @@ enum ConfigRows {
     ]
     /// Rows that belong to one database, or to running work in it.
     private static let left: Set = ["migration", "key_change", "token_exchange", "sweep", "organization_move"]
-    /// Rows of the databases themselves. Existing ones stay.
+    /// Rows that both databases may have. Existing ones stay.
     private static let shared: Set = ["signing_key", "exposed_token"]
 
     /// Each table's rows as JSON.
