@@ -33,7 +33,4 @@ static inline CURLcode curl_get_long(CURL *handle, CURLINFO info, long *value) {
 static inline CURLcode curl_get_socket(CURL *handle, curl_socket_t *value) {
     return curl_easy_getinfo(handle, CURLINFO_ACTIVESOCKET, value);
 }
-static inline CURLcode curl_get_string(CURL *handle, CURLINFO info, char **value) {
-    return curl_easy_getinfo(handle, info, value);
-}
 static inline CURLcode curl_start(void) { return curl_global_init(CURL_GLOBAL_DEFAULT); }

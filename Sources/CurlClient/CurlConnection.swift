@@ -1,4 +1,4 @@
-public import CCurl
+internal import CCurl
 import Glibc
 
 /// A signed-in connection to a mail server, made by libcurl: TLS or STARTTLS with a verified certificate, and SASL. The caller then
@@ -14,12 +14,11 @@ public final class CurlConnection {
 
     /// Connects and signs in.
     ///
-    /// - Parameter prepare: Sets the address, the credentials and the rest.
-    /// - Throws: ``CurlError``: `CURLE_LOGIN_DENIED`, `CURLE_PEER_FAILED_VERIFICATION`, `CURLE_USE_SSL_FAILED` and others.
-    public init(timeout: Int, _ prepare: (CurlHandle) -> Void) throws(CurlError) {
+    /// - Throws: ``CurlError``, of the kinds ``CurlError/Kind/signInRefused``, ``CurlError/Kind/certificate`` and others.
+    public init(to server: MailServer, timeout: Int) throws(CurlError) {
         handle = try CurlHandle()
         self.timeout = timeout
-        prepare(handle)
+        server.prepare(handle)
         handle.set(CURLOPT_CONNECT_ONLY, 1)
         handle.set(CURLOPT_CONNECTTIMEOUT, timeout)
         // A connection that waits for mail must detect a dead peer.

@@ -1,9 +1,29 @@
-public import CCurl
+internal import CCurl
 
 /// An error of libcurl (`libcurl-errors(3)`), without the transfer's contents.
 public struct CurlError: Error, Sendable, CustomStringConvertible {
-    public let code: CURLcode
-    /// libcurl's message, with the text of the error buffer.
+    /// What a caller tells apart.
+    public enum Kind: Sendable {
+        /// The server refused the user name, the password or the token.
+        case signInRefused
+        /// The server's certificate is not trusted, or the authorities' file can't be read.
+        case certificate
+        /// The server does not offer TLS on a connection that needs it.
+        case tlsNotOffered
+        /// The TLS handshake failed.
+        case tlsFailed
+        /// There is no connection, or no answer in time.
+        case unreachable
+        /// The server sent more than was allowed.
+        case tooLarge
+        /// Everything else; ``CurlError/reason`` says what.
+        case other
+    }
+
+    /// What went wrong, for a caller that acts on it.
+    public var kind: Kind { Kind(code) }
+    let code: CURLcode
+    /// libcurl's words, with what the error buffer adds.
     public let reason: String
 
     public var description: String { reason }
@@ -17,4 +37,20 @@ public struct CurlError: Error, Sendable, CustomStringConvertible {
 
     /// The server sent more than the limit.
     public static let tooLarge = CurlError(code: CURLE_FILESIZE_EXCEEDED, reason: "the server sent more than is taken")
+}
+
+extension CurlError.Kind {
+    init(_ code: CURLcode) {
+        switch code {
+        case CURLE_LOGIN_DENIED, CURLE_AUTH_ERROR: self = .signInRefused
+        case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR: self = .certificate
+        case CURLE_USE_SSL_FAILED: self = .tlsNotOffered
+        case CURLE_SSL_CONNECT_ERROR: self = .tlsFailed
+        case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_CONNECT, CURLE_OPERATION_TIMEDOUT, CURLE_SEND_ERROR, CURLE_RECV_ERROR,
+            CURLE_GOT_NOTHING, CURLE_WEIRD_SERVER_REPLY:
+            self = .unreachable
+        case CURLE_FILESIZE_EXCEEDED: self = .tooLarge
+        default: self = .other
+        }
+    }
 }

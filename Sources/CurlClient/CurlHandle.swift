@@ -1,4 +1,4 @@
-public import CCurl
+internal import CCurl
 
 /// One easy handle of libcurl: a connection to one server that is kept between transfers.
 ///
@@ -28,7 +28,7 @@ public final class CurlHandle {
     }
 
     /// Resets all options. The connection stays open.
-    public func reset() {
+    func reset() {
         curl_easy_reset(handle)
         for list in lists { curl_slist_free_all(list) }
         lists = []
@@ -42,24 +42,24 @@ public final class CurlHandle {
     }
 
     /// A number, or 1 and 0 for on and off.
-    public func set(_ option: CURLoption, _ value: Int) { curl_set_long(handle, option, value) }
+    func set(_ option: CURLoption, _ value: Int) { curl_set_long(handle, option, value) }
     /// libcurl copies the text.
-    public func set(_ option: CURLoption, _ value: String) { curl_set_string(handle, option, value) }
+    func set(_ option: CURLoption, _ value: String) { curl_set_string(handle, option, value) }
 
     /// libcurl copies the bytes up to the terminating zero. The caller has to wipe the original.
-    public func set(_ option: CURLoption, bytes: UnsafeRawBufferPointer) {
+    func set(_ option: CURLoption, bytes: UnsafeRawBufferPointer) {
         curl_set_string(handle, option, bytes.baseAddress?.assumingMemoryBound(to: CChar.self))
     }
 
     /// A list of lines, such as request headers or recipients.
-    public func set(_ option: CURLoption, _ lines: [String]) {
+    func set(_ option: CURLoption, _ lines: [String]) {
         let list = lines.reduce(nil as UnsafeMutablePointer<curl_slist>?) { curl_slist_append($0, $1) }
         lists.append(list)
         curl_set_list(handle, option, list)
     }
 
     /// The code of a response: an HTTP status, or an SMTP reply code.
-    public var responseCode: Int {
+    var responseCode: Int {
         var code = 0
         curl_get_long(handle, CURLINFO_RESPONSE_CODE, &code)
         return code
@@ -95,7 +95,7 @@ public final class CurlHandle {
     ///   - isCancelled: Called about once a second. When it returns true, the transfer ends.
     /// - Returns: The body, and the header lines. For a mail server these are its responses outside of literals.
     /// - Throws: ``CurlError``.
-    public func perform(
+    func perform(
         sending body: [UInt8]? = nil, limit: Int, isCancelled: (@Sendable () -> Bool)? = nil
     ) throws(CurlError) -> (body: [UInt8], headers: [UInt8]) {
         let received = Received(limit: limit)

@@ -1,4 +1,4 @@
-import CCurl
+internal import CCurl
 import Foundation
 
 /// One HTTPS request to an address that an administrator configured. It follows no redirects, and has limits on time and size.

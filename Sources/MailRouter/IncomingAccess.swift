@@ -14,7 +14,7 @@ final class IncomingAccess {
     init(_ turn: MailboxTurn) { self.turn = turn }
 
     /// Signs in. A turn requests the credential once.
-    func connect(_ scheme: String, implicitPort: Int) throws -> CurlConnection {
+    func connect(_ scheme: MailServer.Scheme, implicitPort: Int) throws -> CurlConnection {
         let login = try self.login ?? turn.login(.incoming)
         self.login = login
         (server, user) = ("\(login.server):\(login.port)", login.userName ?? "")

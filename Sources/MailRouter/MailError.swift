@@ -1,4 +1,3 @@
-import CCurl
 import CurlClient
 import RouterProtocol
 
@@ -40,31 +39,29 @@ struct MailboxProblem: Error {
         switch error {
         case let problem as MailboxProblem: self = problem
         case let error as CurlError:
-            switch error.code {
-            case CURLE_LOGIN_DENIED, CURLE_AUTH_ERROR:
+            switch error.kind {
+            case .signInRefused:
                 self.init(
                     AlertCode.wrongPassword, "\(server) refuses the user name or the password of \(what). Set the password again.",
                     error.reason,
                     isPermanent: true)
-            case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR:
+            case .certificate:
                 self.init(
                     AlertCode.certificate,
                     "The certificate of \(server) is not trusted, so no password was sent. Correct the certificate, or give the router the certificate of its authority.",
                     error.reason, isPermanent: true)
-            case CURLE_USE_SSL_FAILED:
+            case .tlsNotOffered:
                 self.init(
                     AlertCode.certificate,
                     "\(server) does not offer TLS, so no password was sent. Set the right port. If it is right, an attacker may be between the router and the server.",
                     error.reason, isPermanent: true)
-            case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_CONNECT, CURLE_OPERATION_TIMEDOUT, CURLE_SEND_ERROR, CURLE_RECV_ERROR,
-                CURLE_SSL_CONNECT_ERROR,
-                CURLE_GOT_NOTHING, CURLE_WEIRD_SERVER_REPLY:
+            case .unreachable, .tlsFailed:
                 self.init(
                     AlertCode.unreachable, "\(server) can't be reached for \(what), or does not answer. The router tries again.",
                     error.reason, isPermanent: false)
-            case CURLE_FILESIZE_EXCEEDED:
+            case .tooLarge:
                 self.init(AlertCode.protocolFailure, "\(server) sent a line that is too long.", error.reason, isPermanent: false)
-            default:
+            case .other:
                 self.init(AlertCode.protocolFailure, "\(server) and \(what): \(error.reason)", error.reason, isPermanent: false)
             }
         default:

@@ -20,7 +20,7 @@ extension MailboxTurn {
         do {
             if mailbox.serverType == MailServerType.pop3.rawValue {
                 var receiver = try POP3Receiver(self, delivery) {
-                    POP3Session(try access.connect("pop3", implicitPort: 995), limit: configuration.messageLimit)
+                    POP3Session(try access.connect(.pop3, implicitPort: 995), limit: configuration.messageLimit)
                 }
                 defer { notes = receiver.notes }
                 try receiver.run(&state)
@@ -55,7 +55,7 @@ extension MailboxTurn {
     ) throws -> IdleConnection? {
         let writes = mailbox.deletesAfterProcessing || mailbox.undeliverableFolder != nil
         func signIn() throws -> IMAPSession {
-            IMAPSession(try access.connect("imap", implicitPort: 993), limit: configuration.messageLimit)
+            IMAPSession(try access.connect(.imap, implicitPort: 993), limit: configuration.messageLimit)
         }
         var session: IMAPSession
         let folder: IMAPSession.Folder

@@ -68,7 +68,7 @@ extension MailboxTurn {
     }
 
     private func signIn(_ login: MailLogin) throws -> SMTPSession {
-        let connection = try connect(login, "smtp", implicitPort: 465)
+        let connection = try connect(login, .smtp, implicitPort: 465)
         do {
             return try SMTPSession(connection)
         } catch {

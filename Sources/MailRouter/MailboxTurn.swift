@@ -1,4 +1,3 @@
-import CCurl
 import CurlClient
 import Foundation
 import Logging
@@ -183,38 +182,17 @@ struct MailboxTurn {
         }
     }
 
-    func connect(_ login: MailLogin, _ scheme: String, implicitPort: Int) throws -> CurlConnection {
+    func connect(_ login: MailLogin, _ scheme: MailServer.Scheme, implicitPort: Int) throws -> CurlConnection {
         let server = "\(login.server):\(login.port)"
         // Ports for implicit TLS use TLS from the first byte, others use STARTTLS. TLS is off only if the service allows it.
         let isImplicit = login.useSSL && (login.port == implicitPort || probesImplicitTLS(login))
         do {
-            return try CurlConnection(timeout: mailbox.timeout) { handle in
-                let host = login.server.contains(":") ? "[\(login.server)]" : login.server
-                handle.set(CURLOPT_URL, "\(scheme)\(isImplicit ? "s" : "")://\(host):\(login.port)/")
-                handle.set(CURLOPT_PROTOCOLS_STR, "imap,imaps,pop3,pop3s,smtp,smtps")
-                handle.set(CURLOPT_USE_SSL, login.useSSL ? Int(CURLUSESSL_ALL.rawValue) : Int(CURLUSESSL_NONE.rawValue))
-                if let file = configuration.mailAuthorityFile, FileManager.default.fileExists(atPath: file) {
-                    handle.set(CURLOPT_CAINFO, file)
-                }
-                handle.set(CURLOPT_SASL_IR, 1)
-                guard let user = login.userName, var secret = login.password.map({ Array($0.utf8) + [0] }) else { return }
-                handle.set(CURLOPT_USERNAME, user)
-                switch login.authenticationProtocol {
-                case AuthenticationProtocol.ntlm.rawValue: handle.set(CURLOPT_LOGIN_OPTIONS, "AUTH=NTLM")
-                case AuthenticationProtocol.oauth.rawValue: handle.set(CURLOPT_LOGIN_OPTIONS, "AUTH=OAUTHBEARER;AUTH=XOAUTH2")
-                default: break
-                }
-                secret.withUnsafeMutableBytes { bytes in
-                    handle.set(
-                        login.authenticationProtocol == AuthenticationProtocol.oauth.rawValue
-                            ? CURLOPT_XOAUTH2_BEARER : CURLOPT_PASSWORD,
-                        bytes: UnsafeRawBufferPointer(bytes))
-                    for index in bytes.indices { bytes[index] = 0 }
-                }
-            }
+            return try CurlConnection(
+                to: mailServer(login, scheme, tls: isImplicit ? .implicit : login.useSSL ? .required : .none),
+                timeout: mailbox.timeout)
         } catch {
-            if login.useSSL, !Self.knownPorts.contains(login.port), error.code != CURLE_LOGIN_DENIED {
-                PlainGreeting.correct(login.server, login.port, answersTLS: !(isImplicit && error.code == CURLE_SSL_CONNECT_ERROR))
+            if login.useSSL, !Self.knownPorts.contains(login.port), error.kind != .signInRefused {
+                PlainGreeting.correct(login.server, login.port, answersTLS: !(isImplicit && error.kind == .tlsFailed))
             }
             let problem = MailboxProblem(error, server: server, what: "the mailbox \(mailbox.address)")
             guard problem.code == AlertCode.wrongPassword, let user = login.userName,
@@ -224,6 +202,20 @@ struct MailboxTurn {
             }
             throw MailboxProblem(problem.code, problem.text, problem.details, isPermanent: false)
         }
+    }
+
+    private func mailServer(_ login: MailLogin, _ scheme: MailServer.Scheme, tls: MailServer.TLS) -> MailServer {
+        var server = MailServer(scheme, login.server, port: login.port, tls: tls)
+        if let file = configuration.mailAuthorityFile, FileManager.default.fileExists(atPath: file) { server.authorityFile = file }
+        guard let user = login.userName, let secret = login.password else { return server }
+        let signIn: MailServer.SignIn =
+            switch login.authenticationProtocol {
+            case AuthenticationProtocol.ntlm.rawValue: .ntlm
+            case AuthenticationProtocol.oauth.rawValue: .token
+            default: .password
+            }
+        server.credential = (user, secret, signIn)
+        return server
     }
 
     /// Ports on which servers use STARTTLS.

@@ -1,4 +1,3 @@
-import CCurl
 import CurlClient
 import Foundation
 import RouterProtocol
