@@ -31,7 +31,7 @@ cluster: ## Start PostgreSQL under Patroni, two servers behind HAProxy and a rou
 
 build: ## Build in release mode
 	@scripts/install-packages $(RUN_PACKAGES)
-	swift build -c release --product fieldseal
+	swift build -c release --product fieldseal --explicit-target-dependency-import-check error
 
 packages: ## Build Debian packages with Swift's libraries in the program, in .build/packages
 	@scripts/install-packages $(RUN_PACKAGES) $(PACKAGING_PACKAGES)

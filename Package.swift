@@ -218,7 +218,7 @@ let package = Package(
             dependencies: ["Model", "Organizations", "PostgresClient", "Tenancy", "TestOrganizations"],
             swiftSettings: settings
         ),
-        .testTarget(name: "TenancyTests", dependencies: ["Model", "Tenancy"], swiftSettings: settings),
+        .testTarget(name: "TenancyTests", dependencies: ["Tenancy"], swiftSettings: settings),
         .testTarget(name: "MailFormatTests", dependencies: ["MailFormat"], swiftSettings: settings),
         .executableTarget(
             name: "OpenCells", dependencies: ["CellCrypto", "PostgresClient"], path: "examples/OpenCells", swiftSettings: settings),
