@@ -28,21 +28,26 @@ struct OrganizationWatch: ServiceLifecycle.Service {
                 }
             }
             group.addTask {
-                await cancelWhenGracefulShutdown {
-                    var timer: Task<Void, any Error>?
-                    for await _ in changes {
-                        timer?.cancel()
-                        let isRead = await places.refresh(name)
-                        try? await Task.sleep(for: Self.pause)
-                        timer = Task {
-                            try await Task.sleep(for: isRead ? Self.interval : Self.retryInterval)
-                            continuation.yield()
-                        }
-                    }
-                    timer?.cancel()
-                }
+                await cancelWhenGracefulShutdown { await read(at: changes) { continuation.yield() } }
                 listener.stop()
             }
         }
+    }
+
+    /// Reads the list at each change.
+    ///
+    /// - Parameter repeat: Asks for one more reading, which is done when the interval has passed without a change.
+    private func read(at changes: AsyncStream<Void>, repeat: @escaping @Sendable () -> Void) async {
+        var timer: Task<Void, any Error>?
+        for await _ in changes {
+            timer?.cancel()
+            let isRead = await places.refresh(name)
+            try? await Task.sleep(for: Self.pause)
+            timer = Task {
+                try await Task.sleep(for: isRead ? Self.interval : Self.retryInterval)
+                `repeat`()
+            }
+        }
+        timer?.cancel()
     }
 }

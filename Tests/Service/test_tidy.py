@@ -25,11 +25,18 @@ CASES = {
     "JSONSerialization": ("Sources/Records/B1.swift", "JSONSerialization.data()\n", "B1.swift:1: banned: JSONSerialization"),
     "libpq": ("Sources/Records/B2.swift", "import CLibPQ\n", "B2.swift:1: banned: import CLibPQ"),
     "OpenSSL": ("Sources/Records/B3.swift", "import COpenSSL\n", "B3.swift:1: banned: import COpenSSL"),
+    "libcurl": ("Sources/MailRouter/E3.swift", "import CCurl\n", "E3.swift:1: banned: import CCurl (CurlClient)"),
     "Sendable": ("Sources/Records/B4.swift", "final class A: @unchecked Sendable {}\n", "B4.swift:1: @unchecked Sendable without"),
     "unsafe": ("Sources/Records/B5.swift", "nonisolated(unsafe) var a = 1\n", "B5.swift:1: nonisolated(unsafe) without"),
     "imports": ("Sources/PostgresClient/B6.swift", "import Records\n", "B6.swift:1: PostgresClient must not import Records"),
     "comments": ("Sources/Records/B7.swift", "public struct A {}\n", "B7.swift:1: no doc comment: public struct A {}"),
     "length": ("Sources/Records/B8.swift", "// a\n" * 451, "B8.swift:451: longer than 450 lines"),
+    "function length": ("Sources/Records/E1.swift", "func a() {\n" + "    b()\n" * 59 + "}\n", "E1.swift:1: a function of 61 lines, more than 60"),
+    "nesting": (
+        "Sources/Records/E2.swift",
+        "struct E2 {\n    func a() {\n" + "".join(f"{' ' * 4 * n}if a {{\n" for n in range(2, 6)) + f"{' ' * 24}b.map {{ [a] c in\n"
+        + "".join(f"{' ' * 4 * n}}}\n" for n in range(6, -1, -1)),
+        "E2.swift:7: a block in 4 others, more than 3"),
     "links": ("docs/b9.md", "# B9\n[x](nowhere.md)\n", "b9.md:2: the link to nowhere.md leads nowhere"),
     "titles": ("docs/c1.md", "no title\n", "c1.md:1: a page begins with its title"),
     "orphans": ("docs/c2.md", "# C2\n", "c2.md:1: nothing refers to this file"),

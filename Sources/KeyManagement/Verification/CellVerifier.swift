@@ -44,19 +44,19 @@ final class CellVerifier: Sendable {
             workers.enter()
             Thread.detachNewThread { [self] in
                 defer { workers.leave() }
-                do {
-                    let cipher = try key.makeCipher()
-                    while let chunk = try chunks.take() {
-                        let found = try open(chunk, with: cipher)
-                        onCells(found.cells)
-                        result.withLock {
-                            $0.cells += found.cells
-                            $0.bad += found.bad
-                        }
-                    }
-                } catch {
-                    chunks.finish(.failure(error))
-                }
+                do { try work() } catch { chunks.finish(.failure(error)) }
+            }
+        }
+    }
+
+    private func work() throws {
+        let cipher = try key.makeCipher()
+        while let chunk = try chunks.take() {
+            let found = try open(chunk, with: cipher)
+            onCells(found.cells)
+            result.withLock {
+                $0.cells += found.cells
+                $0.bad += found.bad
             }
         }
     }

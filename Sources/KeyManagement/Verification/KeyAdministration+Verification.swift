@@ -129,20 +129,21 @@ extension KeyAdministration {
                 for name in names {
                     let address = CellAddress(organization: organization.id, record: id, attribute: name)
                     for index in cells.indices where origins[index] == nil {
-                        let opens = try cells[index].withUnsafeBytes { bytes in
-                            do {
-                                try cipher.open(bytes, at: address) { _ in }
-                                return true
-                            } catch is CellError {
-                                return false
-                            }
-                        }
-                        if opens { origins[index] = address.description }
+                        if try opens(cells[index], at: address, with: cipher) { origins[index] = address.description }
                     }
                 }
             }
         }
         return origins
+    }
+
+    private func opens(_ cell: [UInt8], at address: CellAddress, with cipher: CellCipher) throws -> Bool {
+        do {
+            try cell.withUnsafeBytes { try cipher.open($0, at: address) { _ in } }
+            return true
+        } catch is CellError {
+            return false
+        }
     }
 }
 

@@ -140,23 +140,7 @@ extension OrganizationRegistry {
         of organization: Organization, on connection: isolated PostgresConnection
     ) throws -> (report: AttestationReport, grants: GrantList, revision: Int?) {
         let state = try OrganizationState.read(organization.name, on: connection)
-        var differences: [String] = []
-        var former: GrantList?
-        do {
-            try state.verifyRow(under: kek)
-            former = state.grants
-            if let problem = state.endProblem { differences.append(problem.description) }
-            if !state.namesAttestedKey, let attested = state.attested {
-                differences.append(
-                    "the schema names key version \(state.keyVersion), fingerprint \(state.fingerprint), and the attested one is "
-                        + "version \(attested.keyVersion), fingerprint \(attested.fingerprint)")
-            }
-            if let grants = former, try grants.names(state.keyDerivation.name), try !grants.holds(state.keyDerivation, under: kek) {
-                differences.append("the salt, the iterations or the key check of the key are not the attested ones")
-            }
-        } catch let problem as AttestationProblem {
-            differences.append(problem.description)
-        }
+        var (former, differences) = try formerGrants(of: state)
         if try !EventArchivePosition.fitsBeginning(of: organization, under: kek, on: connection) {
             differences.append("the chain of security events does not begin where its newest archive ended")
         }
@@ -205,7 +189,29 @@ extension OrganizationRegistry {
         return (report, grants, former == nil ? nil : state.attested?.revision)
     }
 
-    /// Whether this service wrote a row: it is attested or, without a list, has a valid tag.
+    /// The grants that are attested, nil where no attestation is valid, and how the schema differs from what is attested.
+    private func formerGrants(of state: OrganizationState) throws -> (GrantList?, differences: [String]) {
+        var differences: [String] = []
+        var former: GrantList?
+        do {
+            try state.verifyRow(under: kek)
+            former = state.grants
+            if let problem = state.endProblem { differences.append(problem.description) }
+            if !state.namesAttestedKey, let attested = state.attested {
+                differences.append(
+                    "the schema names key version \(state.keyVersion), fingerprint \(state.fingerprint), and the attested one is "
+                        + "version \(attested.keyVersion), fingerprint \(attested.fingerprint)")
+            }
+            if let grants = former, try grants.names(state.keyDerivation.name), try !grants.holds(state.keyDerivation, under: kek) {
+                differences.append("the salt, the iterations or the key check of the key are not the attested ones")
+            }
+        } catch let problem as AttestationProblem {
+            differences.append(problem.description)
+        }
+        return (former, differences)
+    }
+
+    /// Whether a row is this service's: attested, or at least validly tagged where no list is left.
     private func isOwn(_ row: GrantRow, in former: GrantList?) throws -> Bool {
         guard let former else { return try row.grant.fits(row.tag, under: kek) }
         let standing = try former.standing(of: row.grant, tag: row.tag, under: kek)

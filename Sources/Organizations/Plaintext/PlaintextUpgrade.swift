@@ -323,16 +323,11 @@ private struct PlaintextUpgrade: Sendable {
                 var output = CellCopy.header
                 for row in rows {
                     let id: UUID = try row.decode(0)
-                    let sealed = try attributes.enumerated().map { index, attribute -> [UInt8]? in
-                        guard !row.isNull(index + 1) else { return nil }
-                        cells += 1
-                        return try row.withBytes(index + 1) { plaintext in
-                            scan.add(Array(plaintext))
-                            let address = CellAddress(
-                                organization: organization.id, record: id, attribute: entity.cellName(attribute))
-                            return try cipher.seal(plaintext, at: address, keyVersion: 1).bytes
-                        }
+                    let sealed = try attributes.enumerated().map { index, attribute in
+                        let address = CellAddress(organization: organization.id, record: id, attribute: entity.cellName(attribute))
+                        return try seal(row, index + 1, at: address, with: cipher, &scan)
                     }
+                    cells += sealed.count { $0 != nil }
                     CellCopy.append(sealed, of: id, keyVersion: 1, to: &output)
                 }
                 output += CellCopy.trailer
@@ -348,7 +343,18 @@ private struct PlaintextUpgrade: Sendable {
         return (cells, scan, grant)
     }
 
-    /// Also refuses values that the service would refuse. Such a password could not be set again.
+    /// The cell of a row's value, or nil where it has none.
+    private func seal(
+        _ row: PostgresRow, _ index: Int, at address: CellAddress, with cipher: CellCipher, _ scan: inout PlaintextScan
+    ) throws -> [UInt8]? {
+        guard !row.isNull(index) else { return nil }
+        return try row.withBytes(index) { plaintext in
+            scan.add(Array(plaintext))
+            return try cipher.seal(plaintext, at: address, keyVersion: 1).bytes
+        }
+    }
+
+    /// Also refuses values that the service would refuse: such a password could not be set again.
     private func requireShort(
         _ entity: EntityDefinition,
         _ attributes: [String],

@@ -45,11 +45,7 @@ struct InheritedListener<Connection: ServerChildChannel>: ServiceLifecycle.Servi
             await onRunning(server.channel)
             await withDiscardingTaskGroup { group in
                 do {
-                    try await server.executeThenClose { inbound in
-                        for try await value in inbound {
-                            group.addTask { await connection.handle(value: value, logger: logger) }
-                        }
-                    }
+                    try await server.executeThenClose { try await accept($0, in: &group) }
                 } catch {
                     logger.debug("no more connections are taken", metadata: ["problem": "\(error)"])
                 }
@@ -58,6 +54,14 @@ struct InheritedListener<Connection: ServerChildChannel>: ServiceLifecycle.Servi
             server.channel.close(promise: nil)
             // Connections end after their requests were answered.
             open.quiesce()
+        }
+    }
+
+    private func accept(
+        _ inbound: NIOAsyncChannelInboundStream<Connection.Value>, in group: inout DiscardingTaskGroup
+    ) async throws {
+        for try await value in inbound {
+            group.addTask { [connection, logger] in await connection.handle(value: value, logger: logger) }
         }
     }
 

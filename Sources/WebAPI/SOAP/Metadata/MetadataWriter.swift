@@ -29,14 +29,7 @@ struct MetadataWriter {
                 writer.element(name, metadata) { writer in
                     for part in parts { attribute(part, "AttributeMetadata", metadata, to: &writer) }
                 }
-            case "Keys":
-                writer.element(name, metadata) { writer in
-                    for part in parts {
-                        writer.element("EntityKeyMetadata", Contract.metadata71) {
-                            members(MetadataShapes.key, part, "Key", to: &$0)
-                        }
-                    }
-                }
+            case "Keys": writer.element(name, metadata) { writer in for part in parts { key(part, to: &writer) } }
             case "Privileges":
                 writer.element(name, metadata) { writer in for part in parts { privilege(part, to: &writer) } }
             case "ManyToManyRelationships":
@@ -44,6 +37,10 @@ struct MetadataWriter {
             default: list(name, parts, "OneToManyRelationshipMetadata", MetadataShapes.oneToMany, to: &writer)
             }
         }
+    }
+
+    private static func key(_ value: JSONValue, to writer: inout ContractWriter) {
+        writer.element("EntityKeyMetadata", Contract.metadata71) { members(MetadataShapes.key, value, "Key", to: &$0) }
     }
 
     private static func list(
