@@ -7,6 +7,7 @@ package import PostgresClient
 extension OrganizationState.ClientRow {
     package static func name(_ id: UUID) -> Grant.Name { Grant.Name(.client, [id.bytes]) }
 
+    /// The grant that attests this client.
     package func grant(in organization: Organization) -> Grant {
         Self.grant(id, organization, name: name, systemUser: systemUserID, role: role, disabledOn: disabledOn)
     }

@@ -31,6 +31,7 @@ package struct OrganizationState: Sendable {
     /// The roles of the client's systemuser beside the client's own.
     package private(set) var grantedRoles: RoleSet = []
 
+    /// A row of `config.api_client`.
     package struct ClientRow: Sendable {
         package let id: UUID
         package let name: String

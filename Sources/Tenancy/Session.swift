@@ -137,6 +137,7 @@ public struct Session: Sendable {
             self.key = key
         }
 
+        /// The cell of an attribute's value, for this record alone.
         package func seal(
             _ text: String, _ entity: EntityDefinition, _ attribute: String, _ record: UUID, _ organization: Organization
         )

@@ -243,6 +243,7 @@ extension TrustedIssuers.Link {
         Grant.Name(.link, [issuer.bytes, Grant.field(subject)])
     }
 
+    /// The grant that attests a link from a subject of an issuer to this account.
     package func grant(_ subject: String, at issuer: UUID) -> Grant {
         let (kind, id) =
             switch self {

@@ -160,5 +160,6 @@ public struct OptionLabels: Sendable, ExpressibleByDictionaryLiteral {
         options = elements.map { (value: $0.0, label: $0.1) }
     }
 
+    /// Whether one of the options has this value.
     package func contains(_ value: Int64) -> Bool { options.contains { $0.value == value } }
 }

@@ -2,6 +2,7 @@ import MailFormat
 
 /// Texts for messages and for PostgreSQL's columns.
 extension String {
+    /// The text without its suffix; nil if it has another end.
     package func strippingSuffix(_ suffix: String) -> String? { hasSuffix(suffix) ? String(dropLast(suffix.count)) : nil }
 
     /// A client's text for a message, cut to 100 characters.

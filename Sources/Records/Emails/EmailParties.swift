@@ -14,6 +14,7 @@ package struct EmailParts: Sendable {
         let address: String?
     }
 
+    /// A file that comes with an e-mail.
     package struct Attachment: Sendable {
         package let name: String
         package let type: String?

@@ -84,6 +84,7 @@ package struct MailDestination: Sendable, Equatable {
 
     private static let label = "mail_destination"
 
+    /// The tag that the service writes for these settings.
     package func tag(in organization: Organization, under kek: KeyEncryptionKey) throws -> [UInt8] {
         try kek.tag(label: Self.label, over: fields(in: organization))
     }

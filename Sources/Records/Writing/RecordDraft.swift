@@ -101,6 +101,7 @@ package struct RecordDraft: Sendable {
             """
     }
 
+    /// Inserts the record, and the settings of a new user beside it.
     package func insert(into organization: Organization, on connection: isolated PostgresConnection) throws {
         let (sql, parameters) = statement(in: organization)
         _ = try connection.query(sql, parameters)

@@ -158,6 +158,7 @@ package struct EventCheckpoint: Sendable, Equatable {
         return checkpoint
     }
 
+    /// Writes this checkpoint, with a tag under the KEK, in the place of the former one.
     package func write(
         _ organization: Organization,
         under kek: KeyEncryptionKey,

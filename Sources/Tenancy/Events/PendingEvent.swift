@@ -186,6 +186,7 @@ extension PendingEvent {
 package final class PendingEventList: Sendable {
     private let names = Mutex<Set<String>>([])
 
+    /// Remembers that the organization has events to link.
     package func note(_ organization: Organization) { names.withLock { _ = $0.insert(organization.name) } }
 
     /// The names that were added since the last call.

@@ -16,14 +16,17 @@ package final class SecurityEventFigures: Sendable {
 
     private init() {}
 
+    /// Counts an event that was recorded in the chain.
     package func count(_ event: SecurityEvent) {
         counts.withLock { $0[Name(kind: event.kind.rawValue, outcome: event.outcome.rawValue), default: 0] += 1 }
     }
 
+    /// Counts an event that waits to be linked into the chain.
     package func count(_ event: PendingEvent) {
         counts.withLock { $0[Name(kind: event.kind, outcome: event.outcome), default: 0] += 1 }
     }
 
+    /// Writes the counts as metrics.
     package func write(to text: inout MetricsText) {
         let counts = counts.withLock { $0 }
         text.counter(
