@@ -19,9 +19,7 @@ public final class DeploymentFigures: Sendable {
     /// The names of several databases, also of those that were not reached yet; nil if there is one.
     private let names: [String]?
 
-    /// Seconds after which a key change is due. The doctor uses the same limit.
-    private static let keyLifetime = 365 * 86_400.0
-    /// How many organizations are shown for each figure: those with the highest values.
+    /// Organizations of which each figure is shown: those in which it stands out.
     private static let shown = 100
 
     /// - Parameter names: The names of several databases; nil if there is one.
@@ -81,7 +79,7 @@ public final class DeploymentFigures: Sendable {
         func total(_ name: String, _ help: String, _ value: (DatabaseFigures.Reading) -> Int) {
             text.gauge("fieldseal_\(name)", help, readings.map { sample($0.0, Double(value($0.1))) })
         }
-        let due = Date(timeIntervalSinceNow: -Self.keyLifetime)
+        let due = Date(timeIntervalSinceNow: -KeyPolicy.keyLifetime)
         total("organizations", "Organizations.") { $0.organizations.count }
         total("organizations_key_missing", "Organizations whose key in force config has not.") {
             $0.organizations.count { !$0.isKeyThere }
@@ -121,7 +119,7 @@ public final class DeploymentFigures: Sendable {
             $0.entry.keyChangedOn.timeIntervalSince1970
         }
         gauge("key_due_timestamp_seconds", "When the key should be changed.", of: lines, to: &text, first: <) {
-            $0.entry.keyChangedOn.timeIntervalSince1970 + Self.keyLifetime
+            $0.entry.keyChangedOn.timeIntervalSince1970 + KeyPolicy.keyLifetime
         }
         gauge("key_present", "Whether config has the key in force.", of: lines, to: &text, first: <) { $0.entry.isKeyThere ? 1 : 0 }
         gauge("events", "Security events in the chain.", of: lines, to: &text, first: >) { Double($0.entry.events) }

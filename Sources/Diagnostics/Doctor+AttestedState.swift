@@ -157,7 +157,7 @@ extension Doctor {
         _ state: OrganizationState, among names: [GrantList.Digest], on connection: isolated PostgresConnection
     ) throws -> (findings: [Finding], named: Int) {
         guard !names.isEmpty else { return ([], 0) }
-        let digests = names.map { $0.bytes.map { String(format: "%02x", $0) }.joined() }
+        let digests = names.map { hexadecimal($0.bytes) }
         let users = try connection.query(
             """
             SELECT coalesce(fullname, ''), coalesce(isdisabled, false) FROM \(state.organization.qualified("systemuser"))

@@ -48,7 +48,7 @@ extension Doctor {
                     "the key was never copied out: if config and its backups are lost, the passwords are lost too",
                     advice: "fieldseal key show; keep the key outside of the database and its backups"))
         }
-        if Date().timeIntervalSince(state.changedOn) > 365 * 86_400 {
+        if Date().timeIntervalSince(state.changedOn) > KeyPolicy.keyLifetime {
             findings.append(
                 Finding(
                     .warning, "key-overdue", organization.name, "the key is more than a year old", advice: "fieldseal key change"))

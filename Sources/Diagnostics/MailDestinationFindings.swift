@@ -24,7 +24,7 @@ enum MailDestinationFindings {
                     last = part.last
                 } while last != nil
             }
-        } catch let error as PostgresError where ["42P01", "3F000"].contains(error.sqlState) {
+        } catch let error as PostgresError where [.undefinedTable, .undefinedSchema].contains(error.state) {
             // A schema that is missing, or older than the tags, has another finding.
             return []
         }

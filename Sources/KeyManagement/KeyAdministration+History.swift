@@ -55,7 +55,7 @@ extension KeyAdministration {
             setOn: state.changedOn,
             origin: try row?.decodeIfPresent(0),
             copiedOn: try row?.decodeIfPresent(1),
-            nextChangeDue: state.changedOn.addingTimeInterval(365 * 86_400)
+            nextChangeDue: state.changedOn.addingTimeInterval(KeyPolicy.keyLifetime)
         )
     }
 

@@ -329,7 +329,7 @@ public struct MigrationRunner: Sendable {
         guard try there[0].decode(0) else { throw MigrationError.notBootstrapped }
         do {
             try connection.execute("SET LOCAL ROLE fieldseal_owner")
-        } catch let error as PostgresError where error.sqlState == "42501" {
+        } catch let error as PostgresError where error.state == .insufficientPrivilege {
             throw MigrationError.mayNotBecomeOwner(role: connection.userName)
         }
     }

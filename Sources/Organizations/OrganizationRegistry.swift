@@ -37,7 +37,7 @@ public struct OrganizationRegistry: Sendable {
         return try await owning { connection in
             do {
                 try connection.execute("CREATE SCHEMA \(quoteIdentifier(organization.schema))")
-            } catch let error as PostgresError where error.sqlState == "42P06" {
+            } catch let error as PostgresError where error.state == .duplicateSchema {
                 throw FieldsealError(
                     .duplicateRecord,
                     "The schema \(organization.schema) exists: the name is taken, or differs only by - and _, or the "
@@ -177,9 +177,9 @@ public struct OrganizationRegistry: Sendable {
     package func begin(on connection: isolated PostgresConnection) throws {
         do {
             try connection.execute("SET LOCAL ROLE fieldseal_owner")
-        } catch let error as PostgresError where error.sqlState == "42501" {
+        } catch let error as PostgresError where error.state == .insufficientPrivilege {
             throw MigrationError.mayNotBecomeOwner(role: connection.userName)
-        } catch let error as PostgresError where error.sqlState == "22023" {
+        } catch let error as PostgresError where error.state == .invalidParameter {
             throw MigrationError.notBootstrapped
         }
         let migrated = try connection.query("SELECT to_regclass('config.organization') IS NOT NULL")
@@ -204,7 +204,7 @@ public struct OrganizationRegistry: Sendable {
                     .uuid(organization.id), .text(organization.name), .text(organization.schema), .text(caller.actor),
                     .bool(attached),
                 ])
-        } catch let error as PostgresError where error.sqlState == "23505" {
+        } catch let error as PostgresError where error.state == .uniqueViolation {
             throw FieldsealError(
                 .duplicateRecord, "The organization \(organization.name) is there already; see `fieldseal org list`.")
         }

@@ -41,7 +41,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
 
     /// Whether PostgreSQL rolled the whole transaction back because of others: a serialization failure or a deadlock. Repeating it
     /// is safe.
-    public var isConflict: Bool { kind == .server && (sqlState == "40001" || sqlState == "40P01") }
+    public var isConflict: Bool { kind == .server && (state == .serializationFailure || state == .deadlock) }
 
     var isRetryable: Bool { isConflict || kind == .server && isStalePlan }
 
@@ -57,7 +57,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     }
 
     /// Whether PostgreSQL ended the statement, by `statement_timeout` or a cancel request.
-    public var isCancelledStatement: Bool { sqlState == "57014" }
+    public var isCancelledStatement: Bool { state == .queryCanceled }
 
     public var description: String {
         let text = sqlState.isEmpty ? message : "\(message) [\(sqlState)]"

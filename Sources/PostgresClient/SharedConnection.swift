@@ -237,7 +237,7 @@ private struct MergedLookups {
 extension PostgresError {
     /// Whether nothing was done, because a statement waited too long for a lock, PostgreSQL rolled it back because of others, or
     /// its tables changed after it was prepared.
-    fileprivate var isGivenUp: Bool { sqlState == "55P03" || isRetryable }
+    fileprivate var isGivenUp: Bool { state == .lockNotAvailable || isRetryable }
 }
 
 extension PostgresConnection {
@@ -276,7 +276,7 @@ extension PostgresConnection {
         if !batch.lookups.isEmpty { sets.append(lookups.statements) }
         let results = pipelines(sets)
         let metLock = results.contains {
-            if case .failure(let error as PostgresError) = $0 { error.sqlState == "55P03" } else { false }
+            if case .failure(let error as PostgresError) = $0 { error.state == .lockNotAvailable } else { false }
         }
         // Before the callers get the result, so that they don't return at once.
         if metLock || !isUsable { callers.rest(isBroken: !isUsable) }

@@ -138,7 +138,7 @@ struct DatabaseLists: Sendable {
                         "SELECT name, created_on FROM config.organization AS o WHERE \(OrganizationEntry.inForce)")
                     return try Dictionary(uniqueKeysWithValues: rows.map { (try $0.decode(0), try $0.decode(1, as: Date.self)) })
                 })
-        } catch let error as PostgresError where ["42P01", "3F000", "42501"].contains(error.sqlState) {
+        } catch let error as PostgresError where [.undefinedTable, .undefinedSchema, .insufficientPrivilege].contains(error.state) {
             // It is not migrated yet, and has no organization.
             answer = .success([:])
         } catch {

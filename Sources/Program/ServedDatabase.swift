@@ -115,7 +115,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         guard !isSuperuser || surroundings.allowsSuperuser else { throw StartError.superuser(role) }
         do {
             guard try await deployment.isMigrated() else { throw StartError.notMigrated }
-        } catch let error as PostgresError where ["42P01", "3F000", "42501"].contains(error.sqlState) {
+        } catch let error as PostgresError where [.undefinedTable, .undefinedSchema, .insufficientPrivilege].contains(error.state) {
             throw StartError.notMigrated
         }
     }

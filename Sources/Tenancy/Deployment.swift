@@ -80,7 +80,7 @@ public struct Deployment: Sendable {
                     SELECT m.name, current_setting('transaction_read_only') = 'on', c.name IS NOT NULL FROM config.migration AS m
                       LEFT JOIN config.compatible_migration AS c USING (name) WHERE m.scope = 'config'
                     """)
-            } catch let error as PostgresError where error.sqlState == "42P01" {
+            } catch let error as PostgresError where error.state == .undefinedTable {
                 return .notMigrated
             }
             let known = Set(MigrationCatalog.migrations(.config).map(\.name))
@@ -114,6 +114,8 @@ public struct KeyPolicy: Sendable {
     public var accountFailures = 20
     /// Seconds.
     public var failureInterval = 900
+    /// Seconds after which a key should be changed: a year.
+    public static let keyLifetime = 365 * 86_400.0
 
     public init() {}
 }

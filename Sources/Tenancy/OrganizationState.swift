@@ -151,13 +151,13 @@ package struct OrganizationState: Sendable {
                 """,
                 [.text(name), .uuid(client), .bytes(known?.digest)]
             )
-        } catch let error as PostgresError where ["42P01", "3F000"].contains(error.sqlState) {
+        } catch let error as PostgresError where [.undefinedTable, .undefinedSchema].contains(error.state) {
             do {
                 throw try OrganizationTables.problem(of: name, on: connection)
-            } catch let other as PostgresError where other.sqlState == "25P02" {
+            } catch let other as PostgresError where other.state == .failedTransaction {
                 throw OrganizationTables.problem(of: name, after: error)
             }
-        } catch let error as PostgresError where error.sqlState == "42703" {
+        } catch let error as PostgresError where error.state == .undefinedColumn {
             // A schema of an older version lacks a column.
             let version = try connection.query("SELECT schema_version FROM config.organization WHERE name = $1", [.text(name)])
             try check(schemaVersion: try version.first?.decodeIfPresent(0), of: name)

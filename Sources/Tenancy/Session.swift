@@ -182,7 +182,7 @@ extension PostgresError {
     /// Whether a cell was refused because its key version is not the current one. Either the generation is retired, the partition's
     /// CHECK does not match, or the generation was dropped and no partition accepts the row.
     package var isStaleKey: Bool {
-        sqlState == "FS001"
-            || sqlState == "23514" && (constraint == nil || constraint?.hasSuffix("has_key_version") == true)
+        state == .keyVersionRefused
+            || state == .checkViolation && (constraint == nil || constraint?.hasSuffix("has_key_version") == true)
     }
 }

@@ -114,7 +114,7 @@ extension Session {
     private func confirmed(_ run: () throws -> [PostgresResult]) throws -> [PostgresResult] {
         do {
             return Array(try run().dropFirst())
-        } catch let error as PostgresError where ["FS010", "42P01", "3F000"].contains(error.sqlState) {
+        } catch let error as PostgresError where [.staleSession, .undefinedTable, .undefinedSchema].contains(error.state) {
             if let client = caller.clientID { deployment.sessions.forget(client, in: organization.name) }
             throw StaleSession()
         }

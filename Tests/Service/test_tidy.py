@@ -23,6 +23,7 @@ CASES = {
     "names": ("Sources/Records/A8.swift", "struct Helper {\n", "A8.swift:1: banned: Helper"),
     "uuidString": ("Sources/Records/A9.swift", "UUID(uuidString: a)\n", "A9.swift:1: banned: uuidString:"),
     "JSONSerialization": ("Sources/Records/B1.swift", "JSONSerialization.data()\n", "B1.swift:1: banned: JSONSerialization"),
+    "SQLSTATE": ("Sources/Records/F1.swift", 'if error.sqlState == "23505" {}\n', 'F1.swift:1: banned: sqlState == "'),
     "libpq": ("Sources/Records/B2.swift", "import CLibPQ\n", "B2.swift:1: banned: import CLibPQ"),
     "OpenSSL": ("Sources/Records/B3.swift", "import COpenSSL\n", "B3.swift:1: banned: import COpenSSL"),
     "libcurl": ("Sources/MailRouter/E3.swift", "import CCurl\n", "E3.swift:1: banned: import CCurl (CurlClient)"),

@@ -113,7 +113,7 @@ public struct ClientKey: Sendable {
     }
 
     /// SHA-256 of the key, as lists show it.
-    public var fingerprint: String { SHA256.hash(data: der).map { String(format: "%02x", $0) }.joined() }
+    public var fingerprint: String { hexadecimal(SHA256.hash(data: der)) }
 
     /// Whether the private key made a signature of `message` with this algorithm. The algorithm must match the key's type.
     func verifies(_ signature: [UInt8], of message: [UInt8], by algorithm: SignatureAlgorithm) -> Bool {

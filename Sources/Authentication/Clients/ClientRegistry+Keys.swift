@@ -91,7 +91,7 @@ extension ClientRegistry {
                     .uuid(row.id), .uuid(client), .bytes(row.publicKey), .moment(row.expiresOn),
                     .bytes(try change.grant(row.grant)), .text(caller.actor), .bytes(row.certificate), .bool(row.bindsTokens),
                 ])
-        } catch let error as PostgresError where error.sqlState == "23505" {
+        } catch let error as PostgresError where error.state == .uniqueViolation {
             throw FieldsealError(.duplicateRecord, "The client has this key already.")
         }
         return row.id

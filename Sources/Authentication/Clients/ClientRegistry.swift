@@ -70,7 +70,7 @@ public struct ClientRegistry: Sendable {
                         .bytes(try change.grant(grant)), .text(caller.actor),
                     ]
                 )
-            } catch let error as PostgresError where error.sqlState == "23505" {
+            } catch let error as PostgresError where error.state == .uniqueViolation {
                 throw FieldsealError(
                     .duplicateRecord, "There is a client named \(name) already. Disable it, or take another name.")
             }
@@ -115,7 +115,7 @@ public struct ClientRegistry: Sendable {
                 KeyEntry(
                     id: row.id, kind: key?.kind ?? "unknown", fingerprint: key?.fingerprint ?? "",
                     expiresOn: row.expiresOn.map { $0.date ?? .distantPast },
-                    certificate: row.certificate.map { $0.map { String(format: "%02x", $0) }.joined() },
+                    certificate: row.certificate.map { hexadecimal($0) },
                     bindsTokens: row.bindsTokens,
                     isHonoured: try state.grants.honours(row.grant, tag: tag, under: deployment.kek)))
         }

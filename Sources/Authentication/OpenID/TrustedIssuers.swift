@@ -66,7 +66,7 @@ public struct TrustedIssuers: Sendable {
                         .uuid(id), .uuid(session.organization.id), .text(name), .text(issuer), .text(clientID), .bytes(sealed),
                         .text(claim), .bytes(try change.grant(entry.grant)), .text(session.caller.actor),
                     ])
-            } catch let error as PostgresError where error.sqlState == "23505" {
+            } catch let error as PostgresError where error.state == .uniqueViolation {
                 throw FieldsealError(.duplicateRecord, "This issuer, or one of that name, is trusted already.")
             }
         }

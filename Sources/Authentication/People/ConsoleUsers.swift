@@ -142,7 +142,7 @@ public struct ConsoleUsers: Sendable {
                             .uuid(user.id), .uuid(organization.id), .text(name), .uuid(user.systemUserID), .text(role.rawValue),
                             .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant)), .text(caller.actor),
                         ])
-                } catch let error as PostgresError where error.sqlState == "23505" {
+                } catch let error as PostgresError where error.state == .uniqueViolation {
                     throw FieldsealError(.duplicateRecord, "There is a person named \(name) already.")
                 }
                 try change.append(

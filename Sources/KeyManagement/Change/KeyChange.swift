@@ -276,7 +276,7 @@ final class KeyChange {
         do {
             try body()
             return .done
-        } catch let error as PostgresError where error.sqlState == "55P03" || error.sqlState == "40P01" {
+        } catch let error as PostgresError where error.state == .lockNotAvailable || error.state == .deadlock {
             return .heldUp
         }
     }
@@ -400,7 +400,7 @@ final class KeyChange {
 
     /// Whether an administrator cancels in the database or with the service, the error is the same.
     private func explained(_ error: any Error) async -> any Error {
-        guard let database = error as? PostgresError, database.sqlState == "57014" else { return error }
+        guard let database = error as? PostgresError, database.state == .queryCanceled else { return error }
         do {
             try reporter.check()
         } catch {

@@ -42,7 +42,7 @@ public struct EntityRelationship: Sendable {
 
 extension AttributeType {
     /// Whether its navigation properties are named after their targets. That is so for several targets, except owners.
-    var isPolymorphic: Bool { if case .lookup(let targets) = self { targets.count > 1 } else { false } }
+    package var isPolymorphic: Bool { if case .lookup(let targets) = self { targets.count > 1 } else { false } }
 }
 
 extension EntityCatalog {

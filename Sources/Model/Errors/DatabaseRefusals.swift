@@ -6,7 +6,7 @@ extension PostgresError {
     public var isUnavailable: Bool { kind != .unknownOutcome && (isConnectionLoss || isReadOnly || isConflict) }
 
     /// Whether a text had the character U+0000, which PostgreSQL's texts can't contain.
-    public var isImpossibleText: Bool { sqlState == "22021" }
+    public var isImpossibleText: Bool { state == .untranslatableCharacter }
 
     /// Whether ``refusal`` describes the error to callers. Any other error is a fault of this program.
     public var isTold: Bool { kind == .unknownOutcome || isUnavailable || isImpossibleText }

@@ -38,11 +38,11 @@ extension OrganizationRegistry {
                     [.uuid(renamed.id), .text(new), .text(renamed.schema)])
                 _ = try connection.query(
                     "UPDATE \(renamed.qualified("organization")) SET name = $1 WHERE name = $2", [.text(new), .text(name)])
-            } catch let error as PostgresError where ["42P06", "23505"].contains(error.sqlState) {
+            } catch let error as PostgresError where [.duplicateSchema, .uniqueViolation].contains(error.state) {
                 throw FieldsealError(
                     .duplicateRecord,
                     "The name \(new) is taken: there is an organization or a schema \(renamed.schema). Nothing was changed.")
-            } catch let error as PostgresError where error.sqlState == "55P03" {
+            } catch let error as PostgresError where error.state == .lockNotAvailable {
                 throw OrganizationRemoval.inUse(organization, "renamed")
             }
             return renamed

@@ -71,7 +71,7 @@ public struct OrganizationRemoval: Sendable {
             }
         } catch let error as FieldsealError where [.organizationDisabled, .keySourceMissing].contains(error.code) {
             problem = error.message
-        } catch let error as PostgresError where ["42P01", "3F000", "42703"].contains(error.sqlState) {
+        } catch let error as PostgresError where [.undefinedTable, .undefinedSchema, .undefinedColumn].contains(error.state) {
             problem = "its schema is missing or incomplete"
         }
         if problem != nil { try await registry.owning { try mark(organization, by: caller, on: $0) } }
@@ -105,7 +105,7 @@ public struct OrganizationRemoval: Sendable {
             do {
                 try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'; SET LOCAL fieldseal.maintenance = 'on'")
                 try connection.execute("DROP SCHEMA IF EXISTS \(quoteIdentifier(organization.schema)) CASCADE")
-            } catch let error as PostgresError where error.sqlState == "55P03" {
+            } catch let error as PostgresError where error.state == .lockNotAvailable {
                 throw Self.inUse(organization, "removed")
             }
             try deleteRows(of: organization, on: connection)

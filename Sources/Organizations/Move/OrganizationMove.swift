@@ -190,7 +190,7 @@ public struct OrganizationMove: Sendable {
                     "SELECT 1 FROM config.attested_state WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
                 try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN SHARE ROW EXCLUSIVE MODE")
                 break
-            } catch let error as PostgresError where ["55P03", "40P01"].contains(error.sqlState) {
+            } catch let error as PostgresError where [.lockNotAvailable, .deadlock].contains(error.state) {
                 guard attempt < Self.lockAttempts else { throw OrganizationRemoval.inUse(organization, "moved") }
                 try connection.execute("ROLLBACK TO writers")
             }

@@ -150,7 +150,7 @@ struct PlaintextLosses: Sendable {
                 } catch let error as PostgresError where error.kind == .server {
                     try connection.execute("ROLLBACK TO SAVEPOINT one; RELEASE SAVEPOINT one")
                     // It was dropped together with another one.
-                    if ["42P01", "42704", "42883", "3F000"].contains(error.sqlState) { continue }
+                    if [.undefinedTable, .undefinedObject, .undefinedFunction, .undefinedSchema].contains(error.state) { continue }
                     problem = error
                     left.append(statement)
                 }

@@ -170,7 +170,7 @@ public final class ExportFile: Sendable {
             hash.update(data: chunk)
             length += chunk.count
         }
-        return (length, hash.finalize().map { String(format: "%02x", $0) }.joined())
+        return (length, hexadecimal(hash.finalize()))
     }
 }
 

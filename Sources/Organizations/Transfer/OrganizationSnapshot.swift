@@ -69,7 +69,7 @@ public struct OrganizationSnapshot: Sendable {
             do {
                 try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN ACCESS SHARE MODE")
                 return state
-            } catch let error as PostgresError where error.sqlState == "42P01" {
+            } catch let error as PostgresError where error.state == .undefinedTable {
                 // A table was dropped after the snapshot was taken. A newer snapshot does not include it.
                 try connection.execute("ROLLBACK")
             }

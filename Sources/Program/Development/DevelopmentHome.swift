@@ -1,3 +1,4 @@
+import CellCrypto
 import Crypto
 import Foundation
 import Glibc
@@ -52,7 +53,7 @@ struct DevelopmentHome: Sendable {
     var socketFolder: String {
         let near = file("run")
         if "\(near)/.s.PGSQL.5432".utf8.count <= 107 { return near }
-        let digest = SHA256.hash(data: Data(path.utf8)).prefix(6).map { String(format: "%02x", $0) }.joined()
+        let digest = hexadecimal(SHA256.hash(data: Data(path.utf8)).prefix(6))
         return "/tmp/fieldseal-\(digest)"
     }
 

@@ -249,7 +249,7 @@ package struct MailDestination: Sendable, Equatable {
                 """,
                 [
                     .texts(part.map(\.place.entity)), .uuids(part.map(\.place.id)),
-                    .texts(tags.map { $0.map { String(format: "%02x", $0) }.joined() }), .text(kek.id),
+                    .texts(tags.map { hexadecimal($0) }), .text(kek.id),
                 ])
         }
     }

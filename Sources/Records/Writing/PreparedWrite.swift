@@ -182,7 +182,7 @@ struct PreparedWrite: Sendable {
             }
             do {
                 return try create(input, id, key, &changes, on: connection)
-            } catch let error as PostgresError where error.sqlState == "23505" {
+            } catch let error as PostgresError where error.state == .uniqueViolation {
                 throw duplicate(id)
             }
         case .upsert(let input, let recordKey, let members, let condition, let depth):
@@ -203,7 +203,7 @@ struct PreparedWrite: Sendable {
         guard case .create(let input, let id) = action, isOneStep, let origin else { return nil }
         do {
             return try await session.runShared(try statements(input, id, origin, key)).map { try outcome($0, id) }
-        } catch let error as PostgresError where error.sqlState == "23505" {
+        } catch let error as PostgresError where error.state == .uniqueViolation {
             throw duplicate(id)
         }
     }

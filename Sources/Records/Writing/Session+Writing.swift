@@ -38,14 +38,14 @@ extension Session {
             } catch let refusal as DestinationChanges.Refusal {
                 try await record(SecurityEvent(.mailDestinationChanged, .refused, details: refusal.details))
                 throw refusal.error
-            } catch let error as PostgresError where error.sqlState == "23505" && attempt < Self.upsertAttempts {
+            } catch let error as PostgresError where error.state == .uniqueViolation && attempt < Self.upsertAttempts {
                 // Another request created the record in between, so this becomes an update.
                 attempt += 1
             } catch let error as UncertainCommit {
                 let resolution = WriteResolution(session: self, traces: prepared.map(\.trace), start: start)
                 if let outcomes = try await resolution.outcomes(after: error) { return outcomes }
                 throw PostgresError(kind: .connection, message: "the connection broke before the change was committed")
-            } catch let error as PostgresError where error.sqlState == "23505" {
+            } catch let error as PostgresError where error.state == .uniqueViolation {
                 throw FieldsealError(.duplicateRecord, "There is a record with this id already.")
             } catch let error as PostgresError where error.isImpossibleText {
                 throw error.refusal

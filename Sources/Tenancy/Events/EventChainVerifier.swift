@@ -50,7 +50,7 @@ package struct EventChainVerifier {
             do {
                 let state = try AttestedState.verified(organization, under: kek, on: connection)
                 try verified.write(organization, under: kek.member(state.kekID) ?? kek, on: connection)
-            } catch let error as PostgresError where error.sqlState == "25006" {
+            } catch let error as PostgresError where error.state == .readOnlyTransaction {
                 // On a standby the next verification begins at the same event.
             }
         }

@@ -24,7 +24,9 @@ public enum KeyEncryptionKeyCheck {
                 ).map { try $0.decode(0, as: String.self) }
                 return (ids, try ReplacedKeyEncryptionKey.all(on: connection).filter(\.isRetired).map(\.id))
             }
-        } catch let error as PostgresError where ["42P01", "3F000", "42501", "42703"].contains(error.sqlState) {
+        } catch let error as PostgresError
+            where [.undefinedTable, .undefinedSchema, .insufficientPrivilege, .undefinedColumn].contains(error.state)
+        {
             // There is no deployment yet, or the role may not read it. The command reports that itself.
             return kek
         }

@@ -179,7 +179,7 @@ struct RecordWriter {
         let wants = representation.preferences.wants
         if attribute.type.isReference, let target = try target(of: column, attribute, record) {
             if wants(Self.lookupProperty), !column.isRenamed {
-                let isPolymorphic = attribute.type.targets.count > 1 && attribute.logicalName != "ownerid"
+                let isPolymorphic = attribute.type.isPolymorphic
                 member(
                     "\(column.name)@\(Self.lookupProperty)",
                     .string(isPolymorphic ? "\(attribute.logicalName)_\(target)" : attribute.logicalName))

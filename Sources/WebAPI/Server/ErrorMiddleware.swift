@@ -37,7 +37,9 @@ final class ErrorMiddleware: RouterMiddleware {
 
     /// If a schema disappears during a statement, its organization was moved to another database.
     private static func told(_ error: any Error) -> any Error {
-        guard let state = (error as? PostgresError)?.sqlState, ["42P01", "3F000"].contains(state) else { return error }
+        guard let state = (error as? PostgresError)?.state, [.undefinedTable, .undefinedSchema].contains(state) else {
+            return error
+        }
         return FieldsealError(.unexpected, "The organization is being moved. Nothing was changed. Try again.", retryAfter: 1)
     }
 
