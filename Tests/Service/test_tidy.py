@@ -23,6 +23,7 @@ CASES = {
     "names": ("Sources/Records/A8.swift", "struct Helper {\n", "A8.swift:1: banned: Helper"),
     "uuidString": ("Sources/Records/A9.swift", "UUID(uuidString: a)\n", "A9.swift:1: banned: uuidString:"),
     "JSONSerialization": ("Sources/Records/B1.swift", "JSONSerialization.data()\n", "B1.swift:1: banned: JSONSerialization"),
+    "two Bools": ("Sources/Records/F2.swift", "func a(_ b: Bool, _ c: Bool) {}\n", "F2.swift:1: banned: _ b: Bool, _ c: Bool (labels,"),
     "SQLSTATE": ("Sources/Records/F1.swift", 'if error.sqlState == "23505" {}\n', 'F1.swift:1: banned: sqlState == "'),
     "libpq": ("Sources/Records/B2.swift", "import CLibPQ\n", "B2.swift:1: banned: import CLibPQ"),
     "OpenSSL": ("Sources/Records/B3.swift", "import COpenSSL\n", "B3.swift:1: banned: import COpenSSL"),

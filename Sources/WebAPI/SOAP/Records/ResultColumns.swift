@@ -36,9 +36,9 @@ struct ResultColumns: Sendable {
             if entity.logicalName == EntityDefinition.email.logicalName, !isGrouped { partyLists = PartyLists.masks.map(\.name) }
         }
         var outputs: [RecordQuery.Output] = []
-        for output in wanted { add(output, entities, query.groups.isEmpty, isGrouped, &outputs) }
+        for output in wanted { add(output, entities, isUngrouped: query.groups.isEmpty, isGrouped: isGrouped, &outputs) }
         if !isGrouped, !seen.contains(entity.primaryID) {
-            add(.init(.column(.init(entity.primaryID))), entities, true, false, &outputs)
+            add(.init(.column(.init(entity.primaryID))), entities, isUngrouped: true, isGrouped: false, &outputs)
         }
         guard partyLists.isEmpty || !isGrouped else {
             throw FieldsealError(.queryDoesNotFit, "The lists of an e-mail's parties are not given by a distinct query.")
@@ -64,7 +64,7 @@ struct ResultColumns: Sendable {
     }
 
     private mutating func add(
-        _ output: RecordQuery.Output, _ entities: [String: EntityDefinition], _ isUngrouped: Bool, _ isGrouped: Bool,
+        _ output: RecordQuery.Output, _ entities: [String: EntityDefinition], isUngrouped: Bool, isGrouped: Bool,
         _ outputs: inout [RecordQuery.Output]
     ) {
         switch output.value {
