@@ -77,6 +77,9 @@ static const unsigned char templates_key_change_mustache[] = {
 static const unsigned char templates_key_mustache[] = {
 #embed "Templates/key.mustache"
 };
+static const unsigned char templates_kept_form_mustache[] = {
+#embed "Templates/kept-form.mustache"
+};
 static const unsigned char templates_layout_mustache[] = {
 #embed "Templates/layout.mustache"
 };
@@ -170,6 +173,7 @@ static const struct console_file files[] = {
     {"Templates/invitation.mustache", templates_invitation_mustache, sizeof templates_invitation_mustache},
     {"Templates/key-change.mustache", templates_key_change_mustache, sizeof templates_key_change_mustache},
     {"Templates/key.mustache", templates_key_mustache, sizeof templates_key_mustache},
+    {"Templates/kept-form.mustache", templates_kept_form_mustache, sizeof templates_kept_form_mustache},
     {"Templates/layout.mustache", templates_layout_mustache, sizeof templates_layout_mustache},
     {"Templates/list.mustache", templates_list_mustache, sizeof templates_list_mustache},
     {"Templates/mark.mustache", templates_mark_mustache, sizeof templates_mark_mustache},

@@ -1,3 +1,4 @@
+import Authentication
 import CellCrypto
 import Foundation
 import HTTPTypes
@@ -155,13 +156,11 @@ extension Console {
     private func post(_ router: Router<APIContext>, _ path: String, instead page: String?, _ body: @escaping Handler) {
         if let page { get(router, path, nil) { .redirect("\($0.root)/\(page)") } }
         open(router, .post, path) { visit in
-            guard let token = visit.token, visit.signed != nil else {
-                return .redirect("\(visit.root)/sign-in?ended=1&then=\(Self.formPage(visit))")
-            }
-            guard constantTimeEqual(Array((visit.form["csrf"] ?? "").utf8), Array(try Self.csrf(token).utf8)) else {
+            guard let signed = visit.signed else { return try await signInAgain(visit) }
+            guard Self.formOwner(visit) == signed.userID else {
                 return visit.message("wentWrong", visit.text("forged"), status: .forbidden)
             }
-            return try await body(visit)
+            return try await body(try resumed(visit, signed))
         }
     }
 

@@ -87,8 +87,12 @@ public struct Console: Sendable {
             guard visit.request.headers[.origin].map({ $0.lowercased() == baseURL.lowercased() }) ?? false else {
                 return visit.message("wentWrong", visit.text("forged"), status: .forbidden)
             }
-            let buffer = try await visit.request.body.collect(upTo: 1 << 18)
+            let buffer = try await visit.request.body.collect(upTo: 2 * Self.formLimit)
             visit.form = try Visit.form(buffer.readableBytesView)
+            // Sealed, a form is a third longer.
+            guard buffer.readableBytes <= Self.formLimit || visit.form[KeptForm.field] != nil else {
+                throw NIOTooManyBytesError(maxBytes: Self.formLimit)
+            }
         }
         if let token = visit.cookie { try await sign(&visit, with: token) }
         guard let caller = visit.signed?.session.caller else { return try await body(visit) }
@@ -194,9 +198,32 @@ public struct Console: Sendable {
         return files.templates.render(values, withTemplate: template) ?? ""
     }
 
-    /// The token in a session's forms. It is derived from the session's token, which no script and no other site can read.
-    static func csrf(_ token: String) throws -> String {
-        Data(try sha256(Array("form \(token)".utf8))).base64EncodedString().filter { $0.isLetter || $0.isNumber }
+    /// Bytes of a form.
+    private static let formLimit = 1 << 18
+
+    /// The token that a session's forms carry. It is made of the session's token, which no script and no other site can read, and
+    /// names the person, so that a form still belongs to them after the session has ended.
+    static func csrf(_ token: String, _ userID: UUID) throws -> String {
+        let hash = Data(try sha256(Array("form \(token) \(userID.text)".utf8))).base64EncodedString()
+        return (userID.text + hash).filter { $0.isLetter || $0.isNumber }
+    }
+
+    /// The person whose page a form was on, if the browser's session token made the form's token.
+    static func formOwner(_ visit: Visit) -> UUID? {
+        guard let token = visit.cookie, let typed = visit.form["csrf"], let userID = UUID(digits: typed.prefix(32)),
+            let expected = try? csrf(token, userID), constantTimeEqual(Array(typed.utf8), Array(expected.utf8))
+        else { return nil }
+        return userID
+    }
+}
+
+extension UUID {
+    /// An id whose text has no hyphens.
+    fileprivate init?(digits: Substring) {
+        guard digits.utf8.count == 32 else { return nil }
+        var text = String(digits)
+        for place in [20, 16, 12, 8] { text.insert("-", at: text.index(text.startIndex, offsetBy: place)) }
+        self.init(text: text)
     }
 }
 

@@ -12,13 +12,27 @@ struct KeptForm {
     private let kek: KeyEncryptionKey
     private let address: CellAddress
 
-    /// Seconds for which a form is kept.
-    private static let lifetime: TimeInterval = 600
+    private let lifetime: TimeInterval
 
+    /// The field that carries a kept form.
+    static let field = "kept"
+
+    /// A form that waits ten minutes for the password.
     init(_ kek: KeyEncryptionKey, _ signed: ConsoleSessions.Signed) {
+        self.init(kek, signed.session.organization, signed.userID, "consoleform.fresh", lifetime: 600)
+    }
+
+    /// A form that waits half an hour for its person to sign in again.
+    init(_ kek: KeyEncryptionKey, endedFor userID: UUID, of organization: Organization) {
+        self.init(kek, organization, userID, "consoleform.ended", lifetime: 1_800)
+    }
+
+    private init(
+        _ kek: KeyEncryptionKey, _ organization: Organization, _ userID: UUID, _ attribute: String, lifetime: TimeInterval
+    ) {
         self.kek = kek
-        address = CellAddress(
-            organization: signed.session.organization.id, record: signed.userID, attribute: "consoleform.fresh")
+        self.lifetime = lifetime
+        address = CellAddress(organization: organization.id, record: userID, attribute: attribute)
     }
 
     /// - Parameter path: The form's address, without the organization.
@@ -38,7 +52,7 @@ struct KeptForm {
         return secret.withBytes { bytes in
             guard let content = try? JSONParser.parse(Array(bytes)), let path = content["path"]?.string,
                 case .integer(let time)? = content["time"], case .object(let members)? = content["fields"],
-                (-60...Self.lifetime).contains(Date().timeIntervalSince1970 - TimeInterval(time))
+                (-60...lifetime).contains(Date().timeIntervalSince1970 - TimeInterval(time))
             else { return nil }
             return (path, members.reduce(into: [:]) { $0[$1.name] = $1.value.string })
         }

@@ -11,9 +11,12 @@ extension Console {
         .page("sign-in", try await signInValues(visit, then: visit.query("then") ?? ""))
     }
 
-    private func signInValues(_ visit: Visit, then: String, name: String = "", problem: String? = nil) async throws -> [String: Any]
-    {
-        var values: [String: Any] = ["title": visit.text("signIn"), "then": then, "name": name]
+    /// - Parameter kept: A sealed form that waits for its person to sign in again.
+    func signInValues(
+        _ visit: Visit, then: String, name: String = "", kept: String? = nil, problem: String? = nil
+    ) async throws -> [String: Any] {
+        var values: [String: Any] = ["title": visit.text("signIn"), "then": then, "name": name, "kept": orFalse(kept)]
+        if kept != nil { values["notice"] = visit.text("sessionEndedKept") }
         if let problem { values["problem"] = problem }
         if visit.query("invited") == "1" { values["notice"] = visit.text("invitedDone") }
         if visit.query("ended") == "1" { values["notice"] = visit.text("sessionEnded") }
@@ -76,12 +79,15 @@ extension Console {
                 requestID: visit.requestID)
             // An earlier session must not become the new one.
             if let old = visit.cookie { try await endFormer(old, of: organization, visit) }
+            if let reply = try await offerKeptForm(visit, token, then: then) { return reply }
             return .redirect("\(visit.root)/\(Visit.page(then))", cookie: Visit.cookie(token))
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
             let status = HTTPResponse.Status(code: error.code == .accessDenied ? 403 : 429)
             return .page(
                 "sign-in",
-                try await signInValues(visit, then: then, name: visit.form["name"] ?? "", problem: visit.texts.told(error.message)),
+                try await signInValues(
+                    visit, then: then, name: visit.form["name"] ?? "", kept: visit.form[KeptForm.field],
+                    problem: visit.texts.told(error.message)),
                 status: status)
         }
     }
@@ -125,7 +131,7 @@ extension Console {
         guard let token = visit.token, let signed = visit.signed, let organization = visit.organizationRecord else {
             throw FieldsealError.noPage
         }
-        let kept = visit.form["kept"].flatMap { $0.isEmpty ? nil : $0 }
+        let kept = visit.form[KeptForm.field].flatMap { $0.isEmpty ? nil : $0 }
         do {
             let new = try await sessions.freshen(
                 token, password: visit.form["password"] ?? "", organization: organization, address: visit.address ?? "",
@@ -147,7 +153,7 @@ extension Console {
             if reply.cookies.isEmpty { reply.cookies = [Visit.cookie(new)] }
             if case .page(let template, var values, let status) = reply.content {
                 // The page's forms need the new token.
-                values["csrf"] = try Self.csrf(again.token ?? new)
+                values["csrf"] = try Self.csrf(again.token ?? new, signed.userID)
                 reply.content = .page(template, values, status)
             }
             return reply

@@ -151,8 +151,8 @@ struct Visit: Sendable {
             "language": texts.language, "locale": text("format:locale"), "title": "",
             "home": signed == nil ? (organization.isEmpty ? "/" : "\(root)/sign-in") : "\(root)/overview",
         ]
-        if let token { values["csrf"] = try? Console.csrf(token) }
-        if let signed {
+        if let token, let signed {
+            values["csrf"] = try? Console.csrf(token, signed.userID)
             values["user"] = signed.name
             values["userRole"] = text("role:\(role.rawValue)")
         }
