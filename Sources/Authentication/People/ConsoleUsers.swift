@@ -112,6 +112,12 @@ public struct ConsoleUsers: Sendable {
         guard (1...100).contains(name.count), role != .emailRouter else {
             throw FieldsealError(.invalidArgument, "A name has 1 to 100 characters, and a person is no Email Router.")
         }
+        guard name.first?.isWhitespace == false, name.last?.isWhitespace == false,
+            !name.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+        else {
+            throw FieldsealError(
+                .invalidArgument, "A person's name has no control characters, and no blank at its beginning or its end.")
+        }
         if let password { try PasswordRules.check(password, of: name, in: organization.name) }
         if role == .systemAdministrator {
             try await session.requireAccessControl("add the person \(name) as System Administrator")

@@ -20,11 +20,12 @@ public enum PasswordRules {
             throw FieldsealError(.invalidArgument, "A password has \(minimumLength) to 1,000 characters.")
         }
         let lower = password.lowercased()
-        guard !CommonPasswords.contains(lower) else {
+        let variants = variants(of: lower)
+        guard !variants.contains(where: CommonPasswords.contains) else {
             throw FieldsealError(
                 .invalidArgument, "This password is on the list of those that attackers try first. Choose another one.")
         }
-        guard !isSequence(lower) else {
+        guard !variants.contains(where: isSequence) else {
             throw FieldsealError(
                 .invalidArgument, "This password only repeats or counts characters, so it is easily guessed. Choose another one.")
         }
@@ -40,8 +41,38 @@ public enum PasswordRules {
         }
     }
 
+    /// Digits that are put behind a word, at most.
+    private static let suffixLimit = 12
+    /// A text of so many characters that stands there twice is guessed no harder than once.
+    private static let longestTwice = 10
+
+    /// The password, and what is left of it without some of the digits and signs at its end.
+    private static func variants(of password: String) -> [String] {
+        var variants = [password]
+        while let last = variants.last, let character = last.last, !character.isLetter, variants.count <= suffixLimit,
+            last.count > shortestName
+        {
+            variants.append(String(last.dropLast()))
+        }
+        return variants
+    }
+
+    /// Rows of keyboards and of digits, in the order in which fingers go over them.
+    private static let rows = [
+        "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm", "azertyuiopqsdfghjklmwxcvbn",
+    ]
+
+    /// Whether the text is a piece of a row, in either direction, or counts on behind the 9.
+    private static func isOfRow(_ text: String) -> Bool {
+        let digits = String(repeating: "1234567890", count: text.count / 10 + 2)
+        return (rows + [digits]).contains { $0.contains(text) || String($0.reversed()).contains(text) }
+    }
+
     /// Whether each character follows from the one before: `aaaaaaaaaa`, `abcdefghij`, `9876543210`, `abababababab`.
     private static func isSequence(_ text: String) -> Bool {
+        guard text.count > shortestName else { return false }
+        let half = text.prefix(text.count / 2)
+        if isOfRow(text) || text.count % 2 == 0 && half.count <= longestTwice && half == text.suffix(half.count) { return true }
         let values = text.unicodeScalars.map { Int($0.value) }
         let steps = Set(zip(values, values.dropFirst()).map { $1 - $0 })
         if steps.count == 1, let step = steps.first, abs(step) <= 1 { return true }
