@@ -60,7 +60,9 @@ struct Events: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
                 "Verify the chain of security events of one or all organizations; exit 1 and what is wrong if one is broken or cut off.",
-            discussion: "With archives, which take --org, they are verified too: all of them have to be named.")
+            discussion:
+                "With archives, which take --org, they are verified too: all those of security events, or archives of the audit, have to be named."
+        )
         @OptionGroup var organizations: OrganizationsOption
         @Flag(help: "Verify only the events since the last verification.") var fromCheckpoint = false
         @Option(parsing: .upToNextOption, help: ArgumentHelp("Files that `events archive` wrote.", valueName: "file"))
@@ -119,7 +121,15 @@ struct Events: AsyncParsableCommand {
                         problems.append(error.message)
                     }
                 }
-                if !archive.isEmpty { problems += try await EventArchiveFile.problems(of: summaries, with: session) }
+                // Archives of the audit have no chain: each is verified by itself.
+                let audits = summaries.filter { $0.content == EventArchiveFile.auditContent }
+                for audit in audits where audit.organizationID != session.organization.id.text {
+                    problems.append("an archive holds the audit of the organization \(audit.organization)")
+                }
+                let events = summaries.filter { $0.content != EventArchiveFile.auditContent }
+                if !archive.isEmpty, audits.isEmpty || !events.isEmpty {
+                    problems += try await EventArchiveFile.problems(of: events, with: session)
+                }
                 if let against {
                     let lines = try Self.lines(of: against)
                     problems += try await session.problems(inExport: lines)

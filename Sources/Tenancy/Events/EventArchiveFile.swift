@@ -93,6 +93,9 @@ public struct EventArchiveFile: Sendable {
         }
     }
 
+    /// The content of an archive of the audit.
+    public static let auditContent = "audit"
+
     /// The label of the subkey that tags archives.
     static let tagLabel = "evidence archive"
 

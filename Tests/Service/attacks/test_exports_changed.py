@@ -1,9 +1,11 @@
 """A copy of the security events that was changed or is damaged does not pass for a whole one."""
 
 import json
+import time
 
 import pytest
 from cluster import Cluster
+from service import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +18,13 @@ def cluster():
         yield cluster
     finally:
         cluster.remove()
+
+
+def until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def changed(lines, index, **members):
@@ -58,6 +67,29 @@ def test_what_was_written_is_whole(cluster, tmp_path):
 def test_what_was_changed_is_named(cluster, tmp_path, change, words):
     result = verified(cluster, tmp_path, change(cluster.lines))
     assert result.returncode == 1 and words in result.stdout, result.stdout + result.stderr
+
+
+def test_archives_of_the_audit_are_verified(cluster, tmp_path):
+    cluster.sql("INSERT INTO team (teamid, name, businessunitid) SELECT gen_random_uuid(), 'audited', businessunitid FROM businessunit LIMIT 1")
+    cluster.run("org", "create", "fabrikam")
+    audit = tmp_path / "audit.jsonl"
+    [(before,)] = cluster.sql("SELECT to_char(now() AT TIME ZONE 'UTC' + interval '1 second', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+
+    def verify(organization="contoso"):
+        return cluster.run("events", "verify", "--org", organization, "--archive", str(audit), check=False)
+
+    def archived():
+        result = cluster.run("events", "archive", "--audit", "--org", "contoso", "--before", before, "--to", str(audit), check=False)
+        assert result.returncode == 0 or "future" in result.stderr, result.stderr
+        return result.returncode == 0
+
+    until(archived)
+    assert verify().returncode == 0, verify().stdout + verify().stderr
+    other = verify("fabrikam")
+    assert other.returncode == 1 and "audit of the organization contoso" in other.stdout
+    text = audit.read_text()
+    audit.write_text(text.replace("audited", "Audited", 1))
+    assert text != audit.read_text() and verify().returncode == 1 and "was changed" in verify().stdout
 
 
 def test_a_file_that_is_not_there_is_named(cluster, tmp_path):
