@@ -93,5 +93,5 @@ def test_archives_of_the_audit_are_verified(cluster, tmp_path):
 
 
 def test_a_file_that_is_not_there_is_named(cluster, tmp_path):
-    result = cluster.run("events", "verify", "--against", str(tmp_path / "none"), check=False)
+    result = cluster.run("events", "verify", "--org", "contoso", "--against", str(tmp_path / "none"), check=False)
     assert result.returncode == 1 and "none can't be read" in result.stderr
