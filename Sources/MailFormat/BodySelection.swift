@@ -37,19 +37,34 @@ struct BodySelection {
         if segments.isEmpty { showReport() }
     }
 
-    private init(like other: BodySelection) { (keepsMessages, hint) = (other.keepsMessages, other.hint) }
+    private init(like other: BodySelection, keepsMessages: Bool? = nil) {
+        (self.keepsMessages, hint) = (keepsMessages ?? other.keepsMessages, other.hint)
+    }
+
+    /// Whether there is more than forwarded messages.
+    var saysMore: Bool { !attachments.isEmpty || segments.contains { $0.content != .nothing } }
 
     private mutating func visit(_ part: MessagePart, _ place: Place) {
         guard part.type.main == "multipart", !part.children.isEmpty else { return visitLeaf(part, place) }
         switch part.type.sub {
         case "alternative": choose(among: part.children)
         case "related": visitRelated(part)
+        case "report" where keepsMessages: visitReport(part)
         default: for child in part.children { visit(child, .independent) }
         }
     }
 
-    /// Of several forms, HTML with text is preferred, then plain text. Of several such forms the last one is the richest.
-    /// Attachments of all forms are kept, and so is HTML with only pictures if another form is displayed.
+    /// A report about a message (RFC 6522) does not forward it: the report is what counts.
+    private mutating func visitReport(_ part: MessagePart) {
+        var report = BodySelection(like: self, keepsMessages: false)
+        report.visit(part, .independent)
+        segments += report.segments
+        attachments += report.attachments
+        notes += report.notes
+    }
+
+    /// Of forms of the same, HTML that says something, else a text that does; of several such the last one, which is the richest.
+    /// Attachments of all of them are kept, and so is HTML with pictures alone that yields to a text.
     private mutating func choose(among children: [MessagePart]) {
         var forms: [(rank: Int, segments: [Segment])] = []
         for child in children {
@@ -114,6 +129,9 @@ struct BodySelection {
         } else if keepsMessages, Self.isMessage(part.content, name) {
             messages.append(Array(part.content))
         } else {
+            if Self.references.contains(part.type.name) {
+                notes.append("What a part of the type \(part.type.name) stands for is not in the message: its header says where.")
+            }
             let name = AttachmentName.safe(name ?? part.describedName(hint: hint) ?? part.contentID, type: part.type.name)
             attachments.append(.init(name: name, type: part.type.ofFile, bytes: Array(part.content)))
         }
@@ -122,7 +140,10 @@ struct BodySelection {
     /// Forms of an alternative that contain the same for specialized programs.
     private static let twins: Set<String> = ["text/x-amp-html", "text/watch-html"]
 
-    /// Texts that are always files, because programs read them.
+    /// Parts whose content type says where the content is (RFC 2046 sections 5.2.2 and 5.2.3).
+    private static let references: Set<String> = ["message/external-body", "message/partial"]
+
+    /// Texts that are files wherever they stand: for programs to read.
     private static let files: Set<String> = [
         "calendar", "vcard", "x-vcard", "directory", "csv", "comma-separated-values", "tab-separated-values", "xml", "rtf", "css",
         "javascript", "ecmascript", "json", "x-amp-html", "watch-html", "rfc822-headers", "x-patch", "x-diff", "x-python", "x-sh",

@@ -22,7 +22,9 @@ public struct MailMessage: Sendable {
     public var attachments: [Attachment] = []
     /// Messages that were forwarded as attachments, whole.
     public var messages: [[UInt8]] = []
-    /// What the other properties do not represent: see ``original(of:)``.
+    /// Whether there is more in it than ``messages``: words, attachments, or parts that can't be read.
+    public private(set) var saysMore = false
+    /// What the rest does not show of the message: see ``original(of:)``.
     public private(set) var notes: [Note] = []
 
     /// Something that could not be represented.
@@ -55,6 +57,7 @@ public struct MailMessage: Sendable {
         let text = selection.joined
         (body, isHTML) = (Self.clean(text.text), text.isHTML)
         (attachments, messages) = (selection.attachments, selection.messages)
+        saysMore = selection.saysMore || !(structure.notes + selection.notes).isEmpty
         notes += (structure.notes + selection.notes).map { Note(text: $0, isOfHeader: false) }
     }
 
@@ -122,7 +125,13 @@ public struct MailMessage: Sendable {
         }
     }
 
-    /// RFC 5321 section 4.4: the date of a trace field comes after its last semicolon.
+    /// When a message arrived, by its newest trace field, else by its date; nil where neither can be read.
+    public static func arrival(of bytes: [UInt8]) -> Date? {
+        let header = HeaderFields.split(withLineFeeds(bytes)[...]).header
+        return MailDate.date(header.first("received").flatMap { afterSemicolon($0) }) ?? MailDate.date(header.first("date"))
+    }
+
+    /// RFC 5321 section 4.4: the date of a trace field is behind its last semicolon.
     private static func afterSemicolon(_ field: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
         field.lastIndex(of: UInt8(ascii: ";")).map { field[($0 + 1)...] }
     }

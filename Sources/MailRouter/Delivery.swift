@@ -66,6 +66,8 @@ final class Delivery {
         let message = MailMessage(bytes, keepsMessages: turn.mailbox.isForward)
         // Messages of a forward mailbox contain the messages to process as attachments.
         let wrapped = turn.mailbox.isForward ? message.messages : []
+        // What its own author wrote or attached is in none of them.
+        if !wrapped.isEmpty, message.saysMore { fates[source] = .left }
         for (bytes, message) in wrapped.isEmpty ? [(bytes, message)] : wrapped.map({ ($0, MailMessage($0)) }) {
             let email = IncomingParameters(message, bytes, arrivedOn: arrivedOn, attachmentLimit: turn.mailbox.attachmentLimit)
             if size + email.size > IncomingLimits.requestBytes { try send() }
@@ -96,6 +98,9 @@ final class Delivery {
 
     /// Notes that there are more messages than the turn has time for.
     func leaveRest() { counts.isUnfinished = true }
+
+    /// Whether the turn ends soon, because one report takes a limited number of alerts. Half of them are for what is under way.
+    var isFullOfAlerts: Bool { counts.problems.count >= MailboxReport.alertLimit / 2 }
 
     /// Counts a message that could not be fetched.
     func countFailure() { counts.failed += 1 }
@@ -200,7 +205,7 @@ final class Delivery {
     /// An alert that names a message. So it does not replace the alert of another message.
     private static func undeliverable(_ email: Email, _ turn: MailboxTurn, _ reason: String) -> MailboxProblem {
         let place =
-            turn.mailbox.undeliverableFolder.map { "It is moved to the folder \($0) where the server has folders." }
+            turn.mailbox.undeliverableFolder.map { "It is moved to the folder \($0) where the server has folders and lets it." }
             ?? "It stays in the mailbox."
         let name = "\(email.name), Message-ID \(email.content.messageId.isEmpty ? "none" : email.content.messageId)"
         return MailboxProblem(

@@ -115,18 +115,6 @@ struct IMAPSession {
         try? command("UID EXPUNGE \(set)")
     }
 
-    /// Moves messages to another folder. Creates the folder if it does not exist.
-    mutating func move(_ uids: [UInt32], to folder: String) throws {
-        let set = uids.map(String.init).joined(separator: ",")
-        // A quoted string (RFC 3501 section 4.3). Other characters would need the encoding of mailbox names.
-        let isPlain = folder.utf8.allSatisfy { (0x20..<0x7F).contains($0) && $0 != UInt8(ascii: "&") }
-        let name = isPlain ? folder.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") : "Undeliverable"
-        // The folder usually exists, so a failure is ignored.
-        try? command("CREATE \"\(name)\"")
-        try command("UID COPY \(set) \"\(name)\"")
-        try delete(uids)
-    }
-
     mutating func close() { try? command("LOGOUT") }
 
     mutating func command(_ text: String, _ body: (IMAPAnswer) throws -> Void = { _ in }) throws {

@@ -46,7 +46,7 @@ extension MailboxTurn {
         for request in notes.requests(mailbox, host) { try persistently { try client.note(request) } }
     }
 
-    private var receivedAfter: Date? { mailbox.processesReceivedAfter.flatMap { try? Date($0, strategy: .iso8601) } }
+    var receivedAfter: Date? { mailbox.processesReceivedAfter.flatMap { try? Date($0, strategy: .iso8601) } }
 
     // MARK: IMAP
 
@@ -123,13 +123,13 @@ extension MailboxTurn {
                 batch.append(message.uid)
                 size += message.size
             }
-            guard batch.count >= 100 || size >= 4 << 20 || isLast || isStopped() else { continue }
+            guard batch.count >= 100 || size >= 4 << 20 || isLast || isStopped() || delivery.isFullOfAlerts else { continue }
             try fetch(batch, &fetcher, state.validity ?? 0, delivery, &notes, &unfinished)
             (batch, size) = ([], 0)
-            let isOver = !isLast && isLong(after: delivery.counts.looked)
+            let isOver = !isLast && (isLong(after: delivery.counts.looked) || delivery.isFullOfAlerts)
             if isOver { delivery.leaveRest() }
             if isLast || isOver || isStopped() { try delivery.finish() }
-            try settle(delivery.settled(), &fetcher, &unfinished)
+            try settle(delivery.settled(), &fetcher, delivery, &unfinished)
             // The position moves past messages that are records, were set aside or were skipped, if all messages before them are
             // too.
             let past = unfinished.min().map { $0 - 1 } ?? message.uid
@@ -171,18 +171,8 @@ extension MailboxTurn {
             var unfinished: Set = [uid]
             try fetch([uid], &fetcher, validity, delivery, &notes, &unfinished)
             try delivery.finish()
-            try settle(delivery.settled(), &fetcher, &unfinished)
+            try settle(delivery.settled(), &fetcher, delivery, &unfinished)
             if !notes.setAside.contains(where: { $0.uid == name }) { notes.settled.append(name) }
         }
-    }
-
-    private func settle(_ settled: [Delivery.Settled], _ fetcher: inout IMAPFetcher, _ unfinished: inout Set<UInt32>) throws {
-        let bad = settled.filter { $0.fate == .undeliverable }.map(\.source)
-        let good = settled.filter { $0.fate == .recorded }.map(\.source)
-        try fetcher.withSession { session in
-            if let folder = mailbox.undeliverableFolder, !bad.isEmpty { try session.move(bad, to: folder) }
-            if mailbox.deletesAfterProcessing, !good.isEmpty { try session.delete(good) }
-        }
-        unfinished.subtract(settled.map(\.source))
     }
 }

@@ -114,7 +114,7 @@ struct MailboxTurn {
         // A mailbox with messages left over is due again at once, after the others.
         let hasMore = counts.isUnfinished || max(counts.looked, counts.sent) >= configuration.turnLimit
         report.interval = hasMore ? 0 : configuration.interval
-        if !counts.problems.isEmpty { report.alerts = counts.problems.prefix(MailboxReport.alertLimit).map(\.told) }
+        if !counts.problems.isEmpty { report.alerts = Self.alerts(counts.problems) }
         report.error = problem?.told
         if waiting != nil { (report.watcher, report.revision) = (router, mailbox.revision) }
         var mayWait = false

@@ -2,6 +2,7 @@ import Crypto
 import CurlClient
 import Foundation
 import Logging
+import MailFormat
 import RouterProtocol
 
 /// Fetches new messages of a POP3 mailbox. The beginning of the list may be known as a whole; other inspected messages are known to
@@ -41,7 +42,7 @@ struct POP3Receiver {
         // Messages that are due and no longer exist are settled.
         notes.settled += due.subtracting(there.map(\.id))
         for position in new + again where !turn.isStopped() {
-            guard !turn.isLong(after: delivery.counts.looked) else {
+            guard !turn.isLong(after: delivery.counts.looked), !delivery.isFullOfAlerts else {
                 delivery.leaveRest()
                 break
             }
@@ -62,7 +63,13 @@ struct POP3Receiver {
             if message.size > turn.configuration.messageLimit {
                 delivery.passTooLarge(UInt32(position), message.size, "UIDL \(message.id)")
             } else {
-                try delivery.take(UInt32(position), try session.fetch(message.number), named: "UIDL \(message.id)")
+                let bytes = try session.fetch(message.number)
+                // The server says nothing of when it arrived.
+                if let after = turn.receivedAfter, let date = MailMessage.arrival(of: bytes), date < after {
+                    delivery.pass(UInt32(position))
+                } else {
+                    try delivery.take(UInt32(position), bytes, named: "UIDL \(message.id)")
+                }
             }
             return true
         } catch MailError.refused(let words) {
@@ -93,10 +100,18 @@ struct POP3Receiver {
         for message in delivery.settled() {
             // POP3 has only one folder, so messages that can't be delivered stay in it.
             if turn.mailbox.deletesAfterProcessing, message.fate == .recorded {
-                deleted.insert(Int(message.source))
-                try session.delete(there[Int(message.source)].number)
+                try delete(Int(message.source))
             }
             finish(message)
+        }
+    }
+
+    private mutating func delete(_ position: Int) throws {
+        do {
+            try session.delete(there[position].number)
+            deleted.insert(position)
+        } catch MailError.refused(let words) {
+            delivery.note(turn.noDeletion(["UIDL \(there[position].id)"], words))
         }
     }
 

@@ -15,7 +15,7 @@ extension MailboxLeases {
                 try session.renewLease(id, host, for: .reporting, on: connection)
                 let verdict = try verdict(on: report, id, on: connection)
                 try write(report, verdict, id, host, on: connection)
-                for problem in (report.alerts ?? []).prefix(MailboxReport.alertLimit) {
+                for problem in report.alerts ?? [] {
                     try session.alert(
                         .mailbox, id, level: .warning, code: problem.code ?? 0, text: problem.text, details: problem.details ?? "",
                         on: connection)

@@ -167,6 +167,9 @@ extension DataAPI {
         guard (report.routerState?.utf8.count ?? 0) <= MailboxReport.stateLimit else {
             throw missing("RouterState", "at most \(MailboxReport.stateLimit >> 10) KiB")
         }
+        guard (report.alerts?.count ?? 0) <= MailboxReport.alertLimit else {
+            throw missing("Alerts", "an array of at most \(MailboxReport.alertLimit)")
+        }
         guard report.watcher.map({ (1...160).contains($0.utf8.count) }) ?? true else {
             throw missing("Watcher", "the router's name, of 1 to 160 bytes")
         }

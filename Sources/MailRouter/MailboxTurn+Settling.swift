@@ -1,0 +1,68 @@
+import Logging
+import RouterProtocol
+
+// What a turn does on the server with messages that the service has answered for.
+extension MailboxTurn {
+    /// Moves what can't become a record, and deletes what is one. What the server refuses to move or to delete stays in the inbox and
+    /// holds up no other message.
+    func settle(
+        _ settled: [Delivery.Settled], _ fetcher: inout IMAPFetcher, _ delivery: Delivery, _ unfinished: inout Set<UInt32>
+    ) throws {
+        let bad = settled.filter { $0.fate == .undeliverable }.map(\.source)
+        let good = settled.filter { $0.fate == .recorded }.map(\.source)
+        if let folder = mailbox.undeliverableFolder, !bad.isEmpty {
+            do {
+                try fetcher.withSession { try $0.move(bad, to: folder) }
+            } catch MailError.refused(let words) {
+                delivery.note(
+                    stay(
+                        bad, "could not be moved to the folder \(folder)",
+                        "Set another folder in undeliverablefolder, or let the account write to it", words))
+            }
+        }
+        if mailbox.deletesAfterProcessing, !good.isEmpty {
+            do {
+                try fetcher.withSession { try $0.delete(good) }
+            } catch MailError.refused(let words) {
+                delivery.note(noDeletion(good.map { "UID \($0)" }, words))
+            }
+        }
+        unfinished.subtract(settled.map(\.source))
+    }
+
+    /// An alert about messages that the server does not delete.
+    func noDeletion(_ names: [String], _ words: String) -> MailboxProblem {
+        stay(names, "are records and could not be deleted", "Let the account delete messages, or delete them yourself", words)
+    }
+
+    private func stay(_ uids: [UInt32], _ what: String, _ advice: String, _ words: String) -> MailboxProblem {
+        stay(uids.map { "UID \($0)" }, what, advice, words)
+    }
+
+    private func stay(_ names: [String], _ what: String, _ advice: String, _ words: String) -> MailboxProblem {
+        let shown = names.prefix(Self.namesLimit).joined(separator: ", ")
+        let rest = names.count > Self.namesLimit ? " and \(names.count - Self.namesLimit) more" : ""
+        log(.warning, "messages stay in the inbox", ["messages": "\(shown)\(rest)", "why": "\(words)"])
+        return MailboxProblem(
+            AlertCode.undeliverable,
+            "Messages of \(mailbox.address) \(what), and stay in the inbox: \(shown)\(rest). The server says: \(words). \(advice).",
+            words, isPermanent: true)
+    }
+
+    /// Messages that one alert names: a request has fewer.
+    private static let namesLimit = 100
+
+    /// The alerts of a turn as one report takes them. More than it takes come from messages that carry many others: the last alert then
+    /// says which the others are about.
+    static func alerts(_ problems: [MailboxProblem]) -> [MailboxReport.Problem] {
+        guard problems.count > MailboxReport.alertLimit else { return problems.map(\.told) }
+        let rest = problems[(MailboxReport.alertLimit - 1)...]
+        var known: Set<Substring> = []
+        let names = rest.map { $0.details.prefix { $0 != "," && $0 != ":" } }.filter { known.insert($0).inserted }
+        let last = MailboxProblem(
+            AlertCode.undeliverable,
+            "\(rest.count) more messages did not become records. They are in these messages of the mailbox: \(names.joined(separator: ", "))",
+            names.joined(separator: ", "), isPermanent: true)
+        return (problems.prefix(MailboxReport.alertLimit - 1) + [last]).map(\.told)
+    }
+}
