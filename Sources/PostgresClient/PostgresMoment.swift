@@ -37,9 +37,12 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
         return PostgresMoment(microseconds: overflow ? .max : sum)
     }
 
-    /// The date with `Date`'s precision; nil for infinity.
-    public var date: Date? {
-        guard microseconds != .max, microseconds != .min else { return nil }
-        return Date(timeIntervalSinceReferenceDate: Double(microseconds - PostgresParameter.epochOffset) / 1e6)
+    /// The beginning of the year 1, and the last second of the year 9999: what clients read has four digits for the year.
+    private static let writable: ClosedRange<Int64> = -63_082_281_600_000_000...252_455_615_999_000_000
+
+    /// The date, as closely as `Date` holds it; infinity, and what has no date of four digits, is the nearest one that has.
+    public var date: Date {
+        let moment = min(max(microseconds, Self.writable.lowerBound), Self.writable.upperBound)
+        return Date(timeIntervalSinceReferenceDate: Double(moment - PostgresParameter.epochOffset) / 1e6)
     }
 }

@@ -27,7 +27,7 @@ extension ClientRegistry {
             let (secret, tag) = try Self.secretRow(row, of: client)
             entries[client, default: []].append(
                 SecretEntry(
-                    id: secret.id, createdOn: try row.decode(6), expiresOn: secret.expiresOn.map { $0.date ?? .distantPast },
+                    id: secret.id, createdOn: try row.decode(6), expiresOn: secret.expiresOn.map { $0.date },
                     isHonoured: try state.grants.honours(secret.grant, tag: tag, under: deployment.kek)))
         }
     }

@@ -47,8 +47,8 @@ public struct ClientRegistry: Sendable {
         by caller: Caller,
         on connection: isolated PostgresConnection
     ) throws -> (id: UUID, secret: String?) {
-        guard (1...100).contains(name.count) else {
-            throw FieldsealError(.invalidArgument, "A client's name has 1 to 100 characters.")
+        guard (1...100).contains(name.count), name.isOneLine else {
+            throw FieldsealError(.invalidArgument, "A client's name has 1 to 100 characters, and no control characters.")
         }
         let id = UUID.timeOrdered()
         let secret = key == nil ? Data(try randomBytes(count: 32)).base64URL : nil
@@ -114,7 +114,7 @@ public struct ClientRegistry: Sendable {
             keys[row.client, default: []].append(
                 KeyEntry(
                     id: row.id, kind: key?.kind ?? "unknown", fingerprint: key?.fingerprint ?? "",
-                    expiresOn: row.expiresOn.map { $0.date ?? .distantPast },
+                    expiresOn: row.expiresOn.map { $0.date },
                     certificate: row.certificate.map { hexadecimal($0) },
                     bindsTokens: row.bindsTokens,
                     isHonoured: try state.grants.honours(row.grant, tag: tag, under: deployment.kek)))
@@ -124,7 +124,7 @@ public struct ClientRegistry: Sendable {
             let standing = try state.grants.standing(of: row.grant(in: state.organization), tag: row.tag, under: deployment.kek)
             return Entry(
                 id: row.id, name: row.name, role: row.role, systemUserID: row.systemUserID, createdOn: createdOn,
-                disabledOn: row.disabledOn.map { $0.date ?? .distantPast },
+                disabledOn: row.disabledOn.map { $0.date },
                 isHonoured: standing == (row.disabledOn == nil ? .honoured : .revoked), keys: keys[row.id] ?? [],
                 secrets: secrets[row.id] ?? [])
         }
@@ -148,7 +148,7 @@ public struct ClientRegistry: Sendable {
                     id: try row.decode(0), name: try row.decode(1), systemUserID: try row.decode(2), role: try row.decode(3),
                     tag: try row.decode(4, as: PostgresBytes.self).bytes, disabledOn: try row.decodeIfPresent(5),
                     businessUnitID: nil, isUserDisabled: false),
-                (try row.decode(6, as: PostgresMoment.self)).date ?? .distantPast
+                try row.decode(6, as: PostgresMoment.self).date
             )
         }
     }

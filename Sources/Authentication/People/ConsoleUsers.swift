@@ -109,8 +109,9 @@ public struct ConsoleUsers: Sendable {
     public func add(name: String, password: String?, role: Role, by session: Session) async throws -> UUID {
         try session.requireSystemAdministrator(to: "manage console users")
         let (organization, caller) = (session.organization, session.caller)
-        guard (1...100).contains(name.count), role != .emailRouter else {
-            throw FieldsealError(.invalidArgument, "A name has 1 to 100 characters, and a person is no Email Router.")
+        guard (1...100).contains(name.count), name.isOneLine, role != .emailRouter else {
+            throw FieldsealError(
+                .invalidArgument, "A name has 1 to 100 characters, no control characters, and a person is no Email Router.")
         }
         guard name.first?.isWhitespace == false, name.last?.isWhitespace == false,
             !name.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
@@ -176,8 +177,8 @@ public struct ConsoleUsers: Sendable {
                 }
                 return Entry(
                     id: try row.decode(0), name: try row.decode(2), role: try row.decode(4),
-                    createdOn: try row.decode(Self.columnCount, as: PostgresMoment.self).date ?? .distantPast,
-                    disabledOn: disabledOn.map { $0.date ?? .distantPast },
+                    createdOn: try row.decode(Self.columnCount, as: PostgresMoment.self).date,
+                    disabledOn: disabledOn.map { $0.date },
                     isHonoured: standing == (disabledOn == nil ? .honoured : .revoked), systemUserID: try row.decode(3),
                     hasSecondFactor: !row.isNull(8), sessions: try row.decode(Self.columnCount + 1),
                     mustChangePassword: try row.decode(10))

@@ -101,7 +101,9 @@ extension MailboxLeases {
             INSERT INTO config.token_exchange AS t (organization_id, entity, record_id, attribute, claim, expires_on)
             VALUES ($1, $2, $3, $4, $5, now() + $6 * interval '1 second')
             ON CONFLICT (organization_id, entity, record_id, attribute) DO UPDATE
-                SET claim = excluded.claim, expires_on = excluded.expires_on WHERE t.expires_on < now() OR t.claim = excluded.claim
+                SET claim = excluded.claim, expires_on = excluded.expires_on
+                -- A claim that lasts longer than any was not written by a server.
+                WHERE t.expires_on NOT BETWEEN now() AND excluded.expires_on + $6 * interval '1 second' OR t.claim = excluded.claim
             RETURNING 1
             """,
             [

@@ -5,8 +5,26 @@ extension String {
     /// The text without its suffix; nil if it has another end.
     package func strippingSuffix(_ suffix: String) -> String? { hasSuffix(suffix) ? String(dropLast(suffix.count)) : nil }
 
-    /// A client's text for a message, cut to 100 characters.
-    package var quotedForMessage: String { "'\(prefix(100))'" }
+    /// A client's own word in a message, cut to 100 characters.
+    package var quotedForMessage: String { "'\(String(prefix(100)).onOneLine)'" }
+
+    /// Whether it has no control characters and no ends of lines.
+    package var isOneLine: Bool { unicodeScalars.allSatisfy { !Self.endsOrControls($0) } }
+
+    /// The text for a terminal: control characters and ends of lines are written as their numbers, such as `<U+001B>`.
+    public var onOneLine: String {
+        guard !isOneLine else { return self }
+        return unicodeScalars.map { Self.endsOrControls($0) ? "<U+\(Self.number($0))>" : "\($0)" }.joined()
+    }
+
+    private static func endsOrControls(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.properties.generalCategory == .control || scalar == "\u{2028}" || scalar == "\u{2029}"
+    }
+
+    private static func number(_ scalar: Unicode.Scalar) -> String {
+        let digits = String(scalar.value, radix: 16, uppercase: true)
+        return String(repeating: "0", count: Swift.max(0, 4 - digits.count)) + digits
+    }
 
     /// An operator's path for a message. It is not cut, because two files may differ only in their last characters.
     package var quotedPath: String { "'\(self)'" }

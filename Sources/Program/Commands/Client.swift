@@ -2,6 +2,7 @@ public import ArgumentParser
 import Authentication
 import Foundation
 import JSON
+import Model
 import Tenancy
 
 /// API clients.
@@ -147,7 +148,7 @@ struct Client: AsyncParsableCommand {
                     }),
                 entries.map { entry in
                     let line =
-                        "\(entry.id.text)  \(entry.name)  \(entry.role)" + (entry.disabledOn == nil ? "" : "  disabled")
+                        "\(entry.id.text)  \(entry.name.onOneLine)  \(entry.role)" + (entry.disabledOn == nil ? "" : "  disabled")
                         + (entry.isHonoured ? "" : Self.foreign)
                     return ([line] + entry.keys.map(Self.text) + entry.secrets.map(Self.text)).joined(separator: "\n")
                 }.joined(separator: "\n"))

@@ -2,6 +2,7 @@ import ArgumentParser
 import Email
 import Foundation
 import JSON
+import Model
 
 /// The status of mailboxes and routers: problems first, and one line for the others.
 struct RouterStatusCommand: AsyncParsableCommand {
@@ -83,7 +84,7 @@ extension MailboxStatus {
                     + "\(message.nextAttempt.map { ISO8601.text($0) } ?? "never"): \(message.reason)")
         }
         if setAside > messages.count { lines.append("and \(setAside - messages.count) more messages set aside") }
-        return lines
+        return lines.map(\.onOneLine)
     }
 
     private var next: String {

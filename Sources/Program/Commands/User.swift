@@ -2,6 +2,7 @@ import ArgumentParser
 import Authentication
 import Foundation
 import JSON
+import Model
 import Tenancy
 
 /// The people who sign in to the console.
@@ -57,7 +58,7 @@ struct User: AsyncParsableCommand {
                 entries.isEmpty
                     ? "There is no person yet: fieldseal user add."
                     : entries.map { entry in
-                        "\(entry.name)  \(entry.role)" + (entry.disabledOn == nil ? "" : "  disabled")
+                        "\(entry.name.onOneLine)  \(entry.role)" + (entry.disabledOn == nil ? "" : "  disabled")
                             + (entry.hasSecondFactor ? "  one-time passwords" : "")
                             + (entry.sessions == 0 ? "" : "  \(entry.sessions) session\(entry.sessions == 1 ? "" : "s")")
                             + (entry.mustChangePassword ? "  has to change the password" : "")

@@ -23,12 +23,14 @@ struct AttributeParser {
             let checked = try text.checked(limit, attribute)
             if attribute.logicalName == "mimetype" { try MediaTypeRule.check(checked) }
             if attribute.logicalName == "body" { try AttachmentRule.check(checked) }
+            try MailSettingRule.check(checked, attribute)
             return .text(checked)
         case (.entityName, .string(let text)):
             try text.checkCharacters(attribute)
             return .text(text)
         case (.boolean, .bool(let flag)): return .bool(flag)
         case (.integer(let range), .integer(let number)):
+            try MailSettingRule.check(number, attribute)
             guard range.contains(number) else {
                 throw FieldsealError(
                     .invalidArgument, "\(attribute.logicalName) takes \(range.lowerBound) to \(range.upperBound).")

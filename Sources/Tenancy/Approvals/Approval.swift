@@ -30,9 +30,9 @@ public struct Approval: Sendable {
     public internal(set) var approver: String?
     var approverID: UUID?
 
-    public var createdOn: Date { created.date ?? .distantPast }
+    public var createdOn: Date { created.date }
     /// The time until which it can be approved and used.
-    public var expiresOn: Date { expires.date ?? .distantPast }
+    public var expiresOn: Date { expires.date }
 
     static func name(_ id: UUID) -> Grant.Name { Grant.Name(.approval, [id.bytes]) }
 

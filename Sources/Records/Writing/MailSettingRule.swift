@@ -1,0 +1,60 @@
+import Foundation
+import Model
+
+/// What settings of mailboxes and profiles may be besides what their types say, so that a router can work with them.
+enum MailSettingRule {
+    /// - Throws: ``FieldsealError`` naming the attribute.
+    static func check(_ text: String, _ attribute: AttributeDefinition) throws(FieldsealError) {
+        switch attribute.logicalName {
+        case "incomingserverlocation", "outgoingserverlocation": try checkServer(text, attribute)
+        case "undeliverablefolder": try checkFolder(text, attribute)
+        case "name": try checkName(text, attribute)
+        default: break
+        }
+    }
+
+    /// - Throws: ``FieldsealError`` naming the attribute.
+    static func check(_ number: Int64, _ attribute: AttributeDefinition) throws(FieldsealError) {
+        guard ["incomingportnumber", "outgoingportnumber"].contains(attribute.logicalName), !ports.contains(number) else { return }
+        throw FieldsealError(
+            .invalidArgument, "\(attribute.logicalName) takes \(ports.lowerBound) to \(ports.upperBound).")
+    }
+
+    /// The metadata, which are the original's, allow two more.
+    private static let ports: ClosedRange<Int64> = 1...65_535
+
+    /// Letters, digits, and what else stands in names and addresses of hosts.
+    private static func isHostCharacter(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: ".-_:".utf8.contains(byte)
+        }
+    }
+
+    private static func checkServer(_ text: String, _ attribute: AttributeDefinition) throws(FieldsealError) {
+        let colons = text.utf8.count { $0 == UInt8(ascii: ":") }
+        guard text.utf8.allSatisfy(isHostCharacter), colons != 1, text.utf8.contains(where: { $0 != UInt8(ascii: ".") }) else {
+            throw FieldsealError(
+                .invalidArgument,
+                "\(attribute.logicalName) takes the name or the address of a host, such as imap.example.com, without a scheme, a user, "
+                    + "a port or blanks. The port is an attribute of its own.")
+        }
+    }
+
+    private static func checkFolder(_ text: String, _ attribute: AttributeDefinition) throws(FieldsealError) {
+        guard text.trimmingCharacters(in: .whitespaces).uppercased() != "INBOX" else {
+            throw FieldsealError(
+                .invalidArgument,
+                "\(attribute.logicalName) takes another folder than the inbox: what is moved there would be found and moved again.")
+        }
+        try checkName(text, attribute)
+    }
+
+    /// Names stand in lists of one line each, in terminals too.
+    private static func checkName(_ text: String, _ attribute: AttributeDefinition) throws(FieldsealError) {
+        guard text.isOneLine else {
+            throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes one line, without control characters.")
+        }
+    }
+}
