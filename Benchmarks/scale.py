@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import tempfile
+import threading
 import time
 import types
 
@@ -17,13 +18,15 @@ from keychange import load
 from server import Server
 from service import PATIENCE
 
-FIGURES = ["scale/databases", "scale/organizations", "scale/idle", "move/copy"]
+FIGURES = ["scale/databases", "scale/organizations", "scale/idle", "move/copy", "move/pause"]
 DATABASES = 4
 #: Organizations that are busy, and all of them.
 BUSY, ALL = 100, int(os.environ.get("FIELDSEAL_BENCH_ORGANIZATIONS", "1000"))
 #: Of the organization that is moved.
 CELLS = int(os.environ.get("FIELDSEAL_BENCH_MOVE", "500000"))
 CONNECTIONS, SECONDS, IDLE_SECONDS = 16, 5, 20
+#: Of the organization that is moved.
+WRITERS = 4
 
 
 class Databases(Cluster):
@@ -143,7 +146,36 @@ def run_organizations(names):
         cluster.remove()
 
 
-def run_move():
+class Writers:
+    """Clients that create mailboxes one after the other, and when the requests of all of them were acknowledged."""
+
+    def __init__(self, server, token):
+        self.url, self.token = f"{server.base}/contoso/api/data/v9.2/mailboxes", token
+        self.certificate = str(server.cluster.home / "server.pem")
+        self.acknowledged, self.is_over = [], threading.Event()
+        self.threads = [threading.Thread(target=self.write) for _ in range(WRITERS)]
+        for thread in self.threads:
+            thread.start()
+
+    def write(self):
+        session = requests.Session()
+        session.headers["Authorization"] = f"Bearer {self.token}"
+        while not self.is_over.is_set():
+            answer = session.post(self.url, json={"name": "moved", "password": "pa55"}, verify=self.certificate, timeout=PATIENCE)
+            assert answer.status_code in (204, 503), answer.text
+            if answer.status_code == 204:
+                self.acknowledged.append(time.monotonic())
+
+    def stop(self):
+        """The longest time between two acknowledged requests, in seconds."""
+        self.is_over.set()
+        for thread in self.threads:
+            thread.join()
+        moments = sorted(self.acknowledged)
+        return max(later - earlier for earlier, later in zip(moments, moments[1:]))
+
+
+def run_move(names):
     cluster = Databases(2)
     try:
         load(types.SimpleNamespace(dev={"postgres": cluster.superuser}, key=lambda: cluster.run("key", "show").stdout.strip()), CELLS)
@@ -173,9 +205,24 @@ def run_move():
                 assert dump.wait() == 0
             return time.monotonic() - start
 
-        ours, reference = paired(moved, dumped, runs=2)
-        record("move/copy", ours / reference, "<= 1.5", seconds=round(ours, 2), dumpAndRestore=round(reference, 2),
-               pauseMilliseconds=round(min(pauses)), cells=CELLS)
+        if "move/copy" in names:
+            ours, reference = paired(moved, dumped, runs=2)
+            record("move/copy", ours / reference, "<= 1.5", seconds=round(ours, 2), dumpAndRestore=round(reference, 2),
+                   pauseMilliseconds=round(min(pauses)), cells=CELLS)
+        if "move/pause" in names:
+            if where != "main":
+                moved()
+            server = Server(cluster, settings="several")
+            gaps = []
+            for _ in range(2):
+                writers = Writers(server, token(server, "contoso", "several"))
+                try:
+                    moved()
+                finally:
+                    gaps.append(writers.stop())
+            record("move/pause", max(gaps), "<= 1", seconds=round(max(gaps), 3), pauseMilliseconds=round(max(pauses[-2:])),
+                   acknowledged=len(writers.acknowledged), cells=CELLS)
+            server.stop()
     finally:
         cluster.remove()
 
@@ -185,5 +232,5 @@ def run(names):
         run_databases()
     if {"scale/organizations", "scale/idle"} & set(names):
         run_organizations(names)
-    if "move/copy" in names:
-        run_move()
+    if {"move/copy", "move/pause"} & set(names):
+        run_move(names)

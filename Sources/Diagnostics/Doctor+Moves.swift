@@ -5,20 +5,51 @@ extension Doctor {
     func moves(on connection: isolated PostgresConnection) throws -> [Finding] {
         let isThere = try connection.query("SELECT to_regclass('config.organization_move') IS NOT NULL")
         guard try isThere[0].decode(0) else { return [] }
-        return try connection.query(
+        return try journals(on: connection)
+            + connection.query(
+                """
+                SELECT o.name, m.state, m.other_database FROM config.organization_move AS m
+                  JOIN config.organization AS o USING (organization_id) ORDER BY o.name
+                """
+            ).map { row in
+                let (name, other): (String, String) = (try row.decode(0), try row.decode(2))
+                let isCopy = try row.decode(1, as: String.self) == "arriving"
+                return Finding(
+                    .error, "move-not-ended", name,
+                    isCopy
+                        ? "a copy of it is here, which came from the database \(other) and is not in force yet"
+                        : "it was moved to the database \(other), and the original is still here; it is not in force any more",
+                    advice: "if no move is under way, run fieldseal org move \(name) again, which ends or undoes it")
+            }
+    }
+
+    /// Journals of moves that are under way, and of moves that were killed. The comparison of schemas passes over a journal's triggers, so each
+    /// journal is a finding.
+    private func journals(on connection: isolated PostgresConnection) throws -> [Finding] {
+        try connection.query(
             """
-            SELECT o.name, m.state, m.other_database FROM config.organization_move AS m
-              JOIN config.organization AS o USING (organization_id) ORDER BY o.name
+            SELECT n.nspname::text, o.name, pg_try_advisory_xact_lock_shared(hashtextextended(n.nspname::text, 0))
+              FROM pg_namespace AS n LEFT JOIN config.organization AS o ON n.nspname = 'moving_' || replace(o.organization_id::text, '-', '')
+             WHERE n.nspname ~ '^moving_[0-9a-f]{32}$' ORDER BY n.nspname
             """
         ).map { row in
-            let (name, other): (String, String) = (try row.decode(0), try row.decode(2))
-            let isCopy = try row.decode(1, as: String.self) == "arriving"
+            let (schema, name): (String, String?) = (try row.decode(0), try row.decodeIfPresent(1))
+            guard let name else {
+                return Finding(
+                    .warning, "move-journal-left", Finding.deployment,
+                    "the schema \(schema) is the journal of a move of an organization that is not here any more",
+                    advice: "DROP SCHEMA \(schema) CASCADE")
+            }
+            guard try row.decode(2) else {
+                return Finding(
+                    .notice, "move-under-way", name,
+                    "it is being moved: the schema \(schema) and triggers note what is written meanwhile",
+                    advice: "none, while fieldseal org move runs")
+            }
             return Finding(
-                .error, "move-not-ended", name,
-                isCopy
-                    ? "a copy of it is here, which came from the database \(other) and is not in force yet"
-                    : "it was moved to the database \(other), and the original is still here; it is not in force any more",
-                advice: "if no move is under way, run fieldseal org move \(name) again, which ends or undoes it")
+                .warning, "move-journal-left", name,
+                "a move of it was interrupted, and left the schema \(schema) and its triggers, which note nothing any more",
+                advice: "run fieldseal org move \(name) again, or with --rehearse if it is to stay: both remove them")
         }
     }
 }

@@ -120,10 +120,17 @@ struct SchemaDescription: Sendable {
                replace(pg_get_triggerdef(t.oid, true), ' ON ' || r.oid::regclass::text || ' ', ' ON its table ')
           FROM relation AS r JOIN pg_trigger AS t ON t.tgrelid = r.oid JOIN pg_proc AS p ON p.oid = t.tgfoid
          WHERE NOT t.tgisinternal AND NOT (t.tgname = 'notes_change' AND p.pronamespace = r.relnamespace AND p.proname LIKE '%\\_notes_change')
+           AND NOT \(isOfMove)
         UNION ALL
         SELECT 'trigger state', r.relname || '.' || CASE WHEN t.tgisinternal THEN 'foreign key ' || k.conname ELSE t.tgname END, t.tgenabled::text
-          FROM relation AS r JOIN pg_trigger AS t ON t.tgrelid = r.oid LEFT JOIN pg_constraint AS k ON k.oid = t.tgconstraint
-         WHERE t.tgname <> 'notes_change'
+          FROM relation AS r JOIN pg_trigger AS t ON t.tgrelid = r.oid JOIN pg_proc AS p ON p.oid = t.tgfoid
+          LEFT JOIN pg_constraint AS k ON k.oid = t.tgconstraint
+         WHERE t.tgname <> 'notes_change' AND NOT \(isOfMove)
+        """
+
+    private static let isOfMove = """
+        (t.tgname IN ('notes_move', 'notes_move_truncate')
+            AND EXISTS (SELECT FROM pg_namespace AS n WHERE n.oid = p.pronamespace AND n.nspname ~ '^moving_[0-9a-f]{32}$'))
         """
 
     private static let functions = """

@@ -269,7 +269,8 @@ public struct MigrationRunner: Sendable {
     }
 
     /// The migrations of a target. The target is locked against other migrations until the transaction ends.
-    static func lockedLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws
+    @discardableResult
+    package static func lockedLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws
         -> [AppliedMigration]
     {
         try becomeOwner(on: connection)

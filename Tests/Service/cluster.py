@@ -119,7 +119,7 @@ class Cluster:
             connection.execute("SET search_path = org_contoso, public")
             organization, version, salt, iterations = connection.execute(
                 "SELECT organization_id, key_version, salt, iterations FROM encryption").fetchone()
-            key = cell_reader.derive_data_key(self.run("key", "show").stdout.strip(), bytes(salt), iterations)
+            key = cell_reader.derive_data_key(self.run("key", "show", "--org", "contoso").stdout.strip(), bytes(salt), iterations)
             (unit,) = connection.execute("SELECT businessunitid FROM businessunit LIMIT 1").fetchone()
             values = {}
             for entity, id_column, attributes in cell_reader.CELL_TABLES:
@@ -140,7 +140,7 @@ class Cluster:
             return values
 
     def opened_cells(self):
-        key = self.run("key", "show").stdout.strip()
+        key = self.run("key", "show", "--org", "contoso").stdout.strip()
         return {a: s for a, _, s in cell_reader.read_organization(self.superuser, "org_contoso", key)}
 
     def leftovers(self):

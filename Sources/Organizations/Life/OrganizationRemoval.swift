@@ -166,6 +166,8 @@ public struct OrganizationRemoval: Sendable {
              USING (SELECT $1::text AS id UNION ALL SELECT client_id::text FROM config.api_client WHERE organization_id = $1::uuid) AS i
              WHERE position(i.id IN lower(f.account)) > 0
             """, [.text(organization.id.text)])
+        // Of a move that was interrupted.
+        try MoveJournal(of: organization).drop(on: connection)
         for table in ["organization_key", "migration", "organization"] {
             _ = try connection.query("DELETE FROM config.\(table) WHERE organization_id = $1", [.uuid(organization.id)])
         }

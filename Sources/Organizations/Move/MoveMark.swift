@@ -15,12 +15,12 @@ struct MoveMark: Sendable {
     let other: String?
 
     /// Reads the row and locks it until the transaction ends; nil without such an organization.
-    static func read(_ name: String, on connection: isolated PostgresConnection) throws -> MoveMark? {
+    static func read(_ name: String, isKept: Bool = true, on connection: isolated PostgresConnection) throws -> MoveMark? {
         try connection.query(
             """
             SELECT o.organization_id, coalesce(m.state, '\(State.here.rawValue)'), m.move_id, m.other_database
               FROM config.organization AS o LEFT JOIN config.organization_move AS m USING (organization_id)
-             WHERE o.name = $1 FOR NO KEY UPDATE OF o
+             WHERE o.name = $1 \(isKept ? "FOR NO KEY UPDATE OF o" : "")
             """, [.text(name)]
         ).first.map { row in
             MoveMark(

@@ -1,5 +1,6 @@
 import Foundation
 import KeyManagement
+import Migrations
 import Model
 import PostgresClient
 public import Tenancy
@@ -27,10 +28,12 @@ public struct OrganizationMove: Sendable {
         public let organization: Organization
         public let from: String
         public let to: String
-        public fileprivate(set) var tables = 0
-        public fileprivate(set) var rows = 0
-        /// How long writers waited; nil if an earlier move was completed.
-        public fileprivate(set) var pause: Duration?
+        public internal(set) var tables = 0
+        public internal(set) var rows = 0
+        /// Rounds in which what was written during the copy was brought, while writers went on.
+        public internal(set) var rounds = 0
+        /// How long writers waited, or would wait after a rehearsal; nil where an earlier move was ended.
+        public internal(set) var pause: Duration?
     }
 
     let name: String
@@ -38,19 +41,21 @@ public struct OrganizationMove: Sendable {
     let target: Place
     let caller: Caller
     let isRehearsal: Bool
-    private let onProgress: @Sendable (String) -> Void
+    /// How long writers may wait, as far as the last rounds tell.
+    let longestPause: Duration
+    let onProgress: @Sendable (String) -> Void
 
+    static let application = "fieldseal org move"
     /// How long to wait for running writers, in attempts of ``lockTimeout``.
-    private static let lockAttempts = 120
-    private static let lockTimeout = "500ms"
-    private static let application = "fieldseal org move"
+    public static let defaultPause = Duration.seconds(1)
 
     /// Finds the database of an organization.
     ///
     /// - Parameter places: All databases of the deployment. Each must be reachable.
     /// - Throws: ``FieldsealError`` when there is nothing to move.
     public init(
-        _ name: String, among places: [Place], to target: String, isRehearsal: Bool, by caller: Caller,
+        _ name: String, among places: [Place], to target: String, isRehearsal: Bool, longestPause: Duration = defaultPause,
+        by caller: Caller,
         onProgress: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws {
         guard let end = places.first(where: { $0.name == target }) else {
@@ -79,32 +84,42 @@ public struct OrganizationMove: Sendable {
                 : FieldsealError.unknownOrganization(name)
         }
         (self.name, self.source, self.target, self.caller) = (name, source, end, caller)
-        (self.isRehearsal, self.onProgress) = (isRehearsal, onProgress)
+        (self.isRehearsal, self.longestPause, self.onProgress) = (isRehearsal, longestPause, onProgress)
     }
 
     static func refusal(_ message: String) -> FieldsealError { FieldsealError(.invalidArgument, message) }
 
-    /// Moves the organization. Or completes a move that was interrupted after the copy came into force.
-    public func run() async throws -> Summary {
-        let from = try await PostgresConnection.connect(source.registry.conninfo, applicationName: Self.application)
-        let to = try await PostgresConnection.connect(target.registry.conninfo, applicationName: Self.application)
-        do {
-            let summary = try await run(from, to)
-            await from.close()
-            await to.close()
-            return summary
-        } catch {
-            // An open transaction leaves nothing behind.
-            try? await from.run { $0.rollBack() }
-            try? await to.run { $0.rollBack() }
-            await from.close()
-            await to.close()
-            throw error
+    /// The connections of a move.
+    struct Connections: Sendable {
+        /// Its transaction keeps others from moving the organization and from setting its key, and decides at the end.
+        let from: PostgresConnection
+        /// Copies, and reads in rounds.
+        let reader: PostgresConnection
+        /// Its transaction has the copy.
+        let to: PostgresConnection
+
+        fileprivate func rollBack() async {
+            for connection in [from, reader, to] { try? await connection.run { $0.rollBack() } }
         }
     }
 
-    private func run(_ from: PostgresConnection, _ to: PostgresConnection) async throws -> Summary {
-        let mark = try await from.run { try begin(on: $0) }
+    /// Moves the organization; or ends the move that was interrupted after the copy had come into force.
+    public func run() async throws -> Summary {
+        func connect(_ place: Place) async throws -> PostgresConnection {
+            try await PostgresConnection.connect(place.registry.conninfo, applicationName: Self.application)
+        }
+        let connections = Connections(
+            from: try await connect(source), reader: try await connect(source), to: try await connect(target))
+        let result: Result<Summary, any Error>
+        do { result = .success(try await run(connections)) } catch { result = .failure(error) }
+        // Nothing of an open transaction stays.
+        await connections.rollBack()
+        for connection in [connections.from, connections.reader, connections.to] { await connection.close() }
+        return try result.get()
+    }
+
+    private func run(_ connections: Connections) async throws -> Summary {
+        let mark = try await connections.from.run { try begin(on: $0) }
         var summary = Summary(organization: mark.organization, from: source.name, to: target.name)
         if mark.state == .moved {
             guard mark.other == target.name, !isRehearsal else {
@@ -112,37 +127,32 @@ public struct OrganizationMove: Sendable {
                     "The move of \(name) to \(mark.other ?? "") has not ended. End it first: fieldseal org move \(name) --to \(mark.other ?? "")."
                 )
             }
-            try await from.run { $0.rollBack() }
+            try await connections.from.run { $0.rollBack() }
             try await finish(mark.organization)
             return summary
         }
-        try await checkKeyEncryptionKeys(of: mark.organization, from, to)
-        let copy = MoveCopy(mark.organization, source: source, target: target, caller: caller)
-        try await prepare(copy, from, to)
-        let start = ContinuousClock.now
-        onProgress("Writers wait.")
-        try await from.run { connection in
-            try lockWriters(of: mark.organization, on: connection)
-            try AttestedState.change(of: mark.organization, under: source.registry.kek, on: connection) { change in
-                try change.append(
-                    SecurityEvent(.organizationMoved, .succeeded, details: "\(source.name) to \(target.name)"), by: caller,
-                    on: connection)
+        try await checkKeyEncryptionKeys(of: mark.organization, connections.from, connections.to)
+        let journal = MoveJournal(of: mark.organization)
+        do {
+            let id = UUID()
+            if let start = try await copy(mark.organization, journal, id, connections, &summary) {
+                try await connections.to.run { try $0.commit() }
+                try await leave(mark.organization, id, connections.from)
+                summary.pause = .now - start
             }
+        } catch {
+            await connections.rollBack()
+            // What can't be removed now is named by the doctor, and removed by the next move.
+            try? await journal.remove(at: source.registry, isLocked: false)
+            throw error
         }
-        (summary.tables, summary.rows) = try await copy.run(from, to, onProgress)
-        let id = UUID()
-        try await to.run { try arrive(mark.organization, id, on: $0) }
         if isRehearsal {
-            summary.pause = .now - start
-            try await to.run { $0.rollBack() }
-            try await from.run { $0.rollBack() }
-            return summary
+            await connections.rollBack()
+            try await journal.remove(at: source.registry, isLocked: false)
+        } else {
+            onProgress("The copy is in force.")
+            try await finish(mark.organization)
         }
-        try await to.run { try $0.commit() }
-        try await leave(mark.organization, id, from)
-        summary.pause = .now - start
-        onProgress("The copy is in force.")
-        try await finish(mark.organization)
         return summary
     }
 
@@ -151,15 +161,25 @@ public struct OrganizationMove: Sendable {
         try connection.execute("BEGIN")
         try connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
         try source.registry.begin(on: connection)
-        guard let first = try MoveMark.read(name, on: connection) else { throw FieldsealError.unknownOrganization(name) }
-        try KeySetLock.take(first.organization, on: connection)
-        // Once more under the lock: another move may have ended meanwhile.
+        guard let first = try MoveMark.read(name, isKept: false, on: connection) else {
+            throw FieldsealError.unknownOrganization(name)
+        }
+        let organization = first.organization
+        if first.state == .here {
+            // Before the organization's row, which a migration changes at its end.
+            try MigrationRunner.lockedLedger(
+                of: .organization(id: organization.id, name: name, schema: organization.schema), on: connection)
+        }
+        try KeySetLock.take(organization, on: connection)
+        // Once more under the locks: another move may have ended meanwhile.
         guard let mark = try MoveMark.read(name, on: connection) else { throw FieldsealError.unknownOrganization(name) }
+        try MoveJournal(of: organization).lock(on: connection)
         return mark
     }
 
     /// Creates the empty schema before writers wait. What an earlier move left is removed. The lock shows that it is not running.
-    private func prepare(_ copy: MoveCopy, _ from: PostgresConnection, _ to: PostgresConnection) async throws {
+    func prepare(_ copy: MoveCopy, _ journal: MoveJournal, _ from: PostgresConnection, _ to: PostgresConnection) async throws {
+        try await journal.remove(at: source.registry, isLocked: true)
         let left = try await target.registry.owning { try MoveMark.read(name, on: $0) }
         if let left {
             guard left.state == .arriving || left.state == .moved && left.other == source.name else {
@@ -175,37 +195,14 @@ public struct OrganizationMove: Sendable {
         try await copy.prepare(from, to)
     }
 
-    /// Takes the writers' locks in short attempts. So an idle transaction delays only the move, and no writer for long.
-    private func lockWriters(of organization: Organization, on connection: isolated PostgresConnection) throws {
-        let tables = try connection.query(
-            "SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.relnamespace = $1::text::regnamespace AND c.relkind IN ('r', 'p') ORDER BY 1",
-            [.text(quoteIdentifier(organization.schema))]
-        ).map { try $0.decode(0, as: String.self) }
-        try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'")
-        for attempt in 1...Self.lockAttempts {
-            do {
-                try connection.execute("SAVEPOINT writers")
-                // Sessions that append events lock this row before they reach the tables.
-                _ = try connection.query(
-                    "SELECT 1 FROM config.attested_state WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
-                try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN SHARE ROW EXCLUSIVE MODE")
-                break
-            } catch let error as PostgresError where [.lockNotAvailable, .deadlock].contains(error.state) {
-                guard attempt < Self.lockAttempts else { throw OrganizationRemoval.inUse(organization, "moved") }
-                try connection.execute("ROLLBACK TO writers")
-            }
-        }
-        try connection.execute("SET LOCAL lock_timeout = 0")
-    }
-
-    /// Renames the copy so that no program finds it.
-    private func arrive(_ organization: Organization, _ id: UUID, on connection: isolated PostgresConnection) throws {
+    /// Hides the copy under a name in which no program looks for it.
+    func arrive(_ organization: Organization, _ id: UUID, on connection: isolated PostgresConnection) throws {
         try MoveMark.write(.arriving, organization, id, other: source.name, by: caller, on: connection)
         try MoveMark.hide(organization, .arriving, on: connection)
     }
 
     /// The decision: the original is not in force any more, and no program finds its tables.
-    private func leave(_ organization: Organization, _ id: UUID, _ connection: PostgresConnection) async throws {
+    func leave(_ organization: Organization, _ id: UUID, _ connection: PostgresConnection) async throws {
         do {
             try await connection.run { connection in
                 try MoveMark.write(.moved, organization, id, other: target.name, by: caller, on: connection)

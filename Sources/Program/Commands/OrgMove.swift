@@ -9,14 +9,27 @@ extension Org {
         static let configuration = CommandConfiguration(
             abstract: "Move an organization to another database of the deployment.",
             discussion: """
-                Reads go on; writes wait while everything is copied and compared, and are answered with 503 for a moment at the end. \
-                A rehearsal says how long. Clients, people, keys and tokens stay as they are. After an interruption run it again: it ends \
-                or undoes what was begun.
+                Reads and writes go on while everything is copied and compared. At the end writes wait, as a rule for less than a second, \
+                and are answered with 503 for a moment. A rehearsal says how long. Clients, people, keys and tokens stay as they are. After \
+                an interruption run it again: it ends or undoes what was begun.
                 """)
         @Argument(help: "The organization.") var name: String
         @Option(help: ArgumentHelp("The database to move it to, as the settings name it.", valueName: "database")) var to: String
-        @Flag(help: "Do everything but the last step, and say how long writes would wait.") var rehearse = false
+        @Flag(help: "Do everything but the last step, and say how long writes would wait. No write waits for it.") var rehearse =
+            false
+        @Option(
+            help: ArgumentHelp(
+                "How long writes may wait at the end. Where they are too fast for that, the move gives up.", valueName: "seconds"))
+        var longestPause = OrganizationMove.defaultPause / .seconds(1)
         @OptionGroup var options: CommandOptions
+
+        func validate() throws {
+            guard longestPause > 0, longestPause <= Self.pauseLimit else {
+                throw ValidationError("--longest-pause is a number of seconds above 0 and up to \(Int(Self.pauseLimit)).")
+            }
+        }
+
+        private static let pauseLimit = 3_600.0
 
         func run() async throws {
             let settings = try await Settings.read(options.settings)
@@ -35,8 +48,9 @@ extension Org {
                 places.append(OrganizationMove.Place(name: database.name, registry: registry))
             }
             let isQuiet = options.json
-            let move = try await OrganizationMove(name, among: places, to: to, isRehearsal: rehearse, by: commandLineCaller) {
-                text in
+            let move = try await OrganizationMove(
+                name, among: places, to: to, isRehearsal: rehearse, longestPause: .seconds(longestPause), by: commandLineCaller
+            ) { text in
                 guard !isQuiet else { return }
                 FileHandle.standardError.write(Data("\(text)\n".utf8))
             }
@@ -46,13 +60,15 @@ extension Org {
         private func report(_ summary: OrganizationMove.Summary) {
             let milliseconds = summary.pause.map { String(format: "%.0f", $0 / .milliseconds(1)) }
             let copied = milliseconds.map {
-                "\(summary.rows) rows of \(summary.tables) tables were copied and compared. Writes \(rehearse ? "would wait" : "waited") \($0) ms."
+                "\(summary.rows) rows of \(summary.tables) tables were copied and compared while writes went on. At the end they "
+                    + "\(rehearse ? "would wait" : "waited") \($0) ms."
             }
             options.report(
                 [
                     "organization": .string(name), "id": .string(summary.organization.id.text), "from": .string(summary.from),
                     "to": .string(summary.to), "rehearsal": .bool(rehearse), "tables": .integer(Int64(summary.tables)),
-                    "rows": .integer(Int64(summary.rows)), "pauseMilliseconds": milliseconds.map { .number($0) } ?? .null,
+                    "rows": .integer(Int64(summary.rows)), "rounds": .integer(Int64(summary.rounds)),
+                    "pauseMilliseconds": milliseconds.map { .number($0) } ?? .null,
                 ],
                 rehearse
                     ? "\(name) can be moved from \(summary.from) to \(summary.to). \(copied ?? "") Nothing was changed."

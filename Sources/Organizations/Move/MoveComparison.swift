@@ -1,0 +1,42 @@
+import Model
+import PostgresClient
+
+/// Compares rows of both databases by their number and the sum of their hashes.
+enum MoveComparison {
+    /// Rows that both sides have to have.
+    struct Rows: Sendable {
+        /// What a message calls them.
+        let table: String
+        let columns: String
+        /// What stands behind FROM, in both databases.
+        let source: String
+    }
+
+    /// Texts of values must be the same on both sides; for the transaction that is open.
+    static let formats =
+        "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; "
+        + "SET LOCAL extra_float_digits = 1"
+
+    /// - Throws: ``FieldsealError`` that names a table that differs.
+    static func run(_ rows: [Rows], _ from: PostgresConnection, _ to: PostgresConnection) async throws {
+        let sql = rows.map { rows in
+            """
+            SELECT '\(rows.table)', count(*), coalesce(sum(hashtextextended(ROW(\(rows.columns))::text, 0)::numeric), 0)::text
+              FROM \(rows.source)
+            """
+        }.joined(separator: " UNION ALL ")
+        async let original = from.run { try sums(sql, on: $0) }
+        async let copied = to.run { try sums(sql, on: $0) }
+        let (first, second) = try await (original, copied)
+        guard let differing = first.first(where: { second[$0.key] != $0.value })?.key else { return }
+        throw FieldsealError(
+            .unexpected,
+            "The copy of \(differing) is not what it was copied from. Nothing was changed. Compare the versions of both servers.")
+    }
+
+    private static func sums(_ sql: String, on connection: isolated PostgresConnection) throws -> [String: String] {
+        try connection.query(sql).reduce(into: [:]) { sums, row in
+            sums[try row.decode(0, as: String.self)] = "\(try row.decode(1, as: Int.self)) \(try row.decode(2, as: String.self))"
+        }
+    }
+}

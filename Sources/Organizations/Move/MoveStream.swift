@@ -1,0 +1,53 @@
+import Model
+import PostgresClient
+import SystemPackage
+
+/// Streams rows from one database into another.
+enum MoveStream {
+    private static let bufferSize = 1 << 16
+
+    /// Copies what a query returns into a table, each in the transaction that is open there.
+    ///
+    /// - Parameters:
+    ///   - table: What a message calls the rows.
+    ///   - source: What COPY reads: a table with its columns, or a query in parentheses.
+    ///   - destination: The table that COPY fills, with its columns.
+    /// - Returns: The number of rows.
+    static func copy(
+        of table: String, _ source: String, _ from: PostgresConnection, into destination: String, _ to: PostgresConnection
+    ) async throws -> Int {
+        let (output, input) = try FileDescriptor.pipe()
+        async let sent = from.run { (connection: isolated PostgresConnection) throws -> Int in
+            // Closed in any case: the reader would wait for more.
+            defer { try? input.close() }
+            return try connection.copyOut("COPY \(source) TO STDOUT (FORMAT binary)") { _ = try input.writeAll($0) }
+        }
+        async let arriving = to.run { (connection: isolated PostgresConnection) throws -> Int in
+            defer { try? output.close() }
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bufferSize, alignment: 1)
+            defer { buffer.deallocate() }
+            return try connection.copyIn("COPY \(destination) FROM STDIN (FORMAT binary)") { write in
+                while true {
+                    let count = try output.read(into: buffer)
+                    if count == 0 { return }
+                    try write(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+                }
+            }
+        }
+        let arrived: Result<Int, any Error>
+        do { arrived = .success(try await arriving) } catch { arrived = .failure(error) }
+        let left: Int
+        do {
+            left = try await sent
+        } catch Errno.brokenPipe {
+            // The other side says why.
+            _ = try arrived.get()
+            throw Errno.brokenPipe
+        }
+        guard try arrived.get() == left else {
+            throw FieldsealError(
+                .unexpected, "\(left) rows of \(table) left, and another number arrived. Nothing was changed.")
+        }
+        return left
+    }
+}

@@ -1,0 +1,40 @@
+import Foundation
+import PostgresClient
+import Tenancy
+
+/// A table of an organization whose rows are moved.
+struct MoveTable: Sendable, Hashable {
+    let name: String
+    /// As SQL writes them, in the order of their names: the order in the tables may differ.
+    let columns: [String]
+    /// The columns of the primary key.
+    let keys: [String]
+
+    var columnList: String { columns.joined(separator: ", ") }
+    var keyList: String { keys.joined(separator: ", ") }
+
+    /// The tables with rows, apart from generations of other keys, which are about to be removed.
+    static func list(of organization: Organization, keyVersion: Int, on connection: isolated PostgresConnection) throws
+        -> [MoveTable]
+    {
+        try connection.query(
+            """
+            SELECT c.relname::text, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname COLLATE "C"),
+                   string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname COLLATE "C") FILTER (WHERE a.attnum = ANY (i.indkey))
+              FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
+              LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisprimary
+             WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+               AND a.attgenerated = '' AND NOT (c.relname ~ '_cell_k[0-9]+$' AND c.relname !~ ('_cell_k' || $2 || '$'))
+             GROUP BY c.relname ORDER BY c.relname COLLATE "C"
+            """, [.text(quoteIdentifier(organization.schema)), .text("\(keyVersion)")]
+        ).map { row in
+            func names(_ column: Int) throws -> [String] {
+                try row.decodeIfPresent(column, as: String.self)?.components(separatedBy: ", ") ?? []
+            }
+            return MoveTable(name: try row.decode(0), columns: try names(1), keys: try names(2))
+        }.filter { !passedOver.contains($0.name) }
+    }
+
+    /// What the program makes by itself or has no meaning without a key change.
+    private static let passedOver: Set = ["encryption", "migration", "cell_change"]
+}

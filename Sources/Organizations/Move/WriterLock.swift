@@ -1,0 +1,42 @@
+import PostgresClient
+import Tenancy
+
+/// Makes an organization's writers wait until a transaction ends. Readers go on.
+enum WriterLock {
+    /// One attempt waits no longer for the writers that are under way: others wait behind it.
+    private static let attemptTimeout = "200ms"
+    /// Between two attempts, in seconds; writers go on meanwhile.
+    private static let pause = 0.2
+    /// A minute of attempts and pauses.
+    private static let attempts = 150
+
+    /// Takes the locks that writers need, in short attempts: an idle transaction somewhere delays the caller, and no writer for long.
+    ///
+    /// - Returns: When the attempt began that was granted: since then writers have waited.
+    /// - Throws: ``FieldsealError`` when other sessions held the tables for a minute.
+    @discardableResult
+    static func take(_ organization: Organization, on connection: isolated PostgresConnection) throws -> ContinuousClock.Instant {
+        let tables = try connection.query(
+            "SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.relnamespace = $1::text::regnamespace AND c.relkind IN ('r', 'p') ORDER BY 1",
+            [.text(quoteIdentifier(organization.schema))]
+        ).map { try $0.decode(0, as: String.self) }
+        try connection.execute("SET LOCAL lock_timeout = '\(attemptTimeout)'")
+        for attempt in 1...attempts {
+            let start = ContinuousClock.now
+            do {
+                try connection.execute("SAVEPOINT writers")
+                // Those that append events hold this row when they come to the tables.
+                _ = try connection.query(
+                    "SELECT 1 FROM config.attested_state WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
+                try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN SHARE ROW EXCLUSIVE MODE")
+                try connection.execute("SET LOCAL lock_timeout = 0")
+                return start
+            } catch let error as PostgresError where ["55P03", "40P01"].contains(error.sqlState) {
+                guard attempt < attempts else { break }
+                try connection.execute("ROLLBACK TO writers")
+                _ = try connection.query("SELECT pg_sleep($1)", [.double(pause)])
+            }
+        }
+        throw OrganizationRemoval.inUse(organization, "moved")
+    }
+}
