@@ -23,7 +23,7 @@ mail: ## Start Dovecot and Postfix as test servers until Ctrl-C, as root
 	@scripts/install-packages $(MAIL_PACKAGES)
 	@exec scripts/mail
 
-cluster: ## Start PostgreSQL under Patroni, two servers behind HAProxy and a router until Ctrl-C, and say how to kill each, as root
+cluster: ## Start PostgreSQL under Patroni with two databases, two servers behind HAProxy and a router until Ctrl-C, and say how to kill each, as root
 	@scripts/install-packages $(TEST_PACKAGES)
 	@swift build -c release --product fieldseal
 	@Tests/Support/python

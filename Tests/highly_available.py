@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""`make cluster`: three PostgreSQL under Patroni with etcd, two servers behind HAProxy and a router, until Ctrl-C. It says how to take
-each part away."""
+"""`make cluster`: three PostgreSQL under Patroni with etcd, two databases, two servers behind HAProxy and a router, until Ctrl-C. It says
+how to take each part away."""
 
 import json
 import pathlib
@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+
+import psycopg
+import yaml
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "Service"))
 
@@ -17,6 +20,19 @@ from patroni import Patroni  # noqa: E402
 from server import Server  # noqa: E402
 
 SECONDS_TO_DRAIN = 3
+
+
+def add_database(place):
+    """Makes the database `east` with an organization. It is on the same PostgreSQL, so it has the same primary."""
+    with psycopg.connect(f"host=127.0.0.1 port={place.leader().port} user=postgres dbname=postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE east")
+    alone = yaml.safe_load((place.home / "direct.yaml").read_text())
+    settings = {"kekFile": alone["kekFile"]}
+    for key, several in [("database", "databases"), ("migrationDatabase", "migrationDatabases")]:
+        settings[several] = {"main": alone[key], "east": alone[key].replace("dbname=fieldseal", "dbname=east")}
+    (place.home / "several.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items()))
+    for command in (["migrate", "bootstrap"], ["migrate", "up"], ["org", "create", "fabrikam"]):
+        place.run(*command, "--database", "east", settings="several")
 
 
 class Router:
@@ -39,7 +55,8 @@ class Router:
 def tell(place, servers, balancer, router, client):
     """Says where everything is, and how to take it away."""
     print(f"""
-The organization contoso is at {balancer.base}/contoso, its certificate in {place.home}/server.pem.
+The organization contoso is at {balancer.base}/contoso, in the database main; fabrikam is in the database east. The certificate is in
+{place.home}/server.pem.
 
     token=$(curl -s --cacert {place.home}/server.pem {balancer.base}/contoso/oauth2/v2.0/token -d grant_type=client_credentials \\
         -d client_id={client['clientId']} --data-urlencode "client_secret=$(cat {place.home}/client-secret)" | jq -r .access_token)
@@ -55,6 +72,7 @@ Take parts away while that runs. Everything goes on, after a failover within som
     for server in servers:
         print(f"    server, port {server.port}:  kill {server.process.pid}     # it serves on for {SECONDS_TO_DRAIN} seconds")
     print(f"    router:  kill -KILL {router.process.pid}")
+    print(f"    move contoso to the other database:  {PROGRAM} org move contoso --to east --settings {place.home}/several.yaml")
     print("\nkill -CONT with the same ids brings a PostgreSQL back. Ctrl-C stops everything.", flush=True)
 
 
@@ -65,8 +83,9 @@ def main():
     place = Patroni(count=3)
     parts = []
     try:
+        add_database(place)
         balancer = Balancer(place)
-        servers = [Server(place, base_url=balancer.base, https={"drainSeconds": SECONDS_TO_DRAIN}) for _ in range(2)]
+        servers = [Server(place, settings="several", base_url=balancer.base, https={"drainSeconds": SECONDS_TO_DRAIN}) for _ in range(2)]
         parts += servers
         balancer.start(servers)
         parts.append(balancer)
