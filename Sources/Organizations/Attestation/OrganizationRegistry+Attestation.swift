@@ -140,7 +140,8 @@ extension OrganizationRegistry {
         of organization: Organization, on connection: isolated PostgresConnection
     ) throws -> (report: AttestationReport, grants: GrantList, revision: Int?) {
         let state = try OrganizationState.read(organization.name, on: connection)
-        var (former, differences) = try formerGrants(of: state)
+        let (former, found) = try formerGrants(of: state)
+        var differences = found
         if try !EventArchivePosition.fitsBeginning(of: organization, under: kek, on: connection) {
             differences.append("the chain of security events does not begin where its newest archive ended")
         }

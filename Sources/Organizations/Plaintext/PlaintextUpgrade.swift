@@ -327,7 +327,7 @@ private struct PlaintextUpgrade: Sendable {
                         let address = CellAddress(organization: organization.id, record: id, attribute: entity.cellName(attribute))
                         return try seal(row, index + 1, at: address, with: cipher, &scan)
                     }
-                    cells += sealed.count { $0 != nil }
+                    cells += sealed.count(where: { $0 != nil })
                     CellCopy.append(sealed, of: id, keyVersion: 1, to: &output)
                 }
                 output += CellCopy.trailer
