@@ -250,14 +250,19 @@ public struct WebAPI: Sendable {
         try quota.begin(borrower)
         defer { quota.end(borrower) }
         return try await PoolBorrower.$current.withValue(borrower) {
-            try await data(
-                request, context, address, version, token, RequestPause(client: borrower, quota: quota, requests: requests))
+            let pause = RequestPause(client: borrower, quota: quota, requests: requests)
+            guard BesideExecutor.isNeeded(by: request) else {
+                return try await data(request, context, address, version, token, pause, context.peer)
+            }
+            return try await withTaskExecutorPreference(BesideExecutor.shared) {
+                try await data(request, context, address, version, token, pause, context.peer.beside)
+            }
         }
     }
 
     private func data(
         _ request: Request, _ context: APIContext, _ address: OrganizationAddress, _ version: String, _ token: VerifiedToken,
-        _ pause: RequestPause
+        _ pause: RequestPause, _ peer: Peer?
     ) async throws -> APIAnswer {
         let path = Self.pathBelowVersion(context.path)
         guard request.uri.string.utf8.count <= APILimits.urlLength else {
@@ -288,7 +293,7 @@ public struct WebAPI: Sendable {
             assumed = assuming ? own.caller.roles : nil
             var api = DataAPI(
                 session: own, own: own, serviceRoot: "\(address.url)/api/data/\(version)", addresses: addresses,
-                limits: limits, mail: mail, peer: context.peer, pause: pause)
+                limits: limits, mail: mail, peer: peer, pause: pause)
             if let user = try impersonated.get() {
                 api.session = try await own.impersonating(user)
                 context.principal.name = api.session.caller.actor

@@ -178,3 +178,18 @@ def test_parties_of_an_email_are_not_accounts(service):
     for path in (f"emails({email})?$select=_emailsender_value&$expand=email_activity_parties($select=_partyid_value)", f"activityparties?$filter=_activityid_value eq {email}&$select=_partyid_value"):
         text = service.get(path, Prefer='odata.include-annotations="*"').text
         assert "account" not in text and '"systemuser"' in text, text
+
+
+def test_large_bodies_hold_no_other_request_up(service):
+    text = " or ".join(["fullname eq 'a'"] * 3_000)
+    requests = [{"id": str(n), "method": "GET", "url": f"systemusers?$filter={text}"} for n in range(40)]
+    statuses = []
+    thread = threading.Thread(target=lambda: statuses.extend(a["status"] for a in batch(service, requests, client="user", Prefer="odata.continue-on-error").json()["responses"]))
+    service.token("user")
+    thread.start()
+    answered, deadline = 0, time.monotonic() + PATIENCE
+    while thread.is_alive():
+        assert service.get("WhoAmI").status_code == 200 and time.monotonic() < deadline
+        answered += 1
+    thread.join()
+    assert statuses == [400] * 40 and answered > 10

@@ -91,6 +91,8 @@ private struct BatchRun {
 
     private mutating func answer(_ item: BatchItem) async -> APIAnswer {
         do {
+            // Nothing is read on for a client that is gone.
+            if item.method == "GET", api.peer?.isGone ?? false { throw CancellationError() }
             let request = try request(item)
             guard request.path != "/$batch" else { throw FieldsealError(.badRequest, "A batch can't hold a batch.") }
             let answer = try await dataAPI(for: request).answer(request)

@@ -63,6 +63,11 @@ extension WebAPI {
     }
 
     private func organizationService(_ request: Request, _ context: APIContext) async -> APIAnswer {
+        guard BesideExecutor.isNeeded(by: request) else { return await serve(request, context) }
+        return await withTaskExecutorPreference(BesideExecutor.shared) { await serve(request, context) }
+    }
+
+    private func serve(_ request: Request, _ context: APIContext) async -> APIAnswer {
         let message: SOAPMessage
         let organization: String
         let token: VerifiedToken

@@ -4,10 +4,22 @@ import NIOCore
 struct Peer: Sendable {
     /// The connection of HTTP/1.1, or the stream of HTTP/2.
     let channel: any Channel
+    /// Where work runs that the client waits for; nil for the connection's own loop.
+    var executor: (any TaskExecutor)?
+
+    /// Whether the client has hung up.
+    var isGone: Bool { !channel.isActive }
+
+    /// The same client, for work that runs beside the event loops.
+    var beside: Peer {
+        var peer = self
+        peer.executor = BesideExecutor.shared
+        return peer
+    }
 
     /// Runs `body`, and cancels it when the client disconnects, because no client waits for the result.
     func cancellingOnHangUp<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
-        let task = Task(executorPreference: LoopExecutor(channel.eventLoop)) { try await body() }
+        let task = Task(executorPreference: executor ?? LoopExecutor(channel.eventLoop)) { try await body() }
         return try await withTaskCancellationHandler {
             let id = try? await channel.eventLoop.submit { [channel] () -> Int? in
                 // Without its handlers, the connection is closed already.

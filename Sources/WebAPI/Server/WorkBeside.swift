@@ -11,6 +11,9 @@ enum WorkBeside {
     }
     private static let next = Atomic<UInt>(0)
 
+    /// One of the queues, in turn.
+    static var queue: DispatchQueue { queues[Int(next.wrappingAdd(1, ordering: .relaxed).newValue % UInt(queues.count))] }
+
     // Sendable: the body alone made the value, and nothing else refers to it.
     private struct Made<Value>: @unchecked Sendable {
         let value: Value
@@ -19,9 +22,8 @@ enum WorkBeside {
     /// - Parameter body: Shares nothing of what it returns.
     static func run<Value>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
         try Task.checkCancellation()
-        let number = next.wrappingAdd(1, ordering: .relaxed).newValue
         let made: Made<Value> = try await withCheckedThrowingContinuation { continuation in
-            queues[Int(number % UInt(queues.count))].async { continuation.resume(with: Result { Made(value: try body()) }) }
+            queue.async { continuation.resume(with: Result { Made(value: try body()) }) }
         }
         return made.value
     }
