@@ -1,11 +1,11 @@
-public import Foundation
+package import Foundation
 import JSON
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// The user for whom a request acts, as the request names them.
-public enum ImpersonatedUser: Sendable, Hashable {
+package enum ImpersonatedUser: Sendable, Hashable {
     /// By the id of the systemuser (`MSCRMCallerID`, and SOAP's `CallerId`).
     case systemUser(UUID)
     /// By `azureactivedirectoryobjectid` of the systemuser (`CallerObjectId`).
@@ -33,7 +33,7 @@ extension Session {
     ///
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller that is not a System Administrator, and for a user without a
     ///   role; `.notAUser` for a user that is unknown or disabled.
-    public func impersonating(_ user: ImpersonatedUser) async throws -> Session {
+    package func impersonating(_ user: ImpersonatedUser) async throws -> Session {
         guard caller.role == .systemAdministrator, caller.impersonation == nil, let delegate = caller.systemUserID else {
             throw FieldsealError(
                 .privilegeDenied,

@@ -1,14 +1,14 @@
-public import Foundation
+package import Foundation
 import JSON
-public import Model
+package import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// One privilege of a role on the records of one entity, with Dataverse's name.
-public struct Privilege: Sendable {
+package struct Privilege: Sendable {
     /// For example `prvReadMailbox`.
-    public let name: String
-    public let depth: Depth
+    package let name: String
+    package let depth: Depth
 
     /// The privileges of a role by name.
     static func all(of role: Role) -> [Privilege] {
@@ -28,7 +28,7 @@ public struct Privilege: Sendable {
 
 extension EntityDefinition {
     /// The privileges that its messages need. Appending is part of writing here.
-    public var privileges: [(message: Message, name: String)] {
+    package var privileges: [(message: Message, name: String)] {
         let verbs: KeyValuePairs<Message, String> = [
             .create: "Create", .retrieve: "Read", .update: "Write", .delete: "Delete", .assign: "Assign", .share: "Share",
         ]
@@ -50,7 +50,7 @@ extension Session {
     /// Administrators for everyone.
     ///
     /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`.
-    public func privileges(of user: UUID) async throws -> (unit: UUID, privileges: [Privilege]) {
+    package func privileges(of user: UUID) async throws -> (unit: UUID, privileges: [Privilege]) {
         guard user == caller.systemUserID || caller.role == .systemAdministrator else {
             throw FieldsealError(.privilegeDenied, "The role \(caller.role.rawValue) may ask for its own user's privileges alone.")
         }

@@ -2,16 +2,16 @@ import Authentication
 import CellCrypto
 import Foundation
 import HTTPTypes
-public import Hummingbird
+package import Hummingbird
 import JSON
 import NIOCore
 import Tenancy
-public import WebAPI
+package import WebAPI
 
 // The routes of the console.
 extension Console {
     /// Adds the console's routes.
-    public func add(to router: Router<APIContext>) {
+    package func add(to router: Router<APIContext>) {
         let files = files
         router.get("assets/console.css") { _, _ in Self.asset(files.style, "text/css; charset=utf-8") }
         router.get("assets/console.js") { _, _ in Self.asset(files.script, "text/javascript; charset=utf-8") }

@@ -1,6 +1,6 @@
-public import Authentication
+package import Authentication
 import CellCrypto
-public import Diagnostics
+package import Diagnostics
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -10,12 +10,12 @@ import Model
 import Mustache
 import NIOCore
 import PostgresClient
-public import Tenancy
+package import Tenancy
 import WebAPI
 
 /// The pages for administrators, under `/{organization}/`. They work without script. The server renders every page, and the
 /// template engine escapes everything in it.
-public struct Console: Sendable {
+package struct Console: Sendable {
     let deployment: Deployment
     let baseURL: String
     let files: ConsoleFiles
@@ -32,7 +32,7 @@ public struct Console: Sendable {
     ///   - providers: The OpenID providers.
     ///   - doctor: Reports what needs attention.
     ///   - retention: How long evidence and e-mails are kept.
-    public init(
+    package init(
         _ deployment: Deployment, baseURL: String, providers: OpenIDProviders, doctor: Doctor, retention: RetentionRules
     ) throws {
         self.deployment = deployment

@@ -3,12 +3,12 @@ import Foundation
 import Tenancy
 
 /// How long evidence and e-mails stay in the database by the settings; nil for always.
-public struct RetentionRules: Sendable {
+package struct RetentionRules: Sendable {
     let eventDays: Int?
     let auditDays: Int?
     let emailDays: Int?
 
-    public init(eventDays: Int?, auditDays: Int?, emailDays: Int?) {
+    package init(eventDays: Int?, auditDays: Int?, emailDays: Int?) {
         self.eventDays = eventDays
         self.auditDays = auditDays
         self.emailDays = emailDays

@@ -5,17 +5,17 @@ import Glibc
 /// speaks the protocol.
 ///
 /// Every call blocks its thread, for ``timeout`` seconds at most.
-public final class CurlConnection {
+package final class CurlConnection {
     private let handle: CurlHandle
     private var buffer: [UInt8] = []
     private var offset = 0
     /// The time limit of a response in seconds.
-    public var timeout: Int
+    package var timeout: Int
 
     /// Connects and signs in.
     ///
     /// - Throws: ``CurlError``, of the kinds ``CurlError/Kind/signInRefused``, ``CurlError/Kind/certificate`` and others.
-    public init(to server: MailServer, timeout: Int) throws(CurlError) {
+    package init(to server: MailServer, timeout: Int) throws(CurlError) {
         handle = try CurlHandle()
         self.timeout = timeout
         server.prepare(handle)
@@ -27,7 +27,7 @@ public final class CurlConnection {
     }
 
     /// Sends all bytes.
-    public func send(_ bytes: [UInt8]) throws(CurlError) {
+    package func send(_ bytes: [UInt8]) throws(CurlError) {
         var sent = 0
         while sent < bytes.count {
             let (code, count) = bytes.withUnsafeBytes { handle.send(UnsafeRawBufferPointer(rebasing: $0[sent...])) }
@@ -37,12 +37,12 @@ public final class CurlConnection {
     }
 
     /// Sends a line with CRLF.
-    public func send(_ line: String) throws(CurlError) { try send(Array("\(line)\r\n".utf8)) }
+    package func send(_ line: String) throws(CurlError) { try send(Array("\(line)\r\n".utf8)) }
 
     /// Reads a line and returns it without its end.
     ///
     /// - Parameter limit: The longest line in bytes.
-    public func line(limit: Int = 1 << 16) throws(CurlError) -> [UInt8] {
+    package func line(limit: Int = 1 << 16) throws(CurlError) -> [UInt8] {
         var searched = offset
         while true {
             if let end = buffer[searched...].firstIndex(of: UInt8(ascii: "\n")) {
@@ -58,7 +58,7 @@ public final class CurlConnection {
     }
 
     /// Reads this number of bytes.
-    public func bytes(_ count: Int) throws(CurlError) -> [UInt8] {
+    package func bytes(_ count: Int) throws(CurlError) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(count)
         let arrived = min(count, buffer.count - offset)
@@ -70,13 +70,13 @@ public final class CurlConnection {
     }
 
     /// The socket, for waiting with `poll`.
-    public var descriptor: Int32 { handle.socket }
+    package var descriptor: Int32 { handle.socket }
 
     /// The lines that have arrived. It does not wait.
     ///
     /// - Parameter limit: The longest line in bytes.
     /// - Throws: ``CurlError``, also when the server closed the connection.
-    public func arrivedLines(limit: Int = 1 << 16) throws(CurlError) -> [[UInt8]] {
+    package func arrivedLines(limit: Int = 1 << 16) throws(CurlError) -> [[UInt8]] {
         buffer.removeFirst(offset)
         offset = 0
         while buffer.count <= limit {
@@ -103,7 +103,7 @@ public final class CurlConnection {
     /// - Parameters:
     ///   - seconds: The least time limit; ``timeout`` if that is longer.
     ///   - interval: Seconds between two calls of `body` meanwhile.
-    public func wait(seconds: Int, every interval: Int, _ body: () -> Void) throws(CurlError) {
+    package func wait(seconds: Int, every interval: Int, _ body: () -> Void) throws(CurlError) {
         let patience = timeout
         defer { timeout = patience }
         var left = max(seconds, patience)

@@ -1,9 +1,9 @@
 internal import CCurl
 
 /// An error of libcurl (`libcurl-errors(3)`), without the transfer's contents.
-public struct CurlError: Error, Sendable, CustomStringConvertible {
+package struct CurlError: Error, Sendable, CustomStringConvertible {
     /// What a caller tells apart.
-    public enum Kind: Sendable {
+    package enum Kind: Sendable {
         /// The server refused the user name, the password or the token.
         case signInRefused
         /// The server's certificate is not trusted, or the authorities' file can't be read.
@@ -21,12 +21,12 @@ public struct CurlError: Error, Sendable, CustomStringConvertible {
     }
 
     /// What went wrong, for a caller that acts on it.
-    public var kind: Kind { Kind(code) }
+    package var kind: Kind { Kind(code) }
     let code: CURLcode
     /// libcurl's words, with what the error buffer adds.
-    public let reason: String
+    package let reason: String
 
-    public var description: String { reason }
+    package var description: String { reason }
 
     init(_ code: CURLcode) { self.init(code: code, reason: String(cString: curl_easy_strerror(code))) }
 
@@ -36,7 +36,7 @@ public struct CurlError: Error, Sendable, CustomStringConvertible {
     }
 
     /// The server sent more than the limit.
-    public static let tooLarge = CurlError(code: CURLE_FILESIZE_EXCEEDED, reason: "the server sent more than is taken")
+    package static let tooLarge = CurlError(code: CURLE_FILESIZE_EXCEEDED, reason: "the server sent more than is taken")
 }
 
 extension CurlError.Kind {

@@ -3,7 +3,7 @@ internal import CCurl
 /// One easy handle of libcurl: a connection to one server that is kept between transfers.
 ///
 /// Every call blocks its thread. One thread at a time uses a handle, and handles share nothing.
-public final class CurlHandle {
+package final class CurlHandle {
     private let handle: UnsafeMutableRawPointer
     private var lists: [UnsafeMutablePointer<curl_slist>?] = []
     private let errorBuffer: UnsafeMutablePointer<CChar>
@@ -11,7 +11,7 @@ public final class CurlHandle {
     private static let start: CURLcode = curl_start()
 
     /// - Throws: ``CurlError`` when there is no memory for one.
-    public init() throws(CurlError) {
+    package init() throws(CurlError) {
         guard Self.start == CURLE_OK, let handle = curl_easy_init() else {
             throw CurlError(code: CURLE_FAILED_INIT, reason: "libcurl can't be started")
         }

@@ -2,40 +2,40 @@ internal import CCurl
 import Foundation
 
 /// One HTTPS request to an address that an administrator configured. It follows no redirects, and has limits on time and size.
-public struct HTTPSRequest: Sendable {
-    public var url: String
-    public var method = "GET"
-    public var headers: [String] = []
-    public var body: [UInt8]?
+package struct HTTPSRequest: Sendable {
+    package var url: String
+    package var method = "GET"
+    package var headers: [String] = []
+    package var body: [UInt8]?
     /// CA certificates in PEM that are trusted instead of the system's; nil for the system's.
-    public var authorityFile: String?
+    package var authorityFile: String?
     /// The time limit of the whole request in seconds.
-    public var timeout = 10
+    package var timeout = 10
     /// The longest response in bytes.
-    public var limit = 1 << 20
+    package var limit = 1 << 20
     /// Called about once a second during the request. When it returns true, the request ends.
-    public var isCancelled: (@Sendable () -> Bool)?
+    package var isCancelled: (@Sendable () -> Bool)?
 
-    public init(_ url: String) { self.url = url }
+    package init(_ url: String) { self.url = url }
 
     /// A response of any status.
-    public struct Answer: Sendable {
-        public let status: Int
-        public let headers: [UInt8]
-        public let body: [UInt8]
+    package struct Answer: Sendable {
+        package let status: Int
+        package let headers: [UInt8]
+        package let body: [UInt8]
     }
 
     /// Sends the request on a separate thread.
     ///
     /// - Throws: ``CurlError``.
-    public func send() async throws -> Answer {
+    package func send() async throws -> Answer {
         try await withCheckedThrowingContinuation { continuation in
             Thread.detachNewThread { continuation.resume(with: Result { try perform(on: CurlHandle()) }) }
         }
     }
 
     /// Sends the request on a handle that keeps its connection. It blocks.
-    public func perform(on handle: CurlHandle) throws(CurlError) -> Answer {
+    package func perform(on handle: CurlHandle) throws(CurlError) -> Answer {
         handle.reset()
         handle.set(CURLOPT_URL, url)
         handle.set(CURLOPT_PROTOCOLS_STR, "https")

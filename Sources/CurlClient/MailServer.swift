@@ -1,14 +1,14 @@
 internal import CCurl
 
 /// A mail server to connect to, and the credential to sign in with.
-public struct MailServer {
+package struct MailServer {
     /// The protocol, as libcurl's addresses name it.
-    public enum Scheme: String, Sendable {
+    package enum Scheme: String, Sendable {
         case imap, pop3, smtp
     }
 
     /// When TLS begins.
-    public enum TLS: Sendable {
+    package enum TLS: Sendable {
         /// With the first byte.
         case implicit
         /// By STARTTLS; without it there is no connection.
@@ -18,7 +18,7 @@ public struct MailServer {
     }
 
     /// How the client proves who it is.
-    public enum SignIn: Sendable {
+    package enum SignIn: Sendable {
         case password
         /// NTLM, with a password.
         case ntlm
@@ -27,20 +27,20 @@ public struct MailServer {
     }
 
     /// The protocol that the server speaks.
-    public var scheme: Scheme
+    package var scheme: Scheme
     /// A name or an address, without brackets.
-    public var host: String
+    package var host: String
     /// The TCP port.
-    public var port: Int
+    package var port: Int
     /// When TLS begins.
-    public var tls: TLS
+    package var tls: TLS
     /// PEM certificates of the authorities that are trusted; nil for the system's.
-    public var authorityFile: String?
+    package var authorityFile: String?
     /// Who signs in, with what; nil for a connection without signing in.
-    public var credential: (user: String, secret: String, signIn: SignIn)?
+    package var credential: (user: String, secret: String, signIn: SignIn)?
 
     /// A server of this protocol at this port. Set ``authorityFile`` and ``credential`` where they are needed.
-    public init(_ scheme: Scheme, _ host: String, port: Int, tls: TLS) {
+    package init(_ scheme: Scheme, _ host: String, port: Int, tls: TLS) {
         (self.scheme, self.host, self.port, self.tls) = (scheme, host, port, tls)
     }
 

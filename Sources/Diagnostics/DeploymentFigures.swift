@@ -1,13 +1,13 @@
 import CellCrypto
 import Foundation
-public import MetricsFormat
+package import MetricsFormat
 import PostgresClient
 import Synchronization
-public import Tenancy
+package import Tenancy
 
 /// The metrics of a deployment: of each database, and of the organizations with the highest values. The size of the metrics does
 /// not grow with the number of organizations.
-public final class DeploymentFigures: Sendable {
+package final class DeploymentFigures: Sendable {
     /// One organization in one reading.
     private struct Line {
         let entry: DatabaseFigures.Entry
@@ -23,15 +23,15 @@ public final class DeploymentFigures: Sendable {
     private static let shown = 100
 
     /// - Parameter names: The names of several databases; nil if there is one.
-    public init(databases names: [String]? = nil) { self.names = names }
+    package init(databases names: [String]? = nil) { self.names = names }
 
     /// Adds a database that was reached.
-    public func add(_ name: String, _ deployment: Deployment) {
+    package func add(_ name: String, _ deployment: Deployment) {
         databases.withLock { $0[names == nil ? "" : name] = DatabaseFigures(deployment) }
     }
 
     /// Adds the metrics. For a database that does not respond, the metrics say only that.
-    public func write(to text: inout MetricsText) async {
+    package func write(to text: inout MetricsText) async {
         SecurityEventFigures.shared.write(to: &text)
         let databases = databases.withLock(\.self).sorted { $0.key < $1.key }
         writePools(of: databases, to: &text)

@@ -5,7 +5,7 @@ extension Doctor {
     /// Checks that the roles of the settings reach the database, and have the rights that they need and no others.
     ///
     /// - Throws: ``PostgresError`` when a connection fails.
-    public func access() async throws -> [Finding] {
+    package func access() async throws -> [Finding] {
         var findings = try await deployment.pool.withConnection { try service(on: $0) }
         findings += try await connectionStrings() + migrations(of: nil)
         let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal config check")

@@ -3,10 +3,10 @@ import Foundation
 import Model
 import Organizations
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// Examines a deployment and reports problems. It changes nothing.
-public struct Doctor: Sendable {
+package struct Doctor: Sendable {
     let deployment: Deployment
     /// A connection for what only an owner or a superuser may see.
     let administrativeConninfo: String
@@ -24,7 +24,7 @@ public struct Doctor: Sendable {
     ///   - allowedLag: How far a replica may be behind, in MiB of write-ahead log.
     ///   - shipsEvents: Whether the settings name a receiver of security events.
     ///   - besides: What else is found, which the database does not know.
-    public init(
+    package init(
         _ deployment: Deployment, administrativeConninfo: String, kekFile: String?, kekCopyFile: String?, allowedLag: Int = 64,
         shipsEvents: Bool = false,
         besides: @escaping @Sendable () -> [Finding] = { [] }
@@ -44,7 +44,7 @@ public struct Doctor: Sendable {
     ///   - opensCells: Whether to open every cell too.
     ///   - limit: How many findings of each code are kept at most.
     /// - Throws: ``PostgresError`` when the database is unreachable; ``FieldsealError`` `.noResource` for an unknown organization.
-    public func report(organization name: String? = nil, opensCells: Bool, limit: Int) async throws -> FindingReport {
+    package func report(organization name: String? = nil, opensCells: Bool, limit: Int) async throws -> FindingReport {
         var report = FindingReport(limit: limit)
         if let wrong = try await deployment.pool.withConnection({ try wrongKeyEncryptionKey(on: $0) }) {
             report.add([wrong])
@@ -75,7 +75,7 @@ public struct Doctor: Sendable {
 
     /// Findings about the deployment and one organization's guards, as the service's own role sees them. The cost does not depend
     /// on the number of records.
-    public func findings(of organization: Organization) async throws -> [Finding] {
+    package func findings(of organization: Organization) async throws -> [Finding] {
         let seen = try await deployment.pool.withConnection { connection in
             try service(on: connection) + server(on: connection) + config(of: organization, on: connection)
                 + triggers(of: organization, on: connection) + leaves(of: organization, on: connection)
@@ -85,7 +85,7 @@ public struct Doctor: Sendable {
     }
 
     /// Findings among an organization's records, as the service's own role sees them. The cost grows with the number of records.
-    public func findingsAmongRecords(of organization: Organization) async throws -> [Finding] {
+    package func findingsAmongRecords(of organization: Organization) async throws -> [Finding] {
         let found = try await deployment.pool.withConnection { connection in
             try events(of: organization, .recent(limit: Self.recentEvents), on: connection)
                 + quarantined(of: organization, on: connection) + attestation(of: organization, on: connection)
@@ -97,7 +97,7 @@ public struct Doctor: Sendable {
     private static let recentEvents = 5_000
 
     /// The differences between an organization's schema and the program's migrations, for a schema that was imported.
-    public func definitions(of organization: Organization) async throws -> [Finding] {
+    package func definitions(of organization: Organization) async throws -> [Finding] {
         let connection = try await connect()
         let findings = try await connection.run { connection in
             let registry = OrganizationRegistry(conninfo: administrativeConninfo, kek: deployment.kek, policy: deployment.policy)
@@ -164,7 +164,7 @@ public struct Doctor: Sendable {
     }
 
     /// Findings in the order in which they are shown: the worst first.
-    public static func sorted(_ findings: [Finding]) -> [Finding] {
+    package static func sorted(_ findings: [Finding]) -> [Finding] {
         findings.sorted { ($1.severity, $0.subject, $0.code) < ($0.severity, $1.subject, $1.code) }
     }
 }

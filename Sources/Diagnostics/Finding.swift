@@ -1,7 +1,7 @@
 /// A problem that the doctor found, and the next step.
-public struct Finding: Sendable, Equatable {
+package struct Finding: Sendable, Equatable {
     /// The severity of a finding, in ascending order.
-    public enum Severity: String, Sendable, Comparable, CaseIterable {
+    package enum Severity: String, Sendable, Comparable, CaseIterable {
         /// Information.
         case notice
         /// A guarantee is weaker than it could be.
@@ -9,23 +9,23 @@ public struct Finding: Sendable, Equatable {
         /// A guarantee is broken, or passwords can't be set.
         case error
 
-        public static func < (left: Severity, right: Severity) -> Bool { left.rank < right.rank }
+        package static func < (left: Severity, right: Severity) -> Bool { left.rank < right.rank }
         private var rank: Int { Self.allCases.firstIndex(of: self) ?? 0 }
     }
 
-    public let severity: Severity
+    package let severity: Severity
     /// A stable name for programs.
-    public let code: String
+    package let code: String
     /// The subject: ``deployment``, or the name of a replica or an organization.
-    public let subject: String
-    public let message: String
+    package let subject: String
+    package let message: String
     /// The next step.
-    public let advice: String
+    package let advice: String
 
     static let deployment = "deployment"
 
     /// A finding about the whole deployment.
-    public init(_ severity: Severity, _ code: String, _ message: String, advice: String) {
+    package init(_ severity: Severity, _ code: String, _ message: String, advice: String) {
         self.init(severity, code, Self.deployment, message, advice: advice)
     }
 

@@ -1,28 +1,28 @@
 /// The doctor's findings in bounded size: the first findings of each code, and the number of findings of each code.
-public struct FindingReport: Sendable {
+package struct FindingReport: Sendable {
     /// How often one code was found.
-    public struct Total: Sendable {
-        public let severity: Finding.Severity
-        public let code: String
-        public let count: Int
+    package struct Total: Sendable {
+        package let severity: Finding.Severity
+        package let code: String
+        package let count: Int
         /// How many of the findings are not in ``FindingReport/findings``.
-        public let omitted: Int
+        package let omitted: Int
     }
 
     private let limit: Int
     private var kept: [String: [Finding]] = [:]
     private var counts: [String: (severity: Finding.Severity, count: Int)] = [:]
     /// How many organizations were examined.
-    public internal(set) var organizations = 0
+    package internal(set) var organizations = 0
 
     /// - Parameter limit: How many findings of each code are kept at most.
-    public init(limit: Int) { self.limit = limit }
+    package init(limit: Int) { self.limit = limit }
 
     /// The findings that were kept, the most severe first.
-    public var findings: [Finding] { Doctor.sorted(kept.values.flatMap(\.self)) }
+    package var findings: [Finding] { Doctor.sorted(kept.values.flatMap(\.self)) }
 
     /// One total for each code, the most severe first.
-    public var totals: [Total] {
+    package var totals: [Total] {
         counts.map { code, found in
             Total(severity: found.severity, code: code, count: found.count, omitted: found.count - (kept[code]?.count ?? 0))
         }
@@ -30,12 +30,12 @@ public struct FindingReport: Sendable {
     }
 
     /// The worst severity; nil when nothing was found.
-    public var worst: Finding.Severity? { counts.values.map(\.severity).max() }
+    package var worst: Finding.Severity? { counts.values.map(\.severity).max() }
 
     /// Adds the findings of one database.
     ///
     /// - Parameter database: Its name if there are several. It becomes the subject of findings about the deployment.
-    public mutating func add(_ other: FindingReport, of database: String?) {
+    package mutating func add(_ other: FindingReport, of database: String?) {
         organizations += other.organizations
         for (code, findings) in other.kept {
             let known = kept[code, default: []]
@@ -48,7 +48,7 @@ public struct FindingReport: Sendable {
         }
     }
 
-    public mutating func add(_ findings: [Finding]) {
+    package mutating func add(_ findings: [Finding]) {
         for finding in findings {
             let known = counts[finding.code]
             counts[finding.code] = (max(known?.severity ?? finding.severity, finding.severity), (known?.count ?? 0) + 1)

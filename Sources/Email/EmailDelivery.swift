@@ -1,11 +1,11 @@
-public import Foundation
-public import Model
+package import Foundation
+package import Model
 import PostgresClient
 import Records
-public import Tenancy
+package import Tenancy
 
 /// The delivery of incoming e-mails as records, for an Email Router or a System Administrator.
-public struct EmailDelivery: Sendable {
+package struct EmailDelivery: Sendable {
     let session: Session
 
     private var organization: Organization { session.organization }
@@ -13,7 +13,7 @@ public struct EmailDelivery: Sendable {
     private var deployment: Deployment { session.deployment }
 
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for another role.
-    public init(_ session: Session) throws(FieldsealError) {
+    package init(_ session: Session) throws(FieldsealError) {
         guard !session.caller.roles.isDisjoint(with: RoleSet([.emailRouter, .systemAdministrator])) else {
             throw FieldsealError(
                 .privilegeDenied,
@@ -26,7 +26,7 @@ public struct EmailDelivery: Sendable {
     /// Returns whether an e-mail would become a record, and why.
     ///
     /// - Parameter mailbox: The mailbox that received it; nil to check only the recipients.
-    public func checkIncomingEmail(_ email: IncomingEmail, mailbox: UUID?) async throws -> IncomingVerdict {
+    package func checkIncomingEmail(_ email: IncomingEmail, mailbox: UUID?) async throws -> IncomingVerdict {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 let facts = try facts(about: [email], mailbox, on: connection)[0]
@@ -36,7 +36,7 @@ public struct EmailDelivery: Sendable {
     }
 
     /// The result for an e-mail: the id of its record, if there is one, and the verdict.
-    public typealias Delivery = (id: UUID?, verdict: IncomingVerdict)
+    package typealias Delivery = (id: UUID?, verdict: IncomingVerdict)
 
     /// Makes a record of an e-mail. A second delivery is a duplicate, and changes nothing.
     ///
@@ -44,12 +44,12 @@ public struct EmailDelivery: Sendable {
     ///   - mailbox: The mailbox that received it.
     ///   - host: The lease of the router; nil for an administrator, who needs none.
     /// - Returns: The record's id, and the verdict.
-    public func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> Delivery {
+    package func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> Delivery {
         try await deliverIncomingEmails([email], mailbox: mailbox, host: host)[0]
     }
 
     /// The same for several e-mails of one mailbox, in one transaction.
-    public func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?) async throws -> [Delivery] {
+    package func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?) async throws -> [Delivery] {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 if caller.role != .systemAdministrator {

@@ -1,49 +1,49 @@
 import CellCrypto
 import Crypto
-public import Foundation
+package import Foundation
 import JSON
 
 /// An incoming e-mail, as a router parsed it.
-public struct IncomingEmail: Sendable {
-    public var subject = ""
-    public var from = ""
-    public var to: [String] = []
-    public var cc: [String] = []
-    public var bcc: [String] = []
-    public var messageID = ""
-    public var inReplyTo: [String] = []
+package struct IncomingEmail: Sendable {
+    package var subject = ""
+    package var from = ""
+    package var to: [String] = []
+    package var cc: [String] = []
+    package var bcc: [String] = []
+    package var messageID = ""
+    package var inReplyTo: [String] = []
     /// The ids of References, oldest first.
-    public var references: [String] = []
-    public var receivedOn: Date?
-    public var importance = 1
-    public var body = ""
-    public var bodyType = "text/plain"
-    public var attachments: [Attachment] = []
+    package var references: [String] = []
+    package var receivedOn: Date?
+    package var importance = 1
+    package var body = ""
+    package var bodyType = "text/plain"
+    package var attachments: [Attachment] = []
     /// Whether the router cut the body.
-    public var bodyIsCut = false
+    package var bodyIsCut = false
     /// Attachments that the router omitted, because they are too large.
-    public var omittedAttachments = 0
+    package var omittedAttachments = 0
     /// SHA-256 of the message's bytes on the mail server.
-    public var digest: [UInt8] = []
+    package var digest: [UInt8] = []
 
     /// One attachment.
-    public struct Attachment: Sendable {
-        public let name: String
-        public let type: String
+    package struct Attachment: Sendable {
+        package let name: String
+        package let type: String
         /// Base64.
-        public let body: String
+        package let body: String
         /// What the record does not show, if this attachment is the original message or its header. It is kept at any size.
-        public let note: String?
+        package let note: String?
 
-        public init(name: String, type: String, body: String, note: String? = nil) {
+        package init(name: String, type: String, body: String, note: String? = nil) {
             (self.name, self.type, self.body, self.note) = (name, type, body, note)
         }
     }
 
-    public init() {}
+    package init() {}
 
     /// Replaces the message's bytes if they are unknown.
-    public var wordsDigest: [UInt8] {
+    package var wordsDigest: [UInt8] {
         let words = [messageID, from, subject, receivedOn.map { ISO8601.text($0) } ?? "", body] + to + cc + bcc
         return Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
     }
@@ -76,15 +76,15 @@ public struct IncomingEmail: Sendable {
 }
 
 /// Whether an e-mail becomes a record, and the reason (Dataverse's ReasonCode).
-public struct IncomingVerdict: Sendable, Equatable {
-    public let isDelivered: Bool
-    public let reason: Reason
+package struct IncomingVerdict: Sendable, Equatable {
+    package let isDelivered: Bool
+    package let reason: Reason
     /// The e-mail that it answers.
-    public var parent: UUID?
-    public var correlation = Correlation.none
+    package var parent: UUID?
+    package var correlation = Correlation.none
 
     /// Dataverse's numbers.
-    public enum Reason: Int, Sendable {
+    package enum Reason: Int, Sendable {
         case unknown = -1
         case duplicate = 0
         case tokenUnmatched = 1
@@ -97,7 +97,7 @@ public struct IncomingVerdict: Sendable, Equatable {
     }
 
     /// How its related e-mail was found (`email.correlationmethod`).
-    public enum Correlation: Int, Sendable {
+    package enum Correlation: Int, Sendable {
         case none = 0
         case inReplyTo = 3
         case trackingToken = 4

@@ -1,12 +1,12 @@
 /// What all routers' operations share on one server.
-public struct MailService: Sendable {
+package struct MailService: Sendable {
     let tokens: MailTokens
     /// Wakes routers that wait for work.
-    public let work = MailWork()
+    package let work = MailWork()
     /// How many attempts at sending an e-mail are made.
     let sendingAttempts: Int
 
-    public init(tokens: MailTokens = MailTokens(), sendingAttempts: Int = 10) {
+    package init(tokens: MailTokens = MailTokens(), sendingAttempts: Int = 10) {
         self.tokens = tokens
         self.sendingAttempts = sendingAttempts
     }

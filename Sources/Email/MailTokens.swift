@@ -9,7 +9,7 @@ import Tenancy
 
 /// Access tokens for mail servers (RFC 6749). The stored password is a refresh token or a client secret, and never leaves the
 /// service. A router gets the access token that the service exchanged it for.
-public final class MailTokens: Sendable {
+package final class MailTokens: Sendable {
     /// An application that is registered with a mail server's authorization server.
     struct Application: Sendable {
         /// The token endpoint. `{tenant}` is replaced by the profile's `exchangeonlinetenantid`.
@@ -69,13 +69,13 @@ public final class MailTokens: Sendable {
     private static let margin = 120.0
 
     /// Without applications nothing is exchanged, and a stored password is an access token itself.
-    public init() { (applications, authorityFile) = ([:], nil) }
+    package init() { (applications, authorityFile) = ([:], nil) }
 
     /// Reads the applications from a JSON file.
     ///
     /// - Parameter authorityFile: The CA certificates in PEM for token endpoints; nil for the system's.
     /// - Throws: ``FileError`` when a file can't be read or is invalid.
-    public init(file: String, authorityFile: String?) throws(FileError) {
+    package init(file: String, authorityFile: String?) throws(FileError) {
         guard let data = FileManager.default.contents(atPath: file) else { throw FileError(file, "can't be read") }
         guard let entries = try? JSONDecoder().decode([Entry].self, from: data) else {
             throw FileError(
@@ -101,8 +101,8 @@ public final class MailTokens: Sendable {
     }
 
     /// The reason for which the applications can't be read.
-    public struct FileError: Error, CustomStringConvertible {
-        public let description: String
+    package struct FileError: Error, CustomStringConvertible {
+        package let description: String
         init(_ file: String, _ what: String) { description = "\(file) \(what)" }
     }
 

@@ -5,7 +5,7 @@ import Synchronization
 import Tenancy
 
 /// Wakes routers' requests that wait for work. One connection of the service listens for all of them.
-public final class MailWork: Sendable {
+package final class MailWork: Sendable {
     /// How often an organization's routers had been woken at one moment.
     struct Mark: Equatable {
         fileprivate let all: UInt64
@@ -36,7 +36,7 @@ public final class MailWork: Sendable {
     init() {}
 
     /// Listens until ``close()``.
-    public func run(conninfo: String) async {
+    package func run(conninfo: String) async {
         let listener = NotificationListener(conninfo: conninfo, channel: Self.channel)
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [self] in
@@ -55,7 +55,7 @@ public final class MailWork: Sendable {
     }
 
     /// Ends all waits, now and later, because the service stops.
-    public func close() {
+    package func close() {
         resume(
             state.withLock { state in
                 state.isClosed = true

@@ -1,7 +1,7 @@
-public import Foundation
+package import Foundation
 import JSON
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 extension Session {
     /// How many e-mails one transaction deletes.
@@ -11,7 +11,7 @@ extension Session {
     /// canceled. Drafts, failed e-mails and those that wait stay.
     ///
     /// - Returns: How many were deleted. They are one security event.
-    public func removeEmails(before date: Date) async throws -> Int {
+    package func removeEmails(before date: Date) async throws -> Int {
         try requireSystemAdministrator()
         let emails = organization.qualified("email")
         var count = 0

@@ -1,20 +1,20 @@
-public import Foundation
+package import Foundation
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// The times of the oldest evidence in the database; nil where there is none.
-public struct EvidenceAges: Sendable {
+package struct EvidenceAges: Sendable {
     /// When the oldest security event occurred.
-    public let event: Date?
+    package let event: Date?
     /// When the oldest entry of the audit was made.
-    public let change: Date?
+    package let change: Date?
     /// When the oldest e-mail was created.
-    public let email: Date?
+    package let email: Date?
 }
 
 extension Session {
     /// Reads the times of the oldest security event, entry of the audit and e-mail.
-    public func evidenceAges() async throws -> EvidenceAges {
+    package func evidenceAges() async throws -> EvidenceAges {
         try requireSystemAdministrator(to: "read security events")
         return try await deployment.pool.withConnection { connection in
             let row = try connection.query(
@@ -32,7 +32,7 @@ extension Session {
     ///
     /// - Parameter before: Only entries before this time count.
     /// - Returns: Nil if there are fewer.
-    public func momentOfChange(_ number: Int, before: Date?) async throws -> Date? {
+    package func momentOfChange(_ number: Int, before: Date?) async throws -> Date? {
         try requireSystemAdministrator(to: "read the audit")
         return try await deployment.pool.withConnection { connection in
             try connection.query(

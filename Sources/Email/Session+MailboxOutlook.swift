@@ -1,37 +1,37 @@
-public import Foundation
+package import Foundation
 import JSON
 import Model
 import PostgresClient
 import Records
-public import Tenancy
+package import Tenancy
 
 /// What routers and the service know of a mailbox beside its record.
-public struct MailboxOutlook: Sendable {
+package struct MailboxOutlook: Sendable {
     /// A message on the mail server that could not be fetched.
-    public struct SetAside: Sendable {
-        public let messageID: String?
+    package struct SetAside: Sendable {
+        package let messageID: String?
         /// The mail server's words.
-        public let reason: String
-        public let attempts: Int
-        public let nextAttempt: Date
+        package let reason: String
+        package let attempts: Int
+        package let nextAttempt: Date
     }
 
     /// Since when a router waits for new messages on the mail server; nil if none does.
-    public let watchedSince: Date?
+    package let watchedSince: Date?
     /// Whether a router works on the mailbox now.
-    public let isWorkedOn: Bool
+    package let isWorkedOn: Bool
     /// E-mails that are to be sent from it.
-    public let waiting: Int
+    package let waiting: Int
     /// The first time at which one of them is due, if that is later.
-    public let nextSending: Date?
+    package let nextSending: Date?
     /// E-mails that were not sent.
-    public let failed: Int
+    package let failed: Int
     /// The messages that will be tried first.
-    public let setAside: [SetAside]
+    package let setAside: [SetAside]
     /// How many messages were set aside.
-    public let setAsideCount: Int
+    package let setAsideCount: Int
     /// Whether any router requested work recently.
-    public let hasRouter: Bool
+    package let hasRouter: Bool
 }
 
 extension Session {
@@ -39,7 +39,7 @@ extension Session {
     private static let namedMessages = 10
 
     /// What routers know of a mailbox that the caller may read.
-    public func outlook(ofMailbox id: UUID) async throws -> MailboxOutlook {
+    package func outlook(ofMailbox id: UUID) async throws -> MailboxOutlook {
         _ = try await retrieve(.mailbox, .id(id), [.init(.column(.init("mailboxid")))])
         func table(_ name: String) -> String { organization.qualified(name) }
         let sql = """

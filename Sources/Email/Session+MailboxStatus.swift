@@ -1,73 +1,73 @@
-public import Foundation
+package import Foundation
 import Model
 import PostgresClient
 import Records
-public import Tenancy
+package import Tenancy
 
 /// The status of a mailbox that a router works for: the last success, what waits, what was set aside, and what comes next.
-public struct MailboxStatus: Sendable {
-    public let id: UUID
-    public let name: String
-    public let address: String
-    public let receives: Bool
-    public let sends: Bool
+package struct MailboxStatus: Sendable {
+    package let id: UUID
+    package let name: String
+    package let address: String
+    package let receives: Bool
+    package let sends: Bool
     /// 0 not run, 1 success, 2 failure.
-    public let incomingStatus: Int
-    public let outgoingStatus: Int
+    package let incomingStatus: Int
+    package let outgoingStatus: Int
     /// The router that works on the mailbox now; nil for none.
-    public let leasedTo: String?
+    package let leasedTo: String?
     /// The router that waits for new messages on the mail server; nil for none, and then the mailbox is polled.
-    public let watchedBy: String?
+    package let watchedBy: String?
     /// When a turn last succeeded.
-    public let lastSync: Date?
+    package let lastSync: Date?
     /// When the mailbox is due next; a mailbox that is watched is due when a message arrives.
-    public let nextTurn: Date?
+    package let nextTurn: Date?
     /// Consecutive turns with a temporary failure.
-    public let failures: Int
+    package let failures: Int
     /// E-mails that wait to be sent, the time of the next attempt, and e-mails that were not sent.
-    public let pending: Int
-    public let nextSending: Date?
-    public let failed: Int
+    package let pending: Int
+    package let nextSending: Date?
+    package let failed: Int
     /// Why no router works for the mailbox although it is enabled; nil where routers do.
-    public let obstacle: Obstacle?
+    package let obstacle: Obstacle?
     /// What is wrong with the mailbox, since when, and the alert's code.
-    public let error: String?
-    public let errorCode: Int?
-    public let errorSince: Date?
+    package let error: String?
+    package let errorCode: Int?
+    package let errorSince: Date?
     /// Messages that could not be fetched, and the first few of them.
-    public let setAside: Int
-    public let messages: [SetAsideMessage]
+    package let setAside: Int
+    package let messages: [SetAsideMessage]
 
     /// What a mailbox lacks for a router to work for it.
-    public enum Obstacle: String, Sendable {
+    package enum Obstacle: String, Sendable {
         case profile = "no profile"
         case activeProfile = "inactive profile"
         case deliveryMethod = "no delivery method"
     }
 
     /// A message that the mail server did not give.
-    public struct SetAsideMessage: Sendable {
+    package struct SetAsideMessage: Sendable {
         /// UIDVALIDITY:UID of IMAP, or the unique id of POP3.
-        public let uid: String
-        public let messageID: String?
+        package let uid: String
+        package let messageID: String?
         /// The mail server's words.
-        public let reason: String
-        public let attempts: Int
-        public let nextAttempt: Date?
-        public let since: Date
+        package let reason: String
+        package let attempts: Int
+        package let nextAttempt: Date?
+        package let since: Date
     }
 
     /// Seconds after which a due mailbox without a turn is a problem.
     private static let lateSeconds = 600.0
 
     /// Whether the mailbox has been due for long, so that no router seems to work for it.
-    public var isLate: Bool {
+    package var isLate: Bool {
         guard receives, obstacle == nil, leasedTo == nil, watchedBy == nil, let nextTurn else { return false }
         return nextTurn < Date().addingTimeInterval(-Self.lateSeconds)
     }
 
     /// Whether the next turn is further away than any setting has it.
-    public var isPostponedFar: Bool {
+    package var isPostponedFar: Bool {
         receives && obstacle == nil && watchedBy == nil && nextTurn.map { $0 > Date().addingTimeInterval(Self.farSeconds) } ?? false
     }
 
@@ -75,19 +75,19 @@ public struct MailboxStatus: Sendable {
     private static let farSeconds = 30 * 86_400.0
 
     /// Whether a person should look at the mailbox.
-    public var hasProblem: Bool {
+    package var hasProblem: Bool {
         error != nil || setAside > 0 || isLate || isPostponedFar || incomingStatus == 2 && !receives
             || outgoingStatus == 2 && !sends
     }
 }
 
 /// A router that requested work recently.
-public struct MailRouterStatus: Sendable {
-    public let name: String
-    public let startedOn: Date
-    public let seenOn: Date
+package struct MailRouterStatus: Sendable {
+    package let name: String
+    package let startedOn: Date
+    package let seenOn: Date
     /// How many mailboxes it waits for on their servers.
-    public let watching: Int
+    package let watching: Int
 }
 
 extension Session {
@@ -98,7 +98,7 @@ extension Session {
     ///
     /// - Parameter id: The mailbox to read; nil for all.
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for other roles than the two administrators.
-    public func mailboxStatuses(of id: UUID? = nil) async throws -> [MailboxStatus] {
+    package func mailboxStatuses(of id: UUID? = nil) async throws -> [MailboxStatus] {
         try requireMailAdministrator()
         return try await deployment.pool.withConnection { connection in
             let messages = try setAsideMessages(of: id, on: connection)
@@ -108,7 +108,7 @@ extension Session {
     }
 
     /// The routers that requested work within the last minutes.
-    public func mailRouters() async throws -> [MailRouterStatus] {
+    package func mailRouters() async throws -> [MailRouterStatus] {
         try requireMailAdministrator()
         return try await deployment.pool.withConnection { connection in
             try connection.query(

@@ -1,24 +1,24 @@
 import Foundation
-public import Model
+package import Model
 import PostgresClient
 import Records
-public import Tenancy
+package import Tenancy
 
 /// Counts of the last 24 hours by hour, the oldest first. The last hour is the current one.
-public struct HourlyCounts: Sendable {
+package struct HourlyCounts: Sendable {
     /// Hours that are counted.
-    public static let hours = 24
+    package static let hours = 24
 
-    public var first = [Int](repeating: 0, count: hours)
-    public var second = [Int](repeating: 0, count: hours)
+    package var first = [Int](repeating: 0, count: hours)
+    package var second = [Int](repeating: 0, count: hours)
 }
 
 /// How many encrypted values an attribute has.
-public struct SealedValues: Sendable {
-    public let entity: EntityDefinition
-    public let attribute: AttributeDefinition
-    public let records: Int
-    public let values: Int
+package struct SealedValues: Sendable {
+    package let entity: EntityDefinition
+    package let attribute: AttributeDefinition
+    package let records: Int
+    package let values: Int
 }
 
 extension Session {
@@ -26,13 +26,13 @@ extension Session {
     private static let countedRows = 100_000
 
     /// E-mails of the last day that the caller may read: received first, sent second. Nil for a caller who may read none.
-    public func recentMail() async throws -> HourlyCounts? {
+    package func recentMail() async throws -> HourlyCounts? {
         try await recent(
             .email, "createdon", isSecond: "directioncode", where: "statuscode IN \(Set([EmailStatus.sent, .received]).sql)")
     }
 
     /// Alerts of the last day that the caller may read: errors first, warnings second. Nil for a caller who may read none.
-    public func recentAlerts() async throws -> HourlyCounts? {
+    package func recentAlerts() async throws -> HourlyCounts? {
         try await recent(.traceLog, "modifiedon", isSecond: "level = 2", where: "level IN (2, 3)")
     }
 
@@ -52,7 +52,7 @@ extension Session {
     }
 
     /// Security events of the last day, for System Administrators: released passwords first, refused sign-ins second.
-    public func recentEvents() async throws -> HourlyCounts {
+    package func recentEvents() async throws -> HourlyCounts {
         try requireSystemAdministrator(to: "read the statistics")
         var statement = StatementBuilder(organization, caller)
         func counted(_ kind: SecurityEvent.Kind, _ outcome: SecurityEvent.Outcome, isSecond: Bool) -> String {
@@ -91,7 +91,7 @@ extension Session {
     }
 
     /// How many values of each encrypted attribute there are, by the flags of their records.
-    public func sealedValues() async throws -> [SealedValues] {
+    package func sealedValues() async throws -> [SealedValues] {
         try requireSystemAdministrator(to: "read the statistics")
         return try await deployment.pool.withConnection { connection in
             var all: [SealedValues] = []

@@ -1,8 +1,8 @@
-public import Foundation
+package import Foundation
 
 extension [UInt8] {
     /// Appends an id in lower-case hexadecimal with hyphens (RFC 9562 section 4).
-    public mutating func append(_ id: UUID) {
+    package mutating func append(_ id: UUID) {
         func digit(_ value: UInt8) -> UInt8 { value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") - 10 + value }
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 36) { text in
             var end = 0
@@ -22,7 +22,7 @@ extension [UInt8] {
     }
 
     /// Appends an integer in decimal.
-    public mutating func appendDecimal(_ number: Int) {
+    package mutating func appendDecimal(_ number: Int) {
         if number < 0 { append(UInt8(ascii: "-")) }
         let number = number.magnitude
         var power: UInt = 1

@@ -1,13 +1,13 @@
-public import Foundation
+package import Foundation
 
 /// Dates and times in OData 4.0's form (Edm.DateTimeOffset), which is RFC 3339.
-public enum ISO8601 {
+package enum ISO8601 {
     /// Parses a date, or a date and time with or without seconds and their fraction. Without an offset it is in UTC.
     ///
     /// Foundation's parser accepts the 30th of February as the 2nd of March, 25 o'clock as the next day, and any text at the end.
     ///
     /// - Returns: Nil for an invalid date or time, and for years outside of 1 to 9999.
-    public static func date(_ text: String) -> Date? {
+    package static func date(_ text: String) -> Date? {
         var rest = Substring(text).utf8
         func take(_ characters: String) -> Bool {
             guard let first = rest.first, characters.utf8.contains(first) else { return false }
@@ -64,7 +64,7 @@ public enum ISO8601 {
     }
 
     /// Writes a date in UTC, to the second, as Dataverse does.
-    public static func text(_ date: Date) -> String {
+    package static func text(_ date: Date) -> String {
         var output: [UInt8] = []
         output.append(date)
         return String(decoding: output, as: UTF8.self)
@@ -73,7 +73,7 @@ public enum ISO8601 {
 
 extension [UInt8] {
     /// Appends a date in UTC, to the second (RFC 3339 section 5.6), as Dataverse does.
-    public mutating func append(_ date: Date) {
+    package mutating func append(_ date: Date) {
         let moment = CivilMoment(date)
         if moment.year >= 0, moment.year < 1_000 {
             let zeros = moment.year < 10 ? 3 : moment.year < 100 ? 2 : 1

@@ -2,7 +2,7 @@ public import Foundation
 
 extension UUID {
     /// A new random id (RFC 9562 section 5.4). Unlike `UUID()`, it does not open the system's source of randomness each time.
-    public static func random() -> UUID {
+    package static func random() -> UUID {
         var generator = SystemRandomNumberGenerator()
         var (high, low) = (generator.next(), generator.next())
         high = high & ~0xF000 | 0x4000
@@ -12,7 +12,7 @@ extension UUID {
 
     /// A new id whose first 48 bits are the time in milliseconds (RFC 9562 section 5.7), so that new records are close together in
     /// an index.
-    public static func timeOrdered(now: Date = Date()) -> UUID {
+    package static func timeOrdered(now: Date = Date()) -> UUID {
         var id = random().uuid
         let milliseconds = UInt64(now.timeIntervalSince1970 * 1_000)
         withUnsafeBytes(of: milliseconds.bigEndian) { time in
@@ -26,7 +26,7 @@ extension UUID {
     ///
     /// Foundation's initializer accepts a sign or a space as a digit, and then returns another id.
     @inlinable
-    public init?(text: some StringProtocol) {
+    package init?(text: some StringProtocol) {
         var id: (UInt64, UInt64) = (0, 0)
         var position = 0
         for byte in text.utf8 {
@@ -43,10 +43,10 @@ extension UUID {
     }
 
     /// The 16 bytes in network order.
-    public var bytes: [UInt8] { withUnsafeBytes(of: uuid) { Array($0) } }
+    package var bytes: [UInt8] { withUnsafeBytes(of: uuid) { Array($0) } }
 
     /// The form for clients: lower case, with hyphens.
-    public var text: String {
+    package var text: String {
         var bytes: [UInt8] = []
         bytes.append(self)
         return String(decoding: bytes, as: UTF8.self)
@@ -56,7 +56,7 @@ extension UUID {
 extension UInt8 {
     /// The value of a hexadecimal digit in ASCII, in either case; nil for any other character.
     @inlinable
-    public var hexDigitValue: UInt8? {
+    package var hexDigitValue: UInt8? {
         switch self {
         case UInt8(ascii: "0")...UInt8(ascii: "9"): self - UInt8(ascii: "0")
         case UInt8(ascii: "a")...UInt8(ascii: "f"): self - UInt8(ascii: "a") + 10
@@ -68,12 +68,12 @@ extension UInt8 {
 
 extension Data {
     /// Base64 with the alphabet for URLs and without padding (RFC 4648 section 5).
-    public var base64URL: String {
+    package var base64URL: String {
         String(base64EncodedString().compactMap { $0 == "+" ? "-" : $0 == "/" ? "_" : $0 == "=" ? nil : $0 })
     }
 
     /// Reads what ``base64URL`` wrote.
-    public init?(base64URL text: some StringProtocol) {
+    package init?(base64URL text: some StringProtocol) {
         let padded = String(text.map { $0 == "-" ? "+" : $0 == "_" ? "/" : $0 })
         self.init(base64Encoded: padded + String(repeating: "=", count: (4 - padded.utf8.count % 4) % 4))
     }

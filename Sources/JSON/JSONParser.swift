@@ -1,16 +1,16 @@
 /// Parses JSON by RFC 8259, with limits. It refuses an object with two members of one name.
 ///
 /// Foundation's decoder would use the second of two equal names, and convert large integers to doubles.
-public struct JSONParser {
+package struct JSONParser {
     /// How deeply objects and arrays are nested at most.
-    public static let depthLimit = 64
+    package static let depthLimit = 64
 
     /// The problem, and the position of the byte.
-    public struct SyntaxError: Error, Sendable, Equatable, CustomStringConvertible {
-        public let reason: String
-        public let offset: Int
+    package struct SyntaxError: Error, Sendable, Equatable, CustomStringConvertible {
+        package let reason: String
+        package let offset: Int
 
-        public var description: String { "\(reason) at byte \(offset)" }
+        package var description: String { "\(reason) at byte \(offset)" }
     }
 
     private let bytes: [UInt8]
@@ -22,7 +22,7 @@ public struct JSONParser {
     /// Parses one value, which must take up all bytes.
     ///
     /// - Throws: ``SyntaxError``. It never quotes the input.
-    public static func parse(_ bytes: [UInt8]) throws(SyntaxError) -> JSONValue {
+    package static func parse(_ bytes: [UInt8]) throws(SyntaxError) -> JSONValue {
         var parser = JSONParser(bytes)
         let value = try parser.value()
         parser.skipSpace()

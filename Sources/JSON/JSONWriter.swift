@@ -1,13 +1,13 @@
 extension JSONValue {
     /// The value as UTF-8, without white space.
-    public var utf8: [UInt8] {
+    package var utf8: [UInt8] {
         var output: [UInt8] = []
         write(to: &output)
         return output
     }
 
     /// Appends the value as UTF-8.
-    public func write(to output: inout [UInt8]) {
+    package func write(to output: inout [UInt8]) {
         switch self {
         case .null: output.append(contentsOf: "null".utf8)
         case .bool(let value): output.append(contentsOf: (value ? "true" : "false").utf8)
@@ -34,7 +34,7 @@ extension JSONValue {
     }
 
     /// Appends a string in quotes, escaped where RFC 8259, section 7, asks for it.
-    public static func write(_ text: String, to output: inout [UInt8]) {
+    package static func write(_ text: String, to output: inout [UInt8]) {
         var text = text
         text.withUTF8 { write(UnsafeRawBufferPointer($0), to: &output) }
     }

@@ -1,44 +1,44 @@
-public import Foundation
+package import Foundation
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// The state of an organization's encryption, for its administrators. It has no key bytes.
-public struct EncryptionStatus: Sendable {
-    public let isActive: Bool
-    public let keyVersion: Int
-    public let fingerprint: String
-    public let setOn: Date
+package struct EncryptionStatus: Sendable {
+    package let isActive: Bool
+    package let keyVersion: Int
+    package let fingerprint: String
+    package let setOn: Date
     /// `generated`, `chosen` or `activated`; nil when `config` has no key.
-    public let origin: String?
+    package let origin: String?
     /// When the organization key was read first.
-    public let copiedOn: Date?
+    package let copiedOn: Date?
     /// One year after the key was set.
-    public let nextChangeDue: Date
+    package let nextChangeDue: Date
 }
 
 /// One version of an organization's key. It has no key bytes.
-public struct KeyHistoryEntry: Sendable {
-    public let keyVersion: Int
-    public let fingerprint: String
-    public let origin: String
-    public let createdOn: Date
-    public let createdBy: String
-    public let createdFrom: String?
-    public let retiredOn: Date?
-    public let cells: Int?
+package struct KeyHistoryEntry: Sendable {
+    package let keyVersion: Int
+    package let fingerprint: String
+    package let origin: String
+    package let createdOn: Date
+    package let createdBy: String
+    package let createdFrom: String?
+    package let retiredOn: Date?
+    package let cells: Int?
     /// The duration of the change in seconds.
-    public let duration: Double?
+    package let duration: Double?
     /// Seconds that writers waited at the end of the change.
-    public let pause: Double?
+    package let pause: Double?
     /// When the wrapped key was removed.
-    public let purgedOn: Date?
-    public let rotationID: UUID
+    package let purgedOn: Date?
+    package let rotationID: UUID
 }
 
 extension KeyAdministration {
     /// The state of the encryption for an administrator: whether it is active, the key version and its age, and whether the key was
     /// read.
-    public func encryptionStatus() async throws -> EncryptionStatus {
+    package func encryptionStatus() async throws -> EncryptionStatus {
         let row = try await deployment.pool.withConnection { connection in
             try connection.query(
                 """
@@ -60,7 +60,7 @@ extension KeyAdministration {
     }
 
     /// Every key version in `config`, the newest first.
-    public func keyHistory() async throws -> [KeyHistoryEntry] {
+    package func keyHistory() async throws -> [KeyHistoryEntry] {
         return try await deployment.pool.withConnection { connection in
             try connection.query(
                 """

@@ -1,20 +1,20 @@
-public import CellCrypto
+package import CellCrypto
 package import Foundation
 import JSON
 package import Model
 package import PostgresClient
-public import Tenancy
+package import Tenancy
 
 extension KeyAdministration {
     /// IsDataEncryptionActive: whether `config` holds the key that opens the organization's cells.
-    public func isDataEncryptionActive() -> Bool {
+    package func isDataEncryptionActive() -> Bool {
         session.isEncryptionActive
     }
 
     /// RetrieveDataEncryptionKey: returns the organization key. The security event is recorded before the key leaves the server.
     ///
     /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text in `config` is not the key in force.
-    public func retrieveDataEncryptionKey() async throws -> OrganizationKeyText {
+    package func retrieveDataEncryptionKey() async throws -> OrganizationKeyText {
         try await session.requireControl(
             of: .showKey, "show the key of version \(state.keyVersion), fingerprint \(state.fingerprint)")
         return try await deployment.pool.withConnection { connection in
@@ -39,7 +39,7 @@ extension KeyAdministration {
     /// - Parameters:
     ///   - text: The new key, or the key to activate with.
     ///   - change: False to activate.
-    public func setDataEncryptionKey(_ text: String, change: Bool) async throws {
+    package func setDataEncryptionKey(_ text: String, change: Bool) async throws {
         try await recordingRefusal(change ? .change : .activate) {
             if text.isEmpty {
                 throw FieldsealError(
@@ -55,7 +55,7 @@ extension KeyAdministration {
     /// Activates with a key that was pasted from a letter or a word processor. White space, line breaks, and typographic quotes and
     /// dashes are removed if the key check then matches. A generated key may be typed without hyphens and in lower case. All
     /// variants count as one attempt.
-    public func activate(pasted text: String) async throws {
+    package func activate(pasted text: String) async throws {
         try await activate(with: Self.variants(of: text))
     }
 

@@ -1,15 +1,15 @@
-public import Foundation
+package import Foundation
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// The purged key version. What it encrypted opens only with a copy of that organization key.
-public struct KeyPurgeSummary: Sendable {
-    public let keyVersion: Int
-    public let fingerprint: String
+package struct KeyPurgeSummary: Sendable {
+    package let keyVersion: Int
+    package let fingerprint: String
     /// Dumps and backups of the organization's schema between these times are encrypted under the purged key.
-    public let from: Date
-    public let until: Date
+    package let from: Date
+    package let until: Date
 }
 
 extension KeyAdministration {
@@ -17,7 +17,7 @@ extension KeyAdministration {
     ///
     /// - Throws: ``FieldsealError`` `.cannotDeleteKey` for the version in force; `.objectDoesNotExist` when there is no such
     ///   version, or it was purged before.
-    public func purgeKey(version: Int) async throws -> [KeyPurgeSummary] {
+    package func purgeKey(version: Int) async throws -> [KeyPurgeSummary] {
         let caller = caller
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {

@@ -1,8 +1,8 @@
-public import CellCrypto
+package import CellCrypto
 package import Foundation
 import Model
 package import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// A wrapped key in a row of `config.organization_key`.
 package struct StoredKey: Sendable {
@@ -46,7 +46,7 @@ extension KeyAdministration {
     ///   - fingerprint: Selects one of several keys of that version; nil if there is one.
     /// - Throws: ``FieldsealError``: `.objectDoesNotExist` when `config` does not have the key; `.invalidArgument` when several
     ///   match; `.encryptionTestFailed` when this service did not write the text.
-    public func retrieveKey(version: Int, fingerprint: String?) async throws -> OrganizationKeyText {
+    package func retrieveKey(version: Int, fingerprint: String?) async throws -> OrganizationKeyText {
         if version == state.keyVersion, fingerprint == nil || fingerprint == state.fingerprint, state.isKeyAttested {
             return try await retrieveDataEncryptionKey()
         }

@@ -1,12 +1,12 @@
 package import Foundation
 package import Model
 package import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// What a System Administrator may do with the organization's key: see its state, read, change, activate, verify and purge it.
 ///
 /// The initializer checks the caller's role, so the methods do not check it again.
-public struct KeyAdministration: Sendable {
+package struct KeyAdministration: Sendable {
     let session: Session
 
     var organization: Organization { session.organization }
@@ -15,7 +15,7 @@ public struct KeyAdministration: Sendable {
     var state: OrganizationState { session.state }
 
     /// What a caller is going to do with the key.
-    public enum Purpose: String, Sendable {
+    package enum Purpose: String, Sendable {
         case see, read, change, rehearse, cancel, activate, verify, purge
 
         /// The purpose in the words of a refusal.
@@ -36,7 +36,7 @@ public struct KeyAdministration: Sendable {
     /// Checks that the caller is a System Administrator. Records a refusal as a security event before it throws.
     ///
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for another role, and for a caller that acts for another user.
-    public init(_ session: Session, to purpose: Purpose) async throws {
+    package init(_ session: Session, to purpose: Purpose) async throws {
         self.session = session
         try await recordingRefusal(purpose) { try session.requireSystemAdministrator(to: purpose.words) }
     }
@@ -60,5 +60,5 @@ public struct KeyAdministration: Sendable {
 
 extension Session {
     /// Whether encryption is active. Every signed-in user may ask, because they are told when passwords can't be set.
-    public var isEncryptionActive: Bool { deployment.keyring.dataKey(of: state) != nil }
+    package var isEncryptionActive: Bool { deployment.keyring.dataKey(of: state) != nil }
 }

@@ -1,13 +1,13 @@
 import CICU
 
 /// E-mail addresses (RFC 5321 section 4.1.2, RFC 6531) as they occur in mail, also with dots that the standards forbid.
-public enum EmailAddress {
+package enum EmailAddress {
     /// The longest address in bytes of UTF-8. RFC 5321 section 4.5.3.1 has 64 and 255 for its parts, and recommends accepting
     /// longer ones.
-    public static let limit = 320
+    package static let limit = 320
 
     /// Whether a text is exactly one address, without characters that end a line or a path in SMTP.
-    public static func isOne(_ text: String) -> Bool { split(text) != nil }
+    package static func isOne(_ text: String) -> Bool { split(text) != nil }
 
     /// Whether a text is one word in the place of an address, because mail systems use their bare names as senders.
     static func isBareName(_ text: String) -> Bool {
@@ -15,16 +15,16 @@ public enum EmailAddress {
     }
 
     /// The longest text of a sender without a readable address, in UTF-16 units.
-    public static let wordsLimit = 200
+    package static let wordsLimit = 200
 
     /// Whether a text may name a sender without an address, because mail systems use names, and some addresses are unreadable.
-    public static func isWords(_ text: String) -> Bool {
+    package static func isWords(_ text: String) -> Bool {
         text.utf16.count <= wordsLimit && text.unicodeScalars.allSatisfy { !$0.isControl }
             && text.unicodeScalars.contains { !$0.properties.isWhitespace && !"<>()\",;:@".unicodeScalars.contains($0) }
     }
 
     /// The parts of an address: the local part in its original form, and the domain.
-    public static func split(_ text: String) -> (local: String, domain: String)? {
+    package static func split(_ text: String) -> (local: String, domain: String)? {
         guard (3...limit).contains(text.utf8.count) else { return nil }
         let scalars = Array(text.unicodeScalars)
         guard let at = localEnd(scalars), at + 1 < scalars.count, isDomain(scalars[(at + 1)...]) else { return nil }
@@ -95,14 +95,14 @@ public enum EmailAddress {
     }
 
     /// An address for SMTP: its domain in A-labels (RFC 5890), and whether the local part needs SMTPUTF8 (RFC 6531).
-    public static func onTheWire(_ address: String) -> (address: String, needsUTF8: Bool) {
+    package static func onTheWire(_ address: String) -> (address: String, needsUTF8: Bool) {
         guard let (local, domain) = split(address) else { return (address, !address.utf8.allSatisfy { $0 < 0x80 }) }
         let wire = "\(local)@\(domain.utf8.allSatisfy { $0 < 0x80 } ? domain : converted(domain, toASCII: true) ?? domain)"
         return (wire, !wire.utf8.allSatisfy { $0 < 0x80 })
     }
 
     /// The lower-case forms by which an address is found: the original, with A-labels, and with U-labels.
-    public static func forms(_ address: String) -> [String] {
+    package static func forms(_ address: String) -> [String] {
         let lower = address.lowercased()
         guard let (local, domain) = split(lower) else { return [lower] }
         let isASCII = domain.utf8.allSatisfy { $0 < 0x80 }

@@ -1,45 +1,45 @@
-public import Foundation
+package import Foundation
 
 /// A parsed message (RFC 5322, RFC 2045 to 2049) with what a reader would see, in UTF-8.
-public struct MailMessage: Sendable {
+package struct MailMessage: Sendable {
     /// One line.
-    public var subject = ""
+    package var subject = ""
     /// The sender: the first valid address of From, Sender, Reply-To and Return-Path. Without one, the first words in these fields,
     /// such as `MAILER-DAEMON`; empty if there are none.
-    public var from = ""
-    public var to: [String] = []
-    public var cc: [String] = []
+    package var from = ""
+    package var to: [String] = []
+    package var cc: [String] = []
     /// The Message-ID with its angle brackets. It is empty if the message has none.
-    public var messageID = ""
+    package var messageID = ""
     /// In-Reply-To, then References from the newest to the oldest.
-    public var references: [String] = []
+    package var references: [String] = []
     /// References in their original order, oldest first. An answer repeats them.
-    public var thread: [String] = []
-    public var date: Date?
-    public var importance = "Normal"
-    public var body = ""
-    public var isHTML = false
-    public var attachments: [Attachment] = []
+    package var thread: [String] = []
+    package var date: Date?
+    package var importance = "Normal"
+    package var body = ""
+    package var isHTML = false
+    package var attachments: [Attachment] = []
     /// Messages that were forwarded as attachments, whole.
-    public var messages: [[UInt8]] = []
+    package var messages: [[UInt8]] = []
     /// Whether there is more in it than ``messages``: words, attachments, or parts that can't be read.
-    public private(set) var saysMore = false
+    package private(set) var saysMore = false
     /// What the rest does not show of the message: see ``original(of:)``.
-    public private(set) var notes: [Note] = []
+    package private(set) var notes: [Note] = []
 
     /// Something that could not be represented.
-    public struct Note: Sendable, Equatable {
+    package struct Note: Sendable, Equatable {
         /// The description as a sentence.
-        public let text: String
+        package let text: String
         /// Whether the header contains all of it.
-        public let isOfHeader: Bool
+        package let isOfHeader: Bool
     }
 
     /// A part that is not the text.
-    public struct Attachment: Sendable {
-        public let name: String
-        public let type: String
-        public let bytes: [UInt8]
+    package struct Attachment: Sendable {
+        package let name: String
+        package let type: String
+        package let bytes: [UInt8]
     }
 
     /// How many ids of References are kept: the newest, and those of the conversation's beginning.
@@ -49,7 +49,7 @@ public struct MailMessage: Sendable {
     /// Parses a message. No message is refused: what can't be understood is empty.
     ///
     /// - Parameter keepsMessages: Whether forwarded messages are kept whole, instead of as attachments.
-    public init(_ bytes: [UInt8], keepsMessages: Bool = false) {
+    package init(_ bytes: [UInt8], keepsMessages: Bool = false) {
         let structure = MessageStructure(Self.withLineFeeds(bytes)[...])
         let hint = Self.charset(of: structure.root)
         readHeader(structure.root.header, hint)
@@ -62,13 +62,13 @@ public struct MailMessage: Sendable {
     }
 
     /// Adds a note, once.
-    public mutating func note(_ text: String, isOfHeader: Bool) {
+    package mutating func note(_ text: String, isOfHeader: Bool) {
         let note = Note(text: text, isOfHeader: isOfHeader)
         if !notes.contains(note) { notes.append(note) }
     }
 
     /// The original to keep because of the notes: its header, or all of it; nil without notes.
-    public func original(of bytes: [UInt8]) -> Attachment? {
+    package func original(of bytes: [UInt8]) -> Attachment? {
         guard !notes.isEmpty else { return nil }
         guard notes.allSatisfy(\.isOfHeader) else { return Attachment(name: "original.eml", type: "message/rfc822", bytes: bytes) }
         let end = HeaderFields.split(bytes[...]).body.startIndex
@@ -126,7 +126,7 @@ public struct MailMessage: Sendable {
     }
 
     /// When a message arrived, by its newest trace field, else by its date; nil where neither can be read.
-    public static func arrival(of bytes: [UInt8]) -> Date? {
+    package static func arrival(of bytes: [UInt8]) -> Date? {
         let header = HeaderFields.split(withLineFeeds(bytes)[...]).header
         return MailDate.date(header.first("received").flatMap { afterSemicolon($0) }) ?? MailDate.date(header.first("date"))
     }
@@ -181,7 +181,7 @@ public struct MailMessage: Sendable {
     }
 
     /// One line of text: U+0000 is removed, and other control characters become blanks.
-    public static func oneLine(_ text: String) -> String {
+    package static func oneLine(_ text: String) -> String {
         var view = String.UnicodeScalarView()
         for scalar in text.unicodeScalars where scalar != "\0" { view.append(scalar.isControl ? " " : scalar) }
         return String(view).trimmingCharacters(in: .whitespaces)

@@ -1,20 +1,20 @@
 /// A media type with its parameters (RFC 2045 section 5.1), as programs declare it for a file.
-public struct MediaType: Sendable, Equatable {
+package struct MediaType: Sendable, Equatable {
     /// A parameter: its name in lower case, and its value without quotes.
-    public struct Parameter: Sendable, Equatable {
-        public let name: String
-        public let value: String
+    package struct Parameter: Sendable, Equatable {
+        package let name: String
+        package let value: String
     }
 
     /// The longest type, parameter name and parameter value in bytes.
     private static let limit = 200
 
     /// Type and subtype in their original form.
-    public let name: String
-    public let parameters: [Parameter]
+    package let name: String
+    package let parameters: [Parameter]
 
     /// - Returns: Nil for an invalid media type.
-    public init?(_ text: String) {
+    package init?(_ text: String) {
         var rest = text.utf8[...]
         func skipBlanks() { rest = rest.drop { $0 == 0x20 || $0 == 0x09 } }
         func token() -> String? {

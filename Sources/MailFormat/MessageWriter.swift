@@ -1,33 +1,33 @@
-public import Foundation
+package import Foundation
 
 /// Writes a message (RFC 5322, MIME). It is 7-bit clean except for addresses that need UTF-8, has CRLF, and no text can add a
 /// header.
-public struct MessageWriter {
+package struct MessageWriter {
     /// The longest line in characters (RFC 5322 section 2.1.1), and the longest encoded word (RFC 2047 section 2).
     private static let lineLimit = 76
 
     private var bytes: [UInt8] = []
 
     /// An empty message.
-    public init() {}
+    package init() {}
 
     /// The written bytes: the header, and the body once it has begun.
-    public var message: [UInt8] { bytes }
+    package var message: [UInt8] { bytes }
 
     // MARK: Header
 
     /// A field with text.
-    public mutating func add(_ name: String, text: String) {
+    package mutating func add(_ name: String, text: String) {
         let words = Self.clean(text).split(separator: " ", omittingEmptySubsequences: false).map(String.init)
         let isPlain = text.utf8.allSatisfy { $0 < 0x7F } && !text.contains("=?") && words.allSatisfy { $0.utf8.count <= 500 }
         add(name, words: isPlain ? words : Self.encodedWords(Self.clean(text)))
     }
 
     /// A field whose value consists of tokens already, such as ids.
-    public mutating func add(_ name: String, tokens: [String]) { add(name, words: tokens.map(Self.clean)) }
+    package mutating func add(_ name: String, tokens: [String]) { add(name, words: tokens.map(Self.clean)) }
 
     /// A field with people. It is left out if there are none.
-    public mutating func add(_ name: String, people: [(name: String, address: String)]) {
+    package mutating func add(_ name: String, people: [(name: String, address: String)]) {
         guard !people.isEmpty else { return }
         var words: [String] = []
         for (index, person) in people.enumerated() {
@@ -39,7 +39,7 @@ public struct MessageWriter {
     }
 
     /// The date of sending, in UTC.
-    public mutating func add(_ name: String, date: Date) {
+    package mutating func add(_ name: String, date: Date) {
         let parts = Self.utc.dateComponents([.weekday, .day, .month, .year, .hour, .minute, .second], from: date)
         func two(_ number: Int?) -> String { (number ?? 0) < 10 ? "0\(number ?? 0)" : "\(number ?? 0)" }
         let day = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"][(parts.weekday ?? 1) - 1]
@@ -104,7 +104,7 @@ public struct MessageWriter {
     // MARK: Body
 
     /// Writes a text as the whole body, or as the next part.
-    public mutating func add(body: String, isHTML: Bool) {
+    package mutating func add(body: String, isHTML: Bool) {
         bytes += Array(
             "Content-Type: text/\(isHTML ? "html" : "plain"); charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
                 .utf8)
@@ -113,18 +113,18 @@ public struct MessageWriter {
     }
 
     /// Begins a multipart/mixed. Write its parts after calls of ``next(_:)``.
-    public mutating func beginMixed(_ boundary: String) {
+    package mutating func beginMixed(_ boundary: String) {
         bytes += Array("Content-Type: multipart/mixed; boundary=\"\(boundary)\"\r\n\r\n".utf8)
     }
 
     /// The delimiter before a part.
-    public mutating func next(_ boundary: String) { bytes += Array("--\(boundary)\r\n".utf8) }
+    package mutating func next(_ boundary: String) { bytes += Array("--\(boundary)\r\n".utf8) }
 
     /// The delimiter behind the last part.
-    public mutating func end(_ boundary: String) { bytes += Array("--\(boundary)--\r\n".utf8) }
+    package mutating func end(_ boundary: String) { bytes += Array("--\(boundary)--\r\n".utf8) }
 
     /// A file as the next part.
-    public mutating func add(file: Data, name: String, type: String) {
+    package mutating func add(file: Data, name: String, type: String) {
         let name = Self.clean(name)
         let isASCII = name.utf8.allSatisfy { $0 < 0x7F } && name.utf8.count <= 60
         let plain = name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")

@@ -3,7 +3,7 @@ extension String {
     private static let wholeUnits = 40
 
     /// The beginning of the text with a number of UTF-16 units. Characters are not split, unless they have very many marks.
-    public func prefix(units limit: Int) -> String {
+    package func prefix(units limit: Int) -> String {
         // A unit of UTF-16 takes one byte or more.
         guard utf8.count > limit, utf16.count > limit else { return self }
         var result = ""

@@ -1,5 +1,5 @@
 import Foundation
-public import Logging
+package import Logging
 import RouterProtocol
 import Synchronization
 
@@ -8,17 +8,17 @@ import Synchronization
 ///
 /// One request of the router waits at the service until there is work. One thread reads the connections on which mail servers
 /// notify of new messages. Idle workers send no requests.
-public final class Router: Sendable {
+package final class Router: Sendable {
     private let configuration: RouterConfiguration
     private let logger: Logger
-    public let metrics = RouterMetrics()
+    package let metrics = RouterMetrics()
     private let board = WorkBoard()
     private let idle: IdleConnections
     /// The router's name until it ends.
     private let name: String
     private let stopped = Atomic<Bool>(false)
 
-    public init(_ configuration: RouterConfiguration, logger: Logger) {
+    package init(_ configuration: RouterConfiguration, logger: Logger) {
         self.configuration = configuration
         self.logger = logger
         idle = IdleConnections(configuration, board: board, logger: logger)
@@ -31,14 +31,14 @@ public final class Router: Sendable {
     private static var someLetters: Substring { UUID().uuidString.prefix(8) }
 
     /// Makes each worker stop after its current message.
-    public func stop() {
+    package func stop() {
         stopped.store(true, ordering: .relaxed)
         board.stop()
         idle.stop()
     }
 
     /// Works until ``stop()``, on separate threads, because requests to mail servers block.
-    public func run() async {
+    package func run() async {
         await withTaskGroup(of: Void.self) { group in
             for number in 0..<configuration.workers { group.addTask { [self] in await onThread { [self] in work(number) } } }
             group.addTask { [self] in await onThread { [self] in waitForWork() } }

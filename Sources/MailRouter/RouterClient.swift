@@ -3,37 +3,37 @@ import Foundation
 import RouterProtocol
 
 /// The service's address, the router's credentials, and the limits of its work.
-public struct RouterConfiguration: Sendable {
+package struct RouterConfiguration: Sendable {
     /// The service's address, without a trailing slash.
-    public var service: String
-    public var organization: String
-    public var clientID: String
-    public var secret: String
+    package var service: String
+    package var organization: String
+    package var clientID: String
+    package var secret: String
     /// The CA certificates in PEM for the service; nil for the system's.
-    public var serviceAuthorityFile: String?
+    package var serviceAuthorityFile: String?
     /// The file with CA certificates in PEM for mail servers, used once it exists; nil for the system's.
-    public var mailAuthorityFile: String?
+    package var mailAuthorityFile: String?
     /// How many mailboxes are processed at a time.
-    public var workers = 4
+    package var workers = 4
     /// Seconds between two turns at a polled mailbox.
-    public var interval = 300
+    package var interval = 300
     /// Seconds for which a request for work waits at the service.
-    public var wait = RouterLimits.waitSeconds
+    package var wait = RouterLimits.waitSeconds
     /// How many connections wait for notifications of IMAP servers (IDLE); 0 to poll every mailbox.
-    public var idleConnections = 500
+    package var idleConnections = 500
     /// Seconds after which IDLE is issued again; less than 29 minutes.
-    public var idleRefresh = 600
+    package var idleRefresh = 600
     /// Seconds between two attempts while the service is unavailable: the first pause, doubled up to the longest.
     static let pauses = (first: 1.0, longest: 60.0)
     /// How many messages one turn processes at most, so that a large mailbox does not hold up the others.
-    public var turnLimit = RouterConfiguration.defaultTurnLimit
-    public static let defaultTurnLimit = 2_000
+    package var turnLimit = RouterConfiguration.defaultTurnLimit
+    package static let defaultTurnLimit = 2_000
     /// A turn ends before that limit after this many messages and seconds, both.
     static let fairTurn = (messages: 500, seconds: 10)
     /// The largest message in bytes.
-    public var messageLimit = 50 << 20
+    package var messageLimit = 50 << 20
 
-    public init(service: String, organization: String, clientID: String, secret: String) {
+    package init(service: String, organization: String, clientID: String, secret: String) {
         (self.service, self.organization, self.clientID, self.secret) = (service, organization, clientID, secret)
     }
 }

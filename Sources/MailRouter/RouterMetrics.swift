@@ -1,9 +1,9 @@
 import Foundation
-public import MetricsFormat
+package import MetricsFormat
 import Synchronization
 
 /// Counts a router's work since its start. It has no contents of messages.
-public final class RouterMetrics: Sendable {
+package final class RouterMetrics: Sendable {
     private struct Mailbox {
         var lag = 0.0
         var seconds = 0.0
@@ -49,7 +49,7 @@ public final class RouterMetrics: Sendable {
     }
 
     /// Adds what was counted.
-    public func write(to text: inout MetricsText) {
+    package func write(to text: inout MetricsText) {
         let state = state.withLock { $0 }
         func counter(_ name: String, _ help: String, _ value: Int) {
             text.counter("fieldseal_router_\(name)", help, [.init([:], Double(value))])

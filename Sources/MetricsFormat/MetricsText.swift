@@ -1,19 +1,19 @@
 /// Writes metrics in the text formats of Prometheus.
-public struct MetricsText: Sendable {
+package struct MetricsText: Sendable {
     /// The two formats that scrapers request.
-    public enum Format: Sendable {
+    package enum Format: Sendable {
         /// OpenMetrics 1.0.0.
         case openMetrics
         /// Prometheus' own text format, version 0.0.4.
         case prometheus
 
         /// The format that a request's `Accept` header asks for.
-        public init(accept: String?) {
+        package init(accept: String?) {
             self = accept?.contains("application/openmetrics-text") == true ? .openMetrics : .prometheus
         }
 
         /// The `Content-Type` of the text.
-        public var contentType: String {
+        package var contentType: String {
             switch self {
             case .openMetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8"
             case .prometheus: "text/plain; version=0.0.4; charset=utf-8"
@@ -22,32 +22,32 @@ public struct MetricsText: Sendable {
     }
 
     /// One value of a metric.
-    public struct Sample: Sendable {
+    package struct Sample: Sendable {
         let labels: [(name: String, value: String)]
         let value: Double
 
         /// - Parameter labels: In the order in which they are written.
-        public init(_ labels: KeyValuePairs<String, String> = [:], _ value: Double) {
+        package init(_ labels: KeyValuePairs<String, String> = [:], _ value: Double) {
             self.labels = labels.map { ($0.key, $0.value) }
             self.value = value
         }
     }
 
     /// A histogram of durations.
-    public struct Histogram: Sendable {
+    package struct Histogram: Sendable {
         /// Upper bounds in seconds, ascending.
         let bounds: [Double]
         private(set) var counts: [Int]
         private(set) var sum = 0.0
 
         /// - Parameter bounds: Upper bounds in seconds, ascending. An infinite bound is added.
-        public init(bounds: [Double]) {
+        package init(bounds: [Double]) {
             self.bounds = bounds
             counts = Array(repeating: 0, count: bounds.count + 1)
         }
 
         /// Counts one duration in seconds.
-        public mutating func add(_ seconds: Double) {
+        package mutating func add(_ seconds: Double) {
             counts[bounds.firstIndex { seconds <= $0 } ?? bounds.count] += 1
             sum += seconds
         }
@@ -56,21 +56,21 @@ public struct MetricsText: Sendable {
     private let format: Format
     private var lines: [String] = []
 
-    public init(_ format: Format) { self.format = format }
+    package init(_ format: Format) { self.format = format }
 
     /// The whole text.
-    public var text: String { (lines + (format == .openMetrics ? ["# EOF"] : [])).joined(separator: "\n") + "\n" }
+    package var text: String { (lines + (format == .openMetrics ? ["# EOF"] : [])).joined(separator: "\n") + "\n" }
 
     /// A counter, which only grows until the program restarts.
     ///
     /// - Parameter name: The name without `_total`, which the samples get.
-    public mutating func counter(_ name: String, _ help: String, _ samples: [Sample]) {
+    package mutating func counter(_ name: String, _ help: String, _ samples: [Sample]) {
         family(format == .openMetrics ? name : "\(name)_total", "counter", help)
         for sample in samples { add("\(name)_total", sample) }
     }
 
     /// A gauge, which rises and falls.
-    public mutating func gauge(_ name: String, _ help: String, _ samples: [Sample]) {
+    package mutating func gauge(_ name: String, _ help: String, _ samples: [Sample]) {
         family(name, "gauge", help)
         for sample in samples { add(name, sample) }
     }
@@ -78,13 +78,13 @@ public struct MetricsText: Sendable {
     /// An info metric: labels that do not change while the program runs.
     ///
     /// - Parameter name: The name without `_info`, which the sample gets.
-    public mutating func info(_ name: String, _ help: String, _ labels: KeyValuePairs<String, String>) {
+    package mutating func info(_ name: String, _ help: String, _ labels: KeyValuePairs<String, String>) {
         family(format == .openMetrics ? name : "\(name)_info", format == .openMetrics ? "info" : "gauge", help)
         add("\(name)_info", Sample(labels, 1))
     }
 
     /// Durations, for each value of a label.
-    public mutating func histogram(_ name: String, _ help: String, _ label: String, _ values: [(String, Histogram)]) {
+    package mutating func histogram(_ name: String, _ help: String, _ label: String, _ values: [(String, Histogram)]) {
         family(name, "histogram", help)
         for (value, histogram) in values {
             var total = 0

@@ -2,14 +2,14 @@ import Foundation
 import Glibc
 
 /// The metrics of every program of this product: its version, and its use of the machine.
-public struct ProcessFigures: Sendable {
+package struct ProcessFigures: Sendable {
     private let version: String
     private let startedOn = Date()
 
-    public init(version: String) { self.version = version }
+    package init(version: String) { self.version = version }
 
     /// Adds the metrics, with the names that Prometheus' own clients use.
-    public func write(to text: inout MetricsText) {
+    package func write(to text: inout MetricsText) {
         text.info("fieldseal_build", "The version of the program.", ["version": version])
         text.gauge(
             "process_start_time_seconds", "When the program was started, in seconds since 1970.",

@@ -1,29 +1,29 @@
 import CMigrations
 import Crypto
 import Foundation
-public import PostgresClient
+package import PostgresClient
 
 /// One numbered file of plain SQL.
-public struct Migration: Sendable, Equatable {
+package struct Migration: Sendable, Equatable {
     /// The target of a migration.
-    public enum Scope: String, Sendable {
+    package enum Scope: String, Sendable {
         /// The deployment's own schemas, `config` and `cell`.
         case config
         /// Each organization's schema.
         case organization = "org"
     }
 
-    public let scope: Scope
+    package let scope: Scope
     /// The file's name without its extension, such as `0001_entities`. The order of the names is the order of application.
-    public let name: String
-    public let sql: String
+    package let name: String
+    package let sql: String
     /// The SQL that undoes it; nil if that would delete evidence or cells.
-    public let down: String?
+    package let down: String?
     /// SHA-256 of the file's bytes, as 64 hexadecimal digits.
-    public let checksum: String
+    package let checksum: String
 
     /// Whether the program completes the migration after the SQL, in the same transaction.
-    public var isCompletedByProgram: Bool {
+    package var isCompletedByProgram: Bool {
         switch scope {
         case .config: name == "0009_attested_state"
         case .organization:
@@ -42,9 +42,9 @@ public struct Migration: Sendable, Equatable {
 }
 
 /// The migrations in this program.
-public enum MigrationCatalog {
+package enum MigrationCatalog {
     /// All, in the order of application.
-    public static let all: [Migration] = files.compactMap { path, sql -> Migration? in
+    package static let all: [Migration] = files.compactMap { path, sql -> Migration? in
         let parts = path.split(separator: "/")
         guard parts.count == 2, !path.hasSuffix(".down.sql"), let scope = Migration.Scope(rawValue: String(parts[0])) else {
             return nil
@@ -55,16 +55,16 @@ public enum MigrationCatalog {
     .sorted { $0.name < $1.name }
 
     /// The SQL that a superuser applies once to a database.
-    public static let bootstrap = files.first { $0.path == "bootstrap.sql" }?.sql ?? ""
+    package static let bootstrap = files.first { $0.path == "bootstrap.sql" }?.sql ?? ""
 
     /// Functions that open cells in SQL. A deployment works without them.
-    public static let recovery = files.first { $0.path == "recovery.sql" }?.sql ?? ""
+    package static let recovery = files.first { $0.path == "recovery.sql" }?.sql ?? ""
 
     /// The migrations of one scope, in the order of application.
-    public static func migrations(_ scope: Migration.Scope) -> [Migration] { all.filter { $0.scope == scope } }
+    package static func migrations(_ scope: Migration.Scope) -> [Migration] { all.filter { $0.scope == scope } }
 
     /// Every file under `migrations/` in this program: its path there and its text.
-    public static let files: [(path: String, sql: String)] = {
+    package static let files: [(path: String, sql: String)] = {
         var count = 0
         let first = embedded_migrations(&count)
         return UnsafeBufferPointer(start: first, count: count).map { file in
@@ -77,4 +77,4 @@ public enum MigrationCatalog {
 }
 
 /// Completes a migration with data that SQL does not have, such as the key-encryption key. Returns what was left out, and why.
-public typealias MigrationCompletion = @Sendable (Migration, MigrationTarget, isolated PostgresConnection) throws -> [String]
+package typealias MigrationCompletion = @Sendable (Migration, MigrationTarget, isolated PostgresConnection) throws -> [String]

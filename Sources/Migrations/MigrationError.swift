@@ -1,5 +1,5 @@
 /// The reason for which a migration was not applied.
-public enum MigrationError: Error, Sendable, CustomStringConvertible {
+package enum MigrationError: Error, Sendable, CustomStringConvertible {
     /// The roles and the schema `cell` do not exist.
     case notBootstrapped
     /// The connected role may not act as `fieldseal_owner`.
@@ -23,7 +23,7 @@ public enum MigrationError: Error, Sendable, CustomStringConvertible {
     /// A migration's SQL failed; it was rolled back.
     case failed(target: String, name: String, reason: String)
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .notBootstrapped:
             "the database lacks the roles of Fieldseal; apply migrations/bootstrap.sql as a superuser, "

@@ -1,29 +1,29 @@
-public import PostgresClient
+package import PostgresClient
 
 // A rehearsal of the pending migrations: they are applied, measured, and rolled back.
 extension MigrationRunner {
     /// A lock on a table that conflicts with writing or reading.
-    public struct Lock: Sendable, Hashable {
+    package struct Lock: Sendable, Hashable {
         /// With its schema.
-        public let table: String
+        package let table: String
         /// PostgreSQL's name of the lock mode, such as `AccessExclusiveLock`.
-        public let mode: String
+        package let mode: String
     }
 
     /// One migration of a rehearsal.
-    public struct Step: Sendable {
-        public let name: String
-        public let milliseconds: Int64
+    package struct Step: Sendable {
+        package let name: String
+        package let milliseconds: Int64
         /// Locks on existing tables that no earlier step had taken.
-        public let locks: [Lock]
+        package let locks: [Lock]
     }
 
     /// The effects of the pending migrations of a target.
-    public struct Rehearsal: Sendable {
-        public let target: MigrationTarget
-        public let steps: [Step]
-        public let error: (any Error)?
-        public var notes: [String] = []
+    package struct Rehearsal: Sendable {
+        package let target: MigrationTarget
+        package let steps: [Step]
+        package let error: (any Error)?
+        package var notes: [String] = []
     }
 
     /// How long a rehearsal waits for a lock before it gives up, so that no statement queues behind it for long.
@@ -42,7 +42,7 @@ extension MigrationRunner {
     /// - Parameters:
     ///   - organization: The organization's name; nil for all.
     ///   - onRehearsal: Called with each target's rehearsal once it is finished.
-    public func rehearse(
+    package func rehearse(
         organization: String? = nil, onRehearsal: @escaping @Sendable (Rehearsal) -> Void
     ) async throws {
         let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal rehearsal")

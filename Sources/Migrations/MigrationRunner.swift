@@ -1,11 +1,11 @@
 import Foundation
-public import PostgresClient
+package import PostgresClient
 
 /// Applies migrations in order, each file in one transaction, under an advisory lock. It writes the ledger `config.migration`.
 ///
 /// Every organization's schema also has its own ledger. So a schema that was moved to another deployment, or outlived its `config`,
 /// still has its version.
-public struct MigrationRunner: Sendable {
+package struct MigrationRunner: Sendable {
     let conninfo: String
     let completion: MigrationCompletion?
 
@@ -13,34 +13,34 @@ public struct MigrationRunner: Sendable {
     ///   - conninfo: Connects as a role that may `SET ROLE fieldseal_owner`.
     ///   - completion: Completes migrations with ``Migration/isCompletedByProgram``. A database without organizations does not need
     ///     it.
-    public init(conninfo: String, completion: MigrationCompletion? = nil) {
+    package init(conninfo: String, completion: MigrationCompletion? = nil) {
         self.conninfo = conninfo
         self.completion = completion
     }
 
     /// The result for one target.
-    public struct Outcome: Sendable {
-        public let target: MigrationTarget
+    package struct Outcome: Sendable {
+        package let target: MigrationTarget
         /// Names of the migrations that were applied.
-        public let applied: [String]
-        public let error: (any Error)?
+        package let applied: [String]
+        package let error: (any Error)?
         /// What the program left out when it completed a migration, and why.
-        public var notes: [String] = []
+        package var notes: [String] = []
     }
 
     /// Applies `migrations/bootstrap.sql`; the connected role must be a superuser.
     ///
     /// - Throws: ``MigrationError`` `.encoding` for a database that is not in UTF8.
-    public func bootstrap() async throws { try await apply(MigrationCatalog.bootstrap) }
+    package func bootstrap() async throws { try await apply(MigrationCatalog.bootstrap) }
 
     /// Whether the database's locale has upper and lower case beyond ASCII. Without it, searches for such names depend on case.
-    public func knowsCase() async throws -> Bool {
+    package func knowsCase() async throws -> Bool {
         let connection = try await PostgresConnection.connect(conninfo)
         return try await connection.run { try $0.query("SELECT lower(U&'\\00C4\\0416') = U&'\\00E4\\0436'")[0].decode(0) }
     }
 
     /// Applies `migrations/recovery.sql`; the connected role must be a superuser.
-    public func recovery() async throws { try await apply(MigrationCatalog.recovery) }
+    package func recovery() async throws { try await apply(MigrationCatalog.recovery) }
 
     private func apply(_ file: String) async throws {
         let connection = try await PostgresConnection.connect(conninfo)
@@ -52,7 +52,7 @@ public struct MigrationRunner: Sendable {
     }
 
     /// How many connections are used at a time by default.
-    public static let defaultParallelism = 8
+    package static let defaultParallelism = 8
 
     /// Applies pending migrations to the deployment, then to organizations, several at a time.
     ///
@@ -63,7 +63,7 @@ public struct MigrationRunner: Sendable {
     ///   - parallelism: How many connections are used at a time.
     ///   - onOutcome: Called with each target's outcome once it is finished.
     /// - Returns: An outcome for each target. A failure does not undo the others.
-    public func up(
+    package func up(
         organization: String? = nil, parallelism: Int = defaultParallelism,
         onOutcome: @escaping @Sendable (Outcome) -> Void = { _ in }
     ) async throws -> [Outcome] {
@@ -98,7 +98,7 @@ public struct MigrationRunner: Sendable {
     }
 
     /// The applied and pending migrations of the deployment and its organizations, and whether ledgers and program agree.
-    public func status(organization: String? = nil) async throws -> [MigrationStatus] {
+    package func status(organization: String? = nil) async throws -> [MigrationStatus] {
         let connection = try await PostgresConnection.connect(conninfo)
         let recorded = try await connection.run { try Self.recorded(organization: organization, on: $0) }
         await connection.close()
@@ -143,7 +143,7 @@ public struct MigrationRunner: Sendable {
     ///
     /// - Parameter name: `config`, or an organization's name.
     /// - Throws: ``MigrationError`` when it can't be undone, the database is newer than the program, or no migration is applied.
-    public func newest(of name: String) async throws -> (target: MigrationTarget, migration: Migration) {
+    package func newest(of name: String) async throws -> (target: MigrationTarget, migration: Migration) {
         let organization = name == "config" ? nil : name
         guard let status = try await status(organization: organization).first(where: { "\($0.target)" == name }),
             let last = status.applied.last
@@ -156,7 +156,7 @@ public struct MigrationRunner: Sendable {
     }
 
     /// Undoes a migration in one transaction, if it is still the newest of its target.
-    public func down(_ migration: Migration, of target: MigrationTarget) async throws {
+    package func down(_ migration: Migration, of target: MigrationTarget) async throws {
         let connection = try await PostgresConnection.connect(conninfo)
         try await connection.run { connection in
             try connection.transaction {
@@ -214,7 +214,7 @@ public struct MigrationRunner: Sendable {
     /// Applies all of a target's migrations in the caller's transaction, for a new schema.
     ///
     /// - Parameter last: The newest one to apply; nil for all.
-    public static func applyAll(
+    package static func applyAll(
         to target: MigrationTarget,
         through last: String? = nil,
         on connection: isolated PostgresConnection
@@ -229,7 +229,7 @@ public struct MigrationRunner: Sendable {
     }
 
     /// Copies a schema's own ledger into `config.migration`, for a schema from elsewhere.
-    public static func adoptLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws {
+    package static func adoptLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws {
         guard case .organization(let id, _, let schema) = target else { return }
         _ = try connection.query(
             """

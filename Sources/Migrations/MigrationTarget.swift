@@ -1,8 +1,8 @@
-public import Foundation
+package import Foundation
 import PostgresClient
 
 /// A target of migrations: the deployment, or one organization's schema.
-public enum MigrationTarget: Sendable, Hashable, CustomStringConvertible {
+package enum MigrationTarget: Sendable, Hashable, CustomStringConvertible {
     case config
     case organization(id: UUID, name: String, schema: String)
 
@@ -18,7 +18,7 @@ public enum MigrationTarget: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// `config`, or the organization's name.
-    public var description: String {
+    package var description: String {
         switch self {
         case .config: "config"
         case .organization(_, let name, _): name
@@ -27,23 +27,23 @@ public enum MigrationTarget: Sendable, Hashable, CustomStringConvertible {
 }
 
 /// The status of a target.
-public struct MigrationStatus: Sendable {
-    public let target: MigrationTarget
+package struct MigrationStatus: Sendable {
+    package let target: MigrationTarget
     /// What is applied, in order.
-    public let applied: [AppliedMigration]
+    package let applied: [AppliedMigration]
     /// The names of the pending migrations.
-    public let pending: [String]
+    package let pending: [String]
     /// The problem: a changed file, or a database newer than the program.
-    public let problem: MigrationError?
+    package let problem: MigrationError?
 }
 
 /// One row of the ledger.
-public struct AppliedMigration: Sendable {
-    public let name: String
-    public let checksum: String
-    public let milliseconds: Int
-    public let appliedOn: Date
-    public let appliedBy: String
+package struct AppliedMigration: Sendable {
+    package let name: String
+    package let checksum: String
+    package let milliseconds: Int
+    package let appliedOn: Date
+    package let appliedBy: String
 
     /// - Parameter row: Name, checksum, milliseconds, time, role.
     init(_ row: PostgresRow) throws {

@@ -1,32 +1,32 @@
 import CellCrypto
-public import Foundation
+package import Foundation
 import Glibc
 import JSON
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// Moves old security events, or old entries of the audit, from the database to a sealed file.
 ///
 /// The file is complete and on disk before the transaction that removes its contents from the tables. A crash in between leaves
 /// both. Then the same command writes the file again.
-public struct EvidenceArchiver: Sendable {
+package struct EvidenceArchiver: Sendable {
     private let registry: OrganizationRegistry
     private let organization: Organization
     private let caller: Caller
     private let kek: KeyEncryptionKey
 
     /// What was moved, or would be.
-    public struct Summary: Sendable {
-        public let file: EventArchiveFile.Summary
-        public let path: String
+    package struct Summary: Sendable {
+        package let file: EventArchiveFile.Summary
+        package let path: String
     }
 
     /// How many events are read at a time.
     private static let pageLength = 5_000
 
     /// - Parameter registry: Connects as a role that may act as the owner. The service's role can't archive.
-    public init(_ registry: OrganizationRegistry, session: Session) {
+    package init(_ registry: OrganizationRegistry, session: Session) {
         self.registry = registry
         organization = session.organization
         caller = session.caller
@@ -38,7 +38,7 @@ public struct EvidenceArchiver: Sendable {
     /// Archives the security events before a time, except the newest event.
     ///
     /// - Throws: ``FieldsealError`` when there are none, the chain is broken, or the file must not be written.
-    public func archiveEvents(before date: Date, to path: String) async throws -> Summary {
+    package func archiveEvents(before date: Date, to path: String) async throws -> Summary {
         let start = try await registry.owning { try EventArchivePosition.require(organization, under: kek, on: $0) }
         try refuseOverwriting(path) { $0.content == "security events" && $0.first > start?.lastID ?? 0 }
         let (summary, last, digest) = try await registry.owning { try write(before: date, after: start, to: path, on: $0) }
@@ -122,7 +122,7 @@ public struct EvidenceArchiver: Sendable {
     // MARK: The audit
 
     /// Archives the entries of the audit before a time.
-    public func archiveAudit(before date: Date, to path: String) async throws -> Summary {
+    package func archiveAudit(before date: Date, to path: String) async throws -> Summary {
         try refuseOverwriting(path) { _ in false }
         let (summary, digest) = try await registry.owning { try writeAudit(before: date, to: path, on: $0) }
         try await registry.owning { connection in
@@ -233,7 +233,7 @@ extension EventArchiveFile {
     /// Verifies that archives are one chain, from an organization's first event to the first event of the table.
     ///
     /// - Returns: The problems in the order of the events.
-    public static func problems(of archives: [Summary], with session: Session) async throws -> [String] {
+    package static func problems(of archives: [Summary], with session: Session) async throws -> [String] {
         try session.requireSystemAdministrator(to: "archive security events")
         let organization = session.organization
         var problems: [String] = []

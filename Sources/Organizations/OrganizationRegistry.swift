@@ -1,21 +1,21 @@
-public import CellCrypto
-public import Foundation
+package import CellCrypto
+package import Foundation
 import JSON
 import KeyManagement
 import Migrations
 import Model
 package import PostgresClient
 import Records
-public import Tenancy
+package import Tenancy
 
 /// The organizations of a deployment. Changing them needs a role that may act as `fieldseal_owner`.
-public struct OrganizationRegistry: Sendable {
+package struct OrganizationRegistry: Sendable {
     let conninfo: String
     let kek: KeyEncryptionKey
     let policy: KeyPolicy
 
     /// - Parameter conninfo: Connects as a role that may `SET ROLE fieldseal_owner`.
-    public init(conninfo: String, kek: KeyEncryptionKey, policy: KeyPolicy = KeyPolicy()) {
+    package init(conninfo: String, kek: KeyEncryptionKey, policy: KeyPolicy = KeyPolicy()) {
         self.conninfo = conninfo
         self.kek = kek
         self.policy = policy
@@ -25,7 +25,7 @@ public struct OrganizationRegistry: Sendable {
     /// the start.
     ///
     /// - Throws: ``FieldsealError`` when the name is malformed or taken.
-    public func create(name: String, by caller: Caller) async throws -> Organization {
+    package func create(name: String, by caller: Caller) async throws -> Organization {
         guard Organization.isName(name) else {
             throw FieldsealError(
                 .invalidArgument,
@@ -80,7 +80,7 @@ public struct OrganizationRegistry: Sendable {
     ///
     /// - Throws: ``FieldsealError`` when there is no such schema, or the name or the id is taken. For a registered organization,
     ///   use ``attestAgain(name:by:)``.
-    public func attach(name: String, by caller: Caller) async throws -> Organization {
+    package func attach(name: String, by caller: Caller) async throws -> Organization {
         try await adopt(name: name, .organizationAttached, by: caller)
     }
 
@@ -309,10 +309,10 @@ struct NewKey: Sendable {
 }
 
 /// An organization in the output of `org list`.
-public struct OrganizationEntry: Sendable {
-    public let organization: Organization
-    public let createdOn: Date
-    public let attachedOn: Date?
+package struct OrganizationEntry: Sendable {
+    package let organization: Organization
+    package let createdOn: Date
+    package let attachedOn: Date?
 
     /// The condition that an organization `o` is not being moved to or from the database. It also holds before the table of moves
     /// exists.
@@ -321,7 +321,7 @@ public struct OrganizationEntry: Sendable {
         """
 
     /// The organizations that are in force in a database, by name.
-    public static func list(_ deployment: Deployment) async throws -> [OrganizationEntry] {
+    package static func list(_ deployment: Deployment) async throws -> [OrganizationEntry] {
         try await deployment.pool.withConnection { connection in
             try connection.query(
                 """

@@ -1,16 +1,16 @@
 import Synchronization
 
 /// A cache of computed values with a maximum size.
-public final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+package final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private let values = Mutex<[Key: Value]>([:])
 
     /// Beyond this number all values are removed.
     private static var limit: Int { 1_000 }
 
-    public init() {}
+    package init() {}
 
     /// The value of a key. An error is thrown and not stored.
-    public func value<Failure: Error>(of key: Key, _ workOut: () throws(Failure) -> Value) throws(Failure) -> Value {
+    package func value<Failure: Error>(of key: Key, _ workOut: () throws(Failure) -> Value) throws(Failure) -> Value {
         if let value = values.withLock({ $0[key] }) { return value }
         let value = try workOut()
         values.withLock { values in

@@ -4,7 +4,7 @@ import PostgresClient
 
 extension Record {
     /// Appends the value in a column as JSON, directly from PostgreSQL's bytes.
-    public func writeJSON(_ column: RowShape.Column, to output: inout [UInt8]) throws {
+    package func writeJSON(_ column: RowShape.Column, to output: inout [UInt8]) throws {
         guard let index = column.index, !row.isNull(index) else {
             output.append(contentsOf: "null".utf8)
             return

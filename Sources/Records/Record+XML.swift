@@ -1,22 +1,22 @@
-public import Foundation
+package import Foundation
 import JSON
 import PostgresClient
 
 extension Record {
     /// Whether a value is null.
-    public func isNull(_ place: RowShape.Place) -> Bool { row.isNull(place.index) }
+    package func isNull(_ place: RowShape.Place) -> Bool { row.isNull(place.index) }
 
     /// A value that is an integer and not null.
-    public func integer(_ place: RowShape.Place) throws -> Int { try row.decode(place.index) }
+    package func integer(_ place: RowShape.Place) throws -> Int { try row.decode(place.index) }
 
     /// A value that is a boolean and not null.
-    public func flag(_ place: RowShape.Place) throws -> Bool { try row.decode(place.index) }
+    package func flag(_ place: RowShape.Place) throws -> Bool { try row.decode(place.index) }
 
     /// A value that is a date and not null.
-    public func moment(_ place: RowShape.Place) throws -> Date { try row.decode(place.index) }
+    package func moment(_ place: RowShape.Place) throws -> Date { try row.decode(place.index) }
 
     /// Appends a non-null value in XML Schema's form, directly from PostgreSQL's bytes.
-    public func writeXML(_ place: RowShape.Place, to output: inout [UInt8]) throws {
+    package func writeXML(_ place: RowShape.Place, to output: inout [UInt8]) throws {
         let index = place.index
         switch place.form {
         case .text: row.withBytes(index) { output.appendXML($0) }
@@ -33,7 +33,7 @@ extension Record {
 
 extension [UInt8] {
     /// Appends UTF-8 as text of an XML element. Characters that XML 1.0 does not allow become U+FFFD.
-    public mutating func appendXML(_ text: UnsafeRawBufferPointer) {
+    package mutating func appendXML(_ text: UnsafeRawBufferPointer) {
         var start = 0
         for index in text.indices where XMLMarkup.isMarkup[Int(text[index])] {
             guard index >= start, let (length, replacement) = XMLMarkup.replacement(in: text, at: index) else { continue }

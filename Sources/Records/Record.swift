@@ -1,16 +1,16 @@
-public import Foundation
-public import Model
+package import Foundation
+package import Model
 import PostgresClient
 
 /// A row of a query's result: a record as the caller may see it, or a group of records.
 ///
 /// Encrypted attributes are always null, because they are not read.
-public struct Record: Sendable {
-    public let shape: RowShape
+package struct Record: Sendable {
+    package let shape: RowShape
     let row: PostgresRow
-    public let id: UUID
+    package let id: UUID
     /// Changes with every write of the record, including its encrypted attributes, but not with a key change.
-    public let versionNumber: Int64
+    package let versionNumber: Int64
 
     init(_ shape: RowShape, _ row: PostgresRow) throws {
         self.shape = shape
@@ -24,13 +24,13 @@ public struct Record: Sendable {
     }
 
     /// The value in a column of the shape.
-    public func value(_ column: RowShape.Column) throws -> AttributeValue {
+    package func value(_ column: RowShape.Column) throws -> AttributeValue {
         guard let index = column.index else { return .null }
         return try column.type.value(in: row, column: index)
     }
 
     /// The value of an attribute that was asked for.
-    public func value(of attribute: String) throws -> AttributeValue {
+    package func value(of attribute: String) throws -> AttributeValue {
         guard
             let column = shape.columns.first(where: {
                 $0.attribute?.logicalName == attribute && !$0.isRenamed || $0.name == attribute
@@ -40,35 +40,35 @@ public struct Record: Sendable {
     }
 
     /// The weak entity tag of the version (RFC 9110 section 8.8.3).
-    public var etag: String { "W/\"\(versionNumber)\"" }
+    package var etag: String { "W/\"\(versionNumber)\"" }
 }
 
 /// A page of a query's result, with expanded records.
-public struct RecordPage: Sendable {
-    public let shape: RowShape
-    public let records: [Record]
+package struct RecordPage: Sendable {
+    package let shape: RowShape
+    package let records: [Record]
     /// The token of the next page; nil on the last one.
-    public let next: RecordQuery.PageToken?
+    package let next: RecordQuery.PageToken?
     /// The number of rows of all pages, if it was requested.
-    public internal(set) var count: Int?
-    public internal(set) var expanded: [ExpandedProperty] = []
+    package internal(set) var count: Int?
+    package internal(set) var expanded: [ExpandedProperty] = []
 }
 
 extension RecordPage {
     /// The records of the page, and their expanded records.
-    public var recordCount: Int {
+    package var recordCount: Int {
         records.count
             + expanded.reduce(0) { $0 + $1.page.recordCount + $1.alternatives.reduce(0) { $0 + $1.page.recordCount } }
     }
 }
 
 /// The records at the other end of a navigation property.
-public struct ExpandedProperty: Sendable {
-    public let name: String
-    public let isCollection: Bool
+package struct ExpandedProperty: Sendable {
+    package let name: String
+    package let isCollection: Bool
     /// Whether only the addresses of the records are requested.
-    public let isReference: Bool
-    public let referenced: EntityDefinition
+    package let isReference: Bool
+    package let referenced: EntityDefinition
     private let reference: String
     let page: RecordPage
     /// The same property's records of other entities, because an owner is a user or a team.
@@ -89,7 +89,7 @@ public struct ExpandedProperty: Sendable {
     }
 
     /// The related records of a record, with their own expansions.
-    public func records(of record: Record) throws -> (records: [Record], expanded: [ExpandedProperty]) {
+    package func records(of record: Record) throws -> (records: [Record], expanded: [ExpandedProperty]) {
         if isCollection { return (byKey[record.id] ?? [], page.expanded) }
         guard case .id(let id) = try record.value(of: reference) else { return ([], page.expanded) }
         if let found = byKey[id] { return (found, page.expanded) }
@@ -101,31 +101,31 @@ public struct ExpandedProperty: Sendable {
     }
 
     /// The selected columns of its records, for `@odata.context`.
-    public var contextColumns: String {
+    package var contextColumns: String {
         let inner = page.expanded.map { "\($0.name)(\($0.contextColumns))" }
         return ((page.shape.contextColumns.isEmpty ? [] : [page.shape.contextColumns]) + inner).joined(separator: ",")
     }
 }
 
 /// The key by which a client names a record.
-public enum RecordKey: Sendable {
+package enum RecordKey: Sendable {
     case id(UUID)
     /// The values of an alternate key.
     case alternate([(name: String, value: Literal)])
 }
 
 /// The result of a write.
-public struct WriteOutcome: Sendable {
-    public let id: UUID
-    public let versionNumber: Int64
+package struct WriteOutcome: Sendable {
+    package let id: UUID
+    package let versionNumber: Int64
     /// Whether the record is new.
-    public let isCreated: Bool
+    package let isCreated: Bool
     /// The subject of a submitted e-mail.
-    public var subject: String?
+    package var subject: String?
 }
 
 /// The condition of a write (RFC 9110 section 13.1).
-public enum WriteCondition: Sendable, Equatable {
+package enum WriteCondition: Sendable, Equatable {
     /// Create or update.
     case none
     /// `If-Match: *`: update only.

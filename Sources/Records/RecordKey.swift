@@ -1,12 +1,12 @@
 import Foundation
 import JSON
-public import Model
+package import Model
 
 extension RecordKey {
     /// Parses a key predicate (OData 4.0 Part 2, section 4.3.1) without its parentheses: `ID`, `mailboxid=ID` or `name='x'`.
     ///
     /// - Throws: ``FieldsealError`` `.badRequest` for anything else.
-    public init(_ text: some StringProtocol, of entity: EntityDefinition) throws(FieldsealError) {
+    package init(_ text: some StringProtocol, of entity: EntityDefinition) throws(FieldsealError) {
         if let id = UUID(text: text) {
             self = .id(id)
             return
@@ -58,7 +58,7 @@ extension RecordKey {
     }
 
     /// The key as a URL's key predicate, without parentheses and not percent-encoded.
-    public var text: String {
+    package var text: String {
         switch self {
         case .id(let id): id.text
         case .alternate(let values): values.map { "\($0.name)=\(Self.text($0.value))" }.joined(separator: ",")

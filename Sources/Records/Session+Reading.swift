@@ -1,18 +1,18 @@
-public import Foundation
+package import Foundation
 import JSON
-public import Model
+package import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// A navigation property to expand.
-public struct Expansion: Sendable {
-    public var property: String
-    public var query: RecordQuery
-    public var expansions: [Expansion]
+package struct Expansion: Sendable {
+    package var property: String
+    package var query: RecordQuery
+    package var expansions: [Expansion]
     /// Whether only the addresses of the records are requested.
-    public var isReference = false
+    package var isReference = false
 
-    public init(_ property: String, _ query: RecordQuery = RecordQuery(), expansions: [Expansion] = []) {
+    package init(_ property: String, _ query: RecordQuery = RecordQuery(), expansions: [Expansion] = []) {
         self.property = property
         self.query = query
         self.expansions = expansions
@@ -23,7 +23,7 @@ extension Session {
     /// The records or groups of a query.
     ///
     /// - Throws: ``FieldsealError``: `.noSuchAttribute`, `.queryDoesNotFit`, `.privilegeDenied`.
-    public func list(_ entity: EntityDefinition, _ query: RecordQuery, expanding: [Expansion] = []) async throws -> RecordPage {
+    package func list(_ entity: EntityDefinition, _ query: RecordQuery, expanding: [Expansion] = []) async throws -> RecordPage {
         let reading = try Reading(entity, query, expanding, for: self)
         return try await deployment.pool.withConnection { connection in
             guard !expanding.isEmpty || query.countsRows else { return try reading.run(on: connection) }
@@ -37,7 +37,7 @@ extension Session {
     /// - Parameter outputs: The attributes to return; empty for all that may be read.
     /// - Throws: ``FieldsealError`` `.objectDoesNotExist` when it does not exist for the caller; `.recordNotFoundByKey` and
     ///   `.duplicateRecordKey` for an alternate key.
-    public func retrieve(
+    package func retrieve(
         _ entity: EntityDefinition,
         _ key: RecordKey,
         _ outputs: [RecordQuery.Output] = [],
@@ -58,7 +58,7 @@ extension Session {
     }
 
     /// Refuses outputs and expansions that a record does not have, or that the caller may not read, before it is written.
-    public func requireReadable(_ entity: EntityDefinition, _ outputs: [RecordQuery.Output], expanding: [Expansion])
+    package func requireReadable(_ entity: EntityDefinition, _ outputs: [RecordQuery.Output], expanding: [Expansion])
         throws(FieldsealError)
     {
         guard !outputs.isEmpty || !expanding.isEmpty else { return }
@@ -74,7 +74,7 @@ extension Session {
     }
 
     /// How many records a query matches.
-    public func count(_ entity: EntityDefinition, _ filter: Filter?) async throws -> Int {
+    package func count(_ entity: EntityDefinition, _ filter: Filter?) async throws -> Int {
         var query = RecordQuery()
         query.filter = filter
         query.countsRows = true
@@ -84,7 +84,7 @@ extension Session {
     }
 
     /// The encrypted attributes that have a value, for a record that the caller may read.
-    public func secretsSet(_ entity: EntityDefinition, _ id: UUID) async throws -> Set<String> {
+    package func secretsSet(_ entity: EntityDefinition, _ id: UUID) async throws -> Set<String> {
         _ = try await retrieve(entity, .id(id), [.init(.column(.init(entity.primaryID)))])
         let flags = entity.setFlags.sorted { $0.key < $1.key }
         return try await deployment.pool.withConnection { connection in

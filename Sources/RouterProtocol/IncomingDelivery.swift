@@ -1,17 +1,17 @@
 /// `fieldseal.DeliverIncomingEmails`: a router delivers e-mails of a leased mailbox, and learns which became records.
-public enum IncomingDelivery {
+package enum IncomingDelivery {
     /// How many e-mails one request has at most.
-    public static let limit = 100
+    package static let limit = 100
     /// How many bytes of e-mails a router gathers for one request. A larger e-mail is sent alone.
-    public static let sizeLimit = 2 << 20
+    package static let sizeLimit = 2 << 20
 
     /// The router's request.
-    public struct Request: Encodable, Sendable {
-        public var mailboxId: String
-        public var hostId: String
-        public var emails: [Email]
+    package struct Request: Encodable, Sendable {
+        package var mailboxId: String
+        package var hostId: String
+        package var emails: [Email]
 
-        public init(mailboxId: String, hostId: String, emails: [Email]) {
+        package init(mailboxId: String, hostId: String, emails: [Email]) {
             (self.mailboxId, self.hostId, self.emails) = (mailboxId, hostId, emails)
         }
 
@@ -23,30 +23,30 @@ public enum IncomingDelivery {
     }
 
     /// A parsed message.
-    public struct Email: Encodable, Sendable {
-        public var messageId = ""
-        public var subject = ""
-        public var from = ""
-        public var to: [String] = []
-        public var cc: [String] = []
+    package struct Email: Encodable, Sendable {
+        package var messageId = ""
+        package var subject = ""
+        package var from = ""
+        package var to: [String] = []
+        package var cc: [String] = []
         /// The Message-IDs that it may answer, the likeliest first.
-        public var inReplyTo: [String] = []
-        public var references: [String] = []
+        package var inReplyTo: [String] = []
+        package var references: [String] = []
         /// Low, Normal or High.
-        public var importance = "Normal"
-        public var body = ""
+        package var importance = "Normal"
+        package var body = ""
         /// `text/html` or `text/plain`.
-        public var bodyType = "text/plain"
+        package var bodyType = "text/plain"
         /// SHA-256 over the message's bytes, in base64.
-        public var digest = ""
+        package var digest = ""
         /// Attachments that were left out.
-        public var omittedAttachments = 0
-        public var bodyIsCut = false
+        package var omittedAttachments = 0
+        package var bodyIsCut = false
         /// ISO 8601.
-        public var receivedOn: String?
-        public var attachments: [Attachment]?
+        package var receivedOn: String?
+        package var attachments: [Attachment]?
 
-        public init() {}
+        package init() {}
 
         enum CodingKeys: String, CodingKey {
             case messageId = "MessageId"
@@ -68,15 +68,15 @@ public enum IncomingDelivery {
     }
 
     /// A part that is not the text.
-    public struct Attachment: Encodable, Sendable {
-        public var fileName: String
-        public var mimeType: String
+    package struct Attachment: Encodable, Sendable {
+        package var fileName: String
+        package var mimeType: String
         /// Base64.
-        public var body: String
+        package var body: String
         /// What the record does not show, if the router added this attachment. Nil for the message's own.
-        public var note: String?
+        package var note: String?
 
-        public init(fileName: String, mimeType: String, body: String, note: String? = nil) {
+        package init(fileName: String, mimeType: String, body: String, note: String? = nil) {
             (self.fileName, self.mimeType, self.body, self.note) = (fileName, mimeType, body, note)
         }
 
@@ -89,20 +89,20 @@ public enum IncomingDelivery {
     }
 
     /// The service's response: a verdict for each e-mail, in order.
-    public struct Answer: Codable, Sendable {
-        public var value: [Verdict]
+    package struct Answer: Codable, Sendable {
+        package var value: [Verdict]
 
-        public init(value: [Verdict]) { self.value = value }
+        package init(value: [Verdict]) { self.value = value }
     }
 
     /// Whether an e-mail became a record.
-    public struct Verdict: Codable, Sendable {
-        public var shouldDeliver: Bool
+    package struct Verdict: Codable, Sendable {
+        package var shouldDeliver: Bool
         /// Dataverse's reason code.
-        public var reasonCode: Int
-        public var emailId: String?
+        package var reasonCode: Int
+        package var emailId: String?
 
-        public init(shouldDeliver: Bool, reasonCode: Int, emailId: String?) {
+        package init(shouldDeliver: Bool, reasonCode: Int, emailId: String?) {
             (self.shouldDeliver, self.reasonCode, self.emailId) = (shouldDeliver, reasonCode, emailId)
         }
 

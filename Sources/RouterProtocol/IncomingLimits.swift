@@ -1,11 +1,11 @@
 /// The limits of an incoming e-mail's record. If a message exceeds one, routers attach the message itself or its header.
-public enum IncomingLimits {
+package enum IncomingLimits {
     /// UTF-16 units of a subject.
-    public static let subjectUnits = 200
+    package static let subjectUnits = 200
     /// Sender and recipients together.
-    public static let parties = 10_000
+    package static let parties = 10_000
     /// Bytes of the text that a router sends.
-    public static let bodyBytes = 2 << 20
+    package static let bodyBytes = 2 << 20
     /// The bytes of one request of a router. The service accepts 16 MiB.
-    public static let requestBytes = 15 << 20
+    package static let requestBytes = 15 << 20
 }

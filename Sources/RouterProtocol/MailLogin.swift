@@ -1,17 +1,17 @@
 /// `fieldseal.ReleaseCredential`: the credential with which a router signs in to a mail server.
-public struct MailLogin: Codable, Sendable {
+package struct MailLogin: Codable, Sendable {
     /// Nil to sign in without a user name.
-    public var userName: String?
-    public var password: String?
-    public var server: String
-    public var port: Int
-    public var useSSL: Bool
+    package var userName: String?
+    package var password: String?
+    package var server: String
+    package var port: Int
+    package var useSSL: Bool
     /// A value of ``AuthenticationProtocol``.
-    public var authenticationProtocol: Int
+    package var authenticationProtocol: Int
     /// 1 is POP3, 4 is IMAP; SMTP for outgoing mail.
-    public var serverType: Int
+    package var serverType: Int
 
-    public init(
+    package init(
         userName: String?, password: String?, server: String, port: Int, useSSL: Bool, authenticationProtocol: Int, serverType: Int
     ) {
         (self.userName, self.password, self.server, self.port) = (userName, password, server, port)
@@ -19,31 +19,31 @@ public struct MailLogin: Codable, Sendable {
     }
 
     /// The router's request.
-    public struct Request: Codable, Sendable {
-        public var mailboxId: String
-        public var direction: MailDirection
-        public var hostId: String
+    package struct Request: Codable, Sendable {
+        package var mailboxId: String
+        package var direction: MailDirection
+        package var hostId: String
 
-        public init(mailboxId: String, direction: MailDirection, hostId: String) {
+        package init(mailboxId: String, direction: MailDirection, hostId: String) {
             (self.mailboxId, self.direction, self.hostId) = (mailboxId, direction, hostId)
         }
     }
 }
 
 /// The direction of mail.
-public enum MailDirection: String, Codable, Sendable {
+package enum MailDirection: String, Codable, Sendable {
     case incoming = "Incoming"
     case outgoing = "Outgoing"
 }
 
 /// `incomingauthenticationprotocol` and `outgoingauthenticationprotocol` of a profile.
-public enum AuthenticationProtocol: Int, Sendable {
+package enum AuthenticationProtocol: Int, Sendable {
     case autoDetect = 0
     case negotiate, ntlm, basic, oauth
 }
 
 /// `emailserverprofile.servertype`.
-public enum MailServerType: Int, Sendable {
+package enum MailServerType: Int, Sendable {
     /// Reached by IMAP and SMTP.
     case exchange = 0
     case pop3 = 1

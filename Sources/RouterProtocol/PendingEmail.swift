@@ -1,47 +1,47 @@
 /// An e-mail to send now, in the response to `fieldseal.TakePendingEmails`.
-public struct PendingEmail: Codable, Sendable {
+package struct PendingEmail: Codable, Sendable {
     /// A sender or a recipient.
-    public struct Person: Codable, Sendable {
-        public var name: String
-        public var address: String
+    package struct Person: Codable, Sendable {
+        package var name: String
+        package var address: String
 
-        public init(name: String, address: String) { (self.name, self.address) = (name, address) }
+        package init(name: String, address: String) { (self.name, self.address) = (name, address) }
     }
 
     /// A part that is not the text.
-    public struct Attachment: Codable, Sendable {
-        public var fileName: String
-        public var mimeType: String
+    package struct Attachment: Codable, Sendable {
+        package var fileName: String
+        package var mimeType: String
         /// Base64.
-        public var body: String
+        package var body: String
 
-        public init(fileName: String, mimeType: String, body: String) {
+        package init(fileName: String, mimeType: String, body: String) {
             (self.fileName, self.mimeType, self.body) = (fileName, mimeType, body)
         }
     }
 
-    public var emailId: String
-    public var subject: String
-    public var body: String
-    public var messageId: String
-    public var inReplyTo: String?
+    package var emailId: String
+    package var subject: String
+    package var body: String
+    package var messageId: String
+    package var inReplyTo: String?
     /// The References of the e-mail that it answers, oldest first.
-    public var references: [String]
+    package var references: [String]
     /// `email.mimetype`; nil if the e-mail has none.
-    public var bodyType: String?
+    package var bodyType: String?
     /// 0 low, 1 normal, 2 high.
-    public var priority: Int
+    package var priority: Int
     /// ISO 8601.
-    public var createdOn: String
-    public var readReceiptRequested: Bool
+    package var createdOn: String
+    package var readReceiptRequested: Bool
     /// One person, as a list like the recipients.
-    public var from: [Person]
-    public var to: [Person]
-    public var cc: [Person]
-    public var bcc: [Person]
-    public var attachments: [Attachment]
+    package var from: [Person]
+    package var to: [Person]
+    package var cc: [Person]
+    package var bcc: [Person]
+    package var attachments: [Attachment]
 
-    public init(
+    package init(
         emailId: String, subject: String, body: String, messageId: String, inReplyTo: String?, references: [String],
         bodyType: String?,
         priority: Int, createdOn: String, readReceiptRequested: Bool
@@ -54,23 +54,23 @@ public struct PendingEmail: Codable, Sendable {
 }
 
 /// `fieldseal.TakePendingEmails`: a router takes e-mails of a leased mailbox that are due.
-public enum PendingEmails {
+package enum PendingEmails {
     /// The router's request.
-    public struct Request: Codable, Sendable {
-        public var mailboxId: String
-        public var hostId: String
+    package struct Request: Codable, Sendable {
+        package var mailboxId: String
+        package var hostId: String
         /// How many e-mails are requested at most.
-        public var limit: Int
+        package var limit: Int
 
-        public init(mailboxId: String, hostId: String, limit: Int) {
+        package init(mailboxId: String, hostId: String, limit: Int) {
             (self.mailboxId, self.hostId, self.limit) = (mailboxId, hostId, limit)
         }
     }
 
     /// The service's response.
-    public struct Answer: Codable, Sendable {
-        public var value: [PendingEmail]
+    package struct Answer: Codable, Sendable {
+        package var value: [PendingEmail]
 
-        public init(value: [PendingEmail]) { self.value = value }
+        package init(value: [PendingEmail]) { self.value = value }
     }
 }

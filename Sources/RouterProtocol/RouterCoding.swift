@@ -1,14 +1,14 @@
-public import Foundation
+package import Foundation
 
 /// The coding of messages between the service and its routers: JSON whose names begin with a capital, as in Dataverse.
-public enum RouterCoding {
-    public static var encoder: JSONEncoder {
+package enum RouterCoding {
+    package static var encoder: JSONEncoder {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .custom { path in Key(path) { $0.uppercased() } }
         return encoder
     }
 
-    public static var decoder: JSONDecoder {
+    package static var decoder: JSONDecoder {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .custom { path in Key(path) { $0.lowercased() } }
         return decoder

@@ -1,15 +1,15 @@
 /// Limits that the service and its routers share, in seconds and counts.
-public enum RouterLimits {
+package enum RouterLimits {
     /// Seconds after its router's last request at which a lease expires.
-    public static let leaseSeconds = 120
+    package static let leaseSeconds = 120
     /// Seconds that ``WaitForWork`` waits at most, because proxies end requests after a minute.
-    public static let waitSeconds = 50
+    package static let waitSeconds = 50
     /// Seconds without a request for work after which a router counts as ended, and other routers poll its mailboxes.
-    public static let presenceSeconds = 90
+    package static let presenceSeconds = 90
     /// The same after the router's request for work was broken off.
-    public static let presenceSecondsAfterHangUp = 15
+    package static let presenceSecondsAfterHangUp = 15
     /// How many mailboxes one router watches at most.
-    public static let watchedMailboxes = 5_000
+    package static let watchedMailboxes = 5_000
     /// How many connections of one profile wait for mail, if the profile sets no `maxconcurrentconnections`.
-    public static let watchesPerProfile = 1_000
+    package static let watchesPerProfile = 1_000
 }

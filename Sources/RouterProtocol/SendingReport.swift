@@ -1,7 +1,7 @@
 /// The progress of one e-mail, in `fieldseal.ReportEmails`.
-public struct SendingReport: Codable, Sendable {
+package struct SendingReport: Codable, Sendable {
     /// The outcome.
-    public enum Outcome: String, Codable, Sendable, CaseIterable {
+    package enum Outcome: String, Codable, Sendable, CaseIterable {
         /// The mail server may get the message. From now on the outcome is unknown until it responds.
         case handingOver = "HandingOver"
         case sent = "Sent"
@@ -12,28 +12,28 @@ public struct SendingReport: Codable, Sendable {
         case unknown = "Unknown"
     }
 
-    public var emailId: String
-    public var outcome: Outcome
+    package var emailId: String
+    package var outcome: Outcome
     /// The mail server's words.
-    public var reason: String?
+    package var reason: String?
     /// The code of its alert (``AlertCode``).
-    public var code: Int?
+    package var code: Int?
 
-    public init(emailId: String, outcome: Outcome, reason: String? = nil, code: Int? = nil) {
+    package init(emailId: String, outcome: Outcome, reason: String? = nil, code: Int? = nil) {
         (self.emailId, self.outcome, self.reason, self.code) = (emailId, outcome, reason, code)
     }
 
     /// The router's request.
-    public struct Request: Codable, Sendable {
-        public var mailboxId: String
-        public var hostId: String
-        public var reports: [SendingReport]
+    package struct Request: Codable, Sendable {
+        package var mailboxId: String
+        package var hostId: String
+        package var reports: [SendingReport]
 
-        public init(mailboxId: String, hostId: String, reports: [SendingReport]) {
+        package init(mailboxId: String, hostId: String, reports: [SendingReport]) {
             (self.mailboxId, self.hostId, self.reports) = (mailboxId, hostId, reports)
         }
 
         /// How many reports one request has at most.
-        public static let limit = 100
+        package static let limit = 100
     }
 }

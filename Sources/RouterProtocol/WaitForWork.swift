@@ -2,21 +2,21 @@
 ///
 /// The request also says that the router is alive, and which mailboxes it watches. Each request lists all of them, so a lost
 /// request costs only one wait.
-public enum WaitForWork {
+package enum WaitForWork {
     /// The router's request.
-    public struct Request: Codable, Sendable {
+    package struct Request: Codable, Sendable {
         /// The router's name, the same until it ends.
-        public var hostId: String
+        package var hostId: String
         /// Seconds to wait at most. 0 asks for the present state.
-        public var seconds: Int
+        package var seconds: Int
         /// Whether the router has a free worker. Without one it only asks for changes of watched mailboxes.
-        public var wantsWork: Bool
+        package var wantsWork: Bool
         /// Mailboxes on whose servers it waits for new messages.
-        public var watching: [Watched]
+        package var watching: [Watched]
         /// Whether the router ends. Then other routers poll its mailboxes.
-        public var isLeaving: Bool
+        package var isLeaving: Bool
 
-        public init(
+        package init(
             hostId: String, seconds: Int, wantsWork: Bool = true, watching: [Watched] = [], isLeaving: Bool = false
         ) {
             (self.hostId, self.seconds, self.wantsWork) = (hostId, seconds, wantsWork)
@@ -25,25 +25,25 @@ public enum WaitForWork {
     }
 
     /// A mailbox that a router watches.
-    public struct Watched: Codable, Sendable {
-        public var mailboxId: String
+    package struct Watched: Codable, Sendable {
+        package var mailboxId: String
         /// The ``MailboxLease/revision`` under which the router signed in.
-        public var revision: String
+        package var revision: String
 
-        public init(mailboxId: String, revision: String) { (self.mailboxId, self.revision) = (mailboxId, revision) }
+        package init(mailboxId: String, revision: String) { (self.mailboxId, self.revision) = (mailboxId, revision) }
     }
 
     /// The service's response.
-    public struct Answer: Codable, Sendable {
+    package struct Answer: Codable, Sendable {
         /// Mailboxes that are due, counted up to ``dueLimit``.
-        public var due: Int
+        package var due: Int
         /// Watched mailboxes whose connections the router must close, because their settings or credentials changed, or another
         /// router has them.
-        public var ended: [String]
+        package var ended: [String]
 
         /// The greatest count of due mailboxes.
-        public static let dueLimit = 200
+        package static let dueLimit = 200
 
-        public init(due: Int, ended: [String]) { (self.due, self.ended) = (due, ended) }
+        package init(due: Int, ended: [String]) { (self.due, self.ended) = (due, ended) }
     }
 }

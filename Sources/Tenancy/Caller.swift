@@ -1,25 +1,25 @@
-public import Foundation
+package import Foundation
 package import Model
 
 /// The caller of an operation: its roles and its address. Only authentication and the command line make one.
-public struct Caller: Sendable {
+package struct Caller: Sendable {
     /// The name in security events: `client:NAME` or `cli:USER`, followed by ` as systemuser:ID` under impersonation.
-    public let actor: String
-    public let clientID: UUID?
+    package let actor: String
+    package let clientID: UUID?
     /// The systemuser that the caller acts as.
-    public let systemUserID: UUID?
+    package let systemUserID: UUID?
     /// The caller's rights follow from all of these roles.
-    public let roles: RoleSet
+    package let roles: RoleSet
     /// The address of the request, if it came over a network.
-    public let address: String?
-    public let requestID: String?
+    package let address: String?
+    package let requestID: String?
     /// The caller that sent the request, if it acts for another user. Then ``systemUserID`` and ``roles`` are that user's.
-    public var impersonation: Impersonation?
+    package var impersonation: Impersonation?
     /// The time at which the client authenticated for the token of this request; nil if it is unknown.
-    public var signedInOn: Date?
+    package var signedInOn: Date?
 
     /// The administrator that sent a request in the name of another user.
-    public struct Impersonation: Sendable {
+    package struct Impersonation: Sendable {
         /// The systemuser as which the administrator acts.
         package let systemUserID: UUID
         package let roles: RoleSet
@@ -58,10 +58,10 @@ public struct Caller: Sendable {
     }
 
     /// The first of the caller's roles in the order of ``Role/allCases``, which begins with System Administrator.
-    public var role: Role { roles.leading ?? .basicUser }
+    package var role: Role { roles.leading ?? .basicUser }
 
     /// An administrator on the command line, with the server's own settings.
-    public static func commandLine(user: String) -> Caller {
+    package static func commandLine(user: String) -> Caller {
         Caller(
             actor: "cli:\(user)", clientID: nil, systemUserID: nil, role: .systemAdministrator, address: nil, requestID: nil)
     }

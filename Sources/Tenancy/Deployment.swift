@@ -1,16 +1,16 @@
-public import CellCrypto
-public import Foundation
+package import CellCrypto
+package import Foundation
 import Migrations
-public import PostgresClient
+package import PostgresClient
 
 /// One PostgreSQL database with its key-encryption key, and the connections and caches for it.
-public struct Deployment: Sendable {
+package struct Deployment: Sendable {
     /// Connects as `fieldseal_service`.
-    public let pool: ConnectionPool
+    package let pool: ConnectionPool
     /// The same connection string, for work with separate connections.
-    public let conninfo: String
-    public let kek: KeyEncryptionKey
-    public let policy: KeyPolicy
+    package let conninfo: String
+    package let kek: KeyEncryptionKey
+    package let policy: KeyPolicy
     /// Whether suspended organizations are accessible: to the command line and the sweeps of a server, but not to its requests.
     private(set) var servesSuspended = true
     /// The other databases of the deployment; nil for the only one.
@@ -27,7 +27,7 @@ public struct Deployment: Sendable {
     let readers: [SharedConnection]
     let writers: [SharedConnection]
 
-    public init(
+    package init(
         conninfo: String,
         pool: ConnectionPool,
         kek: KeyEncryptionKey,
@@ -47,23 +47,23 @@ public struct Deployment: Sendable {
     }
 
     /// The same deployment for requests. Suspended organizations are refused.
-    public var refusingSuspended: Deployment {
+    package var refusingSuspended: Deployment {
         var copy = self
         copy.servesSuspended = false
         return copy
     }
 
     /// Closes its connections after the running work has ended.
-    public func close() async {
+    package func close() async {
         for connection in readers + writers { connection.close() }
         await pool.close()
     }
 
     /// Whether the shared schemas are at this program's version, or at a newer compatible one.
-    public func isMigrated() async throws -> Bool { try await condition() != .notMigrated }
+    package func isMigrated() async throws -> Bool { try await condition() != .notMigrated }
 
     /// Whether requests can be served.
-    public enum Condition: Sendable {
+    package enum Condition: Sendable {
         case ready
         case notMigrated
         /// The database accepts no writes: it is a standby, or a setting forbids them.
@@ -71,7 +71,7 @@ public struct Deployment: Sendable {
     }
 
     /// Queries whether the database is migrated, and whether it accepts writes.
-    public func condition() async throws -> Condition {
+    package func condition() async throws -> Condition {
         try await pool.withConnection { connection in
             let rows: PostgresResult
             do {
@@ -94,39 +94,39 @@ public struct Deployment: Sendable {
 }
 
 /// The deployment's rules for keys and passwords.
-public struct KeyPolicy: Sendable {
+package struct KeyPolicy: Sendable {
     /// How many PBKDF2 iterations a new key has.
-    public var iterations = DataKey.defaultIterations
+    package var iterations = DataKey.defaultIterations
     /// How the stored form of people's new passwords is computed.
-    public var passwordDerivation = PasswordVerifier.Derivation.scrypt
+    package var passwordDerivation = PasswordVerifier.Derivation.scrypt
     /// How often one organization's key may be changed within ``quotaInterval`` seconds; nil for no limit.
-    public var changeQuota: Int?
+    package var changeQuota: Int?
     /// Seconds.
-    public var quotaInterval = 3_600
+    package var quotaInterval = 3_600
     /// How long a key change tries to lock writers out for its switch, before it gives up.
-    public var patience = Duration.seconds(60)
+    package var patience = Duration.seconds(60)
     /// Failures within ``failureInterval`` after which an account is locked for the network that they came from.
-    public var failureLimit = 10
+    package var failureLimit = 10
     /// Failures of all accounts from one network after which the network is locked.
-    public var networkFailureLimit = 100
+    package var networkFailureLimit = 100
     /// Failures of an account from all networks after which its sign-ins are delayed. They never lock it, because attackers could
     /// lock users out.
-    public var accountFailures = 20
+    package var accountFailures = 20
     /// Seconds.
-    public var failureInterval = 900
+    package var failureInterval = 900
     /// Seconds after which a key should be changed: a year.
-    public static let keyLifetime = 365 * 86_400.0
+    package static let keyLifetime = 365 * 86_400.0
 
-    public init() {}
+    package init() {}
 }
 
 /// An organization of the deployment.
-public struct Organization: Sendable, Hashable {
-    public let id: UUID
-    public let name: String
-    public let schema: String
+package struct Organization: Sendable, Hashable {
+    package let id: UUID
+    package let name: String
+    package let schema: String
 
-    public init(id: UUID, name: String) {
+    package init(id: UUID, name: String) {
         self.id = id
         self.name = name
         schema = Self.schema(of: name)
@@ -136,7 +136,7 @@ public struct Organization: Sendable, Hashable {
     package static func schema(of name: String) -> String { "org_\(name.replacing("-", with: "_"))" }
 
     /// Whether a name is `[a-z][a-z0-9-]{0,38}`.
-    public static func isName(_ name: some StringProtocol) -> Bool {
+    package static func isName(_ name: some StringProtocol) -> Bool {
         let bytes = name.utf8
         guard let first = bytes.first, (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(first), bytes.count <= 39 else {
             return false

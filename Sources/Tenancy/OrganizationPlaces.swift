@@ -1,5 +1,5 @@
-public import Foundation
-public import Model
+package import Foundation
+package import Model
 import PostgresClient
 import Synchronization
 
@@ -7,11 +7,11 @@ import Synchronization
 ///
 /// Each database has a list, which is read again when it changes. If two databases have an organization with the same name, the one
 /// that was registered first is used.
-public final class OrganizationPlaces: Sendable {
+package final class OrganizationPlaces: Sendable {
     /// The registration times of a database's organizations, by name.
-    public typealias List = [String: Date]
+    package typealias List = [String: Date]
     /// Reads the list of one database.
-    public typealias Reader = @Sendable () async throws -> List
+    package typealias Reader = @Sendable () async throws -> List
 
     private struct State {
         var lists: [String: List] = [:]
@@ -39,7 +39,7 @@ public final class OrganizationPlaces: Sendable {
     }
 
     /// The names of all databases.
-    public let databases: [String]
+    package let databases: [String]
     private let state = Mutex(State())
     private let reads = SingleFlight<String, Bool>()
 
@@ -48,16 +48,16 @@ public final class OrganizationPlaces: Sendable {
     /// How long an organization that left its database may be moving to another one, whose list may be read a little later.
     private static let transit = Duration.seconds(10)
 
-    public init(databases: [String]) { self.databases = databases }
+    package init(databases: [String]) { self.databases = databases }
 
     /// Adds a database that is reachable now.
-    public func add(_ database: String, _ reader: @escaping Reader) { state.withLock { $0.readers[database] = reader } }
+    package func add(_ database: String, _ reader: @escaping Reader) { state.withLock { $0.readers[database] = reader } }
 
     /// Reads the list of a database again.
     ///
     /// - Returns: Whether it could be read.
     @discardableResult
-    public func refresh(_ database: String) async -> Bool {
+    package func refresh(_ database: String) async -> Bool {
         guard let reader = state.withLock({ $0.readers[database] }) else { return false }
         let isRead = try? await reads.value(of: database) { [self] in
             let list = try? await reader()
@@ -76,7 +76,7 @@ public final class OrganizationPlaces: Sendable {
     /// The database of an organization. For an unknown name the lists are read again, at most once a second.
     ///
     /// - Returns: Nil when no known list has it.
-    public func database(of organization: String) async -> String? {
+    package func database(of organization: String) async -> String? {
         if let place = state.withLock({ $0.places[organization] }) { return place }
         guard Organization.isName(organization) else { return nil }
         let asked = state.withLock { state -> [String] in
@@ -94,10 +94,10 @@ public final class OrganizationPlaces: Sendable {
     }
 
     /// Databases whose list was never read. They may have any organization.
-    public var unread: [String] { state.withLock { state in databases.filter { state.lists[$0] == nil } } }
+    package var unread: [String] { state.withLock { state in databases.filter { state.lists[$0] == nil } } }
 
     /// Whether an organization was in a list a moment ago, and is in none now.
-    public func isInTransit(_ organization: String) -> Bool {
+    package func isInTransit(_ organization: String) -> Bool {
         state.withLock { state in
             guard state.places[organization] == nil, let since = state.left[organization] else { return false }
             return .now - since < Self.transit
@@ -105,7 +105,7 @@ public final class OrganizationPlaces: Sendable {
     }
 
     /// Organizations that are in several databases, with those databases.
-    public var duplicates: [String: [String]] {
+    package var duplicates: [String: [String]] {
         let lists = state.withLock(\.lists)
         let all = lists.flatMap { database, list in list.keys.map { ($0, database) } }
         return Dictionary(grouping: all, by: \.0).mapValues { $0.map(\.1).sorted() }.filter { $0.value.count > 1 }
@@ -143,7 +143,7 @@ public final class OrganizationPlaces: Sendable {
 
 extension Deployment {
     /// The same deployment with knowledge of the others. It refuses organizations that another database has.
-    public func placed(among places: OrganizationPlaces, as name: String) -> Deployment {
+    package func placed(among places: OrganizationPlaces, as name: String) -> Deployment {
         var copy = self
         copy.place = Place(places: places, name: name)
         return copy
@@ -151,7 +151,7 @@ extension Deployment {
 
     /// The registration times of organizations in this database, by name. One that is being moved away sorts last, because until
     /// the end of the move no other database has it.
-    public func organizationList() async throws -> OrganizationPlaces.List {
+    package func organizationList() async throws -> OrganizationPlaces.List {
         try await pool.withConnection { connection in
             let rows = try connection.query(
                 """

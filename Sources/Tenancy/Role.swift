@@ -1,7 +1,7 @@
-public import Model
+package import Model
 
 /// A role of a caller.
-public enum Role: String, Sendable, CaseIterable {
+package enum Role: String, Sendable, CaseIterable {
     case systemAdministrator = "System Administrator"
     case emailAdministrator = "Email Administrator"
     case basicUser = "Basic User"
@@ -9,7 +9,7 @@ public enum Role: String, Sendable, CaseIterable {
 }
 
 /// The depth of a privilege.
-public enum Depth: Int, Sendable, Comparable {
+package enum Depth: Int, Sendable, Comparable {
     case none
     /// The caller's own records, those of their teams, and those that were shared with them.
     case own
@@ -18,15 +18,15 @@ public enum Depth: Int, Sendable, Comparable {
     /// Every record of the organization.
     case organization
 
-    public static func < (one: Depth, other: Depth) -> Bool { one.rawValue < other.rawValue }
+    package static func < (one: Depth, other: Depth) -> Bool { one.rawValue < other.rawValue }
 }
 
 /// The privileges of each role. The three encryption messages belong only to System Administrator, and are not in the table.
-public enum PrivilegeTable {
+package enum PrivilegeTable {
     private typealias Row = (read: Depth, create: Depth, update: Depth, delete: Depth, assign: Depth, share: Depth)
 
     /// The depth to which `role` may send `message` to records of `entity`.
-    public static func depth(of message: EntityDefinition.Message, on entity: EntityDefinition, for role: Role) -> Depth {
+    package static func depth(of message: EntityDefinition.Message, on entity: EntityDefinition, for role: Role) -> Depth {
         guard entity.has(message) else { return .none }
         let row = row(of: role, on: entity.logicalName)
         return switch message {
@@ -40,12 +40,12 @@ public enum PrivilegeTable {
     }
 
     /// Whether `role` may set and clear the encrypted attributes of records that it may update.
-    public static func maySetPasswords(_ role: Role) -> Bool { role != .emailRouter }
+    package static func maySetPasswords(_ role: Role) -> Bool { role != .emailRouter }
 
     /// Whether `role` may write an attribute of records that it may create or update.
     ///
     /// An attribute without a row may be written by every role that may write the record.
-    public static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ role: Role) -> Bool {
+    package static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ role: Role) -> Bool {
         switch (role, entity.logicalName) {
         case (.systemAdministrator, _): true
         // Administrators write a mailbox's approval, enabling, servers, schedules and states, and the results of mail.

@@ -1,26 +1,26 @@
-public import Model
+package import Model
 
 /// The roles of a caller. What any of them allows is allowed.
-public struct RoleSet: OptionSet, Sendable {
-    public let rawValue: UInt8
+package struct RoleSet: OptionSet, Sendable {
+    package let rawValue: UInt8
 
-    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    public init(_ role: Role) { rawValue = role.bit }
+    package init(_ role: Role) { rawValue = role.bit }
 
-    public init(_ roles: some Sequence<Role>) { rawValue = roles.reduce(0) { $0 | $1.bit } }
+    package init(_ roles: some Sequence<Role>) { rawValue = roles.reduce(0) { $0 | $1.bit } }
 
     /// The roles, in the order of ``Role/allCases``.
-    public var roles: [Role] { Role.allCases.filter(contains) }
+    package var roles: [Role] { Role.allCases.filter(contains) }
 
     /// Whether a role is among them.
-    public func contains(_ role: Role) -> Bool { rawValue & role.bit != 0 }
+    package func contains(_ role: Role) -> Bool { rawValue & role.bit != 0 }
 
     /// Adds a role.
-    public mutating func insert(_ role: Role) { formUnion(RoleSet(role)) }
+    package mutating func insert(_ role: Role) { formUnion(RoleSet(role)) }
 
     /// The first of them in the order of ``Role/allCases``.
-    public var leading: Role? { Role.allCases.first(where: contains) }
+    package var leading: Role? { Role.allCases.first(where: contains) }
 }
 
 extension Role {
@@ -36,7 +36,7 @@ extension Role {
 
 extension PrivilegeTable {
     /// The depth to which a caller with these roles may send `message` to records of `entity`.
-    public static func depth(of message: EntityDefinition.Message, on entity: EntityDefinition, for roles: RoleSet) -> Depth {
+    package static func depth(of message: EntityDefinition.Message, on entity: EntityDefinition, for roles: RoleSet) -> Depth {
         var deepest = Depth.none
         for role in Role.allCases where roles.contains(role) { deepest = max(deepest, depth(of: message, on: entity, for: role)) }
         return deepest
@@ -58,7 +58,7 @@ extension PrivilegeTable {
     }
 
     /// Whether a caller with these roles may write an attribute of any record.
-    public static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ roles: RoleSet) -> Bool {
+    package static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ roles: RoleSet) -> Bool {
         Role.allCases.contains { roles.contains($0) && mayWrite(attribute, of: entity, $0) }
     }
 }

@@ -1,5 +1,5 @@
 package import CellCrypto
-public import Foundation
+package import Foundation
 package import Model
 package import PostgresClient
 
@@ -7,9 +7,9 @@ package import PostgresClient
 ///
 /// The operations of callers are methods of it, in the module of their subject. Each checks the caller's role first. Operations of
 /// one role only can be a type that is made from a session, such as `MailboxLeases`.
-public struct Session: Sendable {
-    public let organization: Organization
-    public let caller: Caller
+package struct Session: Sendable {
+    package let organization: Organization
+    package let caller: Caller
     package let deployment: Deployment
     private let kept: KeptState
     /// The check that ``run(_:on:)`` sends along if the state is that of an earlier session. It fails if the state is stale.
@@ -46,7 +46,7 @@ public struct Session: Sendable {
     ///   - assuming: Whether to reuse what an earlier session of the client read. Then only reads and writes of records are
     ///     allowed. They throw ``StaleSession`` if it is stale.
     ///   - signedInOn: The time at which the client authenticated for its token.
-    public static func begin(
+    package static func begin(
         _ deployment: Deployment,
         organization name: String,
         client: UUID,
@@ -89,7 +89,7 @@ public struct Session: Sendable {
     ///
     /// - Parameter isInspection: Whether the session only reads. Then it continues even if the organization's attested state does
     ///   not verify. It has no key, and appends no event.
-    public static func begin(
+    package static func begin(
         _ deployment: Deployment, organization name: String, caller: Caller, isInspection: Bool = false
     ) async throws -> Session {
         let state = try await read(name, in: deployment, isInspection: isInspection)
@@ -112,14 +112,14 @@ public struct Session: Sendable {
     /// The organization of that name.
     ///
     /// - Throws: ``FieldsealError`` `.noResource` when there is none.
-    public static func organization(named name: String, in deployment: Deployment) async throws -> Organization {
+    package static func organization(named name: String, in deployment: Deployment) async throws -> Organization {
         try await read(name, in: deployment).organization
     }
 
     /// Refuses a caller who is not a System Administrator.
     ///
     /// - Parameter purpose: The refused operation, for the message.
-    public func requireSystemAdministrator(to purpose: String = "do this") throws {
+    package func requireSystemAdministrator(to purpose: String = "do this") throws {
         guard caller.role == .systemAdministrator else {
             throw FieldsealError(
                 .privilegeDenied, "Only a System Administrator may \(purpose), and the caller's role is \(caller.role.rawValue).")

@@ -72,7 +72,7 @@ final class SessionCache: Sendable {
 }
 
 /// What the session reused is stale. Begin it again.
-public struct StaleSession: Error, Sendable {}
+package struct StaleSession: Error, Sendable {}
 
 extension Session {
     /// Runs statements in one round trip and one transaction, after checking that the reused state is current.

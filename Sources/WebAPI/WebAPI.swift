@@ -1,24 +1,24 @@
-public import Authentication
-public import Email
+package import Authentication
+package import Email
 import Foundation
 import HTTPTypes
-public import Hummingbird
+package import Hummingbird
 import HummingbirdCore
 import HummingbirdHTTP2
 import HummingbirdTLS
 import JSON
-public import Logging
-public import MetricsFormat
+package import Logging
+package import MetricsFormat
 import Model
-public import NIOCore
-public import NIOSSL
+package import NIOCore
+package import NIOSSL
 import PostgresClient
-public import ServiceLifecycle
-public import Tenancy
+package import ServiceLifecycle
+package import Tenancy
 
 /// The HTTPS service. A request goes through these steps: bytes → path and query → session → SQL → response. Each route is one line
 /// of ``router(_:)``.
-public struct WebAPI: Sendable {
+package struct WebAPI: Sendable {
     private(set) var deployment: Deployment
     private(set) var mail: MailService
     private(set) var tokens: TokenIssuer
@@ -37,7 +37,7 @@ public struct WebAPI: Sendable {
     ///   - places: Finds the database of an organization, if there are several. ``serve(_:_:mail:tokens:pages:)`` adds each of
     ///     them.
     ///   - pages: Adds routes of other parts of the service.
-    public init(
+    package init(
         _ deployment: Deployment,
         mail: MailService,
         tokens: TokenIssuer,
@@ -62,11 +62,11 @@ public struct WebAPI: Sendable {
 
     /// Makes `/readyz` report that the server is about to stop, so that load balancers send no more requests. The server continues
     /// to serve.
-    public func announceStop() { readiness.stop() }
+    package func announceStop() { readiness.stop() }
 
     /// Serves the organizations of a database, with the same listeners and limits. If there are several databases, each one is
     /// added once it is reachable.
-    public func serve(
+    package func serve(
         _ name: String, _ deployment: Deployment, mail: MailService, tokens: TokenIssuer,
         pages: @escaping @Sendable (Router<APIContext>) -> Void
     ) {
@@ -77,11 +77,11 @@ public struct WebAPI: Sendable {
     }
 
     /// The certificates for TLS handshakes.
-    public struct Identity: Sendable {
+    package struct Identity: Sendable {
         let chain: [NIOSSLCertificateSource]
         let privateKey: NIOSSLPrivateKeySource
 
-        public init(chain: [NIOSSLCertificate], privateKey: NIOSSLPrivateKey) {
+        package init(chain: [NIOSSLCertificate], privateKey: NIOSSLPrivateKey) {
             self.chain = chain.map { .certificate($0) }
             self.privateKey = .privateKey(privateKey)
         }
@@ -93,7 +93,7 @@ public struct WebAPI: Sendable {
     ///   - identities: The certificates for handshakes.
     ///   - clientAuthorities: The issuers of clients' certificates, if the limits require authorities.
     ///   - onRunning: Called with the port once connections are accepted.
-    public func server(
+    package func server(
         host: String,
         port: Int,
         identities: ServerIdentities,
@@ -113,7 +113,7 @@ public struct WebAPI: Sendable {
     }
 
     /// The same on a socket that another program has opened.
-    public func server(
+    package func server(
         on socket: NIOBSDSocket.Handle,
         identities: ServerIdentities,
         clientAuthorities: [NIOSSLCertificate] = [],
@@ -147,7 +147,7 @@ public struct WebAPI: Sendable {
     /// The listener without TLS. Requests that trusted proxies received over TLS are served as by the HTTPS service.
     ///
     /// - Parameter onRunning: Called with the port once connections are accepted.
-    public func plainServer(
+    package func plainServer(
         host: String,
         port: Int,
         onRunning: @escaping @Sendable (Int) async -> Void
@@ -158,12 +158,12 @@ public struct WebAPI: Sendable {
     /// The listener on a unix socket, for a proxy on the same machine. It serves only requests that the proxy received over TLS.
     ///
     /// - Parameter onRunning: Called once connections are accepted.
-    public func socketServer(path: String, onRunning: @escaping @Sendable () async -> Void) -> some ApplicationProtocol {
+    package func socketServer(path: String, onRunning: @escaping @Sendable () async -> Void) -> some ApplicationProtocol {
         plain.server(at: .unixDomainSocket(path: path)) { _ in await onRunning() }
     }
 
     /// The listener without TLS, or on a unix socket, on a socket that another program has opened.
-    public func plainServer(
+    package func plainServer(
         on socket: NIOBSDSocket.Handle, onRunning: @escaping @Sendable (Int) async -> Void
     ) -> some Service {
         plain.server(on: socket) { await onRunning($0.localAddress?.port ?? 0) }
@@ -176,7 +176,7 @@ public struct WebAPI: Sendable {
     }
 
     /// Adds the servers' counters.
-    public func write(to text: inout MetricsText) {
+    package func write(to text: inout MetricsText) {
         requests.figures.write(to: &text)
         text.gauge("fieldseal_http_requests_in_flight", "Requests that are worked on.", [.init([:], Double(requests.running))])
         text.gauge(

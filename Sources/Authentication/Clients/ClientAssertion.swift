@@ -1,10 +1,10 @@
 import Crypto
-public import Foundation
+package import Foundation
 import JSON
 import Model
 
 /// The proof with which a client authenticates at the token endpoint.
-public enum ClientProof: Sendable {
+package enum ClientProof: Sendable {
     case secret(String)
     case assertion(ClientAssertion)
     /// SHA-256 of the client's certificate in the TLS handshake (RFC 8705).
@@ -13,14 +13,14 @@ public enum ClientProof: Sendable {
 
 /// A JWT with which a client authenticates instead of a secret (RFC 7523 section 3). This type parses it and checks its claims. Its
 /// signature is checked against the client's keys.
-public struct ClientAssertion: Sendable {
+package struct ClientAssertion: Sendable {
     /// The `client_assertion_type` of such assertions.
-    public static let type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    package static let type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     /// The accepted signature algorithms.
-    public static var algorithms: [String] { SignatureAlgorithm.allCases.map(\.rawValue) }
+    package static var algorithms: [String] { SignatureAlgorithm.allCases.map(\.rawValue) }
 
     /// The id of the client that it claims to be from, in lower case.
-    public let client: String
+    package let client: String
     /// Its expiry, with a tolerance for clocks.
     let expiresOn: Date
     /// The assertion's unique name: SHA-256 of its client and its `jti`.
@@ -38,7 +38,8 @@ public struct ClientAssertion: Sendable {
     /// Parses an assertion, and checks everything but its signature.
     ///
     /// - Throws: ``AssertionProblem``.
-    public init(_ token: String, for organization: String, addresses: ServiceAddresses, now: Date = Date()) throws(AssertionProblem)
+    package init(_ token: String, for organization: String, addresses: ServiceAddresses, now: Date = Date())
+        throws(AssertionProblem)
     {
         let parts = token.split(separator: ".", omittingEmptySubsequences: false)
         guard token.utf8.count <= Self.lengthLimit, parts.count == 3, let header = Self.object(parts[0]),
@@ -123,9 +124,9 @@ public struct ClientAssertion: Sendable {
 }
 
 /// The reason for which an assertion is refused. It never quotes the assertion.
-public struct AssertionProblem: Error, Sendable, Equatable {
+package struct AssertionProblem: Error, Sendable, Equatable {
     /// The text after "The client_assertion".
-    public let reason: String
+    package let reason: String
 
     init(_ reason: String) { self.reason = reason }
 }

@@ -1,25 +1,25 @@
 import CellCrypto
 import Crypto
 import CryptoExtras
-public import Foundation
+package import Foundation
 import Model
 import SwiftASN1
 import X509
 
 /// A public key of a client.
-public struct ClientKey: Sendable {
+package struct ClientKey: Sendable {
     /// The key as a SubjectPublicKeyInfo in DER (RFC 5280 section 4.1).
     let der: [UInt8]
     /// The expiry of its certificate; nil for a bare key.
-    public let expiresOn: Date?
+    package let expiresOn: Date?
     /// SHA-256 of its certificate; nil for a bare key.
     let certificateHash: [UInt8]?
     /// The use of the key.
-    public var use = Use.assertions
+    package var use = Use.assertions
     private let key: Key
 
     /// How a client proves possession of the private key.
-    public enum Use: Sendable {
+    package enum Use: Sendable {
         /// By assertions that it signs (RFC 7523).
         case assertions
         /// By its certificate in the TLS handshake (RFC 8705). Tokens may be bound to the certificate.
@@ -39,7 +39,7 @@ public struct ClientKey: Sendable {
     /// Parses a public key or a certificate in PEM.
     ///
     /// - Throws: ``FieldsealError`` that says what the text is instead.
-    public init(pem text: String) throws {
+    package init(pem text: String) throws {
         guard !text.contains("PRIVATE KEY-----") else {
             throw FieldsealError(
                 .invalidArgument,
@@ -91,7 +91,7 @@ public struct ClientKey: Sendable {
     ///
     /// - Parameter bindsTokens: Whether tokens are valid only on connections with the certificate.
     /// - Throws: ``FieldsealError`` that says what the text is instead.
-    public static func certificate(pem text: String, bindsTokens: Bool) throws -> ClientKey {
+    package static func certificate(pem text: String, bindsTokens: Bool) throws -> ClientKey {
         var key = try ClientKey(pem: text)
         guard key.certificateHash != nil else {
             throw FieldsealError(
@@ -103,7 +103,7 @@ public struct ClientKey: Sendable {
     }
 
     /// The type of the key, for lists.
-    public var kind: String {
+    package var kind: String {
         switch key {
         case .rsa(let key): "RSA \(key.keySizeInBits)"
         case .p256: "P-256"
@@ -113,7 +113,7 @@ public struct ClientKey: Sendable {
     }
 
     /// SHA-256 of the key, as lists show it.
-    public var fingerprint: String { hexadecimal(SHA256.hash(data: der)) }
+    package var fingerprint: String { hexadecimal(SHA256.hash(data: der)) }
 
     /// Whether the private key made a signature of `message` with this algorithm. The algorithm must match the key's type.
     func verifies(_ signature: [UInt8], of message: [UInt8], by algorithm: SignatureAlgorithm) -> Bool {

@@ -8,7 +8,7 @@ import Tenancy
 // Changes of existing clients.
 extension ClientRegistry {
     /// Seconds for which the previous secret is accepted, by default.
-    public static let overlap = 86_400
+    package static let overlap = 86_400
 
     /// Enables a client again.
     func enable(_ id: UUID, of organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {

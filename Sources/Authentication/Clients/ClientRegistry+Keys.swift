@@ -1,9 +1,9 @@
 import CellCrypto
-public import Foundation
+package import Foundation
 import JSON
 import Model
 package import PostgresClient
-public import Tenancy
+package import Tenancy
 
 // Public keys of clients, which authenticate with assertions (RFC 7523) instead of a secret.
 extension ClientRegistry {
@@ -11,19 +11,19 @@ extension ClientRegistry {
     static let keyLimit = 10
 
     /// A key in the output of `client list`.
-    public struct KeyEntry: Sendable {
-        public let id: UUID
+    package struct KeyEntry: Sendable {
+        package let id: UUID
         /// For example `RSA 2048`.
-        public let kind: String
+        package let kind: String
         /// SHA-256 of the key.
-        public let fingerprint: String
-        public let expiresOn: Date?
+        package let fingerprint: String
+        package let expiresOn: Date?
         /// SHA-256 of the certificate for the TLS handshake; nil for a key that signs assertions.
-        public let certificate: String?
+        package let certificate: String?
         /// Whether tokens are bound to the certificate.
-        public let bindsTokens: Bool
+        package let bindsTokens: Bool
         /// Whether this service wrote the row.
-        public let isHonoured: Bool
+        package let isHonoured: Bool
     }
 
     /// A row of `config.api_client_key`.
@@ -195,7 +195,7 @@ extension ClientRegistry {
     }
 
     /// Whether tokens for a client's certificate are bound to it.
-    public func bindsTokens(_ certificate: [UInt8], client: UUID, of organization: Organization) async throws -> Bool {
+    package func bindsTokens(_ certificate: [UInt8], client: UUID, of organization: Organization) async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             // Without its row the certificate was removed or expired, and its tokens must not become bearer tokens.

@@ -1,17 +1,17 @@
-public import Foundation
+package import Foundation
 import JSON
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 extension ClientRegistry {
     /// A secret in the output of `client list`. The secret itself is not stored.
-    public struct SecretEntry: Sendable {
-        public let id: UUID
-        public let createdOn: Date
+    package struct SecretEntry: Sendable {
+        package let id: UUID
+        package let createdOn: Date
         /// Its expiry; nil if it does not expire.
-        public let expiresOn: Date?
+        package let expiresOn: Date?
         /// Whether this service wrote the row.
-        public let isHonoured: Bool
+        package let isHonoured: Bool
     }
 
     /// The secrets of an organization's clients, by client, the newest first.
@@ -67,7 +67,7 @@ extension Session {
     /// Removes a client by its name or id. Its tokens are refused at once.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be removed.
-    public func removeClient(_ nameOrID: String, evenIfLast: Bool = false) async throws {
+    package func removeClient(_ nameOrID: String, evenIfLast: Bool = false) async throws {
         try requireSystemAdministrator()
         try await deployment.pool.withConnection { connection in
             try ClientRegistry(deployment).remove(
@@ -78,7 +78,7 @@ extension Session {
     /// The id of a client by its name or id.
     ///
     /// - Throws: ``FieldsealError`` when there is none.
-    public func clientID(of nameOrID: String) async throws -> UUID {
+    package func clientID(of nameOrID: String) async throws -> UUID {
         try requireSystemAdministrator()
         return try await deployment.pool.withConnection { try ClientRegistry.row(nameOrID, of: organization, on: $0).id }
     }

@@ -1,8 +1,8 @@
-public import Foundation
+package import Foundation
 import JSON
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 extension ClientRegistry {
     /// Ends one secret of a client.
@@ -37,7 +37,7 @@ extension ClientRegistry {
 
 extension Session {
     /// Ends one secret of a client at once. Tokens that were issued for it stay valid for an hour, unless the client is disabled.
-    public func endSecret(_ secret: UUID, ofClient id: UUID) async throws {
+    package func endSecret(_ secret: UUID, ofClient id: UUID) async throws {
         try requireSystemAdministrator(to: "manage API clients")
         try await deployment.pool.withConnection { connection in
             try ClientRegistry(deployment).endSecret(secret, of: id, in: organization, by: caller, on: connection)

@@ -1,33 +1,33 @@
 import CellCrypto
-public import Foundation
+package import Foundation
 import JSON
 import Model
 package import PostgresClient
 import Records
-public import Tenancy
+package import Tenancy
 
 /// API clients: programs that get tokens with a secret or a key. Each acts as one systemuser with one role.
 ///
 /// Rows are attested (see ``Grant``). A row that SQL inserted, changed or restored has no effect.
-public struct ClientRegistry: Sendable {
+package struct ClientRegistry: Sendable {
     let deployment: Deployment
 
-    public init(_ deployment: Deployment) {
+    package init(_ deployment: Deployment) {
         self.deployment = deployment
     }
 
     /// A client in the output of `client list`.
-    public struct Entry: Sendable {
-        public let id: UUID
-        public let name: String
-        public let role: String
-        public let systemUserID: UUID
-        public let createdOn: Date
-        public let disabledOn: Date?
+    package struct Entry: Sendable {
+        package let id: UUID
+        package let name: String
+        package let role: String
+        package let systemUserID: UUID
+        package let createdOn: Date
+        package let disabledOn: Date?
         /// Whether this service wrote the row.
-        public let isHonoured: Bool
-        public let keys: [KeyEntry]
-        public let secrets: [SecretEntry]
+        package let isHonoured: Bool
+        package let keys: [KeyEntry]
+        package let secrets: [SecretEntry]
     }
 
     /// Adds a client and its systemuser.
@@ -232,7 +232,7 @@ public struct ClientRegistry: Sendable {
     ///
     /// - Throws: 429 after too many failures: of this client from this network, or of the network. ``AssertionProblem`` for an
     ///   assertion that was used before.
-    public func verify(
+    package func verify(
         _ proof: ClientProof,
         clientID: UUID,
         of organization: Organization,

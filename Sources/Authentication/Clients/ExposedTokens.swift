@@ -1,10 +1,10 @@
 import CellCrypto
 import Crypto
-public import Foundation
+package import Foundation
 import JSON
 import PostgresClient
 import Synchronization
-public import Tenancy
+package import Tenancy
 
 /// Access tokens that were revoked or sent without encryption. Every server refuses them until they expire.
 ///
@@ -12,7 +12,7 @@ public import Tenancy
 /// − s) beside (r, s) with ECDSA, and unused bits at the end of base64url.
 ///
 /// Other servers learn of a token within ``interval``. A server remembers it until it expires, even if the table loses it.
-public final class ExposedTokens: Sendable {
+package final class ExposedTokens: Sendable {
     /// The reason for which a token is refused before it expires.
     enum Reason {
         case exposed, revoked
@@ -80,14 +80,14 @@ public final class ExposedTokens: Sendable {
     }
 
     /// Records that a valid token was sent without encryption. It is refused from now on.
-    public func record(_ token: String, of client: UUID, in organization: Organization, address: String?, requestID: String)
+    package func record(_ token: String, of client: UUID, in organization: Organization, address: String?, requestID: String)
         async throws
     {
         try await refuse(token, .exposed, of: client, in: organization, address: address, requestID: requestID)
     }
 
     /// Records that a client revoked its own token. It is refused from now on.
-    public func revoke(_ token: String, of client: UUID, in organization: Organization, address: String?, requestID: String)
+    package func revoke(_ token: String, of client: UUID, in organization: Organization, address: String?, requestID: String)
         async throws
     {
         try await refuse(token, .revoked, of: client, in: organization, address: address, requestID: requestID)

@@ -1,15 +1,15 @@
 import Tenancy
 
 /// The addresses of organizations: each is a path below ``baseURL``, and some are also the root of their own hosts.
-public struct ServiceAddresses: Sendable {
+package struct ServiceAddresses: Sendable {
     /// The service's address, without a trailing slash.
-    public let baseURL: String
+    package let baseURL: String
     /// Organizations by host. The host is in lower case, with a port if the settings give one.
     private let hosts: [String: String]
     /// The hosts of one organization in order.
     private let hostsOfOrganizations: [String: [String]]
 
-    public init(baseURL: String, hosts: [String: String] = [:]) {
+    package init(baseURL: String, hosts: [String: String] = [:]) {
         self.baseURL = baseURL
         self.hosts = hosts
         hostsOfOrganizations = Dictionary(grouping: hosts.keys.sorted()) { hosts[$0] ?? "" }
@@ -21,10 +21,10 @@ public struct ServiceAddresses: Sendable {
     private static let shared: Set<Substring> = ["healthz", "readyz", "assets"]
 
     /// Whether the first segment of a path belongs to the service and names no organization.
-    public static func isShared(_ segment: String) -> Bool { shared.contains(segment[...]) }
+    package static func isShared(_ segment: String) -> Bool { shared.contains(segment[...]) }
 
     /// Whether an organization can be at the root of a host: its name is not one of the paths there.
-    public static func canBeRoot(_ organization: String) -> Bool { !reserved.contains(organization[...]) }
+    package static func canBeRoot(_ organization: String) -> Bool { !reserved.contains(organization[...]) }
 
     /// Finds the organization of a request.
     ///
@@ -33,7 +33,7 @@ public struct ServiceAddresses: Sendable {
     ///   - path: The path of the request, percent-encoded.
     /// - Returns: The organization's address, and whether the path does not include its name. Nil for a path that belongs to no
     ///   organization.
-    public func resolve(authority: String?, path: Substring) -> (address: OrganizationAddress, isAtRoot: Bool)? {
+    package func resolve(authority: String?, path: Substring) -> (address: OrganizationAddress, isAtRoot: Bool)? {
         let first = path.drop { $0 == "/" }.prefix { $0 != "/" }
         guard !hosts.isEmpty, let authority, let (organization, root) = organization(at: authority.lowercased()) else {
             guard Organization.isName(first) else { return nil }
@@ -45,7 +45,7 @@ public struct ServiceAddresses: Sendable {
     }
 
     /// The organization with a URL as its address, with or without a trailing slash.
-    public func organization(of url: String) -> String? {
+    package func organization(of url: String) -> String? {
         var url = url[...]
         while url.last == "/" { url.removeLast() }
         guard url.prefix(Self.scheme.count).lowercased() == Self.scheme else { return nil }
@@ -60,7 +60,7 @@ public struct ServiceAddresses: Sendable {
     }
 
     /// The addresses of an organization. The first is the one below ``baseURL``.
-    public func all(of organization: String) -> [String] {
+    package func all(of organization: String) -> [String] {
         ["\(baseURL)/\(organization)"] + (hostsOfOrganizations[organization] ?? []).map { "\(Self.scheme)\($0)" }
     }
 
@@ -82,27 +82,27 @@ public struct ServiceAddresses: Sendable {
 }
 
 /// One organization, with its address in the request. Every address in the response begins with it.
-public struct OrganizationAddress: Sendable, Equatable {
+package struct OrganizationAddress: Sendable, Equatable {
     /// The organization's name. The organization may not exist.
-    public let organization: String
+    package let organization: String
     /// Without a trailing slash.
-    public let url: String
+    package let url: String
 
     /// The token issuer's identifier: the address below which clients find its description.
-    public var issuer: String { url + Self.issuerPath }
+    package var issuer: String { url + Self.issuerPath }
 
     static let issuerPath = "/v2.0"
 
     /// The authority for Microsoft's libraries, which need one with a path.
-    public var authority: String { url.hasSuffix("/\(organization)") ? url : "\(url)/\(organization)" }
+    package var authority: String { url.hasSuffix("/\(organization)") ? url : "\(url)/\(organization)" }
 
     /// The `WWW-Authenticate` header of a response that requests a token. Clients of Dataverse read from it where to get a token,
     /// and for what.
-    public var challenge: String { "Bearer authorization_uri=\(authority)/oauth2/authorize, resource_id=\(url)/" }
+    package var challenge: String { "Bearer authorization_uri=\(authority)/oauth2/authorize, resource_id=\(url)/" }
 }
 
 /// The kind of endpoint of Microsoft's identity platform that a client uses. It is a claim of its tokens.
-public enum TokenVersion: String, Sendable {
+package enum TokenVersion: String, Sendable {
     /// Clients name the target of the token in `resource`.
     case v1 = "1.0"
     /// Clients name it in `scope`.

@@ -1,14 +1,14 @@
-public import Foundation
+package import Foundation
 import JSON
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 extension Session {
     /// Adds a client to the organization.
     ///
     /// - Parameter secretSeconds: The lifetime of the secret; nil for no expiry.
     /// - Returns: Its id and its secret, which is shown once and not stored.
-    public func addClient(name: String, role: Role, secretSeconds: Int? = nil) async throws -> (id: UUID, secret: String) {
+    package func addClient(name: String, role: Role, secretSeconds: Int? = nil) async throws -> (id: UUID, secret: String) {
         let (id, secret) = try await makeClient(name, role, key: nil, secretSeconds: secretSeconds)
         return (id, secret ?? "")
     }
@@ -16,7 +16,7 @@ extension Session {
     /// Adds a client that authenticates with a key, and has no secret.
     ///
     /// - Returns: Its id.
-    public func addClient(name: String, role: Role, key: ClientKey) async throws -> UUID {
+    package func addClient(name: String, role: Role, key: ClientKey) async throws -> UUID {
         try await makeClient(name, role, key: key, secretSeconds: nil).id
     }
 
@@ -38,7 +38,7 @@ extension Session {
     /// Adds a public key to a client, which is named by its name or id. Its assertions are signed with the private key (RFC 7523).
     ///
     /// - Returns: The key's id.
-    public func addClientKey(_ key: ClientKey, to nameOrID: String) async throws -> UUID {
+    package func addClientKey(_ key: ClientKey, to nameOrID: String) async throws -> UUID {
         try requireSystemAdministrator(to: "manage API clients")
         try await requireAccessControl(toClient: nameOrID, "add a key to the client", key: key)
         return try await deployment.pool.withConnection { connection in
@@ -50,7 +50,7 @@ extension Session {
 
     /// Removes a public key of a client. Assertions that it signs are refused from now on. Tokens that were issued before stay
     /// valid.
-    public func removeClientKey(_ id: UUID, of nameOrID: String) async throws {
+    package func removeClientKey(_ id: UUID, of nameOrID: String) async throws {
         try requireSystemAdministrator(to: "manage API clients")
         try await deployment.pool.withConnection { connection in
             try connection.transaction {
@@ -60,7 +60,7 @@ extension Session {
     }
 
     /// The organization's clients, by name.
-    public func clients() async throws -> [ClientRegistry.Entry] {
+    package func clients() async throws -> [ClientRegistry.Entry] {
         try requireSystemAdministrator(to: "manage API clients")
         return try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
@@ -71,7 +71,7 @@ extension Session {
     /// Disables a client by its name or id. Its tokens are refused at once.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be disabled.
-    public func disableClient(_ nameOrID: String, evenIfLast: Bool = false) async throws {
+    package func disableClient(_ nameOrID: String, evenIfLast: Bool = false) async throws {
         try requireSystemAdministrator(to: "manage API clients")
         try await deployment.pool.withConnection { connection in
             try connection.transaction {
@@ -82,7 +82,7 @@ extension Session {
     }
 
     /// Enables a disabled client.
-    public func enableClient(_ id: UUID) async throws {
+    package func enableClient(_ id: UUID) async throws {
         try requireSystemAdministrator(to: "manage API clients")
         try await requireAccessControl(toClient: id.text, "enable the client")
         try await deployment.pool.withConnection { connection in
@@ -93,7 +93,7 @@ extension Session {
     /// Gives a client another role.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may get another role.
-    public func setRole(_ role: Role, ofClient id: UUID, evenIfLast: Bool = false) async throws {
+    package func setRole(_ role: Role, ofClient id: UUID, evenIfLast: Bool = false) async throws {
         try requireSystemAdministrator(to: "manage API clients")
         if role == .systemAdministrator {
             try await requireAccessControl("give the client \(id.text) the role System Administrator")
@@ -110,7 +110,7 @@ extension Session {
     ///   - overlap: Seconds for which the previous one is accepted; 0 ends it at once.
     ///   - seconds: The lifetime of the new secret; nil for no expiry.
     /// - Returns: The secret, which is shown once and not stored.
-    public func rotateSecret(
+    package func rotateSecret(
         ofClient id: UUID, overlap: Int = ClientRegistry.overlap, seconds: Int? = nil
     ) async throws -> String {
         try requireSystemAdministrator(to: "manage API clients")

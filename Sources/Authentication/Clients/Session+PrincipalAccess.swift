@@ -1,14 +1,14 @@
-public import Foundation
-public import Model
+package import Foundation
+package import Model
 import PostgresClient
-public import Records
-public import Tenancy
+package import Records
+package import Tenancy
 
 extension Session {
     /// The rights of a user or a team to a record that the caller may read: by its roles, by ownership or by a share.
     ///
     /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.privilegeDenied`.
-    public func rights(of principal: Principal, on entity: EntityDefinition, _ id: UUID) async throws -> AccessRights {
+    package func rights(of principal: Principal, on entity: EntityDefinition, _ id: UUID) async throws -> AccessRights {
         _ = try await retrieve(entity, .id(id), [.init(.column(.init(entity.primaryID)))])
         return try await deployment.pool.withConnection { connection in
             try requirePrincipal(principal, on: connection)

@@ -1,26 +1,26 @@
 package import CellCrypto
 import Crypto
-public import Foundation
-public import JSON
+package import Foundation
+package import JSON
 import JWTKit
 import Model
-public import PostgresClient
+package import PostgresClient
 import Synchronization
-public import Tenancy
+package import Tenancy
 
 /// Issues and verifies access tokens: JWTs (RFC 7519) signed with ES256 (RFC 7518 section 3.4).
 ///
 /// All servers of a deployment share the signing keys in `config.signing_key`, sealed under the key-encryption key. They are
 /// replaced every 30 days. A token identifies the client. Its rights are read from the database at each request.
-public final class TokenIssuer: Sendable {
+package final class TokenIssuer: Sendable {
     /// Seconds that a token is valid.
-    public static let lifetime = 3_600
+    package static let lifetime = 3_600
     /// Seconds after which a signing key is replaced.
     private static let rotation = 30 * 86_400
 
     private let deployment: Deployment
     /// The addresses under which clients reach this service.
-    public let addresses: ServiceAddresses
+    package let addresses: ServiceAddresses
     private let keys = Mutex<Keys>(Keys())
     /// Verified tokens by their SHA-256, so that each is verified once.
     private let verified = Mutex<[SHA256Digest: Verified]>([:])
@@ -45,10 +45,10 @@ public final class TokenIssuer: Sendable {
     private let providers: OpenIDProviders
     private let trusted: RecentIssuers
     /// Tokens that were revoked or sent without encryption.
-    public let exposed: ExposedTokens
+    package let exposed: ExposedTokens
 
     /// - Parameter providers: The providers whose tokens are accepted in organizations that trust them.
-    public init(_ deployment: Deployment, addresses: ServiceAddresses, providers: OpenIDProviders) {
+    package init(_ deployment: Deployment, addresses: ServiceAddresses, providers: OpenIDProviders) {
         trusted = RecentIssuers(deployment)
         exposed = ExposedTokens(deployment)
         self.deployment = deployment
@@ -61,7 +61,7 @@ public final class TokenIssuer: Sendable {
     /// - Parameters:
     ///   - address: The token's issuer and audience, which is the requested address.
     ///   - certificate: SHA-256 of the certificate that the token is bound to; nil for a bearer token.
-    public func issue(
+    package func issue(
         to client: UUID, in organization: Organization, at address: OrganizationAddress, version: TokenVersion,
         boundTo certificate: [UInt8]? = nil
     ) async throws -> String {
@@ -81,7 +81,7 @@ public final class TokenIssuer: Sendable {
     /// The contents of a token that was verified before; nil for any other token.
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for an exposed token.
-    public func known(_ token: String, for organization: String) throws -> VerifiedToken? {
+    package func known(_ token: String, for organization: String) throws -> VerifiedToken? {
         if let reason = exposed.reason(token) { throw Self.refusal(reason) }
         var token = token
         let digest = token.withUTF8 { SHA256.hash(data: $0) }
@@ -101,7 +101,7 @@ public final class TokenIssuer: Sendable {
     /// Verifies a token for one organization.
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for a token that is malformed, forged, expired, or for another organization.
-    public func verify(_ token: String, for organization: String) async throws -> VerifiedToken {
+    package func verify(_ token: String, for organization: String) async throws -> VerifiedToken {
         let digest = SHA256.hash(data: Data(token.utf8))
         if let reason = exposed.reason(token) { throw Self.refusal(reason) }
         if let other = OpenIDProviders.claimedIssuer(of: token), self.organization(ofIssuer: other) == nil {
@@ -156,7 +156,7 @@ public final class TokenIssuer: Sendable {
     }
 
     /// The public keys as a JWK Set (RFC 7517 section 5).
-    public func keySet() async throws -> JSONValue {
+    package func keySet() async throws -> JSONValue {
         try await refresh(unlessYoungerThan: .seconds(60))
         let publicKeys = keys.withLock(\.publicKeys)
         return [
@@ -174,7 +174,7 @@ public final class TokenIssuer: Sendable {
     /// Reads the signing keys and the exposed tokens. Makes a new signing key if there is none, or the newest is too old.
     ///
     /// - Throws: ``WrongKeyEncryptionKey`` when they were sealed under another key-encryption key.
-    public func prepare() async throws {
+    package func prepare() async throws {
         try await refresh(unlessYoungerThan: .zero)
         try await exposed.read()
     }
@@ -182,7 +182,7 @@ public final class TokenIssuer: Sendable {
     /// Checks that the signing keys in force were sealed under this server's key-encryption key. Opens none of them.
     ///
     /// - Throws: ``WrongKeyEncryptionKey``.
-    public func checkKeyEncryptionKey(on connection: isolated PostgresConnection) throws {
+    package func checkKeyEncryptionKey(on connection: isolated PostgresConnection) throws {
         let others = try connection.query(
             "SELECT kek_id FROM config.signing_key WHERE retired_on IS NULL AND kek_id <> ALL ($1) LIMIT 1",
             [.texts(deployment.kek.ids)])
@@ -295,12 +295,12 @@ public final class TokenIssuer: Sendable {
 private let zeros: uuid_t = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 /// The contents of a verified access token.
-public struct VerifiedToken: Sendable {
-    public let client: UUID
+package struct VerifiedToken: Sendable {
+    package let client: UUID
     /// The time at which the client, or the person at the provider, authenticated; nil if a provider does not say.
-    public let signedInOn: Date?
+    package let signedInOn: Date?
     /// SHA-256 of the client certificate that the connection must have; nil for a bearer token.
-    public let certificate: [UInt8]?
+    package let certificate: [UInt8]?
 }
 
 /// The binding of a token (RFC 7800, RFC 8705 section 3.1).

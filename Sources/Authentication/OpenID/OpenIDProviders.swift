@@ -8,14 +8,14 @@ import Synchronization
 import Tenancy
 
 /// A cache of OpenID providers' descriptions (OpenID Connect Discovery 1.0) and signing keys.
-public final class OpenIDProviders: Sendable {
+package final class OpenIDProviders: Sendable {
     private let authorityFile: String?
     private let known = Mutex<[String: Known]>([:])
     private let fetches = SingleFlight<String, Provider>(waiterLimit: OpenIDProviders.waiterLimit)
     private let exchanges = AdmissionGate<String>(.init(running: 8, runningPerKey: 4))
 
     /// - Parameter authorityFile: The CA certificates in PEM for the providers' certificates; nil for the system's.
-    public init(authorityFile: String? = nil) { self.authorityFile = authorityFile }
+    package init(authorityFile: String? = nil) { self.authorityFile = authorityFile }
 
     /// Seconds for which a provider's description and keys are reused, and after which an unknown key is fetched again.
     private static let lifetime = 3_600.0

@@ -1,19 +1,19 @@
 import CellCrypto
 import Crypto
-public import Foundation
+package import Foundation
 import JSON
 import Model
-public import Tenancy
+package import Tenancy
 
 /// Sign-in to the console through an OpenID provider: the authorization code flow (OpenID Connect Core 1.0 section 3.1) with PKCE
 /// (RFC 7636). Nothing is stored between its two halves.
-public struct OpenIDSignIn: Sendable {
+package struct OpenIDSignIn: Sendable {
     private let deployment: Deployment
     private let issuers: TrustedIssuers
     private let providers: OpenIDProviders
     private let sessions: ConsoleSessions
 
-    public init(_ deployment: Deployment, providers: OpenIDProviders) {
+    package init(_ deployment: Deployment, providers: OpenIDProviders) {
         self.deployment = deployment
         self.providers = providers
         issuers = TrustedIssuers(deployment)
@@ -21,12 +21,12 @@ public struct OpenIDSignIn: Sendable {
     }
 
     /// Seconds within which a person must return from the provider.
-    public static let patience = 600
+    package static let patience = 600
     /// Seconds since the person's authentication at the provider within which keys are shown.
     private static let freshness = 120.0
 
     /// The issuers on the organization's sign-in page.
-    public func offered(_ organization: Organization) async throws -> [TrustedIssuers.Entry] {
+    package func offered(_ organization: Organization) async throws -> [TrustedIssuers.Entry] {
         try await issuers.list(organization).filter(\.isHonoured)
     }
 
@@ -65,7 +65,7 @@ public struct OpenIDSignIn: Sendable {
     ///   - then: The page to open afterwards.
     ///   - isFresh: Whether the person must authenticate again at the provider, for example before a key is shown.
     /// - Throws: ``FieldsealError`` when the issuer is not trusted here, or is unreachable.
-    public func begin(_ issuer: UUID, then: String, isFresh: Bool, redirectURI: String, to organization: Organization) async throws
+    package func begin(_ issuer: UUID, then: String, isFresh: Bool, redirectURI: String, to organization: Organization) async throws
         -> (
             url: String, cookie: String
         )
@@ -92,7 +92,7 @@ public struct OpenIDSignIn: Sendable {
     ///
     /// - Returns: The session's token, and the page to open.
     /// - Throws: ``FieldsealError`` `.accessDenied` for an unrequested response, or a person who is not linked here.
-    public func finish(
+    package func finish(
         _ answer: [String: String], cookie: String?, redirectURI: String, to organization: Organization, address: String,
         requestID: String
     ) async throws -> (token: String, then: String) {

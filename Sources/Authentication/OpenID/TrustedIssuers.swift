@@ -1,31 +1,31 @@
 package import CellCrypto
-public import Foundation
+package import Foundation
 import JSON
 import Model
 package import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// The OpenID providers that an organization trusts, and the links of their subjects to people and clients here.
-public struct TrustedIssuers: Sendable {
+package struct TrustedIssuers: Sendable {
     private let deployment: Deployment
 
-    public init(_ deployment: Deployment) { self.deployment = deployment }
+    package init(_ deployment: Deployment) { self.deployment = deployment }
 
     /// Claims that identify a subject and that a provider never assigns to another one. E-mail addresses are not among them.
-    public static let claims = ["sub", "oid", "appid", "azp", "client_id"]
+    package static let claims = ["sub", "oid", "appid", "azp", "client_id"]
 
     /// A provider in a list and on the sign-in page.
-    public struct Entry: Sendable {
-        public let id: UUID
+    package struct Entry: Sendable {
+        package let id: UUID
         /// Its display name.
-        public let name: String
+        package let name: String
         /// Its issuer identifier, a URL.
-        public let issuer: String
+        package let issuer: String
         /// The client id of this service at the provider.
-        public let clientID: String
-        public let claim: String
+        package let clientID: String
+        package let claim: String
         /// Whether this service wrote the row.
-        public fileprivate(set) var isHonoured: Bool
+        package fileprivate(set) var isHonoured: Bool
         package let secret: [UInt8]?
         let organizationID: UUID
     }
@@ -36,7 +36,7 @@ public struct TrustedIssuers: Sendable {
     ///   - issuer: Its issuer identifier: an https URL without query and fragment.
     ///   - secret: The secret of this service at the provider; nil for a public client.
     /// - Throws: ``FieldsealError`` for a name or issuer that exists already, or is malformed.
-    public func add(name: String, issuer: String, clientID: String, secret: String?, claim: String, by session: Session)
+    package func add(name: String, issuer: String, clientID: String, secret: String?, claim: String, by session: Session)
         async throws
     {
         try session.requireSystemAdministrator(to: "manage the OpenID issuers")
@@ -73,7 +73,7 @@ public struct TrustedIssuers: Sendable {
     }
 
     /// The providers of an organization, by name.
-    public func list(_ organization: Organization) async throws -> [Entry] { try await list(named: organization.name) }
+    package func list(_ organization: Organization) async throws -> [Entry] { try await list(named: organization.name) }
 
     func list(named organization: String) async throws -> [Entry] {
         try await deployment.pool.withConnection { connection in
@@ -105,7 +105,7 @@ public struct TrustedIssuers: Sendable {
     }
 
     /// Removes a provider and all of its links.
-    public func remove(_ name: String, by session: Session) async throws {
+    package func remove(_ name: String, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage the OpenID issuers")
         try await change(.issuerRemoved, name, by: session) { change, connection in
             let issuer = try connection.query(
@@ -129,7 +129,7 @@ public struct TrustedIssuers: Sendable {
     }
 
     /// The person or client that a subject of a provider is linked to.
-    public enum Link: Sendable, Equatable {
+    package enum Link: Sendable, Equatable {
         /// A person of the console.
         case user(UUID)
         /// A client of the Web API.
@@ -141,7 +141,7 @@ public struct TrustedIssuers: Sendable {
     /// - Parameters:
     ///   - user: The person's name, or nil.
     ///   - client: The client's name or id, or nil.
-    public func link(_ subject: String, of name: String, user: String?, client: String?, by session: Session) async throws {
+    package func link(_ subject: String, of name: String, user: String?, client: String?, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage the OpenID issuers")
         let organization = session.organization
         guard (1...255).contains(subject.count), (user == nil) != (client == nil) else {

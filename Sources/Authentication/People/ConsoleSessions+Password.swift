@@ -3,7 +3,7 @@ import Foundation
 import JSON
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 // Sign-in with a password. An attempt holds no connection while it waits and computes.
 extension ConsoleSessions {
@@ -12,7 +12,7 @@ extension ConsoleSessions {
     /// - Returns: The token for the browser's cookie: 32 random bytes in base64url.
     /// - Throws: ``FieldsealError`` `.accessDenied`, with the same message for every reason; `.requestQuotaExceeded` after too many
     ///   failures, or while too many sign-ins are running.
-    public func signIn(
+    package func signIn(
         _ name: String, password: String, code: String = "", to organization: Organization, address: String, requestID: String
     ) async throws -> String {
         let attempt = SignInAttempt(
@@ -23,7 +23,7 @@ extension ConsoleSessions {
     }
 
     /// Checks the password again. Returns a new token for the session, with which keys may be shown and set.
-    public func freshen(
+    package func freshen(
         _ token: String, password: String, organization: Organization, address: String, requestID: String
     ) async throws -> String {
         let found = try await deployment.pool.withConnection { connection in
@@ -44,7 +44,7 @@ extension ConsoleSessions {
     /// - Returns: A new token for the browser's cookie.
     /// - Throws: ``FieldsealError`` `.invalidArgument` for a new password that breaks a rule or equals the old one; `.accessDenied`
     ///   for a wrong one.
-    public func changePassword(
+    package func changePassword(
         _ old: String, to new: String, of signed: Signed, address: String, requestID: String
     ) async throws -> String {
         let organization = signed.session.organization

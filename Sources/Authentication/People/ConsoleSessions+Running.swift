@@ -1,23 +1,23 @@
 import CellCrypto
-public import Foundation
+package import Foundation
 import PostgresClient
 import Tenancy
 
 // The sessions of a person, for that person.
 extension ConsoleSessions {
     /// A session in the person's list.
-    public struct Entry: Sendable {
+    package struct Entry: Sendable {
         /// Its name in a form: the first half of the token's SHA-256.
-        public let id: String
-        public let address: String?
-        public let createdOn: Date
-        public let usedOn: Date
+        package let id: String
+        package let address: String?
+        package let createdOn: Date
+        package let usedOn: Date
         /// Whether it is the current session.
-        public let isCurrent: Bool
+        package let isCurrent: Bool
     }
 
     /// The running sessions of a person, the most recently used first.
-    public func running(for signed: Signed, token: String) async throws -> [Entry] {
+    package func running(for signed: Signed, token: String) async throws -> [Entry] {
         let own = try Self.hash(token)
         return try await deployment.pool.withConnection { connection in
             try Self.entries(of: signed.userID, in: signed.session.organization, token: own, on: connection)
@@ -45,7 +45,7 @@ extension ConsoleSessions {
     /// Ends one session of a person, or all but the current one.
     ///
     /// - Parameter id: Nil for all others.
-    public func end(_ id: String?, of signed: Signed, token: String) async throws {
+    package func end(_ id: String?, of signed: Signed, token: String) async throws {
         let own = try Self.hash(token)
         let caller = signed.session.caller
         try await deployment.pool.withConnection { connection in

@@ -1,39 +1,39 @@
 import CellCrypto
-public import Foundation
+package import Foundation
 import JSON
 import Model
 package import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// Sessions of the console. Only hashes of their tokens are stored. Each is bound to one organization.
-public struct ConsoleSessions: Sendable {
+package struct ConsoleSessions: Sendable {
     let deployment: Deployment
     let users: ConsoleUsers
 
-    public init(_ deployment: Deployment) {
+    package init(_ deployment: Deployment) {
         self.deployment = deployment
         users = ConsoleUsers(deployment)
     }
 
     /// Seconds after which an unused session ends, and after which any session ends.
-    public static let idleLimit = 30 * 60
-    public static let absoluteLimit = 12 * 3_600
+    package static let idleLimit = 30 * 60
+    package static let absoluteLimit = 12 * 3_600
     /// The condition in SQL under which a row `s` of `config.console_session` has not ended.
     static let isRunning =
         "s.used_on > now() - interval '\(idleLimit) seconds' AND s.created_on > now() - interval '\(absoluteLimit) seconds'"
     /// Seconds after entering the password within which keys are shown and set.
-    public static let freshLimit = 5 * 60
+    package static let freshLimit = 5 * 60
 
     /// The session of a browser's token.
-    public struct Signed: Sendable {
-        public let session: Session
-        public let name: String
-        public let isFresh: Bool
-        public let userID: UUID
+    package struct Signed: Sendable {
+        package let session: Session
+        package let name: String
+        package let isFresh: Bool
+        package let userID: UUID
         /// Whether an administrator set the password. Then the person must choose another one before anything else.
-        public let mustChangePassword: Bool
+        package let mustChangePassword: Bool
         /// Whether the person's role needs one-time passwords and they have none yet.
-        public let mustAddSecondFactor: Bool
+        package let mustAddSecondFactor: Bool
     }
 
     /// Signs in a person whom a provider authenticated.
@@ -61,7 +61,7 @@ public struct ConsoleSessions: Sendable {
     }
 
     /// The running session of a token in this organization; nil if there is none.
-    public func session(_ token: String, organization name: String, address: String?, requestID: String) async throws -> Signed? {
+    package func session(_ token: String, organization name: String, address: String?, requestID: String) async throws -> Signed? {
         try await deployment.pool.withConnection { connection -> Signed? in
             // Read before the session's row. A session that is newer than the list was not returned to a browser yet.
             let state = try OrganizationState.read(name, in: deployment, on: connection)
@@ -82,7 +82,7 @@ public struct ConsoleSessions: Sendable {
     /// Ends a session, or all sessions of its person.
     ///
     /// - Parameter organization: The organization in the request. A session of it whose row SQL deleted ends too.
-    public func signOut(
+    package func signOut(
         _ token: String, of organization: Organization, everywhere: Bool, address: String?, requestID: String
     ) async throws {
         try await deployment.pool.withConnection { connection in

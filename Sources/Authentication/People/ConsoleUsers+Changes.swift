@@ -1,9 +1,9 @@
 import CellCrypto
-public import Foundation
+package import Foundation
 import JSON
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 // Changes of existing people.
 extension ConsoleUsers {
@@ -12,7 +12,7 @@ extension ConsoleUsers {
     /// - Throws: ``FieldsealError`` for the last System Administrator, and for a row that this service did not write.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may get another role.
-    public func setRole(_ role: Role, of id: UUID, evenIfLast: Bool = false, by session: Session) async throws {
+    package func setRole(_ role: Role, of id: UUID, evenIfLast: Bool = false, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
         guard role != .emailRouter else {
             throw FieldsealError(.invalidArgument, "A person is no Email Router: that role is for clients.")
@@ -39,7 +39,7 @@ extension ConsoleUsers {
     }
 
     /// Enables a person again. Their password and one-time passwords are unchanged.
-    public func enable(_ id: UUID, by session: Session) async throws {
+    package func enable(_ id: UUID, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
         try await session.requireAccessControl(toPerson: id, "enable")
         try await change(id, by: session) { user, change, connection in
@@ -55,7 +55,7 @@ extension ConsoleUsers {
     }
 
     /// Ends all sessions of a person.
-    public func endSessions(of id: UUID, by session: Session) async throws {
+    package func endSessions(of id: UUID, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
         try await change(id, by: session) { user, change, connection in
             try ConsoleSessions.end("user_id = $1", [.uuid(id)], &change, on: connection)
@@ -68,12 +68,12 @@ extension ConsoleUsers {
     // MARK: Invitations
 
     /// Days for which an invitation is valid.
-    public static let invitationDays = 7
+    package static let invitationDays = 7
 
     /// A token with which a person chooses a password once. It is valid until the password changes, for a week at most.
     ///
     /// It is not stored. It is sealed under the key-encryption key for that person.
-    public func invite(_ id: UUID, by session: Session) async throws -> String {
+    package func invite(_ id: UUID, by session: Session) async throws -> String {
         try session.requireSystemAdministrator(to: "manage console users")
         try await session.requireAccessControl(toPerson: id, "invite")
         let (kek, organization) = (session.kek, session.organization)
@@ -93,7 +93,7 @@ extension ConsoleUsers {
     }
 
     /// The name of the person whom an invitation is for; nil if it is not valid.
-    public func invited(_ token: String, to organization: Organization) async throws -> String? {
+    package func invited(_ token: String, to organization: Organization) async throws -> String? {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             return try self.user(invitedBy: token, in: state, on: connection)?.name
@@ -103,7 +103,7 @@ extension ConsoleUsers {
     /// Sets the password that an invited person chose.
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for an invitation that is not valid; `.invalidArgument` for the password.
-    public func accept(_ token: String, password: String, to organization: Organization, address: String, requestID: String)
+    package func accept(_ token: String, password: String, to organization: Organization, address: String, requestID: String)
         async throws
     {
         guard let name = try await invited(token, to: organization) else { throw Self.noInvitation }

@@ -1,6 +1,6 @@
-public import Foundation
+package import Foundation
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 extension ConsoleUsers {
     /// Removes a person with their password, second factor, sessions and links to providers. Their systemuser stays, disabled,
@@ -8,7 +8,7 @@ extension ConsoleUsers {
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be removed.
     /// - Throws: ``FieldsealError`` when there is no such person, or no other System Administrator.
-    public func remove(_ name: String, evenIfLast: Bool = false, by session: Session) async throws {
+    package func remove(_ name: String, evenIfLast: Bool = false, by session: Session) async throws {
         try session.requireSystemAdministrator()
         let organization = session.organization
         try await deployment.pool.withConnection { connection in
@@ -31,7 +31,7 @@ extension ConsoleUsers {
     /// The id of a person by their name.
     ///
     /// - Throws: ``FieldsealError`` when there is no such person.
-    public func id(of name: String, by session: Session) async throws -> UUID {
+    package func id(of name: String, by session: Session) async throws -> UUID {
         guard let entry = try await list(by: session).first(where: { $0.name.lowercased() == name.lowercased() }) else {
             throw Self.unknown(name)
         }

@@ -1,13 +1,13 @@
-public import Foundation
+package import Foundation
 import JSON
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 // The sessions of a person, for administrators.
 extension ConsoleUsers {
     /// The running sessions of a person, the most recently used first.
-    public func sessions(of id: UUID, by session: Session) async throws -> [ConsoleSessions.Entry] {
+    package func sessions(of id: UUID, by session: Session) async throws -> [ConsoleSessions.Entry] {
         try session.requireSystemAdministrator(to: "manage console users")
         return try await deployment.pool.withConnection { connection in
             try ConsoleSessions.entries(of: id, in: session.organization, token: [], on: connection)
@@ -18,7 +18,7 @@ extension ConsoleUsers {
     ///
     /// - Parameter entry: A ``ConsoleSessions/Entry/id``.
     /// - Throws: ``FieldsealError`` for a session that has ended.
-    public func endSession(_ entry: String, of id: UUID, by session: Session) async throws {
+    package func endSession(_ entry: String, of id: UUID, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
         try await change(id, by: session) { user, change, connection in
             let condition = "user_id = $1 AND left(encode(token_hash, 'hex'), 32) = $2"

@@ -1,33 +1,33 @@
 import CellCrypto
-public import Foundation
+package import Foundation
 import JSON
 import Model
 package import PostgresClient
 import Records
-public import Tenancy
+package import Tenancy
 
 /// The people who sign in to the console of an organization.
-public struct ConsoleUsers: Sendable {
+package struct ConsoleUsers: Sendable {
     let deployment: Deployment
 
-    public init(_ deployment: Deployment) { self.deployment = deployment }
+    package init(_ deployment: Deployment) { self.deployment = deployment }
 
     /// A person in a list.
-    public struct Entry: Sendable {
-        public let id: UUID
-        public let name: String
-        public let role: String
-        public let createdOn: Date
-        public let disabledOn: Date?
+    package struct Entry: Sendable {
+        package let id: UUID
+        package let name: String
+        package let role: String
+        package let createdOn: Date
+        package let disabledOn: Date?
         /// Whether this service wrote the row.
-        public let isHonoured: Bool
-        public let systemUserID: UUID
+        package let isHonoured: Bool
+        package let systemUserID: UUID
         /// Whether each sign-in needs a one-time password.
-        public let hasSecondFactor: Bool
+        package let hasSecondFactor: Bool
         /// The number of running sessions.
-        public let sessions: Int
+        package let sessions: Int
         /// Whether they must choose another password at their next sign-in.
-        public let mustChangePassword: Bool
+        package let mustChangePassword: Bool
     }
 
     /// A row of `config.console_user`, unverified.
@@ -106,7 +106,7 @@ public struct ConsoleUsers: Sendable {
     ///
     /// - Parameter password: Nil for a person who chooses one with an invitation, and can't sign in before that.
     /// - Throws: ``FieldsealError`` when the name is taken, or the password too short.
-    public func add(name: String, password: String?, role: Role, by session: Session) async throws -> UUID {
+    package func add(name: String, password: String?, role: Role, by session: Session) async throws -> UUID {
         try session.requireSystemAdministrator(to: "manage console users")
         let (organization, caller) = (session.organization, session.caller)
         guard (1...100).contains(name.count), name.isOneLine, role != .emailRouter else {
@@ -160,7 +160,7 @@ public struct ConsoleUsers: Sendable {
     }
 
     /// The people of the organization, by name.
-    public func list(by session: Session) async throws -> [Entry] {
+    package func list(by session: Session) async throws -> [Entry] {
         try session.requireSystemAdministrator(to: "manage console users")
         return try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(session.organization.name, in: deployment, on: connection)
@@ -189,7 +189,7 @@ public struct ConsoleUsers: Sendable {
     /// Disables a person. Their sessions end at once.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be disabled.
-    public func disable(_ name: String, evenIfLast: Bool = false, by session: Session) async throws {
+    package func disable(_ name: String, evenIfLast: Bool = false, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
         let organization = session.organization
         try await deployment.pool.withConnection { connection in
@@ -232,7 +232,7 @@ public struct ConsoleUsers: Sendable {
     /// ends their sessions.
     ///
     /// - Throws: ``FieldsealError`` when there is no such person, or this service did not write the row.
-    public func reset(_ name: String, password: String, by session: Session) async throws {
+    package func reset(_ name: String, password: String, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
         let organization = session.organization
         try PasswordRules.check(password, of: name, in: organization.name)

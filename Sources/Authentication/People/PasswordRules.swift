@@ -2,9 +2,9 @@ import Model
 
 /// The passwords that people may choose, by NIST SP 800-63B: long ones that attackers don't try first. No rule requires kinds of
 /// characters, and no password expires.
-public enum PasswordRules {
+package enum PasswordRules {
     /// The minimum length of a password in characters (section 5.1.1.2 requires at least 8).
-    public static let minimumLength = 10
+    package static let minimumLength = 10
     private static let maximumBytes = 1_000
     /// How many characters a password needs beside names that are easy to guess.
     private static let minimumRest = 6

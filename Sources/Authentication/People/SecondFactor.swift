@@ -3,13 +3,13 @@ package import Foundation
 import JSON
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// One-time passwords of a person, and recovery codes in case the telephone is lost.
-public struct SecondFactor: Sendable {
+package struct SecondFactor: Sendable {
     private let deployment: Deployment
 
-    public init(_ deployment: Deployment) {
+    package init(_ deployment: Deployment) {
         self.deployment = deployment
     }
 
@@ -18,15 +18,15 @@ public struct SecondFactor: Sendable {
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 
     /// A seed for a person's authenticator.
-    public struct Offer: Sendable {
+    package struct Offer: Sendable {
         /// The seed in base 32 (RFC 4648 section 6), as authenticators accept it.
-        public let secret: String
+        package let secret: String
         /// The sealed seed for this person. The form that confirms it sends it back.
-        public let sealed: String
+        package let sealed: String
     }
 
     /// Makes a seed. It is not stored before it is confirmed.
-    public func offer(to signed: ConsoleSessions.Signed) throws -> Offer {
+    package func offer(to signed: ConsoleSessions.Signed) throws -> Offer {
         let seed = try randomBytes(count: OneTimePassword.seedLength)
         let secret = seed.withUnsafeBytes { SecretBytes(copying: $0) }
         let cell = try signed.session.kek.seal(secret, at: Self.address(signed.userID, signed.session.organization.id))
@@ -37,7 +37,7 @@ public struct SecondFactor: Sendable {
     ///
     /// - Returns: The recovery codes, which are shown once and stored as SHA-256.
     /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong.
-    public func confirm(_ sealed: String, code: String, for signed: ConsoleSessions.Signed) async throws -> [String] {
+    package func confirm(_ sealed: String, code: String, for signed: ConsoleSessions.Signed) async throws -> [String] {
         guard let bytes = Data(base64URL: sealed).map(Array.init),
             let seed = try? deployment.kek.open(bytes, at: Self.address(signed.userID, signed.session.organization.id)),
             let step = try Self.step(of: code, seed: seed)
@@ -50,7 +50,7 @@ public struct SecondFactor: Sendable {
     /// The seed of an unconfirmed offer, in base 32.
     ///
     /// - Returns: Nil if it was not offered to this person.
-    public func secret(of sealed: String, for signed: ConsoleSessions.Signed) -> String? {
+    package func secret(of sealed: String, for signed: ConsoleSessions.Signed) -> String? {
         guard let bytes = Data(base64URL: sealed).map(Array.init),
             let seed = try? deployment.kek.open(bytes, at: Self.address(signed.userID, signed.session.organization.id))
         else { return nil }
@@ -61,7 +61,7 @@ public struct SecondFactor: Sendable {
     ///
     /// - Parameter code: A current one-time password, or a recovery code. It is used up.
     /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong; `.requestQuotaExceeded` after too many attempts.
-    public func end(_ code: String, for signed: ConsoleSessions.Signed) async throws {
+    package func end(_ code: String, for signed: ConsoleSessions.Signed) async throws {
         guard try !signed.session.rolesWithSecondFactor().contains(signed.session.caller.role) else {
             throw FieldsealError(
                 .invalidArgument,
@@ -94,7 +94,7 @@ public struct SecondFactor: Sendable {
     }
 
     /// Whether a person has one-time passwords.
-    public func isOn(for signed: ConsoleSessions.Signed) async throws -> Bool {
+    package func isOn(for signed: ConsoleSessions.Signed) async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             try connection.query("SELECT totp IS NOT NULL FROM config.console_user WHERE user_id = $1", [.uuid(signed.userID)])
                 .first?.decode(0) ?? false

@@ -1,11 +1,11 @@
 package import CellCrypto
 package import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// The roles in which people need one-time passwords. Only the attested list has them, so SQL can't remove the requirement.
-public enum SecondFactorPolicy {
+package enum SecondFactorPolicy {
     /// The roles that people can have.
-    public static let roles: [Role] = [.systemAdministrator, .emailAdministrator, .basicUser]
+    package static let roles: [Role] = [.systemAdministrator, .emailAdministrator, .basicUser]
 
     package static func grant(_ role: Role) -> Grant { Grant(Grant.Name(.secondFactorPolicy, [Grant.field(role.rawValue)])) }
 
@@ -34,13 +34,13 @@ extension OrganizationState {
 
 extension Session {
     /// The roles in which people need one-time passwords.
-    public func rolesWithSecondFactor() throws -> [Role] {
+    package func rolesWithSecondFactor() throws -> [Role] {
         try SecondFactorPolicy.roles.filter { try state.requiresSecondFactor(of: $0) }
     }
 
     /// Requires one-time passwords of the people in these roles, and of no others. People without one must turn them on at their
     /// next page.
-    public func requireSecondFactor(of roles: Set<Role>) async throws {
+    package func requireSecondFactor(of roles: Set<Role>) async throws {
         try requireSystemAdministrator(to: "require one-time passwords")
         try await deployment.pool.withConnection { connection in
             try SecondFactorPolicy.require(of: roles, in: organization, by: caller, under: deployment.kek, on: connection)

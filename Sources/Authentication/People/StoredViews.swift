@@ -1,31 +1,31 @@
-public import Foundation
+package import Foundation
 import JSON
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// Views of lists that people store under a name.
-public struct StoredViews: Sendable {
+package struct StoredViews: Sendable {
     private let deployment: Deployment
 
-    public init(_ deployment: Deployment) { self.deployment = deployment }
+    package init(_ deployment: Deployment) { self.deployment = deployment }
 
     /// How many views of one list a person may store.
-    public static let limit = 50
+    package static let limit = 50
     /// The longest query of a view in bytes.
-    public static let longestQuery = 2_000
+    package static let longestQuery = 2_000
     private static let longestName = 100
 
     /// A view as its list shows it.
-    public struct View: Sendable {
-        public let id: UUID
-        public let name: String
+    package struct View: Sendable {
+        package let id: UUID
+        package let name: String
         /// The query of the list's address.
-        public let query: String
+        package let query: String
     }
 
     /// A person's views of a list, by name.
-    public func all(of list: String, for signed: ConsoleSessions.Signed) async throws -> [View] {
+    package func all(of list: String, for signed: ConsoleSessions.Signed) async throws -> [View] {
         try await deployment.pool.withConnection { connection in
             try connection.query(
                 "SELECT view_id, name, query FROM config.console_view WHERE user_id = $1 AND list = $2 ORDER BY lower(name)",
@@ -37,7 +37,7 @@ public struct StoredViews: Sendable {
     /// Stores a view. It replaces one with the same name.
     ///
     /// - Throws: ``FieldsealError`` for a name that is empty or too long, a query that is too long, and one view too many.
-    public func keep(_ name: String, query: String, of list: String, for signed: ConsoleSessions.Signed) async throws {
+    package func keep(_ name: String, query: String, of list: String, for signed: ConsoleSessions.Signed) async throws {
         guard (1...Self.longestName).contains(name.unicodeScalars.count) else {
             throw FieldsealError(.invalidArgument, "The name of a view has 1 to 100 characters.")
         }
@@ -65,7 +65,7 @@ public struct StoredViews: Sendable {
     }
 
     /// Removes a view of the person.
-    public func remove(_ id: UUID, for signed: ConsoleSessions.Signed) async throws {
+    package func remove(_ id: UUID, for signed: ConsoleSessions.Signed) async throws {
         try await deployment.pool.withConnection { connection in
             _ = try connection.query(
                 "DELETE FROM config.console_view WHERE view_id = $1 AND user_id = $2", [.uuid(id), .uuid(signed.userID)])

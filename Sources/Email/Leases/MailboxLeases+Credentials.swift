@@ -1,23 +1,23 @@
-public import CellCrypto
-public import Foundation
+package import CellCrypto
+package import Foundation
 import JSON
 import Model
 import PostgresClient
-public import RouterProtocol
-public import Tenancy
+package import RouterProtocol
+package import Tenancy
 
 /// The credential with which a router signs in to a mail server.
-public struct Credential: Sendable {
-    public let userName: String?
+package struct Credential: Sendable {
+    package let userName: String?
     /// The memory is wiped when the last reference to it is released. Nil to sign in without a password.
-    public internal(set) var password: SecretBytes?
-    public let server: String
-    public let port: Int
-    public let usesTLS: Bool
+    package internal(set) var password: SecretBytes?
+    package let server: String
+    package let port: Int
+    package let usesTLS: Bool
     /// A value of ``AuthenticationProtocol``.
-    public let authentication: Int
+    package let authentication: Int
     /// 1 is POP3, 4 is IMAP; SMTP for outgoing mail.
-    public let serverType: Int
+    package let serverType: Int
 }
 
 extension MailboxLeases {
@@ -27,7 +27,7 @@ extension MailboxLeases {
     ///   the service; `.concurrencyVersionMismatch` for a mailbox that this router has not leased, or that is disabled;
     ///   `.profileInactive` for a mailbox that is not approved; `.profileNotAssociated` when there is no credential;
     ///   `.keyRequired`.
-    public static func releaseCredential(
+    package static func releaseCredential(
         _ mailbox: UUID, _ direction: MailDirection, host: String, allowsPlaintext: Bool, for session: Session, _ mail: MailService
     ) async throws -> Credential {
         do throws(any Error) {

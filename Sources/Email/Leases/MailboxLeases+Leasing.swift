@@ -1,9 +1,9 @@
-public import Foundation
+package import Foundation
 import JSON
 import Model
 import PostgresClient
 import Records
-public import RouterProtocol
+package import RouterProtocol
 import Tenancy
 
 extension MailboxLeases {
@@ -21,7 +21,7 @@ extension MailboxLeases {
     ///   - host: The router's name for this lease, new each time.
     ///   - mailbox: The mailbox to lease, because its server has new messages; nil for any.
     /// - Returns: Nil when no mailbox is due.
-    public func leaseMailbox(host: String, mailbox: UUID? = nil) async throws -> MailboxLease? {
+    package func leaseMailbox(host: String, mailbox: UUID? = nil) async throws -> MailboxLease? {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 // Leases are serialized: a session that counts a profile's mailboxes must see the leases of a moment ago.

@@ -2,7 +2,7 @@ import Foundation
 import JSON
 import Model
 import PostgresClient
-public import RouterProtocol
+package import RouterProtocol
 import Tenancy
 
 // Requests of routers that wait for work.
@@ -13,7 +13,7 @@ extension MailboxLeases {
     /// computes when the next mailbox or e-mail becomes due.
     ///
     /// - Parameter whileWaiting: Runs a closure outside of the limits for active requests.
-    public func waitForWork(
+    package func waitForWork(
         _ request: WaitForWork.Request, whileWaiting: @Sendable (@Sendable () async -> Void) async -> Void
     ) async throws -> WaitForWork.Answer {
         let deadline = ContinuousClock.now + .seconds(min(max(request.seconds, 0), RouterLimits.waitSeconds))

@@ -1,14 +1,14 @@
-public import Foundation
+package import Foundation
 import Model
 import PostgresClient
-public import RouterProtocol
+package import RouterProtocol
 import Tenancy
 
 extension MailboxLeases {
     /// Finds the messages of a leased mailbox that were inspected or set aside before.
     ///
     /// - Returns: Those of `ids`, and the number of all of them.
-    public func knownMessages(_ ids: [String], mailbox: UUID, host: String) async throws -> (known: [String], total: Int) {
+    package func knownMessages(_ ids: [String], mailbox: UUID, host: String) async throws -> (known: [String], total: Int) {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 try session.renewLease(mailbox, host, for: .reporting, on: connection)
@@ -25,7 +25,7 @@ extension MailboxLeases {
 
     /// Records a router's notes about single messages. Each message that is set aside is named in an alert. It is due again after
     /// 5, 10, 20 … minutes, at most after a day.
-    public func noteMessages(_ notes: MailboxNotes, mailbox: UUID, host: String) async throws {
+    package func noteMessages(_ notes: MailboxNotes, mailbox: UUID, host: String) async throws {
         try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 try session.renewLease(mailbox, host, for: .reporting, on: connection)

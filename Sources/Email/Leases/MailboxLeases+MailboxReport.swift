@@ -1,7 +1,7 @@
-public import Foundation
+package import Foundation
 import Model
 import PostgresClient
-public import RouterProtocol
+package import RouterProtocol
 import Tenancy
 
 extension MailboxLeases {
@@ -9,7 +9,7 @@ extension MailboxLeases {
     ///
     /// - Returns: Whether the router may wait for new messages on its connection.
     @discardableResult
-    public func reportMailbox(_ id: UUID, host: String, _ report: MailboxReport) async throws -> Bool {
+    package func reportMailbox(_ id: UUID, host: String, _ report: MailboxReport) async throws -> Bool {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 try session.renewLease(id, host, for: .reporting, on: connection)

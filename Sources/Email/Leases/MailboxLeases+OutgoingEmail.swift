@@ -1,16 +1,16 @@
-public import Foundation
+package import Foundation
 import JSON
 import Model
 import PostgresClient
 import Records
-public import RouterProtocol
+package import RouterProtocol
 import Tenancy
 
 extension MailboxLeases {
     /// Takes the due e-mails of a leased mailbox, the most urgent first, and marks them *Sending*.
     ///
     /// An e-mail becomes *Failed* instead if its submitter may not send as its sender, or if it changed after it was submitted.
-    public func takePendingEmails(_ mailbox: UUID, host: String, limit: Int) async throws -> [PendingEmail] {
+    package func takePendingEmails(_ mailbox: UUID, host: String, limit: Int) async throws -> [PendingEmail] {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 try session.renewLease(mailbox, host, for: .taking, on: connection)

@@ -1,19 +1,19 @@
-public import Foundation
+package import Foundation
 import JSON
 import Model
 import PostgresClient
 import Records
-public import RouterProtocol
+package import RouterProtocol
 import Tenancy
 
 extension MailboxLeases {
     /// A router's report about one e-mail, with the e-mail's id as a UUID.
-    public typealias EmailReport = (email: UUID, report: SendingReport)
+    package typealias EmailReport = (email: UUID, report: SendingReport)
 
     /// Records the progress of e-mails that a router reports: all reports, or none.
     ///
     /// A report may be repeated, because its response was lost. A repeated report changes nothing.
-    public func reportEmails(_ reports: [EmailReport], mailbox: UUID, host: String) async throws {
+    package func reportEmails(_ reports: [EmailReport], mailbox: UUID, host: String) async throws {
         try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 // An e-mail is not handed over if its mailbox was disabled meanwhile.

@@ -1,8 +1,8 @@
-public import Model
-public import Tenancy
+package import Model
+package import Tenancy
 
 /// The operations of the mail router in one organization. Only the role Email Router may use them.
-public struct MailboxLeases: Sendable {
+package struct MailboxLeases: Sendable {
     let session: Session
     let mail: MailService
 
@@ -11,7 +11,7 @@ public struct MailboxLeases: Sendable {
     var deployment: Deployment { session.deployment }
 
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for another role, and for a router that acts for another user.
-    public init(_ session: Session, _ mail: MailService) throws(FieldsealError) {
+    package init(_ session: Session, _ mail: MailService) throws(FieldsealError) {
         guard session.caller.roles.contains(.emailRouter) else {
             throw FieldsealError(
                 .privilegeDenied,

@@ -2,7 +2,7 @@ import CellCrypto
 import Foundation
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 extension KeyAdministration {
     /// Changes the key. One transaction writes a new generation of all encrypted columns beside the live one, and switches to it.
@@ -11,7 +11,7 @@ extension KeyAdministration {
     /// Before the commit nothing has changed for any session. After it every cell is under the new key.
     ///
     /// - Parameter text: The new key; nil for a generated one.
-    public func changeKey(to text: String?, options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyChangeSummary {
+    package func changeKey(to text: String?, options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyChangeSummary {
         let newText: OrganizationKeyText
         do {
             newText = if let text { try OrganizationKeyText(new: text) } else { try OrganizationKeyText.generate() }
@@ -45,7 +45,7 @@ extension KeyAdministration {
     }
 
     /// Rehearses a change: does everything but the switch, under a key that is discarded, and rolls back. No writer waits for it.
-    public func rehearseKeyChange(options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyRehearsalSummary {
+    package func rehearseKeyChange(options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyRehearsalSummary {
         await sweepGenerations()
         let change = KeyChange(
             self, text: try OrganizationKeyText.generate(), isGenerated: true, isRehearsal: true, options: options)
@@ -167,7 +167,7 @@ extension KeyAdministration {
     /// - Parameter patience: How long to try.
     /// - Returns: Whether nothing is left.
     @discardableResult
-    public func sweepGenerations(patience: Duration = .zero) async -> Bool {
+    package func sweepGenerations(patience: Duration = .zero) async -> Bool {
         let isQuiet = await sweepChange()
         let deadline = ContinuousClock.now + patience
         var pause = Duration.milliseconds(20)

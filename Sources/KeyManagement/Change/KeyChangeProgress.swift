@@ -2,38 +2,38 @@ import Foundation
 import Model
 import PostgresClient
 import Synchronization
-public import Tenancy
+package import Tenancy
 
 /// The progress of a key change.
-public struct KeyChangeProgress: Sendable, Equatable {
+package struct KeyChangeProgress: Sendable, Equatable {
     /// The current work of a change.
-    public enum Phase: String, Sendable {
+    package enum Phase: String, Sendable {
         case announcing, copying, indexing
         case catchingUp = "catching up"
         case switching
     }
 
-    public var phase: Phase
+    package var phase: Phase
     /// How many cells were encrypted again.
-    public var cells: Int
+    package var cells: Int
     /// The estimated number of cells; nil when PostgreSQL has no estimate.
-    public var total: Int?
+    package var total: Int?
     /// Seconds since the start of the change.
-    public var seconds: Double
+    package var seconds: Double
     /// The actor that started the change.
-    public var startedBy: String
+    package var startedBy: String
 
     /// Between 0 and 100; nil when the total is unknown.
-    public var percent: Int? {
+    package var percent: Int? {
         guard let total, total > 0 else { return nil }
         return phase == .announcing || phase == .copying ? min(cells * 90 / total, 90) : 95
     }
 
     /// Cells per second, on average since the start.
-    public var rate: Double { seconds > 0 ? Double(cells) / seconds : 0 }
+    package var rate: Double { seconds > 0 ? Double(cells) / seconds : 0 }
 
     /// Estimated seconds until the end, at the average rate so far.
-    public var secondsLeft: Double? {
+    package var secondsLeft: Double? {
         guard let total, rate > 0, cells > 0 else { return nil }
         return max(0, Double(total - cells) / rate)
     }
@@ -115,7 +115,7 @@ final class KeyChangeReporter: Sendable {
 
 extension KeyAdministration {
     /// The progress of the running change of the organization's key, in any server; nil when none is running.
-    public func keyChangeProgress() async throws -> KeyChangeProgress? {
+    package func keyChangeProgress() async throws -> KeyChangeProgress? {
         return try await deployment.pool.withConnection { connection in
             try connection.query(
                 """
@@ -136,7 +136,7 @@ extension KeyAdministration {
     /// Stops the running change. The key before it stays in force.
     ///
     /// - Returns: False when none is running.
-    public func cancelKeyChange() async throws -> Bool {
+    package func cancelKeyChange() async throws -> Bool {
         let caller = caller
         return try await deployment.pool.withConnection { connection in
             let stopped = try connection.query(

@@ -1,38 +1,38 @@
 /// Options of a key change.
-public struct KeyChangeOptions: Sendable {
+package struct KeyChangeOptions: Sendable {
     /// Move cells that do not open to `quarantined_cell` and continue, instead of stopping.
-    public var skipsUnreadable = false
+    package var skipsUnreadable = false
     /// Called with the progress, from any thread.
-    public var onProgress: (@Sendable (KeyChangeProgress) -> Void)?
+    package var onProgress: (@Sendable (KeyChangeProgress) -> Void)?
 
-    public init(skipsUnreadable: Bool = false, onProgress: (@Sendable (KeyChangeProgress) -> Void)? = nil) {
+    package init(skipsUnreadable: Bool = false, onProgress: (@Sendable (KeyChangeProgress) -> Void)? = nil) {
         self.skipsUnreadable = skipsUnreadable
         self.onProgress = onProgress
     }
 }
 
 /// The result of a key change.
-public struct KeyChangeSummary: Sendable {
+package struct KeyChangeSummary: Sendable {
     /// The new key version.
-    public let keyVersion: Int
-    public let fingerprint: String
+    package let keyVersion: Int
+    package let fingerprint: String
     /// How many cells were encrypted again.
-    public let cells: Int
-    public let duration: Duration
+    package let cells: Int
+    package let duration: Duration
     /// How long writers waited at the end.
-    public let pause: Duration
+    package let pause: Duration
     /// Addresses of the cells that were moved to quarantine, each with the cause.
-    public let quarantined: [String]
+    package let quarantined: [String]
 }
 
 /// The result of a rehearsal. It changed nothing.
-public struct KeyRehearsalSummary: Sendable {
-    public let cells: Int
-    public let duration: Duration
+package struct KeyRehearsalSummary: Sendable {
+    package let cells: Int
+    package let duration: Duration
     /// Bytes of WAL that PostgreSQL wrote meanwhile, also for other sessions.
-    public let walBytes: Int
+    package let walBytes: Int
     /// The duration of the last catch-up. Writers would wait about that long.
-    public let lastCatchUp: Duration
+    package let lastCatchUp: Duration
     /// Addresses of the cells that do not open, each with the cause.
-    public let unreadable: [String]
+    package let unreadable: [String]
 }

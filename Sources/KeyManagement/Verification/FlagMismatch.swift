@@ -5,14 +5,14 @@ package import PostgresClient
 package import Tenancy
 
 /// A record whose flag does not match its cells: the flag says that a password is set and there is none, or the reverse.
-public struct FlagMismatch: Sendable {
+package struct FlagMismatch: Sendable {
     /// For example `mailbox(6f0e…).password`.
-    public let address: String
+    package let address: String
     /// Whether there is a cell. The flag says the opposite.
-    public let hasCell: Bool
+    package let hasCell: Bool
 
     /// The problem, as the end of a sentence that begins with the address.
-    public var description: String {
+    package var description: String {
         hasCell
             ? "there is a sealed password, and the record says that none is set"
             : "the record says that a password is set, and there is none"

@@ -3,35 +3,35 @@ import Foundation
 import Model
 import PostgresClient
 import Synchronization
-public import Tenancy
+package import Tenancy
 
 /// The result of opening every cell.
-public struct VerificationReport: Sendable {
+package struct VerificationReport: Sendable {
     /// A cell that does not open.
-    public struct BadCell: Sendable {
+    package struct BadCell: Sendable {
         /// For example `mailbox(6f0e…).password`.
-        public let address: String
-        public let cause: Cause
+        package let address: String
+        package let cause: Cause
         /// The place for which the cell was sealed, if it was found.
-        public var origin: String?
+        package var origin: String?
     }
 
     /// The reason why a cell does not open, as far as its bytes show it.
-    public enum Cause: String, Sendable {
+    package enum Cause: String, Sendable {
         case notACell = "not a cell"
         case otherKeyVersion = "sealed under another key version"
         case damagedOrMoved = "damaged, or moved here from another place"
     }
 
-    public let organization: String
-    public let keyVersion: Int
-    public let cells: Int
-    public let bad: [BadCell]
+    package let organization: String
+    package let keyVersion: Int
+    package let cells: Int
+    package let bad: [BadCell]
     /// Records whose flags and cells disagree.
-    public let mismatches: [FlagMismatch]
+    package let mismatches: [FlagMismatch]
 
     /// Whether nothing is wrong.
-    public var isClean: Bool { bad.isEmpty && mismatches.isEmpty }
+    package var isClean: Bool { bad.isEmpty && mismatches.isEmpty }
 }
 
 extension KeyAdministration {
@@ -40,7 +40,7 @@ extension KeyAdministration {
     ///
     /// - Parameter onProgress: Called about four times a second with the number of cells so far and the estimated total.
     /// - Throws: ``FieldsealError/keyRequired`` when the organization's key is missing.
-    public func verifyCells(
+    package func verifyCells(
         onProgress: (@Sendable (_ cells: Int, _ total: Int?) -> Void)? = nil
     ) async throws -> VerificationReport {
         return try await deployment.pool.withConnection { connection in

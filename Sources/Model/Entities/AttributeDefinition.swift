@@ -1,19 +1,19 @@
 import PostgresClient
 
 /// One attribute of an entity.
-public final class AttributeDefinition: Sendable {
+package final class AttributeDefinition: Sendable {
     /// The operations in which a client may use it.
-    public struct Uses: OptionSet, Sendable {
-        public let rawValue: UInt8
-        public init(rawValue: UInt8) { self.rawValue = rawValue }
-        public static let create = Uses(rawValue: 1)
-        public static let update = Uses(rawValue: 2)
-        public static let read = Uses(rawValue: 4)
-        public static let all: Uses = [.create, .update, .read]
+    package struct Uses: OptionSet, Sendable {
+        package let rawValue: UInt8
+        package init(rawValue: UInt8) { self.rawValue = rawValue }
+        package static let create = Uses(rawValue: 1)
+        package static let update = Uses(rawValue: 2)
+        package static let read = Uses(rawValue: 4)
+        package static let all: Uses = [.create, .update, .read]
     }
 
     /// Whether a value is required, and by what.
-    public enum RequiredLevel: Sendable {
+    package enum RequiredLevel: Sendable {
         /// A value is optional.
         case none
         /// Forms require a value; the server does not.
@@ -23,17 +23,17 @@ public final class AttributeDefinition: Sendable {
     }
 
     /// The name in its original case, such as `EmailServerProfile`.
-    public let schemaName: String
+    package let schemaName: String
     /// The name in lower case: the column's, and the one that clients use.
-    public let logicalName: String
+    package let logicalName: String
     /// The logical name as SQL writes it.
     package let column: String
-    public let type: AttributeType
-    public let required: RequiredLevel
-    public let validFor: Uses
-    public let defaultValue: AttributeValue?
+    package let type: AttributeType
+    package let required: RequiredLevel
+    package let validFor: Uses
+    package let defaultValue: AttributeValue?
     /// Whether values are encrypted: set by create and update, read as null, not searched and not sorted.
-    public let isEncrypted: Bool
+    package let isEncrypted: Bool
     /// The default value of a new record.
     let filling: Filling?
 
@@ -99,11 +99,11 @@ public final class AttributeDefinition: Sendable {
     }
 
     /// The property's name in a representation: `_emailserverprofile_value` for a lookup, else the logical name.
-    public var propertyName: String { type.isReference ? "_\(logicalName)_value" : logicalName }
+    package var propertyName: String { type.isReference ? "_\(logicalName)_value" : logicalName }
 }
 
 /// The type of an attribute's values.
-public enum AttributeType: Sendable {
+package enum AttributeType: Sendable {
     /// A text with a maximum length in UTF-16 units.
     case string(Int)
     case memo(Int)
@@ -124,7 +124,7 @@ public enum AttributeType: Sendable {
     case image
 
     /// Whether it refers to a record.
-    public var isReference: Bool {
+    package var isReference: Bool {
         switch self {
         case .lookup, .owner: true
         default: false
@@ -132,10 +132,10 @@ public enum AttributeType: Sendable {
     }
 
     /// Whether values are pictures.
-    public var isImage: Bool { if case .image = self { true } else { false } }
+    package var isImage: Bool { if case .image = self { true } else { false } }
 
     /// The logical names of the entities that it may refer to.
-    public var targets: [String] {
+    package var targets: [String] {
         switch self {
         case .lookup(let targets): targets
         case .owner: ["systemuser", "team"]
@@ -144,7 +144,7 @@ public enum AttributeType: Sendable {
     }
 
     /// The labels of its options, for types with options.
-    public var options: OptionLabels? {
+    package var options: OptionLabels? {
         switch self {
         case .picklist(let options), .state(let options), .status(let options): options
         default: nil
@@ -153,10 +153,10 @@ public enum AttributeType: Sendable {
 }
 
 /// The values of a list and their labels, in order.
-public struct OptionLabels: Sendable, ExpressibleByDictionaryLiteral {
-    public let options: [(value: Int64, label: String)]
+package struct OptionLabels: Sendable, ExpressibleByDictionaryLiteral {
+    package let options: [(value: Int64, label: String)]
 
-    public init(dictionaryLiteral elements: (Int64, String)...) {
+    package init(dictionaryLiteral elements: (Int64, String)...) {
         options = elements.map { (value: $0.0, label: $0.1) }
     }
 

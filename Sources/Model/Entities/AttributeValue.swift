@@ -1,8 +1,8 @@
-public import Foundation
+package import Foundation
 package import PostgresClient
 
 /// The value of an attribute that is not encrypted.
-public enum AttributeValue: Sendable, Equatable {
+package enum AttributeValue: Sendable, Equatable {
     case null
     case text(String)
     case int(Int64)

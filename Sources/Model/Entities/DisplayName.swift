@@ -1,11 +1,11 @@
 extension EntityDefinition {
     /// The schema name as words, such as `Email Server Profile`.
-    public var displayName: String { schemaName.spaced }
+    package var displayName: String { schemaName.spaced }
 }
 
 extension AttributeDefinition {
     /// The schema name as words, such as `Email Address`.
-    public var displayName: String { schemaName.spaced }
+    package var displayName: String { schemaName.spaced }
 }
 
 extension String {

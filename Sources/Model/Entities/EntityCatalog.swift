@@ -1,6 +1,6 @@
 /// All entities.
-public enum EntityCatalog {
-    public static let all: [EntityDefinition] = [
+package enum EntityCatalog {
+    package static let all: [EntityDefinition] = [
         .emailServerProfile, .mailbox, .queue, .userSettings,
         .systemUser, .team, .businessUnit, .organization, .transactionCurrency, .role, .audit,
         .email, .activityParty, .activityMimeAttachment, .traceLog, .sdkMessage, .sdkMessageFilter,
@@ -8,14 +8,14 @@ public enum EntityCatalog {
     ]
 
     /// The entities with encrypted attributes, in the order in which their cell tables are locked.
-    public static let withCells = all.filter { !$0.encryptedAttributes.isEmpty }
+    package static let withCells = all.filter { !$0.encryptedAttributes.isEmpty }
 
     private static let bySet = Dictionary(uniqueKeysWithValues: all.map { ($0.entitySetName, $0) })
     private static let byLogicalName = Dictionary(uniqueKeysWithValues: all.map { ($0.logicalName, $0) })
 
     /// The entity with that collection name in a URL.
-    public static func entity(set name: String) -> EntityDefinition? { bySet[name] }
+    package static func entity(set name: String) -> EntityDefinition? { bySet[name] }
 
     /// The entity with that logical name.
-    public static func entity(_ logicalName: String) -> EntityDefinition? { byLogicalName[logicalName] }
+    package static func entity(_ logicalName: String) -> EntityDefinition? { byLogicalName[logicalName] }
 }

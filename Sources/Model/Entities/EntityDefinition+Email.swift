@@ -2,7 +2,7 @@
 
 extension EntityDefinition {
     /// An incoming or outgoing e-mail.
-    public static let email = EntityDefinition(
+    package static let email = EntityDefinition(
         schemaName: "Email",
         entitySetName: "emails",
         primaryID: "activityid",
@@ -149,7 +149,7 @@ extension EntityDefinition {
     ]
 
     /// A sender or recipient of an e-mail. It is written with its e-mail.
-    public static let activityParty = EntityDefinition(
+    package static let activityParty = EntityDefinition(
         schemaName: "ActivityParty",
         entitySetName: "activityparties",
         primaryID: "activitypartyid",
@@ -187,7 +187,7 @@ extension EntityDefinition {
     ]
 
     /// An attachment of an e-mail, in base64.
-    public static let activityMimeAttachment = EntityDefinition(
+    package static let activityMimeAttachment = EntityDefinition(
         schemaName: "ActivityMimeAttachment",
         entitySetName: "activitymimeattachments",
         primaryID: "activitymimeattachmentid",
@@ -211,7 +211,7 @@ extension EntityDefinition {
     ]
 
     /// An alert about a mailbox or a profile, with advice.
-    public static let traceLog = EntityDefinition(
+    package static let traceLog = EntityDefinition(
         schemaName: "TraceLog",
         entitySetName: "tracelogs",
         primaryID: "tracelogid",

@@ -2,7 +2,7 @@
 
 extension EntityDefinition {
     /// The addresses of mail servers, and the credentials that a whole profile shares.
-    public static let emailServerProfile = EntityDefinition(
+    package static let emailServerProfile = EntityDefinition(
         schemaName: "EmailServerProfile",
         entitySetName: "emailserverprofiles",
         primaryID: "emailserverprofileid",

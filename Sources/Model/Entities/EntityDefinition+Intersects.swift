@@ -2,14 +2,14 @@
 
 extension EntityDefinition {
     /// A role of a user.
-    public static let systemUserRoles = link(
+    package static let systemUserRoles = link(
         "SystemUserRoles", "systemuserrolescollection", "SystemUserId", "RoleId", id: "SystemUserRoleId")
 
     /// A role of a team. The team's members have it too.
-    public static let teamRoles = link("TeamRoles", "teamrolescollection", "TeamId", "RoleId", id: "TeamRoleId")
+    package static let teamRoles = link("TeamRoles", "teamrolescollection", "TeamId", "RoleId", id: "TeamRoleId")
 
     /// A user's membership in a team.
-    public static let teamMembership = link("TeamMembership", "teammemberships", "TeamId", "SystemUserId", id: "TeamMembershipId")
+    package static let teamMembership = link("TeamMembership", "teammemberships", "TeamId", "SystemUserId", id: "TeamMembershipId")
 
     private static func link(_ name: String, _ set: String, _ first: String, _ second: String, id: String) -> EntityDefinition {
         EntityDefinition(

@@ -2,7 +2,7 @@
 
 extension EntityDefinition {
     /// One address that mail is fetched for or sent from.
-    public static let mailbox = EntityDefinition(
+    package static let mailbox = EntityDefinition(
         schemaName: "Mailbox",
         entitySetName: "mailboxes",
         primaryID: "mailboxid",

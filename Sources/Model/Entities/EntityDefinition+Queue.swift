@@ -2,7 +2,7 @@
 
 extension EntityDefinition {
     /// A queue of a team, with the credentials of its mailbox.
-    public static let queue = EntityDefinition(
+    package static let queue = EntityDefinition(
         schemaName: "Queue",
         entitySetName: "queues",
         primaryID: "queueid",

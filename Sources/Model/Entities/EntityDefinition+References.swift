@@ -2,7 +2,7 @@
 
 extension EntityDefinition {
     /// A person or a program in the organization.
-    public static let systemUser = EntityDefinition(
+    package static let systemUser = EntityDefinition(
         schemaName: "SystemUser",
         entitySetName: "systemusers",
         primaryID: "systemuserid",
@@ -33,7 +33,7 @@ extension EntityDefinition {
     )
 
     /// A group of users that can own records.
-    public static let team = EntityDefinition(
+    package static let team = EntityDefinition(
         schemaName: "Team",
         entitySetName: "teams",
         primaryID: "teamid",
@@ -55,7 +55,7 @@ extension EntityDefinition {
     )
 
     /// A part of the organization.
-    public static let businessUnit = EntityDefinition(
+    package static let businessUnit = EntityDefinition(
         schemaName: "BusinessUnit",
         entitySetName: "businessunits",
         primaryID: "businessunitid",
@@ -75,7 +75,7 @@ extension EntityDefinition {
     )
 
     /// The organization itself, as one record.
-    public static let organization = EntityDefinition(
+    package static let organization = EntityDefinition(
         schemaName: "Organization",
         entitySetName: "organizations",
         primaryID: "organizationid",
@@ -101,7 +101,7 @@ extension EntityDefinition {
     )
 
     /// A currency that records may refer to.
-    public static let transactionCurrency = EntityDefinition(
+    package static let transactionCurrency = EntityDefinition(
         schemaName: "TransactionCurrency",
         entitySetName: "transactioncurrencies",
         primaryID: "transactioncurrencyid",
@@ -121,7 +121,7 @@ extension EntityDefinition {
     )
 
     /// A role. The four roles are fixed.
-    public static let role = EntityDefinition(
+    package static let role = EntityDefinition(
         schemaName: "Role",
         entitySetName: "roles",
         primaryID: "roleid",
@@ -140,7 +140,7 @@ extension EntityDefinition {
     )
 
     /// The changes of records. PostgreSQL's triggers write it, and it never has encrypted attributes.
-    public static let audit = EntityDefinition(
+    package static let audit = EntityDefinition(
         schemaName: "Audit",
         entitySetName: "audits",
         primaryID: "auditid",

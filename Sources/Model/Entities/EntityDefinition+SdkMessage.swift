@@ -2,7 +2,7 @@
 
 extension EntityDefinition {
     /// A message of the Web API.
-    public static let sdkMessage = EntityDefinition(
+    package static let sdkMessage = EntityDefinition(
         schemaName: "SdkMessage",
         entitySetName: "sdkmessages",
         primaryID: "sdkmessageid",
@@ -18,7 +18,7 @@ extension EntityDefinition {
     )
 
     /// An entity's support of a message.
-    public static let sdkMessageFilter = EntityDefinition(
+    package static let sdkMessageFilter = EntityDefinition(
         schemaName: "SdkMessageFilter",
         entitySetName: "sdkmessagefilters",
         primaryID: "sdkmessagefilterid",

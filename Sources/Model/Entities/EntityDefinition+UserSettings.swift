@@ -2,7 +2,7 @@
 
 extension EntityDefinition {
     /// A user's own settings, one record for each systemuser.
-    public static let userSettings = EntityDefinition(
+    package static let userSettings = EntityDefinition(
         schemaName: "UserSettings",
         entitySetName: "usersettingscollection",
         primaryID: "systemuserid",

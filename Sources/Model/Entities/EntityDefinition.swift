@@ -1,29 +1,29 @@
 import PostgresClient
 
 /// The definition of an entity: its names, its attributes, and which of them are encrypted.
-public final class EntityDefinition: Sendable {
+package final class EntityDefinition: Sendable {
     /// The messages that an entity's records support.
-    public enum Message: String, Sendable, CaseIterable {
+    package enum Message: String, Sendable, CaseIterable {
         case create, retrieve, retrieveMultiple, update, delete
         /// Assigning a record to another owner, and sharing it: for entities with owners.
         case assign, share
     }
 
-    public let schemaName: String
+    package let schemaName: String
     /// The table's name, which clients use too.
-    public let logicalName: String
+    package let logicalName: String
     /// The name of the collection in a URL.
-    public let entitySetName: String
+    package let entitySetName: String
     /// The attribute that holds a record's id.
-    public let primaryID: String
+    package let primaryID: String
     /// The same as SQL writes it.
     package let idColumn: String
     /// The attribute that holds a record's name, if it has one.
-    public let primaryName: String?
-    public let messages: Set<Message>
-    public let attributes: [AttributeDefinition]
+    package let primaryName: String?
+    package let messages: Set<Message>
+    package let attributes: [AttributeDefinition]
     /// For each encrypted attribute, the boolean column that says whether it has a value.
-    public let setFlags: [String: String]
+    package let setFlags: [String: String]
     /// Values that the server fills in, by attribute.
     package let fillings: [(name: String, filling: AttributeDefinition.Filling)]
     private let byName: [String: Int]
@@ -51,10 +51,10 @@ public final class EntityDefinition: Sendable {
     }
 
     /// The attribute of that logical name.
-    public subscript(_ logicalName: String) -> AttributeDefinition? { byName[logicalName].map { attributes[$0] } }
+    package subscript(_ logicalName: String) -> AttributeDefinition? { byName[logicalName].map { attributes[$0] } }
 
     /// Whether records support the message.
-    public func has(_ message: Message) -> Bool {
+    package func has(_ message: Message) -> Bool {
         switch message {
         case .assign, .share: isUserOwned
         default: messages.contains(message)
@@ -62,7 +62,7 @@ public final class EntityDefinition: Sendable {
     }
 
     /// The encrypted attributes.
-    public var encryptedAttributes: [AttributeDefinition] { attributes.filter(\.isEncrypted) }
+    package var encryptedAttributes: [AttributeDefinition] { attributes.filter(\.isEncrypted) }
 
     /// The table of the entity's cells.
     package var cellTable: String { "\(logicalName)_cell" }

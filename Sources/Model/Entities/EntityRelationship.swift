@@ -1,21 +1,21 @@
 /// A one-to-many relationship, defined by a lookup attribute.
-public struct EntityRelationship: Sendable {
+package struct EntityRelationship: Sendable {
     /// The entity with the lookup attribute ("many").
-    public let referencing: EntityDefinition
-    public let attribute: AttributeDefinition
+    package let referencing: EntityDefinition
+    package let attribute: AttributeDefinition
     /// The entity that it refers to ("one").
-    public let referenced: EntityDefinition
+    package let referenced: EntityDefinition
 
     /// The unique name in its original case.
-    public let schemaName: String
+    package let schemaName: String
 
     /// The single-valued navigation property, such as `emailserverprofile`. It includes the target's name if there are several.
-    public var navigationProperty: String {
+    package var navigationProperty: String {
         attribute.type.isPolymorphic ? "\(attribute.logicalName)_\(referenced.logicalName)" : attribute.logicalName
     }
 
     /// The collection-valued navigation property at the other end.
-    public var collectionProperty: String { schemaName.lowercased() }
+    package var collectionProperty: String { schemaName.lowercased() }
 
     package init(_ referencing: EntityDefinition, _ attribute: AttributeDefinition, _ referenced: EntityDefinition) {
         self.referencing = referencing
@@ -47,7 +47,7 @@ extension AttributeType {
 
 extension EntityCatalog {
     /// Every relationship between entities of the catalog, in the order of the entities and their attributes.
-    public static let relationships: [EntityRelationship] = all.flatMap { entity in
+    package static let relationships: [EntityRelationship] = all.flatMap { entity in
         entity.attributes.flatMap { attribute in
             attribute.type.targets.compactMap { EntityCatalog.entity($0) }.map { EntityRelationship(entity, attribute, $0) }
         }
@@ -56,26 +56,26 @@ extension EntityCatalog {
 
 extension EntityDefinition {
     /// The relationships of its own lookups.
-    public var manyToOne: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referencing.logicalName == logicalName } }
+    package var manyToOne: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referencing.logicalName == logicalName } }
 
     /// The relationships of other entities' lookups that refer to it.
-    public var oneToMany: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referenced.logicalName == logicalName } }
+    package var oneToMany: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referenced.logicalName == logicalName } }
 
     /// The relationship of a single-valued navigation property. An owner's first target is the systemuser.
-    public func singleValued(_ property: String) -> EntityRelationship? {
+    package func singleValued(_ property: String) -> EntityRelationship? {
         manyToOne.first { $0.navigationProperty == property.lowercased() }
     }
 
     /// The relationship of a collection-valued navigation property.
-    public func collectionValued(_ property: String) -> EntityRelationship? {
+    package func collectionValued(_ property: String) -> EntityRelationship? {
         oneToMany.first { $0.collectionProperty == property.lowercased() }
     }
 
     /// Whether users and teams own its records.
-    public var isUserOwned: Bool { self["ownerid"] != nil }
+    package var isUserOwned: Bool { self["ownerid"] != nil }
 
     /// The attributes that identify a record beside its id.
-    public var alternateKeys: [AttributeDefinition] {
+    package var alternateKeys: [AttributeDefinition] {
         switch logicalName {
         case "systemuser": [self["domainname"]].compactMap { $0 }
         case "queue", "emailserverprofile": [self["name"]].compactMap { $0 }

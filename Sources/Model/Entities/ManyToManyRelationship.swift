@@ -1,54 +1,54 @@
 /// A many-to-many relationship: two entities, and a third one whose records are the links.
-public struct ManyToManyRelationship: Sendable {
+package struct ManyToManyRelationship: Sendable {
     /// The unique name in its original case, and the name of the navigation property at both ends.
-    public let schemaName: String
-    public let first: EntityDefinition
-    public let second: EntityDefinition
+    package let schemaName: String
+    package let first: EntityDefinition
+    package let second: EntityDefinition
     /// The entity of the links. Its attributes with the two ids have the same names as in the linked records.
-    public let intersect: EntityDefinition
+    package let intersect: EntityDefinition
 
     /// The roles of users.
-    public static let systemUserRoles = ManyToManyRelationship(
+    package static let systemUserRoles = ManyToManyRelationship(
         schemaName: "systemuserroles_association", first: .systemUser, second: .role, intersect: .systemUserRoles)
     /// The roles of teams.
-    public static let teamRoles = ManyToManyRelationship(
+    package static let teamRoles = ManyToManyRelationship(
         schemaName: "teamroles_association", first: .team, second: .role, intersect: .teamRoles)
     /// The members of teams.
-    public static let teamMembership = ManyToManyRelationship(
+    package static let teamMembership = ManyToManyRelationship(
         schemaName: "teammembership_association", first: .team, second: .systemUser, intersect: .teamMembership)
 
     /// The relationship seen from one of its entities; nil for another entity.
-    public func association(of entity: EntityDefinition) -> Association? {
+    package func association(of entity: EntityDefinition) -> Association? {
         if entity === first { return Association(relationship: self, own: first, other: second) }
         return entity === second ? Association(relationship: self, own: second, other: first) : nil
     }
 }
 
 /// A many-to-many relationship, seen from one of its ends.
-public struct Association: Sendable {
-    public let relationship: ManyToManyRelationship
+package struct Association: Sendable {
+    package let relationship: ManyToManyRelationship
     /// The entity that it is seen from.
-    public let own: EntityDefinition
-    public let other: EntityDefinition
+    package let own: EntityDefinition
+    package let other: EntityDefinition
 
     /// The collection-valued navigation property.
-    public var navigationProperty: String { relationship.schemaName }
+    package var navigationProperty: String { relationship.schemaName }
 }
 
 extension EntityCatalog {
     /// Every many-to-many relationship.
-    public static let manyToMany: [ManyToManyRelationship] = [.systemUserRoles, .teamMembership, .teamRoles]
+    package static let manyToMany: [ManyToManyRelationship] = [.systemUserRoles, .teamMembership, .teamRoles]
 }
 
 extension EntityDefinition {
     /// The many-to-many relationships of the entity.
-    public var associations: [Association] { EntityCatalog.manyToMany.compactMap { $0.association(of: self) } }
+    package var associations: [Association] { EntityCatalog.manyToMany.compactMap { $0.association(of: self) } }
 
     /// The many-to-many relationship of a navigation property.
-    public func association(_ property: String) -> Association? {
+    package func association(_ property: String) -> Association? {
         associations.first { $0.navigationProperty == property.lowercased() }
     }
 
     /// Whether its records are the links of a many-to-many relationship.
-    public var isIntersect: Bool { EntityCatalog.manyToMany.contains { $0.intersect === self } }
+    package var isIntersect: Bool { EntityCatalog.manyToMany.contains { $0.intersect === self } }
 }

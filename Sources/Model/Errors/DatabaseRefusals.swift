@@ -1,19 +1,19 @@
-public import PostgresClient
+package import PostgresClient
 
 // The errors that callers get when the database is unavailable or refuses a statement.
 extension PostgresError {
     /// Whether a later retry may succeed, because nothing was done.
-    public var isUnavailable: Bool { kind != .unknownOutcome && (isConnectionLoss || isReadOnly || isConflict) }
+    package var isUnavailable: Bool { kind != .unknownOutcome && (isConnectionLoss || isReadOnly || isConflict) }
 
     /// Whether a text had the character U+0000, which PostgreSQL's texts can't contain.
-    public var isImpossibleText: Bool { state == .untranslatableCharacter }
+    package var isImpossibleText: Bool { state == .untranslatableCharacter }
 
     /// Whether ``refusal`` describes the error to callers. Any other error is a fault of this program.
-    public var isTold: Bool { kind == .unknownOutcome || isUnavailable || isImpossibleText }
+    package var isTold: Bool { kind == .unknownOutcome || isUnavailable || isImpossibleText }
 
     /// The error for callers after an unknown outcome, or while the database is unavailable. It has a time to retry only if nothing
     /// was done, because repeating a request with an unknown outcome may do it twice.
-    public var refusal: FieldsealError {
+    package var refusal: FieldsealError {
         if kind == .unknownOutcome {
             return FieldsealError(
                 .outcomeUnknown,
@@ -36,11 +36,11 @@ extension PostgresError {
     }
 
     /// The status of a response with ``refusal``. Clients repeat a 503 automatically.
-    public var refusalStatus: Int { kind == .unknownOutcome || isImpossibleText ? refusal.code.httpStatus : 503 }
+    package var refusalStatus: Int { kind == .unknownOutcome || isImpossibleText ? refusal.code.httpStatus : 503 }
 }
 
 extension FieldsealError {
     /// There is no connection to the database.
-    public static let databaseAway = FieldsealError(
+    package static let databaseAway = FieldsealError(
         .unexpected, "The database can't be reached at the moment. Try again.", retryAfter: 2)
 }

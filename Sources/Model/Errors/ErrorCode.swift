@@ -1,5 +1,5 @@
 /// Error codes that Dataverse's clients know, each with its HTTP status.
-public enum ErrorCode: String, Sendable, CaseIterable {
+package enum ErrorCode: String, Sendable, CaseIterable {
     case invalidArgument = "0x80040203"
     case unexpected = "0x80040216"
     case objectDoesNotExist = "0x80040217"
@@ -48,10 +48,10 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case notAUser = "0x80072560"
 
     /// Whether the organization needs its key: there is none, or this server can't unwrap it.
-    public var asksForKey: Bool { self == .keyRequired || self == .keySourceMissing }
+    package var asksForKey: Bool { self == .keyRequired || self == .keySourceMissing }
 
     /// The status of an HTTP response with this code.
-    public var httpStatus: Int {
+    package var httpStatus: Int {
         switch self {
         case .accessDenied, .signInTooOld: 401
         case .privilegeDenied, .httpsRequired, .organizationDisabled, .notAUser, .approvalAwaited: 403

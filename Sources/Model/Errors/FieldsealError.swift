@@ -1,28 +1,28 @@
 /// A refusal: a stable code, the problem and the next step. It never quotes a secret.
-public struct FieldsealError: Error, Sendable, CustomStringConvertible {
-    public let code: ErrorCode
-    public let message: String
+package struct FieldsealError: Error, Sendable, CustomStringConvertible {
+    package let code: ErrorCode
+    package let message: String
     /// Seconds after which a retry may succeed, for the `Retry-After` header.
-    public let retryAfter: Int?
+    package let retryAfter: Int?
     /// Further data for programs.
-    public let detail: Detail?
+    package let detail: Detail?
 
     /// A value that belongs to a code.
-    public enum Detail: Sendable {
+    package enum Detail: Sendable {
         /// The id of the request that a second System Administrator has to approve.
         case approval(String)
         /// The allowed seconds since a sign-in.
         case maximumAge(Int)
     }
 
-    public init(_ code: ErrorCode, _ message: String, retryAfter: Int? = nil, detail: Detail? = nil) {
+    package init(_ code: ErrorCode, _ message: String, retryAfter: Int? = nil, detail: Detail? = nil) {
         self.code = code
         self.message = message
         self.retryAfter = retryAfter
         self.detail = detail
     }
 
-    public var description: String { "\(message) [\(code.rawValue)]" }
+    package var description: String { "\(message) [\(code.rawValue)]" }
 }
 
 extension FieldsealError {
@@ -31,7 +31,7 @@ extension FieldsealError {
     }
 
     /// There is no record at this address.
-    public static func noSuchRecord(_ entity: EntityDefinition) -> FieldsealError {
+    package static func noSuchRecord(_ entity: EntityDefinition) -> FieldsealError {
         FieldsealError(.objectDoesNotExist, "There is no such \(entity.logicalName).")
     }
 
@@ -43,7 +43,7 @@ extension FieldsealError {
     }
 
     /// There is no organization with that name. The message is the same for one that never existed and one that is elsewhere.
-    public static func noSuchOrganization(_ name: String) -> FieldsealError {
+    package static func noSuchOrganization(_ name: String) -> FieldsealError {
         FieldsealError(.noResource, "There is no organization at this address.")
     }
 

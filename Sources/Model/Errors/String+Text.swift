@@ -12,7 +12,7 @@ extension String {
     package var isOneLine: Bool { unicodeScalars.allSatisfy { !Self.endsOrControls($0) } }
 
     /// The text for a terminal: control characters and ends of lines are written as their numbers, such as `<U+001B>`.
-    public var onOneLine: String {
+    package var onOneLine: String {
         guard !isOneLine else { return self }
         return unicodeScalars.map { Self.endsOrControls($0) ? "<U+\(Self.number($0))>" : "\($0)" }.joined()
     }

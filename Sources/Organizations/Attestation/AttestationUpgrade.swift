@@ -2,7 +2,7 @@ import CellCrypto
 import Foundation
 import JSON
 import KeyManagement
-public import Migrations
+package import Migrations
 import Model
 import PostgresClient
 import Records
@@ -10,15 +10,15 @@ import Tenancy
 
 /// Attests the organizations of a deployment that is older than the attested state, in the transaction of the migration that
 /// introduces it. Rows are accepted if their earlier tags are valid, and the chain of events if it ends at its stored end.
-public struct AttestationUpgrade: Sendable {
+package struct AttestationUpgrade: Sendable {
     private let registry: OrganizationRegistry
 
     private var kek: KeyEncryptionKey { registry.kek }
 
-    public init(_ registry: OrganizationRegistry) { self.registry = registry }
+    package init(_ registry: OrganizationRegistry) { self.registry = registry }
 
     /// Called by the migration runner. Returns what was left out, and why.
-    public var completion: MigrationCompletion {
+    package var completion: MigrationCompletion {
         { migration, target, connection in
             switch (target, migration.name) {
             case (.config, _): return try run(on: connection)

@@ -5,18 +5,18 @@ import KeyManagement
 import Model
 import PostgresClient
 import Records
-public import Tenancy
+package import Tenancy
 
 /// The findings of `org attach` about a registered organization, and its changes.
-public struct AttestationReport: Sendable {
+package struct AttestationReport: Sendable {
     /// The differences from the attested state, in the order of the checks; empty if there are none.
-    public let differences: [String]
+    package let differences: [String]
     /// Rows that grant nothing, neither before nor after.
-    public let notHonoured: [String]
+    package let notHonoured: [String]
     /// Rows that grant access afterwards.
-    public let honoured: [String]
-    public let keyVersion: Int
-    public let events: Int
+    package let honoured: [String]
+    package let keyVersion: Int
+    package let events: Int
 }
 
 extension OrganizationRegistry {
@@ -32,7 +32,7 @@ extension OrganizationRegistry {
     }
 
     /// What ``attestAgain(name:by:)`` would find and do. It changes nothing.
-    public func attestationReport(of name: String) async throws -> AttestationReport {
+    package func attestationReport(of name: String) async throws -> AttestationReport {
         try await owning { connection in
             let organization = try registered(name, on: connection)
             return try under(keyOf: organization, on: connection).reattestation(of: organization, on: connection).report
@@ -44,7 +44,7 @@ extension OrganizationRegistry {
     /// Rows that this service did not write still grant nothing. Every session of the console ends.
     ///
     /// - Throws: ``FieldsealError`` when no organization with that name is registered.
-    public func attestAgain(name: String, by caller: Caller) async throws -> AttestationReport {
+    package func attestAgain(name: String, by caller: Caller) async throws -> AttestationReport {
         try await owning { connection in
             let organization = try registered(name, on: connection)
             _ = try connection.query(
@@ -85,7 +85,7 @@ extension OrganizationRegistry {
     }
 
     /// Whether an organization with that name is registered, so that attaching it attests it again.
-    public func isRegistered(_ name: String) async throws -> Bool {
+    package func isRegistered(_ name: String) async throws -> Bool {
         try await owning { connection in
             try connection.query("SELECT EXISTS (SELECT FROM config.organization WHERE name = $1)", [.text(name)])[0].decode(0)
         }

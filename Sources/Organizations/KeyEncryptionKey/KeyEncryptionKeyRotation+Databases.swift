@@ -3,15 +3,15 @@ import Tenancy
 
 extension KeyEncryptionKeyRotation {
     /// What one database has to say before key-encryption keys are retired in any of several.
-    public struct Census: Sendable {
+    package struct Census: Sendable {
         /// The name of the database.
-        public let database: String
+        package let database: String
         /// Those that were replaced here and are not retired.
-        public let waiting: Set<String>
+        package let waiting: Set<String>
         /// Those that something is under.
-        public let used: Set<String>
+        package let used: Set<String>
 
-        public init(_ database: String, _ status: KeyEncryptionKeyStatus) {
+        package init(_ database: String, _ status: KeyEncryptionKeyStatus) {
             self.database = database
             waiting = Set(status.replaced.filter { !$0.isRetired }.map(\.id))
             used = Set(status.uses.map(\.kekID))
@@ -21,7 +21,7 @@ extension KeyEncryptionKeyRotation {
     /// Refuses to retire what was replaced in one database while something is under it in another.
     ///
     /// - Parameter id: The key-encryption key in force.
-    public static func checkRetiring(_ censuses: [Census], inForce id: String) throws {
+    package static func checkRetiring(_ censuses: [Census], inForce id: String) throws {
         let waiting = censuses.reduce(into: Set<String>()) { $0.formUnion($1.waiting) }.subtracting([id])
         for census in censuses {
             guard let left = census.used.intersection(waiting).min() else { continue }

@@ -1,14 +1,14 @@
 import Authentication
-public import CellCrypto
+package import CellCrypto
 import Foundation
 import Model
 package import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// Replaces the key-encryption key of a deployment. Each organization is one transaction, and servers continue to run.
 ///
 /// Every server has both key-encryption keys meanwhile. After an interruption the next run continues with the rest.
-public struct KeyEncryptionKeyRotation: Sendable {
+package struct KeyEncryptionKeyRotation: Sendable {
     private let registry: OrganizationRegistry
     private let deployment: Deployment
     private let new: KeyEncryptionKey
@@ -17,19 +17,19 @@ public struct KeyEncryptionKeyRotation: Sendable {
     ///   - registry: Connects as a role that may act as the owner.
     ///   - deployment: Has the old key-encryption key.
     ///   - new: The new key-encryption key.
-    public init(_ registry: OrganizationRegistry, _ deployment: Deployment, to new: KeyEncryptionKey) {
+    package init(_ registry: OrganizationRegistry, _ deployment: Deployment, to new: KeyEncryptionKey) {
         self.registry = registry
         self.deployment = deployment
         self.new = new.accepting(deployment.kek)
     }
 
     /// The result for an organization.
-    public struct Outcome: Sendable {
-        public let organization: String
+    package struct Outcome: Sendable {
+        package let organization: String
         /// How many keys, secrets and tags were made anew; nil after a failure.
-        public let count: Int?
+        package let count: Int?
         /// The reason for a failure; nil without one.
-        public let problem: String?
+        package let problem: String?
     }
 
     /// Seals and tags everything under the new key-encryption key.
@@ -37,7 +37,7 @@ public struct KeyEncryptionKeyRotation: Sendable {
     /// - Parameter report: Called after each organization.
     /// - Returns: Whether everything is done. The deployment's own secrets come last, if no organization failed.
     /// - Throws: ``FieldsealError`` when a running server does not have the new key-encryption key.
-    public func run(by caller: Caller, report: (Outcome) -> Void) async throws -> Bool {
+    package func run(by caller: Caller, report: (Outcome) -> Void) async throws -> Bool {
         try await requireUnused()
         try await requireServers()
         // The next round finds organizations that were created meanwhile, and rows that servers wrote during the change.
@@ -62,7 +62,7 @@ public struct KeyEncryptionKeyRotation: Sendable {
     ///
     /// - Returns: The retired ids.
     /// - Throws: ``FieldsealError`` when something is still under one of them. ``run(by:report:)`` moves it.
-    public func retire(by caller: Caller) async throws -> [String] {
+    package func retire(by caller: Caller) async throws -> [String] {
         for entry in try await OrganizationEntry.list(deployment) {
             let outcome = await move(entry.organization, by: caller, isSweep: true)
             if let problem = outcome.problem {

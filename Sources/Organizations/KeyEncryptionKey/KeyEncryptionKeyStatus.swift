@@ -1,23 +1,23 @@
-public import Foundation
+package import Foundation
 package import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// What is sealed or tagged under which key-encryption key, in the whole deployment.
-public struct KeyEncryptionKeyStatus: Sendable {
+package struct KeyEncryptionKeyStatus: Sendable {
     /// The number of things of one kind under one key-encryption key.
-    public struct Use: Sendable {
-        public let kekID: String
+    package struct Use: Sendable {
+        package let kekID: String
         /// The kind in the plural, such as `signing keys`.
-        public let what: String
-        public let count: Int
+        package let what: String
+        package let count: Int
     }
 
-    public let uses: [Use]
-    public let replaced: [ReplacedKeyEncryptionKey]
-    public let servers: [ServerPresence]
+    package let uses: [Use]
+    package let replaced: [ReplacedKeyEncryptionKey]
+    package let servers: [ServerPresence]
 
     /// Reads the status as the service's role.
-    public static func read(_ deployment: Deployment) async throws -> KeyEncryptionKeyStatus {
+    package static func read(_ deployment: Deployment) async throws -> KeyEncryptionKeyStatus {
         try await deployment.pool.withConnection { try read(on: $0) }
     }
 

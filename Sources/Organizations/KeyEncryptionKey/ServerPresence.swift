@@ -1,23 +1,23 @@
-public import Foundation
+package import Foundation
 package import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// A running server, in `config.server`.
-public struct ServerPresence: Sendable {
-    public let id: UUID
-    public let host: String
-    public let version: String
+package struct ServerPresence: Sendable {
+    package let id: UUID
+    package let host: String
+    package let version: String
     /// The server's key-encryption keys.
-    public let kekIDs: [String]
-    public let startedOn: Date
+    package let kekIDs: [String]
+    package let startedOn: Date
 
     /// Seconds between two renewals.
-    public static let renewalSeconds = 10
+    package static let renewalSeconds = 10
     /// Seconds after which a server without a renewal counts as stopped.
     static let absenceSeconds = 45
 
     /// - Parameter id: The id of this run of the server.
-    public init(id: UUID = UUID(), host: String, version: String, kekIDs: [String]) {
+    package init(id: UUID = UUID(), host: String, version: String, kekIDs: [String]) {
         (self.id, self.host, self.version, self.kekIDs, startedOn) = (id, host, version, kekIDs, Date())
     }
 
@@ -30,7 +30,7 @@ public struct ServerPresence: Sendable {
     }
 
     /// Writes or renews the row, and deletes rows that were not renewed for a day.
-    public func renew(_ deployment: Deployment) async throws {
+    package func renew(_ deployment: Deployment) async throws {
         try await deployment.pool.withConnection { connection in
             _ = try connection.query(
                 """
@@ -43,7 +43,7 @@ public struct ServerPresence: Sendable {
     }
 
     /// Deletes the row, when the server stops.
-    public func end(_ deployment: Deployment) async throws {
+    package func end(_ deployment: Deployment) async throws {
         _ = try await deployment.pool.withConnection {
             try $0.query("DELETE FROM config.server WHERE server_id = $1", [.uuid(id)])
         }

@@ -1,35 +1,35 @@
-public import Foundation
+package import Foundation
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// An organization in the output of `org list`, with its size and the state of its key.
-public struct OrganizationOverview: Sendable {
+package struct OrganizationOverview: Sendable {
     /// Whether the service serves the organization.
-    public enum Status: String, Sendable {
+    package enum Status: String, Sendable {
         case served, suspended
         case beingRemoved = "being removed"
         case schemaMissing = "schema missing"
         case tableMissing = "table missing"
     }
 
-    public let entry: OrganizationEntry
-    public let status: Status
-    public let suspendedOn: Date?
+    package let entry: OrganizationEntry
+    package let status: Status
+    package let suspendedOn: Date?
     /// The missing tables that it needs, separated by commas; empty if there are none.
-    public let missingTables: String
+    package let missingTables: String
     /// The size of its tables and indexes on disk; nil without a schema.
-    public let bytes: Int?
+    package let bytes: Int?
     /// The part of that size for cell tables.
-    public let cellBytes: Int?
+    package let cellBytes: Int?
     /// `active`, or `key required`.
-    public let keyState: String
-    public let keyVersion: Int?
-    public let keySetOn: Date?
-    public let nextChangeDue: Date?
-    public let keyCopiedOn: Date?
+    package let keyState: String
+    package let keyVersion: Int?
+    package let keySetOn: Date?
+    package let nextChangeDue: Date?
+    package let keyCopiedOn: Date?
 
     /// The organizations of a deployment by name. The sizes come from the file system, so no table is read.
-    public static func list(_ deployment: Deployment) async throws -> [OrganizationOverview] {
+    package static func list(_ deployment: Deployment) async throws -> [OrganizationOverview] {
         try await deployment.pool.withConnection { connection in
             try connection.query(
                 """

@@ -2,7 +2,7 @@ import Foundation
 import KeyManagement
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 extension OrganizationRegistry {
     /// Renames an organization and its schema in one transaction. Its id, its key and its cells stay.
@@ -11,7 +11,7 @@ extension OrganizationRegistry {
     ///
     /// - Throws: ``FieldsealError`` for a name that is malformed or taken, while the key is being set, and when the attested state
     ///   does not verify.
-    public func rename(_ name: String, to new: String, by caller: Caller) async throws -> Organization {
+    package func rename(_ name: String, to new: String, by caller: Caller) async throws -> Organization {
         guard Organization.isName(new), new != name else {
             throw FieldsealError(
                 .invalidArgument,

@@ -1,14 +1,14 @@
 import Authentication
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 extension OrganizationRegistry {
     /// Requires one-time passwords of the people in these roles, and of no others. People without one must turn them on at their
     /// next page.
     ///
     /// - Throws: ``FieldsealError`` when there is no such organization, or its attested state does not verify.
-    public func requireSecondFactor(of roles: Set<Role>, in name: String, by caller: Caller) async throws {
+    package func requireSecondFactor(of roles: Set<Role>, in name: String, by caller: Caller) async throws {
         try await owning { connection in
             let organization = try registered(name, on: connection)
             try SecondFactorPolicy.require(of: roles, in: organization, by: caller, under: kek, on: connection)

@@ -1,7 +1,7 @@
 import Foundation
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 // Suspension of organizations. The attested list decides, so SQL can neither suspend an organization nor resume it.
 extension OrganizationRegistry {
@@ -9,7 +9,7 @@ extension OrganizationRegistry {
     ///
     /// - Returns: False if it was suspended already.
     /// - Throws: ``FieldsealError`` when there is no such organization, or its attested state does not verify.
-    public func suspend(name: String, by caller: Caller) async throws -> Bool {
+    package func suspend(name: String, by caller: Caller) async throws -> Bool {
         try await owning { connection in
             try suspend(registered(name, on: connection), .organizationSuspended, by: caller, on: connection)
         }
@@ -46,7 +46,7 @@ extension OrganizationRegistry {
     ///
     /// - Returns: False if it was not suspended.
     /// - Throws: ``FieldsealError`` when there is no such organization, or its attested state does not verify.
-    public func resume(name: String, by caller: Caller) async throws -> Bool {
+    package func resume(name: String, by caller: Caller) async throws -> Bool {
         try await owning { connection in
             let organization = try registered(name, on: connection)
             return try AttestedState.change(of: organization, under: kek, on: connection) { change in

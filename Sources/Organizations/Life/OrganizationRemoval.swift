@@ -1,48 +1,48 @@
-public import Foundation
+package import Foundation
 import JSON
 import KeyManagement
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// Removes an organization from the deployment: its schema with all records, cells and events, its keys, its clients and people.
 ///
 /// It takes two transactions, with an optional export between them. The first suspends the organization and marks its removal. The
 /// doctor reports that until the second has removed everything. Both can be repeated.
-public struct OrganizationRemoval: Sendable {
+package struct OrganizationRemoval: Sendable {
     private let registry: OrganizationRegistry
 
     /// How long to wait for locks. A running request may take as long.
     static let lockTimeout = "60s"
 
     /// - Parameter registry: Connects as a role that may act as the owner.
-    public init(_ registry: OrganizationRegistry) { self.registry = registry }
+    package init(_ registry: OrganizationRegistry) { self.registry = registry }
 
     /// The organization that is about to be removed.
-    public struct Plan: Sendable {
-        public let organization: Organization
+    package struct Plan: Sendable {
+        package let organization: Organization
         /// Whether there is a schema, which can be exported.
-        public let hasSchema: Bool
+        package let hasSchema: Bool
         /// Whether the current key was ever copied out. Without the key an export can't be opened.
-        public let isKeyCopied: Bool
+        package let isKeyCopied: Bool
         /// The time of an earlier attempt.
-        public let begunOn: Date?
+        package let begunOn: Date?
     }
 
     /// The report of a removal. Nothing else is left of the organization, so it includes the end of the chain of security events.
-    public struct Summary: Sendable {
-        public let organization: Organization
+    package struct Summary: Sendable {
+        package let organization: Organization
         /// Each key with its version. Copies of the keys open older backups.
-        public let keys: [(version: Int, fingerprint: String)]
+        package let keys: [(version: Int, fingerprint: String)]
         /// The number of security events, and the hash of the newest in hexadecimal; nil without an attested state.
-        public let events: Int?
-        public let head: String?
+        package let events: Int?
+        package let head: String?
     }
 
     /// Reads an organization for its removal. It changes nothing.
     ///
     /// - Throws: ``FieldsealError`` when there is no such organization.
-    public func plan(name: String) async throws -> Plan {
+    package func plan(name: String) async throws -> Plan {
         try await registry.owning { connection in
             let organization = try registry.registered(name, on: connection)
             let row = try connection.query(
@@ -62,7 +62,7 @@ public struct OrganizationRemoval: Sendable {
     ///
     /// - Returns: The reason if no security event was recorded, because the organization's state does not verify or its schema is
     ///   missing.
-    public func begin(_ organization: Organization, by caller: Caller) async throws -> String? {
+    package func begin(_ organization: Organization, by caller: Caller) async throws -> String? {
         var problem: String?
         do {
             try await registry.owning { connection in
@@ -89,7 +89,7 @@ public struct OrganizationRemoval: Sendable {
     ///
     /// - Throws: ``FieldsealError`` when its removal was not marked, while its key is being set, when something outside of its
     ///   schema depends on it, and when other sessions hold its tables.
-    public func finish(_ organization: Organization) async throws -> Summary {
+    package func finish(_ organization: Organization) async throws -> Summary {
         let summary = try await registry.owning { connection in
             let rows = try connection.query(
                 "SELECT removal_begun_on IS NOT NULL FROM config.organization WHERE organization_id = $1 FOR UPDATE",

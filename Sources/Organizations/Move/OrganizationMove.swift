@@ -3,37 +3,37 @@ import KeyManagement
 import Migrations
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// Moves an organization to another database of its deployment.
 ///
 /// Readers continue. Writers wait while everything is copied and compared. One commit, in the old database, decides which copy is
 /// in force: before it the old one, after it the new one. However a move is interrupted, one copy is in force. Moving again then
 /// completes or undoes the move.
-public struct OrganizationMove: Sendable {
+package struct OrganizationMove: Sendable {
     /// A database of the deployment.
-    public struct Place: Sendable {
+    package struct Place: Sendable {
         /// The database's name in the settings.
-        public let name: String
+        package let name: String
         let registry: OrganizationRegistry
 
-        public init(name: String, registry: OrganizationRegistry) {
+        package init(name: String, registry: OrganizationRegistry) {
             self.name = name
             self.registry = registry
         }
     }
 
     /// The result of a move.
-    public struct Summary: Sendable {
-        public let organization: Organization
-        public let from: String
-        public let to: String
-        public internal(set) var tables = 0
-        public internal(set) var rows = 0
+    package struct Summary: Sendable {
+        package let organization: Organization
+        package let from: String
+        package let to: String
+        package internal(set) var tables = 0
+        package internal(set) var rows = 0
         /// Rounds in which what was written during the copy was brought, while writers went on.
-        public internal(set) var rounds = 0
+        package internal(set) var rounds = 0
         /// How long writers waited, or would wait after a rehearsal; nil where an earlier move was ended.
-        public internal(set) var pause: Duration?
+        package internal(set) var pause: Duration?
     }
 
     let name: String
@@ -47,13 +47,13 @@ public struct OrganizationMove: Sendable {
 
     static let application = "fieldseal org move"
     /// How long to wait for running writers, in attempts of ``lockTimeout``.
-    public static let defaultPause = Duration.seconds(1)
+    package static let defaultPause = Duration.seconds(1)
 
     /// Finds the database of an organization.
     ///
     /// - Parameter places: All databases of the deployment. Each must be reachable.
     /// - Throws: ``FieldsealError`` when there is nothing to move.
-    public init(
+    package init(
         _ name: String, among places: [Place], to target: String, isRehearsal: Bool, longestPause: Duration = defaultPause,
         by caller: Caller,
         onProgress: @escaping @Sendable (String) -> Void = { _ in }
@@ -104,7 +104,7 @@ public struct OrganizationMove: Sendable {
     }
 
     /// Moves the organization; or ends the move that was interrupted after the copy had come into force.
-    public func run() async throws -> Summary {
+    package func run() async throws -> Summary {
         func connect(_ place: Place) async throws -> PostgresConnection {
             try await PostgresConnection.connect(place.registry.conninfo, applicationName: Self.application)
         }

@@ -1,18 +1,18 @@
 import Foundation
 
 /// Searches files for values that must not be in them any more.
-public struct PlaintextScan: Sendable {
+package struct PlaintextScan: Sendable {
     /// Values by their first bytes.
     private var values: [UInt64: [[UInt8]]] = [:]
     /// Whether any value has these first two bytes. It excludes nearly every position in a file.
     private var beginnings = [Bool](repeating: false, count: 1 << 16)
     /// How many values are searched for.
-    public private(set) var count = 0
+    package private(set) var count = 0
 
     /// Shorter values would be found by chance.
-    public static let minimumLength = 6
+    package static let minimumLength = 6
     /// How many values are searched for at most.
-    public static let limit = 100_000
+    package static let limit = 100_000
 
     init() {}
 
@@ -28,7 +28,7 @@ public struct PlaintextScan: Sendable {
     /// The files below a folder that contain one of the values.
     ///
     /// - Throws: When a file can't be read.
-    public func files(below folder: String) throws -> (searched: Int, bytes: Int, hits: [String]) {
+    package func files(below folder: String) throws -> (searched: Int, bytes: Int, hits: [String]) {
         var searched = 0
         var bytes = 0
         var hits: [String] = []

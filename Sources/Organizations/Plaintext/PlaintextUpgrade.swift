@@ -5,21 +5,21 @@ import Migrations
 import Model
 import PostgresClient
 import Records
-public import Tenancy
+package import Tenancy
 
 /// The result of encrypting an organization's plaintext, or of its rehearsal.
-public struct PlaintextUpgradeSummary: Sendable {
-    public let organization: Organization
+package struct PlaintextUpgradeSummary: Sendable {
+    package let organization: Organization
     /// Copied records by table.
-    public let records: [(table: String, count: Int)]
-    public let cells: Int
-    public let duration: Duration
+    package let records: [(table: String, count: Int)]
+    package let cells: Int
+    package let duration: Duration
     /// The values, for the search for remains.
-    public let plaintexts: PlaintextScan
+    package let plaintexts: PlaintextScan
     /// What is not taken over: its name for `--discard`, and a description.
-    public let losses: [(name: String, description: String)]
+    package let losses: [(name: String, description: String)]
     /// Losses that were not accepted; empty after an upgrade.
-    public let unaccepted: [String]
+    package let unaccepted: [String]
 }
 
 extension OrganizationRegistry {
@@ -31,7 +31,7 @@ extension OrganizationRegistry {
     ///   - discards: Accepted losses: names in ``PlaintextUpgradeSummary/losses``.
     /// - Throws: ``FieldsealError`` when there is no such schema, it has no such column, it has cells already, or a loss was not
     ///   accepted.
-    public func upgradeFromPlaintext(
+    package func upgradeFromPlaintext(
         name: String,
         isRehearsal: Bool,
         discards: [String] = [],
@@ -60,7 +60,7 @@ extension OrganizationRegistry {
     /// Removes PostgreSQL's statistics of the dropped columns (`pg_statistic` holds common values), and writes everything to disk.
     ///
     /// - Returns: The folders of the database's files and of its WAL; nil without the right to do that.
-    public func settleFiles() async throws -> (data: String, log: String)? {
+    package func settleFiles() async throws -> (data: String, log: String)? {
         let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal org upgrade")
         return try await connection.run { connection in
             guard try connection.query("SELECT rolsuper FROM pg_roles WHERE rolname = session_user")[0].decode(0) else {

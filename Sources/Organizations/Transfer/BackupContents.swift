@@ -1,36 +1,36 @@
-public import CellCrypto
-public import Foundation
+package import CellCrypto
+package import Foundation
 import JSON
 import Migrations
 
 /// The organizations in a dump of a deployment's database, and the keys that open them.
-public struct BackupContents: Sendable {
+package struct BackupContents: Sendable {
     /// An organization in `config`, or a schema of one that is not in `config`.
-    public struct Entry: Sendable {
-        public let schema: String
+    package struct Entry: Sendable {
+        package let schema: String
         /// Nil if the dump has only the schema.
-        public let name: String?
+        package let name: String?
         /// The key in force, from the schema; nil if the dump lacks the schema.
-        public let keyVersion: Int?
-        public let fingerprint: String?
+        package let keyVersion: Int?
+        package let fingerprint: String?
         /// The key-encryption key that wraps the key; nil if `config` lacks the key.
-        public let kekID: String?
+        package let kekID: String?
         /// Whether the given key-encryption key opens it; nil without one.
-        public let isOpened: Bool?
+        package let isOpened: Bool?
         /// Whether `config` has the state that the service attested, without which servers refuse the organization.
         let isAttested: Bool
         /// The migrations of its schema.
         let applied: Set<String>
     }
 
-    public let entries: [Entry]
+    package let entries: [Entry]
     private let catalog: DumpCatalog
     /// The migrations of `config`.
     private let applied: Set<String>
 
     /// The tables whose rows are needed, by schema.
-    public static let configTables = ["organization", "organization_key", "attested_state", "migration"]
-    public static let organizationTables = ["encryption"]
+    package static let configTables = ["organization", "organization_key", "attested_state", "migration"]
+    package static let organizationTables = ["encryption"]
 
     /// Reads the rows that `pg_restore --data-only` printed.
     ///
@@ -39,7 +39,7 @@ public struct BackupContents: Sendable {
     ///   - config: Those of ``configTables``; nil where the dump has no schema `config`.
     ///   - schemas: Those of ``organizationTables``, by schema.
     /// - Throws: ``FieldsealError`` for a text that is no dump's.
-    public init(_ catalog: DumpCatalog, config: String?, schemas: [String: String], kek: KeyEncryptionKey?) throws {
+    package init(_ catalog: DumpCatalog, config: String?, schemas: [String: String], kek: KeyEncryptionKey?) throws {
         self.catalog = catalog
         let tables = try config.map { try Self.rows(of: "config", in: $0) } ?? [:]
         var names: [String: (id: UUID, name: String)] = [:]
@@ -72,7 +72,7 @@ public struct BackupContents: Sendable {
     }
 
     /// The reasons for which the backup is of no use.
-    public var problems: [String] {
+    package var problems: [String] {
         var problems = keyProblems
         if catalog.schemas.contains("config") {
             problems += BackupGaps(catalog: catalog, schema: "config", subject: "config")

@@ -1,5 +1,5 @@
 /// A dump's table of contents, as `pg_restore --list` prints it: what the dump holds in each schema.
-public struct DumpCatalog: Sendable {
+package struct DumpCatalog: Sendable {
     /// A kind of entry that a restore needs.
     enum Kind: String {
         case table = "TABLE"
@@ -15,10 +15,10 @@ public struct DumpCatalog: Sendable {
     }
 
     /// The schemas that it makes.
-    public private(set) var schemas: Set<String> = []
+    package private(set) var schemas: Set<String> = []
     private var names: [String: [Kind: Set<String>]] = [:]
 
-    public init(list: String) {
+    package init(list: String) {
         for line in list.split(separator: "\n") where line.first?.isNumber == true {
             // Such as `266; 1259 17038 TABLE org_contoso encryption fieldseal_owner`.
             let words = line.split(separator: " ", maxSplits: 9).map(String.init)

@@ -5,15 +5,15 @@ import Glibc
 import JSON
 import KeyManagement
 import Model
-public import Tenancy
+package import Tenancy
 
 /// A file that `org export` writes: a dump in pg_dump's custom format, then the manifest in JSON, then its length (8 bytes,
 /// big-endian) and 16 bytes that mark the end. `pg_restore` reads the dump and ignores the rest.
 ///
 /// It is opened once, so that checks and reads use the same file, even if the path names another one meanwhile.
-public final class ExportFile: Sendable {
+package final class ExportFile: Sendable {
     /// For reading, or for reading and writing.
-    public let descriptor: Int32
+    package let descriptor: Int32
     private let path: String
 
     private static let mark = Array("fieldseal export".utf8)
@@ -22,7 +22,7 @@ public final class ExportFile: Sendable {
     /// Opens an export for reading.
     ///
     /// - Throws: ``FieldsealError`` when there is no such file.
-    public init(reading path: String) throws {
+    package init(reading path: String) throws {
         self.path = path
         // Opening a pipe without a writer must not block.
         descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
@@ -35,7 +35,7 @@ public final class ExportFile: Sendable {
     /// one of a running export is not.
     ///
     /// - Throws: ``FieldsealError`` when it can't be created.
-    public init(writing path: String) throws {
+    package init(writing path: String) throws {
         self.path = path
         descriptor = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0o600)
         var reason = descriptor < 0 ? String(cString: strerror(errno)) : nil
@@ -60,7 +60,7 @@ public final class ExportFile: Sendable {
     ///
     /// - Parameter key: The key for the manifest's tag; nil for no tag.
     /// - Returns: The manifest as it was written.
-    public func append(_ manifest: ExportManifest, authenticatedUnder key: ExportAuthentication?) throws -> ExportManifest {
+    package func append(_ manifest: ExportManifest, authenticatedUnder key: ExportAuthentication?) throws -> ExportManifest {
         var manifest = manifest
         (manifest.dumpLength, manifest.dumpDigest) = try digest(upTo: nil)
         if let key { try manifest.authenticate(under: key.key) }
@@ -85,7 +85,7 @@ public final class ExportFile: Sendable {
     ///
     /// - Parameter replacing: Whether to replace a file with that name.
     /// - Throws: ``FieldsealError`` when there is one and it must not be replaced.
-    public func publish(as name: String, replacing: Bool) throws {
+    package func publish(as name: String, replacing: Bool) throws {
         let result = replacing ? rename(path, name) : link(path, name)
         guard result == 0 else {
             throw errno == EEXIST
@@ -96,7 +96,7 @@ public final class ExportFile: Sendable {
     }
 
     /// Deletes an unfinished file.
-    public func discard() { unlink(path) }
+    package func discard() { unlink(path) }
 
     private func failed() -> FieldsealError {
         FieldsealError(.unexpected, "The file \(path.quotedPath) can't be written: \(String(cString: strerror(errno))).")
@@ -107,7 +107,7 @@ public final class ExportFile: Sendable {
     /// Reads the manifest.
     ///
     /// - Throws: ``FieldsealError`` when there is none.
-    public func manifest() throws -> ExportManifest {
+    package func manifest() throws -> ExportManifest {
         let length = try Self.status(of: descriptor).length
         let ending = Self.mark.count + 8
         guard length > ending else { throw ExportManifest.malformed }
@@ -125,7 +125,7 @@ public final class ExportFile: Sendable {
     /// - Returns: The status for ``requireUnchanged(since:)``.
     /// - Throws: ``FieldsealError`` when the dump differs.
     @discardableResult
-    public func verify(_ manifest: ExportManifest) throws -> FileStatus {
+    package func verify(_ manifest: ExportManifest) throws -> FileStatus {
         let status = try Self.status(of: descriptor)
         guard try digest(upTo: manifest.dumpLength).text == manifest.dumpDigest else {
             throw FieldsealError(
@@ -137,7 +137,7 @@ public final class ExportFile: Sendable {
     /// Checks that the file was not written to since it was verified.
     ///
     /// - Throws: ``FieldsealError`` when it was.
-    public func requireUnchanged(since stamp: FileStatus) throws {
+    package func requireUnchanged(since stamp: FileStatus) throws {
         guard try Self.status(of: descriptor) == stamp else {
             throw FieldsealError(.invalidArgument, "The file was changed while it was read. Nothing was imported. Copy it again.")
         }
@@ -175,6 +175,6 @@ public final class ExportFile: Sendable {
 }
 
 /// The key for the tag of an export: the data key of its cells.
-public struct ExportAuthentication: Sendable {
+package struct ExportAuthentication: Sendable {
     let key: DataKey
 }

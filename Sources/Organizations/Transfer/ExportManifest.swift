@@ -1,43 +1,43 @@
-public import CellCrypto
-public import Foundation
-public import JSON
+package import CellCrypto
+package import Foundation
+package import JSON
 import Model
 import Tenancy
 
 /// The description of an export beside its dump. Without a database it shows the organization, the time of the export, and the key
 /// that opens it.
-public struct ExportManifest: Sendable, Equatable {
+package struct ExportManifest: Sendable, Equatable {
     /// The organization's name, id and schema at the time of the export.
-    public var organization: String
-    public var organizationID: UUID
-    public var schema: String
+    package var organization: String
+    package var organizationID: UUID
+    package var schema: String
     /// The newest migration of the schema.
-    public var schemaVersion: String
-    public var productVersion: String
-    public var exportedOn: Date
+    package var schemaVersion: String
+    package var productVersion: String
+    package var exportedOn: Date
     /// The key of the cells, and the time at which it was set.
-    public var keyVersion: Int
-    public var fingerprint: String
-    public var keySetOn: Date
+    package var keyVersion: Int
+    package var fingerprint: String
+    package var keySetOn: Date
     /// The data that verifies a key's text (docs/cell-format.md): salt, PBKDF2 iterations, and the key check.
-    public var salt: [UInt8]
-    public var iterations: Int
-    public var keyCheck: [UInt8]
+    package var salt: [UInt8]
+    package var iterations: Int
+    package var keyCheck: [UInt8]
     /// The number of cells of each encrypted attribute, such as `mailbox.password`.
-    public var cells: [String: Int]
+    package var cells: [String: Int]
     /// The length and SHA-256 of the dump.
-    public var dumpLength: Int = 0
-    public var dumpDigest: String = ""
+    package var dumpLength: Int = 0
+    package var dumpDigest: String = ""
     /// A tag over the manifest under the data key of ``keyVersion``; nil in exports without one, such as those of older programs.
-    public internal(set) var authentication: [UInt8]?
+    package internal(set) var authentication: [UInt8]?
     /// The members that were read, in order. The tag covers them.
     private var members: [JSONValue.Member]?
 
     /// The number of cells of all attributes.
-    public var cellCount: Int { cells.values.reduce(0, +) }
+    package var cellCount: Int { cells.values.reduce(0, +) }
 
     /// Whether a text is the key that opens the cells.
-    public func isOpened(by key: OrganizationKeyText) throws -> Bool {
+    package func isOpened(by key: OrganizationKeyText) throws -> Bool {
         let dataKey = try DataKey(derivedFrom: key, salt: salt, iterations: iterations)
         return KeyCheck.isOpened(keyCheck, by: dataKey, organization: organizationID)
     }
@@ -62,7 +62,7 @@ public struct ExportManifest: Sendable, Equatable {
     ///
     /// - Returns: False when it has no tag.
     /// - Throws: ``FieldsealError`` when the manifest or the dump was changed.
-    public func isAuthentic(under text: OrganizationKeyText) throws -> Bool { try requireAuthentic(under: dataKey(from: text)) }
+    package func isAuthentic(under text: OrganizationKeyText) throws -> Bool { try requireAuthentic(under: dataKey(from: text)) }
 
     func requireAuthentic(under key: DataKey) throws -> Bool {
         guard let authentication else { return false }
@@ -84,7 +84,7 @@ public struct ExportManifest: Sendable, Equatable {
 
     // MARK: JSON
 
-    public var json: JSONValue { .object(described) }
+    package var json: JSONValue { .object(described) }
 
     private var described: [JSONValue.Member] {
         let tag = authentication.map { JSONValue.Member(Self.authenticationName, .string(Data($0).base64EncodedString())) }
@@ -108,7 +108,7 @@ public struct ExportManifest: Sendable, Equatable {
     private static let format = "fieldseal export 1"
 
     /// - Throws: ``FieldsealError`` when it is not a manifest, or is newer than this program.
-    public init(_ json: JSONValue) throws {
+    package init(_ json: JSONValue) throws {
         guard case .object(let members) = json else { throw Self.malformed }
         let values = Dictionary(members.map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first })
         func text(_ name: String) throws -> String {

@@ -1,25 +1,25 @@
-public import CellCrypto
+package import CellCrypto
 import Foundation
 import JSON
 import KeyManagement
 import Migrations
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// The options of an import.
-public struct OrganizationImport: Sendable {
-    public let manifest: ExportManifest
+package struct OrganizationImport: Sendable {
+    package let manifest: ExportManifest
     /// The organization's new name.
-    public let name: String
+    package let name: String
     /// Whether it gets a new id and a new key, for a clone beside its original. It needs ``key``.
-    public let isNew: Bool
+    package let isNew: Bool
     /// The key of the export's cells, if it was given.
-    public let key: OrganizationKeyText?
+    package let key: OrganizationKeyText?
     /// Unknown tables, and columns as `table.column`, of the file that are left out on purpose.
-    public let discards: Set<String>
+    package let discards: Set<String>
 
-    public init(_ manifest: ExportManifest, as name: String, isNew: Bool, key: OrganizationKeyText?, discards: [String] = []) {
+    package init(_ manifest: ExportManifest, as name: String, isNew: Bool, key: OrganizationKeyText?, discards: [String] = []) {
         self.manifest = manifest
         self.name = name
         self.isNew = isNew
@@ -36,7 +36,7 @@ extension OrganizationRegistry {
     ///   - rows: The output of `pg_restore --data-only`: fills a buffer, and returns the number of bytes; 0 at the end.
     ///   - confirm: Called before the commit. It throws if `rows` was not the whole file, or the file changed meanwhile.
     /// - Throws: ``FieldsealError`` when the name or the id is taken, or the file is refused. Then nothing is left.
-    public func importOrganization(
+    package func importOrganization(
         _ request: OrganizationImport,
         rows: @escaping @Sendable (UnsafeMutableRawBufferPointer) throws -> Int,
         confirm: @escaping @Sendable () async throws -> Void,

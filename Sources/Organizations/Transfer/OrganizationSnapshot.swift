@@ -3,22 +3,22 @@ import Foundation
 import Migrations
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// A snapshot of an organization for dumping its schema.
-public struct OrganizationSnapshot: Sendable {
+package struct OrganizationSnapshot: Sendable {
     private let connection: PostgresConnection
     /// The id for `pg_dump --snapshot`.
-    public let id: String
-    public let manifest: ExportManifest
+    package let id: String
+    package let manifest: ExportManifest
     /// The major version of the server.
-    public let serverVersion: Int
+    package let serverVersion: Int
     private let state: OrganizationState
 
     /// Opens a snapshot and counts the cells in it.
     ///
     /// - Parameter conninfo: Connects as a role that may `SET ROLE fieldseal_owner`.
-    public static func open(
+    package static func open(
         _ name: String,
         in deployment: Deployment,
         conninfo: String,
@@ -48,7 +48,7 @@ public struct OrganizationSnapshot: Sendable {
     }
 
     /// The key for the manifest's tag; nil while the organization needs its key.
-    public func authentication(in deployment: Deployment) -> ExportAuthentication? {
+    package func authentication(in deployment: Deployment) -> ExportAuthentication? {
         deployment.keyring.dataKey(of: state).map(ExportAuthentication.init)
     }
 
@@ -77,12 +77,12 @@ public struct OrganizationSnapshot: Sendable {
     }
 
     /// Ends the snapshot.
-    public func close() async { await connection.close() }
+    package func close() async { await connection.close() }
 }
 
 extension Session {
     /// Records that the organization's cells were exported to a file.
-    public func recordExport(_ manifest: ExportManifest) async throws {
+    package func recordExport(_ manifest: ExportManifest) async throws {
         try requireSystemAdministrator(to: "export an organization")
         try await record(
             SecurityEvent(

@@ -1,10 +1,10 @@
 import KeyManagement
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 extension Deployment {
     /// How often an organization with possible remains is swept.
-    public static let sweepInterval = Duration.seconds(15)
+    package static let sweepInterval = Duration.seconds(15)
     /// How many organizations a server reserves at a time. Other servers can take the others.
     private static let sweepBatch = 50
 
@@ -12,7 +12,7 @@ extension Deployment {
     /// organizations in ``SweepMarks``.
     ///
     /// - Parameter rest: How long ago the last sweep of an organization must be, by any server.
-    public func sweepOrganizations(by caller: Caller, restingFor rest: Duration) async {
+    package func sweepOrganizations(by caller: Caller, restingFor rest: Duration) async {
         let start = ContinuousClock.now
         while !Task.isCancelled {
             // Excludes organizations of this round, so that none is swept twice.

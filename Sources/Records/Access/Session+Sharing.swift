@@ -1,16 +1,16 @@
-public import Foundation
+package import Foundation
 import JSON
-public import Model
+package import Model
 package import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// A user or a team.
-public struct Principal: Sendable, Equatable {
+package struct Principal: Sendable, Equatable {
     /// `systemuser` or `team`.
-    public let entity: String
-    public let id: UUID
+    package let entity: String
+    package let id: UUID
 
-    public init(entity: String, id: UUID) {
+    package init(entity: String, id: UUID) {
         self.entity = entity
         self.id = id
     }
@@ -66,7 +66,7 @@ extension Session {
     }
 
     /// The principals with whom a record is shared, and their rights.
-    public func shares(of entity: EntityDefinition, _ id: UUID) async throws -> [(principal: Principal, rights: AccessRights)] {
+    package func shares(of entity: EntityDefinition, _ id: UUID) async throws -> [(principal: Principal, rights: AccessRights)] {
         try await deployment.pool.withConnection { connection in
             try shares(of: entity, id, on: connection)
         }
@@ -135,12 +135,12 @@ extension Session {
 
 extension AccessRights {
     /// All rights.
-    public static let all = AccessRights(named.map(\.right))
+    package static let all = AccessRights(named.map(\.right))
 
     /// Parses `ReadAccess, WriteAccess`.
     ///
     /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for an unknown name.
-    public init(names: String) throws(FieldsealError) {
+    package init(names: String) throws(FieldsealError) {
         self = []
         for name in names.split(separator: ",").map({ $0.trimmingCharacters(in: .whitespaces) }) where !["", "None"].contains(name)
         {
@@ -153,7 +153,7 @@ extension AccessRights {
     }
 
     /// The names in the form of messages.
-    public var names: String {
+    package var names: String {
         isEmpty ? "None" : Self.named.filter { contains($0.right) }.map(\.name).joined(separator: ",")
     }
 }

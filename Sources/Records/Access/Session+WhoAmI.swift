@@ -1,11 +1,11 @@
-public import Foundation
+package import Foundation
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 extension Session {
     /// The caller's ids for Dataverse's WhoAmI message.
-    public func whoAmI() async throws -> (user: UUID, businessUnit: UUID, organization: UUID) {
+    package func whoAmI() async throws -> (user: UUID, businessUnit: UUID, organization: UUID) {
         guard let user = caller.systemUserID else {
             throw FieldsealError(.notAUser, "The caller is not a user of this organization.")
         }

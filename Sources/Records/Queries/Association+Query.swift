@@ -1,11 +1,11 @@
-public import Foundation
+package import Foundation
 import JSON
-public import Model
+package import Model
 
 // Queries for the records of an association.
 extension Association {
     /// The condition for records of the other entity that are linked with a record.
-    public func members(of id: UUID) -> Filter {
+    package func members(of id: UUID) -> Filter {
         var link = RecordQuery.Link(
             relationship.intersect.logicalName, from: other.primaryID, to: other.primaryID, alias: nil)
         link.filter = .compare(.init(own.primaryID), .equal, .text(id.text))

@@ -1,10 +1,10 @@
-public import Foundation
+package import Foundation
 
 /// The date conditions of Dataverse's query functions and of FetchXML. Both have the same names.
-public struct DateOperator: Sendable {
+package struct DateOperator: Sendable {
     private let kind: Kind
     /// Whether it takes a number.
-    public let takesNumber: Bool
+    package let takesNumber: Bool
 
     private enum Kind {
         /// A whole unit, `offset` units away from the current one.
@@ -15,7 +15,7 @@ public struct DateOperator: Sendable {
     }
 
     /// The operator of a name such as `LastXDays` or `last-x-days`; nil when there is none.
-    public init?(_ name: String) {
+    package init?(_ name: String) {
         let name = name.lowercased().replacing("-", with: "")
         let units: [(String, Calendar.Component)] = [
             ("minute", .minute), ("hour", .hour), ("day", .day), ("week", .weekOfYear), ("month", .month), ("year", .year),
@@ -46,7 +46,7 @@ public struct DateOperator: Sendable {
     /// The range of dates, in UTC, from the first (inclusive) to the second (exclusive).
     ///
     /// - Parameter number: How many units, 1 to 10,000; 7 for those that take none.
-    public func range(_ number: Int = 7, now: Date = Date()) -> (from: Date?, to: Date?) {
+    package func range(_ number: Int = 7, now: Date = Date()) -> (from: Date?, to: Date?) {
         var calendar = Calendar(identifier: .gregorian)
         calendar.timeZone = .gmt
         let number = max(1, min(number, 10_000))
@@ -71,7 +71,7 @@ public struct DateOperator: Sendable {
     }
 
     /// The day of a date, from midnight to midnight in UTC.
-    public static func day(of date: Date) -> (from: Date, to: Date) {
+    package static func day(of date: Date) -> (from: Date, to: Date) {
         let from = Date(timeIntervalSince1970: (date.timeIntervalSince1970 / 86_400).rounded(.down) * 86_400)
         return (from, from.addingTimeInterval(86_400))
     }

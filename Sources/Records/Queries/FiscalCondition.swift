@@ -1,5 +1,5 @@
 /// A condition on fiscal years and periods, whose dates depend on the organization's settings.
-public struct FiscalCondition: Sendable {
+package struct FiscalCondition: Sendable {
     /// The name of the condition in the database's function `fiscal_ranges`.
     let kind: String
     /// Years or periods, counted from the current one.
@@ -8,7 +8,7 @@ public struct FiscalCondition: Sendable {
     let year: Int
 
     /// The arguments of a condition.
-    public enum Arguments: Sendable {
+    package enum Arguments: Sendable {
         case none, count, period, year, periodAndYear
     }
 
@@ -24,10 +24,10 @@ public struct FiscalCondition: Sendable {
     ]
 
     /// The arguments of a condition such as `LastXFiscalYears` or `last-x-fiscal-years`; nil for another name.
-    public static func arguments(of name: String) -> Arguments? { names[plain(name)]?.takes }
+    package static func arguments(of name: String) -> Arguments? { names[plain(name)]?.takes }
 
     /// - Returns: Nil for another name.
-    public init?(_ name: String, _ numbers: [Int]) {
+    package init?(_ name: String, _ numbers: [Int]) {
         guard let (kind, offset, takes) = Self.names[Self.plain(name)] else { return nil }
         self.kind = kind
         let (first, second) = (numbers.first ?? 0, numbers.count > 1 ? numbers[1] : 0)

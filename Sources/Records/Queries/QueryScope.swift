@@ -1,5 +1,5 @@
 import Foundation
-public import Model
+package import Model
 package import PostgresClient
 package import Tenancy
 
@@ -223,7 +223,7 @@ package struct StatementBuilder {
 
 extension EntityDefinition {
     /// The attribute with a logical name, or with a lookup's property name such as `_ownerid_value`.
-    public func attribute(named name: String) -> AttributeDefinition? {
+    package func attribute(named name: String) -> AttributeDefinition? {
         let name = name.lowercased()
         if let attribute = self[name] { return attribute }
         guard name.hasPrefix("_"), name.hasSuffix("_value"), name.count > 7 else { return nil }

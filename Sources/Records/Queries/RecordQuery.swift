@@ -1,55 +1,55 @@
-public import Foundation
-public import Model
+package import Foundation
+package import Model
 
 /// A client's query for records, with names as text. Nothing is resolved yet.
 ///
 /// OData options, FetchXML and SQL are all parsed to this type. ``QueryPlan`` then checks names, privileges and encrypted
 /// attributes, in the same way for all three.
-public struct RecordQuery: Sendable {
+package struct RecordQuery: Sendable {
     /// The columns to return; empty for every attribute that may be read.
-    public var outputs: [Output] = []
-    public var links: [Link] = []
-    public var filter: Filter?
-    public var order: [Order] = []
+    package var outputs: [Output] = []
+    package var links: [Link] = []
+    package var filter: Filter?
+    package var order: [Order] = []
     /// The groups of rows. A query with groups or aggregates returns rows that are not records.
-    public var groups: [Group] = []
-    public var isDistinct = false
+    package var groups: [Group] = []
+    package var isDistinct = false
     /// Whether to return ids and versions of records even if they were not selected.
-    public var identifiesRecords = true
+    package var identifiesRecords = true
     /// How many rows all pages have at most; nil for no limit.
-    public var top: Int?
+    package var top: Int?
     /// How many rows to skip.
-    public var offset = 0
+    package var offset = 0
     /// How many rows one page has.
-    public var pageSize = RecordQuery.pageLimit
+    package var pageSize = RecordQuery.pageLimit
     /// The end of an earlier page of the same query.
-    public var after: PageToken?
+    package var after: PageToken?
     /// Whether to count all rows too.
-    public var countsRows = false
+    package var countsRows = false
     /// The alias of the query's own entity, if it has one.
-    public var alias: String?
+    package var alias: String?
 
     /// The error code for an unknown attribute.
-    public var unknownAttributeCode = ErrorCode.queryDoesNotFit
+    package var unknownAttributeCode = ErrorCode.queryDoesNotFit
     /// How many rows to return for each value of a reference, if the query returns the records of several at once.
     var limitPerReference: (column: Column, rows: Int)?
     /// The greatest allowed `pageSize`.
     var pageSizeLimit = RecordQuery.pageLimit
 
     /// How many rows a page has at most.
-    public static let pageLimit = 5_000
+    package static let pageLimit = 5_000
 
-    public init() {}
+    package init() {}
 
     /// A column: an attribute, reached by navigation properties or by a link's alias.
-    public struct Column: Sendable, Equatable {
-        public var path: [String]
-        public var alias: String?
-        public var name: String
+    package struct Column: Sendable, Equatable {
+        package var path: [String]
+        package var alias: String?
+        package var name: String
         /// Whether the attribute must be a text, because a text function is applied to it.
-        public var isText = false
+        package var isText = false
 
-        public init(_ name: String, path: [String] = [], alias: String? = nil) {
+        package init(_ name: String, path: [String] = [], alias: String? = nil) {
             self.name = name
             self.path = path
             self.alias = alias
@@ -57,90 +57,90 @@ public struct RecordQuery: Sendable {
     }
 
     /// One column of the result.
-    public struct Output: Sendable {
-        public var value: Value
+    package struct Output: Sendable {
+        package var value: Value
         /// Its name in the response; nil for the attribute's own.
-        public var name: String?
+        package var name: String?
         /// Whether the column is read but not returned.
-        public internal(set) var isHidden = false
+        package internal(set) var isHidden = false
 
         /// A column that is read but not returned.
-        public static func hidden(_ column: Column, name: String? = nil) -> Output {
+        package static func hidden(_ column: Column, name: String? = nil) -> Output {
             var output = Output(.column(column), name: name)
             output.isHidden = true
             return output
         }
 
         /// The source of a column.
-        public enum Value: Sendable, Equatable {
+        package enum Value: Sendable, Equatable {
             case column(Column)
             case aggregate(Aggregate, Column?)
             /// A part of a date that is also in `groups`.
             case part(DatePart, Column)
         }
 
-        public init(_ value: Value, name: String? = nil) {
+        package init(_ value: Value, name: String? = nil) {
             self.value = value
             self.name = name
         }
     }
 
     /// What to group rows by.
-    public struct Group: Sendable {
-        public var column: Column
-        public var part: DatePart?
+    package struct Group: Sendable {
+        package var column: Column
+        package var part: DatePart?
 
-        public init(_ column: Column, part: DatePart? = nil) {
+        package init(_ column: Column, part: DatePart? = nil) {
             self.column = column
             self.part = part
         }
     }
 
     /// An aggregate of a group's values; `count` counts rows.
-    public enum Aggregate: String, Sendable {
+    package enum Aggregate: String, Sendable {
         case count, countColumn, countDistinct, sum, average, minimum, maximum
     }
 
     /// A part of a date in UTC, to group rows by.
-    public enum DatePart: String, Sendable {
+    package enum DatePart: String, Sendable {
         case day, week, month, quarter, year
     }
 
     /// What to sort rows by. Nulls are first in ascending order, and case is ignored.
-    public struct Order: Sendable {
-        public var key: Key
-        public var isDescending: Bool
+    package struct Order: Sendable {
+        package var key: Key
+        package var isDescending: Bool
 
         /// A column, or an output.
-        public enum Key: Sendable {
+        package enum Key: Sendable {
             case column(Column)
             /// The name of an output.
             case output(String)
         }
 
-        public init(_ key: Key, descending: Bool = false) {
+        package init(_ key: Key, descending: Bool = false) {
             self.key = key
             isDescending = descending
         }
     }
 
     /// A join with another entity: `to` of the entity above equals `from` of the linked one.
-    public struct Link: Sendable {
-        public var entity: String
-        public var from: String
+    package struct Link: Sendable {
+        package var entity: String
+        package var from: String
         /// The attribute of the entity above, or of the link with the alias `toAlias`.
-        public var to: String
-        public var toAlias: String?
-        public var alias: String?
-        public var isOuter: Bool
+        package var to: String
+        package var toAlias: String?
+        package var alias: String?
+        package var isOuter: Bool
         /// Whether to join only one linked record, the one with the lowest id.
-        public var isFirstOnly = false
+        package var isFirstOnly = false
         /// Whether conditions may use the entity's name for the link, because the client gave no alias.
-        public var answersToEntity = false
-        public var filter: Filter?
-        public var links: [Link] = []
+        package var answersToEntity = false
+        package var filter: Filter?
+        package var links: [Link] = []
 
-        public init(_ entity: String, from: String, to: String, toAlias: String? = nil, alias: String?, isOuter: Bool = false) {
+        package init(_ entity: String, from: String, to: String, toAlias: String? = nil, alias: String?, isOuter: Bool = false) {
             self.entity = entity
             self.from = from
             self.to = to
@@ -153,18 +153,18 @@ public struct RecordQuery: Sendable {
     /// The end of a page: the last row's sort values, or the number of rows so far.
     ///
     /// With sort values, other inserts and deletes do not move the position.
-    public struct PageToken: Sendable, Equatable {
-        public var values: [String?] = []
-        public var offset = 0
+    package struct PageToken: Sendable, Equatable {
+        package var values: [String?] = []
+        package var offset = 0
         /// How many rows of `top` are left; nil without `top`.
-        public var remaining: Int?
+        package var remaining: Int?
 
-        public init() {}
+        package init() {}
     }
 }
 
 /// A condition on rows, with names and literals as the client wrote them.
-public indirect enum Filter: Sendable {
+package indirect enum Filter: Sendable {
     case all([Filter])
     case any([Filter])
     /// True where the condition is false or, without `isThreeValued`, unknown.
@@ -189,7 +189,7 @@ public indirect enum Filter: Sendable {
     case constant(Bool)
 
     /// The comparison of two values in SQL.
-    public enum Comparison: String, Sendable {
+    package enum Comparison: String, Sendable {
         case equal = "="
         /// Null differs from every value.
         case notEqual = "IS DISTINCT FROM"
@@ -202,7 +202,7 @@ public indirect enum Filter: Sendable {
     }
 
     /// What a reference to the caller means.
-    public enum CallersOwn: Sendable {
+    package enum CallersOwn: Sendable {
         case user, businessUnit
         /// A team that the caller is a member of.
         case teams
@@ -210,14 +210,14 @@ public indirect enum Filter: Sendable {
     }
 
     /// The position of a record relative to another one of its entity.
-    public enum HierarchyPlace: Sendable {
+    package enum HierarchyPlace: Sendable {
         case above, under
         case atOrAbove, atOrUnder
     }
 }
 
 /// A value as the client wrote it. Its attribute's type decides how it is parsed.
-public enum Literal: Sendable, Equatable {
+package enum Literal: Sendable, Equatable {
     case null
     case bool(Bool)
     case number(String)

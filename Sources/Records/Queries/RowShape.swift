@@ -1,20 +1,20 @@
 import JSON
-public import Model
+package import Model
 
 /// The columns of a result.
-public final class RowShape: Sendable {
-    public let entity: EntityDefinition
-    public let columns: [Column]
+package final class RowShape: Sendable {
+    package let entity: EntityDefinition
+    package let columns: [Column]
     /// Whether a row is a record. Then the first two columns are its id and version.
-    public let hasRecords: Bool
+    package let hasRecords: Bool
     /// Whether the id and the version are returned without being selected.
-    public let isIdentified: Bool
+    package let isIdentified: Bool
     /// Whether the id is among the returned columns.
-    public let givesID: Bool
+    package let givesID: Bool
     /// Columns with ids of joined records, used only for paging.
     let idColumns: Set<Int>
     /// The names of the selected columns for `@odata.context`, separated by commas; empty for all.
-    public let contextColumns: String
+    package let contextColumns: String
 
     init(
         entity: EntityDefinition, columns: [Column], hasRecords: Bool, isIdentified: Bool = true, idColumns: Set<Int> = [],
@@ -30,26 +30,26 @@ public final class RowShape: Sendable {
     }
 
     /// A value's position in a row, its form and its name. It has all that writing it needs, without a reference-counted object.
-    public struct Place: Sendable {
+    package struct Place: Sendable {
         let index: Int
         let form: Column.Form
     }
 
     /// One value of each row.
-    public final class Column: Sendable {
+    package final class Column: Sendable {
         /// Its name in the response.
-        public let name: String
+        package let name: String
         /// Its attribute; nil for an aggregate or a part of a date.
-        public let attribute: AttributeDefinition?
-        public let type: AttributeType
+        package let attribute: AttributeDefinition?
+        package let type: AttributeType
         /// Its column in the result; nil for an encrypted attribute, which is not read.
         let index: Int?
         /// Whether the client chose the name, or it belongs to an entity other than the rows'.
-        public let isRenamed: Bool
+        package let isRenamed: Bool
         /// Whether only the service uses the value.
-        public let isHidden: Bool
+        package let isHidden: Bool
         /// The quoted name with a colon in UTF-8, as JSON has it before the value.
-        public let key: [UInt8]
+        package let key: [UInt8]
         /// The form in which PostgreSQL sends the value.
         let form: Form
 
@@ -59,7 +59,7 @@ public final class RowShape: Sendable {
         }
 
         /// The value's position in a row; nil if it is not read.
-        public var place: Place? { index.map { Place(index: $0, form: form) } }
+        package var place: Place? { index.map { Place(index: $0, form: form) } }
 
         init(
             name: String, attribute: AttributeDefinition?, type: AttributeType, index: Int?, isRenamed: Bool, isHidden: Bool = false

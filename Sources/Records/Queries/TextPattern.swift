@@ -1,17 +1,17 @@
 /// A pattern of Dataverse's `like`: `%` matches any characters, `_` one, `[a-c]` one of a set and `[^a-c]` one that is not in the
 /// set.
-public struct TextPattern: Sendable, Equatable {
+package struct TextPattern: Sendable, Equatable {
     /// The pattern for PostgreSQL's `LIKE` with `
     /// ` as the escape character, or a regular expression if the pattern has sets.
     let pattern: String
     let isRegularExpression: Bool
 
-    public static func contains(_ text: String) -> TextPattern? { sql("%\(text)%") }
-    public static func starts(with text: String) -> TextPattern? { sql("\(text)%") }
-    public static func ends(with text: String) -> TextPattern? { sql("%\(text)") }
+    package static func contains(_ text: String) -> TextPattern? { sql("%\(text)%") }
+    package static func starts(with text: String) -> TextPattern? { sql("\(text)%") }
+    package static func ends(with text: String) -> TextPattern? { sql("%\(text)") }
 
     /// Matches texts that contain this text. None of its characters is a wildcard.
-    public static func holding(_ text: String) -> TextPattern {
+    package static func holding(_ text: String) -> TextPattern {
         let parts = [Part.any] + text.map(Part.literal) + [.any]
         return TextPattern(pattern: parts.map(\.like).joined(), isRegularExpression: false)
     }
@@ -19,7 +19,7 @@ public struct TextPattern: Sendable, Equatable {
     /// Parses a pattern of SQL, in which `[%]` matches the character itself.
     ///
     /// - Returns: Nil for a range that ends before it begins.
-    public static func sql(_ text: String) -> TextPattern? {
+    package static func sql(_ text: String) -> TextPattern? {
         guard let parts = parts(of: text) else { return nil }
         let hasSets = parts.contains { if case .set = $0 { true } else { false } }
         return TextPattern(

@@ -1,18 +1,18 @@
-public import Foundation
-public import JSON
-public import Model
+package import Foundation
+package import JSON
+package import Model
 
 /// A new record with related records nested in it (OData 4.0 Part 1, sections 11.4.2.1 and 11.4.2.2).
 ///
 /// An object under a single-valued navigation property becomes a record before the record that refers to it. Objects under a
 /// collection-valued one become records after it. Records in `collection@odata.bind` are updated to refer to it.
-public struct DeepInsert: Sendable {
+package struct DeepInsert: Sendable {
     /// The writes, in the order in which they are done.
-    public private(set) var writes: [RecordWrite] = []
+    package private(set) var writes: [RecordWrite] = []
     /// The index of the outermost record's write.
-    public private(set) var main = 0
+    package private(set) var main = 0
     /// The id of the outermost record.
-    public let id: UUID
+    package let id: UUID
 
     private let limit: Int
     private static let depthLimit = 8
@@ -20,7 +20,7 @@ public struct DeepInsert: Sendable {
 
     /// - Parameter limit: How many writes are allowed.
     /// - Throws: ``FieldsealError`` naming the invalid member.
-    public init(_ entity: EntityDefinition, _ members: [JSONValue.Member], limit: Int) throws(FieldsealError) {
+    package init(_ entity: EntityDefinition, _ members: [JSONValue.Member], limit: Int) throws(FieldsealError) {
         self.limit = limit
         id = Self.id(entity, members)
         main = try add(entity, id, members, depth: 1)

@@ -1,10 +1,10 @@
 import Foundation
 import JSON
-public import Model
+package import Model
 
 /// A client's values for a record, checked against the entity's metadata. No value belongs to an unknown attribute, has a wrong
 /// type, or is too long.
-public struct RecordInput: Sendable {
+package struct RecordInput: Sendable {
     let entity: EntityDefinition
     /// Values of plain attributes.
     private(set) var values: [String: AttributeValue] = [:]
@@ -192,7 +192,7 @@ public struct RecordInput: Sendable {
     }
 
     /// Parses `/mailboxes(KEY)`, or an absolute address that ends with it, percent-encoded or not.
-    public static func reference(_ written: String) throws(FieldsealError) -> (EntityDefinition, RecordKey)? {
+    package static func reference(_ written: String) throws(FieldsealError) -> (EntityDefinition, RecordKey)? {
         let address = written.contains("%") ? written.removingPercentEncoding ?? written : written
         guard address.hasSuffix(")"), let open = address.firstIndex(of: "("),
             let set = address[..<open].split(separator: "/").last, let entity = EntityCatalog.entity(set: String(set))
@@ -221,7 +221,7 @@ public struct RecordInput: Sendable {
     /// Refuses to write one attribute alone that the service keeps: beside others it is passed over, and here it is all there is.
     ///
     /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the attribute.
-    public static func requireWritable(_ attribute: AttributeDefinition) throws(FieldsealError) {
+    package static func requireWritable(_ attribute: AttributeDefinition) throws(FieldsealError) {
         guard stamps.contains(attribute.logicalName) else { return }
         throw FieldsealError(
             .attributeCannotBeUpdated, "\(attribute.logicalName) can't be set or cleared: the service keeps it by itself.")

@@ -1,10 +1,10 @@
-public import Foundation
-public import Model
+package import Foundation
+package import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 /// A message about one record. It may be part of a change set.
-public enum RecordMessage: Sendable {
+package enum RecordMessage: Sendable {
     /// Shares the record; `replacing` replaces rights that were shared before.
     case share(Principal, AccessRights, replacing: Bool)
     case unshare(Principal)
@@ -43,26 +43,26 @@ extension Session {
     /// Shares a record. The caller can share only rights that it has on the record.
     ///
     /// - Parameter replacing: Whether to replace rights that were shared before.
-    public func share(
+    package func share(
         _ entity: EntityDefinition, _ id: UUID, with principal: Principal, _ rights: AccessRights, replacing: Bool
     ) async throws {
         try await write(.message(entity, id, .share(principal, rights, replacing: replacing)))
     }
 
     /// Removes a share.
-    public func unshare(_ entity: EntityDefinition, _ id: UUID, with principal: Principal) async throws {
+    package func unshare(_ entity: EntityDefinition, _ id: UUID, with principal: Principal) async throws {
         try await write(.message(entity, id, .unshare(principal)))
     }
 
     /// Adds users to a team, or removes them.
-    public func setMembers(_ users: [UUID], of team: UUID, areMembers: Bool) async throws {
+    package func setMembers(_ users: [UUID], of team: UUID, areMembers: Bool) async throws {
         try await write(.message(.team, team, .setMembers(users, areMembers: areMembers)))
     }
 
     /// Submits an e-mail: it is *Pending Send* until a router takes it.
     ///
     /// - Returns: The subject, with the tracking token.
-    public func sendEmail(_ id: UUID, issue: Bool, token: String?) async throws -> String {
+    package func sendEmail(_ id: UUID, issue: Bool, token: String?) async throws -> String {
         try await write(.message(.email, id, .sendEmail(issue: issue, token: token))).subject ?? ""
     }
 }

@@ -1,9 +1,9 @@
-public import Foundation
-public import JSON
-public import Model
+package import Foundation
+package import JSON
+package import Model
 
 /// One write of a record, with a client's values.
-public enum RecordWrite: Sendable {
+package enum RecordWrite: Sendable {
     /// Creates a record, with the given id, the id among the members, or a new one.
     case create(EntityDefinition, id: UUID? = nil, [JSONValue.Member])
     /// Updates a record, or creates it with that key if the condition allows it.

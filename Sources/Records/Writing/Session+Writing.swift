@@ -1,7 +1,7 @@
 import Foundation
 import Model
 import PostgresClient
-public import Tenancy
+package import Tenancy
 
 extension Session {
     /// Does one write.
@@ -9,18 +9,18 @@ extension Session {
     /// - Throws: ``FieldsealError``: `.objectDoesNotExist`, `.concurrencyVersionMismatch`, `.duplicateRecord`, `.privilegeDenied`,
     ///   `.keyRequired`, and every error of the metadata.
     @discardableResult
-    public func write(_ write: RecordWrite) async throws -> WriteOutcome { try await self.write([write])[0] }
+    package func write(_ write: RecordWrite) async throws -> WriteOutcome { try await self.write([write])[0] }
 
     /// Does several writes in one transaction: all of them or none.
     ///
     /// - Parameter progress: Updated with the current write, so that the caller knows which one was refused.
     /// - Throws: ``FieldsealError`` of the first write that fails.
-    public func write(_ writes: [RecordWrite], progress: WriteProgress? = nil) async throws -> [WriteOutcome] {
+    package func write(_ writes: [RecordWrite], progress: WriteProgress? = nil) async throws -> [WriteOutcome] {
         try await write(writes.map { (by: self, write: $0) }, progress: progress)
     }
 
     /// The same for several users. Each write has the rights of its own session.
-    public func write(_ writes: [(by: Session, write: RecordWrite)], progress: WriteProgress? = nil) async throws -> [WriteOutcome]
+    package func write(_ writes: [(by: Session, write: RecordWrite)], progress: WriteProgress? = nil) async throws -> [WriteOutcome]
     {
         let prepared = try writes.enumerated().map { index, item in
             progress?.index = index

@@ -1,38 +1,38 @@
-public import Foundation
+package import Foundation
 import JSON
 package import PostgresClient
 
 /// A request of a System Administrator that a second one has to approve. It allows one operation of one caller, once.
-public struct Approval: Sendable {
+package struct Approval: Sendable {
     /// The kind of the requested operation.
-    public enum Operation: String, Sendable {
+    package enum Operation: String, Sendable {
         case showKey = "show the key"
         case setKey = "set the key"
         case giveAccess = "give access"
         case setKeyControl = "set key control"
     }
 
-    public let id: UUID
+    package let id: UUID
     let organizationID: UUID
-    public let operation: String
+    package let operation: String
     /// A description of the operation for the approver.
-    public let subject: String
+    package let subject: String
     /// A code over the operation and all of its arguments, made with the key-encryption key.
     let digest: [UInt8]
-    public let requester: String
+    package let requester: String
     /// The systemuser that made the request; nil for the command line.
     let requesterID: UUID?
     /// The address from which the request came.
-    public let address: String?
+    package let address: String?
     let created: PostgresMoment
     let expires: PostgresMoment
     /// The approver; nil while the request is open.
-    public internal(set) var approver: String?
+    package internal(set) var approver: String?
     var approverID: UUID?
 
-    public var createdOn: Date { created.date }
+    package var createdOn: Date { created.date }
     /// The time until which it can be approved and used.
-    public var expiresOn: Date { expires.date }
+    package var expiresOn: Date { expires.date }
 
     static func name(_ id: UUID) -> Grant.Name { Grant.Name(.approval, [id.bytes]) }
 

@@ -3,20 +3,20 @@ import JSON
 package import PostgresClient
 
 /// An organization's rules for showing or setting its key, beside the role.
-public struct KeyControl: Sendable, Equatable {
+package struct KeyControl: Sendable, Equatable {
     /// Seconds within which a second System Administrator approves, and the caller then repeats the request. Nil if no approval is
     /// needed.
-    public var approvalSeconds: Int?
+    package var approvalSeconds: Int?
     /// Seconds after its sign-in within which a client may use the API's key messages. Nil for as long as its token is valid.
-    public var signInSeconds: Int?
+    package var signInSeconds: Int?
 
-    public init(approvalSeconds: Int? = nil, signInSeconds: Int? = nil) {
+    package init(approvalSeconds: Int? = nil, signInSeconds: Int? = nil) {
         self.approvalSeconds = approvalSeconds
         self.signInSeconds = signInSeconds
     }
 
-    public static let approvalRange = 60...604_800
-    public static let signInRange = 10...3_600
+    package static let approvalRange = 60...604_800
+    package static let signInRange = 10...3_600
 
     /// The rule to apply if SQL changed the row. It is at least as strict.
     private static let strict = KeyControl(approvalSeconds: 3_600, signInSeconds: 300)
@@ -29,7 +29,7 @@ public struct KeyControl: Sendable, Equatable {
     }
 
     /// Whether there is any rule.
-    public var isOn: Bool { approvalSeconds != nil || signInSeconds != nil }
+    package var isOn: Bool { approvalSeconds != nil || signInSeconds != nil }
 
     /// Whether another rule is less strict.
     func isWeakened(by other: KeyControl) -> Bool {
@@ -38,7 +38,7 @@ public struct KeyControl: Sendable, Equatable {
     }
 
     /// The rule in words, for events and messages.
-    public var words: String {
+    package var words: String {
         let approval = approvalSeconds.map { "approval within \($0) s" } ?? "no approval"
         return "\(approval), \(signInSeconds.map { "sign-in within \($0) s" } ?? "any sign-in")"
     }

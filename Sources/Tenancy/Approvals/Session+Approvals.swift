@@ -1,12 +1,12 @@
 import CellCrypto
-public import Foundation
+package import Foundation
 import JSON
 import Model
 package import PostgresClient
 
 extension Session {
     /// The organization's rules for showing or setting its key.
-    public func keyControl() async throws -> KeyControl {
+    package func keyControl() async throws -> KeyControl {
         try requireSystemAdministrator(to: "see what is asked for before the key is used")
         return try await currentKeyControl()
     }
@@ -110,7 +110,7 @@ extension Session {
     // MARK: Decisions
 
     /// The requests that are open or approved, the oldest first.
-    public func approvals() async throws -> [Approval] {
+    package func approvals() async throws -> [Approval] {
         try requireSystemAdministrator(to: "see requests for approval")
         return try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) {
@@ -120,14 +120,14 @@ extension Session {
     }
 
     /// Whether the caller may approve a request: another System Administrator made it, and it is open.
-    public func mayApprove(_ approval: Approval) -> Bool {
+    package func mayApprove(_ approval: Approval) -> Bool {
         approval.approver == nil && approval.requesterID != caller.systemUserID
     }
 
     /// Approves a request of another System Administrator, who can then do the operation once.
     ///
     /// - Throws: ``FieldsealError`` `.objectDoesNotExist`; `.privilegeDenied` for the caller's own request.
-    public func approve(_ id: UUID) async throws {
+    package func approve(_ id: UUID) async throws {
         try requireSystemAdministrator(to: "approve a request")
         try await requireRecentSignIn(try await currentKeyControl(), .showKey)
         let isOwn = try await decide(id) { approval, change, connection in
@@ -161,7 +161,7 @@ extension Session {
     }
 
     /// Refuses a request, or withdraws the caller's own approval or request.
-    public func refuse(_ id: UUID) async throws {
+    package func refuse(_ id: UUID) async throws {
         try requireSystemAdministrator(to: "refuse a request")
         try await decide(id) { approval, change, connection in
             try approval.end(&change, on: connection)
@@ -193,7 +193,7 @@ extension Session {
     /// Sets the organization's rule. If approvals are required, a less strict rule needs one too.
     ///
     /// - Throws: ``FieldsealError`` `.invalidArgument` for a number out of range, and if there is no second System Administrator.
-    public func setKeyControl(_ new: KeyControl) async throws {
+    package func setKeyControl(_ new: KeyControl) async throws {
         try requireSystemAdministrator(to: "set what is asked for before the key is used")
         guard new.approvalSeconds.map(KeyControl.approvalRange.contains) ?? true,
             new.signInSeconds.map(KeyControl.signInRange.contains) ?? true

@@ -5,18 +5,18 @@ import PostgresClient
 ///
 /// The first look reads the state of each organization. Each later look reads only what transactions wrote since the one before, so
 /// organizations without changes cost nothing.
-public struct AttestationWatch: Sendable {
+package struct AttestationWatch: Sendable {
     private let deployment: Deployment
     /// The snapshot of the last look, as `pg_current_snapshot()` returns it; nil before the first one has ended.
     private var snapshot: String?
 
-    public init(_ deployment: Deployment) { self.deployment = deployment }
+    package init(_ deployment: Deployment) { self.deployment = deployment }
 
     /// How many states one statement of the first look reads.
     private static let batch = 1_000
 
     /// Remembers new states. One that does not verify is reported by the next request that needs it.
-    public mutating func look() async throws {
+    package mutating func look() async throws {
         guard let last = snapshot else {
             snapshot = try await readAll()
             return

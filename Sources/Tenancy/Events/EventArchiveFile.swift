@@ -1,4 +1,4 @@
-public import CellCrypto
+package import CellCrypto
 import Crypto
 package import Foundation
 package import JSON
@@ -8,25 +8,25 @@ import Model
 ///
 /// The last line has the SHA-256 of all lines before it, and a tag of the KEK over that digest. Security events also have their own
 /// chain of hashes, which can be verified without the KEK.
-public struct EventArchiveFile: Sendable {
-    public let path: String
+package struct EventArchiveFile: Sendable {
+    package let path: String
 
-    public init(_ path: String) { self.path = path }
+    package init(_ path: String) { self.path = path }
 
     /// The description of an archive in its first line.
-    public struct Summary: Sendable, Equatable {
+    package struct Summary: Sendable, Equatable {
         /// `security events` or `audit`.
-        public let content: String
-        public let organization: String
-        public let organizationID: String
-        public let count: Int
+        package let content: String
+        package let organization: String
+        package let organizationID: String
+        package let count: Int
         /// The first and last event; 0 for an audit.
-        public let first: Int
-        public let last: Int
+        package let first: Int
+        package let last: Int
         /// The hash of the event before the first; nil if the first is an organization's first event.
-        public let previousHash: [UInt8]?
+        package let previousHash: [UInt8]?
         /// The hash of the last event.
-        public let hash: [UInt8]?
+        package let hash: [UInt8]?
 
         package init(
             content: String,
@@ -94,7 +94,7 @@ public struct EventArchiveFile: Sendable {
     }
 
     /// The content of an archive of the audit.
-    public static let auditContent = "audit"
+    package static let auditContent = "audit"
 
     /// The label of the subkey that tags archives.
     static let tagLabel = "evidence archive"
@@ -150,7 +150,7 @@ public struct EventArchiveFile: Sendable {
     ///
     /// - Parameter replaced: The keys that tagged archives under earlier key-encryption keys, by those keys' ids.
     /// - Throws: ``FieldsealError`` that describes the problem.
-    public func verify(under kek: KeyEncryptionKey, replaced: [String: SecretBytes] = [:]) throws -> Summary {
+    package func verify(under kek: KeyEncryptionKey, replaced: [String: SecretBytes] = [:]) throws -> Summary {
         let data = try content()
         guard data.last == UInt8(ascii: "\n"),
             let end = data.dropLast().lastIndex(of: UInt8(ascii: "\n"))

@@ -2,7 +2,7 @@ package import CellCrypto
 package import PostgresClient
 
 /// The extent of a verification of security events.
-public enum EventChainExtent: Sendable {
+package enum EventChainExtent: Sendable {
     /// Every event, and their number.
     case whole
     /// The end, and at most this number of events: a shorter chain from its beginning, a longer one from the checkpoint.
@@ -12,13 +12,13 @@ public enum EventChainExtent: Sendable {
 }
 
 /// The result of a verification.
-public struct EventChainReport: Sendable {
+package struct EventChainReport: Sendable {
     /// Each broken link, and a wrong end.
-    public fileprivate(set) var problems: [String] = []
+    package fileprivate(set) var problems: [String] = []
     /// How many events were verified.
-    public fileprivate(set) var verified = 0
+    package fileprivate(set) var verified = 0
     /// Whether every event before the end was verified, apart from those before the checkpoint.
-    public fileprivate(set) var reachesEnd = false
+    package fileprivate(set) var reachesEnd = false
 }
 
 /// Verifies an organization's chain of security events.

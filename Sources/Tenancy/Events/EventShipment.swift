@@ -1,16 +1,16 @@
 import Foundation
-public import JSON
+package import JSON
 import PostgresClient
 
 /// Security events that an external receiver has not acknowledged, and its position.
 ///
 /// One server of a deployment sends at a time. Each event is sent at least once, because an event with a lost acknowledgement is
 /// sent again.
-public struct EventShipment: Sendable {
+package struct EventShipment: Sendable {
     private let deployment: Deployment
     private let server = UUID.random()
 
-    public init(_ deployment: Deployment) { self.deployment = deployment }
+    package init(_ deployment: Deployment) { self.deployment = deployment }
 
     /// Seconds after which another server takes over from one that does not renew its lease.
     private static let leaseSeconds = 30.0
@@ -18,17 +18,17 @@ public struct EventShipment: Sendable {
     private static let batchSize = 200
 
     /// Consecutive events of one organization, and the attested end of its chain.
-    public struct Batch: Sendable {
-        public let organization: Organization
-        public let events: [RecordedEvent]
+    package struct Batch: Sendable {
+        package let organization: Organization
+        package let events: [RecordedEvent]
         /// Null if the organization's attested state does not verify.
-        public let attestedEnd: JSONValue
+        package let attestedEnd: JSONValue
     }
 
     /// Makes this server the sender, or renews that.
     ///
     /// - Returns: False while another server is the sender.
-    public func renew() async throws -> Bool {
+    package func renew() async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             try !connection.query(
                 """
@@ -48,7 +48,7 @@ public struct EventShipment: Sendable {
     package static let position = "CASE WHEN s.last_event <= a.newest_event THEN s.last_event ELSE 0 END"
 
     /// The organizations in which events wait, with the newest event that was acknowledged.
-    public func waiting() async throws -> [(name: String, after: Int)] {
+    package func waiting() async throws -> [(name: String, after: Int)] {
         try await deployment.pool.withConnection { connection in
             try connection.query(
                 """
@@ -62,7 +62,7 @@ public struct EventShipment: Sendable {
     }
 
     /// The next events of an organization.
-    public func batch(of name: String, after number: Int, by caller: Caller) async throws -> Batch {
+    package func batch(of name: String, after number: Int, by caller: Caller) async throws -> Batch {
         // Events of an organization with an invalid state are sent too, because they matter most.
         let session = try await Session.begin(deployment, organization: name, caller: caller, isInspection: true)
         return Batch(
@@ -73,7 +73,7 @@ public struct EventShipment: Sendable {
     /// Records that the receiver has acknowledged events.
     ///
     /// - Parameter number: The newest acknowledged event.
-    public func acknowledge(_ organization: Organization, upTo number: Int) async throws {
+    package func acknowledge(_ organization: Organization, upTo number: Int) async throws {
         try await deployment.pool.withConnection { connection in
             _ = try connection.query(
                 """

@@ -1,27 +1,27 @@
 import CellCrypto
-public import Foundation
-public import JSON
+package import Foundation
+package import JSON
 package import PostgresClient
 
 /// A recorded security event.
-public struct RecordedEvent: Sendable {
-    public let id: Int
+package struct RecordedEvent: Sendable {
+    package let id: Int
     /// Microseconds since 1970-01-01 UTC.
-    public let microseconds: Int
-    public let kind: String
-    public let outcome: String
-    public let actor: String
-    public let address: String?
-    public let requestID: String?
-    public let keyVersion: Int?
-    public let fingerprint: String?
-    public let details: String?
+    package let microseconds: Int
+    package let kind: String
+    package let outcome: String
+    package let actor: String
+    package let address: String?
+    package let requestID: String?
+    package let keyVersion: Int?
+    package let fingerprint: String?
+    package let details: String?
     /// The hash of the event before; nil for an organization's first.
-    public let previousHash: [UInt8]?
+    package let previousHash: [UInt8]?
     /// SHA-256 that links the event to the one before it.
-    public let hash: [UInt8]
+    package let hash: [UInt8]
 
-    public var occurredOn: Date { Date(timeIntervalSince1970: Double(microseconds) / 1e6) }
+    package var occurredOn: Date { Date(timeIntervalSince1970: Double(microseconds) / 1e6) }
 
     /// The columns of `security_event` that ``init(_:)`` reads.
     package static let columns = """
@@ -108,7 +108,7 @@ extension JSONValue {
 
 extension RecordedEvent {
     /// The event as a JSON line of exports and archives.
-    public func json(_ organization: String) -> JSONValue {
+    package func json(_ organization: String) -> JSONValue {
         [
             "organization": .string(organization), "id": .integer(Int64(id)), "occurredOn": .string(ISO8601.text(occurredOn)),
             "microseconds": .integer(Int64(microseconds)), "kind": .string(kind), "outcome": .string(outcome),

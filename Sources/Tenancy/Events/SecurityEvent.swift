@@ -3,9 +3,9 @@ import Foundation
 package import PostgresClient
 
 /// An event that is recorded permanently in an organization's `security_event`.
-public struct SecurityEvent: Sendable {
+package struct SecurityEvent: Sendable {
     /// The kind of event.
-    public enum Kind: String, Sendable, CaseIterable {
+    package enum Kind: String, Sendable, CaseIterable {
         case keyRead = "key read"
         case keyChanged = "key changed"
         case keyActivated = "key activated"
@@ -69,16 +69,16 @@ public struct SecurityEvent: Sendable {
     }
 
     /// The outcome.
-    public enum Outcome: String, Sendable, CaseIterable {
+    package enum Outcome: String, Sendable, CaseIterable {
         case succeeded, refused, failed
     }
 
-    public var kind: Kind
-    public var outcome: Outcome
-    public var keyVersion: Int?
-    public var fingerprint: String?
+    package var kind: Kind
+    package var outcome: Outcome
+    package var keyVersion: Int?
+    package var fingerprint: String?
     /// Further facts; never a secret.
-    public var details: String?
+    package var details: String?
 
     package init(_ kind: Kind, _ outcome: Outcome, keyVersion: Int? = nil, fingerprint: String? = nil, details: String? = nil) {
         self.kind = kind

@@ -1,6 +1,6 @@
 import CellCrypto
 import Foundation
-public import JSON
+package import JSON
 import Model
 import PostgresClient
 
@@ -40,7 +40,7 @@ extension Session {
     /// Lines of other organizations are passed over, and events may stand there more than once: a receiver may get one again.
     ///
     /// - Parameter lines: The lines, in their order; nil for one that is no JSON.
-    public func problems(inExport lines: [JSONValue?]) async throws -> [String] {
+    package func problems(inExport lines: [JSONValue?]) async throws -> [String] {
         try requireSystemAdministrator(to: "read security events")
         var problems: [String] = []
         var events: [RecordedEvent] = []

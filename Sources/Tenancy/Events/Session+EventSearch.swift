@@ -1,20 +1,20 @@
-public import Foundation
+package import Foundation
 import PostgresClient
 
 /// A filter for security events.
-public struct EventFilter: Sendable {
-    public var kinds: [String] = []
-    public var outcome: String?
+package struct EventFilter: Sendable {
+    package var kinds: [String] = []
+    package var outcome: String?
     /// The actor, such as `user:ada`.
-    public var actor: String?
+    package var actor: String?
     /// A text in the details, such as a record's id.
-    public var details: String?
-    public var from: Date?
-    public var until: Date?
+    package var details: String?
+    package var from: Date?
+    package var until: Date?
     /// Only events before this one, for the next page.
-    public var before: Int?
+    package var before: Int?
 
-    public init() {}
+    package init() {}
 
     /// Whether only the newest events are searched.
     fileprivate var isSearch: Bool { actor != nil || details != nil || outcome != nil }
@@ -28,7 +28,7 @@ extension Session {
     ///
     /// - Parameter limit: How many events are returned at most.
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller who is not a System Administrator.
-    public func securityEvents(_ filter: EventFilter, limit: Int) async throws -> [RecordedEvent] {
+    package func securityEvents(_ filter: EventFilter, limit: Int) async throws -> [RecordedEvent] {
         try requireSystemAdministrator(to: "read security events")
         await linkPendingEvents()
         var parameters: [PostgresParameter] = []
@@ -80,7 +80,7 @@ extension Session {
     /// The position at which the next part of a limited search begins.
     ///
     /// - Returns: Nil when there are no older events, and for a filter without that limit.
-    public func continuation(of filter: EventFilter) async throws -> Int? {
+    package func continuation(of filter: EventFilter) async throws -> Int? {
         try requireSystemAdministrator(to: "read security events")
         guard filter.isSearch else { return nil }
         return try await deployment.pool.withConnection { connection in
@@ -94,7 +94,7 @@ extension Session {
     }
 
     /// The last sign-ins of people and clients by actor, among the newest sign-ins.
-    public func lastSignIns() async throws -> [String: Date] {
+    package func lastSignIns() async throws -> [String: Date] {
         try requireSystemAdministrator(to: "read security events")
         return try await deployment.pool.withConnection { connection in
             let rows = try connection.query(

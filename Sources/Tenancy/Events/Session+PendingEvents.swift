@@ -8,7 +8,7 @@ extension Session {
     /// An event that the service did not write, or that is in the chain already, is recorded as refused.
     ///
     /// - Throws: ``FieldsealError`` if the organization's attested state does not verify. Then the events stay.
-    public func chainPendingEvents() async throws {
+    package func chainPendingEvents() async throws {
         let table = organization.qualified("unchained_event")
         while true {
             let count = try await deployment.pool.withConnection { connection in
@@ -26,7 +26,7 @@ extension Deployment {
     /// Links the events of organizations in which a password was written since the last call.
     ///
     /// After a failure, the next write of that organization or the next sweep tries again.
-    public func chainPendingEvents(by caller: Caller) async {
+    package func chainPendingEvents(by caller: Caller) async {
         for name in pendingEvents.take() {
             try? await Session.begin(self, organization: name, caller: caller).chainPendingEvents()
         }

@@ -1,5 +1,5 @@
 import Foundation
-public import JSON
+package import JSON
 import Model
 package import PostgresClient
 
@@ -20,7 +20,7 @@ extension Session {
     ///   - id: Only events after this one.
     ///   - limit: How many events are returned at most.
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller who is not a System Administrator.
-    public func securityEvents(after id: Int = 0, limit: Int) async throws -> [RecordedEvent] {
+    package func securityEvents(after id: Int = 0, limit: Int) async throws -> [RecordedEvent] {
         try requireSystemAdministrator(to: "read security events")
         return try await deployment.pool.withConnection { connection in
             try connection.query(
@@ -38,7 +38,7 @@ extension Session {
     ///   - kind: Only events of this kind.
     ///   - id: Only events before this one, for the next page.
     ///   - limit: How many events are returned at most.
-    public func newestSecurityEvents(kind: String? = nil, before id: Int? = nil, limit: Int) async throws -> [RecordedEvent] {
+    package func newestSecurityEvents(kind: String? = nil, before id: Int? = nil, limit: Int) async throws -> [RecordedEvent] {
         try requireSystemAdministrator(to: "read security events")
         await linkPendingEvents()
         return try await deployment.pool.withConnection { connection in
@@ -52,7 +52,7 @@ extension Session {
     }
 
     /// Verifies the chain of security events.
-    public func verifySecurityEvents(_ extent: EventChainExtent) async throws -> EventChainReport {
+    package func verifySecurityEvents(_ extent: EventChainExtent) async throws -> EventChainReport {
         try requireSystemAdministrator(to: "read security events")
         await linkPendingEvents()
         return try await deployment.pool.withConnection { connection in
@@ -63,7 +63,7 @@ extension Session {
     /// The attested end of the chain. Kept elsewhere, it later shows whether an older state was restored.
     ///
     /// - Returns: Null if the attested state does not verify. A verification reports that.
-    public func attestedEnd() async -> JSONValue {
+    package func attestedEnd() async -> JSONValue {
         guard caller.role == .systemAdministrator, let state = try? await attestedState() else { return .null }
         return state.json(organization)
     }
@@ -79,14 +79,14 @@ extension Session {
     }
 
     /// Links events of the last seconds, so that a reader sees them. If that fails, the chain's verification reports why.
-    public func linkPendingEvents() async { try? await chainPendingEvents() }
+    package func linkPendingEvents() async { try? await chainPendingEvents() }
 }
 
 extension Session {
     /// Compares the chain with the end in an earlier export. It detects that an older state was restored.
     ///
     /// - Parameter attested: The earlier result of ``attestedEnd()``.
-    public func problems(against attested: JSONValue) async throws -> [String] {
+    package func problems(against attested: JSONValue) async throws -> [String] {
         try requireSystemAdministrator(to: "read security events")
         guard attested["organizationId"]?.string == organization.id.text, case .integer(let newest)? = attested["newest"],
             case .integer(let revision)? = attested["revision"], let head = attested["head"]?.string

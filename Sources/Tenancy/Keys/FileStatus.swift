@@ -4,28 +4,28 @@ import CoreFoundation
 import Glibc
 
 /// A file's status in the file system.
-public struct FileStatus: Sendable, Equatable {
-    public let isRegular: Bool
+package struct FileStatus: Sendable, Equatable {
+    package let isRegular: Bool
     /// The permission bits.
-    public let mode: Int
+    package let mode: Int
     /// The id of the owner.
-    public let owner: UInt32
+    package let owner: UInt32
     /// How many hard links it has.
-    public let links: Int
+    package let links: Int
     /// The size in bytes.
-    public let length: Int
+    package let length: Int
     /// The times of the last write and the last change. Each write updates them.
     let times: [Int]
 
     /// The status of an open file, even if its path names another file now; nil if it is unknown.
-    public init?(descriptor: Int32) {
+    package init?(descriptor: Int32) {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { return nil }
         self.init(status)
     }
 
     /// The status of the file at a path; nil if there is none.
-    public init?(path: String) {
+    package init?(path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
         self.init(status)

@@ -1,8 +1,8 @@
-public import CellCrypto
-public import PostgresClient
+package import CellCrypto
+package import PostgresClient
 
 /// Compares key-encryption keys with the one that seals a deployment's secrets.
-public enum KeyEncryptionKeyCheck {
+package enum KeyEncryptionKeyCheck {
     /// The key-encryption key in force, among those that a program has. The others are accepted too, except retired ones.
     ///
     /// Without a deployment it is the program's own. The doctor checks whether each organization's keys open.
@@ -10,7 +10,7 @@ public enum KeyEncryptionKeyCheck {
     /// - Throws: ``WrongKeyEncryptionKey`` when another key seals the deployment's secrets; ``RetiredKeyEncryptionKey`` when the
     ///   program has only retired ones.
     @discardableResult
-    public static func check(_ kek: KeyEncryptionKey, on pool: ConnectionPool) async throws -> KeyEncryptionKey {
+    package static func check(_ kek: KeyEncryptionKey, on pool: ConnectionPool) async throws -> KeyEncryptionKey {
         let found: (ids: [String], retired: [String])
         do {
             found = try await pool.withConnection { connection in
@@ -38,26 +38,26 @@ public enum KeyEncryptionKeyCheck {
 }
 
 /// All key-encryption keys of the program are retired.
-public struct RetiredKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
-    public let id: String
+package struct RetiredKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
+    package let id: String
 
-    public var description: String {
+    package var description: String {
         "the key-encryption key \(id) was replaced and retired; name the one that replaced it in the settings (fieldseal kek status "
             + "shows its id)"
     }
 }
 
 /// The loaded key-encryption key does not seal the deployment's secrets.
-public struct WrongKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
-    public let given: String
-    public let wanted: String
+package struct WrongKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
+    package let given: String
+    package let wanted: String
 
     package init(given: String, wanted: String) {
         self.given = given
         self.wanted = wanted
     }
 
-    public var description: String {
+    package var description: String {
         "the key-encryption key has the id \(given), and the deployment's secrets are sealed under \(wanted); "
             + "restore that one from its backup"
     }

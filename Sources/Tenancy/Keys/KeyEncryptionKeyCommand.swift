@@ -1,19 +1,19 @@
-public import CellCrypto
+package import CellCrypto
 import Foundation
 import Glibc
 
 /// A program that prints the key-encryption key. It gets the key from Vault, a cloud's key service, a token, clevis or age.
 ///
 /// It runs once, when this program starts, without a shell. It has this program's environment and standard error.
-public enum KeyEncryptionKeyCommand {
+package enum KeyEncryptionKeyCommand {
     /// The reason for which there is no key.
-    public enum Problem: Error, Sendable, CustomStringConvertible {
+    package enum Problem: Error, Sendable, CustomStringConvertible {
         case notStarted(String, reason: String)
         case failed(String, status: Int32)
         case late(String, seconds: Int)
         case malformed(String)
 
-        public var description: String {
+        package var description: String {
             switch self {
             case .notStarted(let program, let reason): "\(program), which prints the key-encryption key, can't be run: \(reason)"
             case .failed(let program, let status):
@@ -29,7 +29,7 @@ public enum KeyEncryptionKeyCommand {
     }
 
     /// Seconds that the program may run.
-    public static let limitSeconds = 30
+    package static let limitSeconds = 30
     /// Bytes that it may print.
     private static let outputLimit = 256
 
@@ -37,7 +37,7 @@ public enum KeyEncryptionKeyCommand {
     ///
     /// - Parameter command: The program's absolute path, and its arguments.
     /// - Throws: ``Problem``.
-    public static func run(_ command: [String], limit: Int = limitSeconds) throws -> KeyEncryptionKey {
+    package static func run(_ command: [String], limit: Int = limitSeconds) throws -> KeyEncryptionKey {
         let (process, output) = try start(command)
         defer { close(output) }
         var text = [UInt8](repeating: 0, count: outputLimit)

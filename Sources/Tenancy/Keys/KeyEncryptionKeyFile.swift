@@ -1,11 +1,11 @@
-public import CellCrypto
+package import CellCrypto
 import Foundation
 import Glibc
 
 /// The key-encryption key as a file: 64 random bytes in base64, readable only by its owner.
-public enum KeyEncryptionKeyFile {
+package enum KeyEncryptionKeyFile {
     /// The reason for which the file is rejected.
-    public enum Problem: Error, Sendable, CustomStringConvertible {
+    package enum Problem: Error, Sendable, CustomStringConvertible {
         case missing(path: String)
         case readableByOthers(path: String, mode: Int)
         case othersFile(path: String, owner: Int)
@@ -16,7 +16,7 @@ public enum KeyEncryptionKeyFile {
         case noCredentials(String)
         case noCredentialName(String)
 
-        public var description: String {
+        package var description: String {
             switch self {
             case .missing(let path):
                 "there is no key-encryption key at \(path); restore it from its backup. Only for a new deployment: "
@@ -47,14 +47,14 @@ public enum KeyEncryptionKeyFile {
     /// meanwhile.
     ///
     /// - Throws: ``Problem``.
-    public static func read(_ path: String) throws -> KeyEncryptionKey {
+    package static func read(_ path: String) throws -> KeyEncryptionKey {
         try read(path, othersMay: 0)
     }
 
     /// Reads a credential that systemd passed to the service (systemd.exec(5), `LoadCredential=`).
     ///
     /// - Throws: ``Problem``.
-    public static func read(credential name: String) throws -> KeyEncryptionKey {
+    package static func read(credential name: String) throws -> KeyEncryptionKey {
         guard let folder = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"] else { throw Problem.noCredentials(name) }
         guard !name.isEmpty, !name.contains("/"), !name.hasPrefix(".") else { throw Problem.noCredentialName(name) }
         // If systemd grants access by an access control list, the group's bits are the mask of that list.
@@ -133,7 +133,7 @@ public enum KeyEncryptionKeyFile {
     /// Makes a new key-encryption key at `path` with the mode 0400.
     ///
     /// - Throws: ``Problem`` `.exists`. It never overwrites a file.
-    public static func create(at path: String) throws {
+    package static func create(at path: String) throws {
         let key = try SecretBytes.random(count: KeyEncryptionKey.length)
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o400)
         guard descriptor >= 0 else {

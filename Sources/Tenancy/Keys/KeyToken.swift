@@ -3,19 +3,19 @@ import CellCrypto
 import Glibc
 
 /// The PKCS#11 token that seals the key-encryption key, as in the settings.
-public struct KeyTokenPlace: Sendable {
+package struct KeyTokenPlace: Sendable {
     /// The path of the token's PKCS#11 module.
-    public let module: String
+    package let module: String
     /// The label of the token.
-    public let token: String
+    package let token: String
     /// The label of the AES key in the token.
-    public let label: String
+    package let label: String
     /// The file with the token's user PIN.
-    public let pinFile: String
+    package let pinFile: String
     /// The file with the sealed key-encryption key.
-    public let sealedFile: String
+    package let sealedFile: String
 
-    public init(module: String, token: String, label: String, pinFile: String, sealedFile: String) {
+    package init(module: String, token: String, label: String, pinFile: String, sealedFile: String) {
         (self.module, self.token, self.label, self.pinFile, self.sealedFile) = (module, token, label, pinFile, sealedFile)
     }
 }

@@ -1,5 +1,5 @@
 /// The reason for which a token returned no key-encryption key.
-public enum KeyTokenProblem: Error, Sendable, CustomStringConvertible {
+package enum KeyTokenProblem: Error, Sendable, CustomStringConvertible {
     case module(String, String)
     case noFunction(KeyTokenPlace, String)
     case refused(KeyTokenPlace, String, code: UInt)
@@ -19,14 +19,14 @@ public enum KeyTokenProblem: Error, Sendable, CustomStringConvertible {
     case sealedFile(String, String)
 
     /// Whether another attempt with the same PIN could lock the token.
-    public var isOfPIN: Bool {
+    package var isOfPIN: Bool {
         switch self {
         case .wrongPIN, .lockedPIN, .lastTry: true
         default: false
         }
     }
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .module(let path, let reason): "the PKCS#11 module \(path) can't be used: \(reason)"
         case .noFunction(let place, let function): "the PKCS#11 module \(place.module) has no function \(function)"

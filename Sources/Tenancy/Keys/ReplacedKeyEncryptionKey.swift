@@ -1,18 +1,18 @@
-public import CellCrypto
-public import Foundation
+package import CellCrypto
+package import Foundation
 package import PostgresClient
 
 /// A replaced key-encryption key, in `config.replaced_kek`.
-public struct ReplacedKeyEncryptionKey: Sendable {
-    public let id: String
-    public let successorID: String
-    public let replacedOn: Date
-    public let retiredOn: Date?
+package struct ReplacedKeyEncryptionKey: Sendable {
+    package let id: String
+    package let successorID: String
+    package let replacedOn: Date
+    package let retiredOn: Date?
     let archiveKey: [UInt8]
     let sealedUnder: String
 
     /// Whether it is no longer accepted.
-    public var isRetired: Bool { retiredOn != nil }
+    package var isRetired: Bool { retiredOn != nil }
 
     /// All of them, the newest first; empty if the database lacks the migration.
     package static func all(on connection: isolated PostgresConnection) throws -> [ReplacedKeyEncryptionKey] {
@@ -31,7 +31,7 @@ public struct ReplacedKeyEncryptionKey: Sendable {
     }
 
     /// The keys that tagged archives under replaced key-encryption keys, by those keys' ids. Old archives still verify with them.
-    public static func archiveKeys(_ deployment: Deployment) async throws -> [String: SecretBytes] {
+    package static func archiveKeys(_ deployment: Deployment) async throws -> [String: SecretBytes] {
         try await deployment.pool.withConnection { connection in
             try all(on: connection).reduce(into: [:]) { keys, replaced in
                 keys[replaced.id] = try? deployment.kek.open(replaced.archiveKey, at: address(replaced.id))

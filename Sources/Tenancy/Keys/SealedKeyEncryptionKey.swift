@@ -1,4 +1,4 @@
-public import CellCrypto
+package import CellCrypto
 import Foundation
 import Glibc
 import JSON
@@ -6,14 +6,14 @@ import JSON
 /// A key-encryption key in a file that a PKCS#11 token opens. The token's key never leaves the token.
 ///
 /// The file is JSON: the id of the key-encryption key, the nonce, and the 64 bytes sealed by AES-256-GCM.
-public enum SealedKeyEncryptionKey {
+package enum SealedKeyEncryptionKey {
     private static let mechanism = "AES-256-GCM"
     private static let lengthLimit = 4_096
 
     /// Opens the sealed file by the token.
     ///
     /// - Throws: ``KeyTokenProblem``.
-    public static func read(_ place: KeyTokenPlace) throws -> KeyEncryptionKey {
+    package static func read(_ place: KeyTokenPlace) throws -> KeyEncryptionKey {
         let file = try parse(place.sealedFile)
         let bytes = try KeyToken.run(place) { token in
             guard let key = try token.key() else { throw KeyTokenProblem.noKey(place) }
@@ -32,7 +32,7 @@ public enum SealedKeyEncryptionKey {
     ///   - makesTokenKey: Whether to make the token's key too.
     /// - Returns: The id of the key-encryption key.
     /// - Throws: ``KeyTokenProblem``.
-    public static func seal(_ place: KeyTokenPlace, from source: String?, makesTokenKey: Bool) throws -> String {
+    package static func seal(_ place: KeyTokenPlace, from source: String?, makesTokenKey: Bool) throws -> String {
         guard FileStatus(path: place.sealedFile) == nil else {
             throw KeyTokenProblem.sealedFile(place.sealedFile, "it exists, and is never overwritten")
         }

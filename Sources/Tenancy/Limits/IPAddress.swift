@@ -1,12 +1,12 @@
 import Glibc
 
 /// An IPv4 or IPv6 address. An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) counts as the IPv4 address.
-public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
+package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     /// Four or sixteen bytes.
     let bytes: [UInt8]
 
     /// Parses an address without a port; nil for anything else.
-    public init?(_ text: String) {
+    package init?(_ text: String) {
         // inet_pton stops at a zero byte, and would accept text after it.
         guard text.utf8.count <= 45, !text.utf8.contains(0) else { return nil }
         var four = in_addr()
@@ -21,7 +21,7 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The address of four or sixteen bytes; nil for another number of them.
-    public init?(bytes: [UInt8]) {
+    package init?(bytes: [UInt8]) {
         switch bytes.count {
         case 4: self.init(four: bytes)
         case 16: self.init(sixteen: bytes)
@@ -39,7 +39,7 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 
     static let mappedPrefix = [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF]
 
-    public var description: String {
+    package var description: String {
         guard bytes.count == 16 else { return bytes.map(String.init).joined(separator: ".") }
         var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
         guard inet_ntop(AF_INET6, bytes, &text, socklen_t(text.count)) != nil else { return "" }
@@ -47,29 +47,29 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The unit for limits: an IPv4 address, or the /64 network of an IPv6 address, which one host may have whole.
-    public var network: String {
+    package var network: String {
         guard bytes.count == 16 else { return description }
         let prefix = IPAddress(bytes: Array(bytes.prefix(8)) + [UInt8](repeating: 0, count: 8))
         return "\(prefix?.description ?? description)/64"
     }
 
     /// The network of an address in text; the text itself if it is not an address.
-    public static func network(of text: String) -> String { IPAddress(text)?.network ?? text }
+    package static func network(of text: String) -> String { IPAddress(text)?.network ?? text }
 
     /// The text of an address. An IPv4 address is never shown as IPv6.
-    public static func shown(_ text: String) -> String {
+    package static func shown(_ text: String) -> String {
         text.hasPrefix("::ffff:") ? IPAddress(text)?.description ?? text : text
     }
 }
 
 /// A range of addresses, such as `10.0.0.0/8`, or one address.
-public struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
+package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
     private let base: [UInt8]
     /// How many bits of `base` an address must share.
     private let length: Int
 
     /// Parses a network; nil for anything else. Bits after the prefix are ignored.
-    public init?(_ text: String) {
+    package init?(_ text: String) {
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         guard let first = parts.first, let address = IPAddress(String(first)) else { return nil }
         base = address.bytes
@@ -87,7 +87,7 @@ public struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Whether the network contains the address.
-    public func contains(_ address: IPAddress) -> Bool {
+    package func contains(_ address: IPAddress) -> Bool {
         guard address.bytes.count == base.count else { return false }
         let whole = length / 8
         guard base[..<whole] == address.bytes[..<whole] else { return false }
@@ -95,5 +95,5 @@ public struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
         return rest == 0 || (base[whole] ^ address.bytes[whole]) >> (8 - rest) == 0
     }
 
-    public var description: String { "\(IPAddress(bytes: base)?.description ?? "")/\(length)" }
+    package var description: String { "\(IPAddress(bytes: base)?.description ?? "")/\(length)" }
 }

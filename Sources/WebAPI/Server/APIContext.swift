@@ -1,33 +1,33 @@
-public import Authentication
+package import Authentication
 import Foundation
-public import Hummingbird
+package import Hummingbird
 import JSON
 import Logging
-public import Model
+package import Model
 import NIOCore
 import Synchronization
 import Tenancy
 
 /// The context of one request.
-public struct APIContext: RequestContext {
-    public var coreContext: CoreRequestContextStorage
+package struct APIContext: RequestContext {
+    package var coreContext: CoreRequestContextStorage
     let channel: any Channel
     /// The path of the request in the form of the routes, percent-encoded.
     var path = ""
     /// The version in a path of the data API; nil for another path.
     var dataVersion: String?
     /// The address of the client, without its port: the peer's, or the one that trusted proxies report.
-    public internal(set) var clientAddress: String?
+    package internal(set) var clientAddress: String?
     /// The requested organization and its address in the request; nil if the request names none.
-    public internal(set) var address: OrganizationAddress?
+    package internal(set) var address: OrganizationAddress?
     /// The reason for which the organization is unavailable; nil if it is available.
-    public internal(set) var refusal: FieldsealError?
+    package internal(set) var refusal: FieldsealError?
     /// The caller, for the log.
-    public let principal = Principal()
+    package let principal = Principal()
     /// The request's id in the log, in security events and in the response.
-    public let requestID: String
+    package let requestID: String
 
-    public init(source: ApplicationRequestContextSource) {
+    package init(source: ApplicationRequestContextSource) {
         requestID = UUID.random().text
         var logger = source.logger
         logger[metadataKey: "hb.request.id"] = nil
@@ -50,11 +50,11 @@ public struct APIContext: RequestContext {
     var peer: Peer { Peer(channel: channel) }
 
     /// The caller, once it is known.
-    public final class Principal: Sendable {
+    package final class Principal: Sendable {
         private let actor = Mutex<String?>(nil)
 
         /// The caller's name in security events, such as `client:NAME`.
-        public var name: String? {
+        package var name: String? {
             get { actor.withLock { $0 } }
             set { actor.withLock { $0 = newValue } }
         }

@@ -1,7 +1,7 @@
-public import Tenancy
+package import Tenancy
 
 /// Limits for requests and connections of clients.
-public struct APILimits: Sendable {
+package struct APILimits: Sendable {
     /// A request's body, in bytes.
     static let bodyLength = 1 << 20
     /// The body of a batch or of a request for many records, in bytes.
@@ -18,42 +18,42 @@ public struct APILimits: Sendable {
     static let bulkCount = 1_000
 
     /// Seconds within which a request's head must arrive.
-    public var headSeconds = 10
+    package var headSeconds = 10
     /// Seconds from accepting a connection to the end of its TLS handshake; nil for ``headSeconds``.
-    public var handshakeLimit: Int?
+    package var handshakeLimit: Int?
     /// Seconds within which a request's body must arrive.
-    public var bodySeconds = 30
+    package var bodySeconds = 30
     /// Seconds after which an idle connection is closed, and within which a client must read a response.
-    public var idleSeconds = 60
+    package var idleSeconds = 60
     /// How many connections are open at a time. Further ones wait.
-    public var connections = 1_000
+    package var connections = 1_000
     /// How many connections one network has at a time, which is an IPv4 address or an IPv6 /64. Further ones are closed. Nil for a
     /// quarter of ``connections``, and at least 16.
-    public var addressConnections: Int?
+    package var addressConnections: Int?
     /// Networks of trusted proxies. They may report the client's address, and their connections are not limited.
-    public var trustedProxies: [IPNetwork] = []
+    package var trustedProxies: [IPNetwork] = []
     /// Whether each connection of the HTTPS listener begins with a header of the PROXY protocol.
-    public var takesProxyProtocol = false
+    package var takesProxyProtocol = false
     /// How many requests are processed at a time. Further ones get 503.
-    public var requests = 500
+    package var requests = 500
     /// How many requests one client sends within ``clientSeconds``; nil for no limit.
-    public var clientRequests: Int?
-    public var clientSeconds = 300
+    package var clientRequests: Int?
+    package var clientSeconds = 300
     /// How many requests of one client, or of one network without a token, are processed at a time; nil for a quarter of
     /// ``requests``, and at least 16.
-    public var clientConcurrency: Int?
+    package var clientConcurrency: Int?
     /// Origins of pages that may use the API from a browser, such as `https://app.example.com`.
-    public var allowedOrigins: [String] = []
+    package var allowedOrigins: [String] = []
     /// Whether passwords are released for mail servers without TLS.
-    public var allowsPlaintextMail = false
+    package var allowsPlaintextMail = false
 
     /// Which requests are logged.
-    public var log = RequestLog()
+    package var log = RequestLog()
     /// Whether clients may authenticate with certificates in the TLS handshake.
-    public var clientCertificates = ClientCertificates.off
+    package var clientCertificates = ClientCertificates.off
 
     /// The certificates that the listener accepts from clients.
-    public enum ClientCertificates: Sendable {
+    package enum ClientCertificates: Sendable {
         /// It requests none.
         case off
         /// Any certificate. A client is identified by the certificate that it was registered with.
@@ -62,7 +62,7 @@ public struct APILimits: Sendable {
         case fromAuthority
     }
 
-    public init() {}
+    package init() {}
 
     var handshakeSeconds: Int { handshakeLimit ?? headSeconds }
     var addressShare: Int { addressConnections ?? max(16, connections / 4) }

@@ -1,7 +1,7 @@
 import NIOHTTP1
 
 /// Checks that a request ends where its header says.
-public enum RequestFraming {
+package enum RequestFraming {
     /// Whether an error means that it does not. ``ErrorMiddleware`` responds with 400 and closes the connection.
-    public static func isBroken(_ error: any Error) -> Bool { error is HTTPParserError }
+    package static func isBroken(_ error: any Error) -> Bool { error is HTTPParserError }
 }

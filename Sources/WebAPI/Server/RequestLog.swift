@@ -1,16 +1,16 @@
 /// Which requests are logged.
-public struct RequestLog: Sendable {
+package struct RequestLog: Sendable {
     /// Which kinds of them.
-    public enum Extent: String, Sendable, CaseIterable {
+    package enum Extent: String, Sendable, CaseIterable {
         case all
         /// Those that were answered with a status of 400 or more.
         case failed
         case none
     }
 
-    public var extent = Extent.all
+    package var extent = Extent.all
     /// One in this number of successful requests is logged.
-    public var sampling = 1
+    package var sampling = 1
 
     /// Whether to log a request.
     ///

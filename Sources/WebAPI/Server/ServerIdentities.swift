@@ -3,7 +3,7 @@ import NIOSSL
 import Synchronization
 
 /// The certificates of a listener. They can be replaced while it runs; open connections are not affected.
-public final class ServerIdentities: Sendable {
+package final class ServerIdentities: Sendable {
     private struct State {
         var main: WebAPI.Identity
         var hosts: [String: WebAPI.Identity]
@@ -15,12 +15,12 @@ public final class ServerIdentities: Sendable {
     /// - Parameters:
     ///   - main: For clients that name no host, or a host without its own certificate.
     ///   - hosts: By host in lower case, for clients that name the host in the handshake (RFC 6066 section 3).
-    public init(_ main: WebAPI.Identity, hosts: [String: WebAPI.Identity]) {
+    package init(_ main: WebAPI.Identity, hosts: [String: WebAPI.Identity]) {
         state = Mutex(State(main: main, hosts: hosts))
     }
 
     /// Uses other certificates from the next handshake on.
-    public func replace(_ main: WebAPI.Identity, hosts: [String: WebAPI.Identity]) {
+    package func replace(_ main: WebAPI.Identity, hosts: [String: WebAPI.Identity]) {
         state.withLock { $0 = State(main: main, hosts: hosts, isReplaced: true) }
     }
 
