@@ -4,27 +4,6 @@ import Model
 import PostgresClient
 package import Tenancy
 
-/// The user for whom a request acts, as the request names them.
-package enum ImpersonatedUser: Sendable, Hashable {
-    /// By the id of the systemuser (`MSCRMCallerID`, and SOAP's `CallerId`).
-    case systemUser(UUID)
-    /// By `azureactivedirectoryobjectid` of the systemuser (`CallerObjectId`).
-    case objectID(UUID)
-
-    fileprivate var column: String {
-        switch self {
-        case .systemUser: "systemuserid"
-        case .objectID: "azureactivedirectoryobjectid"
-        }
-    }
-
-    fileprivate var id: UUID {
-        switch self {
-        case .systemUser(let id), .objectID(let id): id
-        }
-    }
-}
-
 extension Session {
     /// The same session in the name of another user, with the rights that both of them have.
     ///

@@ -97,12 +97,3 @@ public enum CryptoLibrary {
     private static let pbkdf2 =
         "867f70cf1ade02cff3752599a3a53dc4af34c7a669815ae5d513554e1c8cf252c02d470a285a0501bad999bfe943c08f050235d7d68b1da55e63f73b60a57fce"
 }
-
-/// A result of libcrypto differs from the standard.
-public struct CryptoSelfTestError: Error, Sendable, CustomStringConvertible {
-    public let algorithm: String
-
-    public var description: String {
-        "the self-test of \(algorithm) failed: libcrypto does not compute what the standard says; restore the package libssl3, and start again"
-    }
-}

@@ -2,39 +2,6 @@ package import Foundation
 import PostgresClient
 package import Tenancy
 
-/// The state of an organization's encryption, for its administrators. It has no key bytes.
-package struct EncryptionStatus: Sendable {
-    package let isActive: Bool
-    package let keyVersion: Int
-    package let fingerprint: String
-    package let setOn: Date
-    /// `generated`, `chosen` or `activated`; nil when `config` has no key.
-    package let origin: String?
-    /// When the organization key was read first.
-    package let copiedOn: Date?
-    /// One year after the key was set.
-    package let nextChangeDue: Date
-}
-
-/// One version of an organization's key. It has no key bytes.
-package struct KeyHistoryEntry: Sendable {
-    package let keyVersion: Int
-    package let fingerprint: String
-    package let origin: String
-    package let createdOn: Date
-    package let createdBy: String
-    package let createdFrom: String?
-    package let retiredOn: Date?
-    package let cells: Int?
-    /// The duration of the change in seconds.
-    package let duration: Double?
-    /// Seconds that writers waited at the end of the change.
-    package let pause: Double?
-    /// When the wrapped key was removed.
-    package let purgedOn: Date?
-    package let rotationID: UUID
-}
-
 extension KeyAdministration {
     /// The state of the encryption for an administrator: whether it is active, the key version and its age, and whether the key was
     /// read.

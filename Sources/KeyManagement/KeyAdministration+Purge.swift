@@ -3,15 +3,6 @@ import Model
 import PostgresClient
 package import Tenancy
 
-/// The purged key version. What it encrypted opens only with a copy of that organization key.
-package struct KeyPurgeSummary: Sendable {
-    package let keyVersion: Int
-    package let fingerprint: String
-    /// Dumps and backups of the organization's schema between these times are encrypted under the purged key.
-    package let from: Date
-    package let until: Date
-}
-
 extension KeyAdministration {
     /// Removes the wrapped key of a retired version. Its row stays in the history.
     ///

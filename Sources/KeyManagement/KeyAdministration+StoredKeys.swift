@@ -4,40 +4,6 @@ import Model
 package import PostgresClient
 package import Tenancy
 
-/// A wrapped key in a row of `config.organization_key`.
-package struct StoredKey: Sendable {
-    package let version: Int
-    package let fingerprint: String
-    package let wrappedText: [UInt8]
-    package let wrappedData: [UInt8]
-
-    package init(version: Int, fingerprint: String, wrappedText: [UInt8], wrappedData: [UInt8]) {
-        self.version = version
-        self.fingerprint = fingerprint
-        self.wrappedText = wrappedText
-        self.wrappedData = wrappedData
-    }
-
-    package var grant: Grant {
-        .organizationKey(version: version, fingerprint: fingerprint, wrappedText: wrappedText, wrappedData: wrappedData)
-    }
-
-    /// Every key of an organization that was not purged.
-    package static func all(of organization: UUID, on connection: isolated PostgresConnection) throws -> [StoredKey] {
-        try connection.query(
-            """
-            SELECT key_version, fingerprint, wrapped_text, wrapped_data FROM config.organization_key
-             WHERE organization_id = $1 AND wrapped_text IS NOT NULL AND wrapped_data IS NOT NULL ORDER BY key_version, fingerprint
-            """, [.uuid(organization)]
-        ).map { row in
-            StoredKey(
-                version: try row.decode(0), fingerprint: try row.decode(1),
-                wrappedText: try row.decode(2, as: PostgresBytes.self).bytes,
-                wrappedData: try row.decode(3, as: PostgresBytes.self).bytes)
-        }
-    }
-}
-
 extension KeyAdministration {
     /// Returns a retired key, for a backup from its time. The security event is recorded before the key leaves the server.
     ///

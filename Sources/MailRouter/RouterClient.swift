@@ -2,60 +2,6 @@ import CurlClient
 import Foundation
 import RouterProtocol
 
-/// The service's address, the router's credentials, and the limits of its work.
-package struct RouterConfiguration: Sendable {
-    /// The service's address, without a trailing slash.
-    package var service: String
-    package var organization: String
-    package var clientID: String
-    package var secret: String
-    /// The CA certificates in PEM for the service; nil for the system's.
-    package var serviceAuthorityFile: String?
-    /// The file with CA certificates in PEM for mail servers, used once it exists; nil for the system's.
-    package var mailAuthorityFile: String?
-    /// How many mailboxes are processed at a time.
-    package var workers = 4
-    /// Seconds between two turns at a polled mailbox.
-    package var interval = 300
-    /// Seconds for which a request for work waits at the service.
-    package var wait = RouterLimits.waitSeconds
-    /// How many connections wait for notifications of IMAP servers (IDLE); 0 to poll every mailbox.
-    package var idleConnections = 500
-    /// Seconds after which IDLE is issued again; less than 29 minutes.
-    package var idleRefresh = 600
-    /// Seconds between two attempts while the service is unavailable: the first pause, doubled up to the longest.
-    static let pauses = (first: 1.0, longest: 60.0)
-    /// How many messages one turn processes at most, so that a large mailbox does not hold up the others.
-    package var turnLimit = RouterConfiguration.defaultTurnLimit
-    package static let defaultTurnLimit = 2_000
-    /// A turn ends before that limit after this many messages and seconds, both.
-    static let fairTurn = (messages: 500, seconds: 10)
-    /// The largest message in bytes.
-    package var messageLimit = 50 << 20
-
-    package init(service: String, organization: String, clientID: String, secret: String) {
-        (self.service, self.organization, self.clientID, self.secret) = (service, organization, clientID, secret)
-    }
-}
-
-/// The reason why a request to the service failed.
-enum ServiceError: Error, CustomStringConvertible {
-    /// The service is unreachable or too busy. The request is retried later.
-    case away(String)
-    /// Another router has the mailbox.
-    case leaseLost
-    /// The service refuses the request.
-    case refused(status: Int, code: String, message: String)
-
-    var description: String {
-        switch self {
-        case .away(let why): "the service is unavailable: \(why)"
-        case .leaseLost: "another router has leased the mailbox"
-        case .refused(let status, let code, let message): "the service refuses: \(message) [\(status) \(code)]"
-        }
-    }
-}
-
 /// A client of the Web API for one worker of a router: one connection, one request at a time.
 final class RouterClient {
     private let configuration: RouterConfiguration

@@ -11,9 +11,3 @@ package enum MailAddress {
     /// The lower-case forms by which an address is found: with A-labels and with U-labels in its domain.
     package static func forms(_ text: String) -> [String] { EmailAddress.forms(text) }
 }
-
-/// Media types of attachments in records.
-package enum MailMediaType {
-    /// Whether a text is a media type, with or without parameters.
-    package static func isOne(_ text: String) -> Bool { MediaType(text) != nil }
-}

@@ -1,6 +1,14 @@
-import Foundation
+package import Foundation
 import JSON
 package import Model
+import PostgresClient
+
+/// The key by which a client names a record.
+package enum RecordKey: Sendable {
+    case id(UUID)
+    /// The values of an alternate key.
+    case alternate([(name: String, value: Literal)])
+}
 
 extension RecordKey {
     /// Parses a key predicate (OData 4.0 Part 2, section 4.3.1) without its parentheses: `ID`, `mailboxid=ID` or `name='x'`.

@@ -8,13 +8,16 @@ ROOT = pathlib.Path(__file__).parents[2]
 # The files whose errors no page of the console can cause: commands, routers, the Web API's own requests and queries, moving.
 OTHERS = {
     "ClientKey.swift", "ClientRegistry+Keys.swift", "CredentialSource.swift", "DeepInsert.swift", "DumpReader.swift", "EmailDelivery.swift",
-    "EventArchiveFile.swift", "EventChainMark.swift", "EvidenceArchiver.swift", "ExportFile.swift", "ExportManifest.swift",
-    "KeyEncryptionKeyRotation.swift", "MailTokens.swift", "MailboxLeases+AccessTokens.swift", "MailboxLeases+Credentials.swift",
-    "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift", "MailboxLeases+SendingReports.swift", "MailboxLeases+TokenExchange.swift", "MoveCopy.swift", "OrganizationMove.swift", "OrganizationImport.swift",
-    "OrganizationRegistry+Attestation.swift", "OrganizationRegistry+Renaming.swift", "OrganizationRegistry.swift", "OrganizationRemoval.swift",
-    "PlaintextLosses.swift", "PlaintextUpgrade.swift", "QueryBounds.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey.swift", "RecordKey+Distinct.swift",
-    "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift", "KeyAdministration+Purge.swift", "Session+MailboxStatus.swift",
-    "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "TokenIssuer.swift", "TrustedIssuers.swift",
+    "EventArchiveFile.swift", "EventArchivePosition.swift", "EvidenceArchiver.swift", "ExportFile.swift", "ExportManifest.swift",
+    "KeyAdministration+Purge.swift", "KeyEncryptionKeyRotation.swift", "MailTokens.swift", "MailboxLeases+AccessTokens.swift",
+    "MailboxLeases+Credentials.swift", "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift",
+    "MailboxLeases+SendingReports.swift", "MailboxLeases+TokenExchange.swift", "MoveCopy.swift", "OrganizationImport.swift",
+    "OrganizationMove.swift", "OrganizationRegistry+Attestation.swift", "OrganizationRegistry+Renaming.swift", "OrganizationRegistry.swift",
+    "OrganizationRemoval.swift", "PlaintextLosses.swift", "PlaintextUpgrade.swift", "QueryBounds.swift", "QueryPlan.swift",
+    "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey+Distinct.swift", "RecordKey.swift", "SelectWriter.swift",
+    "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift", "Session+MailboxStatus.swift",
+    "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "StatementBuilder.swift", "TokenIssuer.swift",
+    "TrustedIssuers.swift",
 }
 # What only a request of the Web API or a command can cause, in files with other errors.
 NOT_ON_PAGES = (

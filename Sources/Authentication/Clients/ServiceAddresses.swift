@@ -80,31 +80,3 @@ package struct ServiceAddresses: Sendable {
         return (organization, "\(Self.scheme)\(asked)")
     }
 }
-
-/// One organization, with its address in the request. Every address in the response begins with it.
-package struct OrganizationAddress: Sendable, Equatable {
-    /// The organization's name. The organization may not exist.
-    package let organization: String
-    /// Without a trailing slash.
-    package let url: String
-
-    /// The token issuer's identifier: the address below which clients find its description.
-    package var issuer: String { url + Self.issuerPath }
-
-    static let issuerPath = "/v2.0"
-
-    /// The authority for Microsoft's libraries, which need one with a path.
-    package var authority: String { url.hasSuffix("/\(organization)") ? url : "\(url)/\(organization)" }
-
-    /// The `WWW-Authenticate` header of a response that requests a token. Clients of Dataverse read from it where to get a token,
-    /// and for what.
-    package var challenge: String { "Bearer authorization_uri=\(authority)/oauth2/authorize, resource_id=\(url)/" }
-}
-
-/// The kind of endpoint of Microsoft's identity platform that a client uses. It is a claim of its tokens.
-package enum TokenVersion: String, Sendable {
-    /// Clients name the target of the token in `resource`.
-    case v1 = "1.0"
-    /// Clients name it in `scope`.
-    case v2 = "2.0"
-}

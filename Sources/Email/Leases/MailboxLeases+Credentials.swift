@@ -6,20 +6,6 @@ import PostgresClient
 package import RouterProtocol
 package import Tenancy
 
-/// The credential with which a router signs in to a mail server.
-package struct Credential: Sendable {
-    package let userName: String?
-    /// The memory is wiped when the last reference to it is released. Nil to sign in without a password.
-    package internal(set) var password: SecretBytes?
-    package let server: String
-    package let port: Int
-    package let usesTLS: Bool
-    /// A value of ``AuthenticationProtocol``.
-    package let authentication: Int
-    /// 1 is POP3, 4 is IMAP; SMTP for outgoing mail.
-    package let serverType: Int
-}
-
 extension MailboxLeases {
     /// Releases the credential of a leased mailbox. No other function lets a plaintext leave the server.
     ///
@@ -127,12 +113,4 @@ extension Session {
             }
         }
     }
-}
-
-/// A credential that may leave the service, or that is exchanged for an access token first.
-struct ReleasedCredential: Sendable {
-    var credential: Credential
-    /// The cell that has it; nil to sign in without a password.
-    let source: MailTokens.Source?
-    let tenant: String?
 }

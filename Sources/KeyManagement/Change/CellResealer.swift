@@ -2,36 +2,6 @@ package import CellCrypto
 package import Foundation
 package import Model
 
-/// The old key and the new one, with their versions.
-package struct KeyPair: Sendable {
-    package let oldVersion: Int
-    package let old: DataKey
-    package let newVersion: Int
-    package let new: DataKey
-
-    package init(oldVersion: Int, old: DataKey, newVersion: Int, new: DataKey) {
-        self.oldVersion = oldVersion
-        self.old = old
-        self.newVersion = newVersion
-        self.new = new
-    }
-}
-
-/// A cell that the old key does not open.
-struct UnreadableCell: Sendable {
-    let address: CellAddress
-    let entity: String
-    let attribute: String
-    let content: [UInt8]
-
-    /// The address, and the cause as far as it is known.
-    func description(oldVersion: Int) -> String {
-        let version = content.count >= 5 ? content[1...4].reduce(0) { $0 << 8 | Int($1) } : 0
-        let cause = version == oldVersion ? "damaged, or moved here from elsewhere" : "sealed under key version \(version)"
-        return "\(address): \(cause)"
-    }
-}
-
 /// Decrypts cells of one entity under the old key and encrypts them under the new one. For one thread at a time.
 package final class CellResealer {
     private let entity: EntityDefinition

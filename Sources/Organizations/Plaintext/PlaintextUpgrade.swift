@@ -7,21 +7,6 @@ import PostgresClient
 import Records
 package import Tenancy
 
-/// The result of encrypting an organization's plaintext, or of its rehearsal.
-package struct PlaintextUpgradeSummary: Sendable {
-    package let organization: Organization
-    /// Copied records by table.
-    package let records: [(table: String, count: Int)]
-    package let cells: Int
-    package let duration: Duration
-    /// The values, for the search for remains.
-    package let plaintexts: PlaintextScan
-    /// What is not taken over: its name for `--discard`, and a description.
-    package let losses: [(name: String, description: String)]
-    /// Losses that were not accepted; empty after an upgrade.
-    package let unaccepted: [String]
-}
-
 extension OrganizationRegistry {
     /// Makes an organization from a schema whose tables have passwords in `text` columns, in one transaction. Rows are copied to
     /// new tables, passwords go into cells under a generated key, and the old tables are dropped with their files.

@@ -173,8 +173,3 @@ package final class ExportFile: Sendable {
         return (length, hexadecimal(hash.finalize()))
     }
 }
-
-/// The key for the tag of an export: the data key of its cells.
-package struct ExportAuthentication: Sendable {
-    let key: DataKey
-}

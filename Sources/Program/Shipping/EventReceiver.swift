@@ -10,13 +10,6 @@ protocol EventReceiver: Sendable {
     func send(_ batch: EventShipment.Batch) async throws
 }
 
-/// The reason for which events could not be sent.
-struct ReceiverProblem: Error, CustomStringConvertible {
-    let description: String
-
-    init(_ description: String) { self.description = description }
-}
-
 extension EventShipment.Batch {
     /// Each event as JSON, with the attested end of the chain.
     var objects: [JSONValue] {

@@ -4,18 +4,6 @@ package import Model
 package import PostgresClient
 package import Tenancy
 
-/// A user or a team.
-package struct Principal: Sendable, Equatable {
-    /// `systemuser` or `team`.
-    package let entity: String
-    package let id: UUID
-
-    package init(entity: String, id: UUID) {
-        self.entity = entity
-        self.id = id
-    }
-}
-
 extension Session {
     /// Shares a record (`GrantAccess` adds rights, `ModifyAccess` replaces them). The caller can share only rights that it has on
     /// the record.

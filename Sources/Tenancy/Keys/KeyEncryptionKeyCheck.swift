@@ -36,29 +36,3 @@ package enum KeyEncryptionKeyCheck {
         return current
     }
 }
-
-/// All key-encryption keys of the program are retired.
-package struct RetiredKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
-    package let id: String
-
-    package var description: String {
-        "the key-encryption key \(id) was replaced and retired; name the one that replaced it in the settings (fieldseal kek status "
-            + "shows its id)"
-    }
-}
-
-/// The loaded key-encryption key does not seal the deployment's secrets.
-package struct WrongKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
-    package let given: String
-    package let wanted: String
-
-    package init(given: String, wanted: String) {
-        self.given = given
-        self.wanted = wanted
-    }
-
-    package var description: String {
-        "the key-encryption key has the id \(given), and the deployment's secrets are sealed under \(wanted); "
-            + "restore that one from its backup"
-    }
-}

@@ -61,39 +61,3 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
         text.hasPrefix("::ffff:") ? IPAddress(text)?.description ?? text : text
     }
 }
-
-/// A range of addresses, such as `10.0.0.0/8`, or one address.
-package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
-    private let base: [UInt8]
-    /// How many bits of `base` an address must share.
-    private let length: Int
-
-    /// Parses a network; nil for anything else. Bits after the prefix are ignored.
-    package init?(_ text: String) {
-        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let first = parts.first, let address = IPAddress(String(first)) else { return nil }
-        base = address.bytes
-        guard parts.count == 2 else {
-            length = base.count * 8
-            return
-        }
-        guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), parts[1].utf8.count <= 3, var bits = Int(parts[1]) else {
-            return nil
-        }
-        // A mapped address is stored without its first 96 bits.
-        if base.count == 4, first.contains(":") { bits -= 96 }
-        guard (0...base.count * 8).contains(bits) else { return nil }
-        length = bits
-    }
-
-    /// Whether the network contains the address.
-    package func contains(_ address: IPAddress) -> Bool {
-        guard address.bytes.count == base.count else { return false }
-        let whole = length / 8
-        guard base[..<whole] == address.bytes[..<whole] else { return false }
-        let rest = length % 8
-        return rest == 0 || (base[whole] ^ address.bytes[whole]) >> (8 - rest) == 0
-    }
-
-    package var description: String { "\(IPAddress(bytes: base)?.description ?? "")/\(length)" }
-}

@@ -37,26 +37,6 @@ extension DataAPI {
     }
 }
 
-/// The stamp of a version of the metadata.
-enum MetadataStamp {
-    /// It is the same on every server of one version.
-    static let current = String(Definitions.id("metadata", MetadataDocument.xml).prefix(18).filter { $0 != "-" })
-
-    /// Whether a client has the current metadata.
-    ///
-    /// - Throws: ``FieldsealError`` `.expiredVersionStamp` for the stamp of another version, because it is unknown what was deleted
-    ///   since.
-    static func isCurrent(_ stamp: JSONValue?) throws(FieldsealError) -> Bool {
-        guard let stamp, stamp != .null else { return false }
-        guard stamp.string == current else {
-            throw FieldsealError(
-                .expiredVersionStamp,
-                "ClientVersionStamp is of another version of this service. Leave it out, and replace all metadata that is kept.")
-        }
-        return true
-    }
-}
-
 /// An `EntityQueryExpression` in JSON.
 private struct EntityMetadataQuery {
     private let query: JSONValue

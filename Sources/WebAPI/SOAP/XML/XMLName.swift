@@ -8,20 +8,3 @@ struct XMLName: Hashable, Sendable {
         self.local = local
     }
 }
-
-/// Namespaces that every XML document may use.
-enum XMLNamespace {
-    static let xml = "http://www.w3.org/XML/1998/namespace"
-    static let declarations = "http://www.w3.org/2000/xmlns/"
-    static let instance = "http://www.w3.org/2001/XMLSchema-instance"
-    static let schema = "http://www.w3.org/2001/XMLSchema"
-}
-
-/// An error in an XML document and its position. It never quotes text of the document.
-struct XMLSyntaxError: Error, Sendable, Equatable, CustomStringConvertible {
-    let reason: String
-    /// The position in bytes of UTF-8.
-    let offset: Int
-
-    var description: String { "\(reason) (at byte \(offset))" }
-}

@@ -1,0 +1,10 @@
+import COpenSSL
+
+/// A result of libcrypto differs from the standard.
+public struct CryptoSelfTestError: Error, Sendable, CustomStringConvertible {
+    public let algorithm: String
+
+    public var description: String {
+        "the self-test of \(algorithm) failed: libcrypto does not compute what the standard says; restore the package libssl3, and start again"
+    }
+}

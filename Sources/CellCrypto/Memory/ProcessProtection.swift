@@ -1,0 +1,16 @@
+import COpenSSL
+import Glibc
+
+/// Protects a process with keys from other processes.
+public enum ProcessProtection {
+    /// Prevents core dumps of this process, even to a program of the system. Also prevents processes of the same user from tracing
+    /// it or reading its memory.
+    ///
+    /// - Returns: Whether both succeeded.
+    @discardableResult
+    public static func apply() -> Bool {
+        var none = rlimit(rlim_cur: 0, rlim_max: 0)
+        let limited = setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none) == 0
+        return fieldseal_forbid_dumps() == 0 && limited
+    }
+}

@@ -1,0 +1,127 @@
+import Email
+import Foundation
+import JSON
+import Model
+import Records
+import Tenancy
+
+// The changes of records: the actor, the attributes, and the old and new values.
+extension Console {
+    private static let auditPageSize = 50
+    private static let auditColumns = [
+        "createdon", "operation", "objectid", "objecttypecode", "useridname", "databaserole", "changedata",
+    ]
+    /// How many rows an export has at most.
+    private static let exportLimit = 100_000
+
+    @Sendable func audit(_ visit: Visit) async throws -> Reply {
+        let session = try visit.session()
+        let id = visit.query("id").flatMap(UUID.init(text:))
+        let table = visit.filter("table").flatMap { name in Navigation.sets.first { $0.logicalName == name } }
+        let operation = visit.filter("operation").flatMap { Int($0) }.flatMap { (1...3).contains($0) ? $0 : nil }
+        let isFiltered: Bool = ["table", "operation", "person", "from", "until"].contains { visit.filter($0) != nil }
+        let tables = Navigation.sets.map { entity in (entity.logicalName, visit.text(entity.logicalName)) }
+        let operations = (1...3).map { number in ("\(number)", visit.text("operation:\(number)")) }
+        let export = visit.address(with: ["page": nil, "before": nil, "done": nil]).replacing(
+            "/audit", with: "/audit.csv", maxReplacements: 1)
+        // Rare changes are searched among this number of the newest; the next page continues from there.
+        let isSearched: Bool = id == nil && (table != nil || operation != nil || visit.filter("person") != nil)
+        let moment = isSearched ? try await session.momentOfChange(Self.searchedChanges, before: visit.endOfChanges) : nil
+        // The precision of the times in the address of the next page.
+        let oldest = moment.flatMap { ISO8601.date(ISO8601.text($0)) }
+        let found = try await session.list(.audit, auditQuery(visit, table, id, operation, oldest))
+        var values: [String: Any] = [
+            "title": visit.text("audit"), "lead": visit.text("auditLead"),
+            "tables": Self.options(tables, chosen: table?.logicalName),
+            "operations": Self.options(operations, chosen: operation.map { "\($0)" }),
+            "person": visit.filter("person") ?? "", "from": visit.filter("from") ?? "", "until": visit.filter("until") ?? "",
+            "lines": try await AuditLines(visit, session).lines(found.records), "isFiltered": isFiltered, "export": export,
+        ]
+        values.merge(try await ownViews(of: "audit", visit)) { own, _ in own }
+        values["notice"] = visit.viewNotice
+        if let id {
+            values["id"] = id.text
+            let name = try await RecordNames(
+                Dictionary(uniqueKeysWithValues: Navigation.sets.map { ($0.logicalName, Set([id])) }), session)[id]
+            values["lead"] = visit.text("auditOf", ["name": name ?? id.text])
+        }
+        let page = Int(visit.query("page") ?? "") ?? 0
+        if page > 0 { values["previous"] = visit.address(with: ["page": page > 1 ? "\(page - 1)" : nil]) }
+        if found.next == nil, let oldest, visit.days().from ?? .distantPast < oldest {
+            values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(oldest)])
+        } else if found.next != nil {
+            // After some pages, the next one begins after the last time of this one, so that no rows are skipped by counting.
+            if page < Self.offsetPages {
+                values["next"] = visit.address(with: ["page": "\(page + 1)"])
+            } else if let last = found.records.last, case .date(let moment) = try last.value(of: "createdon") {
+                values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(moment.addingTimeInterval(1))])
+            }
+        }
+        return .page("audit", values)
+    }
+
+    static let offsetPages = 100
+    /// How many changes a page searches for those that match its filters.
+    private static let searchedChanges = 200_000
+
+    /// - Parameter oldest: Only changes since then.
+    private func auditQuery(
+        _ visit: Visit, _ table: EntityDefinition?, _ id: UUID?, _ operation: Int?, _ oldest: Date? = nil
+    ) -> RecordQuery {
+        var query = RecordQuery()
+        query.outputs = Self.auditColumns.map { .init(.column(.init($0))) }
+        query.order = [.init(.column(.init("createdon")), descending: true)]
+        query.pageSize = Self.auditPageSize
+        query.offset = max(0, min(Int(visit.query("page") ?? "") ?? 0, Self.offsetPages)) * Self.auditPageSize
+        var conditions: [Filter] = []
+        if let table { conditions.append(.compare(.init("objecttypecode"), .equal, .text(table.logicalName))) }
+        if let id { conditions.append(.compare(.init("objectid"), .equal, .text(id.text))) }
+        if let operation { conditions.append(.compare(.init("operation"), .equal, .number("\(operation)"))) }
+        if let person = visit.filter("person") {
+            // A client's systemuser has a number sign before its name.
+            conditions.append(.isIn(.init("useridname"), [.text(person), .text("# \(person)")]))
+        }
+        let from = [visit.days().from, oldest].compactMap { $0 }.max()
+        let end = visit.endOfChanges
+        if from != nil || end != nil { conditions.append(.within(.init("createdon"), from, end)) }
+        if !conditions.isEmpty { query.filter = .all(conditions) }
+        return query
+    }
+
+    @Sendable func exportAudit(_ visit: Visit) async throws -> Reply {
+        let session = try visit.session()
+        let table = visit.filter("table").flatMap { name in Navigation.sets.first { $0.logicalName == name } }
+        let operation = visit.filter("operation").flatMap { Int($0) }
+        var query = auditQuery(visit, table, visit.query("id").flatMap(UUID.init(text:)), operation)
+        query.offset = 0
+        query.pageSize = 1_000
+        query.top = Self.exportLimit
+        let (first, rest) = (try await session.list(.audit, query), query)
+        return Reply(
+            content: .stream(name: "\(session.organization.name)-audit.csv", type: "text/csv; charset=utf-8") { write in
+                try await write(Array((CSV.line(Self.auditColumns)).utf8))
+                var (page, query) = (first, rest)
+                while true {
+                    let lines = try page.records.map { record in
+                        CSV.line(try Self.auditColumns.map { CSV.text(try record.value(of: $0)) })
+                    }
+                    try await write(Array(lines.joined().utf8))
+                    guard let next = page.next, let last = page.records.last,
+                        case .date(let moment) = try last.value(of: "createdon")
+                    else { return }
+                    query.after = next
+                    // The start of the index scan. Newer changes were exported already.
+                    let end = Filter.within(.init("createdon"), nil, moment.addingTimeInterval(1))
+                    query.filter = .all([rest.filter, end].compactMap { $0 })
+                    page = try await session.list(.audit, query)
+                }
+            })
+    }
+}
+
+extension Visit {
+    /// The time before which this page's changes were made, if its address gives one.
+    fileprivate var endOfChanges: Date? {
+        [days().until?.addingTimeInterval(86_400), query("before").flatMap(ISO8601.date)].compactMap { $0 }.min()
+    }
+}

@@ -1,0 +1,41 @@
+import Model
+import Records
+import Tenancy
+
+/// The number of mailboxes in each state that a person may see.
+struct MailboxCounts: Sendable {
+    private var counts: [MailboxState: Int] = [:]
+
+    subscript(_ state: MailboxState) -> Int { counts[state] ?? 0 }
+    var total: Int { counts.values.reduce(0, +) }
+
+    /// Counts in one query, which groups mailboxes by what determines their state.
+    static func read(_ session: Session) async throws -> MailboxCounts {
+        var query = RecordQuery()
+        let plain = MailboxState.columns.filter { $0 != "emailserverprofile" }
+        query.outputs = plain.map { .init(.column(.init($0))) }
+        query.outputs.append(.init(.aggregate(.count, nil), name: "rows"))
+        query.outputs.append(.init(.aggregate(.countColumn, .init("emailserverprofile")), name: "withprofile"))
+        query.groups = plain.map { .init(.init($0)) }
+        var counts = MailboxCounts()
+        for record in try await session.list(.mailbox, query).records {
+            guard case .int(let rows) = try record.value(of: "rows"),
+                case .int(let withProfile) = try record.value(of: "withprofile")
+            else { continue }
+            // A mailbox without a profile that is not approved was never set up.
+            let state = try MailboxState(record)
+            if state == .untested, withProfile > 0 {
+                let approved = try record.value(of: "emailrouteraccessapproval") == .int(1)
+                let isWaiting = !approved
+                counts.counts[isWaiting ? .unapproved : .untested, default: 0] += Int(withProfile)
+                counts.counts[.untested, default: 0] += Int(rows - withProfile)
+            } else if state == .working, try record.value(of: "emailrouteraccessapproval") != .int(1) {
+                counts.counts[.unapproved, default: 0] += Int(withProfile)
+                counts.counts[.working, default: 0] += Int(rows - withProfile)
+            } else {
+                counts.counts[state, default: 0] += Int(rows)
+            }
+        }
+        return counts
+    }
+}

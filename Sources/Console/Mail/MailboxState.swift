@@ -1,0 +1,71 @@
+import Model
+import Records
+import Tenancy
+
+/// The state of a mailbox in one word: the first case that matches, in order.
+enum MailboxState: String, CaseIterable {
+    case disabled, testing, failing, unapproved, working, untested
+
+    /// The condition for mailboxes in this state.
+    var filter: Filter {
+        func equals(_ name: String, _ value: Int) -> Filter { .compare(.init(name), .equal, .number("\(value)")) }
+        let failing = Filter.any([equals("incomingemailstatus", 2), equals("outgoingemailstatus", 2)])
+        let working = Filter.any([equals("incomingemailstatus", 1), equals("outgoingemailstatus", 1)])
+        let testing = Filter.compare(.init("testemailconfigurationscheduled"), .equal, .bool(true))
+        let enabled = equals("statecode", 0)
+        let hasProfile = Filter.not(.isNull(.init("emailserverprofile")))
+        let waits = Filter.all([.compare(.init("emailrouteraccessapproval"), .notEqual, .number("1")), hasProfile])
+        return switch self {
+        case .disabled: .not(enabled)
+        case .testing: .all([enabled, testing])
+        case .failing: .all([enabled, .not(testing), failing])
+        case .unapproved: .all([enabled, .not(testing), .not(failing), waits])
+        case .working: .all([enabled, .not(testing), .not(failing), .not(waits), working])
+        case .untested: .all([enabled, .not(testing), .not(failing), .not(waits), .not(working)])
+        }
+    }
+
+    /// The columns that ``init(_:)`` reads.
+    static let columns = [
+        "statecode", "testemailconfigurationscheduled", "incomingemailstatus", "outgoingemailstatus", "emailrouteraccessapproval",
+        "emailserverprofile",
+    ]
+
+    init(_ record: Record) throws {
+        func number(_ name: String) throws -> Int64? {
+            if case .int(let number) = try record.value(of: name) { number } else { nil }
+        }
+        let (incoming, outgoing) = (try number("incomingemailstatus"), try number("outgoingemailstatus"))
+        if try number("statecode") != 0 {
+            self = .disabled
+        } else if try record.value(of: "testemailconfigurationscheduled") == .bool(true) {
+            self = .testing
+        } else if incoming == 2 || outgoing == 2 {
+            self = .failing
+        } else if try number("emailrouteraccessapproval") != 1, try record.value(of: "emailserverprofile") != .null {
+            self = .unapproved
+        } else {
+            self = incoming == 1 || outgoing == 1 ? .working : .untested
+        }
+    }
+
+    /// The color of the state.
+    var style: String {
+        switch self {
+        case .working: "good"
+        case .failing: "bad"
+        case .unapproved, .testing: "warn"
+        case .untested, .disabled: ""
+        }
+    }
+}
+
+extension Console {
+    /// The number of mailboxes in each state that a person may see. If counting takes long, earlier counts; nil if there are none
+    /// yet.
+    func mailboxCounts(_ session: Session) async throws -> MailboxCounts? {
+        let seesAll = PrivilegeTable.depth(of: .retrieveMultiple, on: .mailbox, for: session.caller.roles) == .organization
+        let owner = seesAll ? nil : session.caller.systemUserID
+        return try await counts.of(owner ?? session.organization.id) { try await MailboxCounts.read(session) }?.value
+    }
+}

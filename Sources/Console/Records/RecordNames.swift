@@ -1,0 +1,50 @@
+import Foundation
+import JSON
+import Model
+import Records
+import Tenancy
+
+/// The names of records, read by id for a whole page at once, as far as the person may read them.
+struct RecordNames {
+    private var names: [UUID: String] = [:]
+
+    /// - Parameter references: Ids by logical names of entities.
+    init(_ references: [String: Set<UUID>], _ session: Session) async throws {
+        for (name, ids) in references where !ids.isEmpty {
+            guard let entity = EntityCatalog.entity(name), Navigation.mayList(entity, session.caller.roles) else { continue }
+            if entity.logicalName == EntityDefinition.userSettings.logicalName {
+                try await read(.systemUser, ids, session)
+            } else {
+                try await read(entity, ids, session)
+            }
+        }
+    }
+
+    private mutating func read(_ entity: EntityDefinition, _ ids: Set<UUID>, _ session: Session) async throws {
+        guard let primary = entity.primaryName else { return }
+        for part in Array(ids).parts(of: 500) {
+            var query = RecordQuery()
+            query.outputs = [.init(.column(.init(primary)))]
+            query.filter = .isIn(.init(entity.primaryID), part.map { .text($0.text) })
+            query.pageSize = part.count
+            for record in try await session.list(entity, query).records {
+                if case .text(let text) = try record.value(of: primary), !text.isEmpty { names[record.id] = text }
+            }
+        }
+    }
+
+    subscript(_ id: UUID) -> String? { names[id] }
+}
+
+extension Array {
+    fileprivate func parts(of size: Int) -> [[Element]] {
+        stride(from: 0, to: count, by: size).map { Array(self[$0..<Swift.min($0 + size, count)]) }
+    }
+}
+
+extension UInt8 {
+    var isWord: Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(self) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(self)
+            || self == UInt8(ascii: "-") || self == UInt8(ascii: "_")
+    }
+}

@@ -1,0 +1,34 @@
+import CellCrypto
+import Crypto
+package import Foundation
+import JSON
+
+/// Whether an e-mail becomes a record, and the reason (Dataverse's ReasonCode).
+package struct IncomingVerdict: Sendable, Equatable {
+    package let isDelivered: Bool
+    package let reason: Reason
+    /// The e-mail that it answers.
+    package var parent: UUID?
+    package var correlation = Correlation.none
+
+    /// Dataverse's numbers.
+    package enum Reason: Int, Sendable {
+        case unknown = -1
+        case duplicate = 0
+        case tokenUnmatched = 1
+        case tokenMatched = 2
+        case noRecipient = 3
+        case ownMessage = 4
+        case senderAccepted = 5
+        case recipientAcceptsAll = 6
+        case badSender = 7
+    }
+
+    /// How its related e-mail was found (`email.correlationmethod`).
+    package enum Correlation: Int, Sendable {
+        case none = 0
+        case inReplyTo = 3
+        case trackingToken = 4
+        case smartMatching = 6
+    }
+}

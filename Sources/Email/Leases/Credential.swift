@@ -1,0 +1,21 @@
+package import CellCrypto
+package import Foundation
+import JSON
+import Model
+import PostgresClient
+package import RouterProtocol
+package import Tenancy
+
+/// The credential with which a router signs in to a mail server.
+package struct Credential: Sendable {
+    package let userName: String?
+    /// The memory is wiped when the last reference to it is released. Nil to sign in without a password.
+    package internal(set) var password: SecretBytes?
+    package let server: String
+    package let port: Int
+    package let usesTLS: Bool
+    /// A value of ``AuthenticationProtocol``.
+    package let authentication: Int
+    /// 1 is POP3, 4 is IMAP; SMTP for outgoing mail.
+    package let serverType: Int
+}

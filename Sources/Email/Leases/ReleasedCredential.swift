@@ -1,0 +1,15 @@
+package import CellCrypto
+package import Foundation
+import JSON
+import Model
+import PostgresClient
+package import RouterProtocol
+package import Tenancy
+
+/// A credential that may leave the service, or that is exchanged for an access token first.
+struct ReleasedCredential: Sendable {
+    var credential: Credential
+    /// The cell that has it; nil to sign in without a password.
+    let source: MailTokens.Source?
+    let tenant: String?
+}

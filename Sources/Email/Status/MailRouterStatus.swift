@@ -1,0 +1,14 @@
+package import Foundation
+import Model
+import PostgresClient
+import Records
+package import Tenancy
+
+/// A router that requested work recently.
+package struct MailRouterStatus: Sendable {
+    package let name: String
+    package let startedOn: Date
+    package let seenOn: Date
+    /// How many mailboxes it waits for on their servers.
+    package let watching: Int
+}

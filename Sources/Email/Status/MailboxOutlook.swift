@@ -1,0 +1,35 @@
+package import Foundation
+import JSON
+import Model
+import PostgresClient
+import Records
+package import Tenancy
+
+/// What routers and the service know of a mailbox beside its record.
+package struct MailboxOutlook: Sendable {
+    /// A message on the mail server that could not be fetched.
+    package struct SetAside: Sendable {
+        package let messageID: String?
+        /// The mail server's words.
+        package let reason: String
+        package let attempts: Int
+        package let nextAttempt: Date
+    }
+
+    /// Since when a router waits for new messages on the mail server; nil if none does.
+    package let watchedSince: Date?
+    /// Whether a router works on the mailbox now.
+    package let isWorkedOn: Bool
+    /// E-mails that are to be sent from it.
+    package let waiting: Int
+    /// The first time at which one of them is due, if that is later.
+    package let nextSending: Date?
+    /// E-mails that were not sent.
+    package let failed: Int
+    /// The messages that will be tried first.
+    package let setAside: [SetAside]
+    /// How many messages were set aside.
+    package let setAsideCount: Int
+    /// Whether any router requested work recently.
+    package let hasRouter: Bool
+}

@@ -1,0 +1,82 @@
+package import Foundation
+import Model
+import PostgresClient
+import Records
+package import Tenancy
+
+/// The status of a mailbox that a router works for: the last success, what waits, what was set aside, and what comes next.
+package struct MailboxStatus: Sendable {
+    package let id: UUID
+    package let name: String
+    package let address: String
+    package let receives: Bool
+    package let sends: Bool
+    /// 0 not run, 1 success, 2 failure.
+    package let incomingStatus: Int
+    package let outgoingStatus: Int
+    /// The router that works on the mailbox now; nil for none.
+    package let leasedTo: String?
+    /// The router that waits for new messages on the mail server; nil for none, and then the mailbox is polled.
+    package let watchedBy: String?
+    /// When a turn last succeeded.
+    package let lastSync: Date?
+    /// When the mailbox is due next; a mailbox that is watched is due when a message arrives.
+    package let nextTurn: Date?
+    /// Consecutive turns with a temporary failure.
+    package let failures: Int
+    /// E-mails that wait to be sent, the time of the next attempt, and e-mails that were not sent.
+    package let pending: Int
+    package let nextSending: Date?
+    package let failed: Int
+    /// Why no router works for the mailbox although it is enabled; nil where routers do.
+    package let obstacle: Obstacle?
+    /// What is wrong with the mailbox, since when, and the alert's code.
+    package let error: String?
+    package let errorCode: Int?
+    package let errorSince: Date?
+    /// Messages that could not be fetched, and the first few of them.
+    package let setAside: Int
+    package let messages: [SetAsideMessage]
+
+    /// What a mailbox lacks for a router to work for it.
+    package enum Obstacle: String, Sendable {
+        case profile = "no profile"
+        case activeProfile = "inactive profile"
+        case deliveryMethod = "no delivery method"
+    }
+
+    /// A message that the mail server did not give.
+    package struct SetAsideMessage: Sendable {
+        /// UIDVALIDITY:UID of IMAP, or the unique id of POP3.
+        package let uid: String
+        package let messageID: String?
+        /// The mail server's words.
+        package let reason: String
+        package let attempts: Int
+        package let nextAttempt: Date?
+        package let since: Date
+    }
+
+    /// Seconds after which a due mailbox without a turn is a problem.
+    private static let lateSeconds = 600.0
+
+    /// Whether the mailbox has been due for long, so that no router seems to work for it.
+    package var isLate: Bool {
+        guard receives, obstacle == nil, leasedTo == nil, watchedBy == nil, let nextTurn else { return false }
+        return nextTurn < Date().addingTimeInterval(-Self.lateSeconds)
+    }
+
+    /// Whether the next turn is further away than any setting has it.
+    package var isPostponedFar: Bool {
+        receives && obstacle == nil && watchedBy == nil && nextTurn.map { $0 > Date().addingTimeInterval(Self.farSeconds) } ?? false
+    }
+
+    /// Thirty days.
+    private static let farSeconds = 30 * 86_400.0
+
+    /// Whether a person should look at the mailbox.
+    package var hasProblem: Bool {
+        error != nil || setAside > 0 || isLate || isPostponedFar || incomingStatus == 2 && !receives
+            || outgoingStatus == 2 && !sends
+    }
+}

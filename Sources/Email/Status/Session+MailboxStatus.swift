@@ -1,0 +1,120 @@
+package import Foundation
+import Model
+import PostgresClient
+import Records
+package import Tenancy
+
+extension Session {
+    /// How many messages of one mailbox a status lists.
+    private static let messageLimit = 10
+
+    /// The mailboxes that a router works for or stopped working for: those with problems first, then by name.
+    ///
+    /// - Parameter id: The mailbox to read; nil for all.
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for other roles than the two administrators.
+    package func mailboxStatuses(of id: UUID? = nil) async throws -> [MailboxStatus] {
+        try requireMailAdministrator()
+        return try await deployment.pool.withConnection { connection in
+            let messages = try setAsideMessages(of: id, on: connection)
+            return try connection.query(statuses, [.uuid(id)]).map { try status($0, messages) }
+        }
+        .sorted { one, other in one.hasProblem && !other.hasProblem || one.hasProblem == other.hasProblem && one.name < other.name }
+    }
+
+    /// The routers that requested work within the last minutes.
+    package func mailRouters() async throws -> [MailRouterStatus] {
+        try requireMailAdministrator()
+        return try await deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT r.router, r.started_on, r.seen_on, (SELECT count(*) FROM \(organization.qualified("mailbox_watch")) AS w WHERE w.router = r.router)
+                  FROM \(organization.qualified("mail_router")) AS r WHERE \(DueMailboxes.isAlive("r")) ORDER BY r.router
+                """
+            ).map {
+                MailRouterStatus(
+                    name: try $0.decode(0), startedOn: try $0.decode(1), seenOn: try $0.decode(2), watching: try $0.decode(3))
+            }
+        }
+    }
+
+    private func requireMailAdministrator() throws(FieldsealError) {
+        guard !caller.roles.isDisjoint(with: RoleSet([.systemAdministrator, .emailAdministrator])) else {
+            throw FieldsealError(
+                .privilegeDenied, "Only a System Administrator or an Email Administrator may read how mailboxes are.")
+        }
+    }
+
+    /// $1 is the mailbox; null for all.
+    private var statuses: String {
+        func table(_ name: String) -> String { organization.qualified(name) }
+        return """
+            WITH sending AS (
+                SELECT e.sendermailboxid, count(*) FILTER (WHERE e.statuscode <> \(EmailStatus.failed.sql)) AS pending,
+                       count(*) FILTER (WHERE e.statuscode = \(EmailStatus.failed.sql)) AS failed,
+                       min(greatest(e.createdon, e.delayedemailsendtime, e.postponeemailprocessinguntil)) FILTER (WHERE e.statuscode = \(EmailStatus.pendingSend.sql)) AS next
+                  FROM \(table("email")) AS e
+                 WHERE e.statuscode IN \(EmailStatus.outbound.union([.failed]).sql) AND ($1 IS NULL OR e.sendermailboxid = $1) GROUP BY 1),
+            aside AS (SELECT s.mailboxid, count(*) FROM \(table("mailbox_message")) AS s WHERE s.next_attempt IS NOT NULL GROUP BY 1)
+            SELECT m.mailboxid, coalesce(m.name, ''), coalesce(m.emailaddress, ''), coalesce(m.enabledforincomingemail, false),
+                   coalesce(m.enabledforoutgoingemail, false), coalesce(m.incomingemailstatus, 0), coalesce(m.outgoingemailstatus, 0),
+                   CASE WHEN \(DueMailboxes.isLeased("m")) THEN m.hostid END, r.router, m.lastsuccessfulsynccompletedon,
+                   m.postponemailboxprocessinguntil, coalesce(m.transientfailurecount, 0), coalesce(sending.pending, 0), sending.next,
+                   coalesce(sending.failed, 0), m.lastsyncerror, CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerrorcode END,
+                   CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerroroccurredon END, coalesce(aside.count, 0), \(obstacle)
+              FROM \(table("mailbox")) AS m
+              LEFT JOIN \(table("emailserverprofile")) AS p ON p.emailserverprofileid = m.emailserverprofile
+              LEFT JOIN sending ON sending.sendermailboxid = m.mailboxid
+              LEFT JOIN aside ON aside.mailboxid = m.mailboxid
+              LEFT JOIN \(table("mailbox_watch")) AS w ON w.mailboxid = m.mailboxid
+              LEFT JOIN \(table("mail_router")) AS r ON r.router = w.router AND \(DueMailboxes.isAlive("r"))
+             WHERE m.statecode = 0 AND ($1 IS NULL OR m.mailboxid = $1)
+               AND (m.enabledforincomingemail OR m.enabledforoutgoingemail OR m.testemailconfigurationscheduled
+                    OR m.incomingemailstatus <> 0 OR m.outgoingemailstatus <> 0)
+            """
+    }
+
+    /// ``MailboxStatus/Obstacle``, in the order in which a person removes them.
+    private var obstacle: String {
+        """
+        CASE WHEN NOT (coalesce(m.enabledforincomingemail, false) OR coalesce(m.enabledforoutgoingemail, false) OR \(DueMailboxes.tests)) THEN NULL
+             WHEN p.emailserverprofileid IS NULL THEN '\(MailboxStatus.Obstacle.profile.rawValue)'
+             WHEN p.statecode <> 0 THEN '\(MailboxStatus.Obstacle.activeProfile.rawValue)'
+             WHEN NOT (\(DueMailboxes.receives) OR \(DueMailboxes.sends) OR \(DueMailboxes.tests))
+             THEN '\(MailboxStatus.Obstacle.deliveryMethod.rawValue)' END
+        """
+    }
+
+    private func status(_ row: PostgresRow, _ messages: [UUID: [MailboxStatus.SetAsideMessage]]) throws -> MailboxStatus {
+        let id: UUID = try row.decode(0)
+        return MailboxStatus(
+            id: id, name: try row.decode(1), address: try row.decode(2), receives: try row.decode(3), sends: try row.decode(4),
+            incomingStatus: try row.decode(5), outgoingStatus: try row.decode(6), leasedTo: try row.decodeIfPresent(7),
+            watchedBy: try row.decodeIfPresent(8), lastSync: try row.decodeIfPresent(9), nextTurn: try row.decodeIfPresent(10),
+            failures: try row.decode(11), pending: try row.decode(12), nextSending: try row.decodeIfPresent(13),
+            failed: try row.decode(14),
+            obstacle: try row.decodeIfPresent(19, as: String.self).flatMap(MailboxStatus.Obstacle.init(rawValue:)),
+            error: try row.decodeIfPresent(15), errorCode: try row.decodeIfPresent(16),
+            errorSince: try row.decodeIfPresent(17), setAside: try row.decode(18), messages: messages[id] ?? [])
+    }
+
+    private func setAsideMessages(
+        of id: UUID?, on connection: isolated PostgresConnection
+    ) throws -> [UUID: [MailboxStatus.SetAsideMessage]] {
+        let rows = try connection.query(
+            """
+            SELECT s.mailboxid, s.uid, s.message_id, coalesce(s.reason, ''), s.attempts, s.next_attempt, s.noted_on FROM (
+                SELECT s.*, row_number() OVER (PARTITION BY s.mailboxid ORDER BY s.next_attempt) AS number
+                  FROM \(organization.qualified("mailbox_message")) AS s
+                 WHERE s.next_attempt IS NOT NULL AND ($1 IS NULL OR s.mailboxid = $1)) AS s
+             WHERE s.number <= $2 ORDER BY s.mailboxid, s.next_attempt
+            """, [.uuid(id), .int64(Int64(Self.messageLimit))])
+        var messages: [UUID: [MailboxStatus.SetAsideMessage]] = [:]
+        for row in rows {
+            messages[try row.decode(0), default: []].append(
+                .init(
+                    uid: try row.decode(1), messageID: try row.decodeIfPresent(2), reason: try row.decode(3),
+                    attempts: try row.decode(4), nextAttempt: try row.decodeIfPresent(5), since: try row.decode(6)))
+        }
+        return messages
+    }
+}

@@ -1,0 +1,11 @@
+/// The result of a rehearsal. It changed nothing.
+package struct KeyRehearsalSummary: Sendable {
+    package let cells: Int
+    package let duration: Duration
+    /// Bytes of WAL that PostgreSQL wrote meanwhile, also for other sessions.
+    package let walBytes: Int
+    /// The duration of the last catch-up. Writers would wait about that long.
+    package let lastCatchUp: Duration
+    /// Addresses of the cells that do not open, each with the cause.
+    package let unreadable: [String]
+}

@@ -1,0 +1,17 @@
+package import Foundation
+import PostgresClient
+package import Tenancy
+
+/// The state of an organization's encryption, for its administrators. It has no key bytes.
+package struct EncryptionStatus: Sendable {
+    package let isActive: Bool
+    package let keyVersion: Int
+    package let fingerprint: String
+    package let setOn: Date
+    /// `generated`, `chosen` or `activated`; nil when `config` has no key.
+    package let origin: String?
+    /// When the organization key was read first.
+    package let copiedOn: Date?
+    /// One year after the key was set.
+    package let nextChangeDue: Date
+}

@@ -1,0 +1,13 @@
+package import Foundation
+import PostgresClient
+
+/// The status of a target.
+package struct MigrationStatus: Sendable {
+    package let target: MigrationTarget
+    /// What is applied, in order.
+    package let applied: [AppliedMigration]
+    /// The names of the pending migrations.
+    package let pending: [String]
+    /// The problem: a changed file, or a database newer than the program.
+    package let problem: MigrationError?
+}

@@ -1,0 +1,103 @@
+import PostgresClient
+
+/// One attribute of an entity.
+package final class AttributeDefinition: Sendable {
+    /// The operations in which a client may use it.
+    package struct Uses: OptionSet, Sendable {
+        package let rawValue: UInt8
+        package init(rawValue: UInt8) { self.rawValue = rawValue }
+        package static let create = Uses(rawValue: 1)
+        package static let update = Uses(rawValue: 2)
+        package static let read = Uses(rawValue: 4)
+        package static let all: Uses = [.create, .update, .read]
+    }
+
+    /// Whether a value is required, and by what.
+    package enum RequiredLevel: Sendable {
+        /// A value is optional.
+        case none
+        /// Forms require a value; the server does not.
+        case application
+        /// The server requires a value: it fills in a missing one, and refuses null.
+        case system
+    }
+
+    /// The name in its original case, such as `EmailServerProfile`.
+    package let schemaName: String
+    /// The name in lower case: the column's, and the one that clients use.
+    package let logicalName: String
+    /// The logical name as SQL writes it.
+    package let column: String
+    package let type: AttributeType
+    package let required: RequiredLevel
+    package let validFor: Uses
+    package let defaultValue: AttributeValue?
+    /// Whether values are encrypted: set by create and update, read as null, not searched and not sorted.
+    package let isEncrypted: Bool
+    /// The default value of a new record.
+    let filling: Filling?
+
+    /// A value that the server fills in.
+    package enum Filling: Sendable {
+        case value(AttributeValue)
+        /// The time of the write.
+        case now
+        /// The caller, their business unit, or their organization.
+        case user, businessUnit, organization
+    }
+
+    init(
+        _ schemaName: String,
+        _ type: AttributeType,
+        required: RequiredLevel = .none,
+        validFor: Uses = .all,
+        default defaultValue: AttributeValue? = nil,
+        isEncrypted: Bool = false
+    ) {
+        self.schemaName = schemaName
+        logicalName = schemaName.lowercased()
+        column = quoteIdentifier(logicalName)
+        self.type = type
+        self.required = required
+        self.validFor = validFor
+        self.defaultValue = defaultValue
+        self.isEncrypted = isEncrypted
+        filling = isEncrypted ? nil : Self.filling(logicalName, type, required, validFor, defaultValue)
+    }
+
+    private static func filling(
+        _ name: String,
+        _ type: AttributeType,
+        _ required: RequiredLevel,
+        _ uses: Uses,
+        _ defaultValue: AttributeValue?
+    ) -> Filling? {
+        switch name {
+        case "createdon", "modifiedon": return .now
+        case "createdby", "modifiedby", "primaryuserid": return .user
+        case "organizationid": return .organization
+        case "businessunitid": return .businessUnit
+        case "versionnumber": return nil
+        default: break
+        }
+        if let defaultValue { return .value(defaultValue) }
+        switch type {
+        case .state(let options), .status(let options): return options.options.first.map { .value(.int($0.value)) }
+        case .owner: return .user
+        default: break
+        }
+        guard required == .system else { return nil }
+        switch type {
+        case .picklist(let options): return options.options.first.map { .value(.int($0.value)) }
+        case .integer(let range): return .value(.int(max(range.lowerBound, min(0, range.upperBound))))
+        case .bigInt: return .value(.int(0))
+        case .boolean: return .value(.bool(false))
+        case .dateTime: return .now
+        case .string where uses.contains(.create), .memo: return .value(.text(""))
+        default: return nil
+        }
+    }
+
+    /// The property's name in a representation: `_emailserverprofile_value` for a lookup, else the logical name.
+    package var propertyName: String { type.isReference ? "_\(logicalName)_value" : logicalName }
+}

@@ -1,0 +1,51 @@
+import PostgresClient
+
+/// The type of an attribute's values.
+package enum AttributeType: Sendable {
+    /// A text with a maximum length in UTF-16 units.
+    case string(Int)
+    case memo(Int)
+    case picklist(OptionLabels)
+    case state(OptionLabels)
+    case status(OptionLabels)
+    case boolean
+    case integer(ClosedRange<Int64>)
+    case bigInt
+    case decimal
+    case dateTime
+    /// A reference to a record of one of the named entities.
+    case lookup([String])
+    /// A reference to a systemuser or a team.
+    case owner
+    case uniqueIdentifier
+    case entityName
+    case image
+
+    /// Whether it refers to a record.
+    package var isReference: Bool {
+        switch self {
+        case .lookup, .owner: true
+        default: false
+        }
+    }
+
+    /// Whether values are pictures.
+    package var isImage: Bool { if case .image = self { true } else { false } }
+
+    /// The logical names of the entities that it may refer to.
+    package var targets: [String] {
+        switch self {
+        case .lookup(let targets): targets
+        case .owner: ["systemuser", "team"]
+        default: []
+        }
+    }
+
+    /// The labels of its options, for types with options.
+    package var options: OptionLabels? {
+        switch self {
+        case .picklist(let options), .state(let options), .status(let options): options
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,10 @@
+/// A many-to-many relationship, seen from one of its ends.
+package struct Association: Sendable {
+    package let relationship: ManyToManyRelationship
+    /// The entity that it is seen from.
+    package let own: EntityDefinition
+    package let other: EntityDefinition
+
+    /// The collection-valued navigation property.
+    package var navigationProperty: String { relationship.schemaName }
+}

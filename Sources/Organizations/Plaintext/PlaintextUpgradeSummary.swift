@@ -1,0 +1,23 @@
+import CellCrypto
+import Foundation
+import KeyManagement
+import Migrations
+import Model
+import PostgresClient
+import Records
+package import Tenancy
+
+/// The result of encrypting an organization's plaintext, or of its rehearsal.
+package struct PlaintextUpgradeSummary: Sendable {
+    package let organization: Organization
+    /// Copied records by table.
+    package let records: [(table: String, count: Int)]
+    package let cells: Int
+    package let duration: Duration
+    /// The values, for the search for remains.
+    package let plaintexts: PlaintextScan
+    /// What is not taken over: its name for `--discard`, and a description.
+    package let losses: [(name: String, description: String)]
+    /// Losses that were not accepted; empty after an upgrade.
+    package let unaccepted: [String]
+}

@@ -1,0 +1,148 @@
+import Synchronization
+
+/// A pool of shared connections, up to a limit.
+public final class ConnectionPool: Sendable {
+    /// A pool's limits.
+    public struct Configuration: Sendable {
+        /// libpq's connection string.
+        public var conninfo: String
+        /// How many connections are open at most.
+        public var limit: Int
+        /// How many callers may wait for a connection.
+        public var waiterLimit: Int
+        /// How long a caller waits for a connection.
+        public var waitLimit: Duration
+        /// The name in `pg_stat_activity`.
+        public var applicationName: String
+        /// How many connections one ``PoolBorrower`` may hold at a time; nil for no limit.
+        public var share: Int?
+        /// The time limit of a statement (`statement_timeout`); nil for the role's setting.
+        public var statementLimit: Duration?
+
+        public init(
+            conninfo: String,
+            limit: Int = 16,
+            waiterLimit: Int = 1_024,
+            waitLimit: Duration = .seconds(10),
+            applicationName: String = "fieldseal",
+            share: Int? = nil,
+            statementLimit: Duration? = nil
+        ) {
+            self.conninfo = conninfo
+            self.limit = limit
+            self.waiterLimit = waiterLimit
+            self.waitLimit = waitLimit
+            self.applicationName = applicationName
+            self.share = share
+            self.statementLimit = statementLimit
+        }
+    }
+
+    private typealias Waiter = CheckedContinuation<PostgresConnection?, any Error>
+    private let configuration: Configuration
+    private let state: Mutex<PoolState<PostgresConnection, Waiter>>
+    private let lastWaiter = Atomic<UInt64>(0)
+
+    public init(_ configuration: Configuration) {
+        self.configuration = configuration
+        state = Mutex(PoolState(limit: configuration.limit, waiterLimit: configuration.waiterLimit, share: configuration.share))
+    }
+
+    /// The number of open connections, and of callers that wait for one.
+    public var load: (open: Int, idle: Int, waiting: Int) {
+        state.withLock { ($0.open, $0.idle.count, $0.waiters.count) }
+    }
+
+    /// Lends a connection while a closure runs. Cancelling the task cancels the running statement.
+    ///
+    /// A connection that the server closed is replaced before `body` runs. A connection that is broken, or in a transaction, is
+    /// closed afterwards.
+    ///
+    /// - Throws: ``PoolError`` when no connection is free in time; ``PostgresError`` when connecting fails; the errors of `body`.
+    public func withConnection<Result: Sendable>(
+        _ body: @Sendable (isolated PostgresConnection) async throws -> Result
+    ) async throws -> Result {
+        let borrower = PoolBorrower.current
+        // Each attempt removes one connection that the server closed. The last attempt uses a new one.
+        for _ in 0...configuration.limit {
+            let connection = try await acquire(for: borrower)
+            let (result, isReusable) = await connection.lend(body)
+            giveBack(connection, isReusable, by: borrower)
+            if let result = try result.get() { return result }
+        }
+        throw PostgresError(kind: .connection, message: "PostgreSQL closes each connection at once")
+    }
+
+    /// Closes idle connections, refuses waiting callers, and closes lent connections when they are returned.
+    public func close() async {
+        let (idle, waiters) = state.withLock { $0.close() }
+        for waiter in waiters { waiter.resume(throwing: PoolError.closed) }
+        for connection in idle { await connection.close() }
+    }
+
+    private func acquire(for borrower: PoolBorrower?) async throws -> PostgresConnection {
+        try Task.checkCancellation()
+        switch state.withLock({ $0.acquire(for: borrower) }) {
+        case .use(let connection): return connection
+        case .connect: return try await connect(for: borrower)
+        case .refuse: throw state.withLock(\.closed) ? PoolError.closed : PoolError.exhausted
+        case .wait:
+            if let connection = try await wait(for: borrower) { return connection }
+            return try await connect(for: borrower)
+        }
+    }
+
+    private func connect(for borrower: PoolBorrower?) async throws -> PostgresConnection {
+        do {
+            let connection = try await PostgresConnection.connect(
+                configuration.conninfo, applicationName: configuration.applicationName)
+            if let limit = configuration.statementLimit { try await connection.limitStatements(to: limit) }
+            return connection
+        } catch {
+            state.withLock { $0.discard(by: borrower) }?.resume(returning: nil)
+            throw error
+        }
+    }
+
+    /// A connection; nil for permission to open one.
+    private func wait(for borrower: PoolBorrower?) async throws -> PostgresConnection? {
+        let id = lastWaiter.add(1, ordering: .relaxed).newValue
+        let limit = configuration.waitLimit
+        let timer = Task {
+            try await Task.sleep(for: limit)
+            let (waiter, error) = state.withLock {
+                ($0.remove(id: id), $0.holdsItsShare(borrower) ? PoolError.shareExhausted : PoolError.exhausted)
+            }
+            waiter?.resume(throwing: error)
+        }
+        defer { timer.cancel() }
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { (waiter: Waiter) in
+                // One may have been returned between the question and the wait.
+                let action = state.withLock { state in
+                    let action = state.acquire(for: borrower)
+                    if case .wait = action { state.enqueue(waiter, id: id, for: borrower) }
+                    return action
+                }
+                switch action {
+                case .use(let connection): waiter.resume(returning: connection)
+                case .connect: waiter.resume(returning: nil)
+                case .refuse: waiter.resume(throwing: PoolError.exhausted)
+                case .wait: if Task.isCancelled { giveUp(id) }
+                }
+            }
+        } onCancel: {
+            giveUp(id)
+        }
+    }
+
+    private func giveUp(_ id: UInt64) {
+        state.withLock { $0.remove(id: id) }?.resume(throwing: CancellationError())
+    }
+
+    private func giveBack(_ connection: PostgresConnection, _ isReusable: Bool, by borrower: PoolBorrower?) {
+        // A discarded connection closes itself with its last reference.
+        state.withLock { isReusable ? $0.release(connection, by: borrower) : $0.discard(by: borrower) }?
+            .resume(returning: isReusable ? connection : nil)
+    }
+}

@@ -1,0 +1,281 @@
+import Dispatch
+public import Foundation
+import Glibc
+import Synchronization
+
+/// One connection for short statements of many callers. Statements that arrive while it is busy are sent together, in the next
+/// round trip.
+///
+/// PostgreSQL runs them one after the other, so it is for statements that take microseconds. A statement that waits for a lock is
+/// cancelled after ``Configuration/lockLimit``. Its caller, and for a while every caller, then uses a separate connection.
+public final class SharedConnection: Sendable {
+    /// One statement and its parameters.
+    public typealias Statement = (sql: String, parameters: [PostgresParameter])
+
+    /// A shared connection's limits.
+    public struct Configuration: Sendable {
+        /// libpq's connection string.
+        public var conninfo: String
+        /// How many transactions are sent together.
+        public var batchLimit = 32
+        /// How many callers may wait for the next round trip.
+        public var queueLimit = 256
+        /// Milliseconds that a statement may wait for a lock.
+        public var lockLimit = 20
+        /// The time limit of a statement (`statement_timeout`); nil for the role's setting.
+        public var statementLimit: Duration?
+        /// How long no statements are accepted after one was cancelled, or connecting failed.
+        public var rest = Duration.seconds(1)
+
+        public init(conninfo: String, statementLimit: Duration? = nil) {
+            self.conninfo = conninfo
+            self.statementLimit = statementLimit
+        }
+    }
+
+    private struct State {
+        var waiting = Batch()
+        /// Whether there is a connection, or one is being opened.
+        var isOpen = false
+        /// Whether the connection's thread sleeps because there is no work.
+        var isSleeping = false
+        var isBusy = false
+        var restsUntil: ContinuousClock.Instant?
+        var isClosed = false
+    }
+
+    private let configuration: Configuration
+    private let state = Mutex(State())
+    private let wake = DispatchSemaphore(value: 0)
+
+    public init(_ configuration: Configuration) { self.configuration = configuration }
+
+    /// Callers that wait for the next round trip, or for the response of this one.
+    public var load: Int { state.withLock { $0.waiting.count + ($0.isBusy ? 1 : 0) } }
+
+    /// Runs statements in their own transaction.
+    ///
+    /// - Returns: Nil when nothing was done and the caller needs a separate connection.
+    /// - Throws: ``PostgresError`` of the first statement that failed; the others did not run.
+    public func run(_ statements: [Statement]) async throws -> [PostgresResult]? {
+        try await withCheckedThrowingContinuation { continuation in
+            let isTaken = enqueue { $0.transactions.append(.init(statements: statements, continuation: continuation)) }
+            if !isTaken { continuation.resume(returning: nil) }
+        }
+    }
+
+    /// Reads the rows of an id together with other callers' lookups, by one statement for all equal lookups.
+    ///
+    /// - Parameters:
+    ///   - statement: Takes an array of ids as its first parameter.
+    ///   - check: Runs first, once for all callers with the same check. If it fails, no rows are returned.
+    /// - Returns: Rows that include those of this id; nil when nothing could be read. Then run the statement on a separate
+    ///   connection, which reports the reason.
+    public func look(up id: UUID, with statement: SharedStatement, after check: SharedStatement) async -> PostgresResult? {
+        await withCheckedContinuation { continuation in
+            let isTaken = enqueue {
+                $0.lookups.append(.init(statement: statement, id: id, check: check, continuation: continuation))
+            }
+            if !isTaken { continuation.resume(returning: nil) }
+        }
+    }
+
+    /// Closes the connection. Later callers must use separate connections.
+    public func close() {
+        state.withLock { $0.isClosed = true }
+        wake.signal()
+    }
+
+    /// - Returns: Whether a running task will do it.
+    private func enqueue(_ add: (inout Batch) -> Void) -> Bool {
+        enum Step { case refuse, open, wake, wait }
+        let step = state.withLock { state -> Step in
+            guard !state.isClosed, state.waiting.count < configuration.queueLimit,
+                state.restsUntil.map({ $0 <= .now }) ?? true
+            else { return .refuse }
+            add(&state.waiting)
+            defer { (state.isOpen, state.isSleeping) = (true, false) }
+            return !state.isOpen ? .open : state.isSleeping ? .wake : .wait
+        }
+        switch step {
+        case .refuse: return false
+        case .open: Task { await open() }
+        case .wake: wake.signal()
+        case .wait: break
+        }
+        return true
+    }
+
+    private func open() async {
+        do {
+            let connection = try await PostgresConnection.connect(configuration.conninfo)
+            try await connection.execute("SET lock_timeout = '\(configuration.lockLimit)ms'")
+            if let limit = configuration.statementLimit { try await connection.limitStatements(to: limit) }
+            await connection.serve(self)
+        } catch {
+            // A waiting caller learns the reason on a separate connection.
+            rest(isBroken: true)
+        }
+    }
+
+    /// Waits for work on the connection's thread, which has nothing else to do, and returns it.
+    ///
+    /// - Returns: Nil when the connection was closed.
+    fileprivate func next() -> Batch? {
+        while true {
+            let (batch, isClosed) = state.withLock { state in
+                let batch = state.waiting.removeFirst(configuration.batchLimit)
+                state.isBusy = batch.count > 0
+                state.isSleeping = !state.isBusy
+                return (batch, state.isClosed)
+            }
+            if batch.count > 0 { return batch }
+            if isClosed { return nil }
+            wake.wait()
+        }
+    }
+
+    /// Opens another connection for waiting and later callers.
+    fileprivate func renew() {
+        let isWanted = state.withLock { state in
+            state.isBusy = false
+            state.isOpen = state.waiting.count > 0 && !state.isClosed
+            return state.isOpen
+        }
+        if isWanted { Task { await open() } }
+    }
+
+    /// Refuses statements for a while, so that they run on separate connections.
+    ///
+    /// - Parameter isBroken: Whether the connection can't be used again.
+    fileprivate func rest(isBroken: Bool) {
+        let waiting = state.withLock { state in
+            defer { state.waiting = Batch() }
+            state.restsUntil = .now + configuration.rest
+            if isBroken { (state.isOpen, state.isBusy) = (false, false) }
+            return state.waiting
+        }
+        waiting.refuse()
+    }
+}
+
+/// The statements of several callers.
+private struct Batch {
+    struct Transaction {
+        let statements: [SharedConnection.Statement]
+        let continuation: CheckedContinuation<[PostgresResult]?, any Error>
+    }
+
+    struct Lookup {
+        let statement: SharedStatement
+        let id: UUID
+        let check: SharedStatement
+        let continuation: CheckedContinuation<PostgresResult?, Never>
+    }
+
+    var transactions: [Transaction] = []
+    var lookups: [Lookup] = []
+
+    var count: Int { transactions.count + lookups.count }
+
+    /// Takes all lookups, and a limited number of transactions.
+    mutating func removeFirst(_ limit: Int) -> Batch {
+        let batch = Batch(transactions: Array(transactions.prefix(limit)), lookups: lookups)
+        transactions.removeFirst(batch.transactions.count)
+        lookups = []
+        return batch
+    }
+
+    /// Refuses all waiting statements, so that they run on separate connections.
+    func refuse() {
+        for transaction in transactions { transaction.continuation.resume(returning: nil) }
+        for lookup in lookups { lookup.continuation.resume(returning: nil) }
+    }
+}
+
+/// Combines lookups to one transaction: each check once, then each statement once, with the ids of all callers.
+private struct MergedLookups {
+    private var checks: [SharedStatement] = []
+    private var groups: [(statement: SharedStatement, ids: [UUID])] = []
+
+    init(_ lookups: [Batch.Lookup]) {
+        for lookup in lookups {
+            if !checks.contains(where: { $0 === lookup.check }) { checks.append(lookup.check) }
+            if let group = group(of: lookup) {
+                groups[group].ids.append(lookup.id)
+            } else {
+                groups.append((lookup.statement, [lookup.id]))
+            }
+        }
+    }
+
+    var statements: [SharedConnection.Statement] {
+        checks.map(\.statement) + groups.map { $0.statement.statement(for: $0.ids) }
+    }
+
+    func result(of lookup: Batch.Lookup, among results: [PostgresResult]) -> PostgresResult? {
+        group(of: lookup).map { results[checks.count + $0] }
+    }
+
+    private func group(of lookup: Batch.Lookup) -> Int? { groups.firstIndex { $0.statement === lookup.statement } }
+}
+
+extension PostgresError {
+    /// Whether nothing was done, because a statement waited too long for a lock, PostgreSQL rolled it back because of others, or
+    /// its tables changed after it was prepared.
+    fileprivate var isGivenUp: Bool { state == .lockNotAvailable || isRetryable }
+}
+
+extension PostgresConnection {
+    /// Serves waiting callers until the connection breaks or is closed.
+    fileprivate func serve(_ callers: SharedConnection) {
+        waitForItsTurn()
+        while let batch = callers.next() {
+            // The server may have closed the idle connection. Checking that first keeps the outcome of a write certain.
+            guard batch.transactions.isEmpty || isIdle, !isOutdated else {
+                callers.rest(isBroken: true)
+                return batch.refuse()
+            }
+            carry(batch, for: callers)
+            if !isUsable { return }
+            if isWorn { return callers.renew() }
+        }
+    }
+
+    /// Whether the connection can carry the next round trip.
+    private var isUsable: Bool { isReady && !isOutdated }
+
+    /// Lets this thread run only when others pause. Otherwise it would interrupt them for each response under load, and send
+    /// smaller batches.
+    private func waitForItsTurn() {
+        var parameters = sched_param(sched_priority: 0)
+        // If that is not allowed, the connection is only slower.
+        sched_setscheduler(0, Self.batchPolicy, &parameters)
+    }
+
+    /// `SCHED_BATCH` of sched(7), a macro that is not imported.
+    private static let batchPolicy: Int32 = 3
+
+    private func carry(_ batch: Batch, for callers: SharedConnection) {
+        let lookups = MergedLookups(batch.lookups)
+        var sets = batch.transactions.map(\.statements)
+        if !batch.lookups.isEmpty { sets.append(lookups.statements) }
+        let results = pipelines(sets)
+        let metLock = results.contains {
+            if case .failure(let error as PostgresError) = $0 { error.state == .lockNotAvailable } else { false }
+        }
+        // Before the callers get the result, so that they don't return at once.
+        if metLock || !isUsable { callers.rest(isBroken: !isUsable) }
+        for (transaction, result) in zip(batch.transactions, results) {
+            if case .failure(let error as PostgresError) = result, error.isGivenUp {
+                transaction.continuation.resume(returning: nil)
+            } else {
+                transaction.continuation.resume(with: result.map { $0 })
+            }
+        }
+        guard let found = results.last else { return }
+        for lookup in batch.lookups {
+            lookup.continuation.resume(returning: (try? found.get()).flatMap { lookups.result(of: lookup, among: $0) })
+        }
+    }
+}

@@ -1,0 +1,17 @@
+import Dispatch
+public import Foundation
+import Glibc
+
+/// A statement that many callers send. Equality is identity of the object.
+public final class SharedStatement: Sendable {
+    public let statement: SharedConnection.Statement
+
+    public init(_ sql: String, _ parameters: [PostgresParameter] = []) {
+        statement = (sql, parameters)
+    }
+
+    /// The statement with the ids as its first parameter, before its own.
+    public func statement(for ids: [UUID]) -> SharedConnection.Statement {
+        (statement.sql, [.uuids(ids)] + statement.parameters)
+    }
+}

@@ -1,0 +1,12 @@
+import CLibPQ
+public import Foundation
+
+/// A column has another type or value than the code expects. The error has the column and type, but no value.
+public struct PostgresDecodingError: Error, Sendable, CustomStringConvertible {
+    public let column: String
+    public let expected: String
+    /// The column's type, as an object id of `pg_type`.
+    public let typeID: UInt32
+
+    public var description: String { "column \(column) (type \(typeID)) does not hold a \(expected)" }
+}

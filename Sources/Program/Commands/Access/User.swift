@@ -1,0 +1,102 @@
+import ArgumentParser
+import Authentication
+import Foundation
+import JSON
+import Model
+import Tenancy
+
+/// The people who sign in to the console.
+struct User: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "user",
+        abstract: "Add, list, change and remove the people who sign in to the console.",
+        subcommands: [
+            Add.self, List.self, SetRole.self, Reset.self, Disable.self, Enable.self, EndSessions.self, Remove.self,
+            RequireSecondFactor.self,
+        ])
+
+    struct Add: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Add a person, with a password from the terminal or standard input.")
+        @Argument(help: "The name to sign in with.") var name: String
+        @Option(help: "What the person may do.") var role: PersonRole
+        @Option(help: ArgumentHelp("Read the password from this file (mode 0400 or 0600).", valueName: "file"))
+        var passwordFile: String?
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment(of: organization.name)
+            let session = try await organization.session(deployment)
+            let id = try await ConsoleUsers(deployment).add(
+                name: name, password: try SecretInput.read(prompt: "Password", file: passwordFile), role: role.role, by: session)
+            options.report(
+                ["userId": .string(id.text), "name": .string(name), "role": .string(role.rawValue)],
+                "Added \(name), who signs in at /\(session.organization.name)/ of the service.")
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the people.")
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment(of: organization.name)
+            let entries = try await ConsoleUsers(deployment).list(by: organization.session(deployment))
+            options.report(
+                .array(
+                    entries.map { entry in
+                        [
+                            "userId": .string(entry.id.text), "name": .string(entry.name), "role": .string(entry.role),
+                            "createdOn": .string(ISO8601.text(entry.createdOn)),
+                            "disabledOn": .text(entry.disabledOn.map(ISO8601.text)), "honoured": .bool(entry.isHonoured),
+                            "secondFactor": .bool(entry.hasSecondFactor), "sessions": .integer(Int64(entry.sessions)),
+                            "mustChangePassword": .bool(entry.mustChangePassword),
+                        ]
+                    }),
+                entries.isEmpty
+                    ? "There is no person yet: fieldseal user add."
+                    : entries.map { entry in
+                        "\(entry.name.onOneLine)  \(entry.role)" + (entry.disabledOn == nil ? "" : "  disabled")
+                            + (entry.hasSecondFactor ? "  one-time passwords" : "")
+                            + (entry.sessions == 0 ? "" : "  \(entry.sessions) session\(entry.sessions == 1 ? "" : "s")")
+                            + (entry.mustChangePassword ? "  has to change the password" : "")
+                            + (entry.isHonoured ? "" : "  not made by this service: not honoured")
+                    }.joined(separator: "\n"))
+        }
+    }
+
+    struct Disable: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Disable a person, and end their sessions.")
+        @Argument(help: "The person's name.") var name: String
+        @Flag(help: "Do it also if the person is the last System Administrator.") var evenIfLast = false
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment(of: organization.name)
+            try await ConsoleUsers(deployment).disable(name, evenIfLast: evenIfLast, by: organization.session(deployment))
+            options.report(["disabled": .string(name)], "Disabled \(name).")
+        }
+    }
+
+    struct Reset: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Give a person another password, which they change at their next sign-in.",
+            discussion: "It enables them again, takes their one-time passwords away, and ends their sessions.")
+        @Argument(help: "The person's name.") var name: String
+        @Option(help: ArgumentHelp("Read the password from this file (mode 0400 or 0600).", valueName: "file"))
+        var passwordFile: String?
+        @OptionGroup var organization: OrganizationOption
+        @OptionGroup var options: CommandOptions
+
+        func run() async throws {
+            let (deployment, _) = try await options.deployment(of: organization.name)
+            try await ConsoleUsers(deployment).reset(
+                name, password: try SecretInput.read(prompt: "New password", file: passwordFile),
+                by: organization.session(deployment))
+            options.report(["reset": .string(name)], "\(name) signs in with the new password, and then chooses another one.")
+        }
+    }
+}

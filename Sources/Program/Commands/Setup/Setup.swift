@@ -1,0 +1,121 @@
+import ArgumentParser
+import Authentication
+import CellCrypto
+import Foundation
+import JSON
+import Migrations
+import Organizations
+import PostgresClient
+import Tenancy
+
+/// Sets a deployment up, from its settings to its first organization.
+struct Setup: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Set a deployment up, step by step. What is there already stays as it is.",
+        discussion: """
+            Write the settings first, and run it as the user of the service, who gets the files. Each step is printed with the command that does it alone, and skipped where it is done: run it \
+            again after correcting what it names. With --superuser it makes the database's roles, gives those without a password one, \
+            and writes it into the password file (passfile) that the connection string names.
+            """)
+    @Option(
+        help: ArgumentHelp(
+            "Connection string of a superuser, without a password: use a passfile.", valueName: "conninfo"))
+    var superuser: String?
+    @Option(name: .customLong("org"), help: ArgumentHelp("The first organization.", valueName: "name")) var organization: String?
+    @Option(help: ArgumentHelp("The first person, a System Administrator of it.", valueName: "name")) var person: String?
+    @Option(help: ArgumentHelp("Read the person's password from this file (mode 0400 or 0600).", valueName: "file"))
+    var passwordFile: String?
+    @Option(help: ArgumentHelp("The first client, a System Administrator of it.", valueName: "name")) var client: String?
+    @OptionGroup var options: CommandOptions
+
+    func validate() throws {
+        guard superuser?.contains(#/password\s*=|://[^:/@]*:[^@]*@/#) != true else {
+            throw ValidationError("--superuser has a password in it, which other users of this machine can see. Use passfile=FILE.")
+        }
+        guard organization != nil || person == nil && client == nil else {
+            throw ValidationError("--person and --client need --org.")
+        }
+    }
+
+    func run() async throws {
+        let settings = try await options.readSettings()
+        let log = SetupLog(json: options.json)
+        try makeKey(settings, log)
+        if let superuser {
+            log.step("the database's roles", "fieldseal migrate bootstrap, as the superuser")
+            let roles = SetupRoles(superuser: superuser, settings: settings)
+            for line in try await roles.run() { log.done(line) }
+        }
+        try await migrate(settings, log)
+        let (deployment, _) = try await options.deployment()
+        if let organization {
+            let secret = try await populate(organization, deployment, settings, log)
+            if let secret { log.secret(secret.id, secret.secret) }
+        }
+        var trial = ConfigTrial(settings)
+        await trial.run()
+        do { _ = try ServerCertificate(settings) } catch { log.left("\(error)") }
+        for problem in trial.problems { log.left(problem) }
+        log.end()
+        await deployment.close()
+    }
+
+    private func makeKey(_ settings: Settings, _ log: SetupLog) throws {
+        guard case .file(let file) = try settings.kekSource else {
+            log.step("the key-encryption key", "fieldseal config check")
+            return log.done("it comes from where the settings say, id \(try settings.keyEncryptionKey().id)")
+        }
+        log.step("the key-encryption key", "fieldseal kek create \(file)")
+        if FileManager.default.fileExists(atPath: file) {
+            log.done("it is there: \(file), id \(try KeyEncryptionKeyFile.read(file).id)")
+        } else {
+            try KeyEncryptionKeyFile.create(at: file)
+            log.done(
+                "made \(file), id \(try KeyEncryptionKeyFile.read(file).id). Copy it to a safe place now, apart from the database's backups"
+            )
+        }
+    }
+
+    private func migrate(_ settings: Settings, _ log: SetupLog) async throws {
+        log.step("the schemas", "fieldseal migrate up")
+        let runner = MigrationRunner(conninfo: settings.migrationDatabase, completion: settings.attestationUpgrade())
+        for outcome in try await runner.up() {
+            if let error = outcome.error { throw error }
+            log.done("\(outcome.target): \(outcome.applied.isEmpty ? "nothing to do" : "\(outcome.applied.count) migrations")")
+        }
+    }
+
+    private func populate(
+        _ name: String, _ deployment: Deployment, _ settings: Settings, _ log: SetupLog
+    ) async throws -> (id: UUID, secret: String)? {
+        let registry = OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
+        log.step("the organization", "fieldseal org create \(name)")
+        if try await registry.isRegistered(name) {
+            log.done("it is there: \(name)")
+        } else {
+            _ = try await registry.create(name: name, by: commandLineCaller)
+            log.done("made \(name). Copy its key to a safe place: fieldseal key show --org \(name) --file FILE")
+        }
+        let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
+        if let person {
+            log.step("the first person", "fieldseal user add --org \(name) --role \"System Administrator\" \(person)")
+            let users = ConsoleUsers(deployment)
+            if try await users.list(by: session).contains(where: { $0.name.lowercased() == person.lowercased() }) {
+                log.done("they are there: \(person)")
+            } else {
+                let password = try SecretInput.read(prompt: "Password of \(person)", file: passwordFile)
+                _ = try await users.add(name: person, password: password, role: .systemAdministrator, by: session)
+                log.done("added \(person), who signs in at \(settings.baseURL)/\(name)/")
+            }
+        }
+        guard let client else { return nil }
+        log.step("the first client", "fieldseal client add --org \(name) --role \"System Administrator\" \(client)")
+        if try await session.clients().contains(where: { $0.name == client }) {
+            log.done("it is there: \(client)")
+            return nil
+        }
+        let added = try await session.addClient(name: client, role: .systemAdministrator)
+        log.done("added \(client)")
+        return added
+    }
+}

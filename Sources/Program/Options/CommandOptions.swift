@@ -1,0 +1,92 @@
+import ArgumentParser
+import CellCrypto
+import Foundation
+import Glibc
+import JSON
+import Logging
+import Model
+import Organizations
+import PostgresClient
+import Tenancy
+
+/// Options of every command that uses a deployment.
+struct CommandOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("The settings file.", valueName: "file"))
+    var settings: String?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @Option(help: ArgumentHelp("One of the databases that the settings name; may be left out.", valueName: "name"))
+    var database: String?
+
+    /// The named database, or the only one.
+    ///
+    /// - Parameter comparesKey: Whether to end the command if the key-encryption key is not the deployment's, before it reads or
+    ///   writes anything under it. The doctor reports that itself.
+    /// - Throws: An exit code of 78 (`EX_CONFIG`) for the wrong key-encryption key, after printing a message.
+    func deployment(comparesKey: Bool = true) async throws -> (Deployment, Settings) {
+        let settings = try await readSettings()
+        var kek = try settings.startingKeyEncryptionKey()
+        let pool = ConnectionPool(.init(conninfo: settings.database, limit: 4, applicationName: "fieldseal command"))
+        try await PoolerCheck.refuseTransactionPooling(settings.database)
+        // For the lifetime of the process.
+        if let watch = PrimaryWatch(conninfo: settings.database) { Task { await watch.run() } }
+        if comparesKey {
+            do {
+                kek = try await KeyEncryptionKeyCheck.check(kek, on: pool)
+            } catch let error where error is WrongKeyEncryptionKey || error is RetiredKeyEncryptionKey {
+                FileHandle.standardError.write(Data("Error: \(error)\n".utf8))
+                throw ExitCode(EX_CONFIG)
+            }
+        }
+        return (Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy), settings)
+    }
+
+    /// Runs a closure that needs the database, and reports an unreachable one in the same way everywhere.
+    ///
+    /// - Throws: `ExitCode` 3 when the database is unreachable.
+    func reachingDatabase(_ body: () async throws -> Void) async throws {
+        do {
+            try await body()
+        } catch let error as PostgresError where error.isConnectionLoss {
+            let words = "The database can't be reached: \(error)"
+            if json || DatabaseReports.current != nil {
+                report(["error": .string(words)], words)
+            } else {
+                FileHandle.standardError.write(Data("fieldseal: \(words)\n".utf8))
+            }
+            throw ExitCode(3)
+        }
+    }
+
+    /// The error of one of several organizations.
+    ///
+    /// - Throws: The error itself when the database is unreachable, because it concerns all of them.
+    func words(for error: any Error) throws -> String {
+        if let error = error as? PostgresError, error.isConnectionLoss { throw error }
+        return (error as? FieldsealError)?.message ?? "\(error)"
+    }
+
+    /// Prints JSON, or text for people.
+    func report(_ json: JSONValue, _ text: String) {
+        if let reports = DatabaseReports.current { return reports.add(json, text) }
+        print(self.json ? String(decoding: json.utf8, as: UTF8.self) : text)
+    }
+}
+
+extension CommandOptions {
+    /// Names for a message. Of many, only the first ones.
+    static func listed(_ names: [String]) -> String {
+        let more = names.count - listLimit
+        return names.prefix(listLimit).joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")
+    }
+
+    private static let listLimit = 20
+}
+
+/// The actor of what the command line does.
+var commandLineCaller: Caller {
+    let name = getpwuid(getuid()).flatMap { String(cString: $0.pointee.pw_name) } ?? "uid \(getuid())"
+    return .commandLine(user: name)
+}

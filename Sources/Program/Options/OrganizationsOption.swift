@@ -1,0 +1,24 @@
+import ArgumentParser
+import CellCrypto
+import Foundation
+import Glibc
+import JSON
+import Logging
+import Model
+import Organizations
+import PostgresClient
+import Tenancy
+
+/// The organizations of a command that works on all of them by default.
+struct OrganizationsOption: ParsableArguments {
+    @Option(
+        name: [.customLong("org")], help: ArgumentHelp("Only this organization. Without it, all of them.", valueName: "name"))
+    var name: String?
+
+    /// The same for an operation that needs one organization.
+    var one: OrganizationOption {
+        var option = OrganizationOption()
+        option.name = name
+        return option
+    }
+}

@@ -1,0 +1,35 @@
+import ArgumentParser
+import Authentication
+import CellCrypto
+import Console
+import Diagnostics
+import Email
+import Foundation
+import KeyManagement
+import Logging
+import NIOCore
+import NIOPosix
+import Organizations
+import PostgresClient
+import ServiceLifecycle
+import Tenancy
+import UnixSignals
+import WebAPI
+
+/// Once a second, links the security events of writes into their chains, and reads attested states.
+struct EventChainer: ServiceLifecycle.Service {
+    let deployment: Deployment
+
+    func run() async throws {
+        try? await cancelWhenGracefulShutdown {
+            var watch = AttestationWatch(deployment)
+            while !Task.isCancelled {
+                await deployment.chainPendingEvents(by: commandLineCaller)
+                try? await watch.look()
+                try await Task.sleep(for: .seconds(1))
+            }
+        }
+        // The events of the last second.
+        await deployment.chainPendingEvents(by: commandLineCaller)
+    }
+}

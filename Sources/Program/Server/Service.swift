@@ -1,0 +1,185 @@
+import ArgumentParser
+import Authentication
+import CellCrypto
+import Console
+import Diagnostics
+import Email
+import Foundation
+import KeyManagement
+import Logging
+import NIOCore
+import NIOPosix
+import Organizations
+import PostgresClient
+import ServiceLifecycle
+import Tenancy
+import UnixSignals
+import WebAPI
+
+/// The running service: the HTTPS server and, if configured, the listener without TLS.
+struct Service: Sendable {
+    let settings: Settings
+    let logger: Logger
+
+    /// Serves until SIGINT or SIGTERM, then lets running requests finish.
+    ///
+    /// - Parameters:
+    ///   - companion: A service that ends before this one.
+    ///   - onRunning: Called once both listeners accept connections.
+    func run(
+        allowSuperuser: Bool = false, beside companion: (any ServiceLifecycle.Service)? = nil,
+        onRunning: @escaping @Sendable () async -> Void = {}
+    ) async throws {
+        // Tasks run on the event loops, so that a request changes threads only for the database. Nothing blocks there: PostgreSQL
+        // and long computations have separate threads.
+        _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
+        if !SecretMemory.isLocked {
+            logger.warning("keys may be swapped out: RLIMIT_MEMLOCK is too small to lock their memory")
+        }
+        try CryptoLibrary.selfTest()
+        let certificates = try ServerCertificates(settings)
+        let all = settings.allDatabases
+        let names = all.count > 1 ? all.map(\.name) : nil
+        let surroundings = ServedDatabase.Surroundings(
+            logger: logger, allowsSuperuser: allowSuperuser,
+            providers: OpenIDProviders(authorityFile: settings.issuerAuthorityFile), certificates: certificates,
+            places: names.map(OrganizationPlaces.init))
+        let databases = all.map { ServedDatabase($0, settings, surroundings) }
+        guard let first = try await ServedDatabase.open(databases, logger).first?.opened else { return }
+        logger.notice(
+            "starting",
+            metadata: [
+                "version": "\(Program.configuration.version)", "pid": "\(getpid())", "settings": "\(settings.file)",
+                "kek_id": "\(first.deployment.kek.id)",
+            ])
+        let activated = try ActivatedSockets.take()
+        let isPlain = settings.httpPort != nil || activated.http != nil
+        let isLocal = settings.socketPath != nil || activated.unix != nil
+        let running = Countdown(1 + (isPlain ? 1 : 0) + (isLocal ? 1 : 0), then: onRunning)
+        try checkPorts(activated)
+        // Before a socket has its mode, only the program's user may connect.
+        if settings.socketPath != nil { umask(0o077) }
+        let api = WebAPI(
+            first.served, mail: first.mail, tokens: first.tokens, limits: settings.limits, places: surroundings.places,
+            logger: logger, pages: first.console.add)
+        let figures = DeploymentFigures(databases: names)
+        serve(databases, api, figures)
+        var services = try listeners(api, certificates, activated, running)
+        if let port = settings.metricsPort {
+            services.append(
+                MetricsServer.application(host: settings.metricsHost, port: port, logger: logger) { text in
+                    api.write(to: &text)
+                    certificates.write(to: &text)
+                    await figures.write(to: &text)
+                })
+        }
+        services.append(CertificateReload(certificates: certificates, logger: logger))
+        // Added last, so that they end first. Waiting requests must not hold up the servers.
+        services += databases
+        if settings.drainSeconds > 0 { services.append(Drain(api: api, duration: .seconds(settings.drainSeconds))) }
+        if let companion { services.append(companion) }
+        try await ServiceGroup(
+            configuration: .init(services: services, gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
+        ).run()
+        if activated.unix == nil { settings.unixSocket?.remove() }
+        for database in databases { await database.close() }
+        logger.notice("stopped")
+    }
+
+    /// Adds the reachable databases, and each of the others once it is reachable.
+    private func serve(_ databases: [ServedDatabase], _ api: WebAPI, _ figures: DeploymentFigures) {
+        let serve: @Sendable (ServedDatabase, ServedDatabase.Opened) -> Void = { database, opened in
+            api.serve(database.name, opened.served, mail: opened.mail, tokens: opened.tokens, pages: opened.console.add)
+            figures.add(database.name, opened.deployment)
+        }
+        for database in databases {
+            if let opened = database.opened { serve(database, opened) }
+            database.whenReached(serve)
+        }
+    }
+
+    /// The listeners for clients, on systemd's sockets or those in the settings.
+    private func listeners(
+        _ api: WebAPI, _ certificates: ServerCertificates, _ activated: ActivatedSockets, _ running: Countdown
+    ) throws -> [any ServiceLifecycle.Service] {
+        let authorities = try ServerCertificate.clientAuthorities(settings)
+        let onHTTPS = listening("https", running)
+        var services: [any ServiceLifecycle.Service] = []
+        if let socket = activated.https {
+            services.append(
+                try api.server(
+                    on: socket, identities: certificates.identities, clientAuthorities: authorities, onRunning: onHTTPS))
+        } else {
+            services.append(
+                try api.server(
+                    host: settings.httpsHost, port: settings.httpsPort, identities: certificates.identities,
+                    clientAuthorities: authorities, onRunning: onHTTPS))
+        }
+        if let socket = activated.http {
+            services.append(api.plainServer(on: socket, onRunning: listening("http", running)))
+        } else if let port = settings.httpPort {
+            services.append(api.plainServer(host: settings.httpHost, port: port, onRunning: listening("http", running)))
+        }
+        let onUnix = listening("unix", running)
+        if let socket = activated.unix {
+            services.append(api.plainServer(on: socket, onRunning: onUnix))
+        } else if let socket = settings.unixSocket {
+            services.append(
+                api.socketServer(path: socket.path) {
+                    socket.open()
+                    await onUnix(0)
+                })
+        }
+        return services
+    }
+
+    /// Called once a listener accepts connections.
+    private func listening(_ scheme: String, _ running: Countdown) -> @Sendable (Int) async -> Void {
+        let logger = logger
+        return { port in
+            logger.notice("listening", metadata: ["scheme": "\(scheme)", "port": "\(port)"])
+            await running.count()
+        }
+    }
+
+    private func checkPorts(_ activated: ActivatedSockets) throws {
+        if activated.unix == nil { try settings.unixSocket?.check() }
+        guard activated.https != nil || Port.isFree(settings.httpsPort, on: settings.httpsHost) else {
+            throw StartError.portTaken("https.port", settings.httpsPort)
+        }
+        if let port = settings.metricsPort, !Port.isFree(port, on: settings.metricsHost) {
+            throw StartError.portTaken("metrics.port", port)
+        }
+        if activated.http == nil, let port = settings.httpPort, !Port.isFree(port, on: settings.httpHost) {
+            throw StartError.portTaken("http.port", port)
+        }
+    }
+}
+
+/// Reports that the server is about to stop, and lets it serve until load balancers have noticed.
+private struct Drain: ServiceLifecycle.Service {
+    let api: WebAPI
+    let duration: Duration
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        api.announceStop()
+        try? await Task.sleep(for: duration)
+    }
+}
+
+/// Calls a closure once, when a count reaches zero.
+private actor Countdown {
+    private var remaining: Int
+    private let action: @Sendable () async -> Void
+
+    init(_ count: Int, then action: @escaping @Sendable () async -> Void) {
+        remaining = count
+        self.action = action
+    }
+
+    func count() async {
+        remaining -= 1
+        if remaining == 0 { await action() }
+    }
+}

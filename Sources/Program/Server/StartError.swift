@@ -1,0 +1,49 @@
+import ArgumentParser
+import Authentication
+import CellCrypto
+import Console
+import Diagnostics
+import Email
+import Foundation
+import KeyManagement
+import Logging
+import NIOCore
+import NIOPosix
+import Organizations
+import PostgresClient
+import ServiceLifecycle
+import Tenancy
+import UnixSignals
+import WebAPI
+
+/// The reason for which the service does not start.
+enum StartError: Error, CustomStringConvertible {
+    case superuser(String)
+    case notMigrated
+    case portTaken(String, Int)
+    /// The reason for which one of several databases can't be served.
+    case database(String, String)
+    case organizationsUnknown(String)
+    case socketTaken(String)
+    case noSocket(String)
+    case unusableSocket(String)
+
+    var description: String {
+        switch self {
+        case .superuser(let name):
+            "the database connection is a superuser's (\(name)), and a superuser can switch the database's guards off; connect as "
+                + "fieldseal_service, or say --allow-superuser"
+        case .portTaken(let setting, let port):
+            "port \(port) is taken by another program; end that one, or set \(setting) to another port"
+        case .database(let name, let reason): "the database \(name) can't be served: \(reason)"
+        case .organizationsUnknown(let name): "the organizations of the database \(name) can't be read; see PostgreSQL's log"
+        case .socketTaken(let path):
+            "another program listens on \(path); end that one, or set socket.path to another path"
+        case .noSocket(let path): "\(path) is a file that is no socket; remove it, or set socket.path to another path"
+        case .unusableSocket(let name):
+            "systemd gave the socket '\(name)', which the service does not use; it takes stream sockets that listen, with "
+                + "FileDescriptorName=https or http, and one unix socket"
+        case .notMigrated: "the database is not at this program's version: fieldseal migrate up"
+        }
+    }
+}

@@ -1,0 +1,17 @@
+package import Foundation
+import JSON
+package import Model
+package import PostgresClient
+package import Tenancy
+
+/// A user or a team.
+package struct Principal: Sendable, Equatable {
+    /// `systemuser` or `team`.
+    package let entity: String
+    package let id: UUID
+
+    package init(entity: String, id: UUID) {
+        self.entity = entity
+        self.id = id
+    }
+}

@@ -1,0 +1,95 @@
+import Model
+import Tenancy
+
+/// The condition of a client's write on the e-mail's status and direction.
+struct EmailWriteRule: Sendable {
+    /// The statuses that the e-mail may have before an update; nil for any.
+    private(set) var sources: Set<EmailStatus>?
+    /// The status that the update leads to, if it names one.
+    private(set) var target: EmailStatus?
+    /// Whether the e-mail must be outgoing.
+    private(set) var mustBeOutgoing = false
+
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a status or direction that the role may not write; `.invalidArgument`
+    ///   for an unknown one.
+    static func checkCreate(_ input: RecordInput, _ role: Role) throws(FieldsealError) {
+        let status = try status(in: input) ?? .draft
+        guard EmailTransition.mayCreate(status, role) else { throw refused(status, role) }
+        try checkDirection(input, role)
+    }
+
+    /// The rule of an update; nil where none applies.
+    init?(update input: RecordInput, _ role: Role) throws(FieldsealError) {
+        try Self.checkDirection(input, role)
+        let isAdministrator = role == .systemAdministrator
+        mustBeOutgoing = !isAdministrator && input.values["directioncode"] != nil
+        target = try Self.status(in: input)
+        if let target {
+            sources = EmailTransition.sources(of: target, role)
+            guard sources?.isEmpty == false else { throw Self.refused(target, role) }
+        } else if !isAdministrator {
+            // A submitted e-mail can't be changed, only cancelled.
+            sources = Set(EmailStatus.allCases).subtracting(EmailStatus.outbound)
+        } else {
+            return nil
+        }
+    }
+
+    /// The condition on the row.
+    var condition: String {
+        var parts = ["true"]
+        if let sources {
+            parts.append("statuscode IN \(sources.sql)")
+        }
+        if mustBeOutgoing { parts.append("directioncode") }
+        return parts.joined(separator: " AND ")
+    }
+
+    /// The reason for which an e-mail with this status was not written.
+    func refusal(_ status: EmailStatus?) -> FieldsealError {
+        let name = status?.label ?? "of an unknown status"
+        if let target, let status, sources?.contains(status) != true {
+            return FieldsealError(
+                .privilegeDenied,
+                "This e-mail is \(name), and can't become \(target.label) by this caller's write. See docs/web-api.md.")
+        }
+        if mustBeOutgoing, status.map({ sources?.contains($0) ?? true }) ?? true {
+            return FieldsealError(.privilegeDenied, "directioncode of an e-mail can be changed by a System Administrator alone.")
+        }
+        return FieldsealError(
+            .readOnly, "This e-mail is \(name), and can't be changed until it was sent. Cancel it (statuscode 5) to change it.")
+    }
+
+    private static func status(in input: RecordInput) throws(FieldsealError) -> EmailStatus? {
+        switch (input.values["statuscode"], input.values["statecode"]) {
+        case (.int(let code)?, _): return EmailStatus(rawValue: code)
+        case (.null?, _), (nil, .null?):
+            throw FieldsealError(.invalidArgument, "statuscode and statecode of an e-mail can't be set to null.")
+        case (nil, .int(let state)?): return EmailStatus(state: state)
+        default: return nil
+        }
+    }
+
+    private static func checkDirection(_ input: RecordInput, _ role: Role) throws(FieldsealError) {
+        guard let direction = input.values["directioncode"] else { return }
+        guard direction != .null else {
+            throw FieldsealError(.invalidArgument, "directioncode of an e-mail can't be set to null.")
+        }
+        guard direction == .bool(true) || role == .systemAdministrator else {
+            throw FieldsealError(
+                .privilegeDenied,
+                "Only a System Administrator may write an incoming e-mail (directioncode false); a router delivers them.")
+        }
+    }
+
+    private static func refused(_ status: EmailStatus, _ role: Role) -> FieldsealError {
+        let way =
+            switch status {
+            case .pendingSend, .sending, .failed: "SendEmail and the router set it"
+            default: "a System Administrator may"
+            }
+        return FieldsealError(
+            .privilegeDenied,
+            "The role \(role.rawValue) may not write an e-mail as \(status.label) (statuscode \(status.rawValue)): \(way).")
+    }
+}

@@ -1,0 +1,20 @@
+package import Foundation
+import JSON
+package import Model
+import PostgresClient
+package import Tenancy
+
+/// A navigation property to expand.
+package struct Expansion: Sendable {
+    package var property: String
+    package var query: RecordQuery
+    package var expansions: [Expansion]
+    /// Whether only the addresses of the records are requested.
+    package var isReference = false
+
+    package init(_ property: String, _ query: RecordQuery = RecordQuery(), expansions: [Expansion] = []) {
+        self.property = property
+        self.query = query
+        self.expansions = expansions
+    }
+}

@@ -1,0 +1,55 @@
+package import Foundation
+package import Model
+
+/// A condition on rows, with names and literals as the client wrote them.
+package indirect enum Filter: Sendable {
+    case all([Filter])
+    case any([Filter])
+    /// True where the condition is false or, without `isThreeValued`, unknown.
+    case not(Filter, isThreeValued: Bool = false)
+    case compare(RecordQuery.Column, Comparison, Literal)
+    case compareColumns(RecordQuery.Column, Comparison, RecordQuery.Column)
+    case isNull(RecordQuery.Column)
+    case isIn(RecordQuery.Column, [Literal])
+    /// A pattern for the whole text, regardless of case.
+    case like(RecordQuery.Column, TextPattern)
+    /// From one moment (inclusive) to another (exclusive).
+    case within(RecordQuery.Column, Date?, Date?)
+    case fiscal(RecordQuery.Column, FiscalCondition)
+    /// A record's id by its position in the hierarchy of its entity.
+    case hierarchy(RecordQuery.Column, HierarchyPlace, Literal)
+    /// A reference to the caller, or to the caller's business unit or teams.
+    case isCallers(RecordQuery.Column, CallersOwn)
+    /// Whether a linked record exists or, with `negated`, does not.
+    case exists(RecordQuery.Link, negated: Bool)
+    /// A condition on the records of a collection-valued navigation property: for one of them (`any`), or for each (`all`).
+    case lambda(path: [String], property: String, variable: String, Filter?, isAll: Bool)
+    case constant(Bool)
+
+    /// The comparison of two values in SQL.
+    package enum Comparison: String, Sendable {
+        case equal = "="
+        /// Null differs from every value.
+        case notEqual = "IS DISTINCT FROM"
+        /// As in SQL: unknown for null.
+        case differs = "<>"
+        case less = "<"
+        case lessOrEqual = "<="
+        case greater = ">"
+        case greaterOrEqual = ">="
+    }
+
+    /// What a reference to the caller means.
+    package enum CallersOwn: Sendable {
+        case user, businessUnit
+        /// A team that the caller is a member of.
+        case teams
+        case userOrTeams
+    }
+
+    /// The position of a record relative to another one of its entity.
+    package enum HierarchyPlace: Sendable {
+        case above, under
+        case atOrAbove, atOrUnder
+    }
+}

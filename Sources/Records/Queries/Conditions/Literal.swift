@@ -1,0 +1,11 @@
+package import Foundation
+package import Model
+
+/// A value as the client wrote it. Its attribute's type decides how it is parsed.
+package enum Literal: Sendable, Equatable {
+    case null
+    case bool(Bool)
+    case number(String)
+    /// A text in quotes, or other text that the attribute's type may accept.
+    case text(String)
+}

@@ -1,0 +1,168 @@
+import Foundation
+package import Model
+package import PostgresClient
+package import Tenancy
+
+/// The tables of one SELECT, and the names of their columns.
+///
+/// Every name of every query is resolved here. Only this type refuses encrypted attributes and adds the caller's read access.
+struct QueryScope {
+    /// A table in a FROM clause.
+    struct Table {
+        let entity: EntityDefinition
+        /// Its alias in the statement, chosen by the service.
+        let alias: String
+        /// The alias that the client chose.
+        let name: String?
+        /// Whether it can return several rows for one row of an earlier table.
+        let multiplies: Bool
+        /// Whether its entity's name refers to it too.
+        var answersToEntity = false
+
+        func sql(_ attribute: AttributeDefinition) -> String { "\(alias).\(attribute.column)" }
+        var id: String { "\(alias).\(entity.idColumn)" }
+    }
+
+    /// An attribute of a table.
+    struct Resolved {
+        let table: Table
+        let attribute: AttributeDefinition
+
+        var sql: String { table.sql(attribute) }
+        /// Whether it is the record's id.
+        var isID: Bool { attribute.logicalName == table.entity.primaryID }
+        /// The expression to sort by: texts regardless of case.
+        var sortable: String { attribute.type.isText ? "lower(\(sql))" : sql }
+        /// The expression to compare: dates to the second, as clients read them.
+        var comparable: String { attribute.type.kind == .date ? "date_trunc('second', \(sql))" : sortable }
+    }
+
+    private(set) var tables: [Table]
+    private(set) var from: String
+    /// Conditions of the whole SELECT, which limit it to what the caller may read.
+    private(set) var conditions: [String] = []
+    private var paths: [String: Table] = [:]
+    /// Tables of the enclosing SELECT, which aliases may refer to.
+    private let outer: [Table]
+
+    init(_ entity: EntityDefinition, name: String?, outer: [Table] = [], _ statement: inout StatementBuilder) throws(FieldsealError)
+    {
+        let table = Table(entity: entity, alias: try statement.nextTable(), name: name, multiplies: true)
+        tables = [table]
+        from = "\(statement.qualified(entity)) AS \(table.alias)"
+        self.outer = outer
+        if let own = try statement.restriction(of: table) { conditions.append(own) }
+    }
+
+    var main: Table { tables[0] }
+
+    /// Every table that a name may refer to.
+    var visible: [Table] { outer + tables }
+
+    /// Resolves the attribute that a client named.
+    ///
+    /// - Throws: ``FieldsealError``: the query's own code for an unknown attribute, `.queryDoesNotFit` for an encrypted one.
+    mutating func resolve(_ column: RecordQuery.Column, _ statement: inout StatementBuilder) throws(FieldsealError) -> Resolved {
+        let resolved = try resolveReadable(column, &statement)
+        guard !resolved.attribute.isEncrypted else {
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "\(resolved.attribute.logicalName) is encrypted, and encrypted attributes can't be searched, sorted, grouped, "
+                    + "aggregated or joined on.")
+        }
+        return resolved
+    }
+
+    /// Resolves an attribute to be returned. It may be encrypted, because it is always returned as null.
+    mutating func resolveReadable(
+        _ column: RecordQuery.Column,
+        _ statement: inout StatementBuilder
+    ) throws(FieldsealError) -> Resolved {
+        var table = try self.table(named: column.alias)
+        var path = table.alias
+        for step in column.path {
+            guard let relationship = table.entity.singleValued(step) else {
+                throw FieldsealError(
+                    .queryDoesNotFit,
+                    "\(table.entity.logicalName) has no single-valued navigation property \(step.quotedForMessage).")
+            }
+            path += "/\(step.lowercased())"
+            if let joined = paths[path] {
+                table = joined
+            } else {
+                table = try join(
+                    relationship.referenced, name: nil, isOuter: true, multiplies: false,
+                    on: { [parent = table] in "\($0.id) = \(parent.sql(relationship.attribute))" }, &statement)
+                paths[path] = table
+            }
+        }
+        guard let attribute = table.entity.attribute(named: column.name),
+            attribute.validFor.contains(.read) || attribute.isEncrypted
+        else {
+            throw FieldsealError(
+                statement.unknownAttributeCode, "\(table.entity.logicalName) has no attribute \(column.name.quotedForMessage).")
+        }
+        guard !column.isText || attribute.type.isText else { throw Self.mismatch(attribute, "a function of texts") }
+        return Resolved(table: table, attribute: attribute)
+    }
+
+    func table(named alias: String?) throws(FieldsealError) -> Table {
+        guard let alias else { return main }
+        let named = visible.last { $0.name?.lowercased() == alias.lowercased() }
+        let ofEntity = visible.filter { $0.answersToEntity && $0.entity.logicalName == alias.lowercased() }
+        guard let table = named ?? (ofEntity.count == 1 ? ofEntity.first : nil) else {
+            throw FieldsealError(.queryDoesNotFit, "Nothing in this query is called \(alias.quotedForMessage).")
+        }
+        return table
+    }
+
+    /// Joins another entity's table. The join condition includes what the caller may read of it.
+    @discardableResult
+    mutating func join(
+        _ entity: EntityDefinition,
+        name: String?,
+        isOuter: Bool,
+        multiplies: Bool,
+        isFirstOnly: Bool = false,
+        answersToEntity: Bool = false,
+        on condition: (Table) -> String,
+        filter: (inout QueryScope, inout StatementBuilder) throws(FieldsealError) -> String? = { (_, _) in nil },
+        _ statement: inout StatementBuilder
+    ) throws(FieldsealError) -> Table {
+        let table = Table(
+            entity: entity, alias: try statement.nextTable(), name: name, multiplies: multiplies, answersToEntity: answersToEntity)
+        tables.append(table)
+        var on = [condition(table)]
+        if let own = try statement.restriction(of: table) { on.append(own) }
+        if let more = try filter(&self, &statement) { on.append(more) }
+        let condition = on.joined(separator: " AND ")
+        let source = "\(statement.qualified(entity)) AS \(table.alias)"
+        if isFirstOnly {
+            let first = "SELECT \(table.alias).* FROM \(source) WHERE \(condition) ORDER BY \(table.id) LIMIT 1"
+            from += " JOIN LATERAL (\(first)) AS \(table.alias) ON true"
+        } else {
+            from += " \(isOuter ? "LEFT JOIN" : "JOIN") \(source) ON \(condition)"
+        }
+        return table
+    }
+}
+
+extension EntityDefinition {
+    /// The attribute with a logical name, or with a lookup's property name such as `_ownerid_value`.
+    package func attribute(named name: String) -> AttributeDefinition? {
+        let name = name.lowercased()
+        if let attribute = self[name] { return attribute }
+        guard name.hasPrefix("_"), name.hasSuffix("_value"), name.count > 7 else { return nil }
+        return self[String(name.dropFirst().dropLast(6))].flatMap { $0.type.isReference ? $0 : nil }
+    }
+}
+
+extension AttributeType {
+    /// Whether values are texts, which are compared regardless of case.
+    var isText: Bool {
+        switch self {
+        case .string, .memo, .entityName: true
+        default: false
+        }
+    }
+}

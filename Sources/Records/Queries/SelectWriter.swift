@@ -1,0 +1,314 @@
+import Foundation
+import JSON
+import Model
+import PostgresClient
+import Tenancy
+
+/// Writes SELECT statements for a query.
+struct SelectWriter {
+    let query: RecordQuery
+    private(set) var scope: QueryScope
+    private(set) var statement: StatementBuilder
+
+    init(
+        _ query: RecordQuery,
+        of entity: EntityDefinition,
+        _ organization: Organization,
+        _ caller: Caller
+    ) throws(FieldsealError) {
+        try QueryBounds.check(query)
+        var statement = StatementBuilder(organization, caller, unknownAttributeCode: query.unknownAttributeCode)
+        var scope = try QueryScope(entity, name: query.alias, &statement)
+        for link in query.links { try scope.add(link, &statement) }
+        var query = query
+        query.outputs = query.outputs.enumerated().filter { index, output in
+            !query.outputs[..<index].contains {
+                $0.value == output.value && $0.name == output.name && $0.isHidden == output.isHidden
+            }
+        }.map(\.element)
+        (self.query, self.scope, self.statement) = (query, scope, statement)
+    }
+
+    /// The WHERE clause, or nothing.
+    private func filter(_ conditions: [String]) -> String {
+        conditions.isEmpty ? "" : " WHERE \(conditions.joined(separator: " AND "))"
+    }
+
+    private struct SortKey {
+        let expression: String
+        let value: String
+        let type: AttributeType.Kind
+        let isDescending: Bool
+    }
+
+    /// One row for each record, or for each combination of joined records.
+    mutating func records(limit: Int) throws(FieldsealError) -> (sql: String, RowShape, keys: [Int]) {
+        let main = scope.main
+        var expressions = [main.id, "\(main.alias).versionnumber"]
+        let columns = try outputs(&expressions)
+        var keys: [SortKey] = []
+        for order in query.order { keys.append(try sortKey(order)) }
+        let condition = try condition()
+        let firstID = keys.count
+        // The records' ids make the order unique. The ids of outer joins may be null.
+        for table in scope.tables where table.multiplies {
+            keys.append(SortKey(expression: table.id, value: table.id, type: .id, isDescending: false))
+        }
+        var positions: [Int] = []
+        var ids: Set<Int> = []
+        for (number, key) in keys.enumerated() {
+            if number == firstID {
+                positions.append(0)
+                ids.insert(0)
+            } else {
+                positions.append(expressions.count)
+                if number > firstID { ids.insert(expressions.count) }
+                expressions.append(number > firstID ? key.value : "(\(key.value))::text")
+            }
+        }
+        var conditions = condition
+        if let after = query.after { conditions.append(try self.after(after, keys)) }
+        let shape = RowShape(
+            entity: main.entity, columns: columns, hasRecords: true, isIdentified: query.identifiesRecords, idColumns: ids,
+            isSelected: !query.outputs.allSatisfy(\.isHidden))
+        let order = keys.map { "\($0.expression) \($0.isDescending ? "DESC NULLS LAST" : "NULLS FIRST")" }
+        let sorting = keys.count == 1 ? keys[0].expression : order.joined(separator: ", ")
+        if let (column, rows) = query.limitPerReference {
+            let reference = try scope.resolve(column, &statement).sql
+            expressions.append("row_number() OVER (PARTITION BY \(reference) ORDER BY \(sorting)) AS n")
+            let inner = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter(conditions))"
+            let limit = statement.bind(.int64(Int64(limit) + 1))
+            return (
+                "SELECT * FROM (\(inner)) AS q WHERE n <= \(statement.bind(.int64(Int64(rows)))) ORDER BY n LIMIT \(limit)", shape,
+                positions
+            )
+        }
+        var sql = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter(conditions))"
+        sql += " ORDER BY \(sorting)"
+        sql += " LIMIT \(statement.bind(.int64(Int64(limit) + 1)))"
+        if query.offset > 0, query.after == nil { sql += " OFFSET \(statement.bind(.int64(Int64(query.offset))))" }
+        return (sql, shape, positions)
+    }
+
+    mutating func rowCount() throws(FieldsealError) -> String {
+        let conditions = try condition()
+        return "SELECT count(*) FROM \(scope.from)\(filter(conditions))"
+    }
+
+    private mutating func condition() throws(FieldsealError) -> [String] {
+        guard let filter = query.filter else { return scope.conditions }
+        let condition = try scope.condition(filter, &statement)
+        return scope.conditions + [condition]
+    }
+
+    private mutating func outputs(_ expressions: inout [String]) throws(FieldsealError) -> [RowShape.Column] {
+        var columns: [RowShape.Column] = []
+        func add(_ resolved: QueryScope.Resolved, _ name: String?, isHidden: Bool = false) {
+            let attribute = resolved.attribute
+            let index = attribute.isEncrypted ? nil : expressions.count
+            if index != nil { expressions.append(attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.sql) }
+            let isOther = resolved.table.alias != scope.main.alias
+            columns.append(
+                .init(
+                    name: name ?? attribute.propertyName, attribute: attribute, type: attribute.type, index: index,
+                    isRenamed: name != nil || isOther, isHidden: isHidden))
+        }
+        for output in query.outputs {
+            guard case .column(let column) = output.value else { continue }
+            add(try scope.resolveReadable(column, &statement), output.name, isHidden: output.isHidden)
+        }
+        if query.outputs.allSatisfy(\.isHidden) {
+            for attribute in scope.main.entity.attributes where attribute.validFor.contains(.read) || attribute.isEncrypted {
+                add(.init(table: scope.main, attribute: attribute), nil)
+            }
+        }
+        try Self.requireNames(columns)
+        // The id of a record stands there under its own name.
+        let id = scope.main.entity.primaryID
+        guard !query.identifiesRecords || !columns.contains(where: { $0.isRenamed && !$0.isHidden && $0.name == id }) else {
+            throw FieldsealError(
+                .queryDoesNotFit, "\(id) is the name of the record's id in the response. Give the column another alias.")
+        }
+        return columns
+    }
+
+    /// Refuses columns with the same name in a row of the response.
+    private static func requireNames(_ columns: [RowShape.Column]) throws(FieldsealError) {
+        var names: Set<String> = []
+        for column in columns where !column.isHidden && !names.insert(column.name).inserted {
+            throw FieldsealError(
+                .queryDoesNotFit, "Two columns of the response are called \(column.name.quotedForMessage). Give one an alias.")
+        }
+    }
+
+    private mutating func sortKey(_ order: RecordQuery.Order) throws(FieldsealError) -> SortKey {
+        let column =
+            switch order.key {
+            case .column(let column): column
+            case .output(let name): try column(ofOutput: name)
+            }
+        let resolved = try scope.resolve(column, &statement)
+        guard resolved.attribute.type.kind != .bytes else {
+            throw FieldsealError(.queryDoesNotFit, "Pictures can't be sorted by: \(resolved.attribute.logicalName).")
+        }
+        return SortKey(
+            expression: resolved.sortable, value: resolved.sql, type: resolved.attribute.type.kind,
+            isDescending: order.isDescending)
+    }
+
+    private func column(ofOutput name: String) throws(FieldsealError) -> RecordQuery.Column {
+        for output in query.outputs {
+            if case .column(let column) = output.value, (output.name ?? column.name).lowercased() == name.lowercased() {
+                return column
+            }
+        }
+        throw FieldsealError(.queryDoesNotFit, "There is no output \(name.quotedForMessage) to sort by.")
+    }
+
+    /// The rows after the token's row: greater in the first key, or equal in it and greater in the second, and so on.
+    private mutating func after(_ token: RecordQuery.PageToken, _ keys: [SortKey]) throws(FieldsealError) -> String {
+        guard token.values.count == keys.count else { throw Self.malformedToken }
+        var alternatives: [String] = []
+        var equal: [String] = []
+        for (key, value) in zip(keys, token.values) {
+            guard let value else {
+                if !key.isDescending { alternatives.append((equal + ["\(key.value) IS NOT NULL"]).joined(separator: " AND ")) }
+                equal.append("\(key.value) IS NULL")
+                continue
+            }
+            guard key.type.reads(value) else { throw Self.malformedToken }
+            let bound = statement.bind(.text(value))
+            let typed = key.type == .text ? "lower(\(bound))" : "\(bound)::\(key.type.rawValue)"
+            let greater =
+                key.isDescending
+                ? "(\(key.expression) < \(typed) OR \(key.value) IS NULL)" : "\(key.expression) > \(typed)"
+            alternatives.append((equal + [greater]).joined(separator: " AND "))
+            equal.append("\(key.expression) = \(typed)")
+        }
+        return alternatives.count == 1 ? alternatives[0] : "(\(alternatives.map { "(\($0))" }.joined(separator: " OR ")))"
+    }
+
+    private static var malformedToken: FieldsealError {
+        FieldsealError(.queryDoesNotFit, "This paging token does not belong to this query. Follow @odata.nextLink as it is.")
+    }
+
+    /// One row for each group.
+    mutating func grouped(limit: Int?) throws(FieldsealError) -> (sql: String, RowShape) {
+        var groups: [String] = []
+        var groupColumns: [QueryScope.Resolved] = []
+        for group in query.groups {
+            let resolved = try scope.resolve(group.column, &statement)
+            groupColumns.append(resolved)
+            groups.append(try expression(resolved, group.part))
+        }
+        var expressions: [String] = []
+        var columns: [RowShape.Column] = []
+        for (index, output) in query.outputs.enumerated() {
+            let (sql, type, attribute, name) = try self.output(output, groupColumns, &groups)
+            expressions.append("\(sql) AS c\(index)")
+            columns.append(
+                .init(name: output.name ?? name, attribute: attribute, type: type, index: index, isRenamed: output.name != nil))
+        }
+        try Self.requireNames(columns)
+        guard !columns.isEmpty else { throw FieldsealError(.queryDoesNotFit, "A grouped query needs columns to give.") }
+        let conditions = try condition()
+        var sql = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter(conditions))"
+        if !groups.isEmpty { sql += " GROUP BY \(groups.joined(separator: ", "))" }
+        var order: [String] = []
+        var isSorted: Set<Int> = []
+        for key in query.order {
+            let index = try outputIndex(key.key, columns)
+            isSorted.insert(index)
+            order.append(sorting(index, columns[index].type) + (key.isDescending ? " DESC NULLS LAST" : " NULLS FIRST"))
+        }
+        order += columns.indices.filter { !isSorted.contains($0) }.map { "\(sorting($0, columns[$0].type)) NULLS FIRST" }
+        sql = "SELECT * FROM (\(sql)) AS q ORDER BY \(order.joined(separator: ", "))"
+        if let limit {
+            sql += " LIMIT \(statement.bind(.int64(Int64(limit) + 1)))"
+            sql += " OFFSET \(statement.bind(.int64(Int64(query.after?.offset ?? query.offset))))"
+        }
+        return (sql, RowShape(entity: scope.main.entity, columns: columns, hasRecords: false))
+    }
+
+    private func sorting(_ index: Int, _ type: AttributeType) -> String {
+        type.isText ? "lower(c\(index))" : type.isNumeric ? "c\(index)::numeric" : "c\(index)"
+    }
+
+    private func outputIndex(_ key: RecordQuery.Order.Key, _ columns: [RowShape.Column]) throws(FieldsealError) -> Int {
+        let name =
+            switch key {
+            case .output(let name): name
+            case .column(let column): column.name
+            }
+        let index =
+            columns.firstIndex { $0.name.lowercased() == name.lowercased() }
+            ?? columns.firstIndex { $0.attribute?.logicalName == name.lowercased() }
+        guard let index else {
+            throw FieldsealError(
+                .queryDoesNotFit, "A grouped query is sorted by what it gives, and not by \(name.quotedForMessage).")
+        }
+        return index
+    }
+
+    private func expression(_ column: QueryScope.Resolved, _ part: RecordQuery.DatePart?) throws(FieldsealError) -> String {
+        guard let part else {
+            guard column.attribute.type.kind != .bytes else { throw QueryScope.mismatch(column.attribute, "others") }
+            return column.comparable
+        }
+        guard case .dateTime = column.attribute.type else { throw QueryScope.mismatch(column.attribute, "a part of a date") }
+        return "extract(\(part.rawValue) FROM \(column.sql) AT TIME ZONE 'UTC')::int8"
+    }
+
+    private mutating func output(
+        _ output: RecordQuery.Output,
+        _ groupColumns: [QueryScope.Resolved],
+        _ groups: inout [String]
+    ) throws(FieldsealError) -> (sql: String, AttributeType, AttributeDefinition?, name: String) {
+        switch output.value {
+        case .column(let column):
+            let resolved = try scope.resolve(column, &statement)
+            let isGroup = groupColumns.contains { $0.sql == resolved.sql }
+            if !isGroup, query.isDistinct, query.groups.isEmpty {
+                groups.append(try expression(resolved, nil))
+            } else if !isGroup {
+                throw FieldsealError(
+                    .queryDoesNotFit, "\(resolved.attribute.logicalName) is neither grouped by nor aggregated.")
+            }
+            let attribute = resolved.attribute
+            // Texts that differ only in case are one group. One of them represents it.
+            let sql =
+                attribute.type.isText
+                ? "min(\(resolved.sql))" : attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.comparable
+            return (sql, attribute.type, attribute, attribute.propertyName)
+        case .part(let part, let column):
+            let resolved = try scope.resolve(column, &statement)
+            return (try expression(resolved, part), .bigInt, nil, part.rawValue)
+        case .aggregate(let aggregate, let column):
+            guard let column else { return ("count(*)", .bigInt, nil, "count") }
+            return try aggregated(aggregate, try scope.resolve(column, &statement))
+        }
+    }
+
+    private func aggregated(
+        _ aggregate: RecordQuery.Aggregate,
+        _ column: QueryScope.Resolved
+    ) throws(FieldsealError) -> (sql: String, AttributeType, AttributeDefinition?, name: String) {
+        let attribute = column.attribute
+        let kind = attribute.type.kind
+        let name = "\(aggregate.rawValue)_\(attribute.logicalName)"
+        switch (aggregate, kind) {
+        case (.count, _), (.countColumn, _): return ("count(\(column.sql))", .bigInt, nil, name)
+        case (.countDistinct, _): return ("count(DISTINCT \(column.comparable))", .bigInt, nil, name)
+        case (.sum, .integer), (.sum, .decimal): return ("sum(\(column.sql))::text", .decimal, nil, name)
+        case (.average, .integer), (.average, .decimal):
+            return ("trim_scale(round(avg(\(column.sql)), 10))::text", .decimal, nil, name)
+        case (.minimum, .integer), (.minimum, .date), (.minimum, .text):
+            return ("min(\(column.sql))", attribute.type, attribute, name)
+        case (.maximum, .integer), (.maximum, .date), (.maximum, .text):
+            return ("max(\(column.sql))", attribute.type, attribute, name)
+        case (.minimum, .decimal): return ("min(\(column.sql))::text", attribute.type, attribute, name)
+        case (.maximum, .decimal): return ("max(\(column.sql))::text", attribute.type, attribute, name)
+        default: throw FieldsealError(.queryDoesNotFit, "\(attribute.logicalName) can't be aggregated in this way.")
+        }
+    }
+}

@@ -1,0 +1,78 @@
+import Foundation
+package import Model
+package import PostgresClient
+package import Tenancy
+
+/// The parameters of a statement, the organization and the caller.
+package struct StatementBuilder {
+    let organization: Organization
+    let caller: Caller
+    let unknownAttributeCode: ErrorCode
+    package private(set) var parameters: [PostgresParameter] = []
+    private var tables = 0
+    private var multiplyingJoins = 0
+    private var keylessJoins = 0
+
+    /// How many tables one statement has at most, including those of subqueries.
+    static let tableLimit = 16
+    /// How many joins of one statement may return several rows for one.
+    static let multiplyingLimit = 4
+    /// How many joins of one statement have no record's id on either side. Each may square the number of rows.
+    static let keylessLimit = 2
+
+    package init(_ organization: Organization, _ caller: Caller, unknownAttributeCode: ErrorCode = .queryDoesNotFit) {
+        self.organization = organization
+        self.caller = caller
+        self.unknownAttributeCode = unknownAttributeCode
+    }
+
+    /// Adds a parameter and returns its placeholder.
+    package mutating func bind(_ parameter: PostgresParameter) -> String {
+        parameters.append(parameter)
+        return "$\(parameters.count)"
+    }
+
+    /// - Throws: ``FieldsealError`` when the statement has the maximum number of tables.
+    mutating func nextTable() throws(FieldsealError) -> String {
+        guard tables < Self.tableLimit else {
+            throw FieldsealError(
+                .queryDoesNotFit, "A query may join at most \(Self.tableLimit) tables, with those of its subqueries.")
+        }
+        defer { tables += 1 }
+        return "t\(tables)"
+    }
+
+    /// Counts a join.
+    ///
+    /// - Parameters:
+    ///   - multiplies: Whether it may return several rows for one.
+    ///   - hasKey: Whether one of its sides is its record's id.
+    /// - Throws: ``FieldsealError`` when there are too many such joins.
+    mutating func countJoin(multiplies: Bool, hasKey: Bool) throws(FieldsealError) {
+        multiplyingJoins += multiplies ? 1 : 0
+        keylessJoins += hasKey ? 0 : 1
+        guard multiplyingJoins <= Self.multiplyingLimit else {
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "A query may have at most \(Self.multiplyingLimit) joins that give several records for one. Split it.")
+        }
+        guard keylessJoins <= Self.keylessLimit else {
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "A query may have at most \(Self.keylessLimit) joins in which neither attribute is a record's id. Split it.")
+        }
+    }
+
+    /// The source of an entity's rows: its table; for the roles of users also the roles of clients and people.
+    func qualified(_ entity: EntityDefinition) -> String {
+        entity === EntityDefinition.systemUserRoles ? organization.userRoles : organization.qualified(entity.logicalName)
+    }
+
+    /// The condition that limits the table's rows to those that the caller may read; nil for all.
+    ///
+    /// - Throws: ``FieldsealError`` `.privilegeDenied`.
+    mutating func restriction(of table: QueryScope.Table) throws(FieldsealError) -> String? {
+        let depth = try caller.require(.retrieveMultiple, on: table.entity)
+        return AccessRule(table.entity, organization, caller).condition(depth, .read, table.alias) { bind($0) }
+    }
+}

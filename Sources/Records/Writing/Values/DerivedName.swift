@@ -1,0 +1,27 @@
+package import Foundation
+import JSON
+package import Model
+package import PostgresClient
+package import Tenancy
+
+/// The column with the name of the record that a lookup refers to, as it was at the last write.
+struct DerivedName {
+    let column: String
+    private let target: EntityDefinition
+    private let nameColumn: String
+
+    init?(_ attribute: AttributeDefinition, of entity: EntityDefinition, isTeam: Bool = false) {
+        guard attribute.type.isReference, let derived = entity["\(attribute.logicalName)name"] else { return nil }
+        let targets = attribute.type.targets
+        let target = isTeam && targets.contains("team") ? "team" : targets.first { $0 != "team" } ?? "team"
+        guard let entity = EntityCatalog.entity(target), let name = entity.primaryName else { return nil }
+        column = derived.logicalName
+        self.target = entity
+        nameColumn = name
+    }
+
+    func expression(in organization: Organization, placeholder: String) -> String {
+        "(SELECT \(quoteIdentifier(nameColumn)) FROM \(organization.qualified(target.logicalName)) "
+            + "WHERE \(target.idColumn) = \(placeholder))"
+    }
+}

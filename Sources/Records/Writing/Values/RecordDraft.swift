@@ -1,0 +1,189 @@
+package import Foundation
+import JSON
+package import Model
+package import PostgresClient
+package import Tenancy
+
+/// A new record with all values of its INSERT: the client's, and those that the server fills in.
+package struct RecordDraft: Sendable {
+    let entity: EntityDefinition
+    let id: UUID
+    private(set) var values: [String: AttributeValue]
+    private var setFlags: Set<String> = []
+
+    /// The caller's place in the organization, for the values that the server fills in.
+    package struct Origin: Sendable {
+        package let organization: Organization
+        package let user: UUID
+        package let businessUnit: UUID
+        /// The user that sent the request, if it is in the name of another.
+        package var delegate: UUID?
+
+        package init(organization: Organization, user: UUID, businessUnit: UUID, delegate: UUID? = nil) {
+            self.organization = organization
+            self.user = user
+            self.businessUnit = businessUnit
+            self.delegate = delegate
+        }
+    }
+
+    package init(
+        _ entity: EntityDefinition, id: UUID, _ values: [String: AttributeValue], secrets: [String: String?] = [:], origin: Origin
+    ) {
+        self.entity = entity
+        self.id = id
+        self.values = values
+        self.values[entity.primaryID] = .id(id)
+        let now = AttributeValue.date(Date())
+        for (name, filling) in entity.fillings where self.values[name] == nil {
+            self.values[name] =
+                switch filling {
+                case .value(let value): value
+                case .now: now
+                case .user: .id(origin.user)
+                case .businessUnit: .id(origin.businessUnit)
+                case .organization: .id(origin.organization.id)
+                }
+        }
+        for (attribute, value) in secrets where value != nil {
+            guard let flag = entity.setFlags[attribute] else { continue }
+            if entity[flag] == nil { setFlags.insert(flag) } else { self.values[flag] = .bool(true) }
+        }
+        if let delegate = origin.delegate {
+            for name in ["createdonbehalfby", "modifiedonbehalfby"] where entity[name] != nil { self.values[name] = .id(delegate) }
+        }
+        fillOwner(origin)
+    }
+
+    private mutating func fillOwner(_ origin: Origin) {
+        guard entity["ownerid"] != nil, case .id(let owner) = values["ownerid"] else { return }
+        let isTeam = values["owneridtype"] == .text("team")
+        values["owneridtype"] = .text(isTeam ? "team" : "systemuser")
+        values[isTeam ? "owningteam" : "owninguser"] = .id(owner)
+        values["owningbusinessunit"] = .id(origin.businessUnit)
+    }
+
+    /// The INSERT and its parameters.
+    package func statement(in organization: Organization) -> (sql: String, parameters: [PostgresParameter]) {
+        var parameters: [PostgresParameter] = []
+        var present: [Int] = []
+        // In the order of the metadata, so that equal shapes share a prepared statement.
+        for (index, attribute) in entity.attributes.enumerated() where !attribute.isEncrypted {
+            guard let value = values[attribute.logicalName], value != .null else { continue }
+            parameters.append(attribute.type.parameter(value))
+            present.append(index)
+        }
+        let shape = InsertShape(
+            schema: organization.schema, entity: entity.logicalName, present: present, flags: setFlags.sorted(),
+            isTeams: values["owneridtype"] == .text("team"))
+        return (InsertShape.texts.value(of: shape) { text(of: shape, in: organization) }, parameters)
+    }
+
+    private func text(of shape: InsertShape, in organization: Organization) -> String {
+        var columns: [String] = []
+        var expressions: [String] = []
+        for (number, index) in shape.present.enumerated() {
+            let attribute = entity.attributes[index]
+            columns.append(attribute.column)
+            expressions.append(attribute.type.placeholder(number + 1))
+            if let name = DerivedName(attribute, of: entity, isTeam: shape.isTeams) {
+                columns.append(quoteIdentifier(name.column))
+                expressions.append(name.expression(in: organization, placeholder: "$\(number + 1)"))
+            }
+        }
+        for flag in shape.flags {
+            columns.append(quoteIdentifier(flag))
+            expressions.append("true")
+        }
+        return """
+            INSERT INTO \(organization.qualified(entity.logicalName)) (\(columns.joined(separator: ", ")))
+            VALUES (\(expressions.joined(separator: ", "))) RETURNING versionnumber
+            """
+    }
+
+    /// Inserts the record, and the settings of a new user beside it.
+    package func insert(into organization: Organization, on connection: isolated PostgresConnection) throws {
+        let (sql, parameters) = statement(in: organization)
+        _ = try connection.query(sql, parameters)
+        if entity.logicalName == EntityDefinition.systemUser.logicalName {
+            try userSettings(in: organization).insert(into: organization, on: connection)
+        }
+    }
+
+    /// The initial settings of a user.
+    func userSettings(in organization: Organization) -> RecordDraft {
+        let unit: UUID = if case .id(let unit) = values["businessunitid"] { unit } else { id }
+        return RecordDraft(.userSettings, id: id, [:], origin: Origin(organization: organization, user: id, businessUnit: unit))
+    }
+
+    /// The initial mailbox of a user or a queue with an e-mail address, and for a queue the reference to it.
+    func mailbox(in organization: Organization) -> [(sql: String, parameters: [PostgresParameter])]? {
+        let (address, name, owner): (AttributeValue?, AttributeValue?, AttributeValue?) =
+            switch entity.logicalName {
+            case "systemuser": (values["internalemailaddress"], values["fullname"], .id(id))
+            case "queue": (values["emailaddress"], values["name"], values["ownerid"])
+            default: (nil, nil, nil)
+            }
+        guard case .text(let address)? = address, MailAddress.isOne(address), case .id(let owner)? = owner else { return nil }
+        let unit: UUID = if case .id(let unit) = values["businessunitid"] ?? values["owningbusinessunit"] { unit } else { id }
+        let mailbox = UUID.timeOrdered()
+        var mailboxValues: [String: AttributeValue] = [
+            "name": name ?? .text(address), "emailaddress": .text(address), "regardingobjectid": .id(id),
+            "regardingobjecttypecode": .text(entity.logicalName), "ownerid": .id(owner),
+            "isforwardmailbox": .bool(false),
+        ]
+        if let type = values["owneridtype"] { mailboxValues["owneridtype"] = type }
+        for name in ["createdby", "createdonbehalfby", "modifiedonbehalfby"] where values[name] != nil {
+            mailboxValues[name] = values[name]
+        }
+        var statements = [
+            RecordDraft(
+                .mailbox, id: mailbox, mailboxValues, origin: Origin(organization: organization, user: owner, businessUnit: unit)
+            ).statement(in: organization)
+        ]
+        if entity.logicalName == "queue" {
+            statements.append(
+                (
+                    "UPDATE \(organization.qualified("queue")) SET defaultmailbox = $2, defaultmailboxname = left($3, 100) WHERE queueid = $1",
+                    [.uuid(id), .uuid(mailbox), .text(address)]
+                ))
+        }
+        return statements
+    }
+
+    /// A systemuser in the organization's first business unit.
+    ///
+    /// - Parameter application: The API client that acts as the user; nil for a person.
+    package static func systemUser(
+        id: UUID,
+        name: String,
+        domainName: String,
+        application: UUID? = nil,
+        in organization: Organization,
+        on connection: isolated PostgresConnection
+    ) throws -> RecordDraft {
+        let unit = try connection.query(
+            "SELECT businessunitid FROM \(organization.qualified("businessunit")) ORDER BY createdon, businessunitid LIMIT 1")
+        var values: [String: AttributeValue] = ["fullname": .text(name), "domainname": .text(domainName)]
+        if let application { values["applicationid"] = .id(application) }
+        return RecordDraft(
+            .systemUser, id: id, values,
+            origin: Origin(organization: organization, user: id, businessUnit: try unit[0].decode(0)))
+    }
+}
+
+/// What determines the text of an INSERT: everything but the values.
+private struct InsertShape: Hashable {
+    let schema: String
+    let entity: String
+    /// The indexes of attributes that have a value, in the metadata's order.
+    let present: [Int]
+    let flags: [String]
+    let isTeams: Bool
+
+    static let texts = BoundedCache<InsertShape, String>()
+}
+
+extension AttributeType {
+    func placeholder(_ number: Int) -> String { isNumeric ? "$\(number)::numeric" : "$\(number)" }
+}

@@ -1,0 +1,5 @@
+/// `incomingauthenticationprotocol` and `outgoingauthenticationprotocol` of a profile.
+package enum AuthenticationProtocol: Int, Sendable {
+    case autoDetect = 0
+    case negotiate, ntlm, basic, oauth
+}

@@ -1,0 +1,54 @@
+/// An e-mail to send now, in the response to `fieldseal.TakePendingEmails`.
+package struct PendingEmail: Codable, Sendable {
+    /// A sender or a recipient.
+    package struct Person: Codable, Sendable {
+        package var name: String
+        package var address: String
+
+        package init(name: String, address: String) { (self.name, self.address) = (name, address) }
+    }
+
+    /// A part that is not the text.
+    package struct Attachment: Codable, Sendable {
+        package var fileName: String
+        package var mimeType: String
+        /// Base64.
+        package var body: String
+
+        package init(fileName: String, mimeType: String, body: String) {
+            (self.fileName, self.mimeType, self.body) = (fileName, mimeType, body)
+        }
+    }
+
+    package var emailId: String
+    package var subject: String
+    package var body: String
+    package var messageId: String
+    package var inReplyTo: String?
+    /// The References of the e-mail that it answers, oldest first.
+    package var references: [String]
+    /// `email.mimetype`; nil if the e-mail has none.
+    package var bodyType: String?
+    /// 0 low, 1 normal, 2 high.
+    package var priority: Int
+    /// ISO 8601.
+    package var createdOn: String
+    package var readReceiptRequested: Bool
+    /// One person, as a list like the recipients.
+    package var from: [Person]
+    package var to: [Person]
+    package var cc: [Person]
+    package var bcc: [Person]
+    package var attachments: [Attachment]
+
+    package init(
+        emailId: String, subject: String, body: String, messageId: String, inReplyTo: String?, references: [String],
+        bodyType: String?,
+        priority: Int, createdOn: String, readReceiptRequested: Bool
+    ) {
+        (self.emailId, self.subject, self.body, self.messageId) = (emailId, subject, body, messageId)
+        (self.inReplyTo, self.references, self.bodyType, self.priority) = (inReplyTo, references, bodyType, priority)
+        (self.createdOn, self.readReceiptRequested) = (createdOn, readReceiptRequested)
+        (from, to, cc, bcc, attachments) = ([], [], [], [], [])
+    }
+}

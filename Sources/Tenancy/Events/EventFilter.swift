@@ -1,0 +1,21 @@
+package import Foundation
+import PostgresClient
+
+/// A filter for security events.
+package struct EventFilter: Sendable {
+    package var kinds: [String] = []
+    package var outcome: String?
+    /// The actor, such as `user:ada`.
+    package var actor: String?
+    /// A text in the details, such as a record's id.
+    package var details: String?
+    package var from: Date?
+    package var until: Date?
+    /// Only events before this one, for the next page.
+    package var before: Int?
+
+    package init() {}
+
+    /// Whether only the newest events are searched.
+    var isSearch: Bool { actor != nil || details != nil || outcome != nil }
+}

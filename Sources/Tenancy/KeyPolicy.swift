@@ -1,0 +1,31 @@
+package import CellCrypto
+package import Foundation
+import Migrations
+package import PostgresClient
+
+/// The deployment's rules for keys and passwords.
+package struct KeyPolicy: Sendable {
+    /// How many PBKDF2 iterations a new key has.
+    package var iterations = DataKey.defaultIterations
+    /// How the stored form of people's new passwords is computed.
+    package var passwordDerivation = PasswordVerifier.Derivation.scrypt
+    /// How often one organization's key may be changed within ``quotaInterval`` seconds; nil for no limit.
+    package var changeQuota: Int?
+    /// Seconds.
+    package var quotaInterval = 3_600
+    /// How long a key change tries to lock writers out for its switch, before it gives up.
+    package var patience = Duration.seconds(60)
+    /// Failures within ``failureInterval`` after which an account is locked for the network that they came from.
+    package var failureLimit = 10
+    /// Failures of all accounts from one network after which the network is locked.
+    package var networkFailureLimit = 100
+    /// Failures of an account from all networks after which its sign-ins are delayed. They never lock it, because attackers could
+    /// lock users out.
+    package var accountFailures = 20
+    /// Seconds.
+    package var failureInterval = 900
+    /// Seconds after which a key should be changed: a year.
+    package static let keyLifetime = 365 * 86_400.0
+
+    package init() {}
+}

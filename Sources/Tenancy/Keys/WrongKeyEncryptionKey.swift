@@ -1,0 +1,18 @@
+package import CellCrypto
+package import PostgresClient
+
+/// The loaded key-encryption key does not seal the deployment's secrets.
+package struct WrongKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
+    package let given: String
+    package let wanted: String
+
+    package init(given: String, wanted: String) {
+        self.given = given
+        self.wanted = wanted
+    }
+
+    package var description: String {
+        "the key-encryption key has the id \(given), and the deployment's secrets are sealed under \(wanted); "
+            + "restore that one from its backup"
+    }
+}

@@ -1,0 +1,14 @@
+package import Model
+
+/// The depth of a privilege.
+package enum Depth: Int, Sendable, Comparable {
+    case none
+    /// The caller's own records, those of their teams, and those that were shared with them.
+    case own
+    /// Also records of users in the caller's business unit.
+    case businessUnit
+    /// Every record of the organization.
+    case organization
+
+    package static func < (one: Depth, other: Depth) -> Bool { one.rawValue < other.rawValue }
+}

@@ -1,0 +1,18 @@
+import Foundation
+import HTTPTypes
+import JSON
+import Model
+
+/// A request in a batch, as the client wrote it.
+struct BatchItem {
+    var method: String
+    var url: String
+    var headers: HTTPFields
+    var body: [UInt8]
+    /// The id of the item, in its response and as `$ID` in the URLs and bodies of later ones.
+    var id: String?
+    /// The `atomicityGroup` of a request in JSON.
+    var group: String?
+    /// Earlier requests and groups that this request depends on.
+    var dependsOn: [String] = []
+}

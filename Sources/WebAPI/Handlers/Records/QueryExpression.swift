@@ -1,0 +1,100 @@
+import Foundation
+import HTTPTypes
+import JSON
+import Model
+import Records
+
+/// The criteria of a query expression in a message.
+enum QueryExpression {
+    /// Members that have no effect, because only ids are read.
+    private static let harmless: Set<String> = [
+        "ColumnSet", "DataSource", "Distinct", "EntityName", "ForceSeek", "NoLock", "Orders", "QueryHints",
+    ]
+
+    /// Refuses members that would restrict the query and are not supported. Otherwise more records would match than intended.
+    static func check(_ query: JSONValue) throws(FieldsealError) {
+        guard case .object(let members) = query else {
+            throw FieldsealError(.payloadDoesNotFit, "A query expression is an object with an EntityName and Criteria.")
+        }
+        for member in members where member.name != "Criteria" && !harmless.contains(member.name) && !member.name.contains("@") {
+            let isEmpty = member.value == .null || member.value == .array([]) || member.name == "PageInfo" && isWhole(member.value)
+            guard isEmpty else {
+                throw FieldsealError(
+                    .payloadDoesNotFit, "\(member.name.prefix(100)) of a query expression is not supported here. Leave it out.")
+            }
+        }
+        try check(query["Criteria"] ?? .null, ["Conditions", "Filters", "FilterOperator", "IsQuickFindFilter"], "Criteria")
+    }
+
+    /// Whether a `PagingInfo` asks for every record, as it does where clients leave its members as they are.
+    private static func isWhole(_ info: JSONValue) -> Bool {
+        guard case .object(let members) = info else { return false }
+        return members.allSatisfy { member in
+            switch member.name {
+            case "Count": [.null, .integer(0)].contains(member.value)
+            case "PageNumber": [.null, .integer(0), .integer(1)].contains(member.value)
+            case "PagingCookie": [.null, .string("")].contains(member.value)
+            case "ReturnTotalRecordCount": [.null, .bool(false), .bool(true)].contains(member.value)
+            default: member.name.contains("@")
+            }
+        }
+    }
+
+    private static func check(_ value: JSONValue, _ known: Set<String>, _ what: String) throws(FieldsealError) {
+        guard case .object(let members) = value else { return }
+        for member in members where !known.contains(member.name) && !member.name.contains("@") && member.value != .null {
+            throw FieldsealError(.payloadDoesNotFit, "\(what) has no member '\(member.name.prefix(100))' here. Leave it out.")
+        }
+    }
+
+    static func filter(_ criteria: JSONValue, depth: Int = 0) throws(FieldsealError) -> Filter {
+        try check(criteria, ["Conditions", "Filters", "FilterOperator", "IsQuickFindFilter"], "Criteria")
+        if let join = criteria["FilterOperator"]?.string?.lowercased(), !["and", "or"].contains(join) {
+            throw FieldsealError(.payloadDoesNotFit, "FilterOperator is And or Or.")
+        }
+        guard depth < 20 else { throw FieldsealError(.payloadDoesNotFit, "Criteria may be nested 20 levels deep.") }
+        var parts: [Filter] = []
+        if case .array(let conditions)? = criteria["Conditions"] {
+            for condition in conditions { parts.append(try self.condition(condition)) }
+        }
+        if case .array(let filters)? = criteria["Filters"] {
+            for filter in filters { parts.append(try self.filter(filter, depth: depth + 1)) }
+        }
+        guard !parts.isEmpty else {
+            throw FieldsealError(.payloadDoesNotFit, "Criteria has no condition; deleting every record needs one that says so.")
+        }
+        return criteria["FilterOperator"]?.string?.lowercased() == "or" ? .any(parts) : .all(parts)
+    }
+
+    private static func condition(_ condition: JSONValue) throws(FieldsealError) -> Filter {
+        try check(condition, ["AttributeName", "Operator", "Values"], "A condition")
+        guard let name = condition["AttributeName"]?.string, let comparison = condition["Operator"]?.string else {
+            throw FieldsealError(.payloadDoesNotFit, "A condition has an AttributeName and an Operator.")
+        }
+        var values: [Literal] = []
+        if case .array(let elements)? = condition["Values"] {
+            for element in elements {
+                guard let literal = literal(element["Value"] ?? element) else {
+                    throw FieldsealError(.payloadDoesNotFit, "A value of a condition is a text, a number or a boolean.")
+                }
+                values.append(literal)
+            }
+        }
+        do {
+            return try QueryOperator.filter(comparison, RecordQuery.Column(name), values)
+        } catch {
+            throw FieldsealError(.payloadDoesNotFit, "A condition of the query can't be read. \(error.message)")
+        }
+    }
+
+    private static func literal(_ value: JSONValue) -> Literal? {
+        switch value {
+        case .null: .null
+        case .bool(let flag): .bool(flag)
+        case .integer(let number): .number(String(number))
+        case .number(let text): .number(text)
+        case .string(let text): .text(text)
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,38 @@
+import HTTPTypes
+import JSON
+
+/// The form of a request to the token endpoint (RFC 6749 appendix B).
+struct OAuthForm {
+    private let values: [String: [String]]
+
+    /// - Throws: ``OAuthError`` for a body that is no form.
+    init(_ bytes: [UInt8], contentType: String?) throws {
+        try Self.requireForm(contentType)
+        let options: [(name: String, value: String)]
+        do { options = try ODataQuery.options(String(decoding: bytes, as: UTF8.self)) } catch {
+            throw OAuthError("invalid_request", "The form is not properly percent-encoded.")
+        }
+        values = Dictionary(grouping: options, by: \.name).mapValues { $0.map(\.value) }
+    }
+
+    /// Refuses what is declared to be something else than a form in UTF-8.
+    private static func requireForm(_ contentType: String?) throws(OAuthError) {
+        guard let contentType, !contentType.isEmpty else { return }
+        let type = contentType.prefix { $0 != ";" }.trimmed.lowercased()
+        let charset = ContentTypeParameter.value("charset", in: contentType)?.lowercased() ?? "utf-8"
+        guard type == "application/x-www-form-urlencoded", ["utf-8", "utf8", "us-ascii"].contains(charset) else {
+            throw OAuthError("invalid_request", "The body is a form: application/x-www-form-urlencoded in UTF-8.")
+        }
+    }
+
+    /// A parameter's value; nil for one that is not there.
+    ///
+    /// - Throws: ``OAuthError`` for a parameter that occurs twice (RFC 6749 section 3.2).
+    subscript(name: String) -> String? {
+        get throws {
+            guard let given = values[name] else { return nil }
+            guard given.count == 1 else { throw OAuthError("invalid_request", "The form has \(name) more than once.") }
+            return given[0]
+        }
+    }
+}

@@ -1,0 +1,30 @@
+import Foundation
+import JSON
+import Model
+import Records
+
+/// Formatted values for people, in US English.
+enum FormattedValue {
+    /// - Returns: Nil for values without a formatted form.
+    static func text(
+        _ value: AttributeValue, _ column: RowShape.Column, _ attribute: AttributeDefinition, _ record: Record
+    ) throws -> String? {
+        switch value {
+        case .int(let number):
+            if let options = attribute.type.options { return options.options.first { $0.value == number }?.label }
+            return number.formatted(.number.locale(Locale(identifier: "en_US")))
+        case .bool(let flag): return flag ? "Yes" : "No"
+        // Newer libraries write a narrow space before AM and PM. Dataverse's texts have a normal one, and no comma.
+        case .date(let date): return date.formatted(style).replacing("\u{202F}", with: " ").replacing(",", with: "")
+        case .id where attribute.type.isReference:
+            // The name of the record that a link's or a renamed lookup refers to is read under the column's own name.
+            let own = column.isRenamed ? RecordQuery.Output.hiddenName(column.name) : "\(attribute.logicalName)name"
+            guard case .text(let name) = try record.value(of: own) else { return nil }
+            return name
+        default: return nil
+        }
+    }
+
+    private static let style = Date.FormatStyle(
+        date: .numeric, time: .shortened, locale: Locale(identifier: "en_US"), timeZone: .gmt)
+}

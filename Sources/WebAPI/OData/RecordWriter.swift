@@ -1,0 +1,152 @@
+import Foundation
+import JSON
+import Model
+import Records
+
+/// Writes records as JSON.
+struct RecordWriter {
+    private(set) var output: [UInt8] = []
+    private let representation: Representation
+    private let isAnnotated: Bool
+
+    private static let formatted = "OData.Community.Display.V1.FormattedValue"
+    private static let lookupEntity = "Microsoft.Dynamics.CRM.lookuplogicalname"
+    private static let lookupProperty = "Microsoft.Dynamics.CRM.associatednavigationproperty"
+
+    private static let tagStart = Array(#""@odata.etag":"W/\""#.utf8)
+    private static let tagEnd = Array(#"\"""#.utf8)
+
+    /// The estimated bytes of a record with a few attributes.
+    private static let usualLength = 512
+
+    init(_ representation: Representation) {
+        self.representation = representation
+        isAnnotated = !representation.preferences.annotations.isEmpty
+        output.reserveCapacity(Self.usualLength)
+    }
+
+    mutating func open(_ first: JSONValue.Member) {
+        output.append(UInt8(ascii: "{"))
+        JSONValue.write(first.name, to: &output)
+        output.append(UInt8(ascii: ":"))
+        first.value.write(to: &output)
+    }
+
+    mutating func close() {
+        output.append(UInt8(ascii: "}"))
+    }
+
+    mutating func member(_ name: String, _ value: JSONValue) {
+        key(name)
+        value.write(to: &output)
+    }
+
+    private mutating func separate() {
+        if output.last != UInt8(ascii: "{") { output.append(UInt8(ascii: ",")) }
+    }
+
+    /// The entity tag, equal to ``Record/etag``.
+    private mutating func tag(_ record: Record) {
+        separate()
+        output.append(contentsOf: Self.tagStart)
+        output.appendDecimal(Int(record.versionNumber))
+        output.append(contentsOf: Self.tagEnd)
+    }
+
+    private mutating func key(_ name: String) {
+        separate()
+        JSONValue.write(name, to: &output)
+        output.append(UInt8(ascii: ":"))
+    }
+
+    mutating func array(_ name: String, _ records: [Record], _ expanded: [ExpandedProperty]) throws {
+        key(name)
+        output.append(UInt8(ascii: "["))
+        for (index, record) in records.enumerated() {
+            if index > 0 { output.append(UInt8(ascii: ",")) }
+            output.append(UInt8(ascii: "{"))
+            let start = output.count
+            try members(record, expanded)
+            output.append(UInt8(ascii: "}"))
+            guard index == 0 else { continue }
+            // Reserves a little more than the first record's size for each. Appending alone would double the buffer again and
+            // again.
+            let expected = start + (output.count - start) * records.count * 9 / 8
+            if expected > 2 * output.capacity { output.reserveCapacity(expected) }
+        }
+        output.append(UInt8(ascii: "]"))
+    }
+
+    /// The members of a record's object. The caller writes the braces.
+    mutating func members(_ record: Record, _ expanded: [ExpandedProperty]) throws {
+        let shape = record.shape
+        let isIdentified = shape.hasRecords && shape.isIdentified
+        if isIdentified { tag(record) }
+        for column in shape.columns where !column.isHidden {
+            if isAnnotated { try annotations(column, record) }
+            separate()
+            output.append(contentsOf: column.key)
+            try record.writeJSON(column, to: &output)
+        }
+        if isIdentified, !shape.givesID { member(shape.entity.primaryID, .string(record.id.text)) }
+        for property in expanded {
+            let (records, inner) = try property.records(of: record)
+            if property.isReference {
+                references(property, records)
+            } else if property.isCollection {
+                try array(property.name, records, inner)
+            } else {
+                key(property.name)
+                guard let first = records.first else {
+                    output.append(contentsOf: "null".utf8)
+                    continue
+                }
+                output.append(UInt8(ascii: "{"))
+                try members(first, inner)
+                output.append(UInt8(ascii: "}"))
+            }
+        }
+    }
+
+    private mutating func references(_ property: ExpandedProperty, _ records: [Record]) {
+        let addresses = records.map { record -> JSONValue in
+            ["@odata.id": .string(representation.address(record.shape.entity, record.id))]
+        }
+        member(property.name, property.isCollection ? .array(addresses) : addresses.first ?? .null)
+    }
+
+    /// One value, as `value`.
+    mutating func value(_ column: RowShape.Column, _ record: Record) throws {
+        key("value")
+        try record.writeJSON(column, to: &output)
+    }
+
+    private mutating func annotations(_ column: RowShape.Column, _ record: Record) throws {
+        guard let attribute = column.attribute, !attribute.isEncrypted else { return }
+        let value = try record.value(column)
+        guard value != .null else { return }
+        let wants = representation.preferences.wants
+        if attribute.type.isReference, let target = try target(of: column, attribute, record) {
+            if wants(Self.lookupProperty), !column.isRenamed {
+                let isPolymorphic = attribute.type.isPolymorphic
+                member(
+                    "\(column.name)@\(Self.lookupProperty)",
+                    .string(isPolymorphic ? "\(attribute.logicalName)_\(target)" : attribute.logicalName))
+            }
+            if wants(Self.lookupEntity) { member("\(column.name)@\(Self.lookupEntity)", .string(target)) }
+        }
+        guard wants(Self.formatted), let text = try FormattedValue.text(value, column, attribute, record) else { return }
+        member("\(column.name)@\(Self.formatted)", .string(text))
+    }
+
+    /// The entity that a lookup refers to; nil where one of several is not known, as in groups.
+    private func target(of column: RowShape.Column, _ attribute: AttributeDefinition, _ record: Record) throws -> String? {
+        let targets = attribute.type.targets
+        guard targets.count > 1 else { return targets.first }
+        let own = attribute.typeAttribute(in: record.shape.entity)?.logicalName
+        guard let kind = column.isRenamed ? RecordQuery.Output.hiddenType(column.name) : own,
+            case .text(let name) = try record.value(of: kind)
+        else { return nil }
+        return name
+    }
+}

@@ -1,0 +1,190 @@
+import HTTPTypes
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypes
+
+/// Limits on time and size for what arrives on a connection. Hummingbird does not have them.
+///
+/// It follows the HTTP codec and, for HTTP/1.1, puts a ``HeadGuard`` before it. A body that takes too long is answered with 408.
+/// After 408 and 413 the connection is closed, because the rest of a body may still arrive.
+final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPRequestPart
+    typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
+
+    private let limits: APILimits
+    private var headGuard: HeadGuard?
+    private var timer: Scheduled<Void>?
+    private var hasResponded = false
+    private var closesAfterResponse = false
+    private var isRefused = false
+    private var watch: ConnectionWatch?
+    /// Requests whose responses were not written yet.
+    private var running = 0
+    private var responseTimer: Scheduled<Void>?
+    private var isGone = false
+    private var hangUpActions: [Int: () -> Void] = [:]
+    private var lastAction = 0
+
+    init(limits: APILimits) {
+        self.limits = limits
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        let pipeline = context.pipeline.syncOperations
+        // A stream of HTTP/2 runs on the event loop of its connection.
+        watch =
+            (try? pipeline.handler(type: ConnectionWatch.self))
+            ?? (try? context.channel.parent?.pipeline.syncOperations.handler(type: ConnectionWatch.self))
+        // A stream of HTTP/2 has no such encoder, because the HTTP/2 handler limits its frames. The encoder is the codec's first
+        // handler, so what is written before it is sent unchanged.
+        guard let encoder = try? pipeline.handler(type: HTTPResponseEncoder.self) else { return }
+        let guardian = HeadGuard(limits: limits)
+        headGuard = guardian
+        // On failure this limit is missing for the connection. Its handlers exist, so it does not fail.
+        try? pipeline.addHandler(guardian, position: .before(encoder))
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        timer?.cancel()
+        peerIsGone()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        peerIsGone()
+        context.fireChannelInactive()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        // In HTTP/1.1 the client closed the connection and can't read the response. In HTTP/2 only its request has ended.
+        if event as? ChannelEvent == .inputClosed, headGuard != nil { peerIsGone() }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    /// Calls `action` when the client disconnects, or at once if it has.
+    ///
+    /// - Returns: The argument for ``forget(_:)``.
+    func onHangUp(_ action: @escaping () -> Void) -> Int {
+        lastAction += 1
+        if isGone { action() } else { hangUpActions[lastAction] = action }
+        return lastAction
+    }
+
+    func forget(_ id: Int) {
+        hangUpActions[id] = nil
+    }
+
+    private func peerIsGone() {
+        isGone = true
+        responseTimer?.cancel()
+        let actions = hangUpActions.values
+        hangUpActions = [:]
+        for action in actions { action() }
+        while running > 0 { requestHasEnded() }
+    }
+
+    private func requestHasEnded() {
+        running -= 1
+        watch?.requestHasEnded()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isRefused else { return }
+        switch unwrapInboundIn(data) {
+        case .head(let head):
+            running += 1
+            watch?.requestHasBegun()
+            headGuard?.headHasEnded()
+            hasResponded = false
+            guard Self.length(of: head) <= APILimits.headLength else {
+                return refuse(.init(code: 431, reasonPhrase: "Request Header Fields Too Large"), context)
+            }
+            guard Self.hasOneHost(head) else { return refuse(.badRequest, context) }
+            if let expected = head.headerFields[.expect] {
+                guard expected.lowercased() == "100-continue" else {
+                    return refuse(.expectationFailed, context)
+                }
+                invite(head)
+            }
+            let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+            timer = context.eventLoop.scheduleTask(in: .seconds(Int64(limits.bodySeconds))) {
+                let (handler, context) = loopBound.value
+                handler.refuse(.requestTimeout, context)
+            }
+        case .body: break
+        case .end:
+            timer?.cancel()
+            timer = nil
+            headGuard?.requestHasEnded()
+        }
+        context.fireChannelRead(data)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        switch unwrapOutboundIn(data) {
+        case .head(var head):
+            hasResponded = true
+            responseBegins(context)
+            if head.status == .contentTooLarge, headGuard != nil {
+                head.headerFields[.connection] = "close"
+                closesAfterResponse = true
+            }
+            context.write(wrapOutboundOut(.head(head)), promise: promise)
+        case .end:
+            if running > 0 { requestHasEnded() }
+            if closesAfterResponse {
+                context.writeAndFlush(data, promise: promise)
+                context.close(promise: nil)
+            } else {
+                context.write(data, promise: promise)
+            }
+        case .body:
+            context.write(data, promise: promise)
+        }
+    }
+
+    /// A client that does not read a response must not keep the connection. A connection of HTTP/1.1 counts as idle from then on,
+    /// and a stream of HTTP/2 is closed.
+    private func responseBegins(_ context: ChannelHandlerContext) {
+        guard headGuard == nil else { return }
+        let loopBound = NIOLoopBound(context, eventLoop: context.eventLoop)
+        responseTimer = context.eventLoop.scheduleTask(in: .seconds(Int64(limits.idleSeconds))) {
+            loopBound.value.close(promise: nil)
+        }
+    }
+
+    /// Tells a client that waits before it sends its body to send it (RFC 9110 section 10.1.1). A body that is too long for every
+    /// address is refused by its head.
+    private func invite(_ head: HTTPRequest) {
+        let length = head.headerFields[.contentLength].flatMap(Int.init) ?? 0
+        guard length <= APILimits.bulkLength else { return }
+        headGuard?.sendContinue()
+    }
+
+    /// The bytes of a request line and header block in HTTP/1.1.
+    private static func length(of head: HTTPRequest) -> Int {
+        head.headerFields.reduce(head.path?.utf8.count ?? 0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
+    }
+
+    /// Whether a request names exactly one host (RFC 9112 section 3.2). With several, a proxy may have used another one.
+    private static func hasOneHost(_ head: HTTPRequest) -> Bool {
+        guard let name = HTTPField.Name("Host") else { return true }
+        // The codec uses the first as the authority, and leaves the others among the fields.
+        return head.headerFields[values: name].allSatisfy { $0 == head.authority }
+    }
+
+    /// Responds to a request without reading the rest of it, and closes the connection.
+    private func refuse(_ status: HTTPResponse.Status, _ context: ChannelHandlerContext) {
+        isRefused = true
+        timer?.cancel()
+        if !hasResponded {
+            var head = HTTPResponse(status: status)
+            if headGuard != nil { head.headerFields[.connection] = "close" }
+            head.headerFields[.contentLength] = "0"
+            context.write(wrapOutboundOut(.head(head)), promise: nil)
+            context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        }
+        context.close(promise: nil)
+    }
+}

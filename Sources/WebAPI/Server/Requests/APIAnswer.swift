@@ -1,0 +1,128 @@
+import Foundation
+import HTTPTypes
+import Hummingbird
+import JSON
+import Model
+import NIOCore
+import NIOHTTP1
+import PostgresClient
+
+/// The response to a request: JSON, an error in its envelope, or only headers.
+struct APIAnswer: Sendable, ResponseGenerator {
+    var status: HTTPResponse.Status
+    var headers: HTTPFields
+    var body: [UInt8]
+    /// How many records the body has.
+    var records = 0
+
+    static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> APIAnswer {
+        json(value.utf8, status: status, headers: headers)
+    }
+
+    static func json(_ body: [UInt8], status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> APIAnswer {
+        var headers = headers
+        headers[.contentType] = "application/json; odata.metadata=minimal; charset=utf-8"
+        return APIAnswer(status: status, headers: headers, body: body)
+    }
+
+    static func noContent(_ headers: HTTPFields = [:]) -> APIAnswer { APIAnswer(status: .noContent, headers: headers, body: []) }
+
+    func response(from request: Request, context: some RequestContext) -> Response { response }
+
+    var response: Response { Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: body))) }
+
+    /// Requests a token. ``ErrorMiddleware`` adds the address of the token endpoint of the requested organization.
+    static let challenge = "Bearer"
+
+    /// The envelope that Dataverse clients parse: `{"error": {"code": …, "message": …}}`.
+    static func error(_ error: FieldsealError, status: HTTPResponse.Status? = nil) -> APIAnswer {
+        var headers: HTTPFields = [:]
+        if let seconds = error.retryAfter { headers[.retryAfter] = String(seconds) }
+        if error.code == .accessDenied { headers[.wwwAuthenticate] = challenge }
+        var members: [JSONValue.Member] = [
+            .init("code", .string(error.code.rawValue)), .init("message", .string(error.message)),
+        ]
+        switch error.detail {
+        case .approval(let id): members.append(.init("@fieldseal.approvalid", .string(id)))
+        // RFC 9470 section 3.
+        case .maximumAge(let seconds):
+            headers[.wwwAuthenticate] = "\(challenge) error=\"insufficient_user_authentication\", max_age=\"\(seconds)\""
+        case nil: break
+        }
+        return json(
+            .object([.init("error", .object(members))]),
+            status: status ?? .init(code: error.code.httpStatus),
+            headers: headers)
+    }
+
+    /// An error's response with details beside its message, for clients that prefer annotations of errors.
+    func withInnerError(_ error: any Error) -> APIAnswer {
+        guard case .object(var outer)? = (try? JSONParser.parse(body))?["error"], let error = error as? FieldsealError else {
+            return self
+        }
+        outer.append(
+            .init("innererror", ["message": .string(error.message), "type": .string("Fieldseal.\(error.code)"), "stacktrace": ""]))
+        return .json(.object([.init("error", .object(outer))]), status: status, headers: headers)
+    }
+
+    /// The response to a thrown error, and whether to log it for the operator.
+    static func answer(to error: any Error) -> (answer: APIAnswer, isInternal: Bool) {
+        switch error {
+        case let error as FieldsealError where error.code == .unexpected && error.retryAfter != nil:
+            return (self.error(error, status: .serviceUnavailable), false)
+        case let error as FieldsealError:
+            return (self.error(error), error.code.httpStatus >= 500)
+        case let error as PostgresError where error.isTold:
+            return (self.error(error.refusal, status: .init(code: error.refusalStatus)), error.refusalStatus >= 500)
+        case PoolError.shareExhausted:
+            let message = "This caller's requests hold as many database connections as one may have. Wait for their answers."
+            return (self.error(FieldsealError(.concurrentRequestsExceeded, message, retryAfter: 2)), false)
+        case let error as PostgresError where error.isCancelledStatement:
+            let message = "The database did not finish this in the time that the service allows. Nothing was changed."
+            return (self.error(FieldsealError(.sqlTimeout, message, retryAfter: 5), status: .serviceUnavailable), true)
+        case is PoolError: return (self.error(.databaseAway, status: .serviceUnavailable), true)
+        case _ where error is NIOTooManyBytesError || (error as? HTTPError)?.status == .contentTooLarge:
+            let limits = "1 MiB, or 16 MiB for a batch and for many records"
+            return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limits).")), false)
+        case is HTTPParserError:
+            // As with 413, the rest of this body can't be separated from the next request.
+            var answer = self.error(
+                FieldsealError(.badRequest, "The request's body is not framed as its header says. Nothing was done."))
+            answer.headers[.connection] = "close"
+            return (answer, false)
+        case let form as UnsupportedForm: return (self.error(form.error, status: form.status), false)
+        case let error as MethodNotAllowed:
+            let allowed = error.allowed.map(\.rawValue).joined(separator: ", ")
+            var answer = self.error(FieldsealError(error.code, "This address takes \(allowed)."), status: .methodNotAllowed)
+            answer.headers[.allow] = allowed
+            return (answer, false)
+        case let error as HTTPError where error.status == .notFound:
+            return (self.error(FieldsealError(.noResource, "There is nothing at this address.")), false)
+        case let error as HTTPError:
+            let message = "The request can't be answered: \(error.status.reasonPhrase)."
+            return (self.error(FieldsealError(.badRequest, message), status: error.status), false)
+        case is CancellationError:
+            return (self.error(FieldsealError(.unexpected, "The request was called off."), status: .serviceUnavailable), false)
+        default:
+            let message = "Something went wrong on the server. Its log has more under this request's id."
+            return (self.error(FieldsealError(.unexpected, message)), true)
+        }
+    }
+}
+
+extension HTTPField.Name {
+    // Some clients compare these case-sensitively.
+    static let odataVersion = HTTPField.Name(known: "OData-Version")
+    static let odataEntityID = HTTPField.Name(known: "OData-EntityId")
+    static let preferenceApplied = HTTPField.Name(known: "Preference-Applied")
+    static let prefer = HTTPField.Name(known: "Prefer")
+    static let xForwardedFor = HTTPField.Name(known: "X-Forwarded-For")
+    static let xForwardedProto = HTTPField.Name(known: "X-Forwarded-Proto")
+    static let serviceRequestID = HTTPField.Name(known: "x-ms-service-request-id")
+    static let contentID = HTTPField.Name(known: "Content-ID")
+
+    init(known name: String) {
+        guard let name = HTTPField.Name(name) else { preconditionFailure("not a header's name: \(name)") }
+        self = name
+    }
+}
