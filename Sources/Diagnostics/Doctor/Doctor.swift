@@ -158,7 +158,7 @@ package struct Doctor: Sendable {
         return [
             Finding(
                 .error, "name-of-service", organization.name,
-                "the service uses this name for addresses of its own, so nobody can sign in to the organization",
+                "the service uses this name for its own addresses, so no person can sign in to the organization",
                 advice: "give it another name: fieldseal org rename \(organization.name) NEW-NAME")
         ]
     }

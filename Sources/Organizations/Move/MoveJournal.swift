@@ -33,7 +33,7 @@ struct MoveJournal: Sendable {
         try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'; SET LOCAL fieldseal.moving = 'on'")
         do {
             _ = try connection.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [.text(schema)])
-        } catch let error as PostgresError where error.sqlState == "55P03" {
+        } catch let error as PostgresError where error.state == .lockNotAvailable {
             throw OrganizationRemoval.inUse(organization, "moved")
         }
         try connection.execute("SET LOCAL lock_timeout = 0")
@@ -180,7 +180,7 @@ struct MoveJournal: Sendable {
                         try body(connection)
                     }
                 }
-            } catch let error as PostgresError where error.sqlState == "55P03" && attempt < Self.removalAttempts {
+            } catch let error as PostgresError where error.state == .lockNotAvailable && attempt < Self.removalAttempts {
                 try await Task.sleep(for: Self.removalPause)
             }
         }

@@ -31,7 +31,7 @@ enum WriterLock {
                 try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN SHARE ROW EXCLUSIVE MODE")
                 try connection.execute("SET LOCAL lock_timeout = 0")
                 return start
-            } catch let error as PostgresError where ["55P03", "40P01"].contains(error.sqlState) {
+            } catch let error as PostgresError where [.lockNotAvailable, .deadlock].contains(error.state) {
                 guard attempt < attempts else { break }
                 try connection.execute("ROLLBACK TO writers")
                 _ = try connection.query("SELECT pg_sleep($1)", [.double(pause)])
