@@ -2,7 +2,7 @@ package import Foundation
 import JSON
 import Model
 import PostgresClient
-package import Tenancy
+import Tenancy
 
 /// The user for whom a request acts, as the request names them.
 package enum ImpersonatedUser: Sendable, Hashable {

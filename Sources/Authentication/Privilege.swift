@@ -1,6 +1,6 @@
-package import Foundation
+import Foundation
 import JSON
-package import Model
+import Model
 import PostgresClient
 package import Tenancy
 

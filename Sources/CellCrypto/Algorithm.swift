@@ -1,5 +1,5 @@
 import COpenSSL
-public import Foundation
+import Foundation
 
 /// Algorithms from libcrypto's providers, fetched once in a process, because fetching takes locks and several microseconds.
 enum Algorithm {

@@ -1,5 +1,5 @@
 import COpenSSL
-public import Foundation
+import Foundation
 
 /// A keyed HMAC-SHA-512 (RFC 2104, FIPS 180-4) whose key schedule is computed once and reused.
 ///

@@ -1,5 +1,5 @@
 import COpenSSL
-public import Foundation
+import Foundation
 
 /// The stored form of a person's password: 32 bytes that take some tenths of a second to compute.
 ///

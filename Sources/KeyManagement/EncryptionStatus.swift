@@ -1,6 +1,6 @@
 package import Foundation
 import PostgresClient
-package import Tenancy
+import Tenancy
 
 /// The state of an organization's encryption, for its administrators. It has no key bytes.
 package struct EncryptionStatus: Sendable {

@@ -1,6 +1,6 @@
-package import Foundation
+import Foundation
 import PostgresClient
-package import Tenancy
+import Tenancy
 
 extension KeyAdministration {
     /// The state of the encryption for an administrator: whether it is active, the key version and its age, and whether the key was

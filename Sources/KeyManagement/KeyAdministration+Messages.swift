@@ -1,9 +1,9 @@
 package import CellCrypto
-package import Foundation
+import Foundation
 import JSON
-package import Model
-package import PostgresClient
-package import Tenancy
+import Model
+import PostgresClient
+import Tenancy
 
 extension KeyAdministration {
     /// IsDataEncryptionActive: whether `config` holds the key that opens the organization's cells.

@@ -1,7 +1,7 @@
-package import Foundation
+import Foundation
 import Model
 import PostgresClient
-package import Tenancy
+import Tenancy
 
 extension KeyAdministration {
     /// Removes the wrapped key of a retired version. Its row stays in the history.

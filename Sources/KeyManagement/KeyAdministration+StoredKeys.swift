@@ -1,8 +1,8 @@
 package import CellCrypto
-package import Foundation
+import Foundation
 import Model
-package import PostgresClient
-package import Tenancy
+import PostgresClient
+import Tenancy
 
 extension KeyAdministration {
     /// Returns a retired key, for a backup from its time. The security event is recorded before the key leaves the server.

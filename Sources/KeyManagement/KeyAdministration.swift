@@ -1,6 +1,6 @@
-package import Foundation
-package import Model
-package import PostgresClient
+import Foundation
+import Model
+import PostgresClient
 package import Tenancy
 
 /// What a System Administrator may do with the organization's key: see its state, read, change, activate, verify and purge it.

@@ -1,6 +1,6 @@
 package import Foundation
 import PostgresClient
-package import Tenancy
+import Tenancy
 
 /// One version of an organization's key. It has no key bytes.
 package struct KeyHistoryEntry: Sendable {

@@ -1,7 +1,7 @@
 package import Foundation
 import Model
 import PostgresClient
-package import Tenancy
+import Tenancy
 
 /// The purged key version. What it encrypted opens only with a copy of that organization key.
 package struct KeyPurgeSummary: Sendable {

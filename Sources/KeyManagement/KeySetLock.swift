@@ -1,7 +1,7 @@
-package import CellCrypto
-package import Foundation
+import CellCrypto
+import Foundation
 import JSON
-package import Model
+import Model
 package import PostgresClient
 package import Tenancy
 

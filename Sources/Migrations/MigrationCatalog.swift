@@ -1,7 +1,7 @@
 import CMigrations
 import Crypto
 import Foundation
-package import PostgresClient
+import PostgresClient
 
 /// The migrations in this program.
 package enum MigrationCatalog {

@@ -1,4 +1,4 @@
-package import PostgresClient
+import PostgresClient
 
 // A rehearsal of the pending migrations: they are applied, measured, and rolled back.
 extension MigrationRunner {

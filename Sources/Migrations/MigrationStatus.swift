@@ -1,4 +1,4 @@
-package import Foundation
+import Foundation
 import PostgresClient
 
 /// The status of a target.

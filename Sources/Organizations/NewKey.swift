@@ -1,12 +1,12 @@
-package import CellCrypto
-package import Foundation
+import CellCrypto
+import Foundation
 import JSON
 import KeyManagement
 import Migrations
 import Model
-package import PostgresClient
+import PostgresClient
 import Records
-package import Tenancy
+import Tenancy
 
 /// A new key with its salt and its key check, and the organization's id.
 struct NewKey: Sendable {

@@ -1,10 +1,10 @@
-package import CellCrypto
+import CellCrypto
 package import Foundation
 import JSON
 import KeyManagement
 import Migrations
 import Model
-package import PostgresClient
+import PostgresClient
 import Records
 package import Tenancy
 

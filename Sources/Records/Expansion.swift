@@ -1,8 +1,8 @@
-package import Foundation
+import Foundation
 import JSON
-package import Model
+import Model
 import PostgresClient
-package import Tenancy
+import Tenancy
 
 /// A navigation property to expand.
 package struct Expansion: Sendable {

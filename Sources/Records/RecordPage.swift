@@ -1,5 +1,5 @@
-package import Foundation
-package import Model
+import Foundation
+import Model
 import PostgresClient
 
 /// A page of a query's result, with expanded records.

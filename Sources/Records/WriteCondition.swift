@@ -1,6 +1,6 @@
 package import Foundation
 import JSON
-package import Model
+import Model
 import PostgresClient
 
 /// The condition of a write (RFC 9110 section 13.1).

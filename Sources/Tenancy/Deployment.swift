@@ -1,5 +1,5 @@
 package import CellCrypto
-package import Foundation
+import Foundation
 import Migrations
 package import PostgresClient
 

@@ -1,7 +1,7 @@
 package import CellCrypto
-package import Foundation
+import Foundation
 import Migrations
-package import PostgresClient
+import PostgresClient
 
 /// The deployment's rules for keys and passwords.
 package struct KeyPolicy: Sendable {

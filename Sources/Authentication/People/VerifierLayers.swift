@@ -1,5 +1,5 @@
 package import CellCrypto
-package import Foundation
+import Foundation
 package import PostgresClient
 
 /// The subkeys of earlier key-encryption keys in a person's stored password verifier.

@@ -1,10 +1,10 @@
 package import CellCrypto
-package import Foundation
+import Foundation
 import JSON
 import Model
 import PostgresClient
-package import RouterProtocol
-package import Tenancy
+import RouterProtocol
+import Tenancy
 
 /// The credential with which a router signs in to a mail server.
 package struct Credential: Sendable {

@@ -1,4 +1,4 @@
-package import CellCrypto
+import CellCrypto
 package import Foundation
 import JSON
 import Model

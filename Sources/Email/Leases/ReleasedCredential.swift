@@ -1,10 +1,10 @@
-package import CellCrypto
-package import Foundation
+import CellCrypto
+import Foundation
 import JSON
 import Model
 import PostgresClient
-package import RouterProtocol
-package import Tenancy
+import RouterProtocol
+import Tenancy
 
 /// A credential that may leave the service, or that is exchanged for an access token first.
 struct ReleasedCredential: Sendable {

@@ -1,6 +1,6 @@
 package import Foundation
 import PostgresClient
-package import Tenancy
+import Tenancy
 
 /// The times of the oldest evidence in the database; nil where there is none.
 package struct EvidenceAges: Sendable {

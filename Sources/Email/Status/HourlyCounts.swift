@@ -1,8 +1,8 @@
 import Foundation
-package import Model
+import Model
 import PostgresClient
 import Records
-package import Tenancy
+import Tenancy
 
 /// Counts of the last 24 hours by hour, the oldest first. The last hour is the current one.
 package struct HourlyCounts: Sendable {

@@ -2,7 +2,7 @@ package import Foundation
 import Model
 import PostgresClient
 import Records
-package import Tenancy
+import Tenancy
 
 /// A router that requested work recently.
 package struct MailRouterStatus: Sendable {

@@ -3,7 +3,7 @@ import JSON
 import Model
 import PostgresClient
 import Records
-package import Tenancy
+import Tenancy
 
 /// What routers and the service know of a mailbox beside its record.
 package struct MailboxOutlook: Sendable {

@@ -2,7 +2,7 @@ package import Foundation
 import Model
 import PostgresClient
 import Records
-package import Tenancy
+import Tenancy
 
 /// The status of a mailbox that a router works for: the last success, what waits, what was set aside, and what comes next.
 package struct MailboxStatus: Sendable {

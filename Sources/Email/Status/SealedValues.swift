@@ -2,7 +2,7 @@ import Foundation
 package import Model
 import PostgresClient
 import Records
-package import Tenancy
+import Tenancy
 
 /// How many encrypted values an attribute has.
 package struct SealedValues: Sendable {

@@ -1,5 +1,5 @@
 import Foundation
-package import Model
+import Model
 import PostgresClient
 import Records
 package import Tenancy

@@ -2,7 +2,7 @@ import CellCrypto
 import Foundation
 import Model
 import PostgresClient
-package import Tenancy
+import Tenancy
 
 extension KeyAdministration {
     /// Changes the key. One transaction writes a new generation of all encrypted columns beside the live one, and switches to it.

@@ -1,6 +1,6 @@
 package import CellCrypto
-package import Foundation
-package import Model
+import Foundation
+import Model
 
 /// The old key and the new one, with their versions.
 package struct KeyPair: Sendable {

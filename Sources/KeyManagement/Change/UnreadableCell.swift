@@ -1,6 +1,6 @@
-package import CellCrypto
-package import Foundation
-package import Model
+import CellCrypto
+import Foundation
+import Model
 
 /// A cell that the old key does not open.
 struct UnreadableCell: Sendable {

@@ -3,7 +3,7 @@ import Foundation
 import Model
 import PostgresClient
 import Synchronization
-package import Tenancy
+import Tenancy
 
 extension KeyAdministration {
     /// Opens every cell of the organization and lists those that do not open. It changes nothing. It sees one key version, even if

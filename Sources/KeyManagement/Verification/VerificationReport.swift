@@ -2,7 +2,7 @@ import CellCrypto
 import Foundation
 import Model
 import PostgresClient
-package import Tenancy
+import Tenancy
 
 /// The result of opening every cell.
 package struct VerificationReport: Sendable {

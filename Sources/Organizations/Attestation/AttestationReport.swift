@@ -5,7 +5,7 @@ import KeyManagement
 import Model
 import PostgresClient
 import Records
-package import Tenancy
+import Tenancy
 
 /// The findings of `org attach` about a registered organization, and its changes.
 package struct AttestationReport: Sendable {

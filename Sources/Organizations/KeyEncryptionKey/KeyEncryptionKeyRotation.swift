@@ -2,7 +2,7 @@ import Authentication
 package import CellCrypto
 import Foundation
 import Model
-package import PostgresClient
+import PostgresClient
 package import Tenancy
 
 /// Replaces the key-encryption key of a deployment. Each organization is one transaction, and servers continue to run.

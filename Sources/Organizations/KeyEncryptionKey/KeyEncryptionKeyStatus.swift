@@ -1,5 +1,5 @@
-package import Foundation
-package import PostgresClient
+import Foundation
+import PostgresClient
 package import Tenancy
 
 /// What is sealed or tagged under which key-encryption key, in the whole deployment.

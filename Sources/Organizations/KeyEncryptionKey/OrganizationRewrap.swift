@@ -2,7 +2,7 @@ import Authentication
 import CellCrypto
 import Foundation
 import KeyManagement
-package import PostgresClient
+import PostgresClient
 import Records
 import Tenancy
 

@@ -4,7 +4,7 @@ import Foundation
 import Glibc
 import JSON
 import KeyManagement
-package import Tenancy
+import Tenancy
 
 /// The key for the tag of an export: the data key of its cells.
 package struct ExportAuthentication: Sendable {

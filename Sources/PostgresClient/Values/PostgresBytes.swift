@@ -1,5 +1,5 @@
 import CLibPQ
-public import Foundation
+import Foundation
 
 /// The bytes of a `bytea` column.
 public struct PostgresBytes: PostgresDecodable, Sendable {

@@ -1,5 +1,5 @@
 import CLibPQ
-public import Foundation
+import Foundation
 
 /// A Swift type that can be read from PostgreSQL's binary format.
 public protocol PostgresDecodable {

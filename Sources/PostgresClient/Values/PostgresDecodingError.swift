@@ -1,5 +1,5 @@
 import CLibPQ
-public import Foundation
+import Foundation
 
 /// A column has another type or value than the code expects. The error has the column and type, but no value.
 public struct PostgresDecodingError: Error, Sendable, CustomStringConvertible {

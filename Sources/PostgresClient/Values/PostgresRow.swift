@@ -1,5 +1,5 @@
 import CLibPQ
-public import Foundation
+import Foundation
 
 /// One row of a result.
 public struct PostgresRow: Sendable {

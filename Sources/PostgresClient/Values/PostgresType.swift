@@ -1,4 +1,4 @@
-public import Foundation
+import Foundation
 
 /// Object ids of the built-in types that are supported in binary (PostgreSQL's `pg_type.dat`).
 enum PostgresType: UInt32 {

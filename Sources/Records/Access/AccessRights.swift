@@ -1,7 +1,7 @@
-package import Foundation
-package import Model
-package import PostgresClient
-package import Tenancy
+import Foundation
+import Model
+import PostgresClient
+import Tenancy
 
 /// The rights to a shared record (Dataverse's AccessRights, as a bit field).
 package struct AccessRights: OptionSet, Sendable {

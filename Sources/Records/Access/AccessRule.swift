@@ -1,4 +1,4 @@
-package import Foundation
+import Foundation
 package import Model
 package import PostgresClient
 package import Tenancy

@@ -1,8 +1,8 @@
 package import Foundation
 import JSON
-package import Model
-package import PostgresClient
-package import Tenancy
+import Model
+import PostgresClient
+import Tenancy
 
 /// A user or a team.
 package struct Principal: Sendable, Equatable {

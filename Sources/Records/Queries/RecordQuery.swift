@@ -1,4 +1,4 @@
-package import Foundation
+import Foundation
 package import Model
 
 /// A client's query for records, with names as text. Nothing is resolved yet.

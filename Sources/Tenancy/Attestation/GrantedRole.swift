@@ -1,7 +1,7 @@
 package import CellCrypto
 package import Foundation
 import JSON
-package import Model
+import Model
 package import PostgresClient
 
 /// A role that a record gives to a user, directly or as a member of a team. It has an effect only if the attested list has it.

@@ -1,7 +1,7 @@
 package import CellCrypto
-package import Foundation
+import Foundation
 import JSON
-package import Model
+import Model
 package import PostgresClient
 
 /// The rows of an organization that give roles, for code that checks all of them.

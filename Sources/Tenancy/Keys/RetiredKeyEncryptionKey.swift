@@ -1,5 +1,5 @@
-package import CellCrypto
-package import PostgresClient
+import CellCrypto
+import PostgresClient
 
 /// All key-encryption keys of the program are retired.
 package struct RetiredKeyEncryptionKey: Error, Sendable, CustomStringConvertible {

@@ -1,5 +1,5 @@
-package import CellCrypto
-package import PostgresClient
+import CellCrypto
+import PostgresClient
 
 /// The loaded key-encryption key does not seal the deployment's secrets.
 package struct WrongKeyEncryptionKey: Error, Sendable, CustomStringConvertible {

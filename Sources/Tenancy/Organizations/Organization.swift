@@ -1,7 +1,7 @@
-package import CellCrypto
+import CellCrypto
 package import Foundation
 import Migrations
-package import PostgresClient
+import PostgresClient
 
 /// An organization of the deployment.
 package struct Organization: Sendable, Hashable {

@@ -1,4 +1,4 @@
-package import Model
+import Model
 
 /// The depth of a privilege.
 package enum Depth: Int, Sendable, Comparable {

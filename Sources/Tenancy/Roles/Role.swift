@@ -1,4 +1,4 @@
-package import Model
+import Model
 
 /// A role of a caller.
 package enum Role: String, Sendable, CaseIterable {

@@ -1,4 +1,4 @@
-package import Foundation
+import Foundation
 
 /// What the session reused is stale. Begin it again.
 package struct StaleSession: Error, Sendable {}

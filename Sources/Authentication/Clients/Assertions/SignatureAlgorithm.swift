@@ -1,7 +1,7 @@
 import CellCrypto
 import Crypto
 import CryptoExtras
-package import Foundation
+import Foundation
 import Model
 import SwiftASN1
 import X509

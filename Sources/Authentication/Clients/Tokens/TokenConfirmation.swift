@@ -1,10 +1,10 @@
 import Crypto
-package import Foundation
-package import JSON
+import Foundation
+import JSON
 import JWTKit
 import Model
-package import PostgresClient
-package import Tenancy
+import PostgresClient
+import Tenancy
 
 /// The binding of a token (RFC 7800, RFC 8705 section 3.1).
 struct TokenConfirmation: Codable {

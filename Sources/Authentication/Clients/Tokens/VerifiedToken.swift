@@ -1,11 +1,11 @@
-package import CellCrypto
+import CellCrypto
 import Crypto
 package import Foundation
-package import JSON
+import JSON
 import JWTKit
 import Model
-package import PostgresClient
-package import Tenancy
+import PostgresClient
+import Tenancy
 
 /// The contents of a verified access token.
 package struct VerifiedToken: Sendable {

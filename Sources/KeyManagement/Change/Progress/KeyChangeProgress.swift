@@ -1,7 +1,7 @@
 import Foundation
 import Model
 import PostgresClient
-package import Tenancy
+import Tenancy
 
 /// The progress of a key change.
 package struct KeyChangeProgress: Sendable, Equatable {

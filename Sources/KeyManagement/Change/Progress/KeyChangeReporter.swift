@@ -2,7 +2,7 @@ import Foundation
 import Model
 import PostgresClient
 import Synchronization
-package import Tenancy
+import Tenancy
 
 /// Counts the cells of a change. Twice a second it publishes the progress in the database, and reads there whether to stop.
 final class KeyChangeReporter: Sendable {

@@ -1,5 +1,5 @@
 package import Foundation
-package import Model
+import Model
 
 /// A condition on rows, with names and literals as the client wrote them.
 package indirect enum Filter: Sendable {

@@ -1,5 +1,5 @@
-package import Foundation
-package import Model
+import Foundation
+import Model
 
 /// A value as the client wrote it. Its attribute's type decides how it is parsed.
 package enum Literal: Sendable, Equatable {

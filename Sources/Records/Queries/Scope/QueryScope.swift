@@ -1,7 +1,7 @@
 import Foundation
 package import Model
-package import PostgresClient
-package import Tenancy
+import PostgresClient
+import Tenancy
 
 /// The tables of one SELECT, and the names of their columns.
 ///

@@ -1,8 +1,8 @@
-package import Foundation
+import Foundation
 import JSON
-package import Model
-package import PostgresClient
-package import Tenancy
+import Model
+import PostgresClient
+import Tenancy
 
 /// The column with the name of the record that a lookup refers to, as it was at the last write.
 struct DerivedName {

@@ -1,6 +1,6 @@
 package import CellCrypto
 import Crypto
-package import Foundation
+import Foundation
 package import JSON
 import Model
 

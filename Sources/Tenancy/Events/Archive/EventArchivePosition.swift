@@ -1,7 +1,7 @@
 package import CellCrypto
-package import Foundation
+import Foundation
 import JSON
-package import Model
+import Model
 package import PostgresClient
 
 /// The beginning of an organization's chain after old events were archived, in `config.event_archive`.

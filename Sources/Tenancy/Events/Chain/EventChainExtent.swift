@@ -1,5 +1,5 @@
-package import CellCrypto
-package import PostgresClient
+import CellCrypto
+import PostgresClient
 
 /// The extent of a verification of security events.
 package enum EventChainExtent: Sendable {

@@ -1,5 +1,5 @@
-package import CellCrypto
-package import PostgresClient
+import CellCrypto
+import PostgresClient
 
 /// The result of a verification.
 package struct EventChainReport: Sendable {

@@ -1,7 +1,7 @@
 package import CellCrypto
-package import Foundation
+import Foundation
 import JSON
-package import Model
+import Model
 package import PostgresClient
 
 /// The last verified event of an organization's chain, in `config.event_checkpoint`.

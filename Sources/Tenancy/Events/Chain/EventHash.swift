@@ -1,7 +1,7 @@
 import CellCrypto
-package import Foundation
-package import JSON
-package import PostgresClient
+import Foundation
+import JSON
+import PostgresClient
 
 /// SHA-256 over the previous event's hash and the event's own values, as the JSON array that PostgreSQL's jsonb prints.
 enum EventHash {

@@ -1,8 +1,8 @@
-package import CellCrypto
+import CellCrypto
 package import Foundation
 import JSON
-package import Model
-package import PostgresClient
+import Model
+import PostgresClient
 
 /// A security event that a write inserts into `unchained_event`. It needs no lock of the chain, and is part of the write's
 /// transaction.

@@ -1,8 +1,8 @@
-package import CellCrypto
-package import Foundation
+import CellCrypto
+import Foundation
 import JSON
-package import Model
-package import PostgresClient
+import Model
+import PostgresClient
 import Synchronization
 
 /// Organizations with new events to be linked into the chain.
