@@ -114,7 +114,7 @@ def test_activation_after_config_was_lost(own_service):
     assert service.request("PATCH", f"mailboxes({mailbox})", {"name": "plain"}).status_code == 204
     refused(service.request("PATCH", f"mailboxes({mailbox})", {"password": "x"}), 409, "0x8004852E")
     refused(service.request("PATCH", f"mailboxes({mailbox})", {"password": None}), 409, "0x8004852E")
-    refused(service.request("POST", "mailboxes", {"password": "x"}), 409, "0x8004852E")
+    refused(service.request("POST", "mailboxes", {"name": "box", "password": "x"}), 409, "0x8004852E")
     refused(service.get("RetrieveDataEncryptionKey"), 409, "0x8004852E")
     refused(service.set_key(KEY, change=True), 400, "0x80048527")
     message = refused(service.set_key("Wrong-key-12345", change=False), 400, "0x8004852B")
