@@ -3,11 +3,12 @@
 import uuid
 
 import pytest
+import requests
 import soap
 from soap import call, columns, entity, execute, operation, parameter, reference, refused_by
 from test_writing import named, tag
 
-BAD, MISFIT, QUERY = "0x8005F100", "0x80048D19", "0x80060888"
+BAD, MISFIT, QUERY, WRONG = "0x8005F100", "0x80048D19", "0x80060888", "0x80040203"
 WHO = operation("Execute", "<request><x:Parameters/><x:RequestName>WhoAmI</x:RequestName></request>")
 
 
@@ -119,3 +120,32 @@ def test_metadata_for_many_requests_is_bounded(service):
     answer = call(service, many)
     items = answer.findall(".//m:ExecuteMultipleResponseItem", soap.NAMESPACES)
     assert 1 < len(items) < 60 and "hold more than 50000 records" in "".join(items[-1].itertext())
+
+
+def test_metadata_is_of_one_entity_and_one_attribute(service):
+    def retrieve(name, *parameters):
+        return call(service, late(name, *parameters))
+
+    def id_of(path):
+        return service.get(f"{path}?$select=MetadataId").json()["MetadataId"]
+
+    queue, subject = id_of("EntityDefinitions(LogicalName='queue')"), id_of("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='subject')")
+    filters = parameter("EntityFilters", "d:EntityFilters", "Entity")
+    refused_by(retrieve("RetrieveEntity", filters, parameter("LogicalName", "string", "email"), parameter("MetadataId", "ser:guid", queue)), WRONG)
+    for name in ("queue", "Queue", ""):
+        answer = retrieve("RetrieveEntity", filters, parameter("LogicalName", "string", name), parameter("MetadataId", "ser:guid", queue))
+        assert "queue" in "".join(answer.itertext())
+    for owner, attribute in (("queue", "subject"), ("email", "description"), ("queue", "description")):
+        refused_by(retrieve("RetrieveAttribute", parameter("EntityLogicalName", "string", owner), parameter("LogicalName", "string", attribute), parameter("MetadataId", "ser:guid", subject)), WRONG)
+    assert retrieve("RetrieveAttribute", parameter("EntityLogicalName", "string", "email"), parameter("LogicalName", "string", "subject"), parameter("MetadataId", "ser:guid", subject)).tag.endswith("ExecuteResponse")
+
+
+def test_an_access_type_is_one_of_three(service):
+    for kind in ("Default", "Internet", "Intranet"):
+        assert call(service, late("RetrieveCurrentOrganization", parameter("AccessType", "o:EndpointAccessType", kind))).tag.endswith("ExecuteResponse")
+    assert "Internet" in refused_by(call(service, late("RetrieveCurrentOrganization", parameter("AccessType", "o:EndpointAccessType", "Nope"))), MISFIT)
+
+
+def test_the_address_says_which_methods_it_has(service):
+    answer = requests.options(soap.address(service), verify=service.dev["caFile"], timeout=120)
+    assert answer.status_code == 204 and answer.headers["Allow"] == "GET, HEAD, POST, OPTIONS"

@@ -20,6 +20,7 @@ extension WebAPI {
             let path = RouterPath(":organization/\(path)")
             router.get(path) { request, context in await describeOrganizationService(request, context) }
             router.post(path, use: organizationService)
+            router.on(path, method: .options) { _, _ in APIAnswer.noContent([.allow: "GET, HEAD, POST, OPTIONS"]) }
         }
     }
 

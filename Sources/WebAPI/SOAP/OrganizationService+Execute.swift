@@ -67,8 +67,11 @@ extension OrganizationService {
             try request.take()
             response.add("Version", Contract.version)
         default:
-            // Every AccessType has this one address.
             try request.take("AccessType")
+            // Each of them has this one address.
+            guard ["Default", "Internet", "Intranet"].contains(try request.word("AccessType") ?? "Default") else {
+                throw request.mismatch("AccessType", "Default, Internet or Intranet")
+            }
             let detail = OrganizationDetail(session.organization, root: organizationRoot)
             response.add("Detail", type: XMLName(Contract.organization, "OrganizationDetail")) { detail.write(to: &$0) }
         }

@@ -33,9 +33,17 @@ extension OrganizationService {
             guard let entity = EntityCatalog.all.first(where: { Definitions.id("entity", $0.logicalName) == id.text }) else {
                 throw FieldsealError(.objectDoesNotExist, "There is no entity with this MetadataId.")
             }
+            try check(request, parameter, entity.logicalName)
             return entity
         }
         return try Self.entity(try request.text(parameter))
+    }
+
+    /// Refuses a name beside a MetadataId that means something else.
+    private func check(_ request: OrganizationRequest, _ parameter: String, _ name: String) throws(FieldsealError) {
+        guard let given = try request.text(parameter), !given.isEmpty, given.lowercased() != name else { return }
+        throw FieldsealError(
+            .invalidArgument, "\(parameter) is \(given.quotedForFault), and MetadataId belongs to \(name). Leave one of them out.")
     }
 
     private func retrieveEntity(_ request: OrganizationRequest) throws(FieldsealError) -> OrganizationResponse {
@@ -81,6 +89,8 @@ extension OrganizationService {
             for entity in EntityCatalog.all {
                 for attribute in entity.attributes
                 where Definitions.id("attribute", "\(entity.logicalName).\(attribute.logicalName)") == id.text {
+                    try check(request, "EntityLogicalName", entity.logicalName)
+                    try check(request, "LogicalName", attribute.logicalName)
                     return (entity, attribute)
                 }
             }
