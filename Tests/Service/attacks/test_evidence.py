@@ -477,7 +477,7 @@ def verified_without_fieldseal(path):
 
 def test_old_events_are_moved_to_files_and_the_chain_goes_on(archived, tmp_path):
     archived.create("mailboxes", {"name": 'quote " back \\ slash ü 🔑', "password": SECRET})
-    archived.run("client", "add", 'quote " \\ \u00fc \U0001f511 \t', "--role", "Basic User", "--org", "contoso")
+    archived.run("client", "add", 'quote " \\ \u00fc \U0001f511', "--role", "Basic User", "--org", "contoso")
     before = exported(archived)
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
     archive(archived, first)
