@@ -372,7 +372,7 @@ def test_what_a_server_may_send_is_bounded(routed):
         boxes = [queue(routed, routed.mail, profile(routed, routed.mail, incomingportnumber=t.port), testemailconfigurationscheduled=False)[1] for t in talkers]
         for box, words in zip(boxes, scripts):
             routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
-            alert = problem(routed, box, 13 if "taken" in words else 12)
+            alert = problem(routed, box, 12 if "closed" in words else 13)
             assert words in alert["errordetails"] and alert["level"] == 2, alert
             assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
     finally:
