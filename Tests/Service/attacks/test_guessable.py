@@ -29,4 +29,4 @@ def test_a_long_password_is_taken(service, password):
 @pytest.mark.parametrize("name", [" ", "admin ", " admin", "x\ny", "x\x1b[31m", "x\t"])
 def test_a_name_that_looks_like_another_is_refused(service, name):
     refused = add(service, name, "long words of a person")
-    assert refused.returncode == 1 and "no control characters, and no blank" in refused.stderr, refused.stderr
+    assert refused.returncode == 1 and "no control characters" in refused.stderr, refused.stderr

@@ -129,10 +129,14 @@ def test_values_that_an_attribute_does_not_take(room):
 @pytest.mark.parametrize("location", ["imap.good.example/path", "imap.good.example@imap.evil.example", "imap good", "imap.good.example\n", "imap.göod.example"])
 def test_a_server_s_name_is_nothing_but_a_name(room, location):
     """A name goes into addresses that a router makes; another character in it could lead elsewhere."""
-    _, box = room.queue_box(room.profile(incomingserverlocation=location))
+    profile = room.profile()
+    for attribute in ("incomingserverlocation", "outgoingserverlocation"):
+        refusal(room.request("PATCH", f"emailserverprofiles({profile})", {attribute: location}), 400)
+    _, box = room.queue_box(profile)
+    assert room.release(box).status_code == 200
+    # One that SQL wrote.
+    room.sql("UPDATE org_contoso.emailserverprofile SET incomingserverlocation = %s WHERE emailserverprofileid = %s", [location, profile])
     refusal(room.release(box), 400, 403, 404, 409, 412)
-    _, good = room.queue_box(room.profile())
-    assert room.release(good).status_code == 200
 
 
 def test_only_administrators_of_the_system_change_teams_and_act_as_routers(room):
