@@ -7,17 +7,18 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 # The files whose errors no page of the console can cause: commands, routers, the Web API's own requests and queries, moving.
 OTHERS = {
-    "ClientKey.swift", "ClientRegistry+Keys.swift", "CredentialSource.swift", "DeepInsert.swift", "DumpReader.swift", "EmailDelivery.swift",
-    "EventArchiveFile.swift", "EventArchivePosition.swift", "EvidenceArchiver.swift", "ExportFile.swift", "ExportManifest.swift",
-    "KeyAdministration+Purge.swift", "KeyEncryptionKeyRotation.swift", "MailTokens.swift", "MailboxLeases+AccessTokens.swift",
-    "MailboxLeases+Credentials.swift", "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift",
-    "MailboxLeases+SendingReports.swift", "MailboxLeases+TokenExchange.swift", "MoveCopy.swift", "OrganizationImport.swift",
-    "OrganizationMove.swift", "OrganizationRegistry+Attestation.swift", "OrganizationRegistry+Renaming.swift", "OrganizationRegistry.swift",
-    "OrganizationRemoval.swift", "PlaintextLosses.swift", "PlaintextUpgrade.swift", "QueryBounds.swift", "QueryPlan.swift",
-    "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey+Distinct.swift", "RecordKey.swift", "SelectWriter.swift",
-    "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift", "Session+MailboxStatus.swift",
-    "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "StatementBuilder.swift", "TokenIssuer.swift",
-    "TrustedIssuers.swift",
+    "AttachmentRule.swift", "ClientKey.swift", "ClientRegistry+Keys.swift", "CredentialSource.swift", "DeepInsert.swift",
+    "DumpReader.swift", "EmailDelivery.swift", "EventArchiveFile.swift", "EventArchivePosition.swift", "EvidenceArchiver.swift",
+    "ExportFile.swift", "ExportManifest.swift", "KeyAdministration+Purge.swift", "KeyEncryptionKeyRotation+Databases.swift",
+    "KeyEncryptionKeyRotation.swift", "MailTokens.swift", "MailboxLeases+AccessTokens.swift", "MailboxLeases+Credentials.swift",
+    "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift", "MailboxLeases+SendingReports.swift",
+    "MailboxLeases+TokenExchange.swift", "MoveComparison.swift", "MoveCopy.swift", "MoveStream.swift", "OrganizationImport.swift",
+    "OrganizationMove.swift", "OrganizationRegistry+Attestation.swift", "OrganizationRegistry+Renaming.swift",
+    "OrganizationRegistry.swift", "OrganizationRemoval.swift", "PictureFormat.swift", "PlaintextLosses.swift", "PlaintextUpgrade.swift",
+    "QueryBounds.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey+Distinct.swift", "RecordKey.swift",
+    "SelectWriter.swift", "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift",
+    "Session+MailboxStatus.swift", "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "StatementBuilder.swift",
+    "TokenIssuer.swift", "TrustedIssuers.swift",
 }
 # What only a request of the Web API or a command can cause, in files with other errors.
 NOT_ON_PAGES = (
@@ -25,7 +26,7 @@ NOT_ON_PAGES = (
     "partyid refers to a systemuser", "addressused of a sender", "leaves out a participationtypemask", "takes numbers of 1 to 4", "not leased", "since it was leased",
     "Only an Email Router may", "The export is of another", "can't be a key", "--fingerprint", "is compared with", "and this server knows", "The address names a record",
     "brings along more than", "is given twice, in ", "is encrypted, and", "The two records are not linked",
-    "for addresses of its own", "fieldseal org list shows")
+    "for addresses of its own", "fieldseal org list shows", "A key has a value", "There is no {1} with {2}", "If-None-Match")
 
 
 def literal(source, at):
