@@ -34,9 +34,13 @@ def test_a_port_that_can_be_none_is_refused(service, records, attribute, value):
 
 @pytest.mark.parametrize("set", ["mailboxes", "queues", "emailserverprofiles"])
 @pytest.mark.parametrize("name", ["bob\x1b[2J", "bob\r\nfake line", "bob\x85x", "bob\u2028x", "\x7f"])
-def test_a_name_is_one_line(service, records, set, name):
-    response = service.request("PATCH", f"{set}({records[set]})", {"name": name})
-    assert response.status_code == 400 and "name" in response.text, response.text
+def test_a_record_s_name_is_kept_as_it_is_and_shown_on_one_line(service, records, set, name):
+    before = service.get(f"{set}({records[set]})").json()["name"]
+    assert service.request("PATCH", f"{set}({records[set]})", {"name": name}).status_code == 204
+    assert service.get(f"{set}({records[set]})").json()["name"] == name
+    shown = service.run("router", "status", "--all").stdout
+    assert "\x1b" not in shown and "fake line\n" not in shown and "\u2028" not in shown
+    assert service.request("PATCH", f"{set}({records[set]})", {"name": before}).status_code == 204
 
 
 @pytest.mark.parametrize("name", ["c\x1b[31m\nfake", "x\x7f", "\u2028"])

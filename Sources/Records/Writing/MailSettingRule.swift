@@ -8,7 +8,6 @@ enum MailSettingRule {
         switch attribute.logicalName {
         case "incomingserverlocation", "outgoingserverlocation": try checkServer(text, attribute)
         case "undeliverablefolder": try checkFolder(text, attribute)
-        case "name": try checkName(text, attribute)
         default: break
         }
     }
@@ -48,11 +47,6 @@ enum MailSettingRule {
                 .invalidArgument,
                 "\(attribute.logicalName) takes another folder than the inbox: what is moved there would be found and moved again.")
         }
-        try checkName(text, attribute)
-    }
-
-    /// Names stand in lists of one line each, in terminals too.
-    private static func checkName(_ text: String, _ attribute: AttributeDefinition) throws(FieldsealError) {
         guard text.isOneLine else {
             throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes one line, without control characters.")
         }
