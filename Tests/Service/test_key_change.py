@@ -465,6 +465,7 @@ def test_after_a_change_one_write_learns_of_it_and_the_next_ones_know(own_cluste
         before = refused()
         for n in range(10):
             assert server.request("POST", "mailboxes", {"name": "m", "password": f"p{n}"}).status_code == 204
-        assert refused() - before == 1
+        # None where the server looked at the state of its organizations in between.
+        assert refused() - before <= 1
     finally:
         server.stop()
