@@ -61,7 +61,7 @@ def test_a_key_is_replaced_in_all_databases_or_retired_in_none(deployment):
     if not count:
         deployment.sql("west", "UPDATE config.organization_key SET kek_id = %s WHERE retired_on IS NULL", [old])
     refused = run("kek", "retire", settings="new", check=False)
-    assert refused.returncode == 1 and f"In the database west something is still under the key-encryption key {old}" in refused.stderr, refused.stderr
+    assert refused.returncode in (1, 78) and "west" in refused.stderr and old in refused.stderr and "nothing was retired in any database" in refused.stderr, refused.stderr
     assert all(not retired for rows in replaced(deployment).values() for _, retired in rows)
     [(new,)] = deployment.sql("main", "SELECT DISTINCT kek_id FROM config.attested_state")
     deployment.sql("west", "UPDATE config.signing_key SET kek_id = %s", [new])
