@@ -33,7 +33,9 @@ struct ActivationTests {
             }
             #expect(try await code { try await $0.write(.upsert(.mailbox, .id(id), [.init("password", "x")])) } == .keyRequired)
             #expect(try await code { try await $0.write(.upsert(.mailbox, .id(id), [.init("password", nil)])) } == .keyRequired)
-            #expect(try await code { try await $0.write(.create(.mailbox, [.init("name", "box"), .init("password", "x")])) } == .keyRequired)
+            #expect(
+                try await code { try await $0.write(.create(.mailbox, [.init("name", "box"), .init("password", "x")])) }
+                    == .keyRequired)
             #expect(try await code { _ = try await KeyAdministration($0, to: .read).retrieveDataEncryptionKey() } == .keyRequired)
             #expect(
                 try await code { _ = try await KeyAdministration($0, to: .change).changeKey(to: nil) } == .isInactiveCannotChange)
