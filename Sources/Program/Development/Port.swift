@@ -33,22 +33,36 @@ enum Port {
         return bound ? Int(UInt16(bigEndian: address.sin6_port)) : nil
     }
 
-    /// Whether a port can be bound on the addresses of a host. The listener itself reports a host that is not an address, and a
-    /// port that needs privileges.
-    static func isFree(_ port: Int, on host: String) -> Bool {
+    /// The reason for which the service can't listen at an address; nil if it can. Port 0 takes a free port.
+    static func obstacle(_ port: Int, on host: String) -> Obstacle? {
         var hints = addrinfo()
         hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
-        guard port != 0, getaddrinfo(host, "\(port)", &hints, &list) == 0 else { return true }
+        let code = getaddrinfo(host, "\(port)", &hints, &list)
+        guard code == 0, let address = list?.pointee else {
+            return Obstacle(isTaken: false, reason: "the host is not found: \(String(cString: gai_strerror(code)))")
+        }
         defer { freeaddrinfo(list) }
-        guard let address = list?.pointee else { return true }
         let descriptor = socket(address.ai_family, address.ai_socktype | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { return true }
+        guard descriptor >= 0 else { return Obstacle(errno) }
         defer { close(descriptor) }
         var yes: Int32 = 1
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
         let isBound = bind(descriptor, address.ai_addr, address.ai_addrlen) == 0 && listen(descriptor, 1) == 0
-        return isBound || errno != EADDRINUSE
+        return isBound ? nil : Obstacle(errno)
+    }
+
+    /// The reason for which the service can't listen at an address.
+    struct Obstacle {
+        /// Whether a program listens there already.
+        let isTaken: Bool
+        let reason: String
+    }
+}
+
+extension Port.Obstacle {
+    fileprivate init(_ error: Int32) {
+        self.init(isTaken: error == EADDRINUSE, reason: String(cString: strerror(error)))
     }
 }

@@ -56,7 +56,7 @@ struct Service: Sendable {
         let isPlain = settings.httpPort != nil || activated.http != nil
         let isLocal = settings.socketPath != nil || activated.unix != nil
         let running = Countdown(1 + (isPlain ? 1 : 0) + (isLocal ? 1 : 0), then: onRunning)
-        try checkPorts(activated)
+        try checkSettings(activated)
         // Before a socket has its mode, only the program's user may connect.
         if settings.socketPath != nil { umask(0o077) }
         let api = WebAPI(
@@ -142,17 +142,16 @@ struct Service: Sendable {
         }
     }
 
-    private func checkPorts(_ activated: ActivatedSockets) throws {
+    /// Logs files that will not work, and refuses addresses at which the service can't listen.
+    private func checkSettings(_ activated: ActivatedSockets) throws {
+        for problem in SettingsFiles(settings).problems {
+            logger.error("setting can't be used", metadata: ["reason": "\(problem)"])
+        }
         if activated.unix == nil { try settings.unixSocket?.check() }
-        guard activated.https != nil || Port.isFree(settings.httpsPort, on: settings.httpsHost) else {
-            throw StartError.portTaken("https.port", settings.httpsPort)
-        }
-        if let port = settings.metricsPort, !Port.isFree(port, on: settings.metricsHost) {
-            throw StartError.portTaken("metrics.port", port)
-        }
-        if activated.http == nil, let port = settings.httpPort, !Port.isFree(port, on: settings.httpHost) {
-            throw StartError.portTaken("http.port", port)
-        }
+        try Listener.check(
+            settings.listeners.filter {
+                !($0.setting == "https.port" && activated.https != nil || $0.setting == "http.port" && activated.http != nil)
+            })
     }
 }
 

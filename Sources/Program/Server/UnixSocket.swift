@@ -10,10 +10,14 @@ struct UnixSocket {
     /// The longest path in a socket's address.
     static let longestPath = 107
 
-    /// Refuses a path with another server's socket or another file. A socket that a server left behind is replaced.
+    /// Refuses a path with another server's socket or another file, or in a folder that takes no socket. A socket that a server left behind is replaced.
     ///
     /// - Throws: ``StartError``.
     func check() throws {
+        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
+        guard access(folder.isEmpty ? "/" : folder, W_OK | X_OK) == 0 else {
+            throw StartError.noSocketFolder(path, reason: String(cString: strerror(errno)))
+        }
         guard let type = try? FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType else { return }
         guard type == .typeSocket else { throw StartError.noSocket(path) }
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)

@@ -33,5 +33,8 @@ package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
         return rest == 0 || (base[whole] ^ address.bytes[whole]) >> (8 - rest) == 0
     }
 
+    /// Whether it contains every address of its family.
+    package var isEverything: Bool { length == 0 }
+
     package var description: String { "\(IPAddress(bytes: base)?.description ?? "")/\(length)" }
 }

@@ -21,10 +21,7 @@ struct Retention: AsyncParsableCommand {
 
     @Sendable private func look(_ options: CommandOptions) async throws {
         let (deployment, settings) = try await options.deployment()
-        if settings.eventDays ?? settings.auditDays != nil, settings.archiveFolder == nil {
-            throw CommandFailure(
-                "retention.folder is not set: events and audit entries are moved to files in it. Nothing was changed.")
-        }
+        if let problem = SettingsFiles(settings).archiveProblem { throw CommandFailure("\(problem). Nothing was changed.") }
         guard options.json || (settings.eventDays ?? settings.auditDays ?? settings.emailDays) != nil else {
             print("None of retention.eventDays, retention.auditDays and retention.emailDays is set, so nothing was changed.")
             return

@@ -1,23 +1,35 @@
 import CellCrypto
 import Diagnostics
 import Foundation
+import Organizations
 import PostgresClient
 import Tenancy
+import WebAPI
 
-/// Tests the settings for `config check`: the key-encryption key, the roles and their rights, TLS to the database, ports.
+/// Tests the settings for `config check`: the key-encryption key, the roles and their rights, TLS to the database, files, listeners.
 struct ConfigTrial {
     private let settings: Settings
     /// Problems that prevent the service from working.
     private(set) var problems: [String] = []
     /// Notes for an operator.
     private(set) var notes: [String] = []
+    /// The organizations of the databases, and whether all databases could be asked.
+    private var organizations: [String] = []
+    private var hasAllOrganizations = true
 
     init(_ settings: Settings) { self.settings = settings }
 
     mutating func run() async {
         let all = settings.allDatabases
         for one in all { await tryDatabase(settings.selecting(one), all.count > 1 ? "\(one.name): " : "") }
-        tryPorts()
+        tryHosts()
+        tryFiles()
+        tryListeners()
+        for network in settings.limits.trustedProxies where network.isEverything {
+            notes.append(
+                "trustedProxies has \(network): every client may write the address that is logged and limited as its own; name only the proxies"
+            )
+        }
     }
 
     /// - Parameter label: The prefix of each sentence, if there are several databases.
@@ -25,32 +37,75 @@ struct ConfigTrial {
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 2, applicationName: "fieldseal command"))
         do {
             let own = try settings.keyEncryptionKey()
+            if try settings.newKekSource != nil, own.ids.count == 1 {
+                notes.append("\(label)newKek is the present key-encryption key \(own.id); name another one, or remove newKek")
+            }
             try await PoolerCheck.refuseTransactionPooling(settings.database)
             let kek = try await KeyEncryptionKeyCheck.check(own, on: pool)
             let deployment = Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy)
             let doctor = try Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
                 kekCopyFile: settings.kekCopyFile)
+            if let names = try? await OrganizationEntry.list(deployment).map(\.organization.name) {
+                organizations += names
+            } else {
+                hasAllOrganizations = false
+            }
             for finding in try await doctor.access() {
                 let text = "\(label)\(finding.message): \(finding.advice)"
                 if finding.severity == .error { problems.append(text) } else { notes.append(text) }
             }
         } catch let error as PostgresError where error.isConnectionLoss {
+            hasAllOrganizations = false
             notes.append(
                 "\(label)the database can't be asked, so the key-encryption key was not compared with it, and roles were not tried: \(error)"
             )
         } catch {
+            hasAllOrganizations = false
             problems.append("\(label)\(error)")
         }
         await pool.close()
     }
 
-    private mutating func tryPorts() {
-        let ports =
-            [("https.port", settings.httpsPort, settings.httpsHost)]
-            + (settings.httpPort.map { [("http.port", $0, settings.httpHost)] } ?? [])
-        for (key, port, host) in ports where !Port.isFree(port, on: host) {
-            notes.append("\(key): port \(port) is in use, by the running service or by another program")
+    /// Hosts of organizations that no database has.
+    private mutating func tryHosts() {
+        guard hasAllOrganizations else { return }
+        for (host, organization) in settings.hosts.sorted(by: { $0.key < $1.key }) where !organizations.contains(organization) {
+            let known = organizations.isEmpty ? "none" : organizations.sorted().joined(separator: ", ")
+            problems.append(
+                "hosts: \(host) is for \(organization), and there is no such organization; there are: \(known). Correct the name, or create it"
+            )
+        }
+    }
+
+    /// Reads the files as the service does.
+    private mutating func tryFiles() {
+        let settings = settings
+        attempt { _ = try ServerCertificate.clientAuthorities(settings) }
+        attempt { _ = try settings.eventReceiver() }
+        attempt { _ = try settings.mailTokens() }
+        let files = SettingsFiles(settings)
+        problems += files.problems
+        if let problem = files.archiveProblem { problems.append(problem) }
+    }
+
+    private mutating func tryListeners() {
+        let (listeners, socket) = (settings.listeners, settings.unixSocket)
+        attempt { try Listener.checkTwice(listeners) }
+        for listener in listeners { attempt { try listener.check() } }
+        attempt { try socket?.check() }
+    }
+
+    /// Appends an error to the problems. What the running service itself may use is a note.
+    private mutating func attempt(_ body: () throws -> Void) {
+        do {
+            try body()
+        } catch StartError.portTaken(let setting, let port, _) {
+            notes.append("\(setting): port \(port) is in use, by the running service or by another program")
+        } catch StartError.socketTaken(let path) {
+            notes.append("socket.path: \(path) is in use, by the running service or by another program")
+        } catch {
+            problems.append("\(error)")
         }
     }
 }

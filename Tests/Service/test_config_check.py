@@ -1,0 +1,115 @@
+"""`config check` reads what `serve` reads: settings with which the service does not start, or does not work, are named."""
+
+import json
+import socket
+import uuid
+
+import pytest
+from cluster import Cluster
+from server import Server, serve_settings
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    made = Cluster()
+    try:
+        serve_settings(made, "direct", 0)
+        (made.home / "words").write_text("of another program\n")
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture
+def settings(cluster):
+    """Writes settings with which the service starts, and more."""
+    def write(https=None, **more):
+        listener = {"host": "127.0.0.1", "port": 0, "certificateFile": f"{cluster.home}/server.pem", "privateKeyFile": f"{cluster.home}/server.key", **(https or {})}
+        file = cluster.home / f"checked-{uuid.uuid4()}.yaml"
+        lines = {"https": listener, **more}
+        file.write_text((cluster.home / "direct.yaml").read_text() + "".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items()))
+        return file
+    return write
+
+
+@pytest.fixture
+def check(cluster, settings):
+    def run(**more):
+        result = cluster.run("config", "check", "--json", "--settings", str(settings(**more)), settings=None, check=False)
+        said = json.loads(result.stdout)
+        assert result.returncode == (1 if said["problems"] else 0), result
+        return said
+    return run
+
+
+def test_good_settings_are_no_problem(cluster, check, tmp_path):
+    pem = str(cluster.home / "server.pem")
+    (tmp_path / "applications").write_text("[]")
+    said = check(
+        http={"host": "127.0.0.1", "port": 0}, metrics={"port": 0}, socket={"path": f"{tmp_path}/api.sock"}, hosts={"crm.test": "contoso"},
+        mail={"applicationsFile": f"{tmp_path}/applications", "authorityFile": pem}, issuers={"authorityFile": pem},
+        events={"file": f"{tmp_path}/events.jsonl"}, retention={"eventDays": 30, "folder": str(tmp_path)}, trustedProxies=["192.0.2.0/24"])
+    assert said["problems"] == [] and not [n for n in said["notes"] if "trustedProxies" in n or "newKek" in n]
+    # The check makes none of them.
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["applications"]
+
+
+@pytest.mark.parametrize("more, words", [
+    ({"https": {"port": 18443}, "metrics": {"port": 18443}}, "https.port and metrics.port are both port 18443"),
+    ({"https": {"port": 18443}, "http": {"port": 18443}}, "https.port and http.port are both port 18443"),
+    ({"https": {"host": "192.0.2.1"}}, "can't listen on 192.0.2.1, port 0: Cannot assign requested address; correct https.port, or https.host"),
+    ({"metrics": {"host": "192.0.2.1", "port": 0}}, "can't listen on 192.0.2.1, port 0: Cannot assign requested address; correct metrics.port, or metrics.host"),
+    ({"socket": {"path": "/nonexistent/d/s"}}, "the socket /nonexistent/d/s can't be made: No such file or directory"),
+    ({"socket": {"path": "HOME/words"}}, "HOME/words is a file that is no socket"),
+    ({"mail": {"applicationsFile": "HOME/words"}}, "HOME/words is not a JSON array"),
+    ({"mail": {"applicationsFile": "HOME/none"}}, "HOME/none can't be read"),
+])
+def test_what_ends_the_service_at_its_start_is_a_problem(cluster, settings, check, more, words):
+    more = json.loads(json.dumps(more).replace("HOME", str(cluster.home)))
+    words = words.replace("HOME", str(cluster.home))
+    assert any(words in problem for problem in check(**more)["problems"]), words
+    ended = cluster.run("serve", "--settings", str(settings(**more)), settings=None, check=False)
+    assert ended.returncode != 0 and words in ended.stderr, ended
+
+
+@pytest.mark.parametrize("more, words", [
+    ({"issuers": {"authorityFile": "HOME/words"}}, "issuers.authorityFile: HOME/words holds no certificate"),
+    ({"mail": {"authorityFile": "HOME/none"}}, "mail.authorityFile: HOME/none can't be read: No such file"),
+    ({"events": {"file": "/nonexistent/x"}}, "events.file: there is no folder /nonexistent"),
+    ({"events": {"file": "HOME"}}, "events.file: HOME is a folder"),
+    ({"retention": {"eventDays": 30}}, "retention.folder is not set"),
+    ({"retention": {"auditDays": 30, "folder": "/nonexistent"}}, "retention.folder: there is no folder /nonexistent"),
+    ({"retention": {"eventDays": 30, "folder": "HOME/words"}}, "retention.folder: HOME/words is no folder"),
+    ({"hosts": {"crm.test": "nope"}}, "hosts: crm.test is for nope, and there is no such organization; there are: contoso"),
+])
+def test_what_does_not_work_later_is_a_problem(cluster, settings, check, more, words):
+    more = json.loads(json.dumps(more).replace("HOME", str(cluster.home)))
+    words = words.replace("HOME", str(cluster.home))
+    assert any(words in problem for problem in check(**more)["problems"]), words
+    if "retention" in more:
+        refused = cluster.run("retention", "--settings", str(settings(**more)), settings=None, check=False)
+        assert refused.returncode == 1 and words in refused.stderr, refused
+
+
+def test_what_may_be_meant_is_a_note(cluster, check):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = check(metrics={"port": port}, newKek={"file": str(cluster.home / "kek")}, trustedProxies=["10.0.0.0/8", "0.0.0.0/0", "::/0"])
+    assert said["problems"] == [], said
+    for words in (f"metrics.port: port {port} is in use", "newKek is the present key-encryption key", "trustedProxies has 0.0.0.0/0", "trustedProxies has ::/0"):
+        assert any(words in note for note in said["notes"]), (words, said)
+    assert not any("10.0.0.0" in note for note in said["notes"])
+
+
+def test_the_service_logs_what_will_not_work(cluster):
+    (cluster.home / "late.yaml").write_text(
+        (cluster.home / "direct.yaml").read_text() + f"issuers: {{authorityFile: {cluster.home}/words}}\nevents: {{file: /nonexistent/x}}\n")
+    server = Server(cluster, settings="late")
+    try:
+        lines = [json.loads(line) for line in (cluster.home / f"serve-{server.port}.log").read_text().splitlines() if line.startswith("{")]
+        said = [line["reason"] for line in lines if line["message"] == "setting can't be used"]
+        assert [reason.split(":")[0] for reason in said] == ["issuers.authorityFile", "events.file"]
+    finally:
+        server.stop()
