@@ -140,7 +140,7 @@ struct CredentialSource {
 
     /// Opens the credential.
     ///
-    /// - Throws: ``FieldsealError`` naming what is missing; `.sslRequired`.
+    /// - Throws: ``FieldsealError`` naming what is missing; `.sslRequired`; `.unexpected` for a server that can be none.
     func released(with key: DataKey, allowsPlaintext: Bool, in organization: Organization) throws -> ReleasedCredential {
         let usesTLS = profile.value("\(side)usessl") != "false"
         guard usesTLS || allowsPlaintext else {
@@ -148,11 +148,16 @@ struct CredentialSource {
                 .sslRequired,
                 "The profile asks for a connection without TLS, and this deployment does not allow that (mail.allowsPlaintext).")
         }
-        guard let server = profile.value("\(side)serverlocation") ?? profile.value("defaultserverlocation"), !server.isEmpty,
-            server.allSatisfy(\.isHostCharacter)
-        else {
+        guard let server = profile.value("\(side)serverlocation") ?? profile.value("defaultserverlocation"), !server.isEmpty else {
             throw FieldsealError(
                 .profileNotAssociated, "The profile names no server of its \(direction.rawValue.lowercased()) mail.")
+        }
+        // The router tries again, so that a typing error in a profile does not disable its mailboxes.
+        guard server.allSatisfy(\.isHostCharacter) else {
+            throw FieldsealError(
+                .unexpected,
+                "The profile's server of its \(direction.rawValue.lowercased()) mail is not the name or the address of a host. Correct it; "
+                    + "until then the router tries again.")
         }
         let isPOP3 = (number("servertype") ?? MailServerType.pop3.rawValue) == MailServerType.pop3.rawValue
         let place = try place()
@@ -226,5 +231,5 @@ struct CredentialSource {
 
 extension Character {
     /// Whether the character may occur in a host's name or address.
-    fileprivate var isHostCharacter: Bool { isASCII && (isLetter || isNumber || ".-:".contains(self)) }
+    fileprivate var isHostCharacter: Bool { isASCII && (isLetter || isNumber || ".-_:".contains(self)) }
 }

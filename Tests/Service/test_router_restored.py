@@ -1,9 +1,11 @@
 """A mail server that gives UIDs anew without another UIDVALIDITY, and messages whose date only the server knows."""
 
+import base64
+import hashlib
 import json
 
 import pytest
-from mail import Mail, until
+from mail import Mail, profile, queue, until
 from mail_quirks import IMAPServer, POP3Server
 from service import Deployment
 from test_router_quirks import alerts, certificate, removed, served, subjects, text, turn
@@ -21,6 +23,70 @@ def routed():
         if hasattr(deployment, "mail"):
             deployment.mail.stop()
         deployment.remove()
+
+
+def test_a_pop3_server_that_gives_unique_ids_again_loses_no_message(routed):
+    server = POP3Server(certificate(routed), {n: text(n) for n in (1, 2, 3)})
+    box = served(routed, server)
+    try:
+        until(lambda: len(subjects(routed, box)) == 3, what=lambda: routed.log().decode()[-3000:])
+        turn(routed, box)
+        # The state of before the messages 2 and 3, and then two others with their unique ids: no router looked in between.
+        server.messages = {1: text(1), 2: text(22), 3: text(33)}
+        turn(routed, box)
+        until(lambda: subjects(routed, box) == ["message 1", "message 2", "message 22", "message 3", "message 33"])
+        # The same after a router saw the shorter list.
+        server.messages = {1: text(1)}
+        turn(routed, box)
+        server.messages = {1: text(1), 2: text(222), 3: text(33)}
+        turn(routed, box)
+        until(lambda: "message 222" in subjects(routed, box))
+        # What is known is not fetched again.
+        server.commands.clear()
+        turn(routed, box)
+        assert "UIDL" in server.commands and not [c for c in server.commands if c.startswith("RETR")]
+        assert len(subjects(routed, box)) == 6
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+def test_what_an_earlier_version_knew_of_a_pop3_mailbox_is_known(routed):
+    """Its digest and its rows have unique ids without sizes."""
+    server = POP3Server(certificate(routed), {n: text(n) for n in (1, 2, 3)})
+    box = served(routed, server)
+    try:
+        until(lambda: len(subjects(routed, box)) == 3, what=lambda: routed.log().decode()[-3000:])
+        turn(routed, box)
+        digest = base64.b64encode(hashlib.sha256(b"unique-1\nunique-2").digest()).decode()
+        for known in ({"known": {"count": 2, "digest": digest}}, {}):
+            routed.sql("UPDATE org_contoso.mailbox_message SET uid = split_part(uid, ' ', 1) WHERE mailboxid = %s", [box])
+            routed.sql("UPDATE org_contoso.mailbox SET router_state = %s WHERE mailboxid = %s", [json.dumps(known), box])
+            server.commands.clear()
+            turn(routed, box)
+            assert "UIDL" in server.commands and not [c for c in server.commands if c.startswith("RETR")], known
+            assert state(routed, box)["known"]["count"] == 3
+            routed.sql("DELETE FROM org_contoso.mailbox_message WHERE mailboxid = %s AND uid LIKE '%% %%'", [box])
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+def test_a_server_that_is_no_host_waits_for_its_correction(routed):
+    server = IMAPServer(certificate(routed), {1: text(1)})
+    wrong = profile(routed, routed.mail, incomingserverlocation=None, defaultserverlocation="https://mail.test/EWS", incomingportnumber=server.port)
+    _, box = queue(routed, routed.mail, wrong, testemailconfigurationscheduled=False)
+    try:
+        routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
+        [alert] = until(lambda: alerts(routed, box, 12), what=lambda: routed.log().decode()[-3000:])
+        assert "not the name or the address of a host" in alert["text"]
+        assert routed.sql("SELECT enabledforincomingemail, lastsyncerrorcode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(True, 12)]
+        # Nothing but the profile is changed.
+        assert routed.request("PATCH", f"emailserverprofiles({wrong})", {"incomingserverlocation": "localhost"}).status_code == 204
+        until(lambda: subjects(routed, box) == ["message 1"], what=lambda: routed.log().decode()[-3000:])
+    finally:
+        removed(routed, box)
+        server.stop()
 
 
 class DatedServer(IMAPServer):

@@ -38,9 +38,9 @@ struct POP3Receiver {
         guard turn.mailbox.receives else { return try session.close() }
         try learn(state)
         let new = there.indices.filter { !known.contains($0) }.prefix(turn.configuration.turnLimit)
-        let again = there.indices.filter { known.contains($0) && due.contains(there[$0].id) }
+        let again = there.indices.filter { known.contains($0) && isDue(there[$0]) }
         // Messages that are due and no longer exist are settled.
-        notes.settled += due.subtracting(there.map(\.id))
+        notes.settled += due.subtracting(there.map(\.id)).subtracting(there.map(\.uidl))
         for position in new + again where !turn.isStopped() {
             guard !turn.isLong(after: delivery.counts.looked), !delivery.isFullOfAlerts else {
                 delivery.leaveRest()
@@ -61,14 +61,14 @@ struct POP3Receiver {
         let message = there[position]
         do {
             if message.size > turn.configuration.messageLimit {
-                delivery.passTooLarge(UInt32(position), message.size, "UIDL \(message.id)")
+                delivery.passTooLarge(UInt32(position), message.size, "UIDL \(message.uidl)")
             } else {
                 let bytes = try session.fetch(message.number)
                 // The server says nothing of when it arrived.
                 if let after = turn.receivedAfter, let date = MailMessage.arrival(of: bytes), date < after {
                     delivery.pass(UInt32(position))
                 } else {
-                    try delivery.take(UInt32(position), bytes, named: "UIDL \(message.id)")
+                    try delivery.take(UInt32(position), bytes, named: "UIDL \(message.uidl)")
                 }
             }
             return true
@@ -89,11 +89,12 @@ struct POP3Receiver {
     }
 
     private mutating func setAside(_ position: Int, _ reason: String) {
-        let id = there[position].id
+        let message = there[position]
         delivery.countFailure()
-        notes.setAside.append((id, "UIDL \(id)", nil, reason))
+        if due.contains(message.uidl) { notes.settled.append(message.uidl) }
+        notes.setAside.append((message.id, "UIDL \(message.uidl)", nil, reason))
         known.insert(position)
-        turn.log(.warning, "message set aside", ["uidl": "\(id)", "why": "\(reason)"])
+        turn.log(.warning, "message set aside", ["uidl": "\(message.uidl)", "why": "\(reason)"])
     }
 
     private mutating func settle() throws {
@@ -111,7 +112,7 @@ struct POP3Receiver {
             try session.delete(there[position].number)
             deleted.insert(position)
         } catch MailError.refused(let words) {
-            delivery.note(turn.noDeletion(["UIDL \(there[position].id)"], words))
+            delivery.note(turn.noDeletion(["UIDL \(there[position].uidl)"], words))
         }
     }
 
@@ -135,26 +136,40 @@ struct POP3Receiver {
         let position = Int(message.source)
         known.insert(position)
         notes.seen.append(there[position].id)
-        if due.contains(there[position].id) { notes.settled.append(there[position].id) }
+        notes.settled += due.intersection([there[position].id, there[position].uidl])
     }
+
+    /// Whether a message that was set aside is due. Earlier versions noted it without its size.
+    private func isDue(_ message: POP3Session.Listed) -> Bool { due.contains(message.id) || due.contains(message.uidl) }
 
     /// Finds the messages that were inspected before. If the beginning of the list is unchanged, no request is needed for it; the
     /// service is asked about the rest.
     private mutating func learn(_ state: MailboxTurn.State) throws {
-        let ids = there.map(\.id)
+        let (ids, uidls) = (there.map(\.id), there.map(\.uidl))
         var first = 0
-        if let prefix = state.known, prefix.count <= ids.count, Self.digest(ids.prefix(prefix.count)) == prefix.digest {
+        // Versions before 1.0 noted unique ids without sizes.
+        if let prefix = state.known, (0...ids.count).contains(prefix.count),
+            [ids, uidls].contains(where: { Self.digest($0.prefix(prefix.count)) == prefix.digest })
+        {
             first = prefix.count
         }
         // The state of an earlier version has the ids themselves.
-        var seen = Set(state.ids ?? []).intersection(ids)
+        let listed = Set(state.ids ?? []).intersection(uidls)
+        var seen = Set(there.filter { listed.contains($0.uidl) }.map(\.id))
         notes.seen += seen
         var total = 0
-        for start in stride(from: first, to: ids.count, by: MailboxNotes.limit) {
-            let found = try turn.knownMessages(ids.dropFirst(start).prefix(MailboxNotes.limit))
-            seen.formUnion(found.value)
+        // Each message has two names, of which one request takes only so many.
+        let limit = MailboxNotes.limit / 2
+        for start in stride(from: first, to: ids.count, by: limit) {
+            let end = min(start + limit, ids.count)
+            let found = try turn.knownMessages(ids[start..<end] + uidls[start..<end])
+            let names = Set(found.value)
+            let noted = there[start..<end].filter { names.contains($0.uidl) && !names.contains($0.id) }
+            notes.seen += noted.filter { !due.contains($0.uidl) }.map(\.id)
+            seen.formUnion(names.union(noted.map(\.id)))
             total = found.total
         }
+        seen.formIntersection(ids)
         // Most messages that the service remembers no longer exist on the server.
         if first == 0, total > seen.count + 1_000 {
             notes.forgetsSeen = true

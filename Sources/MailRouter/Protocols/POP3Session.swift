@@ -15,8 +15,13 @@ struct POP3Session {
     /// A message of the mailbox.
     struct Listed {
         let number: Int
-        let id: String
+        /// The server's unique id (UIDL).
+        let uidl: String
         let size: Int
+
+        /// The id under which the service knows the message. A server that was restored from a backup may give a unique id again,
+        /// to another message. The size tells them apart.
+        var id: String { "\(uidl) \(size)" }
     }
 
     /// Lists the messages.
@@ -31,7 +36,7 @@ struct POP3Session {
         return try lines().compactMap { line in
             let parts = line.split(separator: " ")
             guard parts.count >= 2, let number = Int(parts[0]), parts[1].utf8.count <= 70 else { return nil }
-            return Listed(number: number, id: String(parts[1]), size: sizes[number] ?? 0)
+            return Listed(number: number, uidl: String(parts[1]), size: sizes[number] ?? 0)
         }
     }
 
