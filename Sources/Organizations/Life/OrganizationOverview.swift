@@ -10,6 +10,8 @@ package struct OrganizationOverview: Sendable {
         case beingRemoved = "being removed"
         case schemaMissing = "schema missing"
         case tableMissing = "table missing"
+        /// All of its requests are refused, because it is under a key-encryption key that the database does not accept any more.
+        case underRetiredKEK = "under a retired KEK"
     }
 
     package let entry: OrganizationEntry
@@ -35,7 +37,9 @@ package struct OrganizationOverview: Sendable {
                 """
                 SELECT o.organization_id, o.name, o.created_on, o.attached_on, o.suspended_on, o.removal_begun_on IS NOT NULL,
                        s.bytes, s.cell_bytes, e.state, e.key_version, e.key_set_on, e.next_change_due, e.copied_on,
-                       \(OrganizationTables.missing(schema: "o.schema_name")), to_regnamespace(quote_ident(o.schema_name)) IS NOT NULL
+                       \(OrganizationTables.missing(schema: "o.schema_name")), to_regnamespace(quote_ident(o.schema_name)) IS NOT NULL,
+                       EXISTS (SELECT FROM config.attested_state AS a JOIN config.replaced_kek AS r USING (kek_id)
+                                WHERE a.organization_id = o.organization_id AND r.retired_on IS NOT NULL)
                   FROM config.organization AS o LEFT JOIN config.encryption_status AS e ON e.organization = o.name
                   LEFT JOIN LATERAL (
                        SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes,
@@ -70,6 +74,8 @@ package struct OrganizationOverview: Sendable {
                 .tableMissing
             } else if keyVersion == nil {
                 .schemaMissing
+            } else if try row.decode(15, as: Bool.self) {
+                .underRetiredKEK
             } else if suspendedOn != nil {
                 .suspended
             } else {

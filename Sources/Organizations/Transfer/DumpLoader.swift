@@ -35,6 +35,12 @@ struct DumpLoader: Sendable {
             }
         }
         guard seen.contains("encryption") else { throw DumpReader.refusal("it does not say how its cells are sealed.") }
+        if let moment = try UnreadableMoment.find(in: organization, limit: 1, on: connection).first {
+            let table = organization.qualified(moment.table) == staged ? "encryption" : moment.table
+            throw DumpReader.refusal(
+                "\(moment.column) of the row \(moment.row) of its table \(table) is infinite, or outside of the years 1 to 9999, so "
+                    + "clients could not read it. Correct it where the file is from, and export again.")
+        }
     }
 
     /// The columns of each table that may be loaded.

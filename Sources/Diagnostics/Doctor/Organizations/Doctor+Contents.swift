@@ -1,0 +1,46 @@
+import Organizations
+import PostgresClient
+import Tenancy
+
+extension Doctor {
+    /// How many moments that can't be read are named for each organization.
+    private static let momentLimit = 100
+
+    /// Reports moments that clients can't read. The cost grows with the number of records.
+    func moments(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
+        try UnreadableMoment.find(in: organization, limit: Self.momentLimit, on: connection).map { moment in
+            Finding(
+                .warning, "moment-unreadable", organization.name,
+                "\(moment.column) of the row \(moment.row) of \(moment.table) is infinite, or outside of the years 1 to 9999: clients see another moment, and an export with it can't be imported",
+                advice: "find out who wrote it; then set the column to NULL or to a moment within those years")
+        }
+    }
+
+    /// Reports records without which the service does not work well, and which clients can't delete.
+    func missingRecords(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
+        let row = try connection.query(
+            """
+            SELECT EXISTS (SELECT FROM \(organization.qualified("organization")) WHERE organizationid = $1), count(*),
+                   coalesce((array_agg(u.systemuserid::text ORDER BY u.systemuserid))[1], '')
+              FROM \(organization.qualified("systemuser")) AS u
+             WHERE NOT EXISTS (SELECT FROM \(organization.qualified("usersettings")) AS s WHERE s.systemuserid = u.systemuserid)
+            """, [.uuid(organization.id)])[0]
+        var findings: [Finding] = []
+        if try !row.decode(0, as: Bool.self) {
+            findings.append(
+                Finding(
+                    .error, "organization-record-missing", organization.name,
+                    "the table organization has no record of it: its settings, such as those for e-mail, were deleted past the service",
+                    advice: "find out who did it, and restore the row from a backup"))
+        }
+        let users: Int = try row.decode(1)
+        if users > 0 {
+            findings.append(
+                Finding(
+                    .warning, "user-settings-missing", organization.name,
+                    "\(users) users have no row in usersettings, such as \(try row.decode(2, as: String.self)): their settings and passwords were deleted past the service",
+                    advice: "find out who did it, and restore the rows and their cells from a backup"))
+        }
+        return findings
+    }
+}

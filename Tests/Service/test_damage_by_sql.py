@@ -1,0 +1,88 @@
+"""Rows that SQL wrote or deleted past the service: the doctor names them, and an import takes none that clients can't read."""
+
+import json
+import uuid
+
+import pytest
+from cluster import Cluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    made = Cluster()
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+def findings(cluster, code, subject="contoso"):
+    found = json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]
+    return [f["message"] for f in found if f["code"] == code and f["subject"] == subject]
+
+
+@pytest.mark.parametrize("moment", ["infinity", "10000-01-01 00:00+00", "0044-03-15 00:00+00 BC"])
+def test_a_moment_that_no_client_can_read_is_named_and_not_imported(cluster, tmp_path, moment):
+    id, file, name = uuid.uuid4(), tmp_path / "contoso.fieldseal", f"copy-{uuid.uuid4().hex[:8]}"
+    key = cluster.run("key", "show", "--org", "contoso").stdout
+
+    def carry():
+        cluster.run("org", "export", "contoso", str(file), "--force")
+        return cluster.run("org", "import", str(file), "--as-new", "--name", name, stdin=key, check=False)
+
+    cluster.sql("INSERT INTO queue (queueid, name, createdon) VALUES (%s, 'odd', %s)", [id, moment])
+    try:
+        [message] = findings(cluster, "moment-unreadable")
+        assert message.startswith(f"createdon of the row {id} of queue is infinite, or outside of the years 1 to 9999")
+        refused = carry()
+        assert refused.returncode == 1 and f"createdon of the row {id} of its table queue is infinite" in refused.stderr, refused.stderr
+        assert cluster.sql("SELECT to_regnamespace(%s)", [f"org_{name.replace('-', '_')}"]) == [(None,)]
+        # The control: the last moments that clients can read.
+        for good in ("9999-12-31 23:59:59.999999+00", "0001-01-01 00:00+00"):
+            cluster.sql("UPDATE queue SET createdon = %s WHERE queueid = %s", [good, id])
+            assert findings(cluster, "moment-unreadable") == []
+        assert carry().returncode == 0
+        cluster.run("org", "remove", name, "--without-export", stdin=f"{name}\n")
+    finally:
+        cluster.sql("DELETE FROM queue WHERE queueid = %s", [id])
+
+
+def test_the_time_of_the_key_is_looked_at_too(cluster, tmp_path):
+    file = tmp_path / "contoso.fieldseal"
+    [(before,)] = cluster.sql("SELECT changed_on FROM encryption")
+    set_ = "SET fieldseal.maintenance = 'on'; UPDATE org_contoso.encryption SET changed_on = '{}'"
+    cluster.sql(set_.format("infinity"))
+    try:
+        assert any("changed_on of the row" in m and "of encryption" in m for m in findings(cluster, "moment-unreadable"))
+        cluster.run("org", "export", "contoso", str(file))
+        refused = cluster.run(
+            "org", "import", str(file), "--as-new", "--name", "copy", stdin=cluster.run("key", "show", "--org", "contoso").stdout, check=False)
+        assert refused.returncode == 1 and "changed_on of the row" in refused.stderr and "its table encryption" in refused.stderr, refused.stderr
+    finally:
+        cluster.sql(set_.format(before.isoformat()))
+
+
+def test_records_that_sql_deleted_are_missed(cluster):
+    cluster.run("org", "create", "lost")
+    cluster.run("client", "add", "worker", "--org", "lost", "--role", "Basic User")
+    for code in ("organization-record-missing", "user-settings-missing"):
+        assert findings(cluster, code, "lost") == [] == findings(cluster, code)
+    cluster.sql("SET session_replication_role = replica; DELETE FROM org_lost.organization; DELETE FROM org_lost.usersettings")
+    assert "has no record of it" in findings(cluster, "organization-record-missing", "lost")[0]
+    assert "users have no row in usersettings" in findings(cluster, "user-settings-missing", "lost")[0]
+    assert findings(cluster, "organization-record-missing") == [] == findings(cluster, "user-settings-missing")
+
+
+def test_an_organization_under_a_retired_key_encryption_key_is_marked(cluster):
+    def statuses():
+        return {o["organization"]: o["status"] for o in json.loads(cluster.run("org", "list", "--json").stdout)}
+
+    cluster.run("org", "create", "sealed")
+    assert statuses()["sealed"] == "served"
+    [(id, kek)] = cluster.sql("SELECT organization_id, kek_id FROM config.attested_state JOIN config.organization USING (organization_id) WHERE name = 'sealed'")
+    cluster.sql("INSERT INTO config.replaced_kek (kek_id, successor_id, replaced_by, retired_on, retired_by, archive_key, sealed_under) "
+        "SELECT '0123456789abcdef', kek_id, 'SQL', now(), 'SQL', wrapped_text, kek_id FROM config.organization_key WHERE kek_id = %s LIMIT 1", [kek])
+    cluster.sql("UPDATE config.attested_state SET kek_id = '0123456789abcdef' WHERE organization_id = %s", [id])
+    assert statuses()["sealed"] == "under a retired KEK" and statuses()["contoso"] == "served"
+    assert len(findings(cluster, "under-retired-kek", "sealed")) == 1 and findings(cluster, "under-retired-kek") == []
+    assert "under a retired KEK" in cluster.run("org", "list").stdout
