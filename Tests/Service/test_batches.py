@@ -210,3 +210,23 @@ def test_a_part_has_the_length_that_it_says(service):
     for said, status in ((length, 204), (length + 2, 204), (5, 400), (length - 1, 400), (length + 50, 400), ("x", 400)):
         response = multipart(service, part("POST", "queues", body, headers=f"Content-Length: {said}\r\n"))
         assert response.status_code == (200 if status == 204 else 400), said
+
+
+def test_an_address_means_in_a_batch_what_it_means_alone(service):
+    """A plus in a query is a space, in a request by itself and in each form of a batch; in a path it is a plus."""
+    name = f"plus {uuid.uuid4().hex[:8]}"
+    for text in (f"{name} a", f"{name}+a"):
+        service.create("queues", {"name": text})
+    words = name.replace(" ", "+")
+    for url, expected in (
+            (f"queues?$select=name&$filter=startswith(name,'{name}+')", [f"{name} a"]), (f"queues?$select=name&$filter=name+eq+'{words}+a'", [f"{name} a"]),
+            (f"queues?$select=name&$filter=startswith(name,'{name}%2B')", [f"{name}+a"])):
+        alone = [q["name"] for q in service.get(url).json()["value"]]
+        in_json = [q["name"] for q in batch(service, [{"id": "1", "method": "GET", "url": url}]).json()["responses"][0]["body"]["value"]]
+        assert alone == in_json == expected, url
+        answer = multipart(service, part("GET", url))
+        assert statuses(answer) == [200] and [text in answer.text for text in (f'"{name} a"', f'"{name}+a"')] == [text in expected for text in (f"{name} a", f"{name}+a")], url
+    key = f"queues(name='{name}+a')?$select=name"
+    assert service.get(key).json()["name"] == batch(service, [{"id": "1", "method": "GET", "url": key}]).json()["responses"][0]["body"]["name"] == f"{name}+a"
+    # A text that is not percent-encoded is taken as it is.
+    assert statuses(multipart(service, part("GET", f"queues?$filter=contains(name,'50%') and name eq '{name}'"))) == [200]

@@ -190,10 +190,10 @@ private struct BatchRun {
         }
     }
 
-    /// Percent-encodes characters that URLs must not contain. Clients often write them unencoded in batches.
+    /// Percent-encodes `%` in a text that is not percent-encoded. Clients often write texts unencoded in batches. `+` stays: in a
+    /// query it is a space, as in a request by itself.
     private static func encoded(_ text: String) -> String {
-        text.removingPercentEncoding == nil || text.contains("%") == false
-            ? text.replacing("%", with: "%25").replacing("+", with: "%2B") : text
+        text.removingPercentEncoding == nil ? text.replacing("%", with: "%25") : text
     }
 
     /// Replaces `"$ID"` in the values of bindings by addresses.
