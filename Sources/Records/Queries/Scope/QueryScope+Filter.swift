@@ -154,8 +154,17 @@ extension QueryScope {
     }
 
     private func fiscal(_ column: Resolved, _ condition: FiscalCondition, _ statement: inout StatementBuilder) -> String {
-        let arguments = [condition.count, condition.period, condition.year].map { statement.bind(.int32(Int32(clamping: $0))) }
+        var arguments = [condition.count, condition.period, condition.year].map { statement.bind(.int32(Int32(clamping: $0))) }
         let kind = statement.bind(.text(condition.kind))
+        // A year has as many periods as the organization says. Those beyond its last one come before the next year.
+        let (period, year, last) = (arguments[1], arguments[2], statement.organization.qualified("fiscal_period_count") + "()")
+        switch condition.kind {
+        case "until": arguments[1] = "least(\(period), \(last))"
+        case "from":
+            arguments[1] = "CASE WHEN \(period) > \(last) THEN 1 ELSE \(period) END"
+            arguments[2] = "\(year) + (\(period) > \(last))::integer"
+        default: break
+        }
         // A separate array, so that PostgreSQL computes it once for the whole query.
         let ranges = "\(statement.organization.qualified("fiscal_ranges"))(\(kind), \(arguments.joined(separator: ", ")))"
         return "(\(column.sql) <@ ANY (ARRAY(SELECT tstzrange(f.starts, f.ends) FROM \(ranges) AS f)))"
