@@ -153,8 +153,13 @@ def test_the_form_of_a_response_is_what_is_accepted(service):
     for type in ("application/json", "application/json; charset=UTF-8", "application/json;odata.metadata=minimal"):
         assert service.request("POST", "queues", {"name": name}, Content_Type=type).status_code == 204
     # Clients ask for JSON everywhere.
-    for path in ("$metadata", "queues/$count", f"queues({queue})/name/$value"):
+    for path in ("queues/$count", f"queues({queue})/name/$value"):
         assert service.get(path, Accept="application/json").status_code == 200
+    # The metadata is XML.
+    for accept in ("application/json", "text/html, image/png", "application/xml;q=0", "application/xml; charset=utf-16"):
+        refused(service.get("$metadata", Accept=accept), 406, "0x8005F100")
+    for accept in ("application/xml", "application/json, application/xml;q=0.1", "text/html,application/xhtml+xml,*/*;q=0.8", "application/*", "application/xml; charset=utf-8", ""):
+        assert service.get("$metadata", Accept=accept).headers["Content-Type"].startswith("application/xml"), accept
 
 
 def test_large_responses_are_compressed_and_those_with_secrets_are_not(service):

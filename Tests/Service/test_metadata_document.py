@@ -140,6 +140,8 @@ def test_every_message_is_declared_and_every_declared_one_is_there(service, sche
         assert answer.status_code in (200, 400), (name, answer.text)
         wrong = service.request("POST" if "Function" in tag else "GET", name, {} if "Function" in tag else None)
         assert wrong.status_code == 405, name
+    routers = {child.get("Name") for child in schemas[1] if child.tag == f"{EDM}Action"}
+    assert routers >= {"WaitForWork", "LeaseMailbox", "ReportMailbox", "ReleaseCredential", "TakePendingEmails", "ReportEmails", "KnownMessages", "NoteMessages", "DeliverIncomingEmails"}
     for child in schemas[1]:
         if child.tag == f"{EDM}Action":
             assert service.request("POST", f"fieldseal.{child.get('Name')}", {}).status_code == 400

@@ -60,6 +60,7 @@ struct DataAPI: Sendable {
         if let refusal = request.preferences.refusal { throw refusal }
         try RequestHeaders.check(request.headers)
         if !path.isOfRecord { try request.requireNoCondition() }
+        if case .metadata = path { try MediaTypes.requireXML(request.headers[.accept]) }
         guard path.isJSON else { return try await respond(request, at: path) }
         let metadata = try MediaTypes.metadata(accepting: try request.format() ?? request.headers[.accept])
         if !request.body.isEmpty { try MediaTypes.requireJSON(request.headers[.contentType]) }

@@ -120,6 +120,13 @@ enum MetadataOperations {
     /// The operations of a router. Lists without a declared type are open.
     private static let routerActions: [Operation] = [
         Operation(
+            name: "WaitForWork", isAction: true,
+            parameters: [
+                ("HostId", text), ("Seconds", number), ("WantsWork", flag), ("Watching", "Collection(fieldseal.Item)"),
+                ("IsLeaving", flag),
+            ],
+            results: [("Due", number), ("Ended", texts)], namespace: .fieldseal),
+        Operation(
             name: "LeaseMailbox", isAction: true, parameters: [("HostId", text)],
             results: [("MailboxId", guid), ("Name", text), ("Address", text)], namespace: .fieldseal),
         Operation(
@@ -200,8 +207,6 @@ enum MetadataOperations {
 
     /// Whether an operation is an action, by its name as addresses have it; nil for one that is not there.
     static func isAction(_ name: String) -> Bool? {
-        // Routers of the same version alone use it, so it is not declared.
-        if name == "fieldseal.WaitForWork" { return true }
         let local = name.hasPrefix("fieldseal.") ? String(name.dropFirst("fieldseal.".count)) : name
         let namespace: Namespace = name.hasPrefix("fieldseal.") ? .fieldseal : .dataverse
         return operations(in: namespace).first { $0.name == local }?.isAction

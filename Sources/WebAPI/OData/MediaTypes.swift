@@ -28,6 +28,19 @@ enum MediaTypes {
         return best.metadata
     }
 
+    /// - Throws: ``UnsupportedForm`` if `Accept` does not allow the XML in UTF-8 that `$metadata` is.
+    static func requireXML(_ accepting: String?) throws {
+        guard let accepting, !accepting.isEmpty else { return }
+        let isAccepted = accepting.split(separator: ",").contains { range in
+            let parts = range.split(separator: ";").map { String($0.trimmed) }
+            guard let type = parts.first?.lowercased(), ["*/*", "application/*", "application/xml"].contains(type) else {
+                return false
+            }
+            return parameters(parts.dropFirst()).map { $0.quality > 0 } ?? false
+        }
+        guard isAccepted else { throw UnsupportedForm.document }
+    }
+
     /// - Returns: Nil for parameters that request an unsupported form.
     private static func parameters(_ parameters: ArraySlice<String>) -> (quality: Double, metadata: Metadata)? {
         var (quality, metadata) = (1.0, Metadata.minimal)
