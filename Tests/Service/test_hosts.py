@@ -245,3 +245,15 @@ def test_hosts_are_shown_and_their_certificates_checked(hosted, tmp_path):
     ):
         bad = check(hosted.cluster, tmp_path, https={**https, **files})
         assert bad.returncode == 1 and any(word in problem for problem in json.loads(bad.stdout)["problems"]), bad.stdout
+
+
+def test_discovery_at_the_root_of_a_host(hosted):
+    for root, url in ((hosted.root, hosted.root), (f"{hosted.root}/contoso", f"{hosted.root}/contoso"), (hosted.base, f"{hosted.base}/contoso"), (f"{hosted.base}/contoso", f"{hosted.base}/contoso")):
+        answer = call(hosted, "GET", f"{root}/api/discovery/v2.0/Instances")
+        assert answer.status_code == 200, (root, answer.text)
+        assert [(i["UniqueName"], i["ApiUrl"]) for i in answer.json()["value"]] == [("contoso", url)]
+        assert answer.json()["@odata.context"] == f"{root}/api/discovery/v2.0/$metadata#Instances"
+    refusal = call(hosted, "GET", f"{hosted.root}/api/discovery/v2.0/Instances", token="")
+    assert refusal.status_code == 401 and refusal.headers["WWW-Authenticate"] == f"Bearer authorization_uri={hosted.root}/contoso/oauth2/authorize, resource_id={hosted.root}/"
+    # A host serves its own organization alone.
+    assert call(hosted, "GET", f"{hosted.other}/api/discovery/v2.0/Instances").status_code == 401

@@ -1,5 +1,7 @@
 """Requests as scripts and other languages' clients write them, and as an attacker would."""
 
+import base64
+import json
 import time
 import uuid
 import zlib
@@ -112,6 +114,13 @@ def test_a_long_request_that_is_refused_gets_its_response(service):
     for query in ("$filter=" + "not " * 50, "$nope=1"):
         answer = service.get(f"{service.base}/api/discovery/v2.0/Instances?{query}", token="x.y.z")
         assert answer.status_code == 401, answer.text
+    # Each 401 says where to get a token: from the organization that the token names, or else from the caller's.
+    claims = base64.urlsafe_b64encode(json.dumps({"iss": f"{service.base}/contoso/v2.0"}).encode()).decode().rstrip("=")
+    for token, name in ((f"e30.{claims}.x", "contoso"), ("x.y.z", "ORGANIZATION"), ("", "ORGANIZATION")):
+        for path in ("api/discovery/v2.0/Instances", "XRMServices/2011/Discovery.svc"):
+            answer = service.get(f"{service.base}/{path}", token=token)
+            root = f"{service.base}/{name}"
+            assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, f"Bearer authorization_uri={root}/oauth2/authorize, resource_id={root}/"), answer.text
     assert service.get(f"{service.base}/api/discovery/v2.0/Instances?$nope=1").status_code == 400
 
 
@@ -129,10 +138,10 @@ def test_content_types_and_versions(service):
 
 
 def test_characters_that_xml_does_not_have_do_not_break_a_response(service):
-    name = f"raw{uuid.uuid4().hex}\x01\uffff]]>&<\r\n\t\U0001f600"
-    id = service.create("queues", {"name": "raw", "description": name})
+    text = f"raw{uuid.uuid4().hex}\x01\uffff]]>&<\r\n\t\U0001f600"
+    id = service.create("queues", {"name": "raw", "description": text})
     response = call(service, operation("Retrieve", f"<entityName>queue</entityName><id>{id}</id><columnSet>{columns('description')}</columnSet>"))
-    assert values(response[0])["description"][1] == name.replace("\x01", "\ufffd").replace("\uffff", "\ufffd")
+    assert values(response[0])["description"][1] == text.replace("\x01", "\ufffd").replace("\uffff", "\ufffd")
 
 
 def test_late_bound_values_without_a_type_or_twice(service):

@@ -19,10 +19,21 @@ extension WebAPI {
             }
         }
         for version in ["v1.0", "v2.0"] {
-            router.get(RouterPath("api/discovery/\(version)/Instances")) { request, context in
-                try await instances(request, context, version: version)
+            for root in ["", ":organization/"] {
+                router.get(RouterPath("\(root)api/discovery/\(version)/Instances")) { request, context in
+                    try await discovery(request, context, version: version)
+                }
             }
         }
+    }
+
+    /// Says where to get a token. At the root that is the organization that the refused token names. Without one, the placeholder
+    /// `ORGANIZATION` stands for its name.
+    private func discoveryChallenge(_ request: Request, _ context: APIContext) -> String {
+        if context.parameters.get("organization") != nil, let address = context.address { return address.challenge }
+        let name = Self.organization(ofTokenIn: request, tokens.addresses) ?? "ORGANIZATION"
+        let root = "\(tokens.addresses.baseURL)/\(name)"
+        return "Bearer authorization_uri=\(root)/oauth2/authorize, resource_id=\(root)/"
     }
 
     /// The caller's session in the organization of the address, or of the token.
@@ -138,15 +149,22 @@ extension WebAPI {
         var answer = fault.answer(
             version, action: message?.isAddressed == true ? action : nil, relatesTo: message?.messageID, activity: context.requestID
         )
-        if answer.status == .unauthorized {
-            let base = tokens.addresses.baseURL
-            let named = context.parameters.get("organization") == nil ? nil : context.address
-            answer.headers[.wwwAuthenticate] = named?.challenge ?? "Bearer authorization_uri=\(base), resource_id=\(base)"
-        }
+        if answer.status == .unauthorized { answer.headers[.wwwAuthenticate] = discoveryChallenge(request, context) }
         return answer
     }
 
     // MARK: OData
+
+    /// ``instances(_:_:version:)``, or a refusal that says where to get a token.
+    private func discovery(_ request: Request, _ context: APIContext, version: String) async throws -> APIAnswer {
+        do {
+            return try await instances(request, context, version: version)
+        } catch let error as FieldsealError where error.code == .accessDenied {
+            var answer = APIAnswer.error(error)
+            answer.headers[.wwwAuthenticate] = discoveryChallenge(request, context)
+            return answer
+        }
+    }
 
     /// `Instances`, as in the global discovery service.
     private func instances(_ request: Request, _ context: APIContext, version: String) async throws -> APIAnswer {
@@ -155,6 +173,7 @@ extension WebAPI {
         let view = try MetadataView(try ODataQuery.options(request.uri.query))
         try view.requireExpansions(of: [])
         let root = address(context, of: session.organization.name)
+        let base = context.parameters.get("organization") == nil ? tokens.addresses.baseURL : root
         let instance: JSONValue = [
             "ApiUrl": .string(root), "DatacenterId": nil, "DatacenterName": nil, "EnvironmentId": nil,
             "FriendlyName": .string(session.organization.name), "Id": .string(session.organization.id.text),
@@ -165,7 +184,7 @@ extension WebAPI {
         ]
         try view.requireMembers(of: [instance])
         return APIAnswer.json([
-            "@odata.context": .string("\(tokens.addresses.baseURL)/api/discovery/\(version)/$metadata#Instances"),
+            "@odata.context": .string("\(base)/api/discovery/\(version)/$metadata#Instances"),
             "value": .array(try view.matches(instance) ? [view.selected(instance)] : []),
         ])
     }
