@@ -208,3 +208,10 @@ def test_what_a_write_is_to_be_answered_with_is_checked_first(service, queue):
                 assert response.status_code == 400 and "nope" in response.text, (method, options, response.text)
     assert statuses(multipart(service, change_set(part("POST", "queues?$select=nope", {"name": f"{name} x"}, id=1)))) == [400]
     assert [q["name"] for q in named(service, "queues", name)] == [name]
+
+
+def test_a_lookup_that_can_refer_to_nothing_here_says_so(service):
+    email, queue = service.create("emails", {"subject": "about nothing"}), service.create("queues", {"name": f"q {uuid.uuid4()}"})
+    for name in ("regardingobjectid_queue", "regardingobjectid_account"):
+        message = refused(service.request("PATCH", f"emails({email})", {f"{name}@odata.bind": f"/queues({queue})"}), 400, "0x80048D19")
+        assert "regardingobjectid can't refer to a record here" in message and "account" in message

@@ -327,3 +327,30 @@ def test_a_team_owns_queues_and_emails(service, person, team):
     assert [q["queueid"] for q in service.get(f"queues?$select=name&$filter=_owningteam_value eq {team}").json()["value"]] == [queue]
     assert service.request("DELETE", f"teams({team})/{TEAMS}({user})/$ref").status_code == 204
     assert service.get(f"emails({made})", token=token).status_code == 404
+
+
+def test_a_member_of_a_collection_is_addressed_as_a_link(service, roles, person, team):
+    """No request is told to send what it sent."""
+    token, user = person
+    queue = service.create("queues", {"name": f"member {user}"})
+    for path in ("queues", f"queues({queue})"):
+        assert "may not read records of queue" in refused(service.get(path, token=token), 403, "0x80040220")
+    profile = service.create("emailserverprofiles", {"name": f"member {user}"})
+    box = service.create("mailboxes", {"name": f"member {user}", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    assert link(service, f"teams({team})/{TEAMS}", f"systemusers({user})").status_code == 204
+    for path, record in ((f"teams({team})/{TEAMS}({user})", "systemusers(ID)"), (f"emailserverprofiles({profile})/emailserverprofile_mailbox({box})", "mailboxes(ID)")):
+        for answer in (service.get(path), service.get(f"{path}?$select=name"), service.get(f"{path}/$count"), service.request("DELETE", path)):
+            assert record in refused(answer, 404, "0x8006088A")
+        assert service.request("OPTIONS", path, token="").status_code == 404
+        assert service.request("OPTIONS", f"{path}/$ref", token="").headers["Allow"] == "DELETE, OPTIONS"
+        for method, body in (("GET", None), ("POST", {"@odata.id": f"systemusers({user})"}), ("PUT", {"@odata.id": f"systemusers({user})"})):
+            answer = service.request(method, f"{path}/$ref", body)
+            assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE"), (method, answer.text)
+        assert service.request("DELETE", f"{path}/$ref").status_code == 204
+    function = "Microsoft.Dynamics.CRM.RetrievePrincipalAccess"
+    target = f"(Target=@t)?@t={{'@odata.id':'mailboxes({box})'}}"
+    refused(service.get(f"mailboxes({box})/{function}{target}"), 404, "0x8006088A")
+    refused(service.request("POST", f"systemusers({user})/Microsoft.Dynamics.CRM.AddMembersTeam", {"Members": []}), 404, "0x8006088A")
+    answer = service.request("POST", f"systemusers({user})/{function}", {})
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
+    assert service.get(f"systemusers({user})/{function}{target}").status_code == 200

@@ -77,8 +77,8 @@ extension Caller {
         }
         let depth = depth(of: message, on: entity)
         guard depth != .none else {
-            throw FieldsealError(
-                .privilegeDenied, "The role \(role.rawValue) may not \(message.rawValue) records of \(entity.logicalName).")
+            let verb = [.retrieve, .retrieveMultiple].contains(message) ? "read" : message.rawValue
+            throw FieldsealError(.privilegeDenied, "The role \(role.rawValue) may not \(verb) records of \(entity.logicalName).")
         }
         return depth
     }

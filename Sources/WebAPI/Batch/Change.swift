@@ -140,6 +140,7 @@ extension DataAPI {
         let property = "\(relationship.navigationProperty)@odata.bind"
         if request.method != .delete || !navigation.isCollection { try request.requireNoOptions() }
         if [.put, .post, .delete].contains(request.method) { try RecordInput.requireWritable(relationship.attribute) }
+        guard navigation.member == nil || request.method == .delete else { throw navigation.methodNotAllowed }
         switch (request.method, navigation.isCollection) {
         case (.put, false):
             return .upsert(
@@ -155,9 +156,7 @@ extension DataAPI {
             let parent = try await id(of: entity, key)
             return .upsert(
                 relationship.referencing, member, [.init(property, .null)], .refersTo(relationship.attribute.logicalName, parent))
-        default:
-            if navigation.isCollection { throw MethodNotAllowed(.get, .post, .delete) }
-            throw MethodNotAllowed(.get, .put, .delete)
+        default: throw navigation.methodNotAllowed
         }
     }
 

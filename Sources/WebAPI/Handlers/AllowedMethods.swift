@@ -30,9 +30,12 @@ extension ODataPath {
         case .property(_, _, _, isRaw: true): return read
         case .property(_, _, let attribute, _): return read + (attribute.type.isImage ? [.patch] : []) + [.put, .delete]
         case .navigation(let navigation):
+            if navigation.member != nil { return [.delete] }
             if navigation.isReference { return read + (navigation.isCollection ? [.post, .delete] : [.put, .delete]) }
             return read + (navigation.isCreation ? [.post] : [])
-        case .association(let path): return read + (path.isReference ? (path.member == nil ? [.post, .delete] : [.delete]) : [])
+        case .association(let path):
+            if path.member != nil { return [.delete] }
+            return read + (path.isReference ? [.post, .delete] : [])
         case .boundFunction(_, _, let name, _), .operation(let name, _):
             return MetadataOperations.isAction(name).map { $0 ? [.post] : read }
         }

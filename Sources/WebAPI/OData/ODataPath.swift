@@ -112,6 +112,7 @@ enum ODataPath: Sendable {
             let member: RecordKey? = if let text = next.key { try RecordKey(text, of: relationship.referencing) } else { nil }
             guard single == nil || member == nil else { throw unknown(next.name) }
             let suffix = segments.first?.name
+            if member != nil { try requireReference(suffix, next.name, relationship.referencing) }
             if suffix == "$ref" || suffix == "$count" && single == nil { segments.removeFirst() }
             return .navigation(
                 Navigation(
@@ -132,10 +133,20 @@ enum ODataPath: Sendable {
     ) throws(FieldsealError) -> ODataPath {
         let member: RecordKey? = if let text = segment.key { try RecordKey(text, of: association.other) } else { nil }
         let suffix = segments.first?.name
+        if member != nil { try requireReference(suffix, segment.name, association.other) }
         if suffix == "$ref" || suffix == "$count" { segments.removeFirst() }
         return .association(
             AssociationPath(
                 key: key, association: association, isReference: suffix == "$ref", isCount: suffix == "$count", member: member))
+    }
+
+    /// A member of a collection is addressed as a link alone.
+    private static func requireReference(_ suffix: String?, _ property: String, _ entity: EntityDefinition) throws(FieldsealError) {
+        guard suffix != "$ref" else { return }
+        throw FieldsealError(
+            .noResource,
+            "\(property)(ID) has no address of its own. The record is at \(entity.entitySetName)(ID), the link at \(property)(ID)/$ref."
+        )
     }
 
     /// Splits at slashes outside of quotes, decodes each part, and separates its key.

@@ -177,6 +177,12 @@ package struct RecordInput: Sendable {
             attribute.type.targets.contains(target.logicalName)
         else {
             let sets = attribute.type.targets.compactMap { EntityCatalog.entity($0)?.entitySetName }
+            guard !sets.isEmpty else {
+                throw FieldsealError(
+                    .payloadDoesNotFit,
+                    "\(attribute.logicalName) can't refer to a record here: there are no records of "
+                        + "\(attribute.type.targets.joined(separator: ", ")). Leave it out.")
+            }
             throw FieldsealError(
                 .payloadDoesNotFit,
                 "\(property)@odata.bind takes the address of one of \(sets.joined(separator: ", ")), such as "

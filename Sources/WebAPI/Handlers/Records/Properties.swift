@@ -58,7 +58,7 @@ extension DataAPI {
             return try await answer(try creation(in: navigation, try request.members(), request))
         }
         guard request.method == .get, navigation.member == nil else {
-            if navigation.isReference { throw MethodNotAllowed(.get, .post, .put, .delete) }
+            if navigation.isReference { throw navigation.methodNotAllowed }
             if navigation.isCreation { throw MethodNotAllowed(.get, .post) }
             throw MethodNotAllowed(.get)
         }
@@ -114,6 +114,12 @@ extension DataAPI {
 }
 
 extension ODataPath.Navigation {
+    /// The refusal of a method that the address of links does not take. A single link of a collection can only be removed.
+    var methodNotAllowed: MethodNotAllowed {
+        if member != nil { return MethodNotAllowed(.delete) }
+        return isCollection ? MethodNotAllowed(.get, .post, .delete) : MethodNotAllowed(.get, .put, .delete)
+    }
+
     fileprivate var optionKind: QueryOptions.Kind {
         if isCount { return .count }
         return isReference ? .references : .related

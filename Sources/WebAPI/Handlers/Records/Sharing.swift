@@ -112,8 +112,8 @@ extension DataAPI {
         case (_, "systemuser", _) where Self.privilegeFunctions[name] != nil: throw MethodNotAllowed(.get)
         case ("SendEmail", "email", .post): return try await answer(try sending(id, request))
         case ("SendEmail", "email", _): throw MethodNotAllowed(.post)
-        case ("RetrievePrincipalAccess", _, _), ("AddMembersTeam", _, _), ("RemoveMembersTeam", _, _):
-            throw MethodNotAllowed(name == "RetrievePrincipalAccess" ? .get : .post)
+        case ("RetrievePrincipalAccess", "systemuser", _), ("RetrievePrincipalAccess", "team", _): throw MethodNotAllowed(.get)
+        case ("AddMembersTeam", "team", _), ("RemoveMembersTeam", "team", _): throw MethodNotAllowed(.post)
         default: throw ODataPath.unknown(name)
         }
     }
