@@ -1,9 +1,11 @@
 """Queries that may mean two things, or that hold for nothing: they are refused in each language, and so are those of metadata."""
 
+import base64
 import json
 import threading
 import time
 import urllib.parse
+import uuid
 
 import pytest
 from service import PATIENCE, refused
@@ -193,3 +195,35 @@ def test_large_bodies_hold_no_other_request_up(service):
         answered += 1
     thread.join()
     assert statuses == [400] * 40 and answered > 10
+
+
+# Pages
+
+
+def next_page(service, path):
+    """The address of the page after the first record, and its token."""
+    link = service.get(path, Prefer="odata.maxpagesize=1").json()["@odata.nextLink"]
+    return link, urllib.parse.parse_qs(urllib.parse.urlparse(link).query)["$skiptoken"][0]
+
+
+def test_a_page_of_another_query_is_refused(service):
+    name = f"page {uuid.uuid4().hex[:8]}"
+    for n in range(3):
+        service.create("queues", {"name": f"{name} {n}"})
+        service.create("mailboxes", {"name": f"{name} {n}"})
+    where = f"$filter=startswith(name,'{name}')"
+    query = f"queues?$select=name&{where}&$orderby=name"
+    link, token = next_page(service, query)
+    assert [q["name"] for q in service.get(link).json()["value"]] == [f"{name} 1", f"{name} 2"]
+    # What a page shows of its records does not decide which ones they are.
+    assert len(service.get(f"queues?$select=name,queueid&{where}&$orderby=name&$skiptoken={token}").json()["value"]) == 2
+    statement = "queues?" + encoded(sql=f"SELECT name FROM queue WHERE name LIKE '{name}%' ORDER BY name")
+    of_sql, _ = next_page(service, statement)
+    assert len(service.get(of_sql).json()["value"]) == 2
+    for path in (f"mailboxes?$select=name&{where}&$orderby=name", f"queues?$select=name&{where}&$orderby=name desc", "queues?$select=name&$filter=startswith(name,'page')&$orderby=name",
+                 f"queues?$select=name&{where}", statement):
+        assert "another query" in refused(service.get(f"{path}&$skiptoken={token}"), 400, MISFIT)
+    # A token that an earlier version made names no query.
+    mark, *rest = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    earlier = base64.urlsafe_b64encode(json.dumps(rest).encode()).decode().rstrip("=")
+    assert isinstance(mark, str) and len(service.get(f"{query}&$skiptoken={earlier}").json()["value"]) == 2

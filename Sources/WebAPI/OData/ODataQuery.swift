@@ -13,6 +13,7 @@ struct ODataQuery: Sendable {
     private(set) var others: [String: String] = [:]
     /// The original options without `$skiptoken`.
     private let original: [(name: String, value: String)]
+    private let entity: EntityDefinition
 
     /// - Parameters:
     ///   - text: The URL's query, percent-encoded. `+` is a space, as in forms.
@@ -26,6 +27,7 @@ struct ODataQuery: Sendable {
             try Self.refuseEncrypted(value, name, entity)
         }
         original = options.filter { $0.name != "$skiptoken" }
+        self.entity = entity
         var aliases: [String: String] = [:]
         for (name, value) in options where name.hasPrefix("@") { aliases[String(name.dropFirst())] = value }
         try Self.requireEachOnce(options)
@@ -62,7 +64,7 @@ struct ODataQuery: Sendable {
             query.countsRows = value == "true"
         case "$expand": expansions = try ExpandParser.parse(value, aliases: aliases)
         case "$apply": try ApplyParser.parse(value, into: &query)
-        case "$skiptoken": query.after = try SkipToken.read(value)
+        case "$skiptoken": query.after = try SkipToken.read(value, SkipToken.mark(of: entity, original))
         case "$format":
             if value != "json" { format = value }
         default:
@@ -72,7 +74,7 @@ struct ODataQuery: Sendable {
 
     /// The URL's query for the page after `token`.
     func next(_ token: RecordQuery.PageToken) -> String {
-        (original + [(name: "$skiptoken", value: SkipToken.write(token))])
+        (original + [(name: "$skiptoken", value: SkipToken.write(token, SkipToken.mark(of: entity, original)))])
             .map { "\($0.name.percentEncoded)=\($0.value.percentEncoded)" }.joined(separator: "&")
     }
 

@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 import JSON
 import Model
@@ -5,20 +6,39 @@ import Records
 
 /// The value of `$skiptoken`: the end of a page. It contains no secret and grants nothing.
 enum SkipToken {
-    static func write(_ token: RecordQuery.PageToken) -> String {
-        let values = JSONValue.array(
-            [token.remaining.map { .integer(Int64($0)) } ?? .null, .integer(Int64(token.offset))] + token.values.map(JSONValue.text)
-        )
+    /// - Parameter mark: The ``mark(of:_:)`` of the query; nil for a paging cookie of FetchXML.
+    static func write(_ token: RecordQuery.PageToken, _ mark: String? = nil) -> String {
+        let place: [JSONValue] = [token.remaining.map { .integer(Int64($0)) } ?? .null, .integer(Int64(token.offset))]
+        let values = JSONValue.array((mark.map { [.string($0)] } ?? []) + place + token.values.map(JSONValue.text))
         return Data(values.utf8).base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
     }
 
-    static func read(_ text: String) throws(FieldsealError) -> RecordQuery.PageToken {
+    /// Identifies the records of a query and their order, so that a token of another query is recognized.
+    static func mark(of entity: EntityDefinition, _ options: [(name: String, value: String)]) -> String {
+        let deciding = options.filter { ["$filter", "$orderby", "$apply", "sql"].contains($0.name) || $0.name.hasPrefix("@") }
+        let texts = [entity.logicalName] + deciding.sorted { $0.name < $1.name }.flatMap { [$0.name, $0.value] }
+        return Data(SHA256.hash(data: JSONValue.array(texts.map(JSONValue.string)).utf8).prefix(markLength)).base64URL
+    }
+
+    /// Bytes of a hash that tell one query from another.
+    private static let markLength = 9
+
+    static func read(_ text: String, _ mark: String? = nil) throws(FieldsealError) -> RecordQuery.PageToken {
         var base64 = text.replacing("-", with: "+").replacing("_", with: "/")
         base64 += String(repeating: "=", count: (4 - base64.count % 4) % 4)
         guard text.count <= 16_384, let data = Data(base64Encoded: base64),
-            case .array(let values)? = try? JSONParser.parse(Array(data)), values.count >= 2, case .integer(let offset) = values[1],
-            (0...Int64(Int32.max)).contains(offset)
+            case .array(var values)? = try? JSONParser.parse(Array(data))
         else { throw malformed }
+        // Paging cookies have no mark, and neither do tokens of earlier versions.
+        if let made = values.first?.string {
+            guard made == mark else {
+                throw FieldsealError(.queryDoesNotFit, "This $skiptoken belongs to another query. Follow @odata.nextLink as it is.")
+            }
+            values.removeFirst()
+        }
+        guard values.count >= 2, case .integer(let offset) = values[1], (0...Int64(Int32.max)).contains(offset) else {
+            throw malformed
+        }
         var token = RecordQuery.PageToken()
         token.offset = Int(offset)
         switch values[0] {
