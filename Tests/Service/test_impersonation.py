@@ -113,6 +113,19 @@ def test_users_that_no_request_can_be_for(service):
     refused(service.get("WhoAmI", MSCRMCallerID=str(user)), 403, "0x80072560")
 
 
+def test_an_administrator_does_not_disable_itself(service):
+    own = service.get("WhoAmI").json()["UserId"]
+    made = service.json("client", "add", f"second {uuid.uuid4().hex[:8]}", "--role", "System Administrator", "--org", "contoso")
+    other = str(service.sql("SELECT systemuser_id FROM config.api_client WHERE client_id = %s", [made["clientId"]])[0][0])
+    # Neither alone, nor as another administrator.
+    for headers in ({}, {"MSCRMCallerID": other}):
+        assert "itself" in refused(service.request("PATCH", f"systemusers({own})", {"isdisabled": True}, **headers), 400, "0x80040203")
+    refused(service.request("PATCH", f"systemusers({other})", {"isdisabled": True}, MSCRMCallerID=other), 400, "0x80040203")
+    refused(service.request("PUT", f"systemusers({own})/isdisabled", {"value": True}), 400, "0x80040203")
+    assert service.get("WhoAmI").status_code == 200
+    assert service.request("PATCH", f"systemusers({other})", {"isdisabled": True}).status_code == 204
+
+
 def test_a_role_that_sql_gave_is_not_honoured(service):
     client = service.json("client", "add", f"promoted {uuid.uuid4().hex[:8]}", "--role", "Basic User", "--org", "contoso")
     user = service.sql("SELECT systemuser_id FROM config.api_client WHERE client_id = %s", [client["clientId"]])[0][0]

@@ -28,6 +28,11 @@ enum DisabledUsers {
         _ write: () throws -> Outcome?
     ) throws -> Outcome? {
         guard let isDisabled = change(in: input) else { return try write() }
+        guard !isDisabled || ![session.caller.systemUserID, session.caller.impersonation?.systemUserID].contains(id) else {
+            throw FieldsealError(
+                .invalidArgument,
+                "This request is sent as that user, and a user can't disable itself. Let another administrator do it.")
+        }
         return try connection.atomically {
             try session.confirm(on: connection)
             return try AttestedState.change(of: session.organization, under: session.deployment.kek, on: connection) { change in
