@@ -60,18 +60,28 @@ def test_a_body_with_a_doubtful_end_is_refused_and_nothing_after_it_is_answered(
     assert b"request failed" not in service.log()[len(before):]
 
 
-@pytest.mark.parametrize("fields", [["Host: evil.example"], ["HOST: evil.example:8443"], ["Host: evil.example", "Host: other.example"], ["Host:"]])
+@pytest.mark.parametrize("fields", [["Host: evil.example"], ["HOST: evil.example:8443"], ["Host: evil.example", "Host: other.example"], ["Host:"], ["Host: SAME"]])
 def test_a_request_for_two_hosts_is_refused(service, fields):
+    fields = [field.replace("SAME", service.base.removeprefix("https://")) for field in fields]
     codes, received = statuses(service, head(service, "GET", "WhoAmI", *fields))
     assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received
 
 
+def test_a_request_without_a_host_is_refused(service):
+    """HTTP/1.1 needs the header; HTTP/1.0, which programs that check a port still send, does not."""
+    text = head(service, "GET", "WhoAmI", "Connection: close", host=False)
+    codes, received = statuses(service, text)
+    assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received
+    codes, received = statuses(service, text.replace("HTTP/1.1", "HTTP/1.0"))
+    assert codes == [200] and "UserId" in received, received
+
+
 def test_well_framed_requests_are_answered(service):
-    """The control: several on one connection, with each way to say where a body ends, and the same host said twice."""
+    """The control: several on one connection, with each way to say where a body ends."""
     text = '{"subject": "x"}'
     first = head(service, "POST", "emails", "Content-Type: application/json", f"Content-Length: {len(text)}") + text
     second = head(service, "POST", "emails", "Content-Type: application/json", "Transfer-Encoding: chunked") + f"{len(text):x};ext=1\r\n{text}\r\n0\r\n\r\n"
-    last = head(service, "GET", "WhoAmI", f"Host: {service.base.removeprefix('https://')}", "Connection: close")
+    last = head(service, "GET", "WhoAmI", "Connection: close")
     codes, received = statuses(service, first + second + last)
     assert codes == [204, 204, 200] and "UserId" in received
 

@@ -15,6 +15,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     private let limits: APILimits
     private var headGuard: HeadGuard?
+    private var hostGuard: HostGuard?
     private var timer: Scheduled<Void>?
     private var hasResponded = false
     private var closesAfterResponse = false
@@ -44,6 +45,10 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         headGuard = guardian
         // On failure this limit is missing for the connection. Its handlers exist, so it does not fail.
         try? pipeline.addHandler(guardian, position: .before(encoder))
+        guard let decoder = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self) else { return }
+        let hosts = HostGuard()
+        hostGuard = hosts
+        try? pipeline.addHandler(hosts, position: .after(decoder))
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -100,7 +105,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             guard Self.length(of: head) <= APILimits.headLength else {
                 return refuse(.init(code: 431, reasonPhrase: "Request Header Fields Too Large"), context)
             }
-            guard Self.hasOneHost(head) else { return refuse(.badRequest, context) }
+            guard hostGuard?.hasOneHost ?? true, Self.hasOneHost(head) else { return refuse(.badRequest, context) }
             if let expected = head.headerFields[.expect] {
                 guard expected.lowercased() == "100-continue" else {
                     return refuse(.expectationFailed, context)
