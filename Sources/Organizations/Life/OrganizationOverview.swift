@@ -33,13 +33,13 @@ package struct OrganizationOverview: Sendable {
     /// The organizations of a deployment by name. The sizes come from the file system, so no table is read.
     package static func list(_ deployment: Deployment) async throws -> [OrganizationOverview] {
         try await deployment.pool.withConnection { connection in
-            try connection.query(
+            let isUnderRetiredKEK = try underRetiredKEK(on: connection)
+            return try connection.query(
                 """
                 SELECT o.organization_id, o.name, o.created_on, o.attached_on, o.suspended_on, o.removal_begun_on IS NOT NULL,
                        s.bytes, s.cell_bytes, e.state, e.key_version, e.key_set_on, e.next_change_due, e.copied_on,
                        \(OrganizationTables.missing(schema: "o.schema_name")), to_regnamespace(quote_ident(o.schema_name)) IS NOT NULL,
-                       EXISTS (SELECT FROM config.attested_state AS a JOIN config.replaced_kek AS r USING (kek_id)
-                                WHERE a.organization_id = o.organization_id AND r.retired_on IS NOT NULL)
+                       \(isUnderRetiredKEK)
                   FROM config.organization AS o LEFT JOIN config.encryption_status AS e ON e.organization = o.name
                   LEFT JOIN LATERAL (
                        SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes,
@@ -51,6 +51,19 @@ package struct OrganizationOverview: Sendable {
                 """
             ).map(Self.init)
         }
+    }
+
+    /// The condition in SQL under which the organization `o` is under a retired key-encryption key. No organization is while a table that
+    /// tells is missing, since the list names missing tables.
+    private static func underRetiredKEK(on connection: isolated PostgresConnection) throws -> String {
+        let isThere: Bool = try connection.query(
+            "SELECT to_regclass('config.attested_state') IS NOT NULL AND to_regclass('config.replaced_kek') IS NOT NULL")[0].decode(
+                0)
+        guard isThere else { return "false" }
+        return """
+            EXISTS (SELECT FROM config.attested_state AS a JOIN config.replaced_kek AS r USING (kek_id)
+                     WHERE a.organization_id = o.organization_id AND r.retired_on IS NOT NULL)
+            """
     }
 
     private init(_ row: PostgresRow) throws {
