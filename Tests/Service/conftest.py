@@ -5,6 +5,7 @@ import tempfile
 
 import pytest
 
+from mail import Mail
 from service import Deployment, scratch
 from schedule import Schedule
 
@@ -61,6 +62,21 @@ def service():
         yield deployment
     finally:
         SHARED.clear()
+        deployment.remove()
+
+
+@pytest.fixture(scope="module")
+def routed():
+    """A running deployment with mail servers, which the tests of one file share."""
+    deployment = Deployment()
+    deployment.home.chmod(0o755)
+    try:
+        deployment.start()
+        deployment.mail = Mail(deployment.home)
+        yield deployment
+    finally:
+        if hasattr(deployment, "mail"):
+            deployment.mail.stop()
         deployment.remove()
 
 

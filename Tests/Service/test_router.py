@@ -20,23 +20,9 @@ import scratch
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from mail import Mail, MailServers, message, profile, queue, until
+from mail import MailServers, message, profile, queue, until
 from mail_quirks import IdlingServer
-from service import PROGRAM, Deployment
-
-
-@pytest.fixture(scope="module")
-def routed():
-    deployment = Deployment()
-    deployment.home.chmod(0o755)
-    try:
-        deployment.start()
-        deployment.mail = Mail(deployment.home)
-        yield deployment
-    finally:
-        if hasattr(deployment, "mail"):
-            deployment.mail.stop()
-        deployment.remove()
+from service import PROGRAM
 
 
 def enabled(deployment, box):

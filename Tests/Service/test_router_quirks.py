@@ -8,25 +8,10 @@ import time
 import unicodedata
 
 import pytest
-from mail import Mail, profile, queue, until
+from mail import profile, queue, until
 from mail_quirks import IMAPServer, POP3Server
-from service import Deployment
 
 CORPUS = pathlib.Path(__file__).parents[1] / "Fixtures/mail"
-
-
-@pytest.fixture(scope="module")
-def routed():
-    deployment = Deployment()
-    deployment.home.chmod(0o755)
-    try:
-        deployment.start()
-        deployment.mail = Mail(deployment.home)
-        yield deployment
-    finally:
-        if hasattr(deployment, "mail"):
-            deployment.mail.stop()
-        deployment.remove()
 
 
 def served(routed, server, **more):

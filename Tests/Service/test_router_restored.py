@@ -5,24 +5,9 @@ import hashlib
 import json
 
 import pytest
-from mail import Mail, profile, queue, until
+from mail import profile, queue, until
 from mail_quirks import IMAPServer, POP3Server
-from service import Deployment
 from test_router_quirks import alerts, certificate, removed, served, subjects, text, turn
-
-
-@pytest.fixture(scope="module")
-def routed():
-    deployment = Deployment()
-    deployment.home.chmod(0o755)
-    try:
-        deployment.start()
-        deployment.mail = Mail(deployment.home)
-        yield deployment
-    finally:
-        if hasattr(deployment, "mail"):
-            deployment.mail.stop()
-        deployment.remove()
 
 
 def test_a_pop3_server_that_gives_unique_ids_again_loses_no_message(routed):

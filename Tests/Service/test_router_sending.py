@@ -7,23 +7,9 @@ import signal
 import subprocess
 
 import pytest
-from mail import Mail, profile, queue, until
+from mail import profile, queue, until
 from mail_quirks import IMAPServer, SMTPServer
-from service import PATIENCE, PROGRAM, Deployment
-
-
-@pytest.fixture(scope="module")
-def routed():
-    deployment = Deployment()
-    deployment.home.chmod(0o755)
-    try:
-        deployment.start()
-        deployment.mail = Mail(deployment.home)
-        yield deployment
-    finally:
-        if hasattr(deployment, "mail"):
-            deployment.mail.stop()
-        deployment.remove()
+from service import PATIENCE, PROGRAM
 
 
 @pytest.fixture

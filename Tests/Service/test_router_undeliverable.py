@@ -6,25 +6,10 @@ import time
 import uuid
 
 import pytest
-from mail import Mail, message, profile, queue, until
+from mail import message, profile, queue, until
 from mail_quirks import IMAPServer, POP3Server
-from service import Deployment
 
 NOBODY = b"From: <>\r\nSubject: from nobody\r\nMessage-ID: <lost-%d@x.test>\r\n\r\nbounced\r\n"
-
-
-@pytest.fixture(scope="module")
-def routed():
-    deployment = Deployment()
-    deployment.home.chmod(0o755)
-    try:
-        deployment.start()
-        deployment.mail = Mail(deployment.home)
-        yield deployment
-    finally:
-        if hasattr(deployment, "mail"):
-            deployment.mail.stop()
-        deployment.remove()
 
 
 def served(routed, server, moves=False, **more):
