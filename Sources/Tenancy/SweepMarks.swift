@@ -47,10 +47,11 @@ package final class SweepMarks: Sendable {
         try await pool.withConnection { connection in
             let rows = try connection.query(
                 """
+                WITH due AS MATERIALIZED (
+                    SELECT organization_id FROM config.sweep WHERE swept_on <= now() - $1 * interval '1 second'
+                     ORDER BY swept_on LIMIT $2 FOR UPDATE SKIP LOCKED)
                 UPDATE config.sweep AS s SET swept_on = clock_timestamp()
-                  FROM (SELECT organization_id FROM config.sweep WHERE swept_on <= now() - $1 * interval '1 second'
-                         ORDER BY swept_on LIMIT $2 FOR UPDATE SKIP LOCKED) AS due
-                  JOIN config.organization AS o USING (organization_id)
+                  FROM due JOIN config.organization AS o USING (organization_id)
                  WHERE s.organization_id = due.organization_id RETURNING o.name
                 """, [.double(rest / .seconds(1)), .int64(Int64(limit))])
             return try rows.map { try $0.decode(0) }

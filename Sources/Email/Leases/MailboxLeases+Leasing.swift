@@ -46,17 +46,16 @@ extension MailboxLeases {
     }
 
     /// The statement that leases a mailbox. $1 is the lease's name, $2 the requested mailbox.
+    ///
+    /// A subquery in FROM may run once for each row of the updated table, and then finds another mailbox each time. MATERIALIZED
+    /// makes it run once.
     private func leasing(_ mailbox: UUID?) -> String {
         let due = DueMailboxes(organization: organization)
         let wanted = mailbox.map { _ in "(m.mailboxid = $2 AND \(DueMailboxes.receives))" }
         // A requested mailbox has new messages.
         let receives = wanted == nil ? "(\(due.receivesNow) OR \(DueMailboxes.receives) AND \(DueMailboxes.wasLeft))" : "true"
         return """
-            UPDATE \(organization.qualified("mailbox")) AS m
-               SET hostid = $1, processingstatecode = 1, processinglastattemptedon = now(), lastsyncstartedon = now(),
-                   forcedunlockcount = coalesce(forcedunlockcount, 0) + due.wasleft::int,
-                   lastmailboxforcedunlockoccurredon = CASE WHEN due.wasleft THEN now() ELSE lastmailboxforcedunlockoccurredon END
-              FROM (
+            WITH due AS MATERIALIZED (
                 SELECT m.mailboxid, p.servertype, \(DueMailboxes.wasLeft) AS wasleft, \(DueMailboxes.revision) AS revision,
                        \(receives) AS receives,
                        \(due.sendsNow) AS sends,
@@ -66,7 +65,12 @@ extension MailboxLeases {
                   FROM \(due.source)
                  WHERE \(due.condition(wanted))
                  ORDER BY \(due.order)
-                 LIMIT 1 FOR UPDATE OF m SKIP LOCKED) AS due
+                 LIMIT 1 FOR UPDATE OF m SKIP LOCKED)
+            UPDATE \(organization.qualified("mailbox")) AS m
+               SET hostid = $1, processingstatecode = 1, processinglastattemptedon = now(), lastsyncstartedon = now(),
+                   forcedunlockcount = coalesce(forcedunlockcount, 0) + due.wasleft::int,
+                   lastmailboxforcedunlockoccurredon = CASE WHEN due.wasleft THEN now() ELSE lastmailboxforcedunlockoccurredon END
+              FROM due
              WHERE m.mailboxid = due.mailboxid
             RETURNING m.mailboxid, m.name, m.emailaddress,
                 coalesce(m.isforwardmailbox, false) AND m.regardingobjectid IS NULL AS is_forward, due.receives, due.sends,

@@ -34,10 +34,12 @@ extension MailboxLeases {
 
     /// Marks due e-mails as *Sending*, or as *Failed* with a reason. $1 is the mailbox, $2 the number of e-mails.
     ///
-    /// UPDATE returns rows in the order of its plan, so they are sorted again.
+    /// UPDATE returns rows in the order of its plan, so they are sorted again. MATERIALIZED keeps the plan from selecting more
+    /// e-mails for each row that it visits.
     private var taking: String {
         """
-        WITH taken AS (
+        WITH due AS MATERIALIZED (\(due)),
+        taken AS (
             UPDATE \(organization.qualified("email")) AS e
                SET statuscode = CASE WHEN due.problem IS NULL THEN \(EmailStatus.sending.sql) ELSE \(EmailStatus.failed.sql) END,
                    failure = due.problem,
@@ -46,7 +48,7 @@ extension MailboxLeases {
                    message_references = CASE WHEN parent.messageid IS NULL THEN e.message_references
                       ELSE concat_ws(' ', right(parent.message_references, 30000), parent.messageid) END,
                    versionnumber = nextval('\(organization.qualified("version_number"))')
-              FROM (\(due)) AS due
+              FROM due
               LEFT JOIN LATERAL (SELECT p.messageid, p.message_references
                       FROM \(organization.qualified("email")) AS x JOIN \(organization.qualified("email")) AS p
                         ON p.activityid = x.parentactivityid WHERE x.activityid = due.activityid) AS parent ON true
