@@ -171,14 +171,15 @@ struct MailboxTurn {
                 switch code {
                 case "0x8004852D", "0x8004852E": AlertCode.keyRequired
                 case "0x8005E228": AlertCode.notApproved
-                case "0x80040216": AlertCode.unreachable
                 case "0x80040220": AlertCode.notAuthorized
-                default: AlertCode.noCredential
+                // No server, account or password; a connection without TLS; a way to retrieve credentials that is not there.
+                case "0x8005E222", "0x8005E201", "0x80040219": AlertCode.noCredential
+                default: AlertCode.unreachable
                 }
-            // These problems may end without a change to the mailbox: a missing organization key, an authorization server, and
-            // settings that an administrator has to check.
-            let comesBack = [AlertCode.keyRequired, AlertCode.unreachable, AlertCode.notAuthorized].contains(kind)
-            throw MailboxProblem(kind, message, code, isPermanent: !comesBack)
+            // Only settings of the mailbox and its profile disable it. Other refusals end without a change to it: a missing
+            // organization key, an authorization server, settings that an administrator has to check, a suspended organization.
+            let needsChange = [AlertCode.notApproved, AlertCode.noCredential].contains(kind)
+            throw MailboxProblem(kind, message, code, isPermanent: needsChange)
         }
     }
 
