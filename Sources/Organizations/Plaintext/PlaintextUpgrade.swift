@@ -93,6 +93,7 @@ private struct PlaintextUpgrade: Sendable {
         let guards = try SuspendedGuards(in: schema, on: connection)
         let copies = try tables(on: connection).map { try copy($0, columns[$0] ?? [], to: organization, on: connection) }
         try registry.seed(organization, on: connection)
+        try addUserSettings(to: organization, on: connection)
         try restore(guards, on: connection)
         try goOn(organization, copies, on: connection)
         let losses = try PlaintextLosses(
@@ -184,6 +185,22 @@ private struct PlaintextUpgrade: Sendable {
                AND o.relnamespace = $2::text::regnamespace AND o.relkind IN ('r', 'p') ORDER BY 1
             """, [.text(quoteIdentifier(schema)), .text(quoteIdentifier(old))])
         return try names.map { try $0.decode(0, as: String.self) }.filter { !Self.ours.contains($0) }
+    }
+
+    /// Gives settings to the copied users that had none, as each new user gets.
+    private func addUserSettings(to organization: Organization, on connection: isolated PostgresConnection) throws {
+        let users = try connection.query(
+            """
+            SELECT u.systemuserid, coalesce(u.businessunitid, (SELECT businessunitid FROM \(organization.qualified("businessunit"))
+                                                                ORDER BY createdon, businessunitid LIMIT 1))
+              FROM \(organization.qualified("systemuser")) AS u
+             WHERE NOT EXISTS (SELECT FROM \(organization.qualified("usersettings")) AS s WHERE s.systemuserid = u.systemuserid)
+            """)
+        for row in users {
+            let user: UUID = try row.decode(0)
+            let origin = RecordDraft.Origin(organization: organization, user: user, businessUnit: try row.decode(1))
+            try RecordDraft(.userSettings, id: user, [:], origin: origin).insert(into: organization, on: connection)
+        }
     }
 
     private func restore(_ guards: SuspendedGuards, on connection: isolated PostgresConnection) throws {

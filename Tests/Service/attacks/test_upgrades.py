@@ -54,6 +54,8 @@ def test_what_is_known_is_taken_over(legacy):
     result = upgrade(legacy, "--json", check=True)
     assert json.loads(result.stdout)["losses"] == [] and json.loads(result.stdout)["cells"] == 10
     assert legacy.sql("SELECT fullname FROM org_legacy.systemuser") == [("Ada",)]
+    # Each user has settings, as a new one would.
+    assert legacy.sql("SELECT count(*) FROM org_legacy.systemuser JOIN org_legacy.usersettings USING (systemuserid, businessunitid)") == [(1,)]
     assert "all of them open" in legacy.run("verify", "--org", "legacy").stdout
     assert [f for f in json.loads(legacy.run("doctor", "--json", check=False).stdout)["findings"] if f["code"] != "key-never-copied"] == []
 
