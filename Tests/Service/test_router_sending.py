@@ -143,7 +143,9 @@ def test_a_local_part_in_utf8_needs_a_server_that_takes_it(routed, sender, knows
 
 @pytest.mark.parametrize("mimetype, body, kind", [
     ("text/plain", "On Monday Bob <bob@elsewhere.test> wrote:\n> <p>", "plain"), ("text/html", "no tag", "html"),
-    ("text/html; charset=utf-8", "a < b", "html"), (None, "On Monday Bob <bob@elsewhere.test> wrote:\n> hello", "plain"), (None, "<p>b</p>", "html")])
+    ("text/html; charset=utf-8", "a < b", "html"), (None, "On Monday Bob <bob@elsewhere.test> wrote:\n> hello", "plain"), (None, "<p>b</p>", "html"),
+    (None, "a<BR/>b", "html"), (None, "see <a\nhref='x'>", "html"), (None, "</H1>", "html"), (None, "a < b and b > c", "plain"),
+    (None, "<params> <b", "plain"), (None, "<b c<d>", "plain"), (None, "<a@x.test> <p/q>", "plain")])
 def test_the_mimetype_decides(routed, sender, mimetype, body, kind):
     server = SMTPServer(certificate(routed))
     q, _ = sender(server)

@@ -170,7 +170,7 @@ package struct MessageWriter {
             // Mail servers may quote a line that begins so.
             if line.starts(with: "From ".utf8) { line = escaped(line[0]) + line.dropFirst() }
             result += line
-            line = []
+            line.removeAll(keepingCapacity: true)
         }
         var previous: UInt8 = 0
         for byte in text.utf8 {
@@ -183,12 +183,11 @@ package struct MessageWriter {
             }
             guard byte != 0 else { continue }
             let isPlain = byte >= 0x20 && byte < 0x7F && byte != UInt8(ascii: "=") || byte == 0x09
-            let next = isPlain ? [byte] : escaped(byte)
-            if line.count + next.count > 72 {
+            if line.count + (isPlain ? 1 : 3) > 72 {
                 endLine()
                 result += [UInt8(ascii: "="), 0x0D, 0x0A]
             }
-            line += next
+            if isPlain { line.append(byte) } else { line += escaped(byte) }
         }
         endLine()
         return result

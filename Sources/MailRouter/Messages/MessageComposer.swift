@@ -51,10 +51,7 @@ struct MessageComposer {
         switch email.bodyType?.lowercased().prefix(while: { $0 != ";" }).trimmingCharacters(in: .whitespaces) {
         case "text/html"?: true
         case "text/plain"?: false
-        default:
-            email.body.contains(
-                /(?i)<\/?(html|body|p|br|div|span|table|tr|td|a|b|i|u|em|strong|font|img|ul|ol|li|h[1-6]|blockquote|pre|hr)(\s[^<>]*)?\/?>/
-            )
+        default: HTMLTags.occur(in: email.body)
         }
     }
 
