@@ -8,8 +8,12 @@ extension Organization {
     /// Whether the service uses a name for paths of its own, so that no client reaches an organization of that name.
     package static func isOfService(_ name: String) -> Bool { pathsOfService.contains(name) }
 
-    /// Checks that an organization can be reached under a name that it is to get.
+    /// Checks that an organization can be reached under a name that it is to get, also with commands.
     package static func checkReachable(_ name: String) throws(FieldsealError) {
+        guard name != "config" else {
+            throw FieldsealError(
+                .invalidArgument, "`fieldseal migrate down config` means the deployment. Choose another name for the organization.")
+        }
         guard isOfService(name) else { return }
         throw FieldsealError(
             .invalidArgument,

@@ -39,6 +39,7 @@ def condition(operator, values=""):
     "queues?" + encoded(sql="SELECT name FROM queue q JOIN mailbox m ON q.defaultmailbox = m.mailboxid"),
     "queues?" + encoded(sql="SELECT q.name FROM queue q JOIN mailbox m ON q.defaultmailbox = m.mailboxid WHERE name = 'a'"),
     "queues?" + encoded(sql="SELECT q.name FROM queue q JOIN mailbox m ON q.defaultmailbox = m.mailboxid ORDER BY ewsurl"),
+    "queues?" + encoded(sql="SELECT TOP 2 name FROM queue ORDER BY name OFFSET 1 ROWS FETCH NEXT 5 ROWS ONLY"),
     "queues?" + encoded(sql="SELECT TOP 2 PERCENT name FROM queue"), "queues?" + encoded(sql="SELECT name AS [@odata.etag] FROM queue"),
     "queues?" + encoded(sql="SELECT name [a b] FROM queue"),
     fetch("<attribute name='name' alias='queueid'/>"), fetch("<attribute name='name' groupby='true' aggregate='count' alias='x'/>", more="aggregate='true'"),

@@ -230,3 +230,37 @@ def test_an_address_means_in_a_batch_what_it_means_alone(service):
     assert service.get(key).json()["name"] == batch(service, [{"id": "1", "method": "GET", "url": key}]).json()["responses"][0]["body"]["name"] == f"{name}+a"
     # A text that is not percent-encoded is taken as it is.
     assert statuses(multipart(service, part("GET", f"queues?$filter=contains(name,'50%') and name eq '{name}'"))) == [200]
+
+
+def test_a_batch_has_requests_and_annotations_alone(service):
+    requests = [{"id": "1", "method": "GET", "url": "WhoAmI"}]
+    refused(service.request("POST", "$batch", {"requests": requests, "foo": 1}, Content_Type="application/json"), 400, "0x80048D19")
+    assert service.request("POST", "$batch", {"requests": requests, "@x.note": 1}, Content_Type="application/json").status_code == 200
+
+
+def test_the_response_of_a_group_that_failed_has_an_id(service):
+    change = {"atomicityGroup": "g", "method": "POST", "url": "queues", "headers": {"Content-Type": "application/json"}}
+    requests = [{"id": "a", **change, "body": {"name": "x"}}, {"id": "b", **change, "body": {"nosuch": 1}}]
+    [answer] = batch(service, requests).json()["responses"]
+    assert (answer["id"], answer["status"]) == ("a", 400)
+
+
+@pytest.mark.parametrize("reference", [
+    {"emailserverprofile@odata.bind": "$1"}, {"emailserverprofile@odata.bind": "/$1"}, {"emailserverprofile": {"@odata.id": "$1"}}])
+def test_an_id_stands_wherever_an_address_may(service, reference):
+    content = {"Content-Type": "application/json"}
+    requests = [{"id": "1", "method": "POST", "url": "emailserverprofiles", "headers": content, "body": {"name": "batched"}},
+                {"id": "2", "method": "POST", "url": "mailboxes", "headers": content, "body": {"name": "batched $1", **reference}},
+                {"id": "3", "method": "GET", "url": "$2?$select=name&$expand=emailserverprofile($select=name)"}]
+    answers = batch(service, requests).json()["responses"]
+    assert [a["status"] for a in answers] == [204, 204, 200], answers
+    assert answers[2]["body"]["name"] == "batched $1" and answers[2]["body"]["emailserverprofile"]["name"] == "batched"
+
+
+def test_a_list_of_ids_refers_to_earlier_requests(service):
+    content = {"Content-Type": "application/json"}
+    requests = [{"id": "1", "method": "POST", "url": "mailboxes", "headers": content, "body": {"name": "listed"}},
+                {"id": "2", "method": "POST", "url": "emailserverprofiles", "headers": content, "body": {"name": "p", "emailserverprofile_mailbox@odata.bind": ["$1"]}},
+                {"id": "3", "method": "GET", "url": "$1?$select=name&$expand=emailserverprofile($select=name)"}]
+    answers = batch(service, requests).json()["responses"]
+    assert [a["status"] for a in answers] == [204, 204, 200] and answers[2]["body"]["emailserverprofile"]["name"] == "p", answers

@@ -29,6 +29,12 @@ def test_a_name_of_the_service_is_refused(cluster, name):
     assert [o["organization"] for o in json.loads(cluster.run("org", "list", "--json").stdout)] == ["contoso"]
 
 
+def test_the_name_of_the_deployment_in_commands_is_refused(cluster):
+    for command in (["create", "config"], ["rename", "contoso", "config"], ["import", str(cluster.file), "--name", "config"]):
+        refused = cluster.run("org", *command, check=False)
+        assert refused.returncode == 1 and "`fieldseal migrate down config` means the deployment" in refused.stderr, (command, refused.stderr)
+
+
 def test_a_name_that_only_looks_like_one_is_taken(cluster):
     """The control."""
     for name in ("oauth2", "api-2", "console"):

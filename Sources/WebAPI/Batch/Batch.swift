@@ -76,7 +76,8 @@ private struct BatchRun {
 
     /// One response for a whole change set that failed. Nothing was changed.
     private mutating func fail(_ items: [BatchItem], with answer: APIAnswer) -> Bool {
-        answers.append((false, [(nil, answer)]))
+        // In JSON each response has the id of a request: that of the group's first. In multipart such a part has none.
+        answers.append((false, [(items.first?.group == nil ? nil : items.first?.id, answer)]))
         failed.formUnion(items.compactMap(\.id) + items.compactMap(\.group))
         return continuesOnError
     }
@@ -196,20 +197,25 @@ private struct BatchRun {
         text.removingPercentEncoding == nil ? text.replacing("%", with: "%25") : text
     }
 
-    /// Replaces `"$ID"` in the values of bindings by addresses.
+    /// Replaces `"$ID"` in the values of bindings and of `@odata.id` by addresses, also inside of other records.
     private func resolved(_ body: [UInt8]) throws(FieldsealError) -> [UInt8] {
-        guard !addresses.isEmpty, body.contains(UInt8(ascii: "$")), case .object(let members)? = try? JSONParser.parse(body) else {
-            return body
+        guard !addresses.isEmpty, body.contains(UInt8(ascii: "$")), let value = try? JSONParser.parse(body) else { return body }
+        return resolved(value, isAddress: false).utf8
+    }
+
+    private func resolved(_ value: JSONValue, isAddress: Bool) -> JSONValue {
+        switch value {
+        case .object(let members):
+            .object(
+                members.map { member in
+                    let isAddress = member.name.hasSuffix("@odata.bind") || member.name == "@odata.id"
+                    return .init(member.name, resolved(member.value, isAddress: isAddress))
+                })
+        case .array(let values): .array(values.map { resolved($0, isAddress: isAddress) })
+        case .string(let text) where isAddress && (text.hasPrefix("$") || text.hasPrefix("/$")):
+            .string(addresses[String(text.drop { $0 == "/" }.dropFirst())] ?? text)
+        default: value
         }
-        return JSONValue.object(
-            members.map { member in
-                guard member.name.hasSuffix("@odata.bind") || member.name == "@odata.id", let text = member.value.string,
-                    text.hasPrefix("$"),
-                    let address = addresses[String(text.dropFirst())]
-                else { return member }
-                return .init(member.name, .string(address))
-            }
-        ).utf8
     }
 
     // MARK: Responses

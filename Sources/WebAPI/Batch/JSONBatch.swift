@@ -10,8 +10,11 @@ enum JSONBatch {
         do { value = try JSONParser.parse(body) } catch {
             throw FieldsealError(.payloadDoesNotFit, "The batch is not JSON: \(error).")
         }
-        guard case .array(let requests)? = value["requests"] else {
+        guard case .object(let members) = value, case .array(let requests)? = value["requests"] else {
             throw FieldsealError(.payloadDoesNotFit, "The batch is {\"requests\": […]}.")
+        }
+        if let unknown = members.first(where: { $0.name != "requests" && !$0.name.hasPrefix("@") }) {
+            throw FieldsealError(.payloadDoesNotFit, "The member \(unknown.name.quotedForMessage) of a batch is not supported.")
         }
         guard requests.count <= APILimits.bulkCount else {
             throw FieldsealError(.badRequest, "A batch may have \(APILimits.bulkCount) requests.")

@@ -53,12 +53,15 @@ struct SQLParser {
             repeat { query.order.append(try order(items)) } while try lexer.take(",")
         }
         if try lexer.take("offset") {
+            guard query.top == nil else {
+                throw FieldsealError(
+                    .queryDoesNotFit, "TOP and OFFSET exclude each other. Write OFFSET … ROWS FETCH NEXT … ROWS ONLY.")
+            }
             query.offset = try lexer.requireNumber()
             try lexer.require("rows", or: "row")
             if try lexer.take("fetch") {
                 try lexer.require("next", or: "first")
-                let rows = try lexer.requireNumber()
-                query.top = min(query.top ?? rows, rows)
+                query.top = try lexer.requireNumber()
                 try lexer.require("rows", or: "row")
                 try lexer.require("only")
             }

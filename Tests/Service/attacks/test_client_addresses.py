@@ -171,6 +171,14 @@ def test_nothing_else_is_served_without_tls(proxied, source, proto):
     assert "without encryption" in refused(proxied.get("WhoAmI", token=token), 401, "0x80048405")
 
 
+@pytest.mark.parametrize("path", ["/", "/readyz", "/api/discovery/v2.0/Instances", "/XRMServices/2011/Discovery.svc/web", "/CONTOSO/api/data/v9.2/WhoAmI", "/nope/x"])
+def test_its_token_is_refused_at_every_address(service, path):
+    token = service.token_response(*service.dev["clients"]["user"].values()).json()["access_token"]
+    address = service.dev["httpURL"] + path
+    session(service, OTHER).request("GET", address, headers={"Authorization": f"Bearer {token}"}, allow_redirects=False, timeout=PATIENCE)
+    assert "without encryption" in refused(service.get("WhoAmI", token=token), 401, "0x80048405")
+
+
 def test_a_token_that_was_sent_without_encryption_is_recorded_and_refused(service):
     known = service.dev["clients"]["user"]
     token, other = (service.token_response(known["clientId"], known["clientSecret"]).json()["access_token"] for _ in range(2))

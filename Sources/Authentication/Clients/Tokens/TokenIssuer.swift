@@ -129,6 +129,11 @@ package final class TokenIssuer: Sendable {
         return result
     }
 
+    /// The organization that a token names as its own, without a check of the token; nil for a provider's token.
+    package func claimedOrganization(of token: String) -> String? {
+        OpenIDProviders.claimedIssuer(of: token).flatMap(organization(ofIssuer:))
+    }
+
     /// The organization whose tokens have this issuer, under any of its addresses; nil for a provider's issuer.
     private func organization(ofIssuer issuer: String) -> String? {
         issuer.strippingSuffix(OrganizationAddress.issuerPath).flatMap { addresses.organization(of: $0) }

@@ -38,7 +38,10 @@ extension WebAPI {
     }
 
     /// Revokes a token that arrived on the listener without TLS. An invalid token is ignored.
-    func noteExposure(of token: String, for organization: String, _ context: APIContext, address: String?) async {
+    ///
+    /// - Parameter addressed: The organization of the request's address. A token that names another one is revoked there.
+    func noteExposure(of token: String, for addressed: String?, _ context: APIContext, address: String?) async {
+        guard let organization = tokens.claimedOrganization(of: token) ?? addressed else { return }
         do {
             try await PoolBorrower.$current.withValue(.network(address.map(IPAddress.network) ?? "")) {
                 let client = try await tokens.verify(token, for: organization).client

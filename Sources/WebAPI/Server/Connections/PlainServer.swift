@@ -66,11 +66,9 @@ struct PlainServer: Sendable {
             return try await secure.respond(to: request, context: context)
         }
         let (routed, resolved) = secure.resolved(request, context)
-        if let header = request.headers[.authorization], header.prefix(7).lowercased() == "bearer ",
-            let organization = resolved.address?.organization
-        {
+        if let header = request.headers[.authorization], header.prefix(7).lowercased() == "bearer " {
             await api.noteExposure(
-                of: String(header.dropFirst(7)).trimmingCharacters(in: .whitespaces), for: organization, context,
+                of: String(header.dropFirst(7)).trimmingCharacters(in: .whitespaces), for: resolved.address?.organization, context,
                 address: listeners.clientAddress(of: request, on: context.channel))
         }
         return refusal(of: routed)
