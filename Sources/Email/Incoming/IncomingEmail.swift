@@ -19,6 +19,8 @@ package struct IncomingEmail: Sendable {
     package var body = ""
     package var bodyType = "text/plain"
     package var attachments: [Attachment] = []
+    /// The account from which it was submitted, if the client says so.
+    package var submittedBy: String?
     /// Whether the router cut the body.
     package var bodyIsCut = false
     /// Attachments that the router omitted, because they are too large.
@@ -44,7 +46,8 @@ package struct IncomingEmail: Sendable {
 
     /// Replaces the message's bytes if they are unknown.
     package var wordsDigest: [UInt8] {
-        let words = [messageID, from, subject, receivedOn.map { ISO8601.text($0) } ?? "", body] + to + cc + bcc
+        var words = [messageID, from, subject, receivedOn.map { ISO8601.text($0) } ?? "", body] + to + cc + bcc
+        for attachment in attachments { words += [attachment.name, attachment.type, attachment.body] }
         return Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
     }
 

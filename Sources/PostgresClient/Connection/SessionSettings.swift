@@ -8,7 +8,8 @@ enum SessionSettings {
     /// Applies the settings, and reads the session's state. It takes one round trip, once for each connection.
     ///
     /// `default_transaction_read_only` is not changed, because managed servers and administrators use it to stop writes, for
-    /// example when a disk is full.
+    /// example when a disk is full. `synchronous_commit` is changed if it is off alone: a crash of PostgreSQL would lose writes
+    /// that were acknowledged.
     static let statement = """
         SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE;
         SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET search_path = public, pg_temp;
@@ -16,6 +17,8 @@ enum SessionSettings {
         SET transform_null_equals = off; SET row_security = on; SET quote_all_identifiers = off; SET check_function_bodies = on;
         SET lock_timeout = 0; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;
         SET idle_session_timeout = 0;
+        SELECT pg_catalog.set_config('synchronous_commit', 'on', false)
+         WHERE pg_catalog.current_setting('synchronous_commit') = 'off';
         SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('session_replication_role'),
                pg_catalog.current_setting('transaction_read_only')
         """

@@ -69,7 +69,7 @@ extension DataAPI {
         guard case .array(let values)? = body["Emails"], values.count <= IncomingDelivery.limit else {
             throw Self.missing("Emails", "an array of at most \(IncomingDelivery.limit)")
         }
-        let emails = try values.map { try Self.incoming($0) }
+        let emails = try values.map { try IncomingEmailMembers.read($0, from: .router) }
         let results = try await delivery.deliverIncomingEmails(emails, mailbox: mailbox, host: host)
         return try APIAnswer.message(
             IncomingDelivery.Answer(
@@ -180,8 +180,8 @@ extension DataAPI {
     func incomingEmail(_ name: String, _ request: APIRequest) async throws -> APIAnswer {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
-        let email = try Self.incoming(body)
-        let mailbox = body["MailboxId"]?.string.flatMap(UUID.init(text:))
+        let email = try IncomingEmailMembers.read(body, from: .client)
+        let mailbox = try mailbox(body)
         let context = representation(request).context("Microsoft.Dynamics.CRM.\(name)Response")
         func answer(_ id: UUID?, _ verdict: IncomingVerdict) -> APIAnswer {
             var members = [
@@ -196,54 +196,14 @@ extension DataAPI {
         return answer(id, verdict)
     }
 
-    private static func incoming(_ body: JSONValue) throws(FieldsealError) -> IncomingEmail {
-        func addresses(_ name: String) throws(FieldsealError) -> [String] {
-            switch body[name] {
-            case .string(let text)?:
-                return text.split { ";,".contains($0) }.map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
-            case .array(let values)? where values.count <= 10_000: return values.compactMap(\.string)
-            case nil, .null?: return []
-            default: throw missing(name, "addresses with ; between them, or an array of at most 10,000")
-            }
+    private func mailbox(_ body: JSONValue) throws(FieldsealError) -> UUID? {
+        switch body["MailboxId"] {
+        case nil, .null?: return nil
+        case .string(let text)?:
+            if let id = UUID(text: text) { return id }
+        default: break
         }
-        var email = IncomingEmail()
-        email.subject = body["Subject"]?.string ?? ""
-        guard let from = body["From"]?.string else { throw missing("From", "an address") }
-        email.from = from
-        email.to = try addresses("To")
-        email.cc = try addresses("Cc")
-        email.bcc = try addresses("Bcc")
-        email.messageID = body["MessageId"]?.string ?? ""
-        email.inReplyTo = try addresses("InReplyTo")
-        email.references = Array(try addresses("References").prefix(100))
-        email.receivedOn = body["ReceivedOn"]?.string.flatMap { ISO8601.date($0) }
-        email.importance = ["Low": 0, "High": 2][body["Importance"]?.string ?? ""] ?? 1
-        email.body = body["Body"]?.string ?? ""
-        email.bodyType = body["BodyType"]?.string == "text/html" ? "text/html" : "text/plain"
-        email.omittedAttachments = body["OmittedAttachments"]?.int ?? 0
-        email.bodyIsCut = body["BodyIsCut"] == .bool(true)
-        if case .array(let attachments)? = body["Attachments"] {
-            for attachment in attachments {
-                guard let content = attachment["Body"]?.string, Data(base64Encoded: content) != nil else {
-                    throw missing("Attachments", "an array of FileName, MimeType and Body, which is base64")
-                }
-                email.attachments.append(
-                    .init(
-                        name: attachment["FileName"]?.string ?? "attachment",
-                        type: attachment["MimeType"]?.string ?? "application/octet-stream", body: content,
-                        note: attachment["Note"]?.string))
-            }
-        }
-        if let digest = body["Digest"]?.string {
-            guard let bytes = Data(base64Encoded: digest), bytes.count == 32 else {
-                throw missing("Digest", "SHA-256 of the message, in base64")
-            }
-            email.digest = Array(bytes)
-        } else {
-            // Without the message's bytes, its texts are used instead.
-            email.digest = email.wordsDigest
-        }
-        return email
+        throw Self.missing("MailboxId", "an id")
     }
 
     /// `SendEmail`, bound to an e-mail.
@@ -258,10 +218,6 @@ extension DataAPI {
             APIAnswer.json(.object([context, .init("Subject", .text($0[0].subject))]))
         }
     }
-}
-
-extension JSONValue {
-    fileprivate var int: Int? { if case .integer(let number) = self { Int(exactly: number) } else { nil } }
 }
 
 extension APIAnswer {

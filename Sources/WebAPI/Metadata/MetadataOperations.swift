@@ -114,7 +114,7 @@ enum MetadataOperations {
         ("Bcc", "Edm.String?"), ("ReceivedOn", "Edm.DateTimeOffset?"), ("Importance", "Edm.String?"), ("Body", "Edm.String?"),
         ("BodyType", "Edm.String?"), ("InReplyTo", "Edm.String?"), ("References", "Edm.String?"),
         ("Attachments", "Collection(mscrm.IncomingAttachment)?"), ("MailboxId", "Edm.Guid?"), ("HostId", "Edm.String?"),
-        ("Digest", "Edm.String?"),
+        ("Digest", "Edm.String?"), ("SubmittedBy", "Edm.String?"),
     ]
 
     /// The operations of a router. Lists without a declared type are open.

@@ -176,3 +176,21 @@ def wait_for(condition, seconds=PATIENCE):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("value, used", [("off", "on"), ("remote_write", "remote_write"), ("local", "local")])
+def test_a_write_that_is_acknowledged_is_on_disk(cluster, server, value, used):
+    """Without it a crash of PostgreSQL would lose what was answered with 204. Whether a standby has it too is the role's to say."""
+    cluster.sql("CREATE TABLE public.seen (value text)")
+    cluster.sql("CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS "
+                "$$ BEGIN INSERT INTO public.seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$")
+    cluster.sql("CREATE TRIGGER sees AFTER INSERT ON org_contoso.queue FOR EACH ROW EXECUTE FUNCTION public.see()")
+    try:
+        with_setting(cluster, "ROLE fieldseal_service", "synchronous_commit", value)
+        assert server.request("POST", "queues", {"name": "durable"}).status_code == 204
+        assert cluster.sql("SELECT value FROM public.seen") == [(used,)]
+    finally:
+        cluster.sql("DROP TRIGGER sees ON org_contoso.queue")
+        cluster.sql("DROP FUNCTION public.see(); DROP TABLE public.seen")
+        cluster.sql("ALTER ROLE fieldseal_service RESET synchronous_commit")
+        renew(cluster)

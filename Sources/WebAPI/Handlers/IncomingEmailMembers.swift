@@ -1,0 +1,219 @@
+import Email
+import Foundation
+import JSON
+import Model
+
+/// Reads an e-mail from the members of `CheckIncomingEmail`, `DeliverIncomingEmail` and `fieldseal.DeliverIncomingEmails`. A member
+/// that is unknown or of another type is refused: nothing of an e-mail is left out without a word.
+struct IncomingEmailMembers {
+    private let body: JSONValue
+
+    private static let known: Set<String> = [
+        "Attachments", "Bcc", "Body", "BodyIsCut", "BodyType", "Cc", "Digest", "From", "HostId", "Importance", "InReplyTo", "MailboxId",
+        "MessageId", "OmittedAttachments", "ReceivedOn", "References", "Subject", "SubmittedBy", "To",
+    ]
+    /// The members of an attachment. Each may also be written as the attribute of `activitymimeattachment`.
+    private static let attachmentMembers: Set<String> = ["filename", "mimetype", "body", "note"]
+    private static let addressLimit = 10_000
+    /// The ids of References and In-Reply-To that are read at most.
+    private static let idLimit = 100
+
+    /// Who wrote the e-mail. A router has the date of the message, which may be any text.
+    enum Author {
+        case client, router
+    }
+
+    /// - Throws: ``FieldsealError`` that names a member.
+    static func read(_ body: JSONValue, from author: Author) throws(FieldsealError) -> IncomingEmail {
+        guard case .object(let members) = body else { throw missing("Emails", "an array of objects") }
+        if let unknown = members.first(where: { !known.contains($0.name) && !$0.name.hasPrefix("@") }) {
+            throw FieldsealError(
+                .payloadDoesNotFit,
+                "An incoming e-mail has no member \(unknown.name.quotedForMessage), but \(known.sorted().joined(separator: ", ")).")
+        }
+        return try IncomingEmailMembers(body: body).email(from: author)
+    }
+
+    private static func missing(_ name: String, _ what: String) -> FieldsealError {
+        FieldsealError(.payloadDoesNotFit, "\(name) is missing, or not what it takes: \(what).")
+    }
+
+    private func email(from author: Author) throws(FieldsealError) -> IncomingEmail {
+        var email = IncomingEmail()
+        guard let from = try text("From") else { throw Self.missing("From", "an address") }
+        email.from = author == .client ? Self.address(from) : from
+        email.subject = try text("Subject") ?? ""
+        email.to = try addresses("To")
+        email.cc = try addresses("Cc")
+        email.bcc = try addresses("Bcc")
+        email.messageID = try text("MessageId") ?? ""
+        email.references = try ids("References")
+        email.inReplyTo = try ids("InReplyTo")
+        // The last of References is the nearest. A router has put both in order.
+        for id in email.references.reversed() where author == .client && !email.inReplyTo.contains(id) { email.inReplyTo.append(id) }
+        email.references = Array(email.references.suffix(Self.idLimit))
+        email.receivedOn = try date("ReceivedOn", from: author)
+        email.importance = try importance()
+        email.body = try text("Body") ?? ""
+        email.bodyType = try bodyType()
+        email.omittedAttachments = try count("OmittedAttachments")
+        email.bodyIsCut = try flag("BodyIsCut")
+        email.submittedBy = try text("SubmittedBy")
+        email.attachments = try attachments()
+        email.digest = try digest() ?? email.wordsDigest
+        return email
+    }
+
+    // MARK: Members
+
+    private func text(_ name: String) throws(FieldsealError) -> String? {
+        switch body[name] {
+        case .string(let text)?: return text
+        case nil, .null?: return nil
+        default: throw Self.missing(name, "a text")
+        }
+    }
+
+    private func flag(_ name: String) throws(FieldsealError) -> Bool {
+        switch body[name] {
+        case .bool(let value)?: return value
+        case nil, .null?: return false
+        default: throw Self.missing(name, "true or false")
+        }
+    }
+
+    private func count(_ name: String) throws(FieldsealError) -> Int {
+        switch body[name] {
+        case .integer(let number)? where (0...1_000_000).contains(number): return Int(number)
+        case nil, .null?: return 0
+        default: throw Self.missing(name, "a number of at least 0")
+        }
+    }
+
+    private func date(_ name: String, from author: Author) throws(FieldsealError) -> Date? {
+        guard let text = try text(name), !text.isEmpty else { return nil }
+        let date = ISO8601.date(text)
+        guard date != nil || author == .router else { throw Self.missing(name, "a time such as 2026-11-20T10:00:00Z") }
+        return date
+    }
+
+    private func importance() throws(FieldsealError) -> Int {
+        switch body["Importance"] {
+        case nil, .null?: return 1
+        case .integer(let number)? where (0...2).contains(number): return Int(number)
+        case .string(let word)?:
+            if let value = ["low": 0, "normal": 1, "high": 2, "0": 0, "1": 1, "2": 2, "": 1][word.lowercased()] { return value }
+        default: break
+        }
+        throw Self.missing("Importance", "Low, Normal or High")
+    }
+
+    private func bodyType() throws(FieldsealError) -> String {
+        guard let type = try text("BodyType"), !type.isEmpty else { return "text/plain" }
+        let media = type.prefix { $0 != ";" }.trimmed.lowercased()
+        guard ["text/plain", "text/html"].contains(media) else { throw Self.missing("BodyType", "text/plain or text/html") }
+        return media
+    }
+
+    private func digest() throws(FieldsealError) -> [UInt8]? {
+        guard let text = try text("Digest") else { return nil }
+        guard let bytes = Data(base64Encoded: text), bytes.count == 32 else {
+            throw Self.missing("Digest", "SHA-256 of the message, in base64")
+        }
+        return Array(bytes)
+    }
+
+    private func attachments() throws(FieldsealError) -> [IncomingEmail.Attachment] {
+        let form = "an array of FileName, MimeType and Body, which is base64"
+        switch body["Attachments"] {
+        case nil, .null?: return []
+        case .array(let values)?:
+            var attachments: [IncomingEmail.Attachment] = []
+            for value in values {
+                guard case .object(let members) = value else { throw Self.missing("Attachments", form) }
+                var texts: [String: String] = [:]
+                for member in members where !member.name.hasPrefix("@") && member.value != .null {
+                    let name = member.name.lowercased()
+                    guard Self.attachmentMembers.contains(name), let text = member.value.string, texts.updateValue(text, forKey: name) == nil
+                    else { throw Self.missing("Attachments", "\(form); its \(member.name.quotedForMessage) is none of these, or no text") }
+                }
+                guard let content = texts["body"], Data(base64Encoded: content) != nil else { throw Self.missing("Attachments", form) }
+                attachments.append(
+                    .init(
+                        name: texts["filename"] ?? "attachment", type: texts["mimetype"] ?? "application/octet-stream", body: content,
+                        note: texts["note"]))
+            }
+            return attachments
+        default: throw Self.missing("Attachments", form)
+        }
+    }
+
+    // MARK: Addresses and ids
+
+    private func addresses(_ name: String) throws(FieldsealError) -> [String] {
+        switch body[name] {
+        case .string(let text)?: return Self.list(text).map(Self.address)
+        case .array(let values)? where values.count <= Self.addressLimit:
+            let texts = values.compactMap(\.string)
+            guard texts.count == values.count else { throw Self.missing(name, "an array of addresses") }
+            return texts
+        case nil, .null?: return []
+        default: throw Self.missing(name, "addresses with ; between them, or an array of at most \(Self.addressLimit)")
+        }
+    }
+
+    /// The entries of a list, separated by `;` or `,` outside of quotes and brackets. A name with a comma belongs to the address
+    /// behind it: `Doe, John <john@x.example>`.
+    private static func list(_ text: String) -> [String] {
+        var entries: [String] = []
+        var entry = ""
+        var (isQuoted, isBracketed) = (false, false)
+        func end(by separator: Character?) {
+            let isName = separator == "," && !entry.contains("@")
+            if isName { entry.append(",") } else {
+                if !entry.trimmed.isEmpty { entries.append(String(entry.trimmed)) }
+                entry = ""
+            }
+        }
+        for character in text {
+            switch character {
+            case "\"": isQuoted.toggle()
+            case "<" where !isQuoted: isBracketed = true
+            case ">" where !isQuoted: isBracketed = false
+            case ";" where !isQuoted && !isBracketed, "," where !isQuoted && !isBracketed:
+                end(by: character)
+                continue
+            default: break
+            }
+            entry.append(character)
+        }
+        end(by: nil)
+        return entries
+    }
+
+    /// The address in `Name <address>`; any other text as it is.
+    private static func address(_ text: String) -> String {
+        let text = text.trimmed
+        guard text.last == ">", let start = text.lastIndex(of: "<") else { return String(text) }
+        let inside = text[text.index(after: start)...].dropLast().trimmed
+        return inside.contains("@") ? String(inside) : String(text)
+    }
+
+    /// Message-IDs as header fields have them, with white space between them, or in an array.
+    private func ids(_ name: String) throws(FieldsealError) -> [String] {
+        let texts: [String]
+        switch body[name] {
+        case .string(let text)?: texts = [text]
+        case .array(let values)? where values.count <= Self.addressLimit:
+            texts = values.compactMap(\.string)
+            guard texts.count == values.count else { throw Self.missing(name, "an array of Message-IDs") }
+        case nil, .null?: return []
+        default: throw Self.missing(name, "Message-IDs with white space between them, or an array of at most \(Self.addressLimit)")
+        }
+        return texts.flatMap { text in
+            text.split { $0.isWhitespace || ";,".contains($0) }.map { word in
+                !word.hasPrefix("<") && word.contains("@") ? "<\(word)>" : String(word)
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+"""What a program delivers with DeliverIncomingEmail: nothing of it is left out without a word."""
+
+import time
+import uuid
+
+import pytest
+from service import refused
+
+ADDRESS = "desk@incoming.test"
+COLUMNS = "subject,description,mimetype,senton,prioritycode,sender,torecipients,messageid,inreplyto,submittedby,attachmentcount,_parentactivityid_value"
+
+
+@pytest.fixture(scope="module")
+def box(service):
+    id = service.create("queues", {"name": f"incoming {uuid.uuid4()}", "emailaddress": ADDRESS, "incomingemailfilteringmethod": 0})
+    return service.get(f"queues({id})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
+
+
+def deliver(service, box, **members):
+    body = {"MailboxId": box, "From": "customer@elsewhere.test", "To": ADDRESS, "Subject": "s", "Body": f"{time.monotonic_ns()}", "MessageId": "", **members}
+    return service.request("POST", "emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", {n: v for n, v in body.items() if v is not ...})
+
+
+def record(service, box, **members):
+    answer = deliver(service, box, **members)
+    assert answer.status_code == 200 and answer.json()["ShouldDeliver"], answer.text
+    return service.get(f"emails({answer.json()['EmailId']})?$select={COLUMNS}&$expand=email_activity_mime_attachment($select=filename,mimetype),"
+                       "email_activity_parties($select=addressused,participationtypemask)").json()
+
+
+@pytest.mark.parametrize("name, values", [
+    ("Attachments", [{"FileName": "a"}, "x", [5], [{"Body": "QUJD", "Foo": "1"}], [{"Body": "QUJD", "FileName": 5}], [{"FileName": "a"}], [{"Body": "QUI"}],
+                     [{"Body": "QUJD", "body": "QUJD"}]]),
+    ("Body", [5, []]), ("Subject", [5]), ("MessageId", [5]), ("From", [["a@b.test"], None, ...]), ("To", [5, ["a@b.test", 5], {"a": 1}]), ("Cc", [[None]]), ("Bcc", [True]),
+    ("InReplyTo", [5, [5]]), ("References", [5, [{}]]), ("ReceivedOn", ["yesterday", "2026-02-30T00:00:00Z", "01/11/2026", 5]), ("Importance", ["urgent", 3, -1, True]),
+    ("BodyType", ["html", "text/rtf", 5]), ("OmittedAttachments", ["1", -1]), ("BodyIsCut", ["true"]), ("SubmittedBy", [5]), ("Digest", ["x", 5]), ("MailboxId", ["x", 5]),
+    ("Foo", [1]), ("subject", ["lower case"]), ("ExtraProperties", [{}])])
+def test_a_member_that_is_not_what_it_takes_is_refused_by_name(service, box, name, values):
+    for value in values:
+        count = service.sql("SELECT count(*) FROM org_contoso.email")
+        assert name in refused(deliver(service, box, **{name: value}), 400, "0x80048D19"), value
+        assert service.sql("SELECT count(*) FROM org_contoso.email") == count
+
+
+@pytest.mark.parametrize("given, mimetype", [
+    ("Text/HTML", "text/html"), ("text/html; charset=utf-8", "text/html"), ("TEXT/PLAIN;format=flowed", "text/plain"), (None, "text/plain"), ("", "text/plain")])
+def test_the_type_of_the_text_is_understood(service, box, given, mimetype):
+    assert record(service, box, BodyType=given)["mimetype"] == mimetype
+
+
+@pytest.mark.parametrize("given, code", [("high", 2), ("LOW", 0), ("Normal", 1), (2, 2), ("0", 0), (None, 1)])
+def test_the_importance_is_understood(service, box, given, code):
+    assert record(service, box, Importance=given)["prioritycode"] == code
+
+
+@pytest.mark.parametrize("given, addresses", [
+    (f'"Doe; John" <{ADDRESS}>', [ADDRESS]), (f"Doe, John <{ADDRESS}>", [ADDRESS]), (f"a@x.test; Jane <{ADDRESS}>, b@x.test", ["a@x.test", ADDRESS, "b@x.test"]),
+    ([ADDRESS, "c@x.test"], [ADDRESS, "c@x.test"])])
+def test_recipients_may_have_names(service, box, given, addresses):
+    parties = record(service, box, To=given)["email_activity_parties"]
+    assert [p["addressused"] for p in parties if p["participationtypemask"] == 2] == addresses
+
+
+def test_the_sender_may_have_a_name_and_an_account(service, box):
+    email = record(service, box, From='"Customer, A." <customer@elsewhere.test>', SubmittedBy="agent@elsewhere.test")
+    assert (email["sender"], email["submittedby"]) == ("customer@elsewhere.test", "agent@elsewhere.test")
+
+
+def test_attachments_may_be_written_as_attributes(service, box):
+    files = [{"filename": "a.txt", "mimetype": "text/plain", "body": "QUJD"}, {"@odata.type": "Microsoft.Dynamics.CRM.activitymimeattachment", "FileName": "b.bin", "Body": ""}]
+    email = record(service, box, Attachments=files)
+    assert sorted(f["filename"] for f in email["email_activity_mime_attachment"]) == ["a.txt", "b.bin"]
+
+
+def test_messages_that_differ_in_their_files_are_two(service, box):
+    same = {"Subject": f"Scan {uuid.uuid4()}", "Body": "Scan attached", "ReceivedOn": "2026-11-20T10:00:00Z"}
+    first, second, again = (deliver(service, box, **same, Attachments=[{"FileName": n, "MimeType": "application/pdf", "Body": b}]).json()
+                            for n, b in (("scan1.pdf", "QUFB"), ("scan2.pdf", "QkJC"), ("scan2.pdf", "QkJC")))
+    assert first["ShouldDeliver"] and second["ShouldDeliver"] and (again["ShouldDeliver"], again["ReasonCode"]) == (False, 0)
+
+
+@pytest.mark.parametrize("answer", [
+    {"InReplyTo": "<%s>"}, {"InReplyTo": "<other@x.test> <%s>"}, {"InReplyTo": "%s"}, {"References": "<other@x.test> <%s>"}, {"References": ["<other@x.test>", "<%s>"]},
+    {"References": "<%s>\r\n\t<later@x.test>", "InReplyTo": "<unknown@x.test>"}])
+def test_answers_are_found_by_the_ids_of_both_fields(service, box, answer):
+    id = f"{uuid.uuid4()}@elsewhere.test"
+    parent = record(service, box, MessageId=f"<{id}>")["activityid"]
+
+    def filled(value):
+        return [filled(v) for v in value] if isinstance(value, list) else value.replace("%s", id)
+
+    assert record(service, box, **{n: filled(v) for n, v in answer.items()})["_parentactivityid_value"] == parent
