@@ -5,6 +5,7 @@ import tempfile
 
 import pytest
 
+from console_browser import chromium, sign_in
 from mail import Mail
 from service import Deployment, scratch
 from schedule import Schedule
@@ -78,6 +79,37 @@ def routed():
         if hasattr(deployment, "mail"):
             deployment.mail.stop()
         deployment.remove()
+
+
+@pytest.fixture(scope="module")
+def console():
+    """A running deployment with a console, which the tests of one file share."""
+    deployment = Deployment()
+    try:
+        deployment.start()
+        deployment.pages = f"{deployment.dev['baseURL']}/contoso"
+        yield deployment
+    finally:
+        deployment.remove()
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    """One browser for all tests of a file."""
+    driver = chromium()
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def browser(console, chrome):
+    """The browser, signed in as the development administrator."""
+    chrome.delete_all_cookies()
+    chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    sign_in(chrome, console)
+    return chrome
 
 
 @pytest.fixture(autouse=True, scope="module")

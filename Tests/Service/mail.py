@@ -130,3 +130,27 @@ def until(condition, seconds=PATIENCE, what=""):
             return value
         assert time.monotonic() < deadline, what() if callable(what) else what
         time.sleep(0.2)
+
+
+def certificate(deployment):
+    """The certificate and the key of the mail servers, without their endings."""
+    return deployment.mail.servers.folder / "server"
+
+
+def subjects(deployment, box):
+    """The subjects of a mailbox's e-mails, in order."""
+    return sorted(e["subject"] for e in deployment.get(f"emails?$filter=_receivingmailboxid_value eq {box}&$select=subject").json()["value"])
+
+
+def alerts(deployment, box, code=None):
+    """The alerts of a mailbox, the newest first: all, or those of one kind."""
+    found = deployment.get(f"tracelogs?$filter=_regardingobjectid_value eq {box}&$orderby=createdon desc").json()["value"]
+    return [alert for alert in found if code in (None, alert["tracecode"])]
+
+
+def turn(deployment, box):
+    """Has the mailbox looked at again, and waits for the end of that turn."""
+    [(before,)] = deployment.sql("SELECT coalesce(processedtimes, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+    deployment.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
+    until(lambda: deployment.sql("SELECT processedtimes > %s FROM org_contoso.mailbox WHERE mailboxid = %s", [before, box]) == [(True,)],
+          what=lambda: deployment.log().decode()[-3000:])

@@ -9,7 +9,6 @@ import threading
 import time
 
 import psycopg
-import pytest
 import requests
 from one_time import one_time_password
 from selenium.webdriver.common.by import By
@@ -18,35 +17,6 @@ from selenium.webdriver.support.ui import Select
 from attested import Attestor
 from console_browser import chromium, click, confirm, main, press, says, sign_in, wait
 from service import Deployment
-
-@pytest.fixture(scope="module")
-def console():
-    deployment = Deployment()
-    try:
-        deployment.start()
-        deployment.pages = f"{deployment.dev['baseURL']}/contoso"
-        yield deployment
-    finally:
-        deployment.remove()
-
-
-@pytest.fixture(scope="module")
-def chrome():
-    """One browser for all tests of this file."""
-    driver = chromium()
-    try:
-        yield driver
-    finally:
-        driver.quit()
-
-
-@pytest.fixture
-def browser(console, chrome):
-    chrome.delete_all_cookies()
-    chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    sign_in(chrome, console)
-    return chrome
-
 
 def visitor(console):
     """A person without a browser: (session, CSRF token)."""

@@ -3,20 +3,7 @@
 import html
 import re
 
-import pytest
 import requests
-from service import Deployment
-
-
-@pytest.fixture(scope="module")
-def console():
-    deployment = Deployment()
-    try:
-        deployment.start()
-        deployment.pages = f"{deployment.dev['baseURL']}/contoso"
-        yield deployment
-    finally:
-        deployment.remove()
 
 
 class Visitor:

@@ -3,10 +3,7 @@
 import re
 
 import pytest
-import test_console_access
 from test_console_access import Visitor, password, person, text
-
-console = test_console_access.console
 
 
 def hidden(answer, name):

@@ -48,23 +48,6 @@ def console():
         deployment.remove()
 
 
-@pytest.fixture(scope="module")
-def chrome():
-    driver = chromium()
-    try:
-        yield driver
-    finally:
-        driver.quit()
-
-
-@pytest.fixture
-def browser(console, chrome):
-    chrome.delete_all_cookies()
-    chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    sign_in(chrome, console)
-    return chrome
-
-
 def visitor(console, language="en"):
     session = requests.Session()
     session.verify, session.trust_env = console.dev["caFile"], False

@@ -4,102 +4,16 @@ import json
 import threading
 import time
 
-import psycopg
 import pytest
 import requests
+import several_databases
 import yaml
-from cluster import Cluster
 from server import Server
 from service import PATIENCE
+from several_databases import Caller, readiness, until
 
 
-class Deployment:
-    """The databases `east`, `main` (with the organization contoso) and `west`; west is a PostgreSQL of its own."""
-
-    def __init__(self):
-        self.main, self.west = Cluster(), Cluster()
-        home = self.main.home
-        with psycopg.connect(f"host={home} user=postgres dbname=postgres", autocommit=True) as connection:
-            connection.execute("CREATE DATABASE east")
-        self.names = {
-            "main": f"host={home} dbname=fieldseal", "east": f"host={home} dbname=east", "west": f"host={self.west.home} dbname=other"}
-        with psycopg.connect(f"host={self.west.home} user=postgres dbname=postgres", autocommit=True) as connection:
-            connection.execute("CREATE DATABASE other")
-        settings = {
-            "databases": {name: f"{text} user=fieldseal_service" for name, text in self.names.items()},
-            "migrationDatabases": {name: f"{text} user=postgres" for name, text in self.names.items()}, "kekFile": f"{home}/kek"}
-        (home / "several.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items()))
-        self.run("migrate", "bootstrap")
-        self.run("migrate", "up")
-        self.run("org", "create", "fabrikam", "--database", "east")
-        self.run("org", "create", "tailspin", "--database", "west")
-
-    def run(self, *arguments, **options):
-        return self.main.run(*arguments, settings="several", **options)
-
-    def sql(self, database, statement, parameters=None):
-        with psycopg.connect(f"{self.names[database]} user=postgres", autocommit=True) as connection:
-            cursor = connection.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else None
-
-    def organizations(self, database):
-        return {name for (name,) in self.sql(database, "SELECT name FROM config.organization")}
-
-    def remove(self):
-        self.main.remove()
-        self.west.remove()
-
-
-class Caller:
-    """A client of one organization."""
-
-    def __init__(self, server, organization):
-        self.server, self.organization = server, organization
-        self.session = requests.Session()
-        self.session.trust_env, self.session.verify = False, str(server.cluster.home / "server.pem")
-        self.client = json.loads(server.cluster.run(
-            "client", "add", f"caller-{time.monotonic_ns()}", "--org", organization, "--role", "System Administrator", "--json",
-            settings="several").stdout)
-
-    def sign_in(self):
-        response = self.session.post(
-            f"{self.server.base}/{self.organization}/oauth2/v2.0/token", timeout=PATIENCE,
-            data={"grant_type": "client_credentials", "client_id": self.client["clientId"],
-                  "client_secret": self.client["clientSecret"]})
-        if response.status_code == 200:
-            self.session.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
-        return response
-
-    def request(self, method="GET", path="mailboxes?$select=name", **options):
-        return self.session.request(
-            method, f"{self.server.base}/{self.organization}/api/data/v9.2/{path}", timeout=PATIENCE, **options)
-
-
-def until(condition):
-    """Waits for a condition, and returns what it gave."""
-    deadline = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition never held"
-        time.sleep(0.05)
-    return value
-
-
-def readiness(server):
-    return requests.get(f"{server.base}/readyz", verify=str(server.cluster.home / "server.pem"), timeout=PATIENCE)
-
-
-@pytest.fixture(scope="module")
-def deployment():
-    made = Deployment()
-    yield made
-    made.remove()
-
-
-@pytest.fixture(scope="module")
-def server(deployment):
-    running = Server(deployment.main, settings="several")
-    yield running
-    running.stop()
+deployment, server = several_databases.deployment, several_databases.server
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ organization is moved to where it would be refused."""
 import json
 
 import pytest
-from test_databases import Deployment
+from several_databases import Deployment
 
 
 @pytest.fixture(scope="module")

@@ -5,24 +5,13 @@ import threading
 
 import psycopg
 import pytest
+import several_databases
 import yaml
-from server import Server
 from service import PATIENCE
-from test_databases import Caller, Deployment, until
+from several_databases import Caller, until
 
 
-@pytest.fixture(scope="module")
-def deployment():
-    made = Deployment()
-    yield made
-    made.remove()
-
-
-@pytest.fixture(scope="module")
-def server(deployment):
-    running = Server(deployment.main, settings="several")
-    yield running
-    running.stop()
+deployment, server = several_databases.deployment, several_databases.server
 
 
 def place(deployment, name):

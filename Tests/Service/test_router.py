@@ -20,7 +20,7 @@ import scratch
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from mail import MailServers, message, profile, queue, until
+from mail import MailServers, alerts, message, profile, queue, until
 from mail_quirks import IdlingServer
 from service import PROGRAM
 
@@ -147,10 +147,6 @@ def readable(path):
 
 
 # What is wrong is said, with what to do
-
-
-def alerts(deployment, box):
-    return deployment.get(f"tracelogs?$filter=_regardingobjectid_value eq {box}&$orderby=createdon desc").json()["value"]
 
 
 def problem(deployment, box, code):

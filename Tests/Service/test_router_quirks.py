@@ -8,9 +8,11 @@ import time
 import unicodedata
 
 import pytest
-from mail import profile, queue, until
+from mail import alerts, certificate, profile, queue, subjects, turn, until
 from mail_quirks import IMAPServer, POP3Server
 
+#: The code of an alert about a message that can't become a record.
+UNDELIVERABLE = 18
 CORPUS = pathlib.Path(__file__).parents[1] / "Fixtures/mail"
 
 
@@ -23,29 +25,8 @@ def served(routed, server, **more):
     return box
 
 
-def certificate(routed):
-    return routed.mail.servers.folder / "server"
-
-
 def text(number):
     return f"From: customer@elsewhere.test\r\nTo: support@contoso.test\r\nSubject: message {number}\r\nMessage-ID: <{number}@elsewhere.test>\r\n\r\nThe \"words\" of \\{number}.\r\n".encode()
-
-
-def subjects(routed, box):
-    return sorted(e["subject"] for e in routed.get(f"emails?$filter=_receivingmailboxid_value eq {box}&$select=subject").json()["value"])
-
-
-def alerts(routed, box, code=18):
-    found = routed.get(f"tracelogs?$filter=_regardingobjectid_value eq {box}&$orderby=createdon desc").json()["value"]
-    return [a for a in found if a["tracecode"] == code]
-
-
-def turn(routed, box):
-    """Has the mailbox looked at again, and waits for the end of that turn."""
-    [(before,)] = routed.sql("SELECT coalesce(processedtimes, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
-    routed.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
-    until(lambda: routed.sql("SELECT processedtimes > %s FROM org_contoso.mailbox WHERE mailboxid = %s", [before, box]) == [(True,)],
-          what=lambda: routed.log().decode()[-3000:])
 
 
 def removed(routed, box):
@@ -59,7 +40,7 @@ def test_every_form_of_an_answer_is_understood(routed, quirk):
     box = served(routed, server)
     try:
         until(lambda: len(subjects(routed, box)) == 3, what=lambda: routed.log().decode()[-3000:])
-        assert not alerts(routed, box)
+        assert not alerts(routed, box, UNDELIVERABLE)
         [record] = routed.get(f"emails?$filter=_receivingmailboxid_value eq {box} and subject eq 'message 2'&$select=description").json()["value"]
         assert record["description"].strip() == "The \"words\" of \\2."
     finally:
@@ -73,9 +54,9 @@ def test_one_message_that_is_not_given_holds_up_no_other(routed, kind, quirk):
     box = served(routed, server)
     name = "UID 2" if kind is IMAPServer else "UIDL unique-2"
     try:
-        until(lambda: subjects(routed, box) == ["message 1", "message 3"] and alerts(routed, box),
-              what=lambda: str(alerts(routed, box)) + routed.log().decode()[-3000:])
-        [alert] = alerts(routed, box)
+        until(lambda: subjects(routed, box) == ["message 1", "message 3"] and alerts(routed, box, UNDELIVERABLE),
+              what=lambda: str(alerts(routed, box, UNDELIVERABLE)) + routed.log().decode()[-3000:])
+        [alert] = alerts(routed, box, UNDELIVERABLE)
         assert name in alert["text"] and "support@contoso.test" in alert["text"] and name in alert["errordetails"]
         # An ended connection has an alert of its own, and is no error of the turn.
         assert bool(alerts(routed, box, 12) or alerts(routed, box, 13)) == (quirk in ("bye", "closed"))
@@ -88,7 +69,7 @@ def test_one_message_that_is_not_given_holds_up_no_other(routed, kind, quirk):
         turn(routed, box)
         before = len([c for c in server.commands if "BODY.PEEK[]" in c or c.startswith("RETR")])
         turn(routed, box)
-        assert subjects(routed, box) == ["message 1", "message 3", "message 4"] and len(alerts(routed, box)) == 1
+        assert subjects(routed, box) == ["message 1", "message 3", "message 4"] and len(alerts(routed, box, UNDELIVERABLE)) == 1
         assert len([c for c in server.commands if "BODY.PEEK[]" in c or c.startswith("RETR")]) == before
         # Once it is due, and the server has it, it becomes a record.
         [(attempts, waits)] = routed.sql("SELECT attempts, next_attempt > now() + interval '4 minutes' FROM org_contoso.mailbox_message WHERE mailboxid = %s AND next_attempt IS NOT NULL", [box])
@@ -112,7 +93,7 @@ def test_a_session_of_pop3_that_broke_deletes_in_the_next_turn(routed):
     server = POP3Server(certificate(routed), {n: text(n) for n in (1, 2, 3)}, "closed", odd=3)
     box = served(routed, server, processanddeleteemails=True)
     try:
-        until(lambda: alerts(routed, box) and subjects(routed, box) == ["message 1", "message 2"], what=lambda: routed.log().decode()[-3000:])
+        until(lambda: alerts(routed, box, UNDELIVERABLE) and subjects(routed, box) == ["message 1", "message 2"], what=lambda: routed.log().decode()[-3000:])
         turn(routed, box)
         turn(routed, box)
         assert set(server.messages) == {3} and subjects(routed, box) == ["message 1", "message 2"]
@@ -128,8 +109,8 @@ def test_what_names_no_sender_is_named_in_an_alert(routed, kind):
     server = kind(certificate(routed), {1: nobody[0], 2: nobody[1], 3: robot})
     box = served(routed, server)
     try:
-        until(lambda: subjects(routed, box) == ["from a robot"] and len(alerts(routed, box)) == 2, what=lambda: routed.log().decode()[-3000:])
-        for number, alert in zip((1, 2), sorted(alerts(routed, box), key=lambda a: a["text"])):
+        until(lambda: subjects(routed, box) == ["from a robot"] and len(alerts(routed, box, UNDELIVERABLE)) == 2, what=lambda: routed.log().decode()[-3000:])
+        for number, alert in zip((1, 2), sorted(alerts(routed, box, UNDELIVERABLE), key=lambda a: a["text"])):
             name = f"UID {number}" if kind is IMAPServer else f"UIDL unique-{number}"
             assert name in alert["text"] and f"<nobody-{number}@x.test>" in alert["text"] and "who sent it" in alert["errordetails"]
         [record] = routed.get(f"emails?$filter=_receivingmailboxid_value eq {box}&$select=sender,subject").json()["value"]
@@ -228,7 +209,7 @@ def test_what_a_record_has_no_room_for_is_kept(routed):
         assert found[4][3] == 9_998 and all(found[n][4] is None for n in (5, 6, 7, 8))
         [alert] = alerts(routed, box, 21)
         assert "UIDL unique-5" in alert["text"] and "<5@room.test>" in alert["text"] and "not deleted" in alert["text"] and "text is longer" in alert["errordetails"]
-        assert not alerts(routed, box)
+        assert not alerts(routed, box, UNDELIVERABLE)
         # They are not looked at again.
         server.commands.clear()
         turn(routed, box)
@@ -256,9 +237,9 @@ def test_a_forward_mailbox_deletes_nothing_that_is_no_record(routed):
     assert routed.request("PATCH", f"mailboxes({box})", {"processanddeleteemails": True}).status_code == 204
     routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
     try:
-        until(lambda: subjects(routed, box) == ["message 14", "message 16"] and len(alerts(routed, box)) == 5, what=lambda: str(alerts(routed, box)) + routed.log().decode()[-3000:])
+        until(lambda: subjects(routed, box) == ["message 14", "message 16"] and len(alerts(routed, box, UNDELIVERABLE)) == 5, what=lambda: str(alerts(routed, box, UNDELIVERABLE)) + routed.log().decode()[-3000:])
         until(lambda: set(server.messages) == {1, 2, 3, 5, 6}, what=lambda: str(set(server.messages)))
-        for alert, number in zip(sorted(alerts(routed, box), key=lambda a: a["text"]), (1, 2, 3, 5, 6)):
+        for alert, number in zip(sorted(alerts(routed, box, UNDELIVERABLE), key=lambda a: a["text"]), (1, 2, 3, 5, 6)):
             assert f"UIDL unique-{number}," in alert["text"] and "addressed to no" in alert["errordetails"]
         turn(routed, box)
         assert set(server.messages) == {1, 2, 3, 5, 6} and subjects(routed, box) == ["message 14", "message 16"]
@@ -281,12 +262,12 @@ def test_what_a_filter_or_a_date_refuses_is_not_deleted(routed):
         routed.sql("UPDATE org_contoso.queue SET incomingemailfilteringmethod = 1 WHERE queueid = %s", [owner])
         server.messages[1] = listed(1)
         turn(routed, box)
-        assert set(server.messages) == {1} and not subjects(routed, box) and not alerts(routed, box)
+        assert set(server.messages) == {1} and not subjects(routed, box) and not alerts(routed, box, UNDELIVERABLE)
         # An inactive queue receives nothing: an alert names what came for it.
         routed.sql("UPDATE org_contoso.queue SET statecode = 1, statuscode = 2 WHERE queueid = %s", [owner])
         server.messages[2] = listed(2)
         turn(routed, box)
-        assert set(server.messages) == {1, 2} and not subjects(routed, box) and [a for a in alerts(routed, box) if "unique-2," in a["text"]]
+        assert set(server.messages) == {1, 2} and not subjects(routed, box) and [a for a in alerts(routed, box, UNDELIVERABLE) if "unique-2," in a["text"]]
         routed.sql("UPDATE org_contoso.queue SET statecode = 0, statuscode = 1, incomingemailfilteringmethod = 0 WHERE queueid = %s", [owner])
         server.messages[3] = listed(3)
         turn(routed, box)
@@ -326,8 +307,8 @@ def test_the_corpus_becomes_records(routed, kind):
             "FROM org_contoso.email AS e WHERE receivingmailboxid = %s", [box])
         return len(rows) == len(names)
     try:
-        until(records, what=lambda: f"{len(rows)} of {len(names)}" + str(alerts(routed, box)) + routed.log().decode()[-3000:])
-        assert not alerts(routed, box)
+        until(records, what=lambda: f"{len(rows)} of {len(names)}" + str(alerts(routed, box, UNDELIVERABLE)) + routed.log().decode()[-3000:])
+        assert not alerts(routed, box, UNDELIVERABLE)
         for name in names:
             want = expected[name]
 

@@ -5,9 +5,9 @@ import hashlib
 import json
 
 import pytest
-from mail import profile, queue, until
+from mail import alerts, certificate, profile, queue, subjects, turn, until
 from mail_quirks import IMAPServer, POP3Server
-from test_router_quirks import alerts, certificate, removed, served, subjects, text, turn
+from test_router_quirks import removed, served, text
 
 
 def test_a_pop3_server_that_gives_unique_ids_again_loses_no_message(routed):

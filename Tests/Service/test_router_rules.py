@@ -11,9 +11,9 @@ import threading
 import time
 
 import pytest
-from mail import Mail, message, profile, queue, until
+from mail import Mail, alerts, message, profile, queue, until
 from service import PROGRAM, Deployment
-from test_router import Talker, alerts, emails, enabled, outgoing
+from test_router import Talker, emails, enabled, outgoing
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import pytest
-from mail import profile, queue, until
+from mail import certificate, profile, queue, until
 from mail_quirks import IMAPServer, SMTPServer
 from service import PATIENCE, PROGRAM
 
@@ -29,10 +29,6 @@ def sender(routed):
     for server in servers:
         server.answer.set()
         server.stop()
-
-
-def certificate(routed):
-    return routed.mail.servers.folder / "server"
 
 
 def draft(routed, q, recipients, subject="s", body="<p>b</p>", **more):

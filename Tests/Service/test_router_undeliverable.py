@@ -6,7 +6,7 @@ import time
 import uuid
 
 import pytest
-from mail import message, profile, queue, until
+from mail import certificate, message, profile, queue, subjects, turn, until
 from mail_quirks import IMAPServer, POP3Server
 
 NOBODY = b"From: <>\r\nSubject: from nobody\r\nMessage-ID: <lost-%d@x.test>\r\n\r\nbounced\r\n"
@@ -25,29 +25,13 @@ def enable(routed, box):
     routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
 
 
-def certificate(routed):
-    return routed.mail.servers.folder / "server"
-
-
 def text(number, subject="message", extra=b""):
     return b"From: customer@elsewhere.test\r\nTo: support@contoso.test\r\nSubject: %s %d\r\n%bMessage-ID: <%d@elsewhere.test>\r\n\r\nWords of %d.\r\n" % (
         subject.encode(), number, extra, number, number)
 
 
-def subjects(routed, box):
-    return sorted(e["subject"] for e in routed.get(f"emails?$filter=_receivingmailboxid_value eq {box}&$select=subject").json()["value"])
-
-
 def alerts(routed, box, code=18):
     return [text for text, in routed.sql("SELECT text FROM org_contoso.tracelog WHERE regardingobjectid = %s AND tracecode = %s ORDER BY createdon", [box, code])]
-
-
-def turn(routed, box):
-    """Has the mailbox looked at again, and waits for the end of that turn."""
-    [(before,)] = routed.sql("SELECT coalesce(processedtimes, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
-    routed.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
-    until(lambda: routed.sql("SELECT processedtimes > %s FROM org_contoso.mailbox WHERE mailboxid = %s", [before, box]) == [(True,)],
-          what=lambda: routed.log().decode()[-3000:])
 
 
 def is_well(routed, box):
