@@ -71,6 +71,7 @@ CASES = {
     "at hand": ("README.md", (r"\Z", "The key at hand.\n"), "the word at hand (write: present"),
     "sentences": ("docs/console.md", (r"\Z", "\n- " + "word " * 30 + "end.\n"), ": a sentence of 31 words (write at most 30): word word"),
     "sentences over lines": ("README.md", (r"\Z", "\n" + "word\n" * 16 + "`a b` [c d](LICENSE) " * 5 + ".\n"), ": a sentence of 31 words (write at most 30): word word"),
+    "ratios": ("README.md", (r"\| [^|]* \| higher \|", "| 99 | higher |"), "README.md:1: the ratio of "),
     "figures": ("docs/performance.md", (r"\| lower \| ≤ (\d)", r"| lower | ≤ 9\1"), "performance.md:1: the figure "),
 }
 
