@@ -72,6 +72,8 @@ CASES = {
     "sentences": ("docs/console.md", (r"\Z", "\n- " + "word " * 30 + "end.\n"), ": a sentence of 31 words (write at most 30): word word"),
     "sentences over lines": ("README.md", (r"\Z", "\n" + "word\n" * 16 + "`a b` [c d](LICENSE) " * 5 + ".\n"), ": a sentence of 31 words (write at most 30): word word"),
     "ratios": ("README.md", (r"\| [^|]* \| higher \|", "| 99 | higher |"), "README.md:1: the ratio of "),
+    "encrypted in a page": ("docs/recovery.md", (r"`queue\.emailpassword`", "`queue.otherpassword`"), "recovery.md:1: the encrypted attributes are others than here: queue.emailpassword, queue.otherpassword"),
+    "encrypted in a test": ("Tests/Reader/cell_reader.py", (r'\["password"\]', '["word"]'), "cell_reader.py:1: the encrypted attributes are others than here: mailbox.password, mailbox.word"),
     "figures": ("docs/performance.md", (r"\| lower \| ≤ (\d)", r"| lower | ≤ 9\1"), "performance.md:1: the figure "),
 }
 
