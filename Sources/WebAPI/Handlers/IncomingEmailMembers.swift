@@ -9,7 +9,8 @@ struct IncomingEmailMembers {
     private let body: JSONValue
 
     private static let known: Set<String> = [
-        "Attachments", "Bcc", "Body", "BodyIsCut", "BodyType", "Cc", "Digest", "From", "HostId", "Importance", "InReplyTo", "MailboxId",
+        "Attachments", "Bcc", "Body", "BodyIsCut", "BodyType", "Cc", "Digest", "From", "HostId", "Importance", "InReplyTo",
+        "MailboxId",
         "MessageId", "OmittedAttachments", "ReceivedOn", "References", "Subject", "SubmittedBy", "To",
     ]
     /// The members of an attachment. Each may also be written as the attribute of `activitymimeattachment`.
@@ -50,7 +51,9 @@ struct IncomingEmailMembers {
         email.references = try ids("References")
         email.inReplyTo = try ids("InReplyTo")
         // The last of References is the nearest. A router has put both in order.
-        for id in email.references.reversed() where author == .client && !email.inReplyTo.contains(id) { email.inReplyTo.append(id) }
+        for id in email.references.reversed() where author == .client && !email.inReplyTo.contains(id) {
+            email.inReplyTo.append(id)
+        }
         email.references = Array(email.references.suffix(Self.idLimit))
         email.receivedOn = try date("ReceivedOn", from: author)
         email.importance = try importance()
@@ -134,13 +137,20 @@ struct IncomingEmailMembers {
                 var texts: [String: String] = [:]
                 for member in members where !member.name.hasPrefix("@") && member.value != .null {
                     let name = member.name.lowercased()
-                    guard Self.attachmentMembers.contains(name), let text = member.value.string, texts.updateValue(text, forKey: name) == nil
-                    else { throw Self.missing("Attachments", "\(form); its \(member.name.quotedForMessage) is none of these, or no text") }
+                    guard Self.attachmentMembers.contains(name), let text = member.value.string,
+                        texts.updateValue(text, forKey: name) == nil
+                    else {
+                        throw Self.missing(
+                            "Attachments", "\(form); its \(member.name.quotedForMessage) is none of these, or no text")
+                    }
                 }
-                guard let content = texts["body"], Data(base64Encoded: content) != nil else { throw Self.missing("Attachments", form) }
+                guard let content = texts["body"], Data(base64Encoded: content) != nil else {
+                    throw Self.missing("Attachments", form)
+                }
                 attachments.append(
                     .init(
-                        name: texts["filename"] ?? "attachment", type: texts["mimetype"] ?? "application/octet-stream", body: content,
+                        name: texts["filename"] ?? "attachment", type: texts["mimetype"] ?? "application/octet-stream",
+                        body: content,
                         note: texts["note"]))
             }
             return attachments
@@ -170,7 +180,9 @@ struct IncomingEmailMembers {
         var (isQuoted, isBracketed) = (false, false)
         func end(by separator: Character?) {
             let isName = separator == "," && !entry.contains("@")
-            if isName { entry.append(",") } else {
+            if isName {
+                entry.append(",")
+            } else {
                 if !entry.trimmed.isEmpty { entries.append(String(entry.trimmed)) }
                 entry = ""
             }
