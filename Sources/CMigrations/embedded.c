@@ -137,6 +137,12 @@ static const unsigned char config_0025[] = {
 static const unsigned char config_0025_down[] = {
 #embed "../../migrations/config/0025_organization_moves.down.sql"
 };
+static const unsigned char config_0026[] = {
+#embed "../../migrations/config/0026_refused_tokens.sql"
+};
+static const unsigned char config_0026_down[] = {
+#embed "../../migrations/config/0026_refused_tokens.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -298,6 +304,8 @@ static const struct embedded_file files[] = {
     {"config/0024_event_shipment.down.sql", config_0024_down, sizeof config_0024_down},
     {"config/0025_organization_moves.sql", config_0025, sizeof config_0025},
     {"config/0025_organization_moves.down.sql", config_0025_down, sizeof config_0025_down},
+    {"config/0026_refused_tokens.sql", config_0026, sizeof config_0026},
+    {"config/0026_refused_tokens.down.sql", config_0026_down, sizeof config_0026_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},

@@ -39,10 +39,18 @@ extension Session {
     ///
     /// Lines of other organizations are passed over, and events may stand there more than once: a receiver may get one again.
     ///
-    /// - Parameter lines: The lines, in their order; nil for one that is no JSON.
-    package func problems(inExport lines: [JSONValue?]) async throws -> [String] {
+    /// - Parameters:
+    ///   - lines: The lines, in their order; nil for one that is no JSON.
+    ///   - archived: Digests of events in archives, by their numbers (``EventArchiveFile/digests()``).
+    /// - Returns: What is wrong, and how many events were not compared, because they were archived.
+    package func problems(
+        inExport lines: [JSONValue?], archived: [Int: [UInt8]] = [:]
+    ) async throws -> (problems: [String], notCompared: Int) {
         try requireSystemAdministrator(to: "read security events")
         var problems: [String] = []
+        var notCompared = 0
+        // The organization may have been renamed since. The last line has the name of then, and its tag covers the organization's id.
+        let names: Set<String?> = [organization.name, lines.last??["organization"]?.string]
         var events: [RecordedEvent] = []
         var hashes: [Int: [UInt8]] = [:]
         for (index, line) in lines.enumerated() {
@@ -50,7 +58,7 @@ extension Session {
                 problems.append("line \(index + 1) of the export is damaged")
                 continue
             }
-            guard line["organization"]?.string == organization.name, line["id"] != nil else { continue }
+            guard names.contains(line["organization"]?.string), line["id"] != nil else { continue }
             guard let event = RecordedEvent(line, after: nil), line["occurredOn"]?.string == ISO8601.text(event.occurredOn) else {
                 problems.append("line \(index + 1) of the export is no event as it was written")
                 continue
@@ -69,14 +77,20 @@ extension Session {
             events.append(event)
         }
         for start in stride(from: 0, to: events.count, by: Self.exportBatch) where problems.count < Self.exportProblems {
-            problems += try await differences(of: Array(events.dropFirst(start).prefix(Self.exportBatch)))
+            let part = Array(events.dropFirst(start).prefix(Self.exportBatch))
+            let (found, missing) = try await differences(of: part, archived)
+            problems += found
+            notCompared += missing
         }
-        return Array(problems.prefix(Self.exportProblems))
+        return (Array(problems.prefix(Self.exportProblems)), notCompared)
     }
 
-    /// Events of an export that are others in the chain, or not in it.
-    private func differences(of events: [RecordedEvent]) async throws -> [String] {
+    /// Events of an export that are others in the chain or in its archives, or in neither.
+    private func differences(
+        of events: [RecordedEvent], _ archives: [Int: [UInt8]]
+    ) async throws -> (problems: [String], notCompared: Int) {
         try await deployment.pool.withConnection { connection in
+            var notCompared = 0
             let archived = try EventArchivePosition.require(organization, under: deployment.kek, on: connection)?.lastID ?? 0
             let rows = try connection.query(
                 """
@@ -85,14 +99,21 @@ extension Session {
                 """, [.int64(Int64(events.map(\.id).min() ?? 0)), .int64(Int64(events.map(\.id).max() ?? 0))]
             ).map { try RecordedEvent($0) }
             let known = Dictionary(rows.map { ($0.id, $0.json("")) }) { first, _ in first }
-            return events.compactMap { event in
-                guard let there = known[event.id] else {
-                    return event.id <= archived
-                        ? nil
-                        : "\(event.id): this event of the export is not in the chain: an older state was restored, or it was taken out"
+            let problems: [String] = events.compactMap { event in
+                if let there = known[event.id] {
+                    return there == event.json("") ? nil : "\(event.id): this event is another one in the export than in the chain"
                 }
-                return there == event.json("") ? nil : "\(event.id): this event is another one in the export than in the chain"
+                guard event.id <= archived else {
+                    return
+                        "\(event.id): this event of the export is not in the chain: an older state was restored, or it was taken out"
+                }
+                guard let digest = archives[event.id] else {
+                    notCompared += 1
+                    return nil
+                }
+                return digest == event.digest ? nil : "\(event.id): this event is another one in the export than in its archive"
             }
+            return (problems, notCompared)
         }
     }
 

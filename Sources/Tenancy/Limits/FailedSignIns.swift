@@ -61,7 +61,7 @@ package struct FailedSignIns {
             INSERT INTO config.failed_sign_in AS f (account, address, failures, first_on, last_on)
             SELECT a, n, 1, now(), now() FROM unnest($1, $2) AS r (a, n)
             ON CONFLICT (account, address) DO UPDATE SET
-                failures = CASE WHEN f.last_on > now() - $3 * interval '1 second' THEN f.failures + 1 ELSE 1 END,
+                failures = CASE WHEN f.last_on > now() - $3 * interval '1 second' THEN greatest(f.failures, 0) + 1 ELSE 1 END,
                 first_on = CASE WHEN f.last_on > now() - $3 * interval '1 second' THEN f.first_on ELSE now() END,
                 last_on = now()
             RETURNING account, address, failures

@@ -44,14 +44,20 @@ enum MultipartBatch {
     /// The bytes between delimiter lines. What is before the first and after the last is ignored.
     private static func split(_ bytes: ArraySlice<UInt8>, _ boundary: String) throws(FieldsealError) -> [ArraySlice<UInt8>] {
         let delimiter = Array("--\(boundary)".utf8)
+        let closing = delimiter + Array("--".utf8)
         var parts: [ArraySlice<UInt8>] = []
         var partStart: Int?
         var index = bytes.startIndex
         while index < bytes.endIndex {
             let lineEnd = bytes[index...].firstIndex(of: lf) ?? bytes.endIndex
+            // Few lines begin like a delimiter, and only those are looked at.
+            guard bytes[index] == UInt8(ascii: "-"), bytes[index..<lineEnd].starts(with: delimiter) else {
+                index = lineEnd + 1
+                continue
+            }
             var line = bytes[index..<lineEnd]
             while let last = line.last, last == cr || last == UInt8(ascii: " ") || last == UInt8(ascii: "\t") { line.removeLast() }
-            let isLast = line.elementsEqual(delimiter + Array("--".utf8))
+            let isLast = line.elementsEqual(closing)
             if isLast || line.elementsEqual(delimiter) {
                 if let start = partStart {
                     // The line break before a delimiter is a part of the delimiter.

@@ -392,3 +392,18 @@ def test_settings_that_make_no_sense_are_refused(service):
         assert result.returncode != 0 and says in result.stderr, result
     shown = service.json("config", "check", FIELDSEAL_TRUSTED_PROXIES="10.0.0.0/8, 2001:db8::/32")["settings"]
     assert shown["trustedProxies"] == ["10.0.0.0/8", "2001:db8::/32"]
+
+
+@pytest.mark.parametrize("form, words", [("a=1&" * 16_000, "50 parameters"), ("a=" + "%41" * 30_000, "64 KiB"), ("&" * 50, "50 parameters")])
+def test_a_form_without_an_account_is_small(service, form, words):
+    for path in ("token", "revoke"):
+        answer = requests.post(f"{service.base}/contoso/oauth2/v2.0/{path}", data=form, headers={"Content-Type": "application/x-www-form-urlencoded"},
+                               verify=service.dev["caFile"], timeout=PATIENCE)
+        assert answer.status_code == 400 and answer.json()["error"] == "invalid_request" and words in answer.text, answer.text
+
+
+def test_counts_that_sql_wrote_below_zero_do_not_lift_the_limit(own_service):
+    known = own_service.dev["clients"]["user"]
+    assert own_service.token_response(known["clientId"], "wrong").status_code == 401
+    own_service.sql("UPDATE config.failed_sign_in SET failures = -1000000")
+    assert 429 in [own_service.token_response(known["clientId"], "wrong").status_code for _ in range(13)]

@@ -95,3 +95,45 @@ def test_archives_of_the_audit_are_verified(cluster, tmp_path):
 def test_a_file_that_is_not_there_is_named(cluster, tmp_path):
     result = cluster.run("events", "verify", "--org", "contoso", "--against", str(tmp_path / "none"), check=False)
     assert result.returncode == 1 and "none can't be read" in result.stderr
+
+
+def made(cluster, name):
+    """An organization with some events, and their export."""
+    cluster.run("org", "create", name)
+    for _ in range(3):
+        cluster.run("key", "show", "--org", name)
+    return cluster.run("events", "export", "--org", name).stdout.splitlines()
+
+
+def compared(cluster, tmp_path, organization, lines, *more):
+    file = tmp_path / "copy.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    return cluster.run("events", "verify", "--org", organization, "--against", str(file), *more, check=False)
+
+
+def test_a_copy_from_before_a_renaming_is_compared(cluster, tmp_path):
+    lines = made(cluster, "named")
+    cluster.run("org", "rename", "named", "renamed")
+    assert compared(cluster, tmp_path, "renamed", lines).returncode == 0
+    result = compared(cluster, tmp_path, "renamed", changed(lines, 1, outcome="refused"))
+    assert result.returncode == 1 and "2: this event is another one" in result.stdout, result.stdout
+
+
+def test_a_copy_from_before_archiving_is_compared_with_the_archive(cluster, tmp_path):
+    lines = made(cluster, "archived")
+    archive = tmp_path / "events.archive"
+
+    def moved():
+        [(now,)] = cluster.sql("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+        archive.unlink(missing_ok=True)
+        return cluster.run("events", "archive", "--org", "archived", "--before", now, "--to", str(archive), check=False).returncode == 0
+
+    until(moved)
+    count = len(archive.read_text().splitlines()) - 2
+    whole = compared(cluster, tmp_path, "archived", lines, "--archive", str(archive))
+    assert whole.returncode == 0 and "were not compared" not in whole.stdout, whole.stdout + whole.stderr
+    for change in ({"outcome": "refused"}, {"kind": "client added"}, {"hash": "00" * 32}):
+        result = compared(cluster, tmp_path, "archived", changed(lines, 0, **change), "--archive", str(archive))
+        assert result.returncode == 1 and "1: this event is another one in the export than in its archive" in result.stdout, result.stdout
+    without = compared(cluster, tmp_path, "archived", lines, "--json")
+    assert json.loads(without.stdout)["notCompared"] == count > 0, without.stdout

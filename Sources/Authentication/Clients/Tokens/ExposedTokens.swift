@@ -26,7 +26,10 @@ package final class ExposedTokens: Sendable {
     private struct State {
         var tokens: [[UInt8]: Entry] = [:]
         var readOn: ContinuousClock.Instant?
-        var isReading = false
+        /// The reading for which requests wait.
+        var reading: Task<Void, any Error>?
+        /// Whether the table has more rows than the list takes. Then each token is looked up.
+        var isCut = false
     }
 
     private let deployment: Deployment
@@ -39,19 +42,31 @@ package final class ExposedTokens: Sendable {
 
     init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// The reason for which a token is refused, as far as it is known. The check does not wait; an old list is read again in the
-    /// background.
-    func reason(_ token: String) -> Reason? {
-        let (isEmpty, mustRead) = state.withLock { state in
+    /// The reason for which a token is refused. If the list is older than ``interval``, the check waits until it was read again: a
+    /// server that had no requests for a while may not know of a token.
+    func reason(_ token: String) async throws -> Reason? {
+        let reading = state.withLock { state in
             let isOld = state.readOn.map { .now - $0 > Self.interval } ?? true
-            let mustRead = isOld && !state.isReading
-            if mustRead { state.isReading = true }
-            return (state.tokens.isEmpty, mustRead)
+            if isOld, state.reading == nil {
+                state.reading = Task { [self] in try await PoolBorrower.$current.withValue(nil) { try await read() } }
+            }
+            return isOld ? state.reading : nil
         }
-        if mustRead { Task { try? await PoolBorrower.$current.withValue(nil) { try await read() } } }
+        try await reading?.value
+        let (isEmpty, isCut) = state.withLock { ($0.tokens.isEmpty, $0.isCut) }
         if isEmpty { return nil }
         let digest = Self.digest(of: token)
-        return state.withLock { $0.tokens[digest]?.reason }
+        let known = state.withLock { $0.tokens[digest]?.reason }
+        return known == nil && isCut ? try await lookUp(digest) : known
+    }
+
+    /// Looks a token up in the table.
+    private func lookUp(_ digest: [UInt8]) async throws -> Reason? {
+        try await deployment.pool.withConnection { connection in
+            try connection.query(
+                "SELECT is_revoked FROM config.exposed_token WHERE token_hash = $1 AND expires_on > now()", [.bytes(digest)]
+            ).first.map { try $0.decode(0, as: Bool.self) ? .revoked : .exposed }
+        }
     }
 
     private static func digest(of token: String) -> [UInt8] {
@@ -61,7 +76,8 @@ package final class ExposedTokens: Sendable {
 
     /// Reads the list.
     func read() async throws {
-        defer { state.withLock { ($0.isReading, $0.readOn) = (false, .now) } }
+        let began = ContinuousClock.now
+        defer { state.withLock { $0.reading = nil } }
         let rows = try await deployment.pool.withConnection { connection in
             try connection.query(
                 """
@@ -74,6 +90,8 @@ package final class ExposedTokens: Sendable {
             }
         }
         state.withLock { state in
+            state.readOn = began
+            state.isCut = rows.count >= Self.limit
             state.tokens = state.tokens.filter { $0.value.expiresOn > Date() }
             for (hash, entry) in rows { state.tokens[hash] = entry }
         }
@@ -104,12 +122,10 @@ package final class ExposedTokens: Sendable {
             requestID: requestID)
         try await deployment.pool.withConnection { connection in
             try connection.transaction {
-                let added = try connection.query(
-                    """
-                    INSERT INTO config.exposed_token (token_hash, expires_on, is_revoked) VALUES ($1, $2, $3)
-                    ON CONFLICT DO NOTHING
-                    """, [.bytes(digest), .timestamp(expiry), .bool(reason == .revoked)])
-                guard added.affectedRows == 1 else { return }
+                let isNew: Bool = try connection.query(
+                    "SELECT config.refuse_token($1, $2, $3)",
+                    [.bytes(digest), .timestamp(expiry), .bool(reason == .revoked)])[0].decode(0)
+                guard isNew else { return }
                 try SecurityEvent(reason == .revoked ? .tokenRevoked : .tokenExposed, reason == .revoked ? .succeeded : .refused)
                     .insert(for: organization, by: caller, under: deployment.kek, on: connection)
             }

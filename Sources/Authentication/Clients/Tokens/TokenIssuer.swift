@@ -81,8 +81,8 @@ package final class TokenIssuer: Sendable {
     /// The contents of a token that was verified before; nil for any other token.
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for an exposed token.
-    package func known(_ token: String, for organization: String) throws -> VerifiedToken? {
-        if let reason = exposed.reason(token) { throw Self.refusal(reason) }
+    package func known(_ token: String, for organization: String) async throws -> VerifiedToken? {
+        if let reason = try await exposed.reason(token) { throw Self.refusal(reason) }
         var token = token
         let digest = token.withUTF8 { SHA256.hash(data: $0) }
         guard let known = verified.withLock({ $0[digest] }), known.organization == organization, known.expiresOn > Date(),
@@ -103,7 +103,7 @@ package final class TokenIssuer: Sendable {
     /// - Throws: ``FieldsealError`` `.accessDenied` for a token that is malformed, forged, expired, or for another organization.
     package func verify(_ token: String, for organization: String) async throws -> VerifiedToken {
         let digest = SHA256.hash(data: Data(token.utf8))
-        if let reason = exposed.reason(token) { throw Self.refusal(reason) }
+        if let reason = try await exposed.reason(token) { throw Self.refusal(reason) }
         if let other = OpenIDProviders.claimedIssuer(of: token), self.organization(ofIssuer: other) == nil {
             return try await client(of: token, from: other, for: organization)
         }

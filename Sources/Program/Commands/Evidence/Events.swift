@@ -89,15 +89,19 @@ struct Events: AsyncParsableCommand {
                 }
             var failed = false
             for name in names {
-                let (verified, archived, problems) = try await result(of: name, deployment)
+                let (verified, archived, notCompared, problems) = try await result(of: name, deployment)
                 failed = failed || !problems.isEmpty
+                let omission =
+                    notCompared == 0
+                    ? ""
+                    : " \(notCompared) events of the export were archived since, and were not compared: name their files with --archive."
                 options.report(
                     [
                         "organization": .string(name), "verified": .integer(Int64(verified)), "archived": .integer(Int64(archived)),
-                        "problems": .array(problems.map { .string($0) }),
+                        "notCompared": .integer(Int64(notCompared)), "problems": .array(problems.map { .string($0) }),
                     ],
                     problems.isEmpty
-                        ? "\(name): \(verified + archived) events were verified. The chain of security events is whole."
+                        ? "\(name): \(verified + archived) events were verified. The chain of security events is whole.\(omission)"
                         : problems.map { "\(name): \($0)" }.joined(separator: "\n"))
             }
             if failed { throw ExitCode.failure }
@@ -105,7 +109,7 @@ struct Events: AsyncParsableCommand {
 
         /// Verifies one organization. A problem there does not prevent the verification of the others.
         private func result(of name: String, _ deployment: Deployment) async throws -> (
-            verified: Int, archived: Int, problems: [String]
+            verified: Int, archived: Int, notCompared: Int, problems: [String]
         ) {
             do {
                 let session = try await Session.begin(
@@ -130,14 +134,20 @@ struct Events: AsyncParsableCommand {
                 if !archive.isEmpty, audits.isEmpty || !events.isEmpty {
                     problems += try await EventArchiveFile.problems(of: events, with: session)
                 }
+                var notCompared = 0
                 if let against {
                     let lines = try Self.lines(of: against)
-                    problems += try await session.problems(inExport: lines)
+                    let digests = try archive.reduce(into: [:]) { digests, path in
+                        try digests.merge(EventArchiveFile(path).digests()) { first, _ in first }
+                    }
+                    let found = try await session.problems(inExport: lines, archived: digests)
+                    notCompared = found.notCompared
+                    problems += found.problems
                     problems += try await session.problems(against: try Self.attested(lines, against))
                 }
-                return (report.verified, summaries.reduce(0) { $0 + $1.count }, problems)
+                return (report.verified, summaries.reduce(0) { $0 + $1.count }, notCompared, problems)
             } catch  where archive.isEmpty && against == nil {
-                return (0, 0, [try options.words(for: error)])
+                return (0, 0, 0, [try options.words(for: error)])
             }
         }
 

@@ -173,6 +173,16 @@ package struct EventArchiveFile: Sendable {
         return summary
     }
 
+    /// Digests of the events of an archive that was verified, by their numbers.
+    package func digests() throws -> [Int: [UInt8]] {
+        var digests: [Int: [UInt8]] = [:]
+        for line in try content().split(separator: UInt8(ascii: "\n")).dropFirst().dropLast() {
+            guard let event = (try? JSONParser.parse(Array(line))).flatMap({ RecordedEvent($0, after: nil) }) else { continue }
+            digests[event.id] = event.digest
+        }
+        return digests
+    }
+
     private func verifyLines(_ body: Data, _ summary: Summary) throws {
         var hash = summary.previousHash
         var count = 0
@@ -195,4 +205,9 @@ package struct EventArchiveFile: Sendable {
             summary.content != "security events" || (first == summary.first && last == summary.last && hash == summary.hash)
         else { throw problem("does not hold what its first line says") }
     }
+}
+
+extension RecordedEvent {
+    /// SHA-256 of everything that an export or an archive says of the event.
+    var digest: [UInt8] { Array(SHA256.hash(data: json("").utf8)) }
 }

@@ -31,7 +31,7 @@ extension WebAPI {
             throw FieldsealError(.accessDenied, "The Authorization header is not of the form Bearer TOKEN.")
         }
         let token = String(header.dropFirst(7).trimmed)
-        if let client = try tokens.known(token, for: organization) { return client }
+        if let client = try await tokens.known(token, for: organization) { return client }
         return try await PoolBorrower.$current.withValue(.network(context.network)) {
             try await tokens.verify(token, for: organization)
         }

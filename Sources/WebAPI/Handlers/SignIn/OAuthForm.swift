@@ -5,8 +5,18 @@ import JSON
 struct OAuthForm {
     private let values: [String: [String]]
 
-    /// - Throws: ``OAuthError`` for a body that is no form.
+    /// Bytes of a form. An assertion with a chain of certificates fits.
+    private static let longest = 1 << 16
+    private static let parameterLimit = 50
+
+    /// - Throws: ``OAuthError`` for a body that is no form. Its size is checked first, because the caller has not signed in.
     init(_ bytes: [UInt8], contentType: String?) throws {
+        guard bytes.count <= Self.longest else {
+            throw OAuthError("invalid_request", "The form is longer than \(Self.longest >> 10) KiB.")
+        }
+        guard bytes.count(where: { $0 == UInt8(ascii: "&") }) < Self.parameterLimit else {
+            throw OAuthError("invalid_request", "The form has more than \(Self.parameterLimit) parameters.")
+        }
         try Self.requireForm(contentType)
         let options: [(name: String, value: String)]
         do { options = try ODataQuery.options(String(decoding: bytes, as: UTF8.self)) } catch {
