@@ -38,8 +38,32 @@ struct OddHeadersTests {
     }
 
     @Test(
+        "Dates of other programs, in each zone",
+        arguments: [
+            ("Thu, 26 Nov 2026 10:00:00 -0500", "2026-11-26T15:00:00Z"), ("26 Nov 2026 10:00 -0330", "2026-11-26T13:30:00Z"),
+            ("Thu, 26 Nov 2026 10:00:00-0500", "2026-11-26T15:00:00Z"), ("26-Nov-2026 10:00:00 -05:00", "2026-11-26T15:00:00Z"),
+            ("Thu, 26 Nov 2026 10:00:00 GMT-5", "2026-11-26T15:00:00Z"), ("Thu, 26 Nov 2026 10:00:00 +02", "2026-11-26T08:00:00Z"),
+            ("Thu Nov 26 10:00:00 CET 2026", "2026-11-26T09:00:00Z"), ("Thu Nov 26 10:00:00 2026", "2026-11-26T10:00:00Z"),
+            ("November 26, 2026 12:05:00 AM +0000", "2026-11-26T00:05:00Z"),
+            ("November 26, 2026 12:05 PM", "2026-11-26T12:05:00Z"),
+            ("Thu, 26 Nov 2026 10.15.30 +0100", "2026-11-26T09:15:30Z"),
+            ("mar, 24 nov 2026 10:00:00 -0800 (PST)", "2026-11-24T18:00:00Z"), ("26 Nov 26 10:00 X", "2026-11-26T10:00:00Z"),
+            ("26 Nov 99 10:00 +0000", "1999-11-26T10:00:00Z"), ("26 Nov 126 10:00 +0000", "2026-11-26T10:00:00Z"),
+            ("Thu, 31 Dec 2026 23:59:60 +0000", "2027-01-01T00:00:00Z"),
+            ("Thu, 26 Nov 2026 24:00:00 -0000", "2026-11-27T00:00:00Z"),
+            ("=?utf-8?Q?Thu=2C_26_Nov_2026_10:00:00_-0100?=", "2026-11-26T11:00:00Z"),
+        ])
+    func zones(written: String, meant: String) {
+        let message = Self.read("From: c@x.test\r\nDate: \(written)")
+        #expect(message.date?.ISO8601Format() == meant && message.notes.isEmpty)
+    }
+
+    @Test(
         "A date that can't be read is the one of the newest Received, else none",
-        arguments: ["yesterday", "2026-13-26T10:00:00Z", "2026-11-26"])
+        arguments: [
+            "yesterday", "2026-13-26T10:00:00Z", "2026-11-26", "31 Feb 2026 10:00 +0000", "26 Nov 0000 10:00 +0000",
+            "11/26/2026 10:00:00 AM", "26 Nov 2026 25:00 +0000", "26 Nov 2026 24:01 +0000", "2026-02-30T10:00:00Z",
+        ])
     func unreadable(written: String) {
         let message = Self.read("From: c@x.test\r\nDate: \(written)")
         #expect(message.date == nil && message.notes.map(\.isOfHeader) == [true])

@@ -2,6 +2,7 @@
 
 | what | policy |
 | --- | --- |
+| date | the moment of `email.headerregistry`, with each zone and form of RFC 5322 |
 | subject, file names | Python's, which decodes RFC 2047 and RFC 2231; blanks at the ends do not count |
 | sender, recipients | the addresses of `email.headerregistry` |
 | text | each text part without a file name, outside of alternatives, is in the body; of an alternative, the last HTML, else the last plain text; in HTML, plain text is escaped |
@@ -9,8 +10,10 @@
 """
 
 import base64
+import datetime
 import email
 import email.policy
+import email.utils
 import html
 import json
 import pathlib
@@ -63,6 +66,20 @@ class Generator:
         """A header's text, and how it is written."""
         text = self.text(charset)
         return Header(text, charset, maxlinelen=self.random.choice([40, 76])).encode()
+
+    def date(self):
+        """A moment of one of the years that mail has, as RFC 5322 writes it, with or without what is optional."""
+        moment = datetime.datetime.fromtimestamp(self.random.randrange(0, 4_000_000_000), datetime.timezone.utc)
+        minutes = self.random.choice([0, 0, 60, 120, 330, 345, 765, 840, -60, -210, -300, -420, -480, -720])
+        text = email.utils.format_datetime(moment.astimezone(datetime.timezone(datetime.timedelta(minutes=minutes))))
+        kind = self.random.random()
+        if kind < 0.2:
+            text = text.partition(", ")[2]
+        elif kind < 0.4:
+            text += self.random.choice([" (CET)", " (Pacific (Standard) Time)"])
+        elif kind < 0.5:
+            text = moment.strftime("%a, %d %b %Y %H:%M:%S ") + self.random.choice(["GMT", "UT", "Z", "EST", "PDT", "-0000"])
+        return text
 
     def body(self, subtype, charset):
         part = MIMENonMultipart("text", subtype, charset=charset)
@@ -133,6 +150,7 @@ class Generator:
         names = [self.header(self.random.choice(["us-ascii", "iso-8859-1", "utf-8", "koi8-r"])).replace("\n", "") for _ in range(3)]
         names = [name if name.startswith("=?") else name.replace(":", "").replace("=", "") for name in names]
         message["From"] = f"{names[0]} <sender+{self.random.randint(0, 99)}@x.test>"
+        message["Date"] = self.date()
         message["To"] = f"{names[1]} <a@b.test>, c@d.test, Group: {names[2]} <e@f.test>;" if self.random.random() < 0.5 else "a@b.test"
         return message
 
@@ -194,6 +212,8 @@ def test_two_readers_agree(generated):
             note("from", new["From"], reading["from"])
         if [a.addr_spec for a in new["To"].addresses] != reading["to"]:
             note("to", new["To"], reading["to"])
+        if new["Date"].datetime.replace(tzinfo=new["Date"].datetime.tzinfo or datetime.timezone.utc).timestamp() != reading["date"]:
+            note("date", data.partition(b"\nDate:")[2].partition(b"\n")[0], reading["date"])
         wanted, attached = expected(new)
         for isHTML, words in wanted:
             texts += 1
