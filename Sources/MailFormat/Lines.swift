@@ -20,6 +20,21 @@ extension ArraySlice<UInt8> {
         return line
     }
 
+    /// Whether it has nothing but the end of a line, as in CR CR LF.
+    var isEmptyLine: Bool { allSatisfy { $0 == 0x0A || $0 == 0x0D } }
+
+    /// Whether a CR ends a line alone.
+    var hasLoneReturn: Bool { indices.contains { self[$0] == 0x0D && ($0 + 1 == endIndex || self[$0 + 1] != 0x0A) } }
+
+    /// The same with LF for each CR that is not before LF.
+    var withLineFeeds: ArraySlice<UInt8> {
+        var lines = Array(self)
+        for index in lines.indices where lines[index] == 0x0D && (index + 1 == lines.endIndex || lines[index + 1] != 0x0A) {
+            lines[index] = 0x0A
+        }
+        return lines[...]
+    }
+
     /// Without blanks at both ends.
     var trimmed: ArraySlice<UInt8> {
         var slice = self

@@ -303,7 +303,8 @@ def test_the_corpus_becomes_records(routed, kind):
             "SELECT subject, sender, description, messageid, (SELECT json_agg(filename ORDER BY attachmentnumber) FROM org_contoso.activitymimeattachment AS a WHERE objectid = activityid AND a.subject IS NULL), "
             "(SELECT json_agg(addressused ORDER BY activitypartyid) FROM org_contoso.activityparty AS p WHERE p.activityid = e.activityid AND participationtypemask = 2), "
             "(SELECT addressused FROM org_contoso.activityparty AS p WHERE p.activityid = e.activityid AND participationtypemask = 1), "
-            "(SELECT filename FROM org_contoso.activitymimeattachment AS a WHERE objectid = activityid AND a.subject <> '') "
+            "(SELECT filename FROM org_contoso.activitymimeattachment AS a WHERE objectid = activityid AND a.subject <> ''), "
+            "to_char(senton AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') "
             "FROM org_contoso.email AS e WHERE receivingmailboxid = %s", [box])
         return len(rows) == len(names)
     try:
@@ -313,11 +314,13 @@ def test_the_corpus_becomes_records(routed, kind):
             want = expected[name]
 
             def fits(row):
-                subject, sender, body, id, files, to, party, original = row
+                subject, sender, body, id, files, to, party, original, sent = row
                 if party != sender or original != want.get("original"):
                     return False
                 body = unicodedata.normalize("NFC", body or "")
                 if any(key in want and want[key] != value for key, value in (("subject", subject), ("from", sender))):
+                    return False
+                if want.get("date") not in (None, sent):
                     return False
                 if "messageID" in want and want["messageID"] != id or "to" in want and sorted(want["to"]) != sorted(to or []):
                     return False

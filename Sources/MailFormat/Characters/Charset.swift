@@ -10,15 +10,32 @@ enum Charset {
     ///   - hint: A charset declared elsewhere in the message, for bytes without a declared one.
     static func decode(_ bytes: ArraySlice<UInt8>, label: String?, hint: String? = nil) -> String {
         let text: String
-        switch label.map(CharsetLabels.meaning) ?? .undeclared {
+        let meaning = label.map(CharsetLabels.meaning) ?? .undeclared
+        switch meaning {
+        // A byte order mark says more than a label that UTF-16 can't have.
+        case .undeclared where isWide(bytes), .utf8 where isWide(bytes): text = wide(bytes)
         case .undeclared: text = guess(bytes, hint: hint)
-        case .utf8: text = String(decoding: bytes, as: UTF8.self)
+        case .utf8: text = utf8(bytes)
         case .utf16: text = wide(bytes)
         case .converters(let names): text = best(bytes, names) ?? guess(bytes, hint: hint)
         case .system(let name): text = SystemCharset.decode(bytes, name) ?? guess(bytes, hint: hint)
         }
         // A byte order mark is not text.
         return text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text
+    }
+
+    /// UTF-8, also with surrogates as some databases and phones write it (CESU-8).
+    private static func utf8(_ bytes: ArraySlice<UInt8>) -> String {
+        if let text = String(validating: bytes, as: UTF8.self) { return text }
+        let text = String(decoding: bytes, as: UTF8.self)
+        let hasSurrogates = bytes.indices.dropLast().contains { bytes[$0] == 0xED && bytes[$0 + 1] >= 0xA0 }
+        guard hasSurrogates, let other = best(bytes, ["CESU-8"]), damage(other) < damage(text) else { return text }
+        return other
+    }
+
+    /// Whether it begins with the byte order mark of UTF-16, and has the zeros of its Latin characters.
+    private static func isWide(_ bytes: ArraySlice<UInt8>) -> Bool {
+        (bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF])) && bytes.prefix(sampleLimit).contains(0)
     }
 
     /// Whether the label's charset is used, not a guess.
@@ -56,8 +73,9 @@ enum Charset {
         let isJapanese = bytes.indices.dropLast(2).contains {
             bytes[$0] == 0x1B && bytes[$0 + 1] == UInt8(ascii: "$")
                 && (bytes[$0 + 2] == UInt8(ascii: "B") || bytes[$0 + 2] == UInt8(ascii: "@"))
+                || bytes[$0] == 0x1B && bytes[$0 + 1] == UInt8(ascii: "(") && bytes[$0 + 2] == UInt8(ascii: "I")
         }
-        return isJapanese ? best(bytes[...], ["ISO-2022-JP"]) : nil
+        return isJapanese ? best(bytes[...], CharsetLabels.japanese) : nil
     }
 
     private static func detected(_ bytes: ArraySlice<UInt8>) -> String? {

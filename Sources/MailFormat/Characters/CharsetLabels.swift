@@ -51,6 +51,9 @@ enum CharsetLabels {
         "binary", "default", "defaultcharset", "charset", "none", "null", "xunknown", "xuserdefined", "ascii8bit",
     ]
 
+    /// ISO-2022-JP, also with the half-width kana of 7 bits after SO, and of 8 bits (JIS X 0201).
+    static let japanese = ["ISO-2022-JP-2", "ISO-2022-JP", "JIS7", "JIS8"]
+
     private static let names: [String: [String]] = {
         var names: [String: [String]] = [:]
         for (converters, labels) in table {
@@ -86,7 +89,7 @@ enum CharsetLabels {
         ),
         (["euc-jp-2007"], "eucjp eucjpms eucjpwin cp51932 cseucpkdfmtjapanese ujis"),
         (
-            ["ISO-2022-JP-2", "ISO-2022-JP"],
+            japanese,
             "iso2022jp iso2022jp1 iso2022jp2 iso2022jp3 iso2022jpms cp50220 cp50221 cp50222 csiso2022jp jis"
         ),
         (["ISO-2022-KR"], "iso2022kr csiso2022kr"),
@@ -99,6 +102,7 @@ enum CharsetLabels {
         (["UTF-7"], "utf7 unicode11utf7 unicode20utf7 csunicode11utf7 imap"),
         (["UTF-16LE"], "utf16le ucs2le"),
         (["UTF-16BE"], "utf16be ucs2be"),
+        (["UTF-32LE", "UTF-32BE"], "utf32 utf32le utf32be ucs4 iso10646ucs4"),
         (["ibm-850_P100-1995"], "cp850 ibm850 850 dos850"),
         (["ibm-437_P100-1995"], "cp437 ibm437 437 oem437"),
     ]

@@ -29,7 +29,9 @@ struct AddressList {
     init(_ field: ArraySlice<UInt8>, hint: String?) {
         self.init(Charset.decode(field, label: nil, hint: hint), isDecoded: false)
         let isHidden = ["undisclosed", "unlisted"].contains { whole.lowercased().drop { $0 == "\"" || $0 == "<" }.hasPrefix($0) }
-        if addresses.isEmpty, unreadable.isEmpty, !isHidden, let words { unreadable = [words] }
+        // A group without members, such as `Friends:;`.
+        let isEmptyGroup = whole.filter { !$0.isWhitespace }.hasSuffix(":;")
+        if addresses.isEmpty, unreadable.isEmpty, !isHidden, !isEmptyGroup, let words { unreadable = [words] }
     }
 
     private init(_ field: String, isDecoded: Bool) {

@@ -17,8 +17,12 @@ struct HeaderFields {
         for (index, line) in lines.enumerated() {
             if let name = name(of: line) {
                 if header.fields.count < fieldLimit { header.fields.append((name, value(of: line))) } else { header.isCut = true }
-            } else if !isEnvelope(line), last.map({ $0 < index }) ?? true {
-                end = line.startIndex
+            } else if last.map({ $0 < index }) ?? true {
+                if isEnvelope(line) { continue }
+                let isBlank = line.trimmed.isEmpty
+                // Blanks before the end of the header are not its end.
+                if isBlank, index == lines.count - 1 { continue }
+                end = isBlank ? line.endIndex : line.startIndex
                 break
             }
         }
@@ -33,8 +37,11 @@ struct HeaderFields {
         while start < limit {
             let end = bytes.lineEnd(from: start)
             let line = bytes[start..<end]
-            if line.chomped.isEmpty { return (lines, end) }
-            if let first = line.first, first == 0x20 || first == 0x09, let last = lines.indices.last {
+            if line.isEmptyLine { return (lines, end) }
+            // A line of blanks continues a field if the next line does, and else may be the end of the header.
+            let isContinuation = line.first.map { $0 == 0x20 || $0 == 0x09 } ?? false
+            let endsField = isContinuation && line.trimmed.isEmpty && end < limit && bytes[end] != 0x20 && bytes[end] != 0x09
+            if isContinuation, !endsField, let last = lines.indices.last {
                 lines[last] = bytes[lines[last].startIndex..<end]
             } else {
                 lines.append(line)

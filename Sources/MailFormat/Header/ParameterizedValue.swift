@@ -71,9 +71,12 @@ struct ParameterizedValue {
                 continue
             }
             var rest = piece.bytes
-            if index == 0, let (charset, text) = charset(rest) { (label, rest) = (charset, text) }
+            if index == 0, let (charset, text) = charset(rest) ?? shortCharset(rest) { (label, rest) = (charset, text) }
             bytes += unescaped(rest)
         }
+        // Some programs quote the text within the encoded form.
+        let quote = UInt8(ascii: "\"")
+        if bytes.count > 2, bytes.first == quote, bytes.last == quote { bytes = Array(bytes.dropFirst().dropLast()) }
         return Charset.decode(bytes[...], label: label, hint: hint)
     }
 
@@ -85,6 +88,13 @@ struct ParameterizedValue {
             value[..<first].allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "%") })
         else { return nil }
         return (String(decoding: value[..<first], as: UTF8.self).lowercased(), value[(second + 1)...])
+    }
+
+    /// The prefix `charset'` of programs that leave out the language, and the rest.
+    private static func shortCharset(_ value: ArraySlice<UInt8>) -> (String, ArraySlice<UInt8>)? {
+        guard let quote = value.prefix(60).firstIndex(of: UInt8(ascii: "'")) else { return nil }
+        let label = String(decoding: value[..<quote], as: UTF8.self).lowercased()
+        return !label.isEmpty && CharsetLabels.isListed(label) ? (label, value[(quote + 1)...]) : nil
     }
 
     private static func unescaped(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
@@ -171,7 +181,7 @@ extension ParameterizedValue {
         }
 
         private mutating func value(mayHaveBlanks: Bool) -> [UInt8] {
-            if peek == UInt8(ascii: "\"") { return quoted() }
+            if peek == UInt8(ascii: "\"") { return quoted(mayHaveQuotes: mayHaveBlanks) }
             let start = index
             while let byte = peek, byte != UInt8(ascii: ";"),
                 mayHaveBlanks || !byte.isBlank && byte != UInt8(ascii: ",") && byte != UInt8(ascii: "(")
@@ -182,13 +192,19 @@ extension ParameterizedValue {
         }
 
         /// A quoted string. A backslash before another character belongs to a Windows path.
-        private mutating func quoted() -> [UInt8] {
+        ///
+        /// - Parameter mayHaveQuotes: Whether a quote before more text belongs to the value, as in `"a "b" c.pdf"`.
+        private mutating func quoted(mayHaveQuotes: Bool) -> [UInt8] {
             var value: [UInt8] = []
+            var quotes = mayHaveQuotes ? Self.quoteLimit : 0
             index += 1
             while index < bytes.endIndex {
                 let byte = bytes[index]
                 index += 1
-                if byte == UInt8(ascii: "\"") { break }
+                if byte == UInt8(ascii: "\"") {
+                    if quotes == 0 || isEnd(index) { break }
+                    quotes -= 1
+                }
                 if byte == UInt8(ascii: "\\"), let next = peek, next == UInt8(ascii: "\"") || next == UInt8(ascii: "\\") {
                     value.append(next)
                     index += 1
@@ -198,6 +214,18 @@ extension ParameterizedValue {
             }
             return value
         }
+
+        /// Whether a value may end before an index: nothing, a sign between parameters, or another parameter follows, or no quote.
+        private func isEnd(_ index: Int) -> Bool {
+            let rest = bytes[index...].prefix(Self.lookahead).drop(while: \.isBlank)
+            guard let next = rest.first, !";,(".utf8.contains(next), rest.contains(UInt8(ascii: "\"")) else { return true }
+            let name = rest.prefix { !$0.isBlank && !"=\";".utf8.contains($0) }
+            return !name.isEmpty && rest.dropFirst(name.count).first == UInt8(ascii: "=")
+        }
+
+        /// How many bytes after a quote tell whether it ends a value, and how many quotes a value has at most.
+        private static let lookahead = 200
+        private static let quoteLimit = 20
 
         private mutating func skipBlanks() { while let byte = peek, byte.isBlank { index += 1 } }
 

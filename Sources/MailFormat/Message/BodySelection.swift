@@ -34,7 +34,7 @@ struct BodySelection {
     init(_ root: MessagePart, keepsMessages: Bool, hint: String?) {
         (self.keepsMessages, self.hint) = (keepsMessages, hint)
         visit(root, .root)
-        if segments.isEmpty { showReport() }
+        showReport()
     }
 
     private init(like other: BodySelection, keepsMessages: Bool? = nil) {
@@ -45,6 +45,11 @@ struct BodySelection {
     var saysMore: Bool { !attachments.isEmpty || segments.contains { $0.content != .nothing } }
 
     private mutating func visit(_ part: MessagePart, _ place: Place) {
+        if part.isEnveloped, let signed = part.children.first {
+            visit(signed, place)
+            // The signature is kept with what it signs.
+            return visitLeaf(part, .independent)
+        }
         guard part.type.main == "multipart", !part.children.isEmpty else { return visitLeaf(part, place) }
         switch part.type.sub {
         case "alternative": choose(among: part.children)
@@ -163,7 +168,9 @@ struct BodySelection {
         let content = part.content
         var label = part.type.value.text("charset")
         if label == nil, part.type.sub == "html" { label = Self.metaCharset(content) }
-        return Charset.decode(content, label: label)
+        let text = Charset.decode(content, label: label)
+        guard part.type.name == "text/plain", part.type.value.text("format")?.lowercased() == "flowed" else { return text }
+        return FlowedText.joined(text, deletesBlanks: part.type.value.text("delsp")?.lowercased() == "yes")
     }
 
     /// Notes an unknown charset. The text is then a guess.
@@ -207,7 +214,10 @@ struct BodySelection {
 
     /// If a report has no text for people, the report itself is displayed.
     private mutating func showReport() {
-        guard let report = attachments.first(where: { $0.type.hasSuffix("delivery-status") }) else { return }
+        let types = ["message/delivery-status", "message/global-delivery-status", "message/disposition-notification"]
+        guard let report = attachments.first(where: { types.contains($0.type) }),
+            segments.allSatisfy({ $0.content == .nothing })
+        else { return }
         segments.append(Segment(text: Charset.decode(report.bytes[...], label: nil), isHTML: false))
     }
 

@@ -96,6 +96,7 @@ package struct MailMessage: Sendable {
                 "The charset \(Self.oneLine(String(label.prefix(40)))) of the subject is not known: it is a guess.",
                 isOfHeader: true)
         }
+        noteRepeated(header)
         to = recipients("to", header, hint)
         cc = recipients("cc", header, hint)
         from = Self.sender(header, hint)
@@ -114,14 +115,33 @@ package struct MailMessage: Sendable {
             note("The date can't be read: \(Self.oneLine(String(decoding: field.prefix(60), as: UTF8.self)))", isOfHeader: true)
         }
         date = MailDate.date(header.first("date")) ?? MailDate.date(header.first("received").flatMap { Self.afterSemicolon($0) })
-        let priority = header.first("x-priority")?.first
-        switch header.first("importance").map({ String(decoding: $0.prefix(20), as: UTF8.self).lowercased() }) {
-        case "high": importance = "High"
-        case "low": importance = "Low"
-        default:
-            importance =
-                priority == UInt8(ascii: "1") || priority == UInt8(ascii: "2")
-                ? "High" : priority == UInt8(ascii: "4") || priority == UInt8(ascii: "5") ? "Low" : "Normal"
+        importance = Self.importance(of: header)
+    }
+
+    /// Importance by the first of its fields that has a known word (RFC 2156, and what programs use).
+    private static func importance(of header: HeaderFields) -> String {
+        for field in ["importance", "x-priority", "x-msmail-priority", "priority"] {
+            let text = header.first(field).map { String(decoding: $0.prefix(20), as: UTF8.self).lowercased() } ?? ""
+            switch text.prefix(while: { $0.isLetter || $0.isNumber || $0 == "-" }) {
+            case "high", "urgent", "1", "2": return "High"
+            case "low", "non-urgent", "4", "5": return "Low"
+            case "normal", "3": return "Normal"
+            default: continue
+            }
+        }
+        return "Normal"
+    }
+
+    /// Notes fields that a message has once, and that are there with several values. The first one is used.
+    private mutating func noteRepeated(_ header: HeaderFields) {
+        for (field, name) in [("subject", "Subject"), ("date", "Date"), ("message-id", "Message-ID")] {
+            let values = header.all(field).filter { !$0.isEmpty }
+            guard let first = values.first, values.dropFirst().contains(where: { $0 != first }) else { continue }
+            note("There are several fields \(name) with different values: the first one is used.", isOfHeader: true)
+        }
+        let types = header.all("content-type").filter { !$0.isEmpty }
+        if let first = types.first, types.dropFirst().contains(where: { $0 != first }) {
+            note("There are several fields Content-Type with different values: the first one is used.", isOfHeader: false)
         }
     }
 
@@ -187,26 +207,46 @@ package struct MailMessage: Sendable {
         return String(view).trimmingCharacters(in: .whitespaces)
     }
 
-    /// Whether a byte is a control character, or may begin one.
+    /// Whether a text may have a control character, or a line end other than LF and CR LF.
     private static func mayHaveControls(_ text: String) -> Bool {
-        func isSuspect(_ byte: UInt8) -> Bool {
-            byte < 0x20 && byte != 0x0A && byte != 0x0D && byte != 0x09 || byte == 0x7F || byte == 0xC2
+        func hasSuspect(_ bytes: some Sequence<UInt8>) -> Bool {
+            var previous: UInt8 = 0
+            for byte in bytes {
+                if byte < 0x20 && byte != 0x0A && byte != 0x0D && byte != 0x09 || byte == 0x7F || byte == 0xC2 { return true }
+                if previous == 0x0D, byte != 0x0A { return true }
+                previous = byte
+            }
+            return previous == 0x0D
         }
-        return text.utf8.withContiguousStorageIfAvailable { $0.contains(where: isSuspect) } ?? text.utf8.contains(where: isSuspect)
+        return text.utf8.withContiguousStorageIfAvailable { hasSuspect($0) } ?? hasSuspect(text.utf8)
     }
 
     /// A text of several lines without other control characters. PostgreSQL's texts can't contain U+0000, nor XML any of them.
+    /// A CR alone ends a line, and CR CR LF ends one line.
     private static func clean(_ text: String) -> String {
         guard mayHaveControls(text) else { return text }
         var view = String.UnicodeScalarView()
+        var returns = 0
+        func endLines(before scalar: Unicode.Scalar?) {
+            let lines = scalar == "\n" ? 0 : returns
+            for _ in 0..<lines { view.append(contentsOf: "\r\n".unicodeScalars) }
+            if scalar == "\n", returns > 0 { view.append("\r") }
+            returns = 0
+        }
         for scalar in text.unicodeScalars {
+            guard scalar != "\r" else {
+                returns += 1
+                continue
+            }
+            endLines(before: scalar)
             switch scalar {
-            case "\n", "\r", "\t": view.append(scalar)
+            case "\n", "\t": view.append(scalar)
             // Next line, vertical tab, form feed.
             case "\u{85}", "\u{0B}", "\u{0C}": view.append("\n")
             default: if !scalar.isControl || scalar.value > 0x9F { view.append(scalar) }
             }
         }
+        endLines(before: nil)
         return String(view)
     }
 }

@@ -15,6 +15,9 @@ struct MessagePart {
         TransferEncoding(header.first("content-transfer-encoding")).decode(body, isText: type.main == "text")
     }
 
+    /// Whether it encloses another part within a signature or encryption.
+    var isEnveloped: Bool { ["application/pkcs7-mime", "application/x-pkcs7-mime"].contains(type.name) }
+
     /// The original file name; nil for none.
     func fileName(hint: String?) -> String? {
         [

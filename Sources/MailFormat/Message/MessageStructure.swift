@@ -26,7 +26,7 @@ struct MessageStructure {
 
     private mutating func fill(_ part: inout MessagePart, depth: Int) {
         if part.header.isCut { note("A header has too many fields: some are left out.") }
-        guard part.type.main == "multipart" else { return }
+        guard part.type.main == "multipart" else { return fillSigned(&part, depth) }
         guard depth < Self.depthLimit, parts < Self.partLimit else {
             part.isUnread = true
             return noteLimit()
@@ -44,6 +44,16 @@ struct MessageStructure {
         }
     }
 
+    /// The part within a signature that encloses it (RFC 8551 section 3.5.2).
+    private mutating func fillSigned(_ part: inout MessagePart, _ depth: Int) {
+        guard part.isEnveloped, let content = SignedContent.content(of: part.content) else { return }
+        guard depth < Self.depthLimit, parts < Self.partLimit else { return noteLimit() }
+        parts += 1
+        var child = Self.part(content[...], fallback: ("text", "plain"))
+        fill(&child, depth: depth + 1)
+        part.children = [child]
+    }
+
     private mutating func noteLimit() {
         note(
             "The message has more than \(Self.partLimit) parts, or more than \(Self.depthLimit) within each other: some are left out."
@@ -57,13 +67,17 @@ struct MessageStructure {
     /// - Returns: Nil when it has no delimiter.
     private mutating func sections(of part: MessagePart) -> [ArraySlice<UInt8>]? {
         let limit = Self.partLimit - parts + 1
-        let boundary = part.type.value.raw("boundary").flatMap { $0.isEmpty ? nil : $0 }
+        let boundary = part.type.value.raw("boundary")
         if let boundary, let sections = split(part.body, boundary, limit) { return sections }
         // The whole multipart is encoded, although RFC 2045 section 6.4 forbids that.
         let content = part.content
         if let boundary, content.count != part.body.count, let sections = split(content, boundary, limit) { return sections }
         // The boundary is missing or wrong, so a line that looks like a delimiter is used.
-        return Self.guess(part.body).flatMap { split(part.body, $0, limit) }
+        if let sections = Self.guess(part.body).flatMap({ split(part.body, $0, limit) }) { return sections }
+        // Lines that end in CR alone, after a header with other line ends.
+        guard part.body.hasLoneReturn else { return nil }
+        let body = part.body.withLineFeeds
+        return boundary.flatMap { split(body, $0, limit) } ?? Self.guess(body).flatMap { split(body, $0, limit) }
     }
 
     /// The sections between the delimiters (RFC 2046 section 5.1.1); nil without a delimiter.
@@ -80,6 +94,8 @@ struct MessageStructure {
             let line = body[start..<end]
             start = end
             guard line.starts(with: delimiter) else { continue }
+            // With an empty boundary, `-- ` before a signature is no delimiter.
+            if delimiter.count == 2, line.contains(0x20) { continue }
             let rest = line.dropFirst(delimiter.count).trimmed
             let isLast = rest.elementsEqual("--".utf8)
             guard rest.isEmpty || isLast else { continue }
