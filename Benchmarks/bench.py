@@ -52,12 +52,13 @@ def main(wanted):
     import events
     import keychange
     import organizations
+    import pages
     import router
     import scale
     import soap_figures
     import verify
 
-    for group in (cell, api, keychange, verify, events, organizations, router, soap_figures, scale):
+    for group in (cell, api, keychange, verify, events, pages, organizations, router, soap_figures, scale):
         names = [name for name in group.FIGURES if not wanted or any(name.startswith(w) for w in wanted)]
         if names:
             group.run(names)
