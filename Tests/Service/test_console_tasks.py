@@ -1,0 +1,280 @@
+"""What people do with the console's pages: lists and their exports, many mailboxes at once, evidence, the key on paper, and e-mails."""
+
+import csv
+import datetime
+import html
+import io
+import itertools
+import json
+import re
+
+import pytest
+import test_console_pages
+from selenium.webdriver.common.by import By
+from console_browser import confirm, main, measured, press, resize, wait
+from test_console_pages import shown_rows, visitor
+
+console, chrome, browser = test_console_pages.console, test_console_pages.chrome, test_console_pages.browser
+
+
+class Person:
+    """The administrator without a browser, who sends forms as pages have them."""
+
+    def __init__(self, console, language="en"):
+        self.pages, self.session = console.pages, visitor(console, language)
+
+    def get(self, path):
+        answer = self.session.get(f"{self.pages}/{path}")
+        assert answer.status_code == 200, (path, answer.text[:500])
+        return answer
+
+    def send(self, path, **form):
+        csrf = re.search(r'name="csrf" value="(\w+)"', self.get("account").text)[1]
+        return self.session.post(f"{self.pages}/{path}", {"csrf": csrf, **form})
+
+
+def text(page):
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", page)))
+
+
+def first_column(page):
+    return [html.unescape(name) for name in re.findall(r'<td class="first"[^>]*><a href="[^"]*">([^<]*)</a>', page)]
+
+
+def rows(exported):
+    assert exported.headers["Content-Type"].startswith("text/csv")
+    return list(csv.reader(io.StringIO(exported.text)))
+
+
+# Lists
+
+
+def test_pages_of_a_list_have_each_record_once_and_in_order(console):
+    for number in range(60):
+        console.create("queues", {"name": f"paged {number:02d}"})
+    admin = Person(console)
+    seen = []
+    for page in range(3):
+        shown = admin.get(f"records/queues?q=paged&sort=-name&page={page}").text
+        assert shown_rows(shown) == 60 and f'aria-current="page">{page + 1}<' in shown
+        assert 'aria-sort="descending"' in shown and ('rel="next"' in shown) == (page < 2) and ('rel="prev"' in shown) == (page > 0)
+        seen += first_column(shown)
+    assert seen == [f"paged {number:02d}" for number in reversed(range(60))]
+    assert len(first_column(admin.get("records/queues?q=paged&size=100").text)) == 60
+    assert "51–60 of 60" in admin.get("records/queues?q=paged&size=50&page=1").text
+
+
+def test_an_export_has_every_record_of_the_list_and_no_formula(console):
+    console.sql("INSERT INTO org_contoso.queue (queueid, name, description, ownerid, owneridtype) SELECT gen_random_uuid(), 'exported ' || n, 'x', systemuserid, 'systemuser' FROM generate_series(1, 2300) AS n, (SELECT systemuserid FROM org_contoso.systemuser LIMIT 1) AS u")
+    formula = console.create("queues", {"name": "=HYPERLINK(\"https://evil.test\";\"exported x\")"})
+    try:
+        admin = Person(console)
+        head, *exported = rows(admin.get("records/queues/export.csv?q=exported"))
+        assert "name" in head and len(exported) == shown_rows(admin.get("records/queues?q=exported").text) == 2301
+        assert len({row[0] for row in exported}) == 2301
+        name = next(row[head.index("name")] for row in exported if row[0] == formula)
+        assert name == "'=HYPERLINK(\"https://evil.test\";\"exported x\")"
+        assert not [row for row in exported for cell in row if cell[:1] in ("=", "+", "@")]
+    finally:
+        console.sql("DELETE FROM org_contoso.queue WHERE name LIKE '%%exported%%'")
+
+
+def test_many_mailboxes_are_tested_enabled_and_given_a_profile(console):
+    admin = Person(console)
+    boxes = [console.create("mailboxes", {"name": f"bulk {number}", "password": "x"}) for number in range(3)]
+    chosen = {f"id.{box}": "1" for box in boxes[:2]}
+
+    def stored(column):
+        return [row[0] for row in console.sql(f"SELECT {column} FROM org_contoso.mailbox WHERE mailboxid = ANY (%s) ORDER BY name", [boxes])]
+
+    def change(**form):
+        answer = admin.send("records/mailboxes/bulk", returns="/contoso/records/mailboxes?q=bulk", **form)
+        assert answer.status_code == 200 and "q=bulk" in answer.url, answer.text
+        return text(answer.text)
+
+    [(name, profile)] = console.sql("SELECT name, emailserverprofileid FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
+    assert "2 mailboxes were changed." in change(do="profile", profile=name, **chosen)
+    assert stored("emailserverprofile") == [profile, profile, None]
+    assert "2 mailboxes were changed." in change(do="test", **chosen)
+    assert stored("testemailconfigurationscheduled") == [True, True, False] and stored("incomingemaildeliverymethod")[:2] == [2, 2]
+    asked = admin.send("records/mailboxes/bulk", do="disable", returns="/contoso/records/mailboxes", **chosen)
+    assert "Disable 2 mailboxes?" in text(asked.text) and stored("statecode") == [0, 0, 0], "the question alone changes nothing"
+    change(do="disable", confirmed="1", **chosen)
+    assert stored("statecode") == [1, 1, 0]
+    assert "2 mailboxes were changed." in change(do="enable", **chosen)
+    assert stored("statecode") == [0, 0, 0] and stored("enabledforincomingemail")[:2] == [True, True]
+    # One that is gone is named as a failure, and the others are changed.
+    gone = {"id.00000000-0000-0000-0000-000000000001": "1"}
+    said = change(do="disable", confirmed="1", **gone, **chosen)
+    assert "2 mailboxes were changed." in said and "1 mailbox" in said.replace("2 mailboxes were changed.", "")
+    for form in ({"do": "profile", **chosen}, {"do": "profile", "profile": "no such profile", **chosen}, {"do": "approve"}):
+        assert admin.send("records/mailboxes/bulk", returns="/contoso/records/mailboxes", **form).status_code == 400, form
+    assert admin.send("records/mailboxes/bulk", do="purge", **chosen).status_code == 404
+    assert stored("emailserverprofile") == [profile, profile, None]
+
+
+# Records
+
+
+def test_a_typed_password_outlives_a_conflict(console):
+    box = console.create("mailboxes", {"name": "contended box", "username": "first"})
+    admin = Person(console)
+    page = admin.get(f"records/mailboxes/{box}").text
+    form = re.search(r'(?s)<form method="post" action="[^"]*" class="fields">.*?</form>', page)[0]
+    hidden = {k: html.unescape(v) for k, v in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)}
+    assert console.request("PATCH", f"mailboxes({box})", {"username": "theirs"}).status_code == 204
+    conflict = admin.session.post(f"{admin.pages}/records/mailboxes/{box}", {**hidden, "name": "contended box", "username": "mine", "password": "typed into a conflict"})
+    said = text(conflict.text)
+    assert conflict.status_code in (409, 412) and re.search(r"dev-admin changed this record .{0,40}(just now|ago|\d:\d\d)", said), said
+    assert "typed into a conflict" not in conflict.text and "kept until you save" in said
+    form = re.search(r'(?s)<form method="post" action="[^"]*" class="fields">.*?</form>', conflict.text)[0]
+    hidden = {k: html.unescape(v) for k, v in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)}
+    saved = admin.session.post(f"{admin.pages}/records/mailboxes/{box}", {**hidden, "name": "contended box", "username": "mine", "username!choose": "yours", "password": ""})
+    assert saved.status_code == 200 and "Saved." in saved.text
+    assert console.opened_cells()[f"mailbox({box}).password"][1] == "typed into a conflict"
+    assert console.get(f"mailboxes({box})").json()["username"] == "mine"
+
+
+def test_a_form_has_what_a_person_sets_and_the_rest_below(console):
+    page = Person(console).get(f"records/mailboxes/{console.ids['mailbox']}").text
+    above, below = page.split("<summary>All attributes</summary>")
+    for name in ("name", "emailaddress", "username", "password", "emailserverprofile"):
+        assert re.search(rf'<(?:input|select|textarea)[^>]* name="{name}"', above), name
+    # What the router writes is shown as the state of the mailbox, and not among what a person sets.
+    for name in ("incomingemailstatus", "lastsyncerror", "itemsfailedforlastsync", "transientfailurecount"):
+        assert not re.search(rf'<(?:input|select|textarea)[^>]* name="{name}"', above), name
+    assert "Last success" in above.split('class="fields"')[0]
+    assert len(re.findall(r'<(?:input|select|textarea)[^>]* name="', below)) > 5
+
+
+# Evidence
+
+
+def test_evidence_is_filtered_by_time_record_and_person(console):
+    admin = Person(console)
+    box = console.create("mailboxes", {"name": "evident", "password": "first"})
+    assert console.request("PATCH", f"mailboxes({box})", {"password": "second", "username": "evident user"}).status_code == 204
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    tomorrow, yesterday = (today + datetime.timedelta(days=days) for days in (1, -1))
+
+    def lines(path):
+        return re.findall(r'(?s)<li><details><summary class="line">(.*?)</summary>', admin.get(path).text)
+
+    assert [("set" in line, "replaced" in line) for line in lines(f"events?record={box}")] == [(False, True), (True, False)]
+    assert len(lines(f"events?record={box}&from={yesterday}&until={tomorrow}")) == 2
+    assert lines(f"events?record={box}&from={tomorrow}") == [] and lines(f"events?record={box}&until={yesterday - datetime.timedelta(days=1)}") == []
+    assert len(lines(f"events?record={box}&actor=client:dev-admin")) == 2 and lines(f"events?record={box}&actor=user:admin") == []
+    changes = lines(f"audit?id={box}")
+    assert len(changes) >= 2 and all("evident" in text(line) for line in changes)
+    assert len(lines(f"audit?id={box}&operation=1")) == 1 and lines(f"audit?id={box}&from={tomorrow}") == []
+    assert len(lines(f"audit?id={box}&person=dev-admin")) == len(changes) and lines(f"audit?id={box}&person=nobody") == []
+    # The exported rows are those of the filters.
+    assert len(rows(admin.get(f"audit.csv?id={box}&operation=1"))) == 2
+    exported = [json.loads(line) for line in admin.get("events.jsonl").text.splitlines()]
+    assert [event["kind"] for event in exported if box in str(event.get("details"))] == ["password set", "password replaced"]
+
+
+def test_consecutive_releases_are_one_line(console):
+    names = {"mailbox": "Ada King", "failing": "Alan Turing"}
+    details = [f"Incoming, mailbox {console.ids[box]}, from mailbox, for imap.test:993" for box in ("mailbox", "failing", "mailbox", "mailbox")]
+    console.sql("SET session_replication_role = replica")
+    for number, detail in enumerate(details):
+        console.sql("""
+            INSERT INTO org_contoso.security_event (security_event_id, occurred_on, kind, outcome, actor, details, previous_hash, hash) OVERRIDING SYSTEM VALUE
+            SELECT min(security_event_id) - 1, now() - interval '400 days' - %s * interval '1 second', 'credential released', 'succeeded', 'client:dev-router', %s, sha256('a'), sha256('b')
+              FROM org_contoso.security_event""", [number, detail])
+    page = Person(console).get(f"events?kind=credential+released&until={datetime.date.today() - datetime.timedelta(days=300)}").text
+    [line] = re.findall(r'(?s)<li><details>.*?</details></li>', page)
+    said = text(line)
+    assert "4 times" in said and f"{names['mailbox']} : 3 times" in said.replace("Mailbox ", "") and names["failing"] in said, said
+
+
+# The key on paper, and on the screen
+
+
+def test_the_sheet_says_who_printed_it_where_and_when(console, browser):
+    browser.get(f"{console.pages}/settings/data-encryption")
+    assert browser.find_elements(By.CSS_SELECTOR, ".timeline > li.now") and "Version" in main(browser) or "version" in main(browser)
+    press(browser, By.CSS_SELECTOR, "button[name=sheet][value='1']")
+    confirm(browser, console)
+    sheet = browser.find_element(By.CSS_SELECTOR, ".sheet").text
+    [(organization, fingerprint)] = console.sql("SELECT organizationid::text, fingerprint FROM org_contoso.organization, org_contoso.encryption")
+    for said in ("contoso", organization, console.base, fingerprint, console.dev["console"]["username"], str(datetime.datetime.now().year), "Kept by", "Kept where"):
+        assert said in sheet, (said, sheet)
+    # It is printed without the frame, and on white in a dark scheme too.
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    try:
+        assert not any(element.is_displayed() for element in browser.find_elements(By.CSS_SELECTOR, "nav, header.bar, .noprint"))
+        assert browser.find_element(By.CSS_SELECTOR, ".qr").is_displayed()
+        colours = "const of = (e, name) => getComputedStyle(document.querySelector(e))[name]; return [of('body', 'backgroundColor'), of('.sheet', 'backgroundColor'), of('.groups td', 'color')]"
+        assert browser.execute_script(colours) == ["rgb(255, 255, 255)", "rgb(255, 255, 255)", "rgb(0, 0, 0)"]
+        # It fits on a sheet of A4, whose text is 17 cm wide.
+        resize(browser, 643)
+        assert measured(browser) == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [{"name": "prefers-color-scheme", "value": "light"}]})
+
+
+def test_the_key_is_copied_whole_or_not_at_all_and_hidden_after_a_minute(console, browser):
+    key = console.key()
+    browser.execute_cdp_cmd("Browser.grantPermissions", {"origin": console.base, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+    browser.get(f"{console.pages}/settings/data-encryption")
+    press(browser, By.CSS_SELECTOR, "button.show-key")
+    confirm(browser, console)
+    copy = browser.find_element(By.CSS_SELECTOR, "[data-copies]")
+    copy.click()
+    wait(browser, lambda d: copy.text == "Copied")
+    assert browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])") == key
+    # A browser that refuses says so.
+    wait(browser, lambda d: copy.text == "Copy")
+    browser.execute_script("navigator.clipboard.writeText = () => Promise.reject(new Error('refused'))")
+    copy.click()
+    wait(browser, lambda d: copy.text == "Copying failed")
+    assert re.search(r"Hidden in \d+ s", main(browser))
+    # A minute later there is nothing left to copy.
+    browser.execute_script("const now = Date.now; Date.now = () => now() + 61000")
+    wait(browser, lambda d: not d.find_elements(By.CSS_SELECTOR, "output.secret"))
+    assert not browser.find_elements(By.CSS_SELECTOR, "[data-copies]") and key not in main(browser)
+    press(browser, By.CSS_SELECTOR, "button[data-gone]")
+    assert browser.find_element(By.CSS_SELECTOR, "output.secret").text == key
+
+
+# Times
+
+
+@pytest.mark.parametrize("zone, offset", [("Asia/Kolkata", datetime.timedelta(hours=5, minutes=30)), ("America/Phoenix", datetime.timedelta(hours=-7))])
+def test_times_are_local_with_seconds_and_say_how_long_ago(console, browser, zone, offset):
+    browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": zone})
+    try:
+        browser.get(f"{console.pages}/events")
+        for time in itertools.islice(browser.find_elements(By.CSS_SELECTOR, ".lines time[data-as=moment]"), 5):
+            moment = datetime.datetime.fromisoformat(time.get_attribute("datetime").replace("Z", "+00:00")) + offset
+            assert f"{moment:%H:%M:%S}" in time.text or f"{moment:%I:%M:%S}".lstrip("0") in time.text, (time.text, moment)
+        browser.get(f"{console.pages}/{console.wanted['mailbox-failing']}")
+        ago = [time for time in browser.find_elements(By.CSS_SELECTOR, "main time") if "ago" in time.text]
+        assert ago and all(re.search(r"\d:\d\d:\d\d", time.get_attribute("title")) for time in ago), "the moment itself is a title"
+        assert any("2 hours ago" in time.text for time in ago)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
+    assert re.search(r"\d\d:\d\d:\d\d UTC", text(Person(console).get("events").text)), "without script the zone is named"
+
+
+# E-mails
+
+
+def test_an_e_mail_shows_its_attachments_headers_and_conversation(console):
+    first, second = (
+        console.create("emails", {"subject": subject, "description": "<p>Hello</p>", "email_activity_parties": [{"participationtypemask": 2, "addressused": "customer@elsewhere.test"}]})
+        for subject in ("About the order", "Re: About the order"))
+    console.sql("UPDATE org_contoso.email SET parentactivityid = %s, messageid = '<2@elsewhere.test>' WHERE activityid = %s", [first, second])
+    body = "SGVsbG8="
+    created = console.request("POST", "activitymimeattachments", {"filename": "größe <1>.txt", "mimetype": "text/plain", "body": body, "objectid_email@odata.bind": f"/emails({second})", "objecttypecode": "email"})
+    assert created.status_code == 204, created.text
+    admin = Person(console)
+    page = admin.get(f"records/emails/{second}").text
+    said = text(page)
+    assert "customer@elsewhere.test" in said and "größe <1>.txt" in said and "About the order" in said and "<2@elsewhere.test>" in said
+    link = re.search(r'<a href="/contoso/([^"]+/attachments/[^"]+)"', page)[1]
+    file = admin.get(link)
+    assert file.content == b"Hello" and file.headers["Content-Disposition"].startswith("attachment;") and file.headers["Content-Type"] not in ("text/html",)
+    assert re.search(rf'<a href="[^"]*{first}"', page.split('id="thread"')[1]), "the other e-mail of the conversation"
