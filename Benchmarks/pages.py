@@ -1,5 +1,6 @@
 """pages/…: each page of the console in an organization with 100,000 mailboxes, 1,000,000 security events and 1,000,000 changes."""
 
+import os
 import pathlib
 import re
 import time
@@ -61,6 +62,20 @@ def memory(service, name):
     return int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) / 1_024
 
 
+def processor(service):
+    """Milliseconds of processor time that the service and its PostgreSQL have taken. Other programs do not add to it."""
+    root, ticks = service.postgres_pid(), 0
+    for folder in pathlib.Path("/proc").iterdir():
+        try:
+            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split() if folder.name.isdigit() else None
+        except OSError:
+            continue
+        if fields and (int(fields[1]) == root or int(folder.name) in (root, service.process.pid)):
+            # A parallel worker that has ended counts for its parent.
+            ticks += sum(map(int, fields[11:15] if int(folder.name) == root else fields[11:13]))
+    return ticks * 1_000 / os.sysconf("SC_CLK_TCK")
+
+
 def count(service):
     """Milliseconds in which PostgreSQL counts all security events."""
     start = time.monotonic()
@@ -75,12 +90,16 @@ def group(page):
 
 
 def measure(service, administrator, pages):
-    """The slowest page of each group: {group: (milliseconds of the page, of the reference, page)}. Prints all of them."""
+    """The slowest page of each group: {group: (ratio, milliseconds of the page, of the reference, of processors, page)}. Prints all."""
     slowest = {}
     for page in pages:
         ours, reference = paired(lambda: administrator.milliseconds(page), lambda: count(service), runs=5)
-        print(f"    {ours:7.1f} ms  {reference:7.1f} ms  {page}", flush=True)
-        slowest[group(page)] = max(slowest.get(group(page), (0, 0, "")), (ours, reference, page))
+        before = processor(service)
+        for _ in range(5):
+            administrator.milliseconds(page)
+        taken = (processor(service) - before) / 5
+        print(f"    {ours:7.1f} ms  {reference:7.1f} ms  {taken:5.0f} ms of processors  {page}", flush=True)
+        slowest[group(page)] = max(slowest.get(group(page), (0,)), (ours / reference, ours, reference, taken, page))
     return slowest
 
 
@@ -97,11 +116,12 @@ def run(names):
         slowest = measure(service, administrator, [page for page in pages if group(page) in names or "pages/memory" in names])
 
         def ratio(name):
-            return slowest[name][0] / slowest[name][1]
+            return slowest[name][0]
 
         def detail(name):
-            ours, reference, page = slowest[name]
-            return {"milliseconds": round(ours, 1), "limit": LIMIT, "referenceMilliseconds": round(reference, 1), "slowest": page}
+            _, ours, reference, taken, page = slowest[name]
+            figures = {"milliseconds": ours, "limit": LIMIT, "referenceMilliseconds": reference, "processorMilliseconds": taken}
+            return {**{name: round(value) for name, value in figures.items()}, "slowest": page}
 
         lists, evidence, others = FIGURES[:3]
         if lists in names:
