@@ -164,6 +164,12 @@ def test_options_stand_where_they_are_honoured(service, prefix):
 def test_filter_expressions(service):
     for expression in NAMES["filter expressions refused"]:
         check(service.get("queues?$filter=" + urllib.parse.quote(expression)), "refused", expression)
+    for expression in NAMES["filter expressions"]:
+        check(service.get("queues?$top=1&$filter=" + urllib.parse.quote(expression)), "honoured", expression)
+    for expression in NAMES["apply"]:
+        check(service.get("queues?$apply=" + urllib.parse.quote(expression)), "honoured", expression)
+    for expression in NAMES["apply refused"]:
+        check(service.get("queues?$apply=" + urllib.parse.quote(expression)), "refused", expression)
     for attribute, functions in NAMES["query functions"].items():
         for name, arguments in functions.items():
             text = f"Microsoft.Dynamics.CRM.{name}(PropertyName='{attribute}'{',' + arguments if arguments else ''})"
@@ -199,6 +205,18 @@ def test_preferences(service):
 def test_constructs_of_sql(service):
     for text in NAMES["sql refused"]:
         check(service.get("queues?sql=" + urllib.parse.quote(text)), "refused", text)
+
+
+def test_messages_that_are_not_there(service):
+    """Each is refused with its name or with the reason, as a function and as an action, and bound to a record and to a set."""
+    (queue,) = service.get("queues?$select=queueid&$top=1").json()["value"]
+    for name in NAMES["messages refused"]:
+        bound = [f"queues({queue['queueid']})/Microsoft.Dynamics.CRM.{name}", f"queues/Microsoft.Dynamics.CRM.{name}"]
+        for method, path in (("GET", f"{name}()"), ("POST", name), ("POST", bound[0]), ("POST", bound[1])):
+            response = service.request(method, path, {} if method == "POST" else None)
+            assert response.status_code in (404, 405, 501), (method, path, response.text)
+            message = response.json()["error"]["message"]
+            assert name in message or "are fixed here" in message, (method, path, response.text)
 
 
 def names(response):
