@@ -86,3 +86,19 @@ def test_an_organization_under_a_retired_key_encryption_key_is_marked(cluster):
     assert statuses()["sealed"] == "under a retired KEK" and statuses()["contoso"] == "served"
     assert len(findings(cluster, "under-retired-kek", "sealed")) == 1 and findings(cluster, "under-retired-kek") == []
     assert "under a retired KEK" in cluster.run("org", "list").stdout
+
+
+@pytest.mark.parametrize("table", ["activitymimeattachment", "mailbox_message", "teammembership"])
+def test_an_organization_without_a_table_is_not_exported(cluster, tmp_path, table):
+    """No import takes such a file; with `org remove --export` it would be all that is left."""
+    name = f"broken-{uuid.uuid4().hex[:8]}"
+    cluster.run("org", "create", name)
+    schema = f"org_{name.replace('-', '_')}"
+    cluster.sql(f"ALTER TABLE {schema}.{table} RENAME TO gone")
+    for command in (["export", name, str(tmp_path / "a")], ["remove", name, "--export", str(tmp_path / "b")]):
+        refused = cluster.run("org", *command, stdin=f"{name}\n", check=False)
+        assert refused.returncode == 1 and f"lacks the tables {table}" in refused.stderr, refused.stderr
+    assert list(tmp_path.iterdir()) == [] and cluster.sql("SELECT to_regnamespace(%s) IS NOT NULL", [schema]) == [(True,)]
+    cluster.sql(f"ALTER TABLE {schema}.gone RENAME TO {table}")
+    cluster.run("org", "export", name, str(tmp_path / "a"))
+    cluster.run("org", "remove", name, "--without-export", stdin=f"{name}\n")

@@ -62,17 +62,31 @@ package struct OrganizationSnapshot: Sendable {
         while true {
             try connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE fieldseal_owner")
             let state = try OrganizationState.read(name, in: deployment, isInspection: true, on: connection)
-            let tables = try connection.query(
-                "SELECT format('%I.%I', $1::text, relname) FROM pg_class WHERE relnamespace = $2::regnamespace AND relkind IN ('r', 'p')",
-                [.text(state.organization.schema), .text(quoteIdentifier(state.organization.schema))]
+            let names = try connection.query(
+                "SELECT relname::text FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind IN ('r', 'p')",
+                [.text(quoteIdentifier(state.organization.schema))]
             ).map { try $0.decode(0, as: String.self) }
+            try requireTables(names, of: state.organization)
+            let tables = names.map(state.organization.qualified).joined(separator: ", ")
             do {
-                try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN ACCESS SHARE MODE")
+                try connection.execute("LOCK TABLE \(tables) IN ACCESS SHARE MODE")
                 return state
             } catch let error as PostgresError where error.state == .undefinedTable {
                 // A table was dropped after the snapshot was taken. A newer snapshot does not include it.
                 try connection.execute("ROLLBACK")
             }
+        }
+    }
+
+    /// Checks that the organization has each table of its migrations. An import refuses a file without one.
+    private static func requireTables(_ names: [String], of organization: Organization) throws(FieldsealError) {
+        let ours = MigrationTables(.organization, applied: Set(MigrationCatalog.migrations(.organization).map(\.name)))
+        let missing = ours.tables.union(ours.partitioned).union(ours.unlogged).subtracting(names).sorted()
+        guard missing.isEmpty else {
+            throw FieldsealError(
+                .organizationDisabled,
+                "The organization \(organization.name) lacks the tables \(missing.joined(separator: ", ")), and no file without them could be "
+                    + "imported. Restore them from a backup; `fieldseal doctor` names what else is missing.")
         }
     }
 
