@@ -232,16 +232,27 @@ struct QueryReader {
 
     /// Adds a link of the query's own entity.
     private mutating func add(_ element: XMLElement, to parent: EntityDefinition) throws(FieldsealError) {
-        if Self.isJoin(element) {
+        if try Self.isJoin(element) {
             query.links.append(try joined(element, to: parent))
         } else {
             add(try existence(element, toAlias: nil))
         }
     }
 
-    private static func isJoin(_ element: XMLElement) -> Bool {
+    /// The join that takes one of several linked records.
+    private static let firstRow = "MatchFirstRowUsingCrossApply"
+
+    /// Whether a link may give columns. Of the others only the existence or absence of a record counts.
+    ///
+    /// - Throws: ``FieldsealError`` naming a `JoinOperator` that is none.
+    private static func isJoin(_ element: XMLElement) throws(FieldsealError) -> Bool {
         guard let kind = element.first("JoinOperator"), !kind.isNil else { return true }
-        return ["Inner", "LeftOuter", "Natural"].contains(kind.text)
+        switch kind.text {
+        case "Inner", "LeftOuter", "Natural", firstRow: return true
+        case "In", "Exists", "Any", "NotAny", "All", "NotAll": return false
+        default:
+            throw FieldsealError(.notImplemented, "A link with the JoinOperator \(kind.text.quotedForFault) is not supported.")
+        }
     }
 
     private mutating func joined(_ element: XMLElement, to parent: EntityDefinition) throws(FieldsealError) -> RecordQuery.Link {
@@ -254,9 +265,10 @@ struct QueryReader {
         if aliases[parts.entity.logicalName] == nil { aliases[parts.entity.logicalName] = alias }
         var link = RecordQuery.Link(
             parts.entity.logicalName, from: parts.from, to: parts.to, alias: alias, isOuter: parts.kind == "LeftOuter")
+        link.isFirstOnly = parts.kind == Self.firstRow
         if let columns = parts.members["Columns"] { try ColumnSet(columns).add(to: &query, of: parts.entity, alias: alias) }
         for child in parts.members["LinkEntities"]?.children ?? .empty {
-            if Self.isJoin(child) {
+            if try Self.isJoin(child) {
                 link.links.append(try joined(child, to: parts.entity))
             } else {
                 let exists = try existence(child, toAlias: alias)
@@ -272,6 +284,7 @@ struct QueryReader {
 
     /// A link for which only the existence or absence of a record counts.
     private mutating func existence(_ element: XMLElement, toAlias: String?) throws(FieldsealError) -> Filter {
+        _ = try Self.isJoin(element)
         let parts = try parts(of: element, from: nil)
         let columns = try parts.members["Columns"].map { element throws(FieldsealError) in try ColumnSet(element) }
         guard !(columns?.isAll ?? false), columns?.columns.isEmpty ?? true, columns?.expressions.isEmpty ?? true,
@@ -290,12 +303,15 @@ struct QueryReader {
         }
         aliases = outer
         switch parts.kind {
-        case "In", "Exists", "Any", "MatchFirstRowUsingCrossApply": return try LinkCondition.any.filter(link)
+        case "In", "Exists", "Any", "Inner", "Natural", Self.firstRow: return try LinkCondition.any.filter(link)
         case "NotAny": return try LinkCondition.notAny.filter(link)
         case "All": return try LinkCondition.all.filter(link)
         case "NotAll": return try LinkCondition.notAll.filter(link)
         default:
-            throw FieldsealError(.notImplemented, "A link with the JoinOperator \(parts.kind.quotedForFault) is not supported.")
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "A link below one that only must exist, and one in a filter, must exist too, or be absent: its JoinOperator is not "
+                    + "\(parts.kind).")
         }
     }
 }
