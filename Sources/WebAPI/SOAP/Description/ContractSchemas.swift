@@ -243,12 +243,23 @@ enum ContractSchemas {
         return types
     }
 
+    /// Members that are managed properties: a boolean, and whether it can be changed.
+    private static let managed: Set<String> = [
+        "CanBeInCustomEntityAssociation", "CanBeInManyToMany", "CanBePrimaryEntityInRelationship",
+        "CanBeRelatedEntityInRelationship", "CanChangeDateTimeBehavior", "CanChangeHierarchicalRelationship",
+        "CanChangeTrackingBeEnabled", "CanCreateAttributes", "CanCreateCharts", "CanCreateForms", "CanCreateViews",
+        "CanEnableSyncToExternalSearchIndex", "CanModifyAdditionalSettings", "IsAuditEnabled", "IsConnectionsEnabled",
+        "IsCustomizable", "IsDuplicateDetectionEnabled", "IsGlobalFilterEnabled", "IsMailMergeEnabled", "IsMappable",
+        "IsOfflineInMobileClient", "IsReadOnlyInMobileClient", "IsRenameable", "IsSortableEnabled", "IsValidForQueue",
+        "IsVisibleInMobile", "IsVisibleInMobileClient",
+    ]
+
     /// The description of a type whose members are known only by name.
     private static func shape(_ head: String, _ members: [String], isEntity: Bool = false, isBoolean: Bool = false) -> String {
         let described = members.map { name -> String in
             switch name {
             case "DisplayName", "DisplayCollectionName", "Description", "Label": return "\(name)=x:Label"
-            case "IsAuditEnabled", "IsCustomizable", "IsRenameable": return "\(name)=x:BooleanManagedProperty"
+            case _ where managed.contains(name): return "\(name)=x:BooleanManagedProperty"
             case "IsValidForAdvancedFind" where head.hasPrefix("AttributeMetadata"): return "\(name)=x:BooleanManagedProperty"
             case "RequiredLevel": return "\(name)=x:AttributeRequiredLevelManagedProperty"
             case "AttributeTypeName", "FormatName", "DateTimeBehavior": return "\(name)=d13:ConstantsBaseOfstring"
